@@ -1,1 +1,172 @@
-export function one(a: usize): f32 { const v: f32 = "x"; ; v128.store(a, v); return f32x4.extract_lane(v, 0); }
+/**
+ * The exports of the compute core: pure functions over addresses in one shared memory, without
+ * allocation, state or data of their own. What each computes is said where it is defined; here
+ * every format gets its own copy of every kernel. src/kernels/kernels.ts is the other side.
+ */
+import {
+  AnyF16,
+  firstNonFinite16,
+  firstNonFinite32,
+  fromF32,
+  ToBF16,
+  ToF16,
+  toF32,
+} from './convert';
+import { BF16, F16, F32 } from './dtype';
+import { ffnDown, ffnUp } from './ffn';
+import { matmul } from './matmul';
+
+export { attention_f32 } from './attention';
+export { copy_rows, read_sum, transpose_16, transpose_32 } from './convert';
+export { activation, add, multiply, scale } from './math';
+export { layer_norm, rms_norm } from './norm';
+
+export function matmul_f32(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+): void {
+  matmul<F32>(y, x, w, bias, rows, cols, positions, xStride, yStride);
+}
+export function ffn_up_f32(
+  acts: usize,
+  x: usize,
+  ptrs: usize,
+  bias: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+): void {
+  ffnUp<F32>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code);
+}
+export function ffn_down_f32(
+  y: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+): void {
+  ffnDown<F32>(y, acts, ptrs, downOffset, count, colStart, colEnd, positions, yStride, actStride);
+}
+export function f32_to_f32(dst: usize, src: usize, n: i32): void {
+  toF32<F32>(dst, src, n);
+}
+export function first_non_finite_f32(src: usize, n: i32): i32 {
+  return firstNonFinite32(src, n);
+}
+
+export function matmul_f16(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+): void {
+  matmul<F16>(y, x, w, bias, rows, cols, positions, xStride, yStride);
+}
+export function ffn_up_f16(
+  acts: usize,
+  x: usize,
+  ptrs: usize,
+  bias: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+): void {
+  ffnUp<F16>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code);
+}
+export function ffn_down_f16(
+  y: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+): void {
+  ffnDown<F16>(y, acts, ptrs, downOffset, count, colStart, colEnd, positions, yStride, actStride);
+}
+export function f16_to_f32(dst: usize, src: usize, n: i32): void {
+  toF32<AnyF16>(dst, src, n);
+}
+export function f32_to_f16(dst: usize, src: usize, n: i32): void {
+  fromF32<ToF16>(dst, src, n);
+}
+export function first_non_finite_f16(src: usize, n: i32): i32 {
+  return firstNonFinite16(src, n, 0x7c00);
+}
+
+export function matmul_bf16(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+): void {
+  matmul<BF16>(y, x, w, bias, rows, cols, positions, xStride, yStride);
+}
+export function ffn_up_bf16(
+  acts: usize,
+  x: usize,
+  ptrs: usize,
+  bias: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+): void {
+  ffnUp<BF16>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code);
+}
+export function ffn_down_bf16(
+  y: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+): void {
+  ffnDown<BF16>(y, acts, ptrs, downOffset, count, colStart, colEnd, positions, yStride, actStride);
+}
+export function bf16_to_f32(dst: usize, src: usize, n: i32): void {
+  toF32<BF16>(dst, src, n);
+}
+export function f32_to_bf16(dst: usize, src: usize, n: i32): void {
+  fromF32<ToBF16>(dst, src, n);
+}
+export function first_non_finite_bf16(src: usize, n: i32): i32 {
+  return firstNonFinite16(src, n, 0x7f80);
+}

@@ -1,0 +1,226 @@
+/**
+ * Dot products of weight rows with activations: what matmul and the FFN's up projection share.
+ *
+ *     w    ptrs                    x (positions, xStride)       y (positions, yStride)
+ *     [row 0 .......cols]          [x_0 ......cols]...          [y_0,0 y_0,1 ... y_0,count-1]...
+ *     [row 1 .......cols]          [x_1 ......cols]...          [y_1,0 ...
+ *
+ * Rows lie one after the other, or anywhere: then `ptrs` lists their addresses (u32).
+ *
+ * Every y_p,r is summed in the same order, whatever else the call computes: four lanes take the
+ * columns c = lane (mod 4) in ascending order up to cols rounded down to 8, the lanes are added as
+ * (0 + 2) + (1 + 3), and the sum of the remaining columns is added last. So rows and positions may
+ * be split over calls and threads at will, without a bit of difference. It also allows to compute
+ * a row twice: where four rows, or three positions, are not left, the last block overlaps the one
+ * before it.
+ */
+import { Codec } from './dtype';
+import { V } from './vector';
+
+/** Rows per block. */
+const ROWS: i32 = 4;
+/** Positions per block: 4 x 3 accumulators, a weight and a product fit 16 registers. */
+const POSITIONS: i32 = 3;
+
+/** Lane i: sum of w_i[c] x[c] over c in [from, cols). The sum starts with `acc`. */
+function tail<T extends Codec>(
+  w0: usize,
+  w1: usize,
+  w2: usize,
+  w3: usize,
+  x: usize,
+  count: i32,
+): v128 {
+  const t = changetype<T>(0);
+  let acc = f32x4.splat(0);
+  for (let i = 0; i < count; i++) {
+    let w = f32x4.splat(t.one(w0));
+    w = f32x4.replace_lane(w, 1, t.one(w1));
+    w = f32x4.replace_lane(w, 2, t.one(w2));
+    w = f32x4.replace_lane(w, 3, t.one(w3));
+    acc = V.madd(acc, w, v128.load_splat<f32>(x));
+    w0 += t.bytes;
+    w1 += t.bytes;
+    w2 += t.bytes;
+    w3 += t.bytes;
+    x += 4;
+  }
+  return acc;
+}
+
+/** Lane i: dot(w_i, x). */
+export function dot4<T extends Codec>(
+  w0: usize,
+  w1: usize,
+  w2: usize,
+  w3: usize,
+  x: usize,
+  cols: i32,
+): v128 {
+  const t = changetype<T>(0);
+  let a0 = f32x4.splat(0);
+  let a1 = f32x4.splat(0);
+  let a2 = f32x4.splat(0);
+  let a3 = f32x4.splat(0);
+  for (let left = cols >> 3; left > 0; left--) {
+    const p0 = t.first(w0);
+    const p1 = t.first(w1);
+    const p2 = t.first(w2);
+    const p3 = t.first(w3);
+    const q0 = t.second(w0, p0);
+    const q1 = t.second(w1, p1);
+    const q2 = t.second(w2, p2);
+    const q3 = t.second(w3, p3);
+    const xl = v128.load(x);
+    a0 = V.madd(a0, t.low(p0, q0), xl);
+    a1 = V.madd(a1, t.low(p1, q1), xl);
+    a2 = V.madd(a2, t.low(p2, q2), xl);
+    a3 = V.madd(a3, t.low(p3, q3), xl);
+    const xh = v128.load(x, 16);
+    a0 = V.madd(a0, t.high(p0, q0), xh);
+    a1 = V.madd(a1, t.high(p1, q1), xh);
+    a2 = V.madd(a2, t.high(p2, q2), xh);
+    a3 = V.madd(a3, t.high(p3, q3), xh);
+    w0 += 8 * t.bytes;
+    w1 += 8 * t.bytes;
+    w2 += 8 * t.bytes;
+    w3 += 8 * t.bytes;
+    x += 32;
+  }
+  const sum = V.sums(a0, a1, a2, a3);
+  const left = cols & 7;
+  return left == 0 ? sum : f32x4.add(sum, tail<T>(w0, w1, w2, w3, x, left));
+}
+
+/** y_p[0..n) = dot(w_0..n-1, x_p) for p = 0, 1, 2; n from 1 to 4. */
+function dot4x3<T extends Codec>(
+  y0: usize,
+  y1: usize,
+  y2: usize,
+  n: i32,
+  w0: usize,
+  w1: usize,
+  w2: usize,
+  w3: usize,
+  x0: usize,
+  x1: usize,
+  x2: usize,
+  cols: i32,
+): void {
+  const t = changetype<T>(0);
+  let a00 = f32x4.splat(0);
+  let a01 = f32x4.splat(0);
+  let a02 = f32x4.splat(0);
+  let a10 = f32x4.splat(0);
+  let a11 = f32x4.splat(0);
+  let a12 = f32x4.splat(0);
+  let a20 = f32x4.splat(0);
+  let a21 = f32x4.splat(0);
+  let a22 = f32x4.splat(0);
+  let a30 = f32x4.splat(0);
+  let a31 = f32x4.splat(0);
+  let a32 = f32x4.splat(0);
+  for (let left = cols >> 3; left > 0; left--) {
+    const p0 = t.first(w0);
+    const q0 = t.second(w0, p0);
+    let w = t.low(p0, q0);
+    a00 = V.madd(a00, w, v128.load(x0));
+    a01 = V.madd(a01, w, v128.load(x1));
+    a02 = V.madd(a02, w, v128.load(x2));
+    w = t.high(p0, q0);
+    a00 = V.madd(a00, w, v128.load(x0, 16));
+    a01 = V.madd(a01, w, v128.load(x1, 16));
+    a02 = V.madd(a02, w, v128.load(x2, 16));
+    const p1 = t.first(w1);
+    const q1 = t.second(w1, p1);
+    w = t.low(p1, q1);
+    a10 = V.madd(a10, w, v128.load(x0));
+    a11 = V.madd(a11, w, v128.load(x1));
+    a12 = V.madd(a12, w, v128.load(x2));
+    w = t.high(p1, q1);
+    a10 = V.madd(a10, w, v128.load(x0, 16));
+    a11 = V.madd(a11, w, v128.load(x1, 16));
+    a12 = V.madd(a12, w, v128.load(x2, 16));
+    const p2 = t.first(w2);
+    const q2 = t.second(w2, p2);
+    w = t.low(p2, q2);
+    a20 = V.madd(a20, w, v128.load(x0));
+    a21 = V.madd(a21, w, v128.load(x1));
+    a22 = V.madd(a22, w, v128.load(x2));
+    w = t.high(p2, q2);
+    a20 = V.madd(a20, w, v128.load(x0, 16));
+    a21 = V.madd(a21, w, v128.load(x1, 16));
+    a22 = V.madd(a22, w, v128.load(x2, 16));
+    const p3 = t.first(w3);
+    const q3 = t.second(w3, p3);
+    w = t.low(p3, q3);
+    a30 = V.madd(a30, w, v128.load(x0));
+    a31 = V.madd(a31, w, v128.load(x1));
+    a32 = V.madd(a32, w, v128.load(x2));
+    w = t.high(p3, q3);
+    a30 = V.madd(a30, w, v128.load(x0, 16));
+    a31 = V.madd(a31, w, v128.load(x1, 16));
+    a32 = V.madd(a32, w, v128.load(x2, 16));
+    w0 += 8 * t.bytes;
+    w1 += 8 * t.bytes;
+    w2 += 8 * t.bytes;
+    w3 += 8 * t.bytes;
+    x0 += 32;
+    x1 += 32;
+    x2 += 32;
+  }
+  let s0 = V.sums(a00, a10, a20, a30);
+  let s1 = V.sums(a01, a11, a21, a31);
+  let s2 = V.sums(a02, a12, a22, a32);
+  const left = cols & 7;
+  if (left != 0) {
+    s0 = f32x4.add(s0, tail<T>(w0, w1, w2, w3, x0, left));
+    s1 = f32x4.add(s1, tail<T>(w0, w1, w2, w3, x1, left));
+    s2 = f32x4.add(s2, tail<T>(w0, w1, w2, w3, x2, left));
+  }
+  V.storeLanes(y0, s0, n);
+  V.storeLanes(y1, s1, n);
+  V.storeLanes(y2, s2, n);
+}
+
+/** Address of row i: from the list, or the i-th of `rowBytes` each from w on. */
+function row(w: usize, ptrs: usize, rowBytes: usize, i: i32): usize {
+  return ptrs != 0 ? <usize>load<u32>(ptrs + ((<usize>i) << 2)) : w + <usize>i * rowBytes;
+}
+
+/** y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows from `ptrs`, or `w`. */
+export function dots<T extends Codec>(
+  y: usize,
+  x: usize,
+  w: usize,
+  ptrs: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+): void {
+  const rowBytes = <usize>cols * changetype<T>(0).bytes;
+  const n = min(count, ROWS);
+  for (let i = 0; i < count; i += ROWS) {
+    const r = count < ROWS ? 0 : min(i, count - ROWS);
+    const w0 = row(w, ptrs, rowBytes, r);
+    const w1 = row(w, ptrs, rowBytes, r + min(1, n - 1));
+    const w2 = row(w, ptrs, rowBytes, r + min(2, n - 1));
+    const w3 = row(w, ptrs, rowBytes, r + n - 1);
+    const yr = y + ((<usize>r) << 2);
+    if (positions == 1) {
+      V.storeLanes(yr, dot4<T>(w0, w1, w2, w3, x, cols), n);
+      continue;
+    }
+    for (let j = 0; j < positions; j += POSITIONS) {
+      const p0 = positions < POSITIONS ? 0 : min(j, positions - POSITIONS);
+      const p2 = min(p0 + 2, positions - 1);
+      const x0 = x + ((<usize>p0 * xStride) << 2);
+      const x2 = x + ((<usize>p2 * xStride) << 2);
+      const y0 = yr + ((<usize>p0 * yStride) << 2);
+      const y2 = yr + ((<usize>p2 * yStride) << 2);
+      dot4x3<T>(y0, y0 + (yStride << 2), y2, n, w0, w1, w2, w3, x0, x0 + (xStride << 2), x2, cols);
+    }
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * The number formats weights are stored in, one class each: how eight of them in a row become two
+ * vectors of four f32. The classes are never instantiated; `codec<T>()` is a null pointer of that
+ * type, so that every call on it is resolved, and inlined, at compile time.
+ *
+ * Adding a format: one class here, its line per kernel in index.ts, one row in src/kernels.
+ */
+
+/** Eight weights are handled as two vectors `a` and `b`, which for 16-bit formats are the same. */
+@unmanaged
+export abstract class Codec {
+  /** Bytes of one weight. */
+  abstract get bytes(): usize;
+  /** First vector of the eight weights at `ptr`. */
+  abstract first(ptr: usize): v128;
+  /** Second vector of them, given the first. */
+  abstract second(ptr: usize, a: v128): v128;
+  /** Weights 0 to 3 as f32. */
+  abstract low(a: v128, b: v128): v128;
+  /** Weights 4 to 7 as f32. */
+  abstract high(a: v128, b: v128): v128;
+  /** The single weight at `ptr` as f32. */
+  abstract one(ptr: usize): f32;
+}
+
+/** IEEE binary32. */
+@unmanaged
+export class F32 extends Codec {
+  @inline override get bytes(): usize {
+    return 4;
+  }
+  @inline override first(ptr: usize): v128 {
+    return v128.load(ptr);
+  }
+  @inline override second(ptr: usize, _a: v128): v128 {
+    return v128.load(ptr, 16);
+  }
+  @inline override low(a: v128, _b: v128): v128 {
+    return a;
+  }
+  @inline override high(_a: v128, b: v128): v128 {
+    return b;
+  }
+  @inline override one(ptr: usize): f32 {
+    return load<f32>(ptr);
+  }
+}
+
+/** bfloat16: the upper half of a binary32. */
+@unmanaged
+export class BF16 extends Codec {
+  @inline override get bytes(): usize {
+    return 2;
+  }
+  @inline override first(ptr: usize): v128 {
+    return v128.load(ptr);
+  }
+  @inline override second(_ptr: usize, a: v128): v128 {
+    return a;
+  }
+  @inline override low(a: v128, _b: v128): v128 {
+    return i16x8.shuffle(i16x8.splat(0), a, 0, 8, 1, 9, 2, 10, 3, 11);
+  }
+  @inline override high(a: v128, _b: v128): v128 {
+    return i16x8.shuffle(i16x8.splat(0), a, 4, 12, 5, 13, 6, 14, 7, 15);
+  }
+  @inline override one(ptr: usize): f32 {
+    return reinterpret<f32>((<u32>load<u16>(ptr)) << 16);
+  }
+}
+
+/** Exponent field of 2^-15: what lies between the exponents of binary16 and binary32. */
+const F16_REBIAS: i32 = (127 - 15) << 23;
+/** 2^-14, the smallest normal binary16. */
+const F16_MIN_NORMAL: f32 = 0.00006103515625;
+
+/**
+ * IEEE binary16, finite values only (`AnyF16` takes infinities and NaNs too).
+ *
+ *     s eeeee mmmmmmmmmm            binary16, exponent bias 15
+ *     s 000eeeee mmmmmmmmmm 0...0   shifted left by 13 (the sign kept apart)
+ *
+ * Adding 127 - 15 = 112 to the exponent field makes that the right binary32, but for e = 0, where
+ * there is no hidden one: adding 113 gives 2^-14 (1 + m/1024), from which 2^-14 is subtracted.
+ * The first value is right for e > 0 and too large for e = 0, the second the other way round:
+ * the smaller of the two is right, and no denormal binary32 ever arises.
+ */
+@unmanaged
+export class F16 extends Codec {
+  @inline override get bytes(): usize {
+    return 2;
+  }
+  @inline override first(ptr: usize): v128 {
+    return v128.load(ptr);
+  }
+  @inline override second(_ptr: usize, a: v128): v128 {
+    return a;
+  }
+  @inline override low(a: v128, _b: v128): v128 {
+    return F16.widen(i32x4.extend_low_i16x8_s(a));
+  }
+  @inline override high(a: v128, _b: v128): v128 {
+    return F16.widen(i32x4.extend_high_i16x8_s(a));
+  }
+  @inline override one(ptr: usize): f32 {
+    return f32x4.extract_lane(F16.widen(i32x4.splat(load<i16>(ptr))), 0);
+  }
+
+  /** Four sign-extended binary16 as f32. */
+  @inline static widen(h: v128): v128 {
+    const shifted = i32x4.shl(h, 13);
+    const magnitude = v128.and(shifted, i32x4.splat(0x0fffe000));
+    const normal = i32x4.add(magnitude, i32x4.splat(F16_REBIAS));
+    const denormal = f32x4.sub(
+      i32x4.add(magnitude, i32x4.splat(F16_REBIAS + (1 << 23))),
+      f32x4.splat(F16_MIN_NORMAL),
+    );
+    return v128.or(f32x4.pmin(normal, denormal), v128.and(shifted, i32x4.splat(0x80000000)));
+  }
+}

@@ -1,0 +1,104 @@
+/** Activation functions and the arithmetic of whole f32 vectors, in place. */
+import { V } from './vector';
+
+/** Codes of the activation functions, mirrored in src/kernels/kernels.ts. */
+export namespace Activation {
+  export const NONE: i32 = 0;
+  export const RELU: i32 = 1;
+  /** x/2 (1 + erf(x / sqrt 2)). */
+  export const GELU: i32 = 2;
+  /** x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). */
+  export const GELU_TANH: i32 = 3;
+  /** x / (1 + e^-x). */
+  export const SILU: i32 = 4;
+  /** max(x, 0)^2. */
+  export const RELU2: i32 = 5;
+}
+
+/** A function of one value, applied to four; never instantiated, like the codecs of dtype.ts. */
+@unmanaged
+abstract class Elementwise {
+  @inline of(x: v128): v128 {
+    return x;
+  }
+}
+
+@unmanaged
+class Relu extends Elementwise {
+  @inline override of(x: v128): v128 {
+    return f32x4.max(x, f32x4.splat(0));
+  }
+}
+
+@unmanaged
+class Relu2 extends Elementwise {
+  @inline override of(x: v128): v128 {
+    const r = f32x4.max(x, f32x4.splat(0));
+    return f32x4.mul(r, r);
+  }
+}
+
+@unmanaged
+class Gelu extends Elementwise {
+  @inline override of(x: v128): v128 {
+    const half = f32x4.mul(x, f32x4.splat(0.5));
+    const erf = V.erf(f32x4.mul(x, f32x4.splat(0.70710678118654752)));
+    return f32x4.mul(half, f32x4.add(erf, f32x4.splat(1)));
+  }
+}
+
+/** (1 + tanh u) / 2 = 1 / (1 + e^-2u), which loses nothing for negative u. */
+@unmanaged
+class GeluTanh extends Elementwise {
+  @inline override of(x: v128): v128 {
+    const cubic = f32x4.mul(f32x4.mul(f32x4.mul(x, x), x), f32x4.splat(0.044715));
+    const minus2u = f32x4.mul(f32x4.add(x, cubic), f32x4.splat(-1.5957691216057308));
+    return f32x4.div(x, f32x4.add(f32x4.splat(1), V.exp(minus2u)));
+  }
+}
+
+@unmanaged
+class Silu extends Elementwise {
+  @inline override of(x: v128): v128 {
+    return f32x4.div(x, f32x4.add(f32x4.splat(1), V.exp(f32x4.neg(x))));
+  }
+}
+
+/** x[0..n) = f(x[0..n)). */
+function map<F extends Elementwise>(x: usize, n: i32): void {
+  const f = changetype<F>(0);
+  for (; n >= 4; n -= 4, x += 16) v128.store(x, f.of(v128.load(x)));
+  for (; n > 0; n--, x += 4) v128.store_lane<f32>(x, f.of(v128.load_splat<f32>(x)), 0);
+}
+
+/** x[0..n) = f(x[0..n)), f given by its code. */
+export function activation(x: usize, n: i32, code: i32): void {
+  if (code == Activation.RELU) map<Relu>(x, n);
+  else if (code == Activation.GELU) map<Gelu>(x, n);
+  else if (code == Activation.GELU_TANH) map<GeluTanh>(x, n);
+  else if (code == Activation.SILU) map<Silu>(x, n);
+  else if (code == Activation.RELU2) map<Relu2>(x, n);
+}
+
+/** y[0..n) += x[0..n). */
+export function add(y: usize, x: usize, n: i32): void {
+  for (; n >= 4; n -= 4, y += 16, x += 16) {
+    v128.store(y, f32x4.add(v128.load(y), v128.load(x)));
+  }
+  for (; n > 0; n--, y += 4, x += 4) store<f32>(y, load<f32>(y) + load<f32>(x));
+}
+
+/** y[0..n) *= x[0..n). */
+export function multiply(y: usize, x: usize, n: i32): void {
+  for (; n >= 4; n -= 4, y += 16, x += 16) {
+    v128.store(y, f32x4.mul(v128.load(y), v128.load(x)));
+  }
+  for (; n > 0; n--, y += 4, x += 4) store<f32>(y, load<f32>(y) * load<f32>(x));
+}
+
+/** x[0..n) *= factor. */
+export function scale(x: usize, n: i32, factor: f32): void {
+  const f = f32x4.splat(factor);
+  for (; n >= 4; n -= 4, x += 16) v128.store(x, f32x4.mul(v128.load(x), f));
+  for (; n > 0; n--, x += 4) store<f32>(x, load<f32>(x) * factor);
+}

@@ -1,0 +1,78 @@
+/** What vectors of four f32 can do beyond single instructions. Static methods because only methods
+ * can carry `@inline` in the eyes of TypeScript's own parser. A value's result does not depend on
+ * the lane it is in, nor on its neighbours.
+ */
+
+/** Below this, `exp` is 0: keeps its results, and mostly what they are multiplied with, normal. */
+const EXP_MIN: f32 = -87.0;
+/** Above this, `exp` stays at e^88 (about 1.65e38). */
+const EXP_MAX: f32 = 88.0;
+
+export abstract class V {
+  /** Lane i of the result is the sum of the lanes of a_i. */
+  @inline static sums(a0: v128, a1: v128, a2: v128, a3: v128): v128 {
+    const s01 = f32x4.add(i32x4.shuffle(a0, a1, 0, 4, 1, 5), i32x4.shuffle(a0, a1, 2, 6, 3, 7));
+    const s23 = f32x4.add(i32x4.shuffle(a2, a3, 0, 4, 1, 5), i32x4.shuffle(a2, a3, 2, 6, 3, 7));
+    return f32x4.add(i32x4.shuffle(s01, s23, 0, 1, 4, 5), i32x4.shuffle(s01, s23, 2, 3, 6, 7));
+  }
+
+  /** acc + w x. */
+  @inline static madd(acc: v128, w: v128, x: v128): v128 {
+    return f32x4.add(acc, f32x4.mul(w, x));
+  }
+
+  /** Stores the first n lanes, n from 1 to 4. */
+  @inline static storeLanes(y: usize, v: v128, n: i32): void {
+    if (n == 4) {
+      v128.store(y, v);
+    } else {
+      v128.store_lane<f32>(y, v, 0);
+      if (n > 1) v128.store_lane<f32>(y, v, 1, 4);
+      if (n > 2) v128.store_lane<f32>(y, v, 2, 8);
+    }
+  }
+
+  /**
+   * e^x with a relative error below 1.2e-7 for x in [-87, 88]; 0 below, e^88 above. NaN stays NaN.
+   * x = n ln2 + r with |r| <= ln2/2 (ln2 in two parts), e^r by the polynomial of Cephes' expf,
+   * 2^n by adding n to the exponent.
+   */
+  @inline static exp(x: v128): v128 {
+    const clamped = f32x4.pmin(f32x4.splat(EXP_MAX), x);
+    const n = f32x4.nearest(f32x4.mul(clamped, f32x4.splat(1.44269504088896341)));
+    let r = f32x4.sub(clamped, f32x4.mul(n, f32x4.splat(0.693359375)));
+    r = f32x4.sub(r, f32x4.mul(n, f32x4.splat(-2.1219444e-4)));
+    let p = f32x4.splat(1.98756915e-4);
+    p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.3981999507e-3));
+    p = f32x4.add(f32x4.mul(p, r), f32x4.splat(8.3334519073e-3));
+    p = f32x4.add(f32x4.mul(p, r), f32x4.splat(4.1665795894e-2));
+    p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.6666665459e-1));
+    p = f32x4.add(f32x4.mul(p, r), f32x4.splat(5.0000001201e-1));
+    p = f32x4.add(f32x4.add(f32x4.mul(f32x4.mul(r, r), p), r), f32x4.splat(1));
+    const scaled = i32x4.add(p, i32x4.shl(i32x4.trunc_sat_f32x4_s(n), 23));
+    const tiny = f32x4.lt(x, f32x4.splat(EXP_MIN));
+    return v128.or(v128.andnot(scaled, tiny), f32x4.ne(x, x));
+  }
+
+  /**
+   * erf(x) with an absolute error below 3e-7: x P(x^2) / Q(x^2), x clamped to [-4, 4]. The
+   * coefficients are those of Eigen's single-precision erf.
+   */
+  @inline static erf(x: v128): v128 {
+    const c = f32x4.max(f32x4.splat(-4), f32x4.min(f32x4.splat(4), x));
+    const s = f32x4.mul(c, c);
+    let p = f32x4.splat(-2.72614225801306e-10);
+    p = f32x4.add(f32x4.mul(p, s), f32x4.splat(2.77068142495902e-8));
+    p = f32x4.add(f32x4.mul(p, s), f32x4.splat(-2.10102402082508e-6));
+    p = f32x4.add(f32x4.mul(p, s), f32x4.splat(-5.69250639462346e-5));
+    p = f32x4.add(f32x4.mul(p, s), f32x4.splat(-7.34990630326855e-4));
+    p = f32x4.add(f32x4.mul(p, s), f32x4.splat(-2.95459980854025e-3));
+    p = f32x4.add(f32x4.mul(p, s), f32x4.splat(-1.60960333262415e-2));
+    let q = f32x4.splat(-1.45660718464996e-5);
+    q = f32x4.add(f32x4.mul(q, s), f32x4.splat(-2.13374055278905e-4));
+    q = f32x4.add(f32x4.mul(q, s), f32x4.splat(-1.68282697438203e-3));
+    q = f32x4.add(f32x4.mul(q, s), f32x4.splat(-7.37332916720468e-3));
+    q = f32x4.add(f32x4.mul(q, s), f32x4.splat(-1.42647390514189e-2));
+    return f32x4.div(f32x4.mul(c, p), q);
+  }
+}

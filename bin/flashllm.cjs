@@ -1,0 +1,19 @@
+#!/usr/bin/env node
+'use strict';
+// A CommonJS entry, because libuv reads UV_THREADPOOL_SIZE when its pool first starts, and loading
+// an ES module on Node 20 already starts it. 32 threads keep 32 reads of flash in flight.
+process.env.UV_THREADPOOL_SIZE ??= '32';
+
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 20 || (major === 20 && minor < 15)) {
+  process.stderr.write(`flashllm needs Node.js 20.15 or newer; this is ${process.version}.\n`);
+  process.exitCode = 2;
+} else {
+  import('../dist/cli/main.js').then(
+    ({ main }) => main(process.argv),
+    (error) => {
+      process.stderr.write(`flashllm cannot start: ${error.message}\n`);
+      process.exitCode = 1;
+    },
+  );
+}

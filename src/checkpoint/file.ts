@@ -1,0 +1,108 @@
+/** One open file of a checkpoint, read by range. Every failure names the file and the place. */
+
+import { type FileHandle, open } from 'node:fs/promises';
+import { InputError, IoError } from '../errors.ts';
+import { assertNotLfsPointer, lfsPointerPrefix } from './lfs.ts';
+
+/** What a format reader needs of a file. */
+export interface RangeFile {
+  readonly path: string;
+  /** Size when it was opened, in bytes. */
+  readonly size: number;
+  /**
+   * Fills `target` from byte `offset` on. `tensor` only names what is being read, for messages.
+   * @throws InputError when the file ends before; IoError when reading fails.
+   */
+  read(offset: number, target: Uint8Array, tensor?: string): Promise<void>;
+}
+
+/** Longest single read in bytes: the system's own limit is 2 GiB less a page. */
+const maxReadBytes = 2 ** 30;
+
+/** What an error of the operating system says about the input: it cannot be used as it is. */
+const unusable: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file',
+  ENOTDIR: 'no such file',
+  EISDIR: 'is a directory, not a file',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  ELOOP: 'too many symbolic links',
+  ENAMETOOLONG: 'the name is too long',
+};
+
+/** Turns an error of the file system into one that names the file and says whose fault it is. */
+export function fileError(error: unknown, path: string, doing: string): InputError | IoError {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code ?? '';
+  const message = unusable[code];
+  if (message !== undefined) return new InputError(message, { file: path });
+  const reason = error instanceof Error ? error.message : String(error);
+  return new IoError(`${doing} failed: ${reason}`, { file: path }, undefined, { cause: error });
+}
+
+export class CheckpointFile implements RangeFile {
+  readonly path: string;
+  readonly size: number;
+  readonly #handle: FileHandle;
+
+  private constructor(path: string, size: number, handle: FileHandle) {
+    this.path = path;
+    this.size = size;
+    this.#handle = handle;
+  }
+
+  /**
+   * @throws InputError when the file is missing, is no regular file, is empty, or is a git-LFS
+   * pointer; IoError when opening fails for another reason.
+   */
+  static async open(path: string): Promise<CheckpointFile> {
+    let handle: FileHandle;
+    try {
+      handle = await open(path, 'r');
+    } catch (error) {
+      throw fileError(error, path, 'opening');
+    }
+    try {
+      const stat = await handle.stat();
+      if (!stat.isFile()) throw new InputError('is not a regular file', { file: path });
+      if (stat.size === 0) throw new InputError('is empty', { file: path }, 'Download it again');
+      const file = new CheckpointFile(path, stat.size, handle);
+      const head = new Uint8Array(Math.min(lfsPointerPrefix.length, file.size));
+      await file.read(0, head);
+      assertNotLfsPointer(head, path);
+      return file;
+    } catch (error) {
+      await handle.close();
+      throw error instanceof InputError || error instanceof IoError
+        ? error
+        : fileError(error, path, 'opening');
+    }
+  }
+
+  async read(offset: number, target: Uint8Array, tensor?: string): Promise<void> {
+    const named = tensor === undefined ? {} : { tensor };
+    for (let done = 0; done < target.byteLength; ) {
+      const want = Math.min(target.byteLength - done, maxReadBytes);
+      let got: number;
+      try {
+        got = (await this.#handle.read(target, done, want, offset + done)).bytesRead;
+      } catch (error) {
+        const { message, place, hint } = fileError(error, this.path, 'reading');
+        throw new IoError(message, { ...place, ...named, offset: offset + done }, hint, {
+          cause: error,
+        });
+      }
+      if (got === 0) {
+        throw new InputError(
+          `truncated: bytes ${offset} to ${offset + target.byteLength} are needed, the file ends at ${offset + done}`,
+          { file: this.path, ...named, offset: offset + done },
+          'Download the file again',
+        );
+      }
+      done += got;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+}

@@ -1,0 +1,84 @@
+/** A Hugging Face directory: its configuration, and its weights in whichever of the usual files. */
+
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { InputError } from '../errors.ts';
+import { fileError } from './file.ts';
+import { openShards } from './hf-shards.ts';
+import { isJsonObject, readJsonFile } from './json-file.ts';
+import { openSafetensors } from './safetensors.ts';
+import type { TensorSource } from './source.ts';
+import { openTorch } from './torch.ts';
+
+interface WeightFile {
+  readonly name: string;
+  readonly open: (path: string) => Promise<TensorSource>;
+}
+
+/** What is looked for, best first: safetensors before pickles, a single file before shards. */
+const weightFiles: readonly WeightFile[] = [
+  { name: 'model.safetensors', open: openSafetensors },
+  { name: 'model.safetensors.index.json', open: (path) => openShards(path, openSafetensors) },
+  { name: 'pytorch_model.bin', open: openTorch },
+  { name: 'pytorch_model.bin.index.json', open: (path) => openShards(path, openTorch) },
+];
+
+/** Weights in formats that are not read, to be named when nothing else is there. */
+const otherWeights = /\.(h5|msgpack|onnx|ot|pth?|gguf|ggml|npz|ckpt|safetensors|bin)$/;
+
+/** What a checkpoint says about itself. */
+export interface CheckpointConfig {
+  /** The parsed `config.json`, an object whose content nobody has checked. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Path of that file, for messages. */
+  readonly file: string;
+}
+
+/**
+ * Reads `config.json` in the directory `dir`.
+ * @throws InputError when there is no such directory, no such file in it, or no JSON object in that.
+ */
+export async function readConfig(dir: string): Promise<CheckpointConfig> {
+  const names = await namesIn(dir);
+  if (!names.includes('config.json')) {
+    throw new InputError(
+      'no config.json in this directory',
+      { file: dir },
+      'Give the directory of a Hugging Face model, as downloaded',
+    );
+  }
+  const file = join(dir, 'config.json');
+  const config = await readJsonFile(file);
+  if (!isJsonObject(config)) throw new InputError('is not a JSON object', { file });
+  return { config, file };
+}
+
+/**
+ * Opens the weights in the directory `dir`.
+ * @throws InputError when there is no such directory, no weights in it, or they cannot be used.
+ */
+export async function openWeights(dir: string): Promise<TensorSource> {
+  const names = await namesIn(dir);
+  const found = weightFiles.find(({ name }) => names.includes(name));
+  if (found !== undefined) return found.open(join(dir, found.name));
+
+  const wanted = weightFiles.map(({ name }) => name).join(', ');
+  const others = names.filter((name) => otherWeights.test(name)).sort();
+  const seen = others.length === 0 ? '' : `; it has ${others.slice(0, 5).join(', ')}`;
+  throw new InputError(
+    `no weights in this directory: none of ${wanted}${seen}`,
+    { file: dir },
+    'Download the whole model directory, weights included',
+  );
+}
+
+async function namesIn(dir: string): Promise<readonly string[]> {
+  try {
+    return await readdir(dir);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT') throw new InputError('no such directory', { file: dir });
+    if (code === 'ENOTDIR') throw new InputError('is not a directory', { file: dir });
+    throw fileError(error, dir, 'reading the directory');
+  }
+}

@@ -1,0 +1,114 @@
+/** Small JSON files of a checkpoint: configuration and shard indexes. */
+
+import { InputError } from '../errors.ts';
+import { CheckpointFile } from './file.ts';
+
+/** Largest JSON file that is read, in bytes. The longest tokenizer.json known has about 35 MB. */
+const maxJsonBytes = 128 * 2 ** 20;
+
+/**
+ * Parses the UTF-8 text in `bytes` that was read from `path`, starting at byte `base` of it.
+ * @throws InputError with the position of the mistake, or the text around it.
+ */
+export function parseJson(bytes: Uint8Array, path: string, base = 0): unknown {
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new InputError('is not UTF-8 text', { file: path, offset: base });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    // V8 tells the position in UTF-16 units of some mistakes, and quotes the text around others.
+    const told = /at position (\d+)/.exec(reason)?.[1];
+    const position = told ?? (reason.includes('end of JSON') ? text.length : undefined);
+    const place =
+      position === undefined
+        ? { file: path }
+        : { file: path, offset: base + Buffer.byteLength(text.slice(0, Number(position))) };
+    const what = reason
+      .replace(/\s+/g, ' ')
+      .replace(/( in JSON)? at position.*$| is not valid JSON$/, '');
+    throw new InputError(`is not valid JSON: ${printable(what)}`, place);
+  }
+}
+
+/**
+ * The parsed content of a JSON file.
+ * @throws InputError when it is missing, too large, a git-LFS pointer, or not JSON.
+ */
+export async function readJsonFile(path: string): Promise<unknown> {
+  const file = await CheckpointFile.open(path);
+  try {
+    if (file.size > maxJsonBytes) {
+      throw new InputError(
+        `${file.size} bytes are too many for a JSON file (at most ${maxJsonBytes})`,
+        { file: path },
+      );
+    }
+    const bytes = new Uint8Array(file.size);
+    await file.read(0, bytes);
+    return parseJson(bytes, path);
+  } finally {
+    await file.close();
+  }
+}
+
+/** True for what JSON calls an object. */
+export function isJsonObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/**
+ * A key that occurs twice in one object of `text`, which must be valid JSON. `JSON.parse` silently
+ * keeps the last one; in a file that says where weights lie, that would hide damage.
+ */
+export function findDuplicateKey(text: string): string | undefined {
+  // Walked by hand: a regular expression could exhaust its stack on a long hostile string.
+  const open: Set<string>[] = [];
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at];
+    if (char === '{') open.push(new Set());
+    else if (char === '}') open.pop();
+    if (char !== '"') continue;
+    const end = endOfString(text, at);
+    if (colonFollows(text, end)) {
+      // Escapes are undone, so that "a" and "\u0061" are the same key.
+      const key = JSON.parse(text.slice(at, end)) as string;
+      const keys = open.at(-1);
+      if (keys?.has(key)) return key;
+      keys?.add(key);
+    }
+    at = end - 1;
+  }
+  return undefined;
+}
+
+/** Index behind the closing quote of the string whose opening quote is at `start`. */
+function endOfString(text: string, start: number): number {
+  let at = start + 1;
+  while (at < text.length && text[at] !== '"') at += text[at] === '\\' ? 2 : 1;
+  return at + 1;
+}
+
+function colonFollows(text: string, start: number): boolean {
+  let at = start;
+  while (at < text.length && ' \t\r\n'.includes(text[at] as string)) at++;
+  return text[at] === ':';
+}
+
+/** Text from a file without what would act on a terminal. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}+/gu, '?');
+}
+
+/** A value from a file as it may appear in a message: JSON, cut short. */
+export function brief(value: unknown): string {
+  const text = JSON.stringify(value, (_key, part) =>
+    typeof part === 'bigint' ? String(part) : part,
+  );
+  if (text === undefined) return 'nothing';
+  return printable(text.length > 80 ? `${text.slice(0, 77)}...` : text);
+}

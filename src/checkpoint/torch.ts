@@ -1,0 +1,37 @@
+/** A file written by `torch.save`, in either of its two formats. */
+
+import { InputError } from '../errors.ts';
+import { CheckpointFile } from './file.ts';
+import type { TensorSource } from './source.ts';
+import { isTorchLegacy, legacyHeadBytes, readTorchLegacy } from './torch-legacy.ts';
+import { readTorchZip } from './torch-zip.ts';
+
+/** How a zip archive begins: the header of its first entry. */
+const zipMagic = Buffer.from('PK\x03\x04', 'latin1');
+
+/**
+ * Opens `pytorch_model.bin`, a `.pt` or a `.pth` file. Its pickle is read, its data is not, and
+ * nothing in it is executed.
+ * @throws InputError when the file is missing, truncated, damaged, in neither format, or asks for
+ * anything but tensors.
+ */
+export async function openTorch(path: string): Promise<TensorSource> {
+  const file = await CheckpointFile.open(path);
+  try {
+    const head = Buffer.alloc(Math.min(legacyHeadBytes, file.size));
+    await file.read(0, head);
+    const isZip = zipMagic.equals(head.subarray(0, zipMagic.length));
+    if (!isZip && !isTorchLegacy(head)) {
+      throw new InputError(
+        'is no file of torch.save: it begins neither like a zip archive nor with the legacy magic number',
+        { file: path, offset: 0 },
+        'Download it again, or save the state_dict as safetensors',
+      );
+    }
+    const source = await (isZip ? readTorchZip(file) : readTorchLegacy(file));
+    return { ...source, close: () => file.close() };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}

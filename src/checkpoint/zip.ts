@@ -1,0 +1,137 @@
+/**
+ * A zip archive whose entries are stored, not compressed: each is then one range of the file.
+ * The archive's own structures are read by yauzl, which knows zip64 too.
+ */
+
+import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl';
+import { FlashError, InputError } from '../errors.ts';
+import type { RangeFile } from './file.ts';
+import { brief, printable } from './json-file.ts';
+
+/** Most entries. A checkpoint has one per storage and about 6 more. */
+const maxEntries = 2 ** 17;
+
+/** Compression method 0: the bytes as they are. */
+const stored = 0;
+
+/** Gives yauzl the file, and none of the positions that a damaged archive makes it ask for. */
+class ZipReader extends RandomAccessReader {
+  readonly #file: RangeFile;
+
+  constructor(file: RangeFile) {
+    super();
+    this.#file = file;
+  }
+
+  override read(
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+    callback: (error: Error | null) => void,
+  ): void {
+    if (!Number.isSafeInteger(position) || position + length > this.#file.size) {
+      setImmediate(callback, new Error(`it refers to byte ${position + length}`));
+      return;
+    }
+    this.#file.read(position, buffer.subarray(offset, offset + length)).then(
+      () => callback(null),
+      (error: Error) => callback(error),
+    );
+  }
+}
+
+/** Where an entry's data lies in the file. */
+export interface ZipRange {
+  /** First byte. */
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export class ZipArchive {
+  /** The names of all entries, in the order of the archive. */
+  readonly names: ReadonlySet<string>;
+  readonly #file: RangeFile;
+  readonly #zip: ZipFile;
+  readonly #entries: ReadonlyMap<string, Entry>;
+
+  private constructor(file: RangeFile, zip: ZipFile, entries: ReadonlyMap<string, Entry>) {
+    this.#file = file;
+    this.#zip = zip;
+    this.#entries = entries;
+    this.names = new Set(entries.keys());
+  }
+
+  /**
+   * Reads the central directory.
+   * @throws InputError when it is missing or damaged: the usual sign of a truncated file.
+   */
+  static async open(file: RangeFile): Promise<ZipArchive> {
+    const zip = await guarded(file, () =>
+      fromRandomAccessReaderPromise(new ZipReader(file), file.size, { autoClose: false }),
+    );
+    const entries = new Map<string, Entry>();
+    await guarded(file, async () => {
+      if (zip.entryCount > maxEntries) throw new Error(`it claims ${zip.entryCount} entries`);
+      for await (const entry of zip.eachEntry()) {
+        if (entries.has(entry.fileName)) throw new Error(`two entries ${brief(entry.fileName)}`);
+        entries.set(entry.fileName, entry);
+      }
+    });
+    return new ZipArchive(file, zip, entries);
+  }
+
+  /**
+   * Where the data of the entry `name` lies; undefined when there is no such entry.
+   * @throws InputError when it is compressed, encrypted, or reaches beyond the file.
+   */
+  async range(name: string): Promise<ZipRange | undefined> {
+    const entry = this.#entries.get(name);
+    if (entry === undefined) return undefined;
+    if (entry.compressionMethod !== stored || entry.isEncrypted()) {
+      throw new InputError(
+        `entry ${brief(name)} is ${entry.isEncrypted() ? 'encrypted' : 'compressed'}, not stored as torch.save does it`,
+        { file: this.#file.path, offset: entry.relativeOffsetOfLocalHeader },
+        'Unpack the archive and save the checkpoint again with torch.save or as safetensors',
+      );
+    }
+    return guarded(this.#file, async () => {
+      const header = await this.#zip.readLocalFileHeaderPromise(entry, { minimal: true });
+      return { offset: header.fileDataStart, bytes: entry.uncompressedSize };
+    });
+  }
+
+  /**
+   * The data of a small entry; undefined when there is no such entry.
+   * @throws InputError when it has more than `maxBytes`, or as `range` does.
+   */
+  async read(name: string, maxBytes: number): Promise<Buffer | undefined> {
+    const range = await this.range(name);
+    if (range === undefined) return undefined;
+    if (range.bytes > maxBytes) {
+      throw new InputError(
+        `entry ${brief(name)} has ${range.bytes} bytes (at most ${maxBytes} are read)`,
+        { file: this.#file.path, offset: range.offset },
+      );
+    }
+    const bytes = Buffer.alloc(range.bytes);
+    await this.#file.read(range.offset, bytes);
+    return bytes;
+  }
+}
+
+/** Runs `work` and makes what yauzl throws an error that names the file. */
+async function guarded<T>(file: RangeFile, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof FlashError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new InputError(
+      `is no complete zip archive (${file.size} bytes): ${printable(reason)}`,
+      { file: file.path },
+      'It is probably truncated or damaged: download it again',
+      { cause: error },
+    );
+  }
+}

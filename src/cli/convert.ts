@@ -1,0 +1,83 @@
+import { Command, Option } from 'commander';
+import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../convert/convert.ts';
+import { type DType, dtypeNames } from '../dtype.ts';
+import { formatBytes, formatMs, resolveSize, type Size } from '../units.ts';
+import { withInterrupt } from './interrupt.ts';
+import { budgetOption, jsonOption } from './options.ts';
+import { note, printJson, showProgress } from './terminal.ts';
+
+interface ConvertFlags {
+  readonly dtype: DType | 'auto';
+  readonly dramBudget?: Size;
+  readonly force?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+export function convertCommand(): Command {
+  return new Command('convert')
+    .description('turn a Hugging Face checkpoint into a model directory')
+    .argument('<checkpoint>', 'directory with config.json, weights and tokenizer')
+    .argument('<model>', 'directory to make')
+    .addOption(
+      new Option('--dtype <dtype>', "dtype of the weights; auto keeps the checkpoint's")
+        .choices(['auto', ...dtypeNames])
+        .default('auto'),
+    )
+    .addOption(budgetOption('memory for the whole process').default(undefined, '512MiB'))
+    .option('--force', 'replace a model that is already there')
+    .option('--dry-run', 'check the checkpoint and report, but write nothing')
+    .addOption(jsonOption())
+    .action(run);
+}
+
+async function run(checkpoint: string, output: string, flags: ConvertFlags): Promise<void> {
+  const progress = showProgress('converting', flags.json);
+  try {
+    const report = await withInterrupt((signal) =>
+      convertCheckpoint({
+        checkpoint,
+        output,
+        dtype: flags.dtype,
+        dramBudget:
+          flags.dramBudget === undefined ? defaultConvertBudget : resolveSize(flags.dramBudget, 0),
+        force: flags.force ?? false,
+        dryRun: flags.dryRun ?? false,
+        signal,
+        onProgress: ({ doneBytes, totalBytes }) => progress.update(doneBytes, totalBytes),
+      }),
+    );
+    progress.stop();
+    if (flags.json) printJson(toJson(report, flags));
+    else describe(report, flags);
+  } finally {
+    progress.stop();
+  }
+}
+
+function toJson(report: ConvertReport, flags: ConvertFlags) {
+  const { spec, ...rest } = report;
+  return {
+    ...rest,
+    architecture: spec,
+    dryRun: flags.dryRun ?? false,
+  };
+}
+
+function describe(report: ConvertReport, flags: ConvertFlags): void {
+  const { spec, dtypes, modelBytes, checkpointBytes } = report;
+  note(
+    `${spec.family}: ${spec.layers} layers, hidden ${spec.hiddenSize}, ` +
+      `${spec.ffn.neurons} ${spec.ffn.activation} neurons per layer, ${dtypes.bundles}`,
+  );
+  const sizes = `${formatBytes(checkpointBytes)} -> ${formatBytes(modelBytes)}`;
+  if (flags.dryRun) {
+    note(`would write ${report.output}: ${sizes}; nothing was written`);
+    return;
+  }
+  const speed = formatBytes((modelBytes * 1000) / report.ms);
+  note(
+    `wrote ${report.output}: ${sizes} in ${formatMs(report.ms)} (${speed}/s), ` +
+      `peak memory ${formatBytes(report.peakRss)} of ${formatBytes(report.dramBudget)}`,
+  );
+}

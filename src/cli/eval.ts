@@ -1,0 +1,74 @@
+import { readFile } from 'node:fs/promises';
+import { Command } from 'commander';
+import { evaluate } from '../engine/evaluate.ts';
+import { InputError } from '../errors.ts';
+import type { Size } from '../units.ts';
+import { withInterrupt } from './interrupt.ts';
+import { budgetOption, countArgument, exactOption, jsonOption } from './options.ts';
+import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
+import { print, printJson, showProgress } from './terminal.ts';
+
+interface EvalFlags {
+  readonly data: string;
+  readonly context?: number;
+  readonly dramBudget?: Size;
+  readonly exact?: boolean;
+  readonly json?: boolean;
+}
+
+export function evalCommand(): Command {
+  return new Command('eval')
+    .description('measure negative log-likelihood and perplexity on a text')
+    .argument('<model>', 'model directory')
+    .requiredOption('--data <file>', 'text; lines that hold only <|endoftext|> part documents')
+    .option(
+      '--context <n>',
+      "positions of a window; default: the model's, at most 2048",
+      countArgument,
+    )
+    .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
+    .addOption(exactOption())
+    .addOption(jsonOption())
+    .action(run);
+}
+
+const longestDefaultContext = 2048;
+
+async function run(dir: string, flags: EvalFlags): Promise<void> {
+  const text = await readFile(flags.data, 'utf8').catch((cause: Error) => {
+    throw new InputError(`cannot read the text: ${cause.message}`, { file: flags.data });
+  });
+  const result = await withModel(dir, (model) => {
+    const { maxPositions } = model.manifest.spec;
+    const context = flags.context ?? Math.min(maxPositions, longestDefaultContext);
+    const request = {
+      budget: chooseBudget(model, flags.dramBudget),
+      context: Math.max(1, Math.min(context, maxPositions)),
+      logits: 'all',
+    } as const;
+    return withSession(model, request, flags.json ?? false, async (session) => {
+      const progress = showProgress('evaluating', flags.json);
+      try {
+        return await withInterrupt((signal) =>
+          evaluate(session, {
+            text,
+            context,
+            signal,
+            onProgress: (done, total) => progress.update(done, total),
+          }),
+        );
+      } finally {
+        progress.stop();
+      }
+    });
+  });
+  if (flags.json) {
+    printJson(result);
+    return;
+  }
+  print(
+    `tokens ${result.tokens}\nnll ${result.nll.toFixed(6)}\n` +
+      `perplexity ${result.perplexity.toFixed(4)}\n`,
+  );
+  process.stderr.write(statsTable(result.stats));
+}

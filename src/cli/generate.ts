@@ -1,0 +1,145 @@
+import { readFile } from 'node:fs/promises';
+import { text as readAll } from 'node:stream/consumers';
+import { Command } from 'commander';
+import { type GenerateResult, generate } from '../engine/generate.ts';
+import { checkSampling, type SamplingOptions } from '../engine/sampler.ts';
+import type { Model } from '../engine/session.ts';
+import { InputError } from '../errors.ts';
+import type { Size } from '../units.ts';
+import { interruptedExitCode, withInterrupt } from './interrupt.ts';
+import {
+  budgetOption,
+  countArgument,
+  exactOption,
+  jsonOption,
+  listArgument,
+  numberArgument,
+} from './options.ts';
+import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
+import { note, print, printJson } from './terminal.ts';
+
+interface GenerateFlags {
+  readonly prompt?: string;
+  readonly promptFile?: string;
+  readonly dramBudget?: Size;
+  readonly maxTokens: number;
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly repetitionPenalty: number;
+  readonly seed?: number;
+  readonly stop?: string[];
+  readonly exact?: boolean;
+  readonly stats?: boolean;
+  readonly json?: boolean;
+}
+
+export function generateCommand(): Command {
+  return new Command('generate')
+    .description('continue a prompt')
+    .argument('<model>', 'model directory')
+    .option('--prompt <text>', 'the prompt, taken verbatim')
+    .option('--prompt-file <file>', 'a file with the prompt, taken verbatim')
+    .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
+    .option('--max-tokens <n>', 'generate at most this many tokens', countArgument, 256)
+    .option('--temperature <t>', '0 takes the most likely token', numberArgument, 0.8)
+    .option('--top-k <k>', 'sample from the k most likely tokens; 0: all', countArgument, 40)
+    .option('--top-p <p>', 'sample from the most likely share p', numberArgument, 0.95)
+    .option('--min-p <p>', 'drop tokens below p times the most likely', numberArgument, 0)
+    .option('--repetition-penalty <r>', 'above 1 avoids repetition', numberArgument, 1)
+    .option('--seed <n>', 'the same seed gives the same text; default: random', countArgument)
+    .option('--stop <text>', 'end before this text; may be given several times', listArgument)
+    .addOption(exactOption())
+    .option('--stats', 'print where the time and the bytes went')
+    .addOption(jsonOption())
+    .action(run);
+}
+
+async function run(dir: string, flags: GenerateFlags): Promise<void> {
+  const sampling: SamplingOptions = {
+    temperature: flags.temperature,
+    topK: flags.topK,
+    topP: flags.topP,
+    minP: flags.minP,
+    repetitionPenalty: flags.repetitionPenalty,
+    seed: flags.seed ?? Math.floor(Math.random() * 2 ** 32),
+  };
+  checkSampling(sampling);
+  const prompt = await readPrompt(flags);
+  const result = await withModel(dir, (model) => generateWith(model, prompt, flags, sampling));
+  report(result, flags, sampling);
+  if (result.finishReason === 'interrupted') process.exitCode = interruptedExitCode;
+}
+
+async function readPrompt({ prompt, promptFile }: GenerateFlags): Promise<string> {
+  if (prompt !== undefined && promptFile !== undefined) {
+    throw new InputError('give either --prompt or --prompt-file, not both');
+  }
+  if (prompt !== undefined) return prompt;
+  if (promptFile !== undefined) {
+    return readFile(promptFile, 'utf8').catch((cause: Error) => {
+      throw new InputError(`cannot read the prompt: ${cause.message}`, { file: promptFile });
+    });
+  }
+  if (process.stdin.isTTY) {
+    throw new InputError('there is no prompt', {}, 'Give --prompt or --prompt-file, or pipe it in');
+  }
+  return readAll(process.stdin);
+}
+
+async function generateWith(
+  model: Model,
+  prompt: string,
+  flags: GenerateFlags,
+  sampling: SamplingOptions,
+): Promise<GenerateResult> {
+  const { maxPositions } = model.manifest.spec;
+  const promptIds = model.tokenizer.encodePrompt(prompt);
+  if (promptIds.length > maxPositions) {
+    throw new InputError(
+      `the prompt has ${promptIds.length} tokens, the model's context ${maxPositions}`,
+      {},
+      `Shorten it by at least ${promptIds.length - maxPositions} tokens`,
+    );
+  }
+  // The last token is not fed back, so it needs no position.
+  const wanted = promptIds.length + Math.max(1, flags.maxTokens) - 1;
+  const context = Math.min(maxPositions, wanted);
+  if (context < wanted) {
+    note(
+      `the context of ${maxPositions} positions leaves room for ` +
+        `${context - promptIds.length + 1} tokens after this prompt`,
+    );
+  }
+  const budget = chooseBudget(model, flags.dramBudget);
+  if (!flags.exact) note('no predictors: every neuron is computed, the output is exact');
+  return withSession(model, { budget, context }, flags.json ?? false, (session) =>
+    withInterrupt((signal) =>
+      generate(session, {
+        promptIds,
+        maxTokens: flags.maxTokens,
+        sampling,
+        stop: flags.stop ?? [],
+        signal,
+        ...(flags.json ? {} : { onText: print }),
+      }),
+    ),
+  );
+}
+
+function report(result: GenerateResult, flags: GenerateFlags, sampling: SamplingOptions): void {
+  if (flags.json) {
+    printJson(result);
+  } else if (!result.text.endsWith('\n')) {
+    print('\n');
+  }
+  if (result.finishReason === 'context') {
+    note(`stopped: the context is full after ${result.tokens.length} tokens`);
+  }
+  if (result.finishReason === 'interrupted') note('interrupted');
+  if (flags.stats || result.finishReason === 'interrupted') {
+    process.stderr.write(statsTable(result.stats));
+    if (sampling.temperature > 0) note(`seed ${sampling.seed}`);
+  }
+}

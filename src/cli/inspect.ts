@@ -1,0 +1,118 @@
+import { Command } from 'commander';
+import { rowsOf } from '../flash/manifest.ts';
+import { ModelFiles } from '../flash/model-files.ts';
+import { verifyModel } from '../flash/verify.ts';
+import { formatBytes, formatMs } from '../units.ts';
+import { withInterrupt } from './interrupt.ts';
+import { jsonOption } from './options.ts';
+import { note, print, printJson, showProgress, table } from './terminal.ts';
+
+interface InspectFlags {
+  readonly verify?: boolean;
+  readonly json?: boolean;
+}
+
+export function inspectCommand(): Command {
+  return new Command('inspect')
+    .description('show what a model directory holds')
+    .argument('<model>', 'model directory')
+    .option('--verify', 'read everything and check every checksum')
+    .addOption(jsonOption())
+    .action(run);
+}
+
+async function run(dir: string, flags: InspectFlags): Promise<void> {
+  const files = await ModelFiles.open(dir);
+  try {
+    const verified = flags.verify ? await verify(files, flags.json ?? false) : null;
+    if (flags.json) printJson({ ...toJson(files), verified });
+    else print(describe(files));
+    if (verified !== null && !flags.json) {
+      const speed = formatBytes((verified.bytes * 1000) / verified.ms);
+      note(
+        `intact: ${verified.blocks} blocks, ${formatBytes(verified.bytes)} ` +
+          `in ${formatMs(verified.ms)} (${speed}/s)`,
+      );
+    }
+  } finally {
+    files.close();
+  }
+}
+
+async function verify(files: ModelFiles, quiet: boolean) {
+  const progress = showProgress('verifying', quiet);
+  try {
+    return await withInterrupt((signal) =>
+      verifyModel(files, (done, total) => progress.update(done, total), signal),
+    );
+  } finally {
+    progress.stop();
+  }
+}
+
+function toJson({ manifest, dir }: ModelFiles) {
+  return {
+    model: dir,
+    producer: manifest.producer,
+    architecture: manifest.spec,
+    dtypes: manifest.dtypes,
+    layers: manifest.layers,
+    files: manifest.files,
+    tensors: [...manifest.tensors.values()].map(({ checksums, ...tensor }) => ({
+      ...tensor,
+      blocks: checksums.length,
+    })),
+    predictors: null,
+  };
+}
+
+function describe({ manifest, dir }: ModelFiles): string {
+  const { spec, dtypes } = manifest;
+  const { heads, kvHeads, headDim } = spec.attention;
+  const size = (names: (name: string) => boolean) =>
+    [...manifest.tensors.values()]
+      .filter(({ name }) => names(name))
+      .reduce((sum, { bytes }) => sum + bytes, 0);
+  const isBundle = (name: string) => name.endsWith('.bundles');
+  const parts = [
+    ['FFN bundles', size(isBundle)],
+    ['attention', size((name) => /\.attention\.(qkv|out)\.weight$/.test(name))],
+    ['embeddings and head', size((name) => /^(embed\.|head)/.test(name))],
+    ['norms and biases', size((name) => /norm\.(weight|bias)$|\.bias$/.test(name))],
+  ] as const;
+  const total = size(() => true);
+  const summary = table(
+    ['', ''],
+    [
+      ['model', dir],
+      ['made by', manifest.producer],
+      ['architecture', `${spec.family}, ${spec.layers} layers, context ${spec.maxPositions}`],
+      ['hidden size', `${spec.hiddenSize}`],
+      ['attention', `${heads} heads of ${headDim}, ${kvHeads} for keys and values`],
+      ['FFN', `${spec.ffn.neurons} neurons, ${spec.ffn.activation}`],
+      ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'of its own'}`],
+      ['dtypes', `${dtypes.resident}, bundles ${dtypes.bundles}`],
+      ['predictors', 'none'],
+    ],
+  );
+  const sizes = table(
+    ['part', 'bytes', 'share'],
+    [...parts, ['in all', total] as const].map(([name, bytes]) => [
+      name,
+      formatBytes(bytes),
+      `${((100 * bytes) / total).toFixed(1)}%`,
+    ]),
+  );
+  const tensors = table(
+    ['tensor', 'dtype', 'shape', 'bytes', 'offset', 'blocks'],
+    [...manifest.tensors.values()].map((tensor) => [
+      tensor.name,
+      tensor.dtype,
+      tensor.shape.join(' x '),
+      `${rowsOf(tensor).rows * rowsOf(tensor).rowBytes}`,
+      `${tensor.offset}`,
+      `${tensor.checksums.length}`,
+    ]),
+  );
+  return `${summary.replace(/^\n/, '')}\n${sizes}\n${tensors}`;
+}

@@ -1,0 +1,60 @@
+/** The command line: registers the commands and turns errors into a line and an exit code. */
+
+import { Command, CommanderError } from 'commander';
+import { FlashError, InterruptedError } from '../errors.ts';
+import { version } from '../version.ts';
+import { convertCommand } from './convert.ts';
+import { evalCommand } from './eval.ts';
+import { generateCommand } from './generate.ts';
+import { inspectCommand } from './inspect.ts';
+import { interruptedExitCode } from './interrupt.ts';
+import { planCommand } from './plan.ts';
+import { note } from './terminal.ts';
+
+/** Runs the command in `argv` and sets the process's exit code. */
+export async function main(argv: readonly string[]): Promise<void> {
+  // A reader that has seen enough (`| head`) is not an error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+  const program = new Command('flashllm')
+    .description('Run language models larger than the memory they are given.')
+    .version(version)
+    .option('--debug', 'print stack traces')
+    .configureHelp({ showGlobalOptions: true })
+    .showHelpAfterError('Run with --help for usage.');
+  for (const command of [
+    convertCommand(),
+    generateCommand(),
+    evalCommand(),
+    planCommand(),
+    inspectCommand(),
+  ]) {
+    program.addCommand(command.copyInheritedSettings(program));
+  }
+  program.exitOverride();
+  for (const command of program.commands) command.exitOverride();
+  try {
+    await program.parseAsync(argv);
+  } catch (error) {
+    process.exitCode = report(error, argv.includes('--debug'));
+  }
+}
+
+/** Prints what went wrong and returns the exit code. */
+function report(error: unknown, debug: boolean): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has printed
+  if (error instanceof InterruptedError) {
+    note('interrupted');
+    return interruptedExitCode;
+  }
+  if (debug && error instanceof Error) note(error.stack ?? error.message);
+  if (error instanceof FlashError) {
+    note(`error: ${error.line}`);
+    return error.exitCode;
+  }
+  note(`error: ${error instanceof Error ? error.message : String(error)}`);
+  note('This is a fault in flashllm; run again with --debug to see where.');
+  return 1;
+}

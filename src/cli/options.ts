@@ -1,0 +1,45 @@
+/** Options that several commands have, and how their values are read. */
+
+import { InvalidArgumentError, Option } from 'commander';
+import { InputError } from '../errors.ts';
+import { parseSize, type Size } from '../units.ts';
+
+export function sizeArgument(text: string): Size {
+  try {
+    return parseSize(text, 'the value');
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof InputError ? error.line : String(error));
+  }
+}
+
+export function numberArgument(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) {
+    throw new InvalidArgumentError('It is not a number.');
+  }
+  return value;
+}
+
+export function countArgument(text: string): number {
+  const value = numberArgument(text);
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new InvalidArgumentError('It is not a whole number.');
+  }
+  return value;
+}
+
+export function listArgument(text: string, list: readonly string[] = []): string[] {
+  return [...list, text];
+}
+
+export function budgetOption(description: string): Option {
+  return new Option('--dram-budget <size>', description).argParser(sizeArgument);
+}
+
+export function jsonOption(): Option {
+  return new Option('--json', 'print one JSON object and nothing else on stdout');
+}
+
+export function exactOption(): Option {
+  return new Option('--exact', 'compute every neuron, as the dense model does');
+}

@@ -1,0 +1,78 @@
+/** What the commands that run a model share: opening it under its budget, and showing the figures. */
+
+import { Model, type RunRequest, Session } from '../engine/session.ts';
+import type { RunStats } from '../engine/stats.ts';
+import { formatBytes, formatMs, type Size } from '../units.ts';
+import { note, showProgress, table } from './terminal.ts';
+
+/** Bytes of the budget; says in one line where a budget that was not asked for comes from. */
+export function chooseBudget(model: Model, size: Size | undefined): number {
+  const { bytes, source } = model.budgetOf(size);
+  if (source !== 'asked') {
+    const giver = source === 'cgroup' ? "this control group's limit" : "this machine's free memory";
+    note(`DRAM budget ${formatBytes(bytes)}: 90% of ${giver}; set it with --dram-budget`);
+  }
+  return bytes;
+}
+
+/** Opens a model, runs `work` with it, and closes it whatever happens. */
+export async function withModel<T>(dir: string, work: (model: Model) => Promise<T>): Promise<T> {
+  const model = await Model.open(dir);
+  try {
+    return await work(model);
+  } finally {
+    model.close();
+  }
+}
+
+/** Loads a session, showing progress, and closes it whatever happens. */
+export async function withSession<T>(
+  model: Model,
+  request: RunRequest,
+  quiet: boolean,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const progress = showProgress('loading', quiet);
+  const session = await Session.open(model, request, (done, total) => {
+    progress.update(done, total);
+  }).finally(() => progress.stop());
+  try {
+    return await work(session);
+  } finally {
+    await session.close();
+  }
+}
+
+/** The figures of a run as a table. */
+export function statsTable(stats: RunStats): string {
+  const share = (value: number) => `${(100 * value).toFixed(1)}%`;
+  const largeReads = Object.entries(stats.readSizeHistogram)
+    .filter(([size]) => Number(size) >= 32 * 1024)
+    .reduce((sum, [, reads]) => sum + reads, 0);
+  return table(
+    ['', ''],
+    [
+      ['prompt', `${stats.promptTokens} tokens in ${formatMs(stats.prefillMs)}`],
+      [
+        'generated',
+        `${stats.tokens} tokens in ${formatMs(stats.decodeMs)}, ${stats.tokensPerSecond.toFixed(2)} tokens/s`,
+      ],
+      [
+        'time',
+        `I/O ${formatMs(stats.ioMs)}, memory ${formatMs(stats.memoryMs)}, compute ${formatMs(stats.computeMs)}`,
+      ],
+      [
+        'flash',
+        `${formatBytes(stats.flashBytes)} in ${stats.flashReads} reads, ` +
+          `${largeReads} of them 32 KiB or more, ${formatBytes(stats.flashThroughput)}/s` +
+          `${stats.directIo ? '' : ', through the page cache'}`,
+      ],
+      ['weights from DRAM', share(stats.cacheHitRate)],
+      ['FFN sparsity', share(stats.ffnSparsity)],
+      [
+        'memory',
+        `peak ${formatBytes(stats.peakRss)} of a budget of ${formatBytes(stats.dramBudget)}`,
+      ],
+    ],
+  ).replace(/^\n/, '');
+}

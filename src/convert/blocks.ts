@@ -1,0 +1,169 @@
+/**
+ * The way of every weight from a checkpoint: read by range into WebAssembly memory, checked for NaN
+ * and infinity, converted to its dtype. While one block is worked on, the next is being read.
+ */
+
+import type { SourceTensor } from '../checkpoint/source.ts';
+import { byteLength, type DType, dtypes } from '../dtype.ts';
+import { InputError, InterruptedError } from '../errors.ts';
+import type { Kernels } from '../kernels/kernels.ts';
+import { forEachParallel } from '../parallel.ts';
+
+/** A rectangle of a matrix; a vector is a matrix of one row. */
+export interface Block {
+  readonly row: number;
+  readonly rows: number;
+  readonly column: number;
+  readonly columns: number;
+}
+
+/** A block in memory: `rows x columns` values, packed, at `address`. */
+export interface LoadedBlock extends Block {
+  readonly address: number;
+  readonly view: Uint8Array;
+}
+
+/** Buffers for blocks of at most `elements` values; allocated once. */
+export interface Workspace {
+  readonly kernels: Kernels;
+  readonly memory: WebAssembly.Memory;
+  readonly elements: number;
+  /** Two buffers that reads alternate between. */
+  readonly readAddresses: readonly [number, number];
+  readonly floatAddress: number;
+  readonly convertedAddress: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Bytes of a workspace's buffers. */
+export function workspaceBytes(elements: number): number {
+  return 4 * byteLength('f32', elements);
+}
+
+/** Lays a workspace's buffers out from `address` on. */
+export function createWorkspace(
+  memory: WebAssembly.Memory,
+  kernels: Kernels,
+  address: number,
+  elements: number,
+  signal: AbortSignal | undefined,
+): Workspace {
+  const bytes = byteLength('f32', elements);
+  return {
+    kernels,
+    memory,
+    elements,
+    readAddresses: [address, address + bytes],
+    floatAddress: address + 2 * bytes,
+    convertedAddress: address + 3 * bytes,
+    signal,
+  };
+}
+
+/** Reads for rows that are not whole are short; this many are kept in flight. */
+const stridedReads = 16;
+
+/** Rows of `columns` values that fit the workspace, cut from `rows`. */
+export function rowBlocks(
+  work: Workspace,
+  rows: number,
+  column: number,
+  columns: number,
+): readonly Block[] {
+  const step = Math.max(1, Math.floor(work.elements / columns));
+  return Array.from({ length: Math.ceil(rows / step) }, (_, index) => ({
+    row: index * step,
+    rows: Math.min(step, rows - index * step),
+    column,
+    columns,
+  }));
+}
+
+/**
+ * Loads the blocks of `source` one after the other as `dtype`.
+ * @throws InputError at a NaN, an infinity, or a value beyond the range of `dtype`
+ */
+export async function* loadBlocks(
+  work: Workspace,
+  source: SourceTensor,
+  from: DType,
+  to: DType,
+  blocks: readonly Block[],
+): AsyncGenerator<LoadedBlock> {
+  const start = (index: number) => {
+    const block = blocks[index];
+    if (block === undefined) return null;
+    const reading = readBlock(work, source, from, block, work.readAddresses[index & 1] ?? 0);
+    reading.catch(() => {}); // it is awaited below, unless an earlier block failed
+    return reading;
+  };
+  let reading = start(0);
+  for (const [index, block] of blocks.entries()) {
+    if (work.signal?.aborted) throw new InterruptedError();
+    await reading;
+    reading = start(index + 1);
+    const address = convertBlock(work, source, from, to, block, work.readAddresses[index & 1] ?? 0);
+    const bytes = byteLength(to, block.rows * block.columns);
+    yield { ...block, address, view: new Uint8Array(work.memory.buffer, address, bytes) };
+  }
+}
+
+async function readBlock(
+  work: Workspace,
+  source: SourceTensor,
+  dtype: DType,
+  block: Block,
+  address: number,
+): Promise<void> {
+  const width = source.shape.at(-1) ?? 1;
+  const elementBytes = dtypes[dtype].bytes;
+  const { row, rows, column, columns } = block;
+  const target = new Uint8Array(work.memory.buffer, address, rows * columns * elementBytes);
+  if (columns === width) return source.read(row * width, rows * width, target);
+  const rowBytes = columns * elementBytes;
+  const indices = Array.from({ length: rows }, (_, index) => index);
+  await forEachParallel(indices, stridedReads, (index) => {
+    const part = target.subarray(index * rowBytes, (index + 1) * rowBytes);
+    return source.read((row + index) * width + column, columns, part);
+  });
+}
+
+/** Checks the block at `address` and converts it; returns where the result lies. */
+function convertBlock(
+  work: Workspace,
+  source: SourceTensor,
+  from: DType,
+  to: DType,
+  block: Block,
+  address: number,
+): number {
+  const { kernels } = work;
+  const count = block.rows * block.columns;
+  const bad = kernels.byDType[from].firstNonFinite(address, count);
+  if (bad >= 0) {
+    throw new InputError(
+      `not a finite number at index ${elementIndex(source, block, bad)}`,
+      { file: source.file, tensor: source.name },
+      'The checkpoint is damaged or was saved from a diverged run',
+    );
+  }
+  if (from === to) return address;
+  kernels.byDType[from].toF32(work.floatAddress, address, count);
+  if (to === 'f32') return work.floatAddress;
+  kernels.byDType[to].fromF32(work.convertedAddress, work.floatAddress, count);
+  const overflow = kernels.byDType[to].firstNonFinite(work.convertedAddress, count);
+  if (overflow >= 0) {
+    throw new InputError(
+      `the value at index ${elementIndex(source, block, overflow)} is too large for ${to}`,
+      { file: source.file, tensor: source.name },
+      'Convert with --dtype bf16 or --dtype f32',
+    );
+  }
+  return work.convertedAddress;
+}
+
+function elementIndex(source: SourceTensor, block: Block, offset: number): string {
+  const row = block.row + Math.floor(offset / block.columns);
+  const column = block.column + (offset % block.columns);
+  return source.shape.length > 1 ? `[${row}, ${column}]` : `[${column}]`;
+}

@@ -1,0 +1,260 @@
+/** Checkpoint in, model directory out. */
+
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openWeights, readConfig } from '../checkpoint/hf-directory.ts';
+import { byteLength, type DType } from '../dtype.ts';
+import { BudgetError, InterruptedError } from '../errors.ts';
+import { type FileLayout, layoutModel, type ModelLayout } from '../flash/layout.ts';
+import {
+  formatManifest,
+  type Manifest,
+  manifestFile,
+  type StoredFile,
+  type StoredTensor,
+} from '../flash/manifest.ts';
+import { createMemory, instantiateKernels } from '../kernels/module.ts';
+import { peakResidentBytes, residentBytes } from '../memory/process.ts';
+import { recipeOf } from '../models/index.ts';
+import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
+import { alignUp, formatBytes, MIB } from '../units.ts';
+import { version } from '../version.ts';
+import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
+import { checkSources, commonDType } from './check.ts';
+import { OutputDirectory, writeError } from './output-directory.ts';
+import { readSideFiles, writeSideFiles } from './side-files.ts';
+import { TensorFileWriter } from './tensor-file.ts';
+import { bundleBytes, type Sources, tensorBytes } from './weights.ts';
+
+export interface ConvertOptions {
+  readonly checkpoint: string;
+  readonly output: string;
+  /** `auto` keeps the checkpoint's. */
+  readonly dtype?: DType | 'auto';
+  /** Bytes that the whole process may take. */
+  readonly dramBudget?: number;
+  /** Replace a model that is already there. */
+  readonly force?: boolean;
+  /** Check everything that can be checked without reading weights, and write nothing. */
+  readonly dryRun?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: ConvertProgress) => void;
+}
+
+export interface ConvertProgress {
+  readonly tensor: string;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface ConvertReport {
+  readonly output: string;
+  readonly spec: ModelSpec;
+  readonly dtypes: WeightDTypes;
+  readonly checkpointBytes: number;
+  readonly modelBytes: number;
+  readonly dramBudget: number;
+  readonly peakRss: number;
+  readonly ms: number;
+}
+
+export const defaultConvertBudget = 512 * MIB;
+
+/** What garbage collection and the C library may take beyond what is resident at the start. */
+const headroomBytes = 40 * MIB;
+/** Blocks of 2 Mi values are 4-8 MiB reads, past the point where larger ones are faster. */
+const largestBlock = 2 * 1024 * 1024;
+
+/**
+ * Converts a Hugging Face directory into a model directory that appears whole or not at all.
+ * @throws InputError for a checkpoint that cannot be used; BudgetError below the floor
+ */
+export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertReport> {
+  const started = performance.now();
+  const { checkpoint, output, dramBudget = defaultConvertBudget, signal } = options;
+  const { config, file: configFile } = await readConfig(checkpoint);
+  const source = await openWeights(checkpoint);
+  try {
+    const tensorNames = new Set(source.tensors.keys());
+    const recipe = recipeOf({ config, configFile, tensorNames });
+    const sources = checkSources(recipe, source, configFile);
+    const dtypes = chooseDTypes(options.dtype ?? 'auto', recipe, sources);
+    const sideFiles = await readSideFiles(checkpoint);
+    const layout = layoutModel(recipe, dtypes);
+    const modelBytes = layout.resident.bytes + layout.bundles.bytes;
+    const buffers = planBuffers(recipe, layout, dramBudget);
+    if (!options.dryRun) {
+      const directory = await OutputDirectory.create(output, modelBytes, options.force ?? false);
+      try {
+        const work = await allocate(buffers, signal);
+        const write = new ModelWriter({ recipe, layout, dtypes, sources, work, buffers, options });
+        const weights = await write.weights(directory.path);
+        const stored = await writeSideFiles(sideFiles, directory.path, checkpoint, recipe.spec);
+        await writeManifest(directory.path, {
+          producer: `flashllm ${version}`,
+          spec: recipe.spec,
+          dtypes,
+          layers: layout.layers,
+          files: { ...weights.files, ...stored },
+          tensors: weights.tensors,
+        });
+        if (signal?.aborted) throw new InterruptedError();
+        await directory.commit();
+      } catch (error) {
+        await directory.abandon();
+        throw error;
+      }
+    }
+    return {
+      output,
+      spec: recipe.spec,
+      dtypes,
+      checkpointBytes: source.bytes,
+      modelBytes,
+      dramBudget,
+      peakRss: peakResidentBytes(),
+      ms: performance.now() - started,
+    };
+  } finally {
+    await source.close();
+  }
+}
+
+function chooseDTypes(asked: DType | 'auto', recipe: ModelRecipe, sources: Sources): WeightDTypes {
+  const dtype = asked === 'auto' ? commonDType(recipe, sources) : asked;
+  return { resident: dtype, bundles: dtype };
+}
+
+/** How the memory that the budget leaves is divided. */
+interface Buffers {
+  readonly blockElements: number;
+  readonly stripBytes: number;
+}
+
+function planBuffers(recipe: ModelRecipe, layout: ModelLayout, dramBudget: number): Buffers {
+  const longestRow = Math.max(
+    recipe.spec.ffn.neurons,
+    ...recipe.tensors.map(({ shape }) => shape.at(-1) ?? 1),
+  );
+  const largestBundle = Math.max(...layout.layers.map((layer) => layer.bundleBytes));
+  const largestLayer = Math.max(...layout.layers.map((l) => l.bundleBytes * l.neurons));
+  // Strips of fewer neurons than this would read the down projection in shreds.
+  const smallestStrip = largestBundle * 64;
+  const processBytes = residentBytes() + headroomBytes;
+  const floor = processBytes + workspaceBytes(longestRow) + smallestStrip;
+  if (dramBudget < floor) {
+    throw new BudgetError(
+      `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor)}: ` +
+        `process ${formatBytes(processBytes)}, buffers ${formatBytes(floor - processBytes)}`,
+      {},
+      `Give at least ${formatBytes(alignUp(floor, MIB))}`,
+    );
+  }
+  const free = dramBudget - processBytes;
+  const blockElements = Math.max(
+    longestRow,
+    Math.min(largestBlock, Math.floor(free / 2 / byteLength('f32', 4))),
+  );
+  const stripBytes = Math.min(largestLayer, free - workspaceBytes(blockElements));
+  return { blockElements, stripBytes: Math.max(smallestStrip, stripBytes) };
+}
+
+/** Both start at a page; the WebAssembly module keeps nothing of its own below. */
+const blocksAddress = 64 * 1024;
+
+async function allocate(buffers: Buffers, signal: AbortSignal | undefined): Promise<Workspace> {
+  const stripAddress = stripAddressOf(buffers);
+  const memory = createMemory(stripAddress + buffers.stripBytes);
+  const kernels = await instantiateKernels(memory);
+  return createWorkspace(memory, kernels, blocksAddress, buffers.blockElements, signal);
+}
+
+function stripAddressOf({ blockElements }: Buffers): number {
+  return alignUp(blocksAddress + workspaceBytes(blockElements), 4096);
+}
+
+interface WriterContext {
+  readonly recipe: ModelRecipe;
+  readonly layout: ModelLayout;
+  readonly dtypes: WeightDTypes;
+  readonly sources: Sources;
+  readonly work: Workspace;
+  readonly buffers: Buffers;
+  readonly options: ConvertOptions;
+}
+
+class ModelWriter {
+  readonly #context: WriterContext;
+  #doneBytes = 0;
+
+  constructor(context: WriterContext) {
+    this.#context = context;
+  }
+
+  /** Writes both weight files into `dir`. */
+  async weights(
+    dir: string,
+  ): Promise<{ files: Record<string, StoredFile>; tensors: Map<string, StoredTensor> }> {
+    const { recipe, layout, dtypes, sources, work, buffers } = this.#context;
+    const tensors = new Map<string, StoredTensor>();
+    const strip = { address: stripAddressOf(buffers), bytes: buffers.stripBytes };
+    const parts = new Map<string, () => AsyncIterable<Uint8Array>>();
+    for (const tensor of recipe.tensors) {
+      const dtype = tensor.shape.length > 1 ? dtypes.resident : 'f32';
+      parts.set(tensor.name, () => tensorBytes(work, tensor, dtype, sources));
+    }
+    for (const [index, bundle] of recipe.bundles.entries()) {
+      const layer = layout.layers[index];
+      if (layer === undefined) throw new Error(`no layout for ${bundle.name}`);
+      parts.set(bundle.name, () =>
+        bundleBytes(work, bundle, layer, dtypes.bundles, sources, strip),
+      );
+    }
+    const files: Record<string, StoredFile> = {};
+    for (const file of [layout.resident, layout.bundles]) {
+      files[file.file] = await this.#file(dir, file, parts, tensors);
+    }
+    return { files, tensors };
+  }
+
+  async #file(
+    dir: string,
+    layout: FileLayout,
+    parts: ReadonlyMap<string, () => AsyncIterable<Uint8Array>>,
+    tensors: Map<string, StoredTensor>,
+  ): Promise<StoredFile> {
+    const writer = await TensorFileWriter.create(dir, layout);
+    try {
+      for (const tensor of layout.tensors) {
+        const bytes = parts.get(tensor.name);
+        if (bytes === undefined) throw new Error(`nothing makes ${tensor.name}`);
+        const stored = await writer.writeTensor(tensor, this.#counted(tensor.name, bytes()));
+        tensors.set(tensor.name, stored);
+      }
+      return await writer.finish();
+    } catch (error) {
+      await writer.close().catch(() => {});
+      throw error;
+    }
+  }
+
+  async *#counted(tensor: string, parts: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    const { layout, options } = this.#context;
+    const totalBytes = layout.resident.bytes + layout.bundles.bytes;
+    for await (const part of parts) {
+      if (options.signal?.aborted) throw new InterruptedError();
+      yield part;
+      this.#doneBytes += part.length;
+      options.onProgress?.({ tensor, doneBytes: this.#doneBytes, totalBytes });
+    }
+  }
+}
+
+async function writeManifest(dir: string, manifest: Manifest): Promise<void> {
+  const path = join(dir, manifestFile);
+  try {
+    await writeFile(path, formatManifest(manifest), { flag: 'wx' });
+  } catch (cause) {
+    throw writeError(cause, path);
+  }
+}

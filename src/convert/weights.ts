@@ -1,0 +1,80 @@
+/** The bytes of each tensor of the model directory, made from checkpoint tensors block by block. */
+
+import type { SourceTensor } from '../checkpoint/source.ts';
+import { type DType, dtypes } from '../dtype.ts';
+import type { BundleLayer } from '../flash/manifest.ts';
+import type { BundleRecipe, TensorRecipe } from '../models/spec.ts';
+import { loadBlocks, rowBlocks, type Workspace } from './blocks.ts';
+
+/** A checkpoint tensor whose shape and dtype were found right. */
+export interface CheckedSource {
+  readonly tensor: SourceTensor;
+  readonly dtype: DType;
+}
+
+export type Sources = (name: string) => CheckedSource;
+
+/** A vector or a matrix: its parts stacked along the rows. */
+export async function* tensorBytes(
+  work: Workspace,
+  recipe: TensorRecipe,
+  dtype: DType,
+  sources: Sources,
+): AsyncGenerator<Uint8Array> {
+  for (const { source, shape } of recipe.parts) {
+    const { tensor, dtype: from } = sources(source);
+    const columns = shape.at(-1) ?? 1;
+    const rows = shape.length > 1 ? (shape[0] ?? 1) : 1;
+    const blocks = rowBlocks(work, rows, 0, columns);
+    for await (const { view } of loadBlocks(work, tensor, from, dtype, blocks)) yield view;
+  }
+}
+
+/**
+ * A layer's bundles, in strips of neurons that fit the memory given:
+ *
+ *   up   (neurons, hidden)   rows [n0, n1)      copied to  bundle + 0
+ *   down (hidden, neurons)   columns [n0, n1)   transposed bundle + downOffset
+ *
+ * When a layer fits as a whole, both matrices are read in one sweep; otherwise the down projection
+ * is read in as many column strips, each in runs of a strip's width.
+ */
+export async function* bundleBytes(
+  work: Workspace,
+  recipe: BundleRecipe,
+  layer: BundleLayer,
+  dtype: DType,
+  sources: Sources,
+  strip: { readonly address: number; readonly bytes: number },
+): AsyncGenerator<Uint8Array> {
+  const { kernels, memory } = work;
+  const { bundleBytes: stride, downOffset, neurons } = layer;
+  const hidden = recipe.hiddenSize;
+  const elementBytes = dtypes[dtype].bytes;
+  const transpose = elementBytes === 4 ? kernels.transpose32 : kernels.transpose16;
+  const up = sources(recipe.up);
+  const down = sources(recipe.down);
+  const stripNeurons = Math.min(neurons, Math.floor(strip.bytes / stride));
+  const padding = stride - downOffset - hidden * elementBytes;
+
+  for (let first = 0; first < neurons; first += stripNeurons) {
+    const count = Math.min(stripNeurons, neurons - first);
+    const view = new Uint8Array(memory.buffer, strip.address, count * stride);
+    if (padding > 0) view.fill(0);
+    const upRows = rowBlocks(work, count, 0, hidden).map((block) => ({
+      ...block,
+      row: block.row + first,
+    }));
+    for await (const block of loadBlocks(work, up.tensor, up.dtype, dtype, upRows)) {
+      const target = strip.address + (block.row - first) * stride;
+      const rowBytes = hidden * elementBytes;
+      kernels.copyRows(target, block.address, block.rows, rowBytes, rowBytes, stride);
+    }
+    const downColumns = rowBlocks(work, hidden, first, count);
+    for await (const block of loadBlocks(work, down.tensor, down.dtype, dtype, downColumns)) {
+      const target = strip.address + downOffset + block.row * elementBytes;
+      transpose(target, block.address, block.rows, count, count * elementBytes, stride);
+    }
+    yield view;
+  }
+}

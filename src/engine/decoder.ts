@@ -1,0 +1,281 @@
+/**
+ * One forward pass through the model, in the order data flows: embed, then for each layer attention
+ * and FFN, then the head. Several positions go through together (a chunk of the prompt), so that
+ * each weight is read once for all of them.
+ */
+
+import type { DType } from '../dtype.ts';
+import type { StoredTensor } from '../flash/manifest.ts';
+import type { ModelFiles } from '../flash/model-files.ts';
+import { activationCodes, type Kernels } from '../kernels/kernels.ts';
+import { neuronBlock } from '../memory/activations.ts';
+import type { MemoryPlan } from '../memory/plan.ts';
+import type { Weights } from '../memory/weights.ts';
+import { headTensor, type ModelSpec, role } from '../models/spec.ts';
+
+const f32Bytes = 4;
+
+export interface DecoderParts {
+  readonly files: ModelFiles;
+  readonly plan: MemoryPlan;
+  readonly memory: WebAssembly.Memory;
+  readonly kernels: Kernels;
+  readonly weights: Weights;
+}
+
+/** Of which positions of a chunk the logits are computed. */
+export type LogitsWanted = 'none' | 'last' | 'all';
+
+export class Decoder {
+  readonly #parts: DecoderParts;
+  readonly #spec: ModelSpec;
+  #activeNeurons = 0;
+  #neurons = 0;
+
+  constructor(parts: DecoderParts) {
+    this.#parts = parts;
+    this.#spec = parts.files.manifest.spec;
+  }
+
+  /** Share of FFN activations that were exactly zero so far, 0 to 1. */
+  get ffnSparsity(): number {
+    return this.#neurons === 0 ? 0 : 1 - this.#activeNeurons / this.#neurons;
+  }
+
+  /**
+   * Appends `ids` at positions [start, start + ids.length) and computes logits.
+   * @param ids at most a chunk of the plan
+   * @returns (positions, vocab) logits, a view that the next call overwrites
+   */
+  async forward(
+    ids: readonly number[],
+    start: number,
+    wanted: LogitsWanted,
+  ): Promise<Float32Array> {
+    const { plan, weights } = this.#parts;
+    if (ids.length > plan.chunk || start + ids.length > plan.context) {
+      throw new RangeError(`${ids.length} positions from ${start} on exceed the plan`);
+    }
+    weights.beginPass(wanted !== 'none');
+    await this.#embed(ids, start);
+    for (let layer = 0; layer < this.#spec.layers; layer++) {
+      await this.#attention(layer, start, ids.length);
+      await this.#ffn(layer, ids.length);
+    }
+    if (wanted === 'none') return new Float32Array(0);
+    return this.#logits(wanted === 'last' ? ids.length - 1 : 0, ids.length);
+  }
+
+  /** hidden = (project_in) token row + position row */
+  async #embed(ids: readonly number[], start: number): Promise<void> {
+    const { plan, kernels, files, weights } = this.#parts;
+    const { hiddenSize, embeddingSize, positions } = this.#spec;
+    const { hidden, embedding, output } = plan.activations;
+    const projected = embeddingSize !== hiddenSize;
+    const target = projected ? embedding : hidden;
+    const tokens = files.tensor(role.tokens);
+    const toF32 = this.#byDType(tokens).toF32;
+    await weights.lookUp(tokens, ids, (index, row) => {
+      toF32(target + index * embeddingSize * f32Bytes, row, embeddingSize);
+    });
+    if (projected) await this.#linear(role.projectIn, 0, hidden, embedding, ids.length);
+
+    const table = files.tensor(role.positions);
+    const rows = ids.map((_, index) => start + index + positions.offset);
+    await weights.lookUp(table, rows, (index, row) => {
+      this.#byDType(table).toF32(output, row, hiddenSize);
+      kernels.add(hidden + index * hiddenSize * f32Bytes, output, hiddenSize);
+    });
+  }
+
+  /** hidden += out(attention(norm(hidden))), or with the norm after the sum. */
+  async #attention(layer: number, start: number, positions: number): Promise<void> {
+    const { plan, kernels, weights } = this.#parts;
+    const { heads, kvHeads, headDim, scale } = this.#spec.attention;
+    const { input, output, qkv, attended, scores } = plan.activations;
+    const kvWidth = kvHeads * headDim;
+    const qWidth = heads * headDim;
+    const qkvWidth = qWidth + 2 * kvWidth;
+
+    const x = this.#normBefore(role.attentionNorm(layer), input, positions);
+    const name = role.qkv(layer);
+    await this.#linear(`${name}.weight`, weights.vector(`${name}.bias`), qkv, x, positions);
+
+    const keys = plan.kvCache.address + layer * 2 * plan.context * kvWidth * f32Bytes;
+    const values = keys + plan.context * kvWidth * f32Bytes;
+    const rowBytes = kvWidth * f32Bytes;
+    for (const [cache, column] of [
+      [keys, qWidth],
+      [values, qWidth + kvWidth],
+    ] as const) {
+      const target = cache + start * rowBytes;
+      const from = qkv + column * f32Bytes;
+      kernels.copyRows(target, from, positions, rowBytes, qkvWidth * f32Bytes, rowBytes);
+    }
+    kernels.attention(
+      attended,
+      qkv,
+      keys,
+      values,
+      scores,
+      0,
+      heads,
+      heads / kvHeads,
+      headDim,
+      kvWidth,
+      qkvWidth,
+      qWidth,
+      start,
+      positions,
+      scale,
+    );
+    const out = role.attentionOut(layer);
+    await this.#linear(`${out}.weight`, weights.vector(`${out}.bias`), output, attended, positions);
+    this.#addSublayer(role.attentionNorm(layer), positions);
+  }
+
+  /** hidden += sum over the neurons of act(up . x + b) down, or with the norm after the sum. */
+  async #ffn(layer: number, positions: number): Promise<void> {
+    const { plan, memory, kernels, weights, files } = this.#parts;
+    const { hiddenSize } = this.#spec;
+    const { input, output } = plan.activations;
+    const x = this.#normBefore(role.ffnNorm(layer), input, positions);
+    const bias = weights.vector(role.downBias(layer));
+    const rowBytes = hiddenSize * f32Bytes;
+    if (bias === 0) {
+      new Uint8Array(memory.buffer, output, positions * rowBytes).fill(0);
+    } else {
+      kernels.copyRows(output, bias, positions, rowBytes, 0, rowBytes);
+    }
+    const bundles = files.tensor(role.bundles(layer));
+    await weights.eachRows(bundles, ({ first, count, address }) => {
+      for (let done = 0; done < count; done += neuronBlock) {
+        const block = Math.min(neuronBlock, count - done);
+        this.#neuronBlock(layer, first + done, block, address, done, x, positions);
+      }
+    });
+    this.#addSublayer(role.ffnNorm(layer), positions);
+  }
+
+  /** Adds the output of neurons [neuron, neuron + count), bundles `index`.. from `address` on. */
+  #neuronBlock(
+    layer: number,
+    neuron: number,
+    count: number,
+    address: number,
+    index: number,
+    x: number,
+    positions: number,
+  ): void {
+    const { plan, memory, kernels, weights, files } = this.#parts;
+    const { hiddenSize, ffn } = this.#spec;
+    const { output, neurons, bundles } = plan.activations;
+    const geometry = files.manifest.layers[layer];
+    if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
+    const table = new Uint32Array(memory.buffer, bundles, count);
+    for (let i = 0; i < count; i++) table[i] = address + (index + i) * geometry.bundleBytes;
+    const upBias = weights.vector(role.upBias(layer));
+    const { ffnUp, ffnDown } = kernels.byDType[files.manifest.dtypes.bundles];
+    ffnUp(
+      neurons,
+      x,
+      bundles,
+      upBias === 0 ? 0 : upBias + neuron * f32Bytes,
+      count,
+      hiddenSize,
+      positions,
+      hiddenSize,
+      neuronBlock,
+      activationCodes[ffn.activation],
+    );
+    ffnDown(
+      output,
+      neurons,
+      bundles,
+      geometry.downOffset,
+      count,
+      0,
+      hiddenSize,
+      positions,
+      hiddenSize,
+      neuronBlock,
+    );
+    this.#neurons += count * positions;
+    for (let position = 0; position < positions; position++) {
+      const row = new Float32Array(
+        memory.buffer,
+        neurons + position * neuronBlock * f32Bytes,
+        count,
+      );
+      for (const activation of row) if (activation !== 0) this.#activeNeurons++;
+    }
+  }
+
+  /** Logits of positions [first, end) of the chunk in `hidden`. */
+  async #logits(first: number, end: number): Promise<Float32Array> {
+    const { plan, memory, files } = this.#parts;
+    const { hiddenSize, embeddingSize, vocabSize, norm } = this.#spec;
+    const { hidden, input, embedding, logits } = plan.activations;
+    const positions = end - first;
+    let x = hidden + first * hiddenSize * f32Bytes;
+    if (norm.final) {
+      this.#norm(role.finalNorm, input, x, positions);
+      x = input;
+    }
+    if (files.find(role.projectOut) !== undefined) {
+      await this.#linear(role.projectOut, 0, embedding, x, positions);
+      x = embedding;
+    }
+    if (embeddingSize !== hiddenSize && x !== embedding) throw new Error('no project_out');
+    await this.#linear(headTensor(this.#spec), 0, logits, x, positions);
+    return new Float32Array(memory.buffer, logits, positions * vocabSize);
+  }
+
+  /** y = W x + bias for `positions` rows; both packed, f32. */
+  async #linear(
+    name: string,
+    bias: number,
+    y: number,
+    x: number,
+    positions: number,
+  ): Promise<void> {
+    const { files, weights } = this.#parts;
+    const tensor = files.tensor(name);
+    const [rows = 0, columns = 0] = tensor.shape;
+    const { matmul } = this.#byDType(tensor);
+    await weights.eachRows(tensor, ({ first, count, address }) => {
+      const offset = first * f32Bytes;
+      const rowBias = bias === 0 ? 0 : bias + offset;
+      matmul(y + offset, x, address, rowBias, count, columns, positions, columns, rows);
+    });
+  }
+
+  /** The sublayer's input: normed where norms stand before, else the residual stream itself. */
+  #normBefore(name: string, target: number, positions: number): number {
+    const { hidden } = this.#parts.plan.activations;
+    if (this.#spec.norm.placement === 'post') return hidden;
+    this.#norm(name, target, hidden, positions);
+    return target;
+  }
+
+  /** hidden += output; then the norm, where it stands after. */
+  #addSublayer(name: string, positions: number): void {
+    const { plan, kernels } = this.#parts;
+    const { hidden, output } = plan.activations;
+    kernels.add(hidden, output, positions * this.#spec.hiddenSize);
+    if (this.#spec.norm.placement === 'post') this.#norm(name, hidden, hidden, positions);
+  }
+
+  #norm(name: string, y: number, x: number, positions: number): void {
+    const { kernels, weights } = this.#parts;
+    const { hiddenSize, norm } = this.#spec;
+    const weight = weights.vector(`${name}.weight`);
+    const bias = weights.vector(`${name}.bias`);
+    kernels.layerNorm(y, x, weight, bias, hiddenSize, positions, hiddenSize, hiddenSize, norm.eps);
+  }
+
+  #byDType(tensor: StoredTensor) {
+    if (tensor.dtype === 'u8') throw new Error(`${tensor.name} is not a matrix`);
+    return this.#parts.kernels.byDType[tensor.dtype satisfies DType];
+  }
+}

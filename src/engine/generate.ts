@@ -1,0 +1,86 @@
+/** The generation loop: prefill, then sample and forward until something ends it. */
+
+import { InputError, InterruptedError } from '../errors.ts';
+import { StreamDecoder } from '../tokenizer/stream-decoder.ts';
+import { Sampler, type SamplingOptions } from './sampler.ts';
+import type { Session } from './session.ts';
+import type { RunStats } from './stats.ts';
+import { StopStrings } from './stop-strings.ts';
+
+/** Why generation ended; `context`: no position is left, `length`: max tokens were made. */
+export type FinishReason = 'eos' | 'stop' | 'length' | 'context' | 'interrupted';
+
+export interface GenerateOptions {
+  readonly promptIds: readonly number[];
+  readonly maxTokens: number;
+  readonly sampling: SamplingOptions;
+  readonly stop?: readonly string[];
+  readonly signal?: AbortSignal;
+  /** Called with each piece of text as soon as it is certain. */
+  readonly onText?: (text: string) => void;
+}
+
+export interface GenerateResult {
+  readonly text: string;
+  readonly promptTokens: readonly number[];
+  /** Generated ids; the end-of-sequence token that ended them is not among them. */
+  readonly tokens: readonly number[];
+  readonly finishReason: FinishReason;
+  readonly stats: RunStats;
+}
+
+/**
+ * Generates after a prompt, from an empty KV cache.
+ * @throws InputError when the prompt leaves no room in the context
+ */
+export async function generate(
+  session: Session,
+  options: GenerateOptions,
+): Promise<GenerateResult> {
+  const { promptIds, maxTokens, signal } = options;
+  const { tokenizer } = session.model;
+  const context = session.plan.context;
+  if (promptIds.length === 0) {
+    throw new InputError('the prompt is empty and the model has no token to begin with');
+  }
+  const sampler = new Sampler(options.sampling);
+  const decoder = new StreamDecoder(tokenizer, { skipSpecial: true });
+  const stop = new StopStrings(options.stop ?? []);
+  const tokens: number[] = [];
+  const sequence = [...promptIds];
+  let text = '';
+  const emit = (piece: string) => {
+    if (piece === '') return;
+    text += piece;
+    options.onText?.(piece);
+  };
+
+  const run = async (): Promise<FinishReason> => {
+    session.rewind();
+    let logits = await session.stats.prefill(() =>
+      session.forward(promptIds, 'last', signal === undefined ? {} : { signal }),
+    );
+    for (;;) {
+      if (tokens.length >= maxTokens) return 'length';
+      const token = sampler.sample(logits, sequence);
+      if (tokenizer.eosIds.includes(token)) return 'eos';
+      tokens.push(token);
+      sequence.push(token);
+      emit(stop.push(decoder.push(token)));
+      if (stop.found) return 'stop';
+      if (tokens.length >= maxTokens) return 'length';
+      if (session.length >= context) return 'context';
+      if (signal?.aborted) return 'interrupted';
+      logits = await session.stats.decode(() => session.forward([token]));
+    }
+  };
+
+  const finishReason = await run().catch((error: unknown): FinishReason => {
+    if (error instanceof InterruptedError) return 'interrupted';
+    throw error;
+  });
+  emit(stop.push(decoder.flush()));
+  emit(stop.flush());
+  const stats = session.stats.snapshot(promptIds.length, tokens.length);
+  return { text, promptTokens: promptIds, tokens, finishReason, stats };
+}

@@ -1,0 +1,184 @@
+/**
+ * A model opened for running: the plan, the memory it fills, and forward passes over a growing
+ * sequence. The way of a user is plan -> open -> prefill -> loop { forward, sample }.
+ */
+
+import { InputError, InterruptedError } from '../errors.ts';
+import type { Manifest } from '../flash/manifest.ts';
+import { ModelFiles } from '../flash/model-files.ts';
+import { createMemory, instantiateKernels } from '../kernels/module.ts';
+import { type MemoryPlan, type PlanRequest, planMemory } from '../memory/plan.ts';
+import { availableMemory, residentBytes } from '../memory/process.ts';
+import { Weights } from '../memory/weights.ts';
+import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { MIB, resolveSize, type Size } from '../units.ts';
+import { Decoder, type LogitsWanted } from './decoder.ts';
+import { StatsRecorder } from './stats.ts';
+
+/** Positions of a prompt that are processed at once, at most. */
+const prefillChunk = 64;
+
+/**
+ * What the process may still take besides the plan's memory: the heap's growth, the C library, and
+ * code compiled on the way.
+ */
+const headroomBytes = 48 * MIB;
+
+/** A model directory, opened but not loaded: enough to tokenize and to plan. */
+export class Model {
+  readonly files: ModelFiles;
+  readonly tokenizer: Tokenizer;
+
+  private constructor(files: ModelFiles, tokenizer: Tokenizer) {
+    this.files = files;
+    this.tokenizer = tokenizer;
+  }
+
+  /** @throws InputError when the directory is not an intact model */
+  static async open(dir: string): Promise<Model> {
+    const files = await ModelFiles.open(dir);
+    try {
+      return new Model(files, await loadTokenizer(dir, files.manifest.spec));
+    } catch (error) {
+      files.close();
+      throw error;
+    }
+  }
+
+  get manifest(): Manifest {
+    return this.files.manifest;
+  }
+
+  /** Bytes of all weights, as `50%` of a budget counts them. */
+  get weightBytes(): number {
+    return [...this.manifest.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** Plans `budget` for sequences of up to `context` positions. */
+  plan({ budget, context, logits = 'last', chunk = prefillChunk }: RunRequest): MemoryPlan {
+    return planMemory({
+      manifest: this.manifest,
+      dramBudget: budget,
+      processBytes: residentBytes() + headroomBytes,
+      context,
+      chunk: Math.min(chunk, context),
+      logits,
+    });
+  }
+
+  /** The budget in bytes: what was asked for, or nine tenths of what the machine can give. */
+  budgetOf(size: Size | undefined): { bytes: number; source: 'asked' | 'machine' | 'cgroup' } {
+    if (size !== undefined) {
+      return { bytes: resolveSize(size, this.weightBytes), source: 'asked' };
+    }
+    const { bytes, source } = availableMemory();
+    return { bytes: Math.floor(bytes * 0.9), source };
+  }
+
+  close(): void {
+    this.files.close();
+  }
+}
+
+export interface RunRequest {
+  /** Bytes for the whole process. */
+  readonly budget: number;
+  /** The longest sequence, prompt and generated tokens together. */
+  readonly context: number;
+  readonly logits?: PlanRequest['logits'];
+  /** Positions processed at once, at most. */
+  readonly chunk?: number;
+}
+
+/** A running model: weights loaded, one sequence in the KV cache. */
+export class Session {
+  readonly model: Model;
+  readonly plan: MemoryPlan;
+  readonly stats: StatsRecorder;
+  readonly #weights: Weights;
+  readonly #decoder: Decoder;
+  #length = 0;
+
+  private constructor(model: Model, plan: MemoryPlan, weights: Weights, decoder: Decoder) {
+    this.model = model;
+    this.plan = plan;
+    this.#weights = weights;
+    this.#decoder = decoder;
+    this.stats = new StatsRecorder({ files: model.files, plan, weights, decoder });
+  }
+
+  /** Plans, allocates once, and loads what stays in DRAM. */
+  static async open(
+    model: Model,
+    request: RunRequest,
+    onProgress?: (doneBytes: number, totalBytes: number) => void,
+  ): Promise<Session> {
+    const plan = model.plan(request);
+    const memory = createMemory(plan.memoryBytes);
+    const kernels = await instantiateKernels(memory);
+    const weights = await Weights.load(model.files, plan, memory, onProgress);
+    const decoder = new Decoder({ files: model.files, plan, memory, kernels, weights });
+    return new Session(model, plan, weights, decoder);
+  }
+
+  /** Positions in the KV cache. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Forgets the sequence, or its end beyond `length` positions. */
+  rewind(length = 0): void {
+    this.#length = Math.min(length, this.#length);
+  }
+
+  /**
+   * Appends `ids` in chunks and computes logits.
+   * @param onLogits for `all`: called for each chunk with (positions, vocab) logits, valid only
+   * during the call, and the index in `ids` of its first
+   * @returns for `last`: the logits (vocab) of the last position, valid until the next call
+   */
+  async forward(
+    ids: readonly number[],
+    wanted: LogitsWanted = 'last',
+    options: {
+      onLogits?: (logits: Float32Array, first: number) => void;
+      signal?: AbortSignal;
+    } = {},
+  ): Promise<Float32Array> {
+    if (this.#length + ids.length > this.plan.context) {
+      throw new InputError(
+        `the sequence of ${this.#length + ids.length} tokens is longer than the context of ` +
+          `${this.plan.context} that was planned`,
+      );
+    }
+    let logits: Float32Array = new Float32Array(0);
+    for (let at = 0; at < ids.length; at += this.plan.chunk) {
+      if (options.signal?.aborted) throw new InterruptedError();
+      const chunk = ids.slice(at, at + this.plan.chunk);
+      const last = at + chunk.length === ids.length;
+      const now = wanted === 'last' && !last ? 'none' : wanted;
+      logits = await this.#decoder.forward(chunk, this.#length, now);
+      this.#length += chunk.length;
+      if (wanted === 'all') options.onLogits?.(logits, at);
+    }
+    return logits;
+  }
+
+  /**
+   * The logits of every position of a sequence, from an empty KV cache.
+   * @returns (ids.length, vocab)
+   */
+  async logits(ids: readonly number[]): Promise<Float32Array> {
+    const { vocabSize } = this.model.manifest.spec;
+    const all = new Float32Array(ids.length * vocabSize);
+    this.rewind();
+    const onLogits = (logits: Float32Array, first: number) => all.set(logits, first * vocabSize);
+    await this.forward(ids, 'all', { onLogits });
+    return all;
+  }
+
+  /** Waits until no read is in flight, so that the model may be closed. */
+  async close(): Promise<void> {
+    await this.#weights.close();
+  }
+}

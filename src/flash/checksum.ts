@@ -1,0 +1,77 @@
+/**
+ * CRC-32 per block. A block is the smallest unit that is ever read on its own: one bundle, or the
+ * smallest whole number of matrix rows that reaches 32 KiB. So whatever is read can be checked by
+ * itself, and nothing has to be read for the sake of checking.
+ *
+ * zlib's crc32 runs at 4 GB/s from 32 KiB blocks on (1 GB/s at 256 bytes), above the speed of flash.
+ */
+
+import { crc32 } from 'node:zlib';
+
+/** Block size aimed at for matrices, in bytes: the smallest efficient flash read. */
+const targetBlockBytes = 32 * 1024;
+
+/** Rows of `rowBytes` that make one block. */
+export function rowsPerBlock(rowBytes: number): number {
+  return Math.max(1, Math.ceil(targetBlockBytes / rowBytes));
+}
+
+/** Computes the checksums of a tensor whose bytes arrive in order, in parts of any size. */
+export class BlockChecksums {
+  readonly #blockBytes: number;
+  readonly #sums: number[] = [];
+  #current = 0;
+  #filled = 0;
+
+  constructor(blockBytes: number) {
+    this.#blockBytes = blockBytes;
+  }
+
+  add(data: Uint8Array): void {
+    let at = 0;
+    while (at < data.length) {
+      const end = Math.min(data.length, at + this.#blockBytes - this.#filled);
+      this.#current = crc32(data.subarray(at, end), this.#current);
+      this.#filled += end - at;
+      at = end;
+      if (this.#filled === this.#blockBytes) this.#close();
+    }
+  }
+
+  /** The checksums of all blocks; the last may be shorter. */
+  finish(): Uint32Array {
+    if (this.#filled > 0) this.#close();
+    return Uint32Array.from(this.#sums);
+  }
+
+  #close(): void {
+    this.#sums.push(this.#current);
+    this.#current = 0;
+    this.#filled = 0;
+  }
+}
+
+/** Eight hexadecimal digits of the CRC-32 of `data`. */
+export function crcHex(data: Uint8Array | string): string {
+  return hex(crc32(data));
+}
+
+export function hex(crc: number): string {
+  return crc.toString(16).padStart(8, '0');
+}
+
+/** Checksums as text: base64 of 32-bit little-endian words. */
+export function encodeChecksums(sums: Uint32Array): string {
+  const bytes = Buffer.alloc(sums.length * 4);
+  sums.forEach((sum, index) => {
+    bytes.writeUInt32LE(sum, index * 4);
+  });
+  return bytes.toString('base64');
+}
+
+export function decodeChecksums(text: string): Uint32Array {
+  const bytes = Buffer.from(text, 'base64');
+  return Uint32Array.from({ length: bytes.length >> 2 }, (_, index) =>
+    bytes.readUInt32LE(index * 4),
+  );
+}

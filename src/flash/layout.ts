@@ -1,0 +1,146 @@
+/**
+ * Where every tensor of a model directory lies: a pure function of the recipe and the dtypes,
+ * decided before anything is written.
+ *
+ *   resident.safetensors   | header | vectors, 64-aligned | matrices, each 4096-aligned |
+ *   bundles.safetensors    | header | layer 0, 4096-aligned | layer 1 | ...
+ *
+ *   one bundle             | up row | down column | padding to 512 |
+ *
+ * Matrices lie in the order in which a token uses them, so that streaming them is one sweep.
+ */
+
+import { byteLength, dtypes } from '../dtype.ts';
+import type { BundleRecipe, ModelRecipe, TensorRecipe, WeightDTypes } from '../models/spec.ts';
+import { alignUp } from '../units.ts';
+import { rowsPerBlock } from './checksum.ts';
+import { type BundleLayer, bundlesFile, residentFile, type StoredTensor } from './manifest.ts';
+
+/** Direct reads need it of offset, length and address on every device we know. */
+export const sectorBytes = 4096;
+/** Padding of one bundle: the smallest unit of direct I/O. */
+export const bundleAlignment = 512;
+const vectorAlignment = 64;
+
+/** A tensor whose place is decided and whose checksums are not known yet. */
+export type PlacedTensor = Omit<StoredTensor, 'checksums'>;
+
+export interface FileLayout {
+  readonly file: string;
+  /** The safetensors header with its length field, padded with spaces to a whole sector. */
+  readonly header: Uint8Array;
+  readonly tensors: readonly PlacedTensor[];
+  /** Length of the whole file. */
+  readonly bytes: number;
+}
+
+export interface ModelLayout {
+  readonly resident: FileLayout;
+  readonly bundles: FileLayout;
+  readonly layers: readonly BundleLayer[];
+}
+
+interface Unplaced {
+  readonly name: string;
+  readonly dtype: PlacedTensor['dtype'];
+  readonly shape: readonly number[];
+  readonly bytes: number;
+  readonly alignment: number;
+  readonly rowsPerBlock: number;
+}
+
+/** Bytes of one bundle and where its parts lie. */
+export function bundleGeometry(
+  recipe: Pick<BundleRecipe, 'hiddenSize'>,
+  dtype: WeightDTypes['bundles'],
+): { bundleBytes: number; downOffset: number } {
+  const downOffset = byteLength(dtype, recipe.hiddenSize);
+  return { bundleBytes: alignUp(2 * downOffset, bundleAlignment), downOffset };
+}
+
+export function layoutModel(recipe: ModelRecipe, weights: WeightDTypes): ModelLayout {
+  const vectors = recipe.tensors.filter(({ shape }) => shape.length === 1);
+  const matrices = recipe.tensors.filter(({ shape }) => shape.length > 1);
+  const layers = recipe.bundles.map(
+    (bundle): BundleLayer => ({
+      tensor: bundle.name,
+      neurons: bundle.neurons,
+      ...bundleGeometry(bundle, weights.bundles),
+    }),
+  );
+  return {
+    resident: layoutFile(residentFile, [
+      ...vectors.map(placeVector),
+      ...matrices.map((matrix) => placeMatrix(matrix, weights)),
+    ]),
+    bundles: layoutFile(bundlesFile, layers.map(placeBundles)),
+    layers,
+  };
+}
+
+function placeVector({ name, shape }: TensorRecipe): Unplaced {
+  const bytes = byteLength('f32', shape[0] ?? 0);
+  return { name, dtype: 'f32', shape, bytes, alignment: vectorAlignment, rowsPerBlock: 1 };
+}
+
+function placeMatrix({ name, shape }: TensorRecipe, weights: WeightDTypes): Unplaced {
+  const [rows = 0, columns = 0] = shape;
+  const rowBytes = byteLength(weights.resident, columns);
+  return {
+    name,
+    dtype: weights.resident,
+    shape,
+    bytes: rows * rowBytes,
+    alignment: sectorBytes,
+    rowsPerBlock: rowsPerBlock(rowBytes),
+  };
+}
+
+function placeBundles({ tensor, neurons, bundleBytes }: BundleLayer): Unplaced {
+  return {
+    name: tensor,
+    dtype: 'u8',
+    shape: [neurons, bundleBytes],
+    bytes: neurons * bundleBytes,
+    alignment: sectorBytes,
+    rowsPerBlock: 1,
+  };
+}
+
+function layoutFile(file: string, tensors: readonly Unplaced[]): FileLayout {
+  // safetensors allows no holes: what alignment skips becomes a tensor of its own.
+  const entries: Record<string, unknown> = {};
+  const placed: { tensor: Unplaced; begin: number }[] = [];
+  let end = 0;
+  let paddings = 0;
+  const pad = (to: number) => {
+    if (to === end) return;
+    entries[`padding.${paddings++}`] = { dtype: 'U8', shape: [to - end], data_offsets: [end, to] };
+    end = to;
+  };
+  for (const tensor of tensors) {
+    pad(alignUp(end, tensor.alignment));
+    const begin = end;
+    end += tensor.bytes;
+    const dtype = tensor.dtype === 'u8' ? 'U8' : dtypes[tensor.dtype].safetensors;
+    entries[tensor.name] = { dtype, shape: tensor.shape, data_offsets: [begin, end] };
+    placed.push({ tensor, begin });
+  }
+  pad(alignUp(end, sectorBytes));
+
+  const json = Buffer.from(JSON.stringify({ __metadata__: { format: 'flashllm' }, ...entries }));
+  const headerBytes = alignUp(8 + json.length, sectorBytes);
+  const header = Buffer.alloc(headerBytes, ' ');
+  header.writeBigUInt64LE(BigInt(headerBytes - 8));
+  json.copy(header, 8);
+  return {
+    file,
+    header,
+    tensors: placed.map(({ tensor: { alignment: _, ...tensor }, begin }) => ({
+      ...tensor,
+      file,
+      offset: headerBytes + begin,
+    })),
+    bytes: headerBytes + end,
+  };
+}

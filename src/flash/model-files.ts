@@ -1,0 +1,210 @@
+/** An opened model directory: its manifest, and reads of whole blocks that are checked on arrival. */
+
+import { open, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { InputError } from '../errors.ts';
+import { crcHex } from './checksum.ts';
+import { DeviceFile, nodeReadSystem, type ReadSystem } from './device-file.ts';
+import { IoStats } from './io-stats.ts';
+import { sectorBytes } from './layout.ts';
+import {
+  type Manifest,
+  readManifest,
+  rowsOf,
+  type StoredFile,
+  type StoredTensor,
+} from './manifest.ts';
+import { cutBytes, type RowRange, type Span, spanOf } from './row-range.ts';
+
+export class ModelFiles {
+  readonly dir: string;
+  readonly manifest: Manifest;
+  readonly stats: IoStats;
+  readonly #files: ReadonlyMap<string, DeviceFile>;
+  /** Per tensor, one byte per block: 1 once the block has been read and found intact. */
+  readonly #verified = new Map<StoredTensor, Uint8Array>();
+  #checkMs = 0;
+
+  private constructor(
+    dir: string,
+    manifest: Manifest,
+    stats: IoStats,
+    files: ReadonlyMap<string, DeviceFile>,
+  ) {
+    this.dir = dir;
+    this.manifest = manifest;
+    this.stats = stats;
+    this.#files = files;
+  }
+
+  /**
+   * Opens a model directory. Its small files are checked whole, its weights as they are read.
+   * @throws InputError when something is missing, truncated, damaged or of a newer version
+   */
+  static async open(dir: string, system: ReadSystem = nodeReadSystem): Promise<ModelFiles> {
+    const manifest = await readManifest(dir);
+    const stats = new IoStats();
+    const files = new Map<string, DeviceFile>();
+    // WebAssembly memory is page aligned, which direct I/O needs of its target.
+    const probe = new Uint8Array(new WebAssembly.Memory({ initial: 1 }).buffer, 0, sectorBytes);
+    try {
+      for (const [name, stored] of Object.entries(manifest.files)) {
+        const path = join(dir, name);
+        await checkFile(path, stored);
+        if (stored.headerBytes === undefined) continue;
+        files.set(name, await DeviceFile.open(path, probe, stats, system));
+      }
+      return new ModelFiles(dir, manifest, stats, files);
+    } catch (error) {
+      for (const file of files.values()) file.close();
+      throw error;
+    }
+  }
+
+  /** Whether all weights are read past the page cache. */
+  get directIo(): boolean {
+    return [...this.#files.values()].every(({ direct }) => direct);
+  }
+
+  /** Time spent on checksums, in milliseconds. */
+  get checkMs(): number {
+    return this.#checkMs;
+  }
+
+  close(): void {
+    for (const file of this.#files.values()) file.close();
+  }
+
+  /** The tensor named `name`, or undefined where the model has none. */
+  find(name: string): StoredTensor | undefined {
+    return this.manifest.tensors.get(name);
+  }
+
+  /** The tensor named `name`, which the architecture calls for. */
+  tensor(name: string): StoredTensor {
+    const found = this.find(name);
+    if (found === undefined) {
+      throw new InputError(`has no tensor ${name}`, { file: this.dir }, convertAgain);
+    }
+    return found;
+  }
+
+  /**
+   * Reads a range into memory and checks the blocks that were not checked before.
+   * @param address where {@link spanOf} bytes are free; a multiple of {@link sectorBytes}
+   * @returns the address of the first row
+   * @throws InputError at a damaged block; IoError when reading fails
+   */
+  async readRows(range: RowRange, memory: WebAssembly.Memory, address: number): Promise<number> {
+    const span = spanOf(range);
+    await this.#file(range.tensor).read(
+      new Uint8Array(memory.buffer, address, span.bytes),
+      span.start,
+    );
+    this.#check(range, new Uint8Array(memory.buffer, address + span.skip, span.bytes - span.skip));
+    return address + span.skip;
+  }
+
+  /**
+   * Reads neighbouring tensors of one file as if they were one, and checks each.
+   * @param tensors in the order of their offsets
+   * @param span the sectors that hold them all
+   * @param address where `span.bytes` are free; a multiple of {@link sectorBytes}
+   */
+  async readTensors(
+    tensors: readonly StoredTensor[],
+    span: Span,
+    memory: WebAssembly.Memory,
+    address: number,
+  ): Promise<void> {
+    const [head] = tensors;
+    if (head === undefined) return;
+    const file = this.#file(head);
+    const target = new Uint8Array(memory.buffer, address, span.bytes);
+    for (const { start, bytes } of cutBytes(span.bytes, groupReadBytes)) {
+      await file.read(target.subarray(start, start + bytes), span.start + start);
+    }
+    for (const tensor of tensors) {
+      const { rows } = rowsOf(tensor);
+      this.#check({ tensor, first: 0, count: rows }, target.subarray(tensor.offset - span.start));
+    }
+  }
+
+  #file(tensor: StoredTensor): DeviceFile {
+    const file = this.#files.get(tensor.file);
+    if (file === undefined) {
+      throw new InputError(`names no file ${tensor.file}`, { file: this.dir }, convertAgain);
+    }
+    return file;
+  }
+
+  #check({ tensor, first, count }: RowRange, data: Uint8Array): void {
+    const { rows, rowBytes } = rowsOf(tensor);
+    let verified = this.#verified.get(tensor);
+    if (verified === undefined) {
+      verified = new Uint8Array(tensor.checksums.length);
+      this.#verified.set(tensor, verified);
+    }
+    const started = performance.now();
+    for (let row = first; row < first + count; row += tensor.rowsPerBlock) {
+      const block = row / tensor.rowsPerBlock;
+      if (verified[block] === 1) continue;
+      const begin = (row - first) * rowBytes;
+      const end = begin + Math.min(tensor.rowsPerBlock, rows - row) * rowBytes;
+      if (crc32(data.subarray(begin, end)) !== tensor.checksums[block]) {
+        throw new InputError(
+          'damaged: a checksum does not match',
+          {
+            file: join(this.dir, tensor.file),
+            tensor: tensor.name,
+            offset: tensor.offset + row * rowBytes,
+          },
+          convertAgain,
+        );
+      }
+      verified[block] = 1;
+    }
+    this.#checkMs += performance.now() - started;
+  }
+}
+
+/** Reads of a group of small tensors. */
+const groupReadBytes = 1024 * 1024;
+
+const convertAgain = 'Convert the checkpoint again, and check the disk';
+
+/** Checks a file's length, and the checksum of its header or, for small files, of all of it. */
+async function checkFile(path: string, stored: StoredFile): Promise<void> {
+  const found = await stat(path).catch(() => null);
+  if (found === null) {
+    throw new InputError('is missing from the model', { file: path }, convertAgain);
+  }
+  if (found.size !== stored.bytes) {
+    throw new InputError(
+      `damaged: it has ${found.size} bytes, flash.json says ${stored.bytes}`,
+      { file: path },
+      convertAgain,
+    );
+  }
+  const bytes = await readHead(path, stored.headerBytes);
+  if (crcHex(bytes) !== stored.crc32) {
+    throw new InputError(
+      'damaged: its checksum does not match',
+      { file: path, offset: 0 },
+      convertAgain,
+    );
+  }
+}
+
+async function readHead(path: string, bytes: number | undefined): Promise<Uint8Array> {
+  if (bytes === undefined) return readFile(path);
+  const handle = await open(path);
+  try {
+    const head = Buffer.alloc(bytes);
+    await handle.read(head, 0, bytes, 0);
+    return head;
+  } finally {
+    await handle.close();
+  }
+}

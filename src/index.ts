@@ -1,0 +1,31 @@
+/** The library: what the command line uses, and nothing that it does not need. */
+
+export {
+  type ConvertOptions,
+  type ConvertProgress,
+  type ConvertReport,
+  convertCheckpoint,
+} from './convert/convert.ts';
+export type { DType } from './dtype.ts';
+export { type EvaluateOptions, type EvaluateResult, evaluate } from './engine/evaluate.ts';
+export {
+  type FinishReason,
+  type GenerateOptions,
+  type GenerateResult,
+  generate,
+} from './engine/generate.ts';
+export { greedy, type SamplingOptions } from './engine/sampler.ts';
+export { Model, type RunRequest, Session } from './engine/session.ts';
+export type { RunStats } from './engine/stats.ts';
+export {
+  BudgetError,
+  FlashError,
+  InputError,
+  InterruptedError,
+  IoError,
+  type Place,
+} from './errors.ts';
+export { ModelFiles } from './flash/model-files.ts';
+export { type VerifyReport, verifyModel } from './flash/verify.ts';
+export type { ModelSpec } from './models/spec.ts';
+export { formatBytes, parseSize, type Size } from './units.ts';

@@ -1,0 +1,209 @@
+/**
+ * The typed face of the compute core (assembly/index.ts). Kernels work on addresses: byte offsets
+ * in the memory they were instantiated over. Strides between positions are in f32 elements unless
+ * they are called bytes; vectors that are not said to be weights are f32.
+ */
+import type { DType } from '../dtype.ts';
+
+/** A byte offset in the WebAssembly memory. 0 stands for "none" where a bias may be left out. */
+export type Address = number;
+
+/** Activation functions and their codes, mirrored in assembly/math.ts. */
+export const activationCodes = {
+  none: 0,
+  relu: 1,
+  /** x/2 (1 + erf(x / sqrt 2)) */
+  gelu: 2,
+  /** x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+  gelu_tanh: 3,
+  /** x / (1 + e^-x) */
+  silu: 4,
+  /** max(x, 0)^2 */
+  relu2: 5,
+} as const;
+
+export type Activation = keyof typeof activationCodes;
+export type ActivationCode = (typeof activationCodes)[Activation];
+
+/** What exists once per weight format. */
+export interface DTypeKernels {
+  /**
+   * y[p, r] = w[r] . x[p] + bias[r] for r < rows, p < positions; w is (rows, cols), row-major
+   * without padding. y[p, r] is the same to the bit however rows and positions are split over calls.
+   */
+  readonly matmul: (
+    y: Address,
+    x: Address,
+    w: Address,
+    bias: Address,
+    rows: number,
+    cols: number,
+    positions: number,
+    xStride: number,
+    yStride: number,
+  ) => void;
+  /**
+   * acts[p, i] = activation(up_i . x[p] + bias[i]), where up_i is the row of `cols` weights at
+   * ptrs[i] (u32). The same to the bit however list and positions are split.
+   */
+  readonly ffnUp: (
+    acts: Address,
+    x: Address,
+    ptrs: Address,
+    bias: Address,
+    count: number,
+    cols: number,
+    positions: number,
+    xStride: number,
+    actStride: number,
+    activation: ActivationCode,
+  ) => void;
+  /**
+   * y[p, c] += sum over i < count of acts[p, i] down_i[c] for colStart <= c < colEnd, where down_i
+   * are the weights at ptrs[i] + downOffset bytes. Added in the order of i, neurons with activation
+   * 0 skipped: the same to the bit however list and columns are split.
+   */
+  readonly ffnDown: (
+    y: Address,
+    acts: Address,
+    ptrs: Address,
+    downOffset: number,
+    count: number,
+    colStart: number,
+    colEnd: number,
+    positions: number,
+    yStride: number,
+    actStride: number,
+  ) => void;
+  /** dst[0..n) (f32) = src[0..n) (weights). */
+  readonly toF32: (dst: Address, src: Address, n: number) => void;
+  /** dst[0..n) (weights) = src[0..n) (f32), to nearest, ties to even, overflow to infinity. */
+  readonly fromF32: (dst: Address, src: Address, n: number) => void;
+  /** Index of the first NaN or infinity among n weights, or -1. */
+  readonly firstNonFinite: (src: Address, n: number) => number;
+}
+
+export type Transpose = (
+  dst: Address,
+  src: Address,
+  rows: number,
+  cols: number,
+  srcStrideBytes: number,
+  dstStrideBytes: number,
+) => void;
+
+export interface Kernels {
+  readonly byDType: Readonly<Record<DType, DTypeKernels>>;
+  /** y[p] = (x[p] - mean) / sqrt(variance + eps) weight + bias over n elements; y may be x. */
+  readonly layerNorm: (
+    y: Address,
+    x: Address,
+    weight: Address,
+    bias: Address,
+    n: number,
+    positions: number,
+    xStride: number,
+    yStride: number,
+    eps: number,
+  ) => void;
+  /** y[p] = x[p] / sqrt(mean of squares + eps) weight over n elements; y may be x. */
+  readonly rmsNorm: (
+    y: Address,
+    x: Address,
+    weight: Address,
+    n: number,
+    positions: number,
+    xStride: number,
+    yStride: number,
+    eps: number,
+  ) => void;
+  /**
+   * Causal attention of heads [headStart, headEnd) for positions start to start + positions - 1,
+   * whose keys and values are already in the cache; row j of k and v belongs to position j, query
+   * head h reads kv head h / group. `scores` is scratch of `attentionScratch` f32.
+   */
+  readonly attention: (
+    out: Address,
+    q: Address,
+    k: Address,
+    v: Address,
+    scores: Address,
+    headStart: number,
+    headEnd: number,
+    group: number,
+    headDim: number,
+    kvStride: number,
+    qStride: number,
+    outStride: number,
+    start: number,
+    positions: number,
+    scale: number,
+  ) => void;
+  /** y[0..n) += x[0..n) */
+  readonly add: (y: Address, x: Address, n: number) => void;
+  /** y[0..n) *= x[0..n) */
+  readonly multiply: (y: Address, x: Address, n: number) => void;
+  /** x[0..n) *= factor */
+  readonly scale: (x: Address, n: number, factor: number) => void;
+  /** x[0..n) = activation(x[0..n)) */
+  readonly activation: (x: Address, n: number, activation: ActivationCode) => void;
+  /**
+   * Transposes elements of 16 bits: element c of source row r becomes element r of destination row
+   * c. (rows, cols) is the shape of the source.
+   */
+  readonly transpose16: Transpose;
+  /** The same for elements of 32 bits. */
+  readonly transpose32: Transpose;
+  /** Copies rows of rowBytes each between strided places. */
+  readonly copyRows: (
+    dst: Address,
+    src: Address,
+    rows: number,
+    rowBytes: number,
+    srcStrideBytes: number,
+    dstStrideBytes: number,
+  ) => void;
+  /** Sum of `bytes` (a multiple of 64) as 32-bit numbers: for measuring how fast memory is read. */
+  readonly readSum: (src: Address, bytes: number) => number;
+}
+
+/** Elements of scratch that `attention` needs. */
+export function attentionScratch(start: number, positions: number): number {
+  return start + positions;
+}
+
+/** Exports named as in assembly/index.ts. Adding a weight format is adding its row here. */
+export function bindKernels(exports: WebAssembly.Exports): Kernels {
+  /** The type is what the caller expects it to be: the one place where nothing checks it. */
+  const get = <F>(name: string): F => {
+    const found = exports[name];
+    if (typeof found !== 'function') throw new TypeError(`the compute core has no ${name}`);
+    return found as F;
+  };
+  const row = (dtype: DType): DTypeKernels => ({
+    matmul: get(`matmul_${dtype}`),
+    ffnUp: get(`ffn_up_${dtype}`),
+    ffnDown: get(`ffn_down_${dtype}`),
+    toF32: get(`${dtype}_to_f32`),
+    fromF32: get(`f32_to_${dtype}`),
+    firstNonFinite: get(`first_non_finite_${dtype}`),
+  });
+  return {
+    byDType: {
+      f32: row('f32'),
+      f16: row('f16'),
+      bf16: row('bf16'),
+    },
+    layerNorm: get('layer_norm'),
+    rmsNorm: get('rms_norm'),
+    attention: get('attention_f32'),
+    add: get('add'),
+    multiply: get('multiply'),
+    scale: get('scale'),
+    activation: get('activation'),
+    transpose16: get('transpose_16'),
+    transpose32: get('transpose_32'),
+    copyRows: get('copy_rows'),
+    readSum: get('read_sum'),
+  };
+}

@@ -1,0 +1,353 @@
+/**
+ * The plan: what stays in DRAM, what is streamed, and at which address everything lies. It is made
+ * from sizes alone, before any weight is read, and never changes afterwards.
+ *
+ * One WebAssembly memory holds, from low to high addresses:
+ *
+ *   vectors | KV cache | activations | row staging | resident weights | stream ring
+ *
+ * What is used whole for every token (attention, FFN, head) is worth the same per byte, so it is
+ * taken in the order attention and head, then the same share of every layer's FFN, so that reads
+ * spread evenly over a token. Tables that are read by row come last: a row costs one read of
+ * 32 KiB per token whatever the table's size.
+ */
+
+import { BudgetError } from '../errors.ts';
+import { sectorBytes } from '../flash/layout.ts';
+import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
+import { blockBytesOf, cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
+import { headTensor, role } from '../models/spec.ts';
+import { alignUp, formatBytes, MIB } from '../units.ts';
+import { type Activations, layoutActivations } from './activations.ts';
+
+/** A WebAssembly memory's largest size. */
+export const largestMemoryBytes = 65536 * 65536;
+
+export interface PlanRequest {
+  readonly manifest: Manifest;
+  /** Bytes that the whole process may take. */
+  readonly dramBudget: number;
+  /** What the process takes without weights: code, heap, its margin for growth. */
+  readonly processBytes: number;
+  /** Positions that the KV cache must hold. */
+  readonly context: number;
+  /** Positions processed at once, at most. */
+  readonly chunk: number;
+  /** Positions of a chunk whose logits are wanted at once: 1, or all of them. */
+  readonly logits: 'last' | 'all';
+  /** Bytes one memory may have; smaller in tests. */
+  readonly memoryLimit?: number;
+}
+
+/** A tensor of which the first `rows` rows lie in DRAM from `address` on. */
+export interface Residence {
+  readonly address: number;
+  readonly rows: number;
+}
+
+/** The ring that streamed weights pass through. */
+export interface StreamRing {
+  readonly address: number;
+  readonly slots: number;
+  readonly slotBytes: number;
+}
+
+export interface PlanItem {
+  readonly name: string;
+  readonly bytes: number;
+}
+
+export interface MemoryPlan {
+  readonly dramBudget: number;
+  readonly context: number;
+  readonly chunk: number;
+  readonly memoryBytes: number;
+  /** What the budget is spent on; the sum is at most the budget. */
+  readonly items: readonly PlanItem[];
+  readonly vectors: { readonly tensors: readonly StoredTensor[]; readonly address: number };
+  readonly kvCache: { readonly address: number; readonly bytes: number };
+  readonly activations: Activations;
+  /** Slots for rows of tables that are not resident. */
+  readonly rowStaging: StreamRing;
+  readonly residences: ReadonlyMap<StoredTensor, Residence>;
+  /** Null when nothing is streamed. */
+  readonly ring: StreamRing | null;
+  /** What a token streams, in order; the head's part apart, since only some passes need it. */
+  readonly body: readonly RowRange[];
+  readonly head: readonly RowRange[];
+  /** Bytes read from flash for each token, rows of tables not counted. */
+  readonly streamedBytes: number;
+  /** Bytes of weights that each token uses. */
+  readonly usedBytes: number;
+  /** Whether all weights are in DRAM. */
+  readonly fitsWhole: boolean;
+}
+
+/** Chunk sizes tried from large to small until the activations are a small part of the budget. */
+const chunkSizes = [64, 32, 16, 8, 4, 1];
+const largestRingBytes = 32 * MIB;
+const largestSlotBytes = MIB;
+/** Two slots are the least with which reading and computing overlap. */
+const fewestSlots = 2;
+const mostSlots = 32;
+const rowStagingSlots = 8;
+/** Nothing lies at address 0, so that it can mean none. */
+const firstAddress = 4096;
+
+/**
+ * Makes the plan.
+ * @throws BudgetError below the floor, with the floor item by item
+ */
+export function planMemory(request: PlanRequest): MemoryPlan {
+  const { dramBudget, processBytes, memoryLimit = largestMemoryBytes } = request;
+  const chunks = chunkSizes.filter((size) => size < request.chunk);
+  for (const chunk of [request.chunk, ...chunks]) {
+    const fixed = layoutFixed(request, chunk);
+    const room = Math.min(dramBudget - processBytes, memoryLimit) - fixed.bytes;
+    // A large chunk is worth some memory, not most of it.
+    const generous = fixed.activationBytes <= Math.max(0, dramBudget - processBytes) / 4;
+    const last = chunk === 1 || chunks.length === 0;
+    if (room >= smallestRing(request.manifest) && (generous || last)) {
+      return placeWeights(request, chunk, fixed, room);
+    }
+  }
+  throw belowFloor(request);
+}
+
+/** Everything that is there whatever the budget. */
+interface Fixed {
+  readonly vectors: readonly StoredTensor[];
+  readonly vectorAddress: number;
+  readonly vectorBytes: number;
+  readonly kvAddress: number;
+  readonly kvBytes: number;
+  readonly activations: Activations;
+  readonly activationBytes: number;
+  readonly rowStaging: StreamRing;
+  /** Bytes from `firstAddress` to the end of all this. */
+  readonly bytes: number;
+}
+
+function layoutFixed({ manifest, context, logits }: PlanRequest, chunk: number): Fixed {
+  const { spec } = manifest;
+  const vectors = [...manifest.tensors.values()]
+    .filter(({ shape }) => shape.length === 1)
+    .sort((a, b) => a.offset - b.offset);
+  let end = firstAddress;
+  const take = (bytes: number) => {
+    const address = end;
+    end = alignUp(end + bytes, sectorBytes);
+    return address;
+  };
+  const vectorBytes = vectorSpan(vectors)?.bytes ?? 0;
+  const vectorAddress = take(vectorBytes);
+  const kvBytes = spec.layers * context * 2 * spec.attention.kvHeads * spec.attention.headDim * 4;
+  const kvAddress = take(kvBytes);
+  const activationAddress = end;
+  const activations = layoutActivations(spec, {
+    address: activationAddress,
+    chunk,
+    context,
+    logits: logits === 'all' ? chunk : 1,
+  });
+  take(activations.bytes);
+  const slotBytes = rowSlotBytes(manifest);
+  const rowStaging = {
+    address: take(slotBytes * rowStagingSlots),
+    slots: rowStagingSlots,
+    slotBytes,
+  };
+  return {
+    vectors,
+    vectorAddress,
+    vectorBytes,
+    kvAddress,
+    kvBytes,
+    activations,
+    activationBytes: activations.bytes,
+    rowStaging,
+    bytes: end - firstAddress,
+  };
+}
+
+/** The sectors that hold all vectors, which lie together in their file. */
+export function vectorSpan(vectors: readonly StoredTensor[]) {
+  const [first, last] = [vectors[0], vectors.at(-1)];
+  if (first === undefined || last === undefined) return null;
+  const bytes = last.offset + last.bytes - first.offset;
+  return spanOf({ tensor: { ...first, bytes }, first: 0, count: 1 });
+}
+
+/** A slot holds one block, wherever in its sectors it begins. */
+function slotBytesFor(tensors: readonly StoredTensor[], atLeast: number): number {
+  const largest = Math.max(atLeast, ...tensors.map(blockBytesOf));
+  return alignUp(largest, sectorBytes) + sectorBytes;
+}
+
+function rowSlotBytes({ tensors }: Manifest): number {
+  const tables = [tensors.get(role.tokens), tensors.get(role.positions)];
+  return slotBytesFor(
+    tables.filter((table) => table !== undefined),
+    0,
+  );
+}
+
+/** Matrices in the order in which a token uses them: the body, then the head. */
+function matricesInOrder({ spec, tensors }: Manifest): {
+  matrices: StoredTensor[];
+  bundles: StoredTensor[];
+  body: StoredTensor[];
+  head: StoredTensor[];
+} {
+  const get = (name: string) => {
+    const tensor = tensors.get(name);
+    return tensor === undefined ? [] : [tensor];
+  };
+  const body = [...get(role.projectIn)];
+  const bundles: StoredTensor[] = [];
+  for (let layer = 0; layer < spec.layers; layer++) {
+    const ffn = get(role.bundles(layer));
+    body.push(
+      ...get(`${role.qkv(layer)}.weight`),
+      ...get(`${role.attentionOut(layer)}.weight`),
+      ...ffn,
+    );
+    bundles.push(...ffn);
+  }
+  const head = [...get(role.projectOut), ...get(headTensor(spec))];
+  const matrices = [...body.filter((tensor) => !bundles.includes(tensor)), ...head];
+  return { matrices, bundles, body, head };
+}
+
+function smallestSlot(manifest: Manifest): number {
+  const { matrices, bundles } = matricesInOrder(manifest);
+  return slotBytesFor([...matrices, ...bundles], 32 * 1024);
+}
+
+function smallestRing(manifest: Manifest): number {
+  return smallestSlot(manifest) * fewestSlots;
+}
+
+function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: number): MemoryPlan {
+  const { manifest, dramBudget, processBytes, context } = request;
+  const { matrices, bundles, body, head } = matricesInOrder(manifest);
+  const used = [...matrices, ...bundles];
+  const tables = [manifest.tensors.get(role.tokens), manifest.tensors.get(role.positions)].filter(
+    (table) => table !== undefined && !used.includes(table),
+  ) as StoredTensor[];
+  const usedBytes = sum(used.map(({ bytes }) => bytes));
+
+  let end = firstAddress + fixed.bytes;
+  let free = room;
+  const residences = new Map<StoredTensor, Residence>();
+  const reside = (tensor: StoredTensor, rows: number) => {
+    if (rows === 0) return;
+    const bytes = spanOf({ tensor, first: 0, count: rows }).bytes;
+    residences.set(tensor, { address: end, rows });
+    end += bytes;
+    free -= bytes;
+  };
+
+  let ring: StreamRing | null = null;
+  if (sum(used.map(wholeBytes)) > room) {
+    ring = planRing(manifest, room);
+    free -= ring.slots * ring.slotBytes;
+    for (const tensor of matrices) reside(tensor, rowsThatFit(tensor, free));
+    // The same share of each layer's FFN: a share of what is still free, which shrinks as it goes.
+    bundles.forEach((tensor, index) => {
+      reside(tensor, rowsThatFit(tensor, Math.floor(free / (bundles.length - index))));
+    });
+  } else {
+    for (const tensor of used) reside(tensor, rowsOf(tensor).rows);
+  }
+  for (const table of tables) {
+    if (wholeBytes(table) <= free) reside(table, rowsOf(table).rows);
+  }
+  const residentBytes = end - firstAddress - fixed.bytes;
+  if (ring !== null) {
+    ring = { ...ring, address: end };
+    end += ring.slots * ring.slotBytes;
+  }
+
+  const slotBytes = (ring?.slotBytes ?? sectorBytes) - sectorBytes;
+  const stream = (tensors: readonly StoredTensor[]) =>
+    tensors.flatMap((tensor) => cutRows(tensor, slotBytes, residences.get(tensor)?.rows ?? 0));
+  const streamedBody = stream(body);
+  const streamedHead = stream(head);
+  const bytesOf = ({ tensor, count }: RowRange) => count * rowsOf(tensor).rowBytes;
+  return {
+    dramBudget,
+    context,
+    chunk,
+    memoryBytes: end,
+    items: [
+      { name: 'process', bytes: processBytes },
+      { name: 'norms and biases', bytes: fixed.vectorBytes },
+      { name: `KV cache (${context} positions)`, bytes: fixed.kvBytes },
+      { name: `activations (${chunk} positions at once)`, bytes: fixed.activationBytes },
+      { name: 'row staging', bytes: fixed.rowStaging.slotBytes * fixed.rowStaging.slots },
+      { name: 'resident weights', bytes: residentBytes },
+      { name: 'stream ring', bytes: ring === null ? 0 : ring.slotBytes * ring.slots },
+    ],
+    vectors: { tensors: fixed.vectors, address: fixed.vectorAddress },
+    kvCache: { address: fixed.kvAddress, bytes: fixed.kvBytes },
+    activations: fixed.activations,
+    rowStaging: fixed.rowStaging,
+    residences,
+    ring,
+    body: streamedBody,
+    head: streamedHead,
+    streamedBytes: sum([...streamedBody, ...streamedHead].map(bytesOf)),
+    usedBytes,
+    fitsWhole: ring === null && tables.every((table) => residences.has(table)),
+  };
+}
+
+/** About an eighth of the room for reading ahead, in slots of up to 1 MiB. */
+function planRing(manifest: Manifest, room: number): StreamRing {
+  const smallest = smallestSlot(manifest);
+  const ringBytes = Math.min(largestRingBytes, Math.max(smallest * fewestSlots, room / 8));
+  const ideal = Math.min(largestSlotBytes, Math.floor(ringBytes / 8)) + sectorBytes;
+  const slotBytes = Math.max(smallest, Math.floor(ideal / sectorBytes) * sectorBytes);
+  const slots = Math.max(fewestSlots, Math.min(mostSlots, Math.floor(ringBytes / slotBytes)));
+  return { address: 0, slots, slotBytes };
+}
+
+function wholeBytes(tensor: StoredTensor): number {
+  return spanOf({ tensor, first: 0, count: rowsOf(tensor).rows }).bytes;
+}
+
+/** The most rows, in whole blocks, whose sectors take at most `bytes`. */
+function rowsThatFit(tensor: StoredTensor, bytes: number): number {
+  if (wholeBytes(tensor) <= bytes) return rowsOf(tensor).rows;
+  const blocks = Math.floor((bytes - 2 * sectorBytes) / blockBytesOf(tensor));
+  return Math.max(0, blocks) * tensor.rowsPerBlock;
+}
+
+function belowFloor(request: PlanRequest): BudgetError {
+  const { manifest, processBytes, context, dramBudget, memoryLimit } = request;
+  const fixed = layoutFixed(request, 1);
+  const items: PlanItem[] = [
+    { name: 'process', bytes: processBytes },
+    { name: 'norms and biases', bytes: fixed.vectorBytes },
+    { name: `KV cache for ${context} positions`, bytes: fixed.kvBytes },
+    { name: 'activations', bytes: fixed.activationBytes },
+    { name: 'row staging', bytes: fixed.rowStaging.slotBytes * fixed.rowStaging.slots },
+    { name: 'stream ring', bytes: smallestRing(manifest) },
+  ];
+  const floor = sum(items.map(({ bytes }) => bytes)) + sectorBytes * items.length;
+  const listed = items.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(', ');
+  if (memoryLimit !== undefined && floor - processBytes > memoryLimit) {
+    return new BudgetError(`the model needs more than one memory of ${formatBytes(memoryLimit)}`);
+  }
+  return new BudgetError(
+    `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor)}: ${listed}`,
+    {},
+    `Give at least ${Math.ceil(floor / MIB)}MiB, or ask for fewer tokens: the KV cache takes ` +
+      `${formatBytes(fixed.kvBytes / context)} per position`,
+  );
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

@@ -1,0 +1,124 @@
+/**
+ * Streams the weights that do not stay in DRAM, in the order in which a forward pass uses them,
+ * through a ring of slots:
+ *
+ *      consumed     in use      read, waiting     being read
+ *   ---------------[slot 3]----[slot 4][slot 5]--[slot 6][slot 0]--->
+ *
+ * A slot is filled again as soon as it is released, across layers and across tokens, so reads are in
+ * flight while the kernels compute. Memory is handed to a read only after its last user is done.
+ */
+
+import type { ModelFiles } from '../flash/model-files.ts';
+import type { RowRange } from '../flash/row-range.ts';
+import type { MemoryPlan, StreamRing } from './plan.ts';
+
+/** Rows that lie in memory, ready for the kernels. */
+export interface LoadedRows {
+  readonly first: number;
+  readonly count: number;
+  /** Address of the first row. */
+  readonly address: number;
+}
+
+interface Slot {
+  readonly range: RowRange;
+  readonly loading: Promise<number>;
+}
+
+export class WeightStream {
+  readonly #files: ModelFiles;
+  readonly #memory: WebAssembly.Memory;
+  readonly #ring: StreamRing;
+  readonly #body: readonly RowRange[];
+  readonly #head: readonly RowRange[];
+  /** Slots that are filled or being filled, oldest first. */
+  readonly #queue: Slot[] = [];
+  /** For each begun pass that is not wholly submitted: whether it computes logits. */
+  readonly #passes: boolean[] = [];
+  /** What is submitted of the first of these, or of the body of the pass that may follow. */
+  #submitted = 0;
+  #nextSlot = 0;
+  #waitMs = 0;
+
+  constructor(
+    files: ModelFiles,
+    memory: WebAssembly.Memory,
+    ring: StreamRing,
+    { body, head }: Pick<MemoryPlan, 'body' | 'head'>,
+  ) {
+    this.#files = files;
+    this.#memory = memory;
+    this.#ring = ring;
+    this.#body = body;
+    this.#head = head;
+  }
+
+  /** Time the forward passes waited for reads, in milliseconds. */
+  get waitMs(): number {
+    return this.#waitMs;
+  }
+
+  /** Announces a pass, which will take the body's ranges and, for logits, the head's. */
+  beginPass(withHead: boolean): void {
+    this.#passes.push(withHead);
+    this.#fill();
+  }
+
+  /**
+   * The next range, which must be the one asked for.
+   * @returns its rows; they stay valid until {@link release}
+   */
+  async next(range: RowRange): Promise<LoadedRows> {
+    const slot = this.#queue[0];
+    if (slot?.range !== range) throw new Error(`${range.tensor.name} is not next in the stream`);
+    const started = performance.now();
+    const address = await slot.loading;
+    this.#waitMs += performance.now() - started;
+    return { first: range.first, count: range.count, address };
+  }
+
+  /** Gives the slot of the last {@link next} back; its memory is read into again. */
+  release(): void {
+    this.#queue.shift();
+    this.#fill();
+  }
+
+  /** Waits until no read is in flight any more. */
+  async drain(): Promise<void> {
+    this.#passes.length = 0;
+    await Promise.allSettled(this.#queue.map(({ loading }) => loading));
+  }
+
+  #fill(): void {
+    while (this.#queue.length < this.#ring.slots) {
+      const range = this.#upcoming();
+      if (range === undefined) return;
+      const address = this.#ring.address + this.#nextSlot * this.#ring.slotBytes;
+      this.#nextSlot = (this.#nextSlot + 1) % this.#ring.slots;
+      const loading = this.#files.readRows(range, this.#memory, address);
+      loading.catch(() => {}); // whoever takes the range sees the error
+      this.#queue.push({ range, loading });
+    }
+  }
+
+  /** The range to submit next: beyond the passes begun, the body of one more, which is likely. */
+  #upcoming(): RowRange | undefined {
+    for (;;) {
+      const withHead = this.#passes[0];
+      const inBody = this.#body[this.#submitted];
+      if (inBody !== undefined) {
+        this.#submitted++;
+        return inBody;
+      }
+      if (withHead === undefined) return undefined;
+      const inHead = withHead ? this.#head[this.#submitted - this.#body.length] : undefined;
+      if (inHead !== undefined) {
+        this.#submitted++;
+        return inHead;
+      }
+      this.#passes.shift();
+      this.#submitted = 0;
+    }
+  }
+}

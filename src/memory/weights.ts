@@ -1,0 +1,152 @@
+/** The weights as a forward pass sees them: rows in memory, whether they stayed or just came. */
+
+import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
+import type { ModelFiles } from '../flash/model-files.ts';
+import { blockOf, cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
+import { forEachParallel } from '../parallel.ts';
+import { type MemoryPlan, vectorSpan } from './plan.ts';
+import { type LoadedRows, WeightStream } from './weight-stream.ts';
+
+const loadBytes = 1024 * 1024;
+const loadsInFlight = 16;
+
+export class Weights {
+  readonly #files: ModelFiles;
+  readonly #plan: MemoryPlan;
+  readonly #memory: WebAssembly.Memory;
+  readonly #vectorBase: number;
+  readonly #stream: WeightStream | null;
+  readonly #streamed = new Map<StoredTensor, RowRange[]>();
+  #rowWaitMs = 0;
+  #residentBytesUsed = 0;
+  #streamedBytesUsed = 0;
+
+  private constructor(files: ModelFiles, plan: MemoryPlan, memory: WebAssembly.Memory) {
+    this.#files = files;
+    this.#plan = plan;
+    this.#memory = memory;
+    this.#vectorBase = plan.vectors.address - (vectorSpan(plan.vectors.tensors)?.start ?? 0);
+    this.#stream = plan.ring === null ? null : new WeightStream(files, memory, plan.ring, plan);
+    for (const range of [...plan.body, ...plan.head]) {
+      const ranges = this.#streamed.get(range.tensor);
+      if (ranges === undefined) this.#streamed.set(range.tensor, [range]);
+      else ranges.push(range);
+    }
+  }
+
+  /** Loads what the plan keeps in DRAM. */
+  static async load(
+    files: ModelFiles,
+    plan: MemoryPlan,
+    memory: WebAssembly.Memory,
+    onProgress?: (doneBytes: number, totalBytes: number) => void,
+  ): Promise<Weights> {
+    const weights = new Weights(files, plan, memory);
+    const { tensors, address } = plan.vectors;
+    const span = vectorSpan(tensors);
+    if (span !== null) await files.readTensors(tensors, span, memory, address);
+    await weights.#loadResident(onProgress);
+    return weights;
+  }
+
+  /** Time spent waiting for flash, in milliseconds. */
+  get waitMs(): number {
+    return this.#rowWaitMs + (this.#stream?.waitMs ?? 0);
+  }
+
+  /** Bytes of weights that the passes so far used from DRAM, and those that had to be read. */
+  get bytesUsed(): { readonly resident: number; readonly streamed: number } {
+    return { resident: this.#residentBytesUsed, streamed: this.#streamedBytesUsed };
+  }
+
+  /** Announces a forward pass. */
+  beginPass(withHead: boolean): void {
+    this.#stream?.beginPass(withHead);
+  }
+
+  /** Address of a vector (f32), or 0 where the model has none of that name. */
+  vector(name: string): number {
+    const tensor = this.#files.find(name);
+    return tensor === undefined ? 0 : this.#vectorBase + tensor.offset;
+  }
+
+  /** Calls `use` with all rows of a matrix in order; the rows are valid only during the call. */
+  async eachRows(tensor: StoredTensor, use: (rows: LoadedRows) => void): Promise<void> {
+    const { rowBytes } = rowsOf(tensor);
+    const residence = this.#plan.residences.get(tensor);
+    if (residence !== undefined) {
+      const skip = spanOf({ tensor, first: 0, count: residence.rows }).skip;
+      use({ first: 0, count: residence.rows, address: residence.address + skip });
+      this.#residentBytesUsed += residence.rows * rowBytes;
+    }
+    const stream = this.#stream;
+    if (stream === null) return;
+    for (const range of this.#streamed.get(tensor) ?? []) {
+      use(await stream.next(range));
+      stream.release();
+      this.#streamedBytesUsed += range.count * rowBytes;
+    }
+  }
+
+  /**
+   * Calls `use` with the address of each row of a table, in the order asked for; rows that are not
+   * in DRAM are read, several at a time.
+   * @param use called with the place in `rows` and the address, valid only during the call
+   */
+  async lookUp(
+    tensor: StoredTensor,
+    rows: readonly number[],
+    use: (index: number, address: number) => void,
+  ): Promise<void> {
+    const { rowBytes } = rowsOf(tensor);
+    const residence = this.#plan.residences.get(tensor);
+    const residentRows = residence?.rows ?? 0;
+    const missing: number[] = [];
+    rows.forEach((row, index) => {
+      if (row < residentRows && residence !== undefined) {
+        const { skip } = spanOf({ tensor, first: 0, count: residentRows });
+        use(index, residence.address + skip + row * rowBytes);
+      } else {
+        missing.push(index);
+      }
+    });
+    const { address, slots, slotBytes } = this.#plan.rowStaging;
+    const started = performance.now();
+    for (let at = 0; at < missing.length; at += slots) {
+      const group = missing.slice(at, at + slots);
+      const addresses = await Promise.all(
+        group.map(async (index, slot) => {
+          const row = rows[index] ?? 0;
+          const block = blockOf(tensor, row);
+          const first = await this.#files.readRows(block, this.#memory, address + slot * slotBytes);
+          return first + (row - block.first) * rowBytes;
+        }),
+      );
+      group.forEach((index, slot) => {
+        use(index, addresses[slot] ?? 0);
+      });
+    }
+    if (missing.length > 0) this.#rowWaitMs += performance.now() - started;
+  }
+
+  /** Waits for reads in flight, so that memory and files can be let go. */
+  async close(): Promise<void> {
+    await this.#stream?.drain();
+  }
+
+  async #loadResident(onProgress?: (done: number, total: number) => void): Promise<void> {
+    // Read in place: a residence is sector-aligned, as is its tensor in the file.
+    const pieces = [...this.#plan.residences].flatMap(([tensor, { address, rows }]) => {
+      const { start } = spanOf({ tensor, first: 0, count: 1 });
+      return cutRows(tensor, loadBytes, 0, rows).map((range) => ({ range, base: address - start }));
+    });
+    const total = pieces.reduce((sum, { range }) => sum + spanOf(range).bytes, 0);
+    let done = 0;
+    await forEachParallel(pieces, loadsInFlight, async ({ range, base }) => {
+      const { start, bytes } = spanOf(range);
+      await this.#files.readRows(range, this.#memory, base + start);
+      done += bytes;
+      onProgress?.(done, total);
+    });
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Ids to text, token by token, as they are generated.
+ *
+ * A token may hold a part of a character, and some decoders treat the first token of a sequence
+ * differently (SentencePiece drops its leading blank). So the text of a token is found by decoding a
+ * short window of ids and dropping what has been given out already:
+ *
+ *     ids of the window:   | anchor: given out whole | new: not yet certain |
+ *     its decoded text:    | given out         | now certain |  U+FFFD ?    |
+ *
+ * - The *anchor* is there only so that the new ids are not the first. It has some text, so nothing
+ *   that a decoder does to the start of a sequence reaches the new ids.
+ * - Bytes at the end that may still become a character decode to exactly one U+FFFD, so everything
+ *   but one trailing U+FFFD is certain, and that one is kept back.
+ * - When nothing is kept back, no character spans the end: the new ids become the next anchor.
+ * - When something is kept back again and again (a model that emits broken UTF-8), the window is cut
+ *   at an earlier place where decoding both sides apart gives the same text as decoding them whole.
+ *   In UTF-8 such a place is found within the last four tokens.
+ *
+ * The window therefore stays a few ids long, and each token costs a few short decodings.
+ */
+
+import type { DecodeOptions, Tokenizer } from './tokenizer.ts';
+
+/** The part of a tokenizer that streaming needs. */
+export type Decoding = Pick<Tokenizer, 'decode' | 'isSilent'>;
+
+/** How long a window may get before a cut is looked for. */
+const longWindow = 12; // ids
+
+/** How many places for a cut are tried, from the end of the window. */
+const cutsTried = 8;
+
+const replacement = '\ufffd';
+
+export class StreamDecoder {
+  readonly #tokenizer: Decoding;
+  readonly #options: DecodeOptions;
+  #window: number[] = [];
+  /** How many ids at the start of the window are the anchor. */
+  #anchor = 0;
+  /** How much of the window's text has been given out, in UTF-16 units. */
+  #given = 0;
+  /** The text that is kept back. */
+  #kept = '';
+  /** Window length at which a cut is looked for; doubled when none is found. */
+  #limit = longWindow;
+
+  constructor(tokenizer: Decoding, options: DecodeOptions = {}) {
+    this.#tokenizer = tokenizer;
+    this.#options = options;
+  }
+
+  /** The text that has become certain with this id; often empty, never half a character. */
+  push(id: number): string {
+    if (this.#tokenizer.isSilent(id, this.#options)) return '';
+    this.#window.push(id);
+    const text = this.#decode(0);
+    const certain = text.endsWith(replacement) ? text.slice(0, -replacement.length) : text;
+    const out = certain.slice(this.#given);
+    this.#given += out.length;
+    this.#kept = text.slice(this.#given);
+    if (certain.length === text.length) this.#advance();
+    else if (this.#window.length >= this.#limit) this.#cut(text);
+    return out;
+  }
+
+  /** The rest, with U+FFFD for a character that never became whole. A new sequence may follow. */
+  flush(): string {
+    const rest = this.#kept;
+    this.#window = [];
+    this.#anchor = 0;
+    this.#given = 0;
+    this.#kept = '';
+    this.#limit = longWindow;
+    return rest;
+  }
+
+  /** Nothing is kept back: the new ids become the anchor, if they have a text of their own. */
+  #advance(): void {
+    const text = this.#decode(this.#anchor);
+    if (text === '') return;
+    this.#reanchor(this.#anchor, text.length);
+    this.#anchor = this.#window.length;
+  }
+
+  /** Shortens a window that has grown long because something is always kept back. */
+  #cut(text: string): void {
+    const last = this.#window.length - 1;
+    for (let at = last; at > Math.max(this.#anchor, last - cutsTried); at--) {
+      const head = this.#decode(0, at);
+      let from = at - 1;
+      while (from > 0 && this.#decode(from, at) === '') from--;
+      const anchor = this.#decode(from, at);
+      const both = this.#decode(from);
+      const tail = both.slice(anchor.length);
+      if (tail === '' || !both.startsWith(anchor) || head + tail !== text) continue;
+      const length = at - from;
+      this.#reanchor(from, both.length - this.#kept.length);
+      this.#anchor = length;
+      return;
+    }
+    this.#limit *= 2;
+  }
+
+  /** Drops the ids before `from`; `given` UTF-16 units of the new window's text are given out. */
+  #reanchor(from: number, given: number): void {
+    this.#window = this.#window.slice(from);
+    this.#given = given;
+    this.#limit = longWindow;
+  }
+
+  #decode(from: number, to = this.#window.length): string {
+    return this.#tokenizer.decode(this.#window.slice(from, to), this.#options);
+  }
+}

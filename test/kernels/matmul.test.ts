@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { byteLength, dtypeNames } from '../../src/dtype.ts';
+import { assertClose, Bench, bitsOf, Random } from './support.ts';
+
+const bench = await Bench.create(8 << 20);
+
+/** rows, cols, positions */
+const shapes = [
+  [1, 1, 1],
+  [1, 7, 2],
+  [2, 3, 3],
+  [3, 8, 1],
+  [4, 9, 4],
+  [5, 15, 5],
+  [6, 16, 7],
+  [7, 31, 1],
+  [13, 67, 8],
+  [33, 129, 11],
+  [64, 512, 1],
+  [9, 1000, 64],
+] as const;
+
+for (const dtype of dtypeNames) {
+  const { matmul } = bench.kernels.byDType[dtype];
+
+  test(`matmul ${dtype} agrees with double precision`, () => {
+    const random = new Random(1);
+    for (const [rows, cols, positions] of shapes) {
+      for (const withBias of [false, true]) {
+        bench.reset();
+        const xStride = cols + random.below(3);
+        const yStride = rows + random.below(3);
+        const w = bench.putWeights(dtype, rows * cols, random);
+        const xs = Array.from({ length: xStride * positions }, () => Math.fround(random.value()));
+        const biases = Array.from({ length: rows }, () => Math.fround(random.unit()));
+        const x = bench.putFloats(xs);
+        const bias = withBias ? bench.putFloats(biases) : 0;
+        const y = bench.allocate(4 * yStride * positions);
+        matmul(y, x, w.address, bias, rows, cols, positions, xStride, yStride);
+        for (let p = 0; p < positions; p++) {
+          const wanted: number[] = [];
+          const sizes: number[] = [];
+          for (let r = 0; r < rows; r++) {
+            let sum = withBias ? biases[r]! : 0;
+            let size = Math.abs(sum);
+            for (let c = 0; c < cols; c++) {
+              const product = w.values[r * cols + c]! * xs[p * xStride + c]!;
+              sum += product;
+              size += Math.abs(product);
+            }
+            wanted.push(sum);
+            sizes.push(size);
+          }
+          assertClose(
+            bench.floats(y + 4 * p * yStride, rows),
+            wanted,
+            (r) => 1e-5 * sizes[r]! + 1e-44,
+            `${rows} x ${cols}, position ${p} of ${positions}`,
+          );
+          // Nothing is written between the rows of y.
+          if (p < positions - 1) {
+            const gap = bench.words(y + 4 * (p * yStride + rows), yStride - rows);
+            assert.ok(gap.every((word) => word === 0xffffffff));
+          }
+        }
+      }
+    }
+  });
+
+  test(`matmul ${dtype} gives the same bits however rows and positions are split`, () => {
+    const random = new Random(2);
+    for (const [rows, cols, positions] of shapes) {
+      bench.reset();
+      const w = bench.putWeights(dtype, rows * cols, random);
+      const x = bench.putFloats(
+        Array.from({ length: cols * positions }, () => Math.fround(random.value())),
+      );
+      const bias = bench.putFloats(Array.from({ length: rows }, () => Math.fround(random.unit())));
+      const whole = bench.allocate(4 * rows * positions);
+      const parts = bench.allocate(4 * rows * positions);
+      matmul(whole, x, w.address, bias, rows, cols, positions, cols, rows);
+      for (let r = 0; r < rows; ) {
+        const rowCount = Math.min(rows - r, 1 + random.below(9));
+        for (let p = 0; p < positions; ) {
+          const positionCount = Math.min(positions - p, 1 + random.below(5));
+          matmul(
+            parts + 4 * (p * rows + r),
+            x + 4 * p * cols,
+            w.address + byteLength(dtype, r * cols),
+            bias + 4 * r,
+            rowCount,
+            cols,
+            positionCount,
+            cols,
+            rows,
+          );
+          p += positionCount;
+        }
+        r += rowCount;
+      }
+      assert.deepEqual(
+        bitsOf(bench.floats(parts, rows * positions)),
+        bitsOf(bench.floats(whole, rows * positions)),
+      );
+    }
+  });
+}

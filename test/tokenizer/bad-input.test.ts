@@ -1,0 +1,101 @@
+/** Files that cannot be used: each is refused with what is wrong and where. */
+
+import assert from 'node:assert/strict';
+import { basename } from 'node:path';
+import { describe, test } from 'node:test';
+import { InputError } from '../../src/errors.ts';
+import { readBpeFiles, tokenizerJsonFromBpe } from '../../src/tokenizer/from-bpe-files.ts';
+import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
+import { directoryWith } from './support.ts';
+
+/** A check for `assert.throws`: an InputError about `file` whose line matches. */
+function inputError(file: string, line: RegExp): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof InputError, String(error));
+    assert.equal(basename(error.place.file ?? ''), file);
+    assert.match(error.line, line);
+    return true;
+  };
+}
+
+const vocab = { '<s>': 0, '<pad>': 1, '</s>': 2, '<unk>': 3, a: 4, b: 5, ab: 6, c: 9 };
+
+describe('tokenizer.json', () => {
+  const cases: readonly (readonly [name: string, content: unknown, line: RegExp])[] = [
+    ['not JSON', '{"model": ', /not valid JSON/],
+    ['not an object', [1], /not a JSON object/],
+    ['without a model', {}, /'model' is missing/],
+    ['an unknown model', { model: { type: 'WordLevel', vocab } }, /"WordLevel".*BPE, Unigram/],
+    ['a vocabulary of texts', { model: { type: 'BPE', vocab: { a: 'b' }, merges: [] } }, /"a"/],
+    ['no merges', { model: { type: 'BPE', vocab } }, /'merges' is not a list/],
+    ['a foreign merge', { model: { type: 'BPE', vocab, merges: ['a b', 'a x'] } }, /merge 1/],
+    [
+      'an unknown part',
+      { model: { type: 'BPE', vocab, merges: [] }, decoder: { type: 'Odd' } },
+      /unsupported tokenizer: .*Odd/,
+    ],
+    [
+      'a bad added token',
+      { model: { type: 'BPE', vocab, merges: [] }, added_tokens: [{ content: 'x' }] },
+      /added token/,
+    ],
+  ];
+  for (const [name, content, line] of cases) {
+    test(name, async (t) => {
+      const dir = await directoryWith(t, { 'tokenizer.json': content });
+      await assert.rejects(loadTokenizer(dir), inputError('tokenizer.json', line));
+    });
+  }
+
+  test('missing', async (t) => {
+    const dir = await directoryWith(t, {});
+    await assert.rejects(loadTokenizer(dir), inputError('tokenizer.json', /no such file.*convert/));
+  });
+
+  test('a tokenizer_config.json that is no object', async (t) => {
+    const dir = await directoryWith(t, { 'tokenizer_config.json': '[]' });
+    await assert.rejects(loadTokenizer(dir), inputError('tokenizer_config.json', /not a JSON obj/));
+  });
+});
+
+describe('vocab.json and merges.txt', () => {
+  const refused = (file: string, line: RegExp, ...args: Parameters<typeof tokenizerJsonFromBpe>) =>
+    assert.throws(() => tokenizerJsonFromBpe(...args), inputError(file, line));
+
+  test('a merge of tokens that the vocabulary does not have', () => {
+    refused('merges.txt', /line 3 .*"x"/, vocab, '#version: 0.2\na b\nx b\n');
+    refused('merges.txt', /line 1 .*"bb"/, vocab, 'b b\n');
+  });
+
+  test('a line that is not two tokens', () => {
+    refused('merges.txt', /line 2 is not two tokens/, vocab, 'a b\na\n');
+    refused('merges.txt', /line 1 is not two tokens/, vocab, 'a b c\n');
+  });
+
+  test('an id that two tokens share, or that is none', () => {
+    refused('vocab.json', /id 4 .*"a" and "b"/, { a: 4, b: 4 }, '');
+    refused('vocab.json', /"a" has an unusable id: -1/, { a: -1 }, '');
+    refused('vocab.json', /"a" has an unusable id: 1.5/, { a: 1.5 }, '');
+    refused('vocab.json', /unusable id/, { a: 4e9 }, '');
+  });
+
+  test('a vocabulary that is no object', () => {
+    refused('vocab.json', /not a JSON object/, ['a'], '');
+    refused('vocab.json', /not a JSON object/, null, '');
+  });
+
+  test('a BOS that is to be added and is not there', () => {
+    const config = { add_bos_token: true, bos_token: '<bos>' };
+    refused('tokenizer_config.json', /"<bos>"/, vocab, '', config);
+  });
+
+  test('an added token that contradicts the vocabulary', () => {
+    const config = { added_tokens_decoder: { 7: { content: '</s>' } } };
+    refused('tokenizer_config.json', /id 7, in the vocabulary 2/, vocab, '', config);
+  });
+
+  test('a missing merges.txt', async (t) => {
+    const dir = await directoryWith(t, { 'vocab.json': vocab });
+    await assert.rejects(readBpeFiles(dir), inputError('merges.txt', /no such file/));
+  });
+});
