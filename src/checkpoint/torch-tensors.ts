@@ -27,7 +27,7 @@ const maxVisits = 2 ** 18;
 /**
  * All tensors in `root`, nested dictionaries flattened: {'model': {'w': t}} gives `model.w`.
  * @param ranges where the storages lie, by key.
- * @param bytes of all storages together.
+ * @returns the tensors, and the bytes of their storages, each counted once.
  * @throws InputError that names the tensor that cannot be used.
  */
 export function torchTensors(

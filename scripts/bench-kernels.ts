@@ -1,0 +1,277 @@
+/**
+ * How fast each kernel is on one thread of this machine, beside the speed at which the machine
+ * reads memory, measured in the same run with the plainest of all kernels.
+ *
+ *     node --import tsx scripts/bench-kernels.ts [MiB of weights, default 1024] [name filter]
+ *
+ * Weights are passed over once per call, so the last-level cache is of no use as long as it is
+ * smaller than they are. They are normally distributed with a deviation of 0.02, as trained weights
+ * roughly are: a quarter of a percent of them are denormal in f16.
+ */
+import { availableParallelism, cpus } from 'node:os';
+import { byteLength, dtypeNames, dtypes } from '../src/dtype.ts';
+import { type Activation, activationCodes } from '../src/kernels/kernels.ts';
+import { createMemory, instantiateKernels } from '../src/kernels/module.ts';
+
+const MiB = 2 ** 20;
+const weightBytes = Number(process.argv[2] ?? 1024) * MiB;
+const filter = process.argv[3] ?? '';
+/** Width of the model. */
+const cols = 4096;
+const maxPositions = 64;
+const layers = { heads: 32, headDim: 128, context: 2048 };
+
+const memory = createMemory(weightBytes + 160 * MiB);
+const kernels = await instantiateKernels(memory);
+
+// The weights come last, everything else before them.
+let next = 1024;
+function allocate(bytes: number): number {
+  const address = next;
+  next = Math.ceil((next + bytes) / 4096) * 4096;
+  return address;
+}
+const floats = (address: number, n: number) => new Float32Array(memory.buffer, address, n);
+
+function gaussian(): number {
+  return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+}
+const sampleCount = 4 * MiB;
+const sample = new Float32Array(sampleCount).map(() => 0.02 * gaussian());
+
+const maxRows = weightBytes / byteLength('f16', cols);
+const x = allocate(4 * cols * maxPositions);
+floats(x, cols * maxPositions).forEach((_, i, all) => {
+  all[i] = gaussian();
+});
+const y = allocate(4 * cols * maxPositions);
+const acts = allocate(4 * maxRows * 8);
+const ptrs = allocate(4 * maxRows);
+const logits = allocate(4 * maxRows * 64);
+const scratch = allocate(4 * sampleCount);
+const weights = allocate(0);
+
+interface Row {
+  readonly kernel: string;
+  readonly bytes: number;
+  readonly flops: number;
+  readonly seconds: number;
+}
+const rows: Row[] = [];
+
+/** The best of several runs: what the machine can do when nothing else wants it. */
+function measure(kernel: string, bytes: number, flops: number, run: () => void, runs = 5): void {
+  if (!kernel.includes(filter)) return;
+  let best = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < runs; i++) {
+    const start = process.hrtime.bigint();
+    run();
+    best = Math.min(best, Number(process.hrtime.bigint() - start) / 1e9);
+  }
+  const row = { kernel, bytes, flops, seconds: best };
+  rows.push(row);
+  print(row);
+}
+
+function print({ kernel, bytes, flops, seconds }: Row): void {
+  const speed = bytes / seconds / 1e9;
+  const reading = rows[0]!;
+  const cells = [
+    kernel.padEnd(40),
+    speed.toFixed(2).padStart(8),
+    flops === 0 ? ''.padStart(9) : (flops / seconds / 1e9).toFixed(2).padStart(9),
+    `${((100 * speed) / (reading.bytes / reading.seconds / 1e9)).toFixed(0)} %`.padStart(8),
+    (seconds * 1e3).toFixed(2).padStart(10),
+  ];
+  process.stdout.write(`${cells.join('  ')}\n`);
+}
+
+const readName = `read ${weightBytes / MiB} MiB`;
+process.stdout.write(
+  `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, Node ${process.version}, one thread\n` +
+    `${'kernel'.padEnd(40)}  ${'GB/s'.padStart(8)}  ${'GFLOP/s'.padStart(9)}  ${'of read'.padStart(8)}  ${'ms'.padStart(10)}\n`,
+);
+
+for (const dtype of dtypeNames) {
+  const { matmul, ffnUp, ffnDown, toF32, fromF32, firstNonFinite } = kernels.byDType[dtype];
+  const elementBytes = dtypes[dtype].bytes;
+  floats(scratch, sampleCount).set(sample);
+  const bytes = new Uint8Array(memory.buffer);
+  fromF32(weights, scratch, sampleCount);
+  const patternBytes = sampleCount * elementBytes;
+  for (let at = patternBytes; at < weightBytes; at += patternBytes) {
+    bytes.copyWithin(weights + at, weights, weights + Math.min(patternBytes, weightBytes - at));
+  }
+  const elements = weightBytes / elementBytes;
+  if (rows.length === 0) {
+    // Whatever the filter, everything is compared with this.
+    const start = process.hrtime.bigint();
+    kernels.readSum(weights, weightBytes);
+    kernels.readSum(weights, weightBytes);
+    const seconds = Number(process.hrtime.bigint() - start) / 2e9;
+    rows.push({ kernel: readName, bytes: weightBytes, flops: 0, seconds });
+    rows.pop();
+    const all = filter;
+    if (readName.includes(all)) {
+      measure(readName, weightBytes, 0, () => void kernels.readSum(weights, weightBytes));
+    } else {
+      rows.push({ kernel: readName, bytes: weightBytes, flops: 0, seconds });
+    }
+  }
+
+  const count = elements / cols;
+  measure(`${dtype} matmul, 1 position`, weightBytes, 2 * elements, () =>
+    matmul(logits, x, weights, 0, count, cols, 1, cols, count),
+  );
+  for (const positions of [4, 16, 64]) {
+    const part = Math.min(count, 8192);
+    measure(
+      `${dtype} matmul, ${positions} positions`,
+      part * cols * elementBytes,
+      2 * part * cols * positions,
+      () => matmul(logits, x, weights, 0, part, cols, positions, cols, part),
+      3,
+    );
+  }
+
+  // Bundles of an up row and a down column, in an order that is not that of memory.
+  const bundleBytes = 2 * cols * elementBytes;
+  const neurons = weightBytes / bundleBytes;
+  const list = new Uint32Array(memory.buffer, ptrs, neurons);
+  list.forEach((_, i) => {
+    list[i] = weights + bundleBytes * ((i * 7919) % neurons);
+  });
+  const relu = activationCodes.relu;
+  measure(`${dtype} ffn up, 1 position`, weightBytes / 2, elements, () =>
+    ffnUp(acts, x, ptrs, 0, neurons, cols, 1, cols, neurons, relu),
+  );
+  const dense = floats(acts, neurons * 8).fill(0.1);
+  measure(`${dtype} ffn down, all active`, weightBytes / 2, elements, () =>
+    ffnDown(y, acts, ptrs, cols * elementBytes, neurons, 0, cols, 1, cols, neurons),
+  );
+  measure(
+    `${dtype} ffn down, all active, 8 positions`,
+    weightBytes / 2,
+    8 * elements,
+    () => ffnDown(y, acts, ptrs, cols * elementBytes, neurons, 0, cols, 8, cols, neurons),
+    2,
+  );
+  let active = 0;
+  dense.forEach((_, i) => {
+    dense[i] = Math.random() < 0.03 ? 0.1 : 0;
+    if (i < neurons && dense[i] !== 0) active++;
+  });
+  measure(
+    `${dtype} ffn down, 3 % active (bytes of those)`,
+    active * cols * elementBytes,
+    2 * active * cols,
+    () => ffnDown(y, acts, ptrs, cols * elementBytes, neurons, 0, cols, 1, cols, neurons),
+  );
+
+  measure(`${dtype} first non-finite`, weightBytes, 0, () => {
+    if (firstNonFinite(weights, elements) !== -1) throw new Error('weights are finite');
+  });
+  // Into the same megabytes again and again: the source counts.
+  measure(`${dtype} to f32`, weightBytes, 0, () => {
+    for (let at = 0; at < elements; at += MiB / 4) {
+      toF32(scratch, weights + at * elementBytes, MiB / 4);
+    }
+  });
+  if (dtype !== 'f32') {
+    measure(`f32 to ${dtype}`, 4 * sampleCount, 0, () => fromF32(weights, scratch, sampleCount));
+  }
+}
+
+// A down matrix (hidden, neurons) is taken to bundles 256 columns at a time.
+for (const elementBytes of [2, 4] as const) {
+  const transpose = elementBytes === 2 ? kernels.transpose16 : kernels.transpose32;
+  const chunk = 256;
+  const half = weightBytes / 2;
+  const chunks = Math.floor(half / (cols * chunk * elementBytes));
+  measure(
+    `transpose ${elementBytes} bytes, ${cols} x ${chunk}`,
+    chunks * cols * chunk * elementBytes,
+    0,
+    () => {
+      for (let i = 0; i < chunks; i++) {
+        const at = i * cols * chunk * elementBytes;
+        transpose(
+          weights + half + at,
+          weights + at,
+          cols,
+          chunk,
+          chunk * elementBytes,
+          cols * elementBytes,
+        );
+      }
+    },
+    3,
+  );
+  const neurons = half / (cols * elementBytes);
+  measure(
+    `transpose ${elementBytes} bytes, ${cols} x ${neurons} into bundles`,
+    (half * 3) / 4,
+    0,
+    () => {
+      const bundleBytes = 2 * cols * elementBytes + 512;
+      const fitting = Math.floor(half / bundleBytes);
+      for (let first = 0; first < fitting; first += chunk) {
+        transpose(
+          weights + half + first * bundleBytes + cols * elementBytes,
+          weights + first * elementBytes,
+          cols,
+          Math.min(chunk, fitting - first),
+          neurons * elementBytes,
+          bundleBytes,
+        );
+      }
+    },
+    2,
+  );
+}
+
+const { heads, headDim, context } = layers;
+const width = heads * headDim;
+const scale = 1 / Math.sqrt(headDim);
+const cacheBytes = 2 * 4 * context * width;
+floats(weights, cacheBytes / 4).forEach((_, i, all) => {
+  all[i] = sample[i % sampleCount]! * 50;
+});
+const v = weights + cacheBytes / 2;
+for (const positions of [1, 64]) {
+  const start = context - positions;
+  measure(
+    `attention, ${positions} positions, context ${context}`,
+    cacheBytes,
+    4 * positions * context * width,
+    () =>
+      kernels.attention(
+        y,
+        x,
+        weights,
+        v,
+        scratch,
+        0,
+        heads,
+        1,
+        headDim,
+        width,
+        width,
+        width,
+        start,
+        positions,
+        scale,
+      ),
+  );
+}
+const vectorBytes = 4 * cols * maxPositions;
+measure('layer norm, 64 positions', vectorBytes, 0, () =>
+  kernels.layerNorm(y, x, x, x, cols, maxPositions, cols, cols, 1e-5),
+);
+for (const [name, code] of Object.entries(activationCodes) as [Activation, 0][]) {
+  if (name === 'none') continue;
+  measure(`activation ${name}`, vectorBytes, 0, () => {
+    floats(y, cols * maxPositions).set(floats(x, cols * maxPositions));
+    kernels.activation(y, cols * maxPositions, code);
+  });
+}
