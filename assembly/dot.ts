@@ -14,7 +14,8 @@
  * a row twice: where four rows, or three positions, are not left, the last block overlaps the one
  * before it.
  */
-import { Codec } from './dtype';
+import { toF32 } from './convert';
+import { Codec, F32 } from './dtype';
 import { V } from './vector';
 
 /** Rows per block. */
@@ -72,15 +73,18 @@ export function dot4<T extends Codec>(
     const q2 = t.second(w2, p2);
     const q3 = t.second(w3, p3);
     const xl = v128.load(x);
-    a0 = V.madd(a0, t.low(p0, q0), xl);
-    a1 = V.madd(a1, t.low(p1, q1), xl);
-    a2 = V.madd(a2, t.low(p2, q2), xl);
-    a3 = V.madd(a3, t.low(p3, q3), xl);
     const xh = v128.load(x, 16);
-    a0 = V.madd(a0, t.high(p0, q0), xh);
-    a1 = V.madd(a1, t.high(p1, q1), xh);
-    a2 = V.madd(a2, t.high(p2, q2), xh);
-    a3 = V.madd(a3, t.high(p3, q3), xh);
+    if (t.quick(p0, p1, p2, p3)) {
+      a0 = V.madd(V.madd(a0, t.quickLow(p0, q0), xl), t.quickHigh(p0, q0), xh);
+      a1 = V.madd(V.madd(a1, t.quickLow(p1, q1), xl), t.quickHigh(p1, q1), xh);
+      a2 = V.madd(V.madd(a2, t.quickLow(p2, q2), xl), t.quickHigh(p2, q2), xh);
+      a3 = V.madd(V.madd(a3, t.quickLow(p3, q3), xl), t.quickHigh(p3, q3), xh);
+    } else {
+      a0 = V.madd(V.madd(a0, t.low(p0, q0), xl), t.high(p0, q0), xh);
+      a1 = V.madd(V.madd(a1, t.low(p1, q1), xl), t.high(p1, q1), xh);
+      a2 = V.madd(V.madd(a2, t.low(p2, q2), xl), t.high(p2, q2), xh);
+      a3 = V.madd(V.madd(a3, t.low(p3, q3), xl), t.high(p3, q3), xh);
+    }
     w0 += 8 * t.bytes;
     w1 += 8 * t.bytes;
     w2 += 8 * t.bytes;
@@ -188,7 +192,35 @@ function row(w: usize, ptrs: usize, rowBytes: usize, i: i32): usize {
   return ptrs != 0 ? <usize>load<u32>(ptrs + ((<usize>i) << 2)) : w + <usize>i * rowBytes;
 }
 
-/** y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows from `ptrs`, or `w`. */
+/** The positions of four rows, of which the first n are meant. */
+function dots4<T extends Codec>(
+  y: usize,
+  x: usize,
+  n: i32,
+  w0: usize,
+  w1: usize,
+  w2: usize,
+  w3: usize,
+  cols: i32,
+  positions: i32,
+  xBytes: usize,
+  yBytes: usize,
+): void {
+  for (let j = 0; j < positions; j += POSITIONS) {
+    const p0 = positions < POSITIONS ? 0 : min(j, positions - POSITIONS);
+    const p2 = min(p0 + 2, positions - 1);
+    const x0 = x + <usize>p0 * xBytes;
+    const x2 = x + <usize>p2 * xBytes;
+    const y0 = y + <usize>p0 * yBytes;
+    const y2 = y + <usize>p2 * yBytes;
+    dot4x3<T>(y0, y0 + yBytes, y2, n, w0, w1, w2, w3, x0, x0 + xBytes, x2, cols);
+  }
+}
+
+/**
+ * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows from `ptrs`, or `w`.
+ * `scratch`, if not 0, is ROWS x cols f32 for formats that are better unpacked for many positions.
+ */
 export function dots<T extends Codec>(
   y: usize,
   x: usize,
@@ -199,9 +231,12 @@ export function dots<T extends Codec>(
   positions: i32,
   xStride: usize,
   yStride: usize,
+  scratch: usize,
 ): void {
-  const rowBytes = <usize>cols * changetype<T>(0).bytes;
+  const t = changetype<T>(0);
+  const rowBytes = <usize>cols * t.bytes;
   const n = min(count, ROWS);
+  const unpack = t.unpacked && scratch != 0 && positions > POSITIONS;
   for (let i = 0; i < count; i += ROWS) {
     const r = count < ROWS ? 0 : min(i, count - ROWS);
     const w0 = row(w, ptrs, rowBytes, r);
@@ -211,16 +246,18 @@ export function dots<T extends Codec>(
     const yr = y + ((<usize>r) << 2);
     if (positions == 1) {
       V.storeLanes(yr, dot4<T>(w0, w1, w2, w3, x, cols), n);
-      continue;
-    }
-    for (let j = 0; j < positions; j += POSITIONS) {
-      const p0 = positions < POSITIONS ? 0 : min(j, positions - POSITIONS);
-      const p2 = min(p0 + 2, positions - 1);
-      const x0 = x + ((<usize>p0 * xStride) << 2);
-      const x2 = x + ((<usize>p2 * xStride) << 2);
-      const y0 = yr + ((<usize>p0 * yStride) << 2);
-      const y2 = yr + ((<usize>p2 * yStride) << 2);
-      dot4x3<T>(y0, y0 + (yStride << 2), y2, n, w0, w1, w2, w3, x0, x0 + (xStride << 2), x2, cols);
+    } else if (unpack) {
+      const f0 = scratch;
+      const f1 = f0 + ((<usize>cols) << 2);
+      const f2 = f1 + ((<usize>cols) << 2);
+      const f3 = f2 + ((<usize>cols) << 2);
+      toF32<T>(f0, w0, cols);
+      toF32<T>(f1, w1, cols);
+      toF32<T>(f2, w2, cols);
+      toF32<T>(f3, w3, cols);
+      dots4<F32>(yr, x, n, f0, f1, f2, f3, cols, positions, xStride << 2, yStride << 2);
+    } else {
+      dots4<T>(yr, x, n, w0, w1, w2, w3, cols, positions, xStride << 2, yStride << 2);
     }
   }
 }

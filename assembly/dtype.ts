@@ -11,6 +11,8 @@
 export abstract class Codec {
   /** Bytes of one weight. */
   abstract get bytes(): usize;
+  /** Whether weights that are used for many positions are better turned into f32 first. */
+  abstract get unpacked(): bool;
   /** First vector of the eight weights at `ptr`. */
   abstract first(ptr: usize): v128;
   /** Second vector of them, given the first. */
@@ -21,6 +23,10 @@ export abstract class Codec {
   abstract high(a: v128, b: v128): v128;
   /** The single weight at `ptr` as f32. */
   abstract one(ptr: usize): f32;
+  /** Whether `quickLow` and `quickHigh` are right for all weights of these four. */
+  abstract quick(a0: v128, a1: v128, a2: v128, a3: v128): bool;
+  abstract quickLow(a: v128, b: v128): v128;
+  abstract quickHigh(a: v128, b: v128): v128;
 }
 
 /** IEEE binary32. */
@@ -28,6 +34,9 @@ export abstract class Codec {
 export class F32 extends Codec {
   @inline override get bytes(): usize {
     return 4;
+  }
+  @inline override get unpacked(): bool {
+    return false;
   }
   @inline override first(ptr: usize): v128 {
     return v128.load(ptr);
@@ -44,6 +53,15 @@ export class F32 extends Codec {
   @inline override one(ptr: usize): f32 {
     return load<f32>(ptr);
   }
+  @inline override quick(_a0: v128, _a1: v128, _a2: v128, _a3: v128): bool {
+    return true;
+  }
+  @inline override quickLow(a: v128, b: v128): v128 {
+    return this.low(a, b);
+  }
+  @inline override quickHigh(a: v128, b: v128): v128 {
+    return this.high(a, b);
+  }
 }
 
 /** bfloat16: the upper half of a binary32. */
@@ -51,6 +69,9 @@ export class F32 extends Codec {
 export class BF16 extends Codec {
   @inline override get bytes(): usize {
     return 2;
+  }
+  @inline override get unpacked(): bool {
+    return false;
   }
   @inline override first(ptr: usize): v128 {
     return v128.load(ptr);
@@ -66,6 +87,15 @@ export class BF16 extends Codec {
   }
   @inline override one(ptr: usize): f32 {
     return reinterpret<f32>((<u32>load<u16>(ptr)) << 16);
+  }
+  @inline override quick(_a0: v128, _a1: v128, _a2: v128, _a3: v128): bool {
+    return true;
+  }
+  @inline override quickLow(a: v128, b: v128): v128 {
+    return this.low(a, b);
+  }
+  @inline override quickHigh(a: v128, b: v128): v128 {
+    return this.high(a, b);
   }
 }
 
@@ -84,11 +114,19 @@ const F16_MIN_NORMAL: f32 = 0.00006103515625;
  * there is no hidden one: adding 113 gives 2^-14 (1 + m/1024), from which 2^-14 is subtracted.
  * The first value is right for e > 0 and too large for e = 0, the second the other way round:
  * the smaller of the two is right, and no denormal binary32 ever arises.
+ *
+ * e = 0 is rare: a quarter of a percent of normally distributed weights with a deviation of 0.02.
+ * Where four times eight weights are all normal, which is checked with the eight exponents of a
+ * vector at a time, `quickLow` and `quickHigh` make the halves of eight binary32 with four
+ * instructions and interleave them: 6 instead of 18 for eight weights.
  */
 @unmanaged
 export class F16 extends Codec {
   @inline override get bytes(): usize {
     return 2;
+  }
+  @inline override get unpacked(): bool {
+    return true;
   }
   @inline override first(ptr: usize): v128 {
     return v128.load(ptr);
@@ -104,6 +142,30 @@ export class F16 extends Codec {
   }
   @inline override one(ptr: usize): f32 {
     return f32x4.extract_lane(F16.widen(i32x4.splat(load<i16>(ptr))), 0);
+  }
+
+  /** No exponent is 0. */
+  @inline override quick(a0: v128, a1: v128, a2: v128, a3: v128): bool {
+    const exponent = i16x8.splat(0x7c00);
+    const e01 = i16x8.min_u(v128.and(a0, exponent), v128.and(a1, exponent));
+    const e23 = i16x8.min_u(v128.and(a2, exponent), v128.and(a3, exponent));
+    return i16x8.all_true(i16x8.min_u(e01, e23));
+  }
+  @inline override quickLow(a: v128, _b: v128): v128 {
+    return i16x8.shuffle(F16.lower(a), F16.upper(a), 0, 8, 1, 9, 2, 10, 3, 11);
+  }
+  @inline override quickHigh(a: v128, _b: v128): v128 {
+    return i16x8.shuffle(F16.lower(a), F16.upper(a), 4, 12, 5, 13, 6, 14, 7, 15);
+  }
+
+  /** Lower halves of the binary32 that eight normal binary16 are. */
+  @inline static lower(h: v128): v128 {
+    return i16x8.shl(h, 13);
+  }
+  /** Their upper halves. */
+  @inline static upper(h: v128): v128 {
+    const shifted = v128.and(i16x8.shr_s(h, 3), i16x8.splat(<i16>0x8fff));
+    return i16x8.add(shifted, i16x8.splat(<i16>(F16_REBIAS >>> 16)));
   }
 
   /** Four sign-extended binary16 as f32. */

@@ -8,9 +8,11 @@
  *     acts[p, i] = act(dot(up_i, x_p) + bias_i)        ffnUp
  *     y[p, c]   += sum_i acts[p, i] down_i[c]          ffnDown
  */
+import { toF32 } from './convert';
 import { dots } from './dot';
-import { Codec } from './dtype';
+import { Codec, F32 } from './dtype';
 import { activation, add } from './math';
+import { V } from './vector';
 
 /** acts[p, i] = act(dot(up_i, x_p) + bias[i]); bias is f32, or 0 for none. Strides in elements. */
 export function ffnUp<T extends Codec>(
@@ -24,8 +26,9 @@ export function ffnUp<T extends Codec>(
   xStride: usize,
   actStride: usize,
   code: i32,
+  scratch: usize,
 ): void {
-  dots<T>(acts, x, 0, ptrs, count, cols, positions, xStride, actStride);
+  dots<T>(acts, x, 0, ptrs, count, cols, positions, xStride, actStride, scratch);
   for (let p = 0; p < positions; p++) {
     const row = acts + ((<usize>p * actStride) << 2);
     if (bias != 0) add(row, bias, count);
@@ -34,12 +37,16 @@ export function ffnUp<T extends Codec>(
 }
 
 /** Neurons that are handled for all positions before the next ones: their columns stay in L2. */
-const NEURONS: i32 = 64;
+const NEURONS: i32 = 16;
 
 /**
  * y[p, c] += sum over i of acts[p, i] down_i[c], for c in [colStart, colEnd). Each y is added to
  * strictly in the order of i, neurons whose activation is 0 left out, so neither the splitting of
- * the list nor that of the columns makes a difference. Strides in elements.
+ * the list nor that of the columns makes a difference. Strides in elements. `scratch` is 0 or
+ *
+ *     | NEURONS addresses, u32 | NEURONS columns, colEnd - colStart f32 each |
+ *
+ * for formats that are better unpacked for many positions.
  */
 export function ffnDown<T extends Codec>(
   y: usize,
@@ -52,23 +59,56 @@ export function ffnDown<T extends Codec>(
   positions: i32,
   yStride: usize,
   actStride: usize,
+  scratch: usize,
 ): void {
+  const t = changetype<T>(0);
   const columns = colEnd - colStart;
-  const first = downOffset + <usize>colStart * changetype<T>(0).bytes;
+  const first = downOffset + <usize>colStart * t.bytes;
+  const unpack = t.unpacked && scratch != 0 && positions > 2;
   y += (<usize>colStart) << 2;
-  if (positions == 1) return down1<T>(y, acts, ptrs, first, count, columns);
+  if (positions == 1) {
+    down1<T>(y, acts, ptrs, first, count, columns);
+    return;
+  }
   for (let i = 0; i < count; i += NEURONS) {
     const n = min(NEURONS, count - i);
+    if (unpack) unpackActive<T>(scratch, acts, ptrs, first, n, columns, positions, actStride);
     for (let p = 0; p < positions; p++) {
-      down1<T>(
-        y + ((<usize>p * yStride) << 2),
-        acts + ((<usize>p * actStride + <usize>i) << 2),
-        ptrs + ((<usize>i) << 2),
-        first,
-        n,
-        columns,
-      );
+      const yp = y + ((<usize>p * yStride) << 2);
+      const ap = acts + ((<usize>p * actStride) << 2);
+      if (unpack) down1<F32>(yp, ap, scratch, 0, n, columns);
+      else down1<T>(yp, ap, ptrs, first, n, columns);
     }
+    acts += (<usize>n) << 2;
+    ptrs += (<usize>n) << 2;
+  }
+}
+
+/** Fills `scratch` with those of the n columns that are active for any position. */
+function unpackActive<T extends Codec>(
+  scratch: usize,
+  acts: usize,
+  ptrs: usize,
+  offset: usize,
+  n: i32,
+  columns: i32,
+  positions: i32,
+  actStride: usize,
+): void {
+  let active = 0;
+  for (let p = 0; p < positions; p++) {
+    const row = acts + ((<usize>p * actStride) << 2);
+    for (let k = 0; k < n; k += 4) {
+      active |= activeOfFour(row + ((<usize>k) << 2), n - k) << k;
+    }
+  }
+  let column = scratch + ((<usize>NEURONS) << 2);
+  for (let k = 0; k < n; k++) {
+    store<u32>(scratch + ((<usize>k) << 2), <u32>column);
+    if (active & (1 << k)) {
+      toF32<T>(column, <usize>load<u32>(ptrs + ((<usize>k) << 2)) + offset, columns);
+    }
+    column += (<usize>columns) << 2;
   }
 }
 
@@ -152,16 +192,21 @@ export function accumulate4<T extends Codec>(
     const q1 = t.second(d1, p1);
     const q2 = t.second(d2, p2);
     const q3 = t.second(d3, p3);
-    let sum = f32x4.add(v128.load(y), f32x4.mul(s0, t.low(p0, q0)));
-    sum = f32x4.add(sum, f32x4.mul(s1, t.low(p1, q1)));
-    sum = f32x4.add(sum, f32x4.mul(s2, t.low(p2, q2)));
-    sum = f32x4.add(sum, f32x4.mul(s3, t.low(p3, q3)));
-    v128.store(y, sum);
-    sum = f32x4.add(v128.load(y, 16), f32x4.mul(s0, t.high(p0, q0)));
-    sum = f32x4.add(sum, f32x4.mul(s1, t.high(p1, q1)));
-    sum = f32x4.add(sum, f32x4.mul(s2, t.high(p2, q2)));
-    sum = f32x4.add(sum, f32x4.mul(s3, t.high(p3, q3)));
-    v128.store(y, sum, 16);
+    let low = v128.load(y);
+    let high = v128.load(y, 16);
+    if (t.quick(p0, p1, p2, p3)) {
+      low = V.madd(V.madd(low, s0, t.quickLow(p0, q0)), s1, t.quickLow(p1, q1));
+      low = V.madd(V.madd(low, s2, t.quickLow(p2, q2)), s3, t.quickLow(p3, q3));
+      high = V.madd(V.madd(high, s0, t.quickHigh(p0, q0)), s1, t.quickHigh(p1, q1));
+      high = V.madd(V.madd(high, s2, t.quickHigh(p2, q2)), s3, t.quickHigh(p3, q3));
+    } else {
+      low = V.madd(V.madd(low, s0, t.low(p0, q0)), s1, t.low(p1, q1));
+      low = V.madd(V.madd(low, s2, t.low(p2, q2)), s3, t.low(p3, q3));
+      high = V.madd(V.madd(high, s0, t.high(p0, q0)), s1, t.high(p1, q1));
+      high = V.madd(V.madd(high, s2, t.high(p2, q2)), s3, t.high(p3, q3));
+    }
+    v128.store(y, low);
+    v128.store(y, high, 16);
     d0 += 8 * t.bytes;
     d1 += 8 * t.bytes;
     d2 += 8 * t.bytes;
@@ -189,8 +234,8 @@ export function accumulate1<T extends Codec>(y: usize, d: usize, a: f32, columns
   for (let left = columns >> 3; left > 0; left--) {
     const p = t.first(d);
     const q = t.second(d, p);
-    v128.store(y, f32x4.add(v128.load(y), f32x4.mul(s, t.low(p, q))));
-    v128.store(y, f32x4.add(v128.load(y, 16), f32x4.mul(s, t.high(p, q))), 16);
+    v128.store(y, V.madd(v128.load(y), s, t.low(p, q)));
+    v128.store(y, V.madd(v128.load(y, 16), s, t.high(p, q)), 16);
     d += 8 * t.bytes;
     y += 32;
   }

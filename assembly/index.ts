@@ -31,8 +31,9 @@ export function matmul_f32(
   positions: i32,
   xStride: usize,
   yStride: usize,
+  scratch: usize,
 ): void {
-  matmul<F32>(y, x, w, bias, rows, cols, positions, xStride, yStride);
+  matmul<F32>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 export function ffn_up_f32(
   acts: usize,
@@ -45,8 +46,9 @@ export function ffn_up_f32(
   xStride: usize,
   actStride: usize,
   code: i32,
+  scratch: usize,
 ): void {
-  ffnUp<F32>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code);
+  ffnUp<F32>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
 }
 export function ffn_down_f32(
   y: usize,
@@ -59,8 +61,21 @@ export function ffn_down_f32(
   positions: i32,
   yStride: usize,
   actStride: usize,
+  scratch: usize,
 ): void {
-  ffnDown<F32>(y, acts, ptrs, downOffset, count, colStart, colEnd, positions, yStride, actStride);
+  ffnDown<F32>(
+    y,
+    acts,
+    ptrs,
+    downOffset,
+    count,
+    colStart,
+    colEnd,
+    positions,
+    yStride,
+    actStride,
+    scratch,
+  );
 }
 export function f32_to_f32(dst: usize, src: usize, n: i32): void {
   toF32<F32>(dst, src, n);
@@ -79,8 +94,9 @@ export function matmul_f16(
   positions: i32,
   xStride: usize,
   yStride: usize,
+  scratch: usize,
 ): void {
-  matmul<F16>(y, x, w, bias, rows, cols, positions, xStride, yStride);
+  matmul<F16>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 export function ffn_up_f16(
   acts: usize,
@@ -93,8 +109,9 @@ export function ffn_up_f16(
   xStride: usize,
   actStride: usize,
   code: i32,
+  scratch: usize,
 ): void {
-  ffnUp<F16>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code);
+  ffnUp<F16>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
 }
 export function ffn_down_f16(
   y: usize,
@@ -107,8 +124,21 @@ export function ffn_down_f16(
   positions: i32,
   yStride: usize,
   actStride: usize,
+  scratch: usize,
 ): void {
-  ffnDown<F16>(y, acts, ptrs, downOffset, count, colStart, colEnd, positions, yStride, actStride);
+  ffnDown<F16>(
+    y,
+    acts,
+    ptrs,
+    downOffset,
+    count,
+    colStart,
+    colEnd,
+    positions,
+    yStride,
+    actStride,
+    scratch,
+  );
 }
 export function f16_to_f32(dst: usize, src: usize, n: i32): void {
   toF32<AnyF16>(dst, src, n);
@@ -130,8 +160,9 @@ export function matmul_bf16(
   positions: i32,
   xStride: usize,
   yStride: usize,
+  scratch: usize,
 ): void {
-  matmul<BF16>(y, x, w, bias, rows, cols, positions, xStride, yStride);
+  matmul<BF16>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 export function ffn_up_bf16(
   acts: usize,
@@ -144,8 +175,9 @@ export function ffn_up_bf16(
   xStride: usize,
   actStride: usize,
   code: i32,
+  scratch: usize,
 ): void {
-  ffnUp<BF16>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code);
+  ffnUp<BF16>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
 }
 export function ffn_down_bf16(
   y: usize,
@@ -158,8 +190,21 @@ export function ffn_down_bf16(
   positions: i32,
   yStride: usize,
   actStride: usize,
+  scratch: usize,
 ): void {
-  ffnDown<BF16>(y, acts, ptrs, downOffset, count, colStart, colEnd, positions, yStride, actStride);
+  ffnDown<BF16>(
+    y,
+    acts,
+    ptrs,
+    downOffset,
+    count,
+    colStart,
+    colEnd,
+    positions,
+    yStride,
+    actStride,
+    scratch,
+  );
 }
 export function bf16_to_f32(dst: usize, src: usize, n: i32): void {
   toF32<BF16>(dst, src, n);

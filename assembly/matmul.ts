@@ -6,7 +6,10 @@ import { dots } from './dot';
 import { Codec } from './dtype';
 import { add } from './math';
 
-/** y[p, r] = dot(w[r], x[p]) + bias[r]; bias is f32, or 0 for none. Strides in elements. */
+/**
+ * y[p, r] = dot(w[r], x[p]) + bias[r]; bias is f32, or 0 for none. Strides in elements. `scratch`
+ * is 4 x cols f32, or 0: then 16-bit weights are decoded again for every few positions.
+ */
 export function matmul<T extends Codec>(
   y: usize,
   x: usize,
@@ -17,8 +20,9 @@ export function matmul<T extends Codec>(
   positions: i32,
   xStride: usize,
   yStride: usize,
+  scratch: usize,
 ): void {
-  dots<T>(y, x, w, 0, rows, cols, positions, xStride, yStride);
+  dots<T>(y, x, w, 0, rows, cols, positions, xStride, yStride, scratch);
   if (bias == 0) return;
   for (let p = 0; p < positions; p++) add(y + ((<usize>p * yStride) << 2), bias, rows);
 }

@@ -32,11 +32,25 @@ function affine(
   mean: f64,
   factor: f64,
 ): void {
-  for (let c: usize = 0, end = (<usize>n) << 2; c < end; c += 4) {
-    let v = <f32>((<f64>load<f32>(x + c) - mean) * factor);
-    if (weight != 0) v *= load<f32>(weight + c);
-    if (bias != 0) v += load<f32>(bias + c);
-    store<f32>(y + c, v);
+  const m = f64x2.splat(mean);
+  const f = f64x2.splat(factor);
+  const end = (<usize>n) << 2;
+  let c: usize = 0;
+  for (; c + 16 <= end; c += 16) {
+    const v = v128.load(x + c);
+    const low = f64x2.mul(f64x2.sub(f64x2.promote_low_f32x4(v), m), f);
+    const upper = i64x2.shuffle(v, v, 1, 1);
+    const high = f64x2.mul(f64x2.sub(f64x2.promote_low_f32x4(upper), m), f);
+    let r = i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
+    if (weight != 0) r = f32x4.mul(r, v128.load(weight + c));
+    if (bias != 0) r = f32x4.add(r, v128.load(bias + c));
+    v128.store(y + c, r);
+  }
+  for (; c < end; c += 4) {
+    let r = <f32>((<f64>load<f32>(x + c) - mean) * factor);
+    if (weight != 0) r *= load<f32>(weight + c);
+    if (bias != 0) r += load<f32>(bias + c);
+    store<f32>(y + c, r);
   }
 }
 

@@ -78,7 +78,7 @@ export class StatsRecorder {
   /** The figures so far. `tokens` counts generated ones, the first of which prefill makes. */
   snapshot(promptTokens: number, tokens: number): RunStats {
     const { files, plan, weights, decoder } = this.#sources;
-    const io = files.stats.snapshot();
+    const io = files.scheduler.stats.snapshot();
     const ioMs = weights.waitMs;
     const memoryMs = files.checkMs - this.#checkMsBefore;
     const { resident, streamed } = weights.bytesUsed;

@@ -5,9 +5,8 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { InputError } from '../errors.ts';
 import { crcHex } from './checksum.ts';
-import { DeviceFile, nodeReadSystem, type ReadSystem } from './device-file.ts';
-import { IoStats } from './io-stats.ts';
-import { sectorBytes } from './layout.ts';
+import { DeviceFile } from './device-file.ts';
+import { type DeviceProfile, loadProfile } from './device-profile.ts';
 import {
   type Manifest,
   readManifest,
@@ -15,12 +14,27 @@ import {
   type StoredFile,
   type StoredTensor,
 } from './manifest.ts';
-import { cutBytes, type RowRange, type Span, spanOf } from './row-range.ts';
+import { nodeReadSystem, type ReadSystem } from './read-system.ts';
+import { type RowRange, type Span, spanOf } from './row-range.ts';
+import { type Priority, Scheduler, type Ticket } from './scheduler.ts';
+
+/** Rows on their way into memory. */
+export interface RowRequest extends Pick<Ticket, 'promote' | 'cancel'> {
+  /** Resolves to the address of the first row, once all have arrived and are intact. */
+  readonly done: Promise<number>;
+}
+
+export interface OpenOptions {
+  readonly system?: ReadSystem;
+  readonly profile?: DeviceProfile;
+  /** False reads through the page cache. */
+  readonly direct?: boolean;
+}
 
 export class ModelFiles {
   readonly dir: string;
   readonly manifest: Manifest;
-  readonly stats: IoStats;
+  readonly scheduler: Scheduler;
   readonly #files: ReadonlyMap<string, DeviceFile>;
   /** Per tensor, one byte per block: 1 once the block has been read and found intact. */
   readonly #verified = new Map<StoredTensor, Uint8Array>();
@@ -29,12 +43,12 @@ export class ModelFiles {
   private constructor(
     dir: string,
     manifest: Manifest,
-    stats: IoStats,
+    scheduler: Scheduler,
     files: ReadonlyMap<string, DeviceFile>,
   ) {
     this.dir = dir;
     this.manifest = manifest;
-    this.stats = stats;
+    this.scheduler = scheduler;
     this.#files = files;
   }
 
@@ -42,20 +56,19 @@ export class ModelFiles {
    * Opens a model directory. Its small files are checked whole, its weights as they are read.
    * @throws InputError when something is missing, truncated, damaged or of a newer version
    */
-  static async open(dir: string, system: ReadSystem = nodeReadSystem): Promise<ModelFiles> {
+  static async open(dir: string, options: OpenOptions = {}): Promise<ModelFiles> {
+    const { system = nodeReadSystem, direct = true } = options;
     const manifest = await readManifest(dir);
-    const stats = new IoStats();
+    const profile = options.profile ?? (await loadProfile(dir));
     const files = new Map<string, DeviceFile>();
-    // WebAssembly memory is page aligned, which direct I/O needs of its target.
-    const probe = new Uint8Array(new WebAssembly.Memory({ initial: 1 }).buffer, 0, sectorBytes);
     try {
       for (const [name, stored] of Object.entries(manifest.files)) {
         const path = join(dir, name);
         await checkFile(path, stored);
         if (stored.headerBytes === undefined) continue;
-        files.set(name, await DeviceFile.open(path, probe, stats, system));
+        files.set(name, await DeviceFile.open(path, system, direct));
       }
-      return new ModelFiles(dir, manifest, stats, files);
+      return new ModelFiles(dir, manifest, new Scheduler(profile), files);
     } catch (error) {
       for (const file of files.values()) file.close();
       throw error;
@@ -91,26 +104,38 @@ export class ModelFiles {
   }
 
   /**
-   * Reads a range into memory and checks the blocks that were not checked before.
-   * @param address where {@link spanOf} bytes are free; a multiple of {@link sectorBytes}
-   * @returns the address of the first row
-   * @throws InputError at a damaged block; IoError when reading fails
+   * Begins to read a range into memory; blocks that were not checked before are, on arrival.
+   * @param address where {@link spanOf} bytes are free; a multiple of a sector
+   * @returns a request that rejects with InputError at a damaged block, IoError when reading fails
    */
-  async readRows(range: RowRange, memory: WebAssembly.Memory, address: number): Promise<number> {
-    const span = spanOf(range);
-    await this.#file(range.tensor).read(
-      new Uint8Array(memory.buffer, address, span.bytes),
-      span.start,
-    );
-    this.#check(range, new Uint8Array(memory.buffer, address + span.skip, span.bytes - span.skip));
-    return address + span.skip;
+  requestRows(
+    range: RowRange,
+    memory: WebAssembly.Memory,
+    address: number,
+    priority: Priority = 'demand',
+  ): RowRequest {
+    const { start, bytes, skip } = spanOf(range);
+    const target = new Uint8Array(memory.buffer, address, bytes);
+    const extent = { file: this.#file(range.tensor), position: start, target };
+    const { done, promote, cancel } = this.scheduler.submit([extent], { priority });
+    const checked = done.then(() => {
+      this.#check(range, target.subarray(skip));
+      return address + skip;
+    });
+    checked.catch(() => {}); // whoever waits sees the error
+    return { done: checked, promote, cancel };
+  }
+
+  /** Reads a range into memory: {@link requestRows}, waited for. */
+  readRows(range: RowRange, memory: WebAssembly.Memory, address: number): Promise<number> {
+    return this.requestRows(range, memory, address).done;
   }
 
   /**
    * Reads neighbouring tensors of one file as if they were one, and checks each.
    * @param tensors in the order of their offsets
    * @param span the sectors that hold them all
-   * @param address where `span.bytes` are free; a multiple of {@link sectorBytes}
+   * @param address where `span.bytes` are free; a multiple of a sector
    */
   async readTensors(
     tensors: readonly StoredTensor[],
@@ -120,11 +145,9 @@ export class ModelFiles {
   ): Promise<void> {
     const [head] = tensors;
     if (head === undefined) return;
-    const file = this.#file(head);
     const target = new Uint8Array(memory.buffer, address, span.bytes);
-    for (const { start, bytes } of cutBytes(span.bytes, groupReadBytes)) {
-      await file.read(target.subarray(start, start + bytes), span.start + start);
-    }
+    const extent = { file: this.#file(head), position: span.start, target };
+    await this.scheduler.submit([extent]).done;
     for (const tensor of tensors) {
       const { rows } = rowsOf(tensor);
       this.#check({ tensor, first: 0, count: rows }, target.subarray(tensor.offset - span.start));
@@ -168,9 +191,6 @@ export class ModelFiles {
     this.#checkMs += performance.now() - started;
   }
 }
-
-/** Reads of a group of small tensors. */
-const groupReadBytes = 1024 * 1024;
 
 const convertAgain = 'Convert the checkpoint again, and check the disk';
 

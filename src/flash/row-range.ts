@@ -52,12 +52,3 @@ export function blockOf(tensor: StoredTensor, row: number): RowRange {
   const first = alignDown(row, tensor.rowsPerBlock);
   return { tensor, first, count: Math.min(tensor.rowsPerBlock, rows - first) };
 }
-
-/** Cuts [0, bytes) into parts of at most `step`. */
-export function cutBytes(bytes: number, step: number): { start: number; bytes: number }[] {
-  const parts: { start: number; bytes: number }[] = [];
-  for (let start = 0; start < bytes; start += step) {
-    parts.push({ start, bytes: Math.min(step, bytes - start) });
-  }
-  return parts;
-}

@@ -25,7 +25,16 @@ export const activationCodes = {
 export type Activation = keyof typeof activationCodes;
 export type ActivationCode = (typeof activationCodes)[Activation];
 
-/** What exists once per weight format. */
+/**
+ * Bytes of `scratch` for matmul, ffnUp and ffnDown with up to `cols` columns: there, 16-bit weights
+ * that are used for many positions are unpacked once. Without it (or 0) results are the same to the
+ * bit, but f16 takes up to twice as long for several positions.
+ */
+export function scratchBytes(cols: number): number {
+  return 16 * 4 + 16 * 4 * cols;
+}
+
+/** What exists once per weight format. `scratch` is of `scratchBytes(cols)`. */
 export interface DTypeKernels {
   /**
    * y[p, r] = w[r] . x[p] + bias[r] for r < rows, p < positions; w is (rows, cols), row-major
@@ -41,6 +50,7 @@ export interface DTypeKernels {
     positions: number,
     xStride: number,
     yStride: number,
+    scratch?: Address,
   ) => void;
   /**
    * acts[p, i] = activation(up_i . x[p] + bias[i]), where up_i is the row of `cols` weights at
@@ -57,6 +67,7 @@ export interface DTypeKernels {
     xStride: number,
     actStride: number,
     activation: ActivationCode,
+    scratch?: Address,
   ) => void;
   /**
    * y[p, c] += sum over i < count of acts[p, i] down_i[c] for colStart <= c < colEnd, where down_i
@@ -74,6 +85,7 @@ export interface DTypeKernels {
     positions: number,
     yStride: number,
     actStride: number,
+    scratch?: Address,
   ) => void;
   /** dst[0..n) (f32) = src[0..n) (weights). */
   readonly toF32: (dst: Address, src: Address, n: number) => void;
@@ -163,7 +175,7 @@ export interface Kernels {
     srcStrideBytes: number,
     dstStrideBytes: number,
   ) => void;
-  /** Sum of `bytes` (a multiple of 64) as 32-bit numbers: for measuring how fast memory is read. */
+  /** Sum of `bytes` (a multiple of 256) as 32-bit numbers: for measuring how fast memory is read. */
   readonly readSum: (src: Address, bytes: number) => number;
 }
 

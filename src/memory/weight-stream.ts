@@ -9,7 +9,7 @@
  * flight while the kernels compute. Memory is handed to a read only after its last user is done.
  */
 
-import type { ModelFiles } from '../flash/model-files.ts';
+import type { ModelFiles, RowRequest } from '../flash/model-files.ts';
 import type { RowRange } from '../flash/row-range.ts';
 import type { MemoryPlan, StreamRing } from './plan.ts';
 
@@ -23,7 +23,7 @@ export interface LoadedRows {
 
 interface Slot {
   readonly range: RowRange;
-  readonly loading: Promise<number>;
+  readonly request: RowRequest;
 }
 
 export class WeightStream {
@@ -73,7 +73,8 @@ export class WeightStream {
     const slot = this.#queue[0];
     if (slot?.range !== range) throw new Error(`${range.tensor.name} is not next in the stream`);
     const started = performance.now();
-    const address = await slot.loading;
+    slot.request.promote();
+    const address = await slot.request.done;
     this.#waitMs += performance.now() - started;
     return { first: range.first, count: range.count, address };
   }
@@ -84,10 +85,10 @@ export class WeightStream {
     this.#fill();
   }
 
-  /** Waits until no read is in flight any more. */
+  /** Gives up what was read ahead and waits until no read is in flight any more. */
   async drain(): Promise<void> {
     this.#passes.length = 0;
-    await Promise.allSettled(this.#queue.map(({ loading }) => loading));
+    await Promise.all(this.#queue.map(({ request }) => request.cancel()));
   }
 
   #fill(): void {
@@ -96,9 +97,8 @@ export class WeightStream {
       if (range === undefined) return;
       const address = this.#ring.address + this.#nextSlot * this.#ring.slotBytes;
       this.#nextSlot = (this.#nextSlot + 1) % this.#ring.slots;
-      const loading = this.#files.readRows(range, this.#memory, address);
-      loading.catch(() => {}); // whoever takes the range sees the error
-      this.#queue.push({ range, loading });
+      const request = this.#files.requestRows(range, this.#memory, address, 'prefetch');
+      this.#queue.push({ range, request });
     }
   }
 

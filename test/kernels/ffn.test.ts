@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { byteLength, type DType, dtypeNames } from '../../src/dtype.ts';
-import { type Activation, activationCodes } from '../../src/kernels/kernels.ts';
+import { type Activation, activationCodes, scratchBytes } from '../../src/kernels/kernels.ts';
 import { activations } from './reference.ts';
 import { assertClose, Bench, bitsOf, Random } from './support.ts';
 
@@ -62,6 +62,7 @@ for (const dtype of dtypeNames) {
         const stride = count + 3;
         const acts = bench.allocate(4 * stride * positions);
         const parts = bench.allocate(4 * stride * positions);
+        const scratch = bench.allocate(scratchBytes(cols));
         const code = activationCodes[activation];
         ffnUp(acts, x, ptrs, bias, count, cols, positions, cols, stride, code);
         for (let p = 0; p < positions; p++) {
@@ -97,6 +98,7 @@ for (const dtype of dtypeNames) {
               cols,
               stride,
               code,
+              random.below(2) * scratch,
             );
           }
           i += n;
@@ -123,6 +125,7 @@ for (const dtype of dtypeNames) {
         );
         const acts = bench.putFloats(actValues);
         const start = Array.from({ length: cols * positions }, () => Math.fround(random.unit()));
+        const scratch = bench.allocate(scratchBytes(cols));
         const y = bench.putFloats(start);
         const parts = bench.putFloats(start);
         ffnDown(y, acts, ptrs, downOffset, count, 0, cols, positions, cols, stride);
@@ -162,6 +165,7 @@ for (const dtype of dtypeNames) {
                 to - from,
                 cols,
                 stride,
+                random.below(2) * scratch,
               );
             }
             i += n;
@@ -178,7 +182,12 @@ for (const dtype of dtypeNames) {
 
   test(`ffn down ${dtype} does not read the columns of neurons that are not active`, () => {
     const random = new Random(5);
-    for (const positions of [1, 2, 3, 4, 7]) {
+    for (const [positions, withScratch] of [
+      [1, 0],
+      [2, 0],
+      [4, 1],
+      [7, 1],
+    ] as const) {
       bench.reset();
       const [count, cols] = [24, 20];
       const { ptrs, downOffset } = putBundles(dtype, count, cols, random);
@@ -193,7 +202,8 @@ for (const dtype of dtypeNames) {
         }
       });
       const y = bench.putFloats(Array.from({ length: cols * positions }, () => 0));
-      ffnDown(y, acts, ptrs, downOffset, count, 0, cols, positions, cols, count);
+      const scratch = withScratch * bench.allocate(scratchBytes(cols));
+      ffnDown(y, acts, ptrs, downOffset, count, 0, cols, positions, cols, count, scratch);
       assert.ok(bench.floats(y, cols * positions).every((value) => Number.isFinite(value)));
     }
   });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { byteLength, dtypeNames } from '../../src/dtype.ts';
+import { scratchBytes } from '../../src/kernels/kernels.ts';
 import { assertClose, Bench, bitsOf, Random } from './support.ts';
 
 const bench = await Bench.create(8 << 20);
@@ -68,7 +69,7 @@ for (const dtype of dtypeNames) {
     }
   });
 
-  test(`matmul ${dtype} gives the same bits however rows and positions are split`, () => {
+  test(`matmul ${dtype} gives the same bits however rows and positions are split, with and without scratch`, () => {
     const random = new Random(2);
     for (const [rows, cols, positions] of shapes) {
       bench.reset();
@@ -79,11 +80,12 @@ for (const dtype of dtypeNames) {
       const bias = bench.putFloats(Array.from({ length: rows }, () => Math.fround(random.unit())));
       const whole = bench.allocate(4 * rows * positions);
       const parts = bench.allocate(4 * rows * positions);
+      const scratch = bench.allocate(scratchBytes(cols));
       matmul(whole, x, w.address, bias, rows, cols, positions, cols, rows);
       for (let r = 0; r < rows; ) {
         const rowCount = Math.min(rows - r, 1 + random.below(9));
         for (let p = 0; p < positions; ) {
-          const positionCount = Math.min(positions - p, 1 + random.below(5));
+          const positionCount = Math.min(positions - p, 1 + random.below(9));
           matmul(
             parts + 4 * (p * rows + r),
             x + 4 * p * cols,
@@ -94,6 +96,7 @@ for (const dtype of dtypeNames) {
             positionCount,
             cols,
             rows,
+            random.below(2) * scratch,
           );
           p += positionCount;
         }

@@ -1,0 +1,91 @@
+/**
+ * What a device is like to read from, as `probe` measured it. Kept per device in the user's cache
+ * directory, so that it is measured once.
+ */
+
+import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import * as v from 'valibot';
+import type { ReadLimits } from './read-plan.ts';
+
+export interface DeviceProfile extends Omit<ReadLimits, 'lanes'> {
+  /** Reads to keep in flight. */
+  readonly depth: number;
+  /** Time of a lone small read, in milliseconds. */
+  readonly latencyMs: number;
+  /** Bytes per second of large reads, many in flight. */
+  readonly bandwidth: number;
+  /** Whether the device was read past the page cache. */
+  readonly direct: boolean;
+  /** Where the figures come from. */
+  readonly source: 'measured' | 'default';
+}
+
+/** A plain SSD: right enough everywhere until the device has been measured. */
+export const defaultProfile: DeviceProfile = {
+  latencyMs: 0.2,
+  bandwidth: 1e9,
+  breakEvenGap: 16 * 1024,
+  smallestPiece: 128 * 1024,
+  largestRead: 1024 * 1024,
+  depth: 32,
+  direct: true,
+  source: 'default',
+};
+
+const profileSchema = v.object({
+  latencyMs: v.pipe(v.number(), v.minValue(0)),
+  bandwidth: v.pipe(v.number(), v.minValue(1)),
+  breakEvenGap: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+  smallestPiece: v.pipe(v.number(), v.safeInteger(), v.minValue(32 * 1024)),
+  largestRead: v.pipe(v.number(), v.safeInteger(), v.minValue(32 * 1024)),
+  depth: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(32)),
+  direct: v.boolean(),
+  source: v.literal('measured'),
+});
+const cacheSchema = v.record(v.string(), profileSchema);
+
+/** The profile of the device that holds `path`, or the default one. */
+export async function loadProfile(path: string): Promise<DeviceProfile> {
+  const profiles = await readCache();
+  return profiles[await deviceKey(path)] ?? defaultProfile;
+}
+
+/** Keeps a measured profile; a cache that cannot be written is no reason to fail. */
+export async function saveProfile(path: string, profile: DeviceProfile): Promise<boolean> {
+  const file = cacheFile();
+  try {
+    const profiles = { ...(await readCache()), [await deviceKey(path)]: profile };
+    await mkdir(dirname(file), { recursive: true });
+    const temporary = `${file}.${process.pid}`;
+    await writeFile(temporary, `${JSON.stringify(profiles, null, 1)}\n`);
+    await rename(temporary, file);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Where profiles are kept. */
+export function cacheFile(): string {
+  const { XDG_CACHE_HOME, LOCALAPPDATA, FLASHLLM_CACHE } = process.env;
+  const mac = process.platform === 'darwin' ? join(homedir(), 'Library', 'Caches') : undefined;
+  const base = XDG_CACHE_HOME || LOCALAPPDATA || mac || join(homedir(), '.cache');
+  return join(FLASHLLM_CACHE || join(base, 'flashllm'), 'devices.json');
+}
+
+async function deviceKey(path: string): Promise<string> {
+  const { dev } = await stat(path);
+  return `${process.platform}-${dev}`;
+}
+
+/** Damaged or older entries count as not there. */
+async function readCache(): Promise<Record<string, DeviceProfile>> {
+  try {
+    const parsed = v.safeParse(cacheSchema, JSON.parse(await readFile(cacheFile(), 'utf8')));
+    return parsed.success ? parsed.output : {};
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,38 @@
+/** The part of the operating system that reading needs; tests put a faulty one in its place. */
+
+import fs from 'node:fs';
+
+export interface ReadSystem {
+  /** Opens for reading, past the page cache when `direct`. Throws what the system says. */
+  open(path: string, direct: boolean): number;
+  close(fd: number): void;
+  size(fd: number): number;
+  /** Fills `targets` one after the other; calls back with the bytes read, 0 at the file's end. */
+  readv(
+    fd: number,
+    targets: readonly Uint8Array[],
+    position: number,
+    done: (error: NodeJS.ErrnoException | null, bytes: number) => void,
+  ): void;
+}
+
+/** Absent on macOS and Windows, whatever the types say. */
+const directFlag = fs.constants.O_DIRECT as number | undefined;
+
+export const nodeReadSystem: ReadSystem = {
+  open(path, direct) {
+    if (!direct) return fs.openSync(path, fs.constants.O_RDONLY);
+    if (directFlag === undefined) throw new Error('no direct I/O on this platform');
+    return fs.openSync(path, fs.constants.O_RDONLY | directFlag);
+  },
+  close: (fd) => fs.closeSync(fd),
+  size: (fd) => fs.fstatSync(fd).size,
+  readv(fd, targets, position, done) {
+    const [only] = targets;
+    if (targets.length === 1 && only !== undefined) {
+      fs.read(fd, only, 0, only.length, position, done);
+    } else {
+      fs.readv(fd, targets as Uint8Array[], position, done);
+    }
+  },
+};

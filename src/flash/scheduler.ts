@@ -1,0 +1,259 @@
+/**
+ * The I/O scheduler: takes sets of extents, plans their reads, and keeps up to `depth` of them in
+ * flight in libuv's pool, which works through them while the kernels compute. Demand overtakes
+ * prefetch; what is queued can be dropped, what is in flight is waited for before its memory may be
+ * given to someone else.
+ */
+
+import { InterruptedError, IoError } from '../errors.ts';
+import { alignUp } from '../units.ts';
+import type { DeviceProfile } from './device-profile.ts';
+import { IoStats } from './io-stats.ts';
+import { type Extent, type Offer, type PlannedRead, planReads, type ReadPart } from './read-plan.ts';
+
+export type Priority = 'demand' | 'prefetch';
+
+export interface RequestOptions {
+  readonly priority?: Priority;
+  /** Proposes places for what reads bring along besides. */
+  readonly offer?: Offer;
+}
+
+/** A submitted request. */
+export interface Ticket {
+  /** Resolves when everything has arrived; rejects with the first error. */
+  readonly done: Promise<void>;
+  /** Moves reads that are still queued before all prefetches. */
+  promote(): void;
+  /**
+   * Gives the request up. Resolves when none of its reads is in flight, so that its memory may be
+   * used for something else; `done` rejects unless everything had arrived.
+   */
+  cancel(): Promise<void>;
+}
+
+interface Request {
+  left: number;
+  inFlight: number;
+  error: unknown;
+  readonly settle: (error: unknown) => void;
+  /** Called when no read of a cancelled request is in flight any more. */
+  idle: (() => void) | null;
+}
+
+interface QueuedRead {
+  readonly read: PlannedRead;
+  readonly request: Request;
+}
+
+/** Errors of a single read that may not come back: tried again this many times in a row. */
+const retriesWithoutProgress = 4;
+const transient = new Set(['EINTR', 'EAGAIN', 'EIO']);
+/** What nobody wants lands here, from all reads at once. */
+const sinkBytes = 64 * 1024;
+
+export class Scheduler {
+  readonly stats = new IoStats();
+  readonly #profile: DeviceProfile;
+  readonly #queues: Record<Priority, QueuedRead[]> = { demand: [], prefetch: [] };
+  /** WebAssembly memory is page aligned, which direct I/O needs and Buffers are not. */
+  readonly #sink = new Uint8Array(new WebAssembly.Memory({ initial: sinkBytes / 65536 }).buffer);
+  #inFlight = 0;
+
+  constructor(profile: DeviceProfile) {
+    this.#profile = profile;
+  }
+
+  /** Plans and submits the reads of `extents`; the targets belong to the reads until they end. */
+  submit(extents: readonly Extent[], options: RequestOptions = {}): Ticket {
+    const { priority = 'demand', offer } = options;
+    const reads = planReads(extents, { ...this.#profile, lanes: this.#freeLanes(priority) }, offer);
+    const { promise, resolve, reject } = withResolvers();
+    promise.catch(() => {}); // whoever waits sees the error
+    const request: Request = {
+      left: reads.length,
+      inFlight: 0,
+      error: null,
+      settle: (error) => (error === null ? resolve() : reject(error)),
+      idle: null,
+    };
+    if (reads.length === 0) resolve();
+    this.#queues[priority].push(...reads.map((read) => ({ read, request })));
+    this.#pump();
+    return {
+      done: promise,
+      promote: () => this.#promote(request),
+      cancel: () => this.#cancel(request),
+    };
+  }
+
+  /** Only demand is split for speed; a prefetch has others behind it that keep the queue full. */
+  #freeLanes(priority: Priority): number {
+    if (priority === 'prefetch') return 1;
+    return Math.max(1, this.#profile.depth - this.#inFlight - this.#queues.demand.length);
+  }
+
+  #pump(): void {
+    const { demand, prefetch } = this.#queues;
+    while (this.#inFlight < this.#profile.depth) {
+      const next = demand.shift() ?? prefetch.shift();
+      if (next === undefined) return;
+      this.#inFlight++;
+      next.request.inFlight++;
+      this.#run(next.read).then(
+        () => this.#finish(next.request, null),
+        (error: unknown) => this.#finish(next.request, error),
+      );
+    }
+  }
+
+  #finish(request: Request, error: unknown): void {
+    this.#inFlight--;
+    request.inFlight--;
+    request.left--;
+    if (error !== null && request.error === null) {
+      request.error = error;
+      this.#dropQueued(request);
+    }
+    // The request ends with its last read, so that an error, too, leaves its memory at rest.
+    if (request.left === 0) request.settle(request.error);
+    if (request.inFlight === 0) request.idle?.();
+    this.#pump();
+  }
+
+  #promote(request: Request): void {
+    const { demand, prefetch } = this.#queues;
+    for (let at = 0; at < prefetch.length; at++) {
+      const queued = prefetch[at];
+      if (queued?.request !== request) continue;
+      demand.push(queued);
+      prefetch.splice(at--, 1);
+    }
+    this.#pump();
+  }
+
+  async #cancel(request: Request): Promise<void> {
+    if (request.left === 0) return;
+    request.error ??= new InterruptedError('the read was given up');
+    this.#dropQueued(request);
+    if (request.left === 0) request.settle(request.error);
+    if (request.inFlight > 0) {
+      await new Promise<void>((resolve) => {
+        request.idle = resolve;
+      });
+    }
+  }
+
+  #dropQueued(request: Request): void {
+    for (const priority of ['demand', 'prefetch'] as const) {
+      const queue = this.#queues[priority];
+      const kept = queue.filter((queued) => queued.request !== request);
+      request.left -= queue.length - kept.length;
+      queue.splice(0, queue.length, ...kept);
+    }
+  }
+
+  async #run(read: PlannedRead): Promise<void> {
+    const { alignment } = read.file;
+    const aligned = read.parts.every(
+      ({ bytes, target }) =>
+        bytes % alignment === 0 && (target === null || target.byteOffset % alignment === 0),
+    );
+    if (aligned) return this.#readFully(read, read.parts);
+    // The device needs more alignment than the parts have: through a buffer of whole sectors.
+    const pages = Math.ceil(alignUp(read.bytes, alignment) / 65536);
+    const staging = new Uint8Array(new WebAssembly.Memory({ initial: pages }).buffer, 0, read.bytes);
+    const wanted = wantedBytes(read.parts);
+    await this.#readFully(read, [{ bytes: read.bytes, target: staging }], wanted);
+    let at = 0;
+    for (const { bytes, target } of read.parts) {
+      target?.set(staging.subarray(at, at + bytes));
+      at += bytes;
+    }
+  }
+
+  /**
+   * Reads until all parts that are wanted are filled.
+   * @param wanted bytes that must arrive; what lies beyond may be beyond the file's end
+   */
+  async #readFully(
+    { file, position }: PlannedRead,
+    parts: readonly ReadPart[],
+    wanted = wantedBytes(parts),
+  ): Promise<void> {
+    let done = 0;
+    let failures = 0;
+    while (done < wanted) {
+      const targets = this.#targetsFrom(parts, done);
+      const bytes = targets.reduce((sum, target) => sum + target.length, 0);
+      this.stats.begin(bytes);
+      const result = await file.readv(targets, position + done);
+      this.stats.end();
+      const place = { file: file.path, offset: position + done };
+      let cause: NodeJS.ErrnoException | undefined;
+      if (typeof result === 'object') {
+        cause = result;
+        failures = transient.has(result.code ?? '') ? failures + 1 : retriesWithoutProgress + 1;
+      } else if (result === 0) {
+        throw new IoError(
+          `the file ends here although it had ${file.size} bytes when it was opened`,
+          place,
+          'Something truncated it; convert the checkpoint again',
+        );
+      } else {
+        // A direct read can only go on at a sector; the part beyond it is read again.
+        const progress = done + result >= wanted ? result : result - (result % file.alignment);
+        done += progress;
+        failures = progress > 0 ? 0 : failures + 1;
+      }
+      if (failures > retriesWithoutProgress) {
+        throw new IoError(
+          `reading failed: ${cause?.message ?? 'no progress'}`,
+          place,
+          'Check the disk',
+          { cause },
+        );
+      }
+    }
+  }
+
+  /** Where the bytes from `done` on go. */
+  #targetsFrom(parts: readonly ReadPart[], done: number): Uint8Array[] {
+    const targets: Uint8Array[] = [];
+    let at = 0;
+    for (const { bytes, target } of parts) {
+      const skip = Math.max(0, done - at);
+      at += bytes;
+      if (skip >= bytes) continue;
+      if (target !== null) {
+        targets.push(skip === 0 ? target : target.subarray(skip));
+        continue;
+      }
+      for (let left = bytes - skip; left > 0; left -= sinkBytes) {
+        targets.push(this.#sink.subarray(0, Math.min(left, sinkBytes)));
+      }
+    }
+    return targets;
+  }
+}
+
+/** Bytes up to the end of the last part that anyone wants. */
+function wantedBytes(parts: readonly ReadPart[]): number {
+  let end = 0;
+  let wanted = 0;
+  for (const { bytes, target } of parts) {
+    end += bytes;
+    if (target !== null) wanted = end;
+  }
+  return wanted;
+}
+
+function withResolvers() {
+  let resolve: () => void = () => {};
+  let reject: (error: unknown) => void = () => {};
+  const promise = new Promise<void>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+}

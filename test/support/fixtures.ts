@@ -1,0 +1,12 @@
+/** Where the fixtures are. */
+
+import { fileURLToPath } from 'node:url';
+
+const at = (path: string) => fileURLToPath(new URL(`../../fixtures/${path}`, import.meta.url));
+
+/** A trained OPT, as float16 safetensors. */
+export const storiesOpt = at('stories-opt');
+/** The same as torch.save wrote it, with vocab.json and merges.txt only. */
+export const storiesOptBin = at('stories-opt-bin');
+export const references = at('reference');
+export const validText = at('text/valid.txt');
