@@ -7,7 +7,7 @@
  * Query head h reads kv head h / group. Position start + p attends to rows 0 to start + p.
  */
 import { dot4 } from './dot';
-import { F32 } from './dtype';
+import { Unpacked } from './dtype';
 import { accumulate1, accumulate4 } from './ffn';
 import { scale as scaleBy } from './math';
 import { V } from './vector';
@@ -66,12 +66,12 @@ function score(
     const k0 = k + <usize>j * rowBytes;
     const k1 = k0 + rowBytes;
     const k2 = k1 + rowBytes;
-    const dots = dot4<F32>(k0, k1, k2, k2 + rowBytes, q, headDim);
+    const dots = dot4<Unpacked>(k0, k1, k2, k2 + rowBytes, q, headDim);
     v128.store(scores + ((<usize>j) << 2), f32x4.mul(dots, s));
   }
   for (; j < n; j++) {
     const kj = k + <usize>j * rowBytes;
-    const dots = dot4<F32>(kj, kj, kj, kj, q, headDim);
+    const dots = dot4<Unpacked>(kj, kj, kj, kj, q, headDim);
     v128.store_lane<f32>(scores + ((<usize>j) << 2), f32x4.mul(dots, s), 0);
   }
 }
@@ -107,7 +107,7 @@ function mix(out: usize, weights: usize, v: usize, n: i32, headDim: i32, rowByte
     const v0 = v + <usize>j * rowBytes;
     const v1 = v0 + rowBytes;
     const v2 = v1 + rowBytes;
-    accumulate4<F32>(
+    accumulate4<Unpacked>(
       out,
       v0,
       v1,
@@ -121,6 +121,11 @@ function mix(out: usize, weights: usize, v: usize, n: i32, headDim: i32, rowByte
     );
   }
   for (; j < n; j++) {
-    accumulate1<F32>(out, v + <usize>j * rowBytes, load<f32>(weights + ((<usize>j) << 2)), headDim);
+    accumulate1<Unpacked>(
+      out,
+      v + <usize>j * rowBytes,
+      load<f32>(weights + ((<usize>j) << 2)),
+      headDim,
+    );
   }
 }

@@ -2,69 +2,44 @@
  * Weights on their way between formats and layouts: to and from f32, the search for values that are
  * not finite, copies and transpositions between strided rows.
  */
-import { Codec, F16 } from './dtype';
+import { F16 } from './dtype';
 
-/** IEEE binary16, all 65,536 of them: as `F16`, but an exponent of all ones stays one. */
+/** How four 16-bit values, sign-extended to 32 bits, become f32. */
 @unmanaged
-export class AnyF16 extends Codec {
-  @inline override get bytes(): usize {
-    return 2;
-  }
-  @inline override get unpacked(): bool {
-    return false;
-  }
-  @inline override first(ptr: usize): v128 {
-    return v128.load(ptr);
-  }
-  @inline override second(_ptr: usize, a: v128): v128 {
-    return a;
-  }
-  @inline override low(a: v128, _b: v128): v128 {
-    return AnyF16.widen(i32x4.extend_low_i16x8_s(a));
-  }
-  @inline override high(a: v128, _b: v128): v128 {
-    return AnyF16.widen(i32x4.extend_high_i16x8_s(a));
-  }
-  @inline override one(ptr: usize): f32 {
-    return f32x4.extract_lane(AnyF16.widen(i32x4.splat(load<i16>(ptr))), 0);
-  }
+export abstract class Widening {
+  abstract of(h: v128): v128;
+}
 
-  @inline override quick(_a0: v128, _a1: v128, _a2: v128, _a3: v128): bool {
-    return false;
-  }
-  @inline override quickLow(a: v128, b: v128): v128 {
-    return this.low(a, b);
-  }
-  @inline override quickHigh(a: v128, b: v128): v128 {
-    return this.high(a, b);
-  }
-
-  @inline static widen(h: v128): v128 {
+/** From binary16, infinities and NaNs included: an exponent of all ones stays one. */
+@unmanaged
+export class FromF16 extends Widening {
+  @inline override of(h: v128): v128 {
     const special = i32x4.eq(v128.and(h, i32x4.splat(0x7c00)), i32x4.splat(0x7c00));
     return v128.or(F16.widen(h), v128.and(special, i32x4.splat(0x7f800000)));
   }
 }
 
-/** dst[0..n) = src[0..n) as f32. */
-export function toF32<T extends Codec>(dst: usize, src: usize, n: i32): void {
-  const t = changetype<T>(0);
+@unmanaged
+export class FromBF16 extends Widening {
+  @inline override of(h: v128): v128 {
+    return i32x4.shl(h, 16);
+  }
+}
+
+/** dst[0..n) = 16-bit src[0..n) as f32. */
+export function toF32<W extends Widening>(dst: usize, src: usize, n: i32): void {
+  const widen = changetype<W>(0);
   let left = n;
   for (; left >= 8; left -= 8) {
-    const a = t.first(src);
-    const b = t.second(src, a);
-    if (t.quick(a, a, a, a)) {
-      v128.store(dst, t.quickLow(a, b));
-      v128.store(dst, t.quickHigh(a, b), 16);
-    } else {
-      v128.store(dst, t.low(a, b));
-      v128.store(dst, t.high(a, b), 16);
-    }
-    src += 8 * t.bytes;
+    const h = v128.load(src);
+    v128.store(dst, widen.of(i32x4.extend_low_i16x8_s(h)));
+    v128.store(dst, widen.of(i32x4.extend_high_i16x8_s(h)), 16);
+    src += 16;
     dst += 32;
   }
   for (; left > 0; left--) {
-    store<f32>(dst, t.one(src));
-    src += t.bytes;
+    v128.store_lane<f32>(dst, widen.of(i32x4.splat(load<i16>(src))), 0);
+    src += 2;
     dst += 4;
   }
 }

@@ -14,8 +14,7 @@
  * a row twice: where four rows, or three positions, are not left, the last block overlaps the one
  * before it.
  */
-import { toF32 } from './convert';
-import { Codec, F32 } from './dtype';
+import { Codec, Unpacked } from './dtype';
 import { V } from './vector';
 
 /** Rows per block. */
@@ -23,7 +22,7 @@ const ROWS: i32 = 4;
 /** Positions per block: 4 x 3 accumulators, a weight and a product fit 16 registers. */
 const POSITIONS: i32 = 3;
 
-/** Lane i: sum of w_i[c] x[c] over c in [from, cols). The sum starts with `acc`. */
+/** Lane i: sum of w_i[c] x[c] over the last `count` columns, one after the other. */
 function tail<T extends Codec>(
   w0: usize,
   w1: usize,
@@ -192,6 +191,30 @@ function row(w: usize, ptrs: usize, rowBytes: usize, i: i32): usize {
   return ptrs != 0 ? <usize>load<u32>(ptrs + ((<usize>i) << 2)) : w + <usize>i * rowBytes;
 }
 
+/** dst[0..n) = the weights src[0..n) as f32, as the kernels take them. */
+export function unpack<T extends Codec>(dst: usize, src: usize, n: i32): void {
+  const t = changetype<T>(0);
+  let left = n;
+  for (; left >= 8; left -= 8) {
+    const a = t.first(src);
+    const b = t.second(src, a);
+    if (t.quick(a, a, a, a)) {
+      v128.store(dst, t.quickLow(a, b));
+      v128.store(dst, t.quickHigh(a, b), 16);
+    } else {
+      v128.store(dst, t.low(a, b));
+      v128.store(dst, t.high(a, b), 16);
+    }
+    src += 8 * t.bytes;
+    dst += 32;
+  }
+  for (; left > 0; left--) {
+    store<f32>(dst, t.one(src));
+    src += t.bytes;
+    dst += 4;
+  }
+}
+
 /** The positions of four rows, of which the first n are meant. */
 function dots4<T extends Codec>(
   y: usize,
@@ -219,7 +242,7 @@ function dots4<T extends Codec>(
 
 /**
  * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows from `ptrs`, or `w`.
- * `scratch`, if not 0, is ROWS x cols f32 for formats that are better unpacked for many positions.
+ * `scratch`, if not 0, is ROWS x cols f32 where the rows are unpacked once for all positions.
  */
 export function dots<T extends Codec>(
   y: usize,
@@ -236,7 +259,7 @@ export function dots<T extends Codec>(
   const t = changetype<T>(0);
   const rowBytes = <usize>cols * t.bytes;
   const n = min(count, ROWS);
-  const unpack = t.unpacked && scratch != 0 && positions > POSITIONS;
+  const unpacked = scratch != 0 && positions >= t.unpackFrom;
   for (let i = 0; i < count; i += ROWS) {
     const r = count < ROWS ? 0 : min(i, count - ROWS);
     const w0 = row(w, ptrs, rowBytes, r);
@@ -246,16 +269,16 @@ export function dots<T extends Codec>(
     const yr = y + ((<usize>r) << 2);
     if (positions == 1) {
       V.storeLanes(yr, dot4<T>(w0, w1, w2, w3, x, cols), n);
-    } else if (unpack) {
+    } else if (unpacked) {
       const f0 = scratch;
       const f1 = f0 + ((<usize>cols) << 2);
       const f2 = f1 + ((<usize>cols) << 2);
       const f3 = f2 + ((<usize>cols) << 2);
-      toF32<T>(f0, w0, cols);
-      toF32<T>(f1, w1, cols);
-      toF32<T>(f2, w2, cols);
-      toF32<T>(f3, w3, cols);
-      dots4<F32>(yr, x, n, f0, f1, f2, f3, cols, positions, xStride << 2, yStride << 2);
+      unpack<T>(f0, w0, cols);
+      unpack<T>(f1, w1, cols);
+      unpack<T>(f2, w2, cols);
+      unpack<T>(f3, w3, cols);
+      dots4<Unpacked>(yr, x, n, f0, f1, f2, f3, cols, positions, xStride << 2, yStride << 2);
     } else {
       dots4<T>(yr, x, n, w0, w1, w2, w3, cols, positions, xStride << 2, yStride << 2);
     }

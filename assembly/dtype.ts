@@ -1,7 +1,11 @@
 /**
  * The number formats weights are stored in, one class each: how eight of them in a row become two
- * vectors of four f32. The classes are never instantiated; `codec<T>()` is a null pointer of that
- * type, so that every call on it is resolved, and inlined, at compile time.
+ * vectors of four f32. The classes are never instantiated; `changetype<T>(0)` is a null pointer of
+ * that type, so that every call on it is resolved, and inlined, at compile time.
+ *
+ * Weights that are denormal as f32 (below 1.2e-38) are taken for 0: processors multiply denormals up
+ * to 100 times slower, and next to anything else in a sum they are nothing. Conversions (convert.ts)
+ * keep them.
  *
  * Adding a format: one class here, its line per kernel in index.ts, one row in src/kernels.
  */
@@ -11,8 +15,8 @@
 export abstract class Codec {
   /** Bytes of one weight. */
   abstract get bytes(): usize;
-  /** Whether weights that are used for many positions are better turned into f32 first. */
-  abstract get unpacked(): bool;
+  /** From how many positions on a dot product's rows are better unpacked to f32 first. */
+  abstract get unpackFrom(): i32;
   /** First vector of the eight weights at `ptr`. */
   abstract first(ptr: usize): v128;
   /** Second vector of them, given the first. */
@@ -23,7 +27,7 @@ export abstract class Codec {
   abstract high(a: v128, b: v128): v128;
   /** The single weight at `ptr` as f32. */
   abstract one(ptr: usize): f32;
-  /** Whether `quickLow` and `quickHigh` are right for all weights of these four. */
+  /** Whether `quickLow` and `quickHigh` are right for the weights of all four, as they mostly are. */
   abstract quick(a0: v128, a1: v128, a2: v128, a3: v128): bool;
   abstract quickLow(a: v128, b: v128): v128;
   abstract quickHigh(a: v128, b: v128): v128;
@@ -35,8 +39,48 @@ export class F32 extends Codec {
   @inline override get bytes(): usize {
     return 4;
   }
-  @inline override get unpacked(): bool {
-    return false;
+  @inline override get unpackFrom(): i32 {
+    return 16;
+  }
+  @inline override first(ptr: usize): v128 {
+    return F32.tame(v128.load(ptr));
+  }
+  @inline override second(ptr: usize, _a: v128): v128 {
+    return F32.tame(v128.load(ptr, 16));
+  }
+  @inline override low(a: v128, _b: v128): v128 {
+    return a;
+  }
+  @inline override high(_a: v128, b: v128): v128 {
+    return b;
+  }
+  @inline override one(ptr: usize): f32 {
+    return f32x4.extract_lane(F32.tame(v128.load_splat<f32>(ptr)), 0);
+  }
+  @inline override quick(_a0: v128, _a1: v128, _a2: v128, _a3: v128): bool {
+    return true;
+  }
+  @inline override quickLow(a: v128, b: v128): v128 {
+    return this.low(a, b);
+  }
+  @inline override quickHigh(a: v128, b: v128): v128 {
+    return this.high(a, b);
+  }
+
+  @inline static tame(v: v128): v128 {
+    const exponent = v128.and(v, i32x4.splat(0x7f800000));
+    return v128.andnot(v, i32x4.eq(exponent, i32x4.splat(0)));
+  }
+}
+
+/** f32 that the kernels have written themselves: unpacked weights, keys and values. */
+@unmanaged
+export class Unpacked extends Codec {
+  @inline override get bytes(): usize {
+    return 4;
+  }
+  @inline override get unpackFrom(): i32 {
+    return i32.MAX_VALUE;
   }
   @inline override first(ptr: usize): v128 {
     return v128.load(ptr);
@@ -70,11 +114,11 @@ export class BF16 extends Codec {
   @inline override get bytes(): usize {
     return 2;
   }
-  @inline override get unpacked(): bool {
-    return false;
+  @inline override get unpackFrom(): i32 {
+    return 16;
   }
   @inline override first(ptr: usize): v128 {
-    return v128.load(ptr);
+    return BF16.tame(v128.load(ptr));
   }
   @inline override second(_ptr: usize, a: v128): v128 {
     return a;
@@ -86,7 +130,8 @@ export class BF16 extends Codec {
     return i16x8.shuffle(i16x8.splat(0), a, 4, 12, 5, 13, 6, 14, 7, 15);
   }
   @inline override one(ptr: usize): f32 {
-    return reinterpret<f32>((<u32>load<u16>(ptr)) << 16);
+    const a = BF16.tame(v128.load_splat<u16>(ptr));
+    return f32x4.extract_lane(this.low(a, a), 0);
   }
   @inline override quick(_a0: v128, _a1: v128, _a2: v128, _a3: v128): bool {
     return true;
@@ -97,6 +142,11 @@ export class BF16 extends Codec {
   @inline override quickHigh(a: v128, b: v128): v128 {
     return this.high(a, b);
   }
+
+  @inline static tame(v: v128): v128 {
+    const exponent = v128.and(v, i16x8.splat(0x7f80));
+    return v128.andnot(v, i16x8.eq(exponent, i16x8.splat(0)));
+  }
 }
 
 /** Exponent field of 2^-15: what lies between the exponents of binary16 and binary32. */
@@ -105,7 +155,7 @@ const F16_REBIAS: i32 = (127 - 15) << 23;
 const F16_MIN_NORMAL: f32 = 0.00006103515625;
 
 /**
- * IEEE binary16, finite values only (`AnyF16` takes infinities and NaNs too).
+ * IEEE binary16, finite values only.
  *
  *     s eeeee mmmmmmmmmm            binary16, exponent bias 15
  *     s 000eeeee mmmmmmmmmm 0...0   shifted left by 13 (the sign kept apart)
@@ -125,8 +175,8 @@ export class F16 extends Codec {
   @inline override get bytes(): usize {
     return 2;
   }
-  @inline override get unpacked(): bool {
-    return true;
+  @inline override get unpackFrom(): i32 {
+    return 4;
   }
   @inline override first(ptr: usize): v128 {
     return v128.load(ptr);

@@ -8,9 +8,8 @@
  *     acts[p, i] = act(dot(up_i, x_p) + bias_i)        ffnUp
  *     y[p, c]   += sum_i acts[p, i] down_i[c]          ffnDown
  */
-import { toF32 } from './convert';
-import { dots } from './dot';
-import { Codec, F32 } from './dtype';
+import { dots, unpack } from './dot';
+import { Codec, Unpacked } from './dtype';
 import { activation, add } from './math';
 import { V } from './vector';
 
@@ -46,7 +45,7 @@ const NEURONS: i32 = 16;
  *
  *     | NEURONS addresses, u32 | NEURONS columns, colEnd - colStart f32 each |
  *
- * for formats that are better unpacked for many positions.
+ * where active columns are unpacked once for all positions.
  */
 export function ffnDown<T extends Codec>(
   y: usize,
@@ -64,7 +63,7 @@ export function ffnDown<T extends Codec>(
   const t = changetype<T>(0);
   const columns = colEnd - colStart;
   const first = downOffset + <usize>colStart * t.bytes;
-  const unpack = t.unpacked && scratch != 0 && positions > 2;
+  const unpacked = scratch != 0 && positions > 2;
   y += (<usize>colStart) << 2;
   if (positions == 1) {
     down1<T>(y, acts, ptrs, first, count, columns);
@@ -72,11 +71,11 @@ export function ffnDown<T extends Codec>(
   }
   for (let i = 0; i < count; i += NEURONS) {
     const n = min(NEURONS, count - i);
-    if (unpack) unpackActive<T>(scratch, acts, ptrs, first, n, columns, positions, actStride);
+    if (unpacked) unpackActive<T>(scratch, acts, ptrs, first, n, columns, positions, actStride);
     for (let p = 0; p < positions; p++) {
       const yp = y + ((<usize>p * yStride) << 2);
       const ap = acts + ((<usize>p * actStride) << 2);
-      if (unpack) down1<F32>(yp, ap, scratch, 0, n, columns);
+      if (unpacked) down1<Unpacked>(yp, ap, scratch, 0, n, columns);
       else down1<T>(yp, ap, ptrs, first, n, columns);
     }
     acts += (<usize>n) << 2;
@@ -106,7 +105,7 @@ function unpackActive<T extends Codec>(
   for (let k = 0; k < n; k++) {
     store<u32>(scratch + ((<usize>k) << 2), <u32>column);
     if (active & (1 << k)) {
-      toF32<T>(column, <usize>load<u32>(ptrs + ((<usize>k) << 2)) + offset, columns);
+      unpack<T>(column, <usize>load<u32>(ptrs + ((<usize>k) << 2)) + offset, columns);
     }
     column += (<usize>columns) << 2;
   }

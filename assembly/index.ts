@@ -4,7 +4,8 @@
  * every format gets its own copy of every kernel. src/kernels/kernels.ts is the other side.
  */
 import {
-  AnyF16,
+  FromBF16,
+  FromF16,
   firstNonFinite16,
   firstNonFinite32,
   fromF32,
@@ -78,7 +79,7 @@ export function ffn_down_f32(
   );
 }
 export function f32_to_f32(dst: usize, src: usize, n: i32): void {
-  toF32<F32>(dst, src, n);
+  memory.copy(dst, src, (<usize>n) << 2);
 }
 export function first_non_finite_f32(src: usize, n: i32): i32 {
   return firstNonFinite32(src, n);
@@ -141,7 +142,7 @@ export function ffn_down_f16(
   );
 }
 export function f16_to_f32(dst: usize, src: usize, n: i32): void {
-  toF32<AnyF16>(dst, src, n);
+  toF32<FromF16>(dst, src, n);
 }
 export function f32_to_f16(dst: usize, src: usize, n: i32): void {
   fromF32<ToF16>(dst, src, n);
@@ -207,7 +208,7 @@ export function ffn_down_bf16(
   );
 }
 export function bf16_to_f32(dst: usize, src: usize, n: i32): void {
-  toF32<BF16>(dst, src, n);
+  toF32<FromBF16>(dst, src, n);
 }
 export function f32_to_bf16(dst: usize, src: usize, n: i32): void {
   fromF32<ToBF16>(dst, src, n);

@@ -8,7 +8,7 @@ import { add } from './math';
 
 /**
  * y[p, r] = dot(w[r], x[p]) + bias[r]; bias is f32, or 0 for none. Strides in elements. `scratch`
- * is 4 x cols f32, or 0: then 16-bit weights are decoded again for every few positions.
+ * is 4 x cols f32, or 0: then weights are decoded again for every three positions.
  */
 export function matmul<T extends Codec>(
   y: usize,

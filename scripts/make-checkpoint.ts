@@ -145,8 +145,9 @@ async function writeTokenizer(): Promise<void> {
   const fixture = fileURLToPath(new URL('../fixtures/gpt2/', import.meta.url));
   const read = (name: string) => readFile(join(fixture, name), 'utf8');
   const vocabulary: Record<string, number> = { '<s>': 0, '<pad>': 1, '</s>': 2, '<unk>': 3 };
+  let next = Object.keys(vocabulary).length;
   for (const token of Object.keys(JSON.parse(await read('vocab.json')) as object)) {
-    vocabulary[token] ??= Object.keys(vocabulary).length;
+    vocabulary[token] = next++;
   }
   await writeFile(join(directory, 'vocab.json'), JSON.stringify(vocabulary));
   await writeFile(join(directory, 'merges.txt'), await read('merges.txt'));

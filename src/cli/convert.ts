@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../convert/convert.ts';
 import { type DType, dtypeNames } from '../dtype.ts';
-import { formatBytes, formatMs, resolveSize, type Size } from '../units.ts';
+import { formatBytes, formatMs, type Size } from '../units.ts';
 import { withInterrupt } from './interrupt.ts';
 import { budgetOption, jsonOption } from './options.ts';
 import { note, printJson, showProgress } from './terminal.ts';
@@ -39,8 +39,7 @@ async function run(checkpoint: string, output: string, flags: ConvertFlags): Pro
         checkpoint,
         output,
         dtype: flags.dtype,
-        dramBudget:
-          flags.dramBudget === undefined ? defaultConvertBudget : resolveSize(flags.dramBudget, 0),
+        dramBudget: flags.dramBudget ?? defaultConvertBudget,
         force: flags.force ?? false,
         dryRun: flags.dryRun ?? false,
         signal,

@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { evaluate } from '../engine/evaluate.ts';
 import { InputError } from '../errors.ts';
 import type { Size } from '../units.ts';
 import { withInterrupt } from './interrupt.ts';
 import { budgetOption, countArgument, exactOption, jsonOption } from './options.ts';
+import { readText } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
 import { print, printJson, showProgress } from './terminal.ts';
 
@@ -35,17 +35,15 @@ export function evalCommand(): Command {
 const longestDefaultContext = 2048;
 
 async function run(dir: string, flags: EvalFlags): Promise<void> {
-  const text = await readFile(flags.data, 'utf8').catch((cause: Error) => {
-    throw new InputError(`cannot read the text: ${cause.message}`, { file: flags.data });
-  });
+  const text = await readText(flags.data, 'the text');
   const result = await withModel(dir, (model) => {
     const { maxPositions } = model.manifest.spec;
     const context = flags.context ?? Math.min(maxPositions, longestDefaultContext);
-    const request = {
-      budget: chooseBudget(model, flags.dramBudget),
-      context: Math.max(1, Math.min(context, maxPositions)),
-      logits: 'all',
-    } as const;
+    if (context < 2 || context > maxPositions) {
+      throw new InputError(`--context must be from 2 to ${maxPositions}, not ${context}`);
+    }
+    const budget = chooseBudget(model, flags.dramBudget);
+    const request = { budget, context, logits: 'all' } as const;
     return withSession(model, request, flags.json ?? false, async (session) => {
       const progress = showProgress('evaluating', flags.json);
       try {

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { text as readAll } from 'node:stream/consumers';
 import { Command } from 'commander';
 import { type GenerateResult, generate } from '../engine/generate.ts';
@@ -15,6 +14,7 @@ import {
   listArgument,
   numberArgument,
 } from './options.ts';
+import { readText } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
 import { note, print, printJson } from './terminal.ts';
 
@@ -77,11 +77,7 @@ async function readPrompt({ prompt, promptFile }: GenerateFlags): Promise<string
     throw new InputError('give either --prompt or --prompt-file, not both');
   }
   if (prompt !== undefined) return prompt;
-  if (promptFile !== undefined) {
-    return readFile(promptFile, 'utf8').catch((cause: Error) => {
-      throw new InputError(`cannot read the prompt: ${cause.message}`, { file: promptFile });
-    });
-  }
+  if (promptFile !== undefined) return readText(promptFile, 'the prompt');
   if (process.stdin.isTTY) {
     throw new InputError('there is no prompt', {}, 'Give --prompt or --prompt-file, or pipe it in');
   }
@@ -113,9 +109,9 @@ async function generateWith(
     );
   }
   const budget = chooseBudget(model, flags.dramBudget);
-  if (!flags.exact) note('no predictors: every neuron is computed, the output is exact');
-  return withSession(model, { budget, context }, flags.json ?? false, (session) =>
-    withInterrupt((signal) =>
+  return withSession(model, { budget, context }, flags.json ?? false, (session) => {
+    if (!flags.exact) note('no predictors: every neuron is computed, the output is exact');
+    return withInterrupt((signal) =>
       generate(session, {
         promptIds,
         maxTokens: flags.maxTokens,
@@ -124,8 +120,8 @@ async function generateWith(
         signal,
         ...(flags.json ? {} : { onText: print }),
       }),
-    ),
-  );
+    );
+  });
 }
 
 function report(result: GenerateResult, flags: GenerateFlags, sampling: SamplingOptions): void {

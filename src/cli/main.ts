@@ -13,10 +13,11 @@ import { note } from './terminal.ts';
 
 /** Runs the command in `argv` and sets the process's exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
-  // A reader that has seen enough (`| head`) is not an error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // A reader that has seen enough (`| head`) is not an error.
     if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    note(`error: cannot write the output: ${error.message}`);
+    process.exit(1);
   });
   const program = new Command('flashllm')
     .description('Run language models larger than the memory they are given.')

@@ -8,7 +8,10 @@ export function sizeArgument(text: string): Size {
   try {
     return parseSize(text, 'the value');
   } catch (error) {
-    throw new InvalidArgumentError(error instanceof InputError ? error.line : String(error));
+    if (!(error instanceof InputError)) throw error;
+    throw new InvalidArgumentError(
+      error.hint === undefined ? 'It is out of range.' : `It is not a size. ${error.hint}.`,
+    );
   }
 }
 

@@ -17,11 +17,11 @@ import { createMemory, instantiateKernels } from '../kernels/module.ts';
 import { peakResidentBytes, residentBytes } from '../memory/process.ts';
 import { recipeOf } from '../models/index.ts';
 import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
-import { alignUp, formatBytes, MIB } from '../units.ts';
+import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
 import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
 import { checkSources, commonDType } from './check.ts';
-import { OutputDirectory, writeError } from './output-directory.ts';
+import { checkOutput, OutputDirectory, writeError } from './output-directory.ts';
 import { readSideFiles, writeSideFiles } from './side-files.ts';
 import { TensorFileWriter } from './tensor-file.ts';
 import { bundleBytes, type Sources, tensorBytes } from './weights.ts';
@@ -31,8 +31,8 @@ export interface ConvertOptions {
   readonly output: string;
   /** `auto` keeps the checkpoint's. */
   readonly dtype?: DType | 'auto';
-  /** Bytes that the whole process may take. */
-  readonly dramBudget?: number;
+  /** What the whole process may take: bytes, or a share of the converted weights. */
+  readonly dramBudget?: number | Size;
   /** Replace a model that is already there. */
   readonly force?: boolean;
   /** Check everything that can be checked without reading weights, and write nothing. */
@@ -62,6 +62,8 @@ export const defaultConvertBudget = 512 * MIB;
 
 /** What garbage collection and the C library may take beyond what is resident at the start. */
 const headroomBytes = 40 * MIB;
+/** By this much the floor may differ from one run to the next. */
+const floorMarginBytes = 8 * MIB;
 /** Blocks of 2 Mi values are 4-8 MiB reads, past the point where larger ones are faster. */
 const largestBlock = 2 * 1024 * 1024;
 
@@ -71,7 +73,7 @@ const largestBlock = 2 * 1024 * 1024;
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertReport> {
   const started = performance.now();
-  const { checkpoint, output, dramBudget = defaultConvertBudget, signal } = options;
+  const { checkpoint, output, force = false, signal } = options;
   const { config, file: configFile } = await readConfig(checkpoint);
   const source = await openWeights(checkpoint);
   try {
@@ -79,17 +81,20 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     const recipe = recipeOf({ config, configFile, tensorNames });
     const sources = checkSources(recipe, source, configFile);
     const dtypes = chooseDTypes(options.dtype ?? 'auto', recipe, sources);
-    const sideFiles = await readSideFiles(checkpoint);
+    const sideFiles = await readSideFiles(checkpoint, recipe.spec);
     const layout = layoutModel(recipe, dtypes);
     const modelBytes = layout.resident.bytes + layout.bundles.bytes;
+    const dramBudget = budgetBytes(options.dramBudget ?? defaultConvertBudget, modelBytes);
     const buffers = planBuffers(recipe, layout, dramBudget);
-    if (!options.dryRun) {
-      const directory = await OutputDirectory.create(output, modelBytes, options.force ?? false);
+    if (options.dryRun) {
+      await checkOutput(output, modelBytes, force);
+    } else {
+      const directory = await OutputDirectory.create(output, modelBytes, force);
       try {
         const work = await allocate(buffers, signal);
         const write = new ModelWriter({ recipe, layout, dtypes, sources, work, buffers, options });
         const weights = await write.weights(directory.path);
-        const stored = await writeSideFiles(sideFiles, directory.path, checkpoint, recipe.spec);
+        const stored = await writeSideFiles(sideFiles, directory.path);
         await writeManifest(directory.path, {
           producer: `flashllm ${version}`,
           spec: recipe.spec,
@@ -120,6 +125,10 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
   }
 }
 
+function budgetBytes(budget: number | Size, modelBytes: number): number {
+  return typeof budget === 'number' ? budget : resolveSize(budget, modelBytes);
+}
+
 function chooseDTypes(asked: DType | 'auto', recipe: ModelRecipe, sources: Sources): WeightDTypes {
   const dtype = asked === 'auto' ? commonDType(recipe, sources) : asked;
   return { resident: dtype, bundles: dtype };
@@ -147,7 +156,7 @@ function planBuffers(recipe: ModelRecipe, layout: ModelLayout, dramBudget: numbe
       `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor)}: ` +
         `process ${formatBytes(processBytes)}, buffers ${formatBytes(floor - processBytes)}`,
       {},
-      `Give at least ${formatBytes(alignUp(floor, MIB))}`,
+      `Give ${alignUp(floor + floorMarginBytes, 4 * MIB) / MIB}MiB or more`,
     );
   }
   const free = dramBudget - processBytes;

@@ -4,7 +4,7 @@
  * next conversion to the same place.
  */
 
-import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { FlashError, InputError } from '../errors.ts';
 import { manifestFile } from '../flash/manifest.ts';
@@ -15,38 +15,36 @@ export class OutputDirectory {
   readonly path: string;
   readonly #target: string;
   readonly #replaced: string | null;
+  /** The topmost directory that had to be made for the target to be in, or null. */
+  readonly #made: string | null;
 
-  private constructor(path: string, target: string, replaced: string | null) {
+  private constructor(path: string, target: string, replaced: string | null, made: string | null) {
     this.path = path;
     this.#target = target;
     this.#replaced = replaced;
+    this.#made = made;
   }
 
   /**
-   * Prepares to write `target`.
+   * Prepares to write `target`, for which the same holds as for {@link checkOutput}.
    * @param bytes space that the files will take
    * @param force whether a model that is already there may be replaced
-   * @throws InputError when `target` exists without `force`, is something else than a model, or the
-   * file system has not enough room
    */
   static async create(target: string, bytes: number, force: boolean): Promise<OutputDirectory> {
     const place = resolve(target);
     const parent = dirname(place);
     try {
       await sweep(parent, basename(place));
-      const exists = await checkTarget(place, target, force);
-      await mkdir(parent, { recursive: true });
-      const { bavail, bsize } = await statfs(parent);
-      if (bavail * bsize < bytes) {
-        throw new InputError(
-          `the model needs ${formatBytes(bytes)} and the disk has ${formatBytes(bavail * bsize)} free`,
-          { file: target },
-          'Free some space or choose another place',
-        );
-      }
+      const exists = await checkOutput(target, bytes, force);
+      const made = (await mkdir(parent, { recursive: true })) ?? null;
       const path = temporary(place, 'partial');
-      await mkdir(path);
-      return new OutputDirectory(path, place, exists ? temporary(place, 'replaced') : null);
+      const replaced = exists ? temporary(place, 'replaced') : null;
+      const directory = new OutputDirectory(path, place, replaced, made);
+      await mkdir(path).catch(async (cause: unknown) => {
+        await directory.abandon();
+        throw cause;
+      });
+      return directory;
     } catch (cause) {
       throw cause instanceof FlashError ? cause : writeError(cause, target);
     }
@@ -69,6 +67,43 @@ export class OutputDirectory {
   /** Removes everything written so far. */
   async abandon(): Promise<void> {
     await rm(this.path, { recursive: true, force: true });
+    if (this.#made === null) return;
+    for (let dir = dirname(this.path); dir.startsWith(this.#made); dir = dirname(dir)) {
+      const removed = await rmdir(dir).then(
+        () => true,
+        () => false, // somebody else has put something there
+      );
+      if (!removed) return;
+    }
+  }
+}
+
+/**
+ * Checks, without changing anything, that a model of `bytes` can be written to `target`.
+ * @param force whether a model that is already there may be replaced
+ * @returns whether something that may be replaced is there
+ * @throws InputError when `target` exists without `force`, is something else than a model, or the
+ * file system has not enough room
+ */
+export async function checkOutput(target: string, bytes: number, force: boolean): Promise<boolean> {
+  const place = resolve(target);
+  const exists = await checkTarget(place, target, force);
+  const { bavail, bsize } = await statfs(await nearestDirectory(dirname(place)));
+  const free = bavail * bsize;
+  if (free < bytes) {
+    throw new InputError(
+      `the model needs ${formatBytes(bytes)} and the disk has ${formatBytes(free)} free`,
+      { file: target },
+      'Free some space or choose another place',
+    );
+  }
+  return exists;
+}
+
+/** `dir`, or the lowest directory above it that exists. */
+async function nearestDirectory(dir: string): Promise<string> {
+  for (let at = dir; ; at = dirname(at)) {
+    if ((await stat(at).catch(() => null)) !== null || at === dirname(at)) return at;
   }
 }
 

@@ -7,6 +7,7 @@ import { crcHex } from '../flash/checksum.ts';
 import type { StoredFile } from '../flash/manifest.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
+import { buildLibrary } from '../tokenizer/library.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import { writeError } from './output-directory.ts';
 
@@ -24,8 +25,15 @@ const copied = [
 /** Larger ones are not what their name says. */
 const largestBytes = 256 * 1024 * 1024;
 
-/** Reads the side files of a checkpoint; makes a tokenizer.json where only BPE files exist. */
-export async function readSideFiles(dir: string): Promise<ReadonlyMap<string, Uint8Array>> {
+/**
+ * Reads the side files of a checkpoint; makes a tokenizer.json where only BPE files exist. Proves
+ * that the tokenizer works and belongs to the model.
+ * @throws InputError when a file is not usable
+ */
+export async function readSideFiles(
+  dir: string,
+  spec: ModelSpec,
+): Promise<ReadonlyMap<string, Uint8Array>> {
   const files = new Map<string, Uint8Array>();
   for (const name of copied) {
     const path = join(dir, name);
@@ -36,25 +44,35 @@ export async function readSideFiles(dir: string): Promise<ReadonlyMap<string, Ui
     }
     files.set(name, await readFile(path));
   }
-  if (!files.has('tokenizer.json')) {
-    if (!files.has('vocab.json') || !files.has('merges.txt')) {
-      throw new InputError(
-        'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt',
-        { file: dir },
-        "Add the model's tokenizer files",
-      );
-    }
-    files.set('tokenizer.json', Buffer.from(JSON.stringify(await readBpeFiles(dir))));
+  let tokens: number;
+  if (files.has('tokenizer.json')) {
+    tokens = (await loadTokenizer(dir, spec)).vocabularySize;
+  } else if (files.has('vocab.json') && files.has('merges.txt')) {
+    const made = await readBpeFiles(dir);
+    files.set('tokenizer.json', Buffer.from(JSON.stringify(made)));
+    const library = buildLibrary(made, {}, join(dir, 'vocab.json'));
+    tokens = 1 + largest(library.model.tokens_to_ids.values());
+  } else {
+    throw new InputError(
+      'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt',
+      { file: dir },
+      "Add the model's tokenizer files",
+    );
+  }
+  if (tokens > spec.vocabSize) {
+    throw new InputError(
+      `the tokenizer has ${tokens} tokens, the model's embedding ${spec.vocabSize}`,
+      { file: dir },
+      'The tokenizer belongs to another model',
+    );
   }
   return files;
 }
 
-/** Writes the side files into the model directory and proves that its tokenizer works. */
+/** Writes the side files into the model directory. */
 export async function writeSideFiles(
   files: ReadonlyMap<string, Uint8Array>,
   target: string,
-  checkpoint: string,
-  spec: ModelSpec,
 ): Promise<Record<string, StoredFile>> {
   const stored: Record<string, StoredFile> = {};
   for (const [name, data] of files) {
@@ -66,17 +84,11 @@ export async function writeSideFiles(
     }
     stored[name] = { bytes: data.length, crc32: crcHex(data) };
   }
-  const tokenizer = await loadTokenizer(target, spec).catch((error: unknown) => {
-    if (!(error instanceof InputError)) throw error;
-    // The user knows the checkpoint, not our temporary directory.
-    throw new InputError(error.message, { ...error.place, file: checkpoint }, error.hint);
-  });
-  if (tokenizer.vocabularySize > spec.vocabSize) {
-    throw new InputError(
-      `the tokenizer has ${tokenizer.vocabularySize} tokens, the model's embedding ${spec.vocabSize}`,
-      { file: checkpoint },
-      'The tokenizer belongs to another model',
-    );
-  }
   return stored;
+}
+
+function largest(ids: Iterable<number>): number {
+  let found = -1;
+  for (const id of ids) found = Math.max(found, id);
+  return found;
 }

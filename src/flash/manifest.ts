@@ -3,7 +3,7 @@
  * block. It is the last file written, so a directory without it is not a model. See docs/FORMAT.md.
  */
 
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { type DType, dtypeNames } from '../dtype.ts';
@@ -141,13 +141,21 @@ export async function readManifest(dir: string): Promise<Manifest> {
     text = await readFile(file, 'utf8');
   } catch (cause) {
     throw new InputError(
-      `not a flashllm model: ${(cause as NodeJS.ErrnoException).code === 'ENOENT' ? `no ${manifestFile}` : (cause as Error).message}`,
+      await whyNoManifest(dir, cause as NodeJS.ErrnoException),
       { file: dir },
-      'Make one with: flashllm convert <checkpoint> <model>',
+      'Make a model with: flashllm convert <checkpoint> <model>',
       { cause },
     );
   }
   return parseManifest(text, file);
+}
+
+async function whyNoManifest(dir: string, error: NodeJS.ErrnoException): Promise<string> {
+  const found = await stat(dir).catch(() => null);
+  if (found === null) return 'no such directory';
+  if (!found.isDirectory()) return 'is not a directory';
+  const why = error.code === 'ENOENT' ? `no ${manifestFile} in it` : error.message;
+  return `is not a flashllm model: ${why}`;
 }
 
 /** The manifest in `text`; `file` is named in errors. */

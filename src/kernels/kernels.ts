@@ -26,15 +26,18 @@ export type Activation = keyof typeof activationCodes;
 export type ActivationCode = (typeof activationCodes)[Activation];
 
 /**
- * Bytes of `scratch` for matmul, ffnUp and ffnDown with up to `cols` columns: there, 16-bit weights
- * that are used for many positions are unpacked once. Without it (or 0) results are the same to the
- * bit, but f16 takes up to twice as long for several positions.
+ * Bytes of `scratch` for matmul, ffnUp and ffnDown with up to `cols` columns: there, weights that
+ * are used for several positions are unpacked to f32 once. Without it (undefined or 0) results are
+ * the same to the bit, only slower: f16 takes up to twice as long.
  */
 export function scratchBytes(cols: number): number {
   return 16 * 4 + 16 * 4 * cols;
 }
 
-/** What exists once per weight format. `scratch` is of `scratchBytes(cols)`. */
+/**
+ * What exists once per weight format. Weights are finite; those that are denormal as f32 (below
+ * 1.2e-38) count as 0 in matmul, ffnUp and ffnDown. `scratch` is of `scratchBytes(cols)`.
+ */
 export interface DTypeKernels {
   /**
    * y[p, r] = w[r] . x[p] + bias[r] for r < rows, p < positions; w is (rows, cols), row-major

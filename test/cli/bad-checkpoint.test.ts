@@ -101,7 +101,7 @@ refuses('a download that is not whole', [
   {
     name: 'a pickle that ends too early',
     make: (dir) => truncateSync(join(copyStoriesBin(dir), pickleFile), 2_000_000),
-    says: [`checkpoint/${pickleFile}`, 'truncated', 'Download'],
+    says: [`checkpoint/${pickleFile}`, 'truncated', 'ownload'],
   },
   {
     name: 'a shard that is not there',

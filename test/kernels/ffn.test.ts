@@ -75,7 +75,7 @@ for (const dtype of dtypeNames) {
           assertClose(
             bench.floats(acts + 4 * p * stride, count),
             wanted,
-            (i) => 1e-5 * sizes[i]!,
+            (i) => 1e-5 * sizes[i]! + 1e-33,
             `${count} x ${cols}, position ${p} of ${positions}`,
           );
         }
@@ -139,7 +139,7 @@ for (const dtype of dtypeNames) {
           assertClose(
             bench.floats(y + 4 * p * cols, cols),
             wanted,
-            (c) => 1e-5 * sizes[c]!,
+            (c) => 1e-5 * sizes[c]! + 1e-33,
             `${count} x ${cols}, density ${density}, position ${p} of ${positions}`,
           );
         }

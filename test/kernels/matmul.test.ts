@@ -56,7 +56,7 @@ for (const dtype of dtypeNames) {
           assertClose(
             bench.floats(y + 4 * p * yStride, rows),
             wanted,
-            (r) => 1e-5 * sizes[r]! + 1e-44,
+            (r) => 1e-5 * sizes[r]! + 1e-33,
             `${rows} x ${cols}, position ${p} of ${positions}`,
           );
           // Nothing is written between the rows of y.

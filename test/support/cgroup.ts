@@ -1,0 +1,62 @@
+/** Control groups with a memory limit that the kernel enforces. */
+
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+
+export interface MemoryGroup {
+  /** What to put before a command so that it runs in the group. */
+  readonly under: readonly [string, ...string[]];
+  /** Processes that the kernel killed. */
+  kills(): number;
+}
+
+/** Where version 1 and version 2 of the interface keep what is needed. */
+const interfaces = [
+  { root: '/sys/fs/cgroup/memory', limit: 'memory.limit_in_bytes', events: 'memory.oom_control' },
+  { root: '/sys/fs/cgroup', limit: 'memory.max', events: 'memory.events' },
+];
+let groups = 0;
+
+/** Calls `work` with a group of `bytes`; skips the test where no such group can be made. */
+export async function withMemoryGroup(
+  t: TestContext,
+  bytes: number,
+  work: (group: MemoryGroup) => Promise<void>,
+): Promise<void> {
+  const name = `flashllm-test-${process.pid}-${groups++}`;
+  const made = interfaces.find(({ root, limit }) => makeGroup(join(root, name), limit, bytes));
+  if (made === undefined) {
+    t.skip('making a control group with a memory limit is not permitted here');
+    return;
+  }
+  const dir = join(made.root, name);
+  const enter = `echo $$ > ${dir}/cgroup.procs && exec "$@"`;
+  try {
+    await work({
+      under: ['sh', '-c', enter, 'sh'],
+      kills: () => {
+        const events = readFileSync(join(dir, made.events), 'utf8');
+        return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0);
+      },
+    });
+  } finally {
+    rmdirSync(dir);
+  }
+}
+
+function makeGroup(dir: string, limit: string, bytes: number): boolean {
+  try {
+    mkdirSync(dir);
+  } catch {
+    return false;
+  }
+  try {
+    if (!existsSync(join(dir, limit))) throw new Error('the group has no memory controller');
+    writeFileSync(join(dir, limit), String(bytes));
+    return true;
+  } catch {
+    rmdirSync(dir);
+    return false;
+  }
+}
