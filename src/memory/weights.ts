@@ -144,7 +144,8 @@ export class Weights {
     let done = 0;
     await forEachParallel(pieces, loadsInFlight, async ({ range, base }) => {
       const { start, bytes } = spanOf(range);
-      await this.#files.readRows(range, this.#memory, base + start);
+      // As prefetches, since many of them are in flight: none needs to be split.
+      await this.#files.readRows(range, this.#memory, base + start, 'prefetch');
       done += bytes;
       onProgress?.(done, total);
     });

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { runCli, runCliWell } from './cli.ts';
+import { type CliResult, runCli, runCliWell } from './cli.ts';
 
 /** What tests read of flash.json. */
 export interface Manifest {
@@ -53,12 +53,18 @@ export function flip(file: string, offset: number): void {
   writeFileSync(file, bytes);
 }
 
-/** A budget just above the smallest that `generate` accepts for this model and so many tokens. */
-export async function smallestBudget(model: string, ...flags: string[]): Promise<string> {
-  const args = ['generate', model, '--prompt', '', '--dram-budget', '1MiB', ...flags];
-  const { stderr } = await runCli(args);
-  const floor = Number(/below the floor of (\d+) MiB/.exec(stderr)?.[1]);
+/**
+ * Runs `args` with nearly the smallest `--dram-budget` that is accepted. The floor itself will not
+ * do: what the process takes differs by some MiB from one run to the next.
+ */
+export async function runAtFloor(args: readonly string[]): Promise<CliResult> {
+  const run = (mebibytes: number) => runCli([...args, '--dram-budget', `${mebibytes}MiB`]);
+  const belowFloor = /below the floor of (\d+) MiB/;
+  const { stderr } = await run(1);
+  const floor = Number(belowFloor.exec(stderr)?.[1]);
   assert.ok(floor > 0, stderr);
-  // The process itself does not take the same in every run.
-  return `${floor + 8}MiB`;
+  for (let budget = floor - 1; ; budget += 2) {
+    const result = await run(budget);
+    if (budget > floor + 16 || !belowFloor.test(result.stderr)) return result;
+  }
 }

@@ -1,0 +1,147 @@
+import { Command } from 'commander';
+import { InterruptedError } from '../errors.ts';
+import { DeviceFile } from '../flash/device-file.ts';
+import { cacheFile, type DeviceProfile, saveProfile } from '../flash/device-profile.ts';
+import {
+  type CellRequest,
+  measureCell,
+  type ProbeCell,
+  probeChunks,
+  probeDepths,
+  profileFrom,
+} from '../flash/probe.ts';
+import { probeFileIn } from '../flash/probe-file.ts';
+import { formatBytes } from '../units.ts';
+import { withInterrupt } from './interrupt.ts';
+import { jsonOption } from './options.ts';
+import { note, print, printJson, showProgress, table } from './terminal.ts';
+
+interface ProbeFlags {
+  readonly json?: boolean;
+}
+
+export function probeCommand(): Command {
+  return new Command('probe')
+    .description("measure how fast a directory's device is read, and keep its profile")
+    .argument('[dir]', 'a model, or any directory on the device', '.')
+    .addOption(jsonOption())
+    .action(run);
+}
+
+const cellMs = 200;
+/** Buffered reads are measured at both ends only: each cell needs a part of the file of its own. */
+const bufferedDepths = [1, 32];
+
+async function run(dir: string, flags: ProbeFlags): Promise<void> {
+  const progress = showProgress('probing', flags.json);
+  const file = await probeFileIn(dir);
+  try {
+    const { direct, buffered } = await withInterrupt(async (signal) => {
+      const total = probeChunks.length * (probeDepths.length + bufferedDepths.length);
+      let done = 0;
+      const onCell = () => {
+        if (signal.aborted) throw new InterruptedError();
+        progress.update(++done, total);
+      };
+      // Buffered first: afterwards parts of the file are in the device's own cache.
+      return {
+        buffered: await measureBuffered(file.path, onCell),
+        direct: await measureDirect(file.path, onCell),
+      };
+    });
+    progress.stop();
+    const profile = profileFrom(direct.length > 0 ? direct : buffered);
+    const kept = await saveProfile(dir, profile);
+    const profileFile = kept ? cacheFile() : null;
+    if (flags.json) {
+      printJson({ dir, fileBytes: file.bytes, direct, buffered, profile, profileFile });
+    } else {
+      report(direct, buffered, profile, profileFile);
+    }
+  } finally {
+    progress.stop();
+    await file.release();
+  }
+}
+
+async function measureDirect(path: string, onCell: () => void): Promise<ProbeCell[]> {
+  return withFile(path, true, async (file) => {
+    if (!file.direct) return [];
+    return measureAll(
+      file,
+      probeChunks.flatMap((chunk) => probeDepths.map((depth) => ({ chunk, depth, ms: cellMs }))),
+      onCell,
+    );
+  });
+}
+
+async function measureBuffered(path: string, onCell: () => void): Promise<ProbeCell[]> {
+  return withFile(path, false, (file) => {
+    const cells = probeChunks.flatMap((chunk) => bufferedDepths.map((depth) => ({ chunk, depth })));
+    const bytes = Math.floor(file.size / cells.length / 4096) * 4096;
+    return measureAll(
+      file,
+      cells.map((cell, index) => ({ ...cell, ms: cellMs, from: index * bytes, bytes })),
+      onCell,
+    );
+  });
+}
+
+async function measureAll(
+  file: DeviceFile,
+  requests: readonly CellRequest[],
+  onCell: () => void,
+): Promise<ProbeCell[]> {
+  const cells: ProbeCell[] = [];
+  for (const request of requests) {
+    cells.push(await measureCell(file, request));
+    onCell();
+  }
+  return cells;
+}
+
+async function withFile<T>(
+  path: string,
+  direct: boolean,
+  work: (file: DeviceFile) => Promise<T>,
+): Promise<T> {
+  const file = await DeviceFile.open(path, undefined, direct);
+  try {
+    return await work(file);
+  } finally {
+    file.close();
+  }
+}
+
+function report(
+  direct: readonly ProbeCell[],
+  buffered: readonly ProbeCell[],
+  profile: DeviceProfile,
+  profileFile: string | null,
+): void {
+  print('MiB/s by chunk size and reads in flight\n\n');
+  if (direct.length > 0) print(`${grid('direct', direct)}\n`);
+  else print('direct I/O is refused here: reads go through the page cache\n\n');
+  print(`${grid('buffered', buffered)}\n`);
+  print(
+    `A lone 4 KiB read takes ${profile.latencyMs.toFixed(2)} ms; the device gives ` +
+      `${formatBytes(profile.bandwidth)}/s from ${formatBytes(profile.smallestPiece)} on, ` +
+      `${profile.depth} reads in flight; gaps up to ${formatBytes(profile.breakEvenGap)} are read over.\n`,
+  );
+  note(profileFile === null ? 'the profile could not be kept' : `profile kept in ${profileFile}`);
+}
+
+function grid(name: string, cells: readonly ProbeCell[]): string {
+  const depths = [...new Set(cells.map(({ depth }) => depth))];
+  const chunks = [...new Set(cells.map(({ chunk }) => chunk))];
+  return table(
+    [name, ...depths.map(String)],
+    chunks.map((chunk) => [
+      formatBytes(chunk),
+      ...depths.map((depth) => {
+        const cell = cells.find((found) => found.chunk === chunk && found.depth === depth);
+        return cell === undefined ? '' : (cell.bytesPerSecond / 1024 ** 2).toFixed(0);
+      }),
+    ]),
+  );
+}

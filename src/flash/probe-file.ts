@@ -1,0 +1,99 @@
+/** The file that a probe reads: a model's own weights, or one made for the purpose. */
+
+import { constants } from 'node:fs';
+import { open, rm, stat, statfs } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { InputError } from '../errors.ts';
+import { formatBytes, MIB } from '../units.ts';
+import { DeviceFile } from './device-file.ts';
+import { type DeviceProfile, defaultProfile, loadProfile, saveProfile } from './device-profile.ts';
+import { bundlesFile } from './manifest.ts';
+import { quickProbe } from './probe.ts';
+
+/** A smaller file lies in the device's own cache and says little about the device. */
+const smallestProbeBytes = 128 * MIB;
+const madeBytes = 1024 * MIB;
+
+export interface ProbeFile {
+  readonly path: string;
+  readonly bytes: number;
+  /** Removes the file if it was made. */
+  release(): Promise<void>;
+}
+
+/**
+ * A file in `dir` to probe: its weights where it is a model, else a temporary file.
+ * @throws InputError when there is no such directory, or no room
+ */
+export async function probeFileIn(dir: string): Promise<ProbeFile> {
+  const found = await stat(dir).catch(() => null);
+  if (found === null || !found.isDirectory()) throw new InputError('is no directory', { file: dir });
+  const model = await modelFile(dir);
+  if (model !== null) return { ...model, release: async () => {} };
+  const { bavail, bsize } = await statfs(dir);
+  const bytes = Math.min(madeBytes, Math.floor((bavail * bsize) / 4 / MIB) * MIB);
+  if (bytes < smallestProbeBytes) {
+    throw new InputError(
+      `the probe needs a file of ${formatBytes(smallestProbeBytes)} and the disk has ` +
+        `${formatBytes(bavail * bsize)} free`,
+      { file: dir },
+      'Free some space or choose another place',
+    );
+  }
+  const path = join(resolve(dir), `.flashllm-probe-${process.pid}`);
+  const release = () => rm(path, { force: true });
+  try {
+    await writeProbeFile(path, bytes);
+  } catch (cause) {
+    await release();
+    throw new InputError(`cannot write: ${(cause as Error).message}`, { file: dir });
+  }
+  return { path, bytes, release };
+}
+
+/**
+ * The profile of the device that holds the model in `dir`; measured now if it never was and the
+ * model is large enough to tell.
+ * @param onProbe called before a measurement begins
+ */
+export async function ensureProfile(dir: string, onProbe?: () => void): Promise<DeviceProfile> {
+  const model = await modelFile(dir);
+  if (model === null) return defaultProfile; // opening the model will say what is wrong with it
+  const known = await loadProfile(dir);
+  if (known.source === 'measured') return known;
+  onProbe?.();
+  const file = await DeviceFile.open(model.path);
+  try {
+    const profile = await quickProbe(file);
+    await saveProfile(dir, profile);
+    return profile;
+  } catch {
+    return defaultProfile; // reading the model will meet the same fault and name the place
+  } finally {
+    file.close();
+  }
+}
+
+async function modelFile(dir: string): Promise<{ path: string; bytes: number } | null> {
+  const path = join(dir, bundlesFile);
+  const found = await stat(path).catch(() => null);
+  return found !== null && found.size >= smallestProbeBytes ? { path, bytes: found.size } : null;
+}
+
+/** Writes past the page cache where that is possible, so that buffered reads are cold, too. */
+async function writeProbeFile(path: string, bytes: number): Promise<void> {
+  const memory = new WebAssembly.Memory({ initial: (4 * MIB) / 65536 });
+  const data = new Uint8Array(memory.buffer);
+  for (let i = 0; i < data.length; i += 8) data[i] = (i * 2654435761) >>> 24; // not all zeros
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
+  const direct = (constants.O_DIRECT as number | undefined) ?? 0;
+  const handle = await open(path, flags | direct).catch(() => open(path, flags));
+  try {
+    for (let at = 0; at < bytes; at += data.length) {
+      await handle.write(data, 0, Math.min(data.length, bytes - at), at);
+    }
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

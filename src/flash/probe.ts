@@ -1,0 +1,146 @@
+/**
+ * Measures how a file is read: throughput by chunk size and reads in flight, and from that the
+ * profile which the scheduler and the planner work with.
+ */
+
+import type { DeviceFile } from './device-file.ts';
+import type { DeviceProfile } from './device-profile.ts';
+import { smallestRead } from './read-plan.ts';
+
+/** One measured combination. */
+export interface ProbeCell {
+  /** Bytes of a read. */
+  readonly chunk: number;
+  /** Reads in flight. */
+  readonly depth: number;
+  readonly direct: boolean;
+  readonly bytesPerSecond: number;
+  readonly readsPerSecond: number;
+  /** Mean time of one read, in milliseconds. */
+  readonly latencyMs: number;
+}
+
+export interface CellRequest {
+  readonly chunk: number;
+  readonly depth: number;
+  /** How long to measure. */
+  readonly ms: number;
+  /** The part of the file to read; default: all of it. */
+  readonly from?: number;
+  readonly bytes?: number;
+}
+
+const KIB = 1024;
+export const probeChunks = [4, 16, 32, 64, 128, 1024, 4096].map((kib) => kib * KIB);
+export const probeDepths = [1, 2, 4, 8, 16, 32];
+
+/** Reads land on top of each other: nobody looks at them, and a probe must not cost memory. */
+const bufferBytes = 8 * 1024 * KIB;
+
+/** Reads chunks of `file` in an order that no read-ahead guesses, for a while. */
+export async function measureCell(file: DeviceFile, request: CellRequest): Promise<ProbeCell> {
+  const { chunk, depth, ms, from = 0, bytes = file.size } = request;
+  const buffer = sharedBuffer();
+  const places = Math.max(1, Math.floor((bytes - (chunk - 1)) / chunk));
+  const stride = coprimeStride(places);
+  let next = 0;
+  let reads = 0;
+  let busyMs = 0;
+  const started = performance.now();
+  const lane = async (index: number) => {
+    const offset = (index * chunk) % (bufferBytes - chunk + 1);
+    const target = buffer.subarray(offset - (offset % 4096), offset - (offset % 4096) + chunk);
+    // A buffered pass ends when every place was read once: a second time it would be cached.
+    while (performance.now() - started < ms && (file.direct || next < places)) {
+      const place = (next++ * stride) % places;
+      const begun = performance.now();
+      const result = await file.readv([target], from + place * chunk);
+      if (typeof result === 'object') throw result;
+      busyMs += performance.now() - begun;
+      reads++;
+    }
+  };
+  await Promise.all(Array.from({ length: depth }, (_, index) => lane(index)));
+  const seconds = (performance.now() - started) / 1000;
+  return {
+    chunk,
+    depth,
+    direct: file.direct,
+    bytesPerSecond: (reads * chunk) / seconds,
+    readsPerSecond: reads / seconds,
+    latencyMs: busyMs / Math.max(1, reads),
+  };
+}
+
+/** A profile in less than two seconds: what matters of the table and no more. */
+export async function quickProbe(file: DeviceFile): Promise<DeviceProfile> {
+  const deepest = Math.max(...probeDepths);
+  const cells: ProbeCell[] = [await measureCell(file, { chunk: 4 * KIB, depth: 1, ms: 100 })];
+  for (const chunk of [32, 64, 128, 256, 1024].map((kib) => kib * KIB)) {
+    cells.push(await measureCell(file, { chunk, depth: deepest, ms: 150 }));
+  }
+  for (const depth of probeDepths.filter((depth) => depth < deepest)) {
+    cells.push(await measureCell(file, { chunk: 128 * KIB, depth, ms: 100 }));
+  }
+  return profileFrom(cells);
+}
+
+/** Within this of the best is as good as the best: the measurements are not closer themselves. */
+const asGood = 0.93;
+/** Reads this fast already are worth having more of in flight. */
+const goodEnough = 0.75;
+const largestGap = 256 * KIB;
+
+/**
+ * The profile that measured cells amount to. A read is taken to cost a fixed time plus its bytes:
+ *
+ *     time(chunk) = fixed + chunk / bandwidth, all lanes busy
+ *
+ * so a gap is worth reading while its bytes take less than the fixed part.
+ */
+export function profileFrom(cells: readonly ProbeCell[]): DeviceProfile {
+  const deepest = Math.max(...cells.map(({ depth }) => depth));
+  const deep = cells
+    .filter(({ depth, chunk }) => depth === deepest && chunk >= smallestRead)
+    .sort((a, b) => a.chunk - b.chunk);
+  const bandwidth = Math.max(...deep.map((cell) => cell.bytesPerSecond));
+  const firstReaching = (share: number) =>
+    deep.find((cell) => cell.bytesPerSecond >= share * bandwidth)?.chunk ?? smallestRead;
+  const [smallest] = deep;
+  const fixedBytes =
+    smallest === undefined ? 0 : smallest.chunk * (bandwidth / smallest.bytesPerSecond - 1);
+
+  const byDepth = cells.filter(({ chunk }) => chunk === 128 * KIB).sort((a, b) => a.depth - b.depth);
+  const bestAtDepth = Math.max(...byDepth.map((cell) => cell.bytesPerSecond));
+  const depth = byDepth.find((cell) => cell.bytesPerSecond >= asGood * bestAtDepth)?.depth;
+  const lone = cells.find((cell) => cell.depth === 1);
+  return {
+    latencyMs: lone?.latencyMs ?? 0,
+    bandwidth: Math.round(bandwidth),
+    breakEvenGap: Math.min(largestGap, Math.max(0, Math.round(fixedBytes / 512) * 512)),
+    smallestPiece: firstReaching(goodEnough),
+    largestRead: Math.max(firstReaching(asGood), 1024 * KIB),
+    // Never few: what one read more costs is little, what a starved device costs is much.
+    depth: Math.max(8, depth ?? deepest),
+    direct: cells.every(({ direct }) => direct),
+    source: 'measured',
+  };
+}
+
+let buffer: Uint8Array | undefined;
+
+function sharedBuffer(): Uint8Array {
+  buffer ??= new Uint8Array(new WebAssembly.Memory({ initial: bufferBytes / 65536 }).buffer);
+  return buffer;
+}
+
+/** A step through `places` that visits each once and is never near the one before. */
+function coprimeStride(places: number): number {
+  let stride = Math.max(1, Math.floor(places * 0.618));
+  while (greatestCommonDivisor(stride, places) !== 1) stride++;
+  return stride;
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}
