@@ -1,7 +1,7 @@
 /** What this process uses, and what the machine can give it. */
 
-import { readFileSync } from 'node:fs';
 import { freemem, totalmem } from 'node:os';
+import { controlGroups, readText } from '../control-groups.ts';
 
 /** Resident memory now, in bytes. */
 export function residentBytes(): number {
@@ -36,30 +36,10 @@ export function availableMemory(): AvailableMemory {
 
 /** The smallest memory limit of the control groups this process is in, or null. */
 export function cgroupLimit(): number | null {
-  const limits: number[] = [];
-  for (const line of (readText('/proc/self/cgroup') ?? '').split('\n')) {
-    const [id, controllers, path] = line.split(':');
-    if (path === undefined) continue;
-    const version2 = id === '0' && controllers === '';
-    if (!version2 && !controllers?.split(',').includes('memory')) continue;
-    const root = version2 ? '/sys/fs/cgroup' : '/sys/fs/cgroup/memory';
-    const file = version2 ? 'memory.max' : 'memory.limit_in_bytes';
-    // A limit may stand on any ancestor; inside a container the path may not resolve.
-    for (let group = path; ; group = group.slice(0, group.lastIndexOf('/'))) {
-      const limit = Number(readText(`${root}${group}/${file}`)?.trim());
-      if (Number.isFinite(limit) && limit > 0 && limit < 2 ** 60) limits.push(limit);
-      if (group.length <= 1) break;
-    }
-    const own = Number(readText(`${root}/${file}`)?.trim());
-    if (Number.isFinite(own) && own > 0 && own < 2 ** 60) limits.push(own);
-  }
+  const limits = controlGroups('memory')
+    .map(({ version, dir }) =>
+      Number(readText(`${dir}/${version === 2 ? 'memory.max' : 'memory.limit_in_bytes'}`)?.trim()),
+    )
+    .filter((limit) => limit > 0 && limit < 2 ** 60);
   return limits.length === 0 ? null : Math.min(...limits);
-}
-
-function readText(file: string): string | null {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return null;
-  }
 }

@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
-const launcher = fileURLToPath(new URL('../../bin/flashllm.cjs', import.meta.url));
+export const launcher = fileURLToPath(new URL('../../bin/flashllm.cjs', import.meta.url));
 
 export interface CliResult {
   /** Null when a signal ended the process. */

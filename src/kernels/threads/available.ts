@@ -1,0 +1,22 @@
+/** How many threads can compute at the same time. */
+
+import { availableParallelism } from 'node:os';
+import { controlGroups, readText } from '../../control-groups.ts';
+
+/**
+ * The cores this process may use: those it may run on, or what the quota of a control group around
+ * it comes to, rounded up.
+ * @param root where /proc and /sys are; elsewhere in tests
+ */
+export function availableThreads(root = '', cores = availableParallelism()): number {
+  const quotas = controlGroups('cpu', root).map(({ version, dir }) => {
+    // Microseconds of processor time per period; "max" or -1 for no limit.
+    const [quota, period] =
+      version === 2
+        ? (readText(`${dir}/cpu.max`)?.trim().split(' ') ?? [])
+        : [readText(`${dir}/cpu.cfs_quota_us`), readText(`${dir}/cpu.cfs_period_us`)];
+    return Number(quota ?? Number.NaN) / Number(period ?? Number.NaN);
+  });
+  const least = Math.min(cores, ...quotas.filter((share) => share > 0).map(Math.ceil));
+  return Math.max(1, least);
+}
