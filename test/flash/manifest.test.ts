@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BlockChecksums, decodeChecksums, encodeChecksums } from '../../src/flash/checksum.ts';
+import { formatManifest, type Manifest, parseManifest } from '../../src/flash/manifest.ts';
+import { Dice } from '../support/random.ts';
+
+const manifest: Manifest = {
+  producer: 'flashllm test',
+  spec: {
+    family: 'opt',
+    vocabSize: 10,
+    hiddenSize: 4,
+    embeddingSize: 4,
+    layers: 1,
+    maxPositions: 8,
+    attention: { heads: 2, kvHeads: 2, headDim: 2, scale: 2 ** -0.5 },
+    positions: { kind: 'learned', offset: 2 },
+    norm: { kind: 'layer', eps: 1e-5, placement: 'pre', final: true },
+    ffn: { neurons: 6, activation: 'relu' },
+    tiedHead: true,
+    bosId: 2,
+    eosIds: [2],
+  },
+  dtypes: { resident: 'f16', bundles: 'f16' },
+  layers: [{ tensor: 'layers.0.ffn.bundles', neurons: 6, bundleBytes: 512, downOffset: 8 }],
+  files: { 'config.json': { bytes: 3, crc32: '0a0b0c0d' } },
+  tensors: new Map([
+    [
+      'embed.tokens',
+      {
+        name: 'embed.tokens',
+        file: 'resident.safetensors',
+        dtype: 'f16',
+        shape: [10, 4],
+        offset: 4096,
+        bytes: 80,
+        rowsPerBlock: 4,
+        checksums: Uint32Array.of(1, 0xffffffff, 3),
+      },
+    ],
+  ]),
+};
+
+test('a manifest survives being written and read', () => {
+  assert.deepEqual(parseManifest(formatManifest(manifest), 'flash.json'), manifest);
+});
+
+test('any changed byte is found', () => {
+  const text = formatManifest(manifest);
+  const dice = new Dice(3);
+  for (let round = 0; round < 300; round++) {
+    const bytes = Buffer.from(text);
+    const at = dice.between(0, bytes.length - 1);
+    bytes[at] = (bytes[at] ?? 0) ^ (1 << dice.between(0, 7));
+    assert.throws(() => parseManifest(bytes.toString('latin1'), 'flash.json'), {
+      name: 'InputError',
+      line: /flash.json: (damaged|format version \d+ is newer)/,
+    });
+  }
+});
+
+test('a newer version is named', () => {
+  const text = formatManifest(manifest).replace('"formatVersion": 1', '"formatVersion": 2');
+  assert.throws(() => parseManifest(text, 'flash.json'), {
+    line: /flash.json: format version 2 is newer than this flashllm reads \(1\). Update flashllm/,
+  });
+});
+
+test('block checksums do not depend on how the data arrives', () => {
+  const dice = new Dice(4);
+  const data = Uint8Array.from({ length: 10_000 }, () => dice.between(0, 255));
+  const whole = new BlockChecksums(512);
+  whole.add(data);
+  const expected = whole.finish();
+  assert.equal(expected.length, 20);
+  const parts = new BlockChecksums(512);
+  for (let at = 0; at < data.length; ) {
+    const bytes = dice.between(1, 2000);
+    parts.add(data.subarray(at, at + bytes));
+    at += bytes;
+  }
+  assert.deepEqual(parts.finish(), expected);
+  assert.deepEqual(decodeChecksums(encodeChecksums(expected)), expected);
+});

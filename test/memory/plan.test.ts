@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { layoutModel } from '../../src/flash/layout.ts';
+import { type Manifest, rowsOf, type StoredTensor } from '../../src/flash/manifest.ts';
+import { spanOf } from '../../src/flash/row-range.ts';
+import { type MemoryPlan, type PlanRequest, planMemory } from '../../src/memory/plan.ts';
+import { recipeOf } from '../../src/models/index.ts';
+import { headTensor, role } from '../../src/models/spec.ts';
+import { Dice } from '../support/random.ts';
+
+const MIB = 1024 * 1024;
+const processBytes = 50 * MIB;
+
+/** The manifest that a checkpoint of this geometry would get. */
+function manifestOf(config: Record<string, unknown>): Manifest {
+  const recipe = recipeOf({
+    config: { model_type: 'opt', ...config },
+    configFile: 'config.json',
+    tensorNames: new Set(['decoder.embed_tokens.weight']),
+  });
+  const dtypes = { resident: 'f16', bundles: 'f16' } as const;
+  const layout = layoutModel(recipe, dtypes);
+  const tensors = [...layout.resident.tensors, ...layout.bundles.tensors].map(
+    (tensor): [string, StoredTensor] => [tensor.name, { ...tensor, checksums: new Uint32Array() }],
+  );
+  return {
+    producer: 'test',
+    spec: recipe.spec,
+    dtypes,
+    layers: layout.layers,
+    files: {},
+    tensors: new Map(tensors),
+  };
+}
+
+const opt125m = manifestOf({
+  hidden_size: 768,
+  num_attention_heads: 12,
+  num_hidden_layers: 12,
+  ffn_dim: 3072,
+  vocab_size: 50272,
+  max_position_embeddings: 2048,
+});
+
+function request(manifest: Manifest, weightBudget: number, more: Partial<PlanRequest> = {}) {
+  return {
+    manifest,
+    dramBudget: processBytes + weightBudget,
+    processBytes,
+    context: 256,
+    chunk: 64,
+    logits: 'last',
+    ...more,
+  } as const;
+}
+
+test('properties hold for random models and budgets', () => {
+  const dice = new Dice(21);
+  let planned = 0;
+  let refused = 0;
+  for (let round = 0; round < 1500; round++) {
+    const heads = dice.between(1, 8);
+    const hidden = heads * dice.between(1, 40);
+    const manifest = manifestOf({
+      hidden_size: hidden,
+      num_attention_heads: heads,
+      num_hidden_layers: dice.between(1, 6),
+      ffn_dim: dice.between(1, 500),
+      vocab_size: dice.between(10, 4000),
+      max_position_embeddings: dice.between(8, 600),
+      word_embed_proj_dim: dice.chance(0.3) ? dice.between(1, 64) : hidden,
+      tie_word_embeddings: dice.chance(0.5),
+      enable_bias: dice.chance(0.7),
+      layer_norm_elementwise_affine: dice.chance(0.7),
+    });
+    const context = dice.between(1, manifest.spec.maxPositions);
+    const plan = tryPlan(
+      request(manifest, Math.floor(dice.next() ** 3 * 12 * MIB), {
+        context,
+        chunk: dice.between(1, 64),
+        logits: dice.pick(['last', 'all']),
+        ...(dice.chance(0.2) ? { memoryLimit: dice.between(1, 6) * MIB } : {}),
+      }),
+    );
+    if (plan === null) {
+      refused++;
+      continue;
+    }
+    planned++;
+    checkPlan(manifest, plan);
+  }
+  assert.ok(planned > 300, `${planned} planned`);
+  assert.ok(refused > 100, `${refused} refused`);
+});
+
+function tryPlan(planRequest: PlanRequest): MemoryPlan | null {
+  try {
+    return planMemory(planRequest);
+  } catch (error) {
+    assert.equal((error as Error).name, 'BudgetError');
+    return null;
+  }
+}
+
+function checkPlan(manifest: Manifest, plan: MemoryPlan): void {
+  const total = plan.items.reduce((sum, { bytes }) => sum + bytes, 0);
+  assert.ok(total <= plan.dramBudget, `${total} <= ${plan.dramBudget}`);
+  assert.ok(plan.memoryBytes + processBytes <= plan.dramBudget + 4096);
+
+  // Nothing overlaps and all lies inside the memory.
+  const regions: [string, number, number][] = [
+    ['kv', plan.kvCache.address, plan.kvCache.bytes],
+    ['activations', plan.activations.hidden, plan.activations.bytes],
+    ['rows', plan.rowStaging.address, plan.rowStaging.slots * plan.rowStaging.slotBytes],
+  ];
+  if (plan.ring) regions.push(['ring', plan.ring.address, plan.ring.slots * plan.ring.slotBytes]);
+  for (const [tensor, { address, rows }] of plan.residences) {
+    assert.ok(rows > 0 && rows <= rowsOf(tensor).rows);
+    regions.push([tensor.name, address, spanOf({ tensor, first: 0, count: rows }).bytes]);
+  }
+  regions.sort((a, b) => a[1] - b[1]);
+  let end = 1; // nothing lies at address 0
+  for (const [name, address, bytes] of regions) {
+    assert.ok(address >= end, `${name} at ${address} overlaps what ends at ${end}`);
+    assert.equal(address % (name === 'activations' ? 64 : 4096), 0);
+    end = address + bytes;
+  }
+  assert.ok(end <= plan.memoryBytes);
+
+  // What every token uses is resident or streamed, each row once and in order.
+  const { spec } = manifest;
+  const used = [
+    role.projectIn,
+    ...Array.from({ length: spec.layers }, (_, layer) => [
+      `${role.qkv(layer)}.weight`,
+      `${role.attentionOut(layer)}.weight`,
+      role.bundles(layer),
+    ]).flat(),
+    role.projectOut,
+    headTensor(spec),
+  ].flatMap((name) => manifest.tensors.get(name) ?? []);
+  const streamed = [...plan.body, ...plan.head];
+  assert.deepEqual(
+    [...new Set(streamed.map(({ tensor }) => tensor))],
+    used.filter((tensor) => (plan.residences.get(tensor)?.rows ?? 0) < rowsOf(tensor).rows),
+  );
+  for (const tensor of used) {
+    let row = plan.residences.get(tensor)?.rows ?? 0;
+    for (const range of streamed.filter((part) => part.tensor === tensor)) {
+      assert.equal(range.first, row);
+      assert.equal(range.first % tensor.rowsPerBlock, 0, 'ranges begin between blocks');
+      assert.ok(spanOf(range).bytes <= (plan.ring?.slotBytes ?? 0), 'a range fits its slot');
+      row += range.count;
+    }
+    assert.equal(row, rowsOf(tensor).rows, `${tensor.name} is covered`);
+  }
+  assert.equal(plan.ring === null, streamed.length === 0);
+}
+
+test('more memory never means more reading', () => {
+  let last = Number.POSITIVE_INFINITY;
+  for (let weightBudget = 24 * MIB; weightBudget < 400 * MIB; weightBudget *= 1.2) {
+    const { streamedBytes } = planMemory(request(opt125m, weightBudget));
+    assert.ok(streamedBytes <= last, `${streamedBytes} <= ${last} at ${weightBudget}`);
+    last = streamedBytes;
+  }
+  assert.equal(last, 0);
+});
+
+test('a model that fits is loaded whole and nothing streams', () => {
+  const plan = planMemory(request(opt125m, 400 * MIB));
+  assert.equal(plan.ring, null);
+  assert.equal(plan.fitsWhole, true);
+  assert.equal(plan.streamedBytes, 0);
+});
+
+test('every layer keeps the same share of its FFN', () => {
+  const plan = planMemory(request(opt125m, 200 * MIB));
+  const rows = opt125m.layers.map(
+    ({ tensor }) => plan.residences.get(opt125m.tensors.get(tensor) as StoredTensor)?.rows ?? 0,
+  );
+  assert.ok(Math.min(...rows) > 0);
+  assert.ok(Math.max(...rows) - Math.min(...rows) <= 8, rows.join(' '));
+});
+
+test('below the floor: refused, item by item, with what would lower it', () => {
+  assert.throws(() => planMemory(request(opt125m, MIB)), {
+    name: 'BudgetError',
+    exitCode: 2,
+    line: /below the floor of .*: process 50.0 MiB, norms and biases .*, KV cache for 256 positions .*, activations .*, stream ring .*Give at least \d+MiB, or ask for fewer tokens/,
+  });
+});
+
+test('the floor that is named is enough, and a MiB less is not', () => {
+  for (const context of [1, 100, 2048]) {
+    let floor = 0;
+    try {
+      planMemory(request(opt125m, 1, { context }));
+    } catch (error) {
+      floor = Number(/Give at least (\d+)MiB/.exec((error as { line: string }).line)?.[1]) * MIB;
+    }
+    const plan = planMemory({ ...request(opt125m, 0, { context }), dramBudget: floor });
+    checkPlan(opt125m, plan);
+    assert.throws(() =>
+      planMemory({ ...request(opt125m, 0, { context }), dramBudget: floor - 2 * MIB }),
+    );
+  }
+});
