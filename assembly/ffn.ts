@@ -8,13 +8,15 @@
  *     acts[p, i] = act(dot(up_i, x_p) + bias_i)        ffnUp
  *     y[p, c]   += sum_i acts[p, i] down_i[c]          ffnDown
  */
-import { dots, unpack } from './dot';
+import { BLOCK, BlockCodec, UnpackedBlock } from './block';
+import { unpack } from './dot';
 import { Codec, Unpacked } from './dtype';
+import { Dots } from './matmul';
 import { activation, add } from './math';
 import { V } from './vector';
 
 /** acts[p, i] = act(dot(up_i, x_p) + bias[i]); bias is f32, or 0 for none. Strides in elements. */
-export function ffnUp<T extends Codec>(
+export function ffnUp<D extends Dots>(
   acts: usize,
   x: usize,
   ptrs: usize,
@@ -27,7 +29,18 @@ export function ffnUp<T extends Codec>(
   code: i32,
   scratch: usize,
 ): void {
-  dots<T>(acts, x, 0, ptrs, count, cols, positions, xStride, actStride, scratch);
+  changetype<D>(0).dots(
+    acts,
+    x,
+    0,
+    ptrs,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    scratch,
+  );
   for (let p = 0; p < positions; p++) {
     const row = acts + ((<usize>p * actStride) << 2);
     if (bias != 0) add(row, bias, count);
@@ -45,9 +58,10 @@ const NEURONS: i32 = 16;
  *
  *     | NEURONS addresses, u32 | NEURONS columns, colEnd - colStart f32 each |
  *
- * where active columns are unpacked once for all positions.
+ * where active columns are unpacked once for all positions; for quantised formats in blocks, as
+ * ceil of (colEnd - colStart) / 32, and one more.
  */
-export function ffnDown<T extends Codec>(
+export function ffnDown<C extends Columns, U extends Columns>(
   y: usize,
   acts: usize,
   ptrs: usize,
@@ -60,23 +74,26 @@ export function ffnDown<T extends Codec>(
   actStride: usize,
   scratch: usize,
 ): void {
-  const t = changetype<T>(0);
+  const c = changetype<C>(0);
   const columns = colEnd - colStart;
-  const first = downOffset + <usize>colStart * t.bytes;
+  const first = downOffset + c.offset(colStart);
+  const skip = c.skip(colStart);
   const unpacked = scratch != 0 && positions > 2;
   y += (<usize>colStart) << 2;
   if (positions == 1) {
-    down1<T>(y, acts, ptrs, first, count, columns);
+    down1<C>(y, acts, ptrs, first, count, skip, columns);
     return;
   }
   for (let i = 0; i < count; i += NEURONS) {
     const n = min(NEURONS, count - i);
-    if (unpacked) unpackActive<T>(scratch, acts, ptrs, first, n, columns, positions, actStride);
+    if (unpacked) {
+      unpackActive<C>(scratch, acts, ptrs, first, n, skip, columns, positions, actStride);
+    }
     for (let p = 0; p < positions; p++) {
       const yp = y + ((<usize>p * yStride) << 2);
       const ap = acts + ((<usize>p * actStride) << 2);
-      if (unpacked) down1<Unpacked>(yp, ap, scratch, 0, n, columns);
-      else down1<T>(yp, ap, ptrs, first, n, columns);
+      if (unpacked) down1<U>(yp, ap, scratch, 0, n, skip, columns);
+      else down1<C>(yp, ap, ptrs, first, n, skip, columns);
     }
     acts += (<usize>n) << 2;
     ptrs += (<usize>n) << 2;
@@ -84,16 +101,18 @@ export function ffnDown<T extends Codec>(
 }
 
 /** Fills `scratch` with those of the n columns that are active for any position. */
-function unpackActive<T extends Codec>(
+function unpackActive<C extends Columns>(
   scratch: usize,
   acts: usize,
   ptrs: usize,
   offset: usize,
   n: i32,
+  skip: i32,
   columns: i32,
   positions: i32,
   actStride: usize,
 ): void {
+  const c = changetype<C>(0);
   let active = 0;
   for (let p = 0; p < positions; p++) {
     const row = acts + ((<usize>p * actStride) << 2);
@@ -105,21 +124,23 @@ function unpackActive<T extends Codec>(
   for (let k = 0; k < n; k++) {
     store<u32>(scratch + ((<usize>k) << 2), <u32>column);
     if (active & (1 << k)) {
-      unpack<T>(column, <usize>load<u32>(ptrs + ((<usize>k) << 2)) + offset, columns);
+      c.unpack(column, <usize>load<u32>(ptrs + ((<usize>k) << 2)) + offset, skip, columns);
     }
-    column += (<usize>columns) << 2;
+    column += c.unpackedBytes(skip, columns);
   }
 }
 
 /** One position. Active neurons are taken four at a time, so that y is passed over a quarter as often. */
-function down1<T extends Codec>(
+function down1<C extends Columns>(
   y: usize,
   acts: usize,
   ptrs: usize,
   offset: usize,
   count: i32,
+  skip: i32,
   columns: i32,
 ): void {
+  const c = changetype<C>(0);
   // The active neurons waiting for a group: the last `waiting` of the four.
   let waiting = 0;
   let d0: usize = 0;
@@ -144,14 +165,14 @@ function down1<T extends Codec>(
       a2 = a3;
       a3 = load<f32>(acts + at);
       if (++waiting == 4) {
-        accumulate4<T>(y, d0, d1, d2, d3, a0, a1, a2, a3, columns);
+        c.add4(y, d0, d1, d2, d3, a0, a1, a2, a3, skip, columns);
         waiting = 0;
       }
     }
   }
-  if (waiting > 2) accumulate1<T>(y, d1, a1, columns);
-  if (waiting > 1) accumulate1<T>(y, d2, a2, columns);
-  if (waiting > 0) accumulate1<T>(y, d3, a3, columns);
+  if (waiting > 2) c.add1(y, d1, a1, skip, columns);
+  if (waiting > 1) c.add1(y, d2, a2, skip, columns);
+  if (waiting > 0) c.add1(y, d3, a3, skip, columns);
 }
 
 /** Bit k: acts[k] is not 0; of the first `left` if there are fewer than four. */
@@ -213,10 +234,10 @@ export function accumulate4<T extends Codec>(
     y += 32;
   }
   for (let left = columns & 7; left > 0; left--) {
-    let sum = load<f32>(y) + a0 * t.one(d0);
-    sum += a1 * t.one(d1);
-    sum += a2 * t.one(d2);
-    sum += a3 * t.one(d3);
+    let sum = V.madd1(load<f32>(y), a0, t.one(d0));
+    sum = V.madd1(sum, a1, t.one(d1));
+    sum = V.madd1(sum, a2, t.one(d2));
+    sum = V.madd1(sum, a3, t.one(d3));
     store<f32>(y, sum);
     d0 += t.bytes;
     d1 += t.bytes;
@@ -239,8 +260,265 @@ export function accumulate1<T extends Codec>(y: usize, d: usize, a: f32, columns
     y += 32;
   }
   for (let left = columns & 7; left > 0; left--) {
-    store<f32>(y, load<f32>(y) + a * t.one(d));
+    store<f32>(y, V.madd1(load<f32>(y), a, t.one(d)));
     d += t.bytes;
     y += 4;
   }
 }
+
+/** y[0..columns) += a0 d0 + ... in this order, for quantised d_k that begin `skip` weights into a block. */
+function addBlocks4<T extends BlockCodec>(
+  y: usize,
+  d0: usize,
+  d1: usize,
+  d2: usize,
+  d3: usize,
+  a0: f32,
+  a1: f32,
+  a2: f32,
+  a3: f32,
+  skip: i32,
+  columns: i32,
+): void {
+  const t = changetype<T>(0);
+  // What is left of a first block that is not whole, and later the last one, goes one by one.
+  while (columns > 0) {
+    const f0 = f32x4.mul(f32x4.splat(a0 * t.unit), t.scale(d0));
+    const f1 = f32x4.mul(f32x4.splat(a1 * t.unit), t.scale(d1));
+    const f2 = f32x4.mul(f32x4.splat(a2 * t.unit), t.scale(d2));
+    const f3 = f32x4.mul(f32x4.splat(a3 * t.unit), t.scale(d3));
+    const n = min(columns, BLOCK - skip);
+    if (n == BLOCK) {
+      const o0 = t.open(d0);
+      const o1 = t.open(d1);
+      const o2 = t.open(d2);
+      const o3 = t.open(d3);
+      BlockColumns.add4Part<T>(y, d0, d1, d2, d3, o0, o1, o2, o3, f0, f1, f2, f3, 0);
+      BlockColumns.add4Part<T>(y, d0, d1, d2, d3, o0, o1, o2, o3, f0, f1, f2, f3, 1);
+      BlockColumns.add4Part<T>(y, d0, d1, d2, d3, o0, o1, o2, o3, f0, f1, f2, f3, 2);
+      BlockColumns.add4Part<T>(y, d0, d1, d2, d3, o0, o1, o2, o3, f0, f1, f2, f3, 3);
+    } else {
+      for (let i = 0; i < n; i++) {
+        const yi = y + ((<usize>i) << 2);
+        let sum = v128.load_splat<f32>(yi);
+        sum = V.madd(sum, f0, f32x4.splat(t.one(d0, skip + i)));
+        sum = V.madd(sum, f1, f32x4.splat(t.one(d1, skip + i)));
+        sum = V.madd(sum, f2, f32x4.splat(t.one(d2, skip + i)));
+        sum = V.madd(sum, f3, f32x4.splat(t.one(d3, skip + i)));
+        v128.store_lane<f32>(yi, sum, 0);
+      }
+    }
+    y += (<usize>n) << 2;
+    columns -= n;
+    skip = 0;
+    d0 += t.bytes;
+    d1 += t.bytes;
+    d2 += t.bytes;
+    d3 += t.bytes;
+  }
+}
+
+/** y[0..columns) += a d, likewise. */
+function addBlocks1<T extends BlockCodec>(
+  y: usize,
+  d: usize,
+  a: f32,
+  skip: i32,
+  columns: i32,
+): void {
+  const t = changetype<T>(0);
+  while (columns > 0) {
+    const f = f32x4.mul(f32x4.splat(a * t.unit), t.scale(d));
+    const n = min(columns, BLOCK - skip);
+    if (n == BLOCK) {
+      const o = t.open(d);
+      BlockColumns.add1Part<T>(y, d, o, f, 0);
+      BlockColumns.add1Part<T>(y, d, o, f, 1);
+      BlockColumns.add1Part<T>(y, d, o, f, 2);
+      BlockColumns.add1Part<T>(y, d, o, f, 3);
+    } else {
+      for (let i = 0; i < n; i++) {
+        const yi = y + ((<usize>i) << 2);
+        const sum = V.madd(v128.load_splat<f32>(yi), f, f32x4.splat(t.one(d, skip + i)));
+        v128.store_lane<f32>(yi, sum, 0);
+      }
+    }
+    y += (<usize>n) << 2;
+    columns -= n;
+    skip = 0;
+    d += t.bytes;
+  }
+}
+
+/** dst = the blocks of src that hold `columns` weights from the one at `skip` on, unpacked. */
+function unpackBlocks<T extends BlockCodec>(
+  dst: usize,
+  src: usize,
+  skip: i32,
+  columns: i32,
+): void {
+  const t = changetype<T>(0);
+  for (let left = skip + columns; left > 0; left -= BLOCK) {
+    const o = t.open(src);
+    v128.store(dst, t.low(src, o, 0));
+    v128.store(dst, t.high(src, o, 0), 16);
+    v128.store(dst, t.low(src, o, 1), 32);
+    v128.store(dst, t.high(src, o, 1), 48);
+    v128.store(dst, t.low(src, o, 2), 64);
+    v128.store(dst, t.high(src, o, 2), 80);
+    v128.store(dst, t.low(src, o, 3), 96);
+    v128.store(dst, t.high(src, o, 3), 112);
+    store<f32>(dst, t.unit * f32x4.extract_lane(t.scale(src), 0), 128);
+    src += t.bytes;
+    dst += 132;
+  }
+}
+
+abstract class BlockColumns {
+  @inline static add4Part<T extends BlockCodec>(
+    y: usize,
+    d0: usize,
+    d1: usize,
+    d2: usize,
+    d3: usize,
+    o0: v128,
+    o1: v128,
+    o2: v128,
+    o3: v128,
+    f0: v128,
+    f1: v128,
+    f2: v128,
+    f3: v128,
+    k: i32,
+  ): void {
+    const t = changetype<T>(0);
+    const at = y + ((<usize>k) << 5);
+    let low = v128.load(at);
+    let high = v128.load(at, 16);
+    low = V.madd(low, f0, t.low(d0, o0, k));
+    high = V.madd(high, f0, t.high(d0, o0, k));
+    low = V.madd(low, f1, t.low(d1, o1, k));
+    high = V.madd(high, f1, t.high(d1, o1, k));
+    low = V.madd(low, f2, t.low(d2, o2, k));
+    high = V.madd(high, f2, t.high(d2, o2, k));
+    low = V.madd(low, f3, t.low(d3, o3, k));
+    high = V.madd(high, f3, t.high(d3, o3, k));
+    v128.store(at, low);
+    v128.store(at, high, 16);
+  }
+  @inline static add1Part<T extends BlockCodec>(
+    y: usize,
+    d: usize,
+    o: v128,
+    f: v128,
+    k: i32,
+  ): void {
+    const t = changetype<T>(0);
+    const at = y + ((<usize>k) << 5);
+    v128.store(at, V.madd(v128.load(at), f, t.low(d, o, k)));
+    v128.store(at, V.madd(v128.load(at, 16), f, t.high(d, o, k)), 16);
+  }
+}
+
+/** How down columns of a format are added up; never instantiated, like the codecs. */
+@unmanaged
+export abstract class Columns {
+  /** Bytes from the first weight to the unit that holds weight `column`. */
+  abstract offset(column: i32): usize;
+  /** How far into that unit it is. */
+  abstract skip(column: i32): i32;
+  abstract unpackedBytes(skip: i32, columns: i32): usize;
+  abstract unpack(dst: usize, src: usize, skip: i32, columns: i32): void;
+  abstract add4(
+    y: usize,
+    d0: usize,
+    d1: usize,
+    d2: usize,
+    d3: usize,
+    a0: f32,
+    a1: f32,
+    a2: f32,
+    a3: f32,
+    skip: i32,
+    columns: i32,
+  ): void;
+  abstract add1(y: usize, d: usize, a: f32, skip: i32, columns: i32): void;
+}
+
+/** Formats of single weights. */
+@unmanaged
+export class PlainColumns<T extends Codec> extends Columns {
+  @inline override offset(column: i32): usize {
+    return <usize>column * changetype<T>(0).bytes;
+  }
+  @inline override skip(_column: i32): i32 {
+    return 0;
+  }
+  @inline override unpackedBytes(_skip: i32, columns: i32): usize {
+    return (<usize>columns) << 2;
+  }
+  @inline override unpack(dst: usize, src: usize, _skip: i32, columns: i32): void {
+    unpack<T>(dst, src, columns);
+  }
+  @inline override add4(
+    y: usize,
+    d0: usize,
+    d1: usize,
+    d2: usize,
+    d3: usize,
+    a0: f32,
+    a1: f32,
+    a2: f32,
+    a3: f32,
+    _skip: i32,
+    columns: i32,
+  ): void {
+    accumulate4<T>(y, d0, d1, d2, d3, a0, a1, a2, a3, columns);
+  }
+  @inline override add1(y: usize, d: usize, a: f32, _skip: i32, columns: i32): void {
+    accumulate1<T>(y, d, a, columns);
+  }
+}
+
+/** Formats of blocks. */
+@unmanaged
+export class QuantisedColumns<T extends BlockCodec> extends Columns {
+  @inline override offset(column: i32): usize {
+    return <usize>(column / BLOCK) * changetype<T>(0).bytes;
+  }
+  @inline override skip(column: i32): i32 {
+    return column & (BLOCK - 1);
+  }
+  @inline override unpackedBytes(skip: i32, columns: i32): usize {
+    return <usize>((skip + columns + BLOCK - 1) / BLOCK) * changetype<UnpackedBlock>(0).bytes;
+  }
+  @inline override unpack(dst: usize, src: usize, skip: i32, columns: i32): void {
+    unpackBlocks<T>(dst, src, skip, columns);
+  }
+  @inline override add4(
+    y: usize,
+    d0: usize,
+    d1: usize,
+    d2: usize,
+    d3: usize,
+    a0: f32,
+    a1: f32,
+    a2: f32,
+    a3: f32,
+    skip: i32,
+    columns: i32,
+  ): void {
+    addBlocks4<T>(y, d0, d1, d2, d3, a0, a1, a2, a3, skip, columns);
+  }
+  @inline override add1(y: usize, d: usize, a: f32, skip: i32, columns: i32): void {
+    addBlocks1<T>(y, d, a, skip, columns);
+  }
+}
+
+/** Formats whose columns are unpacked as f32. */
+@unmanaged
+export class UnpackedColumns extends PlainColumns<Unpacked> {}
+
+/** Formats whose columns are unpacked as blocks. */
+@unmanaged
+export class UnpackedBlockColumns extends QuantisedColumns<UnpackedBlock> {}

@@ -3,6 +3,7 @@
  * allocation, state or data of their own. What each computes is said where it is defined; here
  * every format gets its own copy of every kernel. src/kernels/kernels.ts is the other side.
  */
+import { Q4, Q8 } from './block';
 import {
   FromBF16,
   FromF16,
@@ -14,8 +15,16 @@ import {
   toF32,
 } from './convert';
 import { BF16, F16, F32 } from './dtype';
-import { ffnDown, ffnUp } from './ffn';
-import { matmul } from './matmul';
+import {
+  ffnDown,
+  ffnUp,
+  PlainColumns,
+  QuantisedColumns,
+  UnpackedBlockColumns,
+  UnpackedColumns,
+} from './ffn';
+import { matmul, PlainDots, QuantisedDots } from './matmul';
+import { blocksToF32, f32ToBlocks, firstNonFiniteBlock, MakeQ4, MakeQ8 } from './quantise';
 
 export { attention_f32 } from './attention';
 export { copy_rows, read_sum, transpose_16, transpose_32 } from './convert';
@@ -34,7 +43,7 @@ export function matmul_f32(
   yStride: usize,
   scratch: usize,
 ): void {
-  matmul<F32>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<PlainDots<F32>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 export function ffn_up_f32(
   acts: usize,
@@ -49,7 +58,7 @@ export function ffn_up_f32(
   code: i32,
   scratch: usize,
 ): void {
-  ffnUp<F32>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
+  ffnUp<PlainDots<F32>>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
 }
 export function ffn_down_f32(
   y: usize,
@@ -64,7 +73,7 @@ export function ffn_down_f32(
   actStride: usize,
   scratch: usize,
 ): void {
-  ffnDown<F32>(
+  ffnDown<PlainColumns<F32>, UnpackedColumns>(
     y,
     acts,
     ptrs,
@@ -97,7 +106,7 @@ export function matmul_f16(
   yStride: usize,
   scratch: usize,
 ): void {
-  matmul<F16>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<PlainDots<F16>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 export function ffn_up_f16(
   acts: usize,
@@ -112,7 +121,7 @@ export function ffn_up_f16(
   code: i32,
   scratch: usize,
 ): void {
-  ffnUp<F16>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
+  ffnUp<PlainDots<F16>>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
 }
 export function ffn_down_f16(
   y: usize,
@@ -127,7 +136,7 @@ export function ffn_down_f16(
   actStride: usize,
   scratch: usize,
 ): void {
-  ffnDown<F16>(
+  ffnDown<PlainColumns<F16>, UnpackedColumns>(
     y,
     acts,
     ptrs,
@@ -163,7 +172,7 @@ export function matmul_bf16(
   yStride: usize,
   scratch: usize,
 ): void {
-  matmul<BF16>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<PlainDots<BF16>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 export function ffn_up_bf16(
   acts: usize,
@@ -178,7 +187,7 @@ export function ffn_up_bf16(
   code: i32,
   scratch: usize,
 ): void {
-  ffnUp<BF16>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
+  ffnUp<PlainDots<BF16>>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
 }
 export function ffn_down_bf16(
   y: usize,
@@ -193,7 +202,7 @@ export function ffn_down_bf16(
   actStride: usize,
   scratch: usize,
 ): void {
-  ffnDown<BF16>(
+  ffnDown<PlainColumns<BF16>, UnpackedColumns>(
     y,
     acts,
     ptrs,
@@ -215,4 +224,136 @@ export function f32_to_bf16(dst: usize, src: usize, n: i32): void {
 }
 export function first_non_finite_bf16(src: usize, n: i32): i32 {
   return firstNonFinite16(src, n, 0x7f80);
+}
+
+export function matmul_q8(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<QuantisedDots<Q8>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+export function ffn_up_q8(
+  acts: usize,
+  x: usize,
+  ptrs: usize,
+  bias: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  ffnUp<QuantisedDots<Q8>>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
+}
+export function ffn_down_q8(
+  y: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+  scratch: usize,
+): void {
+  ffnDown<QuantisedColumns<Q8>, UnpackedBlockColumns>(
+    y,
+    acts,
+    ptrs,
+    downOffset,
+    count,
+    colStart,
+    colEnd,
+    positions,
+    yStride,
+    actStride,
+    scratch,
+  );
+}
+export function q8_to_f32(dst: usize, src: usize, n: i32): void {
+  blocksToF32<Q8>(dst, src, n);
+}
+export function f32_to_q8(dst: usize, src: usize, n: i32): void {
+  f32ToBlocks<Q8, MakeQ8>(dst, src, n);
+}
+export function first_non_finite_q8(src: usize, n: i32): i32 {
+  return firstNonFiniteBlock<Q8>(src, n);
+}
+
+export function matmul_q4(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<QuantisedDots<Q4>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+export function ffn_up_q4(
+  acts: usize,
+  x: usize,
+  ptrs: usize,
+  bias: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  ffnUp<QuantisedDots<Q4>>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
+}
+export function ffn_down_q4(
+  y: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+  scratch: usize,
+): void {
+  ffnDown<QuantisedColumns<Q4>, UnpackedBlockColumns>(
+    y,
+    acts,
+    ptrs,
+    downOffset,
+    count,
+    colStart,
+    colEnd,
+    positions,
+    yStride,
+    actStride,
+    scratch,
+  );
+}
+export function q4_to_f32(dst: usize, src: usize, n: i32): void {
+  blocksToF32<Q4>(dst, src, n);
+}
+export function f32_to_q4(dst: usize, src: usize, n: i32): void {
+  f32ToBlocks<Q4, MakeQ4>(dst, src, n);
+}
+export function first_non_finite_q4(src: usize, n: i32): i32 {
+  return firstNonFiniteBlock<Q4>(src, n);
 }

@@ -2,15 +2,69 @@
  * y = x W^T + b, with W (rows, cols) row-major in any dtype, x and y f32. One position is the
  * decoding of a token, several are a part of the prompt.
  */
+import { BlockCodec } from './block';
+import { blockDots } from './block-dot';
 import { dots } from './dot';
 import { Codec } from './dtype';
 import { add } from './math';
 
-/**
- * y[p, r] = dot(w[r], x[p]) + bias[r]; bias is f32, or 0 for none. Strides in elements. `scratch`
- * is 4 x cols f32, or 0: then weights are decoded again for every three positions.
- */
-export function matmul<T extends Codec>(
+/** How rows of a format are multiplied with activations; never instantiated, like the codecs. */
+@unmanaged
+export abstract class Dots {
+  abstract dots(
+    y: usize,
+    x: usize,
+    w: usize,
+    ptrs: usize,
+    count: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void;
+}
+
+/** In f32. `scratch` may be 0. */
+@unmanaged
+export class PlainDots<T extends Codec> extends Dots {
+  @inline override dots(
+    y: usize,
+    x: usize,
+    w: usize,
+    ptrs: usize,
+    count: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void {
+    dots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch);
+  }
+}
+
+/** In integers. `scratch` must be given. */
+@unmanaged
+export class QuantisedDots<T extends BlockCodec> extends Dots {
+  @inline override dots(
+    y: usize,
+    x: usize,
+    w: usize,
+    ptrs: usize,
+    count: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void {
+    blockDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch);
+  }
+}
+
+/** y[p, r] = dot(w[r], x[p]) + bias[r]; bias is f32, or 0 for none. Strides in elements. */
+export function matmul<D extends Dots>(
   y: usize,
   x: usize,
   w: usize,
@@ -22,7 +76,7 @@ export function matmul<T extends Codec>(
   yStride: usize,
   scratch: usize,
 ): void {
-  dots<T>(y, x, w, 0, rows, cols, positions, xStride, yStride, scratch);
+  changetype<D>(0).dots(y, x, w, 0, rows, cols, positions, xStride, yStride, scratch);
   if (bias == 0) return;
   for (let p = 0; p < positions; p++) add(y + ((<usize>p * yStride) << 2), bias, rows);
 }

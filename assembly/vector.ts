@@ -20,9 +20,26 @@ export abstract class V {
     return f32x4.add(i32x4.shuffle(s01, s23, 0, 1, 4, 5), i32x4.shuffle(s01, s23, 2, 3, 6, 7));
   }
 
-  /** acc + w x. */
+  /** acc + w x; rounded once in the build with relaxed SIMD, where the processor can, else twice. */
   @inline static madd(acc: v128, w: v128, x: v128): v128 {
+    if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(w, x, acc);
     return f32x4.add(acc, f32x4.mul(w, x));
+  }
+
+  /** The scalar in lane 0 of the same: where columns do not fill a vector, the result must not differ. */
+  @inline static madd1(acc: f32, w: f32, x: f32): f32 {
+    if (!ASC_FEATURE_RELAXED_SIMD) return acc + w * x;
+    return f32x4.extract_lane(V.madd(f32x4.splat(acc), f32x4.splat(w), f32x4.splat(x)), 0);
+  }
+
+  /** The first n of four f32, any n; 0 in the other lanes, whose memory is not read. */
+  @inline static loadLanes(x: usize, n: i32): v128 {
+    if (n >= 4) return v128.load(x);
+    let v = f32x4.splat(0);
+    if (n > 0) v = v128.load_lane<f32>(x, v, 0);
+    if (n > 1) v = v128.load_lane<f32>(x, v, 1, 4);
+    if (n > 2) v = v128.load_lane<f32>(x, v, 2, 8);
+    return v;
   }
 
   /** Stores the first n lanes, n from 1 to 4. */

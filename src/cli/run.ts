@@ -1,8 +1,8 @@
 /** What the commands that run a model share: opening it under its budget, and showing the figures. */
 
 import { Model, type RunRequest, Session } from '../engine/session.ts';
-import { ensureProfile } from '../flash/probe-file.ts';
 import type { RunStats } from '../engine/stats.ts';
+import { ensureProfile } from '../flash/probe-file.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import { note, showProgress, table } from './terminal.ts';
 

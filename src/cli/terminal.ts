@@ -68,8 +68,11 @@ const lineEveryMs = 10_000;
 export function showProgress(what: string, quiet = false): Progress {
   if (quiet) return { update() {}, stop() {} };
   const started = performance.now();
-  const { isTTY } = process.stderr;
-  const spinner = isTTY ? ora({ text: what, stream: process.stderr, discardStdin: false }) : null;
+  // Terminals without a size exist (a serial line, `script`); ora would count lines there forever.
+  const animated = process.stderr.isTTY && process.stderr.columns > 0;
+  const spinner = animated
+    ? ora({ text: what, stream: process.stderr, discardStdin: false })
+    : null;
   let lastMs = started;
   return {
     update(done, total) {

@@ -8,21 +8,15 @@ import type { Manifest } from '../flash/manifest.ts';
 import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
 import { createMemory, instantiateKernels } from '../kernels/module.ts';
 import { type MemoryPlan, type PlanRequest, planMemory } from '../memory/plan.ts';
-import { availableMemory, residentBytes } from '../memory/process.ts';
+import { availableMemory, processEstimate } from '../memory/process.ts';
 import { Weights } from '../memory/weights.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
-import { MIB, resolveSize, type Size } from '../units.ts';
+import { resolveSize, type Size } from '../units.ts';
 import { Decoder, type LogitsWanted } from './decoder.ts';
 import { StatsRecorder } from './stats.ts';
 
 /** Positions of a prompt that are processed at once, at most. */
 const prefillChunk = 64;
-
-/**
- * What the process may still take besides the plan's memory: the heap's growth, the C library, and
- * code compiled on the way.
- */
-const headroomBytes = 20 * MIB;
 
 /** A model directory, opened but not loaded: enough to tokenize and to plan. */
 export class Model {
@@ -59,7 +53,7 @@ export class Model {
     return planMemory({
       manifest: this.manifest,
       dramBudget: budget,
-      processBytes: residentBytes() + headroomBytes,
+      processBytes: processEstimate(this.manifest),
       context,
       chunk: Math.min(chunk, context),
       logits,

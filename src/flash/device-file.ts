@@ -64,10 +64,7 @@ export class DeviceFile {
   }
 
   /** One read of the operating system, which may be short: the bytes read, or the error. */
-  readv(
-    targets: readonly Uint8Array[],
-    position: number,
-  ): Promise<number | NodeJS.ErrnoException> {
+  readv(targets: readonly Uint8Array[], position: number): Promise<number | NodeJS.ErrnoException> {
     return new Promise((resolve) => {
       this.#system.readv(this.#fd, targets, position, (error, bytes) => resolve(error ?? bytes));
     });

@@ -27,7 +27,8 @@ export interface ProbeFile {
  */
 export async function probeFileIn(dir: string): Promise<ProbeFile> {
   const found = await stat(dir).catch(() => null);
-  if (found === null || !found.isDirectory()) throw new InputError('is no directory', { file: dir });
+  if (found === null || !found.isDirectory())
+    throw new InputError('is no directory', { file: dir });
   const model = await modelFile(dir);
   if (model !== null) return { ...model, release: async () => {} };
   const { bavail, bsize } = await statfs(dir);

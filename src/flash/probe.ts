@@ -110,7 +110,9 @@ export function profileFrom(cells: readonly ProbeCell[]): DeviceProfile {
   const fixedBytes =
     smallest === undefined ? 0 : smallest.chunk * (bandwidth / smallest.bytesPerSecond - 1);
 
-  const byDepth = cells.filter(({ chunk }) => chunk === 128 * KIB).sort((a, b) => a.depth - b.depth);
+  const byDepth = cells
+    .filter(({ chunk }) => chunk === 128 * KIB)
+    .sort((a, b) => a.depth - b.depth);
   const bestAtDepth = Math.max(...byDepth.map((cell) => cell.bytesPerSecond));
   const depth = byDepth.find((cell) => cell.bytesPerSecond >= asGood * bestAtDepth)?.depth;
   const lone = cells.find((cell) => cell.depth === 1);

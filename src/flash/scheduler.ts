@@ -9,7 +9,13 @@ import { InterruptedError, IoError } from '../errors.ts';
 import { alignUp } from '../units.ts';
 import type { DeviceProfile } from './device-profile.ts';
 import { IoStats } from './io-stats.ts';
-import { type Extent, type Offer, type PlannedRead, planReads, type ReadPart } from './read-plan.ts';
+import {
+  type Extent,
+  type Offer,
+  type PlannedRead,
+  planReads,
+  type ReadPart,
+} from './read-plan.ts';
 
 export type Priority = 'demand' | 'prefetch';
 
@@ -162,7 +168,11 @@ export class Scheduler {
     if (aligned) return this.#readFully(read, read.parts);
     // The device needs more alignment than the parts have: through a buffer of whole sectors.
     const pages = Math.ceil(alignUp(read.bytes, alignment) / 65536);
-    const staging = new Uint8Array(new WebAssembly.Memory({ initial: pages }).buffer, 0, read.bytes);
+    const staging = new Uint8Array(
+      new WebAssembly.Memory({ initial: pages }).buffer,
+      0,
+      read.bytes,
+    );
     const wanted = wantedBytes(read.parts);
     await this.#readFully(read, [{ bytes: read.bytes, target: staging }], wanted);
     let at = 0;

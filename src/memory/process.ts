@@ -2,6 +2,8 @@
 
 import { freemem, totalmem } from 'node:os';
 import { controlGroups, readText } from '../control-groups.ts';
+import type { Manifest } from '../flash/manifest.ts';
+import { MIB } from '../units.ts';
 
 /** Resident memory now, in bytes. */
 export function residentBytes(): number {
@@ -15,6 +17,28 @@ export function peakResidentBytes(): number {
   if (kilobytes !== undefined) return Number(kilobytes) * 1024;
   // libuv reports kilobytes on every platform.
   return process.resourceUsage().maxRSS * 1024;
+}
+
+/** What has been seen to come on top of the resident memory at the time of planning, and more. */
+const growthBytes = 12 * MIB;
+/** Node's code and heap with this project loaded, on Node 20 to 26: 56 to 65 MiB, and growth. */
+const bareBytes = 80 * MIB;
+/** A tokenizer in memory, as a multiple of its file; flash.json likewise. */
+const perTokenizerByte = 20;
+const perManifestByte = 3;
+
+/**
+ * What this process takes besides the memory that is planned. By formula, so that the same model
+ * and budget give the same plan every time, unless the process is already larger than that.
+ */
+export function processEstimate({ files, tensors }: Manifest): number {
+  const tokenizerBytes = files['tokenizer.json']?.bytes ?? 0;
+  const blocks = [...tensors.values()].reduce((sum, { checksums }) => sum + checksums.length, 0);
+  const manifestBytes = blocks * 6; // base64 of 4 bytes, and a little
+  return Math.max(
+    bareBytes + perTokenizerByte * tokenizerBytes + perManifestByte * manifestBytes,
+    residentBytes() + growthBytes,
+  );
 }
 
 /** Memory that can be used without pushing anything out, in bytes, and what says so. */

@@ -34,10 +34,10 @@ describe('plan', { concurrency: 2 }, () => {
     const { stdout, stderr } = await runCliWell(args);
     assert.equal(stderr, '');
     assert.match(stdout, /^item +bytes$/m);
-    assert.match(stdout, /^process +\d+ MiB$/m);
+    assert.match(stdout, /^process +[\d.]+ MiB$/m);
     assert.match(stdout, /^KV cache \(64 positions\) +384 KiB$/m);
     assert.match(stdout, /^resident weights +5\.\d+ MiB$/m);
-    assert.match(stdout, /^in all +\d+ MiB$/m);
+    assert.match(stdout, /^in all +[\d.]+ MiB$/m);
     assert.match(stdout, /^Weights: 5\.79 MiB\. Budget: 512 MiB\.$/m);
     assert.match(stdout, /nothing is streamed\.\n$/);
   });

@@ -57,10 +57,13 @@ for (const dtype of ['f32', 'f16', 'bf16'] as const) {
 }
 
 test('matrices lie in the order in which a token uses them', () => {
-  const { resident } = layoutOf({ word_embed_proj_dim: 16, tie_word_embeddings: false }, {
-    resident: 'f16',
-    bundles: 'f16',
-  });
+  const { resident } = layoutOf(
+    { word_embed_proj_dim: 16, tie_word_embeddings: false },
+    {
+      resident: 'f16',
+      bundles: 'f16',
+    },
+  );
   const matrices = resident.tensors.filter(({ shape }) => shape.length > 1).map(({ name }) => name);
   assert.deepEqual(matrices.slice(0, 6), [
     'embed.tokens',

@@ -59,9 +59,9 @@ export function flip(file: string, offset: number): void {
  */
 export async function runAtFloor(args: readonly string[]): Promise<CliResult> {
   const run = (mebibytes: number) => runCli([...args, '--dram-budget', `${mebibytes}MiB`]);
-  const belowFloor = /below the floor of (\d+) MiB/;
+  const belowFloor = /below the floor of ([\d.]+) MiB/;
   const { stderr } = await run(1);
-  const floor = Number(belowFloor.exec(stderr)?.[1]);
+  const floor = Math.ceil(Number(belowFloor.exec(stderr)?.[1]));
   assert.ok(floor > 0, stderr);
   for (let budget = floor - 1; ; budget += 2) {
     const result = await run(budget);

@@ -48,8 +48,11 @@ export const layout = {
   parameters: 16,
   maxShares: 255,
   maxText: 500,
-  /** How long a worker looks for a job before it sleeps, and a caller for the end of one. */
-  spinMs: 0.05,
+  /**
+   * How long a worker looks for a job before it sleeps, and a caller for the end of one: longer than
+   * what lies between the kernels of a layer, shorter than a read of flash.
+   */
+  spinMs: 0.1,
 } as const;
 
 export interface Control {

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { evaluate, splitDocuments } from '../../src/engine/evaluate.ts';
+import { storiesOpt } from '../support/fixtures.ts';
+import { temporaryRoot } from '../support/temporary.ts';
+import { converted, withSession } from './support.ts';
+
+const root = temporaryRoot();
+let model = '';
+before(async () => {
+  model = await converted(root, storiesOpt);
+});
+
+test('documents end at lines that hold only the mark; newlines at their ends are dropped', () => {
+  assert.deepEqual(
+    splitDocuments(
+      '\n\none\n\ntwo\n<|endoftext|>\n<|endoftext|>\nx <|endoftext|> y\r\n<|endoftext|>\r\nz',
+    ),
+    ['one\n\ntwo', 'x <|endoftext|> y', 'z'],
+  );
+  assert.deepEqual(splitDocuments('\n<|endoftext|>\n'), []);
+});
+
+test('windows are scored by hand the same way', async () => {
+  const text = 'Once upon a time there was a cat.\n<|endoftext|>\nThe dog ran away.';
+  await withSession(model, 64 * 2 ** 20, { context: 6, logits: 'all' }, async (session) => {
+    const result = await evaluate(session, { text, context: 6 });
+    const { tokenizer, manifest } = session.model;
+    const { vocabSize } = manifest.spec;
+    let sum = 0;
+    let count = 0;
+    for (const document of ['Once upon a time there was a cat.', 'The dog ran away.']) {
+      const ids = tokenizer.encode(document);
+      for (let at = 0; at < ids.length; at += 5) {
+        const window = ids.slice(at, at + 5);
+        const logits = await session.logits([2, ...window.slice(0, -1)]);
+        for (const [index, id] of window.entries()) {
+          const row = Array.from(logits.subarray(index * vocabSize, (index + 1) * vocabSize));
+          const total = row.reduce((acc, logit) => acc + Math.exp(logit), 0);
+          sum += Math.log(total) - (row[id] ?? 0);
+          count++;
+        }
+      }
+    }
+    assert.equal(result.tokens, count);
+    assert.ok(Math.abs(result.nll - sum / count) < 1e-9);
+    assert.equal(result.perplexity, Math.exp(result.nll));
+  });
+});
+
+test('a text without tokens and a context without room are refused', async () => {
+  await withSession(model, 64 * 2 ** 20, { context: 6, logits: 'all' }, async (session) => {
+    await assert.rejects(evaluate(session, { text: '\n', context: 6 }), /no tokens to score/);
+    await assert.rejects(evaluate(session, { text: 'x', context: 1 }), /context must be 2 to 512/);
+    await assert.rejects(evaluate(session, { text: 'x', context: 513 }), /not 513/);
+  });
+});

@@ -1,0 +1,58 @@
+/** Models for the engine's tests: converted once per test file, opened at a budget of their own. */
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { convertCheckpoint } from '../../src/convert/convert.ts';
+import { Model, type RunRequest, Session } from '../../src/engine/session.ts';
+import { processEstimate } from '../../src/memory/process.ts';
+import type { TemporaryRoot } from '../support/temporary.ts';
+
+const MIB = 1024 * 1024;
+
+/** Converts `checkpoint` and returns the model's directory. */
+export async function converted(root: TemporaryRoot, checkpoint: string): Promise<string> {
+  const output = join(root.directory(), 'model');
+  // The test process itself is larger than the default budget foresees.
+  await convertCheckpoint({ checkpoint, output, dramBudget: 2048 * MIB });
+  return output;
+}
+
+/**
+ * Opens a session, gives it to `work`, and closes it.
+ * @param weightBytes what the budget leaves for weights and caches besides the process itself
+ */
+export async function withSession<T>(
+  dir: string,
+  weightBytes: number,
+  request: Omit<RunRequest, 'budget'>,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const model = await Model.open(dir);
+  try {
+    const budget = processEstimate(model.manifest) + weightBytes;
+    const session = await Session.open(model, { ...request, budget });
+    try {
+      return await work(session);
+    } finally {
+      await session.close();
+    }
+  } finally {
+    model.close();
+  }
+}
+
+export function readFloats(path: string): Float32Array {
+  const bytes = readFileSync(path);
+  return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+}
+
+/** Largest difference, relative to the largest expected magnitude. */
+export function relativeError(actual: Float32Array, expected: Float32Array): number {
+  let difference = 0;
+  let largest = 0;
+  for (const [index, value] of expected.entries()) {
+    difference = Math.max(difference, Math.abs((actual[index] ?? Number.NaN) - value));
+    largest = Math.max(largest, Math.abs(value));
+  }
+  return difference / largest;
+}
