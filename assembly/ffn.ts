@@ -11,8 +11,8 @@
 import { BLOCK, BlockCodec, UnpackedBlock } from './block';
 import { unpack } from './dot';
 import { Codec, Unpacked } from './dtype';
-import { Dots } from './matmul';
 import { activation, add } from './math';
+import { Dots } from './matmul';
 import { V } from './vector';
 
 /** acts[p, i] = act(dot(up_i, x_p) + bias[i]); bias is f32, or 0 for none. Strides in elements. */
@@ -29,18 +29,7 @@ export function ffnUp<D extends Dots>(
   code: i32,
   scratch: usize,
 ): void {
-  changetype<D>(0).dots(
-    acts,
-    x,
-    0,
-    ptrs,
-    count,
-    cols,
-    positions,
-    xStride,
-    actStride,
-    scratch,
-  );
+  changetype<D>(0).dots(acts, x, 0, ptrs, count, cols, positions, xStride, actStride, scratch);
   for (let p = 0; p < positions; p++) {
     const row = acts + ((<usize>p * actStride) << 2);
     if (bias != 0) add(row, bias, count);
@@ -351,12 +340,7 @@ function addBlocks1<T extends BlockCodec>(
 }
 
 /** dst = the blocks of src that hold `columns` weights from the one at `skip` on, unpacked. */
-function unpackBlocks<T extends BlockCodec>(
-  dst: usize,
-  src: usize,
-  skip: i32,
-  columns: i32,
-): void {
+function unpackBlocks<T extends BlockCodec>(dst: usize, src: usize, skip: i32, columns: i32): void {
   const t = changetype<T>(0);
   for (let left = skip + columns; left > 0; left -= BLOCK) {
     const o = t.open(src);

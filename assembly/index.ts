@@ -58,7 +58,19 @@ export function ffn_up_f32(
   code: i32,
   scratch: usize,
 ): void {
-  ffnUp<PlainDots<F32>>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
+  ffnUp<PlainDots<F32>>(
+    acts,
+    x,
+    ptrs,
+    bias,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
 }
 export function ffn_down_f32(
   y: usize,
@@ -121,7 +133,19 @@ export function ffn_up_f16(
   code: i32,
   scratch: usize,
 ): void {
-  ffnUp<PlainDots<F16>>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
+  ffnUp<PlainDots<F16>>(
+    acts,
+    x,
+    ptrs,
+    bias,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
 }
 export function ffn_down_f16(
   y: usize,
@@ -187,7 +211,19 @@ export function ffn_up_bf16(
   code: i32,
   scratch: usize,
 ): void {
-  ffnUp<PlainDots<BF16>>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
+  ffnUp<PlainDots<BF16>>(
+    acts,
+    x,
+    ptrs,
+    bias,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
 }
 export function ffn_down_bf16(
   y: usize,
@@ -253,7 +289,19 @@ export function ffn_up_q8(
   code: i32,
   scratch: usize,
 ): void {
-  ffnUp<QuantisedDots<Q8>>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
+  ffnUp<QuantisedDots<Q8>>(
+    acts,
+    x,
+    ptrs,
+    bias,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
 }
 export function ffn_down_q8(
   y: usize,
@@ -319,7 +367,19 @@ export function ffn_up_q4(
   code: i32,
   scratch: usize,
 ): void {
-  ffnUp<QuantisedDots<Q4>>(acts, x, ptrs, bias, count, cols, positions, xStride, actStride, code, scratch);
+  ffnUp<QuantisedDots<Q4>>(
+    acts,
+    x,
+    ptrs,
+    bias,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
 }
 export function ffn_down_q4(
   y: usize,
