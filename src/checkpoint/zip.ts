@@ -6,7 +6,7 @@
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl';
 import { FlashError, InputError } from '../errors.ts';
 import type { RangeFile } from './file.ts';
-import { brief, printable } from './json-file.ts';
+import { brief } from './json-file.ts';
 
 /** Most entries. A checkpoint has one per storage and about 6 more. */
 const maxEntries = 2 ** 17;
@@ -126,11 +126,10 @@ async function guarded<T>(file: RangeFile, work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (error instanceof FlashError) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
     throw new InputError(
-      `is no complete zip archive (${file.size} bytes): ${printable(reason)}`,
+      `is truncated or damaged: no complete zip archive in its ${file.size} bytes`,
       { file: file.path },
-      'It is probably truncated or damaged: download it again',
+      'Download it again',
       { cause: error },
     );
   }

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { MemoryPlan } from '../memory/plan.ts';
-import { formatBytes, type Size } from '../units.ts';
+import { formatBytes, formatMs, type Size } from '../units.ts';
 import { budgetOption, countArgument, jsonOption } from './options.ts';
 import { chooseBudget, withModel } from './run.ts';
 import { print, printJson, table } from './terminal.ts';
@@ -25,33 +25,64 @@ async function run(dir: string, flags: PlanFlags): Promise<void> {
   await withModel(dir, async (model) => {
     const context = Math.max(1, Math.min(flags.context, model.manifest.spec.maxPositions));
     const plan = model.plan({ budget: chooseBudget(model, flags.dramBudget), context });
-    if (flags.json) printJson(toJson(plan, model.weightBytes));
-    else print(describe(plan, model.weightBytes));
+    const { profile } = model.files.scheduler;
+    const facts: Facts = {
+      plan,
+      weightBytes: model.weightBytes,
+      floor: model.floor({ context }).bytes,
+      flashMsPerToken: (plan.streamedBytes / profile.bandwidth) * 1000,
+      bandwidth: profile.bandwidth,
+      profileSource: profile.source,
+    };
+    if (flags.json) printJson(toJson(facts));
+    else print(describe(facts));
   });
 }
 
-function toJson(plan: MemoryPlan, weightBytes: number) {
+interface Facts {
+  readonly plan: MemoryPlan;
+  readonly weightBytes: number;
+  readonly floor: number;
+  /** Time that flash takes per token; computing hides behind it, or adds to it where it is longer. */
+  readonly flashMsPerToken: number;
+  readonly bandwidth: number;
+  readonly profileSource: 'measured' | 'default';
+}
+
+function toJson({ plan, ...facts }: Facts) {
+  const tensors = [...plan.residences].map(([{ name, shape }, { rows }]) => ({
+    name,
+    rows,
+    of: shape[0] ?? 1,
+  }));
   return {
     dramBudget: plan.dramBudget,
-    weightBytes,
     context: plan.context,
     chunk: plan.chunk,
     items: plan.items,
+    resident: tensors,
     usedBytesPerToken: plan.usedBytes,
     flashBytesPerToken: plan.streamedBytes,
     fitsWhole: plan.fitsWhole,
+    ...facts,
   };
 }
 
-function describe(plan: MemoryPlan, weightBytes: number): string {
+function describe({ plan, weightBytes, floor, ...device }: Facts): string {
   const total = plan.items.reduce((sum, { bytes }) => sum + bytes, 0);
   const rows = [...plan.items, { name: 'in all', bytes: total }].map(({ name, bytes }) => [
     name,
     formatBytes(bytes),
   ]);
+  const speed = `${formatBytes(device.bandwidth)}/s${device.profileSource === 'default' ? ' (assumed; measure with probe)' : ''}`;
   const verdict =
     plan.streamedBytes === 0
       ? 'The weights that every token uses fit; nothing is streamed.'
-      : `Each token reads ${formatBytes(plan.streamedBytes)} of ${formatBytes(plan.usedBytes)} from flash.`;
-  return `${table(['item', 'bytes'], rows)}\nWeights: ${formatBytes(weightBytes)}. Budget: ${formatBytes(plan.dramBudget)}.\n${verdict}\n`;
+      : `Each token reads ${formatBytes(plan.streamedBytes)} of ${formatBytes(plan.usedBytes)} ` +
+        `from flash: ${formatMs(device.flashMsPerToken)} at ${speed}.`;
+  return (
+    `${table(['item', 'bytes'], rows)}\n` +
+    `Weights: ${formatBytes(weightBytes)}. Budget: ${formatBytes(plan.dramBudget)}. ` +
+    `Floor: ${formatBytes(floor)}.\n${verdict}\n`
+  );
 }

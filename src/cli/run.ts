@@ -18,11 +18,10 @@ export function chooseBudget(model: Model, size: Size | undefined): number {
 
 /** Opens a model, runs `work` with it, and closes it whatever happens. */
 export async function withModel<T>(dir: string, work: (model: Model) => Promise<T>): Promise<T> {
-  const profile = await ensureProfile(dir, () => {
-    note('measuring this device once, for its profile');
-  });
-  const model = await Model.open(dir, { profile });
+  const model = await Model.open(dir);
   try {
+    const onProbe = () => note('measuring this device once, for its profile');
+    model.files.scheduler.profile = await ensureProfile(dir, onProbe);
     return await work(model);
   } finally {
     model.close();

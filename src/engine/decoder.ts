@@ -5,6 +5,7 @@
  */
 
 import type { DType } from '../dtype.ts';
+import { InterruptedError } from '../errors.ts';
 import type { StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { activationCodes, type Kernels } from '../kernels/kernels.ts';
@@ -14,6 +15,8 @@ import type { Weights } from '../memory/weights.ts';
 import { headTensor, type ModelSpec, role } from '../models/spec.ts';
 
 const f32Bytes = 4;
+/** The event loop turns at least this often. */
+const longestBlockMs = 15;
 
 export interface DecoderParts {
   readonly files: ModelFiles;
@@ -29,6 +32,7 @@ export type LogitsWanted = 'none' | 'last' | 'all';
 export class Decoder {
   readonly #parts: DecoderParts;
   readonly #spec: ModelSpec;
+  #lastTurn = 0;
   #activeNeurons = 0;
   #neurons = 0;
 
@@ -45,12 +49,14 @@ export class Decoder {
   /**
    * Appends `ids` at positions [start, start + ids.length) and computes logits.
    * @param ids at most a chunk of the plan
+   * @throws InterruptedError between two layers when `signal` aborts
    * @returns (positions, vocab) logits, a view that the next call overwrites
    */
   async forward(
     ids: readonly number[],
     start: number,
     wanted: LogitsWanted,
+    signal?: AbortSignal,
   ): Promise<Float32Array> {
     const { plan, weights } = this.#parts;
     if (ids.length > plan.chunk || start + ids.length > plan.context) {
@@ -59,11 +65,20 @@ export class Decoder {
     weights.beginPass(wanted !== 'none');
     await this.#embed(ids, start);
     for (let layer = 0; layer < this.#spec.layers; layer++) {
+      await this.#breathe(signal);
       await this.#attention(layer, start, ids.length);
       await this.#ffn(layer, ids.length);
     }
     if (wanted === 'none') return new Float32Array(0);
     return this.#logits(wanted === 'last' ? ids.length - 1 : 0, ids.length);
+  }
+
+  /** Lets the event loop turn now and then, so that Ctrl-C and output do not wait for a token. */
+  async #breathe(signal: AbortSignal | undefined): Promise<void> {
+    if (performance.now() - this.#lastTurn < longestBlockMs) return;
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#lastTurn = performance.now();
+    if (signal?.aborted) throw new InterruptedError();
   }
 
   /** hidden = (project_in) token row + position row */

@@ -1,6 +1,6 @@
 /** Negative log-likelihood and perplexity of a text. */
 
-import { InputError, InterruptedError } from '../errors.ts';
+import { InputError } from '../errors.ts';
 import { argmax } from './sampler.ts';
 import type { Session } from './session.ts';
 import type { RunStats } from './stats.ts';
@@ -64,12 +64,12 @@ export async function evaluate(
   let done = 0;
   let sum = 0;
   for (const window of windows) {
-    if (signal?.aborted) throw new InterruptedError();
     session.rewind();
     // The last token is predicted, not fed.
     const ids = [bosId, ...window.slice(0, -1)];
     await session.stats.prefill(() =>
       session.forward(ids, 'all', {
+        ...(signal === undefined ? {} : { signal }),
         onLogits: (logits, first) => {
           for (let row = 0; row * vocabSize < logits.length; row++) {
             const target = window[first + row] ?? 0;

@@ -37,7 +37,7 @@ export async function generate(
   session: Session,
   options: GenerateOptions,
 ): Promise<GenerateResult> {
-  const { promptIds, maxTokens, signal } = options;
+  const { promptIds, maxTokens } = options;
   const { tokenizer } = session.model;
   const context = session.plan.context;
   if (promptIds.length === 0) {
@@ -57,9 +57,7 @@ export async function generate(
 
   const run = async (): Promise<FinishReason> => {
     session.rewind();
-    let logits = await session.stats.prefill(() =>
-      session.forward(promptIds, 'last', signal === undefined ? {} : { signal }),
-    );
+    let logits = await session.stats.prefill(() => session.forward(promptIds, 'last', options));
     for (;;) {
       if (tokens.length >= maxTokens) return 'length';
       const token = sampler.sample(logits, sequence);
@@ -70,8 +68,7 @@ export async function generate(
       if (stop.found) return 'stop';
       if (tokens.length >= maxTokens) return 'length';
       if (session.length >= context) return 'context';
-      if (signal?.aborted) return 'interrupted';
-      logits = await session.stats.decode(() => session.forward([token]));
+      logits = await session.stats.decode(() => session.forward([token], 'last', options));
     }
   };
 

@@ -3,11 +3,11 @@
  * sequence. The way of a user is plan -> open -> prefill -> loop { forward, sample }.
  */
 
-import { InputError, InterruptedError } from '../errors.ts';
+import { InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
 import { createMemory, instantiateKernels } from '../kernels/module.ts';
-import { type MemoryPlan, type PlanRequest, planMemory } from '../memory/plan.ts';
+import { type MemoryPlan, type PlanRequest, planFloor, planMemory } from '../memory/plan.ts';
 import { availableMemory, processEstimate } from '../memory/process.ts';
 import { Weights } from '../memory/weights.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -49,15 +49,23 @@ export class Model {
   }
 
   /** Plans `budget` for sequences of up to `context` positions. */
-  plan({ budget, context, logits = 'last', chunk = prefillChunk }: RunRequest): MemoryPlan {
-    return planMemory({
+  plan(request: RunRequest): MemoryPlan {
+    return planMemory({ ...this.#planRequest(request), dramBudget: request.budget });
+  }
+
+  /** The smallest budget for such sequences, and what it consists of. */
+  floor(request: Omit<RunRequest, 'budget'>): ReturnType<typeof planFloor> {
+    return planFloor(this.#planRequest(request));
+  }
+
+  #planRequest({ context, logits = 'last', chunk = prefillChunk }: Omit<RunRequest, 'budget'>) {
+    return {
       manifest: this.manifest,
-      dramBudget: budget,
       processBytes: processEstimate(this.manifest),
       context,
       chunk: Math.min(chunk, context),
       logits,
-    });
+    };
   }
 
   /** The budget in bytes: what was asked for, or nine tenths of what the machine can give. */
@@ -147,11 +155,15 @@ export class Session {
     }
     let logits: Float32Array = new Float32Array(0);
     for (let at = 0; at < ids.length; at += this.plan.chunk) {
-      if (options.signal?.aborted) throw new InterruptedError();
       const chunk = ids.slice(at, at + this.plan.chunk);
       const last = at + chunk.length === ids.length;
       const now = wanted === 'last' && !last ? 'none' : wanted;
-      logits = await this.#decoder.forward(chunk, this.#length, now);
+      try {
+        logits = await this.#decoder.forward(chunk, this.#length, now, options.signal);
+      } catch (error) {
+        await this.#weights.reset(); // the pass was broken off; the next one begins anew
+        throw error;
+      }
       this.#length += chunk.length;
       if (wanted === 'all') options.onLogits?.(logits, at);
     }
@@ -173,6 +185,6 @@ export class Session {
 
   /** Waits until no read is in flight, so that the model may be closed. */
   async close(): Promise<void> {
-    await this.#weights.close();
+    await this.#weights.reset();
   }
 }

@@ -60,20 +60,21 @@ const sinkBytes = 64 * 1024;
 
 export class Scheduler {
   readonly stats = new IoStats();
-  readonly #profile: DeviceProfile;
+  /** What reads are planned by; may be replaced at any time. */
+  profile: DeviceProfile;
   readonly #queues: Record<Priority, QueuedRead[]> = { demand: [], prefetch: [] };
   /** WebAssembly memory is page aligned, which direct I/O needs and Buffers are not. */
   readonly #sink = new Uint8Array(new WebAssembly.Memory({ initial: sinkBytes / 65536 }).buffer);
   #inFlight = 0;
 
   constructor(profile: DeviceProfile) {
-    this.#profile = profile;
+    this.profile = profile;
   }
 
   /** Plans and submits the reads of `extents`; the targets belong to the reads until they end. */
   submit(extents: readonly Extent[], options: RequestOptions = {}): Ticket {
     const { priority = 'demand', offer } = options;
-    const reads = planReads(extents, { ...this.#profile, lanes: this.#freeLanes(priority) }, offer);
+    const reads = planReads(extents, { ...this.profile, lanes: this.#freeLanes(priority) }, offer);
     const { promise, resolve, reject } = withResolvers();
     promise.catch(() => {}); // whoever waits sees the error
     const request: Request = {
@@ -96,12 +97,12 @@ export class Scheduler {
   /** Only demand is split for speed; a prefetch has others behind it that keep the queue full. */
   #freeLanes(priority: Priority): number {
     if (priority === 'prefetch') return 1;
-    return Math.max(1, this.#profile.depth - this.#inFlight - this.#queues.demand.length);
+    return Math.max(1, this.profile.depth - this.#inFlight - this.#queues.demand.length);
   }
 
   #pump(): void {
     const { demand, prefetch } = this.#queues;
-    while (this.#inFlight < this.#profile.depth) {
+    while (this.#inFlight < this.profile.depth) {
       const next = demand.shift() ?? prefetch.shift();
       if (next === undefined) return;
       this.#inFlight++;

@@ -86,6 +86,7 @@ export interface MemoryPlan {
 /** Chunk sizes tried from large to small until the activations are a small part of the budget. */
 const chunkSizes = [64, 32, 16, 8, 4, 1];
 const largestRingBytes = 32 * MIB;
+const smallRingBytes = 4 * MIB;
 const largestSlotBytes = MIB;
 /** Two slots are the least with which reading and computing overlap. */
 const fewestSlots = 2;
@@ -128,7 +129,9 @@ interface Fixed {
   readonly bytes: number;
 }
 
-function layoutFixed({ manifest, context, logits }: PlanRequest, chunk: number): Fixed {
+type Sizes = Pick<PlanRequest, 'manifest' | 'context' | 'logits'>;
+
+function layoutFixed({ manifest, context, logits }: Sizes, chunk: number): Fixed {
   const { spec } = manifest;
   const vectors = [...manifest.tensors.values()]
     .filter(({ shape }) => shape.length === 1)
@@ -224,8 +227,14 @@ function smallestSlot(manifest: Manifest): number {
   return slotBytesFor([...matrices, ...bundles], 32 * 1024);
 }
 
+/**
+ * Reads in flight and what is being computed: 4 MiB keep a device of 1.5 GiB/s busy, where two slots
+ * of 36 KiB gave a tenth of its rate. A small model need not give most of itself for its own ring.
+ */
 function smallestRing(manifest: Manifest): number {
-  return smallestSlot(manifest) * fewestSlots;
+  const { matrices, bundles } = matricesInOrder(manifest);
+  const quarter = sum([...matrices, ...bundles].map(({ bytes }) => bytes)) / 4;
+  return Math.max(smallestSlot(manifest) * fewestSlots, Math.min(smallRingBytes, quarter));
 }
 
 function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: number): MemoryPlan {
@@ -306,7 +315,7 @@ function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: n
 /** About an eighth of the room for reading ahead, in slots of up to 1 MiB. */
 function planRing(manifest: Manifest, room: number): StreamRing {
   const smallest = smallestSlot(manifest);
-  const ringBytes = Math.min(largestRingBytes, Math.max(smallest * fewestSlots, room / 8));
+  const ringBytes = Math.min(largestRingBytes, Math.max(smallestRing(manifest), room / 8));
   const ideal = Math.min(largestSlotBytes, Math.floor(ringBytes / 8)) + sectorBytes;
   const slotBytes = Math.max(smallest, Math.floor(ideal / sectorBytes) * sectorBytes);
   const slots = Math.max(fewestSlots, Math.min(mostSlots, Math.floor(ringBytes / slotBytes)));
@@ -324,8 +333,12 @@ function rowsThatFit(tensor: StoredTensor, bytes: number): number {
   return Math.max(0, blocks) * tensor.rowsPerBlock;
 }
 
-function belowFloor(request: PlanRequest): BudgetError {
-  const { manifest, processBytes, context, dramBudget, memoryLimit } = request;
+/** The smallest budget that a request can be planned for, and what it consists of. */
+export function planFloor(request: Omit<PlanRequest, 'dramBudget'>): {
+  readonly bytes: number;
+  readonly items: readonly PlanItem[];
+} {
+  const { manifest, processBytes, context } = request;
   const fixed = layoutFixed(request, 1);
   const items: PlanItem[] = [
     { name: 'process', bytes: processBytes },
@@ -335,16 +348,23 @@ function belowFloor(request: PlanRequest): BudgetError {
     { name: 'row staging', bytes: fixed.rowStaging.slotBytes * fixed.rowStaging.slots },
     { name: 'stream ring', bytes: smallestRing(manifest) },
   ];
-  const floor = sum(items.map(({ bytes }) => bytes)) + sectorBytes * items.length;
-  const listed = items.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(', ');
-  if (memoryLimit !== undefined && floor - processBytes > memoryLimit) {
+  const alignmentBytes = sectorBytes * items.length;
+  return { bytes: sum(items.map(({ bytes }) => bytes)) + alignmentBytes, items };
+}
+
+function belowFloor(request: PlanRequest): BudgetError {
+  const { processBytes, context, dramBudget, memoryLimit } = request;
+  const floor = planFloor(request);
+  const listed = floor.items.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(', ');
+  if (memoryLimit !== undefined && floor.bytes - processBytes > memoryLimit) {
     return new BudgetError(`the model needs more than one memory of ${formatBytes(memoryLimit)}`);
   }
+  const kvBytes = layoutFixed(request, 1).kvBytes;
   return new BudgetError(
-    `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor)}: ${listed}`,
+    `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor.bytes)}: ${listed}`,
     {},
-    `Give at least ${Math.ceil(floor / MIB)}MiB, or ask for fewer tokens: the KV cache takes ` +
-      `${formatBytes(fixed.kvBytes / context)} per position`,
+    `Give at least ${Math.ceil(floor.bytes / MIB)}MiB, or ask for fewer tokens: the KV cache takes ` +
+      `${formatBytes(kvBytes / context)} per position`,
   );
 }
 

@@ -85,10 +85,11 @@ export class WeightStream {
     this.#fill();
   }
 
-  /** Gives up what was read ahead and waits until no read is in flight any more. */
-  async drain(): Promise<void> {
+  /** Gives up what was read ahead; when no read is in flight any more, a new pass may begin. */
+  async reset(): Promise<void> {
     this.#passes.length = 0;
-    await Promise.all(this.#queue.map(({ request }) => request.cancel()));
+    this.#submitted = 0;
+    await Promise.all(this.#queue.splice(0).map(({ request }) => request.cancel()));
   }
 
   #fill(): void {

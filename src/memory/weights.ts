@@ -129,9 +129,12 @@ export class Weights {
     if (missing.length > 0) this.#rowWaitMs += performance.now() - started;
   }
 
-  /** Waits for reads in flight, so that memory and files can be let go. */
-  async close(): Promise<void> {
-    await this.#stream?.drain();
+  /**
+   * Gives up what was read ahead and waits for reads in flight: after a pass that was broken off, or
+   * before memory and files are let go.
+   */
+  async reset(): Promise<void> {
+    await this.#stream?.reset();
   }
 
   async #loadResident(onProgress?: (done: number, total: number) => void): Promise<void> {

@@ -53,9 +53,9 @@ describe('the prompt', parallel, () => {
       json('--prompt-file', file, ...few),
       runCliJson<Generated>(['generate', model, ...greedy, ...few], { input: prompt }),
     ]);
-    const [{ promptTokens, tokens }] = found as [Generated];
+    const [{ promptTokens, tokens }, ...others] = found;
     assert.equal(promptTokens[0], 2, 'BOS first');
-    for (const other of found) {
+    for (const other of others) {
       assert.deepEqual(other.promptTokens, promptTokens);
       assert.deepEqual(other.tokens, tokens);
     }

@@ -38,13 +38,13 @@ describe('plan', { concurrency: 2 }, () => {
     assert.match(stdout, /^KV cache \(64 positions\) +384 KiB$/m);
     assert.match(stdout, /^resident weights +5\.\d+ MiB$/m);
     assert.match(stdout, /^in all +[\d.]+ MiB$/m);
-    assert.match(stdout, /^Weights: 5\.79 MiB\. Budget: 512 MiB\.$/m);
+    assert.match(stdout, /^Weights: 5\.79 MiB\. Budget: 512 MiB\. Floor: \d+(\.\d+)? MiB\.$/m);
     assert.match(stdout, /nothing is streamed\.\n$/);
   });
 
   it('says how much is streamed when not all fits', async () => {
     const { stdout } = await runAtFloor(['plan', model]);
-    assert.match(stdout, /^Each token reads [\d.]+ [KM]iB of 5\.\d+ MiB from flash\.$/m);
+    assert.match(stdout, /^Each token reads [\d.]+ [KM]iB of 5\.\d+ MiB from flash: .* ms at .*\/s \(assumed; measure with probe\)\.$/m);
   });
 
   it('gives programs the same, in bytes', async () => {

@@ -1,0 +1,15 @@
+// Runs the tests. Node 20 does not expand globs for --test, and not every shell knows **.
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const wanted = process.argv.slice(2);
+const files = readdirSync(`${root}test`, { recursive: true })
+  .map((name) => `test/${name.replaceAll('\\', '/')}`)
+  .filter((name) => name.endsWith('.test.ts'))
+  .filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
+  .sort();
+const flags = ['--import', 'tsx', '--test', '--test-reporter=spec'];
+const { status } = spawnSync(process.execPath, [...flags, ...files], { cwd: root, stdio: 'inherit' });
+process.exit(status ?? 1);
