@@ -27,7 +27,7 @@ const memory = createMemory(weightBytes + 16 * MiB);
 const module = await compileCore();
 const plain = await instantiateKernels(memory, module);
 const bytesPerThread = threadScratchBytes({ cols, context: 4096 });
-const scratch = { address: 8 * MiB, bytesPerThread };
+const [own, scratch] = [4 * MiB, { address: 8 * MiB, bytesPerThread }];
 const [x, y] = [65536, 1 * MiB];
 const weights = 16 * MiB;
 new Float32Array(memory.buffer, x, cols).fill(0.5);
@@ -102,7 +102,7 @@ const jobs: { name: string; run: (kernels: Kernels) => void }[] = [
       const rows = 4096;
       const bytes = rows * byteLength(dtype, cols);
       for (let at = 0; at + bytes <= weightBytes; at += bytes) {
-        kernels.byDType[dtype].matmul(y, x, weights + at, 0, rows, cols, 1, cols, rows);
+        kernels.byDType[dtype].matmul(y, x, weights + at, 0, rows, cols, 1, cols, rows, own);
       }
     },
   })),

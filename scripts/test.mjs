@@ -11,5 +11,8 @@ const files = readdirSync(`${root}test`, { recursive: true })
   .filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
   .sort();
 const flags = ['--import', 'tsx', '--test', '--test-reporter=spec'];
-const { status } = spawnSync(process.execPath, [...flags, ...files], { cwd: root, stdio: 'inherit' });
+const { status } = spawnSync(process.execPath, [...flags, ...files], {
+  cwd: root,
+  stdio: 'inherit',
+});
 process.exit(status ?? 1);

@@ -58,10 +58,9 @@ export async function probeFileIn(dir: string): Promise<ProbeFile> {
  * @param onProbe called before a measurement begins
  */
 export async function ensureProfile(dir: string, onProbe?: () => void): Promise<DeviceProfile> {
-  const model = await modelFile(dir);
-  if (model === null) return defaultProfile; // opening the model will say what is wrong with it
   const known = await loadProfile(dir);
-  if (known.source === 'measured') return known;
+  const model = await modelFile(dir);
+  if (known.source === 'measured' || model === null) return known;
   onProbe?.();
   const file = await DeviceFile.open(model.path);
   try {

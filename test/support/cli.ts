@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
@@ -29,12 +31,15 @@ export interface RunningCli {
   readonly finished: Promise<CliResult>;
 }
 
+/** Device profiles of the machine that runs the tests must not change what is planned. */
+const unmeasured = { FLASHLLM_CACHE: join(tmpdir(), `flashllm-no-cache-${process.pid}`) };
+
 /** Starts `flashllm` with `args`. */
 export function startCli(args: readonly string[], options: CliOptions = {}): RunningCli {
   const { FORCE_COLOR: _, ...inherited } = process.env;
   const command = [...(options.under ?? []), process.execPath, launcher, ...args];
   const child = spawn(command[0] ?? '', command.slice(1), {
-    env: { ...inherited, ...options.env },
+    env: { ...inherited, ...unmeasured, ...options.env },
     cwd: options.cwd,
     stdio: 'pipe',
   });
