@@ -8,6 +8,7 @@ import { note, printJson, showProgress } from './terminal.ts';
 
 interface ConvertFlags {
   readonly dtype: DType | 'auto';
+  readonly ffnDtype?: DType;
   readonly dramBudget?: Size;
   readonly force?: boolean;
   readonly dryRun?: boolean;
@@ -24,6 +25,11 @@ export function convertCommand(): Command {
         .choices(['auto', ...dtypeNames])
         .default('auto'),
     )
+    .addOption(
+      new Option('--ffn-dtype <dtype>', 'dtype of the FFN alone, if it shall differ').choices(
+        dtypeNames,
+      ),
+    )
     .addOption(budgetOption('memory for the whole process').default(undefined, '512MiB'))
     .option('--force', 'replace a model that is already there')
     .option('--dry-run', 'check the checkpoint and report, but write nothing')
@@ -39,6 +45,7 @@ async function run(checkpoint: string, output: string, flags: ConvertFlags): Pro
         checkpoint,
         output,
         dtype: flags.dtype,
+        ...(flags.ffnDtype !== undefined && { ffnDtype: flags.ffnDtype }),
         dramBudget: flags.dramBudget ?? defaultConvertBudget,
         force: flags.force ?? false,
         dryRun: flags.dryRun ?? false,
@@ -67,7 +74,10 @@ function describe(report: ConvertReport, flags: ConvertFlags): void {
   const { spec, dtypes, modelBytes, checkpointBytes } = report;
   note(
     `${spec.family}: ${spec.layers} layers, hidden ${spec.hiddenSize}, ` +
-      `${spec.ffn.neurons} ${spec.ffn.activation} neurons per layer, ${dtypes.bundles}`,
+      `${spec.ffn.neurons} ${spec.ffn.activation} neurons per layer, ` +
+      (dtypes.resident === dtypes.bundles
+        ? dtypes.bundles
+        : `${dtypes.resident}, FFN ${dtypes.bundles}`),
   );
   const sizes = `${formatBytes(checkpointBytes)} -> ${formatBytes(modelBytes)}`;
   if (flags.dryRun) {

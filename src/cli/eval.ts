@@ -3,7 +3,14 @@ import { evaluate } from '../engine/evaluate.ts';
 import { InputError } from '../errors.ts';
 import type { Size } from '../units.ts';
 import { withInterrupt } from './interrupt.ts';
-import { budgetOption, countArgument, exactOption, jsonOption } from './options.ts';
+import {
+  budgetOption,
+  countArgument,
+  exactOption,
+  jsonOption,
+  threadsOf,
+  threadsOption,
+} from './options.ts';
 import { readText } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
 import { print, printJson, showProgress } from './terminal.ts';
@@ -12,6 +19,7 @@ interface EvalFlags {
   readonly data: string;
   readonly context?: number;
   readonly dramBudget?: Size;
+  readonly threads?: number;
   readonly exact?: boolean;
   readonly json?: boolean;
 }
@@ -27,6 +35,7 @@ export function evalCommand(): Command {
       countArgument,
     )
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
+    .addOption(threadsOption())
     .addOption(exactOption())
     .addOption(jsonOption())
     .action(run);
@@ -43,7 +52,7 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
       throw new InputError(`--context must be from 2 to ${maxPositions}, not ${context}`);
     }
     const budget = chooseBudget(model, flags.dramBudget);
-    const request = { budget, context, logits: 'all' } as const;
+    const request = { budget, context, logits: 'all', ...threadsOf(flags) } as const;
     return withSession(model, request, flags.json ?? false, async (session) => {
       const progress = showProgress('evaluating', flags.json);
       try {

@@ -13,6 +13,8 @@ import {
   jsonOption,
   listArgument,
   numberArgument,
+  threadsOf,
+  threadsOption,
 } from './options.ts';
 import { readText } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
@@ -22,6 +24,7 @@ interface GenerateFlags {
   readonly prompt?: string;
   readonly promptFile?: string;
   readonly dramBudget?: Size;
+  readonly threads?: number;
   readonly maxTokens: number;
   readonly temperature: number;
   readonly topK: number;
@@ -50,6 +53,7 @@ export function generateCommand(): Command {
     .option('--repetition-penalty <r>', 'above 1 avoids repetition', numberArgument, 1)
     .option('--seed <n>', 'the same seed gives the same text; default: random', countArgument)
     .option('--stop <text>', 'end before this text; may be given several times', listArgument)
+    .addOption(threadsOption())
     .addOption(exactOption())
     .option('--stats', 'print where the time and the bytes went')
     .addOption(jsonOption())
@@ -109,19 +113,24 @@ async function generateWith(
     );
   }
   const budget = chooseBudget(model, flags.dramBudget);
-  return withSession(model, { budget, context }, flags.json ?? false, (session) => {
-    if (!flags.exact) note('no predictors: every neuron is computed, the output is exact');
-    return withInterrupt((signal) =>
-      generate(session, {
-        promptIds,
-        maxTokens: flags.maxTokens,
-        sampling,
-        stop: flags.stop ?? [],
-        signal,
-        ...(flags.json ? {} : { onText: print }),
-      }),
-    );
-  });
+  return withSession(
+    model,
+    { budget, context, ...threadsOf(flags) },
+    flags.json ?? false,
+    (session) => {
+      if (!flags.exact) note('no predictors: every neuron is computed, the output is exact');
+      return withInterrupt((signal) =>
+        generate(session, {
+          promptIds,
+          maxTokens: flags.maxTokens,
+          sampling,
+          stop: flags.stop ?? [],
+          signal,
+          ...(flags.json ? {} : { onText: print }),
+        }),
+      );
+    },
+  );
 }
 
 function report(result: GenerateResult, flags: GenerateFlags, sampling: SamplingOptions): void {

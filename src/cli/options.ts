@@ -43,6 +43,27 @@ export function jsonOption(): Option {
   return new Option('--json', 'print one JSON object and nothing else on stdout');
 }
 
+/** As many threads as nobody needs; more are a typing error. */
+const mostThreads = 64;
+
+export function threadsOption(): Option {
+  return new Option(
+    '--threads <n>',
+    'threads that compute; default: as many as cores and budget allow',
+  ).argParser((text) => {
+    const threads = countArgument(text);
+    if (threads < 1 || threads > mostThreads) {
+      throw new InvalidArgumentError(`It is not a number from 1 to ${mostThreads}.`);
+    }
+    return threads;
+  });
+}
+
 export function exactOption(): Option {
   return new Option('--exact', 'compute every neuron, as the dense model does');
+}
+
+/** The `threads` of a request, left out where the flag was. */
+export function threadsOf({ threads }: { readonly threads?: number }): { threads?: number } {
+  return threads === undefined ? {} : { threads };
 }

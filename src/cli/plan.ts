@@ -1,12 +1,13 @@
 import { Command } from 'commander';
 import type { MemoryPlan } from '../memory/plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
-import { budgetOption, countArgument, jsonOption } from './options.ts';
+import { budgetOption, countArgument, jsonOption, threadsOf, threadsOption } from './options.ts';
 import { chooseBudget, withModel } from './run.ts';
 import { print, printJson, table } from './terminal.ts';
 
 interface PlanFlags {
   readonly dramBudget?: Size;
+  readonly threads?: number;
   readonly context: number;
   readonly json?: boolean;
 }
@@ -17,6 +18,7 @@ export function planCommand(): Command {
     .argument('<model>', 'model directory')
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
     .option('--context <n>', 'positions, prompt and generated tokens together', countArgument, 512)
+    .addOption(threadsOption())
     .addOption(jsonOption())
     .action(run);
 }
@@ -24,12 +26,13 @@ export function planCommand(): Command {
 async function run(dir: string, flags: PlanFlags): Promise<void> {
   await withModel(dir, async (model) => {
     const context = Math.max(1, Math.min(flags.context, model.manifest.spec.maxPositions));
-    const plan = model.plan({ budget: chooseBudget(model, flags.dramBudget), context });
+    const request = { context, ...threadsOf(flags) };
+    const plan = model.plan({ budget: chooseBudget(model, flags.dramBudget), ...request });
     const { profile } = model.files.scheduler;
     const facts: Facts = {
       plan,
       weightBytes: model.weightBytes,
-      floor: model.floor({ context }).bytes,
+      floor: model.floor(request).bytes,
       flashMsPerToken: (plan.streamedBytes / profile.bandwidth) * 1000,
       bandwidth: profile.bandwidth,
       profileSource: profile.source,

@@ -3,10 +3,12 @@
  * sequence. The way of a user is plan -> open -> prefill -> loop { forward, sample }.
  */
 
-import { InputError } from '../errors.ts';
+import { BudgetError, InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
-import { createMemory, instantiateKernels } from '../kernels/module.ts';
+import { createMemory } from '../kernels/module.ts';
+import { availableThreads } from '../kernels/threads/available.ts';
+import { ComputeThreads } from '../kernels/threads/pool.ts';
 import { type MemoryPlan, type PlanRequest, planFloor, planMemory } from '../memory/plan.ts';
 import { availableMemory, processEstimate } from '../memory/process.ts';
 import { Weights } from '../memory/weights.ts';
@@ -50,21 +52,33 @@ export class Model {
 
   /** Plans `budget` for sequences of up to `context` positions. */
   plan(request: RunRequest): MemoryPlan {
-    return planMemory({ ...this.#planRequest(request), dramBudget: request.budget });
+    const plan = (threads: number) =>
+      planMemory({ ...this.#planRequest(request, threads), dramBudget: request.budget });
+    if (request.threads !== undefined) return plan(request.threads);
+    try {
+      return plan(availableThreads());
+    } catch (error) {
+      if (!(error instanceof BudgetError)) throw error;
+      return plan(1); // each thread takes memory, too
+    }
   }
 
   /** The smallest budget for such sequences, and what it consists of. */
   floor(request: Omit<RunRequest, 'budget'>): ReturnType<typeof planFloor> {
-    return planFloor(this.#planRequest(request));
+    return planFloor(this.#planRequest(request, request.threads ?? 1));
   }
 
-  #planRequest({ context, logits = 'last', chunk = prefillChunk }: Omit<RunRequest, 'budget'>) {
+  #planRequest(
+    { context, logits = 'last', chunk = prefillChunk }: Omit<RunRequest, 'budget'>,
+    threads: number,
+  ) {
     return {
       manifest: this.manifest,
       processBytes: processEstimate(this.manifest),
       context,
       chunk: Math.min(chunk, context),
       logits,
+      threads,
     };
   }
 
@@ -90,6 +104,8 @@ export interface RunRequest {
   readonly logits?: PlanRequest['logits'];
   /** Positions processed at once, at most. */
   readonly chunk?: number;
+  /** Threads that compute; default: as many as the process has cores and the budget room. */
+  readonly threads?: number;
 }
 
 /** A running model: weights loaded, one sequence in the KV cache. */
@@ -97,13 +113,21 @@ export class Session {
   readonly model: Model;
   readonly plan: MemoryPlan;
   readonly stats: StatsRecorder;
+  readonly #threads: ComputeThreads;
   readonly #weights: Weights;
   readonly #decoder: Decoder;
   #length = 0;
 
-  private constructor(model: Model, plan: MemoryPlan, weights: Weights, decoder: Decoder) {
+  private constructor(
+    model: Model,
+    plan: MemoryPlan,
+    threads: ComputeThreads,
+    weights: Weights,
+    decoder: Decoder,
+  ) {
     this.model = model;
     this.plan = plan;
+    this.#threads = threads;
     this.#weights = weights;
     this.#decoder = decoder;
     this.stats = new StatsRecorder({ files: model.files, plan, weights, decoder });
@@ -116,11 +140,17 @@ export class Session {
     onProgress?: (doneBytes: number, totalBytes: number) => void,
   ): Promise<Session> {
     const plan = model.plan(request);
-    const memory = createMemory(plan.memoryBytes);
-    const kernels = await instantiateKernels(memory);
-    const weights = await Weights.load(model.files, plan, memory, onProgress);
-    const decoder = new Decoder({ files: model.files, plan, memory, kernels, weights });
-    return new Session(model, plan, weights, decoder);
+    const threads = await ComputeThreads.start(plan.threads);
+    try {
+      const memory = createMemory(plan.memoryBytes);
+      const kernels = await threads.kernels(memory, { scratch: plan.threadScratch });
+      const weights = await Weights.load(model.files, plan, memory, onProgress);
+      const decoder = new Decoder({ files: model.files, plan, memory, kernels, weights });
+      return new Session(model, plan, threads, weights, decoder);
+    } catch (error) {
+      await threads.close();
+      throw error;
+    }
   }
 
   /** Positions in the KV cache. */
@@ -183,8 +213,8 @@ export class Session {
     return all;
   }
 
-  /** Waits until no read is in flight, so that the model may be closed. */
+  /** Ends the threads and waits until no read is in flight, so that the model may be closed. */
   async close(): Promise<void> {
-    await this.#weights.reset();
+    await Promise.all([this.#threads.close(), this.#weights.reset()]);
   }
 }

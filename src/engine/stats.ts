@@ -100,7 +100,7 @@ export class StatsRecorder {
       dramBudget: plan.dramBudget,
       peakRss: peakResidentBytes(),
       directIo: files.directIo,
-      threads: 1,
+      threads: plan.threads,
     };
   }
 }

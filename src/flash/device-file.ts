@@ -66,8 +66,17 @@ export class DeviceFile {
   /** One read of the operating system, which may be short: the bytes read, or the error. */
   readv(targets: readonly Uint8Array[], position: number): Promise<number | NodeJS.ErrnoException> {
     return new Promise((resolve) => {
-      this.#system.readv(this.#fd, targets, position, (error, bytes) => resolve(error ?? bytes));
+      this.start(targets, position, resolve);
     });
+  }
+
+  /** The same with a callback: a promise less for each of the many reads of a measurement. */
+  start(
+    targets: readonly Uint8Array[],
+    position: number,
+    done: (result: number | NodeJS.ErrnoException) => void,
+  ): void {
+    this.#system.readv(this.#fd, targets, position, (error, bytes) => done(error ?? bytes));
   }
 }
 

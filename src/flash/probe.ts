@@ -41,25 +41,29 @@ const bufferBytes = 8 * 1024 * KIB;
 export async function measureCell(file: DeviceFile, request: CellRequest): Promise<ProbeCell> {
   const { chunk, depth, ms, from = 0, bytes = file.size } = request;
   const buffer = sharedBuffer();
-  const places = Math.max(1, Math.floor((bytes - (chunk - 1)) / chunk));
+  const places = Math.max(1, Math.floor(bytes / chunk));
   const stride = coprimeStride(places);
   let next = 0;
   let reads = 0;
-  let busyMs = 0;
   const started = performance.now();
-  const lane = async (index: number) => {
-    const offset = (index * chunk) % (bufferBytes - chunk + 1);
-    const target = buffer.subarray(offset - (offset % 4096), offset - (offset % 4096) + chunk);
-    // A buffered pass ends when every place was read once: a second time it would be cached.
-    while (performance.now() - started < ms && (file.direct || next < places)) {
-      const place = (next++ * stride) % places;
-      const begun = performance.now();
-      const result = await file.readv([target], from + place * chunk);
-      if (typeof result === 'object') throw result;
-      busyMs += performance.now() - begun;
-      reads++;
-    }
-  };
+  const lane = (index: number) =>
+    new Promise<void>((resolve, reject) => {
+      const offset = (index * chunk) % (bufferBytes - chunk + 1);
+      const aligned = offset - (offset % 4096);
+      const targets = [buffer.subarray(aligned, aligned + chunk)];
+      const readNext = () => {
+        // A buffered pass ends when every place was read once: a second time it would be cached.
+        const more = performance.now() - started < ms && (file.direct || next < places);
+        if (!more) return resolve();
+        const place = (next++ * stride) % places;
+        file.start(targets, from + place * chunk, (result) => {
+          if (typeof result === 'object') return reject(result);
+          reads++;
+          readNext();
+        });
+      };
+      readNext();
+    });
   await Promise.all(Array.from({ length: depth }, (_, index) => lane(index)));
   const seconds = (performance.now() - started) / 1000;
   return {
@@ -68,7 +72,7 @@ export async function measureCell(file: DeviceFile, request: CellRequest): Promi
     direct: file.direct,
     bytesPerSecond: (reads * chunk) / seconds,
     readsPerSecond: reads / seconds,
-    latencyMs: busyMs / Math.max(1, reads),
+    latencyMs: (seconds * 1000 * depth) / Math.max(1, reads),
   };
 }
 

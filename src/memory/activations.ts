@@ -42,6 +42,11 @@ export interface ActivationSizes {
   readonly logits: number;
 }
 
+/** The most columns of any matrix. */
+export function widestRow({ hiddenSize, embeddingSize, attention }: ModelSpec): number {
+  return Math.max(hiddenSize, embeddingSize, attention.heads * attention.headDim);
+}
+
 const alignment = 64; // a cache line
 
 export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Activations {
@@ -64,7 +69,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     bundles: take(neuronBlock),
     embedding: take(chunk * spec.embeddingSize),
     logits: take(logits * spec.vocabSize),
-    scratch: take(scratchBytes(Math.max(spec.hiddenSize, spec.embeddingSize, heads * headDim)) / 4),
+    scratch: take(scratchBytes(widestRow(spec)) / 4),
     bytes: end - sizes.address,
   };
 }

@@ -16,9 +16,14 @@ import { BudgetError } from '../errors.ts';
 import { sectorBytes } from '../flash/layout.ts';
 import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { blockBytesOf, cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
+import {
+  type ThreadScratch,
+  threadResidentBytes,
+  threadScratchBytes,
+} from '../kernels/threads/pool.ts';
 import { headTensor, role } from '../models/spec.ts';
 import { alignUp, formatBytes, MIB } from '../units.ts';
-import { type Activations, layoutActivations } from './activations.ts';
+import { type Activations, layoutActivations, widestRow } from './activations.ts';
 
 /** A WebAssembly memory's largest size. */
 export const largestMemoryBytes = 65536 * 65536;
@@ -35,9 +40,14 @@ export interface PlanRequest {
   readonly chunk: number;
   /** Positions of a chunk whose logits are wanted at once: 1, or all of them. */
   readonly logits: 'last' | 'all';
+  /** Threads that compute. */
+  readonly threads: number;
   /** Bytes one memory may have; smaller in tests. */
   readonly memoryLimit?: number;
 }
+
+/** A request before anyone says how much it may take. */
+export type PlanRequestBase = Omit<PlanRequest, 'dramBudget'>;
 
 /** A tensor of which the first `rows` rows lie in DRAM from `address` on. */
 export interface Residence {
@@ -61,12 +71,15 @@ export interface MemoryPlan {
   readonly dramBudget: number;
   readonly context: number;
   readonly chunk: number;
+  readonly threads: number;
   readonly memoryBytes: number;
   /** What the budget is spent on; the sum is at most the budget. */
   readonly items: readonly PlanItem[];
   readonly vectors: { readonly tensors: readonly StoredTensor[]; readonly address: number };
   readonly kvCache: { readonly address: number; readonly bytes: number };
   readonly activations: Activations;
+  /** What each thread but the first keeps for itself. */
+  readonly threadScratch: ThreadScratch;
   /** Slots for rows of tables that are not resident. */
   readonly rowStaging: StreamRing;
   readonly residences: ReadonlyMap<StoredTensor, Residence>;
@@ -104,9 +117,10 @@ export function planMemory(request: PlanRequest): MemoryPlan {
   const chunks = chunkSizes.filter((size) => size < request.chunk);
   for (const chunk of [request.chunk, ...chunks]) {
     const fixed = layoutFixed(request, chunk);
-    const room = Math.min(dramBudget - processBytes, memoryLimit) - fixed.bytes;
+    const free = dramBudget - processBytes - threadResidentBytes(request.threads);
+    const room = Math.min(free, memoryLimit) - fixed.bytes;
     // A large chunk is worth some memory, not most of it.
-    const generous = fixed.activationBytes <= Math.max(0, dramBudget - processBytes) / 4;
+    const generous = fixed.activationBytes <= Math.max(0, free) / 4;
     const last = chunk === 1 || chunks.length === 0;
     if (room >= smallestRing(request.manifest) && (generous || last)) {
       return placeWeights(request, chunk, fixed, room);
@@ -124,14 +138,16 @@ interface Fixed {
   readonly kvBytes: number;
   readonly activations: Activations;
   readonly activationBytes: number;
+  readonly threadScratch: ThreadScratch;
+  readonly threadBytes: number;
   readonly rowStaging: StreamRing;
   /** Bytes from `firstAddress` to the end of all this. */
   readonly bytes: number;
 }
 
-type Sizes = Pick<PlanRequest, 'manifest' | 'context' | 'logits'>;
+type Sizes = Pick<PlanRequest, 'manifest' | 'context' | 'logits' | 'threads'>;
 
-function layoutFixed({ manifest, context, logits }: Sizes, chunk: number): Fixed {
+function layoutFixed({ manifest, context, logits, threads }: Sizes, chunk: number): Fixed {
   const { spec } = manifest;
   const vectors = [...manifest.tensors.values()]
     .filter(({ shape }) => shape.length === 1)
@@ -154,6 +170,9 @@ function layoutFixed({ manifest, context, logits }: Sizes, chunk: number): Fixed
     logits: logits === 'all' ? chunk : 1,
   });
   take(activations.bytes);
+  const bytesPerThread = threadScratchBytes({ cols: widestRow(spec), context });
+  const scratchBytes = (threads - 1) * bytesPerThread;
+  const threadScratch = { address: take(scratchBytes), bytesPerThread };
   const slotBytes = rowSlotBytes(manifest);
   const rowStaging = {
     address: take(slotBytes * rowStagingSlots),
@@ -168,6 +187,8 @@ function layoutFixed({ manifest, context, logits }: Sizes, chunk: number): Fixed
     kvBytes,
     activations,
     activationBytes: activations.bytes,
+    threadScratch,
+    threadBytes: scratchBytes,
     rowStaging,
     bytes: end - firstAddress,
   };
@@ -238,7 +259,7 @@ function smallestRing(manifest: Manifest): number {
 }
 
 function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: number): MemoryPlan {
-  const { manifest, dramBudget, processBytes, context } = request;
+  const { manifest, dramBudget, context, threads } = request;
   const { matrices, bundles, body, head } = matricesInOrder(manifest);
   const used = [...matrices, ...bundles];
   const tables = [manifest.tensors.get(role.tokens), manifest.tensors.get(role.positions)].filter(
@@ -288,9 +309,10 @@ function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: n
     dramBudget,
     context,
     chunk,
+    threads,
     memoryBytes: end,
     items: [
-      { name: 'process', bytes: processBytes },
+      ...processItems(request, fixed),
       { name: 'norms and biases', bytes: fixed.vectorBytes },
       { name: `KV cache (${context} positions)`, bytes: fixed.kvBytes },
       { name: `activations (${chunk} positions at once)`, bytes: fixed.activationBytes },
@@ -301,6 +323,7 @@ function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: n
     vectors: { tensors: fixed.vectors, address: fixed.vectorAddress },
     kvCache: { address: fixed.kvAddress, bytes: fixed.kvBytes },
     activations: fixed.activations,
+    threadScratch: fixed.threadScratch,
     rowStaging: fixed.rowStaging,
     residences,
     ring,
@@ -333,27 +356,35 @@ function rowsThatFit(tensor: StoredTensor, bytes: number): number {
   return Math.max(0, blocks) * tensor.rowsPerBlock;
 }
 
+/** What is there without any weight: the process, and its compute threads. */
+function processItems({ processBytes, threads }: PlanRequestBase, fixed: Fixed): PlanItem[] {
+  const process = { name: 'process', bytes: processBytes };
+  if (threads === 1) return [process];
+  const bytes = threadResidentBytes(threads) + fixed.threadBytes;
+  return [process, { name: `compute threads (${threads})`, bytes }];
+}
+
 /** The smallest budget that a request can be planned for, and what it consists of. */
-export function planFloor(request: Omit<PlanRequest, 'dramBudget'>): {
+export function planFloor(request: PlanRequestBase): {
   readonly bytes: number;
   readonly items: readonly PlanItem[];
 } {
-  const { manifest, processBytes, context } = request;
+  const { manifest, context } = request;
   const fixed = layoutFixed(request, 1);
   const items: PlanItem[] = [
-    { name: 'process', bytes: processBytes },
+    ...processItems(request, fixed),
     { name: 'norms and biases', bytes: fixed.vectorBytes },
     { name: `KV cache for ${context} positions`, bytes: fixed.kvBytes },
     { name: 'activations', bytes: fixed.activationBytes },
     { name: 'row staging', bytes: fixed.rowStaging.slotBytes * fixed.rowStaging.slots },
     { name: 'stream ring', bytes: smallestRing(manifest) },
   ];
-  const alignmentBytes = sectorBytes * items.length;
+  const alignmentBytes = sectorBytes * (items.length + 1);
   return { bytes: sum(items.map(({ bytes }) => bytes)) + alignmentBytes, items };
 }
 
 function belowFloor(request: PlanRequest): BudgetError {
-  const { processBytes, context, dramBudget, memoryLimit } = request;
+  const { processBytes, context, dramBudget, memoryLimit, threads } = request;
   const floor = planFloor(request);
   const listed = floor.items.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(', ');
   if (memoryLimit !== undefined && floor.bytes - processBytes > memoryLimit) {
@@ -364,7 +395,8 @@ function belowFloor(request: PlanRequest): BudgetError {
     `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor.bytes)}: ${listed}`,
     {},
     `Give at least ${Math.ceil(floor.bytes / MIB)}MiB, or ask for fewer tokens: the KV cache takes ` +
-      `${formatBytes(kvBytes / context)} per position`,
+      `${formatBytes(kvBytes / context)} per position` +
+      (threads > 1 ? '; or for fewer threads' : ''),
   );
 }
 

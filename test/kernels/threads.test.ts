@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { dtypeNames } from '../../src/dtype.ts';
+import { dtypeNames, isQuantised } from '../../src/dtype.ts';
 import { activationCodes, attentionScratch, type Kernels } from '../../src/kernels/kernels.ts';
 import { compileCore, createMemory, instantiateKernels } from '../../src/kernels/module.ts';
 import {
@@ -65,7 +65,7 @@ const calls: [string, MakeCall][] = [
           1 + size(random, 20),
         ];
         const bias = oneOf(random, 0, b);
-        const own = oneOf(random, 0, scratchAddress);
+        const own = isQuantised(dtype) ? scratchAddress : oneOf(random, 0, scratchAddress);
         return ({ byDType }) =>
           byDType[dtype].matmul(out, a, c, bias, rows, cols, positions, cols + 1, rows + 3, own);
       },
@@ -79,7 +79,7 @@ const calls: [string, MakeCall][] = [
           1 + size(random, 20),
         ];
         const bias = oneOf(random, 0, b);
-        const own = oneOf(random, 0, scratchAddress);
+        const own = isQuantised(dtype) ? scratchAddress : oneOf(random, 0, scratchAddress);
         const { silu } = activationCodes;
         return ({ byDType }, memory) => {
           addresses(memory, e, count, 4 * cols);

@@ -50,6 +50,7 @@ function request(manifest: Manifest, weightBudget: number, more: Partial<PlanReq
     context: 256,
     chunk: 64,
     logits: 'last',
+    threads: 1,
     ...more,
   } as const;
 }
@@ -79,6 +80,7 @@ test('properties hold for random models and budgets', () => {
         context,
         chunk: dice.between(1, 64),
         logits: dice.pick(['last', 'all']),
+        threads: dice.chance(0.8) ? 1 : 2,
         ...(dice.chance(0.2) ? { memoryLimit: dice.between(1, 6) * MIB } : {}),
       }),
     );

@@ -3,7 +3,7 @@
  * difference is what the kernels promise (see kernels.ts).
  */
 
-import { byteLength, type DType, dtypeNames } from '../../dtype.ts';
+import { byteLength, type DType, dtypeNames, isQuantised } from '../../dtype.ts';
 import { attentionScratch, scratchBytes } from '../kernels.ts';
 
 /** The arguments of a call by name. */
@@ -90,6 +90,8 @@ const conversionWork = 1;
 /** Kernels of one weight format, by the names of their exports. */
 function weightSplits(dtype: DType): [string, Split][] {
   const elementBytes = byteLength(dtype, elements) / elements;
+  // Where weights are quantised, activations are too, and kept there.
+  const optional = !isQuantised(dtype);
   return [
     [
       `matmul_${dtype}`,
@@ -114,7 +116,7 @@ function weightSplits(dtype: DType): [string, Split][] {
           bias: (a) => (a.bias === 0 ? 0 : f32Bytes),
         },
         work: (a) => a.rows * a.cols * a.positions,
-        scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional: true },
+        scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional },
       }),
     ],
     [
@@ -141,7 +143,7 @@ function weightSplits(dtype: DType): [string, Split][] {
           bias: (a) => (a.bias === 0 ? 0 : f32Bytes),
         },
         work: (a) => a.count * a.cols * a.positions,
-        scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional: true },
+        scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional },
       }),
     ],
     [
