@@ -4,10 +4,11 @@
  */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { byteLength, type DType, dtypes } from '../dtype.ts';
+import { byteLength, type DType, dtypes, type FloatDType, isQuantised } from '../dtype.ts';
 import { InputError, InterruptedError } from '../errors.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { forEachParallel } from '../parallel.ts';
+import { alignUp } from '../units.ts';
 
 /** A rectangle of a matrix; a vector is a matrix of one row. */
 export interface Block {
@@ -17,7 +18,7 @@ export interface Block {
   readonly columns: number;
 }
 
-/** A block in memory: `rows x columns` values, packed, at `address`. */
+/** A block in memory: `rows x columns` values, one row right after the other, at `address`. */
 export interface LoadedBlock extends Block {
   readonly address: number;
   readonly view: Uint8Array;
@@ -63,14 +64,19 @@ export function createWorkspace(
 /** Reads for rows that are not whole are short; this many are kept in flight. */
 const stridedReads = 16;
 
-/** Rows of `columns` values that fit the workspace, cut from `rows`. */
+/** Quantised rows are no longer than f32 ones if columns are counted in these. */
+const widestBlock = Math.max(...Object.values(dtypes).map(({ blockElements }) => blockElements));
+
+/** Rows of `columns` values that fit the workspace, cut from `rows` at multiples of `multiple`. */
 export function rowBlocks(
   work: Workspace,
   rows: number,
   column: number,
   columns: number,
+  multiple = 1,
 ): readonly Block[] {
-  const step = Math.max(1, Math.floor(work.elements / columns));
+  const fitting = Math.floor(work.elements / alignUp(columns, widestBlock));
+  const step = Math.max(1, Math.floor(fitting / multiple)) * multiple;
   return Array.from({ length: Math.ceil(rows / step) }, (_, index) => ({
     row: index * step,
     rows: Math.min(step, rows - index * step),
@@ -86,7 +92,7 @@ export function rowBlocks(
 export async function* loadBlocks(
   work: Workspace,
   source: SourceTensor,
-  from: DType,
+  from: FloatDType,
   to: DType,
   blocks: readonly Block[],
 ): AsyncGenerator<LoadedBlock> {
@@ -103,7 +109,7 @@ export async function* loadBlocks(
     await reading;
     reading = start(index + 1);
     const address = convertBlock(work, source, from, to, block, work.readAddresses[index & 1] ?? 0);
-    const bytes = byteLength(to, block.rows * block.columns);
+    const bytes = block.rows * byteLength(to, block.columns);
     yield { ...block, address, view: new Uint8Array(work.memory.buffer, address, bytes) };
   }
 }
@@ -111,12 +117,12 @@ export async function* loadBlocks(
 async function readBlock(
   work: Workspace,
   source: SourceTensor,
-  dtype: DType,
+  dtype: FloatDType,
   block: Block,
   address: number,
 ): Promise<void> {
   const width = source.shape.at(-1) ?? 1;
-  const elementBytes = dtypes[dtype].bytes;
+  const elementBytes = dtypes[dtype].blockBytes;
   const { row, rows, column, columns } = block;
   const target = new Uint8Array(work.memory.buffer, address, rows * columns * elementBytes);
   if (columns === width) return source.read(row * width, rows * width, target);
@@ -132,7 +138,7 @@ async function readBlock(
 function convertBlock(
   work: Workspace,
   source: SourceTensor,
-  from: DType,
+  from: FloatDType,
   to: DType,
   block: Block,
   address: number,
@@ -150,6 +156,10 @@ function convertBlock(
   if (from === to) return address;
   kernels.byDType[from].toF32(work.floatAddress, address, count);
   if (to === 'f32') return work.floatAddress;
+  if (isQuantised(to)) {
+    quantiseRows(work, to, block, work.convertedAddress, work.floatAddress);
+    return work.convertedAddress;
+  }
   kernels.byDType[to].fromF32(work.convertedAddress, work.floatAddress, count);
   const overflow = kernels.byDType[to].firstNonFinite(work.convertedAddress, count);
   if (overflow >= 0) {
@@ -160,6 +170,22 @@ function convertBlock(
     );
   }
   return work.convertedAddress;
+}
+
+/** Quantises the f32 rows at `from`; finite values give finite scales. */
+export function quantiseRows(
+  { kernels }: Workspace,
+  dtype: DType,
+  { rows, columns }: Pick<Block, 'rows' | 'columns'>,
+  to: number,
+  from: number,
+  strideBytes = byteLength(dtype, columns),
+): void {
+  const { fromF32 } = kernels.byDType[dtype];
+  const fromBytes = byteLength('f32', columns);
+  for (let row = 0; row < rows; row++) {
+    fromF32(to + row * strideBytes, from + row * fromBytes, columns);
+  }
 }
 
 function elementIndex(source: SourceTensor, block: Block, offset: number): string {

@@ -1,7 +1,7 @@
 /** Holds a checkpoint against the recipe of its family before a single weight is read. */
 
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
-import { type DType, dtypeNames } from '../dtype.ts';
+import { type FloatDType, floatDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import type { ModelRecipe } from '../models/spec.ts';
 import type { CheckedSource, Sources } from './weights.ts';
@@ -68,20 +68,20 @@ function checkTensor(
       'config.json and the weights contradict each other',
     );
   }
-  const dtype = dtypeNames.find((known) => known === tensor.dtype);
+  const dtype = floatDTypes.find((known) => known === tensor.dtype);
   if (dtype === undefined) {
     throw new InputError(
       `dtype ${tensor.dtype} cannot be converted`,
       place,
-      `Supported: ${dtypeNames.join(', ')}`,
+      `Supported: ${floatDTypes.join(', ')}`,
     );
   }
   return { tensor, dtype };
 }
 
 /** The dtype that keeps every matrix exact: the checkpoint's own, or f32 when it mixes several. */
-export function commonDType(recipe: ModelRecipe, sources: Sources): DType {
-  const found = new Set<DType>();
+export function commonDType(recipe: ModelRecipe, sources: Sources): FloatDType {
+  const found = new Set<FloatDType>();
   for (const { up, down } of recipe.bundles) {
     found.add(sources(up).dtype).add(sources(down).dtype);
   }

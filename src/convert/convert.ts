@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { openWeights, readConfig } from '../checkpoint/hf-directory.ts';
 import { byteLength, type DType } from '../dtype.ts';
 import { BudgetError, InterruptedError } from '../errors.ts';
-import { type FileLayout, layoutModel, type ModelLayout } from '../flash/layout.ts';
+import {
+  type FileLayout,
+  layoutModel,
+  type ModelLayout,
+  residentDType,
+  type StorageDTypes,
+} from '../flash/layout.ts';
 import {
   formatManifest,
   type Manifest,
@@ -31,6 +37,8 @@ export interface ConvertOptions {
   readonly output: string;
   /** `auto` keeps the checkpoint's. */
   readonly dtype?: DType | 'auto';
+  /** Dtype of the FFN, if it shall differ. */
+  readonly ffnDtype?: DType;
   /** What the whole process may take: bytes, or a share of the converted weights. */
   readonly dramBudget?: number | Size;
   /** Replace a model that is already there. */
@@ -80,9 +88,10 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     const tensorNames = new Set(source.tensors.keys());
     const recipe = recipeOf({ config, configFile, tensorNames });
     const sources = checkSources(recipe, source, configFile);
-    const dtypes = chooseDTypes(options.dtype ?? 'auto', recipe, sources);
+    const storage = chooseDTypes(options, recipe, sources);
+    const dtypes = { resident: storage.resident, bundles: storage.bundles };
     const sideFiles = await readSideFiles(checkpoint, recipe.spec);
-    const layout = layoutModel(recipe, dtypes);
+    const layout = layoutModel(recipe, storage);
     const modelBytes = layout.resident.bytes + layout.bundles.bytes;
     const dramBudget = budgetBytes(options.dramBudget ?? defaultConvertBudget, modelBytes);
     const buffers = planBuffers(recipe, layout, dramBudget);
@@ -92,7 +101,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       const directory = await OutputDirectory.create(output, modelBytes, force);
       try {
         const work = await allocate(buffers, signal);
-        const write = new ModelWriter({ recipe, layout, dtypes, sources, work, buffers, options });
+        const write = new ModelWriter({ recipe, layout, storage, sources, work, buffers, options });
         const weights = await write.weights(directory.path);
         const stored = await writeSideFiles(sideFiles, directory.path);
         await writeManifest(directory.path, {
@@ -129,9 +138,14 @@ function budgetBytes(budget: number | Size, modelBytes: number): number {
   return typeof budget === 'number' ? budget : resolveSize(budget, modelBytes);
 }
 
-function chooseDTypes(asked: DType | 'auto', recipe: ModelRecipe, sources: Sources): WeightDTypes {
-  const dtype = asked === 'auto' ? commonDType(recipe, sources) : asked;
-  return { resident: dtype, bundles: dtype };
+function chooseDTypes(
+  { dtype = 'auto', ffnDtype }: ConvertOptions,
+  recipe: ModelRecipe,
+  sources: Sources,
+): StorageDTypes {
+  const exact = commonDType(recipe, sources);
+  const resident = dtype === 'auto' ? exact : dtype;
+  return { resident, bundles: ffnDtype ?? resident, exact };
 }
 
 /** How the memory that the budget leaves is divided. */
@@ -185,7 +199,7 @@ function stripAddressOf({ blockElements }: Buffers): number {
 interface WriterContext {
   readonly recipe: ModelRecipe;
   readonly layout: ModelLayout;
-  readonly dtypes: WeightDTypes;
+  readonly storage: StorageDTypes;
   readonly sources: Sources;
   readonly work: Workspace;
   readonly buffers: Buffers;
@@ -204,19 +218,19 @@ class ModelWriter {
   async weights(
     dir: string,
   ): Promise<{ files: Record<string, StoredFile>; tensors: Map<string, StoredTensor> }> {
-    const { recipe, layout, dtypes, sources, work, buffers } = this.#context;
+    const { recipe, layout, storage, sources, work, buffers } = this.#context;
     const tensors = new Map<string, StoredTensor>();
     const strip = { address: stripAddressOf(buffers), bytes: buffers.stripBytes };
     const parts = new Map<string, () => AsyncIterable<Uint8Array>>();
     for (const tensor of recipe.tensors) {
-      const dtype = tensor.shape.length > 1 ? dtypes.resident : 'f32';
+      const dtype = residentDType(tensor, storage);
       parts.set(tensor.name, () => tensorBytes(work, tensor, dtype, sources));
     }
     for (const [index, bundle] of recipe.bundles.entries()) {
       const layer = layout.layers[index];
       if (layer === undefined) throw new Error(`no layout for ${bundle.name}`);
       parts.set(bundle.name, () =>
-        bundleBytes(work, bundle, layer, dtypes.bundles, sources, strip),
+        bundleBytes(work, bundle, layer, storage.bundles, sources, strip),
       );
     }
     const files: Record<string, StoredFile> = {};

@@ -1,15 +1,15 @@
 /** The bytes of each tensor of the model directory, made from checkpoint tensors block by block. */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { type DType, dtypes } from '../dtype.ts';
+import { byteLength, type DType, dtypes, type FloatDType, isQuantised } from '../dtype.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
 import type { BundleRecipe, TensorRecipe } from '../models/spec.ts';
-import { loadBlocks, rowBlocks, type Workspace } from './blocks.ts';
+import { loadBlocks, quantiseRows, rowBlocks, type Workspace } from './blocks.ts';
 
 /** A checkpoint tensor whose shape and dtype were found right. */
 export interface CheckedSource {
   readonly tensor: SourceTensor;
-  readonly dtype: DType;
+  readonly dtype: FloatDType;
 }
 
 export type Sources = (name: string) => CheckedSource;
@@ -36,6 +36,8 @@ export async function* tensorBytes(
  *   up   (neurons, hidden)   rows [n0, n1)      copied to  bundle + 0
  *   down (hidden, neurons)   columns [n0, n1)   transposed bundle + downOffset
  *
+ * Quantised formats take down columns through f32, in whole blocks of the hidden dimension.
+ *
  * When a layer fits as a whole, both matrices are read in one sweep; otherwise the down projection
  * is read in as many column strips, each in runs of a strip's width.
  */
@@ -47,15 +49,19 @@ export async function* bundleBytes(
   sources: Sources,
   strip: { readonly address: number; readonly bytes: number },
 ): AsyncGenerator<Uint8Array> {
-  const { kernels, memory } = work;
+  const { kernels, memory, convertedAddress } = work;
   const { bundleBytes: stride, downOffset, neurons } = layer;
   const hidden = recipe.hiddenSize;
-  const elementBytes = dtypes[dtype].bytes;
-  const transpose = elementBytes === 4 ? kernels.transpose32 : kernels.transpose16;
+  const { blockBytes, blockElements } = dtypes[dtype];
+  const rowBytes = byteLength(dtype, hidden);
   const up = sources(recipe.up);
   const down = sources(recipe.down);
-  const stripNeurons = Math.min(neurons, Math.floor(strip.bytes / stride));
-  const padding = stride - downOffset - hidden * elementBytes;
+  const stripNeurons = Math.min(
+    neurons,
+    Math.floor(strip.bytes / stride),
+    Math.floor(work.elements / blockElements),
+  );
+  const padding = stride - downOffset - rowBytes;
 
   for (let first = 0; first < neurons; first += stripNeurons) {
     const count = Math.min(stripNeurons, neurons - first);
@@ -67,13 +73,28 @@ export async function* bundleBytes(
     }));
     for await (const block of loadBlocks(work, up.tensor, up.dtype, dtype, upRows)) {
       const target = strip.address + (block.row - first) * stride;
-      const rowBytes = hidden * elementBytes;
       kernels.copyRows(target, block.address, block.rows, rowBytes, rowBytes, stride);
     }
-    const downColumns = rowBlocks(work, hidden, first, count);
-    for await (const block of loadBlocks(work, down.tensor, down.dtype, dtype, downColumns)) {
-      const target = strip.address + downOffset + block.row * elementBytes;
-      transpose(target, block.address, block.rows, count, count * elementBytes, stride);
+    const downColumns = rowBlocks(work, hidden, first, count, blockElements);
+    const loadedAs = isQuantised(dtype) ? 'f32' : dtype;
+    for await (const block of loadBlocks(work, down.tensor, down.dtype, loadedAs, downColumns)) {
+      const target = strip.address + downOffset + byteLength(dtype, block.row);
+      if (isQuantised(dtype)) {
+        const columns = { rows: count, columns: block.rows };
+        const columnBytes = byteLength('f32', block.rows);
+        kernels.transpose32(
+          convertedAddress,
+          block.address,
+          block.rows,
+          count,
+          byteLength('f32', count),
+          columnBytes,
+        );
+        quantiseRows(work, dtype, columns, target, convertedAddress, stride);
+      } else {
+        const transpose = blockBytes === 4 ? kernels.transpose32 : kernels.transpose16;
+        transpose(target, block.address, block.rows, count, count * blockBytes, stride);
+      }
     }
     yield view;
   }

@@ -10,8 +10,9 @@
  * Matrices lie in the order in which a token uses them, so that streaming them is one sweep.
  */
 
-import { byteLength, dtypes } from '../dtype.ts';
+import { byteLength, type DType, dtypes, type FloatDType, isQuantised } from '../dtype.ts';
 import type { BundleRecipe, ModelRecipe, TensorRecipe, WeightDTypes } from '../models/spec.ts';
+import { role } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import { rowsPerBlock } from './checksum.ts';
 import { type BundleLayer, bundlesFile, residentFile, type StoredTensor } from './manifest.ts';
@@ -58,7 +59,25 @@ export function bundleGeometry(
   return { bundleBytes: alignUp(2 * downOffset, bundleAlignment), downOffset };
 }
 
-export function layoutModel(recipe: ModelRecipe, weights: WeightDTypes): ModelLayout {
+/** How a model's tensors are stored. */
+export interface StorageDTypes extends WeightDTypes {
+  /** For what is not worth quantising: the dtype that loses nothing, f32 unless one is given. */
+  readonly exact?: FloatDType;
+}
+
+/**
+ * The dtype of a resident tensor. Vectors are f32. Learned positions are never quantised: of that
+ * table a token reads one row, so it would save nothing but disk, and every layer sees the error.
+ */
+export function residentDType(
+  { name, shape }: Pick<TensorRecipe, 'name' | 'shape'>,
+  { resident, exact = 'f32' }: StorageDTypes,
+): DType {
+  if (shape.length === 1) return 'f32';
+  return name === role.positions && isQuantised(resident) ? exact : resident;
+}
+
+export function layoutModel(recipe: ModelRecipe, weights: StorageDTypes): ModelLayout {
   const vectors = recipe.tensors.filter(({ shape }) => shape.length === 1);
   const matrices = recipe.tensors.filter(({ shape }) => shape.length > 1);
   const layers = recipe.bundles.map(
@@ -71,7 +90,7 @@ export function layoutModel(recipe: ModelRecipe, weights: WeightDTypes): ModelLa
   return {
     resident: layoutFile(residentFile, [
       ...vectors.map(placeVector),
-      ...matrices.map((matrix) => placeMatrix(matrix, weights)),
+      ...matrices.map((matrix) => placeMatrix(matrix, residentDType(matrix, weights))),
     ]),
     bundles: layoutFile(bundlesFile, layers.map(placeBundles)),
     layers,
@@ -83,12 +102,12 @@ function placeVector({ name, shape }: TensorRecipe): Unplaced {
   return { name, dtype: 'f32', shape, bytes, alignment: vectorAlignment, rowsPerBlock: 1 };
 }
 
-function placeMatrix({ name, shape }: TensorRecipe, weights: WeightDTypes): Unplaced {
+function placeMatrix({ name, shape }: TensorRecipe, dtype: DType): Unplaced {
   const [rows = 0, columns = 0] = shape;
-  const rowBytes = byteLength(weights.resident, columns);
+  const rowBytes = byteLength(dtype, columns);
   return {
     name,
-    dtype: weights.resident,
+    dtype,
     shape,
     bytes: rows * rowBytes,
     alignment: sectorBytes,
@@ -107,6 +126,16 @@ function placeBundles({ tensor, neurons, bundleBytes }: BundleLayer): Unplaced {
   };
 }
 
+/** What the header calls a tensor: of quantised rows it knows only the bytes. */
+function safetensorsType({ dtype, shape, bytes }: Unplaced) {
+  if (dtype === 'u8') return { dtype: 'U8', shape };
+  const [rows = 1] = shape;
+  return {
+    dtype: dtypes[dtype].safetensors,
+    shape: isQuantised(dtype) ? [rows, bytes / rows] : shape,
+  };
+}
+
 function layoutFile(file: string, tensors: readonly Unplaced[]): FileLayout {
   // safetensors allows no holes: what alignment skips becomes a tensor of its own.
   const entries: Record<string, unknown> = {};
@@ -122,8 +151,7 @@ function layoutFile(file: string, tensors: readonly Unplaced[]): FileLayout {
     pad(alignUp(end, tensor.alignment));
     const begin = end;
     end += tensor.bytes;
-    const dtype = tensor.dtype === 'u8' ? 'U8' : dtypes[tensor.dtype].safetensors;
-    entries[tensor.name] = { dtype, shape: tensor.shape, data_offsets: [begin, end] };
+    entries[tensor.name] = { ...safetensorsType(tensor), data_offsets: [begin, end] };
     placed.push({ tensor, begin });
   }
   pad(alignUp(end, sectorBytes));

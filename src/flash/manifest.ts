@@ -25,7 +25,7 @@ export interface StoredTensor {
   readonly name: string;
   readonly file: string;
   readonly dtype: StoredDType;
-  /** `(n)`, `(rows, columns)`, or `(neurons, bundle bytes)`. */
+  /** `(n)`, `(rows, columns)`, or `(neurons, bundle bytes)`; a quantised row has more bytes than it seems. */
   readonly shape: readonly number[];
   /** Byte offset in the file. */
   readonly offset: number;

@@ -27,21 +27,26 @@ export type ActivationCode = (typeof activationCodes)[Activation];
 
 /**
  * Bytes of `scratch` for matmul, ffnUp and ffnDown with up to `cols` columns: there, weights that
- * are used for several positions are unpacked to f32 once. Without it (undefined or 0) results are
- * the same to the bit, only slower: f16 takes up to twice as long.
+ * are used for several positions are unpacked to f32 once, and activations are quantised for q8 and
+ * q4. Without it (undefined or 0) f32, f16 and bf16 give the same results to the bit, only slower:
+ * f16 takes up to twice as long. matmul and ffnUp of q8 and q4 cannot do without.
  */
 export function scratchBytes(cols: number): number {
-  return 16 * 4 + 16 * 4 * cols;
+  // 16 addresses and 16 columns in blocks of 32 f32 and a scale, of which one may be cut at either
+  // end; or 32 positions in blocks of 32 i16 and a scale.
+  const blocks = Math.ceil(cols / 32);
+  return 16 * 4 + Math.max(16 * (blocks + 1) * (32 * 4 + 4), 32 * blocks * (32 * 2 + 4));
 }
 
 /**
  * What exists once per weight format. Weights are finite; those that are denormal as f32 (below
- * 1.2e-38) count as 0 in matmul, ffnUp and ffnDown. `scratch` is of `scratchBytes(cols)`.
+ * 1.2e-38) count as 0 in matmul, ffnUp and ffnDown. `scratch` is of `scratchBytes(cols)`. A row of
+ * n weights is of `byteLength(dtype, n)`.
  */
 export interface DTypeKernels {
   /**
-   * y[p, r] = w[r] . x[p] + bias[r] for r < rows, p < positions; w is (rows, cols), row-major
-   * without padding. y[p, r] is the same to the bit however rows and positions are split over calls.
+   * y[p, r] = w[r] . x[p] + bias[r] for r < rows, p < positions; w is (rows, cols), one row right
+   * after the other. y[p, r] is the same to the bit however rows and positions are split over calls.
    */
   readonly matmul: (
     y: Address,
@@ -90,11 +95,14 @@ export interface DTypeKernels {
     actStride: number,
     scratch?: Address,
   ) => void;
-  /** dst[0..n) (f32) = src[0..n) (weights). */
+  /** dst[0..n) (f32) = src[0..n) (weights of one row). */
   readonly toF32: (dst: Address, src: Address, n: number) => void;
-  /** dst[0..n) (weights) = src[0..n) (f32), to nearest, ties to even, overflow to infinity. */
+  /**
+   * dst[0..n) (weights of one row) = src[0..n) (f32), to nearest, ties to even, overflow to infinity;
+   * for q8 and q4 with the scales that assembly/quantise.ts chooses.
+   */
   readonly fromF32: (dst: Address, src: Address, n: number) => void;
-  /** Index of the first NaN or infinity among n weights, or -1. */
+  /** Index of the first NaN or infinity among n weights of one row, or -1; q8, q4: of its block. */
   readonly firstNonFinite: (src: Address, n: number) => number;
 }
 
@@ -208,6 +216,8 @@ export function bindKernels(exports: WebAssembly.Exports): Kernels {
       f32: row('f32'),
       f16: row('f16'),
       bf16: row('bf16'),
+      q8: row('q8'),
+      q4: row('q4'),
     },
     layerNorm: get('layer_norm'),
     rmsNorm: get('rms_norm'),

@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { FlashError } from '../errors.ts';
+import { FlashError, InputError } from '../errors.ts';
 import { bindKernels, type Kernels } from './kernels.ts';
 
 /** Bytes of a WebAssembly page. */
@@ -12,12 +12,54 @@ export const pageBytes = 65536;
 /** A WebAssembly memory cannot be larger: 4 GiB. */
 export const maxMemoryBytes = 65536 * pageBytes;
 
-/** The same from src/kernels and from dist/kernels. */
-const coreUrl = new URL('../../build/flashllm.wasm', import.meta.url);
+/**
+ * The core is built twice from the same sources: with the SIMD instructions that every Node has, and
+ * with relaxed ones, whose multiply-add rounds once instead of twice and is faster. Results of one
+ * build differ from the other's in the last bits.
+ */
+const coreFiles = {
+  plain: 'flashllm.wasm',
+  relaxed: 'flashllm.relaxed.wasm',
+} as const;
+export type CoreBuild = keyof typeof coreFiles;
+export const coreBuilds = Object.keys(coreFiles) as readonly CoreBuild[];
+
+/** A module with one function: f32x4.relaxed_madd of three zero vectors. */
+const relaxedProbe = Uint8Array.from([
+  ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00], // magic, version
+  ...[0x01, 0x05, 0x01, 0x60, 0x00, 0x01, 0x7b], // type: () -> v128
+  ...[0x03, 0x02, 0x01, 0x00], // function of this type
+  ...[0x0a, 0x13, 0x01, 0x11, 0x00], // code: no locals
+  ...[0x41, 0x00, 0xfd, 0x11], // i32x4.splat(0)
+  ...[0x41, 0x00, 0xfd, 0x11],
+  ...[0x41, 0x00, 0xfd, 0x11],
+  ...[0xfd, 0x85, 0x02, 0x0b], // relaxed_madd, end
+]);
+
+/** Whether this Node runs a build. */
+export function runsBuild(build: CoreBuild): boolean {
+  return build === 'plain' || WebAssembly.validate(relaxedProbe);
+}
+
+/** The build this process uses: the faster one that runs, or the one that FLASHLLM_CORE names. */
+export function chooseBuild(): CoreBuild {
+  const wanted = process.env.FLASHLLM_CORE;
+  const named = coreBuilds.find((build) => build === wanted);
+  if (named !== undefined && runsBuild(named)) return named;
+  if (wanted !== undefined && wanted !== '') {
+    throw new InputError(
+      named === undefined
+        ? `FLASHLLM_CORE is '${wanted}', not ${coreBuilds.join(' or ')}`
+        : `this Node does not run the ${named} build of the core, which FLASHLLM_CORE asks for`,
+    );
+  }
+  return runsBuild('relaxed') ? 'relaxed' : 'plain';
+}
 
 /** Compiles the core; about 10 ms. */
-export async function compileCore(): Promise<WebAssembly.Module> {
-  const file = fileURLToPath(coreUrl);
+export async function compileCore(build = chooseBuild()): Promise<WebAssembly.Module> {
+  // The same from src/kernels and from dist/kernels.
+  const file = fileURLToPath(new URL(`../../build/${coreFiles[build]}`, import.meta.url));
   let bytes: Uint8Array;
   try {
     bytes = await readFile(file);

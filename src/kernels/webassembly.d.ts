@@ -22,4 +22,5 @@ declare namespace WebAssembly {
     readonly exports: Exports;
   }
   function compile(bytes: Uint8Array): Promise<Module>;
+  function validate(bytes: Uint8Array): boolean;
 }

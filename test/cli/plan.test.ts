@@ -44,7 +44,10 @@ describe('plan', { concurrency: 2 }, () => {
 
   it('says how much is streamed when not all fits', async () => {
     const { stdout } = await runAtFloor(['plan', model]);
-    assert.match(stdout, /^Each token reads [\d.]+ [KM]iB of 5\.\d+ MiB from flash: .* ms at .*\/s \(assumed; measure with probe\)\.$/m);
+    assert.match(
+      stdout,
+      /^Each token reads [\d.]+ [KM]iB of 5\.\d+ MiB from flash: .* ms at .*\/s \(assumed; measure with probe\)\.$/m,
+    );
   });
 
   it('gives programs the same, in bytes', async () => {

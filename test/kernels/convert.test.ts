@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { byteLength, dtypeNames } from '../../src/dtype.ts';
+import { byteLength, dtypes, floatDTypes } from '../../src/dtype.ts';
 import { createMemory, instantiateKernels } from '../../src/kernels/module.ts';
-import { Bench, fromBFloat, fromHalf, Random, toBFloat, toHalf } from './support.ts';
+import { assertClose, Bench, fromBFloat, fromHalf, Random, toBFloat, toHalf } from './support.ts';
 
 const bench = await Bench.create(8 << 20);
 const { kernels } = bench;
@@ -91,7 +91,7 @@ test('f32 to f32 is a copy', () => {
   assert.deepEqual([...bench.words(dst, 9)], [...bench.words(src + 4, 9)]);
 });
 
-for (const dtype of dtypeNames) {
+for (const dtype of floatDTypes) {
   test(`the first value of ${dtype} that is not finite is found`, () => {
     const { firstNonFinite } = kernels.byDType[dtype];
     const bad = { f32: [0x7f800000, 0xffc00001], f16: [0x7c00, 0xfc01], bf16: [0x7f80, 0xff81] };
@@ -109,6 +109,121 @@ for (const dtype of dtypeNames) {
         assert.equal(firstNonFinite(address, at), -1);
       }
       view.fill(largest[dtype]);
+    }
+  });
+}
+
+/** By how much a value may be off as bf16, relatively. */
+const bf16Step = 2 ** -9;
+
+for (const dtype of ['q8', 'q4'] as const) {
+  const { toF32, fromF32, firstNonFinite } = kernels.byDType[dtype];
+  const { blockBytes } = dtypes[dtype];
+
+  test(`${dtype} rows are read as they are drawn`, () => {
+    const random = new Random(12);
+    for (const n of [1, 7, 8, 31, 32, 33, 64, 100, 517]) {
+      bench.reset();
+      const { address, values } = bench.putWeights(dtype, 1, n, random);
+      const dst = bench.allocate(4 * (n + 1));
+      toF32(dst, address, n);
+      assert.deepEqual(
+        [...bench.floats(dst, n)].map((value) => value + 0),
+        values.map((value) => value + 0),
+      );
+      assert.equal(bench.words(dst + 4 * n, 1)[0], 0xffffffff);
+    }
+  });
+
+  test(`f32 becomes ${dtype} within a step of the scale, whatever its size`, () => {
+    const random = new Random(13);
+    for (const n of [1, 5, 32, 33, 127, 320]) {
+      for (const size of [2 ** -98, 1e-20, 1e-3, 1, 1e9, 1e37]) {
+        bench.reset();
+        const values = Array.from({ length: n }, () => Math.fround(random.unit() * size));
+        const src = bench.putFloats(values);
+        const bytes = byteLength(dtype, n);
+        const dst = bench.allocate(bytes + 2);
+        const back = bench.allocate(4 * n);
+        fromF32(dst, src, n);
+        assert.deepEqual([...bench.bytes(dst + bytes, 2)], [255, 255]);
+        toF32(back, dst, n);
+        const bounds = values.map((_, i) => {
+          const block = values.slice(i - (i % 32), i - (i % 32) + 32);
+          const top = Math.max(...block.map(Math.abs));
+          // Half a step of top / 127 and what its rounding shifts the largest; a whole step of
+          // top / 7 for q4, where what has the other sign than the largest is cut off at 7.
+          return dtype === 'q8' ? (top / 127) * (0.5 + 127 * bf16Step) : top / 7;
+        });
+        assertClose(
+          bench.floats(back, n),
+          values,
+          (i) => bounds[i]! + 2 ** -100,
+          `${n} values of ${size}`,
+        );
+        // The integers that a last block has too many are 0.
+        const rest = n % 32;
+        if (rest === 0) continue;
+        const whole = bench.allocate(4 * 32);
+        toF32(whole, dst + bytes - blockBytes, 32);
+        assert.ok(bench.floats(whole + 4 * rest, 32 - rest).every((value) => value === 0));
+      }
+    }
+  });
+
+  test(`${dtype} keeps what it can represent, and takes the smallest for 0`, () => {
+    bench.reset();
+    const levels = dtype === 'q8' ? 127 : 8;
+    // A scale that bf16 holds, and all integers up to the largest.
+    const values = Array.from({ length: 32 }, (_, i) => 0.375 * ((i % levels) - levels));
+    const src = bench.putFloats(values);
+    const dst = bench.allocate(blockBytes);
+    const back = bench.allocate(4 * 32);
+    fromF32(dst, src, 32);
+    toF32(back, dst, 32);
+    assert.deepEqual([...bench.floats(back, 32)], values);
+    bench.floats(src, 32).fill(0);
+    fromF32(dst, src, 32);
+    assert.deepEqual([...bench.bytes(dst, blockBytes)], new Array(blockBytes).fill(0));
+    bench.floats(src, 32).fill(2 ** -127);
+    fromF32(dst, src, 32);
+    assert.deepEqual([...bench.bytes(dst, blockBytes)], new Array(blockBytes).fill(0));
+  });
+
+  test(`the error of ${dtype} on normally distributed weights is what it should be`, () => {
+    bench.reset();
+    const random = new Random(14);
+    const n = 32 * 2000;
+    const gaussian = () =>
+      Math.sqrt(-2 * Math.log(1 - Math.abs(random.unit()))) * Math.cos(Math.PI * random.unit());
+    const values = Array.from({ length: n }, () => Math.fround(0.02 * gaussian()));
+    const src = bench.putFloats(values);
+    const dst = bench.allocate(byteLength(dtype, n));
+    const back = bench.allocate(4 * n);
+    fromF32(dst, src, n);
+    toF32(back, dst, n);
+    const got = bench.floats(back, n);
+    const power = (of: (i: number) => number) => values.reduce((sum, _, i) => sum + of(i) ** 2, 0);
+    const error = Math.sqrt(power((i) => got[i]! - values[i]!) / power((i) => values[i]!));
+    assert.ok(error < (dtype === 'q8' ? 0.0056 : 0.0825), `${error}`);
+  });
+
+  test(`the first block of ${dtype} whose scale is not finite is found`, () => {
+    bench.reset();
+    const [blocks, n] = [5, 140];
+    const row = bench.bytes(bench.allocate(blocks * blockBytes, 2), blocks * blockBytes);
+    for (const [low, high] of [
+      [0x80, 0x7f],
+      [0x81, 0xff],
+    ] as const) {
+      for (let block = blocks - 1; block >= 0; block--) {
+        row.fill(0xff);
+        for (let b = 0; b < blocks; b++) row[(b + 1) * blockBytes - 1] = 0x7e;
+        assert.equal(firstNonFinite(row.byteOffset, n), -1);
+        row[(block + 1) * blockBytes - 2] = low;
+        row[(block + 1) * blockBytes - 1] = high;
+        assert.equal(firstNonFinite(row.byteOffset, n), 32 * block);
+      }
     }
   });
 }

@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { byteLength, type DType, dtypeNames } from '../../src/dtype.ts';
+import { byteLength, type DType, dtypeNames, isQuantised } from '../../src/dtype.ts';
 import { type Activation, activationCodes, scratchBytes } from '../../src/kernels/kernels.ts';
 import { activations } from './reference.ts';
-import { assertClose, Bench, bitsOf, Random } from './support.ts';
-
-const bench = await Bench.create(8 << 20);
+import {
+  activationError,
+  alignmentOf,
+  assertClose,
+  Bench,
+  bitsOf,
+  builds,
+  Random,
+} from './support.ts';
 
 /** neurons, cols, positions */
 const shapes = [
@@ -18,6 +24,7 @@ const shapes = [
   [19, 40, 1],
   [70, 24, 5],
   [150, 65, 9],
+  [20, 192, 3],
 ] as const;
 
 interface Bundles {
@@ -28,10 +35,16 @@ interface Bundles {
 }
 
 /** Bundles at shuffled places. */
-function putBundles(dtype: DType, count: number, cols: number, random: Random): Bundles {
+function putBundles(
+  bench: Bench,
+  dtype: DType,
+  count: number,
+  cols: number,
+  random: Random,
+): Bundles {
   const downOffset = byteLength(dtype, cols);
-  const bundleBytes = 2 * downOffset + byteLength(dtype, random.below(9));
-  const base = bench.allocate(count * bundleBytes, byteLength(dtype, 1));
+  const bundleBytes = 2 * downOffset + alignmentOf(dtype) * random.below(9);
+  const base = bench.allocate(count * bundleBytes, alignmentOf(dtype));
   const slots = Array.from({ length: count }, (_, i) => i);
   for (let i = count - 1; i > 0; i--) {
     const j = random.below(i + 1);
@@ -46,15 +59,18 @@ function putBundles(dtype: DType, count: number, cols: number, random: Random): 
   };
 }
 
-for (const dtype of dtypeNames) {
+const kinds = builds.flatMap((build) => dtypeNames.map((dtype) => [build, dtype] as const));
+
+for (const [build, dtype] of kinds) {
+  const bench = await Bench.create(8 << 20, build);
   const { ffnUp, ffnDown } = bench.kernels.byDType[dtype];
 
-  test(`ffn up ${dtype} agrees with double precision, and with itself when split`, () => {
+  test(`ffn up ${dtype} (${build}) agrees with double precision, and with itself when split`, () => {
     const random = new Random(3);
     for (const [count, cols, positions] of shapes) {
       for (const activation of ['none', 'relu'] as const) {
         bench.reset();
-        const { ptrs, up } = putBundles(dtype, count, cols, random);
+        const { ptrs, up } = putBundles(bench, dtype, count, cols, random);
         const xs = Array.from({ length: cols * positions }, () => Math.fround(random.unit()));
         const biases = Array.from({ length: count }, () => Math.fround(random.unit()));
         const x = bench.putFloats(xs);
@@ -64,7 +80,8 @@ for (const dtype of dtypeNames) {
         const parts = bench.allocate(4 * stride * positions);
         const scratch = bench.allocate(scratchBytes(cols));
         const code = activationCodes[activation];
-        ffnUp(acts, x, ptrs, bias, count, cols, positions, cols, stride, code);
+        const once = isQuantised(dtype) ? scratch : 0;
+        ffnUp(acts, x, ptrs, bias, count, cols, positions, cols, stride, code, once);
         for (let p = 0; p < positions; p++) {
           const sizes: number[] = [];
           const wanted = up.map((row, i) => {
@@ -75,7 +92,7 @@ for (const dtype of dtypeNames) {
           assertClose(
             bench.floats(acts + 4 * p * stride, count),
             wanted,
-            (i) => 1e-5 * sizes[i]! + 1e-33,
+            (i) => 1e-5 * sizes[i]! + activationError(dtype, up[i]!, xs, cols, 0, p * cols) + 1e-33,
             `${count} x ${cols}, position ${p} of ${positions}`,
           );
         }
@@ -98,7 +115,7 @@ for (const dtype of dtypeNames) {
               cols,
               stride,
               code,
-              random.below(2) * scratch,
+              isQuantised(dtype) || random.below(2) === 1 ? scratch : 0,
             );
           }
           i += n;
@@ -113,12 +130,12 @@ for (const dtype of dtypeNames) {
     }
   });
 
-  test(`ffn down ${dtype} agrees with double precision, and with itself when split`, () => {
+  test(`ffn down ${dtype} (${build}) agrees with double precision, and with itself when split`, () => {
     const random = new Random(4);
     for (const [count, cols, positions] of shapes) {
       for (const density of [0, 0.03, 0.5, 1]) {
         bench.reset();
-        const { ptrs, down, downOffset } = putBundles(dtype, count, cols, random);
+        const { ptrs, down, downOffset } = putBundles(bench, dtype, count, cols, random);
         const stride = count + 1;
         const actValues = Array.from({ length: stride * positions }, () =>
           random.below(1000) < 1000 * density ? Math.fround(random.unit()) : 0,
@@ -180,7 +197,7 @@ for (const dtype of dtypeNames) {
     }
   });
 
-  test(`ffn down ${dtype} does not read the columns of neurons that are not active`, () => {
+  test(`ffn down ${dtype} (${build}) does not read the columns of neurons that are not active`, () => {
     const random = new Random(5);
     for (const [positions, withScratch] of [
       [1, 0],
@@ -190,7 +207,7 @@ for (const dtype of dtypeNames) {
     ] as const) {
       bench.reset();
       const [count, cols] = [24, 20];
-      const { ptrs, downOffset } = putBundles(dtype, count, cols, random);
+      const { ptrs, downOffset } = putBundles(bench, dtype, count, cols, random);
       const acts = bench.putFloats(
         Array.from({ length: count * positions }, (_, i) => (i % count === 13 ? 1 : 0)),
       );
@@ -209,7 +226,8 @@ for (const dtype of dtypeNames) {
   });
 }
 
-test('activations agree with double precision, in any place of a vector', () => {
+test('activations agree with double precision, in any place of a vector', async () => {
+  const bench = await Bench.create(1 << 20, builds.at(-1)!);
   const random = new Random(6);
   const special = [0, -0, 1e-30, -1e-30, 1e-40, 20, -20, 100, -100, 1000, -1000, 65504, -65504];
   const values = special.concat(Array.from({ length: 4001 }, () => random.unit() * 12));

@@ -1,56 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { assertClose, Bench, bitsOf, Random } from './support.ts';
-
-const bench = await Bench.create(8 << 20);
-const { kernels } = bench;
-
-test('layer norm and RMS norm agree with double precision', () => {
-  const random = new Random(7);
-  for (const n of [1, 2, 3, 4, 5, 64, 127, 768]) {
-    for (const positions of [1, 3]) {
-      for (const affine of [false, true]) {
-        bench.reset();
-        const eps = 1e-5;
-        const stride = n + 2;
-        // A mean far from zero: a one-pass variance would lose everything.
-        const xs = Array.from({ length: stride * positions }, () =>
-          Math.fround(1000 + random.unit()),
-        );
-        const weights = Array.from({ length: n }, () => Math.fround(random.unit()));
-        const biases = Array.from({ length: n }, () => Math.fround(random.unit()));
-        const x = bench.putFloats(xs);
-        const weight = affine ? bench.putFloats(weights) : 0;
-        const bias = affine ? bench.putFloats(biases) : 0;
-        const y = bench.allocate(4 * n * positions);
-        const rms = bench.allocate(4 * n * positions);
-        kernels.layerNorm(y, x, weight, bias, n, positions, stride, n, eps);
-        kernels.rmsNorm(rms, x, weight, n, positions, stride, n, eps);
-        for (let p = 0; p < positions; p++) {
-          const row = xs.slice(p * stride, p * stride + n);
-          const mean = row.reduce((a, b) => a + b, 0) / n;
-          const deviation = Math.sqrt(row.reduce((a, b) => a + (b - mean) ** 2, 0) / n + eps);
-          const size = Math.sqrt(row.reduce((a, b) => a + b * b, 0) / n + eps);
-          const wanted = row.map(
-            (v, c) =>
-              ((v - mean) / deviation) * (affine ? weights[c]! : 1) + (affine ? biases[c]! : 0),
-          );
-          const wantedRms = row.map((v, c) => (v / size) * (affine ? weights[c]! : 1));
-          assertClose(bench.floats(y + 4 * p * n, n), wanted, () => 1e-6, `layer norm ${n}`);
-          assertClose(bench.floats(rms + 4 * p * n, n), wantedRms, () => 1e-6, `rms norm ${n}`);
-        }
-        // In place.
-        kernels.layerNorm(x, x, weight, bias, n, positions, stride, stride, eps);
-        for (let p = 0; p < positions; p++) {
-          assert.deepEqual(
-            bitsOf(bench.floats(x + 4 * p * stride, n)),
-            bitsOf(bench.floats(y + 4 * p * n, n)),
-          );
-        }
-      }
-    }
-  }
-});
+import { assertClose, Bench, bitsOf, builds, Random } from './support.ts';
 
 /** heads, group, headDim, start, positions */
 const attentionShapes = [
@@ -63,107 +13,159 @@ const attentionShapes = [
   [2, 1, 80, 61, 13],
 ] as const;
 
-test('attention agrees with double precision, and with itself when split', () => {
-  const random = new Random(8);
-  for (const [heads, group, headDim, start, positions] of attentionShapes) {
-    for (const steepness of [1, 200]) {
-      bench.reset();
-      const kvHeads = heads / group;
-      const [kvStride, qStride, outStride] = [
-        kvHeads * headDim + 1,
-        heads * headDim + 2,
-        heads * headDim + 3,
-      ];
-      const length = start + positions;
-      const uniform = (n: number) => Array.from({ length: n }, () => Math.fround(random.unit()));
-      const [ks, vs, qs] = [
-        uniform(length * kvStride),
-        uniform(length * kvStride),
-        uniform(positions * qStride),
-      ];
-      const scale = Math.fround(steepness / Math.sqrt(headDim));
-      const k = bench.putFloats(ks);
-      const v = bench.putFloats(vs);
-      const q = bench.putFloats(qs);
-      const scores = bench.allocate(4 * length);
-      const guard = bench.putWords([0x12345678]);
-      const out = bench.allocate(4 * positions * outStride);
-      const parts = bench.allocate(4 * positions * outStride);
-      const run = (to: number, h0: number, h1: number, p0: number, p1: number) =>
-        kernels.attention(
-          to + 4 * p0 * outStride,
-          q + 4 * p0 * qStride,
-          k,
-          v,
-          scores,
-          h0,
-          h1,
-          group,
-          headDim,
-          kvStride,
-          qStride,
-          outStride,
-          start + p0,
-          p1 - p0,
-          scale,
-        );
-      run(out, 0, heads, 0, positions);
-      assert.equal(bench.words(guard, 1)[0], 0x12345678);
-      for (let p = 0; p < positions; p++) {
-        for (let h = 0; h < heads; h++) {
-          const kv = Math.floor(h / group) * headDim;
-          const logits = Array.from({ length: start + p + 1 }, (_, j) => {
-            let dot = 0;
-            for (let d = 0; d < headDim; d++) {
-              dot += qs[p * qStride + h * headDim + d]! * ks[j * kvStride + kv + d]!;
-            }
-            return dot * scale;
-          });
-          const top = Math.max(...logits);
-          const weights = logits.map((logit) => Math.exp(logit - top));
-          const total = weights.reduce((a, b) => a + b, 0);
-          const wanted = Array.from({ length: headDim }, (_, d) =>
-            weights.reduce((sum, w, j) => sum + (w / total) * vs[j * kvStride + kv + d]!, 0),
+for (const build of builds) {
+  const bench = await Bench.create(8 << 20, build);
+  const { kernels } = bench;
+
+  test(`layer norm and RMS norm agree with double precision (${build})`, () => {
+    const random = new Random(7);
+    for (const n of [1, 2, 3, 4, 5, 64, 127, 768]) {
+      for (const positions of [1, 3]) {
+        for (const affine of [false, true]) {
+          bench.reset();
+          const eps = 1e-5;
+          const stride = n + 2;
+          // A mean far from zero: a one-pass variance would lose everything.
+          const xs = Array.from({ length: stride * positions }, () =>
+            Math.fround(1000 + random.unit()),
           );
-          assertClose(
-            bench.floats(out + 4 * (p * outStride + h * headDim), headDim),
-            wanted,
-            () => 2e-6 * Math.sqrt(steepness),
-            `${heads} heads of ${headDim}, position ${start + p}, head ${h}`,
+          const weights = Array.from({ length: n }, () => Math.fround(random.unit()));
+          const biases = Array.from({ length: n }, () => Math.fround(random.unit()));
+          const x = bench.putFloats(xs);
+          const weight = affine ? bench.putFloats(weights) : 0;
+          const bias = affine ? bench.putFloats(biases) : 0;
+          const y = bench.allocate(4 * n * positions);
+          const rms = bench.allocate(4 * n * positions);
+          kernels.layerNorm(y, x, weight, bias, n, positions, stride, n, eps);
+          kernels.rmsNorm(rms, x, weight, n, positions, stride, n, eps);
+          for (let p = 0; p < positions; p++) {
+            const row = xs.slice(p * stride, p * stride + n);
+            const mean = row.reduce((a, b) => a + b, 0) / n;
+            const deviation = Math.sqrt(row.reduce((a, b) => a + (b - mean) ** 2, 0) / n + eps);
+            const size = Math.sqrt(row.reduce((a, b) => a + b * b, 0) / n + eps);
+            const wanted = row.map(
+              (v, c) =>
+                ((v - mean) / deviation) * (affine ? weights[c]! : 1) + (affine ? biases[c]! : 0),
+            );
+            const wantedRms = row.map((v, c) => (v / size) * (affine ? weights[c]! : 1));
+            assertClose(bench.floats(y + 4 * p * n, n), wanted, () => 1e-6, `layer norm ${n}`);
+            assertClose(bench.floats(rms + 4 * p * n, n), wantedRms, () => 1e-6, `rms norm ${n}`);
+          }
+          // In place.
+          kernels.layerNorm(x, x, weight, bias, n, positions, stride, stride, eps);
+          for (let p = 0; p < positions; p++) {
+            assert.deepEqual(
+              bitsOf(bench.floats(x + 4 * p * stride, n)),
+              bitsOf(bench.floats(y + 4 * p * n, n)),
+            );
+          }
+        }
+      }
+    }
+  });
+
+  test(`attention agrees with double precision, and with itself when split (${build})`, () => {
+    const random = new Random(8);
+    for (const [heads, group, headDim, start, positions] of attentionShapes) {
+      for (const steepness of [1, 200]) {
+        bench.reset();
+        const kvHeads = heads / group;
+        const [kvStride, qStride, outStride] = [
+          kvHeads * headDim + 1,
+          heads * headDim + 2,
+          heads * headDim + 3,
+        ];
+        const length = start + positions;
+        const uniform = (n: number) => Array.from({ length: n }, () => Math.fround(random.unit()));
+        const [ks, vs, qs] = [
+          uniform(length * kvStride),
+          uniform(length * kvStride),
+          uniform(positions * qStride),
+        ];
+        const scale = Math.fround(steepness / Math.sqrt(headDim));
+        const k = bench.putFloats(ks);
+        const v = bench.putFloats(vs);
+        const q = bench.putFloats(qs);
+        const scores = bench.allocate(4 * length);
+        const guard = bench.putWords([0x12345678]);
+        const out = bench.allocate(4 * positions * outStride);
+        const parts = bench.allocate(4 * positions * outStride);
+        const run = (to: number, h0: number, h1: number, p0: number, p1: number) =>
+          kernels.attention(
+            to + 4 * p0 * outStride,
+            q + 4 * p0 * qStride,
+            k,
+            v,
+            scores,
+            h0,
+            h1,
+            group,
+            headDim,
+            kvStride,
+            qStride,
+            outStride,
+            start + p0,
+            p1 - p0,
+            scale,
+          );
+        run(out, 0, heads, 0, positions);
+        assert.equal(bench.words(guard, 1)[0], 0x12345678);
+        for (let p = 0; p < positions; p++) {
+          for (let h = 0; h < heads; h++) {
+            const kv = Math.floor(h / group) * headDim;
+            const logits = Array.from({ length: start + p + 1 }, (_, j) => {
+              let dot = 0;
+              for (let d = 0; d < headDim; d++) {
+                dot += qs[p * qStride + h * headDim + d]! * ks[j * kvStride + kv + d]!;
+              }
+              return dot * scale;
+            });
+            const top = Math.max(...logits);
+            const weights = logits.map((logit) => Math.exp(logit - top));
+            const total = weights.reduce((a, b) => a + b, 0);
+            const wanted = Array.from({ length: headDim }, (_, d) =>
+              weights.reduce((sum, w, j) => sum + (w / total) * vs[j * kvStride + kv + d]!, 0),
+            );
+            assertClose(
+              bench.floats(out + 4 * (p * outStride + h * headDim), headDim),
+              wanted,
+              () => 2e-6 * Math.sqrt(steepness),
+              `${heads} heads of ${headDim}, position ${start + p}, head ${h}`,
+            );
+          }
+        }
+        for (let h = 0; h < heads; h++) {
+          const split = random.below(positions + 1);
+          if (split > 0) run(parts, h, h + 1, 0, split);
+          if (split < positions) run(parts, h, h + 1, split, positions);
+        }
+        for (let p = 0; p < positions; p++) {
+          assert.deepEqual(
+            bitsOf(bench.floats(parts + 4 * p * outStride, heads * headDim)),
+            bitsOf(bench.floats(out + 4 * p * outStride, heads * headDim)),
           );
         }
       }
-      for (let h = 0; h < heads; h++) {
-        const split = random.below(positions + 1);
-        if (split > 0) run(parts, h, h + 1, 0, split);
-        if (split < positions) run(parts, h, h + 1, split, positions);
-      }
-      for (let p = 0; p < positions; p++) {
-        assert.deepEqual(
-          bitsOf(bench.floats(parts + 4 * p * outStride, heads * headDim)),
-          bitsOf(bench.floats(out + 4 * p * outStride, heads * headDim)),
-        );
-      }
     }
-  }
-});
+  });
 
-test('add, multiply and scale work on any number of elements and touch no others', () => {
-  const random = new Random(9);
-  for (let n = 0; n < 20; n++) {
-    bench.reset();
-    const xs = Array.from({ length: n }, () => Math.fround(random.unit()));
-    const ys = Array.from({ length: n }, () => Math.fround(random.unit()));
-    const x = bench.putFloats(xs);
-    const y = bench.putFloats([...ys, 7]);
-    kernels.add(y, x, n);
-    const added = ys.map((value, i) => Math.fround(value + xs[i]!));
-    assert.deepEqual([...bench.floats(y, n + 1)], [...added, 7]);
-    kernels.multiply(y, x, n);
-    const product = added.map((value, i) => Math.fround(value * xs[i]!));
-    assert.deepEqual([...bench.floats(y, n + 1)], [...product, 7]);
-    kernels.scale(y, n, 3);
-    const scaled = product.map((value) => Math.fround(value * 3));
-    assert.deepEqual([...bench.floats(y, n + 1)], [...scaled, 7]);
-  }
-});
+  test(`add, multiply and scale work on any number of elements and touch no others (${build})`, () => {
+    const random = new Random(9);
+    for (let n = 0; n < 20; n++) {
+      bench.reset();
+      const xs = Array.from({ length: n }, () => Math.fround(random.unit()));
+      const ys = Array.from({ length: n }, () => Math.fround(random.unit()));
+      const x = bench.putFloats(xs);
+      const y = bench.putFloats([...ys, 7]);
+      kernels.add(y, x, n);
+      const added = ys.map((value, i) => Math.fround(value + xs[i]!));
+      assert.deepEqual([...bench.floats(y, n + 1)], [...added, 7]);
+      kernels.multiply(y, x, n);
+      const product = added.map((value, i) => Math.fround(value * xs[i]!));
+      assert.deepEqual([...bench.floats(y, n + 1)], [...product, 7]);
+      kernels.scale(y, n, 3);
+      const scaled = product.map((value) => Math.fround(value * 3));
+      assert.deepEqual([...bench.floats(y, n + 1)], [...scaled, 7]);
+    }
+  });
+}

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { byteLength, dtypeNames } from '../../src/dtype.ts';
+import { byteLength, dtypeNames, isQuantised } from '../../src/dtype.ts';
 import { scratchBytes } from '../../src/kernels/kernels.ts';
-import { assertClose, Bench, bitsOf, Random } from './support.ts';
-
-const bench = await Bench.create(8 << 20);
+import { activationError, assertClose, Bench, bitsOf, builds, Random } from './support.ts';
 
 /** rows, cols, positions */
 const shapes = [
@@ -20,25 +18,32 @@ const shapes = [
   [33, 129, 11],
   [64, 512, 1],
   [9, 1000, 64],
+  [3, 96, 33],
 ] as const;
 
-for (const dtype of dtypeNames) {
-  const { matmul } = bench.kernels.byDType[dtype];
+const kinds = builds.flatMap((build) => dtypeNames.map((dtype) => [build, dtype] as const));
 
-  test(`matmul ${dtype} agrees with double precision`, () => {
+for (const [build, dtype] of kinds) {
+  const bench = await Bench.create(8 << 20, build);
+  const { matmul } = bench.kernels.byDType[dtype];
+  /** Whether a call passes scratch; where it must, it does. */
+  const withScratch = (random: Random) => isQuantised(dtype) || random.below(2) === 1;
+
+  test(`matmul ${dtype} (${build}) agrees with double precision`, () => {
     const random = new Random(1);
     for (const [rows, cols, positions] of shapes) {
       for (const withBias of [false, true]) {
         bench.reset();
         const xStride = cols + random.below(3);
         const yStride = rows + random.below(3);
-        const w = bench.putWeights(dtype, rows * cols, random);
+        const w = bench.putWeights(dtype, rows, cols, random);
         const xs = Array.from({ length: xStride * positions }, () => Math.fround(random.value()));
         const biases = Array.from({ length: rows }, () => Math.fround(random.unit()));
         const x = bench.putFloats(xs);
         const bias = withBias ? bench.putFloats(biases) : 0;
         const y = bench.allocate(4 * yStride * positions);
-        matmul(y, x, w.address, bias, rows, cols, positions, xStride, yStride);
+        const scratch = isQuantised(dtype) ? bench.allocate(scratchBytes(cols)) : 0;
+        matmul(y, x, w.address, bias, rows, cols, positions, xStride, yStride, scratch);
         for (let p = 0; p < positions; p++) {
           const wanted: number[] = [];
           const sizes: number[] = [];
@@ -56,7 +61,10 @@ for (const dtype of dtypeNames) {
           assertClose(
             bench.floats(y + 4 * p * yStride, rows),
             wanted,
-            (r) => 1e-5 * sizes[r]! + 1e-33,
+            (r) =>
+              1e-5 * sizes[r]! +
+              activationError(dtype, w.values, xs, cols, r * cols, p * xStride) +
+              1e-33,
             `${rows} x ${cols}, position ${p} of ${positions}`,
           );
           // Nothing is written between the rows of y.
@@ -69,11 +77,11 @@ for (const dtype of dtypeNames) {
     }
   });
 
-  test(`matmul ${dtype} gives the same bits however rows and positions are split, with and without scratch`, () => {
+  test(`matmul ${dtype} (${build}) gives the same bits however rows and positions are split, with and without scratch`, () => {
     const random = new Random(2);
     for (const [rows, cols, positions] of shapes) {
       bench.reset();
-      const w = bench.putWeights(dtype, rows * cols, random);
+      const w = bench.putWeights(dtype, rows, cols, random);
       const x = bench.putFloats(
         Array.from({ length: cols * positions }, () => Math.fround(random.value())),
       );
@@ -81,7 +89,8 @@ for (const dtype of dtypeNames) {
       const whole = bench.allocate(4 * rows * positions);
       const parts = bench.allocate(4 * rows * positions);
       const scratch = bench.allocate(scratchBytes(cols));
-      matmul(whole, x, w.address, bias, rows, cols, positions, cols, rows);
+      const once = isQuantised(dtype) ? scratch : 0;
+      matmul(whole, x, w.address, bias, rows, cols, positions, cols, rows, once);
       for (let r = 0; r < rows; ) {
         const rowCount = Math.min(rows - r, 1 + random.below(9));
         for (let p = 0; p < positions; ) {
@@ -89,14 +98,14 @@ for (const dtype of dtypeNames) {
           matmul(
             parts + 4 * (p * rows + r),
             x + 4 * p * cols,
-            w.address + byteLength(dtype, r * cols),
+            w.address + r * byteLength(dtype, cols),
             bias + 4 * r,
             rowCount,
             cols,
             positionCount,
             cols,
             rows,
-            random.below(2) * scratch,
+            withScratch(random) ? scratch : 0,
           );
           p += positionCount;
         }

@@ -1,9 +1,20 @@
 /** What the kernel tests share: a memory with a bump allocator, random numbers, number formats. */
 import assert from 'node:assert/strict';
 import type { DType } from '../../src/dtype.ts';
-import { byteLength } from '../../src/dtype.ts';
+import { byteLength, dtypes, isQuantised } from '../../src/dtype.ts';
 import type { Address, Kernels } from '../../src/kernels/kernels.ts';
-import { createMemory, instantiateKernels } from '../../src/kernels/module.ts';
+import {
+  type CoreBuild,
+  chooseBuild,
+  compileCore,
+  coreBuilds,
+  createMemory,
+  instantiateKernels,
+  runsBuild,
+} from '../../src/kernels/module.ts';
+
+/** The builds of the core that this Node runs: every kernel is tested in each. */
+export const builds: readonly CoreBuild[] = coreBuilds.filter(runsBuild);
 
 /** A small xorshift generator: the same numbers in every run. */
 export class Random {
@@ -46,9 +57,9 @@ export class Bench {
     this.kernels = kernels;
     this.reset();
   }
-  static async create(bytes: number): Promise<Bench> {
+  static async create(bytes: number, build = chooseBuild()): Promise<Bench> {
     const memory = createMemory(bytes);
-    return new Bench(memory, await instantiateKernels(memory));
+    return new Bench(memory, await instantiateKernels(memory, await compileCore(build)));
   }
   /** Forgets all allocations. Reading what was not written gives NaN in every format. */
   reset(): void {
@@ -85,14 +96,25 @@ export class Bench {
     return address;
   }
   /**
-   * Allocates random weights, aligned to no more than the size of one element; returns the address
-   * and what the weights are, exactly.
+   * Allocates random rows of weights, aligned to no more than needed; returns the address and what
+   * the weights are, exactly, row by row.
    */
-  putWeights(dtype: DType, n: number, random: Random): { address: Address; values: number[] } {
-    const address = this.allocate(byteLength(dtype, n), byteLength(dtype, 1));
-    return { address, values: this.fillWeights(dtype, address, n, random) };
+  putWeights(
+    dtype: DType,
+    rows: number,
+    cols: number,
+    random: Random,
+  ): { address: Address; values: number[] } {
+    const rowBytes = byteLength(dtype, cols);
+    const address = this.allocate(rows * rowBytes, alignmentOf(dtype));
+    const values = Array.from({ length: rows }, (_, row) =>
+      this.fillWeights(dtype, address + row * rowBytes, cols, random),
+    );
+    return { address, values: values.flat() };
   }
+  /** Fills one row. */
   fillWeights(dtype: DType, address: Address, n: number, random: Random): number[] {
+    if (dtype === 'q8' || dtype === 'q4') return this.#fillBlocks(dtype, address, n, random);
     return Array.from({ length: n }, (_, i) => {
       const value = random.value();
       if (dtype === 'f32') {
@@ -103,6 +125,30 @@ export class Bench {
       this.halves(address + 2 * i, 1)[0] = bits;
       return dtype === 'f16' ? fromHalf(bits) : fromBFloat(bits);
     });
+  }
+  /** Blocks of any integers there are, straight from the drawing in assembly/block.ts. */
+  #fillBlocks(dtype: 'q8' | 'q4', address: Address, n: number, random: Random): number[] {
+    const { blockElements, blockBytes } = dtypes[dtype];
+    const values: number[] = [];
+    for (let at = address; values.length < n; at += blockBytes) {
+      const block = this.bytes(at, blockBytes).fill(0);
+      const scale = toBFloat(random.value() * 2 ** (random.below(3) - 6));
+      block[blockBytes - 2] = scale & 255;
+      block[blockBytes - 1] = scale >> 8;
+      for (let i = 0; i < blockElements && values.length < n; i++) {
+        if (dtype === 'q8') {
+          const q = random.below(256) - 128;
+          block[i] = q & 255;
+          values.push(q * fromBFloat(scale));
+        } else {
+          const q = random.below(16) - 8;
+          const [word, nibble] = [i % 8, Math.floor(i / 8)];
+          block[2 * word + (nibble >> 1)]! |= (q & 15) << (4 * (nibble & 1));
+          values.push(q * fromBFloat(scale));
+        }
+      }
+    }
+    return values;
   }
 }
 
@@ -153,6 +199,38 @@ export function toBFloat(value: number): number {
   const rest = bits % 65536;
   const low = bits >>> 16;
   return rest > 32768 || (rest === 32768 && low % 2 === 1) ? low + 1 : low;
+}
+
+/** Bytes that rows of a format must be aligned to. */
+export function alignmentOf(dtype: DType): number {
+  return isQuantised(dtype) ? 2 : byteLength(dtype, 1);
+}
+
+/**
+ * By how much quantising the activations in x may change a dot product with w: half a step for each
+ * weight, a step being the 32,767th (q4: 8,191st) part of the largest activation of the block; and
+ * blocks of activations below 2^-100 are taken for 0.
+ */
+export function activationError(
+  dtype: DType,
+  w: ArrayLike<number>,
+  x: ArrayLike<number>,
+  n: number,
+  w0 = 0,
+  x0 = 0,
+): number {
+  if (dtype !== 'q8' && dtype !== 'q4') return 0;
+  const levels = dtype === 'q8' ? 32767 : 8191;
+  let error = 0;
+  for (let start = 0; start < n; start += 32) {
+    let [top, size] = [2 ** -86, 0];
+    for (let c = start; c < Math.min(n, start + 32); c++) {
+      top = Math.max(top, Math.abs(x[x0 + c]!));
+      size += Math.abs(w[w0 + c]!);
+    }
+    error += (size * top * 0.5001) / levels;
+  }
+  return error;
 }
 
 /** Throws unless |got - wanted| <= tolerance for every element. */
