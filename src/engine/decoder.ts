@@ -6,13 +6,14 @@
 
 import type { DType } from '../dtype.ts';
 import { InterruptedError } from '../errors.ts';
-import type { StoredTensor } from '../flash/manifest.ts';
+import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
-import { activationCodes, type Kernels } from '../kernels/kernels.ts';
-import { neuronBlock } from '../memory/activations.ts';
+import type { Kernels } from '../kernels/kernels.ts';
 import type { MemoryPlan } from '../memory/plan.ts';
+import type { LoadedRows } from '../memory/weight-stream.ts';
 import type { Weights } from '../memory/weights.ts';
 import { headTensor, type ModelSpec, role } from '../models/spec.ts';
+import type { Arena } from './arena.ts';
 
 const f32Bytes = 4;
 /** The event loop turns at least this often. */
@@ -21,8 +22,8 @@ const longestBlockMs = 15;
 export interface DecoderParts {
   readonly files: ModelFiles;
   readonly plan: MemoryPlan;
-  readonly memory: WebAssembly.Memory;
-  readonly kernels: Kernels;
+  /** The plan's memories with their kernels: the first, then its arenas. */
+  readonly arenas: readonly [Arena, ...Arena[]];
   readonly weights: Weights;
 }
 
@@ -32,6 +33,9 @@ export type LogitsWanted = 'none' | 'last' | 'all';
 export class Decoder {
   readonly #parts: DecoderParts;
   readonly #spec: ModelSpec;
+  /** Of the first memory, where all but weights lies. */
+  readonly #kernels: Kernels;
+  readonly #memory: WebAssembly.Memory;
   #lastTurn = 0;
   #activeNeurons = 0;
   #neurons = 0;
@@ -39,6 +43,8 @@ export class Decoder {
   constructor(parts: DecoderParts) {
     this.#parts = parts;
     this.#spec = parts.files.manifest.spec;
+    this.#kernels = parts.arenas[0].kernels;
+    this.#memory = parts.arenas[0].memory;
   }
 
   /** Share of FFN activations that were exactly zero so far, 0 to 1. */
@@ -83,7 +89,7 @@ export class Decoder {
 
   /** hidden = (project_in) token row + position row */
   async #embed(ids: readonly number[], start: number): Promise<void> {
-    const { plan, kernels, files, weights } = this.#parts;
+    const { plan, files, weights } = this.#parts;
     const { hiddenSize, embeddingSize, positions } = this.#spec;
     const { hidden, embedding, output } = plan.activations;
     const projected = embeddingSize !== hiddenSize;
@@ -99,13 +105,14 @@ export class Decoder {
     const rows = ids.map((_, index) => start + index + positions.offset);
     await weights.lookUp(table, rows, (index, row) => {
       this.#byDType(table).toF32(output, row, hiddenSize);
-      kernels.add(hidden + index * hiddenSize * f32Bytes, output, hiddenSize);
+      this.#kernels.add(hidden + index * hiddenSize * f32Bytes, output, hiddenSize);
     });
   }
 
   /** hidden += out(attention(norm(hidden))), or with the norm after the sum. */
   async #attention(layer: number, start: number, positions: number): Promise<void> {
-    const { plan, kernels, weights } = this.#parts;
+    const { plan, weights } = this.#parts;
+    const kernels = this.#kernels;
     const { heads, kvHeads, headDim, scale } = this.#spec.attention;
     const { input, output, qkv, attended, scores } = plan.activations;
     const kvWidth = kvHeads * headDim;
@@ -151,86 +158,39 @@ export class Decoder {
 
   /** hidden += sum over the neurons of act(up . x + b) down, or with the norm after the sum. */
   async #ffn(layer: number, positions: number): Promise<void> {
-    const { plan, memory, kernels, weights, files } = this.#parts;
+    const { plan, weights, files } = this.#parts;
     const { hiddenSize } = this.#spec;
     const { input, output } = plan.activations;
     const x = this.#normBefore(role.ffnNorm(layer), input, positions);
     const bias = weights.vector(role.downBias(layer));
     const rowBytes = hiddenSize * f32Bytes;
     if (bias === 0) {
-      new Uint8Array(memory.buffer, output, positions * rowBytes).fill(0);
+      new Uint8Array(this.#memory.buffer, output, positions * rowBytes).fill(0);
     } else {
-      kernels.copyRows(output, bias, positions, rowBytes, 0, rowBytes);
+      this.#kernels.copyRows(output, bias, positions, rowBytes, 0, rowBytes);
     }
-    const bundles = files.tensor(role.bundles(layer));
-    await weights.eachRows(bundles, ({ first, count, address }) => {
-      for (let done = 0; done < count; done += neuronBlock) {
-        const block = Math.min(neuronBlock, count - done);
-        this.#neuronBlock(layer, first + done, block, address, done, x, positions);
-      }
+    const geometry = files.manifest.layers[layer];
+    if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
+    await weights.eachRows(files.tensor(role.bundles(layer)), (rows) => {
+      this.#neurons += rows.count * positions;
+      this.#activeNeurons += this.#arena(rows).neurons({
+        dtype: files.manifest.dtypes.bundles,
+        rows,
+        geometry,
+        activation: this.#spec.ffn.activation,
+        x,
+        y: output,
+        hidden: hiddenSize,
+        bias: weights.vector(role.upBias(layer)),
+        positions,
+      });
     });
     this.#addSublayer(role.ffnNorm(layer), positions);
   }
 
-  /** Adds the output of neurons [neuron, neuron + count), bundles `index`.. from `address` on. */
-  #neuronBlock(
-    layer: number,
-    neuron: number,
-    count: number,
-    address: number,
-    index: number,
-    x: number,
-    positions: number,
-  ): void {
-    const { plan, memory, kernels, weights, files } = this.#parts;
-    const { hiddenSize, ffn } = this.#spec;
-    const { output, neurons, bundles, scratch } = plan.activations;
-    const geometry = files.manifest.layers[layer];
-    if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
-    const table = new Uint32Array(memory.buffer, bundles, count);
-    for (let i = 0; i < count; i++) table[i] = address + (index + i) * geometry.bundleBytes;
-    const upBias = weights.vector(role.upBias(layer));
-    const { ffnUp, ffnDown } = kernels.byDType[files.manifest.dtypes.bundles];
-    ffnUp(
-      neurons,
-      x,
-      bundles,
-      upBias === 0 ? 0 : upBias + neuron * f32Bytes,
-      count,
-      hiddenSize,
-      positions,
-      hiddenSize,
-      neuronBlock,
-      activationCodes[ffn.activation],
-      scratch,
-    );
-    ffnDown(
-      output,
-      neurons,
-      bundles,
-      geometry.downOffset,
-      count,
-      0,
-      hiddenSize,
-      positions,
-      hiddenSize,
-      neuronBlock,
-      scratch,
-    );
-    this.#neurons += count * positions;
-    for (let position = 0; position < positions; position++) {
-      const row = new Float32Array(
-        memory.buffer,
-        neurons + position * neuronBlock * f32Bytes,
-        count,
-      );
-      for (const activation of row) if (activation !== 0) this.#activeNeurons++;
-    }
-  }
-
   /** Logits of positions [first, end) of the chunk in `hidden`. */
   async #logits(first: number, end: number): Promise<Float32Array> {
-    const { plan, memory, files } = this.#parts;
+    const { plan, files } = this.#parts;
     const { hiddenSize, embeddingSize, vocabSize, norm } = this.#spec;
     const { hidden, input, embedding, logits } = plan.activations;
     const positions = end - first;
@@ -245,7 +205,7 @@ export class Decoder {
     }
     if (embeddingSize !== hiddenSize && x !== embedding) throw new Error('no project_out');
     await this.#linear(headTensor(this.#spec), 0, logits, x, positions);
-    return new Float32Array(memory.buffer, logits, positions * vocabSize);
+    return new Float32Array(this.#memory.buffer, logits, positions * vocabSize);
   }
 
   /** y = W x + bias for `positions` rows; both packed, f32. */
@@ -256,15 +216,13 @@ export class Decoder {
     x: number,
     positions: number,
   ): Promise<void> {
-    const { plan, files, weights } = this.#parts;
-    const { scratch } = plan.activations;
+    const { files, weights } = this.#parts;
     const tensor = files.tensor(name);
-    const [rows = 0, columns = 0] = tensor.shape;
-    const { matmul } = this.#byDType(tensor);
-    await weights.eachRows(tensor, ({ first, count, address }) => {
-      const offset = first * f32Bytes;
-      const rowBias = bias === 0 ? 0 : bias + offset;
-      matmul(y + offset, x, address, rowBias, count, columns, positions, columns, rows, scratch);
+    const dtype = matrixDType(tensor);
+    const [outputs = 0, columns = 0] = tensor.shape;
+    const { rowBytes } = rowsOf(tensor);
+    await weights.eachRows(tensor, (rows) => {
+      this.#arena(rows).linear({ dtype, rows, rowBytes, x, columns, y, outputs, bias, positions });
     });
   }
 
@@ -278,22 +236,41 @@ export class Decoder {
 
   /** hidden += output; then the norm, where it stands after. */
   #addSublayer(name: string, positions: number): void {
-    const { plan, kernels } = this.#parts;
-    const { hidden, output } = plan.activations;
-    kernels.add(hidden, output, positions * this.#spec.hiddenSize);
+    const { hidden, output } = this.#parts.plan.activations;
+    this.#kernels.add(hidden, output, positions * this.#spec.hiddenSize);
     if (this.#spec.norm.placement === 'post') this.#norm(name, hidden, hidden, positions);
   }
 
   #norm(name: string, y: number, x: number, positions: number): void {
-    const { kernels, weights } = this.#parts;
+    const { weights } = this.#parts;
     const { hiddenSize, norm } = this.#spec;
     const weight = weights.vector(`${name}.weight`);
     const bias = weights.vector(`${name}.bias`);
-    kernels.layerNorm(y, x, weight, bias, hiddenSize, positions, hiddenSize, hiddenSize, norm.eps);
+    this.#kernels.layerNorm(
+      y,
+      x,
+      weight,
+      bias,
+      hiddenSize,
+      positions,
+      hiddenSize,
+      hiddenSize,
+      norm.eps,
+    );
+  }
+
+  #arena({ arena }: LoadedRows): Arena {
+    const found = this.#parts.arenas[arena];
+    if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
+    return found;
   }
 
   #byDType(tensor: StoredTensor) {
-    if (tensor.dtype === 'u8') throw new Error(`${tensor.name} is not a matrix`);
-    return this.#parts.kernels.byDType[tensor.dtype satisfies DType];
+    return this.#kernels.byDType[matrixDType(tensor)];
   }
+}
+
+function matrixDType({ name, dtype }: StoredTensor): DType {
+  if (dtype === 'u8') throw new Error(`${name} is not a matrix`);
+  return dtype;
 }

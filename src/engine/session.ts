@@ -6,7 +6,7 @@
 import { BudgetError, InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
-import { createMemory } from '../kernels/module.ts';
+import { compileCore, createMemory } from '../kernels/module.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
 import { type MemoryPlan, type PlanRequest, planFloor, planMemory } from '../memory/plan.ts';
@@ -14,6 +14,7 @@ import { availableMemory, processEstimate } from '../memory/process.ts';
 import { Weights } from '../memory/weights.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { resolveSize, type Size } from '../units.ts';
+import { Arena, RemoteArena } from './arena.ts';
 import { Decoder, type LogitsWanted } from './decoder.ts';
 import { StatsRecorder } from './stats.ts';
 
@@ -69,7 +70,7 @@ export class Model {
   }
 
   #planRequest(
-    { context, logits = 'last', chunk = prefillChunk }: Omit<RunRequest, 'budget'>,
+    { context, logits = 'last', chunk = prefillChunk, memoryLimit }: Omit<RunRequest, 'budget'>,
     threads: number,
   ) {
     return {
@@ -79,6 +80,7 @@ export class Model {
       chunk: Math.min(chunk, context),
       logits,
       threads,
+      ...(memoryLimit === undefined ? {} : { memoryLimit }),
     };
   }
 
@@ -106,6 +108,25 @@ export interface RunRequest {
   readonly chunk?: number;
   /** Threads that compute; default: as many as the process has cores and the budget room. */
   readonly threads?: number;
+  /** Bytes one WebAssembly memory may have: 4 GiB, or less in tests. */
+  readonly memoryLimit?: number;
+}
+
+/** Allocates the plan's memories, each with its kernels on all threads. */
+async function createArenas(
+  plan: MemoryPlan,
+  threads: ComputeThreads,
+): Promise<readonly [Arena, ...Arena[]]> {
+  const module = await compileCore();
+  const memory = createMemory(plan.memoryBytes);
+  const kernels = await threads.kernels(memory, { module, scratch: plan.threadScratch });
+  const remote: Arena[] = [];
+  for (const { desk, memoryBytes } of plan.arenas) {
+    const own = createMemory(memoryBytes);
+    const options = { module, scratch: desk.threadScratch };
+    remote.push(new RemoteArena(own, await threads.kernels(own, options), desk, memory));
+  }
+  return [new Arena(memory, kernels, plan.activations), ...remote];
 }
 
 /** A running model: weights loaded, one sequence in the KV cache. */
@@ -142,10 +163,10 @@ export class Session {
     const plan = model.plan(request);
     const threads = await ComputeThreads.start(plan.threads);
     try {
-      const memory = createMemory(plan.memoryBytes);
-      const kernels = await threads.kernels(memory, { scratch: plan.threadScratch });
-      const weights = await Weights.load(model.files, plan, memory, onProgress);
-      const decoder = new Decoder({ files: model.files, plan, memory, kernels, weights });
+      const arenas = await createArenas(plan, threads);
+      const memories = arenas.map(({ memory }) => memory);
+      const weights = await Weights.load(model.files, plan, memories, onProgress);
+      const decoder = new Decoder({ files: model.files, plan, arenas, weights });
       return new Session(model, plan, threads, weights, decoder);
     } catch (error) {
       await threads.close();

@@ -24,6 +24,8 @@ import {
 import { headTensor, role } from '../models/spec.ts';
 import { alignUp, formatBytes, MIB } from '../units.ts';
 import { type Activations, layoutActivations, widestRow } from './activations.ts';
+import { ArenaSpace, type Place } from './arena-space.ts';
+import { type Desk, layoutDesk } from './desk.ts';
 
 /** A WebAssembly memory's largest size. */
 export const largestMemoryBytes = 65536 * 65536;
@@ -49,9 +51,8 @@ export interface PlanRequest {
 /** A request before anyone says how much it may take. */
 export type PlanRequestBase = Omit<PlanRequest, 'dramBudget'>;
 
-/** A tensor of which the first `rows` rows lie in DRAM from `address` on. */
-export interface Residence {
-  readonly address: number;
+/** A tensor of which the first `rows` rows lie in DRAM, from `address` on in memory `arena`. */
+export interface Residence extends Place {
   readonly rows: number;
 }
 
@@ -72,7 +73,10 @@ export interface MemoryPlan {
   readonly context: number;
   readonly chunk: number;
   readonly threads: number;
+  /** Bytes of the first memory, which holds all but weights. */
   readonly memoryBytes: number;
+  /** Further memories, for weights beyond what one can hold; arena 1 is the first of these. */
+  readonly arenas: readonly { readonly desk: Desk; readonly memoryBytes: number }[];
   /** What the budget is spent on; the sum is at most the budget. */
   readonly items: readonly PlanItem[];
   readonly vectors: { readonly tensors: readonly StoredTensor[]; readonly address: number };
@@ -118,7 +122,9 @@ export function planMemory(request: PlanRequest): MemoryPlan {
   for (const chunk of [request.chunk, ...chunks]) {
     const fixed = layoutFixed(request, chunk);
     const free = dramBudget - processBytes - threadResidentBytes(request.threads);
-    const room = Math.min(free, memoryLimit) - fixed.bytes;
+    const room = free - fixed.bytes;
+    // The ring must lie in the first memory, with everything that is fixed.
+    if (firstAddress + fixed.bytes + largestRing(request.manifest) > memoryLimit) continue;
     // A large chunk is worth some memory, not most of it.
     const generous = fixed.activationBytes <= Math.max(0, free) / 4;
     const last = chunk === 1 || chunks.length === 0;
@@ -262,42 +268,13 @@ function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: n
   const { manifest, dramBudget, context, threads } = request;
   const { matrices, bundles, body, head } = matricesInOrder(manifest);
   const used = [...matrices, ...bundles];
-  const tables = [manifest.tensors.get(role.tokens), manifest.tensors.get(role.positions)].filter(
-    (table) => table !== undefined && !used.includes(table),
-  ) as StoredTensor[];
-  const usedBytes = sum(used.map(({ bytes }) => bytes));
-
-  let end = firstAddress + fixed.bytes;
-  let free = room;
-  const residences = new Map<StoredTensor, Residence>();
-  const reside = (tensor: StoredTensor, rows: number) => {
-    if (rows === 0) return;
-    const bytes = spanOf({ tensor, first: 0, count: rows }).bytes;
-    residences.set(tensor, { address: end, rows });
-    end += bytes;
-    free -= bytes;
-  };
-
-  let ring: StreamRing | null = null;
-  if (sum(used.map(wholeBytes)) > room) {
-    ring = planRing(manifest, room);
-    free -= ring.slots * ring.slotBytes;
-    for (const tensor of matrices) reside(tensor, rowsThatFit(tensor, free));
-    // The same share of each layer's FFN: a share of what is still free, which shrinks as it goes.
-    bundles.forEach((tensor, index) => {
-      reside(tensor, rowsThatFit(tensor, Math.floor(free / (bundles.length - index))));
-    });
-  } else {
-    for (const tensor of used) reside(tensor, rowsOf(tensor).rows);
+  const whole = (placed: Placed) =>
+    used.every((tensor) => placed.residences.get(tensor)?.rows === rowsOf(tensor).rows);
+  let placed = placeResidents(request, chunk, fixed, room, null);
+  if (!whole(placed)) {
+    placed = placeResidents(request, chunk, fixed, room, planRing(manifest, room));
   }
-  for (const table of tables) {
-    if (wholeBytes(table) <= free) reside(table, rowsOf(table).rows);
-  }
-  const residentBytes = end - firstAddress - fixed.bytes;
-  if (ring !== null) {
-    ring = { ...ring, address: end };
-    end += ring.slots * ring.slotBytes;
-  }
+  const { residences, ring, arenas, memoryBytes } = placed;
 
   const slotBytes = (ring?.slotBytes ?? sectorBytes) - sectorBytes;
   const stream = (tensors: readonly StoredTensor[]) =>
@@ -305,20 +282,23 @@ function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: n
   const streamedBody = stream(body);
   const streamedHead = stream(head);
   const bytesOf = ({ tensor, count }: RowRange) => count * rowsOf(tensor).rowBytes;
+  const deskItem = { name: 'arena desks', bytes: sum(arenas.map(({ desk }) => desk.end)) };
   return {
     dramBudget,
     context,
     chunk,
     threads,
-    memoryBytes: end,
+    memoryBytes,
+    arenas,
     items: [
       ...processItems(request, fixed),
       { name: 'norms and biases', bytes: fixed.vectorBytes },
       { name: `KV cache (${context} positions)`, bytes: fixed.kvBytes },
       { name: `activations (${chunk} positions at once)`, bytes: fixed.activationBytes },
       { name: 'row staging', bytes: fixed.rowStaging.slotBytes * fixed.rowStaging.slots },
-      { name: 'resident weights', bytes: residentBytes },
+      { name: 'resident weights', bytes: placed.residentBytes },
       { name: 'stream ring', bytes: ring === null ? 0 : ring.slotBytes * ring.slots },
+      ...(arenas.length > 0 ? [deskItem] : []),
     ],
     vectors: { tensors: fixed.vectors, address: fixed.vectorAddress },
     kvCache: { address: fixed.kvAddress, bytes: fixed.kvBytes },
@@ -330,15 +310,84 @@ function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: n
     body: streamedBody,
     head: streamedHead,
     streamedBytes: sum([...streamedBody, ...streamedHead].map(bytesOf)),
-    usedBytes,
-    fitsWhole: ring === null && tables.every((table) => residences.has(table)),
+    usedBytes: sum(used.map(({ bytes }) => bytes)),
+    fitsWhole: [...used, ...rowTables(manifest)].every(
+      (tensor) => residences.get(tensor)?.rows === rowsOf(tensor).rows,
+    ),
   };
+}
+
+/** Tables of which a pass uses a few rows only. */
+function rowTables(manifest: Manifest): StoredTensor[] {
+  const head = headTensor(manifest.spec);
+  return [role.tokens, role.positions]
+    .filter((name) => name !== head)
+    .flatMap((name) => manifest.tensors.get(name) ?? []);
+}
+
+/** Weights with their places, and what that takes. */
+interface Placed extends Pick<MemoryPlan, 'residences' | 'ring' | 'arenas' | 'memoryBytes'> {
+  readonly residentBytes: number;
+}
+
+/** Gives places to as many weights as fit, beside a ring where one is needed. */
+function placeResidents(
+  request: PlanRequest,
+  chunk: number,
+  fixed: Fixed,
+  room: number,
+  ring: StreamRing | null,
+): Placed {
+  const { manifest, context, threads, memoryLimit = largestMemoryBytes } = request;
+  const { matrices, bundles } = matricesInOrder(manifest);
+  const ringAddress = firstAddress + fixed.bytes;
+  const ringBytes = ring === null ? 0 : ring.slots * ring.slotBytes;
+  const desk = layoutDesk(manifest.spec, { address: firstAddress, chunk, context, threads });
+  const space = new ArenaSpace(memoryLimit, ringAddress + ringBytes, desk.end);
+  const residences = new Map<StoredTensor, Residence>();
+  let free = room - ringBytes;
+  let residentBytes = 0;
+
+  /** Makes up to `bytes` of `tensor` resident, whole blocks from its first row on. */
+  const reside = (tensor: StoredTensor, bytes: number) => {
+    const affordable = Math.min(bytes, free - (space.cost(bytes) - bytes), space.largest);
+    const rows = rowsThatFit(tensor, affordable);
+    if (rows === 0) return;
+    const size = spanOf({ tensor, first: 0, count: rows }).bytes;
+    free -= space.cost(size);
+    residentBytes += size;
+    residences.set(tensor, { ...space.take(size), rows });
+  };
+  for (const tensor of matrices) reside(tensor, Math.min(wholeBytes(tensor), free));
+  // The same share of each layer's FFN: a share of what is still free, which shrinks as it goes.
+  bundles.forEach((tensor, index) => {
+    reside(tensor, Math.min(wholeBytes(tensor), Math.floor(free / (bundles.length - index))));
+  });
+  for (const table of rowTables(manifest)) {
+    const bytes = wholeBytes(table);
+    if (space.cost(bytes) <= free && bytes <= space.largest) reside(table, bytes);
+  }
+  const [memoryBytes = 0, ...ends] = space.ends;
+  return {
+    residences,
+    ring: ring === null ? null : { ...ring, address: ringAddress },
+    memoryBytes,
+    arenas: ends.map((end) => ({ desk, memoryBytes: end })),
+    residentBytes,
+  };
+}
+
+/** A ring larger than the weights would be of no use. */
+function largestRing(manifest: Manifest): number {
+  const { matrices, bundles } = matricesInOrder(manifest);
+  const used = sum([...matrices, ...bundles].map(({ bytes }) => bytes));
+  return Math.max(Math.min(largestRingBytes, used), smallestRing(manifest));
 }
 
 /** About an eighth of the room for reading ahead, in slots of up to 1 MiB. */
 function planRing(manifest: Manifest, room: number): StreamRing {
   const smallest = smallestSlot(manifest);
-  const ringBytes = Math.min(largestRingBytes, Math.max(smallestRing(manifest), room / 8));
+  const ringBytes = Math.min(largestRing(manifest), Math.max(smallestRing(manifest), room / 8));
   const ideal = Math.min(largestSlotBytes, Math.floor(ringBytes / 8)) + sectorBytes;
   const slotBytes = Math.max(smallest, Math.floor(ideal / sectorBytes) * sectorBytes);
   const slots = Math.max(fewestSlots, Math.min(mostSlots, Math.floor(ringBytes / slotBytes)));

@@ -17,6 +17,8 @@ import type { MemoryPlan, StreamRing } from './plan.ts';
 export interface LoadedRows {
   readonly first: number;
   readonly count: number;
+  /** The memory they lie in: 0, or one of the plan's arenas, counted from 1. */
+  readonly arena: number;
   /** Address of the first row. */
   readonly address: number;
 }
@@ -76,7 +78,7 @@ export class WeightStream {
     slot.request.promote();
     const address = await slot.request.done;
     this.#waitMs += performance.now() - started;
-    return { first: range.first, count: range.count, address };
+    return { first: range.first, count: range.count, arena: 0, address };
   }
 
   /** Gives the slot of the last {@link next} back; its memory is read into again. */

@@ -13,7 +13,8 @@ const loadsInFlight = 16;
 export class Weights {
   readonly #files: ModelFiles;
   readonly #plan: MemoryPlan;
-  readonly #memory: WebAssembly.Memory;
+  /** The plan's memories: the first, then its arenas. */
+  readonly #memories: readonly WebAssembly.Memory[];
   readonly #vectorBase: number;
   readonly #stream: WeightStream | null;
   readonly #streamed = new Map<StoredTensor, RowRange[]>();
@@ -21,12 +22,17 @@ export class Weights {
   #residentBytesUsed = 0;
   #streamedBytesUsed = 0;
 
-  private constructor(files: ModelFiles, plan: MemoryPlan, memory: WebAssembly.Memory) {
+  private constructor(
+    files: ModelFiles,
+    plan: MemoryPlan,
+    memories: readonly WebAssembly.Memory[],
+  ) {
     this.#files = files;
     this.#plan = plan;
-    this.#memory = memory;
+    this.#memories = memories;
     this.#vectorBase = plan.vectors.address - (vectorSpan(plan.vectors.tensors)?.start ?? 0);
-    this.#stream = plan.ring === null ? null : new WeightStream(files, memory, plan.ring, plan);
+    this.#stream =
+      plan.ring === null ? null : new WeightStream(files, this.#memory(0), plan.ring, plan);
     for (const range of [...plan.body, ...plan.head]) {
       const ranges = this.#streamed.get(range.tensor);
       if (ranges === undefined) this.#streamed.set(range.tensor, [range]);
@@ -38,13 +44,13 @@ export class Weights {
   static async load(
     files: ModelFiles,
     plan: MemoryPlan,
-    memory: WebAssembly.Memory,
+    memories: readonly WebAssembly.Memory[],
     onProgress?: (doneBytes: number, totalBytes: number) => void,
   ): Promise<Weights> {
-    const weights = new Weights(files, plan, memory);
+    const weights = new Weights(files, plan, memories);
     const { tensors, address } = plan.vectors;
     const span = vectorSpan(tensors);
-    if (span !== null) await files.readTensors(tensors, span, memory, address);
+    if (span !== null) await files.readTensors(tensors, span, weights.#memory(0), address);
     await weights.#loadResident(onProgress);
     return weights;
   }
@@ -76,7 +82,8 @@ export class Weights {
     const residence = this.#plan.residences.get(tensor);
     if (residence !== undefined) {
       const skip = spanOf({ tensor, first: 0, count: residence.rows }).skip;
-      use({ first: 0, count: residence.rows, address: residence.address + skip });
+      const { arena, rows: count } = residence;
+      use({ first: 0, count, arena, address: residence.address + skip });
       this.#residentBytesUsed += residence.rows * rowBytes;
     }
     const stream = this.#stream;
@@ -105,7 +112,10 @@ export class Weights {
     rows.forEach((row, index) => {
       if (row < residentRows && residence !== undefined) {
         const { skip } = spanOf({ tensor, first: 0, count: residentRows });
-        use(index, residence.address + skip + row * rowBytes);
+        use(
+          index,
+          this.#fetch(residence.arena, residence.address + skip + row * rowBytes, rowBytes),
+        );
       } else {
         missing.push(index);
       }
@@ -118,7 +128,11 @@ export class Weights {
         group.map(async (index, slot) => {
           const row = rows[index] ?? 0;
           const block = blockOf(tensor, row);
-          const first = await this.#files.readRows(block, this.#memory, address + slot * slotBytes);
+          const first = await this.#files.readRows(
+            block,
+            this.#memory(0),
+            address + slot * slotBytes,
+          );
           return first + (row - block.first) * rowBytes;
         }),
       );
@@ -137,18 +151,37 @@ export class Weights {
     await this.#stream?.reset();
   }
 
+  #memory(arena: number): WebAssembly.Memory {
+    const memory = this.#memories[arena];
+    if (memory === undefined) throw new Error(`the plan has no arena ${arena}`);
+    return memory;
+  }
+
+  /** Address in the first memory of a row that lies in any: fetched into staging if need be. */
+  #fetch(arena: number, address: number, rowBytes: number): number {
+    if (arena === 0) return address;
+    const { address: staging } = this.#plan.rowStaging;
+    const row = new Uint8Array(this.#memory(arena).buffer, address, rowBytes);
+    new Uint8Array(this.#memory(0).buffer, staging, rowBytes).set(row);
+    return staging;
+  }
+
   async #loadResident(onProgress?: (done: number, total: number) => void): Promise<void> {
     // Read in place: a residence is sector-aligned, as is its tensor in the file.
-    const pieces = [...this.#plan.residences].flatMap(([tensor, { address, rows }]) => {
+    const pieces = [...this.#plan.residences].flatMap(([tensor, { arena, address, rows }]) => {
       const { start } = spanOf({ tensor, first: 0, count: 1 });
-      return cutRows(tensor, loadBytes, 0, rows).map((range) => ({ range, base: address - start }));
+      return cutRows(tensor, loadBytes, 0, rows).map((range) => ({
+        range,
+        arena,
+        base: address - start,
+      }));
     });
     const total = pieces.reduce((sum, { range }) => sum + spanOf(range).bytes, 0);
     let done = 0;
-    await forEachParallel(pieces, loadsInFlight, async ({ range, base }) => {
+    await forEachParallel(pieces, loadsInFlight, async ({ range, arena, base }) => {
       const { start, bytes } = spanOf(range);
       // As prefetches, since many of them are in flight: none needs to be split.
-      await this.#files.readRows(range, this.#memory, base + start, 'prefetch');
+      await this.#files.readRows(range, this.#memory(arena), base + start, 'prefetch');
       done += bytes;
       onProgress?.(done, total);
     });

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
+import type { RunRequest } from '../../src/engine/session.ts';
 import { references, storiesOpt } from '../support/fixtures.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 import { converted, readFloats, relativeError, withSession } from './support.ts';
@@ -67,6 +68,34 @@ test('logits are the same to the bit, whatever the budget', async () => {
     streamed.add(part.streamed);
   }
   assert.ok(streamed.size >= 5, `budgets differ in what they stream: ${[...streamed].join(' ')}`);
+});
+
+test('logits are the same to the bit in several memories and on several threads', async () => {
+  const ids = prompts.find(({ name }) => name === 'long')?.ids ?? [];
+  const run = (request: Partial<RunRequest>, weightBytes = 64 * 2 ** 20) =>
+    withSession(
+      model,
+      weightBytes,
+      { context: 256, logits: 'all', ...request },
+      async (session) => ({
+        logits: await session.logits(ids),
+        arenas: session.plan.arenas.length,
+        streamed: session.plan.streamedBytes,
+      }),
+    );
+  const plain = await run({ threads: 1 });
+  assert.equal(plain.arenas, 0);
+  const memoryLimit = 6 * 2 ** 20;
+  for (const threads of [1, 2, 3]) {
+    assert.deepEqual((await run({ threads })).logits, plain.logits, `${threads} threads`);
+  }
+  // The first memory has room for the ring and a little; the rest of the weights lies elsewhere.
+  const split = await run({ threads: 1, memoryLimit, chunk: 16 });
+  assert.ok(split.arenas > 0, 'more than one memory');
+  assert.equal(split.streamed, 0);
+  assert.deepEqual(split.logits, plain.logits);
+  const threaded = await run({ threads: 2, memoryLimit, chunk: 16 });
+  assert.deepEqual(threaded.logits, plain.logits);
 });
 
 test('a sequence can be taken back and continued', async () => {

@@ -75,13 +75,14 @@ test('properties hold for random models and budgets', () => {
       layer_norm_elementwise_affine: dice.chance(0.7),
     });
     const context = dice.between(1, manifest.spec.maxPositions);
+    const memoryLimit = dice.chance(0.4) ? dice.between(3, 14) * MIB : 2 ** 32;
     const plan = tryPlan(
       request(manifest, Math.floor(dice.next() ** 3 * 12 * MIB), {
         context,
         chunk: dice.between(1, 64),
         logits: dice.pick(['last', 'all']),
         threads: dice.chance(0.8) ? 1 : 2,
-        ...(dice.chance(0.2) ? { memoryLimit: dice.between(1, 6) * MIB } : {}),
+        memoryLimit,
       }),
     );
     if (plan === null) {
@@ -89,7 +90,7 @@ test('properties hold for random models and budgets', () => {
       continue;
     }
     planned++;
-    checkPlan(manifest, plan);
+    checkPlan(manifest, plan, memoryLimit);
   }
   assert.ok(planned > 300, `${planned} planned`);
   assert.ok(refused > 100, `${refused} refused`);
@@ -104,22 +105,9 @@ function tryPlan(planRequest: PlanRequest): MemoryPlan | null {
   }
 }
 
-function checkPlan(manifest: Manifest, plan: MemoryPlan): void {
-  const total = plan.items.reduce((sum, { bytes }) => sum + bytes, 0);
-  assert.ok(total <= plan.dramBudget, `${total} <= ${plan.dramBudget}`);
-  assert.ok(plan.memoryBytes + processBytes <= plan.dramBudget + 4096);
+type Region = [name: string, address: number, bytes: number];
 
-  // Nothing overlaps and all lies inside the memory.
-  const regions: [string, number, number][] = [
-    ['kv', plan.kvCache.address, plan.kvCache.bytes],
-    ['activations', plan.activations.hidden, plan.activations.bytes],
-    ['rows', plan.rowStaging.address, plan.rowStaging.slots * plan.rowStaging.slotBytes],
-  ];
-  if (plan.ring) regions.push(['ring', plan.ring.address, plan.ring.slots * plan.ring.slotBytes]);
-  for (const [tensor, { address, rows }] of plan.residences) {
-    assert.ok(rows > 0 && rows <= rowsOf(tensor).rows);
-    regions.push([tensor.name, address, spanOf({ tensor, first: 0, count: rows }).bytes]);
-  }
+function checkRegions(regions: Region[], memoryBytes: number): void {
   regions.sort((a, b) => a[1] - b[1]);
   let end = 1; // nothing lies at address 0
   for (const [name, address, bytes] of regions) {
@@ -127,7 +115,33 @@ function checkPlan(manifest: Manifest, plan: MemoryPlan): void {
     assert.equal(address % (name === 'activations' ? 64 : 4096), 0);
     end = address + bytes;
   }
-  assert.ok(end <= plan.memoryBytes);
+  assert.ok(end <= memoryBytes);
+}
+
+function checkPlan(manifest: Manifest, plan: MemoryPlan, memoryLimit = 2 ** 32): void {
+  const total = plan.items.reduce((sum, { bytes }) => sum + bytes, 0);
+  assert.ok(total <= plan.dramBudget, `${total} <= ${plan.dramBudget}`);
+
+  // Nothing overlaps and all lies inside the memories.
+  const main: Region[] = [
+    ['kv', plan.kvCache.address, plan.kvCache.bytes],
+    ['activations', plan.activations.hidden, plan.activations.bytes],
+    ['rows', plan.rowStaging.address, plan.rowStaging.slots * plan.rowStaging.slotBytes],
+  ];
+  if (plan.ring) main.push(['ring', plan.ring.address, plan.ring.slots * plan.ring.slotBytes]);
+  const memories = [
+    main,
+    ...plan.arenas.map(({ desk }): Region[] => [['desk', 4096, desk.end - 4096]]),
+  ];
+  for (const [tensor, { arena, address, rows }] of plan.residences) {
+    assert.ok(rows > 0 && rows <= rowsOf(tensor).rows);
+    memories[arena]?.push([tensor.name, address, spanOf({ tensor, first: 0, count: rows }).bytes]);
+  }
+  const sizes = [plan.memoryBytes, ...plan.arenas.map(({ memoryBytes }) => memoryBytes)];
+  memories.forEach((regions, arena) => {
+    checkRegions(regions, sizes[arena] ?? 0);
+    assert.ok((sizes[arena] ?? 0) <= memoryLimit, `${sizes[arena]} <= ${memoryLimit}`);
+  });
 
   // What every token uses is resident or streamed, each row once and in order.
   const { spec } = manifest;
@@ -158,6 +172,16 @@ function checkPlan(manifest: Manifest, plan: MemoryPlan): void {
   }
   assert.equal(plan.ring === null, streamed.length === 0);
 }
+
+test('weights beyond one memory lie in further ones', () => {
+  const plan = planMemory(request(opt125m, 500 * MIB, { memoryLimit: 100 * MIB }));
+  checkPlan(opt125m, plan, 100 * MIB);
+  assert.equal(plan.streamedBytes, 0);
+  assert.ok(plan.arenas.length >= 2, `${plan.arenas.length} arenas`);
+  const part = planMemory(request(opt125m, 220 * MIB, { memoryLimit: 100 * MIB }));
+  checkPlan(opt125m, part, 100 * MIB);
+  assert.ok(part.streamedBytes > 0);
+});
 
 test('more memory never means more reading', () => {
   let last = Number.POSITIVE_INFINITY;

@@ -1,0 +1,199 @@
+/**
+ * Matrices and neurons at work where their weights lie. In the first memory that is in place; in
+ * another, input and result travel between that arena's desk and the first memory. The arithmetic is
+ * the same, so are the bits.
+ */
+
+import type { DType } from '../dtype.ts';
+import type { BundleLayer } from '../flash/manifest.ts';
+import { activationCodes, type Kernels } from '../kernels/kernels.ts';
+import { neuronBlock } from '../memory/activations.ts';
+import { type Desk, deskRows } from '../memory/desk.ts';
+import type { LoadedRows } from '../memory/weight-stream.ts';
+import type { Activation } from '../models/spec.ts';
+
+const f32Bytes = 4;
+
+/** Some rows of y = W x + bias. Addresses are in the first memory, those of `rows` in the arena. */
+export interface LinearTask {
+  readonly dtype: DType;
+  readonly rows: LoadedRows;
+  readonly rowBytes: number;
+  /** (positions, columns) */
+  readonly x: number;
+  readonly columns: number;
+  /** (positions, outputs) */
+  readonly y: number;
+  readonly outputs: number;
+  /** (outputs), or 0 */
+  readonly bias: number;
+  readonly positions: number;
+}
+
+/** Some neurons of y += sum of act(up . x + bias) down. */
+export interface NeuronTask {
+  readonly dtype: DType;
+  readonly rows: LoadedRows;
+  readonly geometry: BundleLayer;
+  readonly activation: Activation;
+  /** (positions, hidden) */
+  readonly x: number;
+  /** (positions, hidden) */
+  readonly y: number;
+  readonly hidden: number;
+  /** (neurons), or 0 */
+  readonly bias: number;
+  readonly positions: number;
+}
+
+/** What the kernels of an arena need to work. */
+export type Workplace = Pick<Desk, 'neurons' | 'bundles' | 'scratch'>;
+
+/** The first memory: everything is already there. */
+export class Arena {
+  readonly memory: WebAssembly.Memory;
+  readonly kernels: Kernels;
+  readonly #place: Workplace;
+
+  constructor(memory: WebAssembly.Memory, kernels: Kernels, place: Workplace) {
+    this.memory = memory;
+    this.kernels = kernels;
+    this.#place = place;
+  }
+
+  linear(task: LinearTask): void {
+    const { rows, x, columns, y, outputs, bias, positions } = task;
+    const { matmul } = this.kernels.byDType[task.dtype];
+    const offset = rows.first * f32Bytes;
+    const rowBias = bias === 0 ? 0 : bias + offset;
+    const { scratch } = this.#place;
+    const { address, count } = rows;
+    matmul(y + offset, x, address, rowBias, count, columns, positions, columns, outputs, scratch);
+  }
+
+  /** @returns how many activations were not zero */
+  neurons(task: NeuronTask): number {
+    const { rows, bias } = task;
+    let active = 0;
+    for (let done = 0; done < rows.count; done += neuronBlock) {
+      const count = Math.min(neuronBlock, rows.count - done);
+      const blockBias = bias === 0 ? 0 : bias + (rows.first + done) * f32Bytes;
+      active += this.block(task, done, count, task.x, task.y, blockBias);
+    }
+    return active;
+  }
+
+  /** Computes neurons [done, done + count) of the task's rows; all addresses are in this memory. */
+  protected block(
+    { dtype, rows, geometry, activation, hidden, positions }: NeuronTask,
+    done: number,
+    count: number,
+    x: number,
+    y: number,
+    bias: number,
+  ): number {
+    const { neurons, bundles, scratch } = this.#place;
+    const { bundleBytes, downOffset } = geometry;
+    const table = new Uint32Array(this.memory.buffer, bundles, count);
+    for (let i = 0; i < count; i++) table[i] = rows.address + (done + i) * bundleBytes;
+    const { ffnUp, ffnDown } = this.kernels.byDType[dtype];
+    const code = activationCodes[activation];
+    ffnUp(neurons, x, bundles, bias, count, hidden, positions, hidden, neuronBlock, code, scratch);
+    ffnDown(
+      y,
+      neurons,
+      bundles,
+      downOffset,
+      count,
+      0,
+      hidden,
+      positions,
+      hidden,
+      neuronBlock,
+      scratch,
+    );
+    return this.#countActive(neurons, count, positions);
+  }
+
+  #countActive(neurons: number, count: number, positions: number): number {
+    let active = 0;
+    for (let position = 0; position < positions; position++) {
+      const start = neurons + position * neuronBlock * f32Bytes;
+      const row = new Float32Array(this.memory.buffer, start, count);
+      for (let i = 0; i < count; i++) if (row[i] !== 0) active++;
+    }
+    return active;
+  }
+}
+
+/** A further memory, whose desk input and result pass over. */
+export class RemoteArena extends Arena {
+  readonly #main: WebAssembly.Memory;
+  readonly #desk: Desk;
+
+  constructor(memory: WebAssembly.Memory, kernels: Kernels, desk: Desk, main: WebAssembly.Memory) {
+    super(memory, kernels, desk);
+    this.#main = main;
+    this.#desk = desk;
+  }
+
+  override linear(task: LinearTask): void {
+    const { rows, rowBytes, x, columns, y, outputs, bias, positions } = task;
+    const { input, output, scratch, bias: deskBias } = this.#desk;
+    const { matmul } = this.kernels.byDType[task.dtype];
+    this.#fetch(input, x, positions * columns);
+    for (let done = 0; done < rows.count; done += deskRows) {
+      const count = Math.min(deskRows, rows.count - done);
+      const first = rows.first + done;
+      const rowBias = bias === 0 ? 0 : this.#fetch(deskBias, bias + first * f32Bytes, count);
+      const address = rows.address + done * rowBytes;
+      matmul(
+        output,
+        input,
+        address,
+        rowBias,
+        count,
+        columns,
+        positions,
+        columns,
+        deskRows,
+        scratch,
+      );
+      for (let position = 0; position < positions; position++) {
+        const target = y + (position * outputs + first) * f32Bytes;
+        this.#deliver(target, output + position * deskRows * f32Bytes, count);
+      }
+    }
+  }
+
+  override neurons(task: NeuronTask): number {
+    const { rows, x, y, hidden, bias, positions } = task;
+    const { input, output, bias: deskBias } = this.#desk;
+    this.#fetch(input, x, positions * hidden);
+    this.#fetch(output, y, positions * hidden);
+    let active = 0;
+    for (let done = 0; done < rows.count; done += neuronBlock) {
+      const count = Math.min(neuronBlock, rows.count - done);
+      const from = bias + (rows.first + done) * f32Bytes;
+      const blockBias = bias === 0 ? 0 : this.#fetch(deskBias, from, count);
+      active += this.block(task, done, count, input, output, blockBias);
+    }
+    this.#deliver(y, output, positions * hidden);
+    return active;
+  }
+
+  /** Copies `count` values from the first memory to `target` here, and returns `target`. */
+  #fetch(target: number, from: number, count: number): number {
+    new Float32Array(this.memory.buffer, target, count).set(
+      new Float32Array(this.#main.buffer, from, count),
+    );
+    return target;
+  }
+
+  /** Copies `count` values from here to `target` in the first memory. */
+  #deliver(target: number, from: number, count: number): void {
+    new Float32Array(this.#main.buffer, target, count).set(
+      new Float32Array(this.memory.buffer, from, count),
+    );
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * A WebAssembly memory has at most 4 GiB, so weights beyond that lie in further memories (arenas). A
+ * kernel sees one memory only: what it works on is laid on the desk of the arena that holds the
+ * weights, and the result is fetched from there. These are a few KiB for each position.
+ */
+
+import { scratchBytes } from '../kernels/kernels.ts';
+import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.ts';
+import type { ModelSpec } from '../models/spec.ts';
+import { alignUp } from '../units.ts';
+import { neuronBlock, widestRow } from './activations.ts';
+
+/** Outputs of a matrix that are computed in one go on a desk; bounds the desk's size. */
+export const deskRows = 1024;
+
+export interface Desk {
+  /** (chunk, widest row): what comes in. */
+  readonly input: number;
+  /** (chunk, deskRows) or (chunk, hidden): what goes out. */
+  readonly output: number;
+  /** (deskRows) or (neuronBlock): the biases of the rows in work. */
+  readonly bias: number;
+  /** (chunk, neuronBlock) */
+  readonly neurons: number;
+  /** u32 (neuronBlock) */
+  readonly bundles: number;
+  readonly scratch: number;
+  readonly threadScratch: ThreadScratch;
+  /** Where the weights begin. */
+  readonly end: number;
+}
+
+export interface DeskSizes {
+  readonly address: number;
+  readonly chunk: number;
+  readonly context: number;
+  readonly threads: number;
+}
+
+const alignment = 4096; // of the weights behind it
+
+export function layoutDesk(spec: ModelSpec, { address, chunk, context, threads }: DeskSizes): Desk {
+  let end = address;
+  const take = (bytes: number) => {
+    const start = end;
+    end = alignUp(end + bytes, alignment);
+    return start;
+  };
+  const cols = widestRow(spec);
+  const bytesPerThread = threadScratchBytes({ cols, context });
+  return {
+    input: take(chunk * cols * 4),
+    output: take(chunk * Math.max(deskRows, spec.hiddenSize) * 4),
+    bias: take(Math.max(deskRows, neuronBlock) * 4),
+    neurons: take(chunk * neuronBlock * 4),
+    bundles: take(neuronBlock * 4),
+    scratch: take(scratchBytes(cols)),
+    threadScratch: { address: take((threads - 1) * bytesPerThread), bytesPerThread },
+    end,
+  };
+}
