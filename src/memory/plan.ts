@@ -124,7 +124,7 @@ export function planMemory(request: PlanRequest): MemoryPlan {
     const free = dramBudget - processBytes - threadResidentBytes(request.threads);
     const room = free - fixed.bytes;
     // The ring must lie in the first memory, with everything that is fixed.
-    if (firstAddress + fixed.bytes + largestRing(request.manifest) > memoryLimit) continue;
+    if (firstAddress + fixed.bytes + smallestRing(request.manifest) > memoryLimit) continue;
     // A large chunk is worth some memory, not most of it.
     const generous = fixed.activationBytes <= Math.max(0, free) / 4;
     const last = chunk === 1 || chunks.length === 0;
@@ -272,7 +272,9 @@ function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: n
     used.every((tensor) => placed.residences.get(tensor)?.rows === rowsOf(tensor).rows);
   let placed = placeResidents(request, chunk, fixed, room, null);
   if (!whole(placed)) {
-    placed = placeResidents(request, chunk, fixed, room, planRing(manifest, room));
+    const { memoryLimit = largestMemoryBytes } = request;
+    const largest = memoryLimit - firstAddress - fixed.bytes;
+    placed = placeResidents(request, chunk, fixed, room, planRing(manifest, room, largest));
   }
   const { residences, ring, arenas, memoryBytes } = placed;
 
@@ -385,9 +387,13 @@ function largestRing(manifest: Manifest): number {
 }
 
 /** About an eighth of the room for reading ahead, in slots of up to 1 MiB. */
-function planRing(manifest: Manifest, room: number): StreamRing {
+function planRing(manifest: Manifest, room: number, largest: number): StreamRing {
   const smallest = smallestSlot(manifest);
-  const ringBytes = Math.min(largestRing(manifest), Math.max(smallestRing(manifest), room / 8));
+  const ringBytes = Math.min(
+    largest,
+    largestRing(manifest),
+    Math.max(smallestRing(manifest), room / 8),
+  );
   const ideal = Math.min(largestSlotBytes, Math.floor(ringBytes / 8)) + sectorBytes;
   const slotBytes = Math.max(smallest, Math.floor(ideal / sectorBytes) * sectorBytes);
   const slots = Math.max(fewestSlots, Math.min(mostSlots, Math.floor(ringBytes / slotBytes)));

@@ -85,7 +85,7 @@ test('logits are the same to the bit in several memories and on several threads'
     );
   const plain = await run({ threads: 1 });
   assert.equal(plain.arenas, 0);
-  const memoryLimit = 6 * 2 ** 20;
+  const memoryLimit = 4 * 2 ** 20;
   for (const threads of [1, 2, 3]) {
     assert.deepEqual((await run({ threads })).logits, plain.logits, `${threads} threads`);
   }
