@@ -23,6 +23,7 @@ export const nodeReadSystem: ReadSystem = {
   open(path, direct) {
     if (!direct) return fs.openSync(path, fs.constants.O_RDONLY);
     if (directFlag === undefined) throw new Error('no direct I/O on this platform');
+    if (process.env.FLASHLLM_DIRECT_IO === '0') throw new Error('direct I/O is switched off');
     return fs.openSync(path, fs.constants.O_RDONLY | directFlag);
   },
   close: (fd) => fs.closeSync(fd),
