@@ -4,14 +4,23 @@
  *
  *     node --import tsx scripts/bench-kernels.ts [MiB of weights, default 1024] [name filter]
  *
+ * FLASHLLM_CORE=plain or relaxed chooses the build of the core; unset, it is what the engine would
+ * use. Times are processor times, which other programs' load spoils less than it does the clock's;
+ * compare what stands in the column "of read".
+ *
  * Weights are passed over once per call, so the last-level cache is of no use as long as it is
  * smaller than they are. They are normally distributed with a deviation of 0.02, as trained weights
  * roughly are: a quarter of a percent of them are denormal in f16.
  */
 import { availableParallelism, cpus } from 'node:os';
-import { byteLength, dtypeNames, dtypes } from '../src/dtype.ts';
+import { byteLength, dtypeNames, isQuantised } from '../src/dtype.ts';
 import { type Activation, activationCodes, scratchBytes } from '../src/kernels/kernels.ts';
-import { createMemory, instantiateKernels } from '../src/kernels/module.ts';
+import {
+  chooseBuild,
+  compileCore,
+  createMemory,
+  instantiateKernels,
+} from '../src/kernels/module.ts';
 
 const MiB = 2 ** 20;
 const weightBytes = Number(process.argv[2] ?? 1024) * MiB;
@@ -21,8 +30,9 @@ const cols = 4096;
 const maxPositions = 64;
 const layers = { heads: 32, headDim: 128, context: 2048 };
 
-const memory = createMemory(weightBytes + 160 * MiB);
-const kernels = await instantiateKernels(memory);
+const memory = createMemory(weightBytes + 64 * MiB);
+const build = chooseBuild();
+const kernels = await instantiateKernels(memory, await compileCore(build));
 
 // The weights come last, everything else before them.
 let next = 1024;
@@ -39,15 +49,17 @@ function gaussian(): number {
 const sampleCount = 4 * MiB;
 const sample = new Float32Array(sampleCount).map(() => 0.02 * gaussian());
 
-const maxRows = weightBytes / byteLength('f16', cols);
+const maxRows = Math.floor(weightBytes / byteLength('q4', cols));
+/** Rows of a matrix; larger weights are several. */
+const matrixRows = 16384;
 const x = allocate(4 * cols * maxPositions);
 floats(x, cols * maxPositions).forEach((_, i, all) => {
   all[i] = gaussian();
 });
 const y = allocate(4 * cols * maxPositions);
-const acts = allocate(4 * maxRows * 8);
+const acts = allocate(4 * (maxRows / 2) * 8);
 const ptrs = allocate(4 * maxRows);
-const logits = allocate(4 * maxRows * 64);
+const logits = allocate(4 * matrixRows * maxPositions);
 const scratch = allocate(4 * sampleCount);
 const unpacked = allocate(scratchBytes(cols));
 const weights = allocate(0);
@@ -66,9 +78,9 @@ function measure(kernel: string, bytes: number, flops: number, run: () => void, 
   if (rows.length > 0 && !kernel.includes(filter)) return;
   let best = Number.POSITIVE_INFINITY;
   for (let i = 0; i < runs; i++) {
-    const start = process.hrtime.bigint();
+    const start = process.cpuUsage();
     run();
-    best = Math.min(best, Number(process.hrtime.bigint() - start) / 1e9);
+    best = Math.min(best, process.cpuUsage(start).user / 1e6);
   }
   const row = { kernel, bytes, flops, seconds: best };
   rows.push(row);
@@ -90,34 +102,43 @@ function print({ kernel, bytes, flops, seconds }: Row): void {
 
 const readName = `read ${weightBytes / MiB} MiB`;
 process.stdout.write(
-  `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, Node ${process.version}, one thread\n` +
+  `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, Node ${process.version}, ${build} build, one thread\n` +
     `${'kernel'.padEnd(40)}  ${'GB/s'.padStart(8)}  ${'GFLOP/s'.padStart(9)}  ${'of read'.padStart(8)}  ${'ms'.padStart(10)}\n`,
 );
 
 for (const dtype of dtypeNames) {
   const { matmul, ffnUp, ffnDown, toF32, fromF32, firstNonFinite } = kernels.byDType[dtype];
-  const elementBytes = dtypes[dtype].bytes;
+  const rowBytes = byteLength(dtype, cols);
   floats(scratch, sampleCount).set(sample);
   const bytes = new Uint8Array(memory.buffer);
-  fromF32(weights, scratch, sampleCount);
-  const patternBytes = sampleCount * elementBytes;
+  const fill = () => {
+    for (let at = 0; at < sampleCount; at += cols) {
+      fromF32(weights + byteLength(dtype, at), scratch + 4 * at, cols);
+    }
+  };
+  fill();
+  const patternBytes = byteLength(dtype, sampleCount);
   for (let at = patternBytes; at < weightBytes; at += patternBytes) {
     bytes.copyWithin(weights + at, weights, weights + Math.min(patternBytes, weightBytes - at));
   }
-  const elements = weightBytes / elementBytes;
+  const count = 2 * Math.floor(weightBytes / rowBytes / 2);
+  const elements = count * cols;
+  const usedBytes = count * rowBytes;
   if (rows.length === 0) {
     measure(readName, weightBytes, 0, () => void kernels.readSum(weights, weightBytes));
   }
 
-  const count = elements / cols;
-  measure(`${dtype} matmul, 1 position`, weightBytes, 2 * elements, () =>
-    matmul(logits, x, weights, 0, count, cols, 1, cols, count),
-  );
+  measure(`${dtype} matmul, 1 position`, usedBytes, 2 * elements, () => {
+    for (let row = 0; row < count; row += matrixRows) {
+      const part = Math.min(matrixRows, count - row);
+      matmul(logits, x, weights + row * rowBytes, 0, part, cols, 1, cols, part, unpacked);
+    }
+  });
   for (const positions of [4, 16, 64]) {
     const part = Math.min(count, 8192);
     measure(
       `${dtype} matmul, ${positions} positions`,
-      part * cols * elementBytes,
+      part * rowBytes,
       2 * part * cols * positions,
       () => matmul(logits, x, weights, 0, part, cols, positions, cols, part, unpacked),
       3,
@@ -125,25 +146,25 @@ for (const dtype of dtypeNames) {
   }
 
   // Bundles of an up row and a down column, in an order that is not that of memory.
-  const bundleBytes = 2 * cols * elementBytes;
-  const neurons = weightBytes / bundleBytes;
+  const bundleBytes = 2 * rowBytes;
+  const neurons = count / 2;
   const list = new Uint32Array(memory.buffer, ptrs, neurons);
   list.forEach((_, i) => {
     list[i] = weights + bundleBytes * ((i * 7919) % neurons);
   });
   const relu = activationCodes.relu;
-  measure(`${dtype} ffn up, 1 position`, weightBytes / 2, elements, () =>
-    ffnUp(acts, x, ptrs, 0, neurons, cols, 1, cols, neurons, relu),
+  measure(`${dtype} ffn up, 1 position`, usedBytes / 2, elements, () =>
+    ffnUp(acts, x, ptrs, 0, neurons, cols, 1, cols, neurons, relu, unpacked),
   );
   const dense = floats(acts, neurons * 8).fill(0.1);
-  measure(`${dtype} ffn down, all active`, weightBytes / 2, elements, () =>
-    ffnDown(y, acts, ptrs, cols * elementBytes, neurons, 0, cols, 1, cols, neurons),
+  measure(`${dtype} ffn down, all active`, usedBytes / 2, elements, () =>
+    ffnDown(y, acts, ptrs, rowBytes, neurons, 0, cols, 1, cols, neurons),
   );
   measure(
     `${dtype} ffn down, all active, 8 positions`,
-    weightBytes / 2,
+    usedBytes / 2,
     8 * elements,
-    () => ffnDown(y, acts, ptrs, cols * elementBytes, neurons, 0, cols, 8, cols, neurons, unpacked),
+    () => ffnDown(y, acts, ptrs, rowBytes, neurons, 0, cols, 8, cols, neurons, unpacked),
     2,
   );
   let active = 0;
@@ -153,22 +174,23 @@ for (const dtype of dtypeNames) {
   });
   measure(
     `${dtype} ffn down, 3 % active (bytes of those)`,
-    active * cols * elementBytes,
+    active * rowBytes,
     2 * active * cols,
-    () => ffnDown(y, acts, ptrs, cols * elementBytes, neurons, 0, cols, 1, cols, neurons),
+    () => ffnDown(y, acts, ptrs, rowBytes, neurons, 0, cols, 1, cols, neurons),
   );
 
-  measure(`${dtype} first non-finite`, weightBytes, 0, () => {
+  measure(`${dtype} first non-finite`, usedBytes, 0, () => {
     if (firstNonFinite(weights, elements) !== -1) throw new Error('weights are finite');
   });
   // Into the same megabytes again and again: the source counts.
-  measure(`${dtype} to f32`, weightBytes, 0, () => {
-    for (let at = 0; at < elements; at += MiB / 4) {
-      toF32(scratch, weights + at * elementBytes, MiB / 4);
+  measure(`${dtype} to f32`, usedBytes, 0, () => {
+    for (let row = 0; row < count; row++) {
+      toF32(scratch + 4 * cols * (row % 64), weights + row * rowBytes, cols);
     }
   });
   if (dtype !== 'f32') {
-    measure(`f32 to ${dtype}`, 4 * sampleCount, 0, () => fromF32(weights, scratch, sampleCount));
+    floats(scratch, sampleCount).set(sample);
+    measure(`f32 to ${dtype}`, 4 * sampleCount, 0, fill, isQuantised(dtype) ? 2 : 5);
   }
 }
 

@@ -10,7 +10,7 @@ import { createWriteStream } from 'node:fs';
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Random } from '../src/engine/random.ts';
+import { randomHalfs } from './random-halfs.ts';
 
 const geometries: Readonly<Record<string, { hidden: number; layers: number; heads: number }>> = {
   '125m': { hidden: 768, layers: 12, heads: 12 },
@@ -20,7 +20,6 @@ const geometries: Readonly<Record<string, { hidden: number; layers: number; head
 };
 const vocabSize = 50272;
 const maxPositions = 2048;
-const poolValues = 4 * 1024 * 1024;
 
 const [size = '', directory = ''] = process.argv.slice(2);
 const geometry = geometries[size];
@@ -63,24 +62,6 @@ await writeWeights(join(directory, 'model.safetensors'));
 await writeConfig();
 await writeTokenizer();
 
-/** f16 bits of normal values with a deviation of 0.02, as OPT is initialised. */
-function randomPool(): Uint16Array {
-  const random = new Random(1);
-  return Uint16Array.from({ length: poolValues }, () => {
-    const radius = Math.sqrt(-2 * Math.log(1 - random.next()));
-    return toF16(0.02 * radius * Math.cos(2 * Math.PI * random.next()));
-  });
-}
-
-/** Nearest f16 of a value well inside its range; tiny ones become zero. */
-function toF16(value: number): number {
-  const magnitude = Math.abs(value);
-  if (magnitude < 2 ** -14) return 0;
-  const exponent = Math.floor(Math.log2(magnitude));
-  const mantissa = Math.min(1023, Math.round((magnitude / 2 ** exponent - 1) * 1024));
-  return (value < 0 ? 0x8000 : 0) | ((exponent + 15) << 10) | mantissa;
-}
-
 async function writeWeights(path: string): Promise<void> {
   const header: Record<string, unknown> = {};
   let end = 0;
@@ -98,21 +79,12 @@ async function writeWeights(path: string): Promise<void> {
   };
   await write(length);
   await write(json);
-  const pool = Buffer.from(randomPool().buffer);
-  const random = new Random(2);
+  const halfs = randomHalfs();
   for (const { shape, kind } of tensors) {
-    let left = 2 * shape.reduce((product, n) => product * n, 1);
-    if (kind !== 'normal') {
-      await write(Buffer.from(new Uint16Array(left / 2).fill(kind === 'one' ? 0x3c00 : 0).buffer));
-      continue;
-    }
-    while (left > 0) {
-      // Any place of the pool to begin with, so that no two rows are alike.
-      const start = 2 * Math.floor((random.next() * poolValues) / 2);
-      const part = pool.subarray(start, Math.min(pool.length, start + left));
-      await write(part);
-      left -= part.length;
-    }
+    const bytes = 2 * shape.reduce((product, n) => product * n, 1);
+    if (kind === 'normal') for (const part of halfs(bytes)) await write(part);
+    else
+      await write(Buffer.from(new Uint16Array(bytes / 2).fill(kind === 'one' ? 0x3c00 : 0).buffer));
   }
   out.end();
   await once(out, 'close');
