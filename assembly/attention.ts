@@ -4,10 +4,11 @@
  *     k, v     row j = position j:   | kv head 0, headDim | kv head 1 | ...      kvStride elements
  *     q, out   row p = position start + p:  | head 0, headDim | head 1 | ...     qStride, outStride
  *
- * Query head h reads kv head h / group. Position start + p attends to rows 0 to start + p.
+ * Query head h reads kv head h / group. Position start + p attends to rows 0 to start + p. Keys and
+ * values are f32 (Unpacked: the kernels wrote them) or f16, which halves what is read per token.
  */
 import { dot4 } from './dot';
-import { Unpacked } from './dtype';
+import { Codec } from './dtype';
 import { accumulate1, accumulate4 } from './ffn';
 import { scale as scaleBy } from './math';
 import { V } from './vector';
@@ -16,7 +17,7 @@ import { V } from './vector';
  * out[p, h] = softmax(scale q[p, h] . k) v for heads [headStart, headEnd); `scores` is scratch of
  * start + positions f32. Strides in elements.
  */
-export function attention_f32(
+export function attention<T extends Codec>(
   out: usize,
   q: usize,
   k: usize,
@@ -33,25 +34,26 @@ export function attention_f32(
   positions: i32,
   scale: f32,
 ): void {
-  const rowBytes = kvStride << 2;
+  const bytes = changetype<T>(0).bytes;
+  const rowBytes = kvStride * bytes;
   for (let h = headStart; h < headEnd; h++) {
-    const kvOffset = (<usize>(h / group) * <usize>headDim) << 2;
+    const kvOffset = <usize>(h / group) * <usize>headDim * bytes;
     const headOffset = (<usize>h * <usize>headDim) << 2;
     for (let p = 0; p < positions; p++) {
       const n = start + p + 1;
       const qp = q + ((<usize>p * qStride) << 2) + headOffset;
       const op = out + ((<usize>p * outStride) << 2) + headOffset;
-      score(scores, qp, k + kvOffset, n, headDim, rowBytes, scale);
+      score<T>(scores, qp, k + kvOffset, n, headDim, rowBytes, scale);
       const sum = softmax(scores, n);
       memory.fill(op, 0, (<usize>headDim) << 2);
-      mix(op, scores, v + kvOffset, n, headDim, rowBytes);
+      mix<T>(op, scores, v + kvOffset, n, headDim, rowBytes);
       scaleBy(op, headDim, <f32>(1 / sum));
     }
   }
 }
 
 /** scores[j] = scale q . k_j for j in [0, n). */
-function score(
+function score<T extends Codec>(
   scores: usize,
   q: usize,
   k: usize,
@@ -66,12 +68,12 @@ function score(
     const k0 = k + <usize>j * rowBytes;
     const k1 = k0 + rowBytes;
     const k2 = k1 + rowBytes;
-    const dots = dot4<Unpacked>(k0, k1, k2, k2 + rowBytes, q, headDim);
+    const dots = dot4<T>(k0, k1, k2, k2 + rowBytes, q, headDim);
     v128.store(scores + ((<usize>j) << 2), f32x4.mul(dots, s));
   }
   for (; j < n; j++) {
     const kj = k + <usize>j * rowBytes;
-    const dots = dot4<Unpacked>(kj, kj, kj, kj, q, headDim);
+    const dots = dot4<T>(kj, kj, kj, kj, q, headDim);
     v128.store_lane<f32>(scores + ((<usize>j) << 2), f32x4.mul(dots, s), 0);
   }
 }
@@ -100,14 +102,21 @@ function softmax(x: usize, n: i32): f64 {
 }
 
 /** out += sum over j of weights[j] v_j. */
-function mix(out: usize, weights: usize, v: usize, n: i32, headDim: i32, rowBytes: usize): void {
+function mix<T extends Codec>(
+  out: usize,
+  weights: usize,
+  v: usize,
+  n: i32,
+  headDim: i32,
+  rowBytes: usize,
+): void {
   let j = 0;
   for (; j + 4 <= n; j += 4) {
     const w = weights + ((<usize>j) << 2);
     const v0 = v + <usize>j * rowBytes;
     const v1 = v0 + rowBytes;
     const v2 = v1 + rowBytes;
-    accumulate4<Unpacked>(
+    accumulate4<T>(
       out,
       v0,
       v1,
@@ -121,11 +130,6 @@ function mix(out: usize, weights: usize, v: usize, n: i32, headDim: i32, rowByte
     );
   }
   for (; j < n; j++) {
-    accumulate1<Unpacked>(
-      out,
-      v + <usize>j * rowBytes,
-      load<f32>(weights + ((<usize>j) << 2)),
-      headDim,
-    );
+    accumulate1<T>(out, v + <usize>j * rowBytes, load<f32>(weights + ((<usize>j) << 2)), headDim);
   }
 }

@@ -214,13 +214,14 @@ function dot2x3<T extends BlockCodec>(
   }
 }
 
-/** Address of row i: from the list, or the i-th of `rowBytes` each from w on. */
+/** Address of row i: w bytes beyond the i-th of the list, or the i-th of `rowBytes` each from w on. */
 function row(w: usize, ptrs: usize, rowBytes: usize, i: i32): usize {
-  return ptrs != 0 ? <usize>load<u32>(ptrs + ((<usize>i) << 2)) : w + <usize>i * rowBytes;
+  return ptrs != 0 ? w + <usize>load<u32>(ptrs + ((<usize>i) << 2)) : w + <usize>i * rowBytes;
 }
 
 /**
- * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows from `ptrs`, or `w`.
+ * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows lie `w` bytes
+ * beyond the addresses in `ptrs`; without `ptrs`, one after the other from `w` on.
  * `scratch` is for the quantised activations of GROUP positions and must be given.
  */
 export function blockDots<T extends BlockCodec>(

@@ -23,6 +23,8 @@
  *  - A block by itself is all that is needed to use it: columns can be split at any block.
  */
 
+import { BF16_BITS, NIBBLE } from './constants';
+
 /** Weights per block. */
 export const BLOCK: i32 = 32;
 
@@ -71,7 +73,7 @@ export class Q8 extends BlockCodec {
     return f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(this.part(ptr, open, k)));
   }
   @inline override scale(ptr: usize): v128 {
-    return v128.and(v128.load_splat<u32>(ptr, 30), i32x4.splat(0xffff0000));
+    return v128.and(v128.load_splat<u32>(ptr, 30), BF16_BITS);
   }
   @inline override one(ptr: usize, i: i32): f32 {
     return <f32>load<i8>(ptr + <usize>i);
@@ -94,11 +96,10 @@ export class Q4 extends BlockCodec {
     return v128.load(ptr);
   }
   @inline override part(_ptr: usize, open: v128, k: i32): v128 {
-    const upper = i16x8.splat(<i16>0xf000);
     if (k == 0) return i16x8.shl(open, 12);
-    if (k == 1) return v128.and(i16x8.shl(open, 8), upper);
-    if (k == 2) return v128.and(i16x8.shl(open, 4), upper);
-    return v128.and(open, upper);
+    if (k == 1) return v128.and(i16x8.shl(open, 8), NIBBLE);
+    if (k == 2) return v128.and(i16x8.shl(open, 4), NIBBLE);
+    return v128.and(open, NIBBLE);
   }
   @inline override low(ptr: usize, open: v128, k: i32): v128 {
     return f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(this.part(ptr, open, k)));
@@ -107,7 +108,7 @@ export class Q4 extends BlockCodec {
     return f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(this.part(ptr, open, k)));
   }
   @inline override scale(ptr: usize): v128 {
-    return v128.and(v128.load_splat<u32>(ptr, 14), i32x4.splat(0xffff0000));
+    return v128.and(v128.load_splat<u32>(ptr, 14), BF16_BITS);
   }
   @inline override one(ptr: usize, i: i32): f32 {
     const word = <i32>load<u16>(ptr + ((<usize>(i & 7)) << 1));

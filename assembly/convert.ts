@@ -2,6 +2,7 @@
  * Weights on their way between formats and layouts: to and from f32, the search for values that are
  * not finite, copies and transpositions between strided rows.
  */
+import { F16_SPECIAL, F32_EXPONENT, F32_MAGNITUDE } from './constants';
 import { F16 } from './dtype';
 
 /** How four 16-bit values, sign-extended to 32 bits, become f32. */
@@ -14,8 +15,10 @@ export abstract class Widening {
 @unmanaged
 export class FromF16 extends Widening {
   @inline override of(h: v128): v128 {
-    const special = i32x4.eq(v128.and(h, i32x4.splat(0x7c00)), i32x4.splat(0x7c00));
-    return v128.or(F16.widen(h), v128.and(special, i32x4.splat(0x7f800000)));
+    const widened = F16.widen(h);
+    // The exponent of infinities and NaNs has become 16; nothing finite reaches it.
+    const special = i32x4.ge_s(v128.and(widened, F32_MAGNITUDE), F16_SPECIAL);
+    return v128.or(widened, v128.and(special, F32_EXPONENT));
   }
 }
 

@@ -186,9 +186,9 @@ function dot4x3<T extends Codec>(
   V.storeLanes(y2, s2, n);
 }
 
-/** Address of row i: from the list, or the i-th of `rowBytes` each from w on. */
+/** Address of row i: w bytes beyond the i-th of the list, or the i-th of `rowBytes` each from w on. */
 function row(w: usize, ptrs: usize, rowBytes: usize, i: i32): usize {
-  return ptrs != 0 ? <usize>load<u32>(ptrs + ((<usize>i) << 2)) : w + <usize>i * rowBytes;
+  return ptrs != 0 ? w + <usize>load<u32>(ptrs + ((<usize>i) << 2)) : w + <usize>i * rowBytes;
 }
 
 /** dst[0..n) = the weights src[0..n) as f32, as the kernels take them. */
@@ -241,7 +241,8 @@ function dots4<T extends Codec>(
 }
 
 /**
- * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows from `ptrs`, or `w`.
+ * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows lie `w` bytes
+ * beyond the addresses in `ptrs`; without `ptrs`, one after the other from `w` on.
  * `scratch`, if not 0, is ROWS x cols f32 where the rows are unpacked once for all positions.
  */
 export function dots<T extends Codec>(

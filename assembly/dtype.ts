@@ -10,6 +10,19 @@
  * Adding a format: one class here, its line per kernel in index.ts, one row in src/kernels.
  */
 
+import {
+  BF16_EXPONENT,
+  F16_EXPONENT,
+  F16_MAGNITUDE,
+  F16_MIN_NORMAL,
+  F16_REBIAS,
+  F16_REBIAS_DENORMAL,
+  F16_REBIAS_UPPER,
+  F16_UPPER,
+  F32_EXPONENT,
+  F32_SIGN,
+} from './constants';
+
 /** Eight weights are handled as two vectors `a` and `b`, which for 16-bit formats are the same. */
 @unmanaged
 export abstract class Codec {
@@ -68,7 +81,7 @@ export class F32 extends Codec {
   }
 
   @inline static tame(v: v128): v128 {
-    const exponent = v128.and(v, i32x4.splat(0x7f800000));
+    const exponent = v128.and(v, F32_EXPONENT);
     return v128.andnot(v, i32x4.eq(exponent, i32x4.splat(0)));
   }
 }
@@ -144,15 +157,10 @@ export class BF16 extends Codec {
   }
 
   @inline static tame(v: v128): v128 {
-    const exponent = v128.and(v, i16x8.splat(0x7f80));
+    const exponent = v128.and(v, BF16_EXPONENT);
     return v128.andnot(v, i16x8.eq(exponent, i16x8.splat(0)));
   }
 }
-
-/** Exponent field of 2^-15: what lies between the exponents of binary16 and binary32. */
-const F16_REBIAS: i32 = (127 - 15) << 23;
-/** 2^-14, the smallest normal binary16. */
-const F16_MIN_NORMAL: f32 = 0.00006103515625;
 
 /**
  * IEEE binary16, finite values only.
@@ -196,9 +204,8 @@ export class F16 extends Codec {
 
   /** No exponent is 0. */
   @inline override quick(a0: v128, a1: v128, a2: v128, a3: v128): bool {
-    const exponent = i16x8.splat(0x7c00);
-    const e01 = i16x8.min_u(v128.and(a0, exponent), v128.and(a1, exponent));
-    const e23 = i16x8.min_u(v128.and(a2, exponent), v128.and(a3, exponent));
+    const e01 = i16x8.min_u(v128.and(a0, F16_EXPONENT), v128.and(a1, F16_EXPONENT));
+    const e23 = i16x8.min_u(v128.and(a2, F16_EXPONENT), v128.and(a3, F16_EXPONENT));
     return i16x8.all_true(i16x8.min_u(e01, e23));
   }
   @inline override quickLow(a: v128, _b: v128): v128 {
@@ -214,19 +221,15 @@ export class F16 extends Codec {
   }
   /** Their upper halves. */
   @inline static upper(h: v128): v128 {
-    const shifted = v128.and(i16x8.shr_s(h, 3), i16x8.splat(<i16>0x8fff));
-    return i16x8.add(shifted, i16x8.splat(<i16>(F16_REBIAS >>> 16)));
+    return i16x8.add(v128.and(i16x8.shr_s(h, 3), F16_UPPER), F16_REBIAS_UPPER);
   }
 
   /** Four sign-extended binary16 as f32. */
   @inline static widen(h: v128): v128 {
     const shifted = i32x4.shl(h, 13);
-    const magnitude = v128.and(shifted, i32x4.splat(0x0fffe000));
-    const normal = i32x4.add(magnitude, i32x4.splat(F16_REBIAS));
-    const denormal = f32x4.sub(
-      i32x4.add(magnitude, i32x4.splat(F16_REBIAS + (1 << 23))),
-      f32x4.splat(F16_MIN_NORMAL),
-    );
-    return v128.or(f32x4.pmin(normal, denormal), v128.and(shifted, i32x4.splat(0x80000000)));
+    const magnitude = v128.and(shifted, F16_MAGNITUDE);
+    const normal = i32x4.add(magnitude, F16_REBIAS);
+    const denormal = f32x4.sub(i32x4.add(magnitude, F16_REBIAS_DENORMAL), F16_MIN_NORMAL);
+    return v128.or(f32x4.pmin(normal, denormal), v128.and(shifted, F32_SIGN));
   }
 }

@@ -5,13 +5,13 @@
  *     bundle = neuron i              ptrs[i]                       ptrs[i] + downOffset
  *                                    | up row, cols x T ......... | down column, cols x T ...... |
  *
- *     acts[p, i] = act(dot(up_i, x_p) + bias_i)        ffnUp
+ *     acts[p, i] = act(dot(up_i, x_p) + bias_i)        ffnUp, or ffnGatedUp
  *     y[p, c]   += sum_i acts[p, i] down_i[c]          ffnDown
  */
 import { BLOCK, BlockCodec, UnpackedBlock } from './block';
 import { unpack } from './dot';
-import { Codec, Unpacked } from './dtype';
-import { activation, add } from './math';
+import { Codec } from './dtype';
+import { activation, add, multiply } from './math';
 import { Dots } from './matmul';
 import { V } from './vector';
 
@@ -34,6 +34,35 @@ export function ffnUp<D extends Dots>(
     const row = acts + ((<usize>p * actStride) << 2);
     if (bias != 0) add(row, bias, count);
     activation(row, count, code);
+  }
+}
+
+/**
+ * For gated networks, whose bundles are | gate row | up row | down column |, the up row `upOffset`
+ * bytes into the bundle: acts[p, i] = act(dot(gate_i, x_p)) dot(up_i, x_p). `gates` is scratch of
+ * the shape of acts.
+ */
+export function ffnGatedUp<D extends Dots>(
+  acts: usize,
+  gates: usize,
+  x: usize,
+  ptrs: usize,
+  upOffset: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  const d = changetype<D>(0);
+  d.dots(gates, x, 0, ptrs, count, cols, positions, xStride, actStride, scratch);
+  d.dots(acts, x, upOffset, ptrs, count, cols, positions, xStride, actStride, scratch);
+  for (let p = 0; p < positions; p++) {
+    const offset = (<usize>p * actStride) << 2;
+    activation(gates + offset, count, code);
+    multiply(acts + offset, gates + offset, count);
   }
 }
 
@@ -498,11 +527,3 @@ export class QuantisedColumns<T extends BlockCodec> extends Columns {
     addBlocks1<T>(y, d, a, skip, columns);
   }
 }
-
-/** Formats whose columns are unpacked as f32. */
-@unmanaged
-export class UnpackedColumns extends PlainColumns<Unpacked> {}
-
-/** Formats whose columns are unpacked as blocks. */
-@unmanaged
-export class UnpackedBlockColumns extends QuantisedColumns<UnpackedBlock> {}

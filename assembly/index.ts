@@ -1,9 +1,10 @@
 /**
  * The exports of the compute core: pure functions over addresses in one shared memory, without
- * allocation, state or data of their own. What each computes is said where it is defined; here
+ * allocation or state of their own. What each computes is said where it is defined; here
  * every format gets its own copy of every kernel. src/kernels/kernels.ts is the other side.
  */
-import { Q4, Q8 } from './block';
+import { attention } from './attention';
+import { Q4, Q8, UnpackedBlock } from './block';
 import {
   FromBF16,
   FromF16,
@@ -14,22 +15,86 @@ import {
   ToF16,
   toF32,
 } from './convert';
-import { BF16, F16, F32 } from './dtype';
-import {
-  ffnDown,
-  ffnUp,
-  PlainColumns,
-  QuantisedColumns,
-  UnpackedBlockColumns,
-  UnpackedColumns,
-} from './ffn';
+import { BF16, F16, F32, Unpacked } from './dtype';
+import { ffnDown, ffnGatedUp, ffnUp, PlainColumns, QuantisedColumns } from './ffn';
 import { matmul, PlainDots, QuantisedDots } from './matmul';
 import { blocksToF32, f32ToBlocks, firstNonFiniteBlock, MakeQ4, MakeQ8 } from './quantise';
 
-export { attention_f32 } from './attention';
 export { copy_rows, read_sum, transpose_16, transpose_32 } from './convert';
 export { activation, add, multiply, scale } from './math';
 export { layer_norm, rms_norm } from './norm';
+export { rotary_halves, rotary_neighbours } from './rotary';
+
+export function attention_f32(
+  out: usize,
+  q: usize,
+  k: usize,
+  v: usize,
+  scores: usize,
+  headStart: i32,
+  headEnd: i32,
+  group: i32,
+  headDim: i32,
+  kvStride: usize,
+  qStride: usize,
+  outStride: usize,
+  start: i32,
+  positions: i32,
+  scale: f32,
+): void {
+  attention<Unpacked>(
+    out,
+    q,
+    k,
+    v,
+    scores,
+    headStart,
+    headEnd,
+    group,
+    headDim,
+    kvStride,
+    qStride,
+    outStride,
+    start,
+    positions,
+    scale,
+  );
+}
+export function attention_f16(
+  out: usize,
+  q: usize,
+  k: usize,
+  v: usize,
+  scores: usize,
+  headStart: i32,
+  headEnd: i32,
+  group: i32,
+  headDim: i32,
+  kvStride: usize,
+  qStride: usize,
+  outStride: usize,
+  start: i32,
+  positions: i32,
+  scale: f32,
+): void {
+  attention<F16>(
+    out,
+    q,
+    k,
+    v,
+    scores,
+    headStart,
+    headEnd,
+    group,
+    headDim,
+    kvStride,
+    qStride,
+    outStride,
+    start,
+    positions,
+    scale,
+  );
+}
 
 export function matmul_f32(
   y: usize,
@@ -72,6 +137,35 @@ export function ffn_up_f32(
     scratch,
   );
 }
+export function ffn_gated_up_f32(
+  acts: usize,
+  gates: usize,
+  x: usize,
+  ptrs: usize,
+  upOffset: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  ffnGatedUp<PlainDots<F32>>(
+    acts,
+    gates,
+    x,
+    ptrs,
+    upOffset,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
+}
 export function ffn_down_f32(
   y: usize,
   acts: usize,
@@ -85,7 +179,7 @@ export function ffn_down_f32(
   actStride: usize,
   scratch: usize,
 ): void {
-  ffnDown<PlainColumns<F32>, UnpackedColumns>(
+  ffnDown<PlainColumns<F32>, PlainColumns<Unpacked>>(
     y,
     acts,
     ptrs,
@@ -147,6 +241,35 @@ export function ffn_up_f16(
     scratch,
   );
 }
+export function ffn_gated_up_f16(
+  acts: usize,
+  gates: usize,
+  x: usize,
+  ptrs: usize,
+  upOffset: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  ffnGatedUp<PlainDots<F16>>(
+    acts,
+    gates,
+    x,
+    ptrs,
+    upOffset,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
+}
 export function ffn_down_f16(
   y: usize,
   acts: usize,
@@ -160,7 +283,7 @@ export function ffn_down_f16(
   actStride: usize,
   scratch: usize,
 ): void {
-  ffnDown<PlainColumns<F16>, UnpackedColumns>(
+  ffnDown<PlainColumns<F16>, PlainColumns<Unpacked>>(
     y,
     acts,
     ptrs,
@@ -225,6 +348,35 @@ export function ffn_up_bf16(
     scratch,
   );
 }
+export function ffn_gated_up_bf16(
+  acts: usize,
+  gates: usize,
+  x: usize,
+  ptrs: usize,
+  upOffset: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  ffnGatedUp<PlainDots<BF16>>(
+    acts,
+    gates,
+    x,
+    ptrs,
+    upOffset,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
+}
 export function ffn_down_bf16(
   y: usize,
   acts: usize,
@@ -238,7 +390,7 @@ export function ffn_down_bf16(
   actStride: usize,
   scratch: usize,
 ): void {
-  ffnDown<PlainColumns<BF16>, UnpackedColumns>(
+  ffnDown<PlainColumns<BF16>, PlainColumns<Unpacked>>(
     y,
     acts,
     ptrs,
@@ -303,6 +455,35 @@ export function ffn_up_q8(
     scratch,
   );
 }
+export function ffn_gated_up_q8(
+  acts: usize,
+  gates: usize,
+  x: usize,
+  ptrs: usize,
+  upOffset: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  ffnGatedUp<QuantisedDots<Q8>>(
+    acts,
+    gates,
+    x,
+    ptrs,
+    upOffset,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
+}
 export function ffn_down_q8(
   y: usize,
   acts: usize,
@@ -316,7 +497,7 @@ export function ffn_down_q8(
   actStride: usize,
   scratch: usize,
 ): void {
-  ffnDown<QuantisedColumns<Q8>, UnpackedBlockColumns>(
+  ffnDown<QuantisedColumns<Q8>, QuantisedColumns<UnpackedBlock>>(
     y,
     acts,
     ptrs,
@@ -381,6 +562,35 @@ export function ffn_up_q4(
     scratch,
   );
 }
+export function ffn_gated_up_q4(
+  acts: usize,
+  gates: usize,
+  x: usize,
+  ptrs: usize,
+  upOffset: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  ffnGatedUp<QuantisedDots<Q4>>(
+    acts,
+    gates,
+    x,
+    ptrs,
+    upOffset,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
+}
 export function ffn_down_q4(
   y: usize,
   acts: usize,
@@ -394,7 +604,7 @@ export function ffn_down_q4(
   actStride: usize,
   scratch: usize,
 ): void {
-  ffnDown<QuantisedColumns<Q4>, UnpackedBlockColumns>(
+  ffnDown<QuantisedColumns<Q4>, QuantisedColumns<UnpackedBlock>>(
     y,
     acts,
     ptrs,

@@ -11,6 +11,7 @@
  * 8.6%, largest / 7 9.7%, and the best there is 8.08%.
  */
 import { BLOCK, BlockCodec } from './block';
+import { Q4_LEAST, Q4_MOST } from './constants';
 import { V } from './vector';
 
 /** Weights that are smaller than this throughout a block become 0: 2^-100. */
@@ -48,10 +49,59 @@ abstract class Quantise {
     const s = f32x4.add(v, i32x4.shuffle(v, v, 2, 3, 0, 1));
     return f32x4.extract_lane(s, 0) + f32x4.extract_lane(s, 1);
   }
+  /** Sum of the products of 32 pairs. */
+  @inline static dot(
+    a0: v128,
+    a1: v128,
+    a2: v128,
+    a3: v128,
+    a4: v128,
+    a5: v128,
+    a6: v128,
+    a7: v128,
+    b0: v128,
+    b1: v128,
+    b2: v128,
+    b3: v128,
+    b4: v128,
+    b5: v128,
+    b6: v128,
+    b7: v128,
+  ): f32 {
+    const c0 = f32x4.add(f32x4.mul(a0, b0), f32x4.mul(a1, b1));
+    const c1 = f32x4.add(f32x4.mul(a2, b2), f32x4.mul(a3, b3));
+    const c2 = f32x4.add(f32x4.mul(a4, b4), f32x4.mul(a5, b5));
+    const c3 = f32x4.add(f32x4.mul(a6, b6), f32x4.mul(a7, b7));
+    return Quantise.sum(f32x4.add(f32x4.add(c0, c1), f32x4.add(c2, c3)));
+  }
+  /** Sum of the squared errors of q4 with this scale. */
+  @inline static error4(
+    v0: v128,
+    v1: v128,
+    v2: v128,
+    v3: v128,
+    v4: v128,
+    v5: v128,
+    v6: v128,
+    v7: v128,
+    scale: f32,
+  ): f32 {
+    const s = f32x4.splat(scale);
+    const i = f32x4.splat(1 / scale);
+    const e0 = f32x4.sub(v0, f32x4.mul(s, Quantise.four4(v0, i)));
+    const e1 = f32x4.sub(v1, f32x4.mul(s, Quantise.four4(v1, i)));
+    const e2 = f32x4.sub(v2, f32x4.mul(s, Quantise.four4(v2, i)));
+    const e3 = f32x4.sub(v3, f32x4.mul(s, Quantise.four4(v3, i)));
+    const e4 = f32x4.sub(v4, f32x4.mul(s, Quantise.four4(v4, i)));
+    const e5 = f32x4.sub(v5, f32x4.mul(s, Quantise.four4(v5, i)));
+    const e6 = f32x4.sub(v6, f32x4.mul(s, Quantise.four4(v6, i)));
+    const e7 = f32x4.sub(v7, f32x4.mul(s, Quantise.four4(v7, i)));
+    return Quantise.dot(e0, e1, e2, e3, e4, e5, e6, e7, e0, e1, e2, e3, e4, e5, e6, e7);
+  }
   /** Four integers of q4, as f32. */
   @inline static four4(v: v128, inverse: v128): v128 {
     const q = f32x4.nearest(f32x4.mul(v, inverse));
-    return f32x4.pmin(f32x4.splat(7), f32x4.pmax(f32x4.splat(-8), q));
+    return f32x4.pmin(Q4_MOST, f32x4.pmax(Q4_LEAST, q));
   }
 }
 
@@ -72,48 +122,50 @@ function largest(x: usize, n: i32): f32 {
   return -bottom > top ? bottom : top;
 }
 
-/** Sum of the squared errors of q4 with this scale. */
-function error4(x: usize, n: i32, scale: f32): f32 {
-  const s = f32x4.splat(scale);
-  const inverse = f32x4.splat(1 / scale);
-  let sum = f32x4.splat(0);
-  for (let c = 0; c < n; c += 4) {
-    const v = V.loadLanes(x + ((<usize>c) << 2), n - c);
-    const e = f32x4.sub(v, f32x4.mul(Quantise.four4(v, inverse), s));
-    sum = f32x4.add(sum, f32x4.mul(e, e));
-  }
-  return Quantise.sum(sum);
-}
-
-/** The scale that fits the integers best which q4 gets with this one: sum of q x / sum of q q. */
-function refit4(x: usize, n: i32, scale: f32): f32 {
-  const inverse = f32x4.splat(1 / scale);
-  let qx = f32x4.splat(0);
-  let qq = f32x4.splat(0);
-  for (let c = 0; c < n; c += 4) {
-    const v = V.loadLanes(x + ((<usize>c) << 2), n - c);
-    const q = Quantise.four4(v, inverse);
-    qx = f32x4.add(qx, f32x4.mul(q, v));
-    qq = f32x4.add(qq, f32x4.mul(q, q));
-  }
-  return Quantise.toBF16(Quantise.sum(qx) / Quantise.sum(qq));
-}
-
-/** The scale for the n weights at x, of which `top` is the largest; -8 if no error can be told. */
+/**
+ * The scale for the n weights at x, of which `top` is the largest. Errors are in units of the step
+ * for -8, so that their squares neither vanish nor overflow; the block stays in registers.
+ */
 function scale4(x: usize, n: i32, top: f32): f32 {
-  let best = Quantise.toBF16(top / -8);
-  let least = error4(x, n, best);
+  const unit = Quantise.toBF16(top / -8);
+  const perUnit: f32 = 1 / unit;
+  const u = f32x4.splat(perUnit);
+  const v0 = f32x4.mul(V.loadLanes(x, n), u);
+  const v1 = f32x4.mul(V.loadLanes(x + 16, n - 4), u);
+  const v2 = f32x4.mul(V.loadLanes(x + 32, n - 8), u);
+  const v3 = f32x4.mul(V.loadLanes(x + 48, n - 12), u);
+  const v4 = f32x4.mul(V.loadLanes(x + 64, n - 16), u);
+  const v5 = f32x4.mul(V.loadLanes(x + 80, n - 20), u);
+  const v6 = f32x4.mul(V.loadLanes(x + 96, n - 24), u);
+  const v7 = f32x4.mul(V.loadLanes(x + 112, n - 28), u);
+  // Errors are not negative, so their bits are in the order of their values: integers are selected
+  // without a branch, whose outcome nothing could predict.
+  let bestBits = reinterpret<u32>(<f32>1);
+  let leastBits = reinterpret<u32>(Infinity as f32);
   for (let i = 0; i < COUNT; i++) {
     // The stored scale is rounded, and it is that one which has to fit.
-    const scale = Quantise.toBF16(top / -(FIRST + <f32>i * STEP));
-    const error = error4(x, n, scale);
-    if (error < least) {
-      least = error;
-      best = scale;
-    }
+    const scale = Quantise.toBF16(unit * (<f32>8 / (FIRST + <f32>i * STEP))) * perUnit;
+    const error = Quantise.error4(v0, v1, v2, v3, v4, v5, v6, v7, scale);
+    const errorBits = reinterpret<u32>(error);
+    bestBits = select<u32>(reinterpret<u32>(scale), bestBits, errorBits < leastBits);
+    leastBits = select<u32>(errorBits, leastBits, errorBits < leastBits);
   }
-  const fitted = refit4(x, n, best);
-  return error4(x, n, fitted) < least ? fitted : best;
+  const best = reinterpret<f32>(bestBits);
+  const least = reinterpret<f32>(leastBits);
+  const i = f32x4.splat(1 / best);
+  const q0 = Quantise.four4(v0, i);
+  const q1 = Quantise.four4(v1, i);
+  const q2 = Quantise.four4(v2, i);
+  const q3 = Quantise.four4(v3, i);
+  const q4 = Quantise.four4(v4, i);
+  const q5 = Quantise.four4(v5, i);
+  const q6 = Quantise.four4(v6, i);
+  const q7 = Quantise.four4(v7, i);
+  const qx = Quantise.dot(q0, q1, q2, q3, q4, q5, q6, q7, v0, v1, v2, v3, v4, v5, v6, v7);
+  const qq = Quantise.dot(q0, q1, q2, q3, q4, q5, q6, q7, q0, q1, q2, q3, q4, q5, q6, q7);
+  const fitted = Quantise.toBF16(unit * (qx / qq)) * perUnit;
+  const error = Quantise.error4(v0, v1, v2, v3, v4, v5, v6, v7, fitted);
+  return Quantise.toBF16(unit * (error < least ? fitted : best));
 }
 
 @unmanaged

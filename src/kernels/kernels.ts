@@ -78,6 +78,24 @@ export interface DTypeKernels {
     scratch?: Address,
   ) => void;
   /**
+   * acts[p, i] = activation(gate_i . x[p]) (up_i . x[p]), where gate_i is the row at ptrs[i] and up_i
+   * the one upOffset bytes further; `gates` is scratch of the shape of acts. Splits as ffnUp does.
+   */
+  readonly ffnGatedUp: (
+    acts: Address,
+    gates: Address,
+    x: Address,
+    ptrs: Address,
+    upOffset: number,
+    count: number,
+    cols: number,
+    positions: number,
+    xStride: number,
+    actStride: number,
+    activation: ActivationCode,
+    scratch?: Address,
+  ) => void;
+  /**
    * y[p, c] += sum over i < count of acts[p, i] down_i[c] for colStart <= c < colEnd, where down_i
    * are the weights at ptrs[i] + downOffset bytes. Added in the order of i, neurons with activation
    * 0 skipped: the same to the bit however list and columns are split.
@@ -115,6 +133,35 @@ export type Transpose = (
   dstStrideBytes: number,
 ) => void;
 
+export type Attention = (
+  out: Address,
+  q: Address,
+  k: Address,
+  v: Address,
+  scores: Address,
+  headStart: number,
+  headEnd: number,
+  group: number,
+  headDim: number,
+  kvStride: number,
+  qStride: number,
+  outStride: number,
+  start: number,
+  positions: number,
+  scale: number,
+) => void;
+
+export type Rotary = (
+  x: Address,
+  cos: Address,
+  sin: Address,
+  heads: number,
+  headDim: number,
+  pairs: number,
+  positions: number,
+  xStride: number,
+) => void;
+
 export interface Kernels {
   readonly byDType: Readonly<Record<DType, DTypeKernels>>;
   /** y[p] = (x[p] - mean) / sqrt(variance + eps) weight + bias over n elements; y may be x. */
@@ -145,23 +192,16 @@ export interface Kernels {
    * whose keys and values are already in the cache; row j of k and v belongs to position j, query
    * head h reads kv head h / group. `scores` is scratch of `attentionScratch` f32.
    */
-  readonly attention: (
-    out: Address,
-    q: Address,
-    k: Address,
-    v: Address,
-    scores: Address,
-    headStart: number,
-    headEnd: number,
-    group: number,
-    headDim: number,
-    kvStride: number,
-    qStride: number,
-    outStride: number,
-    start: number,
-    positions: number,
-    scale: number,
-  ) => void;
+  readonly attention: Attention;
+  /** The same with finite f16 keys and values; kvStride is in f16 elements. */
+  readonly attentionF16: Attention;
+  /**
+   * Turns pairs (i, i + pairs) of each head's first values by angles given as cosine and sine,
+   * (positions, pairs) each.
+   */
+  readonly rotaryHalves: Rotary;
+  /** The same with pairs (2i, 2i + 1). */
+  readonly rotaryNeighbours: Rotary;
   /** y[0..n) += x[0..n) */
   readonly add: (y: Address, x: Address, n: number) => void;
   /** y[0..n) *= x[0..n) */
@@ -206,6 +246,7 @@ export function bindKernels(exports: WebAssembly.Exports): Kernels {
   const row = (dtype: DType): DTypeKernels => ({
     matmul: get(`matmul_${dtype}`),
     ffnUp: get(`ffn_up_${dtype}`),
+    ffnGatedUp: get(`ffn_gated_up_${dtype}`),
     ffnDown: get(`ffn_down_${dtype}`),
     toF32: get(`${dtype}_to_f32`),
     fromF32: get(`f32_to_${dtype}`),
@@ -222,6 +263,9 @@ export function bindKernels(exports: WebAssembly.Exports): Kernels {
     layerNorm: get('layer_norm'),
     rmsNorm: get('rms_norm'),
     attention: get('attention_f32'),
+    attentionF16: get('attention_f16'),
+    rotaryHalves: get('rotary_halves'),
+    rotaryNeighbours: get('rotary_neighbours'),
     add: get('add'),
     multiply: get('multiply'),
     scale: get('scale'),

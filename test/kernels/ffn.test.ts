@@ -130,6 +130,48 @@ for (const [build, dtype] of kinds) {
     }
   });
 
+  test(`gated ffn up ${dtype} (${build}) is the product of two, and the same when split`, () => {
+    const random = new Random(16);
+    for (const [count, cols, positions] of shapes) {
+      bench.reset();
+      // What is a down column elsewhere serves as the up row.
+      const { ptrs, downOffset } = putBundles(bench, dtype, count, cols, random);
+      const x = bench.putFloats(
+        Array.from({ length: cols * positions }, () => Math.fround(random.unit())),
+      );
+      const allocate = () => bench.allocate(4 * count * positions);
+      const [acts, gates, parts, wanted] = [allocate(), allocate(), allocate(), allocate()];
+      const scratch = bench.allocate(scratchBytes(cols));
+      const up = bench.putWords([...bench.words(ptrs, count)].map((at) => at + downOffset));
+      const { none, silu } = activationCodes;
+      const size = count * positions;
+      ffnUp(gates, x, ptrs, 0, count, cols, positions, cols, count, silu, scratch);
+      ffnUp(wanted, x, up, 0, count, cols, positions, cols, count, none, scratch);
+      bench.kernels.multiply(wanted, gates, size);
+      const gated = (to: number, i: number, n: number) =>
+        bench.kernels.byDType[dtype].ffnGatedUp(
+          to + 4 * i,
+          gates + 4 * i,
+          x,
+          ptrs + 4 * i,
+          downOffset,
+          n,
+          cols,
+          positions,
+          cols,
+          count,
+          silu,
+          scratch,
+        );
+      gated(acts, 0, count);
+      const split = 1 + random.below(count);
+      gated(parts, 0, split);
+      if (split < count) gated(parts, split, count - split);
+      assert.deepEqual(bitsOf(bench.floats(acts, size)), bitsOf(bench.floats(wanted, size)));
+      assert.deepEqual(bitsOf(bench.floats(parts, size)), bitsOf(bench.floats(wanted, size)));
+    }
+  });
+
   test(`ffn down ${dtype} (${build}) agrees with double precision, and with itself when split`, () => {
     const random = new Random(4);
     for (const [count, cols, positions] of shapes) {

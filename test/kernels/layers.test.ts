@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { assertClose, Bench, bitsOf, builds, Random } from './support.ts';
+import { assertClose, Bench, bitsOf, builds, fromHalf, Random, toHalf } from './support.ts';
 
 /** heads, group, headDim, start, positions */
 const attentionShapes = [
@@ -64,87 +64,138 @@ for (const build of builds) {
     }
   });
 
-  test(`attention agrees with double precision, and with itself when split (${build})`, () => {
-    const random = new Random(8);
-    for (const [heads, group, headDim, start, positions] of attentionShapes) {
-      for (const steepness of [1, 200]) {
-        bench.reset();
-        const kvHeads = heads / group;
-        const [kvStride, qStride, outStride] = [
-          kvHeads * headDim + 1,
-          heads * headDim + 2,
-          heads * headDim + 3,
-        ];
-        const length = start + positions;
-        const uniform = (n: number) => Array.from({ length: n }, () => Math.fround(random.unit()));
-        const [ks, vs, qs] = [
-          uniform(length * kvStride),
-          uniform(length * kvStride),
-          uniform(positions * qStride),
-        ];
-        const scale = Math.fround(steepness / Math.sqrt(headDim));
-        const k = bench.putFloats(ks);
-        const v = bench.putFloats(vs);
-        const q = bench.putFloats(qs);
-        const scores = bench.allocate(4 * length);
-        const guard = bench.putWords([0x12345678]);
-        const out = bench.allocate(4 * positions * outStride);
-        const parts = bench.allocate(4 * positions * outStride);
-        const run = (to: number, h0: number, h1: number, p0: number, p1: number) =>
-          kernels.attention(
-            to + 4 * p0 * outStride,
-            q + 4 * p0 * qStride,
-            k,
-            v,
-            scores,
-            h0,
-            h1,
-            group,
-            headDim,
-            kvStride,
-            qStride,
-            outStride,
-            start + p0,
-            p1 - p0,
-            scale,
-          );
-        run(out, 0, heads, 0, positions);
-        assert.equal(bench.words(guard, 1)[0], 0x12345678);
-        for (let p = 0; p < positions; p++) {
-          for (let h = 0; h < heads; h++) {
-            const kv = Math.floor(h / group) * headDim;
-            const logits = Array.from({ length: start + p + 1 }, (_, j) => {
-              let dot = 0;
-              for (let d = 0; d < headDim; d++) {
-                dot += qs[p * qStride + h * headDim + d]! * ks[j * kvStride + kv + d]!;
-              }
-              return dot * scale;
-            });
-            const top = Math.max(...logits);
-            const weights = logits.map((logit) => Math.exp(logit - top));
-            const total = weights.reduce((a, b) => a + b, 0);
-            const wanted = Array.from({ length: headDim }, (_, d) =>
-              weights.reduce((sum, w, j) => sum + (w / total) * vs[j * kvStride + kv + d]!, 0),
+  for (const cache of ['f32', 'f16'] as const) {
+    test(`attention over ${cache} agrees with double precision, and with itself when split (${build})`, () => {
+      const attention = cache === 'f32' ? kernels.attention : kernels.attentionF16;
+      const random = new Random(8);
+      for (const [heads, group, headDim, start, positions] of attentionShapes) {
+        for (const steepness of [1, 200]) {
+          bench.reset();
+          const kvHeads = heads / group;
+          const [kvStride, qStride, outStride] = [
+            kvHeads * headDim + 1,
+            heads * headDim + 2,
+            heads * headDim + 3,
+          ];
+          const length = start + positions;
+          const uniform = (n: number) =>
+            Array.from({ length: n }, () => Math.fround(random.unit()));
+          const cached = (n: number) =>
+            cache === 'f32' ? uniform(n) : uniform(n).map((value) => fromHalf(toHalf(value)));
+          const putCache = (values: readonly number[]) => {
+            if (cache === 'f32') return bench.putFloats(values);
+            const address = bench.allocate(2 * values.length, 2);
+            bench.halves(address, values.length).set(values.map(toHalf));
+            return address;
+          };
+          const [ks, vs, qs] = [
+            cached(length * kvStride),
+            cached(length * kvStride),
+            uniform(positions * qStride),
+          ];
+          const scale = Math.fround(steepness / Math.sqrt(headDim));
+          const k = putCache(ks);
+          const v = putCache(vs);
+          const q = bench.putFloats(qs);
+          const scores = bench.allocate(4 * length);
+          const guard = bench.putWords([0x12345678]);
+          const out = bench.allocate(4 * positions * outStride);
+          const parts = bench.allocate(4 * positions * outStride);
+          const run = (to: number, h0: number, h1: number, p0: number, p1: number) =>
+            attention(
+              to + 4 * p0 * outStride,
+              q + 4 * p0 * qStride,
+              k,
+              v,
+              scores,
+              h0,
+              h1,
+              group,
+              headDim,
+              kvStride,
+              qStride,
+              outStride,
+              start + p0,
+              p1 - p0,
+              scale,
             );
-            assertClose(
-              bench.floats(out + 4 * (p * outStride + h * headDim), headDim),
-              wanted,
-              () => 2e-6 * Math.sqrt(steepness),
-              `${heads} heads of ${headDim}, position ${start + p}, head ${h}`,
+          run(out, 0, heads, 0, positions);
+          assert.equal(bench.words(guard, 1)[0], 0x12345678);
+          for (let p = 0; p < positions; p++) {
+            for (let h = 0; h < heads; h++) {
+              const kv = Math.floor(h / group) * headDim;
+              const logits = Array.from({ length: start + p + 1 }, (_, j) => {
+                let dot = 0;
+                for (let d = 0; d < headDim; d++) {
+                  dot += qs[p * qStride + h * headDim + d]! * ks[j * kvStride + kv + d]!;
+                }
+                return dot * scale;
+              });
+              const top = Math.max(...logits);
+              const weights = logits.map((logit) => Math.exp(logit - top));
+              const total = weights.reduce((a, b) => a + b, 0);
+              const wanted = Array.from({ length: headDim }, (_, d) =>
+                weights.reduce((sum, w, j) => sum + (w / total) * vs[j * kvStride + kv + d]!, 0),
+              );
+              assertClose(
+                bench.floats(out + 4 * (p * outStride + h * headDim), headDim),
+                wanted,
+                () => 2e-6 * Math.sqrt(steepness),
+                `${heads} heads of ${headDim}, position ${start + p}, head ${h}`,
+              );
+            }
+          }
+          for (let h = 0; h < heads; h++) {
+            const split = random.below(positions + 1);
+            if (split > 0) run(parts, h, h + 1, 0, split);
+            if (split < positions) run(parts, h, h + 1, split, positions);
+          }
+          for (let p = 0; p < positions; p++) {
+            assert.deepEqual(
+              bitsOf(bench.floats(parts + 4 * p * outStride, heads * headDim)),
+              bitsOf(bench.floats(out + 4 * p * outStride, heads * headDim)),
             );
           }
         }
-        for (let h = 0; h < heads; h++) {
-          const split = random.below(positions + 1);
-          if (split > 0) run(parts, h, h + 1, 0, split);
-          if (split < positions) run(parts, h, h + 1, split, positions);
-        }
+      }
+    });
+  }
+
+  test(`rotary embedding agrees with double precision (${build})`, () => {
+    const random = new Random(15);
+    for (const [heads, headDim, pairs, positions] of [
+      [1, 2, 1, 1],
+      [3, 6, 3, 2],
+      [2, 10, 5, 3],
+      [2, 16, 4, 4],
+      [4, 80, 40, 2],
+      [2, 32, 7, 5],
+    ] as const) {
+      for (const style of ['rotaryHalves', 'rotaryNeighbours'] as const) {
+        bench.reset();
+        const stride = heads * headDim + 3;
+        const xs = Array.from({ length: stride * positions }, () => Math.fround(random.unit()));
+        const angles = Array.from({ length: pairs * positions }, () => 100 * random.unit());
+        const x = bench.putFloats(xs);
+        const cos = bench.putFloats(angles.map(Math.cos));
+        const sin = bench.putFloats(angles.map(Math.sin));
+        kernels[style](x, cos, sin, heads, headDim, pairs, positions, stride);
+        const wanted = [...xs];
         for (let p = 0; p < positions; p++) {
-          assert.deepEqual(
-            bitsOf(bench.floats(parts + 4 * p * outStride, heads * headDim)),
-            bitsOf(bench.floats(out + 4 * p * outStride, heads * headDim)),
-          );
+          for (let h = 0; h < heads; h++) {
+            for (let i = 0; i < pairs; i++) {
+              const head = p * stride + h * headDim;
+              const [a, b] =
+                style === 'rotaryHalves'
+                  ? [head + i, head + i + pairs]
+                  : [head + 2 * i, head + 2 * i + 1];
+              const [c, s] = [Math.cos(angles[p * pairs + i]!), Math.sin(angles[p * pairs + i]!)];
+              wanted[a] = xs[a]! * c - xs[b]! * s;
+              wanted[b] = xs[b]! * c + xs[a]! * s;
+            }
+          }
         }
+        assertClose(bench.floats(x, xs.length), wanted, () => 3e-7, `${style} ${headDim}`);
       }
     }
   });

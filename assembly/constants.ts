@@ -1,0 +1,45 @@
+/**
+ * Constants of inner loops, kept in globals that are set when the module starts.
+ *
+ * V8 from Node 24 on makes a vector constant anew wherever it is used, out of two 64-bit numbers and
+ * four instructions, in every turn of a loop: conversions of f16 took twice as long as on Node 20.
+ * A global is a load from memory, as in native code. So that no optimiser takes it for a constant
+ * again, its value must not be known before the module runs.
+ */
+
+/** 0: no memory has 2^17 pages. */
+const zero: i32 = memory.size() >>> 17;
+
+function all16(value: i32): v128 {
+  return i16x8.splat(<i16>(value | zero));
+}
+function all32(value: i32): v128 {
+  return i32x4.splat(value | zero);
+}
+
+/** Of binary32: exponent, sign, and everything but the sign. */
+export const F32_EXPONENT: v128 = all32(0x7f800000);
+export const F32_SIGN: v128 = all32(0x80000000);
+export const F32_MAGNITUDE: v128 = all32(0x7fffffff);
+/** The upper half of a binary32: what bfloat16 keeps. */
+export const BF16_BITS: v128 = all32(0xffff0000);
+export const BF16_EXPONENT: v128 = all16(0x7f80);
+export const F16_EXPONENT: v128 = all16(0x7c00);
+/** Of eight binary16, shifted right by 3: sign, and exponent and upper mantissa where binary32 has them. */
+export const F16_UPPER: v128 = all16(0x8fff);
+/** 127 - 15, the difference of the exponents of binary32 and binary16, where a binary32 has it; its upper half. */
+export const F16_REBIAS: v128 = all32(112 << 23);
+export const F16_REBIAS_UPPER: v128 = all16((112 << 23) >>> 16);
+/** One more. */
+export const F16_REBIAS_DENORMAL: v128 = all32(113 << 23);
+/** Exponent and mantissa of a binary16, shifted left by 13. */
+export const F16_MAGNITUDE: v128 = all32(0x0fffe000);
+/** 2^-14, the smallest normal binary16, as binary32. */
+export const F16_MIN_NORMAL: v128 = all32(0x38800000);
+/** 2^16, above all finite binary16, as binary32. */
+export const F16_SPECIAL: v128 = all32(0x47800000);
+/** The uppermost four bits of 16. */
+export const NIBBLE: v128 = all16(0xf000);
+/** The integers of q4, as f32: -8 and 7. */
+export const Q4_LEAST: v128 = all32(0xc1000000);
+export const Q4_MOST: v128 = all32(0x40e00000);

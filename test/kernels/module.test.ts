@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { afterEach, test } from 'node:test';
+import { InputError } from '../../src/errors.ts';
+import { chooseBuild, runsBuild } from '../../src/kernels/module.ts';
+
+const before = process.env.FLASHLLM_CORE;
+
+afterEach(() => {
+  if (before === undefined) delete process.env.FLASHLLM_CORE;
+  else process.env.FLASHLLM_CORE = before;
+});
+
+test('every Node runs the plain build, and from 22 on the relaxed one', () => {
+  assert.ok(runsBuild('plain'));
+  const major = Number.parseInt(process.versions.node, 10);
+  if (major >= 22) assert.ok(runsBuild('relaxed'));
+});
+
+test('the faster build that runs is chosen, or the one that is named', () => {
+  delete process.env.FLASHLLM_CORE;
+  assert.equal(chooseBuild(), runsBuild('relaxed') ? 'relaxed' : 'plain');
+  process.env.FLASHLLM_CORE = '';
+  assert.equal(chooseBuild(), runsBuild('relaxed') ? 'relaxed' : 'plain');
+  process.env.FLASHLLM_CORE = 'plain';
+  assert.equal(chooseBuild(), 'plain');
+});
+
+test('a build that there is not, or that does not run, is refused', () => {
+  process.env.FLASHLLM_CORE = 'fast';
+  assert.throws(chooseBuild, new InputError("FLASHLLM_CORE is 'fast', not plain or relaxed"));
+  if (runsBuild('relaxed')) return;
+  process.env.FLASHLLM_CORE = 'relaxed';
+  assert.throws(chooseBuild, /does not run the relaxed build/);
+});
