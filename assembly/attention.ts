@@ -7,9 +7,10 @@
  * Query head h reads kv head h / group. Position start + p attends to rows 0 to start + p. Keys and
  * values are f32 (Unpacked: the kernels wrote them) or f16, which halves what is read per token.
  */
+
+import { accumulate1, accumulate4 } from './columns';
 import { dot4 } from './dot';
 import { Codec } from './dtype';
-import { accumulate1, accumulate4 } from './ffn';
 import { scale as scaleBy } from './math';
 import { V } from './vector';
 

@@ -14,36 +14,27 @@
 
 import { BudgetError } from '../errors.ts';
 import { sectorBytes } from '../flash/layout.ts';
-import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
-import { blockBytesOf, cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
-import {
-  type ThreadScratch,
-  threadResidentBytes,
-  threadScratchBytes,
-} from '../kernels/threads/pool.ts';
-import { headTensor, role } from '../models/spec.ts';
-import { alignUp, formatBytes, MIB } from '../units.ts';
-import { type Activations, layoutActivations, widestRow } from './activations.ts';
+import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
+import { cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
+import { type ThreadScratch, threadResidentBytes } from '../kernels/threads/pool.ts';
+import { formatBytes, MIB } from '../units.ts';
+import type { Activations } from './activations.ts';
 import { ArenaSpace, type Place } from './arena-space.ts';
 import { type Desk, layoutDesk } from './desk.ts';
+import { type Fixed, type FixedSizes, firstAddress, layoutFixed } from './fixed-layout.ts';
+import { planRing, type StreamRing, smallestRing } from './ring.ts';
+import { matricesInOrder, rowsThatFit, rowTables, wholeBytes } from './weight-order.ts';
 
 /** A WebAssembly memory's largest size. */
 export const largestMemoryBytes = 65536 * 65536;
 
-export interface PlanRequest {
-  readonly manifest: Manifest;
+export interface PlanRequest extends FixedSizes {
   /** Bytes that the whole process may take. */
   readonly dramBudget: number;
   /** What the process takes without weights: code, heap, its margin for growth. */
   readonly processBytes: number;
-  /** Positions that the KV cache must hold. */
-  readonly context: number;
   /** Positions processed at once, at most. */
   readonly chunk: number;
-  /** Positions of a chunk whose logits are wanted at once: 1, or all of them. */
-  readonly logits: 'last' | 'all';
-  /** Threads that compute. */
-  readonly threads: number;
   /** Bytes one memory may have; smaller in tests. */
   readonly memoryLimit?: number;
 }
@@ -54,13 +45,6 @@ export type PlanRequestBase = Omit<PlanRequest, 'dramBudget'>;
 /** A tensor of which the first `rows` rows lie in DRAM, from `address` on in memory `arena`. */
 export interface Residence extends Place {
   readonly rows: number;
-}
-
-/** The ring that streamed weights pass through. */
-export interface StreamRing {
-  readonly address: number;
-  readonly slots: number;
-  readonly slotBytes: number;
 }
 
 export interface PlanItem {
@@ -102,15 +86,6 @@ export interface MemoryPlan {
 
 /** Chunk sizes tried from large to small until the activations are a small part of the budget. */
 const chunkSizes = [64, 32, 16, 8, 4, 1];
-const largestRingBytes = 32 * MIB;
-const smallRingBytes = 4 * MIB;
-const largestSlotBytes = MIB;
-/** Two slots are the least with which reading and computing overlap. */
-const fewestSlots = 2;
-const mostSlots = 32;
-const rowStagingSlots = 8;
-/** Nothing lies at address 0, so that it can mean none. */
-const firstAddress = 4096;
 
 /**
  * Makes the plan.
@@ -133,135 +108,6 @@ export function planMemory(request: PlanRequest): MemoryPlan {
     }
   }
   throw belowFloor(request);
-}
-
-/** Everything that is there whatever the budget. */
-interface Fixed {
-  readonly vectors: readonly StoredTensor[];
-  readonly vectorAddress: number;
-  readonly vectorBytes: number;
-  readonly kvAddress: number;
-  readonly kvBytes: number;
-  readonly activations: Activations;
-  readonly activationBytes: number;
-  readonly threadScratch: ThreadScratch;
-  readonly threadBytes: number;
-  readonly rowStaging: StreamRing;
-  /** Bytes from `firstAddress` to the end of all this. */
-  readonly bytes: number;
-}
-
-type Sizes = Pick<PlanRequest, 'manifest' | 'context' | 'logits' | 'threads'>;
-
-function layoutFixed({ manifest, context, logits, threads }: Sizes, chunk: number): Fixed {
-  const { spec } = manifest;
-  const vectors = [...manifest.tensors.values()]
-    .filter(({ shape }) => shape.length === 1)
-    .sort((a, b) => a.offset - b.offset);
-  let end = firstAddress;
-  const take = (bytes: number) => {
-    const address = end;
-    end = alignUp(end + bytes, sectorBytes);
-    return address;
-  };
-  const vectorBytes = vectorSpan(vectors)?.bytes ?? 0;
-  const vectorAddress = take(vectorBytes);
-  const kvBytes = spec.layers * context * 2 * spec.attention.kvHeads * spec.attention.headDim * 4;
-  const kvAddress = take(kvBytes);
-  const activationAddress = end;
-  const activations = layoutActivations(spec, {
-    address: activationAddress,
-    chunk,
-    context,
-    logits: logits === 'all' ? chunk : 1,
-  });
-  take(activations.bytes);
-  const bytesPerThread = threadScratchBytes({ cols: widestRow(spec), context });
-  const scratchBytes = (threads - 1) * bytesPerThread;
-  const threadScratch = { address: take(scratchBytes), bytesPerThread };
-  const slotBytes = rowSlotBytes(manifest);
-  const rowStaging = {
-    address: take(slotBytes * rowStagingSlots),
-    slots: rowStagingSlots,
-    slotBytes,
-  };
-  return {
-    vectors,
-    vectorAddress,
-    vectorBytes,
-    kvAddress,
-    kvBytes,
-    activations,
-    activationBytes: activations.bytes,
-    threadScratch,
-    threadBytes: scratchBytes,
-    rowStaging,
-    bytes: end - firstAddress,
-  };
-}
-
-/** The sectors that hold all vectors, which lie together in their file. */
-export function vectorSpan(vectors: readonly StoredTensor[]) {
-  const [first, last] = [vectors[0], vectors.at(-1)];
-  if (first === undefined || last === undefined) return null;
-  const bytes = last.offset + last.bytes - first.offset;
-  return spanOf({ tensor: { ...first, bytes }, first: 0, count: 1 });
-}
-
-/** A slot holds one block, wherever in its sectors it begins. */
-function slotBytesFor(tensors: readonly StoredTensor[], atLeast: number): number {
-  const largest = Math.max(atLeast, ...tensors.map(blockBytesOf));
-  return alignUp(largest, sectorBytes) + sectorBytes;
-}
-
-function rowSlotBytes({ tensors }: Manifest): number {
-  const tables = [tensors.get(role.tokens), tensors.get(role.positions)];
-  return slotBytesFor(
-    tables.filter((table) => table !== undefined),
-    0,
-  );
-}
-
-/** Matrices in the order in which a token uses them: the body, then the head. */
-function matricesInOrder({ spec, tensors }: Manifest): {
-  matrices: StoredTensor[];
-  bundles: StoredTensor[];
-  body: StoredTensor[];
-  head: StoredTensor[];
-} {
-  const get = (name: string) => {
-    const tensor = tensors.get(name);
-    return tensor === undefined ? [] : [tensor];
-  };
-  const body = [...get(role.projectIn)];
-  const bundles: StoredTensor[] = [];
-  for (let layer = 0; layer < spec.layers; layer++) {
-    const ffn = get(role.bundles(layer));
-    body.push(
-      ...get(`${role.qkv(layer)}.weight`),
-      ...get(`${role.attentionOut(layer)}.weight`),
-      ...ffn,
-    );
-    bundles.push(...ffn);
-  }
-  const head = [...get(role.projectOut), ...get(headTensor(spec))];
-  const matrices = [...body.filter((tensor) => !bundles.includes(tensor)), ...head];
-  return { matrices, bundles, body, head };
-}
-
-function smallestSlot(manifest: Manifest): number {
-  const { matrices, bundles } = matricesInOrder(manifest);
-  return slotBytesFor([...matrices, ...bundles], 32 * 1024);
-}
-
-/**
- * Reads in flight and what is being computed: 4 MiB keep a device of 1.5 GiB/s busy, where two slots
- * of 36 KiB gave a tenth of its rate. A small model need not give most of itself for its own ring.
- */
-function smallestRing(manifest: Manifest): number {
-  const { matrices, bundles } = matricesInOrder(manifest);
-  const quarter = sum([...matrices, ...bundles].map(({ bytes }) => bytes)) / 4;
-  return Math.max(smallestSlot(manifest) * fewestSlots, Math.min(smallRingBytes, quarter));
 }
 
 function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: number): MemoryPlan {
@@ -319,14 +165,6 @@ function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: n
   };
 }
 
-/** Tables of which a pass uses a few rows only. */
-function rowTables(manifest: Manifest): StoredTensor[] {
-  const head = headTensor(manifest.spec);
-  return [role.tokens, role.positions]
-    .filter((name) => name !== head)
-    .flatMap((name) => manifest.tensors.get(name) ?? []);
-}
-
 /** Weights with their places, and what that takes. */
 interface Placed extends Pick<MemoryPlan, 'residences' | 'ring' | 'arenas' | 'memoryBytes'> {
   readonly residentBytes: number;
@@ -377,38 +215,6 @@ function placeResidents(
     arenas: ends.map((end) => ({ desk, memoryBytes: end })),
     residentBytes,
   };
-}
-
-/** A ring larger than the weights would be of no use. */
-function largestRing(manifest: Manifest): number {
-  const { matrices, bundles } = matricesInOrder(manifest);
-  const used = sum([...matrices, ...bundles].map(({ bytes }) => bytes));
-  return Math.max(Math.min(largestRingBytes, used), smallestRing(manifest));
-}
-
-/** About an eighth of the room for reading ahead, in slots of up to 1 MiB. */
-function planRing(manifest: Manifest, room: number, largest: number): StreamRing {
-  const smallest = smallestSlot(manifest);
-  const ringBytes = Math.min(
-    largest,
-    largestRing(manifest),
-    Math.max(smallestRing(manifest), room / 8),
-  );
-  const ideal = Math.min(largestSlotBytes, Math.floor(ringBytes / 8)) + sectorBytes;
-  const slotBytes = Math.max(smallest, Math.floor(ideal / sectorBytes) * sectorBytes);
-  const slots = Math.max(fewestSlots, Math.min(mostSlots, Math.floor(ringBytes / slotBytes)));
-  return { address: 0, slots, slotBytes };
-}
-
-function wholeBytes(tensor: StoredTensor): number {
-  return spanOf({ tensor, first: 0, count: rowsOf(tensor).rows }).bytes;
-}
-
-/** The most rows, in whole blocks, whose sectors take at most `bytes`. */
-function rowsThatFit(tensor: StoredTensor, bytes: number): number {
-  if (wholeBytes(tensor) <= bytes) return rowsOf(tensor).rows;
-  const blocks = Math.floor((bytes - 2 * sectorBytes) / blockBytesOf(tensor));
-  return Math.max(0, blocks) * tensor.rowsPerBlock;
 }
 
 /** What is there without any weight: the process, and its compute threads. */

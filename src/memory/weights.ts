@@ -4,7 +4,8 @@ import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { blockOf, cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
 import { forEachParallel } from '../parallel.ts';
-import { type MemoryPlan, vectorSpan } from './plan.ts';
+import { vectorSpan } from './fixed-layout.ts';
+import type { MemoryPlan } from './plan.ts';
 import { type LoadedRows, WeightStream } from './weight-stream.ts';
 
 const loadBytes = 1024 * 1024;

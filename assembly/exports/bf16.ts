@@ -1,0 +1,120 @@
+/** The kernels for bf16 weights; what each computes is said where it is defined. */
+
+import { PlainColumns } from '../columns';
+import { FromBF16, firstNonFinite16, fromF32, ToBF16, toF32 } from '../convert';
+import { BF16, Unpacked } from '../dtype';
+import { ffnDown, ffnGatedUp, ffnUp } from '../ffn';
+import { matmul, PlainDots } from '../matmul';
+
+export function matmul_bf16(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<PlainDots<BF16>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function ffn_up_bf16(
+  acts: usize,
+  x: usize,
+  ptrs: usize,
+  bias: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  ffnUp<PlainDots<BF16>>(
+    acts,
+    x,
+    ptrs,
+    bias,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
+}
+
+export function ffn_gated_up_bf16(
+  acts: usize,
+  gates: usize,
+  x: usize,
+  ptrs: usize,
+  upOffset: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  ffnGatedUp<PlainDots<BF16>>(
+    acts,
+    gates,
+    x,
+    ptrs,
+    upOffset,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
+}
+
+export function ffn_down_bf16(
+  y: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+  scratch: usize,
+): void {
+  ffnDown<PlainColumns<BF16>, PlainColumns<Unpacked>>(
+    y,
+    acts,
+    ptrs,
+    downOffset,
+    count,
+    colStart,
+    colEnd,
+    positions,
+    yStride,
+    actStride,
+    scratch,
+  );
+}
+
+export function bf16_to_f32(dst: usize, src: usize, n: i32): void {
+  toF32<FromBF16>(dst, src, n);
+}
+
+export function f32_to_bf16(dst: usize, src: usize, n: i32): void {
+  fromF32<ToBF16>(dst, src, n);
+}
+
+export function first_non_finite_bf16(src: usize, n: i32): i32 {
+  return firstNonFinite16(src, n, 0x7f80);
+}

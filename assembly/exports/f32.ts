@@ -1,0 +1,116 @@
+/** The kernels for f32 weights; what each computes is said where it is defined. */
+
+import { PlainColumns } from '../columns';
+import { firstNonFinite32 } from '../convert';
+import { F32, Unpacked } from '../dtype';
+import { ffnDown, ffnGatedUp, ffnUp } from '../ffn';
+import { matmul, PlainDots } from '../matmul';
+
+export function matmul_f32(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<PlainDots<F32>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function ffn_up_f32(
+  acts: usize,
+  x: usize,
+  ptrs: usize,
+  bias: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  ffnUp<PlainDots<F32>>(
+    acts,
+    x,
+    ptrs,
+    bias,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
+}
+
+export function ffn_gated_up_f32(
+  acts: usize,
+  gates: usize,
+  x: usize,
+  ptrs: usize,
+  upOffset: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  ffnGatedUp<PlainDots<F32>>(
+    acts,
+    gates,
+    x,
+    ptrs,
+    upOffset,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
+}
+
+export function ffn_down_f32(
+  y: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+  scratch: usize,
+): void {
+  ffnDown<PlainColumns<F32>, PlainColumns<Unpacked>>(
+    y,
+    acts,
+    ptrs,
+    downOffset,
+    count,
+    colStart,
+    colEnd,
+    positions,
+    yStride,
+    actStride,
+    scratch,
+  );
+}
+
+export function f32_to_f32(dst: usize, src: usize, n: i32): void {
+  memory.copy(dst, src, (<usize>n) << 2);
+}
+
+export function first_non_finite_f32(src: usize, n: i32): i32 {
+  return firstNonFinite32(src, n);
+}

@@ -1,0 +1,120 @@
+/** The kernels for q4 weights; what each computes is said where it is defined. */
+
+import { Q4, UnpackedBlock } from '../block';
+import { QuantisedColumns } from '../columns';
+import { ffnDown, ffnGatedUp, ffnUp } from '../ffn';
+import { matmul, QuantisedDots } from '../matmul';
+import { blocksToF32, f32ToBlocks, firstNonFiniteBlock, MakeQ4 } from '../quantise';
+
+export function matmul_q4(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<QuantisedDots<Q4>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function ffn_up_q4(
+  acts: usize,
+  x: usize,
+  ptrs: usize,
+  bias: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  ffnUp<QuantisedDots<Q4>>(
+    acts,
+    x,
+    ptrs,
+    bias,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
+}
+
+export function ffn_gated_up_q4(
+  acts: usize,
+  gates: usize,
+  x: usize,
+  ptrs: usize,
+  upOffset: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+): void {
+  ffnGatedUp<QuantisedDots<Q4>>(
+    acts,
+    gates,
+    x,
+    ptrs,
+    upOffset,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+  );
+}
+
+export function ffn_down_q4(
+  y: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+  scratch: usize,
+): void {
+  ffnDown<QuantisedColumns<Q4>, QuantisedColumns<UnpackedBlock>>(
+    y,
+    acts,
+    ptrs,
+    downOffset,
+    count,
+    colStart,
+    colEnd,
+    positions,
+    yStride,
+    actStride,
+    scratch,
+  );
+}
+
+export function q4_to_f32(dst: usize, src: usize, n: i32): void {
+  blocksToF32<Q4>(dst, src, n);
+}
+
+export function f32_to_q4(dst: usize, src: usize, n: i32): void {
+  f32ToBlocks<Q4, MakeQ4>(dst, src, n);
+}
+
+export function first_non_finite_q4(src: usize, n: i32): i32 {
+  return firstNonFiniteBlock<Q4>(src, n);
+}

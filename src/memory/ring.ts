@@ -1,0 +1,66 @@
+/** The ring that streamed weights pass through: how large it must, may and should be. */
+
+import { sectorBytes } from '../flash/layout.ts';
+import type { Manifest, StoredTensor } from '../flash/manifest.ts';
+import { blockBytesOf } from '../flash/row-range.ts';
+import { alignUp, MIB } from '../units.ts';
+import { matricesInOrder } from './weight-order.ts';
+
+/** The ring that streamed weights pass through. */
+export interface StreamRing {
+  readonly address: number;
+  readonly slots: number;
+  readonly slotBytes: number;
+}
+
+const largestRingBytes = 32 * MIB;
+const smallRingBytes = 4 * MIB;
+const largestSlotBytes = MIB;
+/** Two slots are the least with which reading and computing overlap. */
+const fewestSlots = 2;
+const mostSlots = 32;
+
+/** A slot holds one block, wherever in its sectors it begins. */
+export function slotBytesFor(tensors: readonly StoredTensor[], atLeast: number): number {
+  const largest = Math.max(atLeast, ...tensors.map(blockBytesOf));
+  return alignUp(largest, sectorBytes) + sectorBytes;
+}
+
+function smallestSlot(manifest: Manifest): number {
+  const { matrices, bundles } = matricesInOrder(manifest);
+  return slotBytesFor([...matrices, ...bundles], 32 * 1024);
+}
+
+/**
+ * Reads in flight and what is being computed: 4 MiB keep a device of 1.5 GiB/s busy, where two slots
+ * of 36 KiB gave a tenth of its rate. A small model need not give most of itself for its own ring.
+ */
+export function smallestRing(manifest: Manifest): number {
+  const quarter = usedBytes(manifest) / 4;
+  return Math.max(smallestSlot(manifest) * fewestSlots, Math.min(smallRingBytes, quarter));
+}
+
+/** A ring larger than the weights would be of no use. */
+function largestRing(manifest: Manifest): number {
+  return Math.max(Math.min(largestRingBytes, usedBytes(manifest)), smallestRing(manifest));
+}
+
+/** About an eighth of the room for reading ahead, in slots of up to 1 MiB. */
+export function planRing(manifest: Manifest, room: number, largest: number): StreamRing {
+  const smallest = smallestSlot(manifest);
+  const ringBytes = Math.min(
+    largest,
+    largestRing(manifest),
+    Math.max(smallestRing(manifest), room / 8),
+  );
+  const ideal = Math.min(largestSlotBytes, Math.floor(ringBytes / 8)) + sectorBytes;
+  const slotBytes = Math.max(smallest, Math.floor(ideal / sectorBytes) * sectorBytes);
+  const slots = Math.max(fewestSlots, Math.min(mostSlots, Math.floor(ringBytes / slotBytes)));
+  return { address: 0, slots, slotBytes };
+}
+
+/** Bytes of all weights that a token uses. */
+function usedBytes(manifest: Manifest): number {
+  const { matrices, bundles } = matricesInOrder(manifest);
+  return [...matrices, ...bundles].reduce((sum, { bytes }) => sum + bytes, 0);
+}

@@ -1,0 +1,53 @@
+/** Which weights a token uses, and in which order. */
+
+import { sectorBytes } from '../flash/layout.ts';
+import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
+import { blockBytesOf, spanOf } from '../flash/row-range.ts';
+import { headTensor, role } from '../models/spec.ts';
+
+/** Matrices in the order in which a token uses them: the body, then the head. */
+export function matricesInOrder({ spec, tensors }: Manifest): {
+  matrices: StoredTensor[];
+  bundles: StoredTensor[];
+  body: StoredTensor[];
+  head: StoredTensor[];
+} {
+  const get = (name: string) => {
+    const tensor = tensors.get(name);
+    return tensor === undefined ? [] : [tensor];
+  };
+  const body = [...get(role.projectIn)];
+  const bundles: StoredTensor[] = [];
+  for (let layer = 0; layer < spec.layers; layer++) {
+    const ffn = get(role.bundles(layer));
+    body.push(
+      ...get(`${role.qkv(layer)}.weight`),
+      ...get(`${role.attentionOut(layer)}.weight`),
+      ...ffn,
+    );
+    bundles.push(...ffn);
+  }
+  const head = [...get(role.projectOut), ...get(headTensor(spec))];
+  const matrices = [...body.filter((tensor) => !bundles.includes(tensor)), ...head];
+  return { matrices, bundles, body, head };
+}
+
+/** Tables of which a pass uses a few rows only. */
+export function rowTables(manifest: Manifest): StoredTensor[] {
+  const head = headTensor(manifest.spec);
+  return [role.tokens, role.positions]
+    .filter((name) => name !== head)
+    .flatMap((name) => manifest.tensors.get(name) ?? []);
+}
+
+/** Bytes of a tensor's sectors. */
+export function wholeBytes(tensor: StoredTensor): number {
+  return spanOf({ tensor, first: 0, count: rowsOf(tensor).rows }).bytes;
+}
+
+/** The most rows, in whole blocks, whose sectors take at most `bytes`. */
+export function rowsThatFit(tensor: StoredTensor, bytes: number): number {
+  if (wholeBytes(tensor) <= bytes) return rowsOf(tensor).rows;
+  const blocks = Math.floor((bytes - 2 * sectorBytes) / blockBytesOf(tensor));
+  return Math.max(0, blocks) * tensor.rowsPerBlock;
+}
