@@ -28,7 +28,7 @@ import { version } from '../version.ts';
 import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
 import { checkSources, commonDType } from './check.ts';
 import { checkOutput, OutputDirectory, writeError } from './output-directory.ts';
-import { readSideFiles, writeSideFiles } from './side-files.ts';
+import { eosIdsOf, readSideFiles, writeSideFiles } from './side-files.ts';
 import { TensorFileWriter } from './tensor-file.ts';
 import { bundleBytes, type Sources, tensorBytes } from './weights.ts';
 
@@ -91,6 +91,8 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     const storage = chooseDTypes(options, recipe, sources);
     const dtypes = { resident: storage.resident, bundles: storage.bundles };
     const sideFiles = await readSideFiles(checkpoint, recipe.spec);
+    const eosIds = [...eosIdsOf(sideFiles, recipe.spec, checkpoint)];
+    const spec: ModelSpec = { ...recipe.spec, eosIds };
     const layout = layoutModel(recipe, storage);
     const modelBytes = layout.resident.bytes + layout.bundles.bytes;
     const dramBudget = budgetBytes(options.dramBudget ?? defaultConvertBudget, modelBytes);
@@ -106,7 +108,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
         const stored = await writeSideFiles(sideFiles, directory.path);
         await writeManifest(directory.path, {
           producer: `flashllm ${version}`,
-          spec: recipe.spec,
+          spec,
           dtypes,
           layers: layout.layers,
           files: { ...weights.files, ...stored },
@@ -121,7 +123,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     }
     return {
       output,
-      spec: recipe.spec,
+      spec,
       dtypes,
       checkpointBytes: source.bytes,
       modelBytes,

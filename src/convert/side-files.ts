@@ -2,6 +2,7 @@
 
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isJsonObject, parseJson } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { crcHex } from '../flash/checksum.ts';
 import type { StoredFile } from '../flash/manifest.ts';
@@ -9,6 +10,7 @@ import type { ModelSpec } from '../models/spec.ts';
 import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
 import { buildLibrary } from '../tokenizer/library.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
+import { isTokenId } from '../tokenizer/tokenizer-json.ts';
 import { writeError } from './output-directory.ts';
 
 const copied = [
@@ -24,6 +26,30 @@ const copied = [
 
 /** Larger ones are not what their name says. */
 const largestBytes = 256 * 1024 * 1024;
+
+/**
+ * What ends a sequence: generation_config.json says it where it is there, as for Hugging Face's
+ * `generate`, else config.json.
+ * @throws InputError when generation_config.json is not JSON or names no ids
+ */
+export function eosIdsOf(
+  files: ReadonlyMap<string, Uint8Array>,
+  spec: ModelSpec,
+  dir: string,
+): readonly number[] {
+  const name = 'generation_config.json';
+  const bytes = files.get(name);
+  if (bytes === undefined) return spec.eosIds;
+  const file = join(dir, name);
+  const config = parseJson(bytes, file);
+  const found = isJsonObject(config) ? config.eos_token_id : undefined;
+  if (found === undefined || found === null) return spec.eosIds;
+  const ids: readonly unknown[] = Array.isArray(found) ? found : [found];
+  if (!ids.every(isTokenId)) {
+    throw new InputError(`'eos_token_id' names no ids: ${JSON.stringify(found)}`, { file });
+  }
+  return ids;
+}
 
 /**
  * Reads the side files of a checkpoint; makes a tokenizer.json where only BPE files exist. Proves

@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eosIdsOf } from '../../src/convert/side-files.ts';
+import type { ModelSpec } from '../../src/models/spec.ts';
+
+const spec = { eosIds: [2] as number[] } as ModelSpec;
+
+function eosOf(generationConfig: string | null): readonly number[] {
+  const files = new Map<string, Uint8Array>();
+  if (generationConfig !== null) files.set('generation_config.json', Buffer.from(generationConfig));
+  return eosIdsOf(files, spec, 'checkpoint');
+}
+
+test('generation_config.json says what ends a sequence, else config.json', () => {
+  assert.deepEqual(eosOf(null), [2]);
+  assert.deepEqual(eosOf('{}'), [2]);
+  assert.deepEqual(eosOf('{"eos_token_id": null}'), [2]);
+  assert.deepEqual(eosOf('{"eos_token_id": 7}'), [7]);
+  assert.deepEqual(eosOf('{"eos_token_id": [7, 9]}'), [7, 9]);
+});
+
+test('a generation_config.json that cannot be used is named', () => {
+  for (const text of ['{"eos_token_id": "x"}', '{"eos_token_id": [-1]}', '{"eos']) {
+    assert.throws(() => eosOf(text), { name: 'InputError', line: /generation_config\.json/ });
+  }
+});
