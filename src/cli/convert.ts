@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../convert/convert.ts';
 import { type DType, dtypeNames } from '../dtype.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
-import { withInterrupt } from './interrupt.ts';
+import { interruption } from './interrupt.ts';
 import { budgetOption, jsonOption } from './options.ts';
 import { note, printJson, showProgress } from './terminal.ts';
 
@@ -40,19 +40,17 @@ export function convertCommand(): Command {
 async function run(checkpoint: string, output: string, flags: ConvertFlags): Promise<void> {
   const progress = showProgress('converting', flags.json);
   try {
-    const report = await withInterrupt((signal) =>
-      convertCheckpoint({
-        checkpoint,
-        output,
-        dtype: flags.dtype,
-        ...(flags.ffnDtype !== undefined && { ffnDtype: flags.ffnDtype }),
-        dramBudget: flags.dramBudget ?? defaultConvertBudget,
-        force: flags.force ?? false,
-        dryRun: flags.dryRun ?? false,
-        signal,
-        onProgress: ({ doneBytes, totalBytes }) => progress.update(doneBytes, totalBytes),
-      }),
-    );
+    const report = await convertCheckpoint({
+      checkpoint,
+      output,
+      dtype: flags.dtype,
+      ...(flags.ffnDtype !== undefined && { ffnDtype: flags.ffnDtype }),
+      dramBudget: flags.dramBudget ?? defaultConvertBudget,
+      force: flags.force ?? false,
+      dryRun: flags.dryRun ?? false,
+      signal: interruption,
+      onProgress: ({ doneBytes, totalBytes }) => progress.update(doneBytes, totalBytes),
+    });
     progress.stop();
     if (flags.json) printJson(toJson(report, flags));
     else describe(report, flags);

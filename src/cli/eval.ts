@@ -1,8 +1,9 @@
 import { Command } from 'commander';
+import { documentsOf } from '../engine/documents.ts';
 import { evaluate } from '../engine/evaluate.ts';
 import { InputError } from '../errors.ts';
 import type { Size } from '../units.ts';
-import { withInterrupt } from './interrupt.ts';
+import { interruption } from './interrupt.ts';
 import {
   budgetOption,
   countArgument,
@@ -11,7 +12,7 @@ import {
   threadsOf,
   threadsOption,
 } from './options.ts';
-import { readText } from './read-text.ts';
+import { textBytes, textParts } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
 import { print, printJson, showProgress } from './terminal.ts';
 
@@ -44,7 +45,7 @@ export function evalCommand(): Command {
 const longestDefaultContext = 2048;
 
 async function run(dir: string, flags: EvalFlags): Promise<void> {
-  const text = await readText(flags.data, 'the text');
+  const bytes = await textBytes(flags.data, 'the text');
   const result = await withModel(dir, (model) => {
     const { maxPositions } = model.manifest.spec;
     const context = flags.context ?? Math.min(maxPositions, longestDefaultContext);
@@ -52,18 +53,18 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
       throw new InputError(`--context must be from 2 to ${maxPositions}, not ${context}`);
     }
     const budget = chooseBudget(model, flags.dramBudget);
-    const request = { budget, context, logits: 'all', ...threadsOf(flags) } as const;
+    // A window is never longer than the text, and a token has at least a byte.
+    const longest = Math.max(2, Math.min(context, bytes + 1));
+    const request = { budget, context: longest, logits: 'all', ...threadsOf(flags) } as const;
     return withSession(model, request, flags.json ?? false, async (session) => {
       const progress = showProgress('evaluating', flags.json);
       try {
-        return await withInterrupt((signal) =>
-          evaluate(session, {
-            text,
-            context,
-            signal,
-            onProgress: (done, total) => progress.update(done, total),
-          }),
-        );
+        return await evaluate(session, {
+          documents: documentsOf(textParts(flags.data, 'the text')),
+          context,
+          signal: interruption,
+          onProgress: (done) => progress.update(done, bytes),
+        });
       } finally {
         progress.stop();
       }

@@ -1,11 +1,10 @@
-import { text as readAll } from 'node:stream/consumers';
 import { Command } from 'commander';
 import { type GenerateResult, generate } from '../engine/generate.ts';
 import { checkSampling, type SamplingOptions } from '../engine/sampler.ts';
 import type { Model } from '../engine/session.ts';
 import { InputError } from '../errors.ts';
 import type { Size } from '../units.ts';
-import { interruptedExitCode, withInterrupt } from './interrupt.ts';
+import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
   budgetOption,
   countArgument,
@@ -16,7 +15,7 @@ import {
   threadsOf,
   threadsOption,
 } from './options.ts';
-import { readText } from './read-text.ts';
+import { readStream, readText } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
 import { note, print, printJson } from './terminal.ts';
 
@@ -70,22 +69,31 @@ async function run(dir: string, flags: GenerateFlags): Promise<void> {
     seed: flags.seed ?? Math.floor(Math.random() * 2 ** 32),
   };
   checkSampling(sampling);
-  const prompt = await readPrompt(flags);
-  const result = await withModel(dir, (model) => generateWith(model, prompt, flags, sampling));
+  checkPromptFlags(flags);
+  const result = await withModel(dir, async (model) => {
+    const prompt = await readPrompt(flags, model.manifest.spec.maxPositions * longestTokenBytes);
+    return generateWith(model, prompt, flags, sampling);
+  });
   report(result, flags, sampling);
   if (result.finishReason === 'interrupted') process.exitCode = interruptedExitCode;
 }
 
-async function readPrompt({ prompt, promptFile }: GenerateFlags): Promise<string> {
+/** No text has more bytes per token, so what has is too long, and need not be tokenised to see it. */
+const longestTokenBytes = 256;
+
+function checkPromptFlags({ prompt, promptFile }: GenerateFlags): void {
   if (prompt !== undefined && promptFile !== undefined) {
     throw new InputError('give either --prompt or --prompt-file, not both');
   }
-  if (prompt !== undefined) return prompt;
-  if (promptFile !== undefined) return readText(promptFile, 'the prompt');
-  if (process.stdin.isTTY) {
+  if (prompt === undefined && promptFile === undefined && process.stdin.isTTY) {
     throw new InputError('there is no prompt', {}, 'Give --prompt or --prompt-file, or pipe it in');
   }
-  return readAll(process.stdin);
+}
+
+async function readPrompt({ prompt, promptFile }: GenerateFlags, limit: number): Promise<string> {
+  if (prompt !== undefined) return prompt;
+  if (promptFile !== undefined) return readText(promptFile, 'the prompt', limit);
+  return readStream(process.stdin, 'the prompt', limit);
 }
 
 async function generateWith(
@@ -119,16 +127,14 @@ async function generateWith(
     flags.json ?? false,
     (session) => {
       if (!flags.exact) note('no predictors: every neuron is computed, the output is exact');
-      return withInterrupt((signal) =>
-        generate(session, {
-          promptIds,
-          maxTokens: flags.maxTokens,
-          sampling,
-          stop: flags.stop ?? [],
-          signal,
-          ...(flags.json ? {} : { onText: print }),
-        }),
-      );
+      return generate(session, {
+        promptIds,
+        maxTokens: flags.maxTokens,
+        sampling,
+        stop: flags.stop ?? [],
+        signal: interruption,
+        ...(flags.json ? {} : { onText: print }),
+      });
     },
   );
 }

@@ -3,7 +3,7 @@ import { rowsOf } from '../flash/manifest.ts';
 import { ModelFiles } from '../flash/model-files.ts';
 import { verifyModel } from '../flash/verify.ts';
 import { formatBytes, formatMs } from '../units.ts';
-import { withInterrupt } from './interrupt.ts';
+import { interruption } from './interrupt.ts';
 import { jsonOption } from './options.ts';
 import { note, print, printJson, showProgress, table } from './terminal.ts';
 
@@ -42,9 +42,7 @@ async function run(dir: string, flags: InspectFlags): Promise<void> {
 async function verify(files: ModelFiles, quiet: boolean) {
   const progress = showProgress('verifying', quiet);
   try {
-    return await withInterrupt((signal) =>
-      verifyModel(files, (done, total) => progress.update(done, total), signal),
-    );
+    return await verifyModel(files, (done, total) => progress.update(done, total), interruption);
   } finally {
     progress.stop();
   }

@@ -7,19 +7,22 @@ import { convertCommand } from './convert.ts';
 import { evalCommand } from './eval.ts';
 import { generateCommand } from './generate.ts';
 import { inspectCommand } from './inspect.ts';
-import { interruptedExitCode } from './interrupt.ts';
+import { catchInterrupts, interruptedExitCode } from './interrupt.ts';
 import { planCommand } from './plan.ts';
 import { probeCommand } from './probe.ts';
 import { note } from './terminal.ts';
 
 /** Runs the command in `argv` and sets the process's exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
+  catchInterrupts();
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // A reader that has seen enough (`| head`) is not an error.
     if (error.code === 'EPIPE') process.exit(0);
     note(`error: cannot write the output: ${error.message}`);
     process.exit(1);
   });
+  // Nobody reads what is said about the run: that is no reason to lose its result.
+  process.stderr.on('error', () => {});
   const program = new Command('flashllm')
     .description('Run language models larger than the memory they are given.')
     .version(version)

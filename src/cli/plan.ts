@@ -8,7 +8,7 @@ import { print, printJson, table } from './terminal.ts';
 interface PlanFlags {
   readonly dramBudget?: Size;
   readonly threads?: number;
-  readonly context: number;
+  readonly context?: number;
   readonly json?: boolean;
 }
 
@@ -17,7 +17,7 @@ export function planCommand(): Command {
     .description('say what a budget would be spent on, without loading anything')
     .argument('<model>', 'model directory')
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
-    .option('--context <n>', 'positions, prompt and generated tokens together', countArgument, 512)
+    .option('--context <n>', 'positions, prompt and generated tokens together', countArgument)
     .addOption(threadsOption())
     .addOption(jsonOption())
     .action(run);
@@ -25,7 +25,8 @@ export function planCommand(): Command {
 
 async function run(dir: string, flags: PlanFlags): Promise<void> {
   await withModel(dir, async (model) => {
-    const context = Math.max(1, Math.min(flags.context, model.manifest.spec.maxPositions));
+    const { maxPositions } = model.manifest.spec;
+    const context = flags.context ?? Math.min(512, maxPositions);
     const request = { context, ...threadsOf(flags) };
     const plan = model.plan({ budget: chooseBudget(model, flags.dramBudget), ...request });
     const { profile } = model.files.scheduler;

@@ -12,7 +12,7 @@ import {
 } from '../flash/probe.ts';
 import { probeFileIn } from '../flash/probe-file.ts';
 import { formatBytes } from '../units.ts';
-import { withInterrupt } from './interrupt.ts';
+import { interruption } from './interrupt.ts';
 import { jsonOption } from './options.ts';
 import { note, print, printJson, showProgress, table } from './terminal.ts';
 
@@ -36,19 +36,15 @@ async function run(dir: string, flags: ProbeFlags): Promise<void> {
   const progress = showProgress('probing', flags.json);
   const file = await probeFileIn(dir);
   try {
-    const { direct, buffered } = await withInterrupt(async (signal) => {
-      const total = probeChunks.length * (probeDepths.length + bufferedDepths.length);
-      let done = 0;
-      const onCell = () => {
-        if (signal.aborted) throw new InterruptedError();
-        progress.update(++done, total);
-      };
-      // Buffered first: afterwards parts of the file are in the device's own cache.
-      return {
-        buffered: await measureBuffered(file.path, onCell),
-        direct: await measureDirect(file.path, onCell),
-      };
-    });
+    const total = probeChunks.length * (probeDepths.length + bufferedDepths.length);
+    let done = 0;
+    const onCell = () => {
+      if (interruption.aborted) throw new InterruptedError();
+      progress.update(++done, total);
+    };
+    // Buffered first: afterwards parts of the file are in the device's own cache.
+    const buffered = await measureBuffered(file.path, onCell);
+    const direct = await measureDirect(file.path, onCell);
     progress.stop();
     const profile = profileFrom(direct.length > 0 ? direct : buffered);
     const kept = await saveProfile(dir, profile);

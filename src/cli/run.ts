@@ -4,6 +4,7 @@ import { Model, type RunRequest, Session } from '../engine/session.ts';
 import type { RunStats } from '../engine/stats.ts';
 import { ensureProfile } from '../flash/probe-file.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
+import { interruption } from './interrupt.ts';
 import { note, showProgress, table } from './terminal.ts';
 
 /** Bytes of the budget; says in one line where a budget that was not asked for comes from. */
@@ -36,9 +37,10 @@ export async function withSession<T>(
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
   const progress = showProgress('loading', quiet);
-  const session = await Session.open(model, request, (done, total) => {
-    progress.update(done, total);
-  }).finally(() => progress.stop());
+  const onProgress = (done: number, total: number) => progress.update(done, total);
+  const session = await Session.open(model, request, onProgress, interruption).finally(() =>
+    progress.stop(),
+  );
   try {
     return await work(session);
   } finally {

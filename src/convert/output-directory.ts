@@ -110,6 +110,9 @@ async function nearestDirectory(dir: string): Promise<string> {
 /** An error met while writing; a full disk is unusable input, the rest is a failure of the system. */
 export function writeError(cause: unknown, file: string): FlashError {
   const { code, message } = cause as NodeJS.ErrnoException;
+  if (code === 'ENOTEMPTY') {
+    return new InputError('was made by someone else meanwhile', { file }, undefined, { cause });
+  }
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new InputError(
       'the disk is full; nothing was left behind',

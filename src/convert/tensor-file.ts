@@ -55,6 +55,7 @@ export class TensorFileWriter {
     const { bytes, header } = this.#layout;
     try {
       await this.#handle.truncate(bytes);
+      await this.#handle.sync(); // here, since Windows flushes only what is open for writing
     } catch (cause) {
       throw writeError(cause, this.#path);
     }

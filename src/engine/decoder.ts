@@ -52,6 +52,12 @@ export class Decoder {
     return this.#neurons === 0 ? 0 : 1 - this.#activeNeurons / this.#neurons;
   }
 
+  /** Begins to count activations anew. */
+  restartCounting(): void {
+    this.#activeNeurons = 0;
+    this.#neurons = 0;
+  }
+
   /**
    * Appends `ids` at positions [start, start + ids.length) and computes logits.
    * @param ids at most a chunk of the plan

@@ -1,16 +1,19 @@
 /** Negative log-likelihood and perplexity of a text. */
 
 import { InputError } from '../errors.ts';
+import { encodePieces, windowsOf } from './documents.ts';
 import { argmax } from './sampler.ts';
 import type { Session } from './session.ts';
 import type { RunStats } from './stats.ts';
 
 export interface EvaluateOptions {
-  readonly text: string;
+  /** See {@link splitDocuments} and {@link documentsOf}. */
+  readonly documents: Iterable<string> | AsyncIterable<string>;
   /** Positions of a window, its BOS included. */
   readonly context: number;
   readonly signal?: AbortSignal;
-  readonly onProgress?: (doneTokens: number, totalTokens: number) => void;
+  /** Called after each document with the length of all so far, in UTF-16 units. */
+  readonly onProgress?: (doneLength: number) => void;
 }
 
 export interface EvaluateResult {
@@ -24,14 +27,6 @@ export interface EvaluateResult {
   /** Null without predictors: all neurons take part. */
   readonly predictor: { readonly recall: number; readonly precision: number } | null;
   readonly stats: RunStats;
-}
-
-/** Documents of a text: split at lines that hold only `<|endoftext|>`, empty ones left out. */
-export function splitDocuments(text: string): string[] {
-  return text
-    .split(/^<\|endoftext\|>\r?$/m)
-    .map((document) => document.replace(/^[\r\n]+|[\r\n]+$/g, ''))
-    .filter((document) => document !== '');
 }
 
 /**
@@ -51,36 +46,33 @@ export async function evaluate(
   }
   const { bosId } = tokenizer;
   if (bosId === undefined) throw new InputError('the model has no BOS token to score after');
-  const windows: number[][] = [];
-  for (const document of splitDocuments(options.text)) {
-    const ids = tokenizer.encode(document);
-    for (let at = 0; at < ids.length; at += context - 1) {
-      windows.push(ids.slice(at, at + context - 1));
+  session.stats.restart();
+  let total = 0;
+  let sum = 0;
+  let doneLength = 0;
+  for await (const document of options.documents) {
+    for (const window of windowsOf(encodePieces(tokenizer, document), context - 1)) {
+      session.rewind();
+      // The last token is predicted, not fed.
+      const ids = [bosId, ...window.slice(0, -1)];
+      await session.stats.prefill(() =>
+        session.forward(ids, 'all', {
+          ...(signal === undefined ? {} : { signal }),
+          onLogits: (logits, first) => {
+            for (let row = 0; row * vocabSize < logits.length; row++) {
+              const target = window[first + row] ?? 0;
+              sum += nllOf(logits.subarray(row * vocabSize, (row + 1) * vocabSize), target);
+            }
+          },
+        }),
+      );
+      total += window.length;
     }
+    doneLength += document.length;
+    options.onProgress?.(doneLength);
   }
-  const total = windows.reduce((sum, window) => sum + window.length, 0);
   if (total === 0) throw new InputError('the text holds no tokens to score');
 
-  let done = 0;
-  let sum = 0;
-  for (const window of windows) {
-    session.rewind();
-    // The last token is predicted, not fed.
-    const ids = [bosId, ...window.slice(0, -1)];
-    await session.stats.prefill(() =>
-      session.forward(ids, 'all', {
-        ...(signal === undefined ? {} : { signal }),
-        onLogits: (logits, first) => {
-          for (let row = 0; row * vocabSize < logits.length; row++) {
-            const target = window[first + row] ?? 0;
-            sum += nllOf(logits.subarray(row * vocabSize, (row + 1) * vocabSize), target);
-          }
-        },
-      }),
-    );
-    done += window.length;
-    options.onProgress?.(done, total);
-  }
   const nll = sum / total;
   return {
     tokens: total,

@@ -57,6 +57,7 @@ export async function generate(
 
   const run = async (): Promise<FinishReason> => {
     session.rewind();
+    session.stats.restart();
     let logits = await session.stats.prefill(() => session.forward(promptIds, 'last', options));
     for (;;) {
       if (tokens.length >= maxTokens) return 'length';

@@ -3,7 +3,8 @@ export class Random {
   readonly #state = new Uint32Array(4);
 
   constructor(seed: number) {
-    let s = seed >>> 0;
+    // Seeds beyond 32 bits differ as well.
+    let s = (seed >>> 0) ^ Math.imul(Math.floor(seed / 2 ** 32), 0x85ebca6b);
     for (let i = 0; i < 4; i++) {
       s = (s + 0x9e3779b9) >>> 0;
       let z = s;

@@ -65,8 +65,7 @@ export class Sampler {
     if (repetitionPenalty !== 1) penalise(logits, context, repetitionPenalty);
     if (temperature === 0) return argmax(logits);
 
-    let candidates = sortedIds(logits);
-    if (topK > 0) candidates = candidates.subarray(0, topK);
+    const candidates = topK > 0 && topK < logits.length ? topIds(logits, topK) : sortedIds(logits);
     const largest = logits[candidates[0] ?? 0] ?? 0;
     const weights = Float64Array.from(candidates, (id) =>
       Math.exp(((logits[id] ?? 0) - largest) / temperature),
@@ -107,6 +106,37 @@ function penalise(logits: Float32Array, context: Iterable<number>, penalty: numb
 function sortedIds(logits: Float32Array): Uint32Array {
   const ids = Uint32Array.from(logits, (_, id) => id);
   return ids.sort((a, b) => (logits[b] ?? 0) - (logits[a] ?? 0) || a - b);
+}
+
+/** The `k` ids of the largest logits, by falling logit: a heap whose top is the least of them. */
+function topIds(logits: Float32Array, k: number): Uint32Array {
+  const heap = new Uint32Array(k);
+  /** Whether id a ranks below id b. */
+  const below = (a: number, b: number) => {
+    const difference = (logits[a] ?? 0) - (logits[b] ?? 0);
+    return difference < 0 || (difference === 0 && a > b);
+  };
+  const sink = (size: number) => {
+    let at = 0;
+    for (;;) {
+      let least = at;
+      for (const child of [2 * at + 1, 2 * at + 2]) {
+        if (child < size && below(heap[child] ?? 0, heap[least] ?? 0)) least = child;
+      }
+      if (least === at) return;
+      [heap[at], heap[least]] = [heap[least] ?? 0, heap[at] ?? 0];
+      at = least;
+    }
+  };
+  // The first k in falling order are a heap backwards: rising order is one.
+  const first = sortedIds(logits.subarray(0, k)).reverse();
+  heap.set(first);
+  for (let id = k; id < logits.length; id++) {
+    if (!below(heap[0] ?? 0, id)) continue;
+    heap[0] = id;
+    sink(k);
+  }
+  return heap.sort((a, b) => (below(a, b) ? 1 : -1));
 }
 
 /** How many leading weights are needed for their sum to reach `target`; at least one. */

@@ -25,10 +25,13 @@ const prefillChunk = 64;
 export class Model {
   readonly files: ModelFiles;
   readonly tokenizer: Tokenizer;
+  /** Taken once, so that a floor once told stays the floor. */
+  readonly #processBytes: number;
 
   private constructor(files: ModelFiles, tokenizer: Tokenizer) {
     this.files = files;
     this.tokenizer = tokenizer;
+    this.#processBytes = processEstimate(files.manifest);
   }
 
   /** @throws InputError when the directory is not an intact model */
@@ -53,6 +56,12 @@ export class Model {
 
   /** Plans `budget` for sequences of up to `context` positions. */
   plan(request: RunRequest): MemoryPlan {
+    const { maxPositions } = this.manifest.spec;
+    const { context, budget } = request;
+    if (!Number.isInteger(context) || context < 1 || context > maxPositions) {
+      throw new InputError(`the context must be 1 to ${maxPositions} positions, not ${context}`);
+    }
+    if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
     const plan = (threads: number) =>
       planMemory({ ...this.#planRequest(request, threads), dramBudget: request.budget });
     if (request.threads !== undefined) return plan(request.threads);
@@ -75,7 +84,7 @@ export class Model {
   ) {
     return {
       manifest: this.manifest,
-      processBytes: processEstimate(this.manifest),
+      processBytes: this.#processBytes,
       context,
       chunk: Math.min(chunk, context),
       logits,
@@ -138,6 +147,7 @@ export class Session {
   readonly #weights: Weights;
   readonly #decoder: Decoder;
   #length = 0;
+  #busy = false;
 
   private constructor(
     model: Model,
@@ -159,13 +169,14 @@ export class Session {
     model: Model,
     request: RunRequest,
     onProgress?: (doneBytes: number, totalBytes: number) => void,
+    signal?: AbortSignal,
   ): Promise<Session> {
     const plan = model.plan(request);
     const threads = await ComputeThreads.start(plan.threads);
     try {
       const arenas = await createArenas(plan, threads);
       const memories = arenas.map(({ memory }) => memory);
-      const weights = await Weights.load(model.files, plan, memories, onProgress);
+      const weights = await Weights.load(model.files, plan, memories, onProgress, signal);
       const decoder = new Decoder({ files: model.files, plan, arenas, weights });
       return new Session(model, plan, threads, weights, decoder);
     } catch (error) {
@@ -198,6 +209,12 @@ export class Session {
       signal?: AbortSignal;
     } = {},
   ): Promise<Float32Array> {
+    const { vocabSize } = this.model.manifest.spec;
+    const strange = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+    if (strange !== undefined) {
+      throw new InputError(`${strange} is no token: the model has ids 0 to ${vocabSize - 1}`);
+    }
+    if (this.#busy) throw new Error('a forward pass is under way; wait for it first');
     if (this.#length + ids.length > this.plan.context) {
       throw new InputError(
         `the sequence of ${this.#length + ids.length} tokens is longer than the context of ` +
@@ -205,15 +222,20 @@ export class Session {
       );
     }
     let logits: Float32Array = new Float32Array(0);
-    for (let at = 0; at < ids.length; at += this.plan.chunk) {
-      const chunk = ids.slice(at, at + this.plan.chunk);
+    const { chunk: planned, logitPositions } = this.plan;
+    const size = wanted === 'all' ? Math.min(planned, logitPositions) : planned;
+    for (let at = 0; at < ids.length; at += size) {
+      const chunk = ids.slice(at, at + size);
       const last = at + chunk.length === ids.length;
       const now = wanted === 'last' && !last ? 'none' : wanted;
+      this.#busy = true;
       try {
         logits = await this.#decoder.forward(chunk, this.#length, now, options.signal);
       } catch (error) {
         await this.#weights.reset(); // the pass was broken off; the next one begins anew
         throw error;
+      } finally {
+        this.#busy = false;
       }
       this.#length += chunk.length;
       if (wanted === 'all') options.onLogits?.(logits, at);

@@ -1,5 +1,6 @@
 /** Where the time and the bytes of a run went, in the paper's columns. */
 
+import type { IoSnapshot } from '../flash/io-stats.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { MemoryPlan } from '../memory/plan.ts';
 import { peakResidentBytes } from '../memory/process.ts';
@@ -40,17 +41,59 @@ interface Sources {
   readonly decoder: Decoder;
 }
 
+interface Counters {
+  readonly io: IoSnapshot;
+  readonly waitMs: number;
+  readonly checkMs: number;
+  readonly resident: number;
+  readonly streamed: number;
+}
+
+const noReads: IoSnapshot = { bytes: 0, reads: 0, histogram: {}, busyMs: 0 };
+
+function readsSince(now: IoSnapshot, before: IoSnapshot): IoSnapshot {
+  const histogram = Object.entries(now.histogram)
+    .map(([size, reads]) => [size, reads - (before.histogram[size] ?? 0)] as const)
+    .filter(([, reads]) => reads > 0);
+  return {
+    bytes: now.bytes - before.bytes,
+    reads: now.reads - before.reads,
+    histogram: Object.fromEntries(histogram),
+    busyMs: now.busyMs - before.busyMs,
+  };
+}
+
 export class StatsRecorder {
   readonly #sources: Sources;
   #prefillMs = 0;
   #decodeMs = 0;
   #decodedTokens = 0;
-  /** What loading had taken before the first forward pass. */
-  readonly #checkMsBefore: number;
+  /** Counters when the run began; a session's first run includes what loading read. */
+  #base: Counters;
 
   constructor(sources: Sources) {
     this.#sources = sources;
-    this.#checkMsBefore = sources.files.checkMs;
+    const { checkMs } = this.#counters();
+    this.#base = { io: noReads, waitMs: 0, checkMs, resident: 0, streamed: 0 };
+  }
+
+  /** Begins a run; the first one has begun with the session. */
+  restart(): void {
+    if (this.#prefillMs > 0) this.#base = this.#counters();
+    this.#sources.decoder.restartCounting();
+    this.#prefillMs = 0;
+    this.#decodeMs = 0;
+    this.#decodedTokens = 0;
+  }
+
+  #counters(): Counters {
+    const { files, weights } = this.#sources;
+    return {
+      io: files.scheduler.stats.snapshot(),
+      waitMs: weights.waitMs,
+      checkMs: files.checkMs,
+      ...weights.bytesUsed,
+    };
   }
 
   /** Times the processing of a prompt. */
@@ -77,11 +120,14 @@ export class StatsRecorder {
 
   /** The figures so far. `tokens` counts generated ones, the first of which prefill makes. */
   snapshot(promptTokens: number, tokens: number): RunStats {
-    const { files, plan, weights, decoder } = this.#sources;
-    const io = files.scheduler.stats.snapshot();
-    const ioMs = weights.waitMs;
-    const memoryMs = files.checkMs - this.#checkMsBefore;
-    const { resident, streamed } = weights.bytesUsed;
+    const { files, plan, decoder } = this.#sources;
+    const now = this.#counters();
+    const base = this.#base;
+    const io = readsSince(now.io, base.io);
+    const ioMs = now.waitMs - base.waitMs;
+    const memoryMs = now.checkMs - base.checkMs;
+    const resident = now.resident - base.resident;
+    const streamed = now.streamed - base.streamed;
     return {
       promptTokens,
       tokens,

@@ -1,6 +1,6 @@
 /** An opened model directory: its manifest, and reads of whole blocks that are checked on arrival. */
 
-import { open, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { InputError } from '../errors.ts';
@@ -39,6 +39,7 @@ export class ModelFiles {
   /** Per tensor, one byte per block: 1 once the block has been read and found intact. */
   readonly #verified = new Map<StoredTensor, Uint8Array>();
   #checkMs = 0;
+  #closed = false;
 
   private constructor(
     dir: string,
@@ -64,9 +65,14 @@ export class ModelFiles {
     try {
       for (const [name, stored] of Object.entries(manifest.files)) {
         const path = join(dir, name);
-        await checkFile(path, stored);
-        if (stored.headerBytes === undefined) continue;
-        files.set(name, await DeviceFile.open(path, system, direct));
+        await checkSize(path, stored);
+        if (stored.headerBytes === undefined) {
+          checkSum(path, stored, await readFile(path));
+          continue;
+        }
+        const file = await DeviceFile.open(path, system, direct);
+        files.set(name, file);
+        checkSum(path, stored, await readHeader(file, stored.headerBytes));
       }
       return new ModelFiles(dir, manifest, new Scheduler(profile), files);
     } catch (error) {
@@ -85,7 +91,10 @@ export class ModelFiles {
     return this.#checkMs;
   }
 
+  /** Closes the files; reads must have ended. Closing twice does nothing. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     for (const file of this.#files.values()) file.close();
   }
 
@@ -199,8 +208,8 @@ export class ModelFiles {
 
 const convertAgain = 'Convert the checkpoint again, and check the disk';
 
-/** Checks a file's length, and the checksum of its header or, for small files, of all of it. */
-async function checkFile(path: string, stored: StoredFile): Promise<void> {
+/** @throws InputError when the file is missing or not as long as it was */
+async function checkSize(path: string, stored: StoredFile): Promise<void> {
   const found = await stat(path).catch(() => null);
   if (found === null) {
     throw new InputError('is missing from the model', { file: path }, convertAgain);
@@ -212,7 +221,10 @@ async function checkFile(path: string, stored: StoredFile): Promise<void> {
       convertAgain,
     );
   }
-  const bytes = await readHead(path, stored.headerBytes);
+}
+
+/** @throws InputError when `bytes`, the file or its header, are not what was written */
+function checkSum(path: string, stored: StoredFile, bytes: Uint8Array): void {
   if (crcHex(bytes) !== stored.crc32) {
     throw new InputError(
       'damaged: its checksum does not match',
@@ -222,14 +234,13 @@ async function checkFile(path: string, stored: StoredFile): Promise<void> {
   }
 }
 
-async function readHead(path: string, bytes: number | undefined): Promise<Uint8Array> {
-  if (bytes === undefined) return readFile(path);
-  const handle = await open(path);
-  try {
-    const head = Buffer.alloc(bytes);
-    await handle.read(head, 0, bytes, 0);
-    return head;
-  } finally {
-    await handle.close();
+/** The first bytes of a file, read as its weights are: past the page cache where that is possible. */
+async function readHeader(file: DeviceFile, bytes: number): Promise<Uint8Array> {
+  const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / 65536) });
+  const header = new Uint8Array(memory.buffer, 0, bytes);
+  const read = await file.readv([header], 0);
+  if (read !== bytes) {
+    throw new InputError('its header cannot be read', { file: file.path, offset: 0 }, convertAgain);
   }
+  return header;
 }

@@ -44,7 +44,7 @@ interface Request {
   error: unknown;
   readonly settle: (error: unknown) => void;
   /** Called when no read of a cancelled request is in flight any more. */
-  idle: (() => void) | null;
+  readonly idle: (() => void)[];
 }
 
 interface QueuedRead {
@@ -82,7 +82,7 @@ export class Scheduler {
       inFlight: 0,
       error: null,
       settle: (error) => (error === null ? resolve() : reject(error)),
-      idle: null,
+      idle: [],
     };
     if (reads.length === 0) resolve();
     this.#queues[priority].push(...reads.map((read) => ({ read, request })));
@@ -124,7 +124,7 @@ export class Scheduler {
     }
     // The request ends with its last read, so that an error, too, leaves its memory at rest.
     if (request.left === 0) request.settle(request.error);
-    if (request.inFlight === 0) request.idle?.();
+    if (request.inFlight === 0) for (const resolve of request.idle.splice(0)) resolve();
     this.#pump();
   }
 
@@ -146,7 +146,7 @@ export class Scheduler {
     if (request.left === 0) request.settle(request.error);
     if (request.inFlight > 0) {
       await new Promise<void>((resolve) => {
-        request.idle = resolve;
+        request.idle.push(resolve);
       });
     }
   }

@@ -56,6 +56,8 @@ export interface MemoryPlan {
   readonly dramBudget: number;
   readonly context: number;
   readonly chunk: number;
+  /** Positions whose logits have room at once. */
+  readonly logitPositions: number;
   readonly threads: number;
   /** Bytes of the first memory, which holds all but weights. */
   readonly memoryBytes: number;
@@ -85,7 +87,7 @@ export interface MemoryPlan {
 }
 
 /** Chunk sizes tried from large to small until the activations are a small part of the budget. */
-const chunkSizes = [64, 32, 16, 8, 4, 1];
+const chunkSizes = [64, 32, 16, 8];
 
 /**
  * Makes the plan.
@@ -94,6 +96,7 @@ const chunkSizes = [64, 32, 16, 8, 4, 1];
 export function planMemory(request: PlanRequest): MemoryPlan {
   const { dramBudget, processBytes, memoryLimit = largestMemoryBytes } = request;
   const chunks = chunkSizes.filter((size) => size < request.chunk);
+  const smallest = chunks.at(-1) ?? request.chunk;
   for (const chunk of [request.chunk, ...chunks]) {
     const fixed = layoutFixed(request, chunk);
     const free = dramBudget - processBytes - threadResidentBytes(request.threads);
@@ -102,7 +105,7 @@ export function planMemory(request: PlanRequest): MemoryPlan {
     if (firstAddress + fixed.bytes + smallestRing(request.manifest) > memoryLimit) continue;
     // A large chunk is worth some memory, not most of it.
     const generous = fixed.activationBytes <= Math.max(0, free) / 4;
-    const last = chunk === 1 || chunks.length === 0;
+    const last = chunk === smallest;
     if (room >= smallestRing(request.manifest) && (generous || last)) {
       return placeWeights(request, chunk, fixed, room);
     }
@@ -135,6 +138,7 @@ function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: n
     dramBudget,
     context,
     chunk,
+    logitPositions: request.logits === 'all' ? chunk : 1,
     threads,
     memoryBytes,
     arenas,
@@ -217,6 +221,11 @@ function placeResidents(
   };
 }
 
+/** The least positions at once: with one, a prompt would read the whole model for each token. */
+function smallestChunk({ chunk }: PlanRequestBase): number {
+  return Math.min(chunk, Math.min(...chunkSizes));
+}
+
 /** What is there without any weight: the process, and its compute threads. */
 function processItems({ processBytes, threads }: PlanRequestBase, fixed: Fixed): PlanItem[] {
   const process = { name: 'process', bytes: processBytes };
@@ -231,7 +240,7 @@ export function planFloor(request: PlanRequestBase): {
   readonly items: readonly PlanItem[];
 } {
   const { manifest, context } = request;
-  const fixed = layoutFixed(request, 1);
+  const fixed = layoutFixed(request, smallestChunk(request));
   const items: PlanItem[] = [
     ...processItems(request, fixed),
     { name: 'norms and biases', bytes: fixed.vectorBytes },
@@ -245,17 +254,23 @@ export function planFloor(request: PlanRequestBase): {
 }
 
 function belowFloor(request: PlanRequest): BudgetError {
-  const { processBytes, context, dramBudget, memoryLimit, threads } = request;
+  const { processBytes, context, dramBudget, threads } = request;
+  const { memoryLimit = largestMemoryBytes } = request;
   const floor = planFloor(request);
   const listed = floor.items.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(', ');
-  if (memoryLimit !== undefined && floor.bytes - processBytes > memoryLimit) {
-    return new BudgetError(`the model needs more than one memory of ${formatBytes(memoryLimit)}`);
+  const inFirstMemory = floor.bytes - processBytes - threadResidentBytes(threads);
+  if (inFirstMemory > memoryLimit) {
+    return new BudgetError(
+      `what must lie in one memory of ${formatBytes(memoryLimit)} takes ${formatBytes(inFirstMemory)}: ${listed}`,
+      {},
+      'Ask for a shorter context (--context, --max-tokens)',
+    );
   }
   const kvBytes = layoutFixed(request, 1).kvBytes;
   return new BudgetError(
     `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor.bytes)}: ${listed}`,
     {},
-    `Give at least ${Math.ceil(floor.bytes / MIB)}MiB, or ask for fewer tokens: the KV cache takes ` +
+    `Give at least ${Math.ceil(floor.bytes / MIB)}MiB, or ask for a shorter context (--max-tokens, --context): the KV cache takes ` +
       `${formatBytes(kvBytes / context)} per position` +
       (threads > 1 ? '; or for fewer threads' : ''),
   );

@@ -1,5 +1,6 @@
 /** The weights as a forward pass sees them: rows in memory, whether they stayed or just came. */
 
+import { InterruptedError } from '../errors.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { blockOf, cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
@@ -47,12 +48,13 @@ export class Weights {
     plan: MemoryPlan,
     memories: readonly WebAssembly.Memory[],
     onProgress?: (doneBytes: number, totalBytes: number) => void,
+    signal?: AbortSignal,
   ): Promise<Weights> {
     const weights = new Weights(files, plan, memories);
     const { tensors, address } = plan.vectors;
     const span = vectorSpan(tensors);
     if (span !== null) await files.readTensors(tensors, span, weights.#memory(0), address);
-    await weights.#loadResident(onProgress);
+    await weights.#loadResident(onProgress, signal);
     return weights;
   }
 
@@ -97,8 +99,8 @@ export class Weights {
   }
 
   /**
-   * Calls `use` with the address of each row of a table, in the order asked for; rows that are not
-   * in DRAM are read, several at a time.
+   * Calls `use` with the address of each row of a table, in any order; rows that are not in DRAM are
+   * read, several blocks at a time.
    * @param use called with the place in `rows` and the address, valid only during the call
    */
   async lookUp(
@@ -123,23 +125,26 @@ export class Weights {
     });
     const { address, slots, slotBytes } = this.#plan.rowStaging;
     const started = performance.now();
-    for (let at = 0; at < missing.length; at += slots) {
-      const group = missing.slice(at, at + slots);
-      const addresses = await Promise.all(
-        group.map(async (index, slot) => {
-          const row = rows[index] ?? 0;
-          const block = blockOf(tensor, row);
-          const first = await this.#files.readRows(
-            block,
-            this.#memory(0),
-            address + slot * slotBytes,
-          );
-          return first + (row - block.first) * rowBytes;
-        }),
-      );
-      group.forEach((index, slot) => {
-        use(index, addresses[slot] ?? 0);
+    // A block is read once, however many of its rows are wanted.
+    const wanted = new Map<number, number[]>();
+    for (const index of missing) {
+      const { first } = blockOf(tensor, rows[index] ?? 0);
+      wanted.set(first, [...(wanted.get(first) ?? []), index]);
+    }
+    const blocks = [...wanted.keys()];
+    for (let at = 0; at < blocks.length; at += slots) {
+      const group = blocks.slice(at, at + slots);
+      const addresses = new Map<number, number>();
+      await forEachParallel(group, slots, async (first, lane) => {
+        const place = address + lane * slotBytes;
+        const block = blockOf(tensor, first);
+        addresses.set(first, await this.#files.readRows(block, this.#memory(0), place));
       });
+      for (const [first, start] of addresses) {
+        for (const index of wanted.get(first) ?? []) {
+          use(index, start + ((rows[index] ?? 0) - first) * rowBytes);
+        }
+      }
     }
     if (missing.length > 0) this.#rowWaitMs += performance.now() - started;
   }
@@ -167,7 +172,10 @@ export class Weights {
     return staging;
   }
 
-  async #loadResident(onProgress?: (done: number, total: number) => void): Promise<void> {
+  async #loadResident(
+    onProgress?: (done: number, total: number) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
     // Read in place: a residence is sector-aligned, as is its tensor in the file.
     const pieces = [...this.#plan.residences].flatMap(([tensor, { arena, address, rows }]) => {
       const { start } = spanOf({ tensor, first: 0, count: 1 });
@@ -180,6 +188,7 @@ export class Weights {
     const total = pieces.reduce((sum, { range }) => sum + spanOf(range).bytes, 0);
     let done = 0;
     await forEachParallel(pieces, loadsInFlight, async ({ range, arena, base }) => {
+      if (signal?.aborted) throw new InterruptedError();
       const { start, bytes } = spanOf(range);
       // As prefetches, since many of them are in flight: none needs to be split.
       await this.#files.readRows(range, this.#memory(arena), base + start, 'prefetch');

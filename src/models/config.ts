@@ -47,6 +47,20 @@ export function optionalInteger(at: ConfigFile, key: string, fallback: number): 
   return value;
 }
 
+/** One or several non-negative integers, `fallback` when absent, none when null. */
+export function integers(at: ConfigFile, key: string, fallback: number[]): number[] {
+  const value = at.config[key];
+  if (value === undefined) return fallback;
+  if (!Array.isArray(value)) {
+    const one = optionalInteger(at, key, 0);
+    return one === null ? [] : [one];
+  }
+  return value.map((item: unknown) => {
+    const one = optionalInteger({ config: { [key]: item }, file: at.file }, key, 0);
+    return one ?? 0;
+  });
+}
+
 export function boolean(at: ConfigFile, key: string, fallback: boolean): boolean {
   const value = at.config[key];
   if (value === undefined || value === null) return fallback;

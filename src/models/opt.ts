@@ -5,7 +5,7 @@
  */
 
 import { InputError } from '../errors.ts';
-import { boolean, integer, optionalInteger, text } from './config.ts';
+import { boolean, integer, integers, optionalInteger, text } from './config.ts';
 import type {
   Activation,
   BundleRecipe,
@@ -60,7 +60,6 @@ function describe({ config, configFile }: CheckpointFacts): ModelSpec {
   }
   const headDim = hiddenSize / heads;
   const placement = boolean(at, 'do_layer_norm_before', true) ? 'pre' : 'post';
-  const eosId = optionalInteger(at, 'eos_token_id', 2);
   return {
     family: 'opt',
     vocabSize: integer(at, 'vocab_size'),
@@ -79,7 +78,7 @@ function describe({ config, configFile }: CheckpointFacts): ModelSpec {
     ffn: { neurons: integer(at, 'ffn_dim'), activation },
     tiedHead: boolean(at, 'tie_word_embeddings', true),
     bosId: optionalInteger(at, 'bos_token_id', 2),
-    eosIds: eosId === null ? [] : [eosId],
+    eosIds: integers(at, 'eos_token_id', [2]),
   };
 }
 

@@ -11,9 +11,6 @@ import type { DType } from '../dtype.ts';
 export const activations = ['relu', 'gelu', 'gelu_tanh'] as const;
 export type Activation = (typeof activations)[number];
 
-/** Activations that yield exact zeros: their neurons can be skipped without an error. */
-export const sparseActivations: readonly Activation[] = ['relu'];
-
 const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const index = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 

@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { before, test } from 'node:test';
-import { evaluate, splitDocuments } from '../../src/engine/evaluate.ts';
-import { storiesOpt } from '../support/fixtures.ts';
+import {
+  documentsOf,
+  encodePieces,
+  splitDocuments,
+  windowsOf,
+} from '../../src/engine/documents.ts';
+import { evaluate } from '../../src/engine/evaluate.ts';
+import { storiesOpt, validText } from '../support/fixtures.ts';
+import { Dice } from '../support/random.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 import { converted, withSession } from './support.ts';
 
@@ -24,7 +32,7 @@ test('documents end at lines that hold only the mark; newlines at their ends are
 test('windows are scored by hand the same way', async () => {
   const text = 'Once upon a time there was a cat.\n<|endoftext|>\nThe dog ran away.';
   await withSession(model, 64 * 2 ** 20, { context: 6, logits: 'all' }, async (session) => {
-    const result = await evaluate(session, { text, context: 6 });
+    const result = await evaluate(session, { documents: splitDocuments(text), context: 6 });
     const { tokenizer, manifest } = session.model;
     const { vocabSize } = manifest.spec;
     let sum = 0;
@@ -50,8 +58,45 @@ test('windows are scored by hand the same way', async () => {
 
 test('a text without tokens and a context without room are refused', async () => {
   await withSession(model, 64 * 2 ** 20, { context: 6, logits: 'all' }, async (session) => {
-    await assert.rejects(evaluate(session, { text: '\n', context: 6 }), /no tokens to score/);
-    await assert.rejects(evaluate(session, { text: 'x', context: 1 }), /context must be 2 to 512/);
-    await assert.rejects(evaluate(session, { text: 'x', context: 513 }), /not 513/);
+    await assert.rejects(evaluate(session, { documents: [], context: 6 }), /no tokens to score/);
+    await assert.rejects(
+      evaluate(session, { documents: ['x'], context: 1 }),
+      /context must be 2 to 512/,
+    );
+    await assert.rejects(evaluate(session, { documents: ['x'], context: 513 }), /not 513/);
+  });
+});
+
+test('documents are the same however their text arrives', async () => {
+  const text =
+    '\ufeff<|endoftext|>\na\u2028<|endoftext|>\u2028b\n<|endoftext|>\r\n\nc <|endoftext|>\nd\n\n<|endoftext|>';
+  const expected = ['a\u2028<|endoftext|>\u2028b', 'c <|endoftext|>\nd'];
+  assert.deepEqual(splitDocuments(text), expected);
+  const dice = new Dice(31);
+  for (let round = 0; round < 200; round++) {
+    async function* parts() {
+      for (let at = 0; at < text.length; ) {
+        const length = dice.between(1, 20);
+        yield text.slice(at, at + length);
+        at += length;
+      }
+    }
+    const found: string[] = [];
+    for await (const document of documentsOf(parts())) found.push(document);
+    assert.deepEqual(found, expected);
+  }
+});
+
+test('a long document has the same windows in pieces', async () => {
+  await withSession(model, 64 * 2 ** 20, { context: 6 }, async (session) => {
+    const { tokenizer } = session.model;
+    const text = readFileSync(validText, 'utf8').replaceAll('<|endoftext|>', '***');
+    const whole = tokenizer.encode(text);
+    const pieces = [...encodePieces(tokenizer, text)];
+    assert.ok(pieces.length >= 3, `${pieces.length} pieces`);
+    assert.deepEqual(pieces.flat(), whole);
+    const windows = [...windowsOf(pieces, 255)];
+    assert.deepEqual(windows.flat(), whole);
+    assert.ok(windows.slice(0, -1).every((window) => window.length === 255));
   });
 });

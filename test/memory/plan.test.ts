@@ -213,7 +213,7 @@ test('below the floor: refused, item by item, with what would lower it', () => {
   assert.throws(() => planMemory(request(opt125m, MIB)), {
     name: 'BudgetError',
     exitCode: 2,
-    line: /below the floor of .*: process 50.0 MiB, norms and biases .*, KV cache for 256 positions .*, activations .*, stream ring .*Give at least \d+MiB, or ask for fewer tokens/,
+    line: /below the floor of .*: process 50.0 MiB, norms and biases .*, KV cache for 256 positions .*, activations .*, stream ring .*Give at least \d+MiB, or ask for a shorter context/,
   });
 });
 
