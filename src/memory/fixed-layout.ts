@@ -4,7 +4,7 @@ import { sectorBytes } from '../flash/layout.ts';
 import type { Manifest, StoredTensor } from '../flash/manifest.ts';
 import { type Span, spanOf } from '../flash/row-range.ts';
 import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.ts';
-import { role } from '../models/spec.ts';
+import { type ModelSpec, role } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import { type Activations, layoutActivations, widestRow } from './activations.ts';
 import { type StreamRing, slotBytesFor } from './ring.ts';
@@ -22,6 +22,8 @@ export interface Fixed {
   readonly kvBytes: number;
   readonly activations: Activations;
   readonly activationBytes: number;
+  /** Positions whose logits have room. */
+  readonly logitPositions: number;
   readonly threadScratch: ThreadScratch;
   readonly threadBytes: number;
   readonly rowStaging: StreamRing;
@@ -55,14 +57,14 @@ export function layoutFixed(
   };
   const vectorBytes = vectorSpan(vectors)?.bytes ?? 0;
   const vectorAddress = take(vectorBytes);
-  const kvBytes = spec.layers * context * 2 * spec.attention.kvHeads * spec.attention.headDim * 4;
+  const kvBytes = kvCacheBytes(spec, context);
   const kvAddress = take(kvBytes);
-  const activationAddress = end;
+  const logitPositions = logits === 'all' ? chunk : 1;
   const activations = layoutActivations(spec, {
-    address: activationAddress,
+    address: end,
     chunk,
     context,
-    logits: logits === 'all' ? chunk : 1,
+    logits: logitPositions,
   });
   take(activations.bytes);
   const bytesPerThread = threadScratchBytes({ cols: widestRow(spec), context });
@@ -82,11 +84,17 @@ export function layoutFixed(
     kvBytes,
     activations,
     activationBytes: activations.bytes,
+    logitPositions,
     threadScratch,
     threadBytes: scratchBytes,
     rowStaging,
     bytes: end - firstAddress,
   };
+}
+
+/** Bytes of f32 keys and values of `positions` in all layers. */
+export function kvCacheBytes({ layers, attention }: ModelSpec, positions: number): number {
+  return layers * positions * 2 * attention.kvHeads * attention.headDim * 4;
 }
 
 /** The sectors that hold all vectors, which lie together in their file. */

@@ -2,9 +2,11 @@
  * The plan: what stays in DRAM, what is streamed, and at which address everything lies. It is made
  * from sizes alone, before any weight is read, and never changes afterwards.
  *
- * One WebAssembly memory holds, from low to high addresses:
+ * The first WebAssembly memory holds, from low to high addresses:
  *
- *   vectors | KV cache | activations | row staging | resident weights | stream ring
+ *   vectors | KV cache | activations | thread scratch | row staging | stream ring | resident weights
+ *
+ * Weights beyond its end lie in further memories, behind a desk each (desk.ts).
  *
  * What is used whole for every token (attention, FFN, head) is worth the same per byte, so it is
  * taken in the order attention and head, then the same share of every layer's FFN, so that reads
@@ -16,17 +18,21 @@ import { BudgetError } from '../errors.ts';
 import { sectorBytes } from '../flash/layout.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
+import { maxMemoryBytes } from '../kernels/module.ts';
 import { type ThreadScratch, threadResidentBytes } from '../kernels/threads/pool.ts';
 import { formatBytes, MIB } from '../units.ts';
 import type { Activations } from './activations.ts';
 import { ArenaSpace, type Place } from './arena-space.ts';
 import { type Desk, layoutDesk } from './desk.ts';
-import { type Fixed, type FixedSizes, firstAddress, layoutFixed } from './fixed-layout.ts';
+import {
+  type Fixed,
+  type FixedSizes,
+  firstAddress,
+  kvCacheBytes,
+  layoutFixed,
+} from './fixed-layout.ts';
 import { planRing, type StreamRing, smallestRing } from './ring.ts';
 import { matricesInOrder, rowsThatFit, rowTables, wholeBytes } from './weight-order.ts';
-
-/** A WebAssembly memory's largest size. */
-export const largestMemoryBytes = 65536 * 65536;
 
 export interface PlanRequest extends FixedSizes {
   /** Bytes that the whole process may take. */
@@ -41,6 +47,11 @@ export interface PlanRequest extends FixedSizes {
 
 /** A request before anyone says how much it may take. */
 export type PlanRequestBase = Omit<PlanRequest, 'dramBudget'>;
+
+/** Bytes one memory may have. */
+function memoryLimitOf({ memoryLimit = maxMemoryBytes }: PlanRequestBase): number {
+  return memoryLimit;
+}
 
 /** A tensor of which the first `rows` rows lie in DRAM, from `address` on in memory `arena`. */
 export interface Residence extends Place {
@@ -94,7 +105,8 @@ const chunkSizes = [64, 32, 16, 8];
  * @throws BudgetError below the floor, with the floor item by item
  */
 export function planMemory(request: PlanRequest): MemoryPlan {
-  const { dramBudget, processBytes, memoryLimit = largestMemoryBytes } = request;
+  const { dramBudget, processBytes } = request;
+  const memoryLimit = memoryLimitOf(request);
   const chunks = chunkSizes.filter((size) => size < request.chunk);
   const smallest = chunks.at(-1) ?? request.chunk;
   for (const chunk of [request.chunk, ...chunks]) {
@@ -121,8 +133,7 @@ function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: n
     used.every((tensor) => placed.residences.get(tensor)?.rows === rowsOf(tensor).rows);
   let placed = placeResidents(request, chunk, fixed, room, null);
   if (!whole(placed)) {
-    const { memoryLimit = largestMemoryBytes } = request;
-    const largest = memoryLimit - firstAddress - fixed.bytes;
+    const largest = memoryLimitOf(request) - firstAddress - fixed.bytes;
     placed = placeResidents(request, chunk, fixed, room, planRing(manifest, room, largest));
   }
   const { residences, ring, arenas, memoryBytes } = placed;
@@ -138,7 +149,7 @@ function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: n
     dramBudget,
     context,
     chunk,
-    logitPositions: request.logits === 'all' ? chunk : 1,
+    logitPositions: fixed.logitPositions,
     threads,
     memoryBytes,
     arenas,
@@ -182,12 +193,12 @@ function placeResidents(
   room: number,
   ring: StreamRing | null,
 ): Placed {
-  const { manifest, context, threads, memoryLimit = largestMemoryBytes } = request;
+  const { manifest, context, threads } = request;
   const { matrices, bundles } = matricesInOrder(manifest);
   const ringAddress = firstAddress + fixed.bytes;
   const ringBytes = ring === null ? 0 : ring.slots * ring.slotBytes;
   const desk = layoutDesk(manifest.spec, { address: firstAddress, chunk, context, threads });
-  const space = new ArenaSpace(memoryLimit, ringAddress + ringBytes, desk.end);
+  const space = new ArenaSpace(memoryLimitOf(request), ringAddress + ringBytes, desk.end);
   const residences = new Map<StoredTensor, Residence>();
   let free = room - ringBytes;
   let residentBytes = 0;
@@ -254,8 +265,8 @@ export function planFloor(request: PlanRequestBase): {
 }
 
 function belowFloor(request: PlanRequest): BudgetError {
-  const { processBytes, context, dramBudget, threads } = request;
-  const { memoryLimit = largestMemoryBytes } = request;
+  const { manifest, processBytes, dramBudget, threads } = request;
+  const memoryLimit = memoryLimitOf(request);
   const floor = planFloor(request);
   const listed = floor.items.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(', ');
   const inFirstMemory = floor.bytes - processBytes - threadResidentBytes(threads);
@@ -266,12 +277,11 @@ function belowFloor(request: PlanRequest): BudgetError {
       'Ask for a shorter context (--context, --max-tokens)',
     );
   }
-  const kvBytes = layoutFixed(request, 1).kvBytes;
   return new BudgetError(
     `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor.bytes)}: ${listed}`,
     {},
     `Give at least ${Math.ceil(floor.bytes / MIB)}MiB, or ask for a shorter context (--max-tokens, --context): the KV cache takes ` +
-      `${formatBytes(kvBytes / context)} per position` +
+      `${formatBytes(kvCacheBytes(manifest.spec, 1))} per position` +
       (threads > 1 ? '; or for fewer threads' : ''),
   );
 }

@@ -129,7 +129,9 @@ export class Weights {
     const wanted = new Map<number, number[]>();
     for (const index of missing) {
       const { first } = blockOf(tensor, rows[index] ?? 0);
-      wanted.set(first, [...(wanted.get(first) ?? []), index]);
+      const others = wanted.get(first);
+      if (others === undefined) wanted.set(first, [index]);
+      else others.push(index);
     }
     const blocks = [...wanted.keys()];
     for (let at = 0; at < blocks.length; at += slots) {

@@ -5,12 +5,9 @@ import { promisify } from 'node:util';
 import { dtypeNames, isQuantised } from '../../src/dtype.ts';
 import { activationCodes, attentionScratch, type Kernels } from '../../src/kernels/kernels.ts';
 import { compileCore, createMemory, instantiateKernels } from '../../src/kernels/module.ts';
-import {
-  ComputeThreads,
-  createThreadedKernels,
-  threadScratchBytes,
-} from '../../src/kernels/threads/pool.ts';
+import { ComputeThreads, threadScratchBytes } from '../../src/kernels/threads/pool.ts';
 import { Random } from './support.ts';
+import { createThreadedKernels } from './threaded-kernels.ts';
 
 /** What all tests compute with: whatever the kernels read lies below, what they write above. */
 const inputBytes = 1 << 20;
@@ -354,8 +351,8 @@ test('idle threads neither use a processor nor keep the process alive', async ()
     const { user, system } = process.cpuUsage(before);
     process.stdout.write(String((user + system) / 1000));
   `;
-  const urls = ['module', 'threads/pool'].map(
-    (name) => new URL(`../../src/kernels/${name}.ts`, import.meta.url).href,
+  const urls = ['../../src/kernels/module.ts', './threaded-kernels.ts'].map(
+    (path) => new URL(path, import.meta.url).href,
   );
   const args = ['--import', 'tsx', '--input-type=module', '-e', script, ...urls];
   const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 30000 });

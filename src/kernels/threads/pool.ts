@@ -341,26 +341,3 @@ function createControl(): Control {
     text: new Uint16Array(buffer, sizes.words + sizes.job + sizes.results, maxText),
   };
 }
-
-/** Kernels on several threads over one memory, with the threads that are theirs alone. */
-export interface ThreadedKernels extends Kernels {
-  readonly threads: number;
-  /** Ends the workers; no kernel may be called any more. */
-  readonly close: () => Promise<void>;
-}
-
-/** Threads and kernels in one; see ComputeThreads for several memories, or planning in between. */
-export async function createThreadedKernels(
-  memory: WebAssembly.Memory,
-  threads: number,
-  options: KernelsOptions = {},
-): Promise<ThreadedKernels> {
-  const pool = await ComputeThreads.start(threads);
-  try {
-    const kernels = await pool.kernels(memory, options);
-    return { ...kernels, threads, close: () => pool.close() };
-  } catch (error) {
-    await pool.close();
-    throw error;
-  }
-}
