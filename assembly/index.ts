@@ -10,6 +10,6 @@ export * from './exports/f16';
 export * from './exports/f32';
 export * from './exports/q4';
 export * from './exports/q8';
-export { activation, add, multiply, scale } from './math';
+export { activation, add, count_active, fold, multiply, scale } from './math';
 export { layer_norm, rms_norm } from './norm';
 export { rotary_halves, rotary_neighbours } from './rotary';

@@ -88,6 +88,25 @@ export function add(y: usize, x: usize, n: i32): void {
   for (; n > 0; n--, y += 4, x += 4) store<f32>(y, load<f32>(y) + load<f32>(x));
 }
 
+/** y[0..n) += each of `rows` rows of n values, `stride` elements apart, one after the other. */
+export function fold(y: usize, x: usize, rows: i32, n: i32, stride: usize): void {
+  for (let r = 0; r < rows; r++) add(y, x + ((<usize>r * stride) << 2), n);
+}
+
+/** How many of x[0..n) are not 0. */
+export function count_active(x: usize, n: i32): i32 {
+  let zeros = i32x4.splat(0);
+  let left = n;
+  for (; left >= 4; left -= 4, x += 16) {
+    zeros = i32x4.sub(zeros, f32x4.eq(v128.load(x), f32x4.splat(0)));
+  }
+  let active = n - left;
+  active -= i32x4.extract_lane(zeros, 0) + i32x4.extract_lane(zeros, 1);
+  active -= i32x4.extract_lane(zeros, 2) + i32x4.extract_lane(zeros, 3);
+  for (; left > 0; left--, x += 4) active += i32(load<f32>(x) != 0);
+  return active;
+}
+
 /** y[0..n) *= x[0..n). */
 export function multiply(y: usize, x: usize, n: i32): void {
   for (; n >= 4; n -= 4, y += 16, x += 16) {

@@ -3,7 +3,8 @@
 import { PlainColumns } from '../columns';
 import { FromF16, firstNonFinite16, fromF32, ToF16, toF32 } from '../convert';
 import { F16, Unpacked } from '../dtype';
-import { ffnDown, ffnGatedUp, ffnUp } from '../ffn';
+import { ffnGatedUp, ffnUp } from '../ffn';
+import { ffnDown, ffnSums } from '../ffn-down';
 import { matmul, PlainDots } from '../matmul';
 
 export function matmul_f16(
@@ -79,11 +80,27 @@ export function ffn_gated_up_f16(
   );
 }
 
-export function ffn_down_f16(
-  y: usize,
+export function ffn_sums_f16(
+  sums: usize,
   acts: usize,
   ptrs: usize,
   downOffset: usize,
+  first: i32,
+  count: i32,
+  cols: i32,
+  groupStart: i32,
+  groupEnd: i32,
+): void {
+  ffnSums<PlainColumns<F16>>(sums, acts, ptrs, downOffset, first, count, cols, groupStart, groupEnd);
+}
+
+export function ffn_down_f16(
+  y: usize,
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  first: i32,
   count: i32,
   colStart: i32,
   colEnd: i32,
@@ -94,9 +111,11 @@ export function ffn_down_f16(
 ): void {
   ffnDown<PlainColumns<F16>, PlainColumns<Unpacked>>(
     y,
+    sums,
     acts,
     ptrs,
     downOffset,
+    first,
     count,
     colStart,
     colEnd,

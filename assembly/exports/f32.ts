@@ -3,7 +3,8 @@
 import { PlainColumns } from '../columns';
 import { firstNonFinite32 } from '../convert';
 import { F32, Unpacked } from '../dtype';
-import { ffnDown, ffnGatedUp, ffnUp } from '../ffn';
+import { ffnGatedUp, ffnUp } from '../ffn';
+import { ffnDown, ffnSums } from '../ffn-down';
 import { matmul, PlainDots } from '../matmul';
 
 export function matmul_f32(
@@ -79,11 +80,27 @@ export function ffn_gated_up_f32(
   );
 }
 
-export function ffn_down_f32(
-  y: usize,
+export function ffn_sums_f32(
+  sums: usize,
   acts: usize,
   ptrs: usize,
   downOffset: usize,
+  first: i32,
+  count: i32,
+  cols: i32,
+  groupStart: i32,
+  groupEnd: i32,
+): void {
+  ffnSums<PlainColumns<F32>>(sums, acts, ptrs, downOffset, first, count, cols, groupStart, groupEnd);
+}
+
+export function ffn_down_f32(
+  y: usize,
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  first: i32,
   count: i32,
   colStart: i32,
   colEnd: i32,
@@ -94,9 +111,11 @@ export function ffn_down_f32(
 ): void {
   ffnDown<PlainColumns<F32>, PlainColumns<Unpacked>>(
     y,
+    sums,
     acts,
     ptrs,
     downOffset,
+    first,
     count,
     colStart,
     colEnd,

@@ -2,7 +2,8 @@
 
 import { Q8, UnpackedBlock } from '../block';
 import { QuantisedColumns } from '../columns';
-import { ffnDown, ffnGatedUp, ffnUp } from '../ffn';
+import { ffnGatedUp, ffnUp } from '../ffn';
+import { ffnDown, ffnSums } from '../ffn-down';
 import { matmul, QuantisedDots } from '../matmul';
 import { blocksToF32, f32ToBlocks, firstNonFiniteBlock, MakeQ8 } from '../quantise';
 
@@ -79,11 +80,27 @@ export function ffn_gated_up_q8(
   );
 }
 
-export function ffn_down_q8(
-  y: usize,
+export function ffn_sums_q8(
+  sums: usize,
   acts: usize,
   ptrs: usize,
   downOffset: usize,
+  first: i32,
+  count: i32,
+  cols: i32,
+  groupStart: i32,
+  groupEnd: i32,
+): void {
+  ffnSums<QuantisedColumns<Q8>>(sums, acts, ptrs, downOffset, first, count, cols, groupStart, groupEnd);
+}
+
+export function ffn_down_q8(
+  y: usize,
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  first: i32,
   count: i32,
   colStart: i32,
   colEnd: i32,
@@ -94,9 +111,11 @@ export function ffn_down_q8(
 ): void {
   ffnDown<QuantisedColumns<Q8>, QuantisedColumns<UnpackedBlock>>(
     y,
+    sums,
     acts,
     ptrs,
     downOffset,
+    first,
     count,
     colStart,
     colEnd,

@@ -6,7 +6,7 @@
 
 import type { DType } from '../dtype.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
-import { activationCodes, type Kernels } from '../kernels/kernels.ts';
+import { activationCodes, type Kernels, neuronGroup } from '../kernels/kernels.ts';
 import { neuronBlock } from '../memory/activations.ts';
 import { type Desk, deskRows } from '../memory/desk.ts';
 import type { LoadedRows } from '../memory/weight-stream.ts';
@@ -40,6 +40,8 @@ export interface NeuronTask {
   readonly x: number;
   /** (positions, hidden) */
   readonly y: number;
+  /** (sumRows, hidden): what a group of neurons that this task does not complete adds up to. */
+  readonly sums: number;
   readonly hidden: number;
   /** (neurons), or 0 */
   readonly bias: number;
@@ -47,7 +49,7 @@ export interface NeuronTask {
 }
 
 /** What the kernels of an arena need to work. */
-export type Workplace = Pick<Desk, 'neurons' | 'bundles' | 'scratch'>;
+export type Workplace = Pick<Desk, 'neurons' | 'bundles' | 'sums' | 'scratch'>;
 
 /** The first memory: everything is already there. */
 export class Arena {
@@ -85,44 +87,61 @@ export class Arena {
 
   /** Computes neurons [done, done + count) of the task's rows; all addresses are in this memory. */
   protected block(
-    { dtype, rows, geometry, activation, hidden, positions }: NeuronTask,
+    task: NeuronTask,
     done: number,
     count: number,
     x: number,
     y: number,
     bias: number,
   ): number {
+    const { dtype, rows, geometry, activation, hidden, positions } = task;
     const { neurons, bundles, scratch } = this.#place;
-    const { bundleBytes, downOffset } = geometry;
+    const { bundleBytes } = geometry;
     const table = new Uint32Array(this.memory.buffer, bundles, count);
     for (let i = 0; i < count; i++) table[i] = rows.address + (done + i) * bundleBytes;
-    const { ffnUp, ffnDown } = this.kernels.byDType[dtype];
+    const { ffnUp } = this.kernels.byDType[dtype];
     const code = activationCodes[activation];
     ffnUp(neurons, x, bundles, bias, count, hidden, positions, hidden, neuronBlock, code, scratch);
-    ffnDown(
-      y,
-      neurons,
-      bundles,
-      downOffset,
-      count,
-      0,
-      hidden,
-      positions,
-      hidden,
-      neuronBlock,
-      scratch,
-    );
-    return this.#countActive(neurons, count, positions);
-  }
-
-  #countActive(neurons: number, count: number, positions: number): number {
+    this.#down(task, rows.first + done, count, y);
     let active = 0;
     for (let position = 0; position < positions; position++) {
-      const start = neurons + position * neuronBlock * f32Bytes;
-      const row = new Float32Array(this.memory.buffer, start, count);
-      for (let i = 0; i < count; i++) if (row[i] !== 0) active++;
+      active += this.kernels.countActive(neurons + position * neuronBlock * f32Bytes, count);
     }
     return active;
+  }
+
+  /** y += activations times down columns of neurons [first, first + count), group by group. */
+  #down({ dtype, geometry, hidden, positions }: NeuronTask, first: number, count: number, y: number) {
+    const { neurons, bundles, sums, scratch } = this.#place;
+    const { downOffset } = geometry;
+    const { ffnSums, ffnDown } = this.kernels.byDType[dtype];
+    if (positions > 1) {
+      ffnDown(
+        y,
+        sums,
+        neurons,
+        bundles,
+        downOffset,
+        first,
+        count,
+        0,
+        hidden,
+        positions,
+        hidden,
+        neuronBlock,
+        scratch,
+      );
+      return;
+    }
+    const begin = Math.floor(first / neuronGroup);
+    const end = Math.ceil((first + count) / neuronGroup);
+    const complete = Math.floor((first + count) / neuronGroup) - begin;
+    ffnSums(sums, neurons, bundles, downOffset, first, count, hidden, begin, end);
+    this.kernels.fold(y, sums, complete, hidden, hidden);
+    if (complete > 0 && begin + complete < end) {
+      const rowBytes = hidden * f32Bytes;
+      this.kernels.copyRows(sums, sums + complete * rowBytes, 1, rowBytes, 0, 0);
+    }
   }
 }
 
@@ -167,10 +186,11 @@ export class RemoteArena extends Arena {
   }
 
   override neurons(task: NeuronTask): number {
-    const { rows, x, y, hidden, bias, positions } = task;
-    const { input, output, bias: deskBias } = this.#desk;
+    const { rows, x, y, sums, hidden, bias, positions } = task;
+    const { input, output, sums: deskSums, bias: deskBias } = this.#desk;
     this.#fetch(input, x, positions * hidden);
     this.#fetch(output, y, positions * hidden);
+    this.#fetch(deskSums, sums, positions * hidden);
     let active = 0;
     for (let done = 0; done < rows.count; done += neuronBlock) {
       const count = Math.min(neuronBlock, rows.count - done);
@@ -179,6 +199,7 @@ export class RemoteArena extends Arena {
       active += this.block(task, done, count, input, output, blockBias);
     }
     this.#deliver(y, output, positions * hidden);
+    this.#deliver(sums, deskSums, positions * hidden);
     return active;
   }
 

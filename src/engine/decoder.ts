@@ -166,7 +166,7 @@ export class Decoder {
   async #ffn(layer: number, positions: number): Promise<void> {
     const { plan, weights, files } = this.#parts;
     const { hiddenSize } = this.#spec;
-    const { input, output } = plan.activations;
+    const { input, output, sums } = plan.activations;
     const x = this.#normBefore(role.ffnNorm(layer), input, positions);
     const bias = weights.vector(role.downBias(layer));
     const rowBytes = hiddenSize * f32Bytes;
@@ -177,6 +177,7 @@ export class Decoder {
     }
     const geometry = files.manifest.layers[layer];
     if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
+    new Uint8Array(this.#memory.buffer, sums, positions * rowBytes).fill(0);
     await weights.eachRows(files.tensor(role.bundles(layer)), (rows) => {
       this.#neurons += rows.count * positions;
       this.#activeNeurons += this.#arena(rows).neurons({
@@ -186,11 +187,14 @@ export class Decoder {
         activation: this.#spec.ffn.activation,
         x,
         y: output,
+        sums,
         hidden: hiddenSize,
         bias: weights.vector(role.upBias(layer)),
         positions,
       });
     });
+    // Of a last group that is not whole.
+    this.#kernels.add(output, sums, positions * hiddenSize);
     this.#addSublayer(role.ffnNorm(layer), positions);
   }
 

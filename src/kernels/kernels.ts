@@ -25,6 +25,9 @@ export const activationCodes = {
 export type Activation = keyof typeof activationCodes;
 export type ActivationCode = (typeof activationCodes)[Activation];
 
+/** Neurons whose contributions are summed up before they are added, mirrored in assembly/ffn-down.ts. */
+export const neuronGroup = 64;
+
 /**
  * Bytes of `scratch` for matmul, ffnUp and ffnDown with up to `cols` columns: there, weights that
  * are used for several positions are unpacked to f32 once, and activations are quantised for q8 and
@@ -96,15 +99,36 @@ export interface DTypeKernels {
     scratch?: Address,
   ) => void;
   /**
-   * y[p, c] += sum over i < count of acts[p, i] down_i[c] for colStart <= c < colEnd, where down_i
-   * are the weights at ptrs[i] + downOffset bytes. Added in the order of i, neurons with activation
-   * 0 skipped: the same to the bit however list and columns are split.
+   * For one position, sums of acts[i] down_i[c] over i of each group [groupStart, groupEnd), where
+   * down_i are the weights at ptrs[i] + downOffset bytes and entry i < count is number first + i of a
+   * list that is cut into groups of {@link neuronGroup}. The sum of group g is row g - floor(first /
+   * neuronGroup) of `sums`, (groups, cols); the part of a group that lies before `first` must be there
+   * already. Neurons with activation 0 are skipped. `fold` adds the sums to y: the same to the bit as
+   * ffnDown, however list and groups are split.
    */
-  readonly ffnDown: (
-    y: Address,
+  readonly ffnSums: (
+    sums: Address,
     acts: Address,
     ptrs: Address,
     downOffset: number,
+    first: number,
+    count: number,
+    cols: number,
+    groupStart: number,
+    groupEnd: number,
+  ) => void;
+  /**
+   * y[p, c] += sum over i < count of acts[p, i] down_i[c] for colStart <= c < colEnd, group by group:
+   * `sums`, of the shape of y, holds that of the group which is not complete, 0 at the beginning; the
+   * caller adds what is left there at the end. The same to the bit however list and columns are split.
+   */
+  readonly ffnDown: (
+    y: Address,
+    sums: Address,
+    acts: Address,
+    ptrs: Address,
+    downOffset: number,
+    first: number,
     count: number,
     colStart: number,
     colEnd: number,
@@ -204,6 +228,10 @@ export interface Kernels {
   readonly rotaryNeighbours: Rotary;
   /** y[0..n) += x[0..n) */
   readonly add: (y: Address, x: Address, n: number) => void;
+  /** y[0..n) += each of `rows` rows of n values, `stride` elements apart, one after the other. */
+  readonly fold: (y: Address, x: Address, rows: number, n: number, stride: number) => void;
+  /** How many of x[0..n) are not 0. */
+  readonly countActive: (x: Address, n: number) => number;
   /** y[0..n) *= x[0..n) */
   readonly multiply: (y: Address, x: Address, n: number) => void;
   /** x[0..n) *= factor */
@@ -247,6 +275,7 @@ export function bindKernels(exports: WebAssembly.Exports): Kernels {
     matmul: get(`matmul_${dtype}`),
     ffnUp: get(`ffn_up_${dtype}`),
     ffnGatedUp: get(`ffn_gated_up_${dtype}`),
+    ffnSums: get(`ffn_sums_${dtype}`),
     ffnDown: get(`ffn_down_${dtype}`),
     toF32: get(`${dtype}_to_f32`),
     fromF32: get(`f32_to_${dtype}`),
@@ -267,6 +296,8 @@ export function bindKernels(exports: WebAssembly.Exports): Kernels {
     rotaryHalves: get('rotary_halves'),
     rotaryNeighbours: get('rotary_neighbours'),
     add: get('add'),
+    fold: get('fold'),
+    countActive: get('count_active'),
     multiply: get('multiply'),
     scale: get('scale'),
     activation: get('activation'),

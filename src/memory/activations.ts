@@ -1,11 +1,16 @@
 /** Where a forward pass keeps its intermediate values: f32, for `chunk` positions at once. */
 
-import { scratchBytes } from '../kernels/kernels.ts';
+import { neuronGroup, scratchBytes } from '../kernels/kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 
 /** Neurons of an FFN that are computed in one go; bounds the activations' memory. */
 export const neuronBlock = 1024;
+
+/** Rows of hidden f32 for sums over groups of neurons: one per position, or one per group of a block. */
+export function sumRows(chunk: number): number {
+  return Math.max(chunk, neuronBlock / neuronGroup + 1);
+}
 
 export interface Activations {
   /** (chunk, hidden): the residual stream. */
@@ -24,6 +29,8 @@ export interface Activations {
   readonly neurons: number;
   /** u32 (neuronBlock): addresses of a block's bundles. */
   readonly bundles: number;
+  /** (sumRows, hidden): sums of neuron groups that are not yet added to the output. */
+  readonly sums: number;
   /** (chunk, embedding): an embedding row, or the head's input. */
   readonly embedding: number;
   /** (logit positions, vocab) */
@@ -67,6 +74,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     scores: take(context),
     neurons: take(chunk * neuronBlock),
     bundles: take(neuronBlock),
+    sums: take(sumRows(chunk) * spec.hiddenSize),
     embedding: take(chunk * spec.embeddingSize),
     logits: take(logits * spec.vocabSize),
     scratch: take(scratchBytes(widestRow(spec)) / 4),

@@ -8,7 +8,7 @@ import { scratchBytes } from '../kernels/kernels.ts';
 import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
-import { neuronBlock, widestRow } from './activations.ts';
+import { neuronBlock, sumRows, widestRow } from './activations.ts';
 
 /** Outputs of a matrix that are computed in one go on a desk; bounds the desk's size. */
 export const deskRows = 1024;
@@ -24,6 +24,8 @@ export interface Desk {
   readonly neurons: number;
   /** u32 (neuronBlock) */
   readonly bundles: number;
+  /** (sumRows, hidden) */
+  readonly sums: number;
   readonly scratch: number;
   readonly threadScratch: ThreadScratch;
   /** Where the weights begin. */
@@ -54,6 +56,7 @@ export function layoutDesk(spec: ModelSpec, { address, chunk, context, threads }
     bias: take(Math.max(deskRows, neuronBlock) * 4),
     neurons: take(chunk * neuronBlock * 4),
     bundles: take(neuronBlock * 4),
+    sums: take(sumRows(chunk) * spec.hiddenSize * 4),
     scratch: take(scratchBytes(cols)),
     threadScratch: { address: take((threads - 1) * bytesPerThread), bytesPerThread },
     end,

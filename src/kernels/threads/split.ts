@@ -147,13 +147,35 @@ function weightSplits(dtype: DType): [string, Split][] {
       }),
     ],
     [
+      `ffn_sums_${dtype}`,
+      split({
+        parameters: [
+          'sums',
+          'acts',
+          'ptrs',
+          'downOffset',
+          'first',
+          'count',
+          'cols',
+          'groupStart',
+          'groupEnd',
+        ],
+        over: ['groupStart', 'groupEnd'],
+        granule: 1,
+        moves: {},
+        work: (a) => a.count * a.cols,
+      }),
+    ],
+    [
       `ffn_down_${dtype}`,
       split({
         parameters: [
           'y',
+          'sums',
           'acts',
           'ptrs',
           'downOffset',
+          'first',
           'count',
           'colStart',
           'colEnd',
@@ -288,6 +310,16 @@ export function kernelSplits(): ReadonlyMap<string, Split> {
         granule: 1,
         moves: { y: (a) => f32Bytes * a.yStride, x: (a) => f32Bytes * a.xStride },
         work: (a) => a.n * a.positions * 2,
+      }),
+    ],
+    [
+      'fold',
+      split({
+        parameters: ['y', 'x', 'rows', 'n', 'stride'],
+        over: 'n',
+        granule: elements,
+        moves: { y: f32Bytes, x: f32Bytes },
+        work: (a) => a.rows * a.n,
       }),
     ],
     ['add', elementwise(['y', 'x', 'n'], ['y', 'x'], 1)],

@@ -1,0 +1,189 @@
+/**
+ * y[p, c] += sum over i of acts[p, i] down_i[c]: the second half of the feed-forward block.
+ *
+ * The list of neurons is one long list, of which a call sees entries [first, first + count). It is
+ * summed in groups of GROUP entries: each group from 0 on in the order of the list, inactive ones
+ * left out, and the groups' sums are added to y one after the other. So the result is the same to
+ * the bit however the list is cut into calls and whoever computes which part:
+ *
+ *     one position       threads take groups, which leave a sum each: ffnSums, then `fold`
+ *     several            threads take columns, and go through all groups: ffnDown
+ *
+ * For one position a thread must have whole columns: with 512 bytes of each, two threads took longer
+ * than one, as every piece costs the memory as much as the beginning of a whole one.
+ */
+import { Columns } from './columns';
+import { add } from './math';
+
+/** Entries of the list that are summed up before they are added to y; as in src/kernels/kernels.ts. */
+export const GROUP: i32 = 64;
+
+/** Neurons that are handled for all positions before the next ones: their columns stay in L2. */
+const NEURONS: i32 = 16;
+
+/**
+ * The sums of groups [groupStart, groupEnd) for one position: that of group g is row
+ * g - floor(first / GROUP) of `sums`, (groups, cols) f32. A group whose beginning is not in this call
+ * is added to what stands there.
+ */
+export function ffnSums<C extends Columns>(
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  first: i32,
+  count: i32,
+  cols: i32,
+  groupStart: i32,
+  groupEnd: i32,
+): void {
+  const rowBytes = (<usize>cols) << 2;
+  for (let g = groupStart; g < groupEnd; g++) {
+    const row = sums + <usize>(g - first / GROUP) * rowBytes;
+    const start = g * GROUP - first;
+    if (start >= 0) memory.fill(row, 0, rowBytes);
+    const from = max(start, 0);
+    const n = min(start + GROUP, count) - from;
+    const at = (<usize>from) << 2;
+    down1<C>(row, acts + at, ptrs + at, downOffset, n, 0, cols);
+  }
+}
+
+/**
+ * The same for several positions and columns [colStart, colEnd), with sums added to y as soon as a
+ * group is complete. `sums`, strided as y, holds that of the group which is not: 0 before the first
+ * call; what is left after the last is for the caller to add. `scratch` is 0 or
+ *
+ *     | NEURONS addresses, u32 | NEURONS columns, colEnd - colStart f32 each |
+ *
+ * where active columns are unpacked once for all positions; for quantised formats in blocks, as
+ * ceil of (colEnd - colStart) / 32, and one more. Strides in elements.
+ */
+export function ffnDown<C extends Columns, U extends Columns>(
+  y: usize,
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  first: i32,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+  scratch: usize,
+): void {
+  const c = changetype<C>(0);
+  const columns = colEnd - colStart;
+  const offset = downOffset + c.offset(colStart);
+  const skip = c.skip(colStart);
+  const unpacked = scratch != 0 && positions > 2;
+  y += (<usize>colStart) << 2;
+  sums += (<usize>colStart) << 2;
+  for (let i = 0; i < count; ) {
+    const inGroup = (first + i) % GROUP;
+    const n = min(min(NEURONS, count - i), GROUP - inGroup);
+    if (unpacked) {
+      unpackActive<C>(scratch, acts, ptrs, offset, n, skip, columns, positions, actStride);
+    }
+    for (let p = 0; p < positions; p++) {
+      const row = ((<usize>p * yStride) << 2);
+      const ap = acts + ((<usize>p * actStride) << 2);
+      if (unpacked) down1<U>(sums + row, ap, scratch, 0, n, skip, columns);
+      else down1<C>(sums + row, ap, ptrs, offset, n, skip, columns);
+      if (inGroup + n == GROUP) {
+        add(y + row, sums + row, columns);
+        memory.fill(sums + row, 0, (<usize>columns) << 2);
+      }
+    }
+    i += n;
+    acts += (<usize>n) << 2;
+    ptrs += (<usize>n) << 2;
+  }
+}
+
+/** Fills `scratch` with those of the n columns that are active for any position. */
+function unpackActive<C extends Columns>(
+  scratch: usize,
+  acts: usize,
+  ptrs: usize,
+  offset: usize,
+  n: i32,
+  skip: i32,
+  columns: i32,
+  positions: i32,
+  actStride: usize,
+): void {
+  const c = changetype<C>(0);
+  let active = 0;
+  for (let p = 0; p < positions; p++) {
+    const row = acts + ((<usize>p * actStride) << 2);
+    for (let k = 0; k < n; k += 4) {
+      active |= activeOfFour(row + ((<usize>k) << 2), n - k) << k;
+    }
+  }
+  let column = scratch + ((<usize>NEURONS) << 2);
+  for (let k = 0; k < n; k++) {
+    store<u32>(scratch + ((<usize>k) << 2), <u32>column);
+    if (active & (1 << k)) {
+      c.unpack(column, <usize>load<u32>(ptrs + ((<usize>k) << 2)) + offset, skip, columns);
+    }
+    column += c.unpackedBytes(skip, columns);
+  }
+}
+
+/** One position. Active neurons are taken four at a time, so that y is passed over a quarter as often. */
+function down1<C extends Columns>(
+  y: usize,
+  acts: usize,
+  ptrs: usize,
+  offset: usize,
+  count: i32,
+  skip: i32,
+  columns: i32,
+): void {
+  const c = changetype<C>(0);
+  // The active neurons waiting for a group: the last `waiting` of the four.
+  let waiting = 0;
+  let d0: usize = 0;
+  let d1: usize = 0;
+  let d2: usize = 0;
+  let d3: usize = 0;
+  let a0: f32 = 0;
+  let a1: f32 = 0;
+  let a2: f32 = 0;
+  let a3: f32 = 0;
+  for (let i = 0; i < count; i += 4) {
+    let active = activeOfFour(acts + ((<usize>i) << 2), count - i);
+    while (active != 0) {
+      const at = (<usize>(i + ctz(active))) << 2;
+      active &= active - 1;
+      d0 = d1;
+      d1 = d2;
+      d2 = d3;
+      d3 = <usize>load<u32>(ptrs + at) + offset;
+      a0 = a1;
+      a1 = a2;
+      a2 = a3;
+      a3 = load<f32>(acts + at);
+      if (++waiting == 4) {
+        c.add4(y, d0, d1, d2, d3, a0, a1, a2, a3, skip, columns);
+        waiting = 0;
+      }
+    }
+  }
+  if (waiting > 2) c.add1(y, d1, a1, skip, columns);
+  if (waiting > 1) c.add1(y, d2, a2, skip, columns);
+  if (waiting > 0) c.add1(y, d3, a3, skip, columns);
+}
+
+/** Bit k: acts[k] is not 0; of the first `left` if there are fewer than four. */
+function activeOfFour(acts: usize, left: i32): i32 {
+  if (left >= 4) return i32x4.bitmask(f32x4.ne(v128.load(acts), f32x4.splat(0)));
+  let mask = 0;
+  for (let k = 0; k < left; k++) {
+    mask |= i32(load<f32>(acts + ((<usize>k) << 2)) != 0) << k;
+  }
+  return mask;
+}
