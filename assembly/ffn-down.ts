@@ -88,7 +88,7 @@ export function ffnDown<C extends Columns, U extends Columns>(
       unpackActive<C>(scratch, acts, ptrs, offset, n, skip, columns, positions, actStride);
     }
     for (let p = 0; p < positions; p++) {
-      const row = ((<usize>p * yStride) << 2);
+      const row = (<usize>p * yStride) << 2;
       const ap = acts + ((<usize>p * actStride) << 2);
       if (unpacked) down1<U>(sums + row, ap, scratch, 0, n, skip, columns);
       else down1<C>(sums + row, ap, ptrs, offset, n, skip, columns);

@@ -91,7 +91,17 @@ export function ffn_sums_f16(
   groupStart: i32,
   groupEnd: i32,
 ): void {
-  ffnSums<PlainColumns<F16>>(sums, acts, ptrs, downOffset, first, count, cols, groupStart, groupEnd);
+  ffnSums<PlainColumns<F16>>(
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    first,
+    count,
+    cols,
+    groupStart,
+    groupEnd,
+  );
 }
 
 export function ffn_down_f16(

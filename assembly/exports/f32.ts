@@ -91,7 +91,17 @@ export function ffn_sums_f32(
   groupStart: i32,
   groupEnd: i32,
 ): void {
-  ffnSums<PlainColumns<F32>>(sums, acts, ptrs, downOffset, first, count, cols, groupStart, groupEnd);
+  ffnSums<PlainColumns<F32>>(
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    first,
+    count,
+    cols,
+    groupStart,
+    groupEnd,
+  );
 }
 
 export function ffn_down_f32(

@@ -91,7 +91,17 @@ export function ffn_sums_q4(
   groupStart: i32,
   groupEnd: i32,
 ): void {
-  ffnSums<QuantisedColumns<Q4>>(sums, acts, ptrs, downOffset, first, count, cols, groupStart, groupEnd);
+  ffnSums<QuantisedColumns<Q4>>(
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    first,
+    count,
+    cols,
+    groupStart,
+    groupEnd,
+  );
 }
 
 export function ffn_down_q4(

@@ -91,7 +91,17 @@ export function ffn_sums_q8(
   groupStart: i32,
   groupEnd: i32,
 ): void {
-  ffnSums<QuantisedColumns<Q8>>(sums, acts, ptrs, downOffset, first, count, cols, groupStart, groupEnd);
+  ffnSums<QuantisedColumns<Q8>>(
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    first,
+    count,
+    cols,
+    groupStart,
+    groupEnd,
+  );
 }
 
 export function ffn_down_q8(

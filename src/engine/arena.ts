@@ -111,7 +111,12 @@ export class Arena {
   }
 
   /** y += activations times down columns of neurons [first, first + count), group by group. */
-  #down({ dtype, geometry, hidden, positions }: NeuronTask, first: number, count: number, y: number) {
+  #down(
+    { dtype, geometry, hidden, positions }: NeuronTask,
+    first: number,
+    count: number,
+    y: number,
+  ) {
     const { neurons, bundles, sums, scratch } = this.#place;
     const { downOffset } = geometry;
     const { ffnSums, ffnDown } = this.kernels.byDType[dtype];
