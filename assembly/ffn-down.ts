@@ -19,7 +19,7 @@ import { add } from './math';
 export const GROUP: i32 = 64;
 
 /** Neurons that are handled for all positions before the next ones: their columns stay in L2. */
-const NEURONS: i32 = 16;
+export const NEURONS: i32 = 16;
 
 /**
  * The sums of groups [groupStart, groupEnd) for one position: that of group g is row
@@ -104,7 +104,7 @@ export function ffnDown<C extends Columns, U extends Columns>(
 }
 
 /** Fills `scratch` with those of the n columns that are active for any position. */
-function unpackActive<C extends Columns>(
+export function unpackActive<C extends Columns>(
   scratch: usize,
   acts: usize,
   ptrs: usize,
@@ -134,7 +134,7 @@ function unpackActive<C extends Columns>(
 }
 
 /** One position. Active neurons are taken four at a time, so that y is passed over a quarter as often. */
-function down1<C extends Columns>(
+export function down1<C extends Columns>(
   y: usize,
   acts: usize,
   ptrs: usize,

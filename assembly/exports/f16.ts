@@ -5,6 +5,7 @@ import { FromF16, firstNonFinite16, fromF32, ToF16, toF32 } from '../convert';
 import { F16, Unpacked } from '../dtype';
 import { ffnGatedUp, ffnUp } from '../ffn';
 import { ffnDown, ffnSums } from '../ffn-down';
+import { ffnListDown, ffnListSums } from '../ffn-list';
 import { matmul, PlainDots } from '../matmul';
 
 export function matmul_f16(
@@ -126,6 +127,68 @@ export function ffn_down_f16(
     ptrs,
     downOffset,
     first,
+    count,
+    colStart,
+    colEnd,
+    positions,
+    yStride,
+    actStride,
+    scratch,
+  );
+}
+
+export function ffn_list_sums_f16(
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  bounds: usize,
+  groups: i32,
+  count: i32,
+  cols: i32,
+  continued: i32,
+  groupStart: i32,
+  groupEnd: i32,
+): void {
+  ffnListSums<PlainColumns<F16>>(
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    bounds,
+    groups,
+    count,
+    cols,
+    continued,
+    groupStart,
+    groupEnd,
+  );
+}
+
+export function ffn_list_down_f16(
+  y: usize,
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  bounds: usize,
+  groups: i32,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+  scratch: usize,
+): void {
+  ffnListDown<PlainColumns<F16>, PlainColumns<Unpacked>>(
+    y,
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    bounds,
+    groups,
     count,
     colStart,
     colEnd,

@@ -5,6 +5,7 @@ import { firstNonFinite32 } from '../convert';
 import { F32, Unpacked } from '../dtype';
 import { ffnGatedUp, ffnUp } from '../ffn';
 import { ffnDown, ffnSums } from '../ffn-down';
+import { ffnListDown, ffnListSums } from '../ffn-list';
 import { matmul, PlainDots } from '../matmul';
 
 export function matmul_f32(
@@ -126,6 +127,68 @@ export function ffn_down_f32(
     ptrs,
     downOffset,
     first,
+    count,
+    colStart,
+    colEnd,
+    positions,
+    yStride,
+    actStride,
+    scratch,
+  );
+}
+
+export function ffn_list_sums_f32(
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  bounds: usize,
+  groups: i32,
+  count: i32,
+  cols: i32,
+  continued: i32,
+  groupStart: i32,
+  groupEnd: i32,
+): void {
+  ffnListSums<PlainColumns<F32>>(
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    bounds,
+    groups,
+    count,
+    cols,
+    continued,
+    groupStart,
+    groupEnd,
+  );
+}
+
+export function ffn_list_down_f32(
+  y: usize,
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  bounds: usize,
+  groups: i32,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+  scratch: usize,
+): void {
+  ffnListDown<PlainColumns<F32>, PlainColumns<Unpacked>>(
+    y,
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    bounds,
+    groups,
     count,
     colStart,
     colEnd,

@@ -4,6 +4,7 @@ import { Q4, UnpackedBlock } from '../block';
 import { QuantisedColumns } from '../columns';
 import { ffnGatedUp, ffnUp } from '../ffn';
 import { ffnDown, ffnSums } from '../ffn-down';
+import { ffnListDown, ffnListSums } from '../ffn-list';
 import { matmul, QuantisedDots } from '../matmul';
 import { blocksToF32, f32ToBlocks, firstNonFiniteBlock, MakeQ4 } from '../quantise';
 
@@ -126,6 +127,68 @@ export function ffn_down_q4(
     ptrs,
     downOffset,
     first,
+    count,
+    colStart,
+    colEnd,
+    positions,
+    yStride,
+    actStride,
+    scratch,
+  );
+}
+
+export function ffn_list_sums_q4(
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  bounds: usize,
+  groups: i32,
+  count: i32,
+  cols: i32,
+  continued: i32,
+  groupStart: i32,
+  groupEnd: i32,
+): void {
+  ffnListSums<QuantisedColumns<Q4>>(
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    bounds,
+    groups,
+    count,
+    cols,
+    continued,
+    groupStart,
+    groupEnd,
+  );
+}
+
+export function ffn_list_down_q4(
+  y: usize,
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  bounds: usize,
+  groups: i32,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+  scratch: usize,
+): void {
+  ffnListDown<QuantisedColumns<Q4>, QuantisedColumns<UnpackedBlock>>(
+    y,
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    bounds,
+    groups,
     count,
     colStart,
     colEnd,

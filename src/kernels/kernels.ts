@@ -137,6 +137,42 @@ export interface DTypeKernels {
     actStride: number,
     scratch?: Address,
   ) => void;
+  /**
+   * ffnSums over a list of neurons in the order of their ids, whose groups are ranges of ids: group g
+   * of `groups` ends at entry bounds[g] (u32) of `count`; what lies behind the last bound is an open
+   * group, g = groups. The sum of group g is row g of `sums`, (groups + 1, cols), of which
+   * [groupStart, groupEnd) are made; when `continued` is 1, that of group 0 goes on from what is there.
+   */
+  readonly ffnListSums: (
+    sums: Address,
+    acts: Address,
+    ptrs: Address,
+    downOffset: number,
+    bounds: Address,
+    groups: number,
+    count: number,
+    cols: number,
+    continued: 0 | 1,
+    groupStart: number,
+    groupEnd: number,
+  ) => void;
+  /** ffnDown over such a list. The same to the bit for a position whatever else is on the list. */
+  readonly ffnListDown: (
+    y: Address,
+    sums: Address,
+    acts: Address,
+    ptrs: Address,
+    downOffset: number,
+    bounds: Address,
+    groups: number,
+    count: number,
+    colStart: number,
+    colEnd: number,
+    positions: number,
+    yStride: number,
+    actStride: number,
+    scratch?: Address,
+  ) => void;
   /** dst[0..n) (f32) = src[0..n) (weights of one row). */
   readonly toF32: (dst: Address, src: Address, n: number) => void;
   /**
@@ -232,6 +268,40 @@ export interface Kernels {
   readonly fold: (y: Address, x: Address, rows: number, n: number, stride: number) => void;
   /** How many of x[0..n) are not 0. */
   readonly countActive: (x: Address, n: number) => number;
+  /**
+   * Bits [first, first + n) of each position's row of `bits` become scores[p, i] > 0, and those up to
+   * the next multiple of 32 become 0; `first` is a multiple of 32. bitStride is in words of 32 bits.
+   */
+  readonly positiveBits: (
+    bits: Address,
+    scores: Address,
+    first: number,
+    n: number,
+    positions: number,
+    scoreStride: number,
+    bitStride: number,
+  ) => void;
+  /** Writes the places of bits that any position has set, of `words` words, to `ids` (u32), ascending; how many. */
+  readonly unionIds: (
+    ids: Address,
+    bits: Address,
+    words: number,
+    positions: number,
+    bitStride: number,
+  ) => number;
+  /** dst[p, i] = src[p, order[i]] where bit ids[i] of position p is set, else 0; order, ids are u32. */
+  readonly wantedActs: (
+    dst: Address,
+    src: Address,
+    order: Address,
+    ids: Address,
+    bits: Address,
+    count: number,
+    positions: number,
+    dstStride: number,
+    srcStride: number,
+    bitStride: number,
+  ) => void;
   /** y[0..n) *= x[0..n) */
   readonly multiply: (y: Address, x: Address, n: number) => void;
   /** x[0..n) *= factor */
@@ -277,6 +347,8 @@ export function bindKernels(exports: WebAssembly.Exports): Kernels {
     ffnGatedUp: get(`ffn_gated_up_${dtype}`),
     ffnSums: get(`ffn_sums_${dtype}`),
     ffnDown: get(`ffn_down_${dtype}`),
+    ffnListSums: get(`ffn_list_sums_${dtype}`),
+    ffnListDown: get(`ffn_list_down_${dtype}`),
     toF32: get(`${dtype}_to_f32`),
     fromF32: get(`f32_to_${dtype}`),
     firstNonFinite: get(`first_non_finite_${dtype}`),
@@ -298,6 +370,9 @@ export function bindKernels(exports: WebAssembly.Exports): Kernels {
     add: get('add'),
     fold: get('fold'),
     countActive: get('count_active'),
+    positiveBits: get('positive_bits'),
+    unionIds: get('union_ids'),
+    wantedActs: get('wanted_acts'),
     multiply: get('multiply'),
     scale: get('scale'),
     activation: get('activation'),
