@@ -107,6 +107,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
         const weights = await write.weights(directory.path);
         const stored = await writeSideFiles(sideFiles, directory.path);
         await writeManifest(directory.path, {
+          crc32: '',
           producer: `flashllm ${version}`,
           spec,
           dtypes,

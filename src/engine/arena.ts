@@ -143,10 +143,11 @@ export class Arena {
     const complete = Math.floor((first + count) / neuronGroup) - begin;
     ffnSums(sums, neurons, bundles, downOffset, first, count, hidden, begin, end);
     this.kernels.fold(y, sums, complete, hidden, hidden);
-    if (complete > 0 && begin + complete < end) {
-      const rowBytes = hidden * f32Bytes;
+    // The first row holds what the open group has so far, or nothing.
+    const rowBytes = hidden * f32Bytes;
+    if (begin + complete === end) new Uint8Array(this.memory.buffer, sums, rowBytes).fill(0);
+    else if (complete > 0)
       this.kernels.copyRows(sums, sums + complete * rowBytes, 1, rowBytes, 0, 0);
-    }
   }
 }
 

@@ -14,6 +14,7 @@ import type { LoadedRows } from '../memory/weight-stream.ts';
 import type { Weights } from '../memory/weights.ts';
 import { headTensor, type ModelSpec, role } from '../models/spec.ts';
 import type { Arena } from './arena.ts';
+import type { SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
 /** The event loop turns at least this often. */
@@ -25,6 +26,8 @@ export interface DecoderParts {
   /** The plan's memories with their kernels: the first, then its arenas. */
   readonly arenas: readonly [Arena, ...Arena[]];
   readonly weights: Weights;
+  /** Null: every neuron is computed. */
+  readonly sparse: SparseFfn | null;
 }
 
 /** Of which positions of a chunk the logits are computed. */
@@ -164,7 +167,7 @@ export class Decoder {
 
   /** hidden += sum over the neurons of act(up . x + b) down, or with the norm after the sum. */
   async #ffn(layer: number, positions: number): Promise<void> {
-    const { plan, weights, files } = this.#parts;
+    const { plan, weights, files, sparse } = this.#parts;
     const { hiddenSize } = this.#spec;
     const { input, output, sums } = plan.activations;
     const x = this.#normBefore(role.ffnNorm(layer), input, positions);
@@ -177,6 +180,14 @@ export class Decoder {
     }
     const geometry = files.manifest.layers[layer];
     if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
+    const upBias = weights.vector(role.upBias(layer));
+    if (sparse !== null) {
+      const call = { layer, x, y: output, positions, bias: upBias };
+      this.#neurons += geometry.neurons * positions;
+      this.#activeNeurons += await sparse.run(call);
+      this.#addSublayer(role.ffnNorm(layer), positions);
+      return;
+    }
     new Uint8Array(this.#memory.buffer, sums, positions * rowBytes).fill(0);
     await weights.eachRows(files.tensor(role.bundles(layer)), (rows) => {
       this.#neurons += rows.count * positions;
@@ -189,7 +200,7 @@ export class Decoder {
         y: output,
         sums,
         hidden: hiddenSize,
-        bias: weights.vector(role.upBias(layer)),
+        bias: upBias,
         positions,
       });
     });

@@ -6,16 +6,23 @@
 import { BudgetError, InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
+import { predictorWeights } from '../flash/predictor-file.ts';
 import { compileCore, createMemory } from '../kernels/module.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
+import { type PredictorDemand, predictorSpan } from '../memory/fixed-layout.ts';
+import { NeuronStores } from '../memory/neuron-stores.ts';
 import { type MemoryPlan, type PlanRequest, planFloor, planMemory } from '../memory/plan.ts';
 import { availableMemory, processEstimate } from '../memory/process.ts';
+import type { PolicyName } from '../memory/store-policy.ts';
 import { Weights } from '../memory/weights.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { resolveSize, type Size } from '../units.ts';
 import { Arena, RemoteArena } from './arena.ts';
-import { Decoder, type LogitsWanted } from './decoder.ts';
+import { Decoder, type DecoderParts, type LogitsWanted } from './decoder.ts';
+import { ListArena } from './list-arena.ts';
+import { predictorDemand } from './predictor.ts';
+import { SparseFfn } from './sparse-ffn.ts';
 import { StatsRecorder } from './stats.ts';
 
 /** Positions of a prompt that are processed at once, at most. */
@@ -25,10 +32,13 @@ const prefillChunk = 64;
 export class Model {
   readonly files: ModelFiles;
   readonly tokenizer: Tokenizer;
+  /** Null when predict-train has not been run. */
+  readonly predictors: PredictorDemand | null;
   /** Taken once, so that a floor once told stays the floor. */
   readonly #processBytes: number;
 
-  private constructor(files: ModelFiles, tokenizer: Tokenizer) {
+  private constructor(files: ModelFiles, tokenizer: Tokenizer, predictors: PredictorDemand | null) {
+    this.predictors = predictors;
     this.files = files;
     this.tokenizer = tokenizer;
     this.#processBytes = processEstimate(files.manifest);
@@ -38,7 +48,8 @@ export class Model {
   static async open(dir: string, options: OpenOptions = {}): Promise<Model> {
     const files = await ModelFiles.open(dir, options);
     try {
-      return new Model(files, await loadTokenizer(dir, files.manifest.spec));
+      const tokenizer = await loadTokenizer(dir, files.manifest.spec);
+      return new Model(files, tokenizer, await predictorDemand(files));
     } catch (error) {
       files.close();
       throw error;
@@ -78,10 +89,8 @@ export class Model {
     return planFloor(this.#planRequest(request, request.threads ?? 1));
   }
 
-  #planRequest(
-    { context, logits = 'last', chunk = prefillChunk, memoryLimit }: Omit<RunRequest, 'budget'>,
-    threads: number,
-  ) {
+  #planRequest(request: Omit<RunRequest, 'budget'>, threads: number) {
+    const { context, logits = 'last', chunk = prefillChunk, memoryLimit, exact = false } = request;
     return {
       manifest: this.manifest,
       processBytes: this.#processBytes,
@@ -89,6 +98,7 @@ export class Model {
       chunk: Math.min(chunk, context),
       logits,
       threads,
+      predictors: exact ? null : this.predictors,
       ...(memoryLimit === undefined ? {} : { memoryLimit }),
     };
   }
@@ -113,6 +123,10 @@ export interface RunRequest {
   /** The longest sequence, prompt and generated tokens together. */
   readonly context: number;
   readonly logits?: PlanRequest['logits'];
+  /** Whether every neuron is computed although there are predictors. */
+  readonly exact?: boolean;
+  /** Which neurons are kept in DRAM, with predictors. */
+  readonly window?: PolicyName;
   /** Positions processed at once, at most. */
   readonly chunk?: number;
   /** Threads that compute; default: as many as the process has cores and the budget room. */
@@ -138,6 +152,39 @@ async function createArenas(
   return [new Arena(memory, kernels, plan.activations), ...remote];
 }
 
+/** The stores of neurons and what computes them, where the plan has predictors. */
+async function openSparse(
+  model: Model,
+  plan: MemoryPlan,
+  arenas: readonly [Arena, ...Arena[]],
+  options: {
+    readonly policy: PolicyName;
+    readonly onProgress?: ((done: number, total: number) => void) | undefined;
+    readonly signal?: AbortSignal | undefined;
+  },
+): Promise<SparseFfn | null> {
+  const { sparse, activations } = plan;
+  if (sparse === null) return null;
+  const { files } = model;
+  const [main] = arenas;
+  const tensors = predictorWeights(sparse.set);
+  const span = predictorSpan(sparse.set);
+  if (span !== null) await files.readTensors(tensors, span, main.memory, sparse.address);
+  const places = [
+    { ...activations, staging: sparse.staging },
+    ...plan.arenas.map(({ desk }) => desk),
+  ];
+  const lists = arenas.map(({ memory, kernels }, index) => {
+    const place = places[index];
+    if (!place?.lists) throw new Error('the plan has no room for lists');
+    return new ListArena(memory, kernels, { ...place, ...place.lists }, main.memory);
+  });
+  const memories = arenas.map(({ memory }) => memory);
+  const { policy, onProgress, signal } = options;
+  const stores = await NeuronStores.load(files, sparse, memories, policy, onProgress, signal);
+  return new SparseFfn({ files, plan, arenas: lists, kernels: main.kernels, stores });
+}
+
 /** A running model: weights loaded, one sequence in the KV cache. */
 export class Session {
   readonly model: Model;
@@ -153,15 +200,14 @@ export class Session {
     model: Model,
     plan: MemoryPlan,
     threads: ComputeThreads,
-    weights: Weights,
-    decoder: Decoder,
+    { weights, decoder, sparse }: Pick<DecoderParts, 'weights' | 'sparse'> & { decoder: Decoder },
   ) {
     this.model = model;
     this.plan = plan;
     this.#threads = threads;
     this.#weights = weights;
     this.#decoder = decoder;
-    this.stats = new StatsRecorder({ files: model.files, plan, weights, decoder });
+    this.stats = new StatsRecorder({ files: model.files, plan, weights, decoder, sparse });
   }
 
   /** Plans, allocates once, and loads what stays in DRAM. */
@@ -177,8 +223,10 @@ export class Session {
       const arenas = await createArenas(plan, threads);
       const memories = arenas.map(({ memory }) => memory);
       const weights = await Weights.load(model.files, plan, memories, onProgress, signal);
-      const decoder = new Decoder({ files: model.files, plan, arenas, weights });
-      return new Session(model, plan, threads, weights, decoder);
+      const policy = request.window ?? 'auto';
+      const sparse = await openSparse(model, plan, arenas, { policy, onProgress, signal });
+      const decoder = new Decoder({ files: model.files, plan, arenas, weights, sparse });
+      return new Session(model, plan, threads, { weights, decoder, sparse });
     } catch (error) {
       await threads.close();
       throw error;

@@ -6,6 +6,7 @@ import type { MemoryPlan } from '../memory/plan.ts';
 import { peakResidentBytes } from '../memory/process.ts';
 import type { Weights } from '../memory/weights.ts';
 import type { Decoder } from './decoder.ts';
+import type { SparseFfn } from './sparse-ffn.ts';
 
 /** Bytes, milliseconds and shares; the keys are a contract with programs that read them. */
 export interface RunStats {
@@ -16,7 +17,7 @@ export interface RunStats {
   readonly tokensPerSecond: number;
   /** Time spent waiting for flash, not hidden behind computing. */
   readonly ioMs: number;
-  /** Time spent managing what lies in memory: checks of what was read. */
+  /** Time spent managing what lies in memory: checks of what was read, book-keeping of neurons. */
   readonly memoryMs: number;
   readonly computeMs: number;
   readonly flashBytes: number;
@@ -39,12 +40,14 @@ interface Sources {
   readonly plan: MemoryPlan;
   readonly weights: Weights;
   readonly decoder: Decoder;
+  readonly sparse: SparseFfn | null;
 }
 
 interface Counters {
   readonly io: IoSnapshot;
   readonly waitMs: number;
-  readonly checkMs: number;
+  /** Checks of what was read, and book-keeping of neurons. */
+  readonly memoryMs: number;
   readonly resident: number;
   readonly streamed: number;
 }
@@ -73,8 +76,8 @@ export class StatsRecorder {
 
   constructor(sources: Sources) {
     this.#sources = sources;
-    const { checkMs } = this.#counters();
-    this.#base = { io: noReads, waitMs: 0, checkMs, resident: 0, streamed: 0 };
+    const { memoryMs } = this.#counters();
+    this.#base = { io: noReads, waitMs: 0, memoryMs, resident: 0, streamed: 0 };
   }
 
   /** Begins a run; the first one has begun with the session. */
@@ -87,12 +90,20 @@ export class StatsRecorder {
   }
 
   #counters(): Counters {
-    const { files, weights } = this.#sources;
+    const { files, weights, sparse } = this.#sources;
+    const neurons = sparse?.counters ?? {
+      residentBytes: 0,
+      streamedBytes: 0,
+      waitMs: 0,
+      storeMs: 0,
+    };
+    const { resident, streamed } = weights.bytesUsed;
     return {
       io: files.scheduler.stats.snapshot(),
-      waitMs: weights.waitMs,
-      checkMs: files.checkMs,
-      ...weights.bytesUsed,
+      waitMs: weights.waitMs + neurons.waitMs,
+      memoryMs: files.checkMs + neurons.storeMs,
+      resident: resident + neurons.residentBytes,
+      streamed: streamed + neurons.streamedBytes,
     };
   }
 
@@ -125,7 +136,7 @@ export class StatsRecorder {
     const base = this.#base;
     const io = readsSince(now.io, base.io);
     const ioMs = now.waitMs - base.waitMs;
-    const memoryMs = now.checkMs - base.checkMs;
+    const memoryMs = now.memoryMs - base.memoryMs;
     const resident = now.resident - base.resident;
     const streamed = now.streamed - base.streamed;
     return {

@@ -41,7 +41,8 @@ export interface ModelLayout {
   readonly layers: readonly BundleLayer[];
 }
 
-interface Unplaced {
+/** A tensor without a place yet. */
+export interface Unplaced {
   readonly name: string;
   readonly dtype: PlacedTensor['dtype'];
   readonly shape: readonly number[];
@@ -136,7 +137,12 @@ function safetensorsType({ dtype, shape, bytes }: Unplaced) {
   };
 }
 
-function layoutFile(file: string, tensors: readonly Unplaced[]): FileLayout {
+/** Lays tensors into a safetensors file of ours; `metadata` is what its header says besides. */
+export function layoutFile(
+  file: string,
+  tensors: readonly Unplaced[],
+  metadata: Readonly<Record<string, string>> = {},
+): FileLayout {
   // safetensors allows no holes: what alignment skips becomes a tensor of its own.
   const entries: Record<string, unknown> = {};
   const placed: { tensor: Unplaced; begin: number }[] = [];
@@ -156,7 +162,9 @@ function layoutFile(file: string, tensors: readonly Unplaced[]): FileLayout {
   }
   pad(alignUp(end, sectorBytes));
 
-  const json = Buffer.from(JSON.stringify({ __metadata__: { format: 'flashllm' }, ...entries }));
+  const json = Buffer.from(
+    JSON.stringify({ __metadata__: { format: 'flashllm', ...metadata }, ...entries }),
+  );
   const headerBytes = alignUp(8 + json.length, sectorBytes);
   const header = Buffer.alloc(headerBytes, ' ');
   header.writeBigUInt64LE(BigInt(headerBytes - 8));

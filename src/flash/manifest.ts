@@ -55,6 +55,8 @@ export interface StoredFile {
 }
 
 export interface Manifest {
+  /** The checksum of the file it was read from; empty for one that is yet to be written. */
+  readonly crc32: string;
   readonly producer: string;
   readonly spec: ModelSpec;
   readonly dtypes: { readonly resident: DType; readonly bundles: DType };
@@ -191,6 +193,7 @@ export function parseManifest(text: string, file: string): Manifest {
     tensors.set(name, { name, ...rest, checksums: decodeChecksums(crc32) });
   }
   return {
+    crc32: stored,
     producer: output.producer,
     spec: output.architecture,
     dtypes: output.dtypes,

@@ -7,6 +7,7 @@ import { InputError } from '../errors.ts';
 import { crcHex } from './checksum.ts';
 import { DeviceFile } from './device-file.ts';
 import { type DeviceProfile, loadProfile } from './device-profile.ts';
+import { sectorBytes } from './layout.ts';
 import {
   type Manifest,
   readManifest,
@@ -14,6 +15,8 @@ import {
   type StoredFile,
   type StoredTensor,
 } from './manifest.ts';
+import { type PredictorSet, parsePredictors, predictorsFile } from './predictor-file.ts';
+import type { Extent } from './read-plan.ts';
 import { nodeReadSystem, type ReadSystem } from './read-system.ts';
 import { type RowRange, type Span, spanOf } from './row-range.ts';
 import { type Priority, Scheduler, type Ticket } from './scheduler.ts';
@@ -22,6 +25,12 @@ import { type Priority, Scheduler, type Ticket } from './scheduler.ts';
 export interface RowRequest extends Pick<Ticket, 'promote' | 'cancel'> {
   /** Resolves to the address of the first row, once all have arrived and are intact. */
   readonly done: Promise<number>;
+}
+
+/** Single rows of a tensor and where each shall lie: `rows[i]` at `addresses[i]`. */
+export interface RowPlaces {
+  readonly rows: readonly number[];
+  readonly addresses: readonly number[];
 }
 
 export interface OpenOptions {
@@ -35,6 +44,8 @@ export class ModelFiles {
   readonly dir: string;
   readonly manifest: Manifest;
   readonly scheduler: Scheduler;
+  /** What predict-train has added, or null. */
+  readonly predictors: PredictorSet | null;
   readonly #files: ReadonlyMap<string, DeviceFile>;
   /** Per tensor, one byte per block: 1 once the block has been read and found intact. */
   readonly #verified = new Map<StoredTensor, Uint8Array>();
@@ -46,7 +57,9 @@ export class ModelFiles {
     manifest: Manifest,
     scheduler: Scheduler,
     files: ReadonlyMap<string, DeviceFile>,
+    predictors: PredictorSet | null,
   ) {
+    this.predictors = predictors;
     this.dir = dir;
     this.manifest = manifest;
     this.scheduler = scheduler;
@@ -74,7 +87,14 @@ export class ModelFiles {
         files.set(name, file);
         checkSum(path, stored, await readHeader(file, stored.headerBytes));
       }
-      return new ModelFiles(dir, manifest, new Scheduler(profile), files);
+      const path = join(dir, predictorsFile);
+      let predictors: PredictorSet | null = null;
+      if (await exists(path)) {
+        const file = await DeviceFile.open(path, system, direct);
+        files.set(predictorsFile, file);
+        predictors = parsePredictors(await readWholeHeader(file), manifest, file);
+      }
+      return new ModelFiles(dir, manifest, new Scheduler(profile), files, predictors);
     } catch (error) {
       for (const file of files.values()) file.close();
       throw error;
@@ -143,6 +163,41 @@ export class ModelFiles {
     priority: Priority = 'demand',
   ): Promise<number> {
     return this.requestRows(range, memory, address, priority).done;
+  }
+
+  /**
+   * Begins to read single rows, each to a place of its own, and checks those not checked before.
+   * Rows that are neighbours, or nearly, come with one read.
+   */
+  requestScattered(
+    tensor: StoredTensor,
+    places: RowPlaces,
+    memory: WebAssembly.Memory,
+    priority: Priority = 'demand',
+  ): Omit<RowRequest, 'done'> & { readonly done: Promise<void> } {
+    const { rowBytes } = rowsOf(tensor);
+    const file = this.#file(tensor);
+    const { rows, addresses } = places;
+    const extents: Extent[] = [];
+    for (let i = 0; i < rows.length; ) {
+      const row = rows[i] ?? 0;
+      const address = addresses[i] ?? 0;
+      let n = 1;
+      // Neighbours that stay neighbours are one extent.
+      while (rows[i + n] === row + n && addresses[i + n] === address + n * rowBytes) n++;
+      const target = new Uint8Array(memory.buffer, address, n * rowBytes);
+      extents.push({ file, position: tensor.offset + row * rowBytes, target });
+      i += n;
+    }
+    const { done, promote, cancel } = this.scheduler.submit(extents, { priority });
+    const checked = done.then(() => {
+      rows.forEach((row, i) => {
+        const data = new Uint8Array(memory.buffer, addresses[i] ?? 0, rowBytes);
+        this.#check({ tensor, first: row, count: 1 }, data);
+      });
+    });
+    checked.catch(() => {}); // whoever waits sees the error
+    return { done: checked, promote, cancel };
   }
 
   /**
@@ -233,6 +288,31 @@ function checkSum(path: string, stored: StoredFile, bytes: Uint8Array): void {
     );
   }
 }
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** A safetensors header of ours whose length nothing else tells, its length field included. */
+async function readWholeHeader(file: DeviceFile): Promise<Uint8Array> {
+  const damaged = () =>
+    new InputError(
+      'damaged or truncated: it has no header',
+      { file: file.path },
+      'Train again with predict-train, or delete the file',
+    );
+  if (file.size < sectorBytes) throw damaged();
+  const start = Buffer.from((await readHeader(file, sectorBytes)).slice());
+  const bytes = 8 + Number(start.readBigUInt64LE());
+  if (bytes % sectorBytes !== 0 || bytes > file.size || bytes > longestHeader) throw damaged();
+  return bytes === sectorBytes ? start : readHeader(file, bytes);
+}
+
+/** Of predictors: some hundred bytes per layer are needed. */
+const longestHeader = 16 * 1024 * 1024;
 
 /** The first bytes of a file, read as its weights are: past the page cache where that is possible. */
 async function readHeader(file: DeviceFile, bytes: number): Promise<Uint8Array> {

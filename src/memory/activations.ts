@@ -3,13 +3,16 @@
 import { neuronGroup, scratchBytes } from '../kernels/kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
+import { type ListTables, layoutListTables, mostGroups, neuronBlock } from './list-layout.ts';
 
-/** Neurons of an FFN that are computed in one go; bounds the activations' memory. */
-export const neuronBlock = 1024;
+export { neuronBlock };
 
-/** Rows of hidden f32 for sums over groups of neurons: one per position, or one per group of a block. */
+/**
+ * Rows of hidden f32 for sums over groups of neurons: one per position, or one per group of a block
+ * or a list, and one more.
+ */
 export function sumRows(chunk: number): number {
-  return Math.max(chunk, neuronBlock / neuronGroup + 1);
+  return Math.max(chunk, Math.max(neuronBlock / neuronGroup, mostGroups) + 1);
 }
 
 export interface Activations {
@@ -37,8 +40,24 @@ export interface Activations {
   readonly logits: number;
   /** Where kernels unpack weights that several positions share. */
   readonly scratch: number;
+  /** With predictors only. */
+  readonly lists: (ListTables & PredictorWork) | null;
   /** Bytes of all of these. */
   readonly bytes: number;
+}
+
+/** What predicting needs. */
+export interface PredictorWork {
+  /** (chunk, rank): A x. */
+  readonly reduced: number;
+  /** u32 (neurons): what any position of the chunk wants. */
+  readonly union: number;
+}
+
+/** The most neurons of any layer, and the highest rank of any predictor. */
+export interface PredictorSizes {
+  readonly neurons: number;
+  readonly rank: number;
 }
 
 export interface ActivationSizes {
@@ -47,6 +66,7 @@ export interface ActivationSizes {
   readonly context: number;
   /** Positions whose logits are kept. */
   readonly logits: number;
+  readonly predictors: PredictorSizes | null;
 }
 
 /** The most columns of any matrix. */
@@ -57,7 +77,7 @@ export function widestRow({ hiddenSize, embeddingSize, attention }: ModelSpec): 
 const alignment = 64; // a cache line
 
 export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Activations {
-  const { chunk, context, logits } = sizes;
+  const { chunk, context, logits, predictors } = sizes;
   const { heads, kvHeads, headDim } = spec.attention;
   let end = alignUp(sizes.address, alignment);
   const take = (elements: number) => {
@@ -65,7 +85,14 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     end = alignUp(end + elements * 4, alignment);
     return address;
   };
+  const columns = Math.max(widestRow(spec), predictors?.rank ?? 0);
+  const lists = predictors && {
+    ...layoutListTables((bytes) => take(bytes / 4), { chunk, neurons: predictors.neurons }),
+    reduced: take(chunk * predictors.rank),
+    union: take(predictors.neurons),
+  };
   return {
+    lists,
     hidden: take(chunk * spec.hiddenSize),
     input: take(chunk * spec.hiddenSize),
     output: take(chunk * spec.hiddenSize),
@@ -77,7 +104,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     sums: take(sumRows(chunk) * spec.hiddenSize),
     embedding: take(chunk * spec.embeddingSize),
     logits: take(logits * spec.vocabSize),
-    scratch: take(scratchBytes(widestRow(spec)) / 4),
+    scratch: take(scratchBytes(columns) / 4),
     bytes: end - sizes.address,
   };
 }

@@ -8,7 +8,8 @@ import { scratchBytes } from '../kernels/kernels.ts';
 import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
-import { neuronBlock, sumRows, widestRow } from './activations.ts';
+import { neuronBlock, type PredictorSizes, sumRows, widestRow } from './activations.ts';
+import { type ListTables, layoutListTables, type Staging, slotsBytes } from './list-layout.ts';
 
 /** Outputs of a matrix that are computed in one go on a desk; bounds the desk's size. */
 export const deskRows = 1024;
@@ -28,6 +29,10 @@ export interface Desk {
   readonly sums: number;
   readonly scratch: number;
   readonly threadScratch: ThreadScratch;
+  /** With predictors only. */
+  readonly lists: ListTables | null;
+  /** With predictors only, and where not all neurons fit. */
+  readonly staging: Staging | null;
   /** Where the weights begin. */
   readonly end: number;
 }
@@ -37,11 +42,15 @@ export interface DeskSizes {
   readonly chunk: number;
   readonly context: number;
   readonly threads: number;
+  readonly predictors: PredictorSizes | null;
+  /** Slots for neurons that pass through, and the bytes of one. */
+  readonly staging: { readonly slots: number; readonly bundleBytes: number } | null;
 }
 
 const alignment = 4096; // of the weights behind it
 
-export function layoutDesk(spec: ModelSpec, { address, chunk, context, threads }: DeskSizes): Desk {
+export function layoutDesk(spec: ModelSpec, sizes: DeskSizes): Desk {
+  const { address, chunk, context, threads, predictors, staging } = sizes;
   let end = address;
   const take = (bytes: number) => {
     const start = end;
@@ -59,6 +68,11 @@ export function layoutDesk(spec: ModelSpec, { address, chunk, context, threads }
     sums: take(sumRows(chunk) * spec.hiddenSize * 4),
     scratch: take(scratchBytes(cols)),
     threadScratch: { address: take((threads - 1) * bytesPerThread), bytesPerThread },
+    lists: predictors && layoutListTables(take, { chunk, neurons: predictors.neurons }),
+    staging: staging && {
+      address: take(slotsBytes(staging.slots, staging.bundleBytes)),
+      slots: staging.slots,
+    },
     end,
   };
 }

@@ -2,12 +2,20 @@
 
 import { sectorBytes } from '../flash/layout.ts';
 import type { Manifest, StoredTensor } from '../flash/manifest.ts';
+import { type PredictorSet, predictorWeights } from '../flash/predictor-file.ts';
 import { type Span, spanOf } from '../flash/row-range.ts';
 import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.ts';
 import { type ModelSpec, role } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
-import { type Activations, layoutActivations, widestRow } from './activations.ts';
+import {
+  type Activations,
+  layoutActivations,
+  type PredictorSizes,
+  widestRow,
+} from './activations.ts';
+import { NeuronStore } from './neuron-store.ts';
 import { type StreamRing, slotBytesFor } from './ring.ts';
+import type { LayerDemand } from './share-slots.ts';
 
 const rowStagingSlots = 8;
 /** Nothing lies at address 0, so that it can mean none. */
@@ -27,6 +35,11 @@ export interface Fixed {
   readonly threadScratch: ThreadScratch;
   readonly threadBytes: number;
   readonly rowStaging: StreamRing;
+  /** Where predictors lie; 0 bytes without. */
+  readonly predictorAddress: number;
+  readonly predictorBytes: number;
+  /** Of what is kept about neurons, outside of the memories. */
+  readonly bookkeepingBytes: number;
   /** Bytes from `firstAddress` to the end of all this. */
   readonly bytes: number;
 }
@@ -39,10 +52,19 @@ export interface FixedSizes {
   /** Positions of a chunk whose logits are kept. */
   readonly logits: 'last' | 'all';
   readonly threads: number;
+  /** Null: every neuron is computed. */
+  readonly predictors: PredictorDemand | null;
+}
+
+/** Predictors as a plan sees them. */
+export interface PredictorDemand {
+  readonly set: PredictorSet;
+  /** Per layer of the model: how often each neuron is wanted. */
+  readonly layers: readonly LayerDemand[];
 }
 
 export function layoutFixed(
-  { manifest, context, logits, threads }: FixedSizes,
+  { manifest, context, logits, threads, predictors }: FixedSizes,
   chunk: number,
 ): Fixed {
   const { spec } = manifest;
@@ -60,14 +82,18 @@ export function layoutFixed(
   const kvBytes = kvCacheBytes(spec, context);
   const kvAddress = take(kvBytes);
   const logitPositions = logits === 'all' ? chunk : 1;
+  const predictorBytes = predictors === null ? 0 : (predictorSpan(predictors.set)?.bytes ?? 0);
+  const predictorAddress = take(predictorBytes);
   const activations = layoutActivations(spec, {
     address: end,
     chunk,
     context,
     logits: logitPositions,
+    predictors: predictors && predictorSizes(predictors),
   });
   take(activations.bytes);
-  const bytesPerThread = threadScratchBytes({ cols: widestRow(spec), context });
+  const cols = Math.max(widestRow(spec), predictors === null ? 0 : predictorSizes(predictors).rank);
+  const bytesPerThread = threadScratchBytes({ cols, context });
   const scratchBytes = (threads - 1) * bytesPerThread;
   const threadScratch = { address: take(scratchBytes), bytesPerThread };
   const slotBytes = rowSlotBytes(manifest);
@@ -88,6 +114,11 @@ export function layoutFixed(
     threadScratch,
     threadBytes: scratchBytes,
     rowStaging,
+    predictorAddress,
+    predictorBytes,
+    bookkeepingBytes: sumOver(predictors?.layers ?? [], ({ neurons }) =>
+      NeuronStore.bookkeepingBytes(neurons),
+    ),
     bytes: end - firstAddress,
   };
 }
@@ -97,12 +128,29 @@ export function kvCacheBytes({ layers, attention }: ModelSpec, positions: number
   return layers * positions * 2 * attention.kvHeads * attention.headDim * 4;
 }
 
-/** The sectors that hold all vectors, which lie together in their file. */
+/** The sectors that hold tensors which lie together in their file, in this order. */
 export function vectorSpan(vectors: readonly StoredTensor[]): Span | null {
   const [first, last] = [vectors[0], vectors.at(-1)];
   if (first === undefined || last === undefined) return null;
   const bytes = last.offset + last.bytes - first.offset;
-  return spanOf({ tensor: { ...first, bytes }, first: 0, count: 1 });
+  return spanOf({ tensor: { ...first, shape: [bytes], bytes }, first: 0, count: 1 });
+}
+
+/** The sectors that hold the predictors' weights. */
+export function predictorSpan(set: PredictorSet): Span | null {
+  return vectorSpan(predictorWeights(set));
+}
+
+/** The largest of what all layers have. */
+export function predictorSizes({ set, layers }: PredictorDemand): PredictorSizes {
+  return {
+    neurons: Math.max(...layers.map(({ neurons }) => neurons)),
+    rank: Math.max(1, ...set.layers.map((layer) => layer?.rank ?? 0)),
+  };
+}
+
+function sumOver<T>(items: readonly T[], value: (item: T) => number): number {
+  return items.reduce((sum, item) => sum + value(item), 0);
 }
 
 function rowSlotBytes({ tensors }: Manifest): number {

@@ -4,35 +4,39 @@
  *
  * The first WebAssembly memory holds, from low to high addresses:
  *
- *   vectors | KV cache | activations | thread scratch | row staging | stream ring | resident weights
+ *   vectors | KV cache | predictors | activations | thread scratch | row staging | stream ring |
+ *   neuron staging | resident weights and neuron stores
  *
- * Weights beyond its end lie in further memories, behind a desk each (desk.ts).
- *
- * What is used whole for every token (attention, FFN, head) is worth the same per byte, so it is
- * taken in the order attention and head, then the same share of every layer's FFN, so that reads
- * spread evenly over a token. Tables that are read by row come last: a row costs one read of
- * 32 KiB per token whatever the table's size.
+ * Weights beyond its end lie in further memories, behind a desk each (desk.ts). Which weights get a
+ * place is decided in placement.ts.
  */
 
 import { BudgetError } from '../errors.ts';
 import { sectorBytes } from '../flash/layout.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
-import { cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
-import { maxMemoryBytes } from '../kernels/module.ts';
+import { cutRows, type RowRange } from '../flash/row-range.ts';
 import { type ThreadScratch, threadResidentBytes } from '../kernels/threads/pool.ts';
 import { formatBytes, MIB } from '../units.ts';
 import type { Activations } from './activations.ts';
-import { ArenaSpace, type Place } from './arena-space.ts';
-import { type Desk, layoutDesk } from './desk.ts';
+import type { Desk } from './desk.ts';
 import {
   type Fixed,
   type FixedSizes,
   firstAddress,
   kvCacheBytes,
   layoutFixed,
+  type PredictorDemand,
 } from './fixed-layout.ts';
-import { planRing, type StreamRing, smallestRing } from './ring.ts';
-import { matricesInOrder, rowsThatFit, rowTables, wholeBytes } from './weight-order.ts';
+import { type Staging, slotsBytes, smallestStaging } from './list-layout.ts';
+import {
+  bundleSizes,
+  memoryLimitOf,
+  placeWeights,
+  type Residence,
+  type StorePlace,
+} from './placement.ts';
+import { type StreamRing, smallestRing } from './ring.ts';
+import { matricesInOrder, rowTables } from './weight-order.ts';
 
 export interface PlanRequest extends FixedSizes {
   /** Bytes that the whole process may take. */
@@ -48,19 +52,19 @@ export interface PlanRequest extends FixedSizes {
 /** A request before anyone says how much it may take. */
 export type PlanRequestBase = Omit<PlanRequest, 'dramBudget'>;
 
-/** Bytes one memory may have. */
-function memoryLimitOf({ memoryLimit = maxMemoryBytes }: PlanRequestBase): number {
-  return memoryLimit;
-}
-
-/** A tensor of which the first `rows` rows lie in DRAM, from `address` on in memory `arena`. */
-export interface Residence extends Place {
-  readonly rows: number;
-}
-
 export interface PlanItem {
   readonly name: string;
   readonly bytes: number;
+}
+
+/** FFNs over the neurons that predictors choose. */
+export interface SparsePlan extends PredictorDemand {
+  /** Where the predictors' weights begin, in the first memory. */
+  readonly address: number;
+  /** Per layer. */
+  readonly stores: readonly StorePlace[];
+  /** In the first memory; null where all neurons fit. */
+  readonly staging: Staging | null;
 }
 
 export interface MemoryPlan {
@@ -84,6 +88,8 @@ export interface MemoryPlan {
   /** Slots for rows of tables that are not resident. */
   readonly rowStaging: StreamRing;
   readonly residences: ReadonlyMap<StoredTensor, Residence>;
+  /** Null: every neuron is computed. */
+  readonly sparse: SparsePlan | null;
   /** Null when nothing is streamed. */
   readonly ring: StreamRing | null;
   /** What a token streams, in order; the head's part apart, since only some passes need it. */
@@ -111,47 +117,51 @@ export function planMemory(request: PlanRequest): MemoryPlan {
   const smallest = chunks.at(-1) ?? request.chunk;
   for (const chunk of [request.chunk, ...chunks]) {
     const fixed = layoutFixed(request, chunk);
-    const free = dramBudget - processBytes - threadResidentBytes(request.threads);
+    const free =
+      dramBudget - processBytes - fixed.bookkeepingBytes - threadResidentBytes(request.threads);
     const room = free - fixed.bytes;
-    // The ring must lie in the first memory, with everything that is fixed.
-    if (firstAddress + fixed.bytes + smallestRing(request.manifest) > memoryLimit) continue;
+    // What weights pass through must lie in the first memory, with everything that is fixed.
+    const passage = smallestPassage(request);
+    if (firstAddress + fixed.bytes + passage > memoryLimit) continue;
     // A large chunk is worth some memory, not most of it.
     const generous = fixed.activationBytes <= Math.max(0, free) / 4;
     const last = chunk === smallest;
-    if (room >= smallestRing(request.manifest) && (generous || last)) {
-      return placeWeights(request, chunk, fixed, room);
+    if (room >= passage && (generous || last)) {
+      return makePlan(request, chunk, fixed, room);
     }
   }
   throw belowFloor(request);
 }
 
-function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: number): MemoryPlan {
-  const { manifest, dramBudget, context, threads } = request;
+function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: number): MemoryPlan {
+  const { manifest, dramBudget, context, threads, predictors } = request;
   const { matrices, bundles, body, head } = matricesInOrder(manifest);
-  const used = [...matrices, ...bundles];
-  const whole = (placed: Placed) =>
-    used.every((tensor) => placed.residences.get(tensor)?.rows === rowsOf(tensor).rows);
-  let placed = placeResidents(request, chunk, fixed, room, null);
-  if (!whole(placed)) {
-    const largest = memoryLimitOf(request) - firstAddress - fixed.bytes;
-    placed = placeResidents(request, chunk, fixed, room, planRing(manifest, room, largest));
-  }
-  const { residences, ring, arenas, memoryBytes } = placed;
+  const placed = placeWeights(request, chunk, fixed, room);
+  const { residences, ring, arenas, stores, staging } = placed;
 
   const slotBytes = (ring?.slotBytes ?? sectorBytes) - sectorBytes;
   const stream = (tensors: readonly StoredTensor[]) =>
     tensors.flatMap((tensor) => cutRows(tensor, slotBytes, residences.get(tensor)?.rows ?? 0));
-  const streamedBody = stream(body);
+  // Neurons that a predictor chooses are read one by one.
+  const streamedBody = stream(stores === null ? body : body.filter((t) => !bundles.includes(t)));
   const streamedHead = stream(head);
   const bytesOf = ({ tensor, count }: RowRange) => count * rowsOf(tensor).rowBytes;
-  const deskItem = { name: 'arena desks', bytes: sum(arenas.map(({ desk }) => desk.end)) };
+  const demand = predictors && neuronDemand(request, predictors, stores ?? []);
+  const { bundleBytes } = bundleSizes(request);
+  const optional = [
+    { name: 'predictors', bytes: fixed.predictorBytes },
+    { name: 'neuron book-keeping', bytes: fixed.bookkeepingBytes },
+    { name: 'neuron stores', bytes: placed.storeBytes },
+    { name: 'neuron staging', bytes: slotsBytes(staging?.slots ?? 0, bundleBytes) },
+    { name: 'arena desks', bytes: sum(arenas.map(({ desk }) => desk.end)) },
+  ].filter(({ bytes }) => bytes > 0);
   return {
     dramBudget,
     context,
     chunk,
     logitPositions: fixed.logitPositions,
     threads,
-    memoryBytes,
+    memoryBytes: placed.memoryBytes,
     arenas,
     items: [
       ...processItems(request, fixed),
@@ -161,7 +171,7 @@ function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: n
       { name: 'row staging', bytes: fixed.rowStaging.slotBytes * fixed.rowStaging.slots },
       { name: 'resident weights', bytes: placed.residentBytes },
       { name: 'stream ring', bytes: ring === null ? 0 : ring.slotBytes * ring.slots },
-      ...(arenas.length > 0 ? [deskItem] : []),
+      ...optional,
     ],
     vectors: { tensors: fixed.vectors, address: fixed.vectorAddress },
     kvCache: { address: fixed.kvAddress, bytes: fixed.kvBytes },
@@ -169,67 +179,55 @@ function placeWeights(request: PlanRequest, chunk: number, fixed: Fixed, room: n
     threadScratch: fixed.threadScratch,
     rowStaging: fixed.rowStaging,
     residences,
+    sparse:
+      predictors === null || stores === null
+        ? null
+        : { ...predictors, address: fixed.predictorAddress, stores, staging },
     ring,
     body: streamedBody,
     head: streamedHead,
-    streamedBytes: sum([...streamedBody, ...streamedHead].map(bytesOf)),
-    usedBytes: sum(used.map(({ bytes }) => bytes)),
-    fitsWhole: [...used, ...rowTables(manifest)].every(
-      (tensor) => residences.get(tensor)?.rows === rowsOf(tensor).rows,
-    ),
+    streamedBytes:
+      sum([...streamedBody, ...streamedHead].map(bytesOf)) + (demand?.missingBytes ?? 0),
+    usedBytes:
+      sum(matrices.map(({ bytes }) => bytes)) +
+      (demand?.bytes ?? sum(bundles.map(({ bytes }) => bytes))),
+    fitsWhole:
+      (stores?.every(({ slots }, i) => slots === manifest.layers[i]?.neurons) ?? true) &&
+      [...matrices, ...(stores === null ? bundles : []), ...rowTables(manifest)].every(
+        (tensor) => residences.get(tensor)?.rows === rowsOf(tensor).rows,
+      ),
   };
 }
 
-/** Weights with their places, and what that takes. */
-interface Placed extends Pick<MemoryPlan, 'residences' | 'ring' | 'arenas' | 'memoryBytes'> {
-  readonly residentBytes: number;
-}
-
-/** Gives places to as many weights as fit, beside a ring where one is needed. */
-function placeResidents(
-  request: PlanRequest,
-  chunk: number,
-  fixed: Fixed,
-  room: number,
-  ring: StreamRing | null,
-): Placed {
-  const { manifest, context, threads } = request;
-  const { matrices, bundles } = matricesInOrder(manifest);
-  const ringAddress = firstAddress + fixed.bytes;
-  const ringBytes = ring === null ? 0 : ring.slots * ring.slotBytes;
-  const desk = layoutDesk(manifest.spec, { address: firstAddress, chunk, context, threads });
-  const space = new ArenaSpace(memoryLimitOf(request), ringAddress + ringBytes, desk.end);
-  const residences = new Map<StoredTensor, Residence>();
-  let free = room - ringBytes;
-  let residentBytes = 0;
-
-  /** Makes up to `bytes` of `tensor` resident, whole blocks from its first row on. */
-  const reside = (tensor: StoredTensor, bytes: number) => {
-    const affordable = Math.min(bytes, free - (space.cost(bytes) - bytes), space.largest);
-    const rows = rowsThatFit(tensor, affordable);
-    if (rows === 0) return;
-    const size = spanOf({ tensor, first: 0, count: rows }).bytes;
-    free -= space.cost(size);
-    residentBytes += size;
-    residences.set(tensor, { ...space.take(size), rows });
-  };
-  for (const tensor of matrices) reside(tensor, Math.min(wholeBytes(tensor), free));
-  // The same share of each layer's FFN: a share of what is still free, which shrinks as it goes.
-  bundles.forEach((tensor, index) => {
-    reside(tensor, Math.min(wholeBytes(tensor), Math.floor(free / (bundles.length - index))));
+/**
+ * Bytes of neurons that a token wants on average, and of those how many are not in their store, were
+ * it to hold those wanted most all the time; it does better, as text repeats itself.
+ */
+function neuronDemand(
+  { manifest }: PlanRequest,
+  { layers }: PredictorDemand,
+  stores: readonly StorePlace[],
+): { readonly bytes: number; readonly missingBytes: number } {
+  let bytes = 0;
+  let missingBytes = 0;
+  layers.forEach(({ frequency }, index) => {
+    const { bundleBytes } = manifest.layers[index] ?? { bundleBytes: 0 };
+    const sorted = frequency.slice().sort().reverse();
+    const slots = stores[index]?.slots ?? 0;
+    sorted.forEach((share, place) => {
+      bytes += share * bundleBytes;
+      if (place >= slots) missingBytes += share * bundleBytes;
+    });
   });
-  for (const table of rowTables(manifest)) {
-    const bytes = wholeBytes(table);
-    if (space.cost(bytes) <= free && bytes <= space.largest) reside(table, bytes);
-  }
-  const [memoryBytes = 0, ...ends] = space.ends;
-  return {
-    residences,
-    ring: ring === null ? null : { ...ring, address: ringAddress },
-    memoryBytes,
-    arenas: ends.map((end) => ({ desk, memoryBytes: end })),
-    residentBytes,
-  };
+  return { bytes: Math.round(bytes), missingBytes: Math.round(missingBytes) };
+}
+
+/** The least room in which weights pass through: streamed rows, and neurons. */
+function smallestPassage(request: PlanRequestBase): number {
+  const ring = smallestRing(request.manifest);
+  if (request.predictors === null) return ring;
+  const { bundleBytes, allBytes } = bundleSizes(request);
+  return ring + slotsBytes(1, smallestStaging(bundleBytes, allBytes));
 }
 
 /** The least positions at once: with one, a prompt would read the whole model for each token. */
@@ -250,7 +248,7 @@ export function planFloor(request: PlanRequestBase): {
   readonly bytes: number;
   readonly items: readonly PlanItem[];
 } {
-  const { manifest, context } = request;
+  const { context } = request;
   const fixed = layoutFixed(request, smallestChunk(request));
   const items: PlanItem[] = [
     ...processItems(request, fixed),
@@ -258,7 +256,11 @@ export function planFloor(request: PlanRequestBase): {
     { name: `KV cache for ${context} positions`, bytes: fixed.kvBytes },
     { name: 'activations', bytes: fixed.activationBytes },
     { name: 'row staging', bytes: fixed.rowStaging.slotBytes * fixed.rowStaging.slots },
-    { name: 'stream ring', bytes: smallestRing(manifest) },
+    { name: 'stream ring', bytes: smallestPassage(request) },
+    ...[
+      { name: 'predictors', bytes: fixed.predictorBytes },
+      { name: 'neuron book-keeping', bytes: fixed.bookkeepingBytes },
+    ].filter(({ bytes }) => bytes > 0),
   ];
   const alignmentBytes = sectorBytes * (items.length + 1);
   return { bytes: sum(items.map(({ bytes }) => bytes)) + alignmentBytes, items };

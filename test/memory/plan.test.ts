@@ -24,6 +24,7 @@ function manifestOf(config: Record<string, unknown>): Manifest {
     (tensor): [string, StoredTensor] => [tensor.name, { ...tensor, checksums: new Uint32Array() }],
   );
   return {
+    crc32: '',
     producer: 'test',
     spec: recipe.spec,
     dtypes,

@@ -1,0 +1,252 @@
+/**
+ * The FFN over a list of wanted neurons, in the memory where they lie: their activations, and their
+ * contributions to the output. In a further memory, input and result pass over its desk.
+ */
+
+import type { DType } from '../dtype.ts';
+import { activationCodes, type Kernels } from '../kernels/kernels.ts';
+import { type ListTables, neuronBlock, type Staging } from '../memory/list-layout.ts';
+import type { Activation } from '../models/spec.ts';
+
+const f32Bytes = 4;
+
+/** One layer's FFN over a list; addresses are in the first memory. */
+export interface ListTask {
+  readonly dtype: DType;
+  readonly downOffset: number;
+  readonly activation: Activation;
+  readonly hidden: number;
+  readonly positions: number;
+  /** (positions, hidden) */
+  readonly x: number;
+  /** (positions, hidden), to which the contributions are added */
+  readonly y: number;
+  /** (neurons), or 0 */
+  readonly bias: number;
+  /** Of the layer. */
+  readonly neurons: number;
+  /** (positions, words) u32 */
+  readonly bits: number;
+  readonly words: number;
+  /** Neurons whose contributions are summed up before they are added. */
+  readonly group: number;
+}
+
+/** Entries [0, count) of the part of a list that is in work, at most {@link neuronBlock}. */
+export interface ListPart {
+  readonly count: number;
+  /** Ids, ascending. */
+  readonly ids: Uint32Array;
+  /** Where each entry's bundle lies. */
+  readonly addresses: Uint32Array;
+  /** For each entry 1 when its bundle is there before the reads of this part have ended. */
+  readonly early: Uint8Array;
+  /** Whether the next part begins with a neuron of the last one's group. */
+  readonly open: boolean;
+}
+
+/** Where an arena's list work lies. */
+export interface ListPlace extends ListTables {
+  readonly input: number;
+  readonly output: number;
+  readonly neurons: number;
+  readonly sums: number;
+  readonly scratch: number;
+  readonly staging: Staging | null;
+}
+
+export class ListArena {
+  readonly memory: WebAssembly.Memory;
+  readonly place: ListPlace;
+  readonly #kernels: Kernels;
+  readonly #main: WebAssembly.Memory;
+  /** Views of the place's tables, which never move. */
+  readonly #tables: Readonly<Record<'ups' | 'downs' | 'order' | 'ids' | 'bounds', Uint32Array>>;
+  readonly #bias: Float32Array;
+  #x = 0;
+  #y = 0;
+  #bits = 0;
+  /** Entries of the part whose activations are under way that are there early. */
+  #early = 0;
+  /** Whether the last part left a group open. */
+  #continued = false;
+
+  /** @param main the first memory, which may be `memory` itself */
+  constructor(
+    memory: WebAssembly.Memory,
+    kernels: Kernels,
+    place: ListPlace,
+    main: WebAssembly.Memory,
+  ) {
+    this.memory = memory;
+    this.place = place;
+    this.#kernels = kernels;
+    this.#main = main;
+    const table = (address: number) => new Uint32Array(memory.buffer, address, neuronBlock);
+    this.#tables = {
+      ups: table(place.ups),
+      downs: table(place.downs),
+      order: table(place.order),
+      ids: table(place.ids),
+      bounds: new Uint32Array(memory.buffer, place.bounds, 33),
+    };
+    this.#bias = new Float32Array(memory.buffer, place.bias, neuronBlock);
+  }
+
+  /** Begins a list: input and output are laid out. */
+  begin(task: ListTask): void {
+    const { positions, hidden, words } = task;
+    const { input, output, sums, bits } = this.place;
+    const values = positions * hidden;
+    this.#continued = false;
+    if (this.memory === this.#main) {
+      [this.#x, this.#y, this.#bits] = [task.x, task.y, task.bits];
+    } else {
+      [this.#x, this.#y, this.#bits] = [input, output, bits];
+      this.#copy(this.memory, input, this.#main, task.x, values);
+      this.#copy(this.memory, output, this.#main, task.y, values);
+      this.#copy(this.memory, bits, this.#main, task.bits, positions * words);
+    }
+    new Float32Array(this.memory.buffer, sums, values).fill(0);
+  }
+
+  /** Activations of those entries that are there early, while others are being read. */
+  early(task: ListTask, part: ListPart): void {
+    const { ups, order } = this.#tables;
+    const bias =
+      task.bias === 0 ? null : new Float32Array(this.#main.buffer, task.bias, task.neurons);
+    let early = 0;
+    for (let i = 0; i < part.count; i++) early += part.early[i] ?? 0;
+    let next = 0;
+    let late = early;
+    for (let i = 0; i < part.count; i++) {
+      const place = part.early[i] === 1 ? next++ : late++;
+      order[i] = place;
+      ups[place] = part.addresses[i] ?? 0;
+      if (bias !== null) this.#bias[place] = bias[part.ids[i] ?? 0] ?? 0;
+    }
+    this.#early = early;
+    this.#activate(task, 0, early);
+  }
+
+  /**
+   * The activations of the others, and the contributions of all.
+   * @returns how many activations were not zero
+   */
+  finish(task: ListTask, part: ListPart): number {
+    const { positions, hidden, dtype, downOffset, words } = task;
+    const { neurons, wanted, order, ids, sums, downs, bounds, scratch } = this.place;
+    const { count } = part;
+    this.#activate(task, this.#early, count);
+    this.#tables.ids.set(part.ids.subarray(0, count));
+    this.#tables.downs.set(part.addresses.subarray(0, count));
+    this.#kernels.wantedActs(
+      wanted,
+      neurons,
+      order,
+      ids,
+      this.#bits,
+      count,
+      positions,
+      neuronBlock,
+      neuronBlock,
+      words,
+    );
+    const groups = this.#findGroups(task, part);
+    const { ffnListSums, ffnListDown } = this.#kernels.byDType[dtype];
+    if (positions === 1) {
+      const continued = this.#continued ? 1 : 0;
+      const rows = groups + (part.open ? 1 : 0);
+      ffnListSums(
+        sums,
+        wanted,
+        downs,
+        downOffset,
+        bounds,
+        groups,
+        count,
+        hidden,
+        continued,
+        0,
+        rows,
+      );
+      this.#kernels.fold(this.#y, sums, groups, hidden, hidden);
+      const rowBytes = hidden * f32Bytes;
+      if (part.open && groups > 0) {
+        this.#kernels.copyRows(sums, sums + groups * rowBytes, 1, rowBytes, 0, 0);
+      }
+    } else {
+      ffnListDown(
+        this.#y,
+        sums,
+        wanted,
+        downs,
+        downOffset,
+        bounds,
+        groups,
+        count,
+        0,
+        hidden,
+        positions,
+        hidden,
+        neuronBlock,
+        scratch,
+      );
+    }
+    this.#continued = part.open;
+    let active = 0;
+    for (let position = 0; position < positions; position++) {
+      active += this.#kernels.countActive(wanted + position * neuronBlock * f32Bytes, count);
+    }
+    return active;
+  }
+
+  /** Ends a list: the result goes where it is expected. */
+  end(task: ListTask): void {
+    if (this.memory === this.#main) return;
+    this.#copy(this.#main, task.y, this.memory, this.#y, task.positions * task.hidden);
+  }
+
+  #activate(task: ListTask, from: number, to: number): void {
+    if (from === to) return;
+    const { dtype, hidden, positions, activation } = task;
+    const { neurons, ups, bias, scratch } = this.place;
+    const offset = from * f32Bytes;
+    this.#kernels.byDType[dtype].ffnUp(
+      neurons + offset,
+      this.#x,
+      ups + offset,
+      task.bias === 0 ? 0 : bias + offset,
+      to - from,
+      hidden,
+      positions,
+      hidden,
+      neuronBlock,
+      activationCodes[activation],
+      scratch,
+    );
+  }
+
+  /** Writes where groups end; the last one ends unless it is open. @returns how many end */
+  #findGroups({ group }: ListTask, { count, ids, open }: ListPart): number {
+    const { bounds } = this.#tables;
+    let groups = 0;
+    for (let i = 1; i < count; i++) {
+      const before = Math.floor((ids[i - 1] ?? 0) / group);
+      if (Math.floor((ids[i] ?? 0) / group) !== before) bounds[groups++] = i;
+    }
+    if (!open) bounds[groups++] = count;
+    return groups;
+  }
+
+  /** Copies `words` of 32 bits between memories. */
+  #copy(
+    to: WebAssembly.Memory,
+    target: number,
+    from: WebAssembly.Memory,
+    source: number,
+    words: number,
+  ): void {
+    new Uint32Array(to.buffer, target, words).set(new Uint32Array(from.buffer, source, words));
+  }
+}

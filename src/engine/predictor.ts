@@ -1,0 +1,108 @@
+/** Which neurons a layer's FFN will want, told from its input (the paper's section 3.1). */
+
+import type { ModelFiles } from '../flash/model-files.ts';
+import type { StoredPredictor } from '../flash/predictor-file.ts';
+import { activationCodes, type Kernels } from '../kernels/kernels.ts';
+import type { Activations } from '../memory/activations.ts';
+import { type PredictorDemand, predictorSpan, vectorSpan } from '../memory/fixed-layout.ts';
+import { bitWords, neuronBlock } from '../memory/list-layout.ts';
+import type { MemoryPlan, SparsePlan } from '../memory/plan.ts';
+
+const f32Bytes = 4;
+
+export class Predictor {
+  readonly #memory: WebAssembly.Memory;
+  readonly #kernels: Kernels;
+  readonly #plan: SparsePlan;
+  readonly #activations: Activations;
+  readonly #lists: NonNullable<Activations['lists']>;
+  /** Address of a predictor tensor, less its offset in the file. */
+  readonly #base: number;
+  readonly #hidden: number;
+  readonly #chunk: number;
+
+  /** @param memory the first memory, where predictors and their results lie */
+  constructor(memory: WebAssembly.Memory, kernels: Kernels, plan: MemoryPlan, hidden: number) {
+    const { sparse, activations, chunk } = plan;
+    if (sparse === null) throw new Error('the plan has no predictors');
+    if (activations.lists === null) throw new Error('the plan has no room for lists');
+    this.#memory = memory;
+    this.#kernels = kernels;
+    this.#plan = sparse;
+    this.#chunk = chunk;
+    this.#activations = activations;
+    this.#lists = activations.lists;
+    this.#base = sparse.address - (predictorSpan(sparse.set)?.start ?? 0);
+    this.#hidden = hidden;
+  }
+
+  /** Where the bits of the last prediction lie: (positions, words). */
+  get bits(): number {
+    return this.#lists.bits;
+  }
+
+  /**
+   * Predicts for `positions` inputs x, (positions, hidden).
+   * @returns the neurons that any of them wants, ascending; valid until the next call
+   */
+  predict(layer: number, x: number, positions: number): Uint32Array {
+    const { bits, union } = this.#lists;
+    const neurons = this.#plan.layers[layer]?.neurons ?? 0;
+    const words = bitWords(neurons);
+    const predictor = this.#plan.set.layers[layer] ?? null;
+    if (predictor === null) this.#wantAll(neurons, positions);
+    else this.#score(predictor, neurons, x, positions);
+    const count = this.#kernels.unionIds(union, bits, words, positions, words);
+    return new Uint32Array(this.#memory.buffer, union, count);
+  }
+
+  #score(predictor: StoredPredictor, neurons: number, x: number, positions: number): void {
+    const { reduced, wanted: scores, bits } = this.#lists;
+    const { scratch } = this.#activations;
+    const { rank, relu, a, b, bias } = predictor;
+    const { matmul } = this.#kernels.byDType[this.#plan.set.dtype];
+    const hidden = this.#hidden;
+    matmul(reduced, x, this.#base + a.offset, 0, rank, hidden, positions, hidden, rank, scratch);
+    if (relu) this.#kernels.activation(reduced, positions * rank, activationCodes.relu);
+    // As many neurons at once as the scores of a chunk have room for, in whole words of bits.
+    const room = Math.floor((this.#chunk * neuronBlock) / positions / 32) * 32;
+    const rowBytes = b.bytes / neurons;
+    for (let first = 0; first < neurons; first += room) {
+      const n = Math.min(room, neurons - first);
+      const rows = this.#base + b.offset + first * rowBytes;
+      const folded = this.#base + bias.offset + first * f32Bytes;
+      matmul(scores, reduced, rows, folded, n, rank, positions, rank, n, scratch);
+      this.#kernels.positiveBits(bits, scores, first, n, positions, n, bitWords(neurons));
+    }
+  }
+
+  #wantAll(neurons: number, positions: number): void {
+    const words = bitWords(neurons);
+    const bits = new Uint32Array(this.#memory.buffer, this.#lists.bits, positions * words);
+    bits.fill(0xffffffff);
+    const rest = neurons % 32;
+    if (rest === 0) return;
+    for (let p = 1; p <= positions; p++) bits[p * words - 1] = 2 ** rest - 1;
+  }
+}
+
+/** The predictors as a plan needs them, frequencies read; null where there are none. */
+export async function predictorDemand(files: ModelFiles): Promise<PredictorDemand | null> {
+  const { predictors: set, manifest } = files;
+  if (set === null) return null;
+  const tensors = set.layers.flatMap((layer) => layer?.frequency ?? []);
+  const span = vectorSpan(tensors);
+  const pages = Math.ceil((span?.bytes ?? 0) / 65536);
+  // Page aligned, as direct reads need; it is let go of as soon as the values are copied.
+  const memory = new WebAssembly.Memory({ initial: pages });
+  if (span !== null) await files.readTensors(tensors, span, memory, 0);
+  const layers = manifest.layers.map(({ neurons }, index) => {
+    const tensor = set.layers[index]?.frequency;
+    const frequency =
+      tensor === undefined || span === null
+        ? new Float32Array(neurons).fill(1)
+        : new Float32Array(memory.buffer, tensor.offset - span.start, neurons).slice();
+    return { neurons, frequency };
+  });
+  return { set, layers };
+}

@@ -1,0 +1,204 @@
+/**
+ * An FFN over the neurons that its predictor wants: those in DRAM are computed while the missing ones
+ * are read, straight into slots of the neuron store, or, where they are not worth one, into staging.
+ *
+ *     predict ─ list ─┬─ part 1: read missing │ compute what is there │ wait │ compute the rest
+ *                     └─ part 2:   read ......................              │ compute ...
+ *
+ * The list, its order and the sums depend on predictions alone, so that the result is the same to
+ * the bit at every budget, for every policy, and for any number of threads.
+ */
+
+import type { ModelFiles } from '../flash/model-files.ts';
+import type { Kernels } from '../kernels/kernels.ts';
+import { bitWords, groupSize, neuronBlock } from '../memory/list-layout.ts';
+import { noSlot } from '../memory/neuron-store.ts';
+import { addressOf, type LayerStore, type NeuronStores } from '../memory/neuron-stores.ts';
+import type { MemoryPlan } from '../memory/plan.ts';
+import type { ModelSpec } from '../models/spec.ts';
+import type { ListArena, ListPart, ListTask } from './list-arena.ts';
+import { Predictor } from './predictor.ts';
+
+export interface SparseParts {
+  readonly files: ModelFiles;
+  readonly plan: MemoryPlan;
+  /** As the plan has memories. */
+  readonly arenas: readonly ListArena[];
+  readonly kernels: Kernels;
+  readonly stores: NeuronStores;
+}
+
+/** What the passes so far met; bytes are those of whole bundles. */
+export interface SparseCounters {
+  /** Of neurons that were wanted and there, and of those that had to be read. */
+  readonly residentBytes: number;
+  readonly streamedBytes: number;
+  /** Time spent waiting for reads, and on book-keeping, in milliseconds. */
+  readonly waitMs: number;
+  readonly storeMs: number;
+}
+
+/** One layer's call. */
+export interface FfnCall {
+  readonly layer: number;
+  /** (positions, hidden) in the first memory. */
+  readonly x: number;
+  readonly y: number;
+  readonly positions: number;
+  /** (neurons), or 0 */
+  readonly bias: number;
+}
+
+/** A part of a list with its reads. */
+interface PlannedPart extends ListPart {
+  /** Neurons to read, and to which addresses. */
+  readonly rows: readonly number[];
+  readonly targets: readonly number[];
+}
+
+type Reads = ReturnType<ModelFiles['requestScattered']>;
+
+export class SparseFfn {
+  readonly #parts: SparseParts;
+  readonly #spec: ModelSpec;
+  readonly #predictor: Predictor;
+  #residentBytes = 0;
+  #streamedBytes = 0;
+  #waitMs = 0;
+  #storeMs = 0;
+
+  constructor(parts: SparseParts) {
+    const { plan, files, arenas, kernels } = parts;
+    const [main] = arenas;
+    if (plan.sparse === null || main === undefined) throw new Error('the plan has no predictors');
+    this.#parts = parts;
+    this.#spec = files.manifest.spec;
+    this.#predictor = new Predictor(main.memory, kernels, plan, this.#spec.hiddenSize);
+  }
+
+  get counters(): SparseCounters {
+    return {
+      residentBytes: this.#residentBytes,
+      streamedBytes: this.#streamedBytes,
+      waitMs: this.#waitMs,
+      storeMs: this.#storeMs,
+    };
+  }
+
+  /**
+   * y += sum over the wanted neurons of act(up . x + bias) down.
+   * @returns how many activations were not zero, over all positions
+   */
+  async run({ layer, x, y, positions, bias }: FfnCall): Promise<number> {
+    const { files, stores } = this.#parts;
+    const layerStore = stores.layer(layer);
+    const geometry = files.manifest.layers[layer];
+    if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
+    const wanted = this.#predictor.predict(layer, x, positions);
+    const started = performance.now();
+    const parts = this.#plan(layerStore, wanted);
+    this.#storeMs += performance.now() - started;
+    const { neurons, downOffset } = geometry;
+    const task: ListTask = {
+      dtype: files.manifest.dtypes.bundles,
+      downOffset,
+      activation: this.#spec.ffn.activation,
+      hidden: this.#spec.hiddenSize,
+      positions,
+      x,
+      y,
+      bias,
+      neurons,
+      bits: this.#predictor.bits,
+      words: bitWords(neurons),
+      group: groupSize(neurons),
+    };
+    return this.#compute(layerStore, task, parts);
+  }
+
+  async #compute(
+    layer: LayerStore,
+    task: ListTask,
+    parts: readonly PlannedPart[],
+  ): Promise<number> {
+    const arena = this.#arena(layer);
+    const reads: Reads[] = [];
+    const read = ({ rows, targets: addresses }: PlannedPart) =>
+      this.#parts.files.requestScattered(layer.tensor, { rows, addresses }, arena.memory);
+    try {
+      const [first] = parts;
+      if (first !== undefined) reads.push(read(first));
+      arena.begin(task);
+      let active = 0;
+      for (const [index, part] of parts.entries()) {
+        // The half of the staging that the part before last used is free.
+        const next = parts[index + 1];
+        if (next !== undefined) reads.push(read(next));
+        arena.early(task, part);
+        const waiting = performance.now();
+        await reads[index]?.done;
+        this.#waitMs += performance.now() - waiting;
+        active += arena.finish(task, part);
+      }
+      arena.end(task);
+      return active;
+    } catch (error) {
+      // What did not come is not there, and what is still coming must not hit anybody else.
+      await Promise.all(reads.map((ticket) => ticket.cancel()));
+      for (const { rows } of parts) for (const neuron of rows) layer.store.forget(neuron);
+      throw error;
+    }
+  }
+
+  /** Finds out what is there, finds places for what is not, and cuts the list into parts. */
+  #plan(layer: LayerStore, wanted: Uint32Array): PlannedPart[] {
+    const { store, bundleBytes } = layer;
+    const count = wanted.length;
+    const { slots, hit, hits } = store.want(wanted, count);
+    this.#residentBytes += hits * bundleBytes;
+    this.#streamedBytes += (count - hits) * bundleBytes;
+    const staging = this.#arena(layer).place.staging;
+    const half = (staging?.slots ?? 0) / 2;
+    const group = groupSize(store.neurons);
+    const parts: PlannedPart[] = [];
+    for (let from = 0; from < count; ) {
+      const rows: number[] = [];
+      const targets: number[] = [];
+      const addresses = new Uint32Array(Math.min(neuronBlock, count - from));
+      const stagingFrom = (staging?.address ?? 0) + (parts.length % 2) * half * bundleBytes;
+      let staged = 0;
+      let n = 0;
+      for (; n < addresses.length; n++) {
+        const slot = slots[from + n] ?? noSlot;
+        if (slot === noSlot && staged === half) break;
+        const address =
+          slot === noSlot ? stagingFrom + staged++ * bundleBytes : addressOf(layer, slot);
+        addresses[n] = address;
+        if (hit[from + n] === 1) continue;
+        rows.push(wanted[from + n] ?? 0);
+        targets.push(address);
+      }
+      if (n === 0) throw new Error('neither a slot nor staging for a wanted neuron');
+      const end = from + n;
+      parts.push({
+        count: n,
+        ids: wanted.subarray(from, end),
+        addresses,
+        early: hit.slice(from, end),
+        open:
+          end < count &&
+          Math.floor((wanted[end] ?? 0) / group) === Math.floor((wanted[end - 1] ?? 0) / group),
+        rows,
+        targets,
+      });
+      from = end;
+    }
+    return parts;
+  }
+
+  #arena({ place }: LayerStore): ListArena {
+    const found = this.#parts.arenas[place.arena];
+    if (found === undefined) throw new Error(`the plan has no arena ${place.arena}`);
+    return found;
+  }
+}

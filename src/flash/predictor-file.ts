@@ -1,0 +1,245 @@
+/**
+ * `predictors.safetensors`: which neurons a token will want, told from the FFN's input. The file
+ * stands by itself beside the model and belongs to exactly one conversion of it. See docs/FORMAT.md.
+ */
+
+import { crc32 } from 'node:zlib';
+import * as v from 'valibot';
+import { byteLength, type DType, dtypeNames } from '../dtype.ts';
+import { InputError } from '../errors.ts';
+import { crcHex } from './checksum.ts';
+import { type FileLayout, layoutFile, type PlacedTensor } from './layout.ts';
+import type { Manifest, StoredTensor } from './manifest.ts';
+
+export const predictorsFile = 'predictors.safetensors';
+
+/** Raised whenever a reader of the old version could not read the new one. */
+const predictorVersion = 1;
+
+const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
+
+/** What training measured on tokens it did not learn from; shares of neurons, mass of activations. */
+const reportSchema = v.object({
+  /** Share of neurons that did not fire. */
+  sparsity: share,
+  /** Share of neurons that were predicted to fire. */
+  predicted: share,
+  /** Share of those that fired which were predicted. */
+  recall: share,
+  /** Share of those predicted which fired. */
+  precision: share,
+  /** Share of the activations' weight in the output that was kept. */
+  mass: share,
+});
+export type PredictorReport = v.InferOutput<typeof reportSchema>;
+
+const shapeSchema = v.object({
+  rank: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  relu: v.boolean(),
+  report: reportSchema,
+});
+/** What one layer's predictor is, apart from its weights. */
+export type PredictorShape = v.InferOutput<typeof shapeSchema>;
+
+/** One layer's predictor in the file: score = B f(A x) + bias, wanted where it is above 0. */
+export interface StoredPredictor extends PredictorShape {
+  /** (rank, hidden) */
+  readonly a: StoredTensor;
+  /** (neurons, rank) */
+  readonly b: StoredTensor;
+  /** f32 (neurons), the threshold folded in */
+  readonly bias: StoredTensor;
+  /** f32 (neurons): share of tokens for which the neuron is predicted. */
+  readonly frequency: StoredTensor;
+}
+
+export interface PredictorSet {
+  readonly producer: string;
+  /** Of A and B. */
+  readonly dtype: DType;
+  /** Per layer of the model; null where none pays. */
+  readonly layers: readonly (StoredPredictor | null)[];
+}
+
+const documentSchema = v.object({
+  version: v.literal(predictorVersion),
+  producer: v.string(),
+  /** The checksum of the model's flash.json. */
+  model: v.string(),
+  dtype: v.picklist(dtypeNames),
+  layers: v.array(v.nullable(shapeSchema)),
+  /** CRC-32 of each tensor. */
+  checksums: v.record(v.string(), v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
+});
+type Document = v.InferOutput<typeof documentSchema>;
+
+type Part = 'a' | 'b' | 'bias' | 'frequency';
+const tensorName = (layer: number, part: Part) => `layers.${layer}.predictor.${part}`;
+
+function shapeOf(manifest: Manifest, layer: number, { rank }: PredictorShape, part: Part) {
+  const neurons = manifest.layers[layer]?.neurons ?? 0;
+  if (part === 'a') return [rank, manifest.spec.hiddenSize];
+  return part === 'b' ? [neurons, rank] : [neurons];
+}
+
+/** What `layoutPredictors` needs to know. */
+export interface PredictorContents {
+  readonly producer: string;
+  readonly dtype: DType;
+  readonly layers: readonly (PredictorShape | null)[];
+  /** CRC-32 of a tensor's bytes. */
+  readonly checksum: (layer: number, part: Part) => number;
+}
+
+/** A tensor of the file, to be written at its offset. */
+export interface PredictorPart {
+  readonly layer: number;
+  readonly part: Part;
+  readonly tensor: PlacedTensor;
+}
+
+/** The file's header and where its tensors go. What stays in memory comes first, frequencies last. */
+export function layoutPredictors(
+  manifest: Manifest,
+  { producer, dtype, layers, checksum }: PredictorContents,
+): Pick<FileLayout, 'header' | 'bytes'> & { readonly parts: readonly PredictorPart[] } {
+  const checksums: Record<string, number> = {};
+  const wanted = (parts: readonly Part[]) =>
+    layers.flatMap((shape, layer) =>
+      shape === null ? [] : parts.map((part) => ({ layer, part, shape })),
+    );
+  const all = [...wanted(['a', 'b', 'bias']), ...wanted(['frequency'])];
+  const tensors = all.map(({ layer, part, shape }) => {
+    const name = tensorName(layer, part);
+    const dimensions = shapeOf(manifest, layer, shape, part);
+    const type = dimensions.length === 1 ? 'f32' : dtype;
+    const [rows, columns] = dimensions.length === 1 ? [1, dimensions[0]] : dimensions;
+    checksums[name] = checksum(layer, part);
+    return {
+      name,
+      dtype: type,
+      shape: dimensions,
+      bytes: (rows ?? 0) * byteLength(type, columns ?? 0),
+      alignment: 64,
+      rowsPerBlock: rows ?? 1,
+    };
+  });
+  const document: Document = {
+    version: predictorVersion,
+    producer,
+    model: manifest.crc32,
+    dtype,
+    layers: [...layers],
+    checksums,
+  };
+  const layout = layoutFile(predictorsFile, tensors, {
+    predictors: JSON.stringify(document),
+    crc32: noChecksum,
+  });
+  const text = Buffer.from(layout.header).toString('latin1');
+  const header = Buffer.from(text.replace(checksumField, `"crc32":"${crcHex(text)}"`), 'latin1');
+  const placed = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
+  return {
+    header,
+    bytes: layout.bytes,
+    parts: all.map(({ layer, part }) => {
+      const tensor = placed.get(tensorName(layer, part));
+      if (tensor === undefined) throw new Error('a tensor without a place');
+      return { layer, part, tensor };
+    }),
+  };
+}
+
+const noChecksum = '00000000';
+const checksumField = /"crc32":"[0-9a-f]{8}"/;
+
+const trainAgain = 'Train again with predict-train, or delete the file';
+
+/**
+ * Reads the header, its length field included.
+ * @throws InputError when it is damaged, of a newer version, or of another model
+ */
+export function parsePredictors(
+  header: Uint8Array,
+  manifest: Manifest,
+  { path, size }: { readonly path: string; readonly size: number },
+): PredictorSet {
+  const damaged = (what: string, cause?: unknown) =>
+    new InputError(`damaged: ${what}`, { file: path }, trainAgain, { cause });
+  const text = Buffer.from(header).toString('latin1');
+  const stored = checksumField.exec(text)?.[0].slice(-9, -1);
+  if (stored !== crcHex(text.replace(checksumField, `"crc32":"${noChecksum}"`))) {
+    throw damaged('the checksum of its header does not match');
+  }
+  // What follows was written as it is, so that only its version and its model are in question.
+  const entries = JSON.parse(text.slice(8)) as Record<
+    string,
+    { data_offsets: [number, number] }
+  > & {
+    __metadata__: { predictors: string };
+  };
+  const parsed = v.safeParse(documentSchema, JSON.parse(entries.__metadata__.predictors));
+  if (!parsed.success) {
+    const [issue] = parsed.issues;
+    const where = v.getDotPath(issue);
+    if (where === 'version') {
+      const hint = 'Update flashllm, or train again with this one';
+      throw new InputError('of a version that this flashllm does not read', { file: path }, hint);
+    }
+    throw damaged(`${where ?? 'document'}: ${issue.message}`);
+  }
+  const { producer, dtype, model, layers, checksums } = parsed.output;
+  if (model !== manifest.crc32 || layers.length !== manifest.layers.length) {
+    throw new InputError(
+      'was trained for another conversion of the model',
+      { file: path },
+      trainAgain,
+    );
+  }
+  const tensor = (layer: number, shape: PredictorShape, part: Part): StoredTensor => {
+    const name = tensorName(layer, part);
+    const [begin = 0, end = 0] = entries[name]?.data_offsets ?? [];
+    const dimensions = shapeOf(manifest, layer, shape, part);
+    const type = dimensions.length === 1 ? 'f32' : dtype;
+    const [rows, columns] = dimensions.length === 1 ? [1, dimensions[0]] : dimensions;
+    const offset = header.length + begin;
+    const bytes = end - begin;
+    if (bytes !== (rows ?? 0) * byteLength(type, columns ?? 0) || offset + bytes > size) {
+      throw damaged(`${name} has ${bytes} bytes at ${offset}`);
+    }
+    return {
+      name,
+      file: predictorsFile,
+      dtype: type,
+      shape: dimensions,
+      offset,
+      bytes,
+      rowsPerBlock: rows ?? 1,
+      checksums: Uint32Array.of(checksums[name] ?? 0),
+    };
+  };
+  return {
+    producer,
+    dtype,
+    layers: layers.map(
+      (shape, layer) =>
+        shape && {
+          ...shape,
+          a: tensor(layer, shape, 'a'),
+          b: tensor(layer, shape, 'b'),
+          bias: tensor(layer, shape, 'bias'),
+          frequency: tensor(layer, shape, 'frequency'),
+        },
+    ),
+  };
+}
+
+/** Tensors that stay in memory while the model runs, in the order of the file. */
+export function predictorWeights({ layers }: PredictorSet): StoredTensor[] {
+  return layers.flatMap((layer) => (layer === null ? [] : [layer.a, layer.b, layer.bias]));
+}
+
+/** CRC-32 of a tensor's bytes, as the header holds it. */
+export function predictorChecksum(bytes: Uint8Array): number {
+  return crc32(bytes);
+}

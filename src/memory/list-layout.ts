@@ -1,0 +1,89 @@
+/**
+ * What a memory needs besides for FFNs over lists of wanted neurons: tables of the entries in work,
+ * and a place for neurons that no slot is worth (staging).
+ */
+
+import { alignUp } from '../units.ts';
+
+/** Neurons of an FFN that are computed in one go; bounds the activations' memory. */
+export const neuronBlock = 1024;
+
+/** Ranges of ids that are summed up on their own, at most; see assembly/ffn-list.ts. */
+export const mostGroups = 32;
+const smallestGroup = 64;
+
+/** Neurons of a group: few enough groups that adding their sums costs little, enough for threads. */
+export function groupSize(neurons: number): number {
+  return Math.max(smallestGroup, Math.ceil(neurons / mostGroups));
+}
+
+export interface ListTables {
+  /** u32 (neuronBlock): addresses of bundles, in the order in which they are computed. */
+  readonly ups: number;
+  /** The same in the order of ids. */
+  readonly downs: number;
+  /** u32 (neuronBlock): for each entry in the order of ids its place among those computed. */
+  readonly order: number;
+  /** u32 (neuronBlock) */
+  readonly ids: number;
+  /** u32: where groups end. */
+  readonly bounds: number;
+  /** f32 (neuronBlock) */
+  readonly bias: number;
+  /** (chunk, neuronBlock): activations in the order of ids, or scores. */
+  readonly wanted: number;
+  /** u32 (chunk, bitWords): what each position wants. */
+  readonly bits: number;
+}
+
+/** Words of a position's bits. */
+export function bitWords(neurons: number): number {
+  return Math.ceil(neurons / 32);
+}
+
+/** @param take hands out places of so many bytes */
+export function layoutListTables(
+  take: (bytes: number) => number,
+  { chunk, neurons }: { readonly chunk: number; readonly neurons: number },
+): ListTables {
+  const table = () => take(neuronBlock * 4);
+  return {
+    ups: table(),
+    downs: table(),
+    order: table(),
+    ids: table(),
+    bounds: take((mostGroups + 1) * 4),
+    bias: table(),
+    wanted: take(chunk * neuronBlock * 4),
+    bits: take(chunk * bitWords(neurons) * 4),
+  };
+}
+
+/** Neurons that no slot is worth pass through here, in two halves: one is read, one is computed. */
+export interface Staging {
+  readonly address: number;
+  /** Of one bundle each; even. */
+  readonly slots: number;
+}
+
+const largestStagingBytes = 8 * 1024 * 1024;
+const smallStagingBytes = 2 * 1024 * 1024;
+
+/** The least with which a device is kept busy, or a quarter of a small model's neurons. */
+export function smallestStaging(bundleBytes: number, allBytes: number): number {
+  return Math.max(2 * bundleBytes, Math.min(smallStagingBytes, allBytes / 4));
+}
+
+/** Slots of the staging for a plan with so much room. */
+export function stagingSlots(bundleBytes: number, allBytes: number, room: number): number {
+  const bytes = Math.max(
+    smallestStaging(bundleBytes, allBytes),
+    Math.min(largestStagingBytes, room / 16),
+  );
+  return Math.max(2, 2 * Math.floor(bytes / bundleBytes / 2));
+}
+
+/** Bytes of so many slots, whole sectors. */
+export function slotsBytes(slots: number, bundleBytes: number): number {
+  return alignUp(slots * bundleBytes, 4096);
+}

@@ -1,0 +1,192 @@
+/**
+ * Which neurons of one layer lie in DRAM, and in which slot (the paper's section 3.3). Slots are
+ * allocated once; a neuron that comes is read straight into a slot, nothing is moved or copied; one
+ * that goes is merely forgotten. This is the book-keeping alone: it reads nothing, so that its
+ * properties can be tested and policies compared without a model.
+ */
+
+import type { StorePolicy } from './store-policy.ts';
+
+/** The slot of a neuron that the store does not hold. */
+export const noSlot = -1;
+
+/** What a step's list of neurons met; the arrays are valid until the next step. */
+export interface Selection {
+  /** For each entry of the list its slot, or {@link noSlot} where it found none. */
+  readonly slots: Int32Array;
+  /** For each entry 1 when the neuron was there already. */
+  readonly hit: Uint8Array;
+  /** How many entries were. */
+  readonly hits: number;
+}
+
+export class NeuronStore {
+  readonly neurons: number;
+  readonly slots: number;
+  readonly #policy: StorePolicy;
+  /** The paper's `pointer`: the neuron in each slot, or -1. */
+  readonly #pointer: Int32Array;
+  /** The slot of each neuron, or -1. */
+  readonly #slotOf: Int32Array;
+  readonly #free: number[];
+  /** The step that wanted what is in a slot last: of this step nothing may go. */
+  readonly #wantedAt: Float64Array;
+  #step = 0;
+  readonly #selection: { slots: Int32Array; hit: Uint8Array; hits: number };
+  readonly #candidates: Int32Array;
+  readonly #values: Float64Array;
+
+  constructor(neurons: number, slots: number, policy: StorePolicy) {
+    this.neurons = neurons;
+    this.slots = slots;
+    this.#policy = policy;
+    this.#pointer = new Int32Array(slots).fill(-1);
+    this.#slotOf = new Int32Array(neurons).fill(noSlot);
+    this.#free = Array.from({ length: slots }, (_, i) => slots - 1 - i);
+    this.#wantedAt = new Float64Array(slots);
+    this.#selection = { slots: new Int32Array(neurons), hit: new Uint8Array(neurons), hits: 0 };
+    this.#candidates = new Int32Array(slots);
+    this.#values = new Float64Array(slots);
+  }
+
+  /** Bytes of book-keeping for a layer, its policy and frequencies included, with a slot for each. */
+  static bookkeepingBytes(neurons: number): number {
+    const perNeuron = 4 + 4 + 1 + 8 + 4 + 4; // slotOf, selection, values, prior, frequency
+    const perSlot = 4 + 8 + 8 + 4 + 8; // pointer, free, wantedAt, candidates, values
+    return neurons * (perNeuron + perSlot);
+  }
+
+  /** Slots in use (the paper's `num_used`). */
+  get used(): number {
+    return this.slots - this.#free.length;
+  }
+
+  /** The slot of a neuron, or {@link noSlot}. */
+  slotOf(neuron: number): number {
+    return this.#slotOf[neuron] ?? noSlot;
+  }
+
+  /** The neuron in a slot, or -1. */
+  neuronIn(slot: number): number {
+    return this.#pointer[slot] ?? -1;
+  }
+
+  /** Gives a neuron that is to be loaded a free slot. */
+  preload(neuron: number): number {
+    const slot = this.#free.pop();
+    if (slot === undefined || this.slotOf(neuron) !== noSlot) {
+      throw new RangeError(`no slot for neuron ${neuron} before any step`);
+    }
+    this.#put(neuron, slot);
+    return slot;
+  }
+
+  /**
+   * Begins a step that wants the first `count` of `wanted`, each neuron once. Those that are missing
+   * get slots as far as there are free ones, or others worth less than they are; the caller reads
+   * them there, or says that it could not: {@link forget}.
+   */
+  want(wanted: Uint32Array, count = wanted.length): Selection {
+    const { slots, hit } = this.#selection;
+    const policy = this.#policy;
+    this.#step++;
+    for (const neuron of policy.step()) this.forget(neuron);
+    let hits = 0;
+    for (let i = 0; i < count; i++) {
+      const neuron = wanted[i] ?? 0;
+      policy.use(neuron);
+      const slot = this.slotOf(neuron);
+      slots[i] = slot;
+      hit[i] = slot === noSlot ? 0 : 1;
+      if (slot === noSlot) continue;
+      hits++;
+      this.#wantedAt[slot] = this.#step;
+    }
+    this.#selection.hits = hits;
+    if (hits < count) this.#admit(wanted, count, count - hits);
+    return this.#selection;
+  }
+
+  /** Lets go of a neuron: it was not read after all, or is not worth keeping. */
+  forget(neuron: number): void {
+    const slot = this.slotOf(neuron);
+    if (slot === noSlot) return;
+    this.#slotOf[neuron] = noSlot;
+    this.#pointer[slot] = -1;
+    this.#free.push(slot);
+  }
+
+  #put(neuron: number, slot: number): void {
+    this.#pointer[slot] = neuron;
+    this.#slotOf[neuron] = slot;
+    this.#wantedAt[slot] = this.#step;
+  }
+
+  /** Finds slots for the `missing` entries that have none. */
+  #admit(wanted: Uint32Array, count: number, missing: number): void {
+    const { slots } = this.#selection;
+    const policy = this.#policy;
+    const without: number[] = [];
+    for (let i = 0; i < count; i++) if (slots[i] === noSlot) without.push(i);
+    if (missing > this.#free.length) {
+      // Those worth most come first, so that they find room.
+      const worth = new Map(without.map((i) => [i, policy.value(wanted[i] ?? 0)]));
+      without.sort((a, b) => (worth.get(b) ?? 0) - (worth.get(a) ?? 0) || a - b);
+    }
+    const needed = missing - this.#free.length;
+    const victims = needed > 0 ? this.#leastValued(needed) : [];
+    let next = 0;
+    for (const i of without) {
+      const neuron = wanted[i] ?? 0;
+      let slot = this.#free.pop();
+      if (slot === undefined) {
+        slot = victims[next++];
+        if (slot === undefined) return;
+        const gone = this.neuronIn(slot);
+        if (policy.value(gone) >= policy.value(neuron)) return;
+        this.#slotOf[gone] = noSlot;
+      }
+      this.#put(neuron, slot);
+      slots[i] = slot;
+    }
+  }
+
+  /** Up to `n` slots that this step does not want, those worth least first. */
+  #leastValued(n: number): ArrayLike<number> {
+    const candidates = this.#candidates;
+    const values = this.#values;
+    let found = 0;
+    for (let slot = 0; slot < this.slots; slot++) {
+      const neuron = this.neuronIn(slot);
+      if (neuron < 0 || this.#wantedAt[slot] === this.#step) continue;
+      values[slot] = this.#policy.value(neuron);
+      candidates[found++] = slot;
+    }
+    const least = candidates.subarray(0, found);
+    const order = (a: number, b: number) => (values[a] ?? 0) - (values[b] ?? 0) || a - b;
+    if (n < found) partition(least, n, order);
+    return least.subarray(0, Math.min(n, found)).sort(order);
+  }
+}
+
+/** Reorders `items` so that the `n` first in order stand before all others (Hoare's quickselect). */
+function partition(items: Int32Array, n: number, order: (a: number, b: number) => number): void {
+  let low = 0;
+  let high = items.length - 1;
+  while (low < high) {
+    const pivot = items[(low + high) >> 1] ?? 0;
+    let i = low;
+    let j = high;
+    while (i <= j) {
+      while (order(items[i] ?? 0, pivot) < 0) i++;
+      while (order(items[j] ?? 0, pivot) > 0) j--;
+      if (i > j) break;
+      const swapped = items[i] ?? 0;
+      items[i++] = items[j] ?? 0;
+      items[j--] = swapped;
+    }
+    if (n <= j) high = j;
+    else if (n > i) low = i;
+    else return;
+  }
+}

@@ -1,0 +1,90 @@
+/** The neuron stores of all layers: their book-keeping, and the reads into their slots. */
+
+import { InterruptedError } from '../errors.ts';
+import type { StoredTensor } from '../flash/manifest.ts';
+import type { ModelFiles } from '../flash/model-files.ts';
+import { role } from '../models/spec.ts';
+import { forEachParallel } from '../parallel.ts';
+import { NeuronStore } from './neuron-store.ts';
+import type { StorePlace } from './placement.ts';
+import type { SparsePlan } from './plan.ts';
+import { hottest } from './share-slots.ts';
+import { createPolicy, type PolicyName } from './store-policy.ts';
+
+const loadBytes = 1024 * 1024;
+const loadsInFlight = 16;
+
+/** One layer's store and where its slots lie. */
+export interface LayerStore {
+  readonly store: NeuronStore;
+  readonly place: StorePlace;
+  /** The layer's bundles. */
+  readonly tensor: StoredTensor;
+  readonly bundleBytes: number;
+}
+
+export class NeuronStores {
+  readonly layers: readonly LayerStore[];
+
+  private constructor(layers: readonly LayerStore[]) {
+    this.layers = layers;
+  }
+
+  /** Makes the stores and fills them with the neurons that are wanted most. */
+  static async load(
+    files: ModelFiles,
+    plan: SparsePlan,
+    memories: readonly WebAssembly.Memory[],
+    policy: PolicyName,
+    onProgress?: (doneBytes: number, totalBytes: number) => void,
+    signal?: AbortSignal,
+  ): Promise<NeuronStores> {
+    const layers = plan.stores.map((place, layer): LayerStore => {
+      const { neurons, bundleBytes = 0 } = files.manifest.layers[layer] ?? { neurons: 0 };
+      const { frequency = new Float32Array(neurons) } = plan.layers[layer] ?? {};
+      return {
+        store: new NeuronStore(neurons, place.slots, createPolicy(policy, frequency)),
+        place,
+        tensor: files.tensor(role.bundles(layer)),
+        bundleBytes,
+      };
+    });
+    const pieces = layers.flatMap((layer, index) => {
+      const demand = plan.layers[index];
+      const ids = demand === undefined ? [] : hottest(demand, layer.place.slots);
+      const step = Math.max(1, Math.floor(loadBytes / layer.bundleBytes));
+      const addresses = ids.map((id) => addressOf(layer, layer.store.preload(id)));
+      return Array.from({ length: Math.ceil(ids.length / step) }, (_, i) => ({
+        layer,
+        rows: ids.slice(i * step, (i + 1) * step),
+        addresses: addresses.slice(i * step, (i + 1) * step),
+      }));
+    });
+    const total = layers.reduce(
+      (sum, { place, bundleBytes }) => sum + place.slots * bundleBytes,
+      0,
+    );
+    let done = 0;
+    await forEachParallel(pieces, loadsInFlight, async ({ layer, rows, addresses }) => {
+      if (signal?.aborted) throw new InterruptedError();
+      const memory = memories[layer.place.arena];
+      if (memory === undefined) throw new Error(`the plan has no arena ${layer.place.arena}`);
+      const request = files.requestScattered(layer.tensor, { rows, addresses }, memory, 'prefetch');
+      await request.done;
+      done += rows.length * layer.bundleBytes;
+      onProgress?.(done, total);
+    });
+    return new NeuronStores(layers);
+  }
+
+  layer(index: number): LayerStore {
+    const found = this.layers[index];
+    if (found === undefined) throw new Error(`no neuron store for layer ${index}`);
+    return found;
+  }
+}
+
+/** Where a slot's bundle lies in its memory. */
+export function addressOf({ place, bundleBytes }: LayerStore, slot: number): number {
+  return place.address + slot * bundleBytes;
+}

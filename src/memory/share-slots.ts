@@ -1,0 +1,50 @@
+/** How many neurons of each layer get a slot: those that are wanted most, whichever layer they are of. */
+
+export interface LayerDemand {
+  readonly neurons: number;
+  /** (neurons): share of tokens that want each. */
+  readonly frequency: Float32Array;
+}
+
+/**
+ * Shares `slots` of one size among layers, so that the neurons that fit are those wanted most.
+ * @returns slots per layer, at most its neurons each, in all at most `slots`
+ */
+export function shareSlots(layers: readonly LayerDemand[], slots: number): number[] {
+  const all = layers.reduce((sum, { neurons }) => sum + neurons, 0);
+  if (slots >= all) return layers.map(({ neurons }) => neurons);
+  if (slots <= 0) return layers.map(() => 0);
+  const frequencies = new Float32Array(all);
+  let end = 0;
+  for (const { frequency } of layers) {
+    frequencies.set(frequency, end);
+    end += frequency.length;
+  }
+  frequencies.sort();
+  // Of all layers those above the limit, and of those at the limit the same share of each.
+  const limit = frequencies[all - slots] ?? 0;
+  const above = layers.map(({ frequency }) => count(frequency, (share) => share > limit));
+  const equal = layers.map(({ frequency }) => count(frequency, (share) => share === limit));
+  let left = slots - above.reduce((a, b) => a + b, 0);
+  let rest = equal.reduce((a, b) => a + b, 0);
+  return above.map((certain, layer) => {
+    const here = equal[layer] ?? 0;
+    const taken = rest === 0 ? 0 : Math.min(here, Math.floor((left * here) / rest));
+    left -= taken;
+    rest -= here;
+    return certain + taken;
+  });
+}
+
+/** The `n` neurons wanted most, in the order of their ids. */
+export function hottest({ frequency }: LayerDemand, n: number): number[] {
+  const ids = Array.from(frequency.keys());
+  ids.sort((a, b) => (frequency[b] ?? 0) - (frequency[a] ?? 0) || a - b);
+  return ids.slice(0, n).sort((a, b) => a - b);
+}
+
+function count(values: Float32Array, test: (value: number) => boolean): number {
+  let found = 0;
+  for (const value of values) if (test(value)) found++;
+  return found;
+}

@@ -1,0 +1,113 @@
+/**
+ * What a neuron store keeps: each policy gives every neuron a value, and the store keeps those of the
+ * highest. A step is one forward pass: a token, or a chunk of a prompt.
+ */
+
+export interface StorePolicy {
+  /** Begins a step; returns neurons that need not be kept any longer, whoever else needs room or not. */
+  step(): Iterable<number>;
+  /** The step wants this neuron. */
+  use(neuron: number): void;
+  /** What it is worth to have it at the next step. */
+  value(neuron: number): number;
+}
+
+/** `auto`, or the number of steps of the paper's sliding window. */
+export type PolicyName = 'auto' | number;
+
+/**
+ * The paper's sliding window (section 3.1): what none of the last `k` steps wanted is dropped, even
+ * when nobody needs its room; when room is short, what was wanted longest ago goes first.
+ */
+export class WindowPolicy implements StorePolicy {
+  readonly #k: number;
+  /** The paper's `last_k_active`: what each of the last steps wanted. */
+  readonly #lastActive: number[][];
+  readonly #lastUsed: Float64Array;
+  #now = 0;
+
+  /** @param k steps; Infinity keeps what was used last, as long as there is room */
+  constructor(neurons: number, k: number) {
+    this.#k = k;
+    // One list more than the window has steps: the oldest is looked through when it leaves.
+    this.#lastActive = Number.isFinite(k) ? Array.from({ length: k + 1 }, () => []) : [];
+    // Before any step: what is in the store is as good as anything else.
+    this.#lastUsed = new Float64Array(neurons);
+  }
+
+  step(): number[] {
+    this.#now++;
+    const { length } = this.#lastActive;
+    if (length === 0) return [];
+    const leaving = this.#lastActive[this.#now % length] ?? [];
+    this.#lastActive[this.#now % length] = [];
+    return leaving.filter((neuron) => this.#now - (this.#lastUsed[neuron] ?? 0) > this.#k);
+  }
+
+  use(neuron: number): void {
+    this.#lastUsed[neuron] = this.#now;
+    const { length } = this.#lastActive;
+    if (length > 0) this.#lastActive[this.#now % length]?.push(neuron);
+  }
+
+  value(neuron: number): number {
+    return this.#lastUsed[neuron] ?? 0;
+  }
+}
+
+/** How a {@link FrequencyPolicy} forgets; found by scripts/policies.ts. */
+export interface FrequencyOptions {
+  /** Steps after which a use counts half. */
+  readonly halfLife: number;
+  /** What the share of tokens in training counts, in uses spread over the past. */
+  readonly prior: number;
+}
+
+export const defaultFrequency: FrequencyOptions = { halfLife: 16, prior: 1 };
+
+/**
+ * Frequency and age: a neuron is worth its uses, each of which counts less the longer ago it was. In
+ * place of ageing all values at every step, new uses count more and more.
+ */
+export class FrequencyPolicy implements StorePolicy {
+  readonly #values: Float64Array;
+  readonly #growth: number;
+  #increment = 1;
+  /** What the prior counts, in units of the current increment. */
+  readonly #prior: Float32Array;
+
+  /** @param frequency (neurons) share of tokens that want the neuron, as training saw it */
+  constructor(frequency: Float32Array, { halfLife, prior }: FrequencyOptions = defaultFrequency) {
+    this.#growth = 2 ** (1 / halfLife);
+    // Uses at this frequency, each ageing, come to frequency / (1 - ageing) in the end.
+    const settled = 1 / (1 - 1 / this.#growth);
+    this.#prior = frequency.map((share) => share * settled * prior);
+    this.#values = new Float64Array(frequency.length);
+  }
+
+  step(): number[] {
+    this.#increment *= this.#growth;
+    if (this.#increment > 1e100) {
+      for (let i = 0; i < this.#values.length; i++) {
+        this.#values[i] = (this.#values[i] ?? 0) / this.#increment;
+      }
+      this.#increment = 1;
+    }
+    return [];
+  }
+
+  use(neuron: number): void {
+    this.#values[neuron] = (this.#values[neuron] ?? 0) + this.#increment;
+  }
+
+  value(neuron: number): number {
+    return (this.#values[neuron] ?? 0) / this.#increment + (this.#prior[neuron] ?? 0);
+  }
+}
+
+/** The policy of that name for one layer. */
+export function createPolicy(name: PolicyName, frequency: Float32Array): StorePolicy {
+  return name === 'auto'
+    ? new FrequencyPolicy(frequency)
+    : new WindowPolicy(frequency.length, name);
+}

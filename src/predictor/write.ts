@@ -1,0 +1,56 @@
+/** Writes `predictors.safetensors`: whole or not at all, replacing the one that is there. */
+
+import { open, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { IoError } from '../errors.ts';
+import type { Manifest } from '../flash/manifest.ts';
+import {
+  layoutPredictors,
+  type PredictorContents,
+  predictorsFile,
+} from '../flash/predictor-file.ts';
+
+export interface PredictorSource extends PredictorContents {
+  /** The bytes of a tensor, whose checksum is known. */
+  readonly bytes: (layer: number, part: 'a' | 'b' | 'bias' | 'frequency') => Promise<Uint8Array>;
+}
+
+/**
+ * Writes the predictors of the model in `dir`.
+ * @returns bytes of the file
+ * @throws IoError when it cannot be written; then what was there before is still there
+ */
+export async function writePredictors(
+  dir: string,
+  manifest: Manifest,
+  source: PredictorSource,
+): Promise<number> {
+  const { header, parts, bytes } = layoutPredictors(manifest, source);
+  const path = join(dir, predictorsFile);
+  const temporary = `${path}.partial-${process.pid}`;
+  try {
+    const file = await open(temporary, 'w');
+    try {
+      await file.write(header, 0, header.length, 0);
+      for (const { layer, part, tensor } of parts) {
+        const data = await source.bytes(layer, part);
+        if (data.length !== tensor.bytes) {
+          throw new Error(`${tensor.name} has ${data.length} bytes, not ${tensor.bytes}`);
+        }
+        await file.write(data, 0, data.length, tensor.offset);
+      }
+      await file.truncate(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (cause) {
+    await rm(temporary, { force: true }).catch(() => {});
+    const { message } = cause as Error;
+    throw new IoError(`the predictors cannot be written: ${message}`, { file: path }, undefined, {
+      cause,
+    });
+  }
+  return bytes;
+}
