@@ -15,8 +15,9 @@ export {
   type GenerateResult,
   generate,
 } from './engine/generate.ts';
+export { Model, type RunRequest } from './engine/model.ts';
 export { greedy, type SamplingOptions } from './engine/sampler.ts';
-export { Model, type RunRequest, Session } from './engine/session.ts';
+export { Session } from './engine/session.ts';
 export type { RunStats } from './engine/stats.ts';
 export {
   BudgetError,

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { type GenerateResult, generate } from '../engine/generate.ts';
+import type { Model } from '../engine/model.ts';
 import { checkSampling, type SamplingOptions } from '../engine/sampler.ts';
-import type { Model } from '../engine/session.ts';
 import { InputError } from '../errors.ts';
 import type { Size } from '../units.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';

@@ -1,6 +1,7 @@
 /** What the commands that run a model share: opening it under its budget, and showing the figures. */
 
-import { Model, type RunRequest, Session } from '../engine/session.ts';
+import { Model, type RunRequest } from '../engine/model.ts';
+import { Session } from '../engine/session.ts';
 import type { RunStats } from '../engine/stats.ts';
 import { ensureProfile } from '../flash/probe-file.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';

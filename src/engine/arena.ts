@@ -46,6 +46,24 @@ export interface NeuronTask {
   /** (neurons), or 0 */
   readonly bias: number;
   readonly positions: number;
+  readonly observer?: NeuronObserver | undefined;
+}
+
+/** Activations of some neurons, before their contributions are made. */
+export interface NeuronBlock {
+  readonly memory: WebAssembly.Memory;
+  /** (positions, stride) f32 */
+  readonly address: number;
+  readonly stride: number;
+  /** Neurons [first, first + count) of the layer. */
+  readonly first: number;
+  readonly count: number;
+  readonly positions: number;
+}
+
+export interface NeuronObserver {
+  /** Sees the activations of a block, and may change them. */
+  activations(block: NeuronBlock): void;
 }
 
 /** What the kernels of an arena need to work. */
@@ -102,6 +120,14 @@ export class Arena {
     const { ffnUp } = this.kernels.byDType[dtype];
     const code = activationCodes[activation];
     ffnUp(neurons, x, bundles, bias, count, hidden, positions, hidden, neuronBlock, code, scratch);
+    task.observer?.activations({
+      memory: this.memory,
+      address: neurons,
+      stride: neuronBlock,
+      first: rows.first + done,
+      count,
+      positions,
+    });
     this.#down(task, rows.first + done, count, y);
     let active = 0;
     for (let position = 0; position < positions; position++) {

@@ -13,7 +13,7 @@ import type { MemoryPlan } from '../memory/plan.ts';
 import type { LoadedRows } from '../memory/weight-stream.ts';
 import type { Weights } from '../memory/weights.ts';
 import { headTensor, type ModelSpec, role } from '../models/spec.ts';
-import type { Arena } from './arena.ts';
+import type { Arena, NeuronObserver } from './arena.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
@@ -28,6 +28,17 @@ export interface DecoderParts {
   readonly weights: Weights;
   /** Null: every neuron is computed. */
   readonly sparse: SparseFfn | null;
+}
+
+/** Looks on while every neuron is computed. */
+export interface FfnObserver extends NeuronObserver {
+  /** An FFN begins: its input is x, (positions, hidden), in the first memory. */
+  input(layer: number, x: number, positions: number): void;
+}
+
+export interface ForwardOptions {
+  readonly signal?: AbortSignal;
+  readonly observer?: FfnObserver;
 }
 
 /** Of which positions of a chunk the logits are computed. */
@@ -71,18 +82,17 @@ export class Decoder {
     ids: readonly number[],
     start: number,
     wanted: LogitsWanted,
-    signal?: AbortSignal,
+    { signal, observer }: ForwardOptions = {},
   ): Promise<Float32Array> {
     const { plan, weights } = this.#parts;
     if (ids.length > plan.chunk || start + ids.length > plan.context) {
       throw new RangeError(`${ids.length} positions from ${start} on exceed the plan`);
     }
     weights.beginPass(wanted !== 'none');
-    await this.#embed(ids, start);
+    await this.embed(ids, start);
     for (let layer = 0; layer < this.#spec.layers; layer++) {
       await this.#breathe(signal);
-      await this.#attention(layer, start, ids.length);
-      await this.#ffn(layer, ids.length);
+      await this.layer(layer, start, ids.length, observer);
     }
     if (wanted === 'none') return new Float32Array(0);
     return this.#logits(wanted === 'last' ? ids.length - 1 : 0, ids.length);
@@ -96,8 +106,19 @@ export class Decoder {
     if (signal?.aborted) throw new InterruptedError();
   }
 
+  /** One layer over the positions in `hidden`, which it replaces. */
+  async layer(
+    layer: number,
+    start: number,
+    positions: number,
+    observer?: FfnObserver,
+  ): Promise<void> {
+    await this.#attention(layer, start, positions);
+    await this.#ffn(layer, positions, observer);
+  }
+
   /** hidden = (project_in) token row + position row */
-  async #embed(ids: readonly number[], start: number): Promise<void> {
+  async embed(ids: readonly number[], start: number): Promise<void> {
     const { plan, files, weights } = this.#parts;
     const { hiddenSize, embeddingSize, positions } = this.#spec;
     const { hidden, embedding, output } = plan.activations;
@@ -132,7 +153,7 @@ export class Decoder {
     const name = role.qkv(layer);
     await this.#linear(`${name}.weight`, weights.vector(`${name}.bias`), qkv, x, positions);
 
-    const keys = plan.kvCache.address + layer * 2 * plan.context * kvWidth * f32Bytes;
+    const keys = plan.kvCache.address + layer * plan.kvCache.layerBytes;
     const values = keys + plan.context * kvWidth * f32Bytes;
     const rowBytes = kvWidth * f32Bytes;
     for (const [cache, column] of [
@@ -166,7 +187,7 @@ export class Decoder {
   }
 
   /** hidden += sum over the neurons of act(up . x + b) down, or with the norm after the sum. */
-  async #ffn(layer: number, positions: number): Promise<void> {
+  async #ffn(layer: number, positions: number, observer?: FfnObserver): Promise<void> {
     const { plan, weights, files, sparse } = this.#parts;
     const { hiddenSize } = this.#spec;
     const { input, output, sums } = plan.activations;
@@ -188,6 +209,7 @@ export class Decoder {
       this.#addSublayer(role.ffnNorm(layer), positions);
       return;
     }
+    observer?.input(layer, x, positions);
     new Uint8Array(this.#memory.buffer, sums, positions * rowBytes).fill(0);
     await weights.eachRows(files.tensor(role.bundles(layer)), (rows) => {
       this.#neurons += rows.count * positions;
@@ -202,6 +224,7 @@ export class Decoder {
         hidden: hiddenSize,
         bias: upBias,
         positions,
+        observer,
       });
     });
     // Of a last group that is not whole.

@@ -1,19 +1,19 @@
 /** Which neurons a layer's FFN will want, told from its input (the paper's section 3.1). */
 
 import type { ModelFiles } from '../flash/model-files.ts';
-import type { StoredPredictor } from '../flash/predictor-file.ts';
+import { predictorWeights, type StoredPredictor } from '../flash/predictor-file.ts';
 import { activationCodes, type Kernels } from '../kernels/kernels.ts';
 import type { Activations } from '../memory/activations.ts';
 import { type PredictorDemand, predictorSpan, vectorSpan } from '../memory/fixed-layout.ts';
 import { bitWords, neuronBlock } from '../memory/list-layout.ts';
-import type { MemoryPlan, SparsePlan } from '../memory/plan.ts';
+import type { MemoryPlan, PredictorPlan } from '../memory/plan.ts';
 
 const f32Bytes = 4;
 
 export class Predictor {
   readonly #memory: WebAssembly.Memory;
   readonly #kernels: Kernels;
-  readonly #plan: SparsePlan;
+  readonly #plan: PredictorPlan;
   readonly #activations: Activations;
   readonly #lists: NonNullable<Activations['lists']>;
   /** Address of a predictor tensor, less its offset in the file. */
@@ -23,22 +23,30 @@ export class Predictor {
 
   /** @param memory the first memory, where predictors and their results lie */
   constructor(memory: WebAssembly.Memory, kernels: Kernels, plan: MemoryPlan, hidden: number) {
-    const { sparse, activations, chunk } = plan;
-    if (sparse === null) throw new Error('the plan has no predictors');
+    const { predictors, activations, chunk } = plan;
+    if (predictors === null) throw new Error('the plan has no predictors');
     if (activations.lists === null) throw new Error('the plan has no room for lists');
     this.#memory = memory;
     this.#kernels = kernels;
-    this.#plan = sparse;
+    this.#plan = predictors;
     this.#chunk = chunk;
     this.#activations = activations;
     this.#lists = activations.lists;
-    this.#base = sparse.address - (predictorSpan(sparse.set)?.start ?? 0);
+    this.#base = predictors.address - (predictorSpan(predictors.set)?.start ?? 0);
     this.#hidden = hidden;
   }
 
   /** Where the bits of the last prediction lie: (positions, words). */
   get bits(): number {
     return this.#lists.bits;
+  }
+
+  /** Reads the weights to where the plan has them. */
+  async load(files: ModelFiles): Promise<void> {
+    const { set, address } = this.#plan;
+    const span = predictorSpan(set);
+    if (span === null) return;
+    await files.readTensors(predictorWeights(set), span, this.#memory, address);
   }
 
   /**

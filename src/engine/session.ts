@@ -3,137 +3,20 @@
  * sequence. The way of a user is plan -> open -> prefill -> loop { forward, sample }.
  */
 
-import { BudgetError, InputError } from '../errors.ts';
-import type { Manifest } from '../flash/manifest.ts';
-import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
-import { predictorWeights } from '../flash/predictor-file.ts';
+import { InputError } from '../errors.ts';
 import { compileCore, createMemory } from '../kernels/module.ts';
-import { availableThreads } from '../kernels/threads/available.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
-import { type PredictorDemand, predictorSpan } from '../memory/fixed-layout.ts';
 import { NeuronStores } from '../memory/neuron-stores.ts';
-import { type MemoryPlan, type PlanRequest, planFloor, planMemory } from '../memory/plan.ts';
-import { availableMemory, processEstimate } from '../memory/process.ts';
+import type { MemoryPlan } from '../memory/plan.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
 import { Weights } from '../memory/weights.ts';
-import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
-import { resolveSize, type Size } from '../units.ts';
 import { Arena, RemoteArena } from './arena.ts';
-import { Decoder, type DecoderParts, type LogitsWanted } from './decoder.ts';
+import { Decoder, type DecoderParts, type FfnObserver, type LogitsWanted } from './decoder.ts';
 import { ListArena } from './list-arena.ts';
-import { predictorDemand } from './predictor.ts';
+import type { Model, RunRequest } from './model.ts';
+import { Predictor } from './predictor.ts';
 import { SparseFfn } from './sparse-ffn.ts';
 import { StatsRecorder } from './stats.ts';
-
-/** Positions of a prompt that are processed at once, at most. */
-const prefillChunk = 64;
-
-/** A model directory, opened but not loaded: enough to tokenize and to plan. */
-export class Model {
-  readonly files: ModelFiles;
-  readonly tokenizer: Tokenizer;
-  /** Null when predict-train has not been run. */
-  readonly predictors: PredictorDemand | null;
-  /** Taken once, so that a floor once told stays the floor. */
-  readonly #processBytes: number;
-
-  private constructor(files: ModelFiles, tokenizer: Tokenizer, predictors: PredictorDemand | null) {
-    this.predictors = predictors;
-    this.files = files;
-    this.tokenizer = tokenizer;
-    this.#processBytes = processEstimate(files.manifest);
-  }
-
-  /** @throws InputError when the directory is not an intact model */
-  static async open(dir: string, options: OpenOptions = {}): Promise<Model> {
-    const files = await ModelFiles.open(dir, options);
-    try {
-      const tokenizer = await loadTokenizer(dir, files.manifest.spec);
-      return new Model(files, tokenizer, await predictorDemand(files));
-    } catch (error) {
-      files.close();
-      throw error;
-    }
-  }
-
-  get manifest(): Manifest {
-    return this.files.manifest;
-  }
-
-  /** Bytes of all weights, as `50%` of a budget counts them. */
-  get weightBytes(): number {
-    return [...this.manifest.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
-  }
-
-  /** Plans `budget` for sequences of up to `context` positions. */
-  plan(request: RunRequest): MemoryPlan {
-    const { maxPositions } = this.manifest.spec;
-    const { context, budget } = request;
-    if (!Number.isInteger(context) || context < 1 || context > maxPositions) {
-      throw new InputError(`the context must be 1 to ${maxPositions} positions, not ${context}`);
-    }
-    if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
-    const plan = (threads: number) =>
-      planMemory({ ...this.#planRequest(request, threads), dramBudget: request.budget });
-    if (request.threads !== undefined) return plan(request.threads);
-    try {
-      return plan(availableThreads());
-    } catch (error) {
-      if (!(error instanceof BudgetError)) throw error;
-      return plan(1); // each thread takes memory, too
-    }
-  }
-
-  /** The smallest budget for such sequences, and what it consists of. */
-  floor(request: Omit<RunRequest, 'budget'>): ReturnType<typeof planFloor> {
-    return planFloor(this.#planRequest(request, request.threads ?? 1));
-  }
-
-  #planRequest(request: Omit<RunRequest, 'budget'>, threads: number) {
-    const { context, logits = 'last', chunk = prefillChunk, memoryLimit, exact = false } = request;
-    return {
-      manifest: this.manifest,
-      processBytes: this.#processBytes,
-      context,
-      chunk: Math.min(chunk, context),
-      logits,
-      threads,
-      predictors: exact ? null : this.predictors,
-      ...(memoryLimit === undefined ? {} : { memoryLimit }),
-    };
-  }
-
-  /** The budget in bytes: what was asked for, or nine tenths of what the machine can give. */
-  budgetOf(size: Size | undefined): { bytes: number; source: 'asked' | 'machine' | 'cgroup' } {
-    if (size !== undefined) {
-      return { bytes: resolveSize(size, this.weightBytes), source: 'asked' };
-    }
-    const { bytes, source } = availableMemory();
-    return { bytes: Math.floor(bytes * 0.9), source };
-  }
-
-  close(): void {
-    this.files.close();
-  }
-}
-
-export interface RunRequest {
-  /** Bytes for the whole process. */
-  readonly budget: number;
-  /** The longest sequence, prompt and generated tokens together. */
-  readonly context: number;
-  readonly logits?: PlanRequest['logits'];
-  /** Whether every neuron is computed although there are predictors. */
-  readonly exact?: boolean;
-  /** Which neurons are kept in DRAM, with predictors. */
-  readonly window?: PolicyName;
-  /** Positions processed at once, at most. */
-  readonly chunk?: number;
-  /** Threads that compute; default: as many as the process has cores and the budget room. */
-  readonly threads?: number;
-  /** Bytes one WebAssembly memory may have: 4 GiB, or less in tests. */
-  readonly memoryLimit?: number;
-}
 
 /** Allocates the plan's memories, each with its kernels on all threads. */
 async function createArenas(
@@ -152,24 +35,22 @@ async function createArenas(
   return [new Arena(memory, kernels, plan.activations), ...remote];
 }
 
-/** The stores of neurons and what computes them, where the plan has predictors. */
+/** What computes only wanted neurons, or null where the plan has all computed. */
 async function openSparse(
   model: Model,
   plan: MemoryPlan,
   arenas: readonly [Arena, ...Arena[]],
+  predictor: Predictor | null,
   options: {
     readonly policy: PolicyName;
     readonly onProgress?: ((done: number, total: number) => void) | undefined;
     readonly signal?: AbortSignal | undefined;
   },
 ): Promise<SparseFfn | null> {
-  const { sparse, activations } = plan;
-  if (sparse === null) return null;
+  const { sparse, predictors, activations } = plan;
+  if (sparse === null || predictors === null || predictor === null) return null;
   const { files } = model;
   const [main] = arenas;
-  const tensors = predictorWeights(sparse.set);
-  const span = predictorSpan(sparse.set);
-  if (span !== null) await files.readTensors(tensors, span, main.memory, sparse.address);
   const places = [
     { ...activations, staging: sparse.staging },
     ...plan.arenas.map(({ desk }) => desk),
@@ -181,8 +62,25 @@ async function openSparse(
   });
   const memories = arenas.map(({ memory }) => memory);
   const { policy, onProgress, signal } = options;
-  const stores = await NeuronStores.load(files, sparse, memories, policy, onProgress, signal);
-  return new SparseFfn({ files, plan, arenas: lists, kernels: main.kernels, stores });
+  const wanted = { stores: sparse.stores, demand: predictors.layers };
+  const stores = await NeuronStores.load(files, wanted, memories, policy, onProgress, signal);
+  return new SparseFfn({ files, arenas: lists, predictor, stores });
+}
+
+async function openPredictor(
+  { files }: Model,
+  plan: MemoryPlan,
+  { memory, kernels }: Arena,
+): Promise<Predictor | null> {
+  if (plan.predictors === null) return null;
+  const predictor = new Predictor(memory, kernels, plan, files.manifest.spec.hiddenSize);
+  await predictor.load(files);
+  return predictor;
+}
+
+interface SessionParts extends Pick<DecoderParts, 'weights' | 'sparse'> {
+  readonly decoder: Decoder;
+  readonly predictor: Predictor | null;
 }
 
 /** A running model: weights loaded, one sequence in the KV cache. */
@@ -190,6 +88,8 @@ export class Session {
   readonly model: Model;
   readonly plan: MemoryPlan;
   readonly stats: StatsRecorder;
+  /** Null without predictors, or where they are not asked for. */
+  readonly predictor: Predictor | null;
   readonly #threads: ComputeThreads;
   readonly #weights: Weights;
   readonly #decoder: Decoder;
@@ -200,10 +100,11 @@ export class Session {
     model: Model,
     plan: MemoryPlan,
     threads: ComputeThreads,
-    { weights, decoder, sparse }: Pick<DecoderParts, 'weights' | 'sparse'> & { decoder: Decoder },
+    { weights, decoder, sparse, predictor }: SessionParts,
   ) {
     this.model = model;
     this.plan = plan;
+    this.predictor = predictor;
     this.#threads = threads;
     this.#weights = weights;
     this.#decoder = decoder;
@@ -224,9 +125,11 @@ export class Session {
       const memories = arenas.map(({ memory }) => memory);
       const weights = await Weights.load(model.files, plan, memories, onProgress, signal);
       const policy = request.window ?? 'auto';
-      const sparse = await openSparse(model, plan, arenas, { policy, onProgress, signal });
+      const predictor = await openPredictor(model, plan, arenas[0]);
+      const options = { policy, onProgress, signal };
+      const sparse = await openSparse(model, plan, arenas, predictor, options);
       const decoder = new Decoder({ files: model.files, plan, arenas, weights, sparse });
-      return new Session(model, plan, threads, { weights, decoder, sparse });
+      return new Session(model, plan, threads, { weights, decoder, sparse, predictor });
     } catch (error) {
       await threads.close();
       throw error;
@@ -255,6 +158,8 @@ export class Session {
     options: {
       onLogits?: (logits: Float32Array, first: number) => void;
       signal?: AbortSignal;
+      /** Sees, and may change, what the FFNs compute. */
+      observer?: FfnObserver;
     } = {},
   ): Promise<Float32Array> {
     const { vocabSize } = this.model.manifest.spec;
@@ -278,7 +183,7 @@ export class Session {
       const now = wanted === 'last' && !last ? 'none' : wanted;
       this.#busy = true;
       try {
-        logits = await this.#decoder.forward(chunk, this.#length, now, options.signal);
+        logits = await this.#decoder.forward(chunk, this.#length, now, options);
       } catch (error) {
         await this.#weights.reset(); // the pass was broken off; the next one begins anew
         throw error;

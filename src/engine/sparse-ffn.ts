@@ -10,21 +10,18 @@
  */
 
 import type { ModelFiles } from '../flash/model-files.ts';
-import type { Kernels } from '../kernels/kernels.ts';
 import { bitWords, groupSize, neuronBlock } from '../memory/list-layout.ts';
 import { noSlot } from '../memory/neuron-store.ts';
 import { addressOf, type LayerStore, type NeuronStores } from '../memory/neuron-stores.ts';
-import type { MemoryPlan } from '../memory/plan.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import type { ListArena, ListPart, ListTask } from './list-arena.ts';
-import { Predictor } from './predictor.ts';
+import type { Predictor } from './predictor.ts';
 
 export interface SparseParts {
   readonly files: ModelFiles;
-  readonly plan: MemoryPlan;
   /** As the plan has memories. */
   readonly arenas: readonly ListArena[];
-  readonly kernels: Kernels;
+  readonly predictor: Predictor;
   readonly stores: NeuronStores;
 }
 
@@ -61,19 +58,14 @@ type Reads = ReturnType<ModelFiles['requestScattered']>;
 export class SparseFfn {
   readonly #parts: SparseParts;
   readonly #spec: ModelSpec;
-  readonly #predictor: Predictor;
   #residentBytes = 0;
   #streamedBytes = 0;
   #waitMs = 0;
   #storeMs = 0;
 
   constructor(parts: SparseParts) {
-    const { plan, files, arenas, kernels } = parts;
-    const [main] = arenas;
-    if (plan.sparse === null || main === undefined) throw new Error('the plan has no predictors');
     this.#parts = parts;
-    this.#spec = files.manifest.spec;
-    this.#predictor = new Predictor(main.memory, kernels, plan, this.#spec.hiddenSize);
+    this.#spec = parts.files.manifest.spec;
   }
 
   get counters(): SparseCounters {
@@ -90,11 +82,11 @@ export class SparseFfn {
    * @returns how many activations were not zero, over all positions
    */
   async run({ layer, x, y, positions, bias }: FfnCall): Promise<number> {
-    const { files, stores } = this.#parts;
+    const { files, stores, predictor } = this.#parts;
     const layerStore = stores.layer(layer);
     const geometry = files.manifest.layers[layer];
     if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
-    const wanted = this.#predictor.predict(layer, x, positions);
+    const wanted = predictor.predict(layer, x, positions);
     const started = performance.now();
     const parts = this.#plan(layerStore, wanted);
     this.#storeMs += performance.now() - started;
@@ -109,7 +101,7 @@ export class SparseFfn {
       y,
       bias,
       neurons,
-      bits: this.#predictor.bits,
+      bits: predictor.bits,
       words: bitWords(neurons),
       group: groupSize(neurons),
     };

@@ -7,8 +7,7 @@ import { role } from '../models/spec.ts';
 import { forEachParallel } from '../parallel.ts';
 import { NeuronStore } from './neuron-store.ts';
 import type { StorePlace } from './placement.ts';
-import type { SparsePlan } from './plan.ts';
-import { hottest } from './share-slots.ts';
+import { hottest, type LayerDemand } from './share-slots.ts';
 import { createPolicy, type PolicyName } from './store-policy.ts';
 
 const loadBytes = 1024 * 1024;
@@ -33,7 +32,7 @@ export class NeuronStores {
   /** Makes the stores and fills them with the neurons that are wanted most. */
   static async load(
     files: ModelFiles,
-    plan: SparsePlan,
+    plan: { readonly stores: readonly StorePlace[]; readonly demand: readonly LayerDemand[] },
     memories: readonly WebAssembly.Memory[],
     policy: PolicyName,
     onProgress?: (doneBytes: number, totalBytes: number) => void,
@@ -41,7 +40,7 @@ export class NeuronStores {
   ): Promise<NeuronStores> {
     const layers = plan.stores.map((place, layer): LayerStore => {
       const { neurons, bundleBytes = 0 } = files.manifest.layers[layer] ?? { neurons: 0 };
-      const { frequency = new Float32Array(neurons) } = plan.layers[layer] ?? {};
+      const { frequency = new Float32Array(neurons) } = plan.demand[layer] ?? {};
       return {
         store: new NeuronStore(neurons, place.slots, createPolicy(policy, frequency)),
         place,
@@ -50,7 +49,7 @@ export class NeuronStores {
       };
     });
     const pieces = layers.flatMap((layer, index) => {
-      const demand = plan.layers[index];
+      const demand = plan.demand[index];
       const ids = demand === undefined ? [] : hottest(demand, layer.place.slots);
       const step = Math.max(1, Math.floor(loadBytes / layer.bundleBytes));
       const addresses = ids.map((id) => addressOf(layer, layer.store.preload(id)));

@@ -60,14 +60,14 @@ export function placeWeights(
   fixed: Fixed,
   room: number,
 ): Placed {
-  const { manifest, predictors } = request;
+  const { manifest, sparse } = request;
   const { matrices, bundles } = matricesInOrder(manifest);
   const limit = memoryLimitOf(request) - firstAddress - fixed.bytes;
   const whole = (tensors: readonly StoredTensor[], placed: Placed) =>
     tensors.every((tensor) => placed.residences.get(tensor)?.rows === rowsOf(tensor).rows);
   const place = (reserve: Reserve) => placeBeside(request, chunk, fixed, room, reserve);
   const nothing = { ring: null, stagingSlots: 0 };
-  if (predictors === null) {
+  if (!sparse) {
     const placed = place(nothing);
     if (whole([...matrices, ...bundles], placed)) return placed;
     return place({ ...nothing, ring: planRing(manifest, room, limit) });
@@ -98,7 +98,7 @@ function placeBeside(
   room: number,
   { ring, stagingSlots }: Reserve,
 ): Placed {
-  const { manifest, context, threads, predictors } = request;
+  const { manifest, context, threads, predictors, sparse } = request;
   const { matrices, bundles } = matricesInOrder(manifest);
   const { bundleBytes } = bundleSizes(request);
   const ringAddress = firstAddress + fixed.bytes;
@@ -131,7 +131,7 @@ function placeBeside(
   for (const tensor of matrices) reside(tensor, Math.min(wholeBytes(tensor), free));
   let stores: StorePlace[] | null = null;
   let storeBytes = 0;
-  if (predictors === null) {
+  if (predictors === null || !sparse) {
     // The same share of each layer's FFN: a share of what is still free, which shrinks as it goes.
     bundles.forEach((tensor, index) => {
       reside(tensor, Math.min(wholeBytes(tensor), Math.floor(free / (bundles.length - index))));

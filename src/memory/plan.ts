@@ -45,6 +45,8 @@ export interface PlanRequest extends FixedSizes {
   readonly processBytes: number;
   /** Positions processed at once, at most. */
   readonly chunk: number;
+  /** Whether only predicted neurons are computed; else predictors, if any, are there to be measured. */
+  readonly sparse: boolean;
   /** Bytes one memory may have; smaller in tests. */
   readonly memoryLimit?: number;
 }
@@ -57,10 +59,14 @@ export interface PlanItem {
   readonly bytes: number;
 }
 
-/** FFNs over the neurons that predictors choose. */
-export interface SparsePlan extends PredictorDemand {
-  /** Where the predictors' weights begin, in the first memory. */
+/** Predictors in memory. */
+export interface PredictorPlan extends PredictorDemand {
+  /** Where their weights begin, in the first memory. */
   readonly address: number;
+}
+
+/** FFNs over the neurons that predictors choose. */
+export interface SparsePlan {
   /** Per layer. */
   readonly stores: readonly StorePlace[];
   /** In the first memory; null where all neurons fit. */
@@ -81,13 +87,19 @@ export interface MemoryPlan {
   /** What the budget is spent on; the sum is at most the budget. */
   readonly items: readonly PlanItem[];
   readonly vectors: { readonly tensors: readonly StoredTensor[]; readonly address: number };
-  readonly kvCache: { readonly address: number; readonly bytes: number };
+  /** Keys, then values of each layer; `layerBytes` from one layer to the next. */
+  readonly kvCache: {
+    readonly address: number;
+    readonly bytes: number;
+    readonly layerBytes: number;
+  };
   readonly activations: Activations;
   /** What each thread but the first keeps for itself. */
   readonly threadScratch: ThreadScratch;
   /** Slots for rows of tables that are not resident. */
   readonly rowStaging: StreamRing;
   readonly residences: ReadonlyMap<StoredTensor, Residence>;
+  readonly predictors: PredictorPlan | null;
   /** Null: every neuron is computed. */
   readonly sparse: SparsePlan | null;
   /** Null when nothing is streamed. */
@@ -146,7 +158,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
   const streamedBody = stream(stores === null ? body : body.filter((t) => !bundles.includes(t)));
   const streamedHead = stream(head);
   const bytesOf = ({ tensor, count }: RowRange) => count * rowsOf(tensor).rowBytes;
-  const demand = predictors && neuronDemand(request, predictors, stores ?? []);
+  const demand = predictors && stores && neuronDemand(request, predictors, stores);
   const { bundleBytes } = bundleSizes(request);
   const optional = [
     { name: 'predictors', bytes: fixed.predictorBytes },
@@ -174,15 +186,17 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
       ...optional,
     ],
     vectors: { tensors: fixed.vectors, address: fixed.vectorAddress },
-    kvCache: { address: fixed.kvAddress, bytes: fixed.kvBytes },
+    kvCache: {
+      address: fixed.kvAddress,
+      bytes: fixed.kvBytes,
+      layerBytes: fixed.kvBytes / manifest.spec.layers,
+    },
     activations: fixed.activations,
     threadScratch: fixed.threadScratch,
     rowStaging: fixed.rowStaging,
     residences,
-    sparse:
-      predictors === null || stores === null
-        ? null
-        : { ...predictors, address: fixed.predictorAddress, stores, staging },
+    predictors: predictors && { ...predictors, address: fixed.predictorAddress },
+    sparse: stores && { stores, staging },
     ring,
     body: streamedBody,
     head: streamedHead,
@@ -225,7 +239,7 @@ function neuronDemand(
 /** The least room in which weights pass through: streamed rows, and neurons. */
 function smallestPassage(request: PlanRequestBase): number {
   const ring = smallestRing(request.manifest);
-  if (request.predictors === null) return ring;
+  if (!request.sparse) return ring;
   const { bundleBytes, allBytes } = bundleSizes(request);
   return ring + slotsBytes(1, smallestStaging(bundleBytes, allBytes));
 }

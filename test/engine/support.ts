@@ -3,7 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
-import { Model, type RunRequest, Session } from '../../src/engine/session.ts';
+import { Model, type RunRequest } from '../../src/engine/model.ts';
+import { Session } from '../../src/engine/session.ts';
 import { processEstimate } from '../../src/memory/process.ts';
 import type { TemporaryRoot } from '../support/temporary.ts';
 

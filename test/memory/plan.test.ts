@@ -52,6 +52,8 @@ function request(manifest: Manifest, weightBudget: number, more: Partial<PlanReq
     chunk: 64,
     logits: 'last',
     threads: 1,
+    predictors: null,
+    sparse: false,
     ...more,
   } as const;
 }
