@@ -1,17 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { byteLength, type DType, dtypeNames, isQuantised } from '../../src/dtype.ts';
+import { dtypeNames, isQuantised } from '../../src/dtype.ts';
 import { type Activation, activationCodes, scratchBytes } from '../../src/kernels/kernels.ts';
+import { putBundles } from './bundles.ts';
 import { activations } from './reference.ts';
-import {
-  activationError,
-  alignmentOf,
-  assertClose,
-  Bench,
-  bitsOf,
-  builds,
-  Random,
-} from './support.ts';
+import { activationError, assertClose, Bench, bitsOf, builds, Random } from './support.ts';
 
 /** neurons, cols, positions */
 const shapes = [
@@ -27,43 +20,11 @@ const shapes = [
   [20, 192, 3],
 ] as const;
 
-interface Bundles {
-  readonly ptrs: number;
-  readonly downOffset: number;
-  readonly up: number[][];
-  readonly down: number[][];
-}
-
-/** Bundles at shuffled places. */
-function putBundles(
-  bench: Bench,
-  dtype: DType,
-  count: number,
-  cols: number,
-  random: Random,
-): Bundles {
-  const downOffset = byteLength(dtype, cols);
-  const bundleBytes = 2 * downOffset + alignmentOf(dtype) * random.below(9);
-  const base = bench.allocate(count * bundleBytes, alignmentOf(dtype));
-  const slots = Array.from({ length: count }, (_, i) => i);
-  for (let i = count - 1; i > 0; i--) {
-    const j = random.below(i + 1);
-    [slots[i], slots[j]] = [slots[j]!, slots[i]!];
-  }
-  const addresses = slots.map((slot) => base + slot * bundleBytes);
-  return {
-    ptrs: bench.putWords(addresses),
-    downOffset,
-    up: addresses.map((address) => bench.fillWeights(dtype, address, cols, random)),
-    down: addresses.map((at) => bench.fillWeights(dtype, at + downOffset, cols, random)),
-  };
-}
-
 const kinds = builds.flatMap((build) => dtypeNames.map((dtype) => [build, dtype] as const));
 
 for (const [build, dtype] of kinds) {
   const bench = await Bench.create(8 << 20, build);
-  const { ffnUp, ffnDown } = bench.kernels.byDType[dtype];
+  const { ffnUp } = bench.kernels.byDType[dtype];
 
   test(`ffn up ${dtype} (${build}) agrees with double precision, and with itself when split`, () => {
     const random = new Random(3);
@@ -169,101 +130,6 @@ for (const [build, dtype] of kinds) {
       if (split < count) gated(parts, split, count - split);
       assert.deepEqual(bitsOf(bench.floats(acts, size)), bitsOf(bench.floats(wanted, size)));
       assert.deepEqual(bitsOf(bench.floats(parts, size)), bitsOf(bench.floats(wanted, size)));
-    }
-  });
-
-  test(`ffn down ${dtype} (${build}) agrees with double precision, and with itself when split`, () => {
-    const random = new Random(4);
-    for (const [count, cols, positions] of shapes) {
-      for (const density of [0, 0.03, 0.5, 1]) {
-        bench.reset();
-        const { ptrs, down, downOffset } = putBundles(bench, dtype, count, cols, random);
-        const stride = count + 1;
-        const actValues = Array.from({ length: stride * positions }, () =>
-          random.below(1000) < 1000 * density ? Math.fround(random.unit()) : 0,
-        );
-        const acts = bench.putFloats(actValues);
-        const start = Array.from({ length: cols * positions }, () => Math.fround(random.unit()));
-        const scratch = bench.allocate(scratchBytes(cols));
-        const y = bench.putFloats(start);
-        const parts = bench.putFloats(start);
-        ffnDown(y, acts, ptrs, downOffset, count, 0, cols, positions, cols, stride);
-        for (let p = 0; p < positions; p++) {
-          const sizes: number[] = [];
-          const wanted = Array.from({ length: cols }, (_, c) => {
-            const products = down.map((row, i) => row[c]! * actValues[p * stride + i]!);
-            sizes.push(products.reduce((a, b) => a + Math.abs(b), Math.abs(start[p * cols + c]!)));
-            return products.reduce((a, b) => a + b, start[p * cols + c]!);
-          });
-          assertClose(
-            bench.floats(y + 4 * p * cols, cols),
-            wanted,
-            (c) => 1e-5 * sizes[c]! + 1e-33,
-            `${count} x ${cols}, density ${density}, position ${p} of ${positions}`,
-          );
-        }
-        // By columns, as threads split it, and by pieces of the list, as they come from flash.
-        for (let c = 0; c < cols; ) {
-          const width = Math.min(cols - c, 1 + random.below(30));
-          for (let i = 0; i < count; ) {
-            const n = Math.min(count - i, 1 + random.below(11));
-            const split = 1 + random.below(positions);
-            for (const [from, to] of [
-              [0, split],
-              [split, positions],
-            ] as const) {
-              if (from === to) continue;
-              ffnDown(
-                parts + 4 * from * cols,
-                acts + 4 * (from * stride + i),
-                ptrs + 4 * i,
-                downOffset,
-                n,
-                c,
-                c + width,
-                to - from,
-                cols,
-                stride,
-                random.below(2) * scratch,
-              );
-            }
-            i += n;
-          }
-          c += width;
-        }
-        assert.deepEqual(
-          bitsOf(bench.floats(parts, cols * positions)),
-          bitsOf(bench.floats(y, cols * positions)),
-        );
-      }
-    }
-  });
-
-  test(`ffn down ${dtype} (${build}) does not read the columns of neurons that are not active`, () => {
-    const random = new Random(5);
-    for (const [positions, withScratch] of [
-      [1, 0],
-      [2, 0],
-      [4, 1],
-      [7, 1],
-    ] as const) {
-      bench.reset();
-      const [count, cols] = [24, 20];
-      const { ptrs, downOffset } = putBundles(bench, dtype, count, cols, random);
-      const acts = bench.putFloats(
-        Array.from({ length: count * positions }, (_, i) => (i % count === 13 ? 1 : 0)),
-      );
-      // A read of any other column would spoil y with NaNs: 0 times NaN is NaN.
-      const addresses = bench.words(ptrs, count);
-      addresses.forEach((address, i) => {
-        if (i !== 13) {
-          bench.bytes(address + downOffset, byteLength(dtype, cols)).fill(0xff);
-        }
-      });
-      const y = bench.putFloats(Array.from({ length: cols * positions }, () => 0));
-      const scratch = withScratch * bench.allocate(scratchBytes(cols));
-      ffnDown(y, acts, ptrs, downOffset, count, 0, cols, positions, cols, count, scratch);
-      assert.ok(bench.floats(y, cols * positions).every((value) => Number.isFinite(value)));
     }
   });
 }

@@ -219,4 +219,45 @@ for (const build of builds) {
       assert.deepEqual([...bench.floats(y, n + 1)], [...scaled, 7]);
     }
   });
+
+  test(`fold adds rows one after the other (${build})`, () => {
+    const random = new Random(17);
+    for (const rows of [0, 1, 2, 17]) {
+      for (const n of [0, 1, 3, 4, 5, 64, 67]) {
+        bench.reset();
+        const stride = n + random.below(3);
+        // Of sizes so different that another order would show in the last bits.
+        const xs = Array.from({ length: rows * stride }, () =>
+          Math.fround(random.unit() * 10 ** random.below(5)),
+        );
+        const ys = Array.from({ length: n }, () => Math.fround(random.unit()));
+        const x = bench.putFloats(xs);
+        const y = bench.putFloats([...ys, 7]);
+        kernels.fold(y, x, rows, n, stride);
+        const wanted = ys.map((start, c) => {
+          let sum = start;
+          for (let r = 0; r < rows; r++) sum = Math.fround(sum + xs[r * stride + c]!);
+          return sum;
+        });
+        assert.deepEqual([...bench.floats(y, n + 1)], [...wanted, 7], `${rows} rows of ${n}`);
+        assert.deepEqual([...bench.floats(x, xs.length)], xs);
+      }
+    }
+  });
+
+  test(`what is not 0 is counted, of either sign and however small (${build})`, () => {
+    const random = new Random(18);
+    const kinds = [0, -0, 1, -1, 2 ** -149, Number.NaN, Number.NEGATIVE_INFINITY];
+    for (let n = 0; n < 70; n++) {
+      bench.reset();
+      const values = Array.from({ length: n }, () => kinds[random.below(kinds.length)]!);
+      // Neighbours on both sides are not 0, and do not count.
+      const x = 4 + bench.putFloats([1, ...values, 1, 1, 1, 1]);
+      assert.equal(kernels.countActive(x, n), values.filter((value) => value !== 0).length);
+      bench.floats(x, n).fill(-0);
+      assert.equal(kernels.countActive(x, n), 0);
+      bench.floats(x, n).fill(0.5);
+      assert.equal(kernels.countActive(x, n), n);
+    }
+  });
 }

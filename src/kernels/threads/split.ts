@@ -147,6 +147,30 @@ function weightSplits(dtype: DType): [string, Split][] {
       }),
     ],
     [
+      `ffn_gated_up_${dtype}`,
+      split({
+        parameters: [
+          'acts',
+          'gates',
+          'x',
+          'ptrs',
+          'upOffset',
+          'count',
+          'cols',
+          'positions',
+          'xStride',
+          'actStride',
+          'activation',
+          'scratch',
+        ],
+        over: 'count',
+        granule: 4,
+        moves: { acts: f32Bytes, gates: f32Bytes, ptrs: 4 },
+        work: (a) => 2 * a.count * a.cols * a.positions,
+        scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional },
+      }),
+    ],
+    [
       `ffn_sums_${dtype}`,
       split({
         parameters: [
@@ -303,47 +327,61 @@ const transpose = (elementBytes: number) =>
     work: (a) => a.rows * a.cols * 2 * conversionWork,
   });
 
+/** Over a cache of any format: the kernel knows how wide its elements are. */
+const attention = () =>
+  split({
+    parameters: [
+      'out',
+      'q',
+      'k',
+      'v',
+      'scores',
+      'headStart',
+      'headEnd',
+      'group',
+      'headDim',
+      'kvStride',
+      'qStride',
+      'outStride',
+      'start',
+      'positions',
+      'scale',
+    ],
+    over: ['headStart', 'headEnd'],
+    // Heads that read the same keys and values stay together.
+    granule: (a) => a.group,
+    moves: {},
+    work: (a) =>
+      (a.headEnd - a.headStart) * a.positions * 2 * a.headDim * (a.start + (a.positions + 1) / 2),
+    scratch: {
+      parameter: 'scores',
+      bytes: (a) => f32Bytes * attentionScratch(a.start, a.positions),
+      optional: false,
+    },
+  });
+
+/** Positions one by one: for a single one there is too little to do. */
+const rotary = () =>
+  split({
+    parameters: ['x', 'cos', 'sin', 'heads', 'headDim', 'pairs', 'positions', 'xStride'],
+    over: 'positions',
+    granule: 1,
+    moves: {
+      x: (a) => f32Bytes * a.xStride,
+      cos: (a) => f32Bytes * a.pairs,
+      sin: (a) => f32Bytes * a.pairs,
+    },
+    work: (a) => a.heads * a.pairs * a.positions * 2,
+  });
+
 /** Every kernel that is split, by the name of its export; others run on the caller alone. */
 export function kernelSplits(): ReadonlyMap<string, Split> {
   return new Map<string, Split>([
     ...dtypeNames.flatMap(weightSplits),
-    [
-      'attention_f32',
-      split({
-        parameters: [
-          'out',
-          'q',
-          'k',
-          'v',
-          'scores',
-          'headStart',
-          'headEnd',
-          'group',
-          'headDim',
-          'kvStride',
-          'qStride',
-          'outStride',
-          'start',
-          'positions',
-          'scale',
-        ],
-        over: ['headStart', 'headEnd'],
-        // Heads that read the same keys and values stay together.
-        granule: (a) => a.group,
-        moves: {},
-        work: (a) =>
-          (a.headEnd - a.headStart) *
-          a.positions *
-          2 *
-          a.headDim *
-          (a.start + (a.positions + 1) / 2),
-        scratch: {
-          parameter: 'scores',
-          bytes: (a) => f32Bytes * attentionScratch(a.start, a.positions),
-          optional: false,
-        },
-      }),
-    ],
+    ['attention_f32', attention()],
+    ['attention_f16', attention()],
+    ['rotary_halves', rotary()],
+    ['rotary_neighbours', rotary()],
     [
       'layer_norm',
       split({
