@@ -61,3 +61,20 @@ export class InterruptedError extends Error {
     this.name = 'InterruptedError';
   }
 }
+
+/** An error met while writing; a full disk is unusable input, the rest is a failure of the system. */
+export function writeError(cause: unknown, file: string): FlashError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  if (code === 'ENOTEMPTY') {
+    return new InputError('was made by someone else meanwhile', { file }, undefined, { cause });
+  }
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new InputError(
+      'the disk is full; nothing was left behind',
+      { file },
+      'Free some space or choose another place',
+      { cause },
+    );
+  }
+  return new InputError(`cannot write: ${message}`, { file }, undefined, { cause });
+}

@@ -1,8 +1,10 @@
 import { Command } from 'commander';
 import { documentsOf } from '../engine/documents.ts';
-import { evaluate } from '../engine/evaluate.ts';
+import { type EvaluateResult, evaluate, type PredictorFigures } from '../engine/evaluate.ts';
+import { simulateStores } from '../engine/model.ts';
 import { InputError } from '../errors.ts';
-import type { Size } from '../units.ts';
+import type { PolicyName } from '../memory/store-policy.ts';
+import { formatBytes, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
 import {
   budgetOption,
@@ -11,16 +13,18 @@ import {
   jsonOption,
   threadsOf,
   threadsOption,
+  windowOption,
 } from './options.ts';
 import { textBytes, textParts } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
-import { print, printJson, showProgress } from './terminal.ts';
+import { print, printJson, showProgress, table } from './terminal.ts';
 
 interface EvalFlags {
   readonly data: string;
   readonly context?: number;
   readonly dramBudget?: Size;
   readonly threads?: number;
+  readonly window: PolicyName;
   readonly exact?: boolean;
   readonly json?: boolean;
 }
@@ -36,6 +40,7 @@ export function evalCommand(): Command {
       countArgument,
     )
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
+    .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(exactOption())
     .addOption(jsonOption())
@@ -55,13 +60,19 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
     const budget = chooseBudget(model, flags.dramBudget);
     // A window is never longer than the text, and a token has at least a byte.
     const longest = Math.max(2, Math.min(context, bytes + 1));
-    const request = { budget, context: longest, logits: 'all', ...threadsOf(flags) } as const;
+    const ffn = flags.exact ? 'exact' : 'measured';
+    const request = { budget, context: longest, logits: 'all', ffn, ...threadsOf(flags) } as const;
+    const stores =
+      flags.exact || model.predictors === null
+        ? null
+        : simulateStores(model, model.plan({ budget, context, ...threadsOf(flags) }), flags.window);
     return withSession(model, request, flags.json ?? false, async (session) => {
       const progress = showProgress('evaluating', flags.json);
       try {
         return await evaluate(session, {
           documents: documentsOf(textParts(flags.data, 'the text')),
           context,
+          stores,
           signal: interruption,
           onProgress: (done) => progress.update(done, bytes),
         });
@@ -78,5 +89,28 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
     `tokens ${result.tokens}\nnll ${result.nll.toFixed(6)}\n` +
       `perplexity ${result.perplexity.toFixed(4)}\n`,
   );
+  if (result.predictor !== null) print(predictorLines(result, result.predictor));
   process.stderr.write(statsTable(result.stats));
+}
+
+function predictorLines({ perplexity, top1Agreement }: EvaluateResult, figures: PredictorFigures) {
+  const share = (value: number) => `${(100 * value).toFixed(2)}%`;
+  const { exactPerplexity, recall, precision, mass, active, predicted } = figures;
+  return table(
+    ['', ''],
+    [
+      ['perplexity of the exact model', exactPerplexity.toFixed(4)],
+      ['difference', share(perplexity / exactPerplexity - 1)],
+      ['same most likely token', share(top1Agreement)],
+      ['neurons that fire', share(active)],
+      ['neurons predicted', `${share(predicted)}, ${(predicted / active).toFixed(2)} times`],
+      ['recall', share(recall)],
+      ['precision', share(precision)],
+      ['activation mass kept', share(mass)],
+      [
+        'flash per generated token',
+        `${formatBytes(figures.flashBytesPerToken)}, ${share(figures.hitRate)} of neurons in DRAM`,
+      ],
+    ],
+  );
 }

@@ -3,6 +3,7 @@ import { type GenerateResult, generate } from '../engine/generate.ts';
 import type { Model } from '../engine/model.ts';
 import { checkSampling, type SamplingOptions } from '../engine/sampler.ts';
 import { InputError } from '../errors.ts';
+import type { PolicyName } from '../memory/store-policy.ts';
 import type { Size } from '../units.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
@@ -14,6 +15,7 @@ import {
   numberArgument,
   threadsOf,
   threadsOption,
+  windowOption,
 } from './options.ts';
 import { readStream, readText } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
@@ -32,6 +34,7 @@ interface GenerateFlags {
   readonly repetitionPenalty: number;
   readonly seed?: number;
   readonly stop?: string[];
+  readonly window: PolicyName;
   readonly exact?: boolean;
   readonly stats?: boolean;
   readonly json?: boolean;
@@ -52,6 +55,7 @@ export function generateCommand(): Command {
     .option('--repetition-penalty <r>', 'above 1 avoids repetition', numberArgument, 1)
     .option('--seed <n>', 'the same seed gives the same text; default: random', countArgument)
     .option('--stop <text>', 'end before this text; may be given several times', listArgument)
+    .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(exactOption())
     .option('--stats', 'print where the time and the bytes went')
@@ -123,10 +127,18 @@ async function generateWith(
   const budget = chooseBudget(model, flags.dramBudget);
   return withSession(
     model,
-    { budget, context, ...threadsOf(flags) },
+    {
+      budget,
+      context,
+      window: flags.window,
+      ffn: flags.exact ? 'exact' : 'sparse',
+      ...threadsOf(flags),
+    },
     flags.json ?? false,
     (session) => {
-      if (!flags.exact) note('no predictors: every neuron is computed, the output is exact');
+      if (!flags.exact && model.predictors === null) {
+        note('no predictors: every neuron is computed, the output is exact');
+      }
       return generate(session, {
         promptIds,
         maxTokens: flags.maxTokens,

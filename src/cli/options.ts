@@ -63,6 +63,20 @@ export function exactOption(): Option {
   return new Option('--exact', 'compute every neuron, as the dense model does');
 }
 
+export function windowOption(): Option {
+  return new Option(
+    '--window <k>',
+    'keep neurons of the last k tokens, as the paper does; auto: those that are wanted most',
+  )
+    .default('auto')
+    .argParser((text) => {
+      if (text === 'auto') return 'auto';
+      const k = countArgument(text);
+      if (k < 1) throw new InvalidArgumentError('It is neither auto nor a number from 1 on.');
+      return k;
+    });
+}
+
 /** The `threads` of a request, left out where the flag was. */
 export function threadsOf({ threads }: { readonly threads?: number }): { threads?: number } {
   return threads === undefined ? {} : { threads };

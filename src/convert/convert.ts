@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openWeights, readConfig } from '../checkpoint/hf-directory.ts';
 import { byteLength, type DType } from '../dtype.ts';
-import { BudgetError, InterruptedError } from '../errors.ts';
+import { BudgetError, InterruptedError, writeError } from '../errors.ts';
 import {
   type FileLayout,
   layoutModel,
@@ -27,7 +27,7 @@ import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
 import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
 import { checkSources, commonDType } from './check.ts';
-import { checkOutput, OutputDirectory, writeError } from './output-directory.ts';
+import { checkOutput, OutputDirectory } from './output-directory.ts';
 import { eosIdsOf, readSideFiles, writeSideFiles } from './side-files.ts';
 import { TensorFileWriter } from './tensor-file.ts';
 import { bundleBytes, type Sources, tensorBytes } from './weights.ts';

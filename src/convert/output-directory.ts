@@ -6,7 +6,7 @@
 
 import { mkdir, open, readdir, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { FlashError, InputError } from '../errors.ts';
+import { FlashError, InputError, writeError } from '../errors.ts';
 import { manifestFile } from '../flash/manifest.ts';
 import { formatBytes } from '../units.ts';
 
@@ -105,23 +105,6 @@ async function nearestDirectory(dir: string): Promise<string> {
   for (let at = dir; ; at = dirname(at)) {
     if ((await stat(at).catch(() => null)) !== null || at === dirname(at)) return at;
   }
-}
-
-/** An error met while writing; a full disk is unusable input, the rest is a failure of the system. */
-export function writeError(cause: unknown, file: string): FlashError {
-  const { code, message } = cause as NodeJS.ErrnoException;
-  if (code === 'ENOTEMPTY') {
-    return new InputError('was made by someone else meanwhile', { file }, undefined, { cause });
-  }
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new InputError(
-      'the disk is full; nothing was left behind',
-      { file },
-      'Free some space or choose another place',
-      { cause },
-    );
-  }
-  return new InputError(`cannot write: ${message}`, { file }, undefined, { cause });
 }
 
 /** Whether something that may be replaced is at `place`. */

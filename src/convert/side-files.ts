@@ -3,7 +3,7 @@
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isJsonObject, parseJson } from '../checkpoint/json-file.ts';
-import { InputError } from '../errors.ts';
+import { InputError, writeError } from '../errors.ts';
 import { crcHex } from '../flash/checksum.ts';
 import type { StoredFile } from '../flash/manifest.ts';
 import type { ModelSpec } from '../models/spec.ts';
@@ -11,7 +11,6 @@ import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
 import { buildLibrary } from '../tokenizer/library.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import { isTokenId } from '../tokenizer/tokenizer-json.ts';
-import { writeError } from './output-directory.ts';
 
 const copied = [
   'config.json',

@@ -2,10 +2,10 @@
 
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeError } from '../errors.ts';
 import { BlockChecksums, crcHex } from '../flash/checksum.ts';
 import type { FileLayout, PlacedTensor } from '../flash/layout.ts';
 import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
-import { writeError } from './output-directory.ts';
 
 export class TensorFileWriter {
   readonly #layout: FileLayout;

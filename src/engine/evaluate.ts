@@ -1,7 +1,10 @@
 /** Negative log-likelihood and perplexity of a text. */
 
 import { InputError } from '../errors.ts';
+import type { StoreSimulation } from '../memory/store-simulation.ts';
+import type { FfnObserver } from './decoder.ts';
 import { encodePieces, windowsOf } from './documents.ts';
+import { type PredictionQuality, QualityObserver } from './prediction-quality.ts';
 import { argmax } from './sampler.ts';
 import type { Session } from './session.ts';
 import type { RunStats } from './stats.ts';
@@ -14,6 +17,8 @@ export interface EvaluateOptions {
   readonly signal?: AbortSignal;
   /** Called after each document with the length of all so far, in UTF-16 units. */
   readonly onProgress?: (doneLength: number) => void;
+  /** The stores that generation would have, for what it would read. */
+  readonly stores?: StoreSimulation | null;
 }
 
 export interface EvaluateResult {
@@ -25,8 +30,18 @@ export interface EvaluateResult {
   /** Share of positions where the most likely token is that of the exact model. */
   readonly top1Agreement: number;
   /** Null without predictors: all neurons take part. */
-  readonly predictor: { readonly recall: number; readonly precision: number } | null;
+  readonly predictor: PredictorFigures | null;
   readonly stats: RunStats;
+}
+
+/** What predictors left out, and what generation with them would read. */
+export interface PredictorFigures extends PredictionQuality {
+  /** Mean over the scored tokens of the exact model, in nats. */
+  readonly exactNll: number;
+  readonly exactPerplexity: number;
+  /** Bytes of neurons that a generated token would read from flash at this budget, and share it would not. */
+  readonly flashBytesPerToken: number;
+  readonly hitRate: number;
 }
 
 /**
@@ -47,41 +62,100 @@ export async function evaluate(
   const { bosId } = tokenizer;
   if (bosId === undefined) throw new InputError('the model has no BOS token to score after');
   session.stats.restart();
-  let total = 0;
-  let sum = 0;
+  const measure = session.predictor && new Measurement(session, options.stores);
+  const predicted = new Score();
+  const exact = new Score();
+  let agreed = 0;
   let doneLength = 0;
   for await (const document of options.documents) {
     for (const window of windowsOf(encodePieces(tokenizer, document), context - 1)) {
-      session.rewind();
       // The last token is predicted, not fed.
       const ids = [bosId, ...window.slice(0, -1)];
-      await session.stats.prefill(() =>
-        session.forward(ids, 'all', {
-          ...(signal === undefined ? {} : { signal }),
-          onLogits: (logits, first) => {
-            for (let row = 0; row * vocabSize < logits.length; row++) {
-              const target = window[first + row] ?? 0;
-              sum += nllOf(logits.subarray(row * vocabSize, (row + 1) * vocabSize), target);
-            }
-          },
-        }),
-      );
-      total += window.length;
+      const best = new Int32Array(window.length);
+      const pass = async (observer: FfnObserver | undefined, onRow: RowUser) => {
+        session.rewind();
+        const onLogits = (logits: Float32Array, first: number) => {
+          for (let row = 0; row * vocabSize < logits.length; row++) {
+            const values = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
+            onRow(values, first + row);
+          }
+        };
+        const forward = { onLogits, ...(signal && { signal }), ...(observer && { observer }) };
+        await session.stats.prefill(() => session.forward(ids, 'all', forward));
+      };
+      await pass(undefined, (logits, place) => {
+        exact.add(logits, window[place] ?? 0);
+        best[place] = argmax(logits);
+      });
+      if (measure !== null) {
+        await pass(measure.observer, (logits, place) => {
+          predicted.add(logits, window[place] ?? 0);
+          if (argmax(logits) === best[place]) agreed++;
+        });
+      }
     }
     doneLength += document.length;
     options.onProgress?.(doneLength);
   }
-  if (total === 0) throw new InputError('the text holds no tokens to score');
+  if (exact.tokens === 0) throw new InputError('the text holds no tokens to score');
 
-  const nll = sum / total;
+  const score = measure === null ? exact : predicted;
   return {
-    tokens: total,
-    nll,
-    perplexity: Math.exp(nll),
-    top1Agreement: 1,
-    predictor: null,
-    stats: session.stats.snapshot(total, 0),
+    tokens: score.tokens,
+    nll: score.nll,
+    perplexity: Math.exp(score.nll),
+    top1Agreement: measure === null ? 1 : agreed / score.tokens,
+    predictor: measure && {
+      ...measure.observer.quality,
+      exactNll: exact.nll,
+      exactPerplexity: Math.exp(exact.nll),
+      ...measure.reading,
+    },
+    stats: session.stats.snapshot(score.tokens, 0),
   };
+}
+
+type RowUser = (logits: Float32Array, place: number) => void;
+
+/** Mean negative log-likelihood so far. */
+class Score {
+  #sum = 0;
+  tokens = 0;
+
+  add(logits: Float32Array, target: number): void {
+    this.#sum += nllOf(logits, target);
+    this.tokens++;
+  }
+
+  get nll(): number {
+    return this.#sum / this.tokens;
+  }
+}
+
+/** Predictors at work, and stores as generation would have them. */
+class Measurement {
+  readonly observer: QualityObserver;
+  readonly #stores: StoreSimulation | null;
+  #steps = 0;
+
+  constructor(session: Session, stores: StoreSimulation | null = null) {
+    const { predictor, memory } = session;
+    const { layers } = session.model.manifest;
+    if (predictor === null) throw new Error('there is no predictor to measure');
+    this.#stores = stores;
+    this.observer = new QualityObserver(predictor, memory, layers, (layer, wanted) => {
+      if (layer === 0) this.#steps++;
+      stores?.step(layer, wanted);
+    });
+  }
+
+  get reading(): Pick<PredictorFigures, 'flashBytesPerToken' | 'hitRate'> {
+    const { wantedBytes = 0, missedBytes = 0, readBytes = 0 } = this.#stores?.totals ?? {};
+    return {
+      flashBytesPerToken: this.#steps === 0 ? 0 : readBytes / this.#steps,
+      hitRate: wantedBytes === 0 ? 1 : 1 - missedBytes / wantedBytes,
+    };
+  }
 }
 
 /** -log softmax(logits)[target], summed in double precision. */

@@ -8,6 +8,7 @@ import type { PredictorDemand } from '../memory/fixed-layout.ts';
 import { type MemoryPlan, type PlanRequest, planFloor, planMemory } from '../memory/plan.ts';
 import { availableMemory, processEstimate } from '../memory/process.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
+import { StoreSimulation } from '../memory/store-simulation.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { resolveSize, type Size } from '../units.ts';
 import { predictorDemand } from './predictor.ts';
@@ -124,4 +125,19 @@ export interface RunRequest {
   readonly threads?: number;
   /** Bytes one WebAssembly memory may have: 4 GiB, or less in tests. */
   readonly memoryLimit?: number;
+}
+
+/** The neuron stores that generation would have under a plan, without a byte read. */
+export function simulateStores(
+  model: Model,
+  { sparse, predictors }: MemoryPlan,
+  policy: PolicyName,
+): StoreSimulation | null {
+  if (sparse === null || predictors === null) return null;
+  const layers = model.manifest.layers.flatMap(({ bundleBytes }, index) => {
+    const demand = predictors.layers[index];
+    const slots = sparse.stores[index]?.slots ?? 0;
+    return demand === undefined ? [] : [{ ...demand, bundleBytes, slots }];
+  });
+  return new StoreSimulation(layers, policy, model.files.scheduler.profile);
 }

@@ -81,6 +81,7 @@ async function openPredictor(
 interface SessionParts extends Pick<DecoderParts, 'weights' | 'sparse'> {
   readonly decoder: Decoder;
   readonly predictor: Predictor | null;
+  readonly memory: WebAssembly.Memory;
 }
 
 /** A running model: weights loaded, one sequence in the KV cache. */
@@ -90,6 +91,8 @@ export class Session {
   readonly stats: StatsRecorder;
   /** Null without predictors, or where they are not asked for. */
   readonly predictor: Predictor | null;
+  /** The first one. */
+  readonly memory: WebAssembly.Memory;
   readonly #threads: ComputeThreads;
   readonly #weights: Weights;
   readonly #decoder: Decoder;
@@ -100,11 +103,12 @@ export class Session {
     model: Model,
     plan: MemoryPlan,
     threads: ComputeThreads,
-    { weights, decoder, sparse, predictor }: SessionParts,
+    { weights, decoder, sparse, predictor, memory }: SessionParts,
   ) {
     this.model = model;
     this.plan = plan;
     this.predictor = predictor;
+    this.memory = memory;
     this.#threads = threads;
     this.#weights = weights;
     this.#decoder = decoder;
@@ -129,7 +133,8 @@ export class Session {
       const options = { policy, onProgress, signal };
       const sparse = await openSparse(model, plan, arenas, predictor, options);
       const decoder = new Decoder({ files: model.files, plan, arenas, weights, sparse });
-      return new Session(model, plan, threads, { weights, decoder, sparse, predictor });
+      const [{ memory }] = arenas;
+      return new Session(model, plan, threads, { weights, decoder, sparse, predictor, memory });
     } catch (error) {
       await threads.close();
       throw error;

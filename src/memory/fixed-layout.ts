@@ -54,6 +54,8 @@ export interface FixedSizes {
   readonly threads: number;
   /** Null: every neuron is computed. */
   readonly predictors: PredictorDemand | null;
+  /** Layers whose keys and values are kept at once: all of them, unless one is run at a time. */
+  readonly kvLayers?: number;
 }
 
 /** Predictors as a plan sees them. */
@@ -64,7 +66,7 @@ export interface PredictorDemand {
 }
 
 export function layoutFixed(
-  { manifest, context, logits, threads, predictors }: FixedSizes,
+  { manifest, context, logits, threads, predictors, kvLayers }: FixedSizes,
   chunk: number,
 ): Fixed {
   const { spec } = manifest;
@@ -79,7 +81,7 @@ export function layoutFixed(
   };
   const vectorBytes = vectorSpan(vectors)?.bytes ?? 0;
   const vectorAddress = take(vectorBytes);
-  const kvBytes = kvCacheBytes(spec, context);
+  const kvBytes = kvCacheBytes({ ...spec, layers: kvLayers ?? spec.layers }, context);
   const kvAddress = take(kvBytes);
   const logitPositions = logits === 'all' ? chunk : 1;
   const predictorBytes = predictors === null ? 0 : (predictorSpan(predictors.set)?.bytes ?? 0);

@@ -50,11 +50,21 @@ export class Weights {
     onProgress?: (doneBytes: number, totalBytes: number) => void,
     signal?: AbortSignal,
   ): Promise<Weights> {
+    const weights = await Weights.open(files, plan, memories);
+    await weights.read([...plan.residences.keys()], onProgress, signal);
+    return weights;
+  }
+
+  /** Loads norms and biases; matrices follow with {@link read}. */
+  static async open(
+    files: ModelFiles,
+    plan: MemoryPlan,
+    memories: readonly WebAssembly.Memory[],
+  ): Promise<Weights> {
     const weights = new Weights(files, plan, memories);
     const { tensors, address } = plan.vectors;
     const span = vectorSpan(tensors);
     if (span !== null) await files.readTensors(tensors, span, weights.#memory(0), address);
-    await weights.#loadResident(onProgress, signal);
     return weights;
   }
 
@@ -174,12 +184,17 @@ export class Weights {
     return staging;
   }
 
-  async #loadResident(
+  /** Reads the parts of tensors that the plan keeps in DRAM to where it keeps them. */
+  async read(
+    tensors: readonly StoredTensor[],
     onProgress?: (done: number, total: number) => void,
     signal?: AbortSignal,
   ): Promise<void> {
     // Read in place: a residence is sector-aligned, as is its tensor in the file.
-    const pieces = [...this.#plan.residences].flatMap(([tensor, { arena, address, rows }]) => {
+    const pieces = tensors.flatMap((tensor) => {
+      const residence = this.#plan.residences.get(tensor);
+      if (residence === undefined) return [];
+      const { arena, address, rows } = residence;
       const { start } = spanOf({ tensor, first: 0, count: 1 });
       return cutRows(tensor, loadBytes, 0, rows).map((range) => ({
         range,

@@ -2,7 +2,7 @@
 
 import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { IoError } from '../errors.ts';
+import { writeError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import {
   layoutPredictors,
@@ -18,7 +18,7 @@ export interface PredictorSource extends PredictorContents {
 /**
  * Writes the predictors of the model in `dir`.
  * @returns bytes of the file
- * @throws IoError when it cannot be written; then what was there before is still there
+ * @throws InputError when it cannot be written; then what was there before is still there
  */
 export async function writePredictors(
   dir: string,
@@ -47,10 +47,7 @@ export async function writePredictors(
     await rename(temporary, path);
   } catch (cause) {
     await rm(temporary, { force: true }).catch(() => {});
-    const { message } = cause as Error;
-    throw new IoError(`the predictors cannot be written: ${message}`, { file: path }, undefined, {
-      cause,
-    });
+    throw writeError(cause, path);
   }
   return bytes;
 }

@@ -1,0 +1,83 @@
+/**
+ * What neuron stores would read, without reading: policies and sizes are compared, and `eval` tells
+ * what generation would cost, from lists of wanted neurons alone.
+ */
+
+import type { DeviceFile } from '../flash/device-file.ts';
+import { type Extent, planReads, type ReadLimits } from '../flash/read-plan.ts';
+import { NeuronStore } from './neuron-store.ts';
+import { hottest, type LayerDemand } from './share-slots.ts';
+import { createPolicy, type PolicyName, type StorePolicy } from './store-policy.ts';
+
+export interface SimulatedLayer extends LayerDemand {
+  readonly bundleBytes: number;
+  readonly slots: number;
+}
+
+export interface SimulationTotals {
+  /** Bytes of neurons that were wanted, and of those that were not there. */
+  readonly wantedBytes: number;
+  readonly missedBytes: number;
+  /** What is read for those, as the device likes it: short reads raised, gaps bridged. */
+  readonly readBytes: number;
+  readonly reads: number;
+}
+
+/** A file without an end, for planning reads. */
+const file = { path: '', size: Number.MAX_SAFE_INTEGER, alignment: 512 } as DeviceFile;
+
+export class StoreSimulation {
+  readonly #layers: readonly SimulatedLayer[];
+  readonly #stores: readonly NeuronStore[];
+  readonly #limits: Omit<ReadLimits, 'lanes'>;
+  readonly #target: Uint8Array;
+  #wantedBytes = 0;
+  #missedBytes = 0;
+  #readBytes = 0;
+  #reads = 0;
+
+  /** @param policy a name, or what makes one for a layer's frequencies */
+  constructor(
+    layers: readonly SimulatedLayer[],
+    policy: PolicyName | ((frequency: Float32Array) => StorePolicy),
+    limits: Omit<ReadLimits, 'lanes'>,
+  ) {
+    this.#layers = layers;
+    this.#limits = limits;
+    this.#target = new Uint8Array(Math.max(0, ...layers.map(({ bundleBytes }) => bundleBytes)));
+    this.#stores = layers.map((layer) => {
+      const { neurons, slots, frequency } = layer;
+      const chosen =
+        typeof policy === 'function' ? policy(frequency) : createPolicy(policy, frequency);
+      const store = new NeuronStore(neurons, slots, chosen);
+      for (const id of hottest(layer, slots)) store.preload(id);
+      return store;
+    });
+  }
+
+  /** A layer's step of one token, which wants these neurons. */
+  step(layer: number, wanted: Uint32Array): void {
+    const { bundleBytes } = this.#layers[layer] ?? { bundleBytes: 0 };
+    const { hit, hits } = this.#stores[layer]?.want(wanted) ?? { hit: [], hits: 0 };
+    this.#wantedBytes += wanted.length * bundleBytes;
+    this.#missedBytes += (wanted.length - hits) * bundleBytes;
+    const target = this.#target.subarray(0, bundleBytes);
+    const extents: Extent[] = [];
+    wanted.forEach((id, i) => {
+      if (hit[i] !== 1) extents.push({ file, position: id * bundleBytes, target });
+    });
+    for (const { bytes } of planReads(extents, { ...this.#limits, lanes: 32 })) {
+      this.#readBytes += bytes;
+      this.#reads++;
+    }
+  }
+
+  get totals(): SimulationTotals {
+    return {
+      wantedBytes: this.#wantedBytes,
+      missedBytes: this.#missedBytes,
+      readBytes: this.#readBytes,
+      reads: this.#reads,
+    };
+  }
+}

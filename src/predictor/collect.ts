@@ -1,0 +1,110 @@
+/**
+ * Runs one layer after the other over the sample tokens, so that each weight is read once for all of
+ * them, and keeps what the layer's predictor learns from.
+ */
+
+import type { NeuronBlock } from '../engine/arena.ts';
+import type { Decoder, FfnObserver } from '../engine/decoder.ts';
+import { InterruptedError } from '../errors.ts';
+import type { HiddenStates } from './hidden-states.ts';
+import type { Samples } from './samples.ts';
+
+const f32Bytes = 4;
+
+export interface CollectParts {
+  readonly decoder: Decoder;
+  /** Of the decoder. */
+  readonly memory: WebAssembly.Memory;
+  /** Where it keeps the residual stream. */
+  readonly hiddenAddress: number;
+  readonly hidden: number;
+  /** Positions at once, at most. */
+  readonly chunk: number;
+  /** Ids of each window of text, which begins with BOS. */
+  readonly windows: readonly (readonly number[])[];
+  readonly states: HiddenStates;
+}
+
+/**
+ * Runs a layer, whose weights are in memory, over all windows.
+ * @param samples where what it sees is kept, or null to run through only
+ */
+export async function collectLayer(
+  parts: CollectParts,
+  layer: number,
+  samples: Samples | null,
+  options: { readonly signal?: AbortSignal; readonly onProgress?: (tokens: number) => void } = {},
+): Promise<void> {
+  const { decoder, memory, hiddenAddress, hidden, chunk, windows, states } = parts;
+  const observer = samples && new SampleObserver(memory, hidden, chunk, samples);
+  samples?.restart();
+  states.begin(layer);
+  try {
+    let done = 0;
+    for (const window of windows) {
+      for (let start = 0; start < window.length; start += chunk) {
+        const ids = window.slice(start, start + chunk);
+        const view = new Float32Array(memory.buffer, hiddenAddress, ids.length * hidden);
+        if (layer === 0) await decoder.embed(ids, start);
+        else states.read(done, view);
+        await decoder.layer(layer, start, ids.length, observer ?? undefined);
+        states.write(done, view);
+        observer?.flush();
+        done += ids.length;
+      }
+      // Ctrl-C and progress, between two windows.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (options.signal?.aborted) throw new InterruptedError();
+      options.onProgress?.(done);
+    }
+  } finally {
+    states.end();
+  }
+}
+
+/** Gathers a chunk's activations, which come in blocks of neurons, into one row per token. */
+class SampleObserver implements FfnObserver {
+  readonly #memory: WebAssembly.Memory;
+  readonly #hidden: number;
+  readonly #samples: Samples;
+  readonly #inputs: Float32Array;
+  readonly #activations: Float32Array;
+  #positions = 0;
+
+  constructor(memory: WebAssembly.Memory, hidden: number, chunk: number, samples: Samples) {
+    this.#memory = memory;
+    this.#hidden = hidden;
+    this.#samples = samples;
+    this.#inputs = new Float32Array(chunk * hidden);
+    this.#activations = new Float32Array(chunk * samples.neurons);
+  }
+
+  input(_layer: number, x: number, positions: number): void {
+    this.#positions = positions;
+    this.#inputs.set(new Float32Array(this.#memory.buffer, x, positions * this.#hidden));
+  }
+
+  activations({ memory, address, stride, first, count, positions }: NeuronBlock): void {
+    const { neurons } = this.#samples;
+    for (let p = 0; p < positions; p++) {
+      const row = new Float32Array(memory.buffer, address + p * stride * f32Bytes, count);
+      this.#activations.set(row, p * neurons + first);
+    }
+  }
+
+  /** Adds the chunk's tokens to the samples. */
+  flush(): void {
+    const { neurons } = this.#samples;
+    for (let p = 0; p < this.#positions; p++) {
+      this.#samples.add(
+        this.#inputs.subarray(p * this.#hidden, (p + 1) * this.#hidden),
+        this.#activations.subarray(p * neurons, (p + 1) * neurons),
+      );
+    }
+  }
+}
+
+/** Bytes that gathering a chunk takes. */
+export function gatherBytes(chunk: number, hidden: number, neurons: number): number {
+  return chunk * (hidden + neurons) * f32Bytes;
+}

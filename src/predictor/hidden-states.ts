@@ -1,0 +1,73 @@
+/**
+ * The residual stream of all tokens between two layers, on disk: read before a layer, written after
+ * it to another file, so that a run that is killed in between finds what it began with.
+ */
+
+import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { IoError, writeError } from '../errors.ts';
+
+const f32Bytes = 4;
+
+export class HiddenStates {
+  readonly #dir: string;
+  readonly #hidden: number;
+  #input: number | null = null;
+  #output: number | null = null;
+  #layer = 0;
+
+  /** @param hidden values of a token */
+  constructor(dir: string, hidden: number) {
+    this.#dir = dir;
+    this.#hidden = hidden;
+  }
+
+  /** Begins a layer; the first one has no input. */
+  begin(layer: number): void {
+    this.end();
+    this.#layer = layer;
+    if (layer > 0) this.#input = openSync(this.#path(layer), 'r');
+    this.#output = openSync(this.#path(layer + 1), 'w');
+  }
+
+  /** Reads the states of tokens [first, first + n) before the layer. */
+  read(first: number, target: Float32Array): void {
+    const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
+    // Not straight into shared memory, which readSync does not take everywhere.
+    const buffer = Buffer.allocUnsafeSlow(bytes.length);
+    const start = first * this.#hidden * f32Bytes;
+    for (let done = 0; done < bytes.length; ) {
+      const n = readSync(this.#input ?? -1, buffer, done, bytes.length - done, start + done);
+      if (n === 0) {
+        const place = { file: this.#path(this.#layer), offset: start + done };
+        throw new IoError('is shorter than it was', place, 'Remove the directory and train again');
+      }
+      done += n;
+    }
+    bytes.set(buffer);
+  }
+
+  /** Writes their states after the layer. */
+  write(first: number, states: Float32Array): void {
+    const bytes = Buffer.from(new Uint8Array(states.buffer, states.byteOffset, states.byteLength));
+    const start = first * this.#hidden * f32Bytes;
+    try {
+      for (let done = 0; done < bytes.length; ) {
+        done += writeSync(this.#output ?? -1, bytes, done, bytes.length - done, start + done);
+      }
+    } catch (cause) {
+      throw writeError(cause, this.#path(this.#layer + 1));
+    }
+  }
+
+  /** Ends a layer, or breaks it off. */
+  end(): void {
+    for (const fd of [this.#input, this.#output]) if (fd !== null) closeSync(fd);
+    this.#input = null;
+    this.#output = null;
+  }
+
+  #path(layer: number): string {
+    return join(this.#dir, `hidden-${layer % 2}.f32`);
+  }
+}
