@@ -86,13 +86,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     return address;
   };
   const columns = Math.max(widestRow(spec), predictors?.rank ?? 0);
-  const lists = predictors && {
-    ...layoutListTables((bytes) => take(bytes / 4), { chunk, neurons: predictors.neurons }),
-    reduced: take(chunk * predictors.rank),
-    union: take(predictors.neurons),
-  };
   return {
-    lists,
     hidden: take(chunk * spec.hiddenSize),
     input: take(chunk * spec.hiddenSize),
     output: take(chunk * spec.hiddenSize),
@@ -105,6 +99,11 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     embedding: take(chunk * spec.embeddingSize),
     logits: take(logits * spec.vocabSize),
     scratch: take(scratchBytes(columns) / 4),
+    lists: predictors && {
+      ...layoutListTables((bytes) => take(bytes / 4), { chunk, neurons: predictors.neurons }),
+      reduced: take(chunk * predictors.rank),
+      union: take(predictors.neurons),
+    },
     bytes: end - sizes.address,
   };
 }

@@ -56,6 +56,11 @@ function halfActive(memory: WebAssembly.Memory, n: number): void {
   for (let i = 0; i < n; i += 2) acts[i] = 0;
 }
 
+/** Some ascending places in a list where groups end, the last one perhaps its end. */
+function groupEnds(random: Random, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i + 1).filter(() => random.below(40) === 0);
+}
+
 export const calls: [string, MakeCall][] = [
   ...dtypeNames.flatMap((dtype): [string, MakeCall][] => [
     [
@@ -168,6 +173,68 @@ export const calls: [string, MakeCall][] = [
           halfActive(memory, count);
           byDType[dtype].ffnSums(out, a, e, 16, first, count, cols, begin, end);
           fold(out2, out, end - begin, cols, cols);
+        };
+      },
+    ],
+    [
+      `ffn list sums ${dtype}`,
+      (random) => {
+        const [count, cols, continued] = [
+          1 + size(random, 400),
+          1 + size(random, 250),
+          random.below(2),
+        ];
+        const ends = groupEnds(random, count);
+        return ({ byDType }, memory) => {
+          addresses(memory, e, count, 4 * cols);
+          new Float32Array(memory.buffer, out, cols).fill(0.25);
+          halfActive(memory, count);
+          new Uint32Array(memory.buffer, b, ends.length).set(ends);
+          byDType[dtype].ffnListSums(
+            out,
+            a,
+            e,
+            16,
+            b,
+            ends.length,
+            count,
+            cols,
+            continued === 1 ? 1 : 0,
+            0,
+            ends.length + 1,
+          );
+        };
+      },
+    ],
+    [
+      `ffn list down ${dtype}`,
+      (random) => {
+        const [count, cols] = [1 + size(random, 100), 1 + size(random, 250)];
+        const positions = 1 + size(random, 8);
+        const ends = groupEnds(random, count);
+        const own = oneOf(random, 0, scratchAddress);
+        return ({ byDType }, memory) => {
+          addresses(memory, e, count, 4 * cols);
+          new Float32Array(memory.buffer, out, cols * positions).fill(0.25);
+          new Float32Array(memory.buffer, out2, cols * positions).fill(0.5);
+          halfActive(memory, count * positions);
+          new Uint32Array(memory.buffer, b, ends.length).set(ends);
+          byDType[dtype].ffnListDown(
+            out,
+            out2,
+            a,
+            e,
+            16,
+            b,
+            ends.length,
+            count,
+            0,
+            cols,
+            positions,
+            cols,
+            count,
+            own,
+          );
         };
       },
     ],

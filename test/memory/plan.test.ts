@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { layoutModel } from '../../src/flash/layout.ts';
 import { type Manifest, rowsOf, type StoredTensor } from '../../src/flash/manifest.ts';
+import { layoutPredictors, parsePredictors } from '../../src/flash/predictor-file.ts';
 import { spanOf } from '../../src/flash/row-range.ts';
+import { predictorSpan } from '../../src/memory/fixed-layout.ts';
 import { type MemoryPlan, type PlanRequest, planMemory } from '../../src/memory/plan.ts';
 import { recipeOf } from '../../src/models/index.ts';
 import { headTensor, role } from '../../src/models/spec.ts';
@@ -79,6 +81,7 @@ test('properties hold for random models and budgets', () => {
     });
     const context = dice.between(1, manifest.spec.maxPositions);
     const memoryLimit = dice.chance(0.4) ? dice.between(3, 14) * MIB : 2 ** 32;
+    const predictors = dice.chance(0.5) ? predictorsOf(manifest, dice) : null;
     const plan = tryPlan(
       request(manifest, Math.floor(dice.next() ** 3 * 12 * MIB), {
         context,
@@ -86,6 +89,8 @@ test('properties hold for random models and budgets', () => {
         logits: dice.pick(['last', 'all']),
         threads: dice.chance(0.8) ? 1 : 2,
         memoryLimit,
+        predictors,
+        sparse: predictors !== null && dice.chance(0.8),
       }),
     );
     if (plan === null) {
@@ -98,6 +103,22 @@ test('properties hold for random models and budgets', () => {
   assert.ok(planned > 300, `${planned} planned`);
   assert.ok(refused > 100, `${refused} refused`);
 });
+
+/** Predictors of random ranks; some layers have none. */
+function predictorsOf(manifest: Manifest, dice: Dice): NonNullable<PlanRequest['predictors']> {
+  const report = { sparsity: 0.9, predicted: 0.1, recall: 1, precision: 1, mass: 1 };
+  const shapes = manifest.layers.map(() =>
+    dice.chance(0.2) ? null : { rank: dice.between(1, 30), relu: false, report },
+  );
+  const contents = { producer: 'test', dtype: 'f16', layers: shapes, checksum: () => 0 } as const;
+  const { header, bytes } = layoutPredictors(manifest, contents);
+  const set = parsePredictors(header, manifest, { path: 'predictors', size: bytes });
+  const layers = manifest.layers.map(({ neurons }) => ({
+    neurons,
+    frequency: Float32Array.from({ length: neurons }, () => dice.next() ** 4),
+  }));
+  return { set, layers };
+}
 
 function tryPlan(planRequest: PlanRequest): MemoryPlan | null {
   try {
@@ -132,6 +153,13 @@ function checkPlan(manifest: Manifest, plan: MemoryPlan, memoryLimit = 2 ** 32):
     ['rows', plan.rowStaging.address, plan.rowStaging.slots * plan.rowStaging.slotBytes],
   ];
   if (plan.ring) main.push(['ring', plan.ring.address, plan.ring.slots * plan.ring.slotBytes]);
+  if (plan.predictors) {
+    const bytes = predictorSpan(plan.predictors.set)?.bytes ?? 0;
+    if (bytes > 0) main.push(['predictors', plan.predictors.address, bytes]);
+  }
+  const bundleBytes = Math.max(...manifest.layers.map((layer) => layer.bundleBytes));
+  const staging = plan.sparse?.staging ?? null;
+  if (staging) main.push(['staging', staging.address, staging.slots * bundleBytes]);
   const memories = [
     main,
     ...plan.arenas.map(({ desk }): Region[] => [['desk', 4096, desk.end - 4096]]),
@@ -140,6 +168,13 @@ function checkPlan(manifest: Manifest, plan: MemoryPlan, memoryLimit = 2 ** 32):
     assert.ok(rows > 0 && rows <= rowsOf(tensor).rows);
     memories[arena]?.push([tensor.name, address, spanOf({ tensor, first: 0, count: rows }).bytes]);
   }
+  plan.sparse?.stores.forEach(({ arena, address, slots }, layer) => {
+    const { bundleBytes = 0, neurons = 0 } = manifest.layers[layer] ?? {};
+    assert.ok(slots <= neurons);
+    if (slots < neurons)
+      assert.ok(staging && staging.slots >= 2, 'what has no slot passes through');
+    if (slots > 0) memories[arena]?.push([`store ${layer}`, address, slots * bundleBytes]);
+  });
   const sizes = [plan.memoryBytes, ...plan.arenas.map(({ memoryBytes }) => memoryBytes)];
   memories.forEach((regions, arena) => {
     checkRegions(regions, sizes[arena] ?? 0);
@@ -153,7 +188,8 @@ function checkPlan(manifest: Manifest, plan: MemoryPlan, memoryLimit = 2 ** 32):
     ...Array.from({ length: spec.layers }, (_, layer) => [
       `${role.qkv(layer)}.weight`,
       `${role.attentionOut(layer)}.weight`,
-      role.bundles(layer),
+      // With predictors, neurons are read one by one.
+      ...(plan.sparse ? [] : [role.bundles(layer)]),
     ]).flat(),
     role.projectOut,
     headTensor(spec),

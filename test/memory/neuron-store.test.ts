@@ -1,0 +1,154 @@
+/** The book-keeping of neurons in DRAM: properties after any sequence of steps. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { NeuronStore, noSlot } from '../../src/memory/neuron-store.ts';
+import { hottest, shareSlots } from '../../src/memory/share-slots.ts';
+import { createPolicy, type PolicyName } from '../../src/memory/store-policy.ts';
+import { Dice } from '../support/random.ts';
+
+/** A store beside a plain account of what its slots must hold. */
+class Checked {
+  readonly store: NeuronStore;
+  readonly held = new Map<number, number>();
+
+  constructor(neurons: number, slots: number, policy: PolicyName, frequency: Float32Array) {
+    this.store = new NeuronStore(neurons, slots, createPolicy(policy, frequency));
+  }
+
+  /** A step; what is missing is "read" unless it is to fail. */
+  step(wanted: readonly number[], fails: (neuron: number) => boolean = () => false): number {
+    const before = new Map(this.held);
+    const { slots, hit, hits } = this.store.want(Uint32Array.from(wanted));
+    let counted = 0;
+    wanted.forEach((neuron, i) => {
+      const slot = slots[i] ?? noSlot;
+      if (hit[i] === 1) {
+        counted++;
+        assert.equal(before.get(slot), neuron, 'a hit is where it was read to');
+      } else {
+        if (slot === noSlot) return;
+        // Whoever was there is overwritten.
+        this.held.set(slot, neuron);
+      }
+    });
+    assert.equal(hits, counted);
+    const places = wanted.map((_, i) => slots[i] ?? noSlot).filter((slot) => slot !== noSlot);
+    assert.equal(new Set(places).size, places.length, 'no slot is used twice');
+    for (const [i, neuron] of wanted.entries()) {
+      if (hit[i] === 1 || !fails(neuron)) continue;
+      const slot = slots[i] ?? noSlot;
+      this.store.forget(neuron);
+      if (slot !== noSlot) this.held.delete(slot);
+    }
+    this.check();
+    return hits;
+  }
+
+  check(): void {
+    const { store } = this;
+    let used = 0;
+    for (let slot = 0; slot < store.slots; slot++) {
+      const neuron = store.neuronIn(slot);
+      if (neuron < 0) continue;
+      used++;
+      assert.equal(store.slotOf(neuron), slot);
+      assert.equal(this.held.get(slot), neuron, 'the slot holds what was read there last');
+    }
+    assert.equal(store.used, used);
+    assert.ok(used <= store.slots, 'it never grows');
+    const found = Array.from({ length: store.neurons }, (_, n) => store.slotOf(n));
+    assert.equal(found.filter((slot) => slot !== noSlot).length, used);
+  }
+
+  preload(ids: readonly number[]): void {
+    for (const id of ids) this.held.set(this.store.preload(id), id);
+    this.check();
+  }
+}
+
+test('after any sequence of steps the store holds what it says', () => {
+  const dice = new Dice(9);
+  for (let round = 0; round < 300; round++) {
+    const neurons = dice.between(1, 90);
+    const slots = dice.between(0, neurons);
+    const policy = dice.pick<PolicyName>(['auto', 1, 2, 5, Number.POSITIVE_INFINITY]);
+    const frequency = Float32Array.from({ length: neurons }, () => dice.next() ** 3);
+    const checked = new Checked(neurons, slots, policy, frequency);
+    if (dice.chance(0.7)) {
+      checked.preload(hottest({ neurons, frequency }, dice.between(0, slots)));
+    }
+    const failing = dice.chance(0.3) ? 0.1 : 0;
+    for (let step = 0; step < 40; step++) {
+      const share = dice.next() ** 2;
+      const wanted = Array.from({ length: neurons }, (_, id) => id).filter(() =>
+        dice.chance(share),
+      );
+      checked.step(wanted, () => dice.chance(failing));
+    }
+  }
+});
+
+test('what fits is never read twice', () => {
+  for (const policy of ['auto', Number.POSITIVE_INFINITY] as const) {
+    const checked = new Checked(20, 10, policy, new Float32Array(20));
+    checked.step([1, 3, 5]);
+    checked.step([2, 4, 6, 8]);
+    assert.equal(checked.step([1, 2, 3, 4, 5, 6, 8]), 7, 'all are there');
+  }
+});
+
+test('a window keeps what the last k steps wanted and nothing else', () => {
+  const checked = new Checked(20, 20, 2, new Float32Array(20));
+  checked.step([1, 2]);
+  checked.step([2, 3]);
+  assert.equal(checked.step([1]), 1, '1 was wanted two steps ago');
+  checked.step([9]);
+  assert.equal(checked.step([2, 3]), 0, '2 and 3 were wanted three steps ago');
+  assert.equal(checked.store.used, 4, 'of the last two steps 1 and 9, and now 2 and 3');
+});
+
+test('frequency and age: a stranger does not drive out what is wanted all the time', () => {
+  const checked = new Checked(10, 2, 'auto', new Float32Array(10));
+  for (let i = 0; i < 10; i++) checked.step([0, 1]);
+  checked.step([7]);
+  assert.equal(checked.step([0, 1]), 2);
+  for (let i = 0; i < 60; i++) checked.step([7, 8]);
+  assert.equal(checked.step([7, 8]), 2, 'but times change');
+});
+
+test('values stay finite and in order over very many steps', () => {
+  const checked = new Checked(4, 2, 'auto', new Float32Array(4));
+  for (let i = 0; i < 20_000; i++) checked.step([0, i % 2 === 0 ? 1 : 2]);
+  assert.notEqual(checked.store.slotOf(0), noSlot);
+});
+
+test('slots go to the neurons that are wanted most, of whatever layer', () => {
+  const dice = new Dice(4);
+  for (let round = 0; round < 300; round++) {
+    const layers = Array.from({ length: dice.between(1, 5) }, () => {
+      const neurons = dice.between(1, 40);
+      const frequency = Float32Array.from({ length: neurons }, () =>
+        dice.chance(0.3) ? 0 : dice.pick([0.25, 0.5, dice.next()]),
+      );
+      return { neurons, frequency };
+    });
+    const all = layers.reduce((sum, { neurons }) => sum + neurons, 0);
+    const slots = dice.between(0, all + 3);
+    const shares = shareSlots(layers, slots);
+    const taken = shares.reduce((a, b) => a + b, 0);
+    assert.equal(taken, Math.min(slots, all));
+    const inside: number[] = [];
+    const outside: number[] = [];
+    layers.forEach(({ frequency }, layer) => {
+      const sorted = [...frequency].sort((a, b) => b - a);
+      const share = shares[layer] ?? 0;
+      assert.ok(share >= 0 && share <= frequency.length);
+      inside.push(...sorted.slice(0, share));
+      outside.push(...sorted.slice(share));
+    });
+    if (inside.length > 0 && outside.length > 0) {
+      assert.ok(Math.min(...inside) >= Math.max(...outside));
+    }
+  }
+});
