@@ -14,3 +14,4 @@ export { activation, add, count_active, fold, multiply, scale } from './math';
 export { layer_norm, rms_norm } from './norm';
 export { rotary_halves, rotary_neighbours } from './rotary';
 export { positive_bits, union_ids, wanted_acts } from './select';
+export { adamw, gemm, logistic_gradient } from './train';

@@ -324,6 +324,57 @@ export interface Kernels {
     srcStrideBytes: number,
     dstStrideBytes: number,
   ) => void;
+  /**
+   * C[i, j] = sum over d of A[i, d] B[d, j] for i < m, j < n, d < k, or += with `accumulate` 1. A has
+   * any strides between rows and columns, so that it may lie transposed. Strides in elements.
+   */
+  readonly gemm: (
+    c: Address,
+    a: Address,
+    b: Address,
+    m: number,
+    n: number,
+    k: number,
+    aRowStride: number,
+    aColStride: number,
+    bStride: number,
+    cStride: number,
+    accumulate: 0 | 1,
+  ) => void;
+  /**
+   * Scores (positions, n) become the gradient of the logistic loss by them: weight (sigmoid(score) -
+   * fired), where a neuron that fired weighs min(most, floor + importance[i] act[p, i]), another
+   * `idle`.
+   */
+  readonly logisticGradient: (
+    scores: Address,
+    acts: Address,
+    importance: Address,
+    n: number,
+    positions: number,
+    scoreStride: number,
+    actStride: number,
+    floor: number,
+    most: number,
+    idle: number,
+  ) => void;
+  /**
+   * A step of AdamW over n parameters w with gradients g and moments m and v:
+   * w -= rate (m correction1 / (sqrt(v correction2) + 1e-8) + decay w).
+   */
+  readonly adamw: (
+    w: Address,
+    g: Address,
+    m: Address,
+    v: Address,
+    n: number,
+    rate: number,
+    beta1: number,
+    beta2: number,
+    decay: number,
+    correction1: number,
+    correction2: number,
+  ) => void;
   /** Sum of `bytes` (a multiple of 256) as 32-bit numbers: for measuring how fast memory is read. */
   readonly readSum: (src: Address, bytes: number) => number;
 }
@@ -379,6 +430,9 @@ export function bindKernels(exports: WebAssembly.Exports): Kernels {
     transpose16: get('transpose_16'),
     transpose32: get('transpose_32'),
     copyRows: get('copy_rows'),
+    gemm: get('gemm'),
+    logisticGradient: get('logistic_gradient'),
+    adamw: get('adamw'),
     readSum: get('read_sum'),
   };
 }

@@ -1,0 +1,241 @@
+/**
+ * The predictor to begin with: the best approximation of given rank of what the neurons come to.
+ *
+ *     plain      of the up projection itself (truncated SVD), whatever it is multiplied with
+ *     sampled    of pre-activations over sample tokens, each neuron's scaled to unit variance: their
+ *                principal components
+ *
+ * Both are found by subspace iteration: what is multiplied are thin matrices only.
+ */
+
+import { Random } from '../engine/random.ts';
+import type { Address } from '../kernels/kernels.ts';
+import type { Factors, LayerProblem } from './layer.ts';
+
+/** Directions beyond the rank, so that the last ones of the rank are found, too. */
+const oversampling = 8;
+const iterations = 4;
+/** Scores are scaled to this standard deviation: logits that are neither flat nor saturated. */
+const scoreDeviation = 3;
+/** Tokens that the sampled approximation is made from, at most; of each neuron it takes few numbers. */
+const mostTokens = 4096;
+/** Tokens that variances are taken over. */
+const fewTokens = 512;
+
+/** f32 that {@link factorise} takes from the workspace, beyond its result. */
+export function factoriseFloats(hidden: number, neurons: number, rank: number): number {
+  const columns = rank + oversampling;
+  const passing = Math.max(64 * neurons, fewTokens * 1024);
+  return mostTokens * (hidden + columns) + 2 * neurons * columns + columns * hidden + passing;
+}
+
+/** Writes the approximation of `target.rank`, its most important direction first. */
+export function factorise(problem: LayerProblem, target: Factors, sampled: boolean): void {
+  const { hidden, neurons, work, up, upBias, options } = problem;
+  const { rank } = target;
+  const columns = Math.min(rank + oversampling, hidden, neurons);
+  const random = new Random(options.seed);
+  work.within(() => {
+    const moments = momentsOf(problem, columns);
+    const q = work.take(neurons * columns);
+    const next = work.take(neurons * columns);
+    const small = work.take(columns * hidden);
+    const values = work.floats(q, neurons * columns);
+    for (let i = 0; i < values.length; i++) values[i] = random.next() * 2 - 1;
+    orthonormalise(values, neurons, columns);
+    // Neurons weigh alike, whatever the length of their rows; the plain one takes them as they are.
+    const scale = sampled ? moments.deviations.map((d) => 1 / Math.max(d, 1e-6)) : null;
+    for (let i = 0; i < iterations; i++) {
+      project(problem, q, small, columns, scale); // (columns, hidden) = Q^T D W
+      if (sampled) {
+        const { inputs, tokens, products } = moments;
+        // Through the covariance of x: (X^T X) applied to each row.
+        work.kernels.byDType.f32.matmul(
+          products,
+          inputs,
+          small,
+          0,
+          columns,
+          hidden,
+          tokens,
+          hidden,
+          columns,
+          0,
+        );
+        work.kernels.gemm(
+          small,
+          products,
+          inputs,
+          columns,
+          hidden,
+          tokens,
+          1,
+          columns,
+          hidden,
+          hidden,
+          0,
+        );
+      }
+      // (neurons, columns) = D W small^T
+      work.kernels.byDType.f32.matmul(
+        next,
+        up,
+        small,
+        0,
+        columns,
+        hidden,
+        neurons,
+        hidden,
+        columns,
+        0,
+      );
+      const grown = work.floats(next, neurons * columns);
+      if (scale !== null) scaleRows(grown, scale, columns);
+      values.set(grown);
+      orthonormalise(values, neurons, columns);
+    }
+    project(problem, q, small, columns, scale);
+    const reduced = work.floats(small, columns * hidden);
+    const { mean, covarianceOf } = moments;
+    // How much each direction says; Q need not be sorted after so few iterations.
+    const variances = Array.from({ length: columns }, (_, j) =>
+      covarianceOf(reduced.subarray(j * hidden, (j + 1) * hidden)),
+    );
+    const order = variances
+      .map((_, j) => j)
+      .sort((x, y) => (variances[y] ?? 0) - (variances[x] ?? 0));
+    const a = work.floats(target.a, rank * hidden);
+    const b = work.floats(target.b, neurons * rank);
+    const bias = work.floats(target.bias, neurons);
+    const centre = new Float64Array(rank);
+    order.slice(0, rank).forEach((from, j) => {
+      const row = reduced.subarray(from * hidden, (from + 1) * hidden);
+      const deviation = Math.sqrt(Math.max(variances[from] ?? 0, 1e-12));
+      let middle = 0;
+      for (let k = 0; k < hidden; k++) {
+        a[j * hidden + k] = (row[k] ?? 0) / deviation;
+        middle += ((row[k] ?? 0) / deviation) * (mean[k] ?? 0);
+      }
+      centre[j] = middle;
+      for (let i = 0; i < neurons; i++) {
+        const weight = (values[i * columns + from] ?? 0) * deviation;
+        b[i * rank + j] = sampled
+          ? weight * scoreDeviation
+          : weight * (scoreDeviation / moments.typical);
+      }
+    });
+    const rows = work.floats(up, neurons * hidden);
+    for (let i = 0; i < neurons; i++) {
+      let level = upBias[i] ?? 0;
+      for (let k = 0; k < hidden; k++) level += (rows[i * hidden + k] ?? 0) * (mean[k] ?? 0);
+      const factor = scoreDeviation * (scale === null ? 1 / moments.typical : (scale[i] ?? 0));
+      let value = level * factor;
+      for (let j = 0; j < rank; j++) value -= (b[i * rank + j] ?? 0) * (centre[j] ?? 0);
+      bias[i] = value;
+    }
+  });
+}
+
+/** target (columns, hidden) = Q^T D W, with Q scaled in place and back. */
+function project(
+  { hidden, neurons, work, up }: LayerProblem,
+  q: Address,
+  target: Address,
+  columns: number,
+  scale: Float64Array | null,
+): void {
+  const values = work.floats(q, neurons * columns);
+  const kept = scale === null ? null : values.slice();
+  if (scale !== null) scaleRows(values, scale, columns);
+  work.kernels.gemm(target, q, up, columns, hidden, neurons, 1, columns, hidden, hidden, 0);
+  if (kept !== null) values.set(kept);
+}
+
+/** What is known of inputs and pre-activations over some sample tokens. */
+function momentsOf({ hidden, neurons, work, samples, up }: LayerProblem, columns: number) {
+  const all = samples.tokens - samples.heldOut;
+  const tokens = Math.min(mostTokens, all);
+  const inputs = work.take(tokens * hidden);
+  const products = work.take(tokens * columns);
+  const places = Array.from({ length: tokens }, (_, i) => Math.floor((i * all) / tokens));
+  const batch = Math.max(1, Math.min(64, tokens));
+  work.within(() => {
+    const acts = work.take(batch * neurons);
+    for (let at = 0; at < tokens; at += batch) {
+      samples.read(places.slice(at, at + batch), inputs + 4 * at * hidden, acts);
+    }
+  });
+  const x = work.floats(inputs, tokens * hidden);
+  const mean = new Float64Array(hidden);
+  for (let t = 0; t < tokens; t++) {
+    for (let k = 0; k < hidden; k++) mean[k]! += x[t * hidden + k] ?? 0;
+  }
+  for (let k = 0; k < hidden; k++) mean[k]! /= tokens;
+  for (let t = 0; t < tokens; t++) {
+    for (let k = 0; k < hidden; k++) x[t * hidden + k]! -= mean[k] ?? 0;
+  }
+  // Variance of each neuron's pre-activation: that of W x over some of the tokens.
+  const deviations = new Float64Array(neurons);
+  const few = Math.min(tokens, fewTokens);
+  work.within(() => {
+    const block = Math.min(neurons, 1024);
+    const outputs = work.take(few * block);
+    for (let first = 0; first < neurons; first += block) {
+      const n = Math.min(block, neurons - first);
+      const rows = up + 4 * first * hidden;
+      const stride = Math.max(1, Math.floor(tokens / few)) * hidden;
+      work.kernels.byDType.f32.matmul(outputs, inputs, rows, 0, n, hidden, few, stride, n, 0);
+      const values = work.floats(outputs, few * n);
+      for (let i = 0; i < n; i++) {
+        let sum = 0;
+        for (let t = 0; t < few; t++) sum += (values[t * n + i] ?? 0) ** 2;
+        deviations[first + i] = Math.sqrt(sum / few);
+      }
+    }
+  });
+  const typical = Math.max(1e-6, deviations.reduce((a, b) => a + b, 0) / neurons);
+  /** Variance of row . x. */
+  const covarianceOf = (row: Float32Array) => {
+    let sum = 0;
+    for (let t = 0; t < few; t++) {
+      const at = Math.floor((t * tokens) / few) * hidden;
+      let product = 0;
+      for (let k = 0; k < hidden; k++) product += (row[k] ?? 0) * (x[at + k] ?? 0);
+      sum += product * product;
+    }
+    return sum / few;
+  };
+  return { inputs, products, tokens, mean, deviations, typical, covarianceOf };
+}
+
+function scaleRows(values: Float32Array, scale: Float64Array, columns: number): void {
+  for (let i = 0; i < scale.length; i++) {
+    const factor = scale[i] ?? 0;
+    for (let j = 0; j < columns; j++) values[i * columns + j]! *= factor;
+  }
+}
+
+/** Makes the columns orthogonal and of length 1, one after the other (modified Gram-Schmidt). */
+function orthonormalise(values: Float32Array, rows: number, columns: number): void {
+  // Column by column in double precision; transposed, so that memory is passed over in order.
+  const q = new Float64Array(rows * columns);
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < columns; j++) q[j * rows + i] = values[i * columns + j] ?? 0;
+  }
+  for (let j = 0; j < columns; j++) {
+    const column = q.subarray(j * rows, (j + 1) * rows);
+    for (let earlier = 0; earlier < j; earlier++) {
+      const other = q.subarray(earlier * rows, (earlier + 1) * rows);
+      let dot = 0;
+      for (let i = 0; i < rows; i++) dot += (column[i] ?? 0) * (other[i] ?? 0);
+      for (let i = 0; i < rows; i++) column[i]! -= dot * (other[i] ?? 0);
+    }
+    let length = 0;
+    for (let i = 0; i < rows; i++) length += (column[i] ?? 0) ** 2;
+    const factor = length > 1e-24 ? 1 / Math.sqrt(length) : 0;
+    for (let i = 0; i < rows; i++) column[i]! *= factor;
+  }
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < columns; j++) values[i * columns + j] = q[j * rows + i] ?? 0;
+  }
+}

@@ -1,0 +1,62 @@
+/** What training one layer's predictor takes and gives. */
+
+import type { DType } from '../dtype.ts';
+import type { PredictorReport } from '../flash/predictor-file.ts';
+import type { Address } from '../kernels/kernels.ts';
+import type { Samples } from './samples.ts';
+import type { Workspace } from './workspace.ts';
+
+export interface TrainingOptions {
+  /** `svd` takes the best approximation of the up projection and only finds the threshold. */
+  readonly method: 'train' | 'svd';
+  /** Passes over the samples, at most. */
+  readonly epochs: number;
+  readonly seed: number;
+  /** Share of the activations' weight that predictions shall keep. */
+  readonly recall: number;
+  /** Whether a ReLU stands between A and B. */
+  readonly relu: boolean;
+  /** Of A and B as they are stored. */
+  readonly dtype: DType;
+}
+
+export interface LayerProblem {
+  readonly hidden: number;
+  readonly neurons: number;
+  readonly samples: Samples;
+  /** f32 (neurons, hidden): what a neuron's activation is made of, in the workspace's memory. */
+  readonly up: Address;
+  /** (neurons) */
+  readonly upBias: Float32Array;
+  /** (neurons): length of the down column, what an activation of 1 adds to the output. */
+  readonly importance: Float32Array;
+  readonly work: Workspace;
+  readonly options: TrainingOptions;
+  readonly signal?: AbortSignal | undefined;
+  /** Called now and then with the share that is done, 0 to 1. */
+  readonly onProgress?: ((done: number) => void) | undefined;
+}
+
+/** A predictor as f32: score = B f(A x) + bias. */
+export interface Factors {
+  readonly rank: number;
+  /** (rank, hidden) */
+  readonly a: Address;
+  /** (neurons, rank) */
+  readonly b: Address;
+  /** (neurons) */
+  readonly bias: Address;
+}
+
+export interface TrainedPredictor {
+  readonly rank: number;
+  readonly relu: boolean;
+  /** Rows of A and B as they are stored. */
+  readonly a: Uint8Array;
+  readonly b: Uint8Array;
+  /** (neurons), the threshold folded in */
+  readonly bias: Float32Array;
+  /** (neurons): share of held-out tokens for which the neuron is predicted. */
+  readonly frequency: Float32Array;
+  readonly report: PredictorReport;
+}

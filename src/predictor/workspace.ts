@@ -1,0 +1,54 @@
+/** The region of memory that training works in, handed out piece by piece. */
+
+import type { Address, Kernels } from '../kernels/kernels.ts';
+import { scratchBytes } from '../kernels/kernels.ts';
+import { alignUp } from '../units.ts';
+
+export interface Region {
+  readonly address: Address;
+  readonly bytes: number;
+}
+
+const alignment = 64;
+
+export class Workspace {
+  readonly memory: WebAssembly.Memory;
+  readonly kernels: Kernels;
+  readonly #region: Region;
+  #next: Address;
+
+  constructor(memory: WebAssembly.Memory, kernels: Kernels, region: Region) {
+    this.memory = memory;
+    this.kernels = kernels;
+    this.#region = region;
+    this.#next = alignUp(region.address, alignment);
+  }
+
+  /** A place for `count` f32 or as many bytes. */
+  take(count: number): Address {
+    const address = this.#next;
+    this.#next = alignUp(address + 4 * count, alignment);
+    const { address: start, bytes } = this.#region;
+    if (this.#next > start + bytes) throw new Error('the training region is too small');
+    return address;
+  }
+
+  /** Runs `work` with what is free now, and frees what it took. */
+  within<T>(work: () => T): T {
+    const mark = this.#next;
+    try {
+      return work();
+    } finally {
+      this.#next = mark;
+    }
+  }
+
+  floats(address: Address, count: number): Float32Array {
+    return new Float32Array(this.memory.buffer, address, count);
+  }
+
+  /** Scratch for kernels over up to `cols` columns. */
+  scratch(cols: number): Address {
+    return this.take(scratchBytes(cols) / 4);
+  }
+}
