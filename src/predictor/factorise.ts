@@ -22,17 +22,33 @@ const mostTokens = 4096;
 /** Tokens that variances are taken over. */
 const fewTokens = 512;
 
-/** f32 that {@link factorise} takes from the workspace, beyond its result. */
+/** f32 that {@link factorise} takes from the workspace. */
 export function factoriseFloats(hidden: number, neurons: number, rank: number): number {
   const columns = rank + oversampling;
   const passing = Math.max(64 * neurons, fewTokens * 1024);
-  return mostTokens * (hidden + columns) + 2 * neurons * columns + columns * hidden + passing;
+  const inWork = 2 * neurons * columns + columns * (hidden + blockColumns) + passing;
+  return mostTokens * (hidden + columns) + inWork + rank * (hidden + neurons);
 }
 
-/** Writes the approximation of `target.rank`, its most important direction first. */
-export function factorise(problem: LayerProblem, target: Factors, sampled: boolean): void {
+/** The best approximation of a rank, from which those of lower ranks can be cut. */
+export interface Factorisation {
+  readonly rank: number;
+  /** (rank, hidden), the most important direction first. */
+  readonly a: Address;
+  /** (neurons, rank) */
+  readonly b: Address;
+  /** (neurons): the mean score. */
+  readonly level: Float64Array;
+  /** (rank): the mean of A x. */
+  readonly centre: Float64Array;
+}
+
+/** Makes the approximation of a rank; it stays in the workspace. */
+export function factorise(problem: LayerProblem, rank: number, sampled: boolean): Factorisation {
   const { hidden, neurons, work, up, upBias, options } = problem;
-  const { rank } = target;
+  const target = { a: work.take(rank * hidden), b: work.take(neurons * rank) };
+  const level = new Float64Array(neurons);
+  const centre = new Float64Array(rank);
   const columns = Math.min(rank + oversampling, hidden, neurons);
   const random = new Random(options.seed);
   work.within(() => {
@@ -42,7 +58,7 @@ export function factorise(problem: LayerProblem, target: Factors, sampled: boole
     const small = work.take(columns * hidden);
     const values = work.floats(q, neurons * columns);
     for (let i = 0; i < values.length; i++) values[i] = random.next() * 2 - 1;
-    orthonormalise(values, neurons, columns);
+    orthonormalise(problem, q, neurons, columns);
     // Neurons weigh alike, whatever the length of their rows; the plain one takes them as they are.
     const scale = sampled ? moments.deviations.map((d) => 1 / Math.max(d, 1e-6)) : null;
     for (let i = 0; i < iterations; i++) {
@@ -92,7 +108,7 @@ export function factorise(problem: LayerProblem, target: Factors, sampled: boole
       const grown = work.floats(next, neurons * columns);
       if (scale !== null) scaleRows(grown, scale, columns);
       values.set(grown);
-      orthonormalise(values, neurons, columns);
+      orthonormalise(problem, q, neurons, columns);
     }
     project(problem, q, small, columns, scale);
     const reduced = work.floats(small, columns * hidden);
@@ -106,8 +122,6 @@ export function factorise(problem: LayerProblem, target: Factors, sampled: boole
       .sort((x, y) => (variances[y] ?? 0) - (variances[x] ?? 0));
     const a = work.floats(target.a, rank * hidden);
     const b = work.floats(target.b, neurons * rank);
-    const bias = work.floats(target.bias, neurons);
-    const centre = new Float64Array(rank);
     order.slice(0, rank).forEach((from, j) => {
       const row = reduced.subarray(from * hidden, (from + 1) * hidden);
       const deviation = Math.sqrt(Math.max(variances[from] ?? 0, 1e-12));
@@ -126,14 +140,30 @@ export function factorise(problem: LayerProblem, target: Factors, sampled: boole
     });
     const rows = work.floats(up, neurons * hidden);
     for (let i = 0; i < neurons; i++) {
-      let level = upBias[i] ?? 0;
-      for (let k = 0; k < hidden; k++) level += (rows[i * hidden + k] ?? 0) * (mean[k] ?? 0);
-      const factor = scoreDeviation * (scale === null ? 1 / moments.typical : (scale[i] ?? 0));
-      let value = level * factor;
-      for (let j = 0; j < rank; j++) value -= (b[i * rank + j] ?? 0) * (centre[j] ?? 0);
-      bias[i] = value;
+      let sum = upBias[i] ?? 0;
+      for (let k = 0; k < hidden; k++) sum += (rows[i * hidden + k] ?? 0) * (mean[k] ?? 0);
+      level[i] = sum * scoreDeviation * (scale === null ? 1 / moments.typical : (scale[i] ?? 0));
     }
   });
+  return { rank, ...target, level, centre };
+}
+
+/** Writes the first `target.rank` directions as a predictor. */
+export function truncate(
+  { hidden, neurons, work }: LayerProblem,
+  { rank: whole, a, b, level, centre }: Factorisation,
+  target: Factors,
+): void {
+  const { rank } = target;
+  work.kernels.copyRows(target.a, a, rank, 4 * hidden, 4 * hidden, 4 * hidden);
+  work.kernels.copyRows(target.b, b, neurons, 4 * rank, 4 * whole, 4 * rank);
+  const weights = work.floats(target.b, neurons * rank);
+  const bias = work.floats(target.bias, neurons);
+  for (let i = 0; i < neurons; i++) {
+    let value = level[i] ?? 0;
+    for (let j = 0; j < rank; j++) value -= (weights[i * rank + j] ?? 0) * (centre[j] ?? 0);
+    bias[i] = value;
+  }
 }
 
 /** target (columns, hidden) = Q^T D W, with Q scaled in place and back. */
@@ -215,14 +245,44 @@ function scaleRows(values: Float32Array, scale: Float64Array, columns: number): 
   }
 }
 
-/** Makes the columns orthogonal and of length 1, one after the other (modified Gram-Schmidt). */
-function orthonormalise(values: Float32Array, rows: number, columns: number): void {
-  // Column by column in double precision; transposed, so that memory is passed over in order.
-  const q = new Float64Array(rows * columns);
+/** Columns that are made orthogonal to each other one by one; to all before them, by kernels. */
+const blockColumns = 32;
+
+/** Makes the columns of q, (rows, columns), orthogonal and of length 1. */
+function orthonormalise({ work }: LayerProblem, q: Address, rows: number, columns: number): void {
+  const { gemm } = work.kernels;
+  work.within(() => {
+    const products = work.take(columns * blockColumns);
+    for (let first = 0; first < columns; first += blockColumns) {
+      const n = Math.min(blockColumns, columns - first);
+      const block = q + 4 * first;
+      // Twice, as what the first time leaves is rounding.
+      for (let pass = 0; pass < 2; pass++) {
+        if (first > 0) {
+          gemm(products, q, block, first, n, rows, 1, columns, columns, n, 0);
+          work.kernels.scale(products, first * n, -1);
+          gemm(block, q, products, rows, n, first, columns, 1, n, columns, 1);
+        }
+        orthonormaliseBlock(work.floats(q, rows * columns), rows, columns, first, n);
+      }
+    }
+  });
+}
+
+/** Modified Gram-Schmidt over some columns, in double precision. */
+function orthonormaliseBlock(
+  values: Float32Array,
+  rows: number,
+  columns: number,
+  first: number,
+  n: number,
+): void {
+  // Transposed, so that memory is passed over in order.
+  const q = new Float64Array(rows * n);
   for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < columns; j++) q[j * rows + i] = values[i * columns + j] ?? 0;
+    for (let j = 0; j < n; j++) q[j * rows + i] = values[i * columns + first + j] ?? 0;
   }
-  for (let j = 0; j < columns; j++) {
+  for (let j = 0; j < n; j++) {
     const column = q.subarray(j * rows, (j + 1) * rows);
     for (let earlier = 0; earlier < j; earlier++) {
       const other = q.subarray(earlier * rows, (earlier + 1) * rows);
@@ -236,6 +296,6 @@ function orthonormalise(values: Float32Array, rows: number, columns: number): vo
     for (let i = 0; i < rows; i++) column[i]! *= factor;
   }
   for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < columns; j++) values[i * columns + j] = q[j * rows + i] ?? 0;
+    for (let j = 0; j < n; j++) values[i * columns + first + j] = q[j * rows + i] ?? 0;
   }
 }

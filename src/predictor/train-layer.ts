@@ -10,8 +10,9 @@ import { Random } from '../engine/random.ts';
 import { InterruptedError } from '../errors.ts';
 import { type Address, activationCodes, type DTypeKernels } from '../kernels/kernels.ts';
 import { addCounts, reportOf, ScoreHistogram } from './calibrate.ts';
-import { factorise, factoriseFloats } from './factorise.ts';
+import { factorise, factoriseFloats, truncate } from './factorise.ts';
 import type { Factors, LayerProblem, TrainedPredictor, TrainingOptions } from './layer.ts';
+import type { RankCandidate } from './rank.ts';
 
 /** Tokens of one step. */
 const batch = 128;
@@ -23,21 +24,21 @@ const checksPerEpoch = 2;
 
 /** Settings of the loss and the optimiser; docs/LEARNED.md has what was tried. */
 const settings = {
-  rate: 4e-3,
+  rate: 8e-3,
   beta1: 0.9,
   beta2: 0.99,
   decay: 1e-3,
   /** Weights of neurons that fire, in units of those that do not; see logistic_gradient. */
   floor: 1,
-  gain: 4,
-  most: 16,
+  gain: 16,
+  most: 64,
 };
 
 /** Bytes of the region in which layers of these sizes are trained. */
 export function trainingBytes(hidden: number, neurons: number, rank: number): number {
   const parameters = rank * (hidden + neurons) + neurons;
   const floats =
-    6 * parameters + // weights, best weights, gradients, two moments, weights as stored
+    7 * parameters + // weights, best weights, gradients, two moments, weights as stored, and spare
     neurons + // importance
     batch * (hidden + 2 * neurons + 2 * rank) +
     factoriseFloats(hidden, neurons, rank) +
@@ -45,15 +46,34 @@ export function trainingBytes(hidden: number, neurons: number, rank: number): nu
   return 4 * floats + 64 * 64;
 }
 
-/** Trains a predictor of this rank. */
-export async function trainLayer(problem: LayerProblem, rank: number): Promise<TrainedPredictor> {
+/**
+ * Trains a predictor.
+ * @param candidates ranks to choose from, ascending; the region is for the last
+ * @param choose picks one by what the approximations to begin with would have to predict
+ */
+export async function trainLayer(
+  problem: LayerProblem,
+  candidates: readonly number[],
+  choose: (curve: readonly RankCandidate[]) => number,
+): Promise<TrainedPredictor> {
   const { work, hidden, neurons } = problem;
-  const parameters = rank * (hidden + neurons) + neurons;
-  const weights = factorsAt(work.take(parameters), rank, hidden, neurons);
-  factorise(problem, weights, problem.options.method === 'train');
-  const layer = new LayerTraining(problem, weights, parameters);
-  if (problem.options.method === 'train') await layer.run();
+  const { method } = problem.options;
+  const whole = factorise(problem, candidates.at(-1) ?? 1, method === 'train');
+  const begin = (rank: number) => {
+    const weights = factorsAt(work.take(parametersOf(problem, rank)), rank, hidden, neurons);
+    truncate(problem, whole, weights);
+    return new LayerTraining(problem, weights);
+  };
+  const curve = candidates.map((rank) =>
+    work.within(() => ({ rank, predicted: begin(rank).judge().predicted })),
+  );
+  const layer = begin(choose(curve));
+  if (method === 'train') await layer.run();
   return layer.finish();
+}
+
+function parametersOf({ hidden, neurons }: LayerProblem, rank: number): number {
+  return rank * (hidden + neurons) + neurons;
 }
 
 function factorsAt(address: Address, rank: number, hidden: number, neurons: number): Factors {
@@ -74,13 +94,13 @@ class LayerTraining {
   readonly #scratch: Address;
   readonly #random: Random;
 
-  constructor(problem: LayerProblem, weights: Factors, parameters: number) {
+  constructor(problem: LayerProblem, weights: Factors) {
     const { work, hidden, neurons } = problem;
     const { rank } = weights;
     this.#problem = problem;
     this.#options = problem.options;
     this.#weights = weights;
-    this.#parameters = parameters;
+    this.#parameters = parametersOf(problem, weights.rank);
     this.#x = work.take(batch * hidden);
     this.#acts = work.take(batch * neurons);
     this.#reduced = work.take(batch * rank);
@@ -109,7 +129,7 @@ class LayerTraining {
     const steps = stepsPerEpoch * this.#options.epochs;
     const checkEvery = Math.max(1, Math.floor(stepsPerEpoch / checksPerEpoch));
     let order: Uint32Array = new Uint32Array(0);
-    let bestCost = this.#judge();
+    let bestCost = this.judge().predicted;
     let chances = patience;
     for (let step = 0; step < steps; step++) {
       const place = step % stepsPerEpoch;
@@ -146,7 +166,7 @@ class LayerTraining {
         1 / (1 - settings.beta2 ** t),
       );
       if (t % checkEvery === 0 || t === steps) {
-        const cost = this.#judge();
+        const cost = this.judge().predicted;
         if (cost < bestCost) {
           bestCost = cost;
           chances = patience;
@@ -215,8 +235,8 @@ class LayerTraining {
     });
   }
 
-  /** How many neurons have to be predicted, per neuron that fires, on some held-out tokens. */
-  #judge(): number {
+  /** Which share of neurons has to be predicted, and fires, on some held-out tokens. */
+  judge(): { readonly predicted: number; readonly active: number } {
     const { work, samples, importance } = this.#problem;
     const histogram = new ScoreHistogram();
     const { a, b } = this.#weights;
@@ -224,8 +244,9 @@ class LayerTraining {
     this.#scoresOf(samples.heldOut, judged, matmul, a, b, (scores, acts) =>
       histogram.add(scores, acts, importance),
     );
-    const { predicted, fired } = histogram.counts(histogram.threshold(this.#options.recall));
-    return fired === 0 ? 0 : predicted / fired;
+    const threshold = histogram.threshold(this.#options.recall);
+    const { predicted, fired, neurons } = histogram.counts(threshold);
+    return { predicted: predicted / neurons, active: fired / neurons };
   }
 
   /** Calls `use` with the scores of up to `most` of the held-out tokens, spread evenly. */
