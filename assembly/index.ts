@@ -10,7 +10,7 @@ export * from './exports/f16';
 export * from './exports/f32';
 export * from './exports/q4';
 export * from './exports/q8';
-export { activation, add, count_active, fold, multiply, scale } from './math';
+export { activation, add, clamp, count_active, fold, multiply, scale } from './math';
 export { layer_norm, rms_norm } from './norm';
 export { rotary_halves, rotary_neighbours } from './rotary';
 export { positive_bits, union_ids, wanted_acts } from './select';

@@ -115,6 +115,16 @@ export function multiply(y: usize, x: usize, n: i32): void {
   for (; n > 0; n--, y += 4, x += 4) store<f32>(y, load<f32>(y) * load<f32>(x));
 }
 
+/** x[0..n) within [-limit, limit]; NaN stays NaN. */
+export function clamp(x: usize, n: i32, limit: f32): void {
+  const top = f32x4.splat(limit);
+  const bottom = f32x4.splat(-limit);
+  for (; n >= 4; n -= 4, x += 16) {
+    v128.store(x, f32x4.max(bottom, f32x4.min(top, v128.load(x))));
+  }
+  for (; n > 0; n--, x += 4) store<f32>(x, max<f32>(-limit, min<f32>(limit, load<f32>(x))));
+}
+
 /** x[0..n) *= factor. */
 export function scale(x: usize, n: i32, factor: f32): void {
   const f = f32x4.splat(factor);

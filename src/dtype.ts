@@ -4,6 +4,10 @@ export type DType = 'f32' | 'f16' | 'bf16' | 'q8' | 'q4';
 /** Formats of single values, which checkpoints may hold as well. */
 export type FloatDType = 'f32' | 'f16' | 'bf16';
 
+/** Formats that keys and values of the sequence are kept in. */
+export const kvDTypes = ['f32', 'f16'] as const satisfies readonly DType[];
+export type KvDType = (typeof kvDTypes)[number];
+
 export interface DTypeRow {
   /** Values that are stored together: 1, or those of a block that shares a scale. */
   readonly blockElements: number;

@@ -6,7 +6,7 @@ export {
   type ConvertReport,
   convertCheckpoint,
 } from './convert/convert.ts';
-export type { DType } from './dtype.ts';
+export type { DType, KvDType } from './dtype.ts';
 export { documentsOf, splitDocuments } from './engine/documents.ts';
 export { type EvaluateOptions, type EvaluateResult, evaluate } from './engine/evaluate.ts';
 export {

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import type { KvDType } from '../dtype.ts';
 import { documentsOf } from '../engine/documents.ts';
 import { type EvaluateResult, evaluate, type PredictorFigures } from '../engine/evaluate.ts';
 import { simulateStores } from '../engine/model.ts';
@@ -11,6 +12,7 @@ import {
   countArgument,
   exactOption,
   jsonOption,
+  kvDTypeOption,
   threadsOf,
   threadsOption,
   windowOption,
@@ -25,6 +27,7 @@ interface EvalFlags {
   readonly dramBudget?: Size;
   readonly threads?: number;
   readonly window: PolicyName;
+  readonly kvDtype: KvDType;
   readonly exact?: boolean;
   readonly json?: boolean;
 }
@@ -42,6 +45,7 @@ export function evalCommand(): Command {
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
     .addOption(windowOption())
     .addOption(threadsOption())
+    .addOption(kvDTypeOption())
     .addOption(exactOption())
     .addOption(jsonOption())
     .action(run);
@@ -60,12 +64,13 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
     const budget = chooseBudget(model, flags.dramBudget);
     // A window is never longer than the text, and a token has at least a byte.
     const longest = Math.max(2, Math.min(context, bytes + 1));
+    const common = { budget, kvDtype: flags.kvDtype, ...threadsOf(flags) };
     const ffn = flags.exact ? 'exact' : 'measured';
-    const request = { budget, context: longest, logits: 'all', ffn, ...threadsOf(flags) } as const;
+    const request = { ...common, context: longest, logits: 'all', ffn } as const;
     const stores =
       flags.exact || model.predictors === null
         ? null
-        : simulateStores(model, model.plan({ budget, context, ...threadsOf(flags) }), flags.window);
+        : simulateStores(model, model.plan({ ...common, context }), flags.window);
     return withSession(model, request, flags.json ?? false, async (session) => {
       const progress = showProgress('evaluating', flags.json);
       try {

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import type { KvDType } from '../dtype.ts';
 import { type GenerateResult, generate } from '../engine/generate.ts';
 import type { Model } from '../engine/model.ts';
 import { checkSampling, type SamplingOptions } from '../engine/sampler.ts';
@@ -11,6 +12,7 @@ import {
   countArgument,
   exactOption,
   jsonOption,
+  kvDTypeOption,
   listArgument,
   numberArgument,
   threadsOf,
@@ -26,6 +28,7 @@ interface GenerateFlags {
   readonly promptFile?: string;
   readonly dramBudget?: Size;
   readonly threads?: number;
+  readonly kvDtype: KvDType;
   readonly maxTokens: number;
   readonly temperature: number;
   readonly topK: number;
@@ -57,6 +60,7 @@ export function generateCommand(): Command {
     .option('--stop <text>', 'end before this text; may be given several times', listArgument)
     .addOption(windowOption())
     .addOption(threadsOption())
+    .addOption(kvDTypeOption())
     .addOption(exactOption())
     .option('--stats', 'print where the time and the bytes went')
     .addOption(jsonOption())
@@ -130,6 +134,7 @@ async function generateWith(
     {
       budget,
       context,
+      kvDtype: flags.kvDtype,
       window: flags.window,
       ffn: flags.exact ? 'exact' : 'sparse',
       ...threadsOf(flags),
@@ -137,7 +142,8 @@ async function generateWith(
     flags.json ?? false,
     (session) => {
       if (!flags.exact && model.predictors === null) {
-        note('no predictors: every neuron is computed, the output is exact');
+        const exact = flags.kvDtype === 'f32' ? ', the output is exact' : '';
+        note(`no predictors: every neuron is computed${exact}`);
       }
       return generate(session, {
         promptIds,

@@ -1,6 +1,7 @@
 /** Options that several commands have, and how their values are read. */
 
 import { InvalidArgumentError, Option } from 'commander';
+import { kvDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { parseSize, type Size } from '../units.ts';
 
@@ -57,6 +58,15 @@ export function threadsOption(): Option {
     }
     return threads;
   });
+}
+
+export function kvDTypeOption(): Option {
+  return new Option(
+    '--kv-dtype <dtype>',
+    'dtype of keys and values; f16 takes half the memory and is not exact',
+  )
+    .choices(kvDTypes)
+    .default('f32');
 }
 
 export function exactOption(): Option {

@@ -1,13 +1,22 @@
 import { Command } from 'commander';
+import type { KvDType } from '../dtype.ts';
 import type { MemoryPlan } from '../memory/plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
-import { budgetOption, countArgument, jsonOption, threadsOf, threadsOption } from './options.ts';
+import {
+  budgetOption,
+  countArgument,
+  jsonOption,
+  kvDTypeOption,
+  threadsOf,
+  threadsOption,
+} from './options.ts';
 import { chooseBudget, withModel } from './run.ts';
 import { print, printJson, table } from './terminal.ts';
 
 interface PlanFlags {
   readonly dramBudget?: Size;
   readonly threads?: number;
+  readonly kvDtype: KvDType;
   readonly context?: number;
   readonly json?: boolean;
 }
@@ -19,6 +28,7 @@ export function planCommand(): Command {
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
     .option('--context <n>', 'positions, prompt and generated tokens together', countArgument)
     .addOption(threadsOption())
+    .addOption(kvDTypeOption())
     .addOption(jsonOption())
     .action(run);
 }
@@ -27,7 +37,7 @@ async function run(dir: string, flags: PlanFlags): Promise<void> {
   await withModel(dir, async (model) => {
     const { maxPositions } = model.manifest.spec;
     const context = flags.context ?? Math.min(512, maxPositions);
-    const request = { context, ...threadsOf(flags) };
+    const request = { context, kvDtype: flags.kvDtype, ...threadsOf(flags) };
     const plan = model.plan({ budget: chooseBudget(model, flags.dramBudget), ...request });
     const { profile } = model.files.scheduler;
     const facts: Facts = {

@@ -14,6 +14,7 @@ import type { LoadedRows } from '../memory/weight-stream.ts';
 import type { Weights } from '../memory/weights.ts';
 import { headTensor, type ModelSpec, role } from '../models/spec.ts';
 import type { Arena, NeuronObserver } from './arena.ts';
+import { KvCache } from './kv-cache.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
@@ -50,6 +51,7 @@ export class Decoder {
   /** Of the first memory, where all but weights lies. */
   readonly #kernels: Kernels;
   readonly #memory: WebAssembly.Memory;
+  readonly #cache: KvCache;
   #lastTurn = 0;
   #activeNeurons = 0;
   #neurons = 0;
@@ -59,6 +61,7 @@ export class Decoder {
     this.#spec = parts.files.manifest.spec;
     this.#kernels = parts.arenas[0].kernels;
     this.#memory = parts.arenas[0].memory;
+    this.#cache = new KvCache(this.#kernels, parts.plan, this.#spec.attention);
   }
 
   /** Share of FFN activations that were exactly zero so far, 0 to 1. */
@@ -142,45 +145,14 @@ export class Decoder {
   /** hidden += out(attention(norm(hidden))), or with the norm after the sum. */
   async #attention(layer: number, start: number, positions: number): Promise<void> {
     const { plan, weights } = this.#parts;
-    const kernels = this.#kernels;
-    const { heads, kvHeads, headDim, scale } = this.#spec.attention;
-    const { input, output, qkv, attended, scores } = plan.activations;
-    const kvWidth = kvHeads * headDim;
-    const qWidth = heads * headDim;
-    const qkvWidth = qWidth + 2 * kvWidth;
+    const { input, output, qkv, attended } = plan.activations;
 
     const x = this.#normBefore(role.attentionNorm(layer), input, positions);
     const name = role.qkv(layer);
     await this.#linear(`${name}.weight`, weights.vector(`${name}.bias`), qkv, x, positions);
 
-    const keys = plan.kvCache.address + layer * plan.kvCache.layerBytes;
-    const values = keys + plan.context * kvWidth * f32Bytes;
-    const rowBytes = kvWidth * f32Bytes;
-    for (const [cache, column] of [
-      [keys, qWidth],
-      [values, qWidth + kvWidth],
-    ] as const) {
-      const target = cache + start * rowBytes;
-      const from = qkv + column * f32Bytes;
-      kernels.copyRows(target, from, positions, rowBytes, qkvWidth * f32Bytes, rowBytes);
-    }
-    kernels.attention(
-      attended,
-      qkv,
-      keys,
-      values,
-      scores,
-      0,
-      heads,
-      heads / kvHeads,
-      headDim,
-      kvWidth,
-      qkvWidth,
-      qWidth,
-      start,
-      positions,
-      scale,
-    );
+    this.#cache.append(layer, start, positions);
+    this.#cache.attend(layer, start, positions);
     const out = role.attentionOut(layer);
     await this.#linear(`${out}.weight`, weights.vector(`${out}.bias`), output, attended, positions);
     this.#addSublayer(role.attentionNorm(layer), positions);

@@ -27,7 +27,7 @@ export interface EvaluateResult {
   /** Mean over them, in nats. */
   readonly nll: number;
   readonly perplexity: number;
-  /** Share of positions where the most likely token is that of the exact model. */
+  /** Share of positions where the most likely token is that of the model with every neuron. */
   readonly top1Agreement: number;
   /** Null without predictors: all neurons take part. */
   readonly predictor: PredictorFigures | null;

@@ -1,5 +1,6 @@
 /** A model directory, opened but not loaded: enough to tokenize and to plan. */
 
+import { type KvDType, kvDTypes } from '../dtype.ts';
 import { BudgetError, InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
@@ -59,6 +60,9 @@ export class Model {
     if (!Number.isInteger(context) || context < 1 || context > maxPositions) {
       throw new InputError(`the context must be 1 to ${maxPositions} positions, not ${context}`);
     }
+    if (!kvDTypes.includes(request.kvDtype ?? 'f32')) {
+      throw new InputError(`keys and values are kept in ${kvDTypes.join(' or ')}`);
+    }
     if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
     const plan = (threads: number) =>
       planMemory({ ...this.#planRequest(request, threads), dramBudget: request.budget });
@@ -83,6 +87,7 @@ export class Model {
       manifest: this.manifest,
       processBytes: this.#processBytes,
       context,
+      kvDtype: request.kvDtype ?? 'f32',
       chunk: Math.min(chunk, context),
       logits,
       threads,
@@ -111,6 +116,11 @@ export interface RunRequest {
   readonly budget: number;
   /** The longest sequence, prompt and generated tokens together. */
   readonly context: number;
+  /**
+   * What keys and values are kept in, f32 by default. f16 takes half the memory; the output is no
+   * longer that of the exact model, but still the same at every budget.
+   */
+  readonly kvDtype?: KvDType;
   readonly logits?: PlanRequest['logits'];
   /**
    * What the FFNs compute where there are predictors: only what is wanted, every neuron all the same,

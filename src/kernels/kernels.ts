@@ -304,6 +304,8 @@ export interface Kernels {
   ) => void;
   /** y[0..n) *= x[0..n) */
   readonly multiply: (y: Address, x: Address, n: number) => void;
+  /** x[0..n) within [-limit, limit]; NaN stays NaN */
+  readonly clamp: (x: Address, n: number, limit: number) => void;
   /** x[0..n) *= factor */
   readonly scale: (x: Address, n: number, factor: number) => void;
   /** x[0..n) = activation(x[0..n)) */
@@ -425,6 +427,7 @@ export function bindKernels(exports: WebAssembly.Exports): Kernels {
     unionIds: get('union_ids'),
     wantedActs: get('wanted_acts'),
     multiply: get('multiply'),
+    clamp: get('clamp'),
     scale: get('scale'),
     activation: get('activation'),
     transpose16: get('transpose_16'),

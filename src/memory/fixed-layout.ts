@@ -1,5 +1,6 @@
 /** What lies in the first memory whatever the budget: everything but weights and their ring. */
 
+import { byteLength, type KvDType } from '../dtype.ts';
 import { sectorBytes } from '../flash/layout.ts';
 import type { Manifest, StoredTensor } from '../flash/manifest.ts';
 import { type PredictorSet, predictorWeights } from '../flash/predictor-file.ts';
@@ -49,6 +50,7 @@ export interface FixedSizes {
   readonly manifest: Manifest;
   /** Positions that the KV cache holds. */
   readonly context: number;
+  readonly kvDtype: KvDType;
   /** Positions of a chunk whose logits are kept. */
   readonly logits: 'last' | 'all';
   readonly threads: number;
@@ -66,7 +68,7 @@ export interface PredictorDemand {
 }
 
 export function layoutFixed(
-  { manifest, context, logits, threads, predictors, kvLayers }: FixedSizes,
+  { manifest, context, kvDtype, logits, threads, predictors, kvLayers }: FixedSizes,
   chunk: number,
 ): Fixed {
   const { spec } = manifest;
@@ -81,7 +83,7 @@ export function layoutFixed(
   };
   const vectorBytes = vectorSpan(vectors)?.bytes ?? 0;
   const vectorAddress = take(vectorBytes);
-  const kvBytes = kvCacheBytes({ ...spec, layers: kvLayers ?? spec.layers }, context);
+  const kvBytes = kvCacheBytes({ ...spec, layers: kvLayers ?? spec.layers }, context, kvDtype);
   const kvAddress = take(kvBytes);
   const logitPositions = logits === 'all' ? chunk : 1;
   const predictorBytes = predictors === null ? 0 : (predictorSpan(predictors.set)?.bytes ?? 0);
@@ -125,9 +127,13 @@ export function layoutFixed(
   };
 }
 
-/** Bytes of f32 keys and values of `positions` in all layers. */
-export function kvCacheBytes({ layers, attention }: ModelSpec, positions: number): number {
-  return layers * positions * 2 * attention.kvHeads * attention.headDim * 4;
+/** Bytes of keys and values of `positions` in all layers. */
+export function kvCacheBytes(
+  { layers, attention }: ModelSpec,
+  positions: number,
+  dtype: KvDType,
+): number {
+  return layers * positions * 2 * byteLength(dtype, attention.kvHeads * attention.headDim);
 }
 
 /** The sectors that hold tensors which lie together in their file, in this order. */

@@ -11,6 +11,7 @@
  * place is decided in placement.ts.
  */
 
+import type { KvDType } from '../dtype.ts';
 import { BudgetError } from '../errors.ts';
 import { sectorBytes } from '../flash/layout.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
@@ -92,6 +93,7 @@ export interface MemoryPlan {
     readonly address: number;
     readonly bytes: number;
     readonly layerBytes: number;
+    readonly dtype: KvDType;
   };
   readonly activations: Activations;
   /** What each thread but the first keeps for itself. */
@@ -146,7 +148,7 @@ export function planMemory(request: PlanRequest): MemoryPlan {
 }
 
 function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: number): MemoryPlan {
-  const { manifest, dramBudget, context, threads, predictors } = request;
+  const { manifest, dramBudget, context, kvDtype, threads, predictors } = request;
   const { matrices, bundles, body, head } = matricesInOrder(manifest);
   const placed = placeWeights(request, chunk, fixed, room);
   const { residences, ring, arenas, stores, staging } = placed;
@@ -178,7 +180,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
     items: [
       ...processItems(request, fixed),
       { name: 'norms and biases', bytes: fixed.vectorBytes },
-      { name: `KV cache (${context} positions)`, bytes: fixed.kvBytes },
+      { name: `KV cache (${context} positions, ${kvDtype})`, bytes: fixed.kvBytes },
       { name: `activations (${chunk} positions at once)`, bytes: fixed.activationBytes },
       { name: 'row staging', bytes: fixed.rowStaging.slotBytes * fixed.rowStaging.slots },
       { name: 'resident weights', bytes: placed.residentBytes },
@@ -190,6 +192,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
       address: fixed.kvAddress,
       bytes: fixed.kvBytes,
       layerBytes: fixed.kvBytes / manifest.spec.layers,
+      dtype: kvDtype,
     },
     activations: fixed.activations,
     threadScratch: fixed.threadScratch,
@@ -262,12 +265,12 @@ export function planFloor(request: PlanRequestBase): {
   readonly bytes: number;
   readonly items: readonly PlanItem[];
 } {
-  const { context } = request;
+  const { context, kvDtype } = request;
   const fixed = layoutFixed(request, smallestChunk(request));
   const items: PlanItem[] = [
     ...processItems(request, fixed),
     { name: 'norms and biases', bytes: fixed.vectorBytes },
-    { name: `KV cache for ${context} positions`, bytes: fixed.kvBytes },
+    { name: `KV cache for ${context} positions in ${kvDtype}`, bytes: fixed.kvBytes },
     { name: 'activations', bytes: fixed.activationBytes },
     { name: 'row staging', bytes: fixed.rowStaging.slotBytes * fixed.rowStaging.slots },
     { name: 'stream ring', bytes: smallestPassage(request) },
@@ -281,7 +284,7 @@ export function planFloor(request: PlanRequestBase): {
 }
 
 function belowFloor(request: PlanRequest): BudgetError {
-  const { manifest, processBytes, dramBudget, threads } = request;
+  const { manifest, processBytes, dramBudget, kvDtype, threads } = request;
   const memoryLimit = memoryLimitOf(request);
   const floor = planFloor(request);
   const listed = floor.items.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(', ');
@@ -297,7 +300,8 @@ function belowFloor(request: PlanRequest): BudgetError {
     `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor.bytes)}: ${listed}`,
     {},
     `Give at least ${Math.ceil(floor.bytes / MIB)}MiB, or ask for a shorter context (--max-tokens, --context): the KV cache takes ` +
-      `${formatBytes(kvCacheBytes(manifest.spec, 1))} per position` +
+      `${formatBytes(kvCacheBytes(manifest.spec, 1, kvDtype))} per position` +
+      (kvDtype === 'f32' ? ', half of that with --kv-dtype f16' : '') +
       (threads > 1 ? '; or for fewer threads' : ''),
   );
 }

@@ -65,7 +65,7 @@ export function planTraining(request: TrainingPlanRequest): TrainingPlan {
   let floor: readonly PlanItem[] = [];
   for (const chunk of chunkSizes.map((size) => Math.min(size, context))) {
     const fixed = layoutFixed(
-      { manifest, context, logits: 'last', threads, predictors: null, kvLayers: 1 },
+      { manifest, context, kvDtype: 'f32', logits: 'last', threads, predictors: null, kvLayers: 1 },
       chunk,
     );
     const slot = alignUp(firstAddress + fixed.bytes, sectorBytes);
@@ -108,7 +108,7 @@ export function planTraining(request: TrainingPlanRequest): TrainingPlan {
       items,
       vectors: { tensors: fixed.vectors, address: fixed.vectorAddress },
       // Every layer uses the same.
-      kvCache: { address: fixed.kvAddress, bytes: fixed.kvBytes, layerBytes: 0 },
+      kvCache: { address: fixed.kvAddress, bytes: fixed.kvBytes, layerBytes: 0, dtype: 'f32' },
       activations: fixed.activations,
       threadScratch: fixed.threadScratch,
       rowStaging: fixed.rowStaging,

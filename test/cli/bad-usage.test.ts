@@ -37,6 +37,9 @@ describe('a command line that is wrong', parallel, () => {
       ['convert', storiesOpt, join(root.path, 'no'), '--dtype', 'q3'],
       ["'q3'", 'auto, f32, f16, bf16'],
     ],
+    ['an unknown dtype of keys', [...generate, '--kv-dtype', 'q8'], ["'q8'", 'f32, f16']],
+    ['one of eval', ['eval', model, '--data', validText, '--kv-dtype', 'bf16'], ["'bf16'"]],
+    ['one of plan', ['plan', model, '--kv-dtype', ''], ["''", 'f32, f16']],
   ];
   for (const [name, args, says] of wrong) {
     it(`is refused for ${name}`, async () => assertWrongUsage(await runCli(args), says));

@@ -61,6 +61,15 @@ describe('eval', { concurrency: 2 }, () => {
     assert.ok(narrow!.nll > wide!.nll, 'a shorter context tells more');
   });
 
+  it('loses little with keys and values in f16', async () => {
+    const [exact, halved] = await Promise.all([
+      runCliJson<Evaluated>(args),
+      runCliJson<Evaluated>([...args, '--kv-dtype', 'f16']),
+    ]);
+    const change = Math.abs(halved.nll - exact.nll);
+    assert.ok(change > 0 && change < 1e-3, `nll ${halved.nll} instead of ${exact.nll}`);
+  });
+
   it('stops when it is interrupted', async () => {
     const { child, finished } = startCli(['eval', model, '--data', validText]);
     // The budget is the first thing it tells; the text takes much longer than a second.

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { runCliJson, runCliWell } from '../support/cli.ts';
+import { runCli, runCliJson, runCliWell } from '../support/cli.ts';
 import { storiesOpt } from '../support/fixtures.ts';
 import { convert, runAtFloor } from '../support/model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
@@ -35,11 +35,21 @@ describe('plan', { concurrency: 2 }, () => {
     assert.equal(stderr, '');
     assert.match(stdout, /^item +bytes$/m);
     assert.match(stdout, /^process +[\d.]+ MiB$/m);
-    assert.match(stdout, /^KV cache \(64 positions\) +384 KiB$/m);
+    assert.match(stdout, /^KV cache \(64 positions, f32\) +384 KiB$/m);
     assert.match(stdout, /^resident weights +5\.\d+ MiB$/m);
     assert.match(stdout, /^in all +[\d.]+ MiB$/m);
     assert.match(stdout, /^Weights: 5\.79 MiB\. Budget: 512 MiB\. Floor: \d+(\.\d+)? MiB\.$/m);
     assert.match(stdout, /nothing is streamed\.\n$/);
+  });
+
+  it('keeps keys and values in half the bytes when it is asked to', async () => {
+    const flags = ['--context', '64', '--kv-dtype', 'f16'];
+    const { items } = await plan('512MiB', ...flags);
+    const item = items.find(({ name }) => name === 'KV cache (64 positions, f16)');
+    assert.equal(item?.bytes, 192 * 1024);
+    const { stderr } = await runCli(['plan', model, '--dram-budget', '1MiB', ...flags]);
+    assert.match(stderr, /KV cache for 64 positions in f16 192 KiB/);
+    assert.match(stderr, /takes 3\.00 KiB per position/);
   });
 
   it('says how much is streamed when not all fits', async () => {

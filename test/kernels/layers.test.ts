@@ -220,6 +220,23 @@ for (const build of builds) {
     }
   });
 
+  test(`clamp cuts both ways, keeps NaN, and touches no others (${build})`, () => {
+    const random = new Random(19);
+    const special = [65504, -65504, 65505, -65520, 1e38, Number.POSITIVE_INFINITY, -0, 2 ** -149];
+    for (let n = 0; n < 20; n++) {
+      bench.reset();
+      const xs = Array.from({ length: n }, (_, i) =>
+        random.below(5) === 0
+          ? Number.NaN
+          : Math.fround(special[(i + n) % special.length]! * (random.below(2) * 2 - 1)),
+      );
+      const x = bench.putFloats([...xs, 1e9]);
+      kernels.clamp(x, n, 65504);
+      const wanted = xs.map((value) => Math.max(-65504, Math.min(65504, value)));
+      assert.deepEqual([...bench.floats(x, n + 1)], [...wanted, 1e9]);
+    }
+  });
+
   test(`fold adds rows one after the other (${build})`, () => {
     const random = new Random(17);
     for (const rows of [0, 1, 2, 17]) {

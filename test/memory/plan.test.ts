@@ -5,7 +5,7 @@ import { type Manifest, rowsOf, type StoredTensor } from '../../src/flash/manife
 import { layoutPredictors, parsePredictors } from '../../src/flash/predictor-file.ts';
 import { spanOf } from '../../src/flash/row-range.ts';
 import { predictorSpan } from '../../src/memory/fixed-layout.ts';
-import { type MemoryPlan, type PlanRequest, planMemory } from '../../src/memory/plan.ts';
+import { type MemoryPlan, type PlanRequest, planFloor, planMemory } from '../../src/memory/plan.ts';
 import { recipeOf } from '../../src/models/index.ts';
 import { headTensor, role } from '../../src/models/spec.ts';
 import { Dice } from '../support/random.ts';
@@ -51,6 +51,7 @@ function request(manifest: Manifest, weightBudget: number, more: Partial<PlanReq
     dramBudget: processBytes + weightBudget,
     processBytes,
     context: 256,
+    kvDtype: 'f32',
     chunk: 64,
     logits: 'last',
     threads: 1,
@@ -85,6 +86,7 @@ test('properties hold for random models and budgets', () => {
     const plan = tryPlan(
       request(manifest, Math.floor(dice.next() ** 3 * 12 * MIB), {
         context,
+        kvDtype: dice.pick(['f32', 'f16']),
         chunk: dice.between(1, 64),
         logits: dice.pick(['last', 'all']),
         threads: dice.chance(0.8) ? 1 : 2,
@@ -254,6 +256,24 @@ test('below the floor: refused, item by item, with what would lower it', () => {
     exitCode: 2,
     line: /below the floor of .*: process 50.0 MiB, norms and biases .*, KV cache for 256 positions .*, activations .*, stream ring .*Give at least \d+MiB, or ask for a shorter context/,
   });
+});
+
+test('keys and values in f16 take half the bytes of the floor, and leave them to weights', () => {
+  for (const context of [1, 256, 2048]) {
+    const [whole, half] = (['f32', 'f16'] as const).map((kvDtype) =>
+      planFloor(request(opt125m, 0, { context, kvDtype })),
+    );
+    // Keys and values of 768 elements in 12 layers, 2 bytes less each.
+    assert.equal(whole!.bytes - half!.bytes, context * 12 * 2 * 768 * 2);
+  }
+  const [whole, half] = (['f32', 'f16'] as const).map((kvDtype) => {
+    const plan = planMemory(request(opt125m, 160 * MIB, { context: 2048, kvDtype }));
+    checkPlan(opt125m, plan);
+    assert.equal(plan.kvCache.dtype, kvDtype);
+    return plan;
+  });
+  assert.equal(whole!.kvCache.bytes, 2 * half!.kvCache.bytes);
+  assert.ok(half!.streamedBytes < whole!.streamedBytes);
 });
 
 test('the floor that is named is enough, and a MiB less is not', () => {

@@ -77,7 +77,7 @@ const defaultShareWork = 32768;
 /** Waking a thread takes the caller 20 us: then shares are worth this many times as much. */
 const wakingFactor = 4;
 /** Shares of a large job for each thread: the fewer, the longer the slowest is waited for. */
-const sharesPerThread = 4;
+const sharesPerThread = 8;
 
 /** For a worker's heap, which holds a few functions; with 4 MiB, Node 20 does not start it. */
 const resourceLimits = {

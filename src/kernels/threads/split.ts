@@ -414,6 +414,7 @@ export function kernelSplits(): ReadonlyMap<string, Split> {
     ],
     ['add', elementwise(['y', 'x', 'n'], ['y', 'x'], 1)],
     ['multiply', elementwise(['y', 'x', 'n'], ['y', 'x'], 1)],
+    ['clamp', elementwise(['x', 'n', 'limit'], ['x'], 1)],
     ['scale', elementwise(['x', 'n', 'factor'], ['x'], 1)],
     ['activation', elementwise(['x', 'n', 'activation'], ['x'], 4)],
     ['transpose_16', transpose(2)],
