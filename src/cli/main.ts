@@ -9,6 +9,7 @@ import { generateCommand } from './generate.ts';
 import { inspectCommand } from './inspect.ts';
 import { catchInterrupts, interruptedExitCode } from './interrupt.ts';
 import { planCommand } from './plan.ts';
+import { predictTrainCommand } from './predict-train.ts';
 import { probeCommand } from './probe.ts';
 import { note } from './terminal.ts';
 
@@ -31,6 +32,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .showHelpAfterError('Run with --help for usage.');
   for (const command of [
     convertCommand(),
+    predictTrainCommand(),
     generateCommand(),
     evalCommand(),
     planCommand(),

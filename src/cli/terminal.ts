@@ -54,7 +54,8 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 }
 
 export interface Progress {
-  update(done: number, total: number): void;
+  /** @param detail what is under way, in place of the name it began with */
+  update(done: number, total: number, detail?: string): void;
   /** Ends the display; what it showed is gone. */
   stop(): void;
 }
@@ -75,14 +76,15 @@ export function showProgress(what: string, quiet = false): Progress {
     : null;
   let lastMs = started;
   return {
-    update(done, total) {
+    update(done, total, detail = what) {
       const now = performance.now();
       if (now - started < quietMs || done === 0) return;
       if (spinner === null && now - lastMs < lineEveryMs) return;
       if (spinner !== null && now - lastMs < 100) return;
       lastMs = now;
       const leftSeconds = Math.ceil(((now - started) * (total - done)) / done / 1000);
-      const text = `${what} ${Math.floor((100 * done) / total)}%, ${leftSeconds} s left`;
+      const left = leftSeconds < 120 ? `${leftSeconds} s` : `${Math.round(leftSeconds / 60)} min`;
+      const text = `${detail} ${Math.floor((100 * done) / total)}%, ${left} left`;
       if (spinner === null) note(text);
       else if (spinner.isSpinning) spinner.text = text;
       else spinner.start(text);

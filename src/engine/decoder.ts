@@ -33,8 +33,17 @@ export interface DecoderParts {
 
 /** Looks on while every neuron is computed. */
 export interface FfnObserver extends NeuronObserver {
-  /** An FFN begins: its input is x, (positions, hidden), in the first memory. */
-  input(layer: number, x: number, positions: number): void;
+  /** An FFN begins. */
+  input(call: FfnInput): void;
+}
+
+/** Addresses in the first memory, of (positions, hidden) each. */
+export interface FfnInput {
+  readonly layer: number;
+  readonly x: number;
+  /** Before the norm. */
+  readonly residual: number;
+  readonly positions: number;
 }
 
 export interface ForwardOptions {
@@ -162,7 +171,7 @@ export class Decoder {
   async #ffn(layer: number, positions: number, observer?: FfnObserver): Promise<void> {
     const { plan, weights, files, sparse } = this.#parts;
     const { hiddenSize } = this.#spec;
-    const { input, output, sums } = plan.activations;
+    const { hidden, input, output, sums } = plan.activations;
     const x = this.#normBefore(role.ffnNorm(layer), input, positions);
     const bias = weights.vector(role.downBias(layer));
     const rowBytes = hiddenSize * f32Bytes;
@@ -175,13 +184,13 @@ export class Decoder {
     if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
     const upBias = weights.vector(role.upBias(layer));
     if (sparse !== null) {
-      const call = { layer, x, y: output, positions, bias: upBias };
+      const call = { layer, x, residual: hidden, y: output, positions, bias: upBias };
       this.#neurons += geometry.neurons * positions;
       this.#activeNeurons += await sparse.run(call);
       this.#addSublayer(role.ffnNorm(layer), positions);
       return;
     }
-    observer?.input(layer, x, positions);
+    observer?.input({ layer, x, residual: hidden, positions });
     new Uint8Array(this.#memory.buffer, sums, positions * rowBytes).fill(0);
     await weights.eachRows(files.tensor(role.bundles(layer)), (rows) => {
       this.#neurons += rows.count * positions;

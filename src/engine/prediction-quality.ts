@@ -6,7 +6,7 @@
 import type { BundleLayer } from '../flash/manifest.ts';
 import { bitWords } from '../memory/list-layout.ts';
 import type { NeuronBlock } from './arena.ts';
-import type { FfnObserver } from './decoder.ts';
+import type { FfnInput, FfnObserver } from './decoder.ts';
 import type { Predictor } from './predictor.ts';
 
 /** Shares over all layers and tokens seen. */
@@ -50,9 +50,9 @@ export class QualityObserver implements FfnObserver {
     this.#onWanted = onWanted;
   }
 
-  input(layer: number, x: number, positions: number): void {
+  input({ layer, x, residual, positions }: FfnInput): void {
     const { neurons = 0 } = this.#layers[layer] ?? {};
-    this.#predictor.predict(layer, x, positions);
+    this.#predictor.predict(layer, x, residual, positions);
     this.#words = bitWords(neurons);
     const bits = new Uint32Array(
       this.#memory.buffer,

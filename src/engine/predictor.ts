@@ -50,16 +50,17 @@ export class Predictor {
   }
 
   /**
-   * Predicts for `positions` inputs x, (positions, hidden).
+   * Predicts for `positions` inputs x of the FFN, (positions, hidden), and the residual stream, of the
+   * same shape, before its norm.
    * @returns the neurons that any of them wants, ascending; valid until the next call
    */
-  predict(layer: number, x: number, positions: number): Uint32Array {
+  predict(layer: number, x: number, residual: number, positions: number): Uint32Array {
     const { bits, union } = this.#lists;
     const neurons = this.#plan.layers[layer]?.neurons ?? 0;
     const words = bitWords(neurons);
     const predictor = this.#plan.set.layers[layer] ?? null;
     if (predictor === null) this.#wantAll(neurons, positions);
-    else this.#score(predictor, neurons, x, positions);
+    else this.#score(predictor, neurons, predictor.input === 'ffn' ? x : residual, positions);
     const count = this.#kernels.unionIds(union, bits, words, positions, words);
     return new Uint32Array(this.#memory.buffer, union, count);
   }

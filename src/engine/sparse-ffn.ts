@@ -40,6 +40,8 @@ export interface FfnCall {
   readonly layer: number;
   /** (positions, hidden) in the first memory. */
   readonly x: number;
+  /** The same before the norm. */
+  readonly residual: number;
   readonly y: number;
   readonly positions: number;
   /** (neurons), or 0 */
@@ -81,12 +83,12 @@ export class SparseFfn {
    * y += sum over the wanted neurons of act(up . x + bias) down.
    * @returns how many activations were not zero, over all positions
    */
-  async run({ layer, x, y, positions, bias }: FfnCall): Promise<number> {
+  async run({ layer, x, residual, y, positions, bias }: FfnCall): Promise<number> {
     const { files, stores, predictor } = this.#parts;
     const layerStore = stores.layer(layer);
     const geometry = files.manifest.layers[layer];
     if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
-    const wanted = predictor.predict(layer, x, positions);
+    const wanted = predictor.predict(layer, x, residual, positions);
     const started = performance.now();
     const parts = this.#plan(layerStore, wanted);
     this.#storeMs += performance.now() - started;

@@ -35,7 +35,10 @@ export type PredictorReport = v.InferOutput<typeof reportSchema>;
 
 const shapeSchema = v.object({
   rank: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  /** Whether f is a ReLU; else it is nothing. */
   relu: v.boolean(),
+  /** What x is: the FFN's input, or the residual stream before the FFN's norm. */
+  input: v.picklist(['ffn', 'residual']),
   report: reportSchema,
 });
 /** What one layer's predictor is, apart from its weights. */

@@ -4,12 +4,15 @@
  */
 
 import type { NeuronBlock } from '../engine/arena.ts';
-import type { Decoder, FfnObserver } from '../engine/decoder.ts';
+import type { Decoder, FfnInput, FfnObserver } from '../engine/decoder.ts';
 import { InterruptedError } from '../errors.ts';
+import type { PredictorShape } from '../flash/predictor-file.ts';
 import type { HiddenStates } from './hidden-states.ts';
 import type { Samples } from './samples.ts';
 
 const f32Bytes = 4;
+
+export type PredictorInput = PredictorShape['input'];
 
 export interface CollectParts {
   readonly decoder: Decoder;
@@ -23,6 +26,8 @@ export interface CollectParts {
   /** Ids of each window of text, which begins with BOS. */
   readonly windows: readonly (readonly number[])[];
   readonly states: HiddenStates;
+  /** What predictors see. */
+  readonly input: PredictorInput;
 }
 
 /**
@@ -36,7 +41,7 @@ export async function collectLayer(
   options: { readonly signal?: AbortSignal; readonly onProgress?: (tokens: number) => void } = {},
 ): Promise<void> {
   const { decoder, memory, hiddenAddress, hidden, chunk, windows, states } = parts;
-  const observer = samples && new SampleObserver(memory, hidden, chunk, samples);
+  const observer = samples && new SampleObserver(parts, samples);
   samples?.restart();
   states.begin(layer);
   try {
@@ -66,12 +71,14 @@ export async function collectLayer(
 class SampleObserver implements FfnObserver {
   readonly #memory: WebAssembly.Memory;
   readonly #hidden: number;
+  readonly #kind: PredictorInput;
   readonly #samples: Samples;
   readonly #inputs: Float32Array;
   readonly #activations: Float32Array;
   #positions = 0;
 
-  constructor(memory: WebAssembly.Memory, hidden: number, chunk: number, samples: Samples) {
+  constructor({ memory, hidden, chunk, input }: CollectParts, samples: Samples) {
+    this.#kind = input;
     this.#memory = memory;
     this.#hidden = hidden;
     this.#samples = samples;
@@ -79,9 +86,10 @@ class SampleObserver implements FfnObserver {
     this.#activations = new Float32Array(chunk * samples.neurons);
   }
 
-  input(_layer: number, x: number, positions: number): void {
+  input({ x, residual, positions }: FfnInput): void {
     this.#positions = positions;
-    this.#inputs.set(new Float32Array(this.#memory.buffer, x, positions * this.#hidden));
+    const input = this.#kind === 'ffn' ? x : residual;
+    this.#inputs.set(new Float32Array(this.#memory.buffer, input, positions * this.#hidden));
   }
 
   activations({ memory, address, stride, first, count, positions }: NeuronBlock): void {

@@ -175,10 +175,12 @@ function project(
   scale: Float64Array | null,
 ): void {
   const values = work.floats(q, neurons * columns);
-  const kept = scale === null ? null : values.slice();
   if (scale !== null) scaleRows(values, scale, columns);
   work.kernels.gemm(target, q, up, columns, hidden, neurons, 1, columns, hidden, hidden, 0);
-  if (kept !== null) values.set(kept);
+  if (scale !== null) {
+    const back = scale.map((factor) => 1 / factor);
+    scaleRows(values, back, columns);
+  }
 }
 
 /** What is known of inputs and pre-activations over some sample tokens. */

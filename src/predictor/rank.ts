@@ -19,6 +19,8 @@ export interface RankCandidate {
 const pricePerByte = 0.1;
 /** What is kept back for each layer to come, as a share of an even split. */
 const reserve = 0.75;
+/** The most that a layer may take, in even splits. */
+const greediest = 3;
 
 export interface RankSizes {
   /** Bytes of all layers' predictors. */
@@ -41,11 +43,26 @@ export class RankChooser {
     this.#sizes = sizes;
   }
 
+  /** The highest rank that any layer to come may get. */
+  highest(): number {
+    // Should the layers until then take as little as they can.
+    const { layers, step, most, bytesOf, totalBytes } = this.#sizes;
+    const smallest = Math.min(step, most);
+    const others = layers - this.#chosen - 1;
+    const left = totalBytes - this.#spent - Math.max(0, others) * bytesOf(smallest);
+    const limit = Math.min(left, this.#mostBytes());
+    let rank = smallest;
+    while (rank < most && bytesOf(Math.min(rank + step, most)) <= limit) {
+      rank = Math.min(rank + step, most);
+    }
+    return rank;
+  }
+
   /** The ranks that the next layer may have, ascending; at least the smallest. */
   candidates(): number[] {
     const { step, most } = this.#sizes;
     const smallest = Math.min(step, most);
-    const limit = this.#limit();
+    const limit = Math.min(this.#limit(), this.#mostBytes());
     const ranks = [smallest];
     for (let rank = smallest; ; ) {
       // About six of them, however many there could be.
@@ -73,6 +90,12 @@ export class RankChooser {
   spend(rank: number | null): void {
     this.#chosen++;
     if (rank !== null) this.#spent += this.#sizes.bytesOf(rank);
+  }
+
+  /** No layer takes more than a few times its even split, for which training needs memory. */
+  #mostBytes(): number {
+    const { totalBytes, layers } = this.#sizes;
+    return (greediest * totalBytes) / layers;
   }
 
   /** Bytes that the next layer may take. */

@@ -11,6 +11,7 @@ import { InterruptedError } from '../errors.ts';
 import { type Address, activationCodes, type DTypeKernels } from '../kernels/kernels.ts';
 import { addCounts, reportOf, ScoreHistogram } from './calibrate.ts';
 import { factorise, factoriseFloats, truncate } from './factorise.ts';
+import type { ImportedMatrix, ImportedPredictor } from './import.ts';
 import type { Factors, LayerProblem, TrainedPredictor, TrainingOptions } from './layer.ts';
 import type { RankCandidate } from './rank.ts';
 
@@ -56,11 +57,11 @@ export async function trainLayer(
   candidates: readonly number[],
   choose: (curve: readonly RankCandidate[]) => number,
 ): Promise<TrainedPredictor> {
-  const { work, hidden, neurons } = problem;
+  const { work } = problem;
   const { method } = problem.options;
   const whole = factorise(problem, candidates.at(-1) ?? 1, method === 'train');
   const begin = (rank: number) => {
-    const weights = factorsAt(work.take(parametersOf(problem, rank)), rank, hidden, neurons);
+    const weights = takeFactors(problem, rank);
     truncate(problem, whole, weights);
     return new LayerTraining(problem, weights);
   };
@@ -70,6 +71,31 @@ export async function trainLayer(
   const layer = begin(choose(curve));
   if (method === 'train') await layer.run();
   return layer.finish();
+}
+
+/** Finds the threshold of a predictor that someone else has trained. */
+export function calibrateLayer(
+  problem: LayerProblem,
+  { rank, a, b }: ImportedPredictor,
+): TrainedPredictor {
+  const { work, neurons } = problem;
+  const weights = takeFactors(problem, rank);
+  const convert = ({ dtype, bytes }: ImportedMatrix, target: Address) =>
+    work.within(() => {
+      const source = work.take(Math.ceil(bytes.length / 4));
+      new Uint8Array(work.memory.buffer, source, bytes.length).set(bytes);
+      const elements = bytes.length / byteLength(dtype, 1);
+      work.kernels.byDType[dtype].toF32(target, source, elements);
+    });
+  convert(a, weights.a);
+  convert(b, weights.b);
+  work.floats(weights.bias, neurons).fill(0);
+  return new LayerTraining(problem, weights).finish();
+}
+
+function takeFactors(problem: LayerProblem, rank: number): Factors {
+  const { work, hidden, neurons } = problem;
+  return factorsAt(work.take(parametersOf(problem, rank)), rank, hidden, neurons);
 }
 
 function parametersOf({ hidden, neurons }: LayerProblem, rank: number): number {

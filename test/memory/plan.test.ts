@@ -110,7 +110,9 @@ test('properties hold for random models and budgets', () => {
 function predictorsOf(manifest: Manifest, dice: Dice): NonNullable<PlanRequest['predictors']> {
   const report = { sparsity: 0.9, predicted: 0.1, recall: 1, precision: 1, mass: 1 };
   const shapes = manifest.layers.map(() =>
-    dice.chance(0.2) ? null : { rank: dice.between(1, 30), relu: false, report },
+    dice.chance(0.2)
+      ? null
+      : { rank: dice.between(1, 30), relu: false, input: 'ffn' as const, report },
   );
   const contents = { producer: 'test', dtype: 'f16', layers: shapes, checksum: () => 0 } as const;
   const { header, bytes } = layoutPredictors(manifest, contents);

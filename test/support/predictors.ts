@@ -13,6 +13,7 @@ import { fromF16 } from './dtypes.ts';
 export interface PredictorValues {
   readonly rank: number;
   readonly relu?: boolean;
+  readonly input?: 'ffn' | 'residual';
   readonly a: Float32Array;
   readonly b: Float32Array;
   readonly bias: Float32Array;
@@ -36,7 +37,12 @@ export async function addPredictors(
     dtype: 'f32',
     layers: layers.map(
       (layer): PredictorShape | null =>
-        layer && { rank: layer.rank, relu: layer.relu ?? false, report },
+        layer && {
+          rank: layer.rank,
+          relu: layer.relu ?? false,
+          input: layer.input ?? 'ffn',
+          report,
+        },
     ),
     checksum: (layer, part) => predictorChecksum(bytesOf(layer, part)),
     bytes: async (layer, part) => bytesOf(layer, part),

@@ -1,0 +1,171 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { documentsOf } from '../engine/documents.ts';
+import { type PredictTrainReport, predictTrain } from '../predictor/predict-train.ts';
+import { formatBytes, formatMs, type Size } from '../units.ts';
+import { interruption } from './interrupt.ts';
+import {
+  budgetOption,
+  countArgument,
+  jsonOption,
+  listArgument,
+  numberArgument,
+  threadsOf,
+  threadsOption,
+} from './options.ts';
+import { textBytes, textParts } from './read-text.ts';
+import { chooseBudget, withModel } from './run.ts';
+import { note, print, printJson, showProgress, table } from './terminal.ts';
+
+interface PredictTrainFlags {
+  readonly data: string[];
+  readonly dramBudget?: Size;
+  readonly threads?: number;
+  readonly rank?: number;
+  readonly share?: number;
+  readonly epochs?: number;
+  readonly maxTokens?: number;
+  readonly seed?: number;
+  readonly recall?: number;
+  readonly method: 'train' | 'svd';
+  readonly relu?: boolean;
+  readonly import?: string;
+  readonly json?: boolean;
+}
+
+export function predictTrainCommand(): Command {
+  return new Command('predict-train')
+    .description("train predictors of which neurons fire, on one's own text")
+    .argument('<model>', 'model directory')
+    .requiredOption('--data <file...>', 'text of the kind that the model is used for', listOfFiles)
+    .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
+    .option('--rank <n>', 'the same rank for every layer; default: what is worth it', atLeastOne)
+    .option(
+      '--share <percent>',
+      'size of all predictors, in percent of the model; default: 4, or 6 below 64 MiB',
+      percentArgument,
+    )
+    .option('--epochs <n>', 'passes over the text, at most; default: 3', atLeastOne)
+    .option(
+      '--max-tokens <n>',
+      'tokens of the text that are used; default: by size of the model',
+      atLeastOne,
+    )
+    .option('--seed <n>', 'the same seed gives the same predictors; default: 1', countArgument)
+    .option(
+      '--recall <share>',
+      'share of the activations, by weight, that predictions keep; default: 0.99',
+      shareArgument,
+    )
+    .addOption(
+      new Option('--method <method>', 'svd: no training, only a threshold; the baseline')
+        .choices(['train', 'svd'])
+        .default('train'),
+    )
+    .option('--relu', 'a ReLU between the two factors')
+    .option('--import <dir>', 'published predictors (model_<layer>.pt) in place of training')
+    .addOption(threadsOption())
+    .addOption(jsonOption())
+    .action(run);
+}
+
+function listOfFiles(file: string, files: readonly string[] = []): string[] {
+  return listArgument(file, files);
+}
+
+function atLeastOne(text: string): number {
+  const value = countArgument(text);
+  if (value < 1) throw new InvalidArgumentError('It is not a number from 1 on.');
+  return value;
+}
+
+function shareArgument(text: string): number {
+  const value = numberArgument(text);
+  if (!(value > 0 && value <= 1))
+    throw new InvalidArgumentError('It is not above 0 and at most 1.');
+  return value;
+}
+
+function percentArgument(text: string): number {
+  const value = numberArgument(text.replace(/%$/, ''));
+  if (!(value > 0 && value <= 50))
+    throw new InvalidArgumentError('It is not from 0 to 50 percent.');
+  return value / 100;
+}
+
+async function run(dir: string, flags: PredictTrainFlags): Promise<void> {
+  for (const file of flags.data) await textBytes(file, 'the text');
+  const progress = showProgress('training', flags.json);
+  const report = await withModel(dir, (model) => {
+    if (model.predictors !== null) note('replaces the predictors that are there');
+    return predictTrain(model, {
+      budget: chooseBudget(model, flags.dramBudget),
+      documents: allDocuments(flags.data),
+      corpus: flags.data.join(', '),
+      ...threadsOf(flags),
+      ...optional('rank', flags.rank),
+      ...optional('share', flags.share),
+      ...optional('epochs', flags.epochs),
+      ...optional('maxTokens', flags.maxTokens),
+      ...optional('seed', flags.seed),
+      ...optional('recall', flags.recall),
+      ...optional('relu', flags.relu),
+      ...optional('importFrom', flags.import),
+      method: flags.method,
+      signal: interruption,
+      onProgress: (done, what) => progress.update(done, 1, what),
+    });
+  }).finally(() => progress.stop());
+  if (flags.json) printJson(report);
+  else describe(report);
+}
+
+function optional<K extends string, T>(key: K, value: T | undefined): { [P in K]?: T } {
+  return value === undefined ? {} : ({ [key]: value } as { [P in K]?: T });
+}
+
+async function* allDocuments(files: readonly string[]): AsyncGenerator<string> {
+  for (const file of files) yield* documentsOf(textParts(file, 'the text'));
+}
+
+function describe(report: PredictTrainReport): void {
+  const share = (value: number) => `${(100 * value).toFixed(2)}%`;
+  const rows = report.layers.map((layer, index) => {
+    const active = 1 - layer.sparsity;
+    return [
+      `${index}`,
+      layer.used ? `${layer.rank}` : 'none',
+      share(layer.sparsity),
+      share(active),
+      share(layer.predicted),
+      active === 0 ? '' : (layer.predicted / active).toFixed(2),
+      share(layer.recall),
+      share(layer.precision),
+      share(layer.mass),
+    ];
+  });
+  const head = ['layer', 'rank', 'sparsity', 'active', 'predicted', 'times'];
+  print(table([...head, 'recall', 'precision', 'mass kept'], rows));
+  print(`\n${verdict(report)}\n`);
+  if (report.resumed > 0) note(`${report.resumed} layers were there from a run that had stopped`);
+  note(
+    `${report.tokens} tokens in ${formatMs(report.ms)}, ` +
+      `peak memory ${formatBytes(report.peakRss)} of ${formatBytes(report.dramBudget)}`,
+  );
+}
+
+/** What the predictors are worth, in one line. */
+function verdict({ layers, bytes, modelBytes }: PredictTrainReport): string {
+  const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+  const active = mean(layers.map(({ sparsity }) => 1 - sparsity));
+  const predicted = mean(layers.map((layer) => (layer.used ? layer.predicted : 1)));
+  const mass = mean(layers.map((layer) => (layer.used ? layer.mass : 1)));
+  const percent = (value: number) => `${(100 * value).toFixed(1)}%`;
+  const size = `${formatBytes(bytes)} of predictors (${percent(bytes / modelBytes)} of the model)`;
+  if (predicted > 0.5) {
+    return `${size} do not pay: ${percent(predicted)} of the neurons are wanted. Generate with --exact, or train on more text.`;
+  }
+  return (
+    `${size} keep ${percent(mass)} of the activations with ${percent(predicted)} of the neurons, ` +
+    `where ${percent(active)} fire: an FFN reads ${(1 / predicted).toFixed(0)} times less.`
+  );
+}

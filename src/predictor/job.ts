@@ -1,0 +1,121 @@
+/**
+ * Training under way: a directory in the model's, where finished layers and the states behind the
+ * last one are kept, so that a run that was stopped or killed goes on where it was.
+ */
+
+import { readFileSync } from 'node:fs';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeError } from '../errors.ts';
+import type { PredictorReport } from '../flash/predictor-file.ts';
+import { predictorChecksum } from '../flash/predictor-file.ts';
+import type { TrainedPredictor } from './layer.ts';
+
+/** A finished layer, without its weights. */
+export interface FinishedLayer {
+  readonly rank: number;
+  readonly relu: boolean;
+  readonly report: PredictorReport;
+  /** Whether predicting pays; else every neuron of the layer is computed. */
+  readonly used: boolean;
+  readonly parts: Readonly<Record<Part, { offset: number; bytes: number; checksum: number }>>;
+}
+
+type Part = 'a' | 'b' | 'bias' | 'frequency';
+const partNames: readonly Part[] = ['a', 'b', 'bias', 'frequency'];
+
+export class TrainingJob {
+  readonly dir: string;
+  /** Finished layers, from the first on. */
+  readonly layers: FinishedLayer[];
+
+  private constructor(dir: string, layers: FinishedLayer[]) {
+    this.dir = dir;
+    this.layers = layers;
+  }
+
+  /**
+   * Opens the job in a model's directory: the one that was stopped when it has the same settings,
+   * else a new one.
+   * @param settings all that results depend on
+   */
+  static async open(modelDir: string, settings: object): Promise<TrainingJob> {
+    const dir = join(modelDir, 'predict-train.partial');
+    const text = `${JSON.stringify(settings, null, 1)}\n`;
+    try {
+      const stored = await readFile(join(dir, 'settings.json'), 'utf8').catch(() => null);
+      if (stored === text) return new TrainingJob(dir, readLayers(dir));
+      await rm(dir, { recursive: true, force: true });
+      await mkdir(dir);
+      await writeFile(join(dir, 'settings.json'), text);
+      return new TrainingJob(dir, []);
+    } catch (cause) {
+      throw writeError(cause, dir);
+    }
+  }
+
+  /** Keeps the next layer. The states behind it must be on disk. */
+  async finish(trained: TrainedPredictor, used: boolean): Promise<void> {
+    const bytesOf: Record<Part, Uint8Array> = {
+      a: trained.a,
+      b: trained.b,
+      bias: asBytes(trained.bias),
+      frequency: asBytes(trained.frequency),
+    };
+    let offset = 0;
+    const parts = Object.fromEntries(
+      partNames.map((part) => {
+        const place = {
+          offset,
+          bytes: bytesOf[part].length,
+          checksum: predictorChecksum(bytesOf[part]),
+        };
+        offset += place.bytes;
+        return [part, place];
+      }),
+    ) as FinishedLayer['parts'];
+    const { rank, relu, report } = trained;
+    const layer: FinishedLayer = { rank, relu, report, used, parts };
+    const index = this.layers.length;
+    try {
+      await writeFile(binFile(this.dir, index), Buffer.concat(partNames.map((p) => bytesOf[p])));
+      // The layer counts from the moment this file has its name.
+      const file = jsonFile(this.dir, index);
+      await writeFile(`${file}.new`, JSON.stringify(layer));
+      await rename(`${file}.new`, file);
+    } catch (cause) {
+      throw writeError(cause, this.dir);
+    }
+    this.layers.push(layer);
+  }
+
+  /** A finished layer's tensor. */
+  async bytes(layer: number, part: Part): Promise<Uint8Array> {
+    const { offset = 0, bytes = 0 } = this.layers[layer]?.parts[part] ?? {};
+    const all = await readFile(binFile(this.dir, layer));
+    return all.subarray(offset, offset + bytes);
+  }
+
+  /** Removes the directory. */
+  async remove(): Promise<void> {
+    await rm(this.dir, { recursive: true, force: true });
+  }
+}
+
+function readLayers(dir: string): FinishedLayer[] {
+  const layers: FinishedLayer[] = [];
+  for (;;) {
+    try {
+      layers.push(JSON.parse(readFileSync(jsonFile(dir, layers.length), 'utf8')) as FinishedLayer);
+    } catch {
+      return layers;
+    }
+  }
+}
+
+const binFile = (dir: string, layer: number) => join(dir, `layer-${layer}.bin`);
+const jsonFile = (dir: string, layer: number) => join(dir, `layer-${layer}.json`);
+
+function asBytes(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
