@@ -55,37 +55,41 @@ const longestDefaultContext = 2048;
 
 async function run(dir: string, flags: EvalFlags): Promise<void> {
   const bytes = await textBytes(flags.data, 'the text');
-  const result = await withModel(dir, (model) => {
-    const { maxPositions } = model.manifest.spec;
-    const context = flags.context ?? Math.min(maxPositions, longestDefaultContext);
-    if (context < 2 || context > maxPositions) {
-      throw new InputError(`--context must be from 2 to ${maxPositions}, not ${context}`);
-    }
-    const budget = chooseBudget(model, flags.dramBudget);
-    // A window is never longer than the text, and a token has at least a byte.
-    const longest = Math.max(2, Math.min(context, bytes + 1));
-    const common = { budget, kvDtype: flags.kvDtype, ...threadsOf(flags) };
-    const ffn = flags.exact ? 'exact' : 'measured';
-    const request = { ...common, context: longest, logits: 'all', ffn } as const;
-    const stores =
-      flags.exact || model.predictors === null
-        ? null
-        : simulateStores(model, model.plan({ ...common, context }), flags.window);
-    return withSession(model, request, flags.json ?? false, async (session) => {
-      const progress = showProgress('evaluating', flags.json);
-      try {
-        return await evaluate(session, {
-          documents: documentsOf(textParts(flags.data, 'the text')),
-          context,
-          stores,
-          signal: interruption,
-          onProgress: (done) => progress.update(done, bytes),
-        });
-      } finally {
-        progress.stop();
+  const result = await withModel(
+    dir,
+    (model) => {
+      const { maxPositions } = model.manifest.spec;
+      const context = flags.context ?? Math.min(maxPositions, longestDefaultContext);
+      if (context < 2 || context > maxPositions) {
+        throw new InputError(`--context must be from 2 to ${maxPositions}, not ${context}`);
       }
-    });
-  });
+      const budget = chooseBudget(model, flags.dramBudget);
+      // A window is never longer than the text, and a token has at least a byte.
+      const longest = Math.max(2, Math.min(context, bytes + 1));
+      const common = { budget, kvDtype: flags.kvDtype, ...threadsOf(flags) };
+      const ffn = flags.exact ? 'exact' : 'measured';
+      const request = { ...common, context: longest, logits: 'all', ffn } as const;
+      const stores =
+        flags.exact || model.predictors === null
+          ? null
+          : simulateStores(model, model.plan({ ...common, context }), flags.window);
+      return withSession(model, request, flags.json ?? false, async (session) => {
+        const progress = showProgress('evaluating', flags.json);
+        try {
+          return await evaluate(session, {
+            documents: documentsOf(textParts(flags.data, 'the text')),
+            context,
+            stores,
+            signal: interruption,
+            onProgress: (done) => progress.update(done, bytes),
+          });
+        } finally {
+          progress.stop();
+        }
+      });
+    },
+    { predictors: flags.exact !== true },
+  );
   if (flags.json) {
     printJson(result);
     return;

@@ -78,10 +78,14 @@ async function run(dir: string, flags: GenerateFlags): Promise<void> {
   };
   checkSampling(sampling);
   checkPromptFlags(flags);
-  const result = await withModel(dir, async (model) => {
-    const prompt = await readPrompt(flags, model.manifest.spec.maxPositions * longestTokenBytes);
-    return generateWith(model, prompt, flags, sampling);
-  });
+  const result = await withModel(
+    dir,
+    async (model) => {
+      const prompt = await readPrompt(flags, model.manifest.spec.maxPositions * longestTokenBytes);
+      return generateWith(model, prompt, flags, sampling);
+    },
+    { predictors: flags.exact !== true },
+  );
   report(result, flags, sampling);
   if (result.finishReason === 'interrupted') process.exitCode = interruptedExitCode;
 }

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { documentsOf } from '../engine/documents.ts';
+import type { Model } from '../engine/model.ts';
 import { type PredictTrainReport, predictTrain } from '../predictor/predict-train.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
@@ -53,7 +54,7 @@ export function predictTrainCommand(): Command {
     .option('--seed <n>', 'the same seed gives the same predictors; default: 1', countArgument)
     .option(
       '--recall <share>',
-      'share of the activations, by weight, that predictions keep; default: 0.99',
+      'share of the activations, by weight, that predictions keep; default: 0.995',
       shareArgument,
     )
     .addOption(
@@ -95,9 +96,8 @@ function percentArgument(text: string): number {
 async function run(dir: string, flags: PredictTrainFlags): Promise<void> {
   for (const file of flags.data) await textBytes(file, 'the text');
   const progress = showProgress('training', flags.json);
-  const report = await withModel(dir, (model) => {
-    if (model.predictors !== null) note('replaces the predictors that are there');
-    return predictTrain(model, {
+  const train = (model: Model) =>
+    predictTrain(model, {
       budget: chooseBudget(model, flags.dramBudget),
       documents: allDocuments(flags.data),
       corpus: flags.data.join(', '),
@@ -114,7 +114,8 @@ async function run(dir: string, flags: PredictTrainFlags): Promise<void> {
       signal: interruption,
       onProgress: (done, what) => progress.update(done, 1, what),
     });
-  }).finally(() => progress.stop());
+  // Predictors that are there will be replaced, in whatever state they are.
+  const report = await withModel(dir, train, { predictors: false }).finally(() => progress.stop());
   if (flags.json) printJson(report);
   else describe(report);
 }

@@ -3,6 +3,7 @@
 import { Model, type RunRequest } from '../engine/model.ts';
 import { Session } from '../engine/session.ts';
 import type { RunStats } from '../engine/stats.ts';
+import type { OpenOptions } from '../flash/model-files.ts';
 import { ensureProfile } from '../flash/probe-file.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
@@ -19,8 +20,12 @@ export function chooseBudget(model: Model, size: Size | undefined): number {
 }
 
 /** Opens a model, runs `work` with it, and closes it whatever happens. */
-export async function withModel<T>(dir: string, work: (model: Model) => Promise<T>): Promise<T> {
-  const model = await Model.open(dir);
+export async function withModel<T>(
+  dir: string,
+  work: (model: Model) => Promise<T>,
+  options: OpenOptions = {},
+): Promise<T> {
+  const model = await Model.open(dir, options);
   try {
     const onProbe = () => note('measuring this device once, for its profile');
     model.files.scheduler.profile = await ensureProfile(dir, onProbe);

@@ -110,8 +110,18 @@ export async function predictorDemand(files: ModelFiles): Promise<PredictorDeman
     const frequency =
       tensor === undefined || span === null
         ? new Float32Array(neurons).fill(1)
-        : new Float32Array(memory.buffer, tensor.offset - span.start, neurons).slice();
+        : Float32Array.from(
+            new Uint16Array(memory.buffer, tensor.offset - span.start, neurons),
+            positiveF16,
+          );
     return { neurons, frequency };
   });
   return { set, layers };
+}
+
+/** The value of a float16 that is neither negative nor NaN. */
+function positiveF16(bits: number): number {
+  const exponent = bits >> 10;
+  const fraction = bits & 1023;
+  return exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

@@ -38,6 +38,8 @@ export interface OpenOptions {
   readonly profile?: DeviceProfile;
   /** False reads through the page cache. */
   readonly direct?: boolean;
+  /** False leaves predictors alone, whatever state they are in. */
+  readonly predictors?: boolean;
 }
 
 export class ModelFiles {
@@ -89,7 +91,7 @@ export class ModelFiles {
       }
       const path = join(dir, predictorsFile);
       let predictors: PredictorSet | null = null;
-      if (await exists(path)) {
+      if (options.predictors !== false && (await exists(path))) {
         const file = await DeviceFile.open(path, system, direct);
         files.set(predictorsFile, file);
         predictors = parsePredictors(await readWholeHeader(file), manifest, file);

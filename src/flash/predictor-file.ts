@@ -52,7 +52,7 @@ export interface StoredPredictor extends PredictorShape {
   readonly b: StoredTensor;
   /** f32 (neurons), the threshold folded in */
   readonly bias: StoredTensor;
-  /** f32 (neurons): share of tokens for which the neuron is predicted. */
+  /** f16 (neurons): share of tokens for which the neuron is predicted. */
   readonly frequency: StoredTensor;
 }
 
@@ -76,7 +76,17 @@ const documentSchema = v.object({
 });
 type Document = v.InferOutput<typeof documentSchema>;
 
-type Part = 'a' | 'b' | 'bias' | 'frequency';
+/** The tensors of a layer's predictor. */
+export type Part = 'a' | 'b' | 'bias' | 'frequency';
+
+/** How a tensor is stored. */
+function storageOf(part: Part, dimensions: readonly number[], dtype: DType) {
+  const [first = 0, second = 0] = dimensions;
+  if (part === 'bias') return { type: 'f32' as const, rows: 1, columns: first };
+  if (part === 'frequency') return { type: 'f16' as const, rows: 1, columns: first };
+  return { type: dtype, rows: first, columns: second };
+}
+
 const tensorName = (layer: number, part: Part) => `layers.${layer}.predictor.${part}`;
 
 function shapeOf(manifest: Manifest, layer: number, { rank }: PredictorShape, part: Part) {
@@ -115,16 +125,15 @@ export function layoutPredictors(
   const tensors = all.map(({ layer, part, shape }) => {
     const name = tensorName(layer, part);
     const dimensions = shapeOf(manifest, layer, shape, part);
-    const type = dimensions.length === 1 ? 'f32' : dtype;
-    const [rows, columns] = dimensions.length === 1 ? [1, dimensions[0]] : dimensions;
+    const { type, rows, columns } = storageOf(part, dimensions, dtype);
     checksums[name] = checksum(layer, part);
     return {
       name,
       dtype: type,
       shape: dimensions,
-      bytes: (rows ?? 0) * byteLength(type, columns ?? 0),
+      bytes: rows * byteLength(type, columns),
       alignment: 64,
-      rowsPerBlock: rows ?? 1,
+      rowsPerBlock: rows,
     };
   });
   const document: Document = {
@@ -203,11 +212,10 @@ export function parsePredictors(
     const name = tensorName(layer, part);
     const [begin = 0, end = 0] = entries[name]?.data_offsets ?? [];
     const dimensions = shapeOf(manifest, layer, shape, part);
-    const type = dimensions.length === 1 ? 'f32' : dtype;
-    const [rows, columns] = dimensions.length === 1 ? [1, dimensions[0]] : dimensions;
+    const { type, rows, columns } = storageOf(part, dimensions, dtype);
     const offset = header.length + begin;
     const bytes = end - begin;
-    if (bytes !== (rows ?? 0) * byteLength(type, columns ?? 0) || offset + bytes > size) {
+    if (bytes !== rows * byteLength(type, columns) || offset + bytes > size) {
       throw damaged(`${name} has ${bytes} bytes at ${offset}`);
     }
     return {
@@ -217,7 +225,7 @@ export function parsePredictors(
       shape: dimensions,
       offset,
       bytes,
-      rowsPerBlock: rows ?? 1,
+      rowsPerBlock: rows,
       checksums: Uint32Array.of(checksums[name] ?? 0),
     };
   };

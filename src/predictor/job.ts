@@ -7,8 +7,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeError } from '../errors.ts';
-import type { PredictorReport } from '../flash/predictor-file.ts';
-import { predictorChecksum } from '../flash/predictor-file.ts';
+import { type Part, type PredictorReport, predictorChecksum } from '../flash/predictor-file.ts';
 import type { TrainedPredictor } from './layer.ts';
 
 /** A finished layer, without its weights. */
@@ -21,7 +20,6 @@ export interface FinishedLayer {
   readonly parts: Readonly<Record<Part, { offset: number; bytes: number; checksum: number }>>;
 }
 
-type Part = 'a' | 'b' | 'bias' | 'frequency';
 const partNames: readonly Part[] = ['a', 'b', 'bias', 'frequency'];
 
 export class TrainingJob {
@@ -60,7 +58,7 @@ export class TrainingJob {
       a: trained.a,
       b: trained.b,
       bias: asBytes(trained.bias),
-      frequency: asBytes(trained.frequency),
+      frequency: trained.frequency,
     };
     let offset = 0;
     const parts = Object.fromEntries(

@@ -56,7 +56,7 @@ export interface TrainedPredictor {
   readonly b: Uint8Array;
   /** (neurons), the threshold folded in */
   readonly bias: Float32Array;
-  /** (neurons): share of held-out tokens for which the neuron is predicted. */
-  readonly frequency: Float32Array;
+  /** f16 (neurons), as stored: share of held-out tokens for which the neuron is predicted. */
+  readonly frequency: Uint8Array;
   readonly report: PredictorReport;
 }

@@ -89,6 +89,11 @@ const rankStep = 32;
 const defaultShare = (modelBytes: number) => (modelBytes < 64 * MIB ? 0.06 : 0.04);
 /** Where more than this share of neurons would be predicted, computing all is as fast. */
 const mostPredicted = 0.7;
+/**
+ * Share of the activations' weight that is kept. On the bundled model, 99% left the most likely token
+ * the same at 97.0% of the places, 99.5% at 98.1%, with 1.85 times as many neurons as fire, not 1.58.
+ */
+const defaultRecall = 0.995;
 /** JavaScript's own arrays, next to what is planned. */
 const heapBytes = 24 * MIB;
 
@@ -165,7 +170,7 @@ function defaults(model: Model) {
     maxTokens: Math.max(fewestTokens, Math.min(mostTokens, bearable)),
     seed: 1,
     epochs: 3,
-    recall: 0.99,
+    recall: defaultRecall,
     method: 'train' as TrainingOptions['method'],
     relu: false,
     rank: undefined as number | undefined,
@@ -383,7 +388,7 @@ function rankSizes({ manifest, weightBytes }: Model, { share }: Settings) {
   const hidden = manifest.spec.hiddenSize;
   const layers = manifest.layers.length;
   const neurons = manifest.layers[0]?.neurons ?? 0;
-  const vectors = 2 * 4 * neurons;
+  const vectors = (4 + 2) * neurons;
   return {
     // The header takes a sector or a few.
     totalBytes: share * weightBytes - 4096 - 512 * layers,

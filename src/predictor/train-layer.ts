@@ -40,7 +40,7 @@ export function trainingBytes(hidden: number, neurons: number, rank: number): nu
   const parameters = rank * (hidden + neurons) + neurons;
   const floats =
     7 * parameters + // weights, best weights, gradients, two moments, weights as stored, and spare
-    neurons + // importance
+    3 * neurons + // importance, frequency
     batch * (hidden + 2 * neurons + 2 * rank) +
     factoriseFloats(hidden, neurons, rank) +
     16 * (Math.max(hidden, rank) + 64) * 40; // scratch
@@ -243,10 +243,14 @@ class LayerTraining {
       both.merge(two);
       const threshold = both.threshold(recall);
       const folded = work.floats(bias, neurons).map((value) => value - threshold);
-      const frequency = new Float32Array(neurons);
+      const counted = work.take(neurons);
+      const frequency = work.floats(counted, neurons).fill(0);
       visit((scores) => {
         for (let i = 0; i < neurons; i++) if ((scores[i] ?? 0) > threshold) frequency[i]!++;
       });
+      for (let i = 0; i < neurons; i++) frequency[i]! /= heldOut;
+      const stored = work.take(Math.ceil(neurons / 2));
+      work.kernels.byDType.f16.fromF32(stored, counted, neurons);
       const bytesAt = ({ address, bytes }: { address: number; bytes: number }) =>
         new Uint8Array(work.memory.buffer, address, bytes).slice();
       return {
@@ -255,7 +259,7 @@ class LayerTraining {
         a: bytesAt(storedA),
         b: bytesAt(storedB),
         bias: folded,
-        frequency: frequency.map((count) => count / heldOut),
+        frequency: bytesAt({ address: stored, bytes: 2 * neurons }),
         report,
       };
     });

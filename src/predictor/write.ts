@@ -6,13 +6,14 @@ import { writeError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import {
   layoutPredictors,
+  type Part,
   type PredictorContents,
   predictorsFile,
 } from '../flash/predictor-file.ts';
 
 export interface PredictorSource extends PredictorContents {
   /** The bytes of a tensor, whose checksum is known. */
-  readonly bytes: (layer: number, part: 'a' | 'b' | 'bias' | 'frequency') => Promise<Uint8Array>;
+  readonly bytes: (layer: number, part: Part) => Promise<Uint8Array>;
 }
 
 /**

@@ -3,8 +3,11 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Manifest, readManifest } from '../../src/flash/manifest.ts';
-import type { PredictorShape } from '../../src/flash/predictor-file.ts';
-import { predictorChecksum } from '../../src/flash/predictor-file.ts';
+import {
+  type Part,
+  type PredictorShape,
+  predictorChecksum,
+} from '../../src/flash/predictor-file.ts';
 import { role } from '../../src/models/spec.ts';
 import { writePredictors } from '../../src/predictor/write.ts';
 import { fromF16 } from './dtypes.ts';
@@ -27,8 +30,12 @@ export async function addPredictors(
 ): Promise<void> {
   const manifest = await readManifest(dir);
   const layers = manifest.layers.map((_, layer) => make(layer, manifest));
-  const bytesOf = (layer: number, part: 'a' | 'b' | 'bias' | 'frequency') => {
+  const bytesOf = (layer: number, part: Part) => {
     const values = layers[layer]?.[part] ?? new Float32Array();
+    if (part === 'frequency') {
+      const halves = Uint16Array.from(values, positiveToF16);
+      return new Uint8Array(halves.buffer);
+    }
     return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   };
   const report = { sparsity: 0.9, predicted: 0.2, recall: 0.9, precision: 0.5, mass: 0.99 };
@@ -75,4 +82,11 @@ function readTensor(dir: string, { tensors }: Manifest, name: string): Buffer {
   readSync(fd, bytes, 0, bytes.length, tensor.offset);
   closeSync(fd);
   return bytes;
+}
+
+/** The float16 next below a number from 0 to 1. */
+function positiveToF16(value: number): number {
+  if (value < 2 ** -14) return Math.floor(value * 2 ** 24);
+  const exponent = Math.floor(Math.log2(value));
+  return ((exponent + 15) << 10) | Math.floor((value / 2 ** exponent - 1) * 1024);
 }
