@@ -275,7 +275,8 @@ class TrainingRun {
     const chooser = new RankChooser(rankSizes(model, settings));
     for (const { rank, used } of job.layers) chooser.spend(used ? rank : null);
     const highest = await highestRank(model, settings, chooser);
-    const plan = choosePlan(model, settings, windows, highest);
+    const { plan, rank } = choosePlan(model, settings, windows, highest);
+    chooser.limit(rank);
     const threads = await ComputeThreads.start(plan.plan.threads);
     try {
       const module = await compileCore();
@@ -415,15 +416,16 @@ async function highestRank(
   return rank;
 }
 
+/** A plan for ranks up to `highest`, or, where memory is short and ranks are free, for lower ones. */
 function choosePlan(
   { manifest }: Model,
-  { budget, threads }: Settings,
+  { budget, threads, rank: fixed, importFrom }: Settings,
   windows: readonly number[][],
-  rank: number,
-): TrainingPlan {
+  highest: number,
+): { readonly plan: TrainingPlan; readonly rank: number } {
   const hidden = manifest.spec.hiddenSize;
   const neurons = Math.max(...manifest.layers.map((layer) => layer.neurons));
-  const plan = (count: number) =>
+  const plan = (count: number, rank: number) =>
     planTraining({
       manifest,
       dramBudget: budget,
@@ -433,11 +435,19 @@ function choosePlan(
       tokens: windows.reduce((sum, { length }) => sum + length, 0),
       regionBytes: trainingBytes(hidden, neurons, rank) + 4 * neurons * hidden,
     });
-  if (threads !== undefined) return plan(threads);
-  try {
-    return plan(availableThreads());
-  } catch (error) {
-    if (!(error instanceof BudgetError)) throw error;
-    return plan(1);
+  const tries = threads === undefined ? [availableThreads(), 1] : [threads];
+  let rank = highest;
+  for (;;) {
+    for (const count of tries) {
+      try {
+        return { plan: plan(count, rank), rank };
+      } catch (error) {
+        if (!(error instanceof BudgetError)) throw error;
+        const last = count === tries.at(-1);
+        const fewest = fixed !== undefined || importFrom !== undefined || rank <= rankStep;
+        if (last && fewest) throw error;
+      }
+    }
+    rank = Math.max(rankStep, Math.floor((rank * 0.75) / rankStep) * rankStep);
   }
 }

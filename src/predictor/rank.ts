@@ -20,7 +20,7 @@ const pricePerByte = 0.1;
 /** What is kept back for each layer to come, as a share of an even split. */
 const reserve = 0.75;
 /** The most that a layer may take, in even splits. */
-const greediest = 3;
+const greediest = 2;
 
 export interface RankSizes {
   /** Bytes of all layers' predictors. */
@@ -35,12 +35,17 @@ export interface RankSizes {
 }
 
 export class RankChooser {
-  readonly #sizes: RankSizes;
+  #sizes: RankSizes;
   #spent = 0;
   #chosen = 0;
 
   constructor(sizes: RankSizes) {
     this.#sizes = sizes;
+  }
+
+  /** Lowers the highest rank there is: memory may not suffice for more. */
+  limit(rank: number): void {
+    this.#sizes = { ...this.#sizes, most: Math.min(this.#sizes.most, rank) };
   }
 
   /** The highest rank that any layer to come may get. */
