@@ -63,7 +63,7 @@ export interface FrequencyOptions {
   readonly prior: number;
 }
 
-export const defaultFrequency: FrequencyOptions = { halfLife: 16, prior: 1 };
+export const defaultFrequency: FrequencyOptions = { halfLife: 16, prior: 0.3 };
 
 /**
  * Frequency and age: a neuron is worth its uses, each of which counts less the longer ago it was. In
