@@ -1,4 +1,5 @@
-// Converts the bundled model and lets it tell a story, as a user would from the command line.
+// Converts the bundled model, trains its predictors and lets it tell a story, as a user would from
+// the command line.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,6 +22,10 @@ function flashllm(...args) {
 
 try {
   flashllm('convert', join(root, 'fixtures', 'stories-opt'), model);
+  flashllm(
+    ...['predict-train', model, '--data', join(root, 'fixtures', 'text', 'calib.txt')],
+    ...['--dram-budget', '256MiB'],
+  );
   flashllm(
     ...['generate', model, '--prompt', 'Once upon a time', '--dram-budget', '128MiB'],
     ...['--max-tokens', '200', '--seed', '7', '--stats'],

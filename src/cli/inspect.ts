@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { rowsOf } from '../flash/manifest.ts';
 import { ModelFiles } from '../flash/model-files.ts';
+import { type PredictorSet, predictorTensors } from '../flash/predictor-file.ts';
 import { verifyModel } from '../flash/verify.ts';
 import { formatBytes, formatMs } from '../units.ts';
 import { interruption } from './interrupt.ts';
@@ -48,7 +49,7 @@ async function verify(files: ModelFiles, quiet: boolean) {
   }
 }
 
-function toJson({ manifest, dir }: ModelFiles) {
+function toJson({ manifest, dir, predictors }: ModelFiles) {
   return {
     model: dir,
     producer: manifest.producer,
@@ -60,11 +61,45 @@ function toJson({ manifest, dir }: ModelFiles) {
       ...tensor,
       blocks: checksums.length,
     })),
-    predictors: null,
+    predictors: predictors && {
+      producer: predictors.producer,
+      dtype: predictors.dtype,
+      bytes: predictorBytes(predictors),
+      layers: predictors.layers.map(
+        (layer) =>
+          layer && {
+            rank: layer.rank,
+            relu: layer.relu,
+            input: layer.input,
+            ...layer.report,
+          },
+      ),
+    },
   };
 }
 
-function describe({ manifest, dir }: ModelFiles): string {
+function predictorBytes(predictors: PredictorSet): number {
+  return predictorTensors(predictors).reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** One line about the predictors, and where they come from. */
+function describePredictors(predictors: PredictorSet | null): string {
+  if (predictors === null) return 'none';
+  const layers = predictors.layers.flatMap((layer) => layer ?? []);
+  const ranks = layers.map(({ rank }) => rank);
+  const [low, high] = [Math.min(...ranks), Math.max(...ranks)];
+  const mean = (value: (layer: (typeof layers)[number]) => number) =>
+    (100 * layers.reduce((sum, layer) => sum + value(layer), 0)) / layers.length;
+  if (layers.length === 0) return `by ${predictors.producer}, in no layer worth it`;
+  return (
+    `${formatBytes(predictorBytes(predictors))}, ${predictors.dtype}, ` +
+    `rank ${low === high ? low : `${low} to ${high}`}: ` +
+    `${mean(({ report }) => report.predicted).toFixed(1)}% of neurons predicted, ` +
+    `${mean(({ report }) => 1 - report.sparsity).toFixed(1)}% fire`
+  );
+}
+
+function describe({ manifest, dir, predictors }: ModelFiles): string {
   const { spec, dtypes } = manifest;
   const { heads, kvHeads, headDim } = spec.attention;
   const size = (names: (name: string) => boolean) =>
@@ -90,7 +125,7 @@ function describe({ manifest, dir }: ModelFiles): string {
       ['FFN', `${spec.ffn.neurons} neurons, ${spec.ffn.activation}`],
       ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'of its own'}`],
       ['dtypes', `${dtypes.resident}, bundles ${dtypes.bundles}`],
-      ['predictors', 'none'],
+      ['predictors', describePredictors(predictors)],
     ],
   );
   const sizes = table(

@@ -1,10 +1,12 @@
 import { Command } from 'commander';
 import type { KvDType } from '../dtype.ts';
+import type { Model } from '../engine/model.ts';
 import type { MemoryPlan } from '../memory/plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import {
   budgetOption,
   countArgument,
+  exactOption,
   jsonOption,
   kvDTypeOption,
   threadsOf,
@@ -17,6 +19,7 @@ interface PlanFlags {
   readonly dramBudget?: Size;
   readonly threads?: number;
   readonly kvDtype: KvDType;
+  readonly exact?: boolean;
   readonly context?: number;
   readonly json?: boolean;
 }
@@ -28,29 +31,34 @@ export function planCommand(): Command {
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
     .option('--context <n>', 'positions, prompt and generated tokens together', countArgument)
     .addOption(threadsOption())
+    .addOption(exactOption())
     .addOption(kvDTypeOption())
     .addOption(jsonOption())
     .action(run);
 }
 
 async function run(dir: string, flags: PlanFlags): Promise<void> {
-  await withModel(dir, async (model) => {
-    const { maxPositions } = model.manifest.spec;
-    const context = flags.context ?? Math.min(512, maxPositions);
-    const request = { context, kvDtype: flags.kvDtype, ...threadsOf(flags) };
-    const plan = model.plan({ budget: chooseBudget(model, flags.dramBudget), ...request });
-    const { profile } = model.files.scheduler;
-    const facts: Facts = {
-      plan,
-      weightBytes: model.weightBytes,
-      floor: model.floor(request).bytes,
-      flashMsPerToken: (plan.streamedBytes / profile.bandwidth) * 1000,
-      bandwidth: profile.bandwidth,
-      profileSource: profile.source,
-    };
-    if (flags.json) printJson(toJson(facts));
-    else print(describe(facts));
-  });
+  const open = { predictors: flags.exact !== true };
+  await withModel(dir, (model) => show(model, flags), open);
+}
+
+async function show(model: Model, flags: PlanFlags): Promise<void> {
+  const { maxPositions } = model.manifest.spec;
+  const context = flags.context ?? Math.min(512, maxPositions);
+  const ffn = flags.exact ? ('exact' as const) : ('sparse' as const);
+  const request = { context, ffn, kvDtype: flags.kvDtype, ...threadsOf(flags) };
+  const plan = model.plan({ budget: chooseBudget(model, flags.dramBudget), ...request });
+  const { profile } = model.files.scheduler;
+  const facts: Facts = {
+    plan,
+    weightBytes: model.weightBytes,
+    floor: model.floor(request).bytes,
+    flashMsPerToken: (plan.streamedBytes / profile.bandwidth) * 1000,
+    bandwidth: profile.bandwidth,
+    profileSource: profile.source,
+  };
+  if (flags.json) printJson(toJson(facts));
+  else print(describe(facts));
 }
 
 interface Facts {
@@ -78,6 +86,8 @@ function toJson({ plan, ...facts }: Facts) {
     usedBytesPerToken: plan.usedBytes,
     flashBytesPerToken: plan.streamedBytes,
     fitsWhole: plan.fitsWhole,
+    /** Neurons in DRAM, per layer; null: every neuron is computed. */
+    neuronSlots: plan.sparse?.stores.map(({ slots }) => slots) ?? null,
     ...facts,
   };
 }
@@ -89,6 +99,11 @@ function describe({ plan, weightBytes, floor, ...device }: Facts): string {
     formatBytes(bytes),
   ]);
   const speed = `${formatBytes(device.bandwidth)}/s${device.profileSource === 'default' ? ' (assumed; measure with probe)' : ''}`;
+  const sparse =
+    plan.sparse === null
+      ? ''
+      : 'With predictors, of each FFN what is wanted; reads are for neurons that are not kept, ' +
+        'were the most wanted ones kept all the time.\n';
   const verdict =
     plan.streamedBytes === 0
       ? 'The weights that every token uses fit; nothing is streamed.'
@@ -97,6 +112,6 @@ function describe({ plan, weightBytes, floor, ...device }: Facts): string {
   return (
     `${table(['item', 'bytes'], rows)}\n` +
     `Weights: ${formatBytes(weightBytes)}. Budget: ${formatBytes(plan.dramBudget)}. ` +
-    `Floor: ${formatBytes(floor)}.\n${verdict}\n`
+    `Floor: ${formatBytes(floor)}.\n${sparse}${verdict}\n`
   );
 }

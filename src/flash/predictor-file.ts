@@ -250,6 +250,12 @@ export function predictorWeights({ layers }: PredictorSet): StoredTensor[] {
   return layers.flatMap((layer) => (layer === null ? [] : [layer.a, layer.b, layer.bias]));
 }
 
+/** All tensors of the file. */
+export function predictorTensors(set: PredictorSet | null): StoredTensor[] {
+  if (set === null) return [];
+  return [...predictorWeights(set), ...set.layers.flatMap((layer) => layer?.frequency ?? [])];
+}
+
 /** CRC-32 of a tensor's bytes, as the header holds it. */
 export function predictorChecksum(bytes: Uint8Array): number {
   return crc32(bytes);

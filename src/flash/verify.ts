@@ -5,6 +5,7 @@ import { forEachParallel } from '../parallel.ts';
 import { sectorBytes } from './layout.ts';
 import { rowsOf } from './manifest.ts';
 import type { ModelFiles } from './model-files.ts';
+import { predictorTensors } from './predictor-file.ts';
 import { cutRows, spanOf } from './row-range.ts';
 
 export interface VerifyReport {
@@ -27,7 +28,7 @@ export async function verifyModel(
   signal?: AbortSignal,
 ): Promise<VerifyReport> {
   const started = performance.now();
-  const tensors = [...files.manifest.tensors.values()];
+  const tensors = [...files.manifest.tensors.values(), ...predictorTensors(files.predictors)];
   const totalBytes = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
   const blocks = tensors.reduce((sum, { checksums }) => sum + checksums.length, 0);
   const ranges = tensors.flatMap((tensor) => cutRows(tensor, readBytes));

@@ -10,3 +10,4 @@ export const storiesOpt = at('stories-opt');
 export const storiesOptBin = at('stories-opt-bin');
 export const references = at('reference');
 export const validText = at('text/valid.txt');
+export const calibText = at('text/calib.txt');
