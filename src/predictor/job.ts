@@ -9,12 +9,15 @@ import { join } from 'node:path';
 import { writeError } from '../errors.ts';
 import { type Part, type PredictorReport, predictorChecksum } from '../flash/predictor-file.ts';
 import type { TrainedPredictor } from './layer.ts';
+import type { RankCandidate } from './rank.ts';
 
 /** A finished layer, without its weights. */
 export interface FinishedLayer {
   readonly rank: number;
   readonly relu: boolean;
   readonly report: PredictorReport;
+  /** See `TrainedPredictor`. */
+  readonly curve: readonly RankCandidate[];
   /** Whether predicting pays; else every neuron of the layer is computed. */
   readonly used: boolean;
   readonly parts: Readonly<Record<Part, { offset: number; bytes: number; checksum: number }>>;
@@ -72,8 +75,8 @@ export class TrainingJob {
         return [part, place];
       }),
     ) as FinishedLayer['parts'];
-    const { rank, relu, report } = trained;
-    const layer: FinishedLayer = { rank, relu, report, used, parts };
+    const { rank, relu, report, curve } = trained;
+    const layer: FinishedLayer = { rank, relu, report, curve, used, parts };
     const index = this.layers.length;
     try {
       await writeFile(binFile(this.dir, index), Buffer.concat(partNames.map((p) => bytesOf[p])));

@@ -3,6 +3,7 @@
 import type { DType } from '../dtype.ts';
 import type { PredictorReport } from '../flash/predictor-file.ts';
 import type { Address } from '../kernels/kernels.ts';
+import type { RankCandidate } from './rank.ts';
 import type { Samples } from './samples.ts';
 import type { Workspace } from './workspace.ts';
 
@@ -59,4 +60,6 @@ export interface TrainedPredictor {
   /** f16 (neurons), as stored: share of held-out tokens for which the neuron is predicted. */
   readonly frequency: Uint8Array;
   readonly report: PredictorReport;
+  /** What other ranks would have been like to begin with. */
+  readonly curve: readonly RankCandidate[];
 }

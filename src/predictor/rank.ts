@@ -1,7 +1,7 @@
 /**
  * The rank of each layer's predictor under a total size (the paper: 1-4% of the model). Layers come
- * one after the other, and what later ones will need is not known: a layer takes what is worth its
- * price, as long as enough is left for the others.
+ * one after the other, and what later ones will need is not known: those to come are taken to be like
+ * those seen so far.
  */
 
 /** What a predictor of a rank would be like. */
@@ -11,14 +11,6 @@ export interface RankCandidate {
   readonly predicted: number;
 }
 
-/**
- * What a byte of predictor costs, in bytes of predicted neurons per token. A byte of DRAM given to
- * neurons instead saves about 0.03 bytes per token, as the neurons that just do not fit fire for 3%
- * of tokens; and of the predicted neurons about a third have to be read.
- */
-const pricePerByte = 0.1;
-/** What is kept back for each layer to come, as a share of an even split. */
-const reserve = 0.75;
 /** The most that a layer may take, in even splits. */
 const greediest = 2;
 
@@ -36,6 +28,8 @@ export interface RankSizes {
 
 export class RankChooser {
   #sizes: RankSizes;
+  /** Curves of the layers before, the latest first. */
+  readonly #seen: (readonly RankCandidate[])[] = [];
   #spent = 0;
   #chosen = 0;
 
@@ -51,11 +45,9 @@ export class RankChooser {
   /** The highest rank that any layer to come may get. */
   highest(): number {
     // Should the layers until then take as little as they can.
-    const { layers, step, most, bytesOf, totalBytes } = this.#sizes;
+    const { step, most, bytesOf } = this.#sizes;
     const smallest = Math.min(step, most);
-    const others = layers - this.#chosen - 1;
-    const left = totalBytes - this.#spent - Math.max(0, others) * bytesOf(smallest);
-    const limit = Math.min(left, this.#mostBytes());
+    const limit = Math.min(this.#limit(), this.#mostBytes());
     let rank = smallest;
     while (rank < most && bytesOf(Math.min(rank + step, most)) <= limit) {
       rank = Math.min(rank + step, most);
@@ -78,23 +70,29 @@ export class RankChooser {
     }
   }
 
-  /**
-   * Chooses for the next layer.
-   * @param curve what the {@link candidates} would be like
-   * @param ffnBytes bytes of all of the layer's neurons
-   */
-  choose(curve: readonly RankCandidate[], ffnBytes: number): number {
-    const cost = ({ rank, predicted }: RankCandidate) =>
-      predicted * ffnBytes + pricePerByte * this.#sizes.bytesOf(rank);
-    const best = curve.reduce((a, b) => (cost(b) < cost(a) ? b : a));
-    this.spend(best.rank);
-    return best.rank;
+  /** Chooses for the next layer by what the {@link candidates} would be like. */
+  choose(curve: readonly RankCandidate[]): number {
+    const { layers, bytesOf } = this.#sizes;
+    const seen = [curve, ...this.#seen];
+    // Those to come: all that were seen in turn, the latest first, as they are most like it.
+    const imagined = Array.from(
+      { length: layers - this.#chosen },
+      (_, i) => seen[i % seen.length] ?? curve,
+    );
+    const [rank = curve[0]?.rank ?? 1] = chooseRanks(imagined, bytesOf, this.#left());
+    this.spend(rank, curve);
+    return rank;
   }
 
   /** Accounts for a layer whose rank is known. */
-  spend(rank: number | null): void {
+  spend(rank: number, curve: readonly RankCandidate[]): void {
     this.#chosen++;
-    if (rank !== null) this.#spent += this.#sizes.bytesOf(rank);
+    if (curve.length > 0) this.#seen.unshift(curve);
+    this.#spent += this.#sizes.bytesOf(rank);
+  }
+
+  #left(): number {
+    return this.#sizes.totalBytes - this.#spent;
   }
 
   /** No layer takes more than a few times its even split, for which training needs memory. */
@@ -103,11 +101,40 @@ export class RankChooser {
     return (greediest * totalBytes) / layers;
   }
 
-  /** Bytes that the next layer may take. */
+  /** Bytes that the next layer may take, when all others have the least there is. */
   #limit(): number {
-    const { totalBytes, layers, bytesOf, step, most } = this.#sizes;
+    const { layers, bytesOf, step, most } = this.#sizes;
     const others = layers - this.#chosen - 1;
-    const each = Math.max(bytesOf(Math.min(step, most)), (reserve * totalBytes) / layers);
-    return totalBytes - this.#spent - others * each;
+    return this.#left() - others * bytesOf(Math.min(step, most));
+  }
+}
+
+/**
+ * Ranks for all layers, found step by step: always the one that saves most predictions per byte.
+ * Optimal for curves that flatten, up to the last step.
+ */
+function chooseRanks(
+  curves: readonly (readonly RankCandidate[])[],
+  bytesOf: (rank: number) => number,
+  budget: number,
+): number[] {
+  const chosen = curves.map(([first]) => first ?? { rank: 1, predicted: 1 });
+  let left = budget - chosen.reduce((sum, { rank }) => sum + bytesOf(rank), 0);
+  for (;;) {
+    let best: { gain: number; layer: number; choice: RankCandidate; cost: number } | null = null;
+    for (const [layer, curve] of curves.entries()) {
+      const now = chosen[layer];
+      if (now === undefined) continue;
+      for (const choice of curve) {
+        const cost = bytesOf(choice.rank) - bytesOf(now.rank);
+        const gain = (now.predicted - choice.predicted) / cost;
+        if (cost > 0 && cost <= left && gain > (best?.gain ?? 0)) {
+          best = { gain, layer, choice, cost };
+        }
+      }
+    }
+    if (best === null) return chosen.map(({ rank }) => rank);
+    chosen[best.layer] = best.choice;
+    left -= best.cost;
   }
 }

@@ -39,7 +39,7 @@ const settings = {
 export function trainingBytes(hidden: number, neurons: number, rank: number): number {
   const parameters = rank * (hidden + neurons) + neurons;
   const floats =
-    7 * parameters + // weights, best weights, gradients, two moments, weights as stored, and spare
+    8 * parameters + // weights, best, rounded, gradients, two moments, stored twice
     3 * neurons + // importance, frequency
     batch * (hidden + 2 * neurons + 2 * rank) +
     factoriseFloats(hidden, neurons, rank) +
@@ -70,7 +70,7 @@ export async function trainLayer(
   );
   const layer = begin(choose(curve));
   if (method === 'train') await layer.run();
-  return layer.finish();
+  return { ...layer.finish(), curve };
 }
 
 /** Finds the threshold of a predictor that someone else has trained. */
@@ -90,7 +90,7 @@ export function calibrateLayer(
   convert(a, weights.a);
   convert(b, weights.b);
   work.floats(weights.bias, neurons).fill(0);
-  return new LayerTraining(problem, weights).finish();
+  return { ...new LayerTraining(problem, weights).finish(), curve: [] };
 }
 
 function takeFactors(problem: LayerProblem, rank: number): Factors {
@@ -119,6 +119,10 @@ class LayerTraining {
   readonly #scores: Address;
   readonly #scratch: Address;
   readonly #random: Random;
+  /** A and B as they come back from their stored form: what training sees. */
+  readonly #rounded: Pick<Factors, 'a' | 'b'>;
+  /** One of them in its stored form. */
+  readonly #stored: Address;
 
   constructor(problem: LayerProblem, weights: Factors) {
     const { work, hidden, neurons } = problem;
@@ -134,6 +138,11 @@ class LayerTraining {
     this.#scores = work.take(batch * neurons);
     this.#scratch = work.scratch(Math.max(hidden, rank));
     this.#random = new Random(problem.options.seed + 1);
+    this.#rounded = { a: work.take(rank * hidden), b: work.take(neurons * rank) };
+    const { dtype } = problem.options;
+    const rows = Math.max(rank * byteLength(dtype, hidden), neurons * byteLength(dtype, rank));
+    this.#stored = work.take(Math.ceil(rows / 4));
+    this.#round();
   }
 
   /** AdamW over the samples, with the best weights in the end. */
@@ -191,6 +200,7 @@ class LayerTraining {
         1 / (1 - settings.beta1 ** t),
         1 / (1 - settings.beta2 ** t),
       );
+      this.#round();
       if (t % checkEvery === 0 || t === steps) {
         const cost = this.judge().predicted;
         if (cost < bestCost) {
@@ -208,21 +218,61 @@ class LayerTraining {
       }
     }
     parameters.set(work.floats(best, n));
+    this.#round();
+  }
+
+  /** Makes the rounded matrices of the weights. */
+  #round(): void {
+    const { hidden, neurons } = this.#problem;
+    const { rank, a, b } = this.#weights;
+    for (const [rows, columns, from, to] of [
+      [rank, hidden, a, this.#rounded.a],
+      [neurons, rank, b, this.#rounded.b],
+    ] as const) {
+      this.#store(rows, columns, from, this.#stored);
+      this.#eachRow(rows, columns, (row, stored, count) =>
+        this.#codec.toF32(to + 4 * row * columns, this.#stored + stored, count),
+      );
+    }
+  }
+
+  get #codec() {
+    return this.#problem.work.kernels.byDType[this.#options.dtype];
+  }
+
+  /** Writes a matrix of f32 in its stored form. */
+  #store(rows: number, columns: number, from: Address, to: Address): void {
+    this.#eachRow(rows, columns, (row, stored, count) =>
+      this.#codec.fromF32(to + stored, from + 4 * row * columns, count),
+    );
+  }
+
+  /** Row by row, or all at once where a row is whole blocks. */
+  #eachRow(
+    rows: number,
+    columns: number,
+    use: (row: number, stored: number, count: number) => void,
+  ): void {
+    const rowBytes = byteLength(this.#options.dtype, columns);
+    if (rowBytes * rows === byteLength(this.#options.dtype, columns * rows)) {
+      use(0, 0, rows * columns);
+      return;
+    }
+    for (let row = 0; row < rows; row++) use(row, row * rowBytes, columns);
   }
 
   /** The predictor as it is stored, measured with those weights. */
-  finish(): TrainedPredictor {
+  finish(): Omit<TrainedPredictor, 'curve'> {
     const { work, hidden, neurons, samples } = this.#problem;
     const { dtype, recall, relu } = this.#options;
     const { rank, a, b, bias } = this.#weights;
     const kernel = work.kernels.byDType[dtype];
     return work.within(() => {
       const store = (rows: number, columns: number, from: Address) => {
-        const rowBytes = byteLength(dtype, columns);
-        const address = work.take(Math.ceil((rows * rowBytes) / 4));
-        for (let i = 0; i < rows; i++)
-          kernel.fromF32(address + i * rowBytes, from + 4 * i * columns, columns);
-        return { address, bytes: rows * rowBytes };
+        const bytes = rows * byteLength(dtype, columns);
+        const address = work.take(Math.ceil(bytes / 4));
+        this.#store(rows, columns, from, address);
+        return { address, bytes };
       };
       const storedA = store(rank, hidden, a);
       const storedB = store(neurons, rank, b);
@@ -269,7 +319,7 @@ class LayerTraining {
   judge(): { readonly predicted: number; readonly active: number } {
     const { work, samples, importance } = this.#problem;
     const histogram = new ScoreHistogram();
-    const { a, b } = this.#weights;
+    const { a, b } = this.#rounded;
     const { matmul } = work.kernels.byDType.f32;
     this.#scoresOf(samples.heldOut, judged, matmul, a, b, (scores, acts) =>
       histogram.add(scores, acts, importance),
@@ -323,7 +373,8 @@ class LayerTraining {
   /** Gradients by A, B and bias of the mean loss over these tokens. */
   #gradient(tokens: Uint32Array, gradients: Address, importance: Address): void {
     const { work, hidden, neurons, samples } = this.#problem;
-    const { rank, a, b } = this.#weights;
+    const { rank } = this.#weights;
+    const { a, b } = this.#rounded;
     const { kernels } = work;
     const positions = tokens.length;
     const target = factorsAt(gradients, rank, hidden, neurons);
