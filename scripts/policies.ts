@@ -190,6 +190,7 @@ function chart(all: readonly { name: string; values: number[] }[]): string {
   );
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="13">` +
+    '<title>Neurons read per token, by budget and policy of the neuron store</title>' +
     `<rect width="${width}" height="${height}" fill="white"/>${levels.join('')}${lines.join('')}${ticks.join('')}` +
     `<text x="${width / 2}" y="${height - 12}" text-anchor="middle">weights in DRAM, share of the model</text>` +
     `<text x="14" y="20">neurons read, KiB per token</text></svg>\n`
