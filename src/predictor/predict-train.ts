@@ -16,7 +16,7 @@ import { ComputeThreads } from '../kernels/threads/pool.ts';
 import { peakResidentBytes, processEstimate } from '../memory/process.ts';
 import { Weights } from '../memory/weights.ts';
 import { role } from '../models/spec.ts';
-import { MIB } from '../units.ts';
+import { alignUp, MIB } from '../units.ts';
 import { version } from '../version.ts';
 import { collectLayer } from './collect.ts';
 import { HiddenStates } from './hidden-states.ts';
@@ -117,6 +117,7 @@ export async function predictTrain(
     );
   }
   const settings: Settings = { ...defaults(model), ...withoutUndefined(request) };
+  checkShare(model, request, settings);
   const context = Math.min(spec.maxPositions, longestWindow);
   const windows = await sampleWindows(model, request, context, settings.maxTokens);
   const tokens = windows.reduce((sum, { length }) => sum + length, 0);
@@ -177,6 +178,25 @@ function defaults(model: Model) {
     share: defaultShare(model.weightBytes),
     importFrom: undefined as string | undefined,
   };
+}
+
+/** A share that someone asks for must hold a predictor for every layer; the default need not. */
+function checkShare(
+  model: Model,
+  { share, rank, importFrom }: PredictTrainRequest,
+  settings: Settings,
+): void {
+  if (share === undefined || rank !== undefined || importFrom !== undefined) return;
+  const { totalBytes, layers, bytesOf, step, most } = rankSizes(model, settings);
+  const missing = layers * bytesOf(Math.min(step, most)) - totalBytes;
+  if (missing <= 0) return;
+  const percent = (value: number) => `${(Math.ceil(1000 * value) / 10).toFixed(1)}%`;
+  throw new InputError(
+    `--share ${percent(share)}: the smallest predictors take ` +
+      `${percent(share + missing / model.weightBytes)} of this model`,
+    { file: model.files.dir },
+    'Give that much, or --rank',
+  );
 }
 
 function withoutUndefined<T extends object>(value: T): T {
@@ -389,8 +409,8 @@ function rankSizes({ manifest, weightBytes }: Model, { share }: Settings) {
   const neurons = manifest.layers[0]?.neurons ?? 0;
   const vectors = (4 + 2) * neurons;
   return {
-    // The header takes a sector or a few.
-    totalBytes: share * weightBytes - 4096 - 512 * layers,
+    // The header takes 760 bytes for each layer; it and the file end at whole pages.
+    totalBytes: share * weightBytes - alignUp(300 + 800 * layers, 4096) - 4096,
     layers,
     bytesOf: (rank: number) =>
       rank * byteLength(dtype, hidden) + neurons * byteLength(dtype, rank) + vectors,
