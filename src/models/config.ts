@@ -31,7 +31,11 @@ export function integer(at: ConfigFile, key: string): number {
 }
 
 /** A non-negative integer, `fallback` when absent, null when null. */
-export function optionalInteger(at: ConfigFile, key: string, fallback: number): number | null {
+export function optionalInteger(
+  at: ConfigFile,
+  key: string,
+  fallback: number | null,
+): number | null {
   const value = at.config[key];
   if (value === undefined) return fallback;
   if (value === null) return null;
