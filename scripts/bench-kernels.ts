@@ -292,6 +292,9 @@ for (const positions of [1, 64]) {
         start,
         positions,
         scale,
+        context,
+        0,
+        0,
       ),
   );
 }
@@ -303,6 +306,6 @@ for (const [name, code] of Object.entries(activationCodes) as [Activation, 0][])
   if (name === 'none') continue;
   measure(`activation ${name}`, vectorBytes, 0, () => {
     floats(y, cols * maxPositions).set(floats(x, cols * maxPositions));
-    kernels.activation(y, cols * maxPositions, code);
+    kernels.activation(y, cols * maxPositions, code, 0.1);
   });
 }

@@ -3,7 +3,7 @@
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import { type FloatDType, floatDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
-import type { ModelRecipe } from '../models/spec.ts';
+import { bundleRows, type ModelRecipe } from '../models/spec.ts';
 import type { CheckedSource, Sources } from './weights.ts';
 
 /**
@@ -24,7 +24,7 @@ export function checkSources(
     for (const part of tensor.parts) need(part.source, part.shape);
   }
   for (const bundle of recipe.bundles) {
-    need(bundle.up, [bundle.neurons, bundle.hiddenSize]);
+    for (const rows of bundleRows(bundle)) need(rows, [bundle.neurons, bundle.hiddenSize]);
     need(bundle.down, [bundle.hiddenSize, bundle.neurons]);
   }
   const unknown = [...source.tensors.keys()].filter(
@@ -36,8 +36,8 @@ export function checkSources(
     throw new InputError(
       `the checkpoint holds tensors that config.json does not account for: ${listed}${more}`,
       { file: configFile },
-      'Check num_hidden_layers, enable_bias and tie_word_embeddings against the weights; ' +
-        'adapters must be merged first',
+      'Check num_hidden_layers, tie_word_embeddings and what it says of biases against the ' +
+        'weights; adapters must be merged first',
     );
   }
   return (name) => {
@@ -82,8 +82,8 @@ function checkTensor(
 /** The dtype that keeps every matrix exact: the checkpoint's own, or f32 when it mixes several. */
 export function commonDType(recipe: ModelRecipe, sources: Sources): FloatDType {
   const found = new Set<FloatDType>();
-  for (const { up, down } of recipe.bundles) {
-    found.add(sources(up).dtype).add(sources(down).dtype);
+  for (const bundle of recipe.bundles) {
+    for (const source of [...bundleRows(bundle), bundle.down]) found.add(sources(source).dtype);
   }
   for (const { parts, shape } of recipe.tensors) {
     if (shape.length > 1) for (const { source } of parts) found.add(sources(source).dtype);

@@ -15,7 +15,7 @@ import { availableThreads } from '../kernels/threads/available.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
 import { peakResidentBytes, processEstimate } from '../memory/process.ts';
 import { Weights } from '../memory/weights.ts';
-import { role } from '../models/spec.ts';
+import { activations, role } from '../models/spec.ts';
 import { alignUp, MIB } from '../units.ts';
 import { version } from '../version.ts';
 import { collectLayer } from './collect.ts';
@@ -109,11 +109,11 @@ export async function predictTrain(
   const started = performance.now();
   const { manifest } = model;
   const { spec } = manifest;
-  if (spec.ffn.activation !== 'relu') {
+  if (!activations[spec.ffn.activation].zeros) {
     throw new InputError(
       `its FFNs use ${spec.ffn.activation}, where no neuron is ever exactly 0`,
       { file: model.files.dir },
-      'Predictors need a model with ReLU; this one runs without',
+      'Predictors need a model with ReLU or a relative of it; this one runs without, every neuron computed',
     );
   }
   const settings: Settings = { ...defaults(model), ...withoutUndefined(request) };
@@ -373,7 +373,10 @@ class TrainingRun {
     return trainLayer(problem, this.#chooser.candidates(), (curve) => this.#chooser.choose(curve));
   }
 
-  /** What the layer's neurons are, from its bundles. */
+  /**
+   * What the layer's neurons are, from its bundles: of gated ones the gate, which decides whether a
+   * neuron fires.
+   */
   #neurons(layer: number, work: Workspace): Pick<LayerProblem, 'up' | 'upBias' | 'importance'> {
     const { manifest, files } = this.#model;
     const hidden = manifest.spec.hiddenSize;
@@ -391,8 +394,10 @@ class TrainingRun {
       importance[i] = Math.sqrt(squares);
       toF32(row, address + i * bundleBytes, hidden);
     }
-    const bias = this.#weights.vector(role.upBias(layer));
+    const { gate, threshold } = manifest.spec.ffn;
+    const bias = this.#weights.vector((gate === 'none' ? role.upBias : role.gateBias)(layer));
     const upBias = bias === 0 ? new Float32Array(neurons) : work.floats(bias, neurons).slice();
+    for (let i = 0; i < neurons; i++) upBias[i] = (upBias[i] ?? 0) - threshold;
     return { up, upBias, importance };
   }
 

@@ -1,0 +1,79 @@
+/**
+ * Generation with predictors in every kind of block that has exact zeros: gated or not, with biases,
+ * attention before the FFN or beside it.
+ */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { RunRequest } from '../../src/engine/model.ts';
+import { addPredictors, perfectPredictor } from '../support/predictors.ts';
+import { writeRandomModel } from '../support/random-model.ts';
+import { temporaryRoot } from '../support/temporary.ts';
+import { addRandomPredictors, assertSameBits, floats, run } from './sparse-runs.ts';
+import { converted, relativeError } from './support.ts';
+
+const MIB = 1024 * 1024;
+const root = temporaryRoot();
+
+const size = {
+  hidden_size: 64,
+  num_hidden_layers: 4,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 256,
+  intermediate_size: 2100,
+};
+const falcon = {
+  ...size,
+  model_type: 'falcon',
+  ffn_hidden_size: 2100,
+  activation: 'relu',
+  tie_word_embeddings: false,
+};
+
+const models: Record<string, Record<string, unknown>> = {
+  'gated, with biases': { ...size, model_type: 'llama', hidden_act: 'relu', mlp_bias: true },
+  'gated, with a threshold': {
+    ...size,
+    model_type: 'llama',
+    hidden_act: 'fatrelu',
+    hidden_act_param: 0.5,
+  },
+  'gated, ReLU on both': { ...size, model_type: 'bamboo', sliding_window: 40 },
+  'squared ReLU': { ...size, model_type: 'persimmon' },
+  'parallel, one norm': { ...falcon, multi_query: true },
+  'parallel, two norms': { ...falcon, new_decoder_architecture: true, num_kv_heads: 2 },
+  'parallel, with biases': { ...size, model_type: 'phi', hidden_act: 'relu' },
+};
+
+const variants: [number, Partial<RunRequest>][] = [
+  [4.3 * MIB, {}],
+  [3.9 * MIB, {}],
+  [3.9 * MIB, { window: 5 }],
+  [3.9 * MIB, { chunk: 5 }],
+  [40 * MIB, { threads: 2 }],
+  [28 * MIB, { threads: 2, chunk: 8 }],
+  [9.4 * MIB, { memoryLimit: 5.2 * MIB, chunk: 8 }],
+];
+
+for (const [name, config] of Object.entries(models)) {
+  test(`${name}: only what is not predicted is left out, and to the bit the same everywhere`, async () => {
+    const checkpoint = writeRandomModel(root.directory(), config);
+    const perfect = await converted(root, checkpoint);
+    await addPredictors(perfect, (layer, manifest) => perfectPredictor(perfect, layer, manifest));
+    const sparse = await run(perfect, 64 * MIB);
+    const exact = await run(perfect, 64 * MIB, { ffn: 'exact' });
+    assert.ok(sparse.plan.sparse !== null && exact.plan.sparse === null);
+    const error = relativeError(floats(sparse.bits), floats(exact.bits));
+    assert.ok(error < 1e-5, `relative error ${error}`);
+    assert.ok(sparse.sparsity > 0.3, `sparsity ${sparse.sparsity}`);
+
+    await addRandomPredictors(perfect, 2);
+    const { partial, arenas } = await assertSameBits(perfect, variants);
+    assert.ok(partial >= 3, `${partial} variants read neurons while decoding`);
+    assert.ok(arenas >= 1, `${arenas} variants used several memories`);
+
+    const dense = await assertSameBits(perfect, variants, { ffn: 'exact' });
+    assert.ok(dense.partial >= 3 && dense.arenas >= 1, JSON.stringify(dense));
+  });
+}
