@@ -8,11 +8,11 @@
  */
 
 import { readFileSync } from 'node:fs';
-import type { FfnInput } from '../src/engine/decoder.ts';
 import { encodePieces, splitDocuments, windowsOf } from '../src/engine/documents.ts';
 import { Model } from '../src/engine/model.ts';
 import { QualityObserver } from '../src/engine/prediction-quality.ts';
 import { Session } from '../src/engine/session.ts';
+import type { FfnInput } from '../src/engine/sparse-ffn.ts';
 import { bitWords } from '../src/memory/list-layout.ts';
 import { NeuronStore, noSlot } from '../src/memory/neuron-store.ts';
 import { hottest } from '../src/memory/share-slots.ts';
