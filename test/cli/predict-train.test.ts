@@ -9,8 +9,8 @@ import { torchPickle, type WrittenTensor, zipBytes } from '../checkpoint/torch-w
 import { withMemoryGroup } from '../support/cgroup.ts';
 import { changeConfig, copyStories, writeRandomOpt } from '../support/checkpoint.ts';
 import { assertRefused, runCli, runCliJson, runCliWell, startCli } from '../support/cli.ts';
-import { calibText, storiesOpt, validText } from '../support/fixtures.ts';
-import { convert, copyModel } from '../support/model.ts';
+import { calibText, familyFixture, storiesOpt, validText } from '../support/fixtures.ts';
+import { convert, copyModel, runAtFloor } from '../support/model.ts';
 import { Dice } from '../support/random.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 
@@ -245,4 +245,47 @@ test('published predictors are imported, and those of another model are refused'
   mkdirSync(empty);
   const missing = await runCli(['predict-train', fresh(), ...quick, ...plenty, '--import', empty]);
   assertRefused(missing, ['model_0.pt']);
+});
+
+test('where nothing is exactly 0, a share of the neurons is left out by the size of their gates', async () => {
+  const gated = await convert(familyFixture('llama'), join(root.directory(), 'model'));
+  const flags = ['--data', calibText, '--max-tokens', '3000', ...plenty];
+  const dense = await runCli(['predict-train', gated, ...flags]);
+  assertRefused(dense, ['silu', '--threshold-sparsity']);
+  const text = join(root.directory(), 'valid.txt');
+  writeFileSync(text, readFileSync(validText, 'utf8').slice(0, 3000));
+  let before = 0;
+  for (const share of [0.7, 0.3]) {
+    const report = await train(gated, ...flags, '--threshold-sparsity', `${share}`);
+    for (const layer of report.layers) {
+      assert.ok(layer.used);
+      assert.ok(Math.abs(1 - layer.predicted - share) < 0.03, `${layer.predicted} at ${share}`);
+      assert.ok(layer.recall > 0.85 && layer.precision > 0.85, JSON.stringify(layer));
+    }
+    const { predictor } = await runCliJson<{ predictor: { mass: number; predicted: number } }>([
+      ...['eval', gated, '--data', text],
+    ]);
+    // The largest carry more than their share.
+    assert.ok(Math.abs(1 - predictor.predicted - share) < 0.05, `${predictor.predicted}`);
+    assert.ok(predictor.mass > 1 - share + 0.1 && predictor.mass < 0.995, `${predictor.mass}`);
+    assert.ok(predictor.mass > before);
+    before = predictor.mass;
+  }
+  const generate = [
+    'generate',
+    gated,
+    '--prompt',
+    'Once',
+    '--temperature',
+    '0',
+    '--max-tokens',
+    '8',
+  ];
+  const whole = await runCliJson<{ tokens: number[] }>([...generate, ...plenty]);
+  const tight = await runAtFloor([...generate, '--json']);
+  assert.equal(tight.code, 0, tight.stderr);
+  assert.deepEqual((JSON.parse(tight.stdout) as typeof whole).tokens, whole.tokens);
+
+  const relu = await runCli(['predict-train', model, ...flags, '--threshold-sparsity', '0.5']);
+  assertRefused(relu, ['relu', 'Train without --threshold-sparsity']);
 });
