@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { StreamDecoder } from '../../src/tokenizer/stream-decoder.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 
 const root = fileURLToPath(new URL('../../fixtures/tokenizers/', import.meta.url));
@@ -26,6 +27,17 @@ for (const name of readdirSync(root)) {
     for (const { text, ids, prompt, decoded } of cases) {
       assert.deepEqual(tokenizer.encode(text), ids, JSON.stringify(text));
       assert.equal(tokenizer.decode(ids), decoded, JSON.stringify(text));
+      // Whatever of it came before, the rest is streamed with its blanks.
+      const half = ids.length >> 1;
+      const whole = tokenizer.decode(ids.slice(0, half));
+      const decoder = new StreamDecoder(tokenizer);
+      decoder.follow(ids.slice(0, half));
+      const rest =
+        ids
+          .slice(half)
+          .map((id) => decoder.push(id))
+          .join('') + decoder.flush();
+      if (!whole.endsWith('\ufffd')) assert.equal(whole + rest, decoded, JSON.stringify(text));
       if (prompt.length > ids.length) assert.deepEqual(tokenizer.encodePrompt(text), prompt);
     }
   });
