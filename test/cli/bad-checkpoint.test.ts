@@ -179,8 +179,8 @@ refuses('an architecture that is not ours', [
   },
   {
     name: 'an activation that the kernels do not compute',
-    make: (dir) => changeConfig(copyStories(dir), { activation_function: 'silu' }),
-    says: ["config.json: activation_function 'silu'", 'Supported: relu, gelu'],
+    make: (dir) => changeConfig(copyStories(dir), { activation_function: 'mish' }),
+    says: ["config.json: activation_function 'mish'", 'Supported: relu, '],
   },
 ]);
 
