@@ -110,3 +110,11 @@ for (const [name, expected] of [
     assert.deepEqual(order, Array.from({ length: 4 }, () => expected).flat());
   });
 }
+
+test('without exact zeros every neuron is computed, and to the bit the same everywhere', async () => {
+  const config = { ...size, model_type: 'llama' };
+  const model = await converted(root, writeRandomModel(root.directory(), config));
+  const { partial, arenas } = await assertSameBits(model, variants);
+  assert.ok(partial >= 3, `${partial} variants read weights while decoding`);
+  assert.ok(arenas >= 1, `${arenas} variants used several memories`);
+});
