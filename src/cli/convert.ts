@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../convert/convert.ts';
 import { type DType, dtypeNames } from '../dtype.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
+import { describeFfn, describeSparsity } from './architecture.ts';
 import { interruption } from './interrupt.ts';
 import { budgetOption, jsonOption } from './options.ts';
 import { note, printJson, showProgress } from './terminal.ts';
@@ -72,10 +73,11 @@ function describe(report: ConvertReport, flags: ConvertFlags): void {
   const { spec, dtypes, modelBytes, checkpointBytes } = report;
   note(
     `${spec.family}: ${spec.layers} layers, hidden ${spec.hiddenSize}, ` +
-      `${spec.ffn.neurons} ${spec.ffn.activation} neurons per layer, ` +
+      `FFN of ${describeFfn(spec)}, ` +
       (dtypes.resident === dtypes.bundles
         ? dtypes.bundles
-        : `${dtypes.resident}, FFN ${dtypes.bundles}`),
+        : `${dtypes.resident}, FFN ${dtypes.bundles}`) +
+      `; ${describeSparsity(spec)}`,
   );
   const sizes = `${formatBytes(checkpointBytes)} -> ${formatBytes(modelBytes)}`;
   if (flags.dryRun) {

@@ -36,8 +36,8 @@ export function checkSources(
     throw new InputError(
       `the checkpoint holds tensors that config.json does not account for: ${listed}${more}`,
       { file: configFile },
-      'Check num_hidden_layers, tie_word_embeddings and what it says of biases against the ' +
-        'weights; adapters must be merged first',
+      'Check num_hidden_layers, tie_word_embeddings and whether there are biases (enable_bias, ' +
+        'attention_bias, mlp_bias, bias) against the weights; adapters must be merged first',
     );
   }
   return (name) => {

@@ -173,7 +173,8 @@ export function parseManifest(text: string, file: string): Manifest {
   try {
     json = JSON.parse(text);
   } catch (cause) {
-    throw damaged((cause as Error).message, cause);
+    // It quotes the text around the place, line breaks and all.
+    throw damaged((cause as Error).message.replace(/\s+/g, ' '), cause);
   }
   const version = (json as { formatVersion?: unknown } | null)?.formatVersion;
   if (typeof version === 'number' && version > formatVersion) {

@@ -13,6 +13,7 @@ import { phi } from './phi.ts';
 import { qwen2 } from './qwen2.ts';
 import { qwen3 } from './qwen3.ts';
 import type { CheckpointFacts, Family, ModelRecipe } from './spec.ts';
+import { stablelm } from './stablelm.ts';
 
 const families: readonly Family[] = [
   arcee,
@@ -26,6 +27,7 @@ const families: readonly Family[] = [
   phi,
   qwen2,
   qwen3,
+  stablelm,
 ];
 
 /** Values of `model_type` that can be converted. */

@@ -5,15 +5,18 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { KvCache } from '../../src/engine/kv-cache.ts';
 import type { RunRequest } from '../../src/engine/model.ts';
 import { addPredictors, perfectPredictor } from '../support/predictors.ts';
 import { writeRandomModel } from '../support/random-model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 import { addRandomPredictors, assertSameBits, floats, run } from './sparse-runs.ts';
-import { converted, relativeError } from './support.ts';
+import { converted, relativeError, withSession } from './support.ts';
 
 const MIB = 1024 * 1024;
 const root = temporaryRoot();
+
+type Attend = Parameters<KvCache['attend']>;
 
 const size = {
   hidden_size: 64,
@@ -77,3 +80,41 @@ for (const [name, config] of Object.entries(models)) {
     assert.ok(dense.partial >= 3 && dense.arenas >= 1, JSON.stringify(dense));
   });
 }
+
+for (const [name, expected] of [
+  ['parallel, two norms', ['read', 'attend']],
+  ['gated, with biases', ['attend', 'read']],
+] as const) {
+  test(`${name}: reads begin ${expected[0] === 'read' ? 'before' : 'after'} attention`, async (t) => {
+    const checkpoint = writeRandomModel(root.directory(), models[name] ?? {});
+    const model = await converted(root, checkpoint);
+    await addRandomPredictors(model, -1);
+    const events: string[] = [];
+    const request = { context: 64 };
+    await withSession(model, 3.9 * MIB, request, async (session) => {
+      const { files } = session.model;
+      const { attend } = KvCache.prototype;
+      const { requestScattered } = files;
+      t.mock.method(KvCache.prototype, 'attend', function (this: KvCache, ...call: Attend) {
+        events.push('attend');
+        attend.apply(this, call);
+      });
+      t.mock.method(files, 'requestScattered', (...call: Parameters<typeof requestScattered>) => {
+        events.push('read');
+        return requestScattered.apply(files, call);
+      });
+      await session.forward([1, 300, 400]);
+    });
+    // Each layer reads in one or more parts.
+    const order = events.filter((event, i) => event !== events[i - 1]);
+    assert.deepEqual(order, Array.from({ length: 4 }, () => expected).flat());
+  });
+}
+
+test('without exact zeros every neuron is computed, and to the bit the same everywhere', async () => {
+  const config = { ...size, model_type: 'llama' };
+  const model = await converted(root, writeRandomModel(root.directory(), config));
+  const { partial, arenas } = await assertSameBits(model, variants);
+  assert.ok(partial >= 3, `${partial} variants read weights while decoding`);
+  assert.ok(arenas >= 1, `${arenas} variants used several memories`);
+});

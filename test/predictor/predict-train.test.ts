@@ -55,7 +55,7 @@ for (const [name, config] of Object.entries(models)) {
     for (const layer of report.layers) {
       assert.ok(layer.used, JSON.stringify(layer));
       assert.ok(layer.mass > 0.97, JSON.stringify(layer));
-      assert.ok(layer.precision > 0.5, JSON.stringify(layer));
+      assert.ok(layer.precision > 0.4, JSON.stringify(layer));
       assert.ok(layer.predicted < 0.7, JSON.stringify(layer));
       // What fires is told by the gate, or the up row: about half, less where it takes more.
       assert.ok(layer.sparsity > 0.3 && layer.sparsity < 0.95, JSON.stringify(layer));
