@@ -37,9 +37,18 @@ for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const) {
       };
       assert.ok(rows.length > 0 && (await read(bundled)).equals(await read(unbundled)));
     }
-    // Two matrices per layer, read apart: more reads for the same bytes.
-    const [one, two] = [bundled, unbundled].map((files) => files.scheduler.stats.snapshot());
-    assert.ok((two?.reads ?? 0) > (one?.reads ?? 0));
+    // One neuron: one read from the one file, two far apart from the other.
+    const tensor = bundled.tensor(role.bundles(0));
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    for (const [files, reads] of [
+      [bundled, 1],
+      [unbundled, 2],
+    ] as const) {
+      files.scheduler.profile = { ...files.scheduler.profile, breakEvenGap: 0 };
+      const before = files.scheduler.stats.snapshot().reads;
+      await files.requestScattered(tensor, { rows: [70], addresses: [0] }, memory).done;
+      assert.equal(files.scheduler.stats.snapshot().reads - before, reads);
+    }
     for (const files of [bundled, unbundled]) files.close();
     truncateSync(path, 4096);
     await assert.rejects(ModelFiles.open(output, { unbundled: path }), /has 4096 bytes, not the/);
