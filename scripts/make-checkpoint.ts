@@ -18,7 +18,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { optConfig, optGeometries } from './checkpoint/opt.ts';
 import { randomGeometries } from './checkpoint/random-model.ts';
-import { readSmall, widen, widenDefaults } from './checkpoint/widen.ts';
+import { readSmall } from './checkpoint/small-model.ts';
+import { widen, widenDefaults } from './checkpoint/widen.ts';
 import { type MadeTensor, tensorBytes, writeCheckpoint } from './checkpoint/writer.ts';
 
 const fixtures = fileURLToPath(new URL('../fixtures/', import.meta.url));

@@ -26,8 +26,8 @@ export const randomGeometries: Readonly<Record<string, (sparsity: number) => Ran
       (sparsity: number) => randomOpt(geometry, sparsity),
     ]),
   ),
-  'falcon-7b': randomFalcon,
-  'llama-7b': randomLlama,
+  'falcon-7b': (sparsity) => randomFalcon(sparsity),
+  'llama-7b': (sparsity) => randomLlama(sparsity),
 };
 
 const deviation = 0.02;
@@ -82,7 +82,7 @@ function withFirst(tensor: MadeTensor, value: number): MadeTensor {
     *parts() {
       let at = 0;
       for (const part of tensor.parts()) {
-        const halfs = new Uint16Array(part.slice().buffer);
+        const halfs = new Uint16Array(new Uint8Array(part).buffer); // a copy
         const before = (columns - (at % columns)) % columns;
         for (let i = before; i < halfs.length; i += columns) halfs[i] = toF16(value);
         at += halfs.length;
@@ -92,7 +92,7 @@ function withFirst(tensor: MadeTensor, value: number): MadeTensor {
   };
 }
 
-function randomOpt(geometry: OptGeometry, sparsity: number): RandomModel {
+export function randomOpt(geometry: OptGeometry, sparsity: number): RandomModel {
   const { hidden, vocab } = geometry;
   const bias = -quantile(sparsity) * deviation * Math.sqrt(hidden);
   const tensors = optTensors(geometry).map(({ name, shape, part }) => {
@@ -103,8 +103,21 @@ function randomOpt(geometry: OptGeometry, sparsity: number): RandomModel {
   return { config: optConfig(geometry), vocab, tensors };
 }
 
-function randomFalcon(sparsity: number): RandomModel {
-  const [hidden, layers, heads, headDim, vocab] = [4544, 32, 71, 64, 65024];
+interface Geometry {
+  readonly hidden: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly ffn: number;
+  readonly vocab: number;
+}
+
+const falcon7b = { hidden: 4544, layers: 32, heads: 71, ffn: 18176, vocab: 65024 };
+const llama7b = { hidden: 4096, layers: 32, heads: 32, ffn: 11008, vocab: 32000 };
+
+/** Queries of all heads share one key and value head; the head is tied. */
+export function randomFalcon(sparsity: number, geometry: Geometry = falcon7b): RandomModel {
+  const { hidden, layers, heads, ffn, vocab } = geometry;
+  const headDim = hidden / heads;
   const normBias = 0.2;
   // What a row sees: n, and the norm's bias, which adds to each row's spread besides its mean.
   const spread = deviation * Math.sqrt(hidden * (1 + normBias ** 2));
@@ -119,14 +132,13 @@ function randomFalcon(sparsity: number): RandomModel {
       constant(`${at}.input_layernorm.bias`, [hidden], normBias),
       random(`${at}.self_attention.query_key_value.weight`, [(heads + 2) * headDim, hidden]),
       random(`${at}.self_attention.dense.weight`, [hidden, hidden]),
-      random(`${at}.mlp.dense_h_to_4h.weight`, [4 * hidden, hidden], up),
-      random(`${at}.mlp.dense_4h_to_h.weight`, [hidden, 4 * hidden]),
+      random(`${at}.mlp.dense_h_to_4h.weight`, [ffn, hidden], up),
+      random(`${at}.mlp.dense_4h_to_h.weight`, [hidden, ffn]),
     );
   }
   tensors.push(
     constant(`${root}.ln_f.weight`, [hidden], 1),
     constant(`${root}.ln_f.bias`, [hidden], 0),
-    random('lm_head.weight', [vocab, hidden]),
   );
   const config = {
     activation: 'relu',
@@ -135,6 +147,7 @@ function randomFalcon(sparsity: number): RandomModel {
     bias: false,
     bos_token_id: 2,
     eos_token_id: 2,
+    ffn_hidden_size: ffn,
     hidden_size: hidden,
     layer_norm_epsilon: 1e-5,
     max_position_embeddings: 2048,
@@ -144,15 +157,16 @@ function randomFalcon(sparsity: number): RandomModel {
     num_attention_heads: heads,
     num_hidden_layers: layers,
     parallel_attn: true,
-    tie_word_embeddings: false,
+    tie_word_embeddings: true,
     torch_dtype: 'float16',
     vocab_size: vocab,
   };
   return { config, vocab, tensors };
 }
 
-function randomLlama(sparsity: number): RandomModel {
-  const [hidden, layers, heads, ffn, vocab] = [4096, 32, 32, 11008, 32000];
+/** A ReLU in place of the SiLU, and as many key and value heads as queries. */
+export function randomLlama(sparsity: number, geometry: Geometry = llama7b): RandomModel {
+  const { hidden, layers, heads, ffn, vocab } = geometry;
   // The first coordinate makes up nearly all of the state's length, so that the norm divides by it.
   const large = 10 * Math.sqrt(hidden);
   const state = randomHalfs(1);

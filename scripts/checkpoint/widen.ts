@@ -18,12 +18,12 @@
  * - Positions: beyond the small model's they repeat its later half: to be run, not to be read.
  */
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Random } from '../../src/engine/random.ts';
+import { Copies, shuffled } from './copies.ts';
 import { fromF16, toF16 } from './halfs.ts';
 import { type OptGeometry, type OptTensor, optTensors, positionOffset } from './opt.ts';
 import { normals, randomHalfs } from './random-halfs.ts';
+import type { SmallModel } from './small-model.ts';
 import type { MadeTensor } from './writer.ts';
 
 export interface WidenOptions {
@@ -49,105 +49,6 @@ const columnScale = 0.015;
 const neverLogit = -40;
 /** What such rows have of a real token's row. */
 const paddingShare = 0.1;
-/** Arrangements of a row. */
-const patterns = 16;
-
-/** A small model in memory, as f32. */
-export interface SmallModel {
-  readonly geometry: OptGeometry;
-  /** By name without prefix. */
-  readonly tensors: ReadonlyMap<string, Float32Array>;
-}
-
-/** Reads an OPT directory with one f16 safetensors file. */
-export function readSmall(dir: string): SmallModel {
-  const config = JSON.parse(readFileSync(join(dir, 'config.json'), 'utf8')) as Record<
-    string,
-    number
-  >;
-  const file = readFileSync(join(dir, 'model.safetensors'));
-  const data = 8 + Number(file.readBigUInt64LE());
-  const header = JSON.parse(file.subarray(8, data).toString()) as Record<
-    string,
-    { dtype: string; data_offsets: [number, number] }
-  >;
-  const tensors = new Map<string, Float32Array>();
-  for (const [name, { dtype, data_offsets: offsets }] of Object.entries(header)) {
-    if (name === '__metadata__') continue;
-    if (dtype !== 'F16') throw new Error(`${name} is ${dtype}, not F16`);
-    const [begin, end] = offsets;
-    const values = Float32Array.from({ length: (end - begin) / 2 }, (_, i) =>
-      fromF16(file.readUInt16LE(data + begin + 2 * i)),
-    );
-    tensors.set(name.replace(/^model\.decoder\./, ''), values);
-  }
-  const number = (key: string) => config[key] ?? Number.NaN;
-  return {
-    geometry: {
-      hidden: number('hidden_size'),
-      layers: number('num_hidden_layers'),
-      heads: number('num_attention_heads'),
-      ffn: number('ffn_dim'),
-      vocab: number('vocab_size'),
-      positions: number('max_position_embeddings'),
-    },
-    tensors,
-  };
-}
-
-/** Which small coordinate each large one is a copy of, and rows over such coordinates. */
-class Copies {
-  /** (large) */
-  readonly from: Uint32Array;
-  /** (small) */
-  readonly counts: Uint32Array;
-  readonly #row: Uint16Array;
-  readonly #table: Uint16Array;
-  /** Per arrangement, for each large coordinate its place in a table of (weight, +e, -e). */
-  readonly #maps: readonly Uint32Array[];
-
-  constructor(from: Uint32Array, small: number, random: Random) {
-    this.from = from;
-    this.counts = new Uint32Array(small);
-    const occurrences: number[][] = Array.from({ length: small }, () => []);
-    from.forEach((coordinate, place) => {
-      occurrences[coordinate]?.push(place);
-      this.counts[coordinate] = (this.counts[coordinate] ?? 0) + 1;
-    });
-    if (this.counts.some((count) => count === 0 || count % 2 === 1)) {
-      throw new Error('the widths must be even multiples of the small ones');
-    }
-    this.#row = new Uint16Array(from.length);
-    this.#table = new Uint16Array(3 * small);
-    this.#maps = Array.from({ length: patterns }, () => {
-      const map = new Uint32Array(from.length);
-      occurrences.forEach((places, coordinate) => {
-        const order = shuffled(places, random);
-        order.forEach((place, i) => {
-          map[place] = coordinate + (i < 2 ? 0 : i % 2 === 0 ? small : 2 * small);
-        });
-      });
-      return map;
-    });
-  }
-
-  /** A row with this weight of each small coordinate in all, and noise; valid until the next one. */
-  row(weight: (coordinate: number) => number, noise: Uint16Array, pattern: number): Uint16Array {
-    const small = this.counts.length;
-    const table = this.#table;
-    for (let i = 0; i < small; i++) {
-      const e = noise[i] ?? 0;
-      table[i] = toF16(weight(i) / 2);
-      table[small + i] = e;
-      table[2 * small + i] = e ^ 0x8000;
-    }
-    const map = this.#maps[pattern % patterns] ?? new Uint32Array();
-    const row = this.#row;
-    for (let i = 0; i < row.length; i++) row[i] = table[map[i] ?? 0] ?? 0;
-    return row;
-  }
-}
-
 /** The tensors of the small model at the large geometry. */
 export function widen(
   small: SmallModel,
@@ -402,13 +303,4 @@ class Widener {
 
 function rms(values: Float32Array): number {
   return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);
-}
-
-function shuffled<T>(items: readonly T[], random: Random): T[] {
-  const order = [...items];
-  for (let i = order.length - 1; i > 0; i--) {
-    const j = Math.floor(random.next() * (i + 1));
-    [order[i], order[j]] = [order[j] as T, order[i] as T];
-  }
-  return order;
 }

@@ -61,12 +61,16 @@ export function benchCommand(): Command {
     .description('compare what the paper compares, row by row, and the default, on this machine')
     .argument('<model>', 'model directory')
     .addOption(budgetOption('memory for the whole process').default(half, '50%'))
-    .option('--rows <names>', `which rows, of ${rowNames.join(', ')}`, rowsArgument, rowNames)
+    .addOption(
+      new Option('--rows <names>', `which rows, of ${rowNames.join(', ')}`)
+        .argParser(rowsArgument)
+        .default(rowNames, 'all'),
+    )
     .option('--prompt <text>', 'text to begin with; shorter ones are repeated')
     .option('--data <file>', 'the same from a file')
     .option('--prompt-tokens <n>', 'tokens of the prompt', atLeast(1), 128)
     .option('--max-tokens <n>', 'tokens to generate', atLeast(2), 256)
-    .option('--max-seconds <s>', 'end a slow row after so long', numberArgument, 120)
+    .option('--max-seconds <s>', 'end a slow row after so long', atLeast(1), 120)
     .option('--repeat <n>', 'times that each row is measured', atLeast(1), 3)
     .option('--window <k>', "tokens of the paper's sliding window", atLeast(1), 4)
     .option('--temperature <t>', '0 takes the most likely token', numberArgument, 0.8)
