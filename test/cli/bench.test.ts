@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import type { RowReport } from '../../src/bench/report.ts';
-import { assertRefused, assertWrongUsage, runCli, runCliJson } from '../support/cli.ts';
+import { assertRefused, assertWrongUsage, runCli, runCliJson, startCli } from '../support/cli.ts';
 import { storiesOpt } from '../support/fixtures.ts';
 import { convert } from '../support/model.ts';
 import { addPredictors, perfectPredictor } from '../support/predictors.ts';
@@ -72,11 +72,7 @@ describe('bench', { concurrency: 2 }, () => {
     const page = readFileSync(html, 'utf8');
     assert.match(page, /<table>[\s\S]*bundling/);
     assert.doesNotMatch(page.replaceAll('http://www.w3.org/2000/svg', ''), /https?:|<script|<link/);
-    // What was written for the comparison is gone.
-    assert.deepEqual(
-      readdirSync(dir).filter((name) => name.startsWith(`${basename(model)}.`)),
-      [],
-    );
+    assert.deepEqual(leftBehind(), []);
   });
 
   it('computes what generate does', async () => {
@@ -97,6 +93,20 @@ describe('bench', { concurrency: 2 }, () => {
       // The end of a sequence does not end a measurement.
       assert.deepEqual(rows[0]?.runs[0]?.tokens.slice(0, tokens.length), tokens);
     }
+  });
+
+  it('stops when it is interrupted, and takes away what it wrote', async () => {
+    const scratch = root.directory();
+    const { child, finished } = startCli([
+      ...['bench', model, ...few, '--rows', 'window', '--repeat', '1000', '--scratch', scratch],
+    ]);
+    // It says first where it will write; a thousand measurements take longer than this.
+    child.stderr?.once('data', () => setTimeout(() => child.kill('SIGINT'), 3000));
+    const { code, stdout, stderr } = await finished;
+    assert.equal(code, 130, stderr);
+    assert.equal(stdout, '');
+    assert.match(stderr, /^interrupted$/m);
+    assert.deepEqual(readdirSync(scratch), []);
   });
 
   it('measures what a model without predictors has, and says so', async () => {
@@ -130,6 +140,11 @@ describe('bench', { concurrency: 2 }, () => {
     assert.equal(existsSync(nowhere), false);
   });
 });
+
+/** What the comparison wrote beside the model and did not take away. */
+function leftBehind(): string[] {
+  return readdirSync(dir).filter((name) => name.startsWith(`${basename(model)}.`));
+}
 
 /** Leaves out what was said before the error. */
 function withoutNotes<T extends { readonly stderr: string }>(result: T): T {
