@@ -70,24 +70,35 @@ export function chartSvg(rows: readonly RowReport[], { title, notes }: ChartText
   );
 }
 
-/** The chart and a table of all figures as one page that loads nothing. */
+/** A table of a page. */
+export interface ChartTable {
+  readonly caption: string;
+  readonly head: readonly string[];
+  readonly cells: readonly (readonly string[])[];
+}
+
+/** The chart and tables of all figures as one page that loads nothing. */
 export function chartHtml(
   rows: readonly RowReport[],
   texts: ChartTexts,
-  { head, cells }: { readonly head: readonly string[]; readonly cells: readonly string[][] },
+  tables: readonly ChartTable[],
 ): string {
   const row = (items: readonly string[], tag: string) =>
     `<tr>${items.map((item) => `<${tag}>${escapeXml(item)}</${tag}>`).join('')}</tr>`;
   const meanings = rows.map(
     ({ title, what }) => `<li><b>${escapeXml(title)}</b>: ${escapeXml(what)}</li>`,
   );
+  const shown = tables.map(
+    ({ caption, head, cells }) =>
+      `<h2>${escapeXml(caption)}</h2>` +
+      `<table>${row(head, 'th')}${cells.map((items) => row(items, 'td')).join('')}</table>`,
+  );
   return (
     `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>${escapeXml(texts.title)}</title>` +
-    '<style>body{font:14px sans-serif;margin:24px;max-width:1000px}table{border-collapse:collapse}' +
-    'td,th{padding:4px 10px;text-align:right;border-bottom:1px solid #ddd}' +
-    'td:first-child,th:first-child{text-align:left}</style></head><body>\n' +
-    `${chartSvg(rows, texts)}<ul>${meanings.join('')}</ul>` +
-    `<table>${row(head, 'th')}${cells.map((items) => row(items, 'td')).join('')}</table></body></html>\n`
+    '<style>body{font:14px sans-serif;margin:24px;max-width:1000px}h2{font-size:16px}' +
+    'table{border-collapse:collapse}td,th{padding:4px 10px;text-align:right;' +
+    'border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}</style></head><body>\n' +
+    `${chartSvg(rows, texts)}<ul>${meanings.join('')}</ul>${shown.join('')}</body></html>\n`
   );
 }
 
@@ -103,7 +114,7 @@ export function withSpread({ median, low, high }: Spread): string {
 }
 
 function times(speedup: number): string {
-  return `${speedup.toFixed(1)}x naive`;
+  return `${speedup.toFixed(1)}x as fast`;
 }
 
 function text(x: number, y: number, content: string, anchor = 'start', size = 13): string {

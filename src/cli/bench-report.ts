@@ -1,9 +1,9 @@
 /** What `bench` says: its JSON, its table, and the words around its charts. */
 
 import { cpus } from 'node:os';
-import { type ChartTexts, withSpread } from '../bench/chart.ts';
+import { type ChartTable, type ChartTexts, withSpread } from '../bench/chart.ts';
 import type { RowRequest, RowRun } from '../bench/measure.ts';
-import { paperModel, paperRows } from '../bench/paper.ts';
+import { type PaperRow, paperModel, paperRows } from '../bench/paper.ts';
 import { paperFor, type RowReport, reportRows, sameTokens } from '../bench/report.ts';
 import type { Model } from '../engine/model.ts';
 import { formatBytes } from '../units.ts';
@@ -46,7 +46,7 @@ export function benchJson({ model, dir, flags, request, runs }: BenchFacts) {
   };
 }
 
-export const benchHead = [
+const benchHead = [
   'row',
   'DRAM GB',
   'GB/token',
@@ -61,7 +61,7 @@ export const benchHead = [
 /** Decimal units, as the paper has them. */
 const gigabytes = (bytes: number) => `${Number((bytes / 1e9).toPrecision(3))}`;
 
-export function benchCells(row: RowReport): string[] {
+function benchCells(row: RowReport): string[] {
   return [
     row.title,
     gigabytes(row.dramBytes),
@@ -75,34 +75,41 @@ export function benchCells(row: RowReport): string[] {
   ];
 }
 
-/** The table with the paper's figures below, and what must be known to read it. */
-export function benchTable(facts: BenchFacts): string {
-  const report = benchJson(facts);
-  const { title, notes } = benchTexts(facts);
-  const paper = report.rows.flatMap(({ row, title: name }) => {
-    const figures = paperRows[row];
-    if (figures === undefined) return [];
-    const { dramGb, gbPerToken, throughputGb, ioMs, memoryMs, computeMs, totalMs } = figures;
-    const naive = paperRows.naive?.totalMs ?? null;
-    const speedup = totalMs === null || naive === null ? '' : (naive / totalMs).toFixed(1);
-    return [
-      [
-        name,
-        ...[dramGb, gbPerToken, throughputGb, ioMs, memoryMs, computeMs, totalMs].map((value) =>
-          value === null ? '' : `${value}`,
-        ),
-        speedup,
-      ],
-    ];
-  });
-  const lines = [
-    `${title}\n`,
-    table(benchHead, report.rows.map(benchCells)),
-    `The paper's (${report.paper.model}, half of it in DRAM, another machine):\n`,
-    table(benchHead, paper),
-    ...notes,
-    ...verdicts(report),
+/** What was measured, and the paper's figures for the same rows. */
+export function benchTables(facts: BenchFacts): readonly [ChartTable, ChartTable] {
+  const { rows } = benchJson(facts);
+  return [
+    { caption: 'Per token, on this machine', head: benchHead, cells: rows.map(benchCells) },
+    {
+      caption: `The paper's: ${paperModel}, half of it in DRAM, on its machine`,
+      head: benchHead,
+      cells: rows.flatMap(({ row, title }) => {
+        const figures = paperRows[row];
+        return figures === undefined ? [] : [paperCells(title, figures)];
+      }),
+    },
   ];
+}
+
+function paperCells(title: string, figures: PaperRow): string[] {
+  const { dramGb, gbPerToken, throughputGb, ioMs, memoryMs, computeMs, totalMs } = figures;
+  const naiveMs = paperRows.naive?.totalMs ?? null;
+  return [
+    title,
+    ...[dramGb, gbPerToken, throughputGb, ioMs, memoryMs, computeMs, totalMs].map((value) =>
+      value === null ? '' : `${value}`,
+    ),
+    totalMs === null || naiveMs === null ? '' : (naiveMs / totalMs).toFixed(1),
+  ];
+}
+
+/** All figures as text, and what must be known to read them. */
+export function benchTable(facts: BenchFacts): string {
+  const { title, notes } = benchTexts(facts);
+  const tables = benchTables(facts).map(
+    ({ caption, head, cells }) => `${caption}:\n\n${table(head, cells)}`,
+  );
+  const lines = [`${title}\n`, ...tables, ...notes, ...verdicts(benchJson(facts))];
   return `${lines.join('\n')}\n`;
 }
 

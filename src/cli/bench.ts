@@ -11,14 +11,7 @@ import { InputError, InterruptedError, writeError } from '../errors.ts';
 import { writeUnbundled } from '../flash/unbundled.ts';
 import { parseSize, resolveSize, type Size } from '../units.ts';
 import { answerRequest, measureApart } from './bench-child.ts';
-import {
-  type BenchFacts,
-  benchCells,
-  benchHead,
-  benchJson,
-  benchTable,
-  benchTexts,
-} from './bench-report.ts';
+import { type BenchFacts, benchJson, benchTable, benchTables, benchTexts } from './bench-report.ts';
 import { interruption } from './interrupt.ts';
 import {
   budgetOption,
@@ -216,8 +209,5 @@ async function writeCharts(facts: BenchFacts, { svg, html }: BenchFlags): Promis
       throw writeError(cause, file);
     });
   if (svg !== undefined) await write(svg, chartSvg(rows, texts));
-  if (html !== undefined) {
-    const cells = rows.map(benchCells);
-    await write(html, chartHtml(rows, texts, { head: benchHead, cells }));
-  }
+  if (html !== undefined) await write(html, chartHtml(rows, texts, benchTables(facts)));
 }
