@@ -243,11 +243,23 @@ class Widener {
     );
   }
 
+  /**
+   * Copies of an output have the same row, noise included. So the state's copies stay the same to the
+   * bit, and what noise makes of the last bits is not fed back, layer after layer, to more noise.
+   */
   *#outRows(values: Float32Array, scale: number): Generator<Uint16Array> {
     const { hidden } = this.#small.geometry;
-    for (const [index, row] of this.#state.from.entries()) {
+    const rows = Array.from({ length: hidden }, (_, row) => {
       const weight = (i: number) => scale * (values[row * hidden + i] ?? 0);
-      yield this.#values.row(weight, this.#noiseFor(hidden), index);
+      return this.#values.row(weight, this.#noiseFor(hidden), row).slice();
+    });
+    yield* this.#repeated(rows);
+  }
+
+  /** The rows of outputs that are copies of each other. */
+  *#repeated(rows: readonly Uint16Array[]): Generator<Uint16Array> {
+    for (let i = 0; i < this.#large.hidden; i++) {
+      yield rows[i % rows.length] ?? new Uint16Array();
     }
   }
 
@@ -295,9 +307,7 @@ class Widener {
       const source = halfs.subarray(row * ffn, (row + 1) * ffn);
       return Uint16Array.from(neurons, (neuron) => source[neuron] ?? 0);
     });
-    for (let i = 0; i < this.#large.hidden; i++) {
-      yield rows[i % hidden] ?? new Uint16Array();
-    }
+    yield* this.#repeated(rows);
   }
 }
 

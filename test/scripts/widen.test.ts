@@ -68,6 +68,13 @@ for (const [name, more] of geometries) {
   });
 }
 
+test('noise larger than any weight does not grow from layer to layer', async () => {
+  const geometry = { ...small.geometry, vocab: 2100, hidden: 512, heads: 8, ffn: 1024, layers: 32 };
+  const { known } = await widened(geometry, { ...exact, epsilon: 0.002, noise: 0.3 });
+  const error = relativeError(known, expected);
+  assert.ok(error < 0.02, `relative error ${error}`);
+});
+
 test('perturbed copies are near the small model, and no two neurons alike', async () => {
   const geometry = { ...small.geometry, vocab: 2100, hidden: 512, heads: 8, ffn: 4096 };
   const { known } = await widened(geometry, widenDefaults);
