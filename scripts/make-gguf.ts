@@ -7,7 +7,7 @@
 
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { randomHalfs } from './random-halfs.ts';
+import { randomHalfs } from './checkpoint/random-halfs.ts';
 
 const [file = '', ...numbers] = process.argv.slice(2);
 // By default the bytes that a token of OPT 1.3B uses: 1.3 G weights.

@@ -6,7 +6,13 @@ import type { Manifest } from '../flash/manifest.ts';
 import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
 import type { PredictorDemand } from '../memory/fixed-layout.ts';
-import { type MemoryPlan, type PlanRequest, planFloor, planMemory } from '../memory/plan.ts';
+import {
+  type MemoryPlan,
+  type PlanRequest,
+  planFloor,
+  planMemory,
+  type Residency,
+} from '../memory/plan.ts';
 import { availableMemory, processEstimate } from '../memory/process.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
 import { StoreSimulation } from '../memory/store-simulation.ts';
@@ -93,6 +99,7 @@ export class Model {
       threads,
       predictors,
       sparse: predictors !== null && ffn === 'sparse',
+      residency: request.residency ?? 'all',
       ...(memoryLimit === undefined ? {} : { memoryLimit }),
     };
   }
@@ -127,6 +134,8 @@ export interface RunRequest {
    * or every neuron with the predictors there to be measured.
    */
   readonly ffn?: 'sparse' | 'exact' | 'measured';
+  /** Which weights may stay in DRAM; all by default. */
+  readonly residency?: Residency;
   /** Which neurons are kept in DRAM, with predictors. */
   readonly window?: PolicyName;
   /** Positions processed at once, at most. */
