@@ -11,3 +11,5 @@ export const storiesOptBin = at('stories-opt-bin');
 export const references = at('reference');
 export const validText = at('text/valid.txt');
 export const calibText = at('text/calib.txt');
+/** Files written by the `gguf` package, and what they must read as. */
+export const ggufFixtures = at('gguf');

@@ -23,7 +23,7 @@ export class GgufKeys {
       throw new InputError(`the metadata has no ${name}`, { file: this.#facts.file });
     }
     // Some writers give one value per layer.
-    const values = typeof value === 'object' ? Array.from<unknown>(value) : [value];
+    const values = isList(value) ? Array.from(value) : [value];
     const [first] = values;
     if (values.some((other) => other !== first)) {
       throw new InputError(`${name} differs from layer to layer, which is not supported`, {
@@ -84,6 +84,10 @@ export class GgufKeys {
   #value(key: string): unknown {
     return this.#facts.metadata.get(`${this.#architecture}.${key}`);
   }
+}
+
+function isList(value: unknown): value is ArrayLike<unknown> {
+  return typeof value === 'object' && value !== null && 'length' in value;
 }
 
 /**
