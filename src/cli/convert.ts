@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../convert/convert.ts';
+import { describeDTypes, describeFormats, isQuantisation } from '../convert/dtypes.ts';
 import { type DType, dtypeNames } from '../dtype.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
@@ -17,11 +18,14 @@ interface ConvertFlags {
 
 export function convertCommand(): Command {
   return new Command('convert')
-    .description('turn a Hugging Face checkpoint into a model directory')
-    .argument('<checkpoint>', 'directory with config.json, weights and tokenizer')
+    .description('turn a Hugging Face checkpoint or a GGUF file into a model directory')
+    .argument('<checkpoint>', 'directory with config.json, weights and tokenizer, or a .gguf file')
     .argument('<model>', 'directory to make')
     .addOption(
-      new Option('--dtype <dtype>', "dtype of the weights; auto keeps the checkpoint's")
+      new Option(
+        '--dtype <dtype>',
+        "dtype of the weights; auto keeps the checkpoint's, q8 for a quantised GGUF",
+      )
         .choices(['auto', ...dtypeNames])
         .default('auto'),
     )
@@ -72,11 +76,13 @@ function describe(report: ConvertReport, flags: ConvertFlags): void {
   const { spec, dtypes, modelBytes, checkpointBytes } = report;
   note(
     `${spec.family}: ${spec.layers} layers, hidden ${spec.hiddenSize}, ` +
-      `${spec.ffn.neurons} ${spec.ffn.activation} neurons per layer, ` +
-      (dtypes.resident === dtypes.bundles
-        ? dtypes.bundles
-        : `${dtypes.resident}, FFN ${dtypes.bundles}`),
+      `${spec.ffn.neurons} ${spec.ffn.activation} neurons per layer, ${describeDTypes(dtypes)}`,
   );
+  if (Object.keys(report.formats).some(isQuantisation)) {
+    note(
+      `dequantised from ${describeFormats(report.formats)}, stored as ${describeDTypes(dtypes)}`,
+    );
+  }
   const sizes = `${formatBytes(checkpointBytes)} -> ${formatBytes(modelBytes)}`;
   if (flags.dryRun) {
     note(`would write ${report.output}: ${sizes}; nothing was written`);

@@ -3,7 +3,7 @@
 import type { SourceTensor } from '../checkpoint/source.ts';
 import { type DType, dtypes, type FloatDType } from '../dtype.ts';
 import type { StorageDTypes } from '../flash/layout.ts';
-import type { ModelRecipe } from '../models/spec.ts';
+import type { ModelRecipe, WeightDTypes } from '../models/spec.ts';
 import type { CheckedSource, Sources } from './weights.ts';
 
 /** Number of weights in matrices, by the format they are stored in: `f16`, `Q4_K`. */
@@ -78,4 +78,9 @@ function share(part: number): string {
 /** Whether a name of {@link SourceFormats} is that of a quantisation. */
 export function isQuantisation(format: string): boolean {
   return !Object.hasOwn(dtypes, format);
+}
+
+/** `q8`, or `f16, FFN q4`. */
+export function describeDTypes({ resident, bundles }: WeightDTypes): string {
+  return resident === bundles ? bundles : `${resident}, FFN ${bundles}`;
 }

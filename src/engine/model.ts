@@ -15,12 +15,13 @@ import {
   type Budget,
   budgetOf,
   floorOfRun,
+  type Plannable,
   type Planned,
   planRun,
   weightBytesOf,
 } from './run-plan.ts';
 
-export class Model {
+export class Model implements Plannable {
   readonly files: ModelFiles;
   readonly tokenizer: Tokenizer;
   /** Null when predict-train has not been run. */

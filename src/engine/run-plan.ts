@@ -6,12 +6,34 @@ import type { Manifest } from '../flash/manifest.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
 import type { PredictorDemand } from '../memory/fixed-layout.ts';
 import { type MemoryPlan, planFloor, planMemory } from '../memory/plan.ts';
-import { availableMemory } from '../memory/process.ts';
+import { availableMemory, processEstimate } from '../memory/process.ts';
 import { resolveSize, type Size } from '../units.ts';
 import type { RunRequest } from './model.ts';
 
 /** Positions of a prompt that are processed at once, at most. */
 const prefillChunk = 64;
+
+/** What can be planned for: a model, or what will be one. */
+export interface Plannable {
+  readonly manifest: Manifest;
+  readonly weightBytes: number;
+  plan(request: RunRequest): MemoryPlan;
+  floor(request: Omit<RunRequest, 'budget'>): ReturnType<typeof planFloor>;
+  budgetOf(size: Size | undefined): Budget;
+}
+
+/** The plans of a model that is yet to be converted, and has no predictors. */
+export function plannable(manifest: Manifest): Plannable {
+  const planned = { manifest, processBytes: processEstimate(manifest), predictors: null };
+  const weightBytes = weightBytesOf(manifest);
+  return {
+    manifest,
+    weightBytes,
+    plan: (request) => planRun(planned, request),
+    floor: (request) => floorOfRun(planned, request),
+    budgetOf: (size) => budgetOf(size, weightBytes),
+  };
+}
 
 /** What is planned for. */
 export interface Planned {

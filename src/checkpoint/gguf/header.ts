@@ -59,7 +59,11 @@ export async function readGgufHeader(file: RangeFile): Promise<GgufHeader> {
   const cursor = new HeaderCursor(file);
   await cursor.need(Math.min(4, file.size), 'the magic number');
   if (file.size < 4 || cursor.text(4) !== 'GGUF') {
-    throw new InputError("is not GGUF: it does not begin with 'GGUF'", { file: path, offset: 0 });
+    throw new InputError(
+      "is not GGUF: it does not begin with 'GGUF'",
+      { file: path, offset: 0 },
+      'Give a GGUF file, or the directory of a Hugging Face model',
+    );
   }
   await cursor.need(20, 'the header');
   const version = cursor.u32();
