@@ -63,16 +63,16 @@ function commonDType(matrices: readonly CheckedSource[]): FloatDType {
   return more.length === 0 && only !== undefined ? only : 'f32';
 }
 
-/** One line about formats: `Q4_K, 12% Q6_K`, by number of weights. */
+/** One line about formats: `Q4_K`, or `84% Q4_K, 16% Q6_K`, by number of weights. */
 export function describeFormats(formats: SourceFormats): string {
   const all = Object.values(formats).reduce((sum, count) => sum + count, 0);
-  const [first, ...rest] = Object.entries(formats).sort(([, a], [, b]) => b - a);
-  if (first === undefined) return 'nothing';
-  return [first[0], ...rest.map(([name, n]) => `${share(n / all)} ${name}`)].join(', ');
+  const entries = Object.entries(formats).sort(([, a], [, b]) => b - a);
+  if (entries.length === 1) return entries[0]?.[0] ?? '';
+  return entries.map(([name, count]) => `${share(count / all)} ${name}`).join(', ');
 }
 
 function share(part: number): string {
-  return part < 0.005 ? 'a little' : `${Math.round(100 * part)}%`;
+  return part < 0.005 ? '<1%' : `${Math.round(100 * part)}%`;
 }
 
 /** Whether a name of {@link SourceFormats} is that of a quantisation. */

@@ -79,7 +79,7 @@ describe('a GGUF and the checkpoint it was made from', { concurrency: 2 }, () =>
     const model = join(root.directory(), 'model');
     const gguf = join(ggufFixtures, 'llama-mixed', 'model.gguf');
     const { stderr } = await runCliWell(['convert', gguf, model]);
-    assert.match(stderr, /^dequantised from f16, 24% Q8_0.*, 2% Q4_0, stored as q8$/m);
+    assert.match(stderr, /^dequantised from \d+% f16, \d+% Q8_0, .*, stored as q8$/m);
     assert.ok(Object.keys(readManifest(model).tensors).length > 0);
     const { text } = await runCliJson<{ text: string }>([
       'generate',
@@ -106,7 +106,7 @@ describe('a GGUF and the checkpoint it was made from', { concurrency: 2 }, () =>
     const gguf = join(ggufFixtures, 'llama-mixed', 'model.gguf');
     const { stdout } = await runCliWell(['inspect', gguf]);
     assert.match(stdout, /^format +GGUF$/m);
-    assert.match(stdout, /^weights +f16, 24% Q8_0/m);
+    assert.match(stdout, /^weights +\d+% f16, \d+% Q8_0, /m);
     assert.match(stdout, /^FFN +48 neurons, silu$/m);
     assert.match(stdout, /^ +dense: every neuron is computed$/m);
     assert.match(stdout, /^converted +q8, /m);
