@@ -1,10 +1,9 @@
 /** A safetensors file as a source of tensors: each is one range of the file. */
 
-import { CheckpointFile, type RangeFile } from './file.ts';
-import { readSafetensorsHeader, type SafetensorsEntry } from './safetensors-header.ts';
-import { checkReadRange } from './shape.ts';
+import { CheckpointFile } from './file.ts';
+import { rangeTensor } from './range-tensor.ts';
+import { readSafetensorsHeader } from './safetensors-header.ts';
 import type { SourceTensor, TensorSource } from './source.ts';
-import { sourceDTypes } from './source-dtype.ts';
 
 /**
  * Opens one safetensors file; its header is read and checked, its data is not.
@@ -25,20 +24,4 @@ export async function openSafetensors(path: string): Promise<TensorSource> {
     await file.close();
     throw error;
   }
-}
-
-function rangeTensor(file: RangeFile, entry: SafetensorsEntry): SourceTensor {
-  const { name, dtype, shape, elements, offset } = entry;
-  const elementBytes = sourceDTypes[dtype].bytes;
-  return {
-    name,
-    dtype,
-    shape,
-    file: file.path,
-    contiguous: true,
-    async read(start, count, target) {
-      checkReadRange(name, elements, elementBytes, start, count, target);
-      await file.read(offset + start * elementBytes, target, name);
-    },
-  };
 }

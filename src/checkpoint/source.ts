@@ -20,6 +20,8 @@ export interface SourceTensor {
   /** Name in the checkpoint. */
   readonly name: string;
   readonly dtype: SourceDType;
+  /** What the file holds, where values are dequantised in reading: the quantisation's name. */
+  readonly storedAs?: string;
   readonly shape: readonly number[];
   /** File that holds it, for messages. */
   readonly file: string;

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../convert/convert.ts';
+import { describeDTypes, describeFormats, isQuantisation } from '../convert/dtypes.ts';
 import { type DType, dtypeNames } from '../dtype.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import { describeFfn, describeSparsity } from './architecture.ts';
@@ -18,11 +19,14 @@ interface ConvertFlags {
 
 export function convertCommand(): Command {
   return new Command('convert')
-    .description('turn a Hugging Face checkpoint into a model directory')
-    .argument('<checkpoint>', 'directory with config.json, weights and tokenizer')
+    .description('turn a Hugging Face checkpoint or a GGUF file into a model directory')
+    .argument('<checkpoint>', 'directory with config.json, weights and tokenizer, or a .gguf file')
     .argument('<model>', 'directory to make')
     .addOption(
-      new Option('--dtype <dtype>', "dtype of the weights; auto keeps the checkpoint's")
+      new Option(
+        '--dtype <dtype>',
+        "dtype of the weights; auto keeps the checkpoint's, q8 for a quantised GGUF",
+      )
         .choices(['auto', ...dtypeNames])
         .default('auto'),
     )
@@ -73,12 +77,13 @@ function describe(report: ConvertReport, flags: ConvertFlags): void {
   const { spec, dtypes, modelBytes, checkpointBytes } = report;
   note(
     `${spec.family}: ${spec.layers} layers, hidden ${spec.hiddenSize}, ` +
-      `FFN of ${describeFfn(spec)}, ` +
-      (dtypes.resident === dtypes.bundles
-        ? dtypes.bundles
-        : `${dtypes.resident}, FFN ${dtypes.bundles}`) +
-      `; ${describeSparsity(spec)}`,
+      `FFN of ${describeFfn(spec)}, ${describeDTypes(dtypes)}; ${describeSparsity(spec)}`,
   );
+  if (Object.keys(report.formats).some(isQuantisation)) {
+    note(
+      `dequantised from ${describeFormats(report.formats)}, stored as ${describeDTypes(dtypes)}`,
+    );
+  }
   const sizes = `${formatBytes(checkpointBytes)} -> ${formatBytes(modelBytes)}`;
   if (flags.dryRun) {
     note(`would write ${report.output}: ${sizes}; nothing was written`);

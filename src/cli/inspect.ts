@@ -1,4 +1,6 @@
 import { Command } from 'commander';
+import { inspectCheckpoint, isCheckpoint } from '../convert/inspect-checkpoint.ts';
+import { InputError } from '../errors.ts';
 import { rowsOf } from '../flash/manifest.ts';
 import { ModelFiles } from '../flash/model-files.ts';
 import { type PredictorSet, predictorTensors } from '../flash/predictor-file.ts';
@@ -11,6 +13,13 @@ import {
   describePositions,
   describeSparsity,
 } from './architecture.ts';
+import {
+  checkpointJson,
+  describeCheckpoint,
+  describeOutlook,
+  outlookOf,
+  profileOf,
+} from './checkpoint.ts';
 import { interruption } from './interrupt.ts';
 import { jsonOption } from './options.ts';
 import { note, print, printJson, showProgress, table } from './terminal.ts';
@@ -22,14 +31,15 @@ interface InspectFlags {
 
 export function inspectCommand(): Command {
   return new Command('inspect')
-    .description('show what a model directory holds')
-    .argument('<model>', 'model directory')
+    .description('show what a model directory holds, or what a checkpoint would become')
+    .argument('<model>', 'model directory, Hugging Face directory, or GGUF file')
     .option('--verify', 'read everything and check every checksum')
     .addOption(jsonOption())
     .action(run);
 }
 
 async function run(dir: string, flags: InspectFlags): Promise<void> {
+  if (await isCheckpoint(dir)) return runCheckpoint(dir, flags);
   const files = await ModelFiles.open(dir);
   try {
     const verified = flags.verify ? await verify(files, flags.json ?? false) : null;
@@ -45,6 +55,21 @@ async function run(dir: string, flags: InspectFlags): Promise<void> {
   } finally {
     files.close();
   }
+}
+
+/** What a checkpoint would become, and how it would run with what this machine can give. */
+async function runCheckpoint(path: string, flags: InspectFlags): Promise<void> {
+  if (flags.verify) {
+    throw new InputError(
+      'is a checkpoint, which has no checksums to verify',
+      { file: path },
+      'Convert it, and verify the model',
+    );
+  }
+  const report = await inspectCheckpoint(path);
+  const outlook = outlookOf(report, await profileOf(path));
+  if (flags.json) printJson({ ...checkpointJson(report), outlook });
+  else print(`${describeCheckpoint(report)}${describeOutlook(report, outlook)}`);
 }
 
 async function verify(files: ModelFiles, quiet: boolean) {

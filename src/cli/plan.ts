@@ -1,8 +1,11 @@
 import { Command } from 'commander';
+import { inspectCheckpoint, isCheckpoint } from '../convert/inspect-checkpoint.ts';
 import type { KvDType } from '../dtype.ts';
-import type { Model } from '../engine/model.ts';
+import { type Plannable, plannable } from '../engine/run-plan.ts';
+import type { DeviceProfile } from '../flash/device-profile.ts';
 import type { MemoryPlan } from '../memory/plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
+import { checkpointJson, describeCheckpoint, profileOf } from './checkpoint.ts';
 import {
   budgetOption,
   countArgument,
@@ -27,7 +30,7 @@ interface PlanFlags {
 export function planCommand(): Command {
   return new Command('plan')
     .description('say what a budget would be spent on, without loading anything')
-    .argument('<model>', 'model directory')
+    .argument('<model>', 'model directory, or a checkpoint before its conversion')
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
     .option('--context <n>', 'positions, prompt and generated tokens together', countArgument)
     .addOption(threadsOption())
@@ -37,18 +40,31 @@ export function planCommand(): Command {
     .action(run);
 }
 
-async function run(dir: string, flags: PlanFlags): Promise<void> {
+async function run(path: string, flags: PlanFlags): Promise<void> {
+  if (await isCheckpoint(path)) return runCheckpoint(path, flags);
   const open = { predictors: flags.exact !== true };
-  await withModel(dir, (model) => show(model, flags), open);
+  await withModel(path, async (model) => show(model, model.files.scheduler.profile, flags), open);
 }
 
-async function show(model: Model, flags: PlanFlags): Promise<void> {
+/** The plan of the model that a checkpoint would be converted to. */
+async function runCheckpoint(path: string, flags: PlanFlags): Promise<void> {
+  const report = await inspectCheckpoint(path);
+  const { tensors: _, ...about } = checkpointJson(report);
+  if (!flags.json) print(describeCheckpoint(report));
+  show(plannable(report.manifest), await profileOf(path), flags, about);
+}
+
+function show(
+  model: Plannable,
+  profile: DeviceProfile,
+  flags: PlanFlags,
+  checkpoint?: Readonly<Record<string, unknown>>,
+): void {
   const { maxPositions } = model.manifest.spec;
   const context = flags.context ?? Math.min(512, maxPositions);
   const ffn = flags.exact ? ('exact' as const) : ('sparse' as const);
   const request = { context, ffn, kvDtype: flags.kvDtype, ...threadsOf(flags) };
   const plan = model.plan({ budget: chooseBudget(model, flags.dramBudget), ...request });
-  const { profile } = model.files.scheduler;
   const facts: Facts = {
     plan,
     weightBytes: model.weightBytes,
@@ -57,7 +73,7 @@ async function show(model: Model, flags: PlanFlags): Promise<void> {
     bandwidth: profile.bandwidth,
     profileSource: profile.source,
   };
-  if (flags.json) printJson(toJson(facts));
+  if (flags.json) printJson({ ...toJson(facts), ...(checkpoint && { checkpoint }) });
   else print(describe(facts));
 }
 

@@ -1,6 +1,7 @@
 /** What the commands that run a model share: opening it under its budget, and showing the figures. */
 
 import { Model, type RunRequest } from '../engine/model.ts';
+import type { Plannable } from '../engine/run-plan.ts';
 import { Session } from '../engine/session.ts';
 import type { RunStats } from '../engine/stats.ts';
 import type { OpenOptions } from '../flash/model-files.ts';
@@ -10,7 +11,7 @@ import { interruption } from './interrupt.ts';
 import { note, showProgress, table } from './terminal.ts';
 
 /** Bytes of the budget; says in one line where a budget that was not asked for comes from. */
-export function chooseBudget(model: Model, size: Size | undefined): number {
+export function chooseBudget(model: Plannable, size: Size | undefined): number {
   const { bytes, source } = model.budgetOf(size);
   if (source !== 'asked') {
     const giver = source === 'cgroup' ? "this control group's limit" : "this machine's free memory";

@@ -1,7 +1,8 @@
 /** Holds a checkpoint against the recipe of its family before a single weight is read. */
 
+import { basename } from 'node:path';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
-import { type FloatDType, floatDTypes } from '../dtype.ts';
+import { floatDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { bundleRows, type ModelRecipe } from '../models/spec.ts';
 import type { CheckedSource, Sources } from './weights.ts';
@@ -34,7 +35,7 @@ export function checkSources(
     const listed = unknown.slice(0, 3).join(', ');
     const more = unknown.length > 3 ? ` and ${unknown.length - 3} more` : '';
     throw new InputError(
-      `the checkpoint holds tensors that config.json does not account for: ${listed}${more}`,
+      `the checkpoint holds tensors that ${basename(configFile)} does not account for: ${listed}${more}`,
       { file: configFile },
       'Check num_hidden_layers, tie_word_embeddings and whether there are biases (enable_bias, ' +
         'attention_bias, mlp_bias, bias) against the weights; adapters must be merged first',
@@ -55,17 +56,17 @@ function checkTensor(
 ): CheckedSource {
   if (tensor === undefined) {
     throw new InputError(
-      `the checkpoint has no tensor ${name}, which config.json calls for`,
+      `the checkpoint has no tensor ${name}, which ${basename(configFile)} calls for`,
       { file: configFile },
-      'The download may be incomplete, or config.json belongs to another model',
+      'The download may be incomplete, or its configuration is that of another model',
     );
   }
-  const place = { file: tensor.file, tensor: name };
+  const place = { file: tensor.file, tensor: tensor.name };
   if (tensor.shape.length !== shape.length || tensor.shape.some((n, axis) => n !== shape[axis])) {
     throw new InputError(
-      `its shape is [${tensor.shape.join(', ')}], config.json calls for [${shape.join(', ')}]`,
+      `its shape is [${tensor.shape.join(', ')}], ${basename(configFile)} calls for [${shape.join(', ')}]`,
       place,
-      'config.json and the weights contradict each other',
+      `${basename(configFile)} and the weights contradict each other`,
     );
   }
   const dtype = floatDTypes.find((known) => known === tensor.dtype);
@@ -77,17 +78,4 @@ function checkTensor(
     );
   }
   return { tensor, dtype };
-}
-
-/** The dtype that keeps every matrix exact: the checkpoint's own, or f32 when it mixes several. */
-export function commonDType(recipe: ModelRecipe, sources: Sources): FloatDType {
-  const found = new Set<FloatDType>();
-  for (const bundle of recipe.bundles) {
-    for (const source of [...bundleRows(bundle), bundle.down]) found.add(sources(source).dtype);
-  }
-  for (const { parts, shape } of recipe.tensors) {
-    if (shape.length > 1) for (const { source } of parts) found.add(sources(source).dtype);
-  }
-  const [only] = found;
-  return found.size === 1 && only !== undefined ? only : 'f32';
 }

@@ -2,7 +2,6 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openWeights, readConfig } from '../checkpoint/hf-directory.ts';
 import { byteLength, type DType } from '../dtype.ts';
 import { BudgetError, InterruptedError, writeError } from '../errors.ts';
 import {
@@ -26,16 +25,18 @@ import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
 import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
 import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
-import { checkSources, commonDType } from './check.ts';
+import { checkSources } from './check.ts';
+import { type SourceFormats, storageOf } from './dtypes.ts';
+import { openCheckpoint } from './open-checkpoint.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
-import { eosIdsOf, readSideFiles, writeSideFiles } from './side-files.ts';
+import { eosIdsOf, writeSideFiles } from './side-files.ts';
 import { TensorFileWriter } from './tensor-file.ts';
 import { bundleBytes, type Sources, tensorBytes } from './weights.ts';
 
 export interface ConvertOptions {
   readonly checkpoint: string;
   readonly output: string;
-  /** `auto` keeps the checkpoint's. */
+  /** `auto` keeps the checkpoint's, or takes the one nearest to its quantisation. */
   readonly dtype?: DType | 'auto';
   /** Dtype of the FFN, if it shall differ. */
   readonly ffnDtype?: DType;
@@ -59,6 +60,8 @@ export interface ConvertReport {
   readonly output: string;
   readonly spec: ModelSpec;
   readonly dtypes: WeightDTypes;
+  /** What the checkpoint's matrices are stored in, and how many weights of each there are. */
+  readonly formats: SourceFormats;
   readonly checkpointBytes: number;
   readonly modelBytes: number;
   readonly dramBudget: number;
@@ -76,21 +79,20 @@ const floorMarginBytes = 8 * MIB;
 const largestBlock = 2 * 1024 * 1024;
 
 /**
- * Converts a Hugging Face directory into a model directory that appears whole or not at all.
+ * Converts a Hugging Face directory or a GGUF file into a model directory that appears whole or not at all.
  * @throws InputError for a checkpoint that cannot be used; BudgetError below the floor
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertReport> {
   const started = performance.now();
   const { checkpoint, output, force = false, signal } = options;
-  const { config, file: configFile } = await readConfig(checkpoint);
-  const source = await openWeights(checkpoint);
+  const { config, configFile, source, readSideFiles } = await openCheckpoint(checkpoint);
   try {
     const tensorNames = new Set(source.tensors.keys());
     const recipe = recipeOf({ config, configFile, tensorNames });
     const sources = checkSources(recipe, source, configFile);
-    const storage = chooseDTypes(options, recipe, sources);
+    const { storage, formats } = storageOf(options, recipe, sources);
     const dtypes = { resident: storage.resident, bundles: storage.bundles };
-    const sideFiles = await readSideFiles(checkpoint, recipe.spec);
+    const sideFiles = await readSideFiles(recipe.spec);
     const eosIds = [...eosIdsOf(sideFiles, recipe.spec, checkpoint)];
     const spec: ModelSpec = { ...recipe.spec, eosIds };
     const layout = layoutModel(recipe, storage);
@@ -126,6 +128,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       output,
       spec,
       dtypes,
+      formats,
       checkpointBytes: source.bytes,
       modelBytes,
       dramBudget,
@@ -139,16 +142,6 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
 
 function budgetBytes(budget: number | Size, modelBytes: number): number {
   return typeof budget === 'number' ? budget : resolveSize(budget, modelBytes);
-}
-
-function chooseDTypes(
-  { dtype = 'auto', ffnDtype }: ConvertOptions,
-  recipe: ModelRecipe,
-  sources: Sources,
-): StorageDTypes {
-  const exact = commonDType(recipe, sources);
-  const resident = dtype === 'auto' ? exact : dtype;
-  return { resident, bundles: ffnDtype ?? resident, exact };
 }
 
 /** How the memory that the budget leaves is divided. */

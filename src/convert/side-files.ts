@@ -23,6 +23,9 @@ const copied = [
   'merges.txt',
 ];
 
+/** Content by name. */
+export type SideFiles = ReadonlyMap<string, Uint8Array>;
+
 /** Larger ones are not what their name says. */
 const largestBytes = 256 * 1024 * 1024;
 
@@ -31,11 +34,7 @@ const largestBytes = 256 * 1024 * 1024;
  * `generate`, else config.json.
  * @throws InputError when generation_config.json is not JSON or names no ids
  */
-export function eosIdsOf(
-  files: ReadonlyMap<string, Uint8Array>,
-  spec: ModelSpec,
-  dir: string,
-): readonly number[] {
+export function eosIdsOf(files: SideFiles, spec: ModelSpec, dir: string): readonly number[] {
   const name = 'generation_config.json';
   const bytes = files.get(name);
   if (bytes === undefined) return spec.eosIds;
@@ -55,10 +54,7 @@ export function eosIdsOf(
  * that the tokenizer works and belongs to the model.
  * @throws InputError when a file is not usable
  */
-export async function readSideFiles(
-  dir: string,
-  spec: ModelSpec,
-): Promise<ReadonlyMap<string, Uint8Array>> {
+export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideFiles> {
   const files = new Map<string, Uint8Array>();
   for (const name of copied) {
     const path = join(dir, name);
@@ -69,14 +65,14 @@ export async function readSideFiles(
     }
     files.set(name, await readFile(path));
   }
-  let tokens: number;
   if (files.has('tokenizer.json')) {
-    tokens = (await loadTokenizer(dir, spec)).vocabularySize;
+    const { vocabularySize } = await loadTokenizer(dir, spec);
+    checkVocabularySize([vocabularySize - 1], spec.vocabSize, dir);
   } else if (files.has('vocab.json') && files.has('merges.txt')) {
     const made = await readBpeFiles(dir);
     files.set('tokenizer.json', Buffer.from(JSON.stringify(made)));
     const library = buildLibrary(made, {}, join(dir, 'vocab.json'));
-    tokens = 1 + largest(library.model.tokens_to_ids.values());
+    checkVocabularySize(library.model.tokens_to_ids.values(), spec.vocabSize, dir);
   } else {
     throw new InputError(
       'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt',
@@ -84,19 +80,12 @@ export async function readSideFiles(
       "Add the model's tokenizer files",
     );
   }
-  if (tokens > spec.vocabSize) {
-    throw new InputError(
-      `the tokenizer has ${tokens} tokens, the model's embedding ${spec.vocabSize}`,
-      { file: dir },
-      'The tokenizer belongs to another model',
-    );
-  }
   return files;
 }
 
 /** Writes the side files into the model directory. */
 export async function writeSideFiles(
-  files: ReadonlyMap<string, Uint8Array>,
+  files: SideFiles,
   target: string,
 ): Promise<Record<string, StoredFile>> {
   const stored: Record<string, StoredFile> = {};
@@ -112,8 +101,17 @@ export async function writeSideFiles(
   return stored;
 }
 
-function largest(ids: Iterable<number>): number {
-  let found = -1;
-  for (const id of ids) found = Math.max(found, id);
-  return found;
+/**
+ * Holds a tokenizer's ids against the rows of the embedding.
+ * @throws InputError when one has no row
+ */
+export function checkVocabularySize(ids: Iterable<number>, rows: number, file: string): void {
+  let tokens = 0;
+  for (const id of ids) tokens = Math.max(tokens, id + 1);
+  if (tokens <= rows) return;
+  throw new InputError(
+    `the tokenizer has ${tokens} tokens, the model's embedding ${rows}`,
+    { file },
+    'The tokenizer belongs to another model',
+  );
 }

@@ -1,29 +1,27 @@
 /** A model directory, opened but not loaded: enough to tokenize and to plan. */
 
-import { type KvDType, kvDTypes } from '../dtype.ts';
-import { BudgetError, InputError } from '../errors.ts';
+import type { KvDType } from '../dtype.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
-import { availableThreads } from '../kernels/threads/available.ts';
 import type { PredictorDemand } from '../memory/fixed-layout.ts';
-import {
-  type MemoryPlan,
-  type PlanRequest,
-  planFloor,
-  planMemory,
-  type Residency,
-} from '../memory/plan.ts';
-import { availableMemory, processEstimate } from '../memory/process.ts';
+import type { MemoryPlan, PlanRequest, Residency } from '../memory/plan.ts';
+import { processEstimate } from '../memory/process.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
 import { StoreSimulation } from '../memory/store-simulation.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
-import { resolveSize, type Size } from '../units.ts';
+import type { Size } from '../units.ts';
 import { predictorDemand } from './predictor.ts';
+import {
+  type Budget,
+  budgetOf,
+  floorOfRun,
+  type Plannable,
+  type Planned,
+  planRun,
+  weightBytesOf,
+} from './run-plan.ts';
 
-/** Positions of a prompt that are processed at once, at most. */
-const prefillChunk = 64;
-
-export class Model {
+export class Model implements Plannable {
   readonly files: ModelFiles;
   readonly tokenizer: Tokenizer;
   /** Null when predict-train has not been run. */
@@ -56,61 +54,27 @@ export class Model {
 
   /** Bytes of all weights, as `50%` of a budget counts them. */
   get weightBytes(): number {
-    return [...this.manifest.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    return weightBytesOf(this.manifest);
   }
 
   /** Plans `budget` for sequences of up to `context` positions. */
   plan(request: RunRequest): MemoryPlan {
-    const { maxPositions } = this.manifest.spec;
-    const { context, budget } = request;
-    if (!Number.isInteger(context) || context < 1 || context > maxPositions) {
-      throw new InputError(`the context must be 1 to ${maxPositions} positions, not ${context}`);
-    }
-    if (!kvDTypes.includes(request.kvDtype ?? 'f32')) {
-      throw new InputError(`keys and values are kept in ${kvDTypes.join(' or ')}`);
-    }
-    if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
-    const plan = (threads: number) =>
-      planMemory({ ...this.#planRequest(request, threads), dramBudget: request.budget });
-    if (request.threads !== undefined) return plan(request.threads);
-    try {
-      return plan(availableThreads());
-    } catch (error) {
-      if (!(error instanceof BudgetError)) throw error;
-      return plan(1); // each thread takes memory, too
-    }
+    return planRun(this.#planned, request);
   }
 
   /** The smallest budget for such sequences, and what it consists of. */
-  floor(request: Omit<RunRequest, 'budget'>): ReturnType<typeof planFloor> {
-    return planFloor(this.#planRequest(request, request.threads ?? 1));
+  floor(request: Omit<RunRequest, 'budget'>): ReturnType<typeof floorOfRun> {
+    return floorOfRun(this.#planned, request);
   }
 
-  #planRequest(request: Omit<RunRequest, 'budget'>, threads: number) {
-    const { context, logits = 'last', chunk = prefillChunk, memoryLimit, ffn = 'sparse' } = request;
-    const predictors = ffn === 'exact' ? null : this.predictors;
-    return {
-      manifest: this.manifest,
-      processBytes: this.#processBytes,
-      context,
-      kvDtype: request.kvDtype ?? 'f32',
-      chunk: Math.min(chunk, context),
-      logits,
-      threads,
-      predictors,
-      sparse: predictors !== null && ffn === 'sparse',
-      residency: request.residency ?? 'all',
-      ...(memoryLimit === undefined ? {} : { memoryLimit }),
-    };
+  get #planned(): Planned {
+    const { manifest, predictors } = this;
+    return { manifest, predictors, processBytes: this.#processBytes };
   }
 
   /** The budget in bytes: what was asked for, or nine tenths of what the machine can give. */
-  budgetOf(size: Size | undefined): { bytes: number; source: 'asked' | 'machine' | 'cgroup' } {
-    if (size !== undefined) {
-      return { bytes: resolveSize(size, this.weightBytes), source: 'asked' };
-    }
-    const { bytes, source } = availableMemory();
-    return { bytes: Math.floor(bytes * 0.9), source };
+  budgetOf(size: Size | undefined): Budget {
+    return budgetOf(size, this.weightBytes);
   }
 
   close(): void {

@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { brief, isJsonObject, readJsonFile } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
+import { surround } from './post-processor.ts';
 import {
   type AddedToken,
   type Component,
@@ -200,14 +201,7 @@ function postProcessor(
       { file },
     );
   }
-  const special = { SpecialToken: { id: bos, type_id: 0 } };
-  const sequence = (name: 'A' | 'B') => ({ Sequence: { id: name, type_id: 0 } });
-  return {
-    type: 'TemplateProcessing',
-    single: [special, sequence('A')],
-    pair: [special, sequence('A'), special, sequence('B')],
-    special_tokens: { [bos]: { id: bos, ids: [id], tokens: [bos] } },
-  };
+  return surround({ content: bos, id }, undefined);
 }
 
 function asObject(value: unknown): Json {

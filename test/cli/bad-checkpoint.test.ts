@@ -436,7 +436,7 @@ describe('a checkpoint that is not there', () => {
     const missing = await runCli(['convert', join(parent, 'nowhere'), output]);
     assertRefused(missing, [`${join(parent, 'nowhere')}: no such directory`]);
     const file = join(storiesOpt, 'config.json');
-    assertRefused(await runCli(['convert', file, output]), [`${file}: is not a directory`]);
+    assertRefused(await runCli(['convert', file, output]), [`${file}, byte 0: is not GGUF`]);
     assertEntries(parent, []);
   });
 });

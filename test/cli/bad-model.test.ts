@@ -153,12 +153,14 @@ describe('a directory that is no model of this version', parallel, () => {
 
   it('is refused when it is a checkpoint', async () => {
     const says = [`${storiesOpt}: is not a flashllm model: no flash.json`, 'flashllm convert'];
-    await assertNeverOpens(storiesOpt, says);
+    assertRefused(await runCli([...generateArgs(storiesOpt), ...budget]), says);
   });
 
   it('is refused when it is a file, or not there', async () => {
     const file = join(storiesOpt, 'config.json');
-    await assertNeverOpens(file, [`${file}: is not a directory`]);
+    const result = await runCli([...generateArgs(file), ...budget]);
+    assertRefused(result, [`${file}: is not a directory`]);
+    assertRefused(await runCli(['inspect', file]), [`${file}, byte 0: is not GGUF`]);
     const nowhere = join(root.path, 'nowhere');
     await assertNeverOpens(nowhere, [`${nowhere}: no such directory`]);
   });

@@ -1,0 +1,108 @@
+/** Tensors that are another one's rows in another order, or its values with something added. */
+
+import { InputError } from '../errors.ts';
+import { checkReadRange } from './shape.ts';
+import type { SourceTensor } from './source.ts';
+import { sourceDTypes } from './source-dtype.ts';
+
+/** Bytes of rows that are read at once to be put in order. */
+const windowBytes = 2 * 2 ** 20;
+
+/**
+ * The rows of `tensor` in another order, or some of them.
+ * @param count how many rows the result has
+ * @param sourceOf the row of `tensor` that is a row of the result
+ * @throws InputError when `tensor` does not have such rows
+ */
+export function reorderedRows(
+  tensor: SourceTensor,
+  count: number,
+  sourceOf: (row: number) => number,
+): SourceTensor {
+  const [rows = 0, ...rest] = tensor.shape;
+  for (let row = 0; row < count; row++) {
+    if (sourceOf(row) < rows) continue;
+    throw new InputError(
+      `has ${rows} rows, too few for its heads`,
+      { file: tensor.file, tensor: tensor.name },
+      'The metadata and the weights contradict each other',
+    );
+  }
+  const width = rest.reduce((product, size) => product * size, 1);
+  const elementBytes = sourceDTypes[tensor.dtype].bytes;
+  const rowBytes = width * elementBytes;
+
+  return {
+    ...tensor,
+    shape: [count, ...rest],
+    contiguous: false,
+    async read(start, length, target) {
+      checkReadRange(tensor.name, count * width, elementBytes, start, length, target);
+      if (length === 0) return;
+      const end = start + length;
+      const lastRow = Math.ceil(end / width);
+      for (let first = Math.floor(start / width); first < lastRow; ) {
+        const window = nextWindow(first, lastRow, rowBytes, sourceOf);
+        const bytes = new Uint8Array((window.high - window.low) * rowBytes);
+        await tensor.read(window.low * width, (window.high - window.low) * width, bytes);
+        for (let row = first; row < window.end; row++) {
+          // Of the range's first and last row, a part may be wanted.
+          const from = Math.max(start, row * width);
+          const to = Math.min(end, (row + 1) * width);
+          const at = ((sourceOf(row) - window.low - row) * width + from) * elementBytes;
+          target.set(
+            bytes.subarray(at, at + (to - from) * elementBytes),
+            (from - start) * elementBytes,
+          );
+        }
+        first = window.end;
+      }
+    },
+  };
+}
+
+/**
+ * Rows [first, end) whose sources lie close together, in rows [low, high) of the source: at most
+ * twice as many as are wanted.
+ */
+function nextWindow(
+  first: number,
+  lastRow: number,
+  rowBytes: number,
+  sourceOf: (row: number) => number,
+): { readonly end: number; readonly low: number; readonly high: number } {
+  let low = sourceOf(first);
+  let high = low + 1;
+  let end = first + 1;
+  for (; end < lastRow; end++) {
+    const source = sourceOf(end);
+    const span = Math.max(high, source + 1) - Math.min(low, source);
+    if (span > 2 * (end + 1 - first) || span * rowBytes > windowBytes) break;
+    low = Math.min(low, source);
+    high = Math.max(high, source + 1);
+  }
+  return { end, low, high };
+}
+
+/**
+ * The values of `tensor`, which must be f32, with `addend` added.
+ * @throws InputError when they are of another dtype
+ */
+export function withAddend(tensor: SourceTensor, addend: number): SourceTensor {
+  if (tensor.dtype !== 'f32') {
+    throw new InputError(`is ${tensor.dtype}; norms are expected in f32`, {
+      file: tensor.file,
+      tensor: tensor.name,
+    });
+  }
+  return {
+    ...tensor,
+    async read(start, count, target) {
+      await tensor.read(start, count, target);
+      const view = new DataView(target.buffer, target.byteOffset, target.byteLength);
+      for (let at = 0; at < view.byteLength; at += 4) {
+        view.setFloat32(at, view.getFloat32(at, true) + addend, true);
+      }
+    },
+  };
+}

@@ -1,0 +1,90 @@
+/**
+ * The element types of GGUF tensors: one row each for those that are read, and the names of the
+ * others, so that they can be refused by name.
+ */
+
+import {
+  type Dequantise,
+  dequantiseQ4_0,
+  dequantiseQ4_1,
+  dequantiseQ4K,
+  dequantiseQ5_0,
+  dequantiseQ5_1,
+  dequantiseQ6K,
+  dequantiseQ8_0,
+} from './dequantise.ts';
+
+export interface GgmlType {
+  /** As the format's documentation writes it: `Q4_K`. */
+  readonly name: string;
+  /** Values that are stored together: 1, or those of a block. Rows are whole blocks. */
+  readonly blockElements: number;
+  readonly blockBytes: number;
+  /** What its values are read as. */
+  readonly dtype: 'f32' | 'f16' | 'bf16';
+  /** How blocks become f32; null where values are stored as they are read. */
+  readonly dequantise: Dequantise | null;
+}
+
+const float = (name: string, dtype: GgmlType['dtype'], blockBytes: number): GgmlType => {
+  return { name, blockElements: 1, blockBytes, dtype, dequantise: null };
+};
+const blocks = (
+  name: string,
+  blockElements: number,
+  blockBytes: number,
+  dequantise: Dequantise,
+): GgmlType => {
+  return { name, blockElements, blockBytes, dtype: 'f32', dequantise };
+};
+
+/** By the code that a tensor's header entry holds. */
+export const ggmlTypes: ReadonlyMap<number, GgmlType> = new Map([
+  [0, float('F32', 'f32', 4)],
+  [1, float('F16', 'f16', 2)],
+  [2, blocks('Q4_0', 32, 18, dequantiseQ4_0)],
+  [3, blocks('Q4_1', 32, 20, dequantiseQ4_1)],
+  [6, blocks('Q5_0', 32, 22, dequantiseQ5_0)],
+  [7, blocks('Q5_1', 32, 24, dequantiseQ5_1)],
+  [8, blocks('Q8_0', 32, 34, dequantiseQ8_0)],
+  [12, blocks('Q4_K', 256, 144, dequantiseQ4K)],
+  [14, blocks('Q6_K', 256, 210, dequantiseQ6K)],
+  [30, float('BF16', 'bf16', 2)],
+]);
+
+/** Codes that are known and not read. */
+const otherTypes: Readonly<Record<number, string>> = {
+  4: 'Q4_2',
+  5: 'Q4_3',
+  9: 'Q8_1',
+  10: 'Q2_K',
+  11: 'Q3_K',
+  13: 'Q5_K',
+  15: 'Q8_K',
+  16: 'IQ2_XXS',
+  17: 'IQ2_XS',
+  18: 'IQ3_XXS',
+  19: 'IQ1_S',
+  20: 'IQ4_NL',
+  21: 'IQ3_S',
+  22: 'IQ2_S',
+  23: 'IQ4_XS',
+  24: 'I8',
+  25: 'I16',
+  26: 'I32',
+  27: 'I64',
+  28: 'F64',
+  29: 'IQ1_M',
+  34: 'TQ1_0',
+  35: 'TQ2_0',
+  39: 'MXFP4',
+  40: 'NVFP4',
+  41: 'Q1_0',
+};
+
+/** What a type that is not read is called. */
+export function otherTypeName(code: number): string {
+  return otherTypes[code] ?? `number ${code}`;
+}
+
+export const ggmlTypeNames: readonly string[] = [...ggmlTypes.values()].map(({ name }) => name);

@@ -1,0 +1,125 @@
+/** A GGUF file, or the first of several that a model is split into, as a source of tensors. */
+
+import { basename, dirname, join } from 'node:path';
+import { InputError } from '../../errors.ts';
+import { CheckpointFile } from '../file.ts';
+import { rangeTensor } from '../range-tensor.ts';
+import type { SourceTensor, TensorSource } from '../source.ts';
+import { type GgufHeader, readGgufHeader } from './header.ts';
+import type { GgufMetadata } from './metadata.ts';
+import { quantisedTensor } from './quantised-tensor.ts';
+
+/** Most files of one model, each of which is kept open. */
+const maxParts = 512;
+
+const partName = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
+
+export interface GgufSource extends TensorSource {
+  /** That of the first file. */
+  readonly metadata: GgufMetadata;
+}
+
+/**
+ * Opens a GGUF file; headers are read and checked, data is not. Of a model in several files
+ * (`name-00001-of-00003.gguf`), the first is to be given.
+ * @throws InputError when a file is missing, truncated, damaged, or holds a type that is not read
+ */
+export async function openGguf(path: string): Promise<GgufSource> {
+  const opened: CheckpointFile[] = [];
+  const close = async (): Promise<void> => {
+    await Promise.all(opened.map((file) => file.close()));
+  };
+  const tensors = new Map<string, SourceTensor>();
+  let bytes = 0;
+  const openPart = async (part: string): Promise<GgufHeader> => {
+    const file = await CheckpointFile.open(part);
+    opened.push(file);
+    const header = await readGgufHeader(file);
+    for (const tensor of header.tensors.values()) {
+      const { name, shape, elements, offset, type } = tensor;
+      if (tensors.has(name)) {
+        throw new InputError('is in another file of this model as well', {
+          file: part,
+          tensor: name,
+        });
+      }
+      bytes += tensor.bytes;
+      tensors.set(
+        name,
+        type.dequantise === null
+          ? rangeTensor(file, { name, dtype: type.dtype, shape, elements, offset })
+          : quantisedTensor(file, tensor, type.dequantise),
+      );
+    }
+    return header;
+  };
+  try {
+    const { metadata } = await openPart(path);
+    for (const [index, part] of furtherParts(path, metadata).entries()) {
+      const header = await openPart(part);
+      checkPart(header, metadata, index + 1, part);
+    }
+    const promised = metadata.get('split.tensors.count');
+    if (typeof promised === 'number' && promised !== tensors.size) {
+      throw new InputError(
+        `its parts hold ${tensors.size} tensors, its metadata promises ${promised}`,
+        { file: path },
+        'Download all parts again',
+      );
+    }
+    return { metadata, tensors, bytes, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Paths of the files that belong to the first one. */
+function furtherParts(path: string, metadata: GgufMetadata): readonly string[] {
+  const count = metadata.get('split.count') ?? 1;
+  if (typeof count !== 'number' || !Number.isInteger(count) || count < 0 || count > maxParts) {
+    throw new InputError(`split.count ${String(count)} is no number of files up to ${maxParts}`, {
+      file: path,
+    });
+  }
+  if (count <= 1) return [];
+  const [, prefix, number, total] = partName.exec(basename(path)) ?? [];
+  if (prefix === undefined || Number(total) !== count) {
+    throw new InputError(
+      `is one of ${count} files, but is not named like name-00001-of-${digits(count)}.gguf`,
+      { file: path },
+      'Keep the names that the files were published under',
+    );
+  }
+  if (Number(number) !== 1 || metadata.get('split.no') !== 0) {
+    throw new InputError(
+      `is not the first of its ${count} files`,
+      { file: path },
+      `Give ${prefix}-00001-of-${digits(count)}.gguf`,
+    );
+  }
+  return Array.from({ length: count - 1 }, (_, index) =>
+    join(dirname(path), `${prefix}-${digits(index + 2)}-of-${digits(count)}.gguf`),
+  );
+}
+
+function checkPart(
+  { metadata }: GgufHeader,
+  first: GgufMetadata,
+  index: number,
+  file: string,
+): void {
+  if (
+    metadata.get('split.no') === index &&
+    metadata.get('split.count') === first.get('split.count')
+  ) {
+    return;
+  }
+  throw new InputError(
+    `is not file ${index + 1} of the model: its metadata says otherwise`,
+    { file },
+    'Download all parts again',
+  );
+}
+
+const digits = (number: number) => String(number).padStart(5, '0');

@@ -1,0 +1,75 @@
+/** A tensor of quantised blocks as a source of f32 values: dequantised in reading, piece by piece. */
+
+import type { RangeFile } from '../file.ts';
+import { checkReadRange } from '../shape.ts';
+import type { SourceTensor } from '../source.ts';
+import type { Dequantise } from './dequantise.ts';
+import type { GgufTensor } from './header.ts';
+
+/** Bytes of blocks that are read at once: an efficient read, and little memory. */
+const pieceBytes = 512 * 1024;
+
+export function quantisedTensor(
+  file: RangeFile,
+  tensor: GgufTensor,
+  dequantise: Dequantise,
+): SourceTensor {
+  const { name, shape, elements, type } = tensor;
+  const { blockElements, blockBytes } = type;
+  const pieceBlocks = Math.floor(pieceBytes / blockBytes);
+  const edge = new Float32Array(blockElements);
+  /** Buffers that no read is using. */
+  const free: Uint8Array[] = [];
+
+  /** Reads and dequantises the blocks that hold elements [start, start + out.length). */
+  async function readPiece(start: number, out: Float32Array): Promise<void> {
+    const firstBlock = Math.floor(start / blockElements);
+    const endBlock = Math.ceil((start + out.length) / blockElements);
+    const bytes = (endBlock - firstBlock) * blockBytes;
+    const kept = free.pop();
+    const buffer = kept !== undefined && kept.length >= bytes ? kept : new Uint8Array(bytes);
+    await file.read(tensor.offset + firstBlock * blockBytes, buffer.subarray(0, bytes), name);
+    // What follows is synchronous, so that reads at the same time can share one edge.
+    const end = start + out.length;
+    const firstWhole = Math.ceil(start / blockElements);
+    const endWhole = Math.floor(end / blockElements);
+    if (firstWhole < endWhole) {
+      const at = (firstWhole - firstBlock) * blockBytes;
+      dequantise(buffer, at, endWhole - firstWhole, out, firstWhole * blockElements - start);
+    }
+    for (const block of firstBlock === endBlock - 1 ? [firstBlock] : [firstBlock, endBlock - 1]) {
+      if (block >= firstWhole && block < endWhole) continue;
+      dequantise(buffer, (block - firstBlock) * blockBytes, 1, edge, 0);
+      const from = Math.max(start, block * blockElements);
+      const to = Math.min(end, (block + 1) * blockElements);
+      const base = block * blockElements;
+      out.set(edge.subarray(from - base, to - base), from - start);
+    }
+    free.push(buffer);
+  }
+
+  return {
+    name,
+    dtype: 'f32',
+    storedAs: type.name,
+    shape,
+    file: file.path,
+    contiguous: true,
+    async read(start, count, target) {
+      checkReadRange(name, elements, 4, start, count, target);
+      const aligned = target.byteOffset % 4 === 0;
+      const out = aligned
+        ? new Float32Array(target.buffer, target.byteOffset, count)
+        : new Float32Array(count);
+      for (let done = 0; done < count; ) {
+        // Pieces end where blocks do, so that only the ends of the whole range are cut.
+        const fromBlock = Math.floor((start + done) / blockElements);
+        const end = Math.min(start + count, (fromBlock + pieceBlocks) * blockElements);
+        const length = end - start - done;
+        await readPiece(start + done, out.subarray(done, done + length));
+        done += length;
+      }
+      if (!aligned) target.set(new Uint8Array(out.buffer));
+    },
+  };
+}

@@ -1,0 +1,122 @@
+/** What `inspect` and `plan` say of a checkpoint that is yet to be converted. */
+
+import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { describeDTypes, describeFormats } from '../convert/dtypes.ts';
+import type { CheckpointReport } from '../convert/inspect-checkpoint.ts';
+import { plannable } from '../engine/run-plan.ts';
+import { BudgetError } from '../errors.ts';
+import { type DeviceProfile, loadProfile } from '../flash/device-profile.ts';
+import { formatBytes, formatMs } from '../units.ts';
+import { table } from './terminal.ts';
+
+/** Positions that are planned for, where nobody says. */
+const usualContext = 512;
+
+/** The profile of the device that a checkpoint lies on: of nothing better is known. */
+export async function profileOf(path: string): Promise<DeviceProfile> {
+  const found = await stat(path).catch(() => null);
+  return loadProfile(found?.isDirectory() ? path : dirname(path));
+}
+
+/** How a model would run under the budget that the machine can give. */
+export interface Outlook {
+  readonly context: number;
+  /** Bytes of the least budget. */
+  readonly floor: number;
+  readonly dramBudget: number;
+  readonly fitsWhole: boolean;
+  /** Null below the floor. */
+  readonly flashBytesPerToken: number | null;
+  readonly usedBytesPerToken: number | null;
+  readonly flashMsPerToken: number | null;
+}
+
+export function outlookOf({ manifest }: CheckpointReport, profile: DeviceProfile): Outlook {
+  const model = plannable(manifest);
+  const context = Math.min(usualContext, manifest.spec.maxPositions);
+  const { bytes: floor } = model.floor({ context });
+  const { bytes: dramBudget } = model.budgetOf(undefined);
+  const known = { context, floor, dramBudget };
+  try {
+    const { streamedBytes, usedBytes, fitsWhole } = model.plan({ context, budget: dramBudget });
+    return {
+      ...known,
+      fitsWhole,
+      flashBytesPerToken: streamedBytes,
+      usedBytesPerToken: usedBytes,
+      flashMsPerToken: (streamedBytes / profile.bandwidth) * 1000,
+    };
+  } catch (error) {
+    if (!(error instanceof BudgetError)) throw error;
+    const unknown = { flashBytesPerToken: null, usedBytesPerToken: null, flashMsPerToken: null };
+    return { ...known, fitsWhole: false, ...unknown };
+  }
+}
+
+export function checkpointJson(report: CheckpointReport) {
+  const { checkpoint, format, spec, formats, dtypes, ffn, problems } = report;
+  return {
+    checkpoint,
+    format,
+    runs: problems.length === 0,
+    problems,
+    architecture: spec,
+    formats,
+    dtypes,
+    ffn,
+    checkpointBytes: report.checkpointBytes,
+    modelBytes: report.modelBytes,
+    tensors: [...report.manifest.tensors.values()].map(({ name, dtype, shape, bytes }) => ({
+      name,
+      dtype,
+      shape,
+      bytes,
+    })),
+  };
+}
+
+export function describeCheckpoint(report: CheckpointReport): string {
+  const { spec, formats, dtypes, ffn, problems } = report;
+  const { heads, kvHeads, headDim } = spec.attention;
+  const weights =
+    formats === null || report.checkpointBytes === null
+      ? 'cannot be opened'
+      : `${describeFormats(formats)}, ${formatBytes(report.checkpointBytes)}`;
+  const kind = ffn.sparse
+    ? 'sparse: predictors can leave out neurons that do not fire'
+    : 'dense: every neuron is computed';
+  return table(
+    ['', ''],
+    [
+      ['checkpoint', report.checkpoint],
+      ['format', report.format],
+      ['weights', weights],
+      ['architecture', `${spec.family}, ${spec.layers} layers, context ${spec.maxPositions}`],
+      ['hidden size', `${spec.hiddenSize}`],
+      ['attention', `${heads} heads of ${headDim}, ${kvHeads} for keys and values`],
+      ['FFN', `${ffn.neurons} neurons, ${ffn.activation}`],
+      ['', kind],
+      ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'of its own'}`],
+      ['converted', `${describeDTypes(dtypes)}, ${formatBytes(report.modelBytes)}`],
+      ['runs', problems.length === 0 ? 'yes, once converted' : 'no'],
+      ...problems.map((problem, index) => [index === 0 ? 'because' : '', problem]),
+    ],
+  ).replace(/^\n/, '');
+}
+
+export function describeOutlook({ spec }: CheckpointReport, outlook: Outlook): string {
+  const budget = `${formatBytes(outlook.dramBudget)}, 90% of what this machine can give`;
+  const floor =
+    `At least ${formatBytes(outlook.floor)} for ${outlook.context} of its ` +
+    `${spec.maxPositions} positions.`;
+  const { flashBytesPerToken: flash, usedBytesPerToken: used, flashMsPerToken: ms } = outlook;
+  if (flash === null || used === null || ms === null) {
+    return `${floor} More than ${budget}: it does not run here.\n`;
+  }
+  const reads =
+    flash === 0
+      ? 'the weights that every token uses fit'
+      : `each token reads ${formatBytes(flash)} of ${formatBytes(used)} from flash (${formatMs(ms)})`;
+  return `${floor} With ${budget}, ${reads}.\n`;
+}

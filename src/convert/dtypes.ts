@@ -1,0 +1,88 @@
+/** Which dtypes a model is stored in, by what its checkpoint holds and what was asked for. */
+
+import type { SourceTensor } from '../checkpoint/source.ts';
+import { type DType, dtypes, type FloatDType } from '../dtype.ts';
+import type { StorageDTypes } from '../flash/layout.ts';
+import { bundleRows, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
+import type { CheckedSource, Sources } from './weights.ts';
+
+/** Number of weights in matrices, by the format they are stored in: `f16`, `Q4_K`. */
+export type SourceFormats = Readonly<Record<string, number>>;
+
+export interface AskedDTypes {
+  /** `auto` keeps the checkpoint's, or takes the one nearest to its quantisation. */
+  readonly dtype?: DType | 'auto';
+  /** Dtype of the FFN, if it shall differ. */
+  readonly ffnDtype?: DType;
+}
+
+/**
+ * What a quantised checkpoint is stored in. Its blocks are not ours, and quantising a second time
+ * adds an error: in 8 bits one too small to see beside the first, in 4 bits as large as the first.
+ */
+const forQuantised: DType = 'q8';
+
+/** Decides the dtypes, and counts what the checkpoint's matrices are stored in. */
+export function storageOf(
+  { dtype = 'auto', ffnDtype }: AskedDTypes,
+  recipe: ModelRecipe,
+  sources: Sources,
+): { readonly storage: StorageDTypes; readonly formats: SourceFormats } {
+  const matrices = matricesOf(recipe, sources);
+  const formats: Record<string, number> = {};
+  for (const { tensor } of matrices) {
+    const format = formatOf(tensor);
+    formats[format] = (formats[format] ?? 0) + tensor.shape.reduce((all, size) => all * size, 1);
+  }
+  const quantised = matrices.some(({ tensor }) => tensor.storedAs !== undefined);
+  const exact = commonDType(matrices);
+  const resident = dtype !== 'auto' ? dtype : quantised ? forQuantised : exact;
+  // What is not worth quantising again is stored in 16 bits, where the file had fewer.
+  const kept = quantised ? 'bf16' : exact;
+  return { storage: { resident, bundles: ffnDtype ?? resident, exact: kept }, formats };
+}
+
+/** What a tensor's values are stored in. */
+export function formatOf({ storedAs, dtype }: SourceTensor): string {
+  return storedAs ?? dtype;
+}
+
+/** The checkpoint's matrices that the recipe uses. */
+function matricesOf(recipe: ModelRecipe, sources: Sources): readonly CheckedSource[] {
+  const names = new Set<string>();
+  for (const bundle of recipe.bundles) {
+    for (const source of [...bundleRows(bundle), bundle.down]) names.add(source);
+  }
+  for (const { parts, shape } of recipe.tensors) {
+    if (shape.length > 1) for (const { source } of parts) names.add(source);
+  }
+  return [...names].map((name) => sources(name));
+}
+
+/** The dtype that keeps every matrix exact: the checkpoint's own, or f32 when it mixes several. */
+function commonDType(matrices: readonly CheckedSource[]): FloatDType {
+  const [only, ...more] = new Set(matrices.map(({ dtype }) => dtype));
+  return more.length === 0 && only !== undefined ? only : 'f32';
+}
+
+/** One line about formats: `Q4_K`, or `84% Q4_K, 16% Q6_K`, by number of weights. */
+export function describeFormats(formats: SourceFormats): string {
+  const all = Object.values(formats).reduce((sum, count) => sum + count, 0);
+  const entries = Object.entries(formats).sort(([, a], [, b]) => b - a);
+  if (entries.length === 1) return entries[0]?.[0] ?? '';
+  return entries.map(([name, count]) => `${share(count / all)} ${name}`).join(', ');
+}
+
+function share(part: number): string {
+  return part < 0.005 ? '<1%' : `${Math.round(100 * part)}%`;
+}
+
+/** Whether a name of {@link SourceFormats} is that of a quantisation. */
+export function isQuantisation(format: string): boolean {
+  return !Object.hasOwn(dtypes, format);
+}
+
+/** `q8`, or `f16, FFN q4`. */
+export function describeDTypes({ resident, bundles }: WeightDTypes): string {
+  return resident === bundles ? bundles : `${resident}, FFN ${bundles}`;
+}

@@ -1,0 +1,86 @@
+/** A GGUF file as a checkpoint: what a Hugging Face directory would say, from its metadata. */
+
+import { reorderedRows, withAddend } from '../checkpoint/derived-tensor.ts';
+import { openGguf } from '../checkpoint/gguf/gguf-file.ts';
+import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
+import { InputError } from '../errors.ts';
+import { translateGguf } from '../models/gguf/index.ts';
+import type { Translated } from '../models/gguf/translation.ts';
+import { type GgufTokenizer, tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
+import { buildLibrary } from '../tokenizer/library.ts';
+import type { Checkpoint } from './open-checkpoint.ts';
+import { checkVocabularySize, type SideFiles } from './side-files.ts';
+
+/** Factors of rotary frequencies, the only tensor that is a part of the configuration. */
+const ropeFactorsName = 'rope_freqs.weight';
+/** More frequencies than any head has. */
+const mostRopeFactors = 4096;
+
+/**
+ * Opens the GGUF file at `path`; of a model in several files, the first.
+ * @throws InputError when it is damaged, or its architecture is not supported
+ */
+export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
+  const source = await openGguf(path);
+  try {
+    const { config, translate } = translateGguf({
+      file: path,
+      metadata: source.metadata,
+      shapes: new Map([...source.tensors].map(([name, { shape }]) => [name, shape])),
+      ropeFactors: await ropeFactors(source.tensors.get(ropeFactorsName)),
+    });
+    const tensors = new Map<string, SourceTensor>();
+    for (const tensor of source.tensors.values()) {
+      // What is unknown keeps its name, to be refused by it.
+      for (const to of translate(tensor.name) ?? [{ name: tensor.name }]) {
+        tensors.set(to.name, derived(tensor, to));
+      }
+    }
+    const translated: TensorSource = { tensors, bytes: source.bytes, close: source.close };
+    return {
+      format: 'GGUF',
+      config,
+      configFile: path,
+      source: translated,
+      readSideFiles: async ({ vocabSize }) => {
+        const tokenizer = tokenizerFromGguf(source.metadata, path);
+        const { model } = buildLibrary(tokenizer.json, tokenizer.config, path);
+        checkVocabularySize(model.tokens_to_ids.values(), vocabSize, path);
+        return sideFiles(config, tokenizer);
+      },
+    };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+function derived(tensor: SourceTensor, { rows, add }: Translated): SourceTensor {
+  const ordered = rows === undefined ? tensor : reorderedRows(tensor, rows.count, rows.sourceOf);
+  return add === undefined ? ordered : withAddend(ordered, add);
+}
+
+async function ropeFactors(tensor: SourceTensor | undefined): Promise<Float32Array | null> {
+  if (tensor === undefined) return null;
+  const [count = 0, ...more] = tensor.shape;
+  if (tensor.dtype !== 'f32' || more.length > 0 || count > mostRopeFactors) {
+    throw new InputError('is no list of f32 factors', { file: tensor.file, tensor: tensor.name });
+  }
+  const factors = new Float32Array(count);
+  await tensor.read(0, count, new Uint8Array(factors.buffer));
+  return factors;
+}
+
+function sideFiles(
+  config: Readonly<Record<string, unknown>>,
+  { json, config: tokenizerConfig, eosIds }: GgufTokenizer,
+): SideFiles {
+  const file = (value: unknown, indent?: number) =>
+    Buffer.from(JSON.stringify(value, null, indent));
+  return new Map([
+    ['config.json', file(config, 2)],
+    ['generation_config.json', file(eosIds.length === 0 ? {} : { eos_token_id: eosIds }, 2)],
+    ['tokenizer.json', file(json)],
+    ['tokenizer_config.json', file(tokenizerConfig, 2)],
+  ]);
+}

@@ -1,0 +1,47 @@
+/** A checkpoint in any format: what it says about itself, its tensors, and its small files. */
+
+import { stat } from 'node:fs/promises';
+import { fileError } from '../checkpoint/file.ts';
+import { openWeights, readConfig } from '../checkpoint/hf-directory.ts';
+import type { TensorSource } from '../checkpoint/source.ts';
+import type { ModelSpec } from '../models/spec.ts';
+import { openGgufCheckpoint } from './gguf-checkpoint.ts';
+import { readSideFiles, type SideFiles } from './side-files.ts';
+
+export interface Checkpoint {
+  /** For people. */
+  readonly format: 'Hugging Face' | 'GGUF';
+  /** The fields of a config.json. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** The file that says so, for messages. */
+  readonly configFile: string;
+  /** Tensors under the names that the families' recipes ask for. */
+  readonly source: TensorSource;
+  /**
+   * The small files of the model directory; proves that the tokenizer works.
+   * @throws InputError when there is no tokenizer, or none that belongs to the model
+   */
+  readonly readSideFiles: (spec: ModelSpec) => Promise<SideFiles>;
+}
+
+/**
+ * Opens a Hugging Face directory or a GGUF file; close its source when done.
+ * @throws InputError when it cannot be used
+ */
+export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  const found = await stat(path).catch((error: unknown) => {
+    const { code } = error as NodeJS.ErrnoException;
+    // Of what is not there, the directory's reader says so.
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null;
+    throw fileError(error, path, 'opening');
+  });
+  if (found?.isFile()) return openGgufCheckpoint(path);
+  const { config, file: configFile } = await readConfig(path);
+  return {
+    format: 'Hugging Face',
+    config,
+    configFile,
+    source: await openWeights(path),
+    readSideFiles: (spec) => readSideFiles(path, spec),
+  };
+}

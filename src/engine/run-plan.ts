@@ -1,0 +1,118 @@
+/** Plans of a run, for a model that is there and for one that is yet to be converted. */
+
+import { kvDTypes } from '../dtype.ts';
+import { BudgetError, InputError } from '../errors.ts';
+import type { Manifest } from '../flash/manifest.ts';
+import { availableThreads } from '../kernels/threads/available.ts';
+import type { PredictorDemand } from '../memory/fixed-layout.ts';
+import { type MemoryPlan, planFloor, planMemory } from '../memory/plan.ts';
+import { availableMemory, processEstimate } from '../memory/process.ts';
+import { resolveSize, type Size } from '../units.ts';
+import type { RunRequest } from './model.ts';
+
+/** Positions of a prompt that are processed at once, at most. */
+const prefillChunk = 64;
+
+/** What can be planned for: a model, or what will be one. */
+export interface Plannable {
+  readonly manifest: Manifest;
+  readonly weightBytes: number;
+  plan(request: RunRequest): MemoryPlan;
+  floor(request: Omit<RunRequest, 'budget'>): ReturnType<typeof planFloor>;
+  budgetOf(size: Size | undefined): Budget;
+}
+
+/** The plans of a model that is yet to be converted, and has no predictors. */
+export function plannable(manifest: Manifest): Plannable {
+  const planned = { manifest, processBytes: processEstimate(manifest), predictors: null };
+  const weightBytes = weightBytesOf(manifest);
+  return {
+    manifest,
+    weightBytes,
+    plan: (request) => planRun(planned, request),
+    floor: (request) => floorOfRun(planned, request),
+    budgetOf: (size) => budgetOf(size, weightBytes),
+  };
+}
+
+/** What is planned for. */
+export interface Planned {
+  readonly manifest: Manifest;
+  /** What the process takes without weights. */
+  readonly processBytes: number;
+  /** Null when there are none. */
+  readonly predictors: PredictorDemand | null;
+}
+
+/**
+ * Plans `budget` for sequences of up to `context` positions.
+ * @throws InputError for a request that makes no sense; BudgetError below the floor
+ */
+export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
+  const { maxPositions } = planned.manifest.spec;
+  const { context, budget } = request;
+  if (!Number.isInteger(context) || context < 1 || context > maxPositions) {
+    throw new InputError(`the context must be 1 to ${maxPositions} positions, not ${context}`);
+  }
+  if (!kvDTypes.includes(request.kvDtype ?? 'f32')) {
+    throw new InputError(`keys and values are kept in ${kvDTypes.join(' or ')}`);
+  }
+  if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
+  const plan = (threads: number) =>
+    planMemory({ ...planRequest(planned, request, threads), dramBudget: request.budget });
+  if (request.threads !== undefined) return plan(request.threads);
+  try {
+    return plan(availableThreads());
+  } catch (error) {
+    if (!(error instanceof BudgetError)) throw error;
+    return plan(1); // each thread takes memory, too
+  }
+}
+
+/** The smallest budget for such sequences, and what it consists of. */
+export function floorOfRun(
+  planned: Planned,
+  request: Omit<RunRequest, 'budget'>,
+): ReturnType<typeof planFloor> {
+  return planFloor(planRequest(planned, request, request.threads ?? 1));
+}
+
+function planRequest(
+  { manifest, processBytes, predictors: all }: Planned,
+  request: Omit<RunRequest, 'budget'>,
+  threads: number,
+) {
+  const { context, logits = 'last', chunk = prefillChunk, memoryLimit, ffn = 'sparse' } = request;
+  const predictors = ffn === 'exact' ? null : all;
+  return {
+    manifest,
+    processBytes,
+    context,
+    kvDtype: request.kvDtype ?? 'f32',
+    chunk: Math.min(chunk, context),
+    logits,
+    threads,
+    predictors,
+    sparse: predictors !== null && ffn === 'sparse',
+    residency: request.residency ?? 'all',
+    ...(memoryLimit === undefined ? {} : { memoryLimit }),
+  };
+}
+
+/** Bytes of all weights, as `50%` of a budget counts them. */
+export function weightBytesOf({ tensors }: Manifest): number {
+  return [...tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** A budget, and what it comes from. */
+export interface Budget {
+  readonly bytes: number;
+  readonly source: 'asked' | 'machine' | 'cgroup';
+}
+
+/** The budget in bytes: what was asked for, or nine tenths of what the machine can give. */
+export function budgetOf(size: Size | undefined, weightBytes: number): Budget {
+  if (size !== undefined) return { bytes: resolveSize(size, weightBytes), source: 'asked' };
+  const { bytes, source } = availableMemory();
+  return { bytes: Math.floor(bytes * 0.9), source };
+}

@@ -1,0 +1,148 @@
+/** What translations share: fields that most configs have, names of blocks, orders of rows. */
+
+import { InputError } from '../../errors.ts';
+import { GgufKeys } from './keys.ts';
+import { ropeConfig } from './rope.ts';
+import type { GgufFacts, RowOrder, Translated } from './translation.ts';
+
+export interface Geometry {
+  readonly keys: GgufKeys;
+  readonly hidden: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Values of a head that are rotated. */
+  readonly rotaryDim: number;
+  /** Fields that every config has under the same name. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+const embedding = 'token_embd.weight';
+
+/** Reads what every architecture says in the same way. */
+export function geometryOf(facts: GgufFacts, architecture: string): Geometry {
+  const keys = new GgufKeys(facts, architecture);
+  const { file, shapes } = facts;
+  const experts = keys.optionalNumber('expert_count') ?? 0;
+  if (experts > 0) {
+    throw new InputError(`is a mixture of ${experts} experts, which is not supported`, { file });
+  }
+  const hidden = keys.integer('embedding_length');
+  const heads = keys.integer('attention.head_count');
+  const kvHeads = keys.integer('attention.head_count_kv', heads);
+  if (heads % kvHeads !== 0) {
+    throw new InputError(`${heads} heads do not divide among ${kvHeads} for keys and values`, {
+      file,
+    });
+  }
+  const headDim = keys.integer('attention.key_length', hidden / heads);
+  const valueDim = keys.integer('attention.value_length', headDim);
+  if (valueDim !== headDim) {
+    throw new InputError(`keys have ${headDim} values and values ${valueDim}: not supported`, {
+      file,
+    });
+  }
+  const rotaryDim = keys.integer('rope.dimension_count', headDim);
+  const vocabulary = shapes.get(embedding)?.[0];
+  if (vocabulary === undefined) {
+    throw new InputError(
+      `the file has no tensor ${embedding}`,
+      { file },
+      'It holds a vocabulary, an adapter or a projector only; give the model itself',
+    );
+  }
+  const layers = keys.integer('block_count');
+  return {
+    keys,
+    hidden,
+    layers,
+    heads,
+    kvHeads,
+    headDim,
+    rotaryDim,
+    config: {
+      vocab_size: vocabulary,
+      hidden_size: hidden,
+      num_hidden_layers: layers,
+      num_attention_heads: heads,
+      max_position_embeddings: keys.integer('context_length'),
+      tie_word_embeddings: !keys.has('output.weight'),
+      bos_token_id: keys.tokenId('bos'),
+      eos_token_id: keys.tokenId('eos'),
+      ...ropeConfig(keys, facts, rotaryDim),
+    },
+  };
+}
+
+/** Refuses a model that rotates a part of each head where its family rotates all. */
+export function checkFullRotary({ rotaryDim, headDim }: Geometry, { file }: GgufFacts): void {
+  if (rotaryDim === headDim) return;
+  throw new InputError(
+    `rotates ${rotaryDim} of the ${headDim} values of a head: not supported for this architecture`,
+    { file },
+  );
+}
+
+/** Splits `blk.7.attn_q.weight` into layer 7, `attn_q` and `weight`. */
+export function blockTensor(
+  name: string,
+): { readonly layer: string; readonly part: string; readonly kind: string } | undefined {
+  const [, layer, part, kind] = /^blk\.(\d{1,6})\.(\w+)\.(weight|bias)$/.exec(name) ?? [];
+  if (layer === undefined || part === undefined || kind === undefined) return undefined;
+  return { layer, part, kind };
+}
+
+/** Splits `output_norm.weight` into `output_norm` and `weight`. */
+export function plainTensor(
+  name: string,
+): { readonly part: string; readonly kind: string } | undefined {
+  const [, part, kind] = /^(\w+)\.(weight|bias)$/.exec(name) ?? [];
+  return part === undefined || kind === undefined ? undefined : { part, kind };
+}
+
+/** Tables of frequencies: computed here, not stored. */
+const frequencyTables = /^(rope_freqs|blk\.\d+\.attn_rot_embd)\.weight$/;
+
+/**
+ * Translates names by two tables, of tensors outside and inside of blocks.
+ * @param block how the name of a block's tensor begins
+ */
+export function byTables(
+  name: string,
+  plain: Readonly<Record<string, string>>,
+  inBlock: Readonly<Record<string, string>>,
+  block: (layer: string) => string,
+): readonly Translated[] | undefined {
+  if (frequencyTables.test(name)) return [];
+  const outside = plainTensor(name);
+  if (outside !== undefined) {
+    const to = plain[outside.part];
+    return to === undefined ? undefined : [{ name: `${to}.${outside.kind}` }];
+  }
+  const inside = blockTensor(name);
+  const to = inside && inBlock[inside.part];
+  return to === undefined || inside === undefined
+    ? undefined
+    : [{ name: `${block(inside.layer)}.${to}.${inside.kind}` }];
+}
+
+/**
+ * Rotary pairs side by side, as GGUF has them, become the two halves of each head:
+ * row `half` h + i of a head is the file's row 2 i + h.
+ */
+export function halvesOfPairs(heads: number, headDim: number): RowOrder {
+  const half = headDim / 2;
+  return {
+    count: heads * headDim,
+    sourceOf: (row) => {
+      const within = row % headDim;
+      return row - within + 2 * (within % half) + (within >= half ? 1 : 0);
+    },
+  };
+}
+
+/** The `count` rows from `first` on. */
+export function rowsFrom(first: number, count: number): RowOrder {
+  return { count, sourceOf: (row) => first + row };
+}

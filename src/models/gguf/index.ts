@@ -1,0 +1,40 @@
+/** The architectures of GGUF files, one line each. */
+
+import { InputError } from '../../errors.ts';
+import { falcon } from './falcon.ts';
+import { arcee, llama, qwen2, qwen3 } from './llama.ts';
+import { nemotron } from './nemotron.ts';
+import { phi2 } from './phi2.ts';
+import type { GgufArchitecture, GgufFacts, GgufTranslation } from './translation.ts';
+
+const architectures: readonly GgufArchitecture[] = [
+  llama,
+  qwen2,
+  qwen3,
+  falcon,
+  phi2,
+  nemotron,
+  arcee,
+];
+
+/** Values of `general.architecture` that can be converted. */
+export const supportedGgufArchitectures = architectures.map(({ name }) => name);
+
+/**
+ * The translation of a file, by its `general.architecture`.
+ * @throws InputError that names an unsupported architecture and lists the supported ones
+ */
+export function translateGguf(facts: GgufFacts): GgufTranslation {
+  const name = facts.metadata.get('general.architecture');
+  const architecture = architectures.find((known) => known.name === name);
+  if (architecture === undefined) {
+    throw new InputError(
+      typeof name === 'string'
+        ? `the architecture '${name}' is not supported`
+        : 'the metadata has no general.architecture',
+      { file: facts.file },
+      `Supported in GGUF: ${supportedGgufArchitectures.join(', ')}`,
+    );
+  }
+  return architecture.translate(facts);
+}

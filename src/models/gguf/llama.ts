@@ -1,0 +1,114 @@
+/**
+ * Llama and its relatives: the same names, RMS norms, a gated FFN (Arcee's is not gated). Llama and
+ * Arcee have the rows of queries and keys in another order; the others as the checkpoint had them.
+ */
+
+import { byTables, checkFullRotary, type Geometry, geometryOf, halvesOfPairs } from './common.ts';
+import type { GgufArchitecture, GgufFacts, GgufTranslation } from './translation.ts';
+
+export const plainNames = {
+  token_embd: 'model.embed_tokens',
+  output_norm: 'model.norm',
+  output: 'lm_head',
+} as const;
+
+export const blockNames = {
+  attn_norm: 'input_layernorm',
+  attn_q: 'self_attn.q_proj',
+  attn_k: 'self_attn.k_proj',
+  attn_v: 'self_attn.v_proj',
+  attn_output: 'self_attn.o_proj',
+  attn_q_norm: 'self_attn.q_norm',
+  attn_k_norm: 'self_attn.k_norm',
+  ffn_norm: 'post_attention_layernorm',
+  ffn_gate: 'mlp.gate_proj',
+  ffn_up: 'mlp.up_proj',
+  ffn_down: 'mlp.down_proj',
+} as const;
+
+export const blockPrefix = (layer: string) => `model.layers.${layer}`;
+
+/** Fields that these families have in common. */
+export function decoderConfig({ config, keys, kvHeads, headDim }: Geometry) {
+  return {
+    ...config,
+    num_key_value_heads: kvHeads,
+    head_dim: headDim,
+    intermediate_size: keys.integer('feed_forward_length'),
+  };
+}
+
+interface Relative {
+  readonly name: string;
+  readonly modelType: string;
+  readonly activation: string;
+  /** Whether rotary pairs lie side by side. */
+  readonly pairs: boolean;
+  /** Further fields of the config. */
+  readonly fields?: (geometry: Geometry) => Readonly<Record<string, unknown>>;
+}
+
+function relative({ name, modelType, activation, pairs, fields }: Relative): GgufArchitecture {
+  const translate = (facts: GgufFacts): GgufTranslation => {
+    const geometry = geometryOf(facts, name);
+    checkFullRotary(geometry, facts);
+    const { keys, heads, kvHeads, headDim } = geometry;
+    return {
+      config: {
+        model_type: modelType,
+        ...decoderConfig(geometry),
+        hidden_act: activation,
+        rms_norm_eps: keys.number('attention.layer_norm_rms_epsilon'),
+        ...fields?.(geometry),
+      },
+      translate: (tensor) => {
+        const found = byTables(tensor, plainNames, blockNames, blockPrefix);
+        const isQuery = /\.attn_q\.\w+$/.test(tensor);
+        if (!pairs || !(isQuery || /\.attn_k\.\w+$/.test(tensor))) return found;
+        const rows = halvesOfPairs(isQuery ? heads : kvHeads, headDim);
+        return found?.map((translated) => ({ ...translated, rows }));
+      },
+    };
+  };
+  return { name, translate };
+}
+
+const biases = ({ keys }: Geometry) => ({
+  attention_bias: keys.has('blk.0.attn_q.bias'),
+  mlp_bias: keys.has('blk.0.ffn_up.bias'),
+});
+
+export const llama = relative({
+  name: 'llama',
+  modelType: 'llama',
+  activation: 'silu',
+  pairs: true,
+  fields: biases,
+});
+
+export const arcee = relative({
+  name: 'arcee',
+  modelType: 'arcee',
+  activation: 'relu2',
+  pairs: true,
+  fields: biases,
+});
+
+export const qwen2 = relative({
+  name: 'qwen2',
+  modelType: 'qwen2',
+  activation: 'silu',
+  pairs: false,
+  fields: () => ({ use_sliding_window: false }),
+});
+
+export const qwen3 = relative({
+  name: 'qwen3',
+  modelType: 'qwen3',
+  activation: 'silu',
+  pairs: false,
+  fields: ({ keys }) => ({
+    use_sliding_window: false,
+    attention_bias: keys.has('blk.0.attn_q.bias'),
+  }),
+});

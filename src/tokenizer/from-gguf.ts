@@ -1,0 +1,190 @@
+/** The tokenizer files of a model directory, from the metadata of a GGUF file. */
+
+import { brief } from '../checkpoint/json-file.ts';
+import { InputError } from '../errors.ts';
+import {
+  type PreTokenizer,
+  preTokenizers,
+  tokenizerModels,
+} from '../models/gguf/pre-tokenizers.ts';
+import { tokenizerJsonFromBpe } from './from-bpe-files.ts';
+import { surround } from './post-processor.ts';
+import {
+  pieceKind,
+  specialPieces,
+  tokenizerJsonFromPieces,
+  vocabularyOf,
+} from './sentencepiece.ts';
+import type { Component, TokenizerJson } from './tokenizer-json.ts';
+
+/** Metadata by key, as the file has it; nobody has checked it. */
+type Metadata = ReadonlyMap<string, unknown>;
+
+export interface GgufTokenizer {
+  readonly json: TokenizerJson;
+  /** The content of tokenizer_config.json. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** What ends a sequence: end of text, and of a turn or a message where these have ids. */
+  readonly eosIds: readonly number[];
+}
+
+const prefix = 'tokenizer.ggml.';
+/** Which tokenizer it is; without it, the file has none. */
+export const tokenizerModelKey = `${prefix}model`;
+
+/**
+ * The tokenizer in the metadata of `file`.
+ * @throws InputError when there is none, it is incomplete, or of a kind that is not supported
+ */
+export function tokenizerFromGguf(metadata: Metadata, file: string): GgufTokenizer {
+  const parts = new TokenizerParts(metadata, file);
+  const name = metadata.get(tokenizerModelKey);
+  const kind = typeof name === 'string' ? tokenizerModels.get(name) : undefined;
+  if (kind === undefined) {
+    throw new InputError(
+      name === undefined ? 'the file holds no tokenizer' : `unsupported tokenizer ${brief(name)}`,
+      { file },
+      `Supported: ${[...tokenizerModels].map(([known, what]) => `${known} (${what})`).join(', ')}`,
+    );
+  }
+  const json = kind === 'SentencePiece' ? fromPieces(parts) : fromMerges(parts, file);
+  const special = (role: string, key: string) => {
+    const content = parts.special(role)?.content;
+    return content === undefined ? {} : { [key]: content };
+  };
+  const template = metadata.get('tokenizer.chat_template');
+  return {
+    json,
+    config: {
+      add_bos_token: parts.addBos(kind),
+      add_eos_token: parts.flag('add_eos_token') ?? false,
+      clean_up_tokenization_spaces: false,
+      ...special('bos', 'bos_token'),
+      ...special('eos', 'eos_token'),
+      ...special('unknown', 'unk_token'),
+      ...special('padding', 'pad_token'),
+      ...(typeof template === 'string' ? { chat_template: template } : {}),
+    },
+    eosIds: [...new Set(['eos', 'eot', 'eom'].flatMap((role) => parts.special(role)?.id ?? []))],
+  };
+}
+
+/** The metadata of a tokenizer, checked as it is read. */
+class TokenizerParts {
+  readonly tokens: readonly string[];
+  readonly kinds: ArrayLike<number>;
+  readonly #metadata: Metadata;
+  readonly #file: string;
+
+  constructor(metadata: Metadata, file: string) {
+    this.#metadata = metadata;
+    this.#file = file;
+    this.tokens = this.texts('tokens');
+    this.kinds = this.numbers('token_type') ?? this.tokens.map(() => pieceKind.normal);
+  }
+
+  texts(key: string): readonly string[] {
+    const value = this.#metadata.get(prefix + key);
+    const isTexts = Array.isArray(value) && value.every((text) => typeof text === 'string');
+    // An empty array has no type of its own.
+    if (isTexts && (value.length > 0 || key !== 'tokens')) return value;
+    throw new InputError(
+      `the metadata has no list of texts ${prefix}${key}`,
+      { file: this.#file },
+      "The file's tokenizer is incomplete",
+    );
+  }
+
+  /** One number per token. */
+  numbers(key: string): ArrayLike<number> | undefined {
+    const value = this.#metadata.get(prefix + key);
+    if (value === undefined) return undefined;
+    const isNumbers =
+      value instanceof Float32Array ||
+      value instanceof Int32Array ||
+      (Array.isArray(value) && value.every((item) => typeof item === 'number'));
+    if (isNumbers && value.length === this.tokens.length) return value;
+    throw new InputError(
+      `${prefix}${key} is not a list of ${this.tokens.length} numbers, one per token`,
+      { file: this.#file },
+    );
+  }
+
+  flag(key: string): boolean | undefined {
+    const value = this.#metadata.get(prefix + key);
+    return typeof value === 'boolean' ? value : undefined;
+  }
+
+  /** The special token with a role, when it has one that is in the vocabulary. */
+  special(role: string): { readonly id: number; readonly content: string } | undefined {
+    const id = this.#metadata.get(`${prefix}${role}_token_id`);
+    const content = typeof id === 'number' ? this.tokens[id] : undefined;
+    return typeof id === 'number' && content !== undefined ? { id, content } : undefined;
+  }
+
+  /** How a byte-level model cuts text into words. */
+  preTokenizer(): PreTokenizer {
+    const name = this.#metadata.get(`${prefix}pre`) ?? 'default';
+    const found = typeof name === 'string' ? preTokenizers.get(name) : undefined;
+    if (found !== undefined) return found;
+    throw new InputError(
+      `the pre-tokenizer ${brief(name)} is not supported`,
+      { file: this.#file },
+      `Supported: ${[...preTokenizers.keys()].join(', ')}; or convert the Hugging Face directory`,
+    );
+  }
+
+  addBos(kind: 'byte-level BPE' | 'SentencePiece'): boolean {
+    const byDefault = kind === 'SentencePiece' || (this.preTokenizer().addBos ?? false);
+    return (this.flag('add_bos_token') ?? byDefault) && this.special('bos') !== undefined;
+  }
+}
+
+function fromPieces(parts: TokenizerParts): TokenizerJson {
+  const unknown = Array.from(parts.kinds).indexOf(pieceKind.unknown);
+  return tokenizerJsonFromPieces({
+    pieces: parts.tokens,
+    scores: parts.numbers('scores') ?? parts.tokens.map((_, id) => -id),
+    kinds: parts.kinds,
+    unknownId: parts.special('unknown')?.id ?? (unknown < 0 ? undefined : unknown),
+    bosId: parts.special('bos')?.id,
+    eosId: parts.special('eos')?.id,
+    spacePrefix: parts.flag('add_space_prefix') ?? true,
+    addBos: parts.addBos('SentencePiece'),
+    addEos: parts.flag('add_eos_token') ?? false,
+  });
+}
+
+function fromMerges(parts: TokenizerParts, file: string): TokenizerJson {
+  const { splits, ignoreMerges = false } = parts.preTokenizer();
+  const { tokens, kinds } = parts;
+  const vocab = vocabularyOf(tokens, (id) => kinds[id] !== pieceKind.unused);
+  const names = { vocab: file, merges: file, config: file };
+  const json = tokenizerJsonFromBpe(vocab, parts.texts('merges').join('\n'), {}, {}, names);
+  const addEos = parts.flag('add_eos_token') ?? false;
+  return {
+    ...json,
+    added_tokens: specialPieces(tokens, kinds).filter(({ id, content }) => vocab[content] === id),
+    pre_tokenizer: splits === null ? json.pre_tokenizer : splitter(splits),
+    post_processor: surround(
+      parts.addBos('byte-level BPE') ? parts.special('bos') : undefined,
+      addEos ? parts.special('eos') : undefined,
+    ),
+    model: { ...json.model, ignore_merges: ignoreMerges },
+  };
+}
+
+function splitter(splits: readonly string[]): Component {
+  return {
+    type: 'Sequence',
+    pretokenizers: [
+      ...splits.map((pattern) => ({
+        type: 'Split',
+        pattern: { Regex: pattern },
+        behavior: 'Isolated',
+        invert: false,
+      })),
+      { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
+    ],
+  };
+}

@@ -1,0 +1,128 @@
+/**
+ * A tokenizer.json for a SentencePiece model of the BPE kind. Such a model has no list of merges: of
+ * all neighbours whose union is a piece, the two whose union scores best are merged. As ranked
+ * merges, that is every way to cut a piece in two pieces, ordered by the score of the whole.
+ */
+
+import { surround } from './post-processor.ts';
+import type { AddedToken, TokenizerJson } from './tokenizer-json.ts';
+
+/** What a piece is, as SentencePiece numbers the kinds. */
+export const pieceKind = {
+  normal: 1,
+  unknown: 2,
+  control: 3,
+  userDefined: 4,
+  unused: 5,
+  byte: 6,
+} as const;
+
+export interface SentencePieceModel {
+  /** By id. */
+  readonly pieces: readonly string[];
+  readonly scores: ArrayLike<number>;
+  readonly kinds: ArrayLike<number>;
+  readonly unknownId: number | undefined;
+  readonly bosId: number | undefined;
+  readonly eosId: number | undefined;
+  /** Whether every text begins with a blank. */
+  readonly spacePrefix: boolean;
+  readonly addBos: boolean;
+  readonly addEos: boolean;
+}
+
+/** What pieces have in the place of a blank. */
+const blank = '\u2581';
+
+export function tokenizerJsonFromPieces(model: SentencePieceModel): TokenizerJson {
+  const { pieces, kinds, spacePrefix, unknownId } = model;
+  const vocab = vocabularyOf(pieces, (id) => kinds[id] !== pieceKind.unused);
+  const token = (id: number | undefined, wanted: boolean) => {
+    const content = id === undefined ? undefined : pieces[id];
+    return wanted && id !== undefined && content !== undefined ? { id, content } : undefined;
+  };
+  const prepend = spacePrefix ? [{ type: 'Prepend', prepend: blank }] : [];
+  const strip = spacePrefix ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : [];
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: specialPieces(pieces, kinds),
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [...prepend, { type: 'Replace', pattern: { String: ' ' }, content: blank }],
+    },
+    pre_tokenizer: null,
+    post_processor: surround(token(model.bosId, model.addBos), token(model.eosId, model.addEos)),
+    decoder: {
+      type: 'Sequence',
+      decoders: [
+        { type: 'Replace', pattern: { String: blank }, content: ' ' },
+        { type: 'ByteFallback' },
+        { type: 'Fuse' },
+        ...strip,
+      ],
+    },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: token(unknownId, true)?.content ?? null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: true,
+      byte_fallback: true,
+      ignore_merges: false,
+      vocab,
+      merges: mergesOf(model, vocab),
+    },
+  };
+}
+
+/** `{piece: id}`; of pieces that occur twice, the first counts. */
+export function vocabularyOf(
+  pieces: readonly string[],
+  counts: (id: number) => boolean,
+): Record<string, number> {
+  // Without a prototype, since pieces may have any name.
+  const vocab = Object.create(null) as Record<string, number>;
+  for (const [id, piece] of pieces.entries()) {
+    if (counts(id) && !Object.hasOwn(vocab, piece)) vocab[piece] = id;
+  }
+  return vocab;
+}
+
+/** Pieces that are matched in the text before the model sees it. */
+export function specialPieces(pieces: readonly string[], kinds: ArrayLike<number>): AddedToken[] {
+  const { control, unknown, userDefined } = pieceKind;
+  return pieces.flatMap((content, id) => {
+    const kind = kinds[id];
+    const special = kind === control || kind === unknown;
+    if (content === '' || !(special || kind === userDefined)) return [];
+    const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
+    return [{ id, content, ...flags, special }];
+  });
+}
+
+/** The merges, the best first; of equal score, those with longer parts. */
+function mergesOf(
+  { pieces, scores, kinds }: SentencePieceModel,
+  vocab: Readonly<Record<string, number>>,
+): [left: string, right: string][] {
+  const isNormal = (id: number | undefined) => id !== undefined && kinds[id] === pieceKind.normal;
+  const found: { left: string; right: string; score: number }[] = [];
+  for (const [id, piece] of pieces.entries()) {
+    if (!isNormal(id) || vocab[piece] !== id) continue;
+    let cut = 0;
+    for (const character of piece) {
+      cut += character.length;
+      const left = piece.slice(0, cut);
+      const right = piece.slice(cut);
+      if (right === '' || !isNormal(vocab[left]) || !isNormal(vocab[right])) continue;
+      found.push({ left, right, score: scores[id] ?? 0 });
+    }
+  }
+  found.sort(
+    (a, b) => b.score - a.score || b.left.length - a.left.length || b.right.length - a.right.length,
+  );
+  return found.map(({ left, right }) => [left, right]);
+}
