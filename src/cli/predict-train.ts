@@ -55,7 +55,7 @@ export function predictTrainCommand(): Command {
     .option('--seed <n>', 'the same seed gives the same predictors; default: 1', countArgument)
     .option(
       '--recall <share>',
-      'share of the activations, by weight, that predictions keep; default: 0.995',
+      'share of the activations, by weight, that predictions keep; default: 0.997',
       shareArgument,
     )
     .addOption(
