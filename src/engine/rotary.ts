@@ -104,7 +104,7 @@ export function frequenciesOf(
       return plain;
     case 'linear':
       return plain.map((frequency) => frequency / scaling.factor);
-    case 'llama3':
+    case 'wavelength':
       return plain.map((frequency) => byWavelength(frequency, scaling));
     case 'yarn':
       return byTurns(plain, theta, dims, scaling);
@@ -126,7 +126,7 @@ function dynamicBase(
 
 function byWavelength(
   frequency: number,
-  { factor, trained, lowFactor, highFactor }: Scaling<'llama3'>,
+  { factor, trained, lowFactor, highFactor }: Scaling<'wavelength'>,
 ): number {
   const wavelength = (2 * Math.PI) / frequency;
   if (wavelength < trained / highFactor) return frequency;

@@ -56,7 +56,7 @@ function scalingOf(at: ConfigFile, dims: number, trained: number): RotaryScaling
       return { kind: 'dynamic', factor: positiveNumber(at, 'factor'), trained };
     case 'llama3':
       return {
-        kind: 'llama3',
+        kind: 'wavelength',
         factor: positiveNumber(at, 'factor'),
         trained: original,
         lowFactor: positiveNumber(at, 'low_freq_factor'),

@@ -31,9 +31,9 @@ const rotaryScalingSchema = v.variant('kind', [
   v.object({ kind: v.literal('linear'), factor }),
   /** The base grows with the position once it is beyond `trained` positions. */
   v.object({ kind: v.literal('dynamic'), factor, trained: positive }),
-  /** Low frequencies divided by `factor`, high ones kept, in between a mixture. */
+  /** Low frequencies divided by `factor`, high ones kept, in between a mixture: `llama3` in files. */
   v.object({
-    kind: v.literal('llama3'),
+    kind: v.literal('wavelength'),
     factor,
     trained: positive,
     lowFactor: factor,

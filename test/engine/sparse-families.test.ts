@@ -10,8 +10,8 @@ import type { RunRequest } from '../../src/engine/model.ts';
 import { addPredictors, perfectPredictor } from '../support/predictors.ts';
 import { writeRandomModel } from '../support/random-model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
-import { addRandomPredictors, assertSameBits, floats, run } from './sparse-runs.ts';
-import { converted, relativeError, withSession } from './support.ts';
+import { addRandomPredictors, assertPerfect, assertSameBits } from './sparse-runs.ts';
+import { converted, withSession } from './support.ts';
 
 const MIB = 1024 * 1024;
 const root = temporaryRoot();
@@ -64,12 +64,7 @@ for (const [name, config] of Object.entries(models)) {
     const checkpoint = writeRandomModel(root.directory(), config);
     const perfect = await converted(root, checkpoint);
     await addPredictors(perfect, (layer, manifest) => perfectPredictor(perfect, layer, manifest));
-    const sparse = await run(perfect, 64 * MIB);
-    const exact = await run(perfect, 64 * MIB, { ffn: 'exact' });
-    assert.ok(sparse.plan.sparse !== null && exact.plan.sparse === null);
-    const error = relativeError(floats(sparse.bits), floats(exact.bits));
-    assert.ok(error < 1e-5, `relative error ${error}`);
-    assert.ok(sparse.sparsity > 0.3, `sparsity ${sparse.sparsity}`);
+    await assertPerfect(perfect, 0.3);
 
     await addRandomPredictors(perfect, 2);
     const { partial, arenas } = await assertSameBits(perfect, variants);

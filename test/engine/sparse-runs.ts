@@ -8,7 +8,7 @@ import type { Manifest } from '../../src/flash/manifest.ts';
 import { references } from '../support/fixtures.ts';
 import { addPredictors, type PredictorValues } from '../support/predictors.ts';
 import { Dice } from '../support/random.ts';
-import { withSession } from './support.ts';
+import { relativeError, withSession } from './support.ts';
 
 const MIB = 1024 * 1024;
 
@@ -34,7 +34,7 @@ export function addRandomPredictors(model: string, without: number): Promise<voi
 }
 
 /** Logits of the prompt in chunks, then of tokens one by one; and what was read. */
-export function run(model: string, weightBytes: number, request: Partial<RunRequest> = {}) {
+function run(model: string, weightBytes: number, request: Partial<RunRequest> = {}) {
   return withSession(
     model,
     weightBytes,
@@ -58,8 +58,18 @@ export function run(model: string, weightBytes: number, request: Partial<RunRequ
   );
 }
 
-export function floats(bits: Buffer): Float32Array {
+function floats(bits: Buffer): Float32Array {
   return new Float32Array(bits.buffer.slice(bits.byteOffset, bits.byteOffset + bits.length));
+}
+
+/** Asserts that predictors which want what fires leave out nothing but zeros, and many of these. */
+export async function assertPerfect(model: string, leastSparsity: number): Promise<void> {
+  const sparse = await run(model, 64 * MIB);
+  const exact = await run(model, 64 * MIB, { ffn: 'exact' });
+  assert.ok(sparse.plan.sparse !== null && exact.plan.sparse === null);
+  const error = relativeError(floats(sparse.bits), floats(exact.bits));
+  assert.ok(error < 1e-5, `relative error ${error}`);
+  assert.ok(sparse.sparsity > leastSparsity, `sparsity ${sparse.sparsity}`);
 }
 
 /** What a variant did besides giving the same bits. */

@@ -6,8 +6,8 @@ import type { RunRequest } from '../../src/engine/model.ts';
 import { storiesOpt } from '../support/fixtures.ts';
 import { addPredictors, perfectPredictor } from '../support/predictors.ts';
 import { temporaryRoot } from '../support/temporary.ts';
-import { addRandomPredictors, assertSameBits, floats, run } from './sparse-runs.ts';
-import { converted, relativeError } from './support.ts';
+import { addRandomPredictors, assertPerfect, assertSameBits } from './sparse-runs.ts';
+import { converted } from './support.ts';
 
 const MIB = 1024 * 1024;
 const root = temporaryRoot();
@@ -22,12 +22,7 @@ before(async () => {
 });
 
 test('perfect predictors change nothing but rounding', async () => {
-  const sparse = await run(perfect, 64 * MIB);
-  const exact = await run(perfect, 64 * MIB, { ffn: 'exact' });
-  assert.ok(sparse.plan.sparse !== null && exact.plan.sparse === null);
-  const error = relativeError(floats(sparse.bits), floats(exact.bits));
-  assert.ok(error < 1e-5, `relative error ${error}`);
-  assert.ok(sparse.sparsity > 0.5, `sparsity ${sparse.sparsity}`);
+  await assertPerfect(perfect, 0.5);
 });
 
 test('the result is the same to the bit at every budget, policy, chunk and thread count', async () => {

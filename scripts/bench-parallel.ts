@@ -1,0 +1,100 @@
+/**
+ * What it gains that a parallel block's FFN is predicted and read before attention computes: a model of
+ * random weights, with predictors that want what they like, generates with and without that, in turn.
+ *
+ *     node --import tsx scripts/bench-parallel.ts [directory for the model] [rounds]
+ */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { convertCheckpoint } from '../src/convert/convert.ts';
+import { Model } from '../src/engine/model.ts';
+import { Session } from '../src/engine/session.ts';
+import { type BegunFfn, SparseFfn } from '../src/engine/sparse-ffn.ts';
+import { processEstimate } from '../src/memory/process.ts';
+import { MIB } from '../src/units.ts';
+import { addPredictors } from '../test/support/predictors.ts';
+import { Dice } from '../test/support/random.ts';
+import { writeRandomModel } from '../test/support/random-model.ts';
+
+const [parent = tmpdir(), rounds = '5'] = process.argv.slice(2);
+const dir = mkdtempSync(join(parent, 'bench-parallel-'));
+const [prompt, tokens] = [192, 48];
+/** Share of neurons that a predictor wants, and how far above the mean of scores that begins. */
+const [wanted, deviations] = [0.1, 1.28];
+
+const { begin, finish } = SparseFfn.prototype;
+type Input = Parameters<typeof begin>[0];
+
+/** Makes the FFN begin where it is finished, or where the decoder lets it. */
+function beginLate(late: boolean): void {
+  SparseFfn.prototype.begin = late
+    ? (input) => ({ input }) as BegunFfn
+    : function (this: SparseFfn, input: Input) {
+        return begin.call(this, input);
+      };
+  SparseFfn.prototype.finish = function (this: SparseFfn, begun, output) {
+    return finish.call(this, late ? begin.call(this, begun.input) : begun, output);
+  };
+}
+
+try {
+  const checkpoint = mkdtempSync(join(dir, 'checkpoint-'));
+  writeRandomModel(checkpoint, {
+    model_type: 'falcon',
+    hidden_size: 1024,
+    num_hidden_layers: 8,
+    num_attention_heads: 16,
+    ffn_hidden_size: 4096,
+    activation: 'relu',
+    max_position_embeddings: 512,
+  });
+  const path = join(dir, 'model');
+  await convertCheckpoint({ checkpoint, output: path, dramBudget: 2048 * MIB });
+  const dice = new Dice(3);
+  await addPredictors(path, (layer, { spec, layers }) => {
+    const { neurons = 0 } = layers[layer] ?? {};
+    const rank = 16;
+    const values = (n: number) => Float32Array.from({ length: n }, () => dice.next() * 2 - 1);
+    // Scores of such values have a standard deviation of sqrt(hidden rank) / 3.
+    const deviation = Math.sqrt(spec.hiddenSize * rank) / 3;
+    const bias = new Float32Array(neurons).fill(-deviations * deviation);
+    const frequency = new Float32Array(neurons).fill(wanted);
+    const weights = { a: values(rank * spec.hiddenSize), b: values(neurons * rank) };
+    return { rank, ...weights, bias, frequency };
+  });
+
+  const model = await Model.open(path);
+  const budget = processEstimate(model.manifest) + 90 * MIB;
+  const session = await Session.open(model, { budget, context: prompt + tokens, threads: 1 });
+  const ids = Array.from({ length: prompt }, () => dice.between(3, 2000));
+  const rates: Record<string, number[]> = { before: [], behind: [] };
+  for (let round = 0; round < 2 * Number(rounds); round++) {
+    const late = round % 2 === 1;
+    beginLate(late);
+    session.rewind();
+    await session.forward(ids);
+    const before = session.stats.snapshot(prompt, 0);
+    for (let i = 0; i < tokens; i++) {
+      await session.stats.decode(() => session.forward([dice.between(3, 2000)]));
+    }
+    const after = session.stats.snapshot(prompt, tokens);
+    const since = (key: 'decodeMs' | 'ioMs' | 'flashBytes') => after[key] - before[key];
+    const rate = (tokens * 1000) / since('decodeMs');
+    rates[late ? 'behind' : 'before']?.push(rate);
+    const read = (since('flashBytes') / tokens / MIB).toFixed(2);
+    process.stdout.write(
+      `${late ? 'behind' : 'before'} attention: ${rate.toFixed(2)} tokens/s, ` +
+        `${(since('ioMs') / tokens).toFixed(1)} ms of waiting and ${read} MiB per token\n`,
+    );
+  }
+  const median = (values: number[] = []) =>
+    [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+  const gain = median(rates.before) / median(rates.behind);
+  process.stdout.write(`reads begun before attention: ${gain.toFixed(2)} times as fast\n`);
+  await session.close();
+  model.close();
+} finally {
+  rmSync(dir, { recursive: true, force: true });
+}
