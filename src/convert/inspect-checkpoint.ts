@@ -9,7 +9,13 @@ import { readConfig } from '../checkpoint/hf-directory.ts';
 import { type FloatDType, floatDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { layoutModel, type StorageDTypes } from '../flash/layout.ts';
-import { type Manifest, manifestFile, residentFile, rowsOf } from '../flash/manifest.ts';
+import {
+  bundlesFile,
+  type Manifest,
+  manifestFile,
+  residentFile,
+  rowsOf,
+} from '../flash/manifest.ts';
 import { recipeOf } from '../models/index.ts';
 import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
 import { version } from '../version.ts';
@@ -28,6 +34,7 @@ export interface CheckpointReport {
   readonly formats: SourceFormats | null;
   /** What conversion would store. */
   readonly dtypes: WeightDTypes;
+  /** Of its weights. */
   readonly modelBytes: number;
   readonly ffn: FfnKind;
   /** What keeps it from being converted, a line each; none: it can be. */
@@ -97,7 +104,10 @@ export async function inspectCheckpoint(
       spec: recipe.spec,
       formats,
       dtypes: manifest.dtypes,
-      modelBytes: Object.values(manifest.files).reduce((sum, { bytes }) => sum + bytes, 0),
+      modelBytes: [residentFile, bundlesFile].reduce(
+        (sum, file) => sum + (manifest.files[file]?.bytes ?? 0),
+        0,
+      ),
       ffn: { neurons, activation, sparse: zeroing.includes(activation) },
       problems,
       manifest,
