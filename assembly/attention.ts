@@ -4,8 +4,8 @@
  *     k, v     row j = position j:   | kv head 0, headDim | kv head 1 | ...      kvStride elements
  *     q, out   row p = position start + p:  | head 0, headDim | head 1 | ...     qStride, outStride
  *
- * Query head h reads kv head h / group. Position start + p attends to rows 0 to start + p. Keys and
- * values are f32 (Unpacked: the kernels wrote them) or f16, which halves what is read per token.
+ * Query head h reads kv head h / group. Position start + p attends to rows 0 to start + p, or to the
+ * last `window` of these. Keys and values are f32 (Unpacked: the kernels wrote them) or f16, which halves what is read per token.
  */
 
 import { accumulate1, accumulate4 } from './columns';
@@ -15,8 +15,9 @@ import { scale as scaleBy } from './math';
 import { V } from './vector';
 
 /**
- * out[p, h] = softmax(scale q[p, h] . k) v for heads [headStart, headEnd); `scores` is scratch of
- * start + positions f32. Strides in elements.
+ * out[p, h] = softmax(scale (q[p, h] . k + bias[h])) v for heads [headStart, headEnd); `scores` is
+ * scratch of start + positions f32. What a head adds to the score of each row is f32, (heads,
+ * biasStride), or 0 for none. Strides in elements.
  */
 export function attention<T extends Codec>(
   out: usize,
@@ -34,6 +35,9 @@ export function attention<T extends Codec>(
   start: i32,
   positions: i32,
   scale: f32,
+  window: i32,
+  bias: usize,
+  biasStride: usize,
 ): void {
   const bytes = changetype<T>(0).bytes;
   const rowBytes = kvStride * bytes;
@@ -41,13 +45,18 @@ export function attention<T extends Codec>(
     const kvOffset = <usize>(h / group) * <usize>headDim * bytes;
     const headOffset = (<usize>h * <usize>headDim) << 2;
     for (let p = 0; p < positions; p++) {
-      const n = start + p + 1;
+      const n = min(window, start + p + 1);
+      const first = <usize>(start + p + 1 - n);
+      const at = kvOffset + first * rowBytes;
       const qp = q + ((<usize>p * qStride) << 2) + headOffset;
       const op = out + ((<usize>p * outStride) << 2) + headOffset;
-      score<T>(scores, qp, k + kvOffset, n, headDim, rowBytes, scale);
+      score<T>(scores, qp, k + at, n, headDim, rowBytes, scale);
+      if (bias != 0) {
+        addScaled(scores, bias + ((<usize>h * biasStride + first) << 2), n, scale);
+      }
       const sum = softmax(scores, n);
       memory.fill(op, 0, (<usize>headDim) << 2);
-      mix<T>(op, scores, v + kvOffset, n, headDim, rowBytes);
+      mix<T>(op, scores, v + at, n, headDim, rowBytes);
       scaleBy(op, headDim, <f32>(1 / sum));
     }
   }
@@ -76,6 +85,17 @@ function score<T extends Codec>(
     const kj = k + <usize>j * rowBytes;
     const dots = dot4<T>(kj, kj, kj, kj, q, headDim);
     v128.store_lane<f32>(scores + ((<usize>j) << 2), f32x4.mul(dots, s), 0);
+  }
+}
+
+/** scores[j] += scale bias[j] for j in [0, n). */
+function addScaled(scores: usize, bias: usize, n: i32, scale: f32): void {
+  const s = f32x4.splat(scale);
+  for (let j = 0; j < n; j += 4) {
+    const at = (<usize>j) << 2;
+    const left = n - j;
+    const added = f32x4.mul(V.loadLanes(bias + at, left), s);
+    V.storeLanes(scores + at, f32x4.add(V.loadLanes(scores + at, left), added), min(4, left));
   }
 }
 

@@ -24,19 +24,21 @@ export function ffnUp<D extends Dots>(
   actStride: usize,
   code: i32,
   scratch: usize,
+  threshold: f32,
 ): void {
   changetype<D>(0).dots(acts, x, 0, ptrs, count, cols, positions, xStride, actStride, scratch);
   for (let p = 0; p < positions; p++) {
     const row = acts + ((<usize>p * actStride) << 2);
     if (bias != 0) add(row, bias, count);
-    activation(row, count, code);
+    activation(row, count, code, threshold);
   }
 }
 
 /**
  * For gated networks, whose bundles are | gate row | up row | down column |, the up row `upOffset`
- * bytes into the bundle: acts[p, i] = act(dot(gate_i, x_p)) dot(up_i, x_p). `gates` is scratch of
- * the shape of acts.
+ * bytes into the bundle: acts[p, i] = act(dot(gate_i, x_p) + gateBias[i]) up(dot(up_i, x_p) +
+ * upBias[i]), both functions given by their codes; biases 0 for none. `gates` is scratch of the shape
+ * of acts.
  */
 export function ffnGatedUp<D extends Dots>(
   acts: usize,
@@ -44,20 +46,27 @@ export function ffnGatedUp<D extends Dots>(
   x: usize,
   ptrs: usize,
   upOffset: usize,
+  gateBias: usize,
+  upBias: usize,
   count: i32,
   cols: i32,
   positions: i32,
   xStride: usize,
   actStride: usize,
   code: i32,
+  upCode: i32,
   scratch: usize,
+  threshold: f32,
 ): void {
   const d = changetype<D>(0);
   d.dots(gates, x, 0, ptrs, count, cols, positions, xStride, actStride, scratch);
   d.dots(acts, x, upOffset, ptrs, count, cols, positions, xStride, actStride, scratch);
   for (let p = 0; p < positions; p++) {
     const offset = (<usize>p * actStride) << 2;
-    activation(gates + offset, count, code);
+    if (gateBias != 0) add(gates + offset, gateBias, count);
+    if (upBias != 0) add(acts + offset, upBias, count);
+    activation(gates + offset, count, code, threshold);
+    activation(acts + offset, count, upCode, threshold);
     multiply(acts + offset, gates + offset, count);
   }
 }

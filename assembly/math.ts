@@ -13,6 +13,8 @@ export namespace Activation {
   export const SILU: i32 = 4;
   /** max(x, 0)^2. */
   export const RELU2: i32 = 5;
+  /** x above a threshold, else 0. */
+  export const FATRELU: i32 = 6;
 }
 
 /** A function of one value, applied to four; never instantiated, like the codecs of dtype.ts. */
@@ -71,13 +73,24 @@ function map<F extends Elementwise>(x: usize, n: i32): void {
   for (; n > 0; n--, x += 4) v128.store_lane<f32>(x, f.of(v128.load_splat<f32>(x)), 0);
 }
 
-/** x[0..n) = f(x[0..n)), f given by its code. */
-export function activation(x: usize, n: i32, code: i32): void {
+/** x[0..n) = x where it is above the threshold, else 0; NaN stays NaN. */
+function fatrelu(x: usize, n: i32, threshold: f32): void {
+  const t = f32x4.splat(threshold);
+  for (; n >= 4; n -= 4, x += 16) {
+    const v = v128.load(x);
+    v128.store(x, v128.andnot(v, f32x4.le(v, t)));
+  }
+  for (; n > 0; n--, x += 4) if (load<f32>(x) <= threshold) store<f32>(x, 0);
+}
+
+/** x[0..n) = f(x[0..n)), f given by its code; the threshold is that of FATRELU. */
+export function activation(x: usize, n: i32, code: i32, threshold: f32): void {
   if (code == Activation.RELU) map<Relu>(x, n);
   else if (code == Activation.GELU) map<Gelu>(x, n);
   else if (code == Activation.GELU_TANH) map<GeluTanh>(x, n);
   else if (code == Activation.SILU) map<Silu>(x, n);
   else if (code == Activation.RELU2) map<Relu2>(x, n);
+  else if (code == Activation.FATRELU) fatrelu(x, n, threshold);
 }
 
 /** y[0..n) += x[0..n). */

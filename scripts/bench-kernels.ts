@@ -1,12 +1,13 @@
 /**
- * How fast each kernel is on one thread of this machine, beside the speed at which the machine
- * reads memory, measured in the same run with the plainest of all kernels.
+ * How fast each kernel is on one thread of this machine and on several, beside the speed at which as
+ * many threads read memory, measured in the same run with the plainest of all kernels.
  *
- *     node --import tsx scripts/bench-kernels.ts [MiB of weights, default 1024] [name filter]
+ *     node --import tsx scripts/bench-kernels.ts [MiB of weights, default 1024] [name filter] [threads]
  *
  * FLASHLLM_CORE=plain or relaxed chooses the build of the core; unset, it is what the engine would
- * use. Times are processor times, which other programs' load spoils less than it does the clock's;
- * compare what stands in the column "of read".
+ * use. Times of one thread are processor times, which other programs' load spoils less than it does
+ * the clock's; those of several are the clock's, so that they mean something on an idle machine only.
+ * Compare what stands in the columns "of read".
  *
  * Weights are passed over once per call, so the last-level cache is of no use as long as it is
  * smaller than they are. They are normally distributed with a deviation of 0.02, as trained weights
@@ -17,6 +18,7 @@ import { byteLength, dtypeNames, isQuantised } from '../src/dtype.ts';
 import {
   type Activation,
   activationCodes,
+  type Kernels,
   neuronGroup,
   scratchBytes,
 } from '../src/kernels/kernels.ts';
@@ -26,11 +28,14 @@ import {
   createMemory,
   instantiateKernels,
 } from '../src/kernels/module.ts';
+import { availableThreads } from '../src/kernels/threads/available.ts';
+import { ComputeThreads, threadScratchBytes } from '../src/kernels/threads/pool.ts';
 import { neuronBlock } from '../src/memory/activations.ts';
 
 const MiB = 2 ** 20;
 const weightBytes = Number(process.argv[2] ?? 1024) * MiB;
 const filter = process.argv[3] ?? '';
+const threads = Number(process.argv[4] ?? availableThreads());
 /** Width of the model. */
 const cols = 4096;
 const maxPositions = 64;
@@ -38,7 +43,9 @@ const layers = { heads: 32, headDim: 128, context: 2048 };
 
 const memory = createMemory(weightBytes + 64 * MiB);
 const build = chooseBuild();
-const kernels = await instantiateKernels(memory, await compileCore(build));
+const module = await compileCore(build);
+/** On this thread alone. */
+const kernels = await instantiateKernels(memory, module);
 
 // The weights come last, everything else before them.
 let next = 1024;
@@ -65,63 +72,86 @@ floats(x, cols * maxPositions).forEach((_, i, all) => {
 const y = allocate(4 * cols * maxPositions);
 const sums = allocate(4 * cols * Math.max(8, neuronBlock / neuronGroup));
 const acts = allocate(4 * (maxRows / 2) * 8);
+const gates = allocate(4 * (maxRows / 2));
 const ptrs = allocate(4 * maxRows);
 const logits = allocate(4 * matrixRows * maxPositions);
 const scratch = allocate(4 * sampleCount);
 const unpacked = allocate(scratchBytes(cols));
+const bytesPerThread = threadScratchBytes({ cols, context: layers.context });
+const threadScratch = { address: allocate(bytesPerThread * (threads - 1)), bytesPerThread };
 const weights = allocate(0);
+const pool = await ComputeThreads.start(threads);
+const threaded = await pool.kernels(memory, { module, scratch: threadScratch });
 
 interface Row {
   readonly kernel: string;
   readonly bytes: number;
   readonly flops: number;
-  readonly seconds: number;
+  /** On one thread, and on all. */
+  readonly seconds: readonly [number, number];
 }
 const rows: Row[] = [];
 
 /** The best of several runs: what the machine can do when nothing else wants it. */
-function measure(kernel: string, bytes: number, flops: number, run: () => void, runs = 5): void {
+function measure(
+  kernel: string,
+  bytes: number,
+  flops: number,
+  run: (kernels: Kernels) => void,
+  runs = 5,
+): void {
   // Whatever the filter, everything is compared with reading.
   if (rows.length > 0 && !kernel.includes(filter)) return;
-  let best = Number.POSITIVE_INFINITY;
+  let [one, all] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
   for (let i = 0; i < runs; i++) {
     const start = process.cpuUsage();
-    run();
-    best = Math.min(best, process.cpuUsage(start).user / 1e6);
+    run(kernels);
+    one = Math.min(one, process.cpuUsage(start).user / 1e6);
+    if (threads === 1) continue;
+    const started = performance.now();
+    run(threaded);
+    all = Math.min(all, (performance.now() - started) / 1000);
   }
-  const row = { kernel, bytes, flops, seconds: best };
+  const row: Row = { kernel, bytes, flops, seconds: [one, all] };
   rows.push(row);
   print(row);
 }
 
-function print({ kernel, bytes, flops, seconds }: Row): void {
-  const speed = bytes / seconds / 1e9;
+/** GB/s, GFLOP/s, and the share of what reading alone reaches. */
+function speeds({ bytes, flops, seconds }: Row, index: 0 | 1): string {
+  const time = seconds[index];
+  if (!Number.isFinite(time)) return '';
   const reading = rows[0]!;
-  const cells = [
-    kernel.padEnd(40),
+  const speed = bytes / time / 1e9;
+  return [
     speed.toFixed(2).padStart(8),
-    flops === 0 ? ''.padStart(9) : (flops / seconds / 1e9).toFixed(2).padStart(9),
-    `${((100 * speed) / (reading.bytes / reading.seconds / 1e9)).toFixed(0)} %`.padStart(8),
-    (seconds * 1e3).toFixed(2).padStart(10),
-  ];
-  process.stdout.write(`${cells.join('  ')}\n`);
+    flops === 0 ? ''.padStart(9) : (flops / time / 1e9).toFixed(2).padStart(9),
+    `${((100 * speed) / (reading.bytes / reading.seconds[index] / 1e9)).toFixed(0)} %`.padStart(8),
+  ].join('  ');
+}
+
+function print(row: Row): void {
+  const [one, all] = row.seconds;
+  const gain = Number.isFinite(all) ? (one / all).toFixed(2).padStart(7) : '';
+  const name = row.kernel.padEnd(40);
+  process.stdout.write(`${[name, speeds(row, 0), speeds(row, 1), gain].join('  ')}\n`);
 }
 
 const readName = `read ${weightBytes / MiB} MiB`;
+const heading = ['GB/s'.padStart(8), 'GFLOP/s'.padStart(9), 'of read'.padStart(8)].join('  ');
 process.stdout.write(
-  `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, Node ${process.version}, ${build} build, one thread\n` +
-    `${'kernel'.padEnd(40)}  ${'GB/s'.padStart(8)}  ${'GFLOP/s'.padStart(9)}  ${'of read'.padStart(8)}  ${'ms'.padStart(10)}\n`,
+  `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, Node ${process.version}, ${build} build\n` +
+    `${''.padEnd(40)}  ${'1 thread'.padStart(29)}  ${threads === 1 ? '' : `${threads} threads`.padStart(29)}\n` +
+    `${'kernel'.padEnd(40)}  ${heading}  ${threads === 1 ? '' : `${heading}  ${'gain'.padStart(7)}`}\n`,
 );
 
 for (const dtype of dtypeNames) {
-  const { matmul, ffnUp, ffnSums, ffnDown, toF32, fromF32, firstNonFinite } =
-    kernels.byDType[dtype];
   const rowBytes = byteLength(dtype, cols);
   floats(scratch, sampleCount).set(sample);
   const bytes = new Uint8Array(memory.buffer);
-  const fill = () => {
+  const fill = (k: Kernels = kernels) => {
     for (let at = 0; at < sampleCount; at += cols) {
-      fromF32(weights + byteLength(dtype, at), scratch + 4 * at, cols);
+      k.byDType[dtype].fromF32(weights + byteLength(dtype, at), scratch + 4 * at, cols);
     }
   };
   fill();
@@ -133,10 +163,11 @@ for (const dtype of dtypeNames) {
   const elements = count * cols;
   const usedBytes = count * rowBytes;
   if (rows.length === 0) {
-    measure(readName, weightBytes, 0, () => void kernels.readSum(weights, weightBytes));
+    measure(readName, weightBytes, 0, (k) => void k.readSum(weights, weightBytes));
   }
 
-  measure(`${dtype} matmul, 1 position`, usedBytes, 2 * elements, () => {
+  measure(`${dtype} matmul, 1 position`, usedBytes, 2 * elements, (k) => {
+    const { matmul } = k.byDType[dtype];
     for (let row = 0; row < count; row += matrixRows) {
       const part = Math.min(matrixRows, count - row);
       matmul(logits, x, weights + row * rowBytes, 0, part, cols, 1, cols, part, unpacked);
@@ -148,7 +179,8 @@ for (const dtype of dtypeNames) {
       `${dtype} matmul, ${positions} positions`,
       part * rowBytes,
       2 * part * cols * positions,
-      () => matmul(logits, x, weights, 0, part, cols, positions, cols, part, unpacked),
+      (k) =>
+        k.byDType[dtype].matmul(logits, x, weights, 0, part, cols, positions, cols, part, unpacked),
       3,
     );
   }
@@ -161,18 +193,39 @@ for (const dtype of dtypeNames) {
     list[i] = weights + bundleBytes * ((i * 7919) % neurons);
   });
   const relu = activationCodes.relu;
-  measure(`${dtype} ffn up, 1 position`, usedBytes / 2, elements, () =>
-    ffnUp(acts, x, ptrs, 0, neurons, cols, 1, cols, neurons, relu, unpacked),
+  measure(`${dtype} ffn up, 1 position`, usedBytes / 2, elements, (k) =>
+    k.byDType[dtype].ffnUp(acts, x, ptrs, 0, neurons, cols, 1, cols, neurons, relu, unpacked),
+  );
+  // Bundles of a gate and an up row: what is called down above is the second row here.
+  measure(`${dtype} gated ffn up, 1 position`, usedBytes, 2 * elements, (k) =>
+    k.byDType[dtype].ffnGatedUp(
+      acts,
+      gates,
+      x,
+      ptrs,
+      rowBytes,
+      0,
+      0,
+      neurons,
+      cols,
+      1,
+      cols,
+      neurons,
+      activationCodes.silu,
+      activationCodes.none,
+      unpacked,
+    ),
   );
   const dense = floats(acts, neurons * 8).fill(0.1);
   // In blocks, as the engine does it: their sums stay in the cache.
-  const down1 = () => {
+  const down1 = (k: Kernels) => {
+    const { ffnSums } = k.byDType[dtype];
     for (let first = 0; first < neurons; first += neuronBlock) {
       const part = Math.min(neuronBlock, neurons - first);
       const [begin, end] = [first / neuronGroup, Math.ceil((first + part) / neuronGroup)];
       const at = 4 * first;
       ffnSums(sums, acts + at, ptrs + at, rowBytes, first, part, cols, begin, end);
-      kernels.fold(y, sums, end - begin, cols, cols);
+      k.fold(y, sums, end - begin, cols, cols);
     }
   };
   measure(`${dtype} ffn down, all active`, usedBytes / 2, elements, down1);
@@ -180,9 +233,23 @@ for (const dtype of dtypeNames) {
     `${dtype} ffn down, all active, 8 positions`,
     usedBytes / 2,
     8 * elements,
-    () => {
+    (k) => {
       floats(sums, 8 * cols).fill(0);
-      ffnDown(y, sums, acts, ptrs, rowBytes, 0, neurons, 0, cols, 8, cols, neurons, unpacked);
+      k.byDType[dtype].ffnDown(
+        y,
+        sums,
+        acts,
+        ptrs,
+        rowBytes,
+        0,
+        neurons,
+        0,
+        cols,
+        8,
+        cols,
+        neurons,
+        unpacked,
+      );
     },
     2,
   );
@@ -198,11 +265,13 @@ for (const dtype of dtypeNames) {
     down1,
   );
 
-  measure(`${dtype} first non-finite`, usedBytes, 0, () => {
-    if (firstNonFinite(weights, elements) !== -1) throw new Error('weights are finite');
+  measure(`${dtype} first non-finite`, usedBytes, 0, (k) => {
+    if (k.byDType[dtype].firstNonFinite(weights, elements) !== -1)
+      throw new Error('weights are finite');
   });
   // Into the same megabytes again and again: the source counts.
-  measure(`${dtype} to f32`, usedBytes, 0, () => {
+  measure(`${dtype} to f32`, usedBytes, 0, (k) => {
+    const { toF32 } = k.byDType[dtype];
     for (let row = 0; row < count; row++) {
       toF32(scratch + 4 * cols * (row % 64), weights + row * rowBytes, cols);
     }
@@ -215,7 +284,7 @@ for (const dtype of dtypeNames) {
 
 // A down matrix (hidden, neurons) is taken to bundles 256 columns at a time.
 for (const elementBytes of [2, 4] as const) {
-  const transpose = elementBytes === 2 ? kernels.transpose16 : kernels.transpose32;
+  const transposeOf = (k: Kernels) => (elementBytes === 2 ? k.transpose16 : k.transpose32);
   const chunk = 256;
   const half = weightBytes / 2;
   const chunks = Math.floor(half / (cols * chunk * elementBytes));
@@ -223,10 +292,10 @@ for (const elementBytes of [2, 4] as const) {
     `transpose ${elementBytes} bytes, ${cols} x ${chunk}`,
     chunks * cols * chunk * elementBytes,
     0,
-    () => {
+    (k) => {
       for (let i = 0; i < chunks; i++) {
         const at = i * cols * chunk * elementBytes;
-        transpose(
+        transposeOf(k)(
           weights + half + at,
           weights + at,
           cols,
@@ -243,11 +312,11 @@ for (const elementBytes of [2, 4] as const) {
     `transpose ${elementBytes} bytes, ${cols} x ${neurons} into bundles`,
     (half * 3) / 4,
     0,
-    () => {
+    (k) => {
       const bundleBytes = 2 * cols * elementBytes + 512;
       const fitting = Math.floor(half / bundleBytes);
       for (let first = 0; first < fitting; first += chunk) {
-        transpose(
+        transposeOf(k)(
           weights + half + first * bundleBytes + cols * elementBytes,
           weights + first * elementBytes,
           cols,
@@ -264,45 +333,65 @@ for (const elementBytes of [2, 4] as const) {
 const { heads, headDim, context } = layers;
 const width = heads * headDim;
 const scale = 1 / Math.sqrt(headDim);
-const cacheBytes = 2 * 4 * context * width;
-floats(weights, cacheBytes / 4).forEach((_, i, all) => {
-  all[i] = sample[i % sampleCount]! * 50;
-});
-const v = weights + cacheBytes / 2;
-for (const positions of [1, 64]) {
-  const start = context - positions;
-  measure(
-    `attention, ${positions} positions, context ${context}`,
-    cacheBytes,
-    4 * positions * context * width,
-    () =>
-      kernels.attention(
-        y,
-        x,
-        weights,
-        v,
-        scratch,
-        0,
-        heads,
-        1,
-        headDim,
-        width,
-        width,
-        width,
-        start,
-        positions,
-        scale,
-      ),
-  );
+const cacheElements = context * width;
+for (const dtype of ['f32', 'f16'] as const) {
+  const values = weights + byteLength(dtype, cacheElements);
+  floats(scratch, width).forEach((_, i, all) => {
+    all[i] = sample[i]! * 50;
+  });
+  for (let at = 0; at < 2 * cacheElements; at += width) {
+    kernels.byDType[dtype].fromF32(weights + byteLength(dtype, at), scratch, width);
+  }
+  for (const positions of [1, 64]) {
+    const start = context - positions;
+    measure(
+      `attention, ${dtype} cache, ${positions} positions of ${context}`,
+      byteLength(dtype, 2 * cacheElements),
+      4 * positions * context * width,
+      (k) => {
+        const attention = dtype === 'f32' ? k.attention : k.attentionF16;
+        attention(
+          y,
+          x,
+          weights,
+          values,
+          scratch,
+          0,
+          heads,
+          1,
+          headDim,
+          width,
+          width,
+          width,
+          start,
+          positions,
+          scale,
+          context,
+          0,
+          0,
+        );
+      },
+    );
+  }
 }
 const vectorBytes = 4 * cols * maxPositions;
-measure('layer norm, 64 positions', vectorBytes, 0, () =>
-  kernels.layerNorm(y, x, x, x, cols, maxPositions, cols, cols, 1e-5),
+measure('layer norm, 64 positions', vectorBytes, 0, (k) =>
+  k.layerNorm(y, x, x, x, cols, maxPositions, cols, cols, 1e-5),
 );
+measure('RMS norm, 64 positions', vectorBytes, 0, (k) =>
+  k.rmsNorm(y, x, x, cols, maxPositions, cols, cols, 1e-5),
+);
+const { rotaryHalves, rotaryNeighbours } = kernels;
+for (const [name, rotary] of Object.entries({ rotaryHalves, rotaryNeighbours })) {
+  measure(`${name}, 64 positions`, vectorBytes, 0, () =>
+    rotary(y, x, x, heads, headDim, headDim / 2, maxPositions, width),
+  );
+}
 for (const [name, code] of Object.entries(activationCodes) as [Activation, 0][]) {
   if (name === 'none') continue;
-  measure(`activation ${name}`, vectorBytes, 0, () => {
+  measure(`activation ${name}`, vectorBytes, 0, (k) => {
     floats(y, cols * maxPositions).set(floats(x, cols * maxPositions));
-    kernels.activation(y, cols * maxPositions, code);
+    k.activation(y, cols * maxPositions, code, 0.1);
   });
 }
+await pool.close();

@@ -6,10 +6,9 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { installPeer, runPeer } from './llama-peer.ts';
 
 const [model = '', gguf = '', threads = '2'] = process.argv.slice(2);
 if (model === '' || gguf === '') {
@@ -19,36 +18,14 @@ if (model === '' || gguf === '') {
 const rounds = 3;
 const tokens = 24;
 const launcher = fileURLToPath(new URL('../bin/flashllm.cjs', import.meta.url));
-const peer = join(tmpdir(), 'flashllm-peer');
-
-const peerCode = `
-import { getLlama } from 'node-llama-cpp';
-const [file, threads, tokens] = process.argv.slice(2);
-const llama = await getLlama({ gpu: false, build: 'never', logLevel: 'error', maxThreads: +threads });
-const model = await llama.loadModel({ modelPath: file, useMmap: false });
-const context = await model.createContext({ contextSize: 256, threads: { ideal: +threads, min: +threads } });
-const sequence = context.getSequence();
-let made = 0;
-let started = 0;
-for await (const _ of sequence.evaluate([1, 300, 301, 302, 303], { temperature: 0 })) {
-  if (made++ === 0) started = performance.now();
-  if (made > +tokens) break;
-}
-console.log(JSON.stringify({ tokensPerSecond: ((made - 1) * 1000) / (performance.now() - started) }));
-process.exit(0);
-`;
-if (!existsSync(join(peer, 'node_modules', 'node-llama-cpp'))) {
-  mkdirSync(peer, { recursive: true });
-  writeFileSync(join(peer, 'package.json'), '{"type":"module"}');
-  execFileSync('npm', ['install', '--ignore-scripts', 'node-llama-cpp@3'], { cwd: peer });
-}
-writeFileSync(join(peer, 'run.mjs'), peerCode);
+installPeer();
 
 const ours: number[] = [];
 const theirs: number[] = [];
 for (let round = 0; round < rounds; round++) {
   ours.push(runOurs());
-  theirs.push(runPeer());
+  const request = { gguf, threads: Number(threads), tokens, seconds: 600, mmap: false };
+  theirs.push(runPeer(request).tokensPerSecond);
 }
 const ratios = ours.map((rate, round) => rate / (theirs[round] ?? Number.NaN));
 const median = (values: readonly number[]) =>
@@ -72,12 +49,4 @@ function runOurs(): number {
   );
   const { stats } = JSON.parse(output.toString()) as { stats: { tokensPerSecond: number } };
   return stats.tokensPerSecond;
-}
-
-function runPeer(): number {
-  const output = execFileSync(process.execPath, ['run.mjs', gguf, threads, String(tokens)], {
-    cwd: peer,
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  return (JSON.parse(output.toString()) as { tokensPerSecond: number }).tokensPerSecond;
 }

@@ -24,6 +24,7 @@ try {
   flashllm('convert', join(root, 'fixtures', 'stories-opt'), model);
   flashllm(
     ...['predict-train', model, '--data', join(root, 'fixtures', 'text', 'calib.txt')],
+    ...['--max-tokens', '25000'],
     ...['--dram-budget', '256MiB'],
   );
   flashllm(

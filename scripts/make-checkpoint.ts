@@ -1,130 +1,94 @@
 /**
- * Writes a Hugging Face directory of a real OPT geometry with random weights, at the speed of the
- * disk: for measuring memory, reads and speed at sizes whose real weights cannot be bundled.
+ * Writes a Hugging Face directory of a real geometry, at the speed of the disk, for measuring at
+ * sizes whose real weights are not at hand. Two kinds:
  *
- *   node --import tsx scripts/make-checkpoint.ts <size> <directory>      size: 125m, 350m, 1.3b, ...
+ *   widened   the bundled small model, widened: its text, its patterns of activation
+ *   random    random weights of a given FFN sparsity: any token is as good as any other
+ *
+ *   node --import tsx scripts/make-checkpoint.ts <geometry> <directory> [--random <sparsity>]
+ *       [--perturbation <share>] [--epsilon <scale>] [--noise <deviation>]
+ *
+ * Geometries: opt-125m, opt-1.3b, opt-2.7b, opt-6.7b; random ones also falcon-7b and llama-7b.
+ * scripts/measure-activity.ts measures the converted model.
  */
 
-import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
-import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { copyFile, mkdir, readFile, statfs, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { randomHalfs } from './random-halfs.ts';
+import { parseArgs } from 'node:util';
+import { optConfig, optGeometries } from './checkpoint/opt.ts';
+import { randomGeometries } from './checkpoint/random-model.ts';
+import { readSmall } from './checkpoint/small-model.ts';
+import { widen, widenDefaults } from './checkpoint/widen.ts';
+import { type MadeTensor, tensorBytes, writeCheckpoint } from './checkpoint/writer.ts';
 
-const geometries: Readonly<Record<string, { hidden: number; layers: number; heads: number }>> = {
-  '125m': { hidden: 768, layers: 12, heads: 12 },
-  '1.3b': { hidden: 2048, layers: 24, heads: 32 },
-  '2.7b': { hidden: 2560, layers: 32, heads: 32 },
-  '6.7b': { hidden: 4096, layers: 32, heads: 32 },
-};
-const vocabSize = 50272;
-const maxPositions = 2048;
+const fixtures = fileURLToPath(new URL('../fixtures/', import.meta.url));
+const smallModel = join(fixtures, 'stories-opt');
 
-const [size = '', directory = ''] = process.argv.slice(2);
-const geometry = geometries[size];
-if (geometry === undefined || directory === '') {
-  process.stderr.write(
-    `usage: make-checkpoint.ts <${Object.keys(geometries).join('|')}> <directory>\n`,
-  );
+const number = { type: 'string' } as const;
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { random: number, perturbation: number, epsilon: number, noise: number },
+});
+const [name = '', directory = ''] = positionals;
+const geometry = optGeometries[name];
+const random = randomGeometries[name];
+if (directory === '' || random === undefined || (geometry ?? values.random) === undefined) {
+  const names = Object.keys(randomGeometries).join('|');
+  process.stderr.write(`usage: make-checkpoint.ts <${names}> <directory> [--random <sparsity>]\n`);
   process.exit(2);
 }
-const { hidden, layers, heads } = geometry;
 
-type Kind = 'normal' | 'one' | 'zero';
-const tensors: { name: string; shape: number[]; kind: Kind }[] = [];
-const add = (name: string, shape: number[], kind: Kind) => tensors.push({ name, shape, kind });
-const addNorm = (name: string) => {
-  add(`${name}.weight`, [hidden], 'one');
-  add(`${name}.bias`, [hidden], 'zero');
-};
-const addLinear = (name: string, rows: number, columns: number) => {
-  add(`${name}.weight`, [rows, columns], 'normal');
-  add(`${name}.bias`, [rows], 'normal');
-};
-const root = 'model.decoder';
-add(`${root}.embed_tokens.weight`, [vocabSize, hidden], 'normal');
-add(`${root}.embed_positions.weight`, [maxPositions + 2, hidden], 'normal');
-for (let layer = 0; layer < layers; layer++) {
-  const at = `${root}.layers.${layer}`;
-  addNorm(`${at}.self_attn_layer_norm`);
-  for (const name of ['q_proj', 'k_proj', 'v_proj', 'out_proj']) {
-    addLinear(`${at}.self_attn.${name}`, hidden, hidden);
+const started = performance.now();
+if (values.random !== undefined) {
+  const { config, vocab, tensors } = random(Number(values.random));
+  await write(tensors, config);
+  await writeGpt2Tokenizer(vocab);
+} else if (geometry !== undefined) {
+  const option = (key: 'perturbation' | 'epsilon' | 'noise') =>
+    Number(values[key] ?? widenDefaults[key]);
+  const tensors = widen(readSmall(smallModel), geometry, {
+    ...widenDefaults,
+    perturbation: option('perturbation'),
+    epsilon: option('epsilon'),
+    noise: option('noise'),
+  });
+  await write(tensors, optConfig(geometry));
+  for (const file of ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json']) {
+    await copyFile(join(smallModel, file), join(directory, file));
   }
-  addNorm(`${at}.final_layer_norm`);
-  addLinear(`${at}.fc1`, 4 * hidden, hidden);
-  addLinear(`${at}.fc2`, hidden, 4 * hidden);
-}
-addNorm(`${root}.final_layer_norm`);
-
-await mkdir(directory, { recursive: true });
-await writeWeights(join(directory, 'model.safetensors'));
-await writeConfig();
-await writeTokenizer();
-
-async function writeWeights(path: string): Promise<void> {
-  const header: Record<string, unknown> = {};
-  let end = 0;
-  for (const { name, shape } of tensors) {
-    const bytes = 2 * shape.reduce((product, n) => product * n, 1);
-    header[name] = { dtype: 'F16', shape, data_offsets: [end, end + bytes] };
-    end += bytes;
-  }
-  const json = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(json.length));
-  const out = createWriteStream(path, { highWaterMark: 16 * 1024 * 1024 });
-  const write = async (data: Uint8Array) => {
-    if (!out.write(data)) await once(out, 'drain');
-  };
-  await write(length);
-  await write(json);
-  const halfs = randomHalfs();
-  for (const { shape, kind } of tensors) {
-    const bytes = 2 * shape.reduce((product, n) => product * n, 1);
-    if (kind === 'normal') for (const part of halfs(bytes)) await write(part);
-    else
-      await write(Buffer.from(new Uint16Array(bytes / 2).fill(kind === 'one' ? 0x3c00 : 0).buffer));
-  }
-  out.end();
-  await once(out, 'close');
-  process.stderr.write(`${path}: ${(end / 1e9).toFixed(2)} GB\n`);
 }
 
-async function writeConfig(): Promise<void> {
-  const config = {
-    activation_function: 'relu',
-    architectures: ['OPTForCausalLM'],
-    bos_token_id: 2,
-    do_layer_norm_before: true,
-    eos_token_id: 2,
-    ffn_dim: 4 * hidden,
-    hidden_size: hidden,
-    max_position_embeddings: maxPositions,
-    model_type: 'opt',
-    num_attention_heads: heads,
-    num_hidden_layers: layers,
-    pad_token_id: 1,
-    torch_dtype: 'float16',
-    vocab_size: vocabSize,
-    word_embed_proj_dim: hidden,
-  };
+async function write(tensors: readonly MadeTensor[], config: Readonly<Record<string, unknown>>) {
+  const bytes = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+  await mkdir(dirname(directory), { recursive: true });
+  const { bavail, bsize } = await statfs(dirname(directory));
+  if (bavail * bsize < bytes * 1.01) {
+    process.stderr.write(`${directory} needs ${(bytes / 1e9).toFixed(1)} GB of disk\n`);
+    process.exit(1);
+  }
+  await writeCheckpoint(directory, tensors);
   await writeFile(join(directory, 'config.json'), JSON.stringify(config, null, 1));
+  const seconds = (performance.now() - started) / 1000;
+  process.stderr.write(
+    `${directory}: ${(bytes / 1e9).toFixed(2)} GB in ${seconds.toFixed(1)} s, ` +
+      `${(bytes / 1e6 / seconds).toFixed(0)} MB/s\n`,
+  );
 }
 
-/** GPT-2's tokens behind OPT's four special ones. */
-async function writeTokenizer(): Promise<void> {
-  const fixture = fileURLToPath(new URL('../fixtures/gpt2/', import.meta.url));
-  const read = (name: string) => readFile(join(fixture, name), 'utf8');
+/** GPT-2's tokens behind four special ones, as many as the vocabulary has; made-up ones fill it. */
+async function writeGpt2Tokenizer(size: number): Promise<void> {
+  const gpt2 = join(fixtures, 'gpt2');
   const vocabulary: Record<string, number> = { '<s>': 0, '<pad>': 1, '</s>': 2, '<unk>': 3 };
   let next = Object.keys(vocabulary).length;
-  for (const token of Object.keys(JSON.parse(await read('vocab.json')) as object)) {
-    vocabulary[token] = next++;
-  }
+  const tokens = JSON.parse(await readFile(join(gpt2, 'vocab.json'), 'utf8')) as object;
+  for (const token of Object.keys(tokens)) if (next < size) vocabulary[token] = next++;
+  while (next < size) vocabulary[`<extra_${next}>`] = next++;
+  const merges = (await readFile(join(gpt2, 'merges.txt'), 'utf8')).split('\n');
+  // A merge counts when its result is in the vocabulary.
+  const kept = merges.filter((line) => line.startsWith('#') || line.replace(' ', '') in vocabulary);
   await writeFile(join(directory, 'vocab.json'), JSON.stringify(vocabulary));
-  await writeFile(join(directory, 'merges.txt'), await read('merges.txt'));
-  await copyFile(
-    join(fixture, '../stories-opt/tokenizer_config.json'),
-    join(directory, 'tokenizer_config.json'),
-  );
+  await writeFile(join(directory, 'merges.txt'), `${kept.join('\n')}\n`);
+  const config = 'tokenizer_config.json';
+  await copyFile(join(smallModel, config), join(directory, config));
 }

@@ -8,7 +8,7 @@
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { f32, text, u32, u64 } from '../test/support/gguf.ts';
-import { randomHalfs } from './random-halfs.ts';
+import { randomHalfs } from './checkpoint/random-halfs.ts';
 
 const [file = '', ...numbers] = process.argv.slice(2);
 // By default the bytes that a token of OPT 1.3B uses: 1.3 G weights.

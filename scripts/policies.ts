@@ -10,6 +10,7 @@ import { encodePieces, splitDocuments, windowsOf } from '../src/engine/documents
 import { Model } from '../src/engine/model.ts';
 import { QualityObserver } from '../src/engine/prediction-quality.ts';
 import { Session } from '../src/engine/session.ts';
+import { predictorWeights } from '../src/flash/predictor-file.ts';
 import { shareSlots } from '../src/memory/share-slots.ts';
 import {
   FrequencyPolicy,
@@ -87,9 +88,7 @@ const tokens = steps[0]?.length ?? 0;
 const bytes = (tensors: readonly { bytes: number }[]) =>
   tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
 const { matrices, bundles } = matricesInOrder(manifest);
-const predictorBytes = bytes(
-  predictors.set.layers.flatMap((layer) => (layer === null ? [] : [layer.a, layer.b, layer.bias])),
-);
+const predictorBytes = bytes(predictorWeights(predictors.set));
 const { bundleBytes = 0 } = manifest.layers[0] ?? {};
 const ffnBytes = bytes(bundles);
 const whole = bytes(matrices) + ffnBytes;

@@ -19,6 +19,9 @@ export function attention_f32(
   start: i32,
   positions: i32,
   scale: f32,
+  window: i32,
+  bias: usize,
+  biasStride: usize,
 ): void {
   attention<Unpacked>(
     out,
@@ -36,6 +39,9 @@ export function attention_f32(
     start,
     positions,
     scale,
+    window,
+    bias,
+    biasStride,
   );
 }
 
@@ -55,6 +61,9 @@ export function attention_f16(
   start: i32,
   positions: i32,
   scale: f32,
+  window: i32,
+  bias: usize,
+  biasStride: usize,
 ): void {
   attention<F16>(
     out,
@@ -72,5 +81,8 @@ export function attention_f16(
     start,
     positions,
     scale,
+    window,
+    bias,
+    biasStride,
   );
 }

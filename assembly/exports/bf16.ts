@@ -35,6 +35,7 @@ export function ffn_up_bf16(
   actStride: usize,
   code: i32,
   scratch: usize,
+  threshold: f32,
 ): void {
   ffnUp<PlainDots<BF16>>(
     acts,
@@ -48,6 +49,7 @@ export function ffn_up_bf16(
     actStride,
     code,
     scratch,
+    threshold,
   );
 }
 
@@ -57,13 +59,17 @@ export function ffn_gated_up_bf16(
   x: usize,
   ptrs: usize,
   upOffset: usize,
+  gateBias: usize,
+  upBias: usize,
   count: i32,
   cols: i32,
   positions: i32,
   xStride: usize,
   actStride: usize,
   code: i32,
+  upCode: i32,
   scratch: usize,
+  threshold: f32,
 ): void {
   ffnGatedUp<PlainDots<BF16>>(
     acts,
@@ -71,13 +77,17 @@ export function ffn_gated_up_bf16(
     x,
     ptrs,
     upOffset,
+    gateBias,
+    upBias,
     count,
     cols,
     positions,
     xStride,
     actStride,
     code,
+    upCode,
     scratch,
+    threshold,
   );
 }
 

@@ -3,6 +3,7 @@ import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../
 import { describeDTypes, describeFormats, isQuantisation } from '../convert/dtypes.ts';
 import { type DType, dtypeNames } from '../dtype.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
+import { describeFfn, describeSparsity } from './architecture.ts';
 import { interruption } from './interrupt.ts';
 import { budgetOption, jsonOption } from './options.ts';
 import { note, printJson, showProgress } from './terminal.ts';
@@ -76,7 +77,7 @@ function describe(report: ConvertReport, flags: ConvertFlags): void {
   const { spec, dtypes, modelBytes, checkpointBytes } = report;
   note(
     `${spec.family}: ${spec.layers} layers, hidden ${spec.hiddenSize}, ` +
-      `${spec.ffn.neurons} ${spec.ffn.activation} neurons per layer, ${describeDTypes(dtypes)}`,
+      `FFN of ${describeFfn(spec)}, ${describeDTypes(dtypes)}; ${describeSparsity(spec)}`,
   );
   if (Object.keys(report.formats).some(isQuantisation)) {
     note(

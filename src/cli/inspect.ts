@@ -7,6 +7,13 @@ import { type PredictorSet, predictorTensors } from '../flash/predictor-file.ts'
 import { verifyModel } from '../flash/verify.ts';
 import { formatBytes, formatMs } from '../units.ts';
 import {
+  describeAttention,
+  describeBlock,
+  describeFfn,
+  describePositions,
+  describeSparsity,
+} from './architecture.ts';
+import {
   checkpointJson,
   describeCheckpoint,
   describeOutlook,
@@ -126,7 +133,6 @@ function describePredictors(predictors: PredictorSet | null): string {
 
 function describe({ manifest, dir, predictors }: ModelFiles): string {
   const { spec, dtypes } = manifest;
-  const { heads, kvHeads, headDim } = spec.attention;
   const size = (names: (name: string) => boolean) =>
     [...manifest.tensors.values()]
       .filter(({ name }) => names(name))
@@ -135,7 +141,7 @@ function describe({ manifest, dir, predictors }: ModelFiles): string {
   const parts = [
     ['FFN bundles', size(isBundle)],
     ['attention', size((name) => /\.attention\.(qkv|out)\.weight$/.test(name))],
-    ['embeddings and head', size((name) => /^(embed\.|head)/.test(name))],
+    ['embeddings and head', size((name) => /^(embed\.|head$)/.test(name))],
     ['norms and biases', size((name) => /norm\.(weight|bias)$|\.bias$/.test(name))],
   ] as const;
   const total = size(() => true);
@@ -146,8 +152,10 @@ function describe({ manifest, dir, predictors }: ModelFiles): string {
       ['made by', manifest.producer],
       ['architecture', `${spec.family}, ${spec.layers} layers, context ${spec.maxPositions}`],
       ['hidden size', `${spec.hiddenSize}`],
-      ['attention', `${heads} heads of ${headDim}, ${kvHeads} for keys and values`],
-      ['FFN', `${spec.ffn.neurons} neurons, ${spec.ffn.activation}`],
+      ['block', describeBlock(spec)],
+      ['attention', describeAttention(spec)],
+      ['positions', describePositions(spec)],
+      ['FFN', `${describeFfn(spec)}; ${describeSparsity(spec)}`],
       ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'of its own'}`],
       ['dtypes', `${dtypes.resident}, bundles ${dtypes.bundles}`],
       ['predictors', describePredictors(predictors)],

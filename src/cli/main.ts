@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { FlashError, InterruptedError } from '../errors.ts';
 import { version } from '../version.ts';
+import { benchCommand } from './bench.ts';
 import { convertCommand } from './convert.ts';
 import { evalCommand } from './eval.ts';
 import { generateCommand } from './generate.ts';
@@ -38,6 +39,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     planCommand(),
     inspectCommand(),
     probeCommand(),
+    benchCommand(),
   ]) {
     program.addCommand(command.copyInheritedSettings(program));
   }

@@ -30,6 +30,7 @@ interface PredictTrainFlags {
   readonly method: 'train' | 'svd';
   readonly relu?: boolean;
   readonly import?: string;
+  readonly thresholdSparsity?: number;
   readonly json?: boolean;
 }
 
@@ -64,6 +65,11 @@ export function predictTrainCommand(): Command {
     )
     .option('--relu', 'a ReLU between the two factors')
     .option('--import <dir>', 'published predictors (model_<layer>.pt) in place of training')
+    .option(
+      '--threshold-sparsity <share>',
+      'for models without exact zeros: share of neurons, those of the smallest gates, taken for 0',
+      sparsityArgument,
+    )
     .addOption(threadsOption())
     .addOption(jsonOption())
     .action(run);
@@ -83,6 +89,12 @@ function shareArgument(text: string): number {
   const value = numberArgument(text);
   if (!(value > 0 && value <= 1))
     throw new InvalidArgumentError('It is not above 0 and at most 1.');
+  return value;
+}
+
+function sparsityArgument(text: string): number {
+  const value = shareArgument(text);
+  if (value === 1) throw new InvalidArgumentError('It is not below 1.');
   return value;
 }
 
@@ -110,6 +122,7 @@ async function run(dir: string, flags: PredictTrainFlags): Promise<void> {
       ...optional('recall', flags.recall),
       ...optional('relu', flags.relu),
       ...optional('importFrom', flags.import),
+      ...optional('thresholdSparsity', flags.thresholdSparsity),
       method: flags.method,
       signal: interruption,
       onProgress: (done, what) => progress.update(done, 1, what),
@@ -162,6 +175,12 @@ function verdict({ layers, bytes, modelBytes }: PredictTrainReport): string {
   const mass = mean(layers.map((layer) => (layer.used ? layer.mass : 1)));
   const percent = (value: number) => `${(100 * value).toFixed(1)}%`;
   const size = `${formatBytes(bytes)} of predictors (${percent(bytes / modelBytes)} of the model)`;
+  if (layers.some(({ magnitude }) => magnitude !== undefined)) {
+    return (
+      `${size} leave out ${percent(1 - predicted)} of the neurons, which carry ${percent(1 - mass)} ` +
+      'of the activations. eval tells what that costs in perplexity.'
+    );
+  }
   if (predicted > 0.5) {
     return `${size} do not pay: ${percent(predicted)} of the neurons are wanted. Generate with --exact, or train on more text.`;
   }

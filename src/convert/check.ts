@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import { floatDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
-import type { ModelRecipe } from '../models/spec.ts';
+import { bundleRows, type ModelRecipe } from '../models/spec.ts';
 import type { CheckedSource, Sources } from './weights.ts';
 
 /**
@@ -25,7 +25,7 @@ export function checkSources(
     for (const part of tensor.parts) need(part.source, part.shape);
   }
   for (const bundle of recipe.bundles) {
-    need(bundle.up, [bundle.neurons, bundle.hiddenSize]);
+    for (const rows of bundleRows(bundle)) need(rows, [bundle.neurons, bundle.hiddenSize]);
     need(bundle.down, [bundle.hiddenSize, bundle.neurons]);
   }
   const unknown = [...source.tensors.keys()].filter(
@@ -37,8 +37,8 @@ export function checkSources(
     throw new InputError(
       `the checkpoint holds tensors that ${basename(configFile)} does not account for: ${listed}${more}`,
       { file: configFile },
-      'Check num_hidden_layers, enable_bias and tie_word_embeddings against the weights; ' +
-        'adapters must be merged first',
+      'Check num_hidden_layers, tie_word_embeddings and whether there are biases (enable_bias, ' +
+        'attention_bias, mlp_bias, bias) against the weights; adapters must be merged first',
     );
   }
   return (name) => {

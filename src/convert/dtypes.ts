@@ -3,7 +3,7 @@
 import type { SourceTensor } from '../checkpoint/source.ts';
 import { type DType, dtypes, type FloatDType } from '../dtype.ts';
 import type { StorageDTypes } from '../flash/layout.ts';
-import type { ModelRecipe, WeightDTypes } from '../models/spec.ts';
+import { bundleRows, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
 import type { CheckedSource, Sources } from './weights.ts';
 
 /** Number of weights in matrices, by the format they are stored in: `f16`, `Q4_K`. */
@@ -50,7 +50,9 @@ export function formatOf({ storedAs, dtype }: SourceTensor): string {
 /** The checkpoint's matrices that the recipe uses. */
 function matricesOf(recipe: ModelRecipe, sources: Sources): readonly CheckedSource[] {
   const names = new Set<string>();
-  for (const { up, down } of recipe.bundles) names.add(up).add(down);
+  for (const bundle of recipe.bundles) {
+    for (const source of [...bundleRows(bundle), bundle.down]) names.add(source);
+  }
   for (const { parts, shape } of recipe.tensors) {
     if (shape.length > 1) for (const { source } of parts) names.add(source);
   }

@@ -17,7 +17,12 @@ import {
   rowsOf,
 } from '../flash/manifest.ts';
 import { recipeOf } from '../models/index.ts';
-import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
+import {
+  activations,
+  type ModelRecipe,
+  type ModelSpec,
+  type WeightDTypes,
+} from '../models/spec.ts';
 import { version } from '../version.ts';
 import { checkSources } from './check.ts';
 import { type AskedDTypes, type SourceFormats, storageOf } from './dtypes.ts';
@@ -49,9 +54,6 @@ export interface FfnKind {
   /** Whether most activations are zero, so that predictors can leave neurons out. */
   readonly sparse: boolean;
 }
-
-/** Activations that are zero for most neurons. */
-const zeroing: readonly string[] = ['relu', 'relu2', 'fatrelu'];
 
 /** Whether `path` is to be taken for a checkpoint, and not for a model directory. */
 export async function isCheckpoint(path: string): Promise<boolean> {
@@ -108,7 +110,7 @@ export async function inspectCheckpoint(
         (sum, file) => sum + (manifest.files[file]?.bytes ?? 0),
         0,
       ),
-      ffn: { neurons, activation, sparse: zeroing.includes(activation) },
+      ffn: { neurons, activation, sparse: activations[activation].zeros },
       problems,
       manifest,
     };

@@ -3,8 +3,8 @@
 import type { SourceTensor } from '../checkpoint/source.ts';
 import { byteLength, type DType, dtypes, type FloatDType, isQuantised } from '../dtype.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
-import type { BundleRecipe, TensorRecipe } from '../models/spec.ts';
-import { loadBlocks, quantiseRows, rowBlocks, type Workspace } from './blocks.ts';
+import { type BundleRecipe, bundleRows, type TensorRecipe } from '../models/spec.ts';
+import { type Block, loadBlocks, quantiseRows, rowBlocks, type Workspace } from './blocks.ts';
 
 /** A checkpoint tensor whose shape and dtype were found right. */
 export interface CheckedSource {
@@ -14,6 +14,13 @@ export interface CheckedSource {
 
 export type Sources = (name: string) => CheckedSource;
 
+const f32Bytes = 4;
+
+/** Moves blocks down by `rows`. */
+const below =
+  (rows: number) =>
+  (block: Block): Block => ({ ...block, row: block.row + rows });
+
 /** A vector or a matrix: its parts stacked along the rows. */
 export async function* tensorBytes(
   work: Workspace,
@@ -21,24 +28,33 @@ export async function* tensorBytes(
   dtype: DType,
   sources: Sources,
 ): AsyncGenerator<Uint8Array> {
-  for (const { source, shape } of recipe.parts) {
+  for (const { source, shape, rows, plus } of recipe.parts) {
     const { tensor, dtype: from } = sources(source);
-    const columns = shape.at(-1) ?? 1;
-    const rows = shape.length > 1 ? (shape[0] ?? 1) : 1;
-    const blocks = rowBlocks(work, rows, 0, columns);
-    for await (const { view } of loadBlocks(work, tensor, from, dtype, blocks)) yield view;
+    const { first, count } = rows ?? { first: 0, count: shape[0] ?? 1 };
+    const blocks =
+      shape.length > 1
+        ? rowBlocks(work, count, 0, shape.at(-1) ?? 1).map(below(first))
+        : rowBlocks(work, 1, first, count);
+    for await (const { view } of loadBlocks(work, tensor, from, dtype, blocks)) {
+      if (plus !== undefined) {
+        const values = new Float32Array(view.buffer, view.byteOffset, view.length / f32Bytes);
+        for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + plus;
+      }
+      yield view;
+    }
   }
 }
 
 /**
  * A layer's bundles, in strips of neurons that fit the memory given:
  *
- *   up   (neurons, hidden)   rows [n0, n1)      copied to  bundle + 0
+ *   gate (neurons, hidden)   rows [n0, n1)      copied to  bundle + 0, if there is one
+ *   up   (neurons, hidden)   rows [n0, n1)      copied to  bundle + upOffset
  *   down (hidden, neurons)   columns [n0, n1)   transposed bundle + downOffset
  *
  * Quantised formats take down columns through f32, in whole blocks of the hidden dimension.
  *
- * When a layer fits as a whole, both matrices are read in one sweep; otherwise the down projection
+ * When a layer fits as a whole, all matrices are read in one sweep; otherwise the down projection
  * is read in as many column strips, each in runs of a strip's width.
  */
 export async function* bundleBytes(
@@ -54,7 +70,6 @@ export async function* bundleBytes(
   const hidden = recipe.hiddenSize;
   const { blockBytes, blockElements } = dtypes[dtype];
   const rowBytes = byteLength(dtype, hidden);
-  const up = sources(recipe.up);
   const down = sources(recipe.down);
   const stripNeurons = Math.min(
     neurons,
@@ -67,13 +82,13 @@ export async function* bundleBytes(
     const count = Math.min(stripNeurons, neurons - first);
     const view = new Uint8Array(memory.buffer, strip.address, count * stride);
     if (padding > 0) view.fill(0);
-    const upRows = rowBlocks(work, count, 0, hidden).map((block) => ({
-      ...block,
-      row: block.row + first,
-    }));
-    for await (const block of loadBlocks(work, up.tensor, up.dtype, dtype, upRows)) {
-      const target = strip.address + (block.row - first) * stride;
-      kernels.copyRows(target, block.address, block.rows, rowBytes, rowBytes, stride);
+    for (const [index, name] of bundleRows(recipe).entries()) {
+      const { tensor, dtype: from } = sources(name);
+      const rows = rowBlocks(work, count, 0, hidden).map(below(first));
+      for await (const block of loadBlocks(work, tensor, from, dtype, rows)) {
+        const target = strip.address + (block.row - first) * stride + index * rowBytes;
+        kernels.copyRows(target, block.address, block.rows, rowBytes, rowBytes, stride);
+      }
     }
     const downColumns = rowBlocks(work, hidden, first, count, blockElements);
     const loadedAs = isQuantised(dtype) ? 'f32' : dtype;

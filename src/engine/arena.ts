@@ -6,11 +6,12 @@
 
 import type { DType } from '../dtype.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
-import { activationCodes, type Kernels, neuronGroup } from '../kernels/kernels.ts';
+import { type Kernels, neuronGroup } from '../kernels/kernels.ts';
 import { neuronBlock } from '../memory/activations.ts';
 import { type Desk, deskRows } from '../memory/desk.ts';
 import type { LoadedRows } from '../memory/weight-stream.ts';
-import type { Activation } from '../models/spec.ts';
+import type { ModelSpec } from '../models/spec.ts';
+import { activateNeurons } from './activate.ts';
 
 const f32Bytes = 4;
 
@@ -30,12 +31,12 @@ export interface LinearTask {
   readonly positions: number;
 }
 
-/** Some neurons of y += sum of act(up . x + bias) down. */
+/** Some neurons of y += sum of act(up . x + bias) down, or of the like with gates. */
 export interface NeuronTask {
   readonly dtype: DType;
   readonly rows: LoadedRows;
   readonly geometry: BundleLayer;
-  readonly activation: Activation;
+  readonly ffn: ModelSpec['ffn'];
   /** (positions, hidden) */
   readonly x: number;
   /** (positions, hidden) */
@@ -43,8 +44,9 @@ export interface NeuronTask {
   /** (sumRows, hidden): what a group of neurons that this task does not complete adds up to. */
   readonly sums: number;
   readonly hidden: number;
-  /** (neurons), or 0 */
+  /** (neurons) each, or 0: of up rows, and of gates. */
   readonly bias: number;
+  readonly gateBias: number;
   readonly positions: number;
   readonly observer?: NeuronObserver | undefined;
 }
@@ -66,8 +68,17 @@ export interface NeuronObserver {
   activations(block: NeuronBlock): void;
 }
 
+/** Addresses of one block in the memory where its bundles lie. */
+interface BlockPlaces {
+  readonly x: number;
+  readonly y: number;
+  /** Of the block's first neuron, or 0. */
+  readonly bias: number;
+  readonly gateBias: number;
+}
+
 /** What the kernels of an arena need to work. */
-export type Workplace = Pick<Desk, 'neurons' | 'bundles' | 'sums' | 'scratch'>;
+export type Workplace = Pick<Desk, 'neurons' | 'gates' | 'bundles' | 'sums' | 'scratch'>;
 
 /** The first memory: everything is already there. */
 export class Arena {
@@ -93,33 +104,38 @@ export class Arena {
 
   /** @returns how many activations were not zero */
   neurons(task: NeuronTask): number {
-    const { rows, bias } = task;
+    const { rows, x, y, bias, gateBias } = task;
     let active = 0;
     for (let done = 0; done < rows.count; done += neuronBlock) {
       const count = Math.min(neuronBlock, rows.count - done);
-      const blockBias = bias === 0 ? 0 : bias + (rows.first + done) * f32Bytes;
-      active += this.block(task, done, count, task.x, task.y, blockBias);
+      const from = (all: number) => (all === 0 ? 0 : all + (rows.first + done) * f32Bytes);
+      const places = { x, y, bias: from(bias), gateBias: from(gateBias) };
+      active += this.block(task, done, count, places);
     }
     return active;
   }
 
-  /** Computes neurons [done, done + count) of the task's rows; all addresses are in this memory. */
-  protected block(
-    task: NeuronTask,
-    done: number,
-    count: number,
-    x: number,
-    y: number,
-    bias: number,
-  ): number {
-    const { dtype, rows, geometry, activation, hidden, positions } = task;
-    const { neurons, bundles, scratch } = this.#place;
+  /** Computes neurons [done, done + count) of the task's rows. */
+  protected block(task: NeuronTask, done: number, count: number, places: BlockPlaces): number {
+    const { dtype, rows, geometry, ffn, hidden, positions } = task;
+    const { x, y, bias, gateBias } = places;
+    const { neurons, gates, bundles, scratch } = this.#place;
     const { bundleBytes } = geometry;
     const table = new Uint32Array(this.memory.buffer, bundles, count);
     for (let i = 0; i < count; i++) table[i] = rows.address + (done + i) * bundleBytes;
-    const { ffnUp } = this.kernels.byDType[dtype];
-    const code = activationCodes[activation];
-    ffnUp(neurons, x, bundles, bias, count, hidden, positions, hidden, neuronBlock, code, scratch);
+    activateNeurons(this.kernels.byDType[dtype], ffn, {
+      acts: neurons,
+      gates,
+      x,
+      bundles,
+      upOffset: geometry.upOffset,
+      bias,
+      gateBias,
+      count,
+      hidden,
+      positions,
+      scratch,
+    });
     task.observer?.activations({
       memory: this.memory,
       address: neurons,
@@ -218,17 +234,22 @@ export class RemoteArena extends Arena {
   }
 
   override neurons(task: NeuronTask): number {
-    const { rows, x, y, sums, hidden, bias, positions } = task;
-    const { input, output, sums: deskSums, bias: deskBias } = this.#desk;
+    const { rows, x, y, sums, hidden, bias, gateBias, positions } = task;
+    const { input, output, sums: deskSums, bias: deskBias, gateBias: deskGateBias } = this.#desk;
     this.#fetch(input, x, positions * hidden);
     this.#fetch(output, y, positions * hidden);
     this.#fetch(deskSums, sums, positions * hidden);
     let active = 0;
     for (let done = 0; done < rows.count; done += neuronBlock) {
       const count = Math.min(neuronBlock, rows.count - done);
-      const from = bias + (rows.first + done) * f32Bytes;
-      const blockBias = bias === 0 ? 0 : this.#fetch(deskBias, from, count);
-      active += this.block(task, done, count, input, output, blockBias);
+      const from = (all: number, to: number) =>
+        all === 0 ? 0 : this.#fetch(to, all + (rows.first + done) * f32Bytes, count);
+      active += this.block(task, done, count, {
+        x: input,
+        y: output,
+        bias: from(bias, deskBias),
+        gateBias: from(gateBias, deskGateBias),
+      });
     }
     this.#deliver(y, output, positions * hidden);
     this.#deliver(sums, deskSums, positions * hidden);

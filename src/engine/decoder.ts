@@ -13,9 +13,11 @@ import type { MemoryPlan } from '../memory/plan.ts';
 import type { LoadedRows } from '../memory/weight-stream.ts';
 import type { Weights } from '../memory/weights.ts';
 import { headTensor, type ModelSpec, role } from '../models/spec.ts';
+import { fillAlibi } from './alibi.ts';
 import type { Arena, NeuronObserver } from './arena.ts';
 import { KvCache } from './kv-cache.ts';
-import type { SparseFfn } from './sparse-ffn.ts';
+import { Rotary } from './rotary.ts';
+import type { BegunFfn, FfnInput, SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
 /** The event loop turns at least this often. */
@@ -37,18 +39,16 @@ export interface FfnObserver extends NeuronObserver {
   input(call: FfnInput): void;
 }
 
-/** Addresses in the first memory, of (positions, hidden) each. */
-export interface FfnInput {
-  readonly layer: number;
-  readonly x: number;
-  /** Before the norm. */
-  readonly residual: number;
-  readonly positions: number;
-}
-
 export interface ForwardOptions {
   readonly signal?: AbortSignal;
   readonly observer?: FfnObserver;
+}
+
+/** An FFN whose input is known. */
+interface EarlyFfn {
+  readonly input: FfnInput;
+  /** Null where every neuron is computed. */
+  readonly begun: BegunFfn | null;
 }
 
 /** Of which positions of a chunk the logits are computed. */
@@ -61,6 +61,8 @@ export class Decoder {
   readonly #kernels: Kernels;
   readonly #memory: WebAssembly.Memory;
   readonly #cache: KvCache;
+  /** Null where positions are told otherwise. */
+  readonly #rotary: Rotary | null;
   #lastTurn = 0;
   #activeNeurons = 0;
   #neurons = 0;
@@ -70,7 +72,19 @@ export class Decoder {
     this.#spec = parts.files.manifest.spec;
     this.#kernels = parts.arenas[0].kernels;
     this.#memory = parts.arenas[0].memory;
-    this.#cache = new KvCache(this.#kernels, parts.plan, this.#spec.attention);
+    const { activations, chunk, context } = parts.plan;
+    const { positions, attention } = this.#spec;
+    this.#cache = new KvCache(this.#kernels, parts.plan, attention);
+    this.#rotary =
+      positions.kind === 'rotary'
+        ? new Rotary(this.#memory, this.#kernels, positions, activations, chunk)
+        : null;
+    if (positions.kind === 'alibi') {
+      const { heads } = attention;
+      const { positionBias } = activations;
+      const bias = new Float32Array(this.#memory.buffer, positionBias, heads * context);
+      fillAlibi(bias, heads, context);
+    }
   }
 
   /** Share of FFN activations that were exactly zero so far, 0 to 1. */
@@ -125,11 +139,31 @@ export class Decoder {
     positions: number,
     observer?: FfnObserver,
   ): Promise<void> {
-    await this.#attention(layer, start, positions);
-    await this.#ffn(layer, positions, observer);
+    const { hidden, input, ffnInput } = this.#parts.plan.activations;
+    const parallel = this.#spec.block === 'parallel';
+    const attentionNorm = role.attentionNorm(layer);
+    const ffnNorm = role.ffnNorm(layer);
+    const x = this.#normBefore(attentionNorm, input, positions);
+    const beginFfn = () => {
+      const shared = this.#spec.norm.shared;
+      const own = shared ? x : this.#normBefore(ffnNorm, ffnInput, positions);
+      return this.#beginFfn({ layer, x: own, residual: hidden, positions }, observer);
+    };
+
+    // A parallel block's FFN does not wait for attention: its reads hide behind it.
+    const early = parallel ? beginFfn() : null;
+    try {
+      await this.#attention(layer, start, positions, x);
+    } catch (error) {
+      if (early?.begun) await this.#parts.sparse?.abandon(early.begun);
+      throw error;
+    }
+    this.#addSublayer(attentionNorm, positions);
+    await this.#ffn(early ?? beginFfn(), observer);
+    this.#addSublayer(ffnNorm, positions);
   }
 
-  /** hidden = (project_in) token row + position row */
+  /** hidden = (project_in) token row, + position row where there is a table of them */
   async embed(ids: readonly number[], start: number): Promise<void> {
     const { plan, files, weights } = this.#parts;
     const { hiddenSize, embeddingSize, positions } = this.#spec;
@@ -143,6 +177,7 @@ export class Decoder {
     });
     if (projected) await this.#linear(role.projectIn, 0, hidden, embedding, ids.length);
 
+    if (positions.kind !== 'learned') return;
     const table = files.tensor(role.positions);
     const rows = ids.map((_, index) => start + index + positions.offset);
     await weights.lookUp(table, rows, (index, row) => {
@@ -151,46 +186,74 @@ export class Decoder {
     });
   }
 
-  /** hidden += out(attention(norm(hidden))), or with the norm after the sum. */
-  async #attention(layer: number, start: number, positions: number): Promise<void> {
+  /** output = out(attention(x)) */
+  async #attention(layer: number, start: number, positions: number, x: number): Promise<void> {
     const { plan, weights } = this.#parts;
-    const { input, output, qkv, attended } = plan.activations;
+    const { output, qkv, attended } = plan.activations;
 
-    const x = this.#normBefore(role.attentionNorm(layer), input, positions);
     const name = role.qkv(layer);
     await this.#linear(`${name}.weight`, weights.vector(`${name}.bias`), qkv, x, positions);
+    this.#normHeads(layer, positions);
+    this.#turnHeads(start, positions);
 
     this.#cache.append(layer, start, positions);
     this.#cache.attend(layer, start, positions);
     const out = role.attentionOut(layer);
     await this.#linear(`${out}.weight`, weights.vector(`${out}.bias`), output, attended, positions);
-    this.#addSublayer(role.attentionNorm(layer), positions);
   }
 
-  /** hidden += sum over the neurons of act(up . x + b) down, or with the norm after the sum. */
-  async #ffn(layer: number, positions: number, observer?: FfnObserver): Promise<void> {
+  /** Norms each query and key head on its own, where the model does. */
+  #normHeads(layer: number, positions: number): void {
+    const { heads, kvHeads, headDim, qkNorm } = this.#spec.attention;
+    if (qkNorm === 'none') return;
+    const { qkv } = this.#parts.plan.activations;
+    const [query, key] = [role.queryNorm(layer), role.keyNorm(layer)];
+    for (let p = 0; p < positions; p++) {
+      const queries = qkv + p * (heads + 2 * kvHeads) * headDim * f32Bytes;
+      const keys = queries + heads * headDim * f32Bytes;
+      this.#normRows(qkNorm, query, queries, queries, headDim, heads);
+      this.#normRows(qkNorm, key, keys, keys, headDim, kvHeads);
+    }
+  }
+
+  /** Tells queries and keys their positions, where that is done by rotation. */
+  #turnHeads(start: number, positions: number): void {
+    const { heads, kvHeads, headDim } = this.#spec.attention;
+    const { qkv } = this.#parts.plan.activations;
+    const stride = (heads + 2 * kvHeads) * headDim;
+    this.#rotary?.apply(qkv, start, positions, heads + kvHeads, headDim, stride);
+  }
+
+  /** What needs the FFN's input alone: predictions and their reads, or to show it to an observer. */
+  #beginFfn(input: FfnInput, observer: FfnObserver | undefined): EarlyFfn {
+    const { sparse } = this.#parts;
+    if (sparse !== null) return { input, begun: sparse.begin(input) };
+    observer?.input(input);
+    return { input, begun: null };
+  }
+
+  /** output = sum over the neurons of their activations times down columns. */
+  async #ffn({ input, begun }: EarlyFfn, observer: FfnObserver | undefined): Promise<void> {
     const { plan, weights, files, sparse } = this.#parts;
+    const { layer, x, positions } = input;
     const { hiddenSize } = this.#spec;
-    const { hidden, input, output, sums } = plan.activations;
-    const x = this.#normBefore(role.ffnNorm(layer), input, positions);
-    const bias = weights.vector(role.downBias(layer));
+    const { output, sums } = plan.activations;
+    const downBias = weights.vector(role.downBias(layer));
     const rowBytes = hiddenSize * f32Bytes;
-    if (bias === 0) {
+    if (downBias === 0) {
       new Uint8Array(this.#memory.buffer, output, positions * rowBytes).fill(0);
     } else {
-      this.#kernels.copyRows(output, bias, positions, rowBytes, 0, rowBytes);
+      this.#kernels.copyRows(output, downBias, positions, rowBytes, 0, rowBytes);
     }
     const geometry = files.manifest.layers[layer];
     if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
-    const upBias = weights.vector(role.upBias(layer));
-    if (sparse !== null) {
-      const call = { layer, x, residual: hidden, y: output, positions, bias: upBias };
+    const bias = weights.vector(role.upBias(layer));
+    const gateBias = weights.vector(role.gateBias(layer));
+    if (sparse !== null && begun !== null) {
       this.#neurons += geometry.neurons * positions;
-      this.#activeNeurons += await sparse.run(call);
-      this.#addSublayer(role.ffnNorm(layer), positions);
+      this.#activeNeurons += await sparse.finish(begun, { y: output, bias, gateBias });
       return;
     }
-    observer?.input({ layer, x, residual: hidden, positions });
     new Uint8Array(this.#memory.buffer, sums, positions * rowBytes).fill(0);
     await weights.eachRows(files.tensor(role.bundles(layer)), (rows) => {
       this.#neurons += rows.count * positions;
@@ -198,24 +261,24 @@ export class Decoder {
         dtype: files.manifest.dtypes.bundles,
         rows,
         geometry,
-        activation: this.#spec.ffn.activation,
+        ffn: this.#spec.ffn,
         x,
         y: output,
         sums,
         hidden: hiddenSize,
-        bias: upBias,
+        bias,
+        gateBias,
         positions,
         observer,
       });
     });
     // Of a last group that is not whole.
     this.#kernels.add(output, sums, positions * hiddenSize);
-    this.#addSublayer(role.ffnNorm(layer), positions);
   }
 
   /** Logits of positions [first, end) of the chunk in `hidden`. */
   async #logits(first: number, end: number): Promise<Float32Array> {
-    const { plan, files } = this.#parts;
+    const { plan, files, weights } = this.#parts;
     const { hiddenSize, embeddingSize, vocabSize, norm } = this.#spec;
     const { hidden, input, embedding, logits } = plan.activations;
     const positions = end - first;
@@ -229,7 +292,8 @@ export class Decoder {
       x = embedding;
     }
     if (embeddingSize !== hiddenSize && x !== embedding) throw new Error('no project_out');
-    await this.#linear(headTensor(this.#spec), 0, logits, x, positions);
+    const bias = weights.vector(role.headBias);
+    await this.#linear(headTensor(this.#spec), bias, logits, x, positions);
     return new Float32Array(this.#memory.buffer, logits, positions * vocabSize);
   }
 
@@ -267,21 +331,25 @@ export class Decoder {
   }
 
   #norm(name: string, y: number, x: number, positions: number): void {
+    const { norm, hiddenSize } = this.#spec;
+    this.#normRows(norm.kind, name, y, x, hiddenSize, positions);
+  }
+
+  /** `rows` rows of n values, one right after the other. */
+  #normRows(
+    kind: 'layer' | 'rms',
+    name: string,
+    y: number,
+    x: number,
+    n: number,
+    rows: number,
+  ): void {
     const { weights } = this.#parts;
-    const { hiddenSize, norm } = this.#spec;
+    const { eps } = this.#spec.norm;
     const weight = weights.vector(`${name}.weight`);
-    const bias = weights.vector(`${name}.bias`);
-    this.#kernels.layerNorm(
-      y,
-      x,
-      weight,
-      bias,
-      hiddenSize,
-      positions,
-      hiddenSize,
-      hiddenSize,
-      norm.eps,
-    );
+    const { layerNorm, rmsNorm } = this.#kernels;
+    if (kind === 'rms') rmsNorm(y, x, weight, n, rows, n, n, eps);
+    else layerNorm(y, x, weight, weights.vector(`${name}.bias`), n, rows, n, n, eps);
   }
 
   #arena({ arena }: LoadedRows): Arena {

@@ -159,7 +159,7 @@ class Measurement {
 }
 
 /** -log softmax(logits)[target], summed in double precision. */
-function nllOf(logits: Float32Array, target: number): number {
+export function nllOf(logits: Float32Array, target: number): number {
   const largest = logits[argmax(logits)] ?? 0;
   let sum = 0;
   for (const logit of logits) sum += Math.exp(logit - largest);

@@ -45,6 +45,7 @@ export async function generate(
   }
   const sampler = new Sampler(options.sampling);
   const decoder = new StreamDecoder(tokenizer, { skipSpecial: true });
+  decoder.follow(promptIds);
   const stop = new StopStrings(options.stop ?? []);
   const tokens: number[] = [];
   const sequence = [...promptIds];

@@ -18,7 +18,7 @@ const largestF16 = 65504;
 
 /** What of a plan the cache needs. */
 export interface KvPlan extends Pick<MemoryPlan, 'kvCache' | 'context'> {
-  readonly activations: Pick<Activations, 'qkv' | 'attended' | 'scores'>;
+  readonly activations: Pick<Activations, 'qkv' | 'attended' | 'scores' | 'positionBias'>;
 }
 
 /** Works on the rows of queries, keys and values in `qkv` of the plan's activations. */
@@ -64,8 +64,9 @@ export class KvCache {
 
   /** attended = attention of those positions, which have been appended, over all up to them. */
   attend(layer: number, start: number, positions: number): void {
-    const { heads, kvHeads, headDim, scale } = this.#attention;
-    const { qkv, attended, scores } = this.#plan.activations;
+    const { heads, kvHeads, headDim, scale, windows } = this.#attention;
+    const { qkv, attended, scores, positionBias } = this.#plan.activations;
+    const { context } = this.#plan;
     const { keys, values } = this.#places(layer);
     const { queryWidth, rowWidth } = this.#qkv;
     const { attention, attentionF16 } = this.#kernels;
@@ -86,6 +87,9 @@ export class KvCache {
       start,
       positions,
       scale,
+      windows[layer] ?? context,
+      positionBias,
+      context,
     );
   }
 

@@ -4,25 +4,28 @@
  */
 
 import type { DType } from '../dtype.ts';
-import { activationCodes, type Kernels } from '../kernels/kernels.ts';
+import type { Kernels } from '../kernels/kernels.ts';
 import { type ListTables, neuronBlock, type Staging } from '../memory/list-layout.ts';
-import type { Activation } from '../models/spec.ts';
+import type { ModelSpec } from '../models/spec.ts';
+import { activateNeurons } from './activate.ts';
 
 const f32Bytes = 4;
 
 /** One layer's FFN over a list; addresses are in the first memory. */
 export interface ListTask {
   readonly dtype: DType;
+  readonly upOffset: number;
   readonly downOffset: number;
-  readonly activation: Activation;
+  readonly ffn: ModelSpec['ffn'];
   readonly hidden: number;
   readonly positions: number;
   /** (positions, hidden) */
   readonly x: number;
   /** (positions, hidden), to which the contributions are added */
   readonly y: number;
-  /** (neurons), or 0 */
+  /** (neurons) each, or 0: of up rows, and of gates. */
   readonly bias: number;
+  readonly gateBias: number;
   /** Of the layer. */
   readonly neurons: number;
   /** (positions, words) u32 */
@@ -50,6 +53,7 @@ export interface ListPlace extends ListTables {
   readonly input: number;
   readonly output: number;
   readonly neurons: number;
+  readonly gates: number;
   readonly sums: number;
   readonly scratch: number;
   readonly staging: Staging | null;
@@ -63,6 +67,7 @@ export class ListArena {
   /** Views of the place's tables, which never move. */
   readonly #tables: Readonly<Record<'ups' | 'downs' | 'order' | 'ids' | 'bounds', Uint32Array>>;
   readonly #bias: Float32Array;
+  readonly #gateBias: Float32Array;
   #x = 0;
   #y = 0;
   #bits = 0;
@@ -91,6 +96,7 @@ export class ListArena {
       bounds: new Uint32Array(memory.buffer, place.bounds, 33),
     };
     this.#bias = new Float32Array(memory.buffer, place.bias, neuronBlock);
+    this.#gateBias = new Float32Array(memory.buffer, place.gateBias, neuronBlock);
   }
 
   /** Begins a list: input and output are laid out. */
@@ -113,8 +119,9 @@ export class ListArena {
   /** Activations of those entries that are there early, while others are being read. */
   early(task: ListTask, part: ListPart): void {
     const { ups, order } = this.#tables;
-    const bias =
-      task.bias === 0 ? null : new Float32Array(this.#main.buffer, task.bias, task.neurons);
+    const biases = (address: number) =>
+      address === 0 ? null : new Float32Array(this.#main.buffer, address, task.neurons);
+    const [bias, gateBias] = [biases(task.bias), biases(task.gateBias)];
     let early = 0;
     for (let i = 0; i < part.count; i++) early += part.early[i] ?? 0;
     let next = 0;
@@ -124,6 +131,7 @@ export class ListArena {
       order[i] = place;
       ups[place] = part.addresses[i] ?? 0;
       if (bias !== null) this.#bias[place] = bias[part.ids[i] ?? 0] ?? 0;
+      if (gateBias !== null) this.#gateBias[place] = gateBias[part.ids[i] ?? 0] ?? 0;
     }
     this.#early = early;
     this.#activate(task, 0, early);
@@ -209,22 +217,22 @@ export class ListArena {
 
   #activate(task: ListTask, from: number, to: number): void {
     if (from === to) return;
-    const { dtype, hidden, positions, activation } = task;
-    const { neurons, ups, bias, scratch } = this.place;
+    const { dtype, ffn, upOffset, hidden, positions } = task;
+    const { neurons, gates, ups, bias, gateBias, scratch } = this.place;
     const offset = from * f32Bytes;
-    this.#kernels.byDType[dtype].ffnUp(
-      neurons + offset,
-      this.#x,
-      ups + offset,
-      task.bias === 0 ? 0 : bias + offset,
-      to - from,
+    activateNeurons(this.#kernels.byDType[dtype], ffn, {
+      acts: neurons + offset,
+      gates: gates + offset,
+      x: this.#x,
+      bundles: ups + offset,
+      upOffset,
+      bias: task.bias === 0 ? 0 : bias + offset,
+      gateBias: task.gateBias === 0 ? 0 : gateBias + offset,
+      count: to - from,
       hidden,
       positions,
-      hidden,
-      neuronBlock,
-      activationCodes[activation],
       scratch,
-    );
+    });
   }
 
   /** Writes where groups end; the last one ends unless it is open. @returns how many end */

@@ -4,7 +4,7 @@ import type { KvDType } from '../dtype.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
 import type { PredictorDemand } from '../memory/fixed-layout.ts';
-import type { MemoryPlan, PlanRequest } from '../memory/plan.ts';
+import type { MemoryPlan, PlanRequest, Residency } from '../memory/plan.ts';
 import { processEstimate } from '../memory/process.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
 import { StoreSimulation } from '../memory/store-simulation.ts';
@@ -98,6 +98,8 @@ export interface RunRequest {
    * or every neuron with the predictors there to be measured.
    */
   readonly ffn?: 'sparse' | 'exact' | 'measured';
+  /** Which weights may stay in DRAM; all by default. */
+  readonly residency?: Residency;
   /** Which neurons are kept in DRAM, with predictors. */
   readonly window?: PolicyName;
   /** Positions processed at once, at most. */

@@ -6,8 +6,9 @@
 import type { BundleLayer } from '../flash/manifest.ts';
 import { bitWords } from '../memory/list-layout.ts';
 import type { NeuronBlock } from './arena.ts';
-import type { FfnInput, FfnObserver } from './decoder.ts';
+import type { FfnObserver } from './decoder.ts';
 import type { Predictor } from './predictor.ts';
+import type { FfnInput } from './sparse-ffn.ts';
 
 /** Shares over all layers and tokens seen. */
 export interface PredictionQuality {

@@ -7,6 +7,7 @@ import type { Activations } from '../memory/activations.ts';
 import { type PredictorDemand, predictorSpan, vectorSpan } from '../memory/fixed-layout.ts';
 import { bitWords, neuronBlock } from '../memory/list-layout.ts';
 import type { MemoryPlan, PredictorPlan } from '../memory/plan.ts';
+import type { Activation, ModelSpec } from '../models/spec.ts';
 
 const f32Bytes = 4;
 
@@ -19,10 +20,16 @@ export class Predictor {
   /** Address of a predictor tensor, less its offset in the file. */
   readonly #base: number;
   readonly #hidden: number;
+  readonly #gateActivation: Activation;
   readonly #chunk: number;
 
   /** @param memory the first memory, where predictors and their results lie */
-  constructor(memory: WebAssembly.Memory, kernels: Kernels, plan: MemoryPlan, hidden: number) {
+  constructor(
+    memory: WebAssembly.Memory,
+    kernels: Kernels,
+    plan: MemoryPlan,
+    { hiddenSize, ffn }: Pick<ModelSpec, 'hiddenSize' | 'ffn'>,
+  ) {
     const { predictors, activations, chunk } = plan;
     if (predictors === null) throw new Error('the plan has no predictors');
     if (activations.lists === null) throw new Error('the plan has no room for lists');
@@ -33,7 +40,8 @@ export class Predictor {
     this.#activations = activations;
     this.#lists = activations.lists;
     this.#base = predictors.address - (predictorSpan(predictors.set)?.start ?? 0);
-    this.#hidden = hidden;
+    this.#hidden = hiddenSize;
+    this.#gateActivation = ffn.activation;
   }
 
   /** Where the bits of the last prediction lie: (positions, words). */
@@ -66,13 +74,11 @@ export class Predictor {
   }
 
   #score(predictor: StoredPredictor, neurons: number, x: number, positions: number): void {
-    const { reduced, wanted: scores, bits } = this.#lists;
+    const { wanted: scores, bits } = this.#lists;
     const { scratch } = this.#activations;
-    const { rank, relu, a, b, bias } = predictor;
+    const { rank, b, bias, magnitude } = predictor;
     const { matmul } = this.#kernels.byDType[this.#plan.set.dtype];
-    const hidden = this.#hidden;
-    matmul(reduced, x, this.#base + a.offset, 0, rank, hidden, positions, hidden, rank, scratch);
-    if (relu) this.#kernels.activation(reduced, positions * rank, activationCodes.relu);
+    const reduced = this.#reduce(predictor, x, positions);
     // As many neurons at once as the scores of a chunk have room for, in whole words of bits.
     const room = Math.floor((this.#chunk * neuronBlock) / positions / 32) * 32;
     const rowBytes = b.bytes / neurons;
@@ -81,8 +87,26 @@ export class Predictor {
       const rows = this.#base + b.offset + first * rowBytes;
       const folded = this.#base + bias.offset + first * f32Bytes;
       matmul(scores, reduced, rows, folded, n, rank, positions, rank, n, scratch);
+      if (magnitude !== undefined) this.#compare(scores, positions * n, magnitude.threshold);
       this.#kernels.positiveBits(bits, scores, first, n, positions, n, bitWords(neurons));
     }
+  }
+
+  /** f(A x), or x itself where there is no A. */
+  #reduce({ a, rank, relu }: StoredPredictor, x: number, positions: number): number {
+    if (a === null) return x;
+    const { reduced } = this.#lists;
+    const { scratch } = this.#activations;
+    const { matmul } = this.#kernels.byDType[this.#plan.set.dtype];
+    const hidden = this.#hidden;
+    matmul(reduced, x, this.#base + a.offset, 0, rank, hidden, positions, hidden, rank, scratch);
+    if (relu) this.#kernels.activation(reduced, positions * rank, activationCodes.relu);
+    return reduced;
+  }
+
+  /** Gates become positive where their activations' magnitude is above the threshold, else 0. */
+  #compare(gates: number, n: number, threshold: number): void {
+    compareMagnitudes(this.#kernels, gates, n, this.#gateActivation, threshold);
   }
 
   #wantAll(neurons: number, positions: number): void {
@@ -93,6 +117,19 @@ export class Predictor {
     if (rest === 0) return;
     for (let p = 1; p <= positions; p++) bits[p * words - 1] = 2 ** rest - 1;
   }
+}
+
+/** n gates become positive where |act(gate)| is above the threshold, and 0 elsewhere. */
+export function compareMagnitudes(
+  kernels: Pick<Kernels, 'activation' | 'multiply'>,
+  gates: number,
+  n: number,
+  activation: Activation,
+  threshold: number,
+): void {
+  kernels.activation(gates, n, activationCodes[activation]);
+  kernels.multiply(gates, gates, n);
+  kernels.activation(gates, n, activationCodes.fatrelu, threshold * threshold);
 }
 
 /** The predictors as a plan needs them, frequencies read; null where there are none. */

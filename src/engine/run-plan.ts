@@ -94,6 +94,7 @@ function planRequest(
     threads,
     predictors,
     sparse: predictors !== null && ffn === 'sparse',
+    residency: request.residency ?? 'all',
     ...(memoryLimit === undefined ? {} : { memoryLimit }),
   };
 }

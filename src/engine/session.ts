@@ -73,7 +73,7 @@ async function openPredictor(
   { memory, kernels }: Arena,
 ): Promise<Predictor | null> {
   if (plan.predictors === null) return null;
-  const predictor = new Predictor(memory, kernels, plan, files.manifest.spec.hiddenSize);
+  const predictor = new Predictor(memory, kernels, plan, files.manifest.spec);
   await predictor.load(files);
   return predictor;
 }

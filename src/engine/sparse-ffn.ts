@@ -7,6 +7,9 @@
  *
  * The list, its order and the sums depend on predictions alone, so that the result is the same to
  * the bit at every budget, for every policy, and for any number of threads.
+ *
+ * A call has two halves: `begin` predicts and starts to read, `finish` computes. Between them other
+ * work may be done that the FFN does not wait for, as a parallel block's attention; reads hide behind it.
  */
 
 import type { ModelFiles } from '../flash/model-files.ts';
@@ -35,17 +38,32 @@ export interface SparseCounters {
   readonly storeMs: number;
 }
 
-/** One layer's call. */
-export interface FfnCall {
+/** What predicts a layer's neurons. */
+export interface FfnInput {
   readonly layer: number;
   /** (positions, hidden) in the first memory. */
   readonly x: number;
   /** The same before the norm. */
   readonly residual: number;
-  readonly y: number;
   readonly positions: number;
-  /** (neurons), or 0 */
+}
+
+/** What the neurons then compute with. */
+export interface FfnOutput {
+  /** (positions, hidden), to which the result is added. */
+  readonly y: number;
+  /** (neurons) each, or 0: of up rows, and of gates. */
   readonly bias: number;
+  readonly gateBias: number;
+}
+
+/** An FFN that has begun; its input stays where it is until the end. */
+export interface BegunFfn {
+  readonly input: FfnInput;
+  readonly layer: LayerStore;
+  readonly parts: readonly PlannedPart[];
+  /** Of the parts whose reads have begun. */
+  readonly reads: Reads[];
 }
 
 /** A part of a list with its reads. */
@@ -80,54 +98,53 @@ export class SparseFfn {
   }
 
   /**
-   * y += sum over the wanted neurons of act(up . x + bias) down.
+   * Predicts, finds places for what is missing, and begins to read it. Until {@link finish} or
+   * {@link abandon}, nothing else may predict.
+   */
+  begin(input: FfnInput): BegunFfn {
+    const { stores, predictor } = this.#parts;
+    const layer = stores.layer(input.layer);
+    const wanted = predictor.predict(input.layer, input.x, input.residual, input.positions);
+    const started = performance.now();
+    const parts = this.#plan(layer, wanted);
+    this.#storeMs += performance.now() - started;
+    const begun: BegunFfn = { input, layer, parts, reads: [] };
+    this.#readUpTo(begun, 1);
+    return begun;
+  }
+
+  /**
+   * y += sum over the wanted neurons of what they contribute.
    * @returns how many activations were not zero, over all positions
    */
-  async run({ layer, x, residual, y, positions, bias }: FfnCall): Promise<number> {
-    const { files, stores, predictor } = this.#parts;
-    const layerStore = stores.layer(layer);
-    const geometry = files.manifest.layers[layer];
-    if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
-    const wanted = predictor.predict(layer, x, residual, positions);
-    const started = performance.now();
-    const parts = this.#plan(layerStore, wanted);
-    this.#storeMs += performance.now() - started;
-    const { neurons, downOffset } = geometry;
+  async finish(begun: BegunFfn, { y, bias, gateBias }: FfnOutput): Promise<number> {
+    const { files, predictor } = this.#parts;
+    const { input, layer, parts, reads } = begun;
+    const geometry = files.manifest.layers[input.layer];
+    if (geometry === undefined) throw new Error(`no bundles for layer ${input.layer}`);
+    const { neurons, upOffset, downOffset } = geometry;
     const task: ListTask = {
       dtype: files.manifest.dtypes.bundles,
+      upOffset,
       downOffset,
-      activation: this.#spec.ffn.activation,
+      ffn: this.#spec.ffn,
       hidden: this.#spec.hiddenSize,
-      positions,
-      x,
+      positions: input.positions,
+      x: input.x,
       y,
       bias,
+      gateBias,
       neurons,
       bits: predictor.bits,
       words: bitWords(neurons),
       group: groupSize(neurons),
     };
-    return this.#compute(layerStore, task, parts);
-  }
-
-  async #compute(
-    layer: LayerStore,
-    task: ListTask,
-    parts: readonly PlannedPart[],
-  ): Promise<number> {
     const arena = this.#arena(layer);
-    const reads: Reads[] = [];
-    const read = ({ rows, targets: addresses }: PlannedPart) =>
-      this.#parts.files.requestScattered(layer.tensor, { rows, addresses }, arena.memory);
     try {
-      const [first] = parts;
-      if (first !== undefined) reads.push(read(first));
       arena.begin(task);
       let active = 0;
       for (const [index, part] of parts.entries()) {
-        // The half of the staging that the part before last used is free.
-        const next = parts[index + 1];
-        if (next !== undefined) reads.push(read(next));
+        this.#readUpTo(begun, index + 1);
         arena.early(task, part);
         const waiting = performance.now();
         await reads[index]?.done;
@@ -137,10 +154,23 @@ export class SparseFfn {
       arena.end(task);
       return active;
     } catch (error) {
-      // What did not come is not there, and what is still coming must not hit anybody else.
-      await Promise.all(reads.map((ticket) => ticket.cancel()));
-      for (const { rows } of parts) for (const neuron of rows) layer.store.forget(neuron);
+      await this.abandon(begun);
       throw error;
+    }
+  }
+
+  /** Ends what has begun without a result: what did not come is not there. */
+  async abandon({ layer, parts, reads }: BegunFfn): Promise<void> {
+    // What is still coming must not hit anybody else.
+    await Promise.all(reads.map((ticket) => ticket.cancel()));
+    for (const { rows } of parts) for (const neuron of rows) layer.store.forget(neuron);
+  }
+
+  /** Reads the parts up to `last`: two of them, as each half of the staging serves one. */
+  #readUpTo({ layer, parts, reads }: BegunFfn, last: number): void {
+    const { memory } = this.#arena(layer);
+    for (const { rows, targets: addresses } of parts.slice(reads.length, last + 1)) {
+      reads.push(this.#parts.files.requestScattered(layer.tensor, { rows, addresses }, memory));
     }
   }
 

@@ -6,13 +6,20 @@
  *   bundles.safetensors    | header | layer 0, 4096-aligned | layer 1 | ...
  *
  *   one bundle             | up row | down column | padding to 512 |
+ *   of a gated FFN         | gate row | up row | down column | padding to 512 |
  *
  * Matrices lie in the order in which a token uses them, so that streaming them is one sweep.
  */
 
 import { byteLength, type DType, dtypes, type FloatDType, isQuantised } from '../dtype.ts';
-import type { BundleRecipe, ModelRecipe, TensorRecipe, WeightDTypes } from '../models/spec.ts';
-import { role } from '../models/spec.ts';
+import {
+  type BundleRecipe,
+  bundleRows,
+  type ModelRecipe,
+  role,
+  type TensorRecipe,
+  type WeightDTypes,
+} from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import { rowsPerBlock } from './checksum.ts';
 import { type BundleLayer, bundlesFile, residentFile, type StoredTensor } from './manifest.ts';
@@ -53,11 +60,13 @@ export interface Unplaced {
 
 /** Bytes of one bundle and where its parts lie. */
 export function bundleGeometry(
-  recipe: Pick<BundleRecipe, 'hiddenSize'>,
+  recipe: Pick<BundleRecipe, 'hiddenSize' | 'gate' | 'up'>,
   dtype: WeightDTypes['bundles'],
-): { bundleBytes: number; downOffset: number } {
-  const downOffset = byteLength(dtype, recipe.hiddenSize);
-  return { bundleBytes: alignUp(2 * downOffset, bundleAlignment), downOffset };
+): { bundleBytes: number; upOffset: number; downOffset: number } {
+  const rowBytes = byteLength(dtype, recipe.hiddenSize);
+  const downOffset = bundleRows(recipe).length * rowBytes;
+  const bundleBytes = alignUp(downOffset + rowBytes, bundleAlignment);
+  return { bundleBytes, upOffset: downOffset - rowBytes, downOffset };
 }
 
 /** How a model's tensors are stored. */

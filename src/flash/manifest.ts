@@ -16,7 +16,9 @@ export const residentFile = 'resident.safetensors';
 export const bundlesFile = 'bundles.safetensors';
 
 /** Raised whenever a reader of the old version could not read the new one. */
-export const formatVersion = 1;
+export const formatVersion = 2;
+/** What is read; what version 1 does not say has its default. */
+const readableVersions = [1, formatVersion] as const;
 
 /** Element type of a stored tensor; bundle tensors are plain bytes. */
 export type StoredDType = DType | 'u8';
@@ -40,8 +42,10 @@ export interface StoredTensor {
 export interface BundleLayer {
   readonly tensor: string;
   readonly neurons: number;
-  /** Distance between bundles: up row + down column, padded to 512. */
+  /** Distance between bundles: gate row, if the FFN is gated, up row, down column, padded to 512. */
   readonly bundleBytes: number;
+  /** Where the up row starts in a bundle: behind the gate row, or at the beginning. */
+  readonly upOffset: number;
   /** Where the down column starts in a bundle. */
   readonly downOffset: number;
 }
@@ -76,7 +80,7 @@ const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const dtype = v.picklist(dtypeNames);
 
 const manifestSchema = v.object({
-  formatVersion: v.literal(formatVersion),
+  formatVersion: v.picklist(readableVersions),
   producer: v.string(),
   architecture: modelSpecSchema,
   dtypes: v.object({ resident: dtype, bundles: dtype }),
@@ -85,6 +89,7 @@ const manifestSchema = v.object({
       tensor: v.string(),
       neurons: positive,
       bundleBytes: positive,
+      upOffset: v.optional(count, 0),
       downOffset: positive,
     }),
   ),
@@ -168,7 +173,8 @@ export function parseManifest(text: string, file: string): Manifest {
   try {
     json = JSON.parse(text);
   } catch (cause) {
-    throw damaged((cause as Error).message, cause);
+    // It quotes the text around the place, line breaks and all.
+    throw damaged((cause as Error).message.replace(/\s+/g, ' '), cause);
   }
   const version = (json as { formatVersion?: unknown } | null)?.formatVersion;
   if (typeof version === 'number' && version > formatVersion) {

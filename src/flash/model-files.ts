@@ -20,6 +20,7 @@ import type { Extent } from './read-plan.ts';
 import { nodeReadSystem, type ReadSystem } from './read-system.ts';
 import { type RowRange, type Span, spanOf } from './row-range.ts';
 import { type Priority, Scheduler, type Ticket } from './scheduler.ts';
+import { UnbundledNeurons } from './unbundled.ts';
 
 /** Rows on their way into memory. */
 export interface RowRequest extends Pick<Ticket, 'promote' | 'cancel'> {
@@ -40,6 +41,8 @@ export interface OpenOptions {
   readonly direct?: boolean;
   /** False leaves predictors alone, whatever state they are in. */
   readonly predictors?: boolean;
+  /** A file in which up rows and down columns lie apart: single neurons are read from there. */
+  readonly unbundled?: string;
 }
 
 export class ModelFiles {
@@ -49,6 +52,7 @@ export class ModelFiles {
   /** What predict-train has added, or null. */
   readonly predictors: PredictorSet | null;
   readonly #files: ReadonlyMap<string, DeviceFile>;
+  readonly #unbundled: UnbundledNeurons | null;
   /** Per tensor, one byte per block: 1 once the block has been read and found intact. */
   readonly #verified = new Map<StoredTensor, Uint8Array>();
   #checkMs = 0;
@@ -60,8 +64,10 @@ export class ModelFiles {
     scheduler: Scheduler,
     files: ReadonlyMap<string, DeviceFile>,
     predictors: PredictorSet | null,
+    unbundled: UnbundledNeurons | null,
   ) {
     this.predictors = predictors;
+    this.#unbundled = unbundled;
     this.dir = dir;
     this.manifest = manifest;
     this.scheduler = scheduler;
@@ -96,7 +102,13 @@ export class ModelFiles {
         files.set(predictorsFile, file);
         predictors = parsePredictors(await readWholeHeader(file), manifest, file);
       }
-      return new ModelFiles(dir, manifest, new Scheduler(profile), files, predictors);
+      let unbundled: UnbundledNeurons | null = null;
+      if (options.unbundled !== undefined) {
+        const file = await DeviceFile.open(options.unbundled, system, direct);
+        files.set(options.unbundled, file);
+        unbundled = new UnbundledNeurons(manifest, file);
+      }
+      return new ModelFiles(dir, manifest, new Scheduler(profile), files, predictors, unbundled);
     } catch (error) {
       for (const file of files.values()) file.close();
       throw error;
@@ -178,19 +190,10 @@ export class ModelFiles {
     priority: Priority = 'demand',
   ): Omit<RowRequest, 'done'> & { readonly done: Promise<void> } {
     const { rowBytes } = rowsOf(tensor);
-    const file = this.#file(tensor);
     const { rows, addresses } = places;
-    const extents: Extent[] = [];
-    for (let i = 0; i < rows.length; ) {
-      const row = rows[i] ?? 0;
-      const address = addresses[i] ?? 0;
-      let n = 1;
-      // Neighbours that stay neighbours are one extent.
-      while (rows[i + n] === row + n && addresses[i + n] === address + n * rowBytes) n++;
-      const target = new Uint8Array(memory.buffer, address, n * rowBytes);
-      extents.push({ file, position: tensor.offset + row * rowBytes, target });
-      i += n;
-    }
+    const extents =
+      this.#unbundled?.extents(tensor, places, memory) ??
+      bundledExtents(this.#file(tensor), tensor, places, memory);
     const { done, promote, cancel } = this.scheduler.submit(extents, { priority });
     const checked = done.then(() => {
       rows.forEach((row, i) => {
@@ -261,6 +264,28 @@ export class ModelFiles {
     }
     this.#checkMs += performance.now() - started;
   }
+}
+
+/** One extent for each stretch of rows that are neighbours both in the file and in memory. */
+function bundledExtents(
+  file: DeviceFile,
+  tensor: StoredTensor,
+  { rows, addresses }: RowPlaces,
+  memory: WebAssembly.Memory,
+): Extent[] {
+  const { rowBytes } = rowsOf(tensor);
+  const extents: Extent[] = [];
+  for (let i = 0; i < rows.length; ) {
+    const row = rows[i] ?? 0;
+    const address = addresses[i] ?? 0;
+    let n = 1;
+    // Neighbours that stay neighbours are one extent.
+    while (rows[i + n] === row + n && addresses[i + n] === address + n * rowBytes) n++;
+    const target = new Uint8Array(memory.buffer, address, n * rowBytes);
+    extents.push({ file, position: tensor.offset + row * rowBytes, target });
+    i += n;
+  }
+  return extents;
 }
 
 const convertAgain = 'Convert the checkpoint again, and check the disk';

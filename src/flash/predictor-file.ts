@@ -39,6 +39,11 @@ const shapeSchema = v.object({
   relu: v.boolean(),
   /** What x is: the FFN's input, or the residual stream before the FFN's norm. */
   input: v.picklist(['ffn', 'residual']),
+  /**
+   * Where no activation is exactly 0: there is no A, B is the gate itself, and a neuron is wanted when
+   * |act(B x + bias)| is above this.
+   */
+  magnitude: v.optional(v.object({ threshold: v.pipe(v.number(), v.finite(), v.minValue(0)) })),
   report: reportSchema,
 });
 /** What one layer's predictor is, apart from its weights. */
@@ -46,11 +51,11 @@ export type PredictorShape = v.InferOutput<typeof shapeSchema>;
 
 /** One layer's predictor in the file: score = B f(A x) + bias, wanted where it is above 0. */
 export interface StoredPredictor extends PredictorShape {
-  /** (rank, hidden) */
-  readonly a: StoredTensor;
+  /** (rank, hidden); null where the magnitude of gates decides. */
+  readonly a: StoredTensor | null;
   /** (neurons, rank) */
   readonly b: StoredTensor;
-  /** f32 (neurons), the threshold folded in */
+  /** f32 (neurons), the threshold folded in, or the gates' bias */
   readonly bias: StoredTensor;
   /** f16 (neurons): share of tokens for which the neuron is predicted. */
   readonly frequency: StoredTensor;
@@ -87,6 +92,11 @@ function storageOf(part: Part, dimensions: readonly number[], dtype: DType) {
   return { type: dtype, rows: first, columns: second };
 }
 
+/** What stays in memory of a predictor while the model runs. */
+function weightParts({ magnitude }: PredictorShape): Part[] {
+  return magnitude === undefined ? ['a', 'b', 'bias'] : ['b', 'bias'];
+}
+
 const tensorName = (layer: number, part: Part) => `layers.${layer}.predictor.${part}`;
 
 function shapeOf(manifest: Manifest, layer: number, { rank }: PredictorShape, part: Part) {
@@ -117,11 +127,11 @@ export function layoutPredictors(
   { producer, dtype, layers, checksum }: PredictorContents,
 ): Pick<FileLayout, 'header' | 'bytes'> & { readonly parts: readonly PredictorPart[] } {
   const checksums: Record<string, number> = {};
-  const wanted = (parts: readonly Part[]) =>
+  const wanted = (parts: (shape: PredictorShape) => readonly Part[]) =>
     layers.flatMap((shape, layer) =>
-      shape === null ? [] : parts.map((part) => ({ layer, part, shape })),
+      shape === null ? [] : parts(shape).map((part) => ({ layer, part, shape })),
     );
-  const all = [...wanted(['a', 'b', 'bias']), ...wanted(['frequency'])];
+  const all = [...wanted(weightParts), ...wanted(() => ['frequency'])];
   const tensors = all.map(({ layer, part, shape }) => {
     const name = tensorName(layer, part);
     const dimensions = shapeOf(manifest, layer, shape, part);
@@ -236,7 +246,7 @@ export function parsePredictors(
       (shape, layer) =>
         shape && {
           ...shape,
-          a: tensor(layer, shape, 'a'),
+          a: shape.magnitude === undefined ? tensor(layer, shape, 'a') : null,
           b: tensor(layer, shape, 'b'),
           bias: tensor(layer, shape, 'bias'),
           frequency: tensor(layer, shape, 'frequency'),
@@ -247,7 +257,9 @@ export function parsePredictors(
 
 /** Tensors that stay in memory while the model runs, in the order of the file. */
 export function predictorWeights({ layers }: PredictorSet): StoredTensor[] {
-  return layers.flatMap((layer) => (layer === null ? [] : [layer.a, layer.b, layer.bias]));
+  return layers.flatMap((layer) =>
+    layer === null ? [] : [...(layer.a === null ? [] : [layer.a]), layer.b, layer.bias],
+  );
 }
 
 /** All tensors of the file. */

@@ -20,6 +20,8 @@ export const activationCodes = {
   silu: 4,
   /** max(x, 0)^2 */
   relu2: 5,
+  /** x above a threshold, else 0 */
+  fatrelu: 6,
 } as const;
 
 export type Activation = keyof typeof activationCodes;
@@ -65,7 +67,8 @@ export interface DTypeKernels {
   ) => void;
   /**
    * acts[p, i] = activation(up_i . x[p] + bias[i]), where up_i is the row of `cols` weights at
-   * ptrs[i] (u32). The same to the bit however list and positions are split.
+   * ptrs[i] (u32). The same to the bit however list and positions are split. The threshold is that of
+   * fatrelu, and not looked at by others.
    */
   readonly ffnUp: (
     acts: Address,
@@ -79,10 +82,12 @@ export interface DTypeKernels {
     actStride: number,
     activation: ActivationCode,
     scratch?: Address,
+    threshold?: number,
   ) => void;
   /**
-   * acts[p, i] = activation(gate_i . x[p]) (up_i . x[p]), where gate_i is the row at ptrs[i] and up_i
-   * the one upOffset bytes further; `gates` is scratch of the shape of acts. Splits as ffnUp does.
+   * acts[p, i] = activation(gate_i . x[p] + gateBias[i]) upActivation(up_i . x[p] + upBias[i]), where
+   * gate_i is the row at ptrs[i] and up_i the one upOffset bytes further; `gates` is scratch of the
+   * shape of acts. Splits as ffnUp does.
    */
   readonly ffnGatedUp: (
     acts: Address,
@@ -90,13 +95,17 @@ export interface DTypeKernels {
     x: Address,
     ptrs: Address,
     upOffset: number,
+    gateBias: Address,
+    upBias: Address,
     count: number,
     cols: number,
     positions: number,
     xStride: number,
     actStride: number,
     activation: ActivationCode,
+    upActivation: ActivationCode,
     scratch?: Address,
+    threshold?: number,
   ) => void;
   /**
    * For one position, sums of acts[i] down_i[c] over i of each group [groupStart, groupEnd), where
@@ -209,6 +218,9 @@ export type Attention = (
   start: number,
   positions: number,
   scale: number,
+  window: number,
+  bias: Address,
+  biasStride: number,
 ) => void;
 
 export type Rotary = (
@@ -250,7 +262,9 @@ export interface Kernels {
   /**
    * Causal attention of heads [headStart, headEnd) for positions start to start + positions - 1,
    * whose keys and values are already in the cache; row j of k and v belongs to position j, query
-   * head h reads kv head h / group. `scores` is scratch of `attentionScratch` f32.
+   * head h reads kv head h / group. A position sees the last `window` rows up to its own; to the score
+   * of row j, before the scale, is added bias[h, j], if there is a bias. `scores` is scratch of
+   * `attentionScratch` f32.
    */
   readonly attention: Attention;
   /** The same with finite f16 keys and values; kvStride is in f16 elements. */
@@ -309,7 +323,12 @@ export interface Kernels {
   /** x[0..n) *= factor */
   readonly scale: (x: Address, n: number, factor: number) => void;
   /** x[0..n) = activation(x[0..n)) */
-  readonly activation: (x: Address, n: number, activation: ActivationCode) => void;
+  readonly activation: (
+    x: Address,
+    n: number,
+    activation: ActivationCode,
+    threshold?: number,
+  ) => void;
   /**
    * Transposes elements of 16 bits: element c of source row r becomes element r of destination row
    * c. (rows, cols) is the shape of the source.

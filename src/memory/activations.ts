@@ -20,6 +20,8 @@ export interface Activations {
   readonly hidden: number;
   /** (chunk, hidden): a sublayer's input. */
   readonly input: number;
+  /** (chunk, hidden): the FFN's input, where it has to outlast the attention's; else the same place. */
+  readonly ffnInput: number;
   /** (chunk, hidden): a sublayer's output. */
   readonly output: number;
   /** (chunk, (heads + 2 kvHeads) headDim) */
@@ -28,8 +30,15 @@ export interface Activations {
   readonly attended: number;
   /** (context): attention scores of one query. */
   readonly scores: number;
+  /** (chunk, rotaryPairs) each: of the angles by which queries and keys are turned. */
+  readonly cosines: number;
+  readonly sines: number;
+  /** (heads, context): what a head adds to scores, with ALiBi; else 0. */
+  readonly positionBias: number;
   /** (chunk, neuronBlock): activations of a block of neurons. */
   readonly neurons: number;
+  /** The same of their gates, where FFNs are gated. */
+  readonly gates: number;
   /** u32 (neuronBlock): addresses of a block's bundles. */
   readonly bundles: number;
   /** (sumRows, hidden): sums of neuron groups that are not yet added to the output. */
@@ -74,6 +83,16 @@ export function widestRow({ hiddenSize, embeddingSize, attention }: ModelSpec): 
   return Math.max(hiddenSize, embeddingSize, attention.heads * attention.headDim);
 }
 
+/** Pairs of a head's values that a rotary embedding turns. */
+export function rotaryPairs({ positions }: ModelSpec): number {
+  return positions.kind === 'rotary' ? positions.dims / 2 : 0;
+}
+
+/** Values that are kept of gates next to `count` activations. */
+export function gateValues({ ffn }: ModelSpec, count: number): number {
+  return ffn.gate === 'none' ? 0 : count;
+}
+
 const alignment = 64; // a cache line
 
 export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Activations {
@@ -86,14 +105,22 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     return address;
   };
   const columns = Math.max(widestRow(spec), predictors?.rank ?? 0);
+  const hidden = take(chunk * spec.hiddenSize);
+  const input = take(chunk * spec.hiddenSize);
+  const twoInputs = spec.block === 'parallel' && !spec.norm.shared;
   return {
-    hidden: take(chunk * spec.hiddenSize),
-    input: take(chunk * spec.hiddenSize),
+    hidden,
+    input,
+    ffnInput: twoInputs ? take(chunk * spec.hiddenSize) : input,
     output: take(chunk * spec.hiddenSize),
     qkv: take(chunk * (heads + 2 * kvHeads) * headDim),
     attended: take(chunk * heads * headDim),
     scores: take(context),
+    cosines: take(chunk * rotaryPairs(spec)),
+    sines: take(chunk * rotaryPairs(spec)),
+    positionBias: spec.positions.kind === 'alibi' ? take(heads * context) : 0,
     neurons: take(chunk * neuronBlock),
+    gates: take(gateValues(spec, chunk * neuronBlock)),
     bundles: take(neuronBlock),
     sums: take(sumRows(chunk) * spec.hiddenSize),
     embedding: take(chunk * spec.embeddingSize),

@@ -8,7 +8,7 @@ import { scratchBytes } from '../kernels/kernels.ts';
 import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
-import { neuronBlock, type PredictorSizes, sumRows, widestRow } from './activations.ts';
+import { gateValues, neuronBlock, type PredictorSizes, sumRows, widestRow } from './activations.ts';
 import { type ListTables, layoutListTables, type Staging, slotsBytes } from './list-layout.ts';
 
 /** Outputs of a matrix that are computed in one go on a desk; bounds the desk's size. */
@@ -21,8 +21,12 @@ export interface Desk {
   readonly output: number;
   /** (deskRows) or (neuronBlock): the biases of the rows in work. */
   readonly bias: number;
+  /** (neuronBlock): those of gates. */
+  readonly gateBias: number;
   /** (chunk, neuronBlock) */
   readonly neurons: number;
+  /** The same, where FFNs are gated. */
+  readonly gates: number;
   /** u32 (neuronBlock) */
   readonly bundles: number;
   /** (sumRows, hidden) */
@@ -63,7 +67,9 @@ export function layoutDesk(spec: ModelSpec, sizes: DeskSizes): Desk {
     input: take(chunk * cols * 4),
     output: take(chunk * Math.max(deskRows, spec.hiddenSize) * 4),
     bias: take(Math.max(deskRows, neuronBlock) * 4),
+    gateBias: take(gateValues(spec, neuronBlock) * 4),
     neurons: take(chunk * neuronBlock * 4),
+    gates: take(gateValues(spec, chunk * neuronBlock) * 4),
     bundles: take(neuronBlock * 4),
     sums: take(sumRows(chunk) * spec.hiddenSize * 4),
     scratch: take(scratchBytes(cols)),

@@ -153,7 +153,7 @@ export function predictorSpan(set: PredictorSet): Span | null {
 export function predictorSizes({ set, layers }: PredictorDemand): PredictorSizes {
   return {
     neurons: Math.max(...layers.map(({ neurons }) => neurons)),
-    rank: Math.max(1, ...set.layers.map((layer) => layer?.rank ?? 0)),
+    rank: Math.max(1, ...set.layers.map((layer) => (layer?.a ? layer.rank : 0))),
   };
 }
 

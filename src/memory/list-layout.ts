@@ -28,8 +28,9 @@ export interface ListTables {
   readonly ids: number;
   /** u32: where groups end. */
   readonly bounds: number;
-  /** f32 (neuronBlock) */
+  /** f32 (neuronBlock) each: the biases of up rows and of gates. */
   readonly bias: number;
+  readonly gateBias: number;
   /** (chunk, neuronBlock): activations in the order of ids, or scores. */
   readonly wanted: number;
   /** u32 (chunk, bitWords): what each position wants. */
@@ -54,6 +55,7 @@ export function layoutListTables(
     ids: table(),
     bounds: take((mostGroups + 1) * 4),
     bias: table(),
+    gateBias: table(),
     wanted: take(chunk * neuronBlock * 4),
     bits: take(chunk * bitWords(neurons) * 4),
   };

@@ -29,7 +29,7 @@ export class NeuronStores {
     this.layers = layers;
   }
 
-  /** Makes the stores and fills them with the neurons that are wanted most. */
+  /** Makes the stores and fills them with the neurons that are wanted most; a window begins empty. */
   static async load(
     files: ModelFiles,
     plan: { readonly stores: readonly StorePlace[]; readonly demand: readonly LayerDemand[] },
@@ -50,7 +50,8 @@ export class NeuronStores {
     });
     const pieces = layers.flatMap((layer, index) => {
       const demand = plan.demand[index];
-      const ids = demand === undefined ? [] : hottest(demand, layer.place.slots);
+      const warm = demand !== undefined && policy === 'auto';
+      const ids = warm ? hottest(demand, layer.place.slots) : [];
       const step = Math.max(1, Math.floor(loadBytes / layer.bundleBytes));
       const addresses = ids.map((id) => addressOf(layer, layer.store.preload(id)));
       return Array.from({ length: Math.ceil(ids.length / step) }, (_, i) => ({

@@ -98,7 +98,7 @@ function placeBeside(
   room: number,
   { ring, stagingSlots }: Reserve,
 ): Placed {
-  const { manifest, context, threads, predictors, sparse } = request;
+  const { manifest, context, threads, predictors, sparse, residency = 'all' } = request;
   const { matrices, bundles } = matricesInOrder(manifest);
   const { bundleBytes } = bundleSizes(request);
   const ringAddress = firstAddress + fixed.bytes;
@@ -128,18 +128,21 @@ function placeBeside(
     residentBytes += size;
     residences.set(tensor, { ...space.take(size), rows });
   };
-  for (const tensor of matrices) reside(tensor, Math.min(wholeBytes(tensor), free));
+  if (residency !== 'none') {
+    for (const tensor of matrices) reside(tensor, Math.min(wholeBytes(tensor), free));
+  }
   let stores: StorePlace[] | null = null;
   let storeBytes = 0;
   if (predictors === null || !sparse) {
     // The same share of each layer's FFN: a share of what is still free, which shrinks as it goes.
-    bundles.forEach((tensor, index) => {
-      reside(tensor, Math.min(wholeBytes(tensor), Math.floor(free / (bundles.length - index))));
+    const kept = residency === 'all' ? bundles : [];
+    kept.forEach((tensor, index) => {
+      reside(tensor, Math.min(wholeBytes(tensor), Math.floor(free / (kept.length - index))));
     });
   } else {
     // Each store ends at a sector.
     const slots = Math.floor((free - manifest.layers.length * 4096) / bundleBytes);
-    const shares = shareSlots(predictors.layers, slots);
+    const shares = residency === 'all' ? shareSlots(predictors.layers, slots) : [];
     stores = manifest.layers.map((layer, index) => {
       const size = (count: number) => slotsBytes(count, layer.bundleBytes);
       let count = shares[index] ?? 0;
@@ -153,7 +156,7 @@ function placeBeside(
       return { ...space.take(size(count)), slots: count };
     });
   }
-  for (const table of rowTables(manifest)) {
+  for (const table of residency === 'none' ? [] : rowTables(manifest)) {
     const bytes = wholeBytes(table);
     if (space.cost(bytes) <= free && bytes <= space.largest) reside(table, bytes);
   }

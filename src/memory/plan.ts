@@ -48,9 +48,17 @@ export interface PlanRequest extends FixedSizes {
   readonly chunk: number;
   /** Whether only predicted neurons are computed; else predictors, if any, are there to be measured. */
   readonly sparse: boolean;
+  /** Which weights may stay in DRAM; `all` by default. */
+  readonly residency?: Residency;
   /** Bytes one memory may have; smaller in tests. */
   readonly memoryLimit?: number;
 }
+
+/**
+ * Weights that may stay in DRAM, as far as there is room: all of them, all but those of FFNs, or none,
+ * so that each is read for every token. Less than `all` is there to be compared with.
+ */
+export type Residency = 'all' | 'attention' | 'none';
 
 /** A request before anyone says how much it may take. */
 export type PlanRequestBase = Omit<PlanRequest, 'dramBudget'>;

@@ -50,7 +50,9 @@ export class StoreSimulation {
       const chosen =
         typeof policy === 'function' ? policy(frequency) : createPolicy(policy, frequency);
       const store = new NeuronStore(neurons, slots, chosen);
-      for (const id of hottest(layer, slots)) store.preload(id);
+      // As in NeuronStores: a window begins empty.
+      const warm = typeof policy !== 'number';
+      for (const id of warm ? hottest(layer, slots) : []) store.preload(id);
       return store;
     });
   }

@@ -1,10 +1,34 @@
 /** The families, one line each. */
 
 import { InputError } from '../errors.ts';
+import { arcee } from './arcee.ts';
+import { bamboo } from './bamboo.ts';
+import { falcon } from './falcon.ts';
+import { llama } from './llama.ts';
+import { mistral } from './mistral.ts';
+import { nemotron } from './nemotron.ts';
 import { opt } from './opt.ts';
+import { persimmon } from './persimmon.ts';
+import { phi } from './phi.ts';
+import { qwen2 } from './qwen2.ts';
+import { qwen3 } from './qwen3.ts';
 import type { CheckpointFacts, Family, ModelRecipe } from './spec.ts';
+import { stablelm } from './stablelm.ts';
 
-const families: readonly Family[] = [opt];
+const families: readonly Family[] = [
+  arcee,
+  bamboo,
+  falcon,
+  llama,
+  mistral,
+  nemotron,
+  opt,
+  persimmon,
+  phi,
+  qwen2,
+  qwen3,
+  stablelm,
+];
 
 /** Values of `model_type` that can be converted. */
 export const supportedModelTypes = families.flatMap((family) => family.modelTypes);

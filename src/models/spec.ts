@@ -7,14 +7,79 @@
 import * as v from 'valibot';
 import type { DType } from '../dtype.ts';
 
-/** FFN activations that the kernels compute. */
-export const activations = ['relu', 'gelu', 'gelu_tanh'] as const;
-export type Activation = (typeof activations)[number];
+/** Activations of FFNs, one row each. */
+export const activations = {
+  /** `zeros`: most of its values are exactly 0, so that neurons can be left out. */
+  relu: { zeros: true },
+  relu2: { zeros: true },
+  fatrelu: { zeros: true },
+  gelu: { zeros: false },
+  gelu_tanh: { zeros: false },
+  silu: { zeros: false },
+} as const;
+export type Activation = keyof typeof activations;
+const activationNames = Object.keys(activations) as [Activation, ...Activation[]];
 
 const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const index = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const factor = v.pipe(v.number(), v.finite(), v.gtValue(0));
 
-/** Geometry and arithmetic of one decoder-only transformer, as `flash.json` holds it. */
+/** How the frequencies of a rotary embedding are stretched to longer sequences than it was trained on. */
+const rotaryScalingSchema = v.variant('kind', [
+  v.object({ kind: v.literal('none') }),
+  /** All frequencies divided by `factor`. */
+  v.object({ kind: v.literal('linear'), factor }),
+  /** The base grows with the position once it is beyond `trained` positions. */
+  v.object({ kind: v.literal('dynamic'), factor, trained: positive }),
+  /** Low frequencies divided by `factor`, high ones kept, in between a mixture. */
+  v.object({
+    kind: v.literal('llama3'),
+    factor,
+    trained: positive,
+    lowFactor: factor,
+    highFactor: factor,
+  }),
+  /** The same by the number of turns within `trained` positions; q . k is scaled, too. */
+  v.object({
+    kind: v.literal('yarn'),
+    factor,
+    trained: positive,
+    betaFast: factor,
+    betaSlow: factor,
+    /** Whether the range between them is rounded to whole pairs. */
+    truncate: v.boolean(),
+    /** On cosine and sine. */
+    attentionFactor: factor,
+  }),
+]);
+export type RotaryScaling = v.InferOutput<typeof rotaryScalingSchema>;
+
+const positionsSchema = v.variant('kind', [
+  /** Row `position + offset` of a table is added to the embedding. */
+  v.object({ kind: v.literal('learned'), offset: index }),
+  /** The first `dims` values of each query and key head are turned by pairs. */
+  v.object({
+    kind: v.literal('rotary'),
+    theta: factor,
+    dims: positive,
+    /** Pairs (i, i + dims / 2), or (2i, 2i + 1). */
+    pairs: v.picklist(['halves', 'neighbours']),
+    scaling: rotaryScalingSchema,
+  }),
+  /**
+   * The score of a key grows with its position, by a slope for each head. Slopes and their products
+   * with positions are rounded to bf16 before the scores are scaled.
+   */
+  v.object({ kind: v.literal('alibi') }),
+  v.object({ kind: v.literal('none') }),
+]);
+export type Positions = v.InferOutput<typeof positionsSchema>;
+export type RotaryPositions = Extract<Positions, { kind: 'rotary' }>;
+
+/**
+ * Geometry and arithmetic of one decoder-only transformer, as `flash.json` holds it. What has a
+ * default is absent in models of format version 1.
+ */
 export const modelSpecSchema = v.object({
   /** For people; no code depends on it. */
   family: v.string(),
@@ -27,24 +92,38 @@ export const modelSpecSchema = v.object({
   layers: positive,
   /** Longest sequence, in positions. */
   maxPositions: positive,
+  /** `sequential`: x + f(norm(x + a(norm(x)))); `parallel`: x + a(norm(x)) + f(norm(x)). */
+  block: v.optional(v.picklist(['sequential', 'parallel']), 'sequential'),
   attention: v.object({
     heads: positive,
     kvHeads: positive,
     headDim: positive,
     /** Factor on q . k. */
     scale: v.number(),
+    /** Norm over each query and key head, before positions are told. */
+    qkNorm: v.optional(v.picklist(['none', 'layer', 'rms']), 'none'),
+    /** For each layer how many positions a query sees, itself included, or null for all; empty: all. */
+    windows: v.optional(v.array(v.nullable(positive)), []),
   }),
-  /** Learned positions: row `position + offset` of the table is added to the embedding. */
-  positions: v.object({ kind: v.literal('learned'), offset: index }),
+  positions: positionsSchema,
   norm: v.object({
-    kind: v.literal('layer'),
+    kind: v.picklist(['layer', 'rms']),
     eps: v.number(),
     /** `pre`: x + f(norm(x)); `post`: norm(x + f(x)). */
     placement: v.picklist(['pre', 'post']),
+    /** Whether the FFN's input is the attention's, in a parallel block with one norm. */
+    shared: v.optional(v.boolean(), false),
     /** Whether a norm stands before the head. */
     final: v.boolean(),
   }),
-  ffn: v.object({ neurons: positive, activation: v.picklist(activations) }),
+  ffn: v.object({
+    neurons: positive,
+    activation: v.picklist(activationNames),
+    /** `none`: act(up x); `linear`: act(gate x) (up x); `both`: act(gate x) act(up x). */
+    gate: v.optional(v.picklist(['none', 'linear', 'both']), 'none'),
+    /** Of fatrelu: values up to it count as 0. */
+    threshold: v.optional(v.number(), 0),
+  }),
   /** True when the head is the embedding matrix. */
   tiedHead: v.boolean(),
   bosId: v.nullable(index),
@@ -65,10 +144,14 @@ export const role = {
   projectOut: 'embed.project_out', // (embedding, hidden)
   finalNorm: 'final_norm', // .weight, .bias (hidden)
   head: 'head', // (vocab, embedding), absent when tied
+  headBias: 'head.bias', // (vocab)
   attentionNorm: (layer: number) => `layers.${layer}.attention_norm`, // .weight, .bias (hidden)
   qkv: (layer: number) => `layers.${layer}.attention.qkv`, // .weight ((heads + 2 kvHeads) headDim, hidden), .bias
+  queryNorm: (layer: number) => `layers.${layer}.attention.query_norm`, // .weight, .bias (headDim)
+  keyNorm: (layer: number) => `layers.${layer}.attention.key_norm`, // .weight, .bias (headDim)
   attentionOut: (layer: number) => `layers.${layer}.attention.out`, // .weight (hidden, heads headDim), .bias
   ffnNorm: (layer: number) => `layers.${layer}.ffn_norm`, // .weight, .bias (hidden)
+  gateBias: (layer: number) => `layers.${layer}.ffn.gate.bias`, // (neurons)
   upBias: (layer: number) => `layers.${layer}.ffn.up.bias`, // (neurons)
   downBias: (layer: number) => `layers.${layer}.ffn.down.bias`, // (hidden)
   bundles: (layer: number) => `layers.${layer}.ffn.bundles`, // (neurons, bundle bytes)
@@ -82,20 +165,38 @@ export interface TensorRecipe {
   readonly parts: readonly TensorPart[];
 }
 
+/** Some rows of a checkpoint tensor, or elements of a vector. */
 export interface TensorPart {
   readonly source: string;
+  /** Of the whole source. */
   readonly shape: readonly number[];
+  /** Which rows; all of them when absent. */
+  readonly rows?: RowRange;
+  /** Is added to each value; of vectors only. */
+  readonly plus?: number;
 }
 
-/** How a layer's bundles are made: the up rows and the columns of the down projection. */
+export interface RowRange {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** How a layer's bundles are made: the gate and up rows, and the columns of the down projection. */
 export interface BundleRecipe {
   readonly name: string;
   readonly neurons: number;
   readonly hiddenSize: number;
+  /** `(neurons, hidden)`, of gated FFNs. */
+  readonly gate?: string;
   /** `(neurons, hidden)` */
   readonly up: string;
   /** `(hidden, neurons)` */
   readonly down: string;
+}
+
+/** What a bundle's rows are made of, in their order. */
+export function bundleRows({ gate, up }: Pick<BundleRecipe, 'gate' | 'up'>): readonly string[] {
+  return gate === undefined ? [up] : [gate, up];
 }
 
 /** Everything that conversion needs to know about one checkpoint. */

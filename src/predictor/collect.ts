@@ -4,7 +4,8 @@
  */
 
 import type { NeuronBlock } from '../engine/arena.ts';
-import type { Decoder, FfnInput, FfnObserver } from '../engine/decoder.ts';
+import type { Decoder, FfnObserver } from '../engine/decoder.ts';
+import type { FfnInput } from '../engine/sparse-ffn.ts';
 import { InterruptedError } from '../errors.ts';
 import type { PredictorShape } from '../flash/predictor-file.ts';
 import type { HiddenStates } from './hidden-states.ts';
@@ -96,7 +97,9 @@ class SampleObserver implements FfnObserver {
     const { neurons } = this.#samples;
     for (let p = 0; p < positions; p++) {
       const row = new Float32Array(memory.buffer, address + p * stride * f32Bytes, count);
-      this.#activations.set(row, p * neurons + first);
+      const target = p * neurons + first;
+      // Predictors learn what matters by its size.
+      for (let i = 0; i < count; i++) this.#activations[target + i] = Math.abs(row[i] ?? 0);
     }
   }
 

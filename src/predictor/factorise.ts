@@ -17,6 +17,8 @@ const oversampling = 8;
 const iterations = 4;
 /** Scores are scaled to this standard deviation: logits that are neither flat nor saturated. */
 const scoreDeviation = 3;
+/** Directions along which inputs vary less than this, next to the widest one, do not vary. */
+const flatShare = 1e-4;
 /** Tokens that the sampled approximation is made from, at most; of each neuron it takes few numbers. */
 const mostTokens = 4096;
 /** Tokens that variances are taken over. */
@@ -120,15 +122,19 @@ export function factorise(problem: LayerProblem, rank: number, sampled: boolean)
     const order = variances
       .map((_, j) => j)
       .sort((x, y) => (variances[y] ?? 0) - (variances[x] ?? 0));
+    const most = Math.sqrt(Math.max(...variances, 0));
     const a = work.floats(target.a, rank * hidden);
     const b = work.floats(target.b, neurons * rank);
     order.slice(0, rank).forEach((from, j) => {
       const row = reduced.subarray(from * hidden, (from + 1) * hidden);
       const deviation = Math.sqrt(Math.max(variances[from] ?? 0, 1e-12));
+      // Behind a layer norm, inputs never leave one hyperplane: what does not vary says nothing, and
+      // made to vary like the others it would be all rounding.
+      const factor = deviation < flatShare * most ? 0 : 1 / deviation;
       let middle = 0;
       for (let k = 0; k < hidden; k++) {
-        a[j * hidden + k] = (row[k] ?? 0) / deviation;
-        middle += ((row[k] ?? 0) / deviation) * (mean[k] ?? 0);
+        a[j * hidden + k] = (row[k] ?? 0) * factor;
+        middle += (row[k] ?? 0) * factor * (mean[k] ?? 0);
       }
       centre[j] = middle;
       for (let i = 0; i < neurons; i++) {

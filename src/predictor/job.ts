@@ -15,6 +15,7 @@ import type { RankCandidate } from './rank.ts';
 export interface FinishedLayer {
   readonly rank: number;
   readonly relu: boolean;
+  readonly magnitude?: { readonly threshold: number };
   readonly report: PredictorReport;
   /** See `TrainedPredictor`. */
   readonly curve: readonly RankCandidate[];
@@ -75,8 +76,9 @@ export class TrainingJob {
         return [part, place];
       }),
     ) as FinishedLayer['parts'];
-    const { rank, relu, report, curve } = trained;
-    const layer: FinishedLayer = { rank, relu, report, curve, used, parts };
+    const { rank, relu, magnitude, report, curve } = trained;
+    const shape = { rank, relu, ...(magnitude && { magnitude }) };
+    const layer: FinishedLayer = { ...shape, report, curve, used, parts };
     const index = this.layers.length;
     try {
       await writeFile(binFile(this.dir, index), Buffer.concat(partNames.map((p) => bytesOf[p])));

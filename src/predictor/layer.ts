@@ -52,6 +52,8 @@ export interface Factors {
 export interface TrainedPredictor {
   readonly rank: number;
   readonly relu: boolean;
+  /** Where the gate itself decides: see `PredictorShape`; there is no A then. */
+  readonly magnitude?: { readonly threshold: number };
   /** Rows of A and B as they are stored. */
   readonly a: Uint8Array;
   readonly b: Uint8Array;

@@ -14,6 +14,7 @@ import { factorise, factoriseFloats, truncate } from './factorise.ts';
 import type { ImportedMatrix, ImportedPredictor } from './import.ts';
 import type { Factors, LayerProblem, TrainedPredictor, TrainingOptions } from './layer.ts';
 import type { RankCandidate } from './rank.ts';
+import { loadRows, storedBytes, storeRows } from './rows.ts';
 
 /** Tokens of one step. */
 const batch = 128;
@@ -223,42 +224,17 @@ class LayerTraining {
 
   /** Makes the rounded matrices of the weights. */
   #round(): void {
-    const { hidden, neurons } = this.#problem;
+    const { hidden, neurons, work } = this.#problem;
+    const { dtype } = this.#options;
     const { rank, a, b } = this.#weights;
-    for (const [rows, columns, from, to] of [
+    for (const [rows, columns, from, floats] of [
       [rank, hidden, a, this.#rounded.a],
       [neurons, rank, b, this.#rounded.b],
     ] as const) {
-      this.#store(rows, columns, from, this.#stored);
-      this.#eachRow(rows, columns, (row, stored, count) =>
-        this.#codec.toF32(to + 4 * row * columns, this.#stored + stored, count),
-      );
+      const stored = this.#stored;
+      storeRows(work.kernels, { dtype, rows, columns, floats: from, stored });
+      loadRows(work.kernels, { dtype, rows, columns, floats, stored });
     }
-  }
-
-  get #codec() {
-    return this.#problem.work.kernels.byDType[this.#options.dtype];
-  }
-
-  /** Writes a matrix of f32 in its stored form. */
-  #store(rows: number, columns: number, from: Address, to: Address): void {
-    this.#eachRow(rows, columns, (row, stored, count) =>
-      this.#codec.fromF32(to + stored, from + 4 * row * columns, count),
-    );
-  }
-
-  /** Row by row, or all at once where a row is whole blocks. */
-  #eachRow(
-    rows: number,
-    columns: number,
-    use: (row: number, stored: number, count: number) => void,
-  ): void {
-    const rowBytes = byteLength(this.#options.dtype, columns);
-    if (rowBytes * rows === byteLength(this.#options.dtype, columns * rows)) {
-      use(0, 0, rows * columns);
-      return;
-    }
-    for (let row = 0; row < rows; row++) use(row, row * rowBytes, columns);
   }
 
   /** The predictor as it is stored, measured with those weights. */
@@ -269,9 +245,9 @@ class LayerTraining {
     const kernel = work.kernels.byDType[dtype];
     return work.within(() => {
       const store = (rows: number, columns: number, from: Address) => {
-        const bytes = rows * byteLength(dtype, columns);
+        const bytes = storedBytes({ dtype, rows, columns });
         const address = work.take(Math.ceil(bytes / 4));
-        this.#store(rows, columns, from, address);
+        storeRows(work.kernels, { dtype, rows, columns, floats: from, stored: address });
         return { address, bytes };
       };
       const storedA = store(rank, hidden, a);

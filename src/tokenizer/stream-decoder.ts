@@ -51,6 +51,11 @@ export class StreamDecoder {
     this.#options = options;
   }
 
+  /** Ids that come before: their text is not given out, but what follows is no beginning. */
+  follow(ids: readonly number[]): void {
+    for (const id of ids.slice(-longWindow)) this.push(id);
+  }
+
   /** The text that has become certain with this id; often empty, never half a character. */
   push(id: number): string {
     if (this.#tokenizer.isSilent(id, this.#options)) return '';

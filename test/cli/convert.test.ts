@@ -120,7 +120,10 @@ describe('the report of a conversion', parallel, () => {
     const output = join(root.directory(), 'model');
     const { stdout, stderr } = await runCliWell(['convert', storiesOpt, output]);
     assert.equal(stdout, '');
-    assert.match(stderr, /^opt: 6 layers, hidden 128, 512 relu neurons per layer, f16\nwrote /);
+    assert.match(
+      stderr,
+      /^opt: 6 layers, hidden 128, FFN of 512 neurons, relu, f16; most .*\nwrote /,
+    );
     assert.match(stderr, /peak memory \d+(\.\d+)? MiB of 512 MiB\n$/);
   });
 

@@ -37,7 +37,7 @@ describe('a checkpoint before its conversion', { concurrency: 2 }, () => {
       /^format +Hugging Face$/m,
       /^weights +f16, 2\.90 MiB$/m,
       /^FFN +512 neurons, relu$/m,
-      /^ +sparse: predictors can leave out neurons/m,
+      /^sparsity +most neurons are 0: predictors pay$/m,
       /^converted +f16, 2\.93 MiB$/m,
       /^runs +yes, once converted$/m,
       /^At least [\d.]+ MiB for 512 of its 512 positions\. With .*fit\.$/m,

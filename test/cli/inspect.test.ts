@@ -36,7 +36,7 @@ describe('inspect', { concurrency: 2 }, () => {
       /^architecture +opt, 6 layers, context 512$/m,
       /^hidden size +128$/m,
       /^attention +4 heads of 32, 4 for keys and values$/m,
-      /^FFN +512 neurons, relu$/m,
+      /^FFN +512 neurons, relu; most neurons are 0: predictors pay$/m,
       /^vocabulary +2048, head tied$/m,
       /^dtypes +f16, bundles f16$/m,
       /^predictors +none$/m,

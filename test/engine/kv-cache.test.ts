@@ -26,7 +26,8 @@ test('keys and values are kept row by row in each layer, in f16 within what it c
   const memory = createMemory(65536);
   const kernels = await instantiateKernels(memory);
   // 4 heads that share 2 of keys and values, of 3 elements each.
-  const attention = { heads: 4, kvHeads: 2, headDim: 3, scale: 1 };
+  const sizes = { heads: 4, kvHeads: 2, headDim: 3, scale: 1 };
+  const attention = { ...sizes, qkNorm: 'none', windows: [] } as const;
   const [context, width, rowWidth] = [5, 6, 24];
   const qkv = 1024;
   const large = [1e6, -1e6, 65519, 65504, -7, 1 + 2 ** -12];
@@ -37,9 +38,9 @@ test('keys and values are kept row by row in each layer, in f16 within what it c
     const plan: KvPlan = {
       kvCache: { address, bytes, layerBytes: bytes / 2, dtype },
       context,
-      activations: { qkv, attended: 4096, scores: 6144 },
+      activations: { qkv, attended: 4096, scores: 6144, positionBias: 0 },
     };
-    const cache = new KvCache(kernels, plan, attention);
+    const cache = new KvCache(kernels, plan, { ...attention, windows: [] });
     new Uint8Array(memory.buffer).fill(0xee);
     const rows = new Float32Array(memory.buffer, qkv, 2 * rowWidth);
     rows.forEach((_, i) => {

@@ -1,49 +1,5 @@
 /** Every variant of the OPT family against the logits that transformers computed for it. */
 
-import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { generate } from '../../src/engine/generate.ts';
-import { greedy } from '../../src/engine/sampler.ts';
-import { temporaryRoot } from '../support/temporary.ts';
-import { converted, readFloats, relativeError, withSession } from './support.ts';
+import { testVariants } from './variants.ts';
 
-const MIB = 1024 * 1024;
-const root = temporaryRoot();
-const variants = fileURLToPath(new URL('../../fixtures/opt-variants/', import.meta.url));
-
-interface Reference {
-  readonly ids: number[];
-  readonly greedy: number[];
-  readonly logits: string;
-}
-
-for (const name of readdirSync(variants)) {
-  const dir = join(variants, name);
-  if (!statSync(dir).isDirectory()) continue;
-  test(name, async () => {
-    const reference = JSON.parse(readFileSync(join(dir, 'reference.json'), 'utf8')) as Reference;
-    const expected = readFloats(join(dir, reference.logits));
-    const model = await converted(root, dir);
-    const context = reference.ids.length + reference.greedy.length;
-
-    for (const chunk of [64, 5, 1]) {
-      const request = { context, chunk, logits: 'all' } as const;
-      await withSession(model, 16 * MIB, request, async (session) => {
-        const error = relativeError(await session.logits(reference.ids), expected);
-        assert.ok(error <= 1e-5, `chunks of ${chunk}: relative error ${error}`);
-      });
-    }
-
-    await withSession(model, 16 * MIB, { context }, async (session) => {
-      const { tokens } = await generate(session, {
-        promptIds: reference.ids,
-        maxTokens: reference.greedy.length,
-        sampling: greedy,
-      });
-      assert.deepEqual(tokens, reference.greedy);
-    });
-  });
-}
+testVariants('opt-variants');

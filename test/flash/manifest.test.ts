@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BlockChecksums, decodeChecksums, encodeChecksums } from '../../src/flash/checksum.ts';
+import {
+  BlockChecksums,
+  crcHex,
+  decodeChecksums,
+  encodeChecksums,
+} from '../../src/flash/checksum.ts';
 import { formatManifest, type Manifest, parseManifest } from '../../src/flash/manifest.ts';
 import { Dice } from '../support/random.ts';
 
@@ -14,16 +19,19 @@ const manifest: Manifest = {
     embeddingSize: 4,
     layers: 1,
     maxPositions: 8,
-    attention: { heads: 2, kvHeads: 2, headDim: 2, scale: 2 ** -0.5 },
+    block: 'sequential',
+    attention: { heads: 2, kvHeads: 2, headDim: 2, scale: 2 ** -0.5, qkNorm: 'none', windows: [] },
     positions: { kind: 'learned', offset: 2 },
-    norm: { kind: 'layer', eps: 1e-5, placement: 'pre', final: true },
-    ffn: { neurons: 6, activation: 'relu' },
+    norm: { kind: 'layer', eps: 1e-5, placement: 'pre', shared: false, final: true },
+    ffn: { neurons: 6, activation: 'relu', gate: 'none', threshold: 0 },
     tiedHead: true,
     bosId: 2,
     eosIds: [2],
   },
   dtypes: { resident: 'f16', bundles: 'f16' },
-  layers: [{ tensor: 'layers.0.ffn.bundles', neurons: 6, bundleBytes: 512, downOffset: 8 }],
+  layers: [
+    { tensor: 'layers.0.ffn.bundles', neurons: 6, bundleBytes: 512, upOffset: 0, downOffset: 8 },
+  ],
   files: { 'config.json': { bytes: 3, crc32: '0a0b0c0d' } },
   tensors: new Map([
     [
@@ -48,6 +56,28 @@ test('a manifest survives being written and read', () => {
   assert.deepEqual(parseManifest(text, 'flash.json'), { ...manifest, crc32 });
 });
 
+test('a manifest of version 1 is read, with the defaults of what it does not say', () => {
+  const { block: _, attention, norm, ffn, ...spec } = manifest.spec;
+  const { qkNorm: _q, windows: _w, ...heads } = attention;
+  const { shared: _s, ...plainNorm } = norm;
+  const old = {
+    ...JSON.parse(formatManifest(manifest)),
+    formatVersion: 1,
+    architecture: {
+      ...spec,
+      attention: heads,
+      norm: plainNorm,
+      ffn: { neurons: ffn.neurons, activation: ffn.activation },
+    },
+    layers: manifest.layers.map(({ upOffset: _u, ...layer }) => layer),
+    crc32: '00000000',
+  };
+  const zeroed = `${JSON.stringify(old, null, 1)}\n`;
+  const crc32 = crcHex(zeroed);
+  const text = zeroed.replace('"crc32": "00000000"\n}\n', `"crc32": "${crc32}"\n}\n`);
+  assert.deepEqual(parseManifest(text, 'flash.json'), { ...manifest, crc32 });
+});
+
 test('any changed byte is found', () => {
   const text = formatManifest(manifest);
   const dice = new Dice(3);
@@ -63,9 +93,9 @@ test('any changed byte is found', () => {
 });
 
 test('a newer version is named', () => {
-  const text = formatManifest(manifest).replace('"formatVersion": 1', '"formatVersion": 2');
+  const text = formatManifest(manifest).replace('"formatVersion": 2', '"formatVersion": 3');
   assert.throws(() => parseManifest(text, 'flash.json'), {
-    line: /flash.json: format version 2 is newer than this flashllm reads \(1\). Update flashllm/,
+    line: /flash.json: format version 3 is newer than this flashllm reads \(2\). Update flashllm/,
   });
 });
 

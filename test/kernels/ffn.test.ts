@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { dtypeNames, isQuantised } from '../../src/dtype.ts';
 import { type Activation, activationCodes, scratchBytes } from '../../src/kernels/kernels.ts';
 import { putBundles } from './bundles.ts';
-import { activations } from './reference.ts';
+import { activations, fatreluThreshold } from './reference.ts';
 import { activationError, assertClose, Bench, bitsOf, builds, Random } from './support.ts';
 
 /** neurons, cols, positions */
@@ -29,7 +29,7 @@ for (const [build, dtype] of kinds) {
   test(`ffn up ${dtype} (${build}) agrees with double precision, and with itself when split`, () => {
     const random = new Random(3);
     for (const [count, cols, positions] of shapes) {
-      for (const activation of ['none', 'relu'] as const) {
+      for (const activation of ['none', 'relu', 'fatrelu'] as const) {
         bench.reset();
         const { ptrs, up } = putBundles(bench, dtype, count, cols, random);
         const xs = Array.from({ length: cols * positions }, () => Math.fround(random.unit()));
@@ -42,13 +42,16 @@ for (const [build, dtype] of kinds) {
         const scratch = bench.allocate(scratchBytes(cols));
         const code = activationCodes[activation];
         const once = isQuantised(dtype) ? scratch : 0;
-        ffnUp(acts, x, ptrs, bias, count, cols, positions, cols, stride, code, once);
+        const threshold = -1e30;
+        ffnUp(acts, x, ptrs, bias, count, cols, positions, cols, stride, code, once, threshold);
         for (let p = 0; p < positions; p++) {
           const sizes: number[] = [];
           const wanted = up.map((row, i) => {
             const products = row.map((weight, c) => weight * xs[p * cols + c]!);
             sizes.push(products.reduce((a, b) => a + Math.abs(b), Math.abs(biases[i]!)));
-            return activations[activation](products.reduce((a, b) => a + b, biases[i]!));
+            const sum = products.reduce((a, b) => a + b, biases[i]!);
+            // With such a threshold, fatrelu keeps all: where it cuts is tested below.
+            return activation === 'fatrelu' ? sum : activations[activation](sum);
           });
           assertClose(
             bench.floats(acts + 4 * p * stride, count),
@@ -77,6 +80,7 @@ for (const [build, dtype] of kinds) {
               stride,
               code,
               isQuantised(dtype) || random.below(2) === 1 ? scratch : 0,
+              threshold,
             );
           }
           i += n;
@@ -104,32 +108,45 @@ for (const [build, dtype] of kinds) {
       const [acts, gates, parts, wanted] = [allocate(), allocate(), allocate(), allocate()];
       const scratch = bench.allocate(scratchBytes(cols));
       const up = bench.putWords([...bench.words(ptrs, count)].map((at) => at + downOffset));
-      const { none, silu } = activationCodes;
+      const biases = () =>
+        bench.putFloats(Array.from({ length: count }, () => Math.fround(random.unit())));
       const size = count * positions;
-      ffnUp(gates, x, ptrs, 0, count, cols, positions, cols, count, silu, scratch);
-      ffnUp(wanted, x, up, 0, count, cols, positions, cols, count, none, scratch);
-      bench.kernels.multiply(wanted, gates, size);
-      const gated = (to: number, i: number, n: number) =>
-        bench.kernels.byDType[dtype].ffnGatedUp(
-          to + 4 * i,
-          gates + 4 * i,
-          x,
-          ptrs + 4 * i,
-          downOffset,
-          n,
-          cols,
-          positions,
-          cols,
-          count,
-          silu,
-          scratch,
-        );
-      gated(acts, 0, count);
-      const split = 1 + random.below(count);
-      gated(parts, 0, split);
-      if (split < count) gated(parts, split, count - split);
-      assert.deepEqual(bitsOf(bench.floats(acts, size)), bitsOf(bench.floats(wanted, size)));
-      assert.deepEqual(bitsOf(bench.floats(parts, size)), bitsOf(bench.floats(wanted, size)));
+      for (const [code, upCode, gateBias, upBias] of [
+        [activationCodes.silu, activationCodes.none, 0, 0],
+        [activationCodes.fatrelu, activationCodes.none, biases(), 0],
+        [activationCodes.relu, activationCodes.relu, biases(), biases()],
+      ] as const) {
+        const one = (to: number, rows: number, bias: number, act: 0 | 1 | 4 | 6) =>
+          ffnUp(to, x, rows, bias, count, cols, positions, cols, count, act, scratch, 0.125);
+        one(gates, ptrs, gateBias, code);
+        one(wanted, up, upBias, upCode);
+        bench.kernels.multiply(wanted, gates, size);
+        const gated = (to: number, i: number, n: number) =>
+          bench.kernels.byDType[dtype].ffnGatedUp(
+            to + 4 * i,
+            gates + 4 * i,
+            x,
+            ptrs + 4 * i,
+            downOffset,
+            gateBias === 0 ? 0 : gateBias + 4 * i,
+            upBias === 0 ? 0 : upBias + 4 * i,
+            n,
+            cols,
+            positions,
+            cols,
+            count,
+            code,
+            upCode,
+            scratch,
+            0.125,
+          );
+        gated(acts, 0, count);
+        const split = 1 + random.below(count);
+        gated(parts, 0, split);
+        if (split < count) gated(parts, split, count - split);
+        assert.deepEqual(bitsOf(bench.floats(acts, size)), bitsOf(bench.floats(wanted, size)));
+        assert.deepEqual(bitsOf(bench.floats(parts, size)), bitsOf(bench.floats(wanted, size)));
+      }
     }
   });
 }
@@ -137,14 +154,31 @@ for (const [build, dtype] of kinds) {
 test('activations agree with double precision, in any place of a vector', async () => {
   const bench = await Bench.create(1 << 20, builds.at(-1)!);
   const random = new Random(6);
-  const special = [0, -0, 1e-30, -1e-30, 1e-40, 20, -20, 100, -100, 1000, -1000, 65504, -65504];
+  const special = [
+    fatreluThreshold,
+    0,
+    -0,
+    1e-30,
+    -1e-30,
+    1e-40,
+    20,
+    -20,
+    100,
+    -100,
+    1000,
+    -1000,
+    65504,
+    -65504,
+  ];
   const values = special.concat(Array.from({ length: 4001 }, () => random.unit() * 12));
   for (const [name, code] of Object.entries(activationCodes) as [Activation, 0][]) {
     bench.reset();
     const x = bench.putFloats(values);
     const single = bench.putFloats(values);
-    bench.kernels.activation(x, values.length, code);
-    for (let i = 0; i < values.length; i++) bench.kernels.activation(single + 4 * i, 1, code);
+    bench.kernels.activation(x, values.length, code, fatreluThreshold);
+    for (let i = 0; i < values.length; i++) {
+      bench.kernels.activation(single + 4 * i, 1, code, fatreluThreshold);
+    }
     assertClose(
       bench.floats(x, values.length),
       values.map((value) => activations[name](Math.fround(value))),

@@ -69,7 +69,11 @@ for (const build of builds) {
       const attention = cache === 'f32' ? kernels.attention : kernels.attentionF16;
       const random = new Random(8);
       for (const [heads, group, headDim, start, positions] of attentionShapes) {
-        for (const steepness of [1, 200]) {
+        for (const [steepness, window, biased] of [
+          [1, start + positions, false],
+          [200, start + positions, false],
+          [1, 1 + random.below(start + positions), true],
+        ] as const) {
           bench.reset();
           const kvHeads = heads / group;
           const [kvStride, qStride, outStride] = [
@@ -97,6 +101,8 @@ for (const build of builds) {
           const k = putCache(ks);
           const v = putCache(vs);
           const q = bench.putFloats(qs);
+          const biases = uniform(heads * length);
+          const bias = biased ? bench.putFloats(biases) : 0;
           const scores = bench.allocate(4 * length);
           const guard = bench.putWords([0x12345678]);
           const out = bench.allocate(4 * positions * outStride);
@@ -118,6 +124,9 @@ for (const build of builds) {
               start + p0,
               p1 - p0,
               scale,
+              window,
+              bias,
+              length,
             );
           run(out, 0, heads, 0, positions);
           assert.equal(bench.words(guard, 1)[0], 0x12345678);
@@ -129,7 +138,8 @@ for (const build of builds) {
                 for (let d = 0; d < headDim; d++) {
                   dot += qs[p * qStride + h * headDim + d]! * ks[j * kvStride + kv + d]!;
                 }
-                return dot * scale;
+                if (j <= start + p - window) return Number.NEGATIVE_INFINITY;
+                return (dot + (biased ? biases[h * length + j]! : 0)) * scale;
               });
               const top = Math.max(...logits);
               const weights = logits.map((logit) => Math.exp(logit - top));

@@ -103,6 +103,7 @@ export const calls: [string, MakeCall][] = [
           1 + size(random, 20),
         ];
         const own = isQuantised(dtype) ? scratchAddress : oneOf(random, 0, scratchAddress);
+        const [gateBias, upBias] = [oneOf(random, 0, b), oneOf(random, 0, c)];
         const stride = count + 1;
         return ({ byDType }, memory) => {
           addresses(memory, e, count, 4 * cols);
@@ -112,12 +113,15 @@ export const calls: [string, MakeCall][] = [
             a,
             e,
             64,
+            gateBias,
+            upBias,
             count,
             cols,
             positions,
             cols,
             stride,
             activationCodes.gelu_tanh,
+            activationCodes.relu,
             own,
           );
         };
@@ -274,6 +278,8 @@ export const calls: [string, MakeCall][] = [
       const [start, positions] = [random.below(60), 1 + random.below(20)];
       const [kvWidth, width] = [kvHeads * headDim, kvHeads * group * headDim];
       const first = random.below(kvHeads * group);
+      const window = oneOf(random, 1000, 1 + random.below(60));
+      const bias = oneOf(random, 0, e);
       return (kernels, memory) => {
         kernels[cache](
           out,
@@ -291,6 +297,9 @@ export const calls: [string, MakeCall][] = [
           start,
           positions,
           0.1,
+          window,
+          bias,
+          start + positions,
         );
         new Uint8Array(memory.buffer, scratchAddress, 4 * attentionScratch(start, positions)).fill(
           0xff,

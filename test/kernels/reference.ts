@@ -19,6 +19,9 @@ export function erf(x: number): number {
   return Math.sign(x) * (1 - Math.exp(-z * z) / Math.sqrt(Math.PI) / (z + fraction));
 }
 
+/** What the tests take for the threshold of fatrelu; exact in f32. */
+export const fatreluThreshold = 0.125;
+
 export const activations: Readonly<Record<Activation, (x: number) => number>> = {
   none: (x) => x,
   relu: (x) => Math.max(x, 0),
@@ -26,4 +29,5 @@ export const activations: Readonly<Record<Activation, (x: number) => number>> = 
   gelu_tanh: (x) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
   silu: (x) => x / (1 + Math.exp(-x)),
   relu2: (x) => Math.max(x, 0) ** 2,
+  fatrelu: (x) => (x > fatreluThreshold ? x : 0),
 };

@@ -63,7 +63,26 @@ test('workers take part in a large job, each with scratch of its own', async () 
   const used = () => areas.filter((at) => new Float32Array(memory.buffer, at, 1)[0] !== 0).length;
   // On a busy machine a worker may get no core for a while.
   for (let i = 0; i < 2000 && used() < areas.length; i++) {
-    kernels.attention(out, a, b, c, scratchAddress, 0, 64, 1, 16, 1024, 1024, 1024, 0, 8, 1);
+    kernels.attention(
+      out,
+      a,
+      b,
+      c,
+      scratchAddress,
+      0,
+      64,
+      1,
+      16,
+      1024,
+      1024,
+      1024,
+      0,
+      8,
+      1,
+      8,
+      0,
+      0,
+    );
   }
   assert.equal(used(), areas.length);
   await kernels.close();

@@ -293,3 +293,18 @@ test('the floor that is named is enough, and a MiB less is not', () => {
     );
   }
 });
+
+test('what may not stay in DRAM does not, and is streamed', () => {
+  const whole = 1024 * MIB;
+  const rows = (plan: MemoryPlan) => [...plan.residences.values()].reduce((n, r) => n + r.rows, 0);
+  const none = planMemory(request(opt125m, whole, { residency: 'none' }));
+  assert.equal(rows(none), 0);
+  assert.equal(none.streamedBytes, none.usedBytes);
+  const attention = planMemory(request(opt125m, whole, { residency: 'attention' }));
+  const bundles = opt125m.layers.reduce((n, layer) => n + layer.neurons * layer.bundleBytes, 0);
+  assert.equal(attention.streamedBytes, bundles);
+  assert.ok(rows(attention) > 0);
+  const all = planMemory(request(opt125m, whole, { residency: 'all' }));
+  assert.deepEqual(all, planMemory(request(opt125m, whole)));
+  assert.equal(all.streamedBytes, 0);
+});

@@ -18,30 +18,38 @@ const interfaces = [
 ];
 let groups = 0;
 
+/** A group of `bytes`, to be removed when its processes have ended; null where none can be made. */
+export function openMemoryGroup(bytes: number): (MemoryGroup & { remove(): void }) | null {
+  const name = `flashllm-test-${process.pid}-${groups++}`;
+  const made = interfaces.find(({ root, limit }) => makeGroup(join(root, name), limit, bytes));
+  if (made === undefined) return null;
+  const dir = join(made.root, name);
+  const enter = `echo $$ > ${dir}/cgroup.procs && exec "$@"`;
+  return {
+    under: ['sh', '-c', enter, 'sh'],
+    kills: () => {
+      const events = readFileSync(join(dir, made.events), 'utf8');
+      return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0);
+    },
+    remove: () => rmdirSync(dir),
+  };
+}
+
 /** Calls `work` with a group of `bytes`; skips the test where no such group can be made. */
 export async function withMemoryGroup(
   t: TestContext,
   bytes: number,
   work: (group: MemoryGroup) => Promise<void>,
 ): Promise<void> {
-  const name = `flashllm-test-${process.pid}-${groups++}`;
-  const made = interfaces.find(({ root, limit }) => makeGroup(join(root, name), limit, bytes));
-  if (made === undefined) {
+  const group = openMemoryGroup(bytes);
+  if (group === null) {
     t.skip('making a control group with a memory limit is not permitted here');
     return;
   }
-  const dir = join(made.root, name);
-  const enter = `echo $$ > ${dir}/cgroup.procs && exec "$@"`;
   try {
-    await work({
-      under: ['sh', '-c', enter, 'sh'],
-      kills: () => {
-        const events = readFileSync(join(dir, made.events), 'utf8');
-        return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0);
-      },
-    });
+    await work(group);
   } finally {
-    rmdirSync(dir);
+    group.remove();
   }
 }
 

@@ -15,6 +15,15 @@ export function fromF16(bits: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
+/** The float16 next to a number of the normal range, towards 0. */
+export function toF16(value: number): number {
+  const magnitude = Math.abs(value);
+  const sign = value < 0 ? 0x8000 : 0;
+  if (magnitude < 2 ** -14) return sign | Math.floor(magnitude * 2 ** 24);
+  const exponent = Math.floor(Math.log2(magnitude));
+  return sign | ((exponent + 15) << 10) | Math.floor((magnitude / 2 ** exponent - 1) * 1024);
+}
+
 /** The bfloat16 nearest to a finite value, ties to even. */
 export function toBf16(value: number): number {
   float[0] = value;

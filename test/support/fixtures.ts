@@ -11,5 +11,7 @@ export const storiesOptBin = at('stories-opt-bin');
 export const references = at('reference');
 export const validText = at('text/valid.txt');
 export const calibText = at('text/calib.txt');
+/** A tiny random checkpoint of a family or a variant of one, as transformers wrote it. */
+export const familyFixture = (name: string) => at(`families/${name}`);
 /** Files written by the `gguf` package, and what they must read as. */
 export const ggufFixtures = at('gguf');

@@ -10,7 +10,7 @@ import {
 } from '../../src/flash/predictor-file.ts';
 import { role } from '../../src/models/spec.ts';
 import { writePredictors } from '../../src/predictor/write.ts';
-import { fromF16 } from './dtypes.ts';
+import { fromF16, toF16 } from './dtypes.ts';
 
 /** One layer's weights as f32. */
 export interface PredictorValues {
@@ -33,7 +33,7 @@ export async function addPredictors(
   const bytesOf = (layer: number, part: Part) => {
     const values = layers[layer]?.[part] ?? new Float32Array();
     if (part === 'frequency') {
-      const halves = Uint16Array.from(values, positiveToF16);
+      const halves = Uint16Array.from(values, toF16);
       return new Uint8Array(halves.buffer);
     }
     return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
@@ -56,7 +56,10 @@ export async function addPredictors(
   });
 }
 
-/** The layer's own up projection: it wants exactly the neurons that fire. For f16 bundles. */
+/**
+ * The layer's own gate or, without one, its up projection: it wants exactly the neurons that fire. For
+ * f16 bundles.
+ */
 export function perfectPredictor(dir: string, layer: number, manifest: Manifest): PredictorValues {
   const { hiddenSize } = manifest.spec;
   const { neurons = 0, bundleBytes = 0 } = manifest.layers[layer] ?? {};
@@ -69,8 +72,13 @@ export function perfectPredictor(dir: string, layer: number, manifest: Manifest)
   }
   const a = new Float32Array(hiddenSize * hiddenSize);
   for (let i = 0; i < hiddenSize; i++) a[i * hiddenSize + i] = 1;
-  const stored = readTensor(dir, manifest, role.upBias(layer));
-  const bias = Float32Array.from({ length: neurons }, (_, i) => stored.readFloatLE(4 * i));
+  const { gate, threshold } = manifest.spec.ffn;
+  const name = gate === 'none' ? role.upBias(layer) : role.gateBias(layer);
+  const stored = manifest.tensors.has(name) ? readTensor(dir, manifest, name) : null;
+  const bias = Float32Array.from(
+    { length: neurons },
+    (_, i) => (stored?.readFloatLE(4 * i) ?? 0) - threshold,
+  );
   return { rank: hiddenSize, a, b, bias, frequency: new Float32Array(neurons).fill(0.1) };
 }
 
@@ -82,11 +90,4 @@ function readTensor(dir: string, { tensors }: Manifest, name: string): Buffer {
   readSync(fd, bytes, 0, bytes.length, tensor.offset);
   closeSync(fd);
   return bytes;
-}
-
-/** The float16 next below a number from 0 to 1. */
-function positiveToF16(value: number): number {
-  if (value < 2 ** -14) return Math.floor(value * 2 ** 24);
-  const exponent = Math.floor(Math.log2(value));
-  return ((exponent + 15) << 10) | Math.floor((value / 2 ** exponent - 1) * 1024);
 }

@@ -41,11 +41,11 @@ export const layout = {
   scratchAddress: 7,
   scratchStride: 8,
   values: 16,
-  strides: 32,
+  strides: 36,
   // sizes
   wordCount: 128,
-  jobCount: 48,
-  parameters: 16,
+  jobCount: 56,
+  parameters: 20,
   maxShares: 255,
   maxText: 500,
   /**
@@ -132,6 +132,10 @@ export function drain(
         values[13]!,
         values[14]!,
         values[15]!,
+        values[16]!,
+        values[17]!,
+        values[18]!,
+        values[19]!,
       );
       if (result !== undefined) results[share] = result;
     } catch (error) {

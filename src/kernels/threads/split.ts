@@ -134,6 +134,7 @@ function weightSplits(dtype: DType): [string, Split][] {
           'actStride',
           'activation',
           'scratch',
+          'threshold',
         ],
         over: 'count',
         granule: 4,
@@ -155,17 +156,27 @@ function weightSplits(dtype: DType): [string, Split][] {
           'x',
           'ptrs',
           'upOffset',
+          'gateBias',
+          'upBias',
           'count',
           'cols',
           'positions',
           'xStride',
           'actStride',
           'activation',
+          'upActivation',
           'scratch',
+          'threshold',
         ],
         over: 'count',
         granule: 4,
-        moves: { acts: f32Bytes, gates: f32Bytes, ptrs: 4 },
+        moves: {
+          acts: f32Bytes,
+          gates: f32Bytes,
+          ptrs: 4,
+          gateBias: (a) => (a.gateBias === 0 ? 0 : f32Bytes),
+          upBias: (a) => (a.upBias === 0 ? 0 : f32Bytes),
+        },
         work: (a) => 2 * a.count * a.cols * a.positions,
         scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional },
       }),
@@ -346,13 +357,20 @@ const attention = () =>
       'start',
       'positions',
       'scale',
+      'window',
+      'bias',
+      'biasStride',
     ],
     over: ['headStart', 'headEnd'],
-    // Heads that read the same keys and values stay together.
-    granule: (a) => a.group,
+    // Heads that read the same keys and values stay together, unless these are too many.
+    granule: (a) => Math.min(a.group, 4),
     moves: {},
     work: (a) =>
-      (a.headEnd - a.headStart) * a.positions * 2 * a.headDim * (a.start + (a.positions + 1) / 2),
+      (a.headEnd - a.headStart) *
+      a.positions *
+      2 *
+      a.headDim *
+      Math.min(a.window, a.start + (a.positions + 1) / 2),
     scratch: {
       parameter: 'scores',
       bytes: (a) => f32Bytes * attentionScratch(a.start, a.positions),
@@ -416,7 +434,7 @@ export function kernelSplits(): ReadonlyMap<string, Split> {
     ['multiply', elementwise(['y', 'x', 'n'], ['y', 'x'], 1)],
     ['clamp', elementwise(['x', 'n', 'limit'], ['x'], 1)],
     ['scale', elementwise(['x', 'n', 'factor'], ['x'], 1)],
-    ['activation', elementwise(['x', 'n', 'activation'], ['x'], 4)],
+    ['activation', elementwise(['x', 'n', 'activation', 'threshold'], ['x'], 4)],
     ['transpose_16', transpose(2)],
     ['transpose_32', transpose(4)],
     [

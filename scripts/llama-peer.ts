@@ -1,0 +1,82 @@
+/** llama.cpp through node-llama-cpp, installed in a temporary directory, to be compared with. */
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export interface PeerRequest {
+  readonly gguf: string;
+  readonly threads: number;
+  /** Tokens to time, at most, and after how long to stop. */
+  readonly tokens: number;
+  readonly seconds: number;
+  /** Map the file, so that its pages come and go; else read it into memory. */
+  readonly mmap: boolean;
+  /** What to put before the command. */
+  readonly under?: readonly string[];
+}
+
+export interface PeerRun {
+  readonly tokensPerSecond: number;
+  /** Read from storage, where the system tells. */
+  readonly bytesPerToken: number | null;
+  readonly peakRss: number;
+}
+
+const directory = join(tmpdir(), 'flashllm-peer');
+const programFile = 'measure.mjs';
+
+const program = `
+import { readFileSync } from 'node:fs';
+import { getLlama } from 'node-llama-cpp';
+const { gguf, threads, tokens, seconds, mmap } = JSON.parse(process.argv[2]);
+const read = (file, pattern) => {
+  try { return Number(pattern.exec(readFileSync(file, 'utf8'))[1]); } catch { return null; }
+};
+const bytesRead = () => read('/proc/self/io', /^read_bytes: (\\d+)$/m);
+const llama = await getLlama({ gpu: false, build: 'never', logLevel: 'error', maxThreads: threads });
+const model = await llama.loadModel({ modelPath: gguf, useMmap: mmap });
+const context = await model.createContext({
+  contextSize: 256, threads: { ideal: threads, min: threads },
+});
+const sequence = context.getSequence();
+let made = 0;
+let started = 0;
+let before = 0;
+for await (const _ of sequence.evaluate([1, 300, 301, 302, 303], { temperature: 0 })) {
+  if (made++ === 0) { started = performance.now(); before = bytesRead(); }
+  if (made > tokens || (made > 1 && performance.now() - started > seconds * 1000)) break;
+}
+const ms = performance.now() - started;
+const after = bytesRead();
+console.log(JSON.stringify({
+  tokensPerSecond: ((made - 1) * 1000) / ms,
+  bytesPerToken: before === null || after === null ? null : (after - before) / (made - 1),
+  peakRss: (read('/proc/self/status', /^VmHWM:\\s+(\\d+) kB$/m) ?? 0) * 1024,
+}));
+process.exit(0);
+`;
+
+/** Installs it from npm, once. */
+export function installPeer(): void {
+  if (!existsSync(join(directory, 'node_modules', 'node-llama-cpp'))) {
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(join(directory, 'package.json'), '{"type":"module"}');
+    execFileSync('npm', ['install', '--ignore-scripts', 'node-llama-cpp@3'], { cwd: directory });
+  }
+  writeFileSync(join(directory, programFile), program);
+}
+
+/** Generates with it, and measures. */
+export function runPeer({ under = [], ...request }: PeerRequest): PeerRun {
+  const [command = '', ...args] = [
+    ...under,
+    ...[process.execPath, programFile, JSON.stringify(request)],
+  ];
+  const output = execFileSync(command, args, {
+    cwd: directory,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  return JSON.parse(output.toString()) as PeerRun;
+}

@@ -1,0 +1,124 @@
+/**
+ * Would reading ahead pay? While a layer computes, the next one's predictor can be run on this
+ * layer's input, and what it wants be read before it is asked for. This counts, over a text and with
+ * the stores that a budget gives, which share of the neurons to be read such a guess finds, and how
+ * much it reads for nothing.
+ *
+ *     node --import tsx scripts/lookahead.ts <model> <text> [tokens]
+ */
+
+import { readFileSync } from 'node:fs';
+import { encodePieces, splitDocuments, windowsOf } from '../src/engine/documents.ts';
+import { Model } from '../src/engine/model.ts';
+import { QualityObserver } from '../src/engine/prediction-quality.ts';
+import { Session } from '../src/engine/session.ts';
+import type { FfnInput } from '../src/engine/sparse-ffn.ts';
+import { bitWords } from '../src/memory/list-layout.ts';
+import { NeuronStore, noSlot } from '../src/memory/neuron-store.ts';
+import { hottest } from '../src/memory/share-slots.ts';
+import { createPolicy } from '../src/memory/store-policy.ts';
+
+const context = 256;
+/** Of each layer's FFN, in DRAM: the paper has a quarter, more, and less. */
+const residentShares = [0.1, 0.25, 0.5];
+
+const [dir, textFile, most = '4000'] = process.argv.slice(2);
+if (dir === undefined || textFile === undefined) throw new Error('give a model and a text');
+const model = await Model.open(dir);
+const { manifest, tokenizer, predictors } = model;
+const { bosId } = tokenizer;
+if (predictors === null || bosId === undefined) throw new Error('the model has no predictors');
+const session = await Session.open(model, {
+  budget: model.budgetOf(undefined).bytes,
+  context,
+  logits: 'last',
+  ffn: 'measured',
+});
+const { predictor, memory } = session;
+if (predictor === null) throw new Error('the model has no predictors');
+
+/** One size of the stores, and what guesses would have come to. */
+class Trial {
+  readonly share: number;
+  readonly stores: readonly NeuronStore[];
+  missing = 0;
+  found = 0;
+  wasted = 0;
+
+  constructor(share: number, layers: NonNullable<typeof predictors>['layers']) {
+    this.share = share;
+    this.stores = layers.map((layer) => {
+      const slots = Math.floor(share * layer.neurons);
+      const policy = createPolicy('auto', layer.frequency);
+      const store = new NeuronStore(layer.neurons, slots, policy);
+      for (const id of hottest(layer, slots)) store.preload(id);
+      return store;
+    });
+  }
+
+  step(layer: number, wanted: Uint32Array, guess: (id: number) => boolean): void {
+    const store = this.stores[layer];
+    if (store === undefined) return;
+    if (layer > 0) {
+      const set = new Set(wanted);
+      for (let id = 0; id < store.neurons; id++) {
+        if (store.slotOf(id) !== noSlot) continue;
+        if (set.has(id)) {
+          this.missing++;
+          if (guess(id)) this.found++;
+        } else if (guess(id)) this.wasted++;
+      }
+    }
+    store.want(wanted);
+  }
+}
+
+const trials = residentShares.map((share) => new Trial(share, predictors.layers));
+/** What the layer before guessed, a row of bits per position. */
+let guessed = new Uint32Array();
+let nextGuess = new Uint32Array();
+let place = 0;
+const quality = new QualityObserver(predictor, memory, manifest.layers, (layer, wanted) => {
+  const words = bitWords(predictors.layers[layer]?.neurons ?? 0);
+  const row = guessed.subarray(place * words, ++place * words);
+  const guess = (id: number) => (((row[id >> 5] ?? 0) >>> (id & 31)) & 1) === 1;
+  for (const trial of trials) trial.step(layer, wanted, guess);
+});
+const observer = {
+  input(call: FfnInput): void {
+    guessed = nextGuess;
+    place = 0;
+    const next = predictors.layers[call.layer + 1];
+    if (next !== undefined) {
+      predictor.predict(call.layer + 1, call.x, call.residual, call.positions);
+      const count = call.positions * bitWords(next.neurons);
+      nextGuess = new Uint32Array(memory.buffer, predictor.bits, count).slice();
+    }
+    quality.input(call);
+  },
+  activations: quality.activations.bind(quality),
+};
+
+let left = Number(most);
+for (const document of splitDocuments(readFileSync(textFile, 'utf8'))) {
+  for (const ids of windowsOf(encodePieces(tokenizer, document), context - 1)) {
+    if (left <= 0) break;
+    session.rewind();
+    // Token by token, as generation goes: a layer's positions are one step each.
+    for (const id of [bosId, ...ids]) await session.forward([id], 'none', { observer });
+    left -= ids.length + 1;
+  }
+}
+await session.close();
+model.close();
+
+const percent = (value: number) => `${(100 * value).toFixed(1)}%`;
+process.stdout.write(
+  '| FFN in DRAM | missing neurons that the layer before guesses | read for nothing, of what is missing |\n|---|---|---|\n' +
+    trials
+      .map(
+        ({ share, missing, found, wasted }) =>
+          `| ${percent(share)} | ${percent(found / missing)} | ${percent(wasted / missing)} |\n`,
+      )
+      .join(''),
+);

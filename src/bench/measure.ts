@@ -1,0 +1,204 @@
+/**
+ * One row, once: a model is opened, a prompt processed, tokens generated, and what decoding took is
+ * counted per token. Loading and the prompt are told apart from it. It is meant for a process of its
+ * own, so that peak memory is the row's.
+ */
+
+import { readFileSync } from 'node:fs';
+import type { KvDType } from '../dtype.ts';
+import { Model } from '../engine/model.ts';
+import { Sampler, type SamplingOptions } from '../engine/sampler.ts';
+import { Session } from '../engine/session.ts';
+import { InterruptedError } from '../errors.ts';
+import { loadProfile } from '../flash/device-profile.ts';
+import { peakResidentBytes } from '../memory/process.ts';
+import { needsPredictors, type RowName, rowSpec } from './rows.ts';
+
+/** What to measure; plain data, so that it can be handed to another process. */
+export interface RowRequest {
+  readonly model: string;
+  readonly row: RowName;
+  /** Bytes for the whole process. */
+  readonly budget: number;
+  readonly promptIds: readonly number[];
+  readonly maxTokens: number;
+  /** Decoding ends with the first token after so long. */
+  readonly maxMs: number;
+  /** Tokens of the paper's window. */
+  readonly window: number;
+  readonly sampling: SamplingOptions;
+  readonly kvDtype: KvDType;
+  readonly threads: number | null;
+  /** The file of unbundled neurons, for rows that need one. */
+  readonly unbundled: string | null;
+}
+
+/** Bytes, milliseconds, bytes per second; `per token` are means over the decoded tokens. */
+export interface RowRun {
+  readonly row: RowName;
+  readonly tokens: readonly number[];
+  /** Tokens that figures are means of: all but the first, which the prompt makes. */
+  readonly decodedTokens: number;
+  readonly loadMs: number;
+  readonly prefillMs: number;
+  /** Per token: waiting for flash, managing memory, computing, and all of it. */
+  readonly ioMs: number;
+  readonly memoryMs: number;
+  readonly computeMs: number;
+  readonly totalMs: number;
+  readonly flashBytesPerToken: number;
+  readonly readsPerToken: number;
+  /** Share of reads of 32 KiB or more. */
+  readonly largeReads: number;
+  /** While at least one read was in flight. */
+  readonly flashThroughput: number;
+  /** What the kernel says the device was asked for, where it tells. */
+  readonly deviceBytesPerToken: number | null;
+  readonly directIo: boolean;
+  /** Weights and predictors in DRAM. */
+  readonly dramBytes: number;
+  readonly peakRss: number;
+  readonly cacheHitRate: number;
+  readonly threads: number;
+}
+
+const largeRead = 32 * 1024;
+
+/** Measures a row in this process. */
+export async function measureRow(request: RowRequest, signal?: AbortSignal): Promise<RowRun> {
+  const spec = rowSpec(request.row);
+  const { unbundled, sampling, promptIds } = request;
+  const model = await Model.open(request.model, {
+    profile: await loadProfile(request.model),
+    predictors: needsPredictors(spec),
+    ...(spec.unbundled && unbundled !== null ? { unbundled } : {}),
+  });
+  try {
+    const started = performance.now();
+    const session = await Session.open(
+      model,
+      {
+        ...spec.request,
+        budget: request.budget,
+        // The last token is not fed back, so it needs no position.
+        context: promptIds.length + Math.max(1, request.maxTokens) - 1,
+        kvDtype: request.kvDtype,
+        window: spec.windowed ? request.window : 'auto',
+        ...(request.threads === null ? {} : { threads: request.threads }),
+      },
+      undefined,
+      signal,
+    );
+    const loadMs = performance.now() - started;
+    try {
+      return await decode(session, request, new Sampler(sampling), loadMs, signal);
+    } finally {
+      await session.close();
+    }
+  } finally {
+    model.close();
+  }
+}
+
+async function decode(
+  session: Session,
+  { row, promptIds, maxTokens, maxMs }: RowRequest,
+  sampler: Sampler,
+  loadMs: number,
+  signal: AbortSignal | undefined,
+): Promise<RowRun> {
+  const { stats, plan, model } = session;
+  const options = signal === undefined ? {} : { signal };
+  stats.restart();
+  let logits = await stats.prefill(() => session.forward(promptIds, 'last', options));
+  const before = readCounters(session);
+  const sequence = [...promptIds];
+  const tokens: number[] = [];
+  const started = performance.now();
+  // An end of sequence is a token like any other here: a text begins anew.
+  for (;;) {
+    const token = sampler.sample(logits, sequence);
+    tokens.push(token);
+    sequence.push(token);
+    if (tokens.length >= maxTokens || performance.now() - started > maxMs) break;
+    if (signal?.aborted) throw new InterruptedError();
+    logits = await stats.decode(() => session.forward([token], 'last', options));
+  }
+  const after = readCounters(session);
+  const decodedTokens = tokens.length - 1;
+  const perToken = (key: 'ioMs' | 'memoryMs' | 'computeMs' | 'bytes' | 'reads') =>
+    decodedTokens === 0 ? 0 : (after[key] - before[key]) / decodedTokens;
+  const busyMs = after.busyMs - before.busyMs;
+  const device =
+    after.deviceBytes === null || before.deviceBytes === null
+      ? null
+      : after.deviceBytes - before.deviceBytes;
+  const [ioMs, memoryMs, computeMs] = [
+    perToken('ioMs'),
+    perToken('memoryMs'),
+    perToken('computeMs'),
+  ];
+  return {
+    row,
+    tokens,
+    decodedTokens,
+    loadMs,
+    prefillMs: after.prefillMs,
+    ioMs,
+    memoryMs,
+    computeMs,
+    totalMs: ioMs + memoryMs + computeMs,
+    flashBytesPerToken: perToken('bytes'),
+    readsPerToken: perToken('reads'),
+    largeReads: after.reads === before.reads ? 1 : share(after, before),
+    flashThroughput: busyMs === 0 ? 0 : ((after.bytes - before.bytes) * 1000) / busyMs,
+    deviceBytesPerToken: device === null || decodedTokens === 0 ? null : device / decodedTokens,
+    directIo: model.files.directIo,
+    dramBytes: plan.items
+      .filter(({ name }) => ['resident weights', 'neuron stores', 'predictors'].includes(name))
+      .reduce((sum, { bytes }) => sum + bytes, 0),
+    peakRss: peakResidentBytes(),
+    cacheHitRate: after.cacheHitRate,
+    threads: plan.threads,
+  };
+}
+
+interface Counters {
+  readonly ioMs: number;
+  readonly memoryMs: number;
+  readonly computeMs: number;
+  readonly prefillMs: number;
+  readonly cacheHitRate: number;
+  readonly bytes: number;
+  readonly reads: number;
+  readonly largeReads: number;
+  readonly busyMs: number;
+  readonly deviceBytes: number | null;
+}
+
+function readCounters({ stats, model }: Session): Counters {
+  const { ioMs, memoryMs, computeMs, prefillMs, cacheHitRate } = stats.snapshot(0, 0);
+  const { bytes, reads, histogram, busyMs } = model.files.scheduler.stats.snapshot();
+  const largeReads = Object.entries(histogram)
+    .filter(([size]) => Number(size) >= largeRead)
+    .reduce((sum, [, count]) => sum + count, 0);
+  const deviceBytes = readDeviceBytes();
+  return {
+    ...{ ioMs, memoryMs, computeMs, prefillMs, cacheHitRate },
+    ...{ bytes, reads, largeReads, busyMs, deviceBytes },
+  };
+}
+
+function share(after: Counters, before: Counters): number {
+  return (after.largeReads - before.largeReads) / (after.reads - before.reads);
+}
+
+/** Bytes that this process caused to be fetched from storage, as Linux counts them. */
+function readDeviceBytes(): number | null {
+  try {
+    const found = /^read_bytes: (\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'))?.[1];
+    return found === undefined ? null : Number(found);
+  } catch {
+    return null;
+  }
+}

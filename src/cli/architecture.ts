@@ -1,0 +1,41 @@
+/** A model's architecture in words. */
+
+import { activations, type ModelSpec } from '../models/spec.ts';
+
+export function describeFfn({ ffn }: ModelSpec): string {
+  const { neurons, activation, gate, threshold } = ffn;
+  const above = threshold === 0 ? '' : ` above ${threshold}`;
+  const gated = { none: '', linear: ', gated', both: ', gated, on both' }[gate];
+  return `${neurons} neurons, ${activation}${above}${gated}`;
+}
+
+export function describeAttention({ attention }: ModelSpec): string {
+  const { heads, kvHeads, headDim, qkNorm, windows } = attention;
+  const shown = windows.filter((window) => window !== null);
+  const where = shown.length === windows.length ? '' : ` in ${shown.length} layers`;
+  return [
+    `${heads} heads of ${headDim}, ${kvHeads} for keys and values`,
+    ...(qkNorm === 'none' ? [] : ['each normed']),
+    ...(shown.length === 0 ? [] : [`window of ${shown[0]}${where}`]),
+  ].join(', ');
+}
+
+export function describePositions({ positions }: ModelSpec): string {
+  if (positions.kind !== 'rotary') return positions.kind;
+  const { theta, dims, scaling } = positions;
+  const scaled = scaling.kind === 'none' ? '' : `, ${scaling.kind} scaling by ${scaling.factor}`;
+  return `rotary, ${dims} of each head, base ${theta}${scaled}`;
+}
+
+export function describeBlock({ block, norm }: ModelSpec): string {
+  const kind = norm.kind === 'rms' ? 'RMS norm' : 'layer norm';
+  if (block === 'sequential') return `attention, then FFN, ${kind} ${norm.placement}`;
+  return `attention beside FFN, ${norm.shared ? 'one' : 'two'} ${kind}${norm.shared ? '' : 's'}`;
+}
+
+/** Whether neurons can be left out, and what that takes. */
+export function describeSparsity({ ffn }: ModelSpec): string {
+  return activations[ffn.activation].zeros
+    ? 'most neurons are 0: predictors pay'
+    : 'no neuron is exactly 0: every one is computed';
+}

@@ -1,0 +1,213 @@
+import { writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { chartHtml, chartSvg } from '../bench/chart.ts';
+import type { RowRequest, RowRun } from '../bench/measure.ts';
+import { defaultPrompt, promptOf } from '../bench/prompt.ts';
+import { needsPredictors, type RowName, rowNames, rowSpec, rowSpecs } from '../bench/rows.ts';
+import type { KvDType } from '../dtype.ts';
+import type { Model } from '../engine/model.ts';
+import { InputError, InterruptedError, writeError } from '../errors.ts';
+import { writeUnbundled } from '../flash/unbundled.ts';
+import { parseSize, resolveSize, type Size } from '../units.ts';
+import { answerRequest, measureApart } from './bench-child.ts';
+import { type BenchFacts, benchJson, benchTable, benchTables, benchTexts } from './bench-report.ts';
+import { interruption } from './interrupt.ts';
+import {
+  budgetOption,
+  countArgument,
+  jsonOption,
+  kvDTypeOption,
+  numberArgument,
+  threadsOption,
+} from './options.ts';
+import { readText } from './read-text.ts';
+import { withModel } from './run.ts';
+import { withTemporaryFile } from './temporary-file.ts';
+import { note, print, printJson, showProgress } from './terminal.ts';
+
+export interface BenchFlags {
+  readonly dramBudget: Size;
+  readonly rows: readonly RowName[];
+  readonly prompt?: string;
+  readonly data?: string;
+  readonly promptTokens: number;
+  readonly maxTokens: number;
+  readonly maxSeconds: number;
+  readonly repeat: number;
+  readonly window: number;
+  readonly temperature: number;
+  readonly seed: number;
+  readonly threads?: number;
+  readonly kvDtype: KvDType;
+  readonly scratch?: string;
+  readonly label?: string;
+  readonly svg?: string;
+  readonly html?: string;
+  readonly json?: boolean;
+  readonly rowRequest?: string;
+}
+
+export function benchCommand(): Command {
+  const half = parseSize('50%', 'the value');
+  return new Command('bench')
+    .description('compare what the paper compares, row by row, and the default, on this machine')
+    .argument('<model>', 'model directory')
+    .addOption(budgetOption('memory for the whole process').default(half, '50%'))
+    .addOption(
+      new Option('--rows <names>', `which rows, of ${rowNames.join(', ')}`)
+        .argParser(rowsArgument)
+        .default(rowNames, 'all'),
+    )
+    .option('--prompt <text>', 'text to begin with; shorter ones are repeated')
+    .option('--data <file>', 'the same from a file')
+    .option('--prompt-tokens <n>', 'tokens of the prompt', atLeast(1), 128)
+    .option('--max-tokens <n>', 'tokens to generate', atLeast(2), 256)
+    .option('--max-seconds <s>', 'end a slow row after so long', atLeast(1), 120)
+    .option('--repeat <n>', 'times that each row is measured', atLeast(1), 3)
+    .option('--window <k>', "tokens of the paper's sliding window", atLeast(1), 4)
+    .option('--temperature <t>', '0 takes the most likely token', numberArgument, 0.8)
+    .option('--seed <n>', 'of what is generated', countArgument, 1)
+    .addOption(threadsOption())
+    .addOption(kvDTypeOption())
+    .option('--scratch <dir>', 'where unbundled neurons lie meanwhile; default: beside the model')
+    .option('--label <text>', 'what the model is, to stand with every figure')
+    .option('--svg <file>', 'write a chart')
+    .option('--html <file>', 'write a page with chart and table')
+    .addOption(jsonOption())
+    .addOption(new Option('--row-request <json>').hideHelp())
+    .action(run);
+}
+
+function atLeast(least: number) {
+  return (text: string): number => {
+    const value = countArgument(text);
+    if (value < least) throw new InvalidArgumentError(`It is not a number from ${least} on.`);
+    return value;
+  };
+}
+
+function rowsArgument(text: string): RowName[] {
+  const wanted = text.split(',').map((name) => name.trim());
+  const unknown = wanted.find((name) => !rowNames.some((known) => known === name));
+  if (unknown !== undefined) {
+    throw new InvalidArgumentError(`'${unknown}' is none of ${rowNames.join(', ')}.`);
+  }
+  return rowNames.filter((name) => wanted.includes(name));
+}
+
+async function run(dir: string, flags: BenchFlags): Promise<void> {
+  if (flags.rowRequest !== undefined) return answerRequest(flags.rowRequest);
+  await withModel(dir, async (model) => {
+    const rows = rowsFor(model, flags.rows);
+    const plain = await requestFor(dir, model, flags);
+    const runs = await measureAll(model, plain, rows, flags);
+    const facts = { model, dir, flags, request: plain, runs };
+    await writeCharts(facts, flags);
+    if (flags.json) printJson(benchJson(facts));
+    else print(benchTable(facts));
+  });
+}
+
+/** The rows that this model has: without predictors, the first two. */
+function rowsFor(model: Model, wanted: readonly RowName[]): readonly RowName[] {
+  if (model.predictors !== null) return wanted;
+  const rows = wanted.filter((name) => !needsPredictors(rowSpec(name)));
+  if (rows.length === 0) {
+    throw new InputError(
+      `the rows ${wanted.join(', ')} need predictors, and the model has none`,
+      {},
+      'Train them with predict-train',
+    );
+  }
+  if (rows.length < wanted.length) {
+    note('no predictors: only rows that need none are measured; train them with predict-train');
+  }
+  return rows;
+}
+
+async function requestFor(
+  dir: string,
+  model: Model,
+  flags: BenchFlags,
+): Promise<Omit<RowRequest, 'row' | 'unbundled'>> {
+  const { prompt, data, promptTokens, maxTokens } = flags;
+  const { maxPositions } = model.manifest.spec;
+  if (promptTokens + maxTokens - 1 > maxPositions) {
+    throw new InputError(
+      `${promptTokens} tokens of a prompt and ${maxTokens} generated ones exceed the model's context of ${maxPositions}`,
+      {},
+      'Give smaller --prompt-tokens or --max-tokens',
+    );
+  }
+  if (prompt !== undefined && data !== undefined) {
+    throw new InputError('give either --prompt or --data, not both');
+  }
+  const longest = 64 * 1024 * 1024;
+  const text =
+    prompt ?? (data === undefined ? defaultPrompt : await readText(data, 'the text', longest));
+  if (text.trim() === '') throw new InputError('the prompt is empty');
+  return {
+    model: dir,
+    budget: resolveSize(flags.dramBudget, model.weightBytes),
+    promptIds: promptOf((part) => model.tokenizer.encodePrompt(part), text, promptTokens),
+    maxTokens,
+    maxMs: 1000 * flags.maxSeconds,
+    window: flags.window,
+    sampling: {
+      temperature: flags.temperature,
+      ...{ topK: 40, topP: 0.95, minP: 0, repetitionPenalty: 1, seed: flags.seed },
+    },
+    kvDtype: flags.kvDtype,
+    threads: flags.threads ?? null,
+  };
+}
+
+/** Measures all rows, in turn, so that each meets the same moods of the machine. */
+async function measureAll(
+  model: Model,
+  request: Omit<RowRequest, 'row' | 'unbundled'>,
+  rows: readonly RowName[],
+  flags: BenchFlags,
+): Promise<RowRun[]> {
+  const measure = async (unbundled: string | null) => {
+    const runs: RowRun[] = [];
+    const progress = showProgress('measuring', flags.json);
+    try {
+      const total = flags.repeat * rows.length;
+      for (let done = 0; done < total; done++) {
+        if (interruption.aborted) throw new InterruptedError();
+        const row = rows[done % rows.length] ?? 'naive';
+        progress.update(done, total, `measuring ${rowSpec(row).title}`);
+        runs.push(await measureApart({ ...request, row, unbundled }));
+      }
+    } finally {
+      progress.stop();
+    }
+    return runs;
+  };
+  const apart = rowSpecs.some(({ name, unbundled }) => unbundled && rows.includes(name));
+  if (!apart) return measure(null);
+  const dir = resolve(model.files.dir);
+  const file = join(flags.scratch ?? dirname(dir), `${basename(dir)}.unbundled-${process.pid}`);
+  note(`writing neurons unbundled to ${file}, for the rows before bundling; it is removed again`);
+  return withTemporaryFile(file, async () => {
+    const progress = showProgress('unbundling', flags.json);
+    const onProgress = (done: number, total: number) => progress.update(done, total);
+    await writeUnbundled(model.files, file, onProgress, interruption).finally(() =>
+      progress.stop(),
+    );
+    return measure(file);
+  });
+}
+
+async function writeCharts(facts: BenchFacts, { svg, html }: BenchFlags): Promise<void> {
+  const { rows } = benchJson(facts);
+  const texts = benchTexts(facts);
+  const write = (file: string, content: string) =>
+    writeFile(file, content).catch((cause: unknown) => {
+      throw writeError(cause, file);
+    });
+  if (svg !== undefined) await write(svg, chartSvg(rows, texts));
+  if (html !== undefined) await write(html, chartHtml(rows, texts, benchTables(facts)));
+}

@@ -1,0 +1,70 @@
+/** The first half of an FFN over bundles, gated or not. */
+
+import { activationCodes, type DTypeKernels } from '../kernels/kernels.ts';
+import { neuronBlock } from '../memory/list-layout.ts';
+import type { ModelSpec } from '../models/spec.ts';
+
+/** Addresses are in the memory where the bundles lie. */
+export interface ActivateCall {
+  /** (positions, neuronBlock): the result, and scratch for gates. */
+  readonly acts: number;
+  readonly gates: number;
+  /** (positions, hidden) */
+  readonly x: number;
+  /** u32 (count): where each bundle begins. */
+  readonly bundles: number;
+  /** Where the up row lies in a bundle; the gate's is at its beginning. */
+  readonly upOffset: number;
+  /** (count) each, or 0: of up rows, and of gates. */
+  readonly bias: number;
+  readonly gateBias: number;
+  readonly count: number;
+  readonly hidden: number;
+  readonly positions: number;
+  readonly scratch: number;
+}
+
+/** acts = act(up . x + bias), or act(gate . x + gateBias) times (act of) that. */
+export function activateNeurons(
+  { ffnUp, ffnGatedUp }: DTypeKernels,
+  { activation, gate, threshold }: ModelSpec['ffn'],
+  call: ActivateCall,
+): void {
+  const { acts, gates, x, bundles, upOffset, bias, gateBias, count, hidden, positions } = call;
+  const code = activationCodes[activation];
+  if (gate === 'none') {
+    ffnUp(
+      acts,
+      x,
+      bundles,
+      bias,
+      count,
+      hidden,
+      positions,
+      hidden,
+      neuronBlock,
+      code,
+      call.scratch,
+      threshold,
+    );
+    return;
+  }
+  ffnGatedUp(
+    acts,
+    gates,
+    x,
+    bundles,
+    upOffset,
+    gateBias,
+    bias,
+    count,
+    hidden,
+    positions,
+    hidden,
+    neuronBlock,
+    code,
+    gate === 'both' ? code : activationCodes.none,
+    call.scratch,
+    threshold,
+  );
+}

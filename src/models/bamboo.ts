@@ -1,0 +1,17 @@
+/**
+ * Bamboo and TurboSparse-Mistral: the form of Mistral with dReLU, which is a ReLU on the gate and one
+ * on what it gates. Their checkpoints carry predictors of their own, which are passed over.
+ */
+
+import { decoderFamily } from './decoder-family.ts';
+import { windowEverywhere } from './windows.ts';
+
+export const bamboo = decoderFamily(['bamboo'], (at) => ({
+  norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-6] },
+  activation: 'relu',
+  gate: 'both',
+  windows: windowEverywhere(at),
+  bosId: 1,
+  eosIds: [2],
+  ignored: ['mlp.predictor.fc1.weight', 'mlp.predictor.fc2.weight'],
+}));

@@ -1,0 +1,115 @@
+/**
+ * Falcon: falcon-7b (attention and FFN side by side behind one norm, one KV head for all queries),
+ * falcon-40b and 180b (the "new decoder": two norms, grouped queries), falcon-rw (one after the other,
+ * ALiBi, biases), and their relufied descendants. `RefinedWebModel` and `RefinedWeb` are what the first
+ * two called themselves before.
+ */
+
+import { InputError } from '../errors.ts';
+import {
+  activationOf,
+  boolean,
+  type ConfigFile,
+  firstInteger,
+  headDimOf,
+  integer,
+  integers,
+  kvHeadsOf,
+  optionalInteger,
+  positiveNumber,
+} from './config.ts';
+import { RecipeBuilder } from './recipe-builder.ts';
+import { rotaryOf } from './rotary-config.ts';
+import {
+  type CheckpointFacts,
+  type Family,
+  type ModelRecipe,
+  type ModelSpec,
+  role,
+} from './spec.ts';
+
+export const falcon: Family = {
+  modelTypes: ['falcon', 'RefinedWebModel', 'RefinedWeb'],
+  recipe(facts) {
+    const at = { config: facts.config, file: facts.configFile };
+    return recipeOf(describe(at), facts, boolean(at, 'bias', false));
+  },
+};
+
+function describe(at: ConfigFile): ModelSpec {
+  const { config, file } = at;
+  const hiddenSize = firstInteger(at, ['hidden_size', 'n_embed']);
+  const heads = firstInteger(at, ['num_attention_heads', 'n_head']);
+  const headDim = headDimOf(at, hiddenSize, heads);
+  const newDecoder = boolean(at, 'new_decoder_architecture', config.model_type === 'RefinedWeb');
+  const parallel = newDecoder || boolean(at, 'parallel_attn', true);
+  if (boolean(at, 'apply_residual_connection_post_layernorm', false)) {
+    throw new InputError('residual connections behind the norm are not supported', { file });
+  }
+  const norms = optionalInteger(at, 'num_ln_in_parallel_attn', 0) || (newDecoder ? 2 : 1);
+  const trained = firstInteger(at, ['max_position_embeddings'], 2048);
+  const positions = boolean(at, 'alibi', false)
+    ? { positions: { kind: 'alibi' } as const, maxPositions: trained }
+    : rotaryOf(at, headDim, trained, { theta: 10_000, partial: 1 });
+  return {
+    family: 'falcon',
+    vocabSize: integer(at, 'vocab_size'),
+    hiddenSize,
+    embeddingSize: hiddenSize,
+    layers: firstInteger(at, ['num_hidden_layers', 'n_layer']),
+    block: parallel ? 'parallel' : 'sequential',
+    attention: {
+      heads,
+      // Where queries are not grouped, all share one KV head, or each has its own.
+      kvHeads: newDecoder
+        ? kvHeadsOf(at, ['num_kv_heads', 'n_head_kv'], heads)
+        : boolean(at, 'multi_query', true)
+          ? 1
+          : heads,
+      headDim,
+      scale: headDim ** -0.5,
+      qkNorm: 'none',
+      windows: [],
+    },
+    ...positions,
+    norm: {
+      kind: 'layer',
+      eps: positiveNumber(at, 'layer_norm_epsilon', 1e-5),
+      placement: 'pre',
+      shared: parallel && !(newDecoder && norms === 2),
+      final: true,
+    },
+    ffn: {
+      neurons: firstInteger(at, ['ffn_hidden_size'], 4 * hiddenSize),
+      ...activationOf(at, 'gelu', 'activation', 'hidden_act', 'activation_function'),
+      gate: 'none',
+    },
+    tiedHead: boolean(at, 'tie_word_embeddings', true),
+    bosId: optionalInteger(at, 'bos_token_id', 11),
+    eosIds: integers(at, 'eos_token_id', [11]),
+  };
+}
+
+function recipeOf(spec: ModelSpec, facts: CheckpointFacts, bias: boolean): ModelRecipe {
+  const prefix = facts.tensorNames.has('word_embeddings.weight') ? '' : 'transformer.';
+  const parallel = spec.block === 'parallel';
+  const twoNorms = parallel && !spec.norm.shared;
+  const build = new RecipeBuilder(spec, facts);
+  const norm = (name: string, source: string) => build.norm(name, { source, bias: true });
+
+  build.add(role.tokens, [spec.vocabSize, spec.hiddenSize], `${prefix}word_embeddings.weight`);
+  for (let layer = 0; layer < spec.layers; layer++) {
+    const from = `${prefix}h.${layer}`;
+    const linear = (source: string) => ({ source: `${from}.${source}`, bias });
+    norm(role.attentionNorm(layer), `${from}.${twoNorms ? 'ln_attn' : 'input_layernorm'}`);
+    build.fusedQueryKeyValue(layer, linear('self_attention.query_key_value'));
+    build.attentionOut(layer, linear('self_attention.dense'));
+    if (twoNorms) norm(role.ffnNorm(layer), `${from}.ln_mlp`);
+    if (!parallel) norm(role.ffnNorm(layer), `${from}.post_attention_layernorm`);
+    build.ffn(layer, { up: linear('mlp.dense_h_to_4h'), down: linear('mlp.dense_4h_to_h') });
+    build.ignore(`${from}.self_attention.rotary_emb.inv_freq`);
+  }
+  norm(role.finalNorm, `${prefix}ln_f`);
+  build.head({ source: 'lm_head', bias: false });
+  return build.recipe;
+}

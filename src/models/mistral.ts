@@ -1,0 +1,13 @@
+/** Mistral: the form of Llama, and a window of positions that each query sees. */
+
+import { decoderFamily } from './decoder-family.ts';
+import { windowEverywhere } from './windows.ts';
+
+export const mistral = decoderFamily(['mistral'], (at) => ({
+  norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-6] },
+  activation: 'silu',
+  gate: 'linear',
+  windows: windowEverywhere(at),
+  bosId: 1,
+  eosIds: [2],
+}));

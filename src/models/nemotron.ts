@@ -1,0 +1,20 @@
+/**
+ * Nemotron (Minitron and relatives): squared ReLU, positions on half of each head, layer norms whose
+ * weights are kept around 0.
+ */
+
+import { boolean } from './config.ts';
+import { decoderFamily } from './decoder-family.ts';
+
+export const nemotron = decoderFamily(['nemotron'], (at) => {
+  const attention = boolean(at, 'attention_bias', false);
+  return {
+    norm: { kind: 'layer', eps: ['norm_eps', 1e-5], plus: 1 },
+    activation: 'relu2',
+    gate: 'none',
+    rotary: { partial: 0.5 },
+    bias: { qkv: attention, out: attention, ffn: boolean(at, 'mlp_bias', false) },
+    bosId: 2,
+    eosIds: [3],
+  };
+});

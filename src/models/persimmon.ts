@@ -1,0 +1,27 @@
+/**
+ * Persimmon: squared ReLU, positions on half of each head, a layer norm on each query and key head,
+ * biases everywhere but in the head.
+ */
+
+import { boolean } from './config.ts';
+import { decoderFamily } from './decoder-family.ts';
+
+export const persimmon = decoderFamily(['persimmon'], (at) => ({
+  norm: { kind: 'layer', eps: ['layer_norm_eps', 1e-5] },
+  activation: 'relu2',
+  gate: 'none',
+  rotary: { theta: 25_000, partial: 0.5 },
+  qkNorm: boolean(at, 'qk_layernorm', true) ? 'layer' : 'none',
+  bias: { qkv: true, out: true, ffn: true },
+  bosId: 1,
+  eosIds: [2],
+  fused: true,
+  names: {
+    out: 'dense',
+    queryNorm: 'q_layernorm',
+    keyNorm: 'k_layernorm',
+    up: 'dense_h_to_4h',
+    down: 'dense_4h_to_h',
+    finalNorm: 'final_layernorm',
+  },
+}));

@@ -1,0 +1,162 @@
+/** Puts a model's recipe together, tensor by tensor, in the order in which a token uses them. */
+
+import {
+  type BundleRecipe,
+  type CheckpointFacts,
+  type ModelRecipe,
+  type ModelSpec,
+  type RowRange,
+  role,
+  type TensorPart,
+  type TensorRecipe,
+} from './spec.ts';
+
+/** A projection in the checkpoint: `<source>.weight`, and `<source>.bias` if it has one. */
+export interface Linear {
+  readonly source: string;
+  readonly bias: boolean;
+}
+
+/** A norm in the checkpoint: `<source>.weight`, and `<source>.bias` where norms have one. */
+export interface NormSource {
+  readonly source: string;
+  readonly bias: boolean;
+  /** Is added to its weight; for norms whose weights are kept around 0. */
+  readonly plus?: number;
+  /** Elements; the hidden size unless said otherwise. */
+  readonly width?: number;
+}
+
+export interface FfnSources {
+  /** Of gated FFNs. */
+  readonly gate?: Linear;
+  readonly up: Linear;
+  readonly down: Linear;
+}
+
+export class RecipeBuilder {
+  readonly #spec: ModelSpec;
+  readonly #names: ReadonlySet<string>;
+  readonly #tensors: TensorRecipe[] = [];
+  readonly #bundles: BundleRecipe[] = [];
+  readonly #ignored: string[] = [];
+
+  constructor(spec: ModelSpec, { tensorNames }: CheckpointFacts) {
+    this.#spec = spec;
+    this.#names = tensorNames;
+  }
+
+  /** Stacks `sources`, each of `shape`, along the rows. */
+  add(name: string, shape: readonly number[], ...sources: readonly string[]): void {
+    this.addParts(
+      name,
+      sources.map((source) => ({ source, shape })),
+    );
+  }
+
+  /** Stacks rows of sources. */
+  addParts(name: string, parts: readonly TensorPart[]): void {
+    const rows = parts.reduce((sum, { rows: range, shape: [all = 0] }) => {
+      return sum + (range?.count ?? all);
+    }, 0);
+    const rest = parts[0]?.shape.slice(1) ?? [];
+    this.#tensors.push({ name, shape: [rows, ...rest], parts });
+  }
+
+  norm(name: string, { source, bias, plus, width = this.#spec.hiddenSize }: NormSource): void {
+    this.addParts(`${name}.weight`, [
+      { source: `${source}.weight`, shape: [width], ...(plus === undefined ? {} : { plus }) },
+    ]);
+    if (bias) this.add(`${name}.bias`, [width], `${source}.bias`);
+  }
+
+  /** (outputs, inputs) and its bias. */
+  linear(name: string, outputs: number, inputs: number, { source, bias }: Linear): void {
+    this.add(`${name}.weight`, [outputs, inputs], `${source}.weight`);
+    if (bias) this.add(`${name}.bias`, [outputs], `${source}.bias`);
+  }
+
+  /** Query, key and value projections that the checkpoint has apart. */
+  queryKeyValue(layer: number, query: Linear, key: Linear, value: Linear): void {
+    const { heads, kvHeads, headDim } = this.#spec.attention;
+    const { hiddenSize } = this.#spec;
+    const all = [
+      { ...query, rows: heads * headDim },
+      { ...key, rows: kvHeads * headDim },
+      { ...value, rows: kvHeads * headDim },
+    ];
+    const name = role.qkv(layer);
+    this.addParts(
+      `${name}.weight`,
+      all.map(({ source, rows }) => ({ source: `${source}.weight`, shape: [rows, hiddenSize] })),
+    );
+    if (query.bias) {
+      this.addParts(
+        `${name}.bias`,
+        all.map(({ source, rows }) => ({ source: `${source}.bias`, shape: [rows] })),
+      );
+    }
+  }
+
+  /**
+   * Query, key and value rows of one fused projection, which has for each KV head its queries, its
+   * key and its value, one after the other.
+   */
+  fusedQueryKeyValue(layer: number, { source, bias }: Linear): void {
+    const { heads, kvHeads, headDim } = this.#spec.attention;
+    const queries = (heads / kvHeads) * headDim;
+    const perHead = queries + 2 * headDim;
+    const ranges = (offset: number, count: number): RowRange[] =>
+      Array.from({ length: kvHeads }, (_, head) => ({ first: head * perHead + offset, count }));
+    const rows = [
+      ...ranges(0, queries),
+      ...ranges(queries, headDim),
+      ...ranges(queries + headDim, headDim),
+    ];
+    const part = (name: string, shape: readonly number[]) =>
+      rows.map((range) => ({ source: name, shape, rows: range }));
+    const all = kvHeads * perHead;
+    const name = role.qkv(layer);
+    this.addParts(`${name}.weight`, part(`${source}.weight`, [all, this.#spec.hiddenSize]));
+    if (bias) this.addParts(`${name}.bias`, part(`${source}.bias`, [all]));
+  }
+
+  attentionOut(layer: number, linear: Linear): void {
+    const { heads, headDim } = this.#spec.attention;
+    this.linear(role.attentionOut(layer), this.#spec.hiddenSize, heads * headDim, linear);
+  }
+
+  ffn(layer: number, { gate, up, down }: FfnSources): void {
+    const { hiddenSize } = this.#spec;
+    const { neurons } = this.#spec.ffn;
+    if (gate?.bias) this.add(role.gateBias(layer), [neurons], `${gate.source}.bias`);
+    if (up.bias) this.add(role.upBias(layer), [neurons], `${up.source}.bias`);
+    if (down.bias) this.add(role.downBias(layer), [hiddenSize], `${down.source}.bias`);
+    this.#bundles.push({
+      name: role.bundles(layer),
+      neurons,
+      hiddenSize,
+      ...(gate === undefined ? {} : { gate: `${gate.source}.weight` }),
+      up: `${up.source}.weight`,
+      down: `${down.source}.weight`,
+    });
+  }
+
+  /** The head of a model that has its own; of one with a tied head, `source` is passed over. */
+  head({ source, bias }: Linear): void {
+    const { vocabSize, embeddingSize, tiedHead } = this.#spec;
+    if (tiedHead) this.#ignored.push(`${source}.weight`);
+    else this.add(role.head, [vocabSize, embeddingSize], `${source}.weight`);
+    if (bias) this.add(role.headBias, [vocabSize], `${source}.bias`);
+  }
+
+  /** Passes over tensors of these names, where the checkpoint has them. */
+  ignore(...names: readonly string[]): void {
+    this.#ignored.push(...names.filter((name) => this.#names.has(name)));
+  }
+
+  get recipe(): ModelRecipe {
+    const [tensors, bundles, ignored] = [this.#tensors, this.#bundles, this.#ignored];
+    return { spec: this.#spec, tensors, bundles, ignored };
+  }
+}

@@ -1,0 +1,114 @@
+/** Which ranks a model's predictors may have: by their size, and by the memory that training takes. */
+
+import { byteLength } from '../dtype.ts';
+import type { Model } from '../engine/model.ts';
+import { BudgetError, InputError } from '../errors.ts';
+import { availableThreads } from '../kernels/threads/available.ts';
+import { processEstimate } from '../memory/process.ts';
+import { alignUp, MIB } from '../units.ts';
+import { importedRanks } from './import.ts';
+import { magnitudeBytes } from './magnitude.ts';
+import type { RankChooser } from './rank.ts';
+import { type PredictTrainRequest, predictorDType, type Settings } from './settings.ts';
+import { trainingBytes } from './train-layer.ts';
+import { planTraining, type TrainingPlan } from './training-plan.ts';
+
+/** Ranks are whole blocks of 32. */
+const rankStep = 32;
+/** JavaScript's own arrays, next to what is planned. */
+const heapBytes = 24 * MIB;
+/** A share that someone asks for must hold a predictor for every layer; the default need not. */
+export function checkShare(
+  model: Model,
+  { share, rank, importFrom }: PredictTrainRequest,
+  settings: Settings,
+): void {
+  if (share === undefined) return;
+  if ([rank, importFrom, settings.thresholdSparsity].some((value) => value !== undefined)) return;
+  const { totalBytes, layers, bytesOf, step, most } = rankSizes(model, settings);
+  const missing = layers * bytesOf(Math.min(step, most)) - totalBytes;
+  if (missing <= 0) return;
+  const percent = (value: number) => `${(Math.ceil(1000 * value) / 10).toFixed(1)}%`;
+  throw new InputError(
+    `--share ${percent(share)}: the smallest predictors take ` +
+      `${percent(share + missing / model.weightBytes)} of this model`,
+    { file: model.files.dir },
+    'Give that much, or --rank',
+  );
+}
+
+/** What a rank chooser needs to know of the model. */
+export function rankSizes({ manifest, weightBytes }: Model, { share }: Settings) {
+  const hidden = manifest.spec.hiddenSize;
+  const layers = manifest.layers.length;
+  const neurons = manifest.layers[0]?.neurons ?? 0;
+  const vectors = (4 + 2) * neurons;
+  return {
+    // The header takes 760 bytes for each layer; it and the file end at whole pages.
+    totalBytes: share * weightBytes - alignUp(300 + 800 * layers, 4096) - 4096,
+    layers,
+    bytesOf: (rank: number) =>
+      rank * byteLength(predictorDType, hidden) +
+      neurons * byteLength(predictorDType, rank) +
+      vectors,
+    step: rankStep,
+    most: Math.min(hidden, neurons),
+  };
+}
+
+/** The highest rank that any layer may get, for which memory is planned. */
+export async function highestRank(
+  { manifest }: Model,
+  { rank, importFrom, thresholdSparsity }: Settings,
+  chooser: RankChooser,
+): Promise<number> {
+  if (thresholdSparsity !== undefined) return manifest.spec.hiddenSize;
+  if (importFrom !== undefined) return Math.max(...(await importedRanks(importFrom, manifest)));
+  if (rank === undefined) return chooser.highest();
+  const { hiddenSize } = manifest.spec;
+  if (rank < 1 || rank > hiddenSize) {
+    throw new InputError(`--rank must be from 1 to ${hiddenSize}, not ${rank}`);
+  }
+  return rank;
+}
+
+/** A plan for ranks up to `highest`, or, where memory is short and ranks are free, for lower ones. */
+export function choosePlan(
+  { manifest }: Model,
+  { budget, threads, rank: fixed, importFrom, thresholdSparsity }: Settings,
+  windows: readonly number[][],
+  highest: number,
+): { readonly plan: TrainingPlan; readonly rank: number } {
+  const hidden = manifest.spec.hiddenSize;
+  const neurons = Math.max(...manifest.layers.map((layer) => layer.neurons));
+  const plan = (count: number, rank: number) =>
+    planTraining({
+      manifest,
+      dramBudget: budget,
+      processBytes: processEstimate(manifest) + heapBytes,
+      threads: count,
+      context: Math.max(...windows.map(({ length }) => length)),
+      tokens: windows.reduce((sum, { length }) => sum + length, 0),
+      regionBytes:
+        4 * neurons * hidden +
+        (thresholdSparsity === undefined
+          ? trainingBytes(hidden, neurons, rank)
+          : magnitudeBytes(hidden, neurons)),
+    });
+  const tries = threads === undefined ? [availableThreads(), 1] : [threads];
+  const free = [fixed, importFrom, thresholdSparsity].every((value) => value === undefined);
+  let rank = highest;
+  for (;;) {
+    for (const count of tries) {
+      try {
+        return { plan: plan(count, rank), rank };
+      } catch (error) {
+        if (!(error instanceof BudgetError)) throw error;
+        const last = count === tries.at(-1);
+        const fewest = !free || rank <= rankStep;
+        if (last && fewest) throw error;
+      }
+    }
+    rank = Math.max(rankStep, Math.floor((rank * 0.75) / rankStep) * rankStep);
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Generation with predictors in every kind of block that has exact zeros: gated or not, with biases,
+ * attention before the FFN or beside it.
+ */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { KvCache } from '../../src/engine/kv-cache.ts';
+import type { RunRequest } from '../../src/engine/model.ts';
+import { addPredictors, perfectPredictor } from '../support/predictors.ts';
+import { writeRandomModel } from '../support/random-model.ts';
+import { temporaryRoot } from '../support/temporary.ts';
+import { addRandomPredictors, assertSameBits, floats, run } from './sparse-runs.ts';
+import { converted, relativeError, withSession } from './support.ts';
+
+const MIB = 1024 * 1024;
+const root = temporaryRoot();
+
+type Attend = Parameters<KvCache['attend']>;
+
+const size = {
+  hidden_size: 64,
+  num_hidden_layers: 4,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 256,
+  intermediate_size: 2100,
+};
+const falcon = {
+  ...size,
+  model_type: 'falcon',
+  ffn_hidden_size: 2100,
+  activation: 'relu',
+  tie_word_embeddings: false,
+};
+
+const models: Record<string, Record<string, unknown>> = {
+  'gated, with biases': { ...size, model_type: 'llama', hidden_act: 'relu', mlp_bias: true },
+  'gated, with a threshold': {
+    ...size,
+    model_type: 'llama',
+    hidden_act: 'fatrelu',
+    hidden_act_param: 0.5,
+  },
+  'gated, ReLU on both': { ...size, model_type: 'bamboo', sliding_window: 40 },
+  'squared ReLU': { ...size, model_type: 'persimmon' },
+  'parallel, one norm': { ...falcon, multi_query: true },
+  'parallel, two norms': { ...falcon, new_decoder_architecture: true, num_kv_heads: 2 },
+  'parallel, with biases': { ...size, model_type: 'phi', hidden_act: 'relu' },
+};
+
+const variants: [number, Partial<RunRequest>][] = [
+  [4.3 * MIB, {}],
+  [3.9 * MIB, {}],
+  [3.9 * MIB, { window: 5 }],
+  [3.9 * MIB, { chunk: 5 }],
+  [40 * MIB, { threads: 2 }],
+  [28 * MIB, { threads: 2, chunk: 8 }],
+  [9.4 * MIB, { memoryLimit: 5.2 * MIB, chunk: 8 }],
+];
+
+for (const [name, config] of Object.entries(models)) {
+  test(`${name}: only what is not predicted is left out, and to the bit the same everywhere`, async () => {
+    const checkpoint = writeRandomModel(root.directory(), config);
+    const perfect = await converted(root, checkpoint);
+    await addPredictors(perfect, (layer, manifest) => perfectPredictor(perfect, layer, manifest));
+    const sparse = await run(perfect, 64 * MIB);
+    const exact = await run(perfect, 64 * MIB, { ffn: 'exact' });
+    assert.ok(sparse.plan.sparse !== null && exact.plan.sparse === null);
+    const error = relativeError(floats(sparse.bits), floats(exact.bits));
+    assert.ok(error < 1e-5, `relative error ${error}`);
+    assert.ok(sparse.sparsity > 0.3, `sparsity ${sparse.sparsity}`);
+
+    await addRandomPredictors(perfect, 2);
+    const { partial, arenas } = await assertSameBits(perfect, variants);
+    assert.ok(partial >= 3, `${partial} variants read neurons while decoding`);
+    assert.ok(arenas >= 1, `${arenas} variants used several memories`);
+
+    const dense = await assertSameBits(perfect, variants, { ffn: 'exact' });
+    assert.ok(dense.partial >= 3 && dense.arenas >= 1, JSON.stringify(dense));
+  });
+}
+
+for (const [name, expected] of [
+  ['parallel, two norms', ['read', 'attend']],
+  ['gated, with biases', ['attend', 'read']],
+] as const) {
+  test(`${name}: reads begin ${expected[0] === 'read' ? 'before' : 'after'} attention`, async (t) => {
+    const checkpoint = writeRandomModel(root.directory(), models[name] ?? {});
+    const model = await converted(root, checkpoint);
+    await addRandomPredictors(model, -1);
+    const events: string[] = [];
+    const request = { context: 64 };
+    await withSession(model, 3.9 * MIB, request, async (session) => {
+      const { files } = session.model;
+      const { attend } = KvCache.prototype;
+      const { requestScattered } = files;
+      t.mock.method(KvCache.prototype, 'attend', function (this: KvCache, ...call: Attend) {
+        events.push('attend');
+        attend.apply(this, call);
+      });
+      t.mock.method(files, 'requestScattered', (...call: Parameters<typeof requestScattered>) => {
+        events.push('read');
+        return requestScattered.apply(files, call);
+      });
+      await session.forward([1, 300, 400]);
+    });
+    // Each layer reads in one or more parts.
+    const order = events.filter((event, i) => event !== events[i - 1]);
+    assert.deepEqual(order, Array.from({ length: 4 }, () => expected).flat());
+  });
+}
+
+test('without exact zeros every neuron is computed, and to the bit the same everywhere', async () => {
+  const config = { ...size, model_type: 'llama' };
+  const model = await converted(root, writeRandomModel(root.directory(), config));
+  const { partial, arenas } = await assertSameBits(model, variants);
+  assert.ok(partial >= 3, `${partial} variants read weights while decoding`);
+  assert.ok(arenas >= 1, `${arenas} variants used several memories`);
+});

@@ -1,0 +1,54 @@
+/** Checkpoints in a folder of fixtures against the logits that transformers computed for them. */
+
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { generate } from '../../src/engine/generate.ts';
+import { greedy } from '../../src/engine/sampler.ts';
+import { type TemporaryRoot, temporaryRoot } from '../support/temporary.ts';
+import { converted, readFloats, relativeError, withSession } from './support.ts';
+
+const MIB = 1024 * 1024;
+
+interface Reference {
+  readonly ids: number[];
+  readonly greedy: number[];
+  readonly logits: string;
+}
+
+/** Makes a test of every checkpoint in `fixtures/<folder>`. */
+export function testVariants(folder: string): void {
+  const root = temporaryRoot();
+  const variants = fileURLToPath(new URL(`../../fixtures/${folder}/`, import.meta.url));
+  for (const name of readdirSync(variants)) {
+    const dir = join(variants, name);
+    if (!statSync(dir).isDirectory()) continue;
+    test(name, () => agreesWithReference(root, dir));
+  }
+}
+
+async function agreesWithReference(root: TemporaryRoot, dir: string): Promise<void> {
+  const reference = JSON.parse(readFileSync(join(dir, 'reference.json'), 'utf8')) as Reference;
+  const expected = readFloats(join(dir, reference.logits));
+  const model = await converted(root, dir);
+  const context = reference.ids.length + reference.greedy.length;
+
+  for (const chunk of [64, 5, 1]) {
+    const request = { context, chunk, logits: 'all' } as const;
+    await withSession(model, 16 * MIB, request, async (session) => {
+      const error = relativeError(await session.logits(reference.ids), expected);
+      assert.ok(error <= 1e-5, `chunks of ${chunk}: relative error ${error}`);
+    });
+  }
+
+  await withSession(model, 16 * MIB, { context }, async (session) => {
+    const { tokens } = await generate(session, {
+      promptIds: reference.ids,
+      maxTokens: reference.greedy.length,
+      sampling: greedy,
+    });
+    assert.deepEqual(tokens, reference.greedy);
+  });
+}
