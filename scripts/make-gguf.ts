@@ -7,6 +7,7 @@
 
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
+import { f32, text, u32, u64 } from '../test/support/gguf.ts';
 import { randomHalfs } from './checkpoint/random-halfs.ts';
 
 const [file = '', ...numbers] = process.argv.slice(2);
@@ -22,22 +23,6 @@ const type = { u32: 4, i32: 5, f32: 6, string: 8, array: 9 } as const;
 const tensorType = { f32: 0, f16: 1 } as const;
 const alignment = 32;
 
-const u32 = (value: number) => {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-};
-const u64 = (value: number) => {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(BigInt(value));
-  return bytes;
-};
-const f32 = (value: number) => {
-  const bytes = Buffer.alloc(4);
-  bytes.writeFloatLE(value);
-  return bytes;
-};
-const text = (value: string) => Buffer.concat([u64(Buffer.byteLength(value)), Buffer.from(value)]);
 const array = (code: number, items: readonly Buffer[]) =>
   Buffer.concat([u32(code), u64(items.length), ...items]);
 

@@ -8,6 +8,13 @@ import { plannable } from '../engine/run-plan.ts';
 import { BudgetError } from '../errors.ts';
 import { type DeviceProfile, loadProfile } from '../flash/device-profile.ts';
 import { formatBytes, formatMs } from '../units.ts';
+import {
+  describeAttention,
+  describeBlock,
+  describeFfn,
+  describePositions,
+  describeSparsity,
+} from './architecture.ts';
 import { table } from './terminal.ts';
 
 /** Positions that are planned for, where nobody says. */
@@ -77,15 +84,11 @@ export function checkpointJson(report: CheckpointReport) {
 }
 
 export function describeCheckpoint(report: CheckpointReport): string {
-  const { spec, formats, dtypes, ffn, problems } = report;
-  const { heads, kvHeads, headDim } = spec.attention;
+  const { spec, formats, dtypes, problems } = report;
   const weights =
     formats === null || report.checkpointBytes === null
       ? 'cannot be opened'
       : `${describeFormats(formats)}, ${formatBytes(report.checkpointBytes)}`;
-  const kind = ffn.sparse
-    ? 'sparse: predictors can leave out neurons that do not fire'
-    : 'dense: every neuron is computed';
   return table(
     ['', ''],
     [
@@ -94,9 +97,11 @@ export function describeCheckpoint(report: CheckpointReport): string {
       ['weights', weights],
       ['architecture', `${spec.family}, ${spec.layers} layers, context ${spec.maxPositions}`],
       ['hidden size', `${spec.hiddenSize}`],
-      ['attention', `${heads} heads of ${headDim}, ${kvHeads} for keys and values`],
-      ['FFN', `${ffn.neurons} neurons, ${ffn.activation}`],
-      ['', kind],
+      ['block', describeBlock(spec)],
+      ['attention', describeAttention(spec)],
+      ['positions', describePositions(spec)],
+      ['FFN', describeFfn(spec)],
+      ['sparsity', describeSparsity(spec)],
       ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'of its own'}`],
       ['converted', `${describeDTypes(dtypes)}, ${formatBytes(report.modelBytes)}`],
       ['runs', problems.length === 0 ? 'yes, once converted' : 'no'],

@@ -18,7 +18,7 @@ export interface AskedDTypes {
 
 /**
  * What a quantised checkpoint is stored in. Its blocks are not ours, and quantising a second time
- * adds an error: in 8 bits one too small to see beside the first, in 4 bits as large as the first.
+ * adds an error: in 8 bits one too small to see beside the first, in 4 bits a part of the first.
  */
 const forQuantised: DType = 'q8';
 

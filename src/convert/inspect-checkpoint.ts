@@ -9,9 +9,20 @@ import { readConfig } from '../checkpoint/hf-directory.ts';
 import { type FloatDType, floatDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { layoutModel, type StorageDTypes } from '../flash/layout.ts';
-import { type Manifest, manifestFile, residentFile, rowsOf } from '../flash/manifest.ts';
+import {
+  bundlesFile,
+  type Manifest,
+  manifestFile,
+  residentFile,
+  rowsOf,
+} from '../flash/manifest.ts';
 import { recipeOf } from '../models/index.ts';
-import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
+import {
+  activations,
+  type ModelRecipe,
+  type ModelSpec,
+  type WeightDTypes,
+} from '../models/spec.ts';
 import { version } from '../version.ts';
 import { checkSources } from './check.ts';
 import { type AskedDTypes, type SourceFormats, storageOf } from './dtypes.ts';
@@ -28,6 +39,7 @@ export interface CheckpointReport {
   readonly formats: SourceFormats | null;
   /** What conversion would store. */
   readonly dtypes: WeightDTypes;
+  /** Of its weights. */
   readonly modelBytes: number;
   readonly ffn: FfnKind;
   /** What keeps it from being converted, a line each; none: it can be. */
@@ -42,9 +54,6 @@ export interface FfnKind {
   /** Whether most activations are zero, so that predictors can leave neurons out. */
   readonly sparse: boolean;
 }
-
-/** Activations that are zero for most neurons. */
-const zeroing: readonly string[] = ['relu', 'relu2', 'fatrelu'];
 
 /** Whether `path` is to be taken for a checkpoint, and not for a model directory. */
 export async function isCheckpoint(path: string): Promise<boolean> {
@@ -97,8 +106,11 @@ export async function inspectCheckpoint(
       spec: recipe.spec,
       formats,
       dtypes: manifest.dtypes,
-      modelBytes: Object.values(manifest.files).reduce((sum, { bytes }) => sum + bytes, 0),
-      ffn: { neurons, activation, sparse: zeroing.includes(activation) },
+      modelBytes: [residentFile, bundlesFile].reduce(
+        (sum, file) => sum + (manifest.files[file]?.bytes ?? 0),
+        0,
+      ),
+      ffn: { neurons, activation, sparse: activations[activation].zeros },
       problems,
       manifest,
     };

@@ -1,6 +1,6 @@
 /** GGUF files for tests, written part by part, so that every part can be wrong. */
 
-const u32 = (value: number) => {
+export const u32 = (value: number) => {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32LE(value);
   return bytes;
@@ -12,7 +12,7 @@ export const u64 = (value: number | bigint) => {
   return bytes;
 };
 
-const f32 = (value: number) => {
+export const f32 = (value: number) => {
   const bytes = Buffer.alloc(4);
   bytes.writeFloatLE(value);
   return bytes;

@@ -6,6 +6,9 @@ import type { RangeFile } from '../file.ts';
 /** Bytes read at once: more than most values have, little against the process. */
 const windowBytes = 256 * 1024;
 
+/** Longest header: forty times that of the largest vocabulary. */
+const maxHeaderBytes = 512 * 2 ** 20;
+
 const redownload = 'Download the file again';
 
 export class HeaderCursor {
@@ -33,11 +36,20 @@ export class HeaderCursor {
   /**
    * Makes the next `bytes` readable.
    * @param what is being read, for the message
-   * @throws InputError when the file ends before
+   * @throws InputError when the file ends before, or the header grows beyond its limit
    */
   async need(bytes: number, what: string): Promise<void> {
     if (this.has(bytes)) return;
     const { offset } = this;
+    if (offset + bytes > maxHeaderBytes) {
+      throw new InputError(
+        `${what} ends beyond the ${maxHeaderBytes} bytes that a header may have`,
+        {
+          file: this.#file.path,
+          offset,
+        },
+      );
+    }
     if (offset + bytes > this.#file.size) {
       throw new InputError(
         `truncated: ${what} needs bytes ${offset} to ${offset + bytes}, the file has ${this.#file.size}`,
