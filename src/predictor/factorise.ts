@@ -15,6 +15,8 @@ import type { Factors, LayerProblem } from './layer.ts';
 /** Directions beyond the rank, so that the last ones of the rank are found, too. */
 const oversampling = 8;
 const iterations = 4;
+/** Of conjugate gradients. */
+const conjugateSteps = Number(process.env['CGS'] ?? 12);
 /** Scores are scaled to this standard deviation: logits that are neither flat nor saturated. */
 const scoreDeviation = 3;
 /** Directions along which inputs vary less than this, next to the widest one, do not vary. */
@@ -28,7 +30,7 @@ const fewTokens = 512;
 export function factoriseFloats(hidden: number, neurons: number, rank: number): number {
   const columns = rank + oversampling;
   const passing = Math.max(64 * neurons, fewTokens * 1024);
-  const inWork = 2 * neurons * columns + columns * (hidden + blockColumns) + passing;
+  const inWork = 2 * neurons * columns + columns * (4 * hidden + blockColumns) + passing;
   return mostTokens * (hidden + columns) + inWork + rank * (hidden + neurons);
 }
 
@@ -66,33 +68,7 @@ export function factorise(problem: LayerProblem, rank: number, sampled: boolean)
     for (let i = 0; i < iterations; i++) {
       project(problem, q, small, columns, scale); // (columns, hidden) = Q^T D W
       if (sampled) {
-        const { inputs, tokens, products } = moments;
-        // Through the covariance of x: (X^T X) applied to each row.
-        work.kernels.byDType.f32.matmul(
-          products,
-          inputs,
-          small,
-          0,
-          columns,
-          hidden,
-          tokens,
-          hidden,
-          columns,
-          0,
-        );
-        work.kernels.gemm(
-          small,
-          products,
-          inputs,
-          columns,
-          hidden,
-          tokens,
-          1,
-          columns,
-          hidden,
-          hidden,
-          0,
-        );
+        throughCovariance(problem, small, small, columns, moments);
       }
       // (neurons, columns) = D W small^T
       work.kernels.byDType.f32.matmul(
@@ -113,6 +89,7 @@ export function factorise(problem: LayerProblem, rank: number, sampled: boolean)
       orthonormalise(problem, q, neurons, columns);
     }
     project(problem, q, small, columns, scale);
+    if (sampled && conjugateSteps > 0) keepWhatInputsTake(problem, small, columns, moments);
     const reduced = work.floats(small, columns * hidden);
     const { mean, covarianceOf } = moments;
     // How much each direction says; Q need not be sorted after so few iterations.
@@ -187,6 +164,73 @@ function project(
     const back = scale.map((factor) => 1 / factor);
     scaleRows(values, back, columns);
   }
+}
+
+type Moments = ReturnType<typeof momentsOf>;
+
+/** target (columns, hidden) = rows (X^T X), X being the sample inputs, centred; target may be rows. */
+function throughCovariance(
+  { hidden, work }: LayerProblem,
+  target: Address,
+  rows: Address,
+  columns: number,
+  { inputs, tokens, products }: Moments,
+): void {
+  const { byDType, gemm } = work.kernels;
+  byDType.f32.matmul(products, inputs, rows, 0, columns, hidden, tokens, hidden, columns, 0);
+  gemm(target, products, inputs, columns, hidden, tokens, 1, columns, hidden, hidden, 0);
+}
+
+/**
+ * Takes from rows what inputs never tell: a row that gives the same products with all sample inputs
+ * and has no part along directions that they do not take. Such parts do nothing but make the rounding
+ * to few bits coarser. Found by conjugate gradients from 0 on, X^T X row' = X^T X row, which never
+ * leave the inputs' span and find the directions of large variance first.
+ */
+function keepWhatInputsTake(
+  problem: LayerProblem,
+  rows: Address,
+  columns: number,
+  moments: Moments,
+): void {
+  const { hidden, work } = problem;
+  work.within(() => {
+    const size = columns * hidden;
+    const [left, step, through] = [work.take(size), work.take(size), work.take(size)];
+    throughCovariance(problem, left, rows, columns, moments);
+    const [x, r] = [work.floats(rows, size).fill(0), work.floats(left, size)];
+    const [p, ap] = [work.floats(step, size), work.floats(through, size)];
+    p.set(r);
+    const squares = (values: Float32Array, others: Float32Array, row: number) => {
+      let sum = 0;
+      for (let i = row * hidden; i < (row + 1) * hidden; i++) {
+        sum += (values[i] ?? 0) * (others[i] ?? 0);
+      }
+      return sum;
+    };
+    const length = Float64Array.from({ length: columns }, (_, row) => squares(r, r, row));
+    for (let iteration = 0; iteration < conjugateSteps; iteration++) {
+      throughCovariance(problem, through, step, columns, moments);
+      for (let row = 0; row < columns; row++) {
+        const before = length[row] ?? 0;
+        const curvature = squares(p, ap, row);
+        // A row that inputs have nothing to do with, or that is found already.
+        if (!(curvature > 0) || !(before > 0)) continue;
+        const alpha = before / curvature;
+        let after = 0;
+        for (let i = row * hidden; i < (row + 1) * hidden; i++) {
+          x[i]! += alpha * (p[i] ?? 0);
+          r[i]! -= alpha * (ap[i] ?? 0);
+          after += (r[i] ?? 0) ** 2;
+        }
+        const beta = after / before;
+        for (let i = row * hidden; i < (row + 1) * hidden; i++) {
+          p[i] = (r[i] ?? 0) + beta * (p[i] ?? 0);
+        }
+        length[row] = after;
+      }
+    }
+  });
 }
 
 /** What is known of inputs and pre-activations over some sample tokens. */
