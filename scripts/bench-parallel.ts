@@ -2,7 +2,7 @@
  * What it gains that a parallel block's FFN is predicted and read before attention computes: a model of
  * random weights, with predictors that want what they like, generates with and without that, in turn.
  *
- *     node --import tsx scripts/bench-parallel.ts [directory for the model] [rounds]
+ *     UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-parallel.ts [directory for the model] [rounds]
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -72,27 +72,28 @@ try {
   const rates: Record<string, number[]> = { before: [], behind: [] };
   for (let round = 0; round < 2 * Number(rounds); round++) {
     const late = round % 2 === 1;
+    const next = new Dice(round >> 1); // the same tokens with and without
     beginLate(late);
     session.rewind();
     await session.forward(ids);
     const before = session.stats.snapshot(prompt, 0);
     for (let i = 0; i < tokens; i++) {
-      await session.stats.decode(() => session.forward([dice.between(3, 2000)]));
+      await session.stats.decode(() => session.forward([next.between(3, 2000)]));
     }
     const after = session.stats.snapshot(prompt, tokens);
     const since = (key: 'decodeMs' | 'ioMs' | 'flashBytes') => after[key] - before[key];
     const rate = (tokens * 1000) / since('decodeMs');
     rates[late ? 'behind' : 'before']?.push(rate);
     const read = (since('flashBytes') / tokens / MIB).toFixed(2);
-    console.log(
+    process.stdout.write(
       `${late ? 'behind' : 'before'} attention: ${rate.toFixed(2)} tokens/s, ` +
-        `${(since('ioMs') / tokens).toFixed(1)} ms of waiting and ${read} MiB per token`,
+        `${(since('ioMs') / tokens).toFixed(1)} ms of waiting and ${read} MiB per token\n`,
     );
   }
   const median = (values: number[] = []) =>
     [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
   const gain = median(rates.before) / median(rates.behind);
-  console.log(`reads begun before attention: ${gain.toFixed(2)} times as fast`);
+  process.stdout.write(`reads begun before attention: ${gain.toFixed(2)} times as fast\n`);
   await session.close();
   model.close();
 } finally {
