@@ -2,7 +2,7 @@
  * What it gains that a parallel block's FFN is predicted and read before attention computes: a model of
  * random weights, with predictors that want what they like, generates with and without that, in turn.
  *
- *     node --import tsx scripts/bench-parallel.ts [directory for the model] [rounds]
+ *     UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-parallel.ts [directory for the model] [rounds]
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -72,12 +72,13 @@ try {
   const rates: Record<string, number[]> = { before: [], behind: [] };
   for (let round = 0; round < 2 * Number(rounds); round++) {
     const late = round % 2 === 1;
+    const next = new Dice(round >> 1); // the same tokens with and without
     beginLate(late);
     session.rewind();
     await session.forward(ids);
     const before = session.stats.snapshot(prompt, 0);
     for (let i = 0; i < tokens; i++) {
-      await session.stats.decode(() => session.forward([dice.between(3, 2000)]));
+      await session.stats.decode(() => session.forward([next.between(3, 2000)]));
     }
     const after = session.stats.snapshot(prompt, tokens);
     const since = (key: 'decodeMs' | 'ioMs' | 'flashBytes') => after[key] - before[key];
