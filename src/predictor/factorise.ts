@@ -16,7 +16,7 @@ import type { Factors, LayerProblem } from './layer.ts';
 const oversampling = 8;
 const iterations = 4;
 /** Of conjugate gradients. */
-const conjugateSteps = Number(process.env['CGS'] ?? 12);
+const conjugateSteps = 12;
 /** Scores are scaled to this standard deviation: logits that are neither flat nor saturated. */
 const scoreDeviation = 3;
 /** Directions along which inputs vary less than this, next to the widest one, do not vary. */
@@ -89,7 +89,7 @@ export function factorise(problem: LayerProblem, rank: number, sampled: boolean)
       orthonormalise(problem, q, neurons, columns);
     }
     project(problem, q, small, columns, scale);
-    if (sampled && conjugateSteps > 0) keepWhatInputsTake(problem, small, columns, moments);
+    if (sampled) keepWhatInputsTake(problem, small, columns, moments);
     const reduced = work.floats(small, columns * hidden);
     const { mean, covarianceOf } = moments;
     // How much each direction says; Q need not be sorted after so few iterations.
