@@ -6,7 +6,7 @@
 import { boolean } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
 
-export const llama = decoderFamily(['llama'], (at) => {
+export const llama = decoderFamily(['llama', 'sparsellama'], (at) => {
   const attention = boolean(at, 'attention_bias', false);
   return {
     norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-6] },
