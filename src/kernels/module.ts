@@ -6,7 +6,8 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { FlashError, InputError } from '../errors.ts';
-import { bindKernels, type Kernels } from './kernels.ts';
+import { bindKernels } from './bind.ts';
+import type { Kernels } from './kernels.ts';
 
 /** Bytes of a WebAssembly page. */
 export const pageBytes = 65536;

@@ -13,6 +13,7 @@ import { addCounts, reportOf, ScoreHistogram } from './calibrate.ts';
 import { factorise, factoriseFloats, truncate } from './factorise.ts';
 import type { ImportedMatrix, ImportedPredictor } from './import.ts';
 import type { Factors, LayerProblem, TrainedPredictor, TrainingOptions } from './layer.ts';
+import { AdamW, rateAt } from './optimiser.ts';
 import type { RankCandidate } from './rank.ts';
 import { loadRows, storedBytes, storeRows } from './rows.ts';
 
@@ -24,12 +25,8 @@ const judged = 2048;
 const patience = 4;
 const checksPerEpoch = 2;
 
-/** Settings of the loss and the optimiser; docs/LEARNED.md has what was tried. */
+/** Settings of the loss; docs/LEARNED.md has what was tried. */
 const settings = {
-  rate: 8e-3,
-  beta1: 0.9,
-  beta2: 0.99,
-  decay: 1e-3,
   /** Weights of neurons that fire, in units of those that do not; see logistic_gradient. */
   floor: 1,
   gain: 16,
@@ -151,12 +148,9 @@ class LayerTraining {
     const { work, samples, neurons } = this.#problem;
     const n = this.#parameters;
     const gradients = work.take(n);
-    const first = work.take(n);
-    const second = work.take(n);
+    const optimiser = new AdamW(work, { weights: this.#weights.a, count: n, biases: neurons });
     const best = work.take(n);
     const importance = work.take(neurons);
-    work.floats(first, n).fill(0);
-    work.floats(second, n).fill(0);
     this.#writeImportance(importance);
     const parameters = work.floats(this.#weights.a, n);
     work.floats(best, n).set(parameters);
@@ -173,34 +167,7 @@ class LayerTraining {
       const tokens = order.subarray(place * batch, Math.min(learned, (place + 1) * batch));
       this.#gradient(tokens, gradients, importance);
       const t = step + 1;
-      work.kernels.adamw(
-        this.#weights.a,
-        gradients,
-        first,
-        second,
-        n - neurons,
-        rateAt(step, steps),
-        settings.beta1,
-        settings.beta2,
-        settings.decay,
-        1 / (1 - settings.beta1 ** t),
-        1 / (1 - settings.beta2 ** t),
-      );
-      // Biases do not decay.
-      const skip = 4 * (n - neurons);
-      work.kernels.adamw(
-        this.#weights.bias,
-        gradients + skip,
-        first + skip,
-        second + skip,
-        neurons,
-        rateAt(step, steps),
-        settings.beta1,
-        settings.beta2,
-        0,
-        1 / (1 - settings.beta1 ** t),
-        1 / (1 - settings.beta2 ** t),
-      );
+      optimiser.step(rateAt(step, steps), gradients);
       this.#round();
       if (t % checkEvery === 0 || t === steps) {
         const cost = this.judge().predicted;
@@ -425,15 +392,6 @@ class LayerTraining {
     samples.read(places, this.#x, this.#acts);
     for (const i of places.keys()) use(work.floats(this.#acts + 4 * i * neurons, neurons));
   }
-}
-
-/** Warms up over a twentieth of the steps, then falls as a cosine does. */
-function rateAt(step: number, steps: number): number {
-  const warm = Math.max(1, steps / 20);
-  if (step < warm) return (settings.rate * (step + 1)) / warm;
-  return (
-    (settings.rate * (1 + Math.cos((Math.PI * (step - warm)) / Math.max(1, steps - warm)))) / 2
-  );
 }
 
 function shuffled(count: number, random: Random): Uint32Array {

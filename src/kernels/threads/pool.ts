@@ -12,13 +12,8 @@
 import { Worker } from 'node:worker_threads';
 import { FlashError } from '../../errors.ts';
 import { alignUp, MIB } from '../../units.ts';
-import {
-  type Address,
-  attentionScratch,
-  bindKernels,
-  type Kernels,
-  scratchBytes,
-} from '../kernels.ts';
+import { bindKernels } from '../bind.ts';
+import { type Address, attentionScratch, type Kernels, scratchBytes } from '../kernels.ts';
 import { compileCore } from '../module.ts';
 import {
   type Answer,
@@ -31,7 +26,8 @@ import {
   spin,
   type WorkerStart,
 } from './drain.ts';
-import { kernelSplits, type Split } from './split.ts';
+import { kernelSplits } from './kernel-splits.ts';
+import type { Split } from './split.ts';
 
 /** Where threads other than the calling one keep what they need for themselves. */
 export interface ThreadScratch {
