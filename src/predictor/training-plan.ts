@@ -41,6 +41,8 @@ export interface TrainingPlanRequest {
 }
 
 const chunkSizes = [64, 32, 16, 8];
+/** By this much what the process takes may differ from one run to the next. */
+const floorMarginBytes = 8 * MIB;
 
 /** Matrices of a layer, in the order in which they are laid. */
 export function layerTensors({ tensors, spec }: Manifest, layer: number): StoredTensor[] {
@@ -129,6 +131,6 @@ export function planTraining(request: TrainingPlanRequest): TrainingPlan {
   throw new BudgetError(
     `--dram-budget ${formatBytes(dramBudget)} is below the ${formatBytes(needed)} that training takes: ${listed}`,
     {},
-    `Give at least ${Math.ceil(needed / MIB)}MiB`,
+    `Give at least ${Math.ceil((needed + floorMarginBytes) / MIB)}MiB`,
   );
 }
