@@ -70,8 +70,8 @@ floats(x, cols * maxPositions).forEach((_, i, all) => {
   all[i] = gaussian();
 });
 const y = allocate(4 * cols * maxPositions);
-const sums = allocate(4 * cols * Math.max(8, neuronBlock / neuronGroup));
-const acts = allocate(4 * (maxRows / 2) * 8);
+const sums = allocate(4 * cols * Math.max(maxPositions, neuronBlock / neuronGroup));
+const acts = allocate(4 * Math.max((maxRows / 2) * 8, 256 * neuronBlock));
 const gates = allocate(4 * (maxRows / 2));
 const ptrs = allocate(4 * maxRows);
 const logits = allocate(4 * matrixRows * maxPositions);
@@ -216,7 +216,7 @@ for (const dtype of dtypeNames) {
       unpacked,
     ),
   );
-  const dense = floats(acts, neurons * 8).fill(0.1);
+  const dense = floats(acts, Math.max(8 * neurons, 256 * neuronBlock)).fill(0.1);
   // In blocks, as the engine does it: their sums stay in the cache.
   const down1 = (k: Kernels) => {
     const { ffnSums } = k.byDType[dtype];
@@ -229,30 +229,33 @@ for (const dtype of dtypeNames) {
     }
   };
   measure(`${dtype} ffn down, all active`, usedBytes / 2, elements, down1);
-  measure(
-    `${dtype} ffn down, all active, 8 positions`,
-    usedBytes / 2,
-    8 * elements,
-    (k) => {
-      floats(sums, 8 * cols).fill(0);
-      k.byDType[dtype].ffnDown(
-        y,
-        sums,
-        acts,
-        ptrs,
-        rowBytes,
-        0,
-        neurons,
-        0,
-        cols,
-        8,
-        cols,
-        neurons,
-        unpacked,
-      );
-    },
-    2,
-  );
+  for (const positions of [8, 64]) {
+    const list = Math.min(neurons, positions === 8 ? neurons : 4 * neuronBlock);
+    measure(
+      `${dtype} ffn down, all active, ${positions} positions`,
+      list * rowBytes,
+      2 * positions * list * cols,
+      (k) => {
+        floats(sums, positions * cols).fill(0);
+        k.byDType[dtype].ffnDown(
+          y,
+          sums,
+          acts,
+          ptrs,
+          rowBytes,
+          0,
+          list,
+          0,
+          cols,
+          positions,
+          cols,
+          list,
+          unpacked,
+        );
+      },
+      2,
+    );
+  }
   let active = 0;
   dense.forEach((_, i) => {
     dense[i] = Math.random() < 0.03 ? 0.1 : 0;

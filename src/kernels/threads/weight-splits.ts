@@ -10,6 +10,14 @@ export const elements = 64;
 /** Of conversions and elementwise kernels, per element; bound by memory. */
 export const conversionWork = 1;
 
+/**
+ * Positions of an FFN's down product that stay together, as columns are unpacked once for all of
+ * them: with two threads 64 positions gain 1.7 in four shares, 1.4 in eight, 1.1 in sixteen. Cut by
+ * columns instead, they gain nothing.
+ */
+const positionsTogether = ({ positions }: { readonly positions: number }) =>
+  Math.max(4, Math.ceil(positions / 4));
+
 /** Kernels of one weight format, by the names of their exports. */
 export function weightSplits(dtype: DType): [string, Split][] {
   const elementBytes = byteLength(dtype, elements) / elements;
@@ -142,9 +150,13 @@ export function weightSplits(dtype: DType): [string, Split][] {
           'actStride',
           'scratch',
         ],
-        over: ['colStart', 'colEnd'],
-        granule: elements,
-        moves: {},
+        over: 'positions',
+        granule: positionsTogether,
+        moves: {
+          y: (a) => f32Bytes * a.yStride,
+          sums: (a) => f32Bytes * a.yStride,
+          acts: (a) => f32Bytes * a.actStride,
+        },
         work: (a) => a.count * (a.colEnd - a.colStart) * a.positions,
         scratch: {
           parameter: 'scratch',
@@ -194,9 +206,13 @@ export function weightSplits(dtype: DType): [string, Split][] {
           'actStride',
           'scratch',
         ],
-        over: ['colStart', 'colEnd'],
-        granule: elements,
-        moves: {},
+        over: 'positions',
+        granule: positionsTogether,
+        moves: {
+          y: (a) => f32Bytes * a.yStride,
+          sums: (a) => f32Bytes * a.yStride,
+          acts: (a) => f32Bytes * a.actStride,
+        },
         work: (a) => a.count * (a.colEnd - a.colStart) * a.positions,
         scratch: {
           parameter: 'scratch',
