@@ -5,7 +5,7 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { assertRefused, runCli, runCliJson, runCliWell } from '../support/cli.ts';
-import { ggufFixtures } from '../support/fixtures.ts';
+import { ggufCheckpoints, ggufFixtures } from '../support/fixtures.ts';
 import { ggufBytes, value } from '../support/gguf.ts';
 import { readManifest } from '../support/model.ts';
 import { assertEntries, temporaryRoot } from '../support/temporary.ts';
@@ -18,20 +18,8 @@ interface Converted {
   readonly dtypes: { readonly resident: string; readonly bundles: string };
 }
 
-const folders = [
-  'llama',
-  'llama-scaled',
-  'arcee',
-  'qwen2',
-  'qwen3',
-  'nemotron',
-  'phi2',
-  'falcon',
-  'falcon-grouped',
-];
-
 describe('a GGUF and the checkpoint it was made from', { concurrency: 2 }, () => {
-  for (const folder of folders) {
+  for (const folder of ggufCheckpoints) {
     it(`are one model: ${folder}`, async () => {
       const dir = root.directory();
       const [fromGguf, fromDirectory] = [join(dir, 'a'), join(dir, 'b')];

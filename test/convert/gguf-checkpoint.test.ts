@@ -7,20 +7,8 @@ import { describe, it } from 'node:test';
 import { openSafetensors } from '../../src/checkpoint/safetensors.ts';
 import { openCheckpoint } from '../../src/convert/open-checkpoint.ts';
 import { readTensor } from '../checkpoint/helpers.ts';
-import { ggufFixtures } from '../support/fixtures.ts';
+import { ggufCheckpoints, ggufFixtures } from '../support/fixtures.ts';
 import { Dice } from '../support/random.ts';
-
-const folders = [
-  'llama',
-  'llama-scaled',
-  'arcee',
-  'qwen2',
-  'qwen3',
-  'nemotron',
-  'phi2',
-  'falcon',
-  'falcon-grouped',
-];
 
 /**
  * Fields whose values differ from the checkpoint's and mean the same: what a format does not say is
@@ -41,7 +29,7 @@ function meaning(config: Record<string, unknown>): Record<string, unknown> {
 }
 
 describe('GGUF as a checkpoint', { concurrency: 1 }, () => {
-  for (const folder of folders) {
+  for (const folder of ggufCheckpoints) {
     const dir = join(ggufFixtures, folder);
 
     it(`${folder}: has the checkpoint's tensors`, async () => {

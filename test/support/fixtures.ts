@@ -15,3 +15,15 @@ export const calibText = at('text/calib.txt');
 export const familyFixture = (name: string) => at(`families/${name}`);
 /** Files written by the `gguf` package, and what they must read as. */
 export const ggufFixtures = at('gguf');
+/** Folders there that hold a checkpoint and the GGUF made from it. */
+export const ggufCheckpoints = [
+  'llama',
+  'llama-scaled',
+  'arcee',
+  'qwen2',
+  'qwen3',
+  'nemotron',
+  'phi2',
+  'falcon',
+  'falcon-grouped',
+];

@@ -18,6 +18,38 @@ export const conversionWork = 1;
 const positionsTogether = ({ positions }: { readonly positions: number }) =>
   Math.max(4, Math.ceil(positions / 4));
 
+/** FFN down of several positions; `list` says how the neurons are listed. */
+const downSplit = (list: readonly ('first' | 'bounds' | 'groups' | 'count')[]) =>
+  split({
+    parameters: [
+      'y',
+      'sums',
+      'acts',
+      'ptrs',
+      'downOffset',
+      ...list,
+      'colStart',
+      'colEnd',
+      'positions',
+      'yStride',
+      'actStride',
+      'scratch',
+    ],
+    over: 'positions',
+    granule: positionsTogether,
+    moves: {
+      y: (a) => f32Bytes * a.yStride,
+      sums: (a) => f32Bytes * a.yStride,
+      acts: (a) => f32Bytes * a.actStride,
+    },
+    work: (a) => a.count * (a.colEnd - a.colStart) * a.positions,
+    scratch: {
+      parameter: 'scratch',
+      bytes: (a) => scratchBytes(a.colEnd - a.colStart),
+      optional: true,
+    },
+  });
+
 /** Kernels of one weight format, by the names of their exports. */
 export function weightSplits(dtype: DType): [string, Split][] {
   const elementBytes = byteLength(dtype, elements) / elements;
@@ -132,39 +164,7 @@ export function weightSplits(dtype: DType): [string, Split][] {
         work: (a) => a.count * a.cols,
       }),
     ],
-    [
-      `ffn_down_${dtype}`,
-      split({
-        parameters: [
-          'y',
-          'sums',
-          'acts',
-          'ptrs',
-          'downOffset',
-          'first',
-          'count',
-          'colStart',
-          'colEnd',
-          'positions',
-          'yStride',
-          'actStride',
-          'scratch',
-        ],
-        over: 'positions',
-        granule: positionsTogether,
-        moves: {
-          y: (a) => f32Bytes * a.yStride,
-          sums: (a) => f32Bytes * a.yStride,
-          acts: (a) => f32Bytes * a.actStride,
-        },
-        work: (a) => a.count * (a.colEnd - a.colStart) * a.positions,
-        scratch: {
-          parameter: 'scratch',
-          bytes: (a) => scratchBytes(a.colEnd - a.colStart),
-          optional: true,
-        },
-      }),
-    ],
+    [`ffn_down_${dtype}`, downSplit(['first', 'count'])],
     [
       `ffn_list_sums_${dtype}`,
       split({
@@ -187,40 +187,7 @@ export function weightSplits(dtype: DType): [string, Split][] {
         work: (a) => a.count * a.cols,
       }),
     ],
-    [
-      `ffn_list_down_${dtype}`,
-      split({
-        parameters: [
-          'y',
-          'sums',
-          'acts',
-          'ptrs',
-          'downOffset',
-          'bounds',
-          'groups',
-          'count',
-          'colStart',
-          'colEnd',
-          'positions',
-          'yStride',
-          'actStride',
-          'scratch',
-        ],
-        over: 'positions',
-        granule: positionsTogether,
-        moves: {
-          y: (a) => f32Bytes * a.yStride,
-          sums: (a) => f32Bytes * a.yStride,
-          acts: (a) => f32Bytes * a.actStride,
-        },
-        work: (a) => a.count * (a.colEnd - a.colStart) * a.positions,
-        scratch: {
-          parameter: 'scratch',
-          bytes: (a) => scratchBytes(a.colEnd - a.colStart),
-          optional: true,
-        },
-      }),
-    ],
+    [`ffn_list_down_${dtype}`, downSplit(['bounds', 'groups', 'count'])],
     [
       `${dtype}_to_f32`,
       split({
