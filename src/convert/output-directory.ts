@@ -56,7 +56,10 @@ export class OutputDirectory {
       for (const name of await readdir(this.path)) await sync(join(this.path, name));
       await sync(this.path);
       if (this.#replaced !== null) await rename(this.#target, this.#replaced);
-      await rename(this.path, this.#target);
+      await rename(this.path, this.#target).catch(async (cause: unknown) => {
+        if (this.#replaced !== null) await rename(this.#replaced, this.#target);
+        throw cause;
+      });
       await sync(dirname(this.#target));
       if (this.#replaced !== null) await rm(this.#replaced, { recursive: true, force: true });
     } catch (cause) {

@@ -60,16 +60,16 @@ export function hex(crc: number): string {
   return crc.toString(16).padStart(8, '0');
 }
 
-/** Checksums as text: base64 of 32-bit little-endian words. */
-export function encodeChecksums(sums: Uint32Array): string {
-  const bytes = Buffer.alloc(sums.length * 4);
-  sums.forEach((sum, index) => {
-    bytes.writeUInt32LE(sum, index * 4);
+/** Checksums, or other words, as text: base64 of 32-bit little-endian words. */
+export function encodeWords(words: Uint32Array): string {
+  const bytes = Buffer.alloc(words.length * 4);
+  words.forEach((word, index) => {
+    bytes.writeUInt32LE(word, index * 4);
   });
   return bytes.toString('base64');
 }
 
-export function decodeChecksums(text: string): Uint32Array {
+export function decodeWords(text: string): Uint32Array {
   const bytes = Buffer.from(text, 'base64');
   return Uint32Array.from({ length: bytes.length >> 2 }, (_, index) =>
     bytes.readUInt32LE(index * 4),

@@ -9,7 +9,7 @@ import * as v from 'valibot';
 import { type DType, dtypeNames } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { type ModelSpec, modelSpecSchema } from '../models/spec.ts';
-import { crcHex, decodeChecksums, encodeChecksums } from './checksum.ts';
+import { crcHex, decodeWords, encodeWords } from './checksum.ts';
 
 export const manifestFile = 'flash.json';
 export const residentFile = 'resident.safetensors';
@@ -48,6 +48,11 @@ export interface BundleLayer {
   readonly upOffset: number;
   /** Where the down column starts in a bundle. */
   readonly downOffset: number;
+  /**
+   * (neurons): the checkpoint's number of each, where predict-train has laid those side by side that
+   * fire together. All of the model has the new order; who has numbers of the checkpoint needs this.
+   */
+  readonly order?: Uint32Array;
 }
 
 export interface StoredFile {
@@ -91,6 +96,7 @@ const manifestSchema = v.object({
       bundleBytes: positive,
       upOffset: v.optional(count, 0),
       downOffset: positive,
+      order: v.optional(v.string()),
     }),
   ),
   files: v.record(
@@ -119,7 +125,7 @@ export function formatManifest(manifest: Manifest): string {
   const tensors = Object.fromEntries(
     [...manifest.tensors.values()].map(({ name, checksums, ...tensor }) => [
       name,
-      { ...tensor, crc32: encodeChecksums(checksums) },
+      { ...tensor, crc32: encodeWords(checksums) },
     ]),
   );
   const document = {
@@ -127,7 +133,10 @@ export function formatManifest(manifest: Manifest): string {
     producer: manifest.producer,
     architecture: manifest.spec,
     dtypes: manifest.dtypes,
-    layers: manifest.layers,
+    layers: manifest.layers.map(({ order, ...layer }) => ({
+      ...layer,
+      ...(order && { order: encodeWords(order) }),
+    })),
     files: manifest.files,
     tensors,
     crc32: noChecksum,
@@ -196,14 +205,17 @@ export function parseManifest(text: string, file: string): Manifest {
   const { output } = parsed;
   const tensors = new Map<string, StoredTensor>();
   for (const [name, { crc32, ...rest }] of Object.entries(output.tensors)) {
-    tensors.set(name, { name, ...rest, checksums: decodeChecksums(crc32) });
+    tensors.set(name, { name, ...rest, checksums: decodeWords(crc32) });
   }
   return {
     crc32: stored,
     producer: output.producer,
     spec: output.architecture,
     dtypes: output.dtypes,
-    layers: output.layers,
+    layers: output.layers.map(({ order, ...layer }) => ({
+      ...layer,
+      ...(order !== undefined && { order: decodeWords(order) }),
+    })),
     files: output.files,
     tensors,
   };

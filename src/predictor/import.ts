@@ -6,6 +6,7 @@
 
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { permuteRows } from '../arrange/neuron-order.ts';
 import type { SourceTensor } from '../checkpoint/source.ts';
 import { sourceDTypes } from '../checkpoint/source-dtype.ts';
 import { openTorch } from '../checkpoint/torch.ts';
@@ -51,11 +52,16 @@ export async function importPredictor(
   layer: number,
   manifest: Manifest,
 ): Promise<ImportedPredictor> {
-  return withLayer(dir, layer, manifest, async (fc1, fc2) => ({
-    rank: fc1.shape[0] ?? 0,
-    a: await readMatrix(fc1),
-    b: await readMatrix(fc2),
-  }));
+  const { order } = manifest.layers[layer] ?? {};
+  return withLayer(dir, layer, manifest, async (fc1, fc2) => {
+    const b = await readMatrix(fc2);
+    return {
+      rank: fc1.shape[0] ?? 0,
+      a: await readMatrix(fc1),
+      // They number neurons as the checkpoint does.
+      b: order === undefined ? b : { ...b, bytes: permuteRows(b.bytes, order) },
+    };
+  });
 }
 
 async function readMatrix(tensor: SourceTensor): Promise<ImportedMatrix> {

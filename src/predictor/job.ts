@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { LayerOrder } from '../arrange/layer-order.ts';
 import { writeError } from '../errors.ts';
 import { type Part, type PredictorReport, predictorChecksum } from '../flash/predictor-file.ts';
 import type { TrainedPredictor } from './layer.ts';
@@ -22,6 +23,8 @@ export interface FinishedLayer {
   /** Whether predicting pays; else every neuron of the layer is computed. */
   readonly used: boolean;
   readonly parts: Readonly<Record<Part, { offset: number; bytes: number; checksum: number }>>;
+  /** What another order of the neurons would be worth; see `LayerOrder`. */
+  readonly arrangement?: Omit<LayerOrder, 'order'>;
 }
 
 const partNames: readonly Part[] = ['a', 'b', 'bias', 'frequency'];
@@ -57,7 +60,11 @@ export class TrainingJob {
   }
 
   /** Keeps the next layer. The states behind it must be on disk. */
-  async finish(trained: TrainedPredictor, used: boolean): Promise<void> {
+  async finish(
+    trained: TrainedPredictor,
+    used: boolean,
+    arranged: LayerOrder | null = null,
+  ): Promise<void> {
     const bytesOf: Record<Part, Uint8Array> = {
       a: trained.a,
       b: trained.b,
@@ -78,9 +85,14 @@ export class TrainingJob {
     ) as FinishedLayer['parts'];
     const { rank, relu, magnitude, report, curve } = trained;
     const shape = { rank, relu, ...(magnitude && { magnitude }) };
-    const layer: FinishedLayer = { ...shape, report, curve, used, parts };
+    const { order, ...arrangement } = arranged ?? {};
+    const layer: FinishedLayer = {
+      ...{ ...shape, report, curve, used, parts },
+      ...(arranged && { arrangement: arrangement as Omit<LayerOrder, 'order'> }),
+    };
     const index = this.layers.length;
     try {
+      if (order !== undefined) await writeFile(orderFile(this.dir, index), order);
       await writeFile(binFile(this.dir, index), Buffer.concat(partNames.map((p) => bytesOf[p])));
       // The layer counts from the moment this file has its name.
       const file = jsonFile(this.dir, index);
@@ -97,6 +109,12 @@ export class TrainingJob {
     const { offset = 0, bytes = 0 } = this.layers[layer]?.parts[part] ?? {};
     const all = await readFile(binFile(this.dir, layer));
     return all.subarray(offset, offset + bytes);
+  }
+
+  /** A finished layer's new order. */
+  async order(layer: number): Promise<Uint32Array> {
+    const bytes = await readFile(orderFile(this.dir, layer));
+    return new Uint32Array(new Uint8Array(bytes).buffer);
   }
 
   /** Removes the directory. */
@@ -117,6 +135,7 @@ function readLayers(dir: string): FinishedLayer[] {
 }
 
 const binFile = (dir: string, layer: number) => join(dir, `layer-${layer}.bin`);
+const orderFile = (dir: string, layer: number) => join(dir, `layer-${layer}.order`);
 const jsonFile = (dir: string, layer: number) => join(dir, `layer-${layer}.json`);
 
 function asBytes(values: Float32Array): Uint8Array {

@@ -1,5 +1,7 @@
 /** Which ranks a model's predictors may have: by their size, and by the memory that training takes. */
 
+import { orderingBytes } from '../arrange/co-activation.ts';
+import { rearrangingBytes } from '../arrange/rewrite.ts';
 import { byteLength } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
 import { BudgetError, InputError } from '../errors.ts';
@@ -84,7 +86,7 @@ export async function highestRank(
 /** A plan for ranks up to `highest`, or, where memory is short and ranks are free, for lower ones. */
 export function choosePlan(
   { manifest }: Model,
-  { budget, threads, rank: fixed, importFrom, thresholdSparsity }: Settings,
+  { budget, threads, rank: fixed, importFrom, thresholdSparsity, arrange }: Settings,
   windows: readonly number[][],
   highest: number,
 ): { readonly plan: TrainingPlan; readonly rank: number } {
@@ -94,7 +96,10 @@ export function choosePlan(
     planTraining({
       manifest,
       dramBudget: budget,
-      processBytes: processEstimate(manifest) + heapBytes,
+      processBytes:
+        processEstimate(manifest) +
+        heapBytes +
+        (arrange ? orderingBytes(neurons) + rearrangingBytes : 0),
       threads: count,
       context: Math.max(...windows.map(({ length }) => length)),
       tokens: windows.reduce((sum, { length }) => sum + length, 0),

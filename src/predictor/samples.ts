@@ -107,6 +107,20 @@ export class Samples implements SampleSizes {
     }
   }
 
+  /** How many neurons fired at a token. */
+  activeCount(index: number): number {
+    const bytes = (this.#offsets[index + 1] ?? 0) - (this.#offsets[index] ?? 0);
+    return (bytes / f32Bytes - this.hidden - 1) / 2;
+  }
+
+  /** The neurons that fired at a token, in ascending order. */
+  active(index: number): Uint32Array {
+    const ids = new Uint32Array(this.activeCount(index));
+    const bytes = Buffer.from(ids.buffer);
+    this.#spill.read(bytes, (this.#offsets[index] ?? 0) + f32Bytes * (this.hidden + 1));
+    return ids;
+  }
+
   close(): void {
     this.#spill.close();
   }

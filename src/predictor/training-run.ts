@@ -1,5 +1,6 @@
 /** Layers of a model run over sample text one after the other, a predictor trained for each. */
 
+import { arrangeLayer, type LayerOrder } from '../arrange/layer-order.ts';
 import { Arena } from '../engine/arena.ts';
 import { Decoder } from '../engine/decoder.ts';
 import type { Model } from '../engine/model.ts';
@@ -133,8 +134,22 @@ export class TrainingRun {
       });
       const trained = await this.#train(layer, (share) => tell(0.5 + 0.5 * share, 'training'));
       const pays = trained.magnitude !== undefined || trained.report.predicted <= mostPredicted;
-      await this.#job.finish(trained, pays);
+      let arranged: LayerOrder | null = null;
+      const { neurons = 0, bundleBytes = 0 } = manifest.layers[layer] ?? {};
+      if (this.#settings.arrange) {
+        const { profile } = files.scheduler;
+        arranged = arrangeLayer(this.#samples, { neurons, bundleBytes }, profile);
+      }
+      await this.#job.finish(trained, pays, arranged);
     }
+  }
+
+  /** All bundles of a layer, one after the other; valid until the next call. */
+  async bundles(layer: number): Promise<Uint8Array> {
+    const bundles = this.#model.files.tensor(role.bundles(layer));
+    await this.#weights.read([bundles], undefined, this.#settings.signal);
+    const { address = 0 } = this.#plan.plan.residences.get(bundles) ?? {};
+    return new Uint8Array(this.#memory.buffer, address, bundles.bytes);
   }
 
   async #train(layer: number, onProgress: (done: number) => void): Promise<TrainedPredictor> {

@@ -8,8 +8,8 @@ import {
   type PredictorShape,
   predictorChecksum,
 } from '../../src/flash/predictor-file.ts';
+import { writePredictors } from '../../src/flash/predictor-writer.ts';
 import { role } from '../../src/models/spec.ts';
-import { writePredictors } from '../../src/predictor/write.ts';
 import { fromF16, toF16 } from './dtypes.ts';
 
 /** One layer's weights as f32. */

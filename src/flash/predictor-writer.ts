@@ -3,13 +3,13 @@
 import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeError } from '../errors.ts';
-import type { Manifest } from '../flash/manifest.ts';
+import type { Manifest } from './manifest.ts';
 import {
   layoutPredictors,
   type Part,
   type PredictorContents,
   predictorsFile,
-} from '../flash/predictor-file.ts';
+} from './predictor-file.ts';
 
 export interface PredictorSource extends PredictorContents {
   /** The bytes of a tensor, whose checksum is known. */

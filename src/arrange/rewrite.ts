@@ -1,0 +1,226 @@
+/**
+ * Writes a model once more with the neurons of its layers in another order: bundles, biases of neurons
+ * and predictors, all consistently, so that nothing that runs the model knows of it. The new directory
+ * stands beside the old one until it is complete and takes its place at once.
+ */
+
+import { constants } from 'node:fs';
+import { copyFile, open, readdir, realpath, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { OutputDirectory } from '../convert/output-directory.ts';
+import { TensorFileWriter } from '../convert/tensor-file.ts';
+import { InputError, InterruptedError, writeError } from '../errors.ts';
+import {
+  bundlesFile,
+  formatManifest,
+  type Manifest,
+  manifestFile,
+  parseManifest,
+  residentFile,
+  type StoredTensor,
+} from '../flash/manifest.ts';
+import { type Part, predictorChecksum, predictorsFile } from '../flash/predictor-file.ts';
+import { type PredictorSource, writePredictors } from '../flash/predictor-writer.ts';
+import { role } from '../models/spec.ts';
+import { permuteRows } from './neuron-order.ts';
+
+export interface Rearrangement {
+  readonly dir: string;
+  readonly manifest: Manifest;
+  /** Per layer the neuron at each place. */
+  readonly orders: readonly Uint32Array[];
+  /** All bundles of a layer as they are, one after the other; valid until the next call. */
+  readonly bundles: (layer: number) => Promise<Uint8Array>;
+  /** As they are. */
+  readonly predictors: PredictorSource;
+  readonly signal?: AbortSignal | undefined;
+  /** Called with the share that is done. */
+  readonly onProgress?: (done: number) => void;
+}
+
+/** Bundles that are gathered before they are written. */
+const gatherBytes = 4 * 1024 * 1024;
+
+/** Bytes of memory that {@link writeRearranged} takes besides a layer's bundles. */
+export const rearrangingBytes = 2 * gatherBytes;
+
+/**
+ * Writes the rearranged model beside the one that is there. Nothing has changed until the result's
+ * `commit`; `abandon` removes it.
+ * @throws InputError when there is no room for it, or its place cannot be taken
+ */
+export async function writeRearranged(work: Rearrangement): Promise<OutputDirectory> {
+  const place = await realpath(work.dir);
+  await checkMovable(place);
+  const directory = await OutputDirectory.create(place, bytesOf(work.manifest), true);
+  try {
+    await copyOthers(place, directory.path);
+    const biases = await permuteBiases(work, directory.path);
+    const bundles = await writeBundles(work, place, directory.path);
+    const changed = new Map([...biases, ...bundles]);
+    const text = formatManifest({
+      ...work.manifest,
+      layers: work.manifest.layers.map((layer, index) => ({
+        ...layer,
+        order: composed(layer.order, work.orders[index] ?? new Uint32Array()),
+      })),
+      tensors: new Map([...work.manifest.tensors].map(([k, old]) => [k, changed.get(k) ?? old])),
+    });
+    const path = join(directory.path, manifestFile);
+    await writeFile(path, text, { flag: 'wx' }).catch((cause: unknown) => {
+      throw writeError(cause, path);
+    });
+    await writePredictors(directory.path, parseManifest(text, path), await permuted(work));
+    return directory;
+  } catch (error) {
+    await directory.abandon();
+    throw error;
+  }
+}
+
+function bytesOf({ files }: Manifest): number {
+  return Object.values(files).reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** @throws InputError when nothing can take the directory's place */
+async function checkMovable(place: string): Promise<void> {
+  const parent = dirname(place);
+  const [{ dev }, above] = [await stat(place), await stat(parent)];
+  if (dev === above.dev && parent !== place) return;
+  throw new InputError('is a mount point, which no new directory can take the place of', {
+    file: place,
+  });
+}
+
+/** An order on top of the one that was there before. */
+function composed(before: Uint32Array | undefined, order: Uint32Array): Uint32Array {
+  return before === undefined ? order : order.map((neuron) => before[neuron] ?? 0);
+}
+
+/** Everything but what is written anew, and what a training has not finished. */
+async function copyOthers(from: string, to: string): Promise<void> {
+  const anew = new Set([manifestFile, bundlesFile, predictorsFile]);
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    if (!entry.isFile() || anew.has(entry.name) || entry.name.includes('.partial')) continue;
+    const target = join(to, entry.name);
+    await copyFile(join(from, entry.name), target, constants.COPYFILE_FICLONE).catch(
+      (cause: unknown) => {
+        throw writeError(cause, target);
+      },
+    );
+  }
+}
+
+/** Permutes the vectors that have one value per neuron, in the copied file. */
+async function permuteBiases(
+  { manifest, orders }: Rearrangement,
+  to: string,
+): Promise<Map<string, StoredTensor>> {
+  const changed = new Map<string, StoredTensor>();
+  const path = join(to, residentFile);
+  const file = await open(path, 'r+');
+  try {
+    for (const [layer, order] of orders.entries()) {
+      for (const name of [role.upBias(layer), role.gateBias(layer)]) {
+        const tensor = manifest.tensors.get(name);
+        if (tensor === undefined) continue;
+        const bytes = Buffer.alloc(tensor.bytes);
+        await file.read(bytes, 0, bytes.length, tensor.offset);
+        if (crc32(bytes) !== tensor.checksums[0]) {
+          const at = { file: path, tensor: name, offset: tensor.offset };
+          throw new InputError('damaged: a checksum does not match', at);
+        }
+        const moved = permuteRows(bytes, order);
+        await file.write(moved, 0, moved.length, tensor.offset);
+        changed.set(name, { ...tensor, checksums: Uint32Array.of(crc32(moved)) });
+      }
+    }
+    await file.sync();
+  } catch (cause) {
+    throw cause instanceof InputError ? cause : writeError(cause, path);
+  } finally {
+    await file.close();
+  }
+  return changed;
+}
+
+async function writeBundles(
+  work: Rearrangement,
+  from: string,
+  to: string,
+): Promise<Map<string, StoredTensor>> {
+  const { manifest, orders, signal, onProgress } = work;
+  const stored = manifest.files[bundlesFile];
+  const header = await readStart(join(from, bundlesFile), stored?.headerBytes ?? 0);
+  const tensors = manifest.layers.flatMap(({ tensor }) => manifest.tensors.get(tensor) ?? []);
+  const layout = { file: bundlesFile, header, tensors, bytes: stored?.bytes ?? 0 };
+  const writer = await TensorFileWriter.create(to, layout);
+  const changed = new Map<string, StoredTensor>();
+  try {
+    for (const [layer, tensor] of tensors.entries()) {
+      const order = orders[layer] ?? new Uint32Array();
+      const bundles = await work.bundles(layer);
+      const parts = gathered(bundles, order, tensor.bytes / order.length, signal);
+      changed.set(tensor.name, await writer.writeTensor(tensor, parts));
+      onProgress?.((layer + 1) / tensors.length);
+    }
+    await writer.finish();
+  } catch (error) {
+    await writer.close().catch(() => {});
+    throw error;
+  }
+  return changed;
+}
+
+async function readStart(path: string, bytes: number): Promise<Uint8Array> {
+  const file = await open(path);
+  try {
+    const header = Buffer.alloc(bytes);
+    await file.read(header, 0, bytes, 0);
+    return header;
+  } finally {
+    await file.close();
+  }
+}
+
+/** The rows in their new order, some at a time; two buffers in turn, as one may be being written. */
+async function* gathered(
+  rows: Uint8Array,
+  order: Uint32Array,
+  rowBytes: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  const atOnce = Math.max(1, Math.floor(gatherBytes / rowBytes));
+  const buffer = new Uint8Array(Math.min(atOnce, order.length) * rowBytes);
+  for (let start = 0; start < order.length; start += atOnce) {
+    if (signal?.aborted) throw new InterruptedError();
+    const part = order.subarray(start, start + atOnce);
+    part.forEach((row, i) => {
+      buffer.set(rows.subarray(row * rowBytes, (row + 1) * rowBytes), i * rowBytes);
+    });
+    yield buffer.subarray(0, part.length * rowBytes);
+  }
+}
+
+/** Predictors whose neurons are in the new order; A sees none of it. */
+async function permuted({ orders, predictors }: Rearrangement): Promise<PredictorSource> {
+  const bytes = async (layer: number, part: Part) => {
+    const old = await predictors.bytes(layer, part);
+    return part === 'a' ? old : permuteRows(old, orders[layer] ?? new Uint32Array());
+  };
+  const moved: readonly Part[] = ['b', 'bias', 'frequency'];
+  const checksums: Partial<Record<Part, number>>[] = [];
+  for (const [layer, shape] of predictors.layers.entries()) {
+    checksums.push({});
+    for (const part of shape === null ? [] : moved) {
+      checksums[layer] = {
+        ...checksums[layer],
+        [part]: predictorChecksum(await bytes(layer, part)),
+      };
+    }
+  }
+  const checksum = (layer: number, part: Part) =>
+    checksums[layer]?.[part] ?? predictors.checksum(layer, part);
+  return { ...predictors, bytes, checksum };
+}
