@@ -131,10 +131,13 @@ function topIds(logits: Float32Array, k: number): Uint32Array {
   // The first k in falling order are a heap backwards: rising order is one.
   const first = sortedIds(logits.subarray(0, k)).reverse();
   heap.set(first);
+  // Nearly all of a vocabulary is below the least of the best: one comparison each.
+  let least = logits[heap[0] ?? 0] as number;
   for (let id = k; id < logits.length; id++) {
-    if (!below(heap[0] ?? 0, id)) continue;
+    if (!((logits[id] as number) > least)) continue;
     heap[0] = id;
     sink(k);
+    least = logits[heap[0] ?? 0] as number;
   }
   return heap.sort((a, b) => (below(a, b) ? 1 : -1));
 }

@@ -35,6 +35,9 @@ export class NeuronStore {
   readonly #selection: { slots: Int32Array; hit: Uint8Array; hits: number };
   readonly #candidates: Int32Array;
   readonly #values: Float64Array;
+  /** Entries of the list that are missing, and what each of its entries is worth. */
+  readonly #missing: Int32Array;
+  readonly #worth: Float64Array;
 
   constructor(neurons: number, slots: number, policy: StorePolicy) {
     this.neurons = neurons;
@@ -47,11 +50,14 @@ export class NeuronStore {
     this.#selection = { slots: new Int32Array(neurons), hit: new Uint8Array(neurons), hits: 0 };
     this.#candidates = new Int32Array(slots);
     this.#values = new Float64Array(slots);
+    this.#missing = new Int32Array(neurons);
+    this.#worth = new Float64Array(neurons);
   }
 
   /** Bytes of book-keeping for a layer, its policy and frequencies included, with a slot for each. */
   static bookkeepingBytes(neurons: number): number {
-    const perNeuron = 4 + 4 + 1 + 8 + 4 + 4; // slotOf, selection, values, prior, frequency
+    // slotOf, selection, values, prior, frequency, missing, worth
+    const perNeuron = 4 + 4 + 1 + 8 + 4 + 4 + 4 + 8;
     const perSlot = 4 + 8 + 8 + 4 + 8; // pointer, free, wantedAt, candidates, values
     return neurons * (perNeuron + perSlot);
   }
@@ -126,12 +132,14 @@ export class NeuronStore {
   #admit(wanted: Uint32Array, count: number, missing: number): void {
     const { slots } = this.#selection;
     const policy = this.#policy;
-    const without: number[] = [];
-    for (let i = 0; i < count; i++) if (slots[i] === noSlot) without.push(i);
+    const without = this.#missing.subarray(0, missing);
+    let found = 0;
+    for (let i = 0; i < count; i++) if (slots[i] === noSlot) without[found++] = i;
     if (missing > this.#free.length) {
       // Those worth most come first, so that they find room.
-      const worth = new Map(without.map((i) => [i, policy.value(wanted[i] ?? 0)]));
-      without.sort((a, b) => (worth.get(b) ?? 0) - (worth.get(a) ?? 0) || a - b);
+      const worth = this.#worth;
+      for (const i of without) worth[i] = policy.value(wanted[i] ?? 0);
+      without.sort((a, b) => (worth[b] as number) - (worth[a] as number) || a - b);
     }
     const needed = missing - this.#free.length;
     const victims = needed > 0 ? this.#leastValued(needed) : [];

@@ -5,13 +5,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { predictorsFile } from '../../src/flash/predictor-file.ts';
-import { torchPickle, type WrittenTensor, zipBytes } from '../checkpoint/torch-writer.ts';
 import { withMemoryGroup } from '../support/cgroup.ts';
 import { changeConfig, copyStories, writeRandomOpt } from '../support/checkpoint.ts';
 import { assertRefused, runCli, runCliJson, runCliWell, startCli } from '../support/cli.ts';
 import { calibText, familyFixture, storiesOpt, validText } from '../support/fixtures.ts';
 import { convert, copyModel, runAtFloor } from '../support/model.ts';
-import { Dice } from '../support/random.ts';
+import { writePublished } from '../support/published.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 
 const MIB = 1024 * 1024;
@@ -192,39 +191,9 @@ test('the budget is a ceiling that the kernel enforces', async (t) => {
   });
 });
 
-/** A file as torch.save writes it, of f32 matrices. */
-function torchFile(matrices: Record<string, { shape: [number, number]; values: Float32Array }>) {
-  const tensors: Record<string, WrittenTensor> = {};
-  const entries: Record<string, Uint8Array> = {};
-  Object.entries(matrices).forEach(([name, { shape, values }], key) => {
-    tensors[name] = {
-      key: `${key}`,
-      storageClass: 'FloatStorage',
-      elements: values.length,
-      offset: 0,
-      shape,
-      strides: [shape[1], 1],
-    };
-    entries[`archive/data/${key}`] = new Uint8Array(values.buffer);
-  });
-  return zipBytes({
-    'archive/data.pkl': torchPickle(tensors),
-    ...entries,
-    'archive/version': Buffer.from('3\n'),
-  });
-}
-
 test('published predictors are imported, and those of another model are refused', async () => {
   const published = root.directory();
-  const dice = new Dice(6);
-  const matrix = (rows: number, columns: number) => ({
-    shape: [rows, columns] as [number, number],
-    values: Float32Array.from({ length: rows * columns }, () => dice.next() - 0.5),
-  });
-  for (let layer = 0; layer < 6; layer++) {
-    const file = { 'fc1.weight': matrix(40, 128), 'fc2.weight': matrix(512, 40) };
-    writeFileSync(join(published, `model_${layer}.pt`), torchFile(file));
-  }
+  writePublished(published, { layers: 6, rank: 40, hidden: 128, neurons: 512 });
   const dir = fresh();
   const report = await train(dir, ...quick, '--import', published);
   // Random ones can keep the activations only by wanting nearly everything.
@@ -235,10 +204,7 @@ test('published predictors are imported, and those of another model are refused'
   await runCliWell(['generate', dir, '--prompt', 'Once', '--max-tokens', '5']);
 
   const other = root.directory();
-  for (let layer = 0; layer < 6; layer++) {
-    const file = { 'fc1.weight': matrix(8, 64), 'fc2.weight': matrix(512, 8) };
-    writeFileSync(join(other, `model_${layer}.pt`), torchFile(file));
-  }
+  writePublished(other, { layers: 6, rank: 8, hidden: 64, neurons: 512 });
   const refused = await runCli(['predict-train', fresh(), ...quick, ...plenty, '--import', other]);
   assertRefused(refused, ['model_0.pt', 'fc1.weight', '(8, 64)', 'hidden size of 128']);
   const empty = join(root.directory(), 'empty');
