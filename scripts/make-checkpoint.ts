@@ -5,7 +5,7 @@
  *   widened   the bundled small model, widened: its text, its patterns of activation
  *   random    random weights of a given FFN sparsity: any token is as good as any other
  *
- *   node --import tsx scripts/make-checkpoint.ts <geometry> <directory> [--random <sparsity>]
+ *   node --import tsx scripts/make-checkpoint.ts <geometry> <directory> [--random <sparsity> [--rank <n>]]
  *       [--perturbation <share>] [--epsilon <scale>] [--noise <deviation>]
  *
  * Geometries: opt-125m, opt-1.3b, opt-2.7b, opt-6.7b; random ones also falcon-7b and llama-7b.
@@ -28,7 +28,7 @@ const smallModel = join(fixtures, 'stories-opt');
 const number = { type: 'string' } as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { random: number, perturbation: number, epsilon: number, noise: number },
+  options: { random: number, rank: number, perturbation: number, epsilon: number, noise: number },
 });
 const [name = '', directory = ''] = positionals;
 const geometry = optGeometries[name];
@@ -41,7 +41,10 @@ if (directory === '' || random === undefined || (geometry ?? values.random) === 
 
 const started = performance.now();
 if (values.random !== undefined) {
-  const { config, vocab, tensors } = random(Number(values.random));
+  const { config, vocab, tensors } = random({
+    sparsity: Number(values.random),
+    rank: values.rank === undefined ? undefined : Number(values.rank),
+  });
   await write(tensors, config);
   await writeGpt2Tokenizer(vocab);
 } else if (geometry !== undefined) {

@@ -30,3 +30,37 @@ export function randomHalfs(deviation = 0.02, mean = 0): (bytes: number) => Gene
     }
   };
 }
+
+/**
+ * The same for rows of `columns` that differ in `rank` directions alone: columns fall into as many
+ * groups, and within one a row's weights are the same but for their sign, which is the column's.
+ */
+export function lowRankHalfs(
+  { columns, rank }: { readonly columns: number; readonly rank: number },
+  deviation: number,
+  mean = 0,
+): (bytes: number) => Generator<Uint8Array> {
+  const random = new Random(3);
+  const pool = normals(poolValues, 4);
+  const choices = Uint16Array.from(
+    { length: columns },
+    (_, column) => 2 * (column % rank) + (random.next() < 0.5 ? 1 : 0),
+  );
+  return function* (bytes) {
+    const rows = bytes / (2 * columns);
+    for (let first = 0; first < rows; first += 256) {
+      const part = new Uint16Array(Math.min(256, rows - first) * columns);
+      const weights = new Uint16Array(2 * rank);
+      for (let at = 0; at < part.length; at += columns) {
+        const start = Math.floor(random.next() * (poolValues - rank));
+        for (let group = 0; group < rank; group++) {
+          const weight = deviation * (pool[start + group] ?? 0);
+          weights[2 * group] = toF16(mean + weight);
+          weights[2 * group + 1] = toF16(mean - weight);
+        }
+        for (let i = 0; i < columns; i++) part[at + i] = weights[choices[i] ?? 0] ?? 0;
+      }
+      yield new Uint8Array(part.buffer);
+    }
+  };
+}

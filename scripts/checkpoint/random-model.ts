@@ -1,6 +1,7 @@
 /**
  * Random checkpoints of real geometries, whose FFNs are as sparse as asked for: how many neurons fire
- * follows from the normal distribution of their inputs.
+ * follows from the normal distribution of their inputs. Rows that decide it may have a rank; without,
+ * nothing smaller than they are could predict it.
  *
  *   OPT      the norm's output has length sqrt(hidden): the up bias is a quantile of that
  *   Falcon   without biases: the norm's bias meets rows whose mean is not 0
@@ -10,7 +11,7 @@
 
 import { toF16 } from './halfs.ts';
 import { type OptGeometry, optConfig, optGeometries, optTensors } from './opt.ts';
-import { randomHalfs } from './random-halfs.ts';
+import { lowRankHalfs, randomHalfs } from './random-halfs.ts';
 import type { MadeTensor } from './writer.ts';
 
 export interface RandomModel {
@@ -19,15 +20,22 @@ export interface RandomModel {
   readonly tensors: readonly MadeTensor[];
 }
 
-export const randomGeometries: Readonly<Record<string, (sparsity: number) => RandomModel>> = {
+export interface RandomOptions {
+  /** Share of neurons that do not fire. */
+  readonly sparsity: number;
+  /** Of the matrix that decides which fire; full where it is missing. */
+  readonly rank?: number | undefined;
+}
+
+export const randomGeometries: Readonly<Record<string, (options: RandomOptions) => RandomModel>> = {
   ...Object.fromEntries(
     Object.entries(optGeometries).map(([name, geometry]) => [
       name,
-      (sparsity: number) => randomOpt(geometry, sparsity),
+      (options: RandomOptions) => randomOpt(geometry, options),
     ]),
   ),
-  'falcon-7b': (sparsity) => randomFalcon(sparsity),
-  'llama-7b': (sparsity) => randomLlama(sparsity),
+  'falcon-7b': (options) => randomFalcon(options),
+  'llama-7b': (options) => randomLlama(options),
 };
 
 const deviation = 0.02;
@@ -36,6 +44,13 @@ let pool: ReturnType<typeof randomHalfs> | undefined;
 function normal(bytes: number): Iterable<Uint8Array> {
   pool ??= randomHalfs(deviation);
   return pool(bytes);
+}
+
+/** Rows that decide which neurons fire. */
+function deciding(columns: number, rank: number | undefined, mean = 0) {
+  return rank === undefined
+    ? randomHalfs(deviation, mean)
+    : lowRankHalfs({ columns, rank }, deviation, mean);
 }
 
 /** The value that a share of a normal distribution lies below; bisected. */
@@ -92,10 +107,12 @@ function withFirst(tensor: MadeTensor, value: number): MadeTensor {
   };
 }
 
-export function randomOpt(geometry: OptGeometry, sparsity: number): RandomModel {
+export function randomOpt(geometry: OptGeometry, { sparsity, rank }: RandomOptions): RandomModel {
   const { hidden, vocab } = geometry;
   const bias = -quantile(sparsity) * deviation * Math.sqrt(hidden);
+  const up = deciding(hidden, rank);
   const tensors = optTensors(geometry).map(({ name, shape, part }) => {
+    if (part === 'fc1.weight') return random(name, shape, up);
     if (part === 'fc1.bias') return constant(name, shape, bias);
     if (part.includes('layer_norm')) return constant(name, shape, part.endsWith('bias') ? 0 : 1);
     return random(name, shape);
@@ -115,14 +132,17 @@ const falcon7b = { hidden: 4544, layers: 32, heads: 71, ffn: 18176, vocab: 65024
 const llama7b = { hidden: 4096, layers: 32, heads: 32, ffn: 11008, vocab: 32000 };
 
 /** Queries of all heads share one key and value head; the head is tied. */
-export function randomFalcon(sparsity: number, geometry: Geometry = falcon7b): RandomModel {
+export function randomFalcon(
+  { sparsity, rank }: RandomOptions,
+  geometry: Geometry = falcon7b,
+): RandomModel {
   const { hidden, layers, heads, ffn, vocab } = geometry;
   const headDim = hidden / heads;
   const normBias = 0.2;
   // What a row sees: n, and the norm's bias, which adds to each row's spread besides its mean.
   const spread = deviation * Math.sqrt(hidden * (1 + normBias ** 2));
   const mean = (-quantile(sparsity) * spread) / (normBias * hidden);
-  const up = randomHalfs(deviation, mean);
+  const up = deciding(hidden, rank, mean);
   const root = 'transformer';
   const tensors = [random(`${root}.word_embeddings.weight`, [vocab, hidden])];
   for (let layer = 0; layer < layers; layer++) {
@@ -165,12 +185,16 @@ export function randomFalcon(sparsity: number, geometry: Geometry = falcon7b): R
 }
 
 /** A ReLU in place of the SiLU, and as many key and value heads as queries. */
-export function randomLlama(sparsity: number, geometry: Geometry = llama7b): RandomModel {
+export function randomLlama(
+  { sparsity, rank }: RandomOptions,
+  geometry: Geometry = llama7b,
+): RandomModel {
   const { hidden, layers, heads, ffn, vocab } = geometry;
   // The first coordinate makes up nearly all of the state's length, so that the norm divides by it.
   const large = 10 * Math.sqrt(hidden);
   const state = randomHalfs(1);
   const small = randomHalfs(deviation / 20);
+  const gate = deciding(hidden, rank);
   const norm = (name: string) => withFirst(constant(name, [hidden], 10), 1 / Math.sqrt(hidden));
   const gateBias = -quantile(sparsity) * deviation * Math.sqrt(hidden);
   const tensors = [withFirst(random('model.embed_tokens.weight', [vocab, hidden], state), large)];
@@ -181,7 +205,7 @@ export function randomLlama(sparsity: number, geometry: Geometry = llama7b): Ran
       ...['q', 'k', 'v'].map((x) => random(`${at}.self_attn.${x}_proj.weight`, [hidden, hidden])),
       random(`${at}.self_attn.o_proj.weight`, [hidden, hidden], small),
       norm(`${at}.post_attention_layernorm.weight`),
-      withFirst(random(`${at}.mlp.gate_proj.weight`, [ffn, hidden]), gateBias),
+      withFirst(random(`${at}.mlp.gate_proj.weight`, [ffn, hidden], gate), gateBias),
       random(`${at}.mlp.up_proj.weight`, [ffn, hidden]),
       random(`${at}.mlp.down_proj.weight`, [hidden, ffn], small),
     );

@@ -12,10 +12,10 @@ import { temporaryRoot } from '../support/temporary.ts';
 
 const root = temporaryRoot();
 
-for (const sparsity of [0.5, 0.9, 0.97]) {
-  test(`OPT, ${100 * sparsity}% sparse`, async () => {
+for (const [sparsity, rank] of [[0.5], [0.9], [0.97], [0.95, 64]] as const) {
+  test(`OPT, ${100 * sparsity}% sparse${rank === undefined ? '' : `, rank ${rank}`}`, async () => {
     const geometry = { hidden: 256, layers: 3, heads: 4, ffn: 1024, vocab: 2048, positions: 64 };
-    const { config, tensors } = randomOpt(geometry, sparsity);
+    const { config, tensors } = randomOpt(geometry, { sparsity, rank });
     const dir = root.directory();
     await writeCheckpoint(dir, tensors);
     writeFileSync(join(dir, 'config.json'), JSON.stringify(config));
