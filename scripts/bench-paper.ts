@@ -6,7 +6,10 @@
  *
  *   node --import tsx scripts/bench-paper.ts <model> <file.gguf> [--budget 50%] [--label <text>]
  *       [--tokens <n>] [--prompt-tokens <n>] [--seconds <s>] [--rounds <n>] [--threads <n>]
+ *       [--second <model>]
  *
+ * `--second` is the same model stored otherwise, as with q8 weights beside a 16-bit FFN; it gets the
+ * budget of the first.
  * A GGUF file that is not there is written with random weights, for models of 1.3B and 6.7B geometry.
  */
 
@@ -17,7 +20,9 @@ import { parseArgs } from 'node:util';
 import type { RowRequest, RowRun } from '../src/bench/measure.ts';
 import { defaultPrompt, promptOf } from '../src/bench/prompt.ts';
 import type { RowName } from '../src/bench/rows.ts';
+import { describeDTypes } from '../src/convert/dtypes.ts';
 import { Model } from '../src/engine/model.ts';
+import { readManifest } from '../src/flash/manifest.ts';
 import { formatBytes, parseSize, resolveSize } from '../src/units.ts';
 import { openMemoryGroup } from '../test/support/cgroup.ts';
 import { installPeer, runPeer } from './llama-peer.ts';
@@ -34,6 +39,7 @@ const { values, positionals } = parseArgs({
   options: {
     budget: text('50%'),
     label: text(''),
+    second: text(''),
     tokens: text('64'),
     'prompt-tokens': text('32'),
     seconds: text('60'),
@@ -49,6 +55,7 @@ if (gguf === '') {
 const threads = Number(values.threads);
 const tokens = Number(values.tokens);
 const seconds = Number(values.seconds);
+const { second } = values;
 const launcher = fileURLToPath(new URL('../bin/flashllm.cjs', import.meta.url));
 
 const model = await Model.open(dir);
@@ -70,8 +77,11 @@ interface Figures {
 }
 
 const contenders: readonly { readonly name: string; readonly run: () => Figures }[] = [
-  { name: 'flashllm, naive', run: () => ours('naive') },
-  { name: 'flashllm', run: () => ours('flashllm') },
+  { name: 'flashllm, naive', run: () => ours(dir, 'naive') },
+  { name: 'flashllm', run: () => ours(dir, 'flashllm') },
+  ...(second === ''
+    ? []
+    : [{ name: `flashllm, ${await dtypesOf(second)}`, run: () => ours(second, 'flashllm') }]),
   { name: 'llama.cpp, mmap', run: () => limited((under) => theirs(true, under)) },
   { name: 'llama.cpp, all in memory, no limit', run: () => theirs(false, []) },
 ];
@@ -108,9 +118,13 @@ function limited<T>(work: (under: readonly string[]) => T): T {
   }
 }
 
-function ours(row: RowName): Figures {
+async function dtypesOf(modelDir: string): Promise<string> {
+  return describeDTypes((await readManifest(modelDir)).dtypes);
+}
+
+function ours(modelDir: string, row: RowName): Figures {
   const request: RowRequest = {
-    ...{ model: dir, row, budget, promptIds, threads, unbundled: null, window: 4 },
+    ...{ model: modelDir, row, budget, promptIds, threads, unbundled: null, window: 4 },
     ...{ maxTokens: tokens, maxMs: seconds * 1000, kvDtype: 'f32' },
     sampling: {
       ...{ temperature: 0.8, topK: 40, topP: 0.95, minP: 0, repetitionPenalty: 1, seed: 1 },
@@ -118,7 +132,7 @@ function ours(row: RowName): Figures {
   };
   const run = limited((under) => {
     const [command = '', ...args] = [
-      ...[...under, process.execPath, launcher, 'bench', dir],
+      ...[...under, process.execPath, launcher, 'bench', modelDir],
       ...['--row-request', JSON.stringify(request)],
     ];
     return JSON.parse(execFileSync(command, args).toString()) as RowRun;
@@ -153,7 +167,9 @@ function report(): void {
       const peak = Math.max(...runs.map(({ peakRss }) => peakRss));
       const read = Number.isNaN(median(bytes)) ? 'unknown' : formatBytes(median(bytes));
       const ratio = (own / rate(runs)).toFixed(2);
-      return `| ${name} | ${rate(runs).toFixed(3)} | ${read} | ${formatBytes(peak)} | ${ratio} |`;
+      const rates = runs.map(({ tokensPerSecond }) => tokensPerSecond);
+      const spread = `${Math.min(...rates).toFixed(3)}-${Math.max(...rates).toFixed(3)}`;
+      return `| ${name} | ${rate(runs).toFixed(3)} (${spread}) | ${read} | ${formatBytes(peak)} | ${ratio} |`;
     }),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);

@@ -29,7 +29,7 @@ export class NeuronStore {
   /** The slot of each neuron, or -1. */
   readonly #slotOf: Int32Array;
   readonly #free: number[];
-  /** The step that wanted what is in a slot last: of this step nothing may go. */
+  /** The step that wanted each neuron in a slot last: of this step nothing may go. */
   readonly #wantedAt: Float64Array;
   #step = 0;
   readonly #selection: { slots: Int32Array; hit: Uint8Array; hits: number };
@@ -46,19 +46,19 @@ export class NeuronStore {
     this.#pointer = new Int32Array(slots).fill(-1);
     this.#slotOf = new Int32Array(neurons).fill(noSlot);
     this.#free = Array.from({ length: slots }, (_, i) => slots - 1 - i);
-    this.#wantedAt = new Float64Array(slots);
+    this.#wantedAt = new Float64Array(neurons);
     this.#selection = { slots: new Int32Array(neurons), hit: new Uint8Array(neurons), hits: 0 };
     this.#candidates = new Int32Array(slots);
-    this.#values = new Float64Array(slots);
+    this.#values = new Float64Array(neurons);
     this.#missing = new Int32Array(neurons);
     this.#worth = new Float64Array(neurons);
   }
 
   /** Bytes of book-keeping for a layer, its policy and frequencies included, with a slot for each. */
   static bookkeepingBytes(neurons: number): number {
-    // slotOf, selection, values, prior, frequency, missing, worth
-    const perNeuron = 4 + 4 + 1 + 8 + 4 + 4 + 4 + 8;
-    const perSlot = 4 + 8 + 8 + 4 + 8; // pointer, free, wantedAt, candidates, values
+    // slotOf, selection, the policy's values, prior, frequency, missing, worth, wantedAt, values
+    const perNeuron = 4 + 4 + 1 + 8 + 4 + 4 + 4 + 8 + 8 + 8;
+    const perSlot = 4 + 8 + 4; // pointer, free, candidates
     return neurons * (perNeuron + perSlot);
   }
 
@@ -106,7 +106,7 @@ export class NeuronStore {
       hit[i] = slot === noSlot ? 0 : 1;
       if (slot === noSlot) continue;
       hits++;
-      this.#wantedAt[slot] = this.#step;
+      this.#wantedAt[neuron] = this.#step;
     }
     this.#selection.hits = hits;
     if (hits < count) this.#admit(wanted, count, count - hits);
@@ -125,7 +125,7 @@ export class NeuronStore {
   #put(neuron: number, slot: number): void {
     this.#pointer[slot] = neuron;
     this.#slotOf[neuron] = slot;
-    this.#wantedAt[slot] = this.#step;
+    this.#wantedAt[neuron] = this.#step;
   }
 
   /** Finds slots for the `missing` entries that have none. */
@@ -148,10 +148,9 @@ export class NeuronStore {
       const neuron = wanted[i] ?? 0;
       let slot = this.#free.pop();
       if (slot === undefined) {
-        slot = victims[next++];
-        if (slot === undefined) return;
-        const gone = this.neuronIn(slot);
-        if (policy.value(gone) >= policy.value(neuron)) return;
+        const gone = victims[next++];
+        if (gone === undefined || policy.value(gone) >= policy.value(neuron)) return;
+        slot = this.slotOf(gone);
         this.#slotOf[gone] = noSlot;
       }
       this.#put(neuron, slot);
@@ -159,19 +158,24 @@ export class NeuronStore {
     }
   }
 
-  /** Up to `n` slots that this step does not want, those worth least first. */
+  /**
+   * Up to `n` neurons with a slot that this step does not want, those worth least first. It goes
+   * through all neurons in order, not through the slots: between two steps of a layer everything else
+   * has passed through the caches, and of 3,000 slots each would cost two misses.
+   */
   #leastValued(n: number): ArrayLike<number> {
     const candidates = this.#candidates;
     const values = this.#values;
+    const slotOf = this.#slotOf;
+    const wantedAt = this.#wantedAt;
     let found = 0;
-    for (let slot = 0; slot < this.slots; slot++) {
-      const neuron = this.neuronIn(slot);
-      if (neuron < 0 || this.#wantedAt[slot] === this.#step) continue;
-      values[slot] = this.#policy.value(neuron);
-      candidates[found++] = slot;
+    for (let neuron = 0; neuron < this.neurons; neuron++) {
+      if (slotOf[neuron] === noSlot || wantedAt[neuron] === this.#step) continue;
+      values[neuron] = this.#policy.value(neuron);
+      candidates[found++] = neuron;
     }
     const least = candidates.subarray(0, found);
-    const order = (a: number, b: number) => (values[a] ?? 0) - (values[b] ?? 0) || a - b;
+    const order = (a: number, b: number) => (values[a] as number) - (values[b] as number) || a - b;
     if (n < found) partition(least, n, order);
     return least.subarray(0, Math.min(n, found)).sort(order);
   }
