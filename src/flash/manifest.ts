@@ -3,8 +3,8 @@
  * block. It is the last file written, so a directory without it is not a model. See docs/FORMAT.md.
  */
 
-import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import * as v from 'valibot';
 import { type DType, dtypeNames } from '../dtype.ts';
 import { InputError } from '../errors.ts';
@@ -168,7 +168,15 @@ export async function readManifest(dir: string): Promise<Manifest> {
 
 async function whyNoManifest(dir: string, error: NodeJS.ErrnoException): Promise<string> {
   const found = await stat(dir).catch(() => null);
-  if (found === null) return 'no such directory';
+  if (found === null) {
+    // Between two renames nothing has the name: see OutputDirectory.
+    const name = `${basename(resolve(dir))}.replaced-`;
+    const siblings: string[] = await readdir(dirname(resolve(dir))).catch(() => []);
+    const aside = siblings.find((sibling) => sibling.startsWith(name));
+    return aside === undefined
+      ? 'no such directory'
+      : `no such directory; a process was killed while it replaced the model, which is in ${aside}: rename that`;
+  }
   if (!found.isDirectory()) return 'is not a directory';
   const why = error.code === 'ENOENT' ? `no ${manifestFile} in it` : error.message;
   return `is not a flashllm model: ${why}`;

@@ -20,7 +20,7 @@ import {
 import type { PredictorInput } from './collect.ts';
 import { TrainingJob } from './job.ts';
 import { checkShare } from './rank-limits.ts';
-import { type PredictTrainRequest, predictorDType, settingsFor } from './settings.ts';
+import { decisive, type PredictTrainRequest, predictorDType, settingsFor } from './settings.ts';
 import { TrainingRun } from './training-run.ts';
 import { windowsFrom } from './windows.ts';
 
@@ -78,32 +78,26 @@ export async function predictTrain(
       'With --threshold-sparsity 0.5, the half of the neurons that is nearest to 0 is taken for 0; without, it runs with every neuron computed',
     );
   }
+  if (!zeros && request.arrange === true) {
+    throw new InputError(
+      `its FFNs use ${spec.ffn.activation}: every neuron fires at every token, so none fire together`,
+      { file: model.files.dir },
+      'Train without --arrange',
+    );
+  }
   const settings = settingsFor(model, request);
   checkShare(model, request, settings);
   const context = Math.min(spec.maxPositions, longestWindow);
   const windows = await sampleWindows(model, request, context, settings.maxTokens);
   const tokens = windows.reduce((sum, { length }) => sum + length, 0);
-  const { seed, epochs, recall, method, relu, rank, share, importFrom, thresholdSparsity } =
-    settings;
-  const { arrange } = settings;
+  const { importFrom } = settings;
   const job = await TrainingJob.open(model.files.dir, {
     version,
     model: manifest.crc32,
     windows: windows.length,
     text: crc32(Buffer.from(new Uint32Array(windows.flat()).buffer)),
-    ...{
-      seed,
-      epochs,
-      recall,
-      method,
-      relu,
-      rank,
-      share,
-      importFrom,
-      thresholdSparsity,
-      context,
-      arrange,
-    },
+    context,
+    ...decisive(settings),
   });
   const resumed = job.layers.length;
   const run = await TrainingRun.start(model, settings, windows, job);

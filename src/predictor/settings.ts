@@ -95,6 +95,24 @@ export function settingsFor(model: Model, request: PredictTrainRequest): Setting
   return { ...defaults(model, request), ...withoutUndefined(request) };
 }
 
+/** Those settings that results depend on. */
+export function decisive(settings: Settings) {
+  const { seed, epochs, recall, method, relu, rank, share, arrange } = settings;
+  const { importFrom, thresholdSparsity } = settings;
+  return {
+    seed,
+    epochs,
+    recall,
+    method,
+    relu,
+    rank,
+    share,
+    importFrom,
+    thresholdSparsity,
+    arrange,
+  };
+}
+
 function withoutUndefined<T extends object>(value: T): T {
   return Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined)) as T;
 }

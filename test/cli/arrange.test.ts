@@ -1,12 +1,19 @@
 /** predict-train --arrange: another order on flash, the same model. */
 
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { before, test } from 'node:test';
 import { type Manifest, readManifest } from '../../src/flash/manifest.ts';
 import { role } from '../../src/models/spec.ts';
-import { runCliJson, runCliWell, startCli } from '../support/cli.ts';
+import { assertRefused, runCli, runCliJson, runCliWell, startCli } from '../support/cli.ts';
 import { calibText, storiesOpt, validText } from '../support/fixtures.ts';
 import { convert, copyModel } from '../support/model.ts';
 import { writePublished } from '../support/published.ts';
@@ -136,4 +143,11 @@ test('published predictors, which number neurons as the checkpoint does, fit the
   near(one.predictor?.predicted ?? 0, two.predictor?.predicted ?? 1, 1e-3);
   near(one.predictor?.recall ?? 0, two.predictor?.recall ?? 1, 1e-3);
   near(one.nll, two.nll, 1e-4);
+});
+
+test('a model that a killed process had put aside is named', async () => {
+  const dir = fresh();
+  renameSync(dir, `${dir}.replaced-1234`);
+  const result = await runCli(['generate', dir, '--prompt', 'Once']);
+  assertRefused(result, ['no such directory', 'model.replaced-1234']);
 });
