@@ -46,6 +46,8 @@ export interface RowRun {
   readonly memoryMs: number;
   readonly computeMs: number;
   readonly totalMs: number;
+  /** Of each decoded token, in order: whether it gets slower. */
+  readonly tokenMs: readonly number[];
   readonly flashBytesPerToken: number;
   readonly readsPerToken: number;
   /** Share of reads of 32 KiB or more. */
@@ -114,6 +116,7 @@ async function decode(
   const before = readCounters(session);
   const sequence = [...promptIds];
   const tokens: number[] = [];
+  const tokenMs: number[] = [];
   const started = performance.now();
   // An end of sequence is a token like any other here: a text begins anew.
   for (;;) {
@@ -122,7 +125,9 @@ async function decode(
     sequence.push(token);
     if (tokens.length >= maxTokens || performance.now() - started > maxMs) break;
     if (signal?.aborted) throw new InterruptedError();
+    const fed = performance.now();
     logits = await stats.decode(() => session.forward([token], 'last', options));
+    tokenMs.push(Math.round((performance.now() - fed) * 10) / 10);
   }
   const after = readCounters(session);
   const decodedTokens = tokens.length - 1;
@@ -148,6 +153,7 @@ async function decode(
     memoryMs,
     computeMs,
     totalMs: ioMs + memoryMs + computeMs,
+    tokenMs,
     flashBytesPerToken: perToken('bytes'),
     readsPerToken: perToken('reads'),
     largeReads: after.reads === before.reads ? 1 : share(after, before),
