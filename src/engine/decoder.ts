@@ -150,17 +150,30 @@ export class Decoder {
       return this.#beginFfn({ layer, x: own, residual: hidden, positions }, observer);
     };
 
-    // A parallel block's FFN does not wait for attention: its reads hide behind it.
+    // A parallel block's FFN does not wait for attention: its reads hide behind it. Those of another
+    // are guessed.
     const early = parallel ? beginFfn() : null;
+    if (!parallel) this.#foresee(layer, positions);
     try {
       await this.#attention(layer, start, positions, x);
     } catch (error) {
       if (early?.begun) await this.#parts.sparse?.abandon(early.begun);
+      await this.#parts.sparse?.forgetForeseen();
       throw error;
     }
     this.#addSublayer(attentionNorm, positions);
     await this.#ffn(early ?? beginFfn(), observer);
     this.#addSublayer(ffnNorm, positions);
+  }
+
+  /** Guesses what the FFN will want from the state before attention, which changes it little. */
+  #foresee(layer: number, positions: number): void {
+    const { sparse, plan } = this.#parts;
+    if (!sparse?.foresees(layer, positions) || this.#spec.norm.placement === 'post') return;
+    const { hidden, output } = plan.activations;
+    // Attention's output is not there yet; its place is free.
+    const x = this.#normBefore(role.ffnNorm(layer), output, positions);
+    sparse.foresee({ layer, x, residual: hidden, positions });
   }
 
   /** hidden = (project_in) token row, + position row where there is a table of them */
@@ -196,8 +209,10 @@ export class Decoder {
     this.#normHeads(layer, positions);
     this.#turnHeads(start, positions);
 
+    await this.#parts.sparse?.turn();
     this.#cache.append(layer, start, positions);
     this.#cache.attend(layer, start, positions);
+    await this.#parts.sparse?.turn();
     const out = role.attentionOut(layer);
     await this.#linear(`${out}.weight`, weights.vector(`${out}.bias`), output, attended, positions);
   }

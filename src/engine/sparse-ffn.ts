@@ -64,6 +64,14 @@ export interface BegunFfn {
   readonly parts: readonly PlannedPart[];
   /** Of the parts whose reads have begun. */
   readonly reads: Reads[];
+  readonly foreseen: Foreseen | null;
+}
+
+/** Neurons of a layer that are read ahead. */
+interface Foreseen {
+  readonly layer: LayerStore;
+  readonly neurons: readonly number[];
+  readonly reads: Reads;
 }
 
 /** A part of a list with its reads. */
@@ -82,6 +90,7 @@ export class SparseFfn {
   #streamedBytes = 0;
   #waitMs = 0;
   #storeMs = 0;
+  #foreseen: Foreseen | null = null;
 
   constructor(parts: SparseParts) {
     this.#parts = parts;
@@ -98,6 +107,47 @@ export class SparseFfn {
   }
 
   /**
+   * Begins to read what the layer will probably want, told from what its input would be without this
+   * block's attention: the reads are under way while attention is computed. What is wanted is decided
+   * by {@link begin}, so that nothing but time depends on it. The next call must be the layer's `begin`,
+   * or {@link forgetForeseen}.
+   */
+  foresee(input: FfnInput): void {
+    const { files, stores, predictor } = this.#parts;
+    const layer = stores.layer(input.layer);
+    const guess = predictor.predict(input.layer, input.x, input.residual, input.positions);
+    const started = performance.now();
+    const { neurons, slots } = layer.store.foresee(guess);
+    const addresses = slots.map((slot) => addressOf(layer, slot));
+    this.#storeMs += performance.now() - started;
+    const { memory } = this.#arena(layer);
+    const options = { priority: 'prefetch', eager: true } as const;
+    const places = { rows: neurons, addresses };
+    const reads = files.requestScattered(layer.tensor, places, memory, options);
+    this.#foreseen = { layer, neurons, reads };
+  }
+
+  /** Whether it is worth while to call {@link foresee} before a layer's attention. */
+  foresees(layer: number, positions: number): boolean {
+    const { predictors } = this.#parts.files;
+    // A predictor without A is as large as the gates: asking it twice costs more than waiting.
+    if (positions > 1 || (predictors?.layers[layer]?.a ?? null) === null) return false;
+    return this.#parts.stores.layer(layer).foresight.tries();
+  }
+
+  /** Lets reads that are under way go on, when a layer's attention is half done. */
+  async turn(): Promise<void> {
+    if (this.#foreseen !== null) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** Gives up what was foreseen for a layer that will not come. */
+  async forgetForeseen(): Promise<void> {
+    const foreseen = this.#foreseen;
+    this.#foreseen = null;
+    if (foreseen !== null) await this.#giveUp(foreseen);
+  }
+
+  /**
    * Predicts, finds places for what is missing, and begins to read it. Until {@link finish} or
    * {@link abandon}, nothing else may predict.
    */
@@ -105,10 +155,13 @@ export class SparseFfn {
     const { stores, predictor } = this.#parts;
     const layer = stores.layer(input.layer);
     const wanted = predictor.predict(input.layer, input.x, input.residual, input.positions);
+    const foreseen = this.#foreseen;
+    this.#foreseen = null;
+    foreseen?.reads.promote();
     const started = performance.now();
-    const parts = this.#plan(layer, wanted);
+    const parts = this.#plan(layer, wanted, foreseen);
     this.#storeMs += performance.now() - started;
-    const begun: BegunFfn = { input, layer, parts, reads: [] };
+    const begun: BegunFfn = { input, layer, parts, reads: [], foreseen };
     this.#readUpTo(begun, 1);
     return begun;
   }
@@ -119,7 +172,7 @@ export class SparseFfn {
    */
   async finish(begun: BegunFfn, { y, bias, gateBias }: FfnOutput): Promise<number> {
     const { files, predictor } = this.#parts;
-    const { input, layer, parts, reads } = begun;
+    const { input, layer, parts, reads, foreseen } = begun;
     const geometry = files.manifest.layers[input.layer];
     if (geometry === undefined) throw new Error(`no bundles for layer ${input.layer}`);
     const { neurons, upOffset, downOffset } = geometry;
@@ -147,11 +200,13 @@ export class SparseFfn {
         this.#readUpTo(begun, index + 1);
         arena.early(task, part);
         const waiting = performance.now();
+        if (index === 0) await foreseen?.reads.done;
         await reads[index]?.done;
         this.#waitMs += performance.now() - waiting;
         active += arena.finish(task, part);
       }
       arena.end(task);
+      layer.store.settle();
       return active;
     } catch (error) {
       await this.abandon(begun);
@@ -160,10 +215,17 @@ export class SparseFfn {
   }
 
   /** Ends what has begun without a result: what did not come is not there. */
-  async abandon({ layer, parts, reads }: BegunFfn): Promise<void> {
+  async abandon({ layer, parts, reads, foreseen }: BegunFfn): Promise<void> {
     // What is still coming must not hit anybody else.
     await Promise.all(reads.map((ticket) => ticket.cancel()));
     for (const { rows } of parts) for (const neuron of rows) layer.store.forget(neuron);
+    if (foreseen !== null) await this.#giveUp(foreseen);
+  }
+
+  async #giveUp({ layer, neurons, reads }: Foreseen): Promise<void> {
+    await reads.cancel();
+    for (const neuron of neurons) layer.store.forget(neuron);
+    layer.store.settle();
   }
 
   /** Reads the parts up to `last`: two of them, as each half of the staging serves one. */
@@ -175,10 +237,16 @@ export class SparseFfn {
   }
 
   /** Finds out what is there, finds places for what is not, and cuts the list into parts. */
-  #plan(layer: LayerStore, wanted: Uint32Array): PlannedPart[] {
+  #plan(layer: LayerStore, wanted: Uint32Array, foreseen: Foreseen | null): PlannedPart[] {
     const { store, bundleBytes } = layer;
     const count = wanted.length;
-    const { slots, hit, hits } = store.want(wanted, count);
+    const { slots, hit, hits, arriving } = store.want(wanted, count);
+    if (foreseen !== null) {
+      const wasted = foreseen.neurons.length - arriving;
+      layer.foresight.learn(arriving, wasted, count - hits - arriving);
+      // From the next step on; this one has made its room.
+      store.reserve = layer.foresight.reserve;
+    }
     this.#residentBytes += hits * bundleBytes;
     this.#streamedBytes += (count - hits) * bundleBytes;
     const staging = this.#arena(layer).place.staging;
@@ -198,7 +266,7 @@ export class SparseFfn {
         const address =
           slot === noSlot ? stagingFrom + staged++ * bundleBytes : addressOf(layer, slot);
         addresses[n] = address;
-        if (hit[from + n] === 1) continue;
+        if (hit[from + n] !== 0) continue;
         rows.push(wanted[from + n] ?? 0);
         targets.push(address);
       }
@@ -208,7 +276,7 @@ export class SparseFfn {
         count: n,
         ids: wanted.subarray(from, end),
         addresses,
-        early: hit.slice(from, end),
+        early: hit.slice(from, end).map((state) => (state === 1 ? 1 : 0)),
         open:
           end < count &&
           Math.floor((wanted[end] ?? 0) / group) === Math.floor((wanted[end - 1] ?? 0) / group),

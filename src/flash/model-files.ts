@@ -19,7 +19,7 @@ import { type PredictorSet, parsePredictors, predictorsFile } from './predictor-
 import type { Extent } from './read-plan.ts';
 import { nodeReadSystem, type ReadSystem } from './read-system.ts';
 import { type RowRange, type Span, spanOf } from './row-range.ts';
-import { type Priority, Scheduler, type Ticket } from './scheduler.ts';
+import { type Priority, type RequestOptions, Scheduler, type Ticket } from './scheduler.ts';
 import { UnbundledNeurons } from './unbundled.ts';
 
 /** Rows on their way into memory. */
@@ -187,14 +187,14 @@ export class ModelFiles {
     tensor: StoredTensor,
     places: RowPlaces,
     memory: WebAssembly.Memory,
-    priority: Priority = 'demand',
+    options: Omit<RequestOptions, 'offer'> = {},
   ): Omit<RowRequest, 'done'> & { readonly done: Promise<void> } {
     const { rowBytes } = rowsOf(tensor);
     const { rows, addresses } = places;
     const extents =
       this.#unbundled?.extents(tensor, places, memory) ??
       bundledExtents(this.#file(tensor), tensor, places, memory);
-    const { done, promote, cancel } = this.scheduler.submit(extents, { priority });
+    const { done, promote, cancel } = this.scheduler.submit(extents, options);
     const checked = done.then(() => {
       rows.forEach((row, i) => {
         const data = new Uint8Array(memory.buffer, addresses[i] ?? 0, rowBytes);

@@ -21,6 +21,11 @@ export type Priority = 'demand' | 'prefetch';
 
 export interface RequestOptions {
   readonly priority?: Priority;
+  /**
+   * Whether the event loop will hardly turn while the reads are under way: then more of them than are
+   * best for the device wait in libuv's pool, which works through them by itself.
+   */
+  readonly eager?: boolean;
   /** Proposes places for what reads bring along besides. */
   readonly offer?: Offer;
 }
@@ -55,6 +60,8 @@ interface QueuedRead {
 /** Errors of a single read that may not come back: tried again this many times in a row. */
 const retriesWithoutProgress = 4;
 const transient = new Set(['EINTR', 'EAGAIN', 'EIO']);
+/** Eager reads in libuv's pool, under way or waiting there. */
+const mostEager = 128;
 /** What nobody wants lands here, from all reads at once. */
 const sinkBytes = 64 * 1024;
 
@@ -73,7 +80,7 @@ export class Scheduler {
 
   /** Plans and submits the reads of `extents`; the targets belong to the reads until they end. */
   submit(extents: readonly Extent[], options: RequestOptions = {}): Ticket {
-    const { priority = 'demand', offer } = options;
+    const { priority = 'demand', offer, eager = false } = options;
     const reads = planReads(extents, { ...this.profile, lanes: this.#freeLanes(priority) }, offer);
     const { promise, resolve, reject } = withResolvers();
     promise.catch(() => {}); // whoever waits sees the error
@@ -85,7 +92,12 @@ export class Scheduler {
       idle: [],
     };
     if (reads.length === 0) resolve();
-    this.#queues[priority].push(...reads.map((read) => ({ read, request })));
+    const queued = reads.map((read) => ({ read, request }));
+    if (eager) {
+      const room = Math.max(0, mostEager - this.#inFlight);
+      for (const next of queued.splice(0, room)) this.#start(next);
+    }
+    this.#queues[priority].push(...queued);
     this.#pump();
     return {
       done: promise,
@@ -105,13 +117,17 @@ export class Scheduler {
     while (this.#inFlight < this.profile.depth) {
       const next = demand.shift() ?? prefetch.shift();
       if (next === undefined) return;
-      this.#inFlight++;
-      next.request.inFlight++;
-      this.#run(next.read).then(
-        () => this.#finish(next.request, null),
-        (error: unknown) => this.#finish(next.request, error),
-      );
+      this.#start(next);
     }
+  }
+
+  #start({ read, request }: QueuedRead): void {
+    this.#inFlight++;
+    request.inFlight++;
+    this.#run(read).then(
+      () => this.#finish(request, null),
+      (error: unknown) => this.#finish(request, error),
+    );
   }
 
   #finish(request: Request, error: unknown): void {

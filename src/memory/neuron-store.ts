@@ -14,10 +14,17 @@ export const noSlot = -1;
 export interface Selection {
   /** For each entry of the list its slot, or {@link noSlot} where it found none. */
   readonly slots: Int32Array;
-  /** For each entry 1 when the neuron was there already. */
+  /** For each entry 1 when the neuron was there already, 2 when it is on its way: {@link NeuronStore.foresee}. */
   readonly hit: Uint8Array;
-  /** How many entries were. */
+  /** How many entries were there already, and how many are on their way. */
   readonly hits: number;
+  readonly arriving: number;
+}
+
+/** Neurons that are read before it is known that they are wanted, and their slots. */
+export interface Foreseen {
+  readonly neurons: readonly number[];
+  readonly slots: readonly number[];
 }
 
 export class NeuronStore {
@@ -32,14 +39,24 @@ export class NeuronStore {
   /** The step that wanted each neuron in a slot last: of this step nothing may go. */
   readonly #wantedAt: Float64Array;
   #step = 0;
-  readonly #selection: { slots: Int32Array; hit: Uint8Array; hits: number };
+  readonly #selection: { slots: Int32Array; hit: Uint8Array; hits: number; arriving: number };
+  /** Slots that are kept free between steps, for what is foreseen; may be changed at any time. */
+  reserve: number;
+  /** Neurons that were foreseen for the next step, and for each neuron whether it was. */
+  readonly #landing: number[] = [];
+  readonly #isLanding: Uint8Array;
+  /** Slots of those that were not wanted after all: still being read into. */
+  readonly #leaving: number[] = [];
   readonly #candidates: Int32Array;
   readonly #values: Float64Array;
   /** Entries of the list that are missing, and what each of its entries is worth. */
   readonly #missing: Int32Array;
   readonly #worth: Float64Array;
 
-  constructor(neurons: number, slots: number, policy: StorePolicy) {
+  /** @param reserve slots, less than all, that are kept free for what is foreseen */
+  constructor(neurons: number, slots: number, policy: StorePolicy, reserve = 0) {
+    this.reserve = reserve;
+    this.#isLanding = new Uint8Array(neurons);
     this.neurons = neurons;
     this.slots = slots;
     this.#policy = policy;
@@ -47,7 +64,12 @@ export class NeuronStore {
     this.#slotOf = new Int32Array(neurons).fill(noSlot);
     this.#free = Array.from({ length: slots }, (_, i) => slots - 1 - i);
     this.#wantedAt = new Float64Array(neurons);
-    this.#selection = { slots: new Int32Array(neurons), hit: new Uint8Array(neurons), hits: 0 };
+    this.#selection = {
+      slots: new Int32Array(neurons),
+      hit: new Uint8Array(neurons),
+      hits: 0,
+      arriving: 0,
+    };
     this.#candidates = new Int32Array(slots);
     this.#values = new Float64Array(neurons);
     this.#missing = new Int32Array(neurons);
@@ -56,15 +78,20 @@ export class NeuronStore {
 
   /** Bytes of book-keeping for a layer, its policy and frequencies included, with a slot for each. */
   static bookkeepingBytes(neurons: number): number {
-    // slotOf, selection, the policy's values, prior, frequency, missing, worth, wantedAt, values
-    const perNeuron = 4 + 4 + 1 + 8 + 4 + 4 + 4 + 8 + 8 + 8;
+    // slotOf, selection, the policy's values, prior, frequency, missing, worth, wantedAt, values, landing
+    const perNeuron = 4 + 4 + 1 + 8 + 4 + 4 + 4 + 8 + 8 + 8 + 1;
     const perSlot = 4 + 8 + 4; // pointer, free, candidates
     return neurons * (perNeuron + perSlot);
   }
 
   /** Slots in use (the paper's `num_used`). */
   get used(): number {
-    return this.slots - this.#free.length;
+    return this.slots - this.#free.length - this.#leaving.length;
+  }
+
+  /** Slots that neurons stay in from one step to the next. */
+  get capacity(): number {
+    return this.slots - this.reserve;
   }
 
   /** The slot of a neuron, or {@link noSlot}. */
@@ -88,6 +115,35 @@ export class NeuronStore {
   }
 
   /**
+   * Finds slots for neurons that the next step will probably want, as far as any are free; those worth
+   * most come first. The caller reads them there, and says when nothing more arrives: {@link settle}.
+   */
+  foresee(guess: Uint32Array): Foreseen {
+    let missing = Array.from(guess).filter((neuron) => this.slotOf(neuron) === noSlot);
+    if (missing.length > this.#free.length) {
+      const worth = this.#worth;
+      for (const neuron of missing) worth[neuron] = this.#policy.value(neuron);
+      missing.sort((a, b) => (worth[b] as number) - (worth[a] as number) || a - b);
+      missing = missing.slice(0, this.#free.length).sort((a, b) => a - b);
+    }
+    const slots: number[] = [];
+    for (const neuron of missing) {
+      const slot = this.#free.pop();
+      if (slot === undefined) break;
+      this.#put(neuron, slot);
+      this.#isLanding[neuron] = 1;
+      this.#landing.push(neuron);
+      slots.push(slot);
+    }
+    return { neurons: missing, slots };
+  }
+
+  /** All that was foreseen has arrived, or will not: slots of what nobody wanted are free again. */
+  settle(): void {
+    this.#free.push(...this.#leaving.splice(0));
+  }
+
+  /**
    * Begins a step that wants the first `count` of `wanted`, each neuron once. Those that are missing
    * get slots as far as there are free ones, or others worth less than they are; the caller reads
    * them there, or says that it could not: {@link forget}.
@@ -98,6 +154,7 @@ export class NeuronStore {
     this.#step++;
     for (const neuron of policy.step()) this.forget(neuron);
     let hits = 0;
+    let arriving = 0;
     for (let i = 0; i < count; i++) {
       const neuron = wanted[i] ?? 0;
       policy.use(neuron);
@@ -105,12 +162,30 @@ export class NeuronStore {
       slots[i] = slot;
       hit[i] = slot === noSlot ? 0 : 1;
       if (slot === noSlot) continue;
-      hits++;
       this.#wantedAt[neuron] = this.#step;
+      if (this.#isLanding[neuron] === 1) {
+        hit[i] = 2;
+        arriving++;
+      } else hits++;
     }
+    this.#land();
     this.#selection.hits = hits;
-    if (hits < count) this.#admit(wanted, count, count - hits);
+    this.#selection.arriving = arriving;
+    const missing = count - hits - arriving;
+    if (missing > 0 || this.used > this.capacity) this.#admit(wanted, count, missing);
     return this.#selection;
+  }
+
+  /** What was foreseen and is wanted stays; slots of the rest are free when their reads have ended. */
+  #land(): void {
+    for (const neuron of this.#landing.splice(0)) {
+      this.#isLanding[neuron] = 0;
+      const slot = this.slotOf(neuron);
+      if (slot === noSlot || this.#wantedAt[neuron] === this.#step) continue;
+      this.#slotOf[neuron] = noSlot;
+      this.#pointer[slot] = -1;
+      this.#leaving.push(slot);
+    }
   }
 
   /** Lets go of a neuron: it was not read after all, or is not worth keeping. */
@@ -128,26 +203,29 @@ export class NeuronStore {
     this.#wantedAt[neuron] = this.#step;
   }
 
-  /** Finds slots for the `missing` entries that have none. */
+  /** Finds slots for the `missing` entries that have none, and empties those beyond the capacity. */
   #admit(wanted: Uint32Array, count: number, missing: number): void {
     const { slots } = this.#selection;
     const policy = this.#policy;
     const without = this.#missing.subarray(0, missing);
     let found = 0;
     for (let i = 0; i < count; i++) if (slots[i] === noSlot) without[found++] = i;
-    if (missing > this.#free.length) {
+    let room = this.capacity - this.used;
+    if (missing > room) {
       // Those worth most come first, so that they find room.
       const worth = this.#worth;
       for (const i of without) worth[i] = policy.value(wanted[i] ?? 0);
       without.sort((a, b) => (worth[b] as number) - (worth[a] as number) || a - b);
     }
-    const needed = missing - this.#free.length;
-    const victims = needed > 0 ? this.#leastValued(needed) : [];
+    const victims = missing > room ? this.#leastValued(missing - room) : [];
     let next = 0;
+    // What was foreseen and stays has taken room from others.
+    for (; room < 0 && next < victims.length; room++) this.forget(victims[next++] ?? 0);
     for (const i of without) {
       const neuron = wanted[i] ?? 0;
-      let slot = this.#free.pop();
-      if (slot === undefined) {
+      let slot = room > 0 ? this.#free.pop() : undefined;
+      if (slot !== undefined) room--;
+      else {
         const gone = victims[next++];
         if (gone === undefined || policy.value(gone) >= policy.value(neuron)) return;
         slot = this.slotOf(gone);

@@ -5,6 +5,7 @@ import type { StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { role } from '../models/spec.ts';
 import { forEachParallel } from '../parallel.ts';
+import { Foresight } from './foresight.ts';
 import { NeuronStore } from './neuron-store.ts';
 import type { StorePlace } from './placement.ts';
 import { hottest, type LayerDemand } from './share-slots.ts';
@@ -20,6 +21,7 @@ export interface LayerStore {
   /** The layer's bundles. */
   readonly tensor: StoredTensor;
   readonly bundleBytes: number;
+  readonly foresight: Foresight;
 }
 
 export class NeuronStores {
@@ -41,8 +43,12 @@ export class NeuronStores {
     const layers = plan.stores.map((place, layer): LayerStore => {
       const { neurons, bundleBytes = 0 } = files.manifest.layers[layer] ?? { neurons: 0 };
       const { frequency = new Float32Array(neurons) } = plan.demand[layer] ?? {};
+      // A window is the paper's, which reads nothing ahead; where all fits, there is nothing to read.
+      const foresight = new Foresight(policy === 'auto' && place.slots < neurons ? place.slots : 0);
+      const { reserve } = foresight;
       return {
-        store: new NeuronStore(neurons, place.slots, createPolicy(policy, frequency)),
+        store: new NeuronStore(neurons, place.slots, createPolicy(policy, frequency), reserve),
+        foresight,
         place,
         tensor: files.tensor(role.bundles(layer)),
         bundleBytes,
@@ -51,7 +57,7 @@ export class NeuronStores {
     const pieces = layers.flatMap((layer, index) => {
       const demand = plan.demand[index];
       const warm = demand !== undefined && policy === 'auto';
-      const ids = warm ? hottest(demand, layer.place.slots) : [];
+      const ids = warm ? hottest(demand, layer.store.capacity) : [];
       const step = Math.max(1, Math.floor(loadBytes / layer.bundleBytes));
       const addresses = ids.map((id) => addressOf(layer, layer.store.preload(id)));
       return Array.from({ length: Math.ceil(ids.length / step) }, (_, i) => ({
@@ -69,7 +75,9 @@ export class NeuronStores {
       if (signal?.aborted) throw new InterruptedError();
       const memory = memories[layer.place.arena];
       if (memory === undefined) throw new Error(`the plan has no arena ${layer.place.arena}`);
-      const request = files.requestScattered(layer.tensor, { rows, addresses }, memory, 'prefetch');
+      const request = files.requestScattered(layer.tensor, { rows, addresses }, memory, {
+        priority: 'prefetch',
+      });
       await request.done;
       done += rows.length * layer.bundleBytes;
       onProgress?.(done, total);

@@ -12,17 +12,46 @@ class Checked {
   readonly store: NeuronStore;
   readonly held = new Map<number, number>();
 
-  constructor(neurons: number, slots: number, policy: PolicyName, frequency: Float32Array) {
-    this.store = new NeuronStore(neurons, slots, createPolicy(policy, frequency));
+  constructor(
+    neurons: number,
+    slots: number,
+    policy: PolicyName,
+    frequency: Float32Array,
+    reserve = 0,
+  ) {
+    this.store = new NeuronStore(neurons, slots, createPolicy(policy, frequency), reserve);
   }
+
+  /** Reads ahead; nothing that is there is overwritten. */
+  foresee(guess: readonly number[]): void {
+    const { neurons, slots } = this.store.foresee(Uint32Array.from(guess));
+    assert.equal(neurons.length, slots.length);
+    for (const [i, neuron] of neurons.entries()) {
+      assert.ok(guess.includes(neuron) && ![...this.held.values()].includes(neuron));
+      const slot = slots[i] ?? noSlot;
+      assert.ok(!this.held.has(slot), 'a free slot');
+      this.held.set(slot, neuron);
+      this.#landing.set(neuron, slot);
+    }
+  }
+
+  readonly #landing = new Map<number, number>();
 
   /** A step; what is missing is "read" unless it is to fail. */
   step(wanted: readonly number[], fails: (neuron: number) => boolean = () => false): number {
     const before = new Map(this.held);
-    const { slots, hit, hits } = this.store.want(Uint32Array.from(wanted));
+    const { slots, hit, hits, arriving } = this.store.want(Uint32Array.from(wanted));
     let counted = 0;
+    // What was foreseen for nothing is still arriving: nobody else is put there.
+    const unwanted = [...this.#landing].filter(([neuron]) => !wanted.includes(neuron));
+    const taken = new Set(unwanted.map(([, slot]) => slot));
+    for (const slot of slots.subarray(0, wanted.length)) assert.ok(!taken.has(slot));
+    for (const slot of taken) this.held.delete(slot);
+    assert.equal(arriving, this.#landing.size - unwanted.length);
     wanted.forEach((neuron, i) => {
       const slot = slots[i] ?? noSlot;
+      assert.equal(hit[i] === 2, this.#landing.has(neuron));
+      if (hit[i] === 2) return;
       if (hit[i] === 1) {
         counted++;
         assert.equal(before.get(slot), neuron, 'a hit is where it was read to');
@@ -33,13 +62,18 @@ class Checked {
       }
     });
     assert.equal(hits, counted);
+    this.#landing.clear();
     const places = wanted.map((_, i) => slots[i] ?? noSlot).filter((slot) => slot !== noSlot);
     assert.equal(new Set(places).size, places.length, 'no slot is used twice');
     for (const [i, neuron] of wanted.entries()) {
-      if (hit[i] === 1 || !fails(neuron)) continue;
+      if (hit[i] !== 0 || !fails(neuron)) continue;
       const slot = slots[i] ?? noSlot;
       this.store.forget(neuron);
       if (slot !== noSlot) this.held.delete(slot);
+    }
+    this.store.settle();
+    for (const [slot, neuron] of this.held) {
+      if (this.store.slotOf(neuron) !== slot) this.held.delete(slot); // put out
     }
     this.check();
     return hits;
@@ -67,6 +101,8 @@ class Checked {
   }
 }
 
+const unique = (id: number, at: number, all: readonly number[]) => all.indexOf(id) === at;
+
 test('after any sequence of steps the store holds what it says', () => {
   const dice = new Dice(9);
   for (let round = 0; round < 300; round++) {
@@ -74,9 +110,10 @@ test('after any sequence of steps the store holds what it says', () => {
     const slots = dice.between(0, neurons);
     const policy = dice.pick<PolicyName>(['auto', 1, 2, 5, Number.POSITIVE_INFINITY]);
     const frequency = Float32Array.from({ length: neurons }, () => dice.next() ** 3);
-    const checked = new Checked(neurons, slots, policy, frequency);
+    const reserve = policy === 'auto' && slots > 0 ? dice.between(0, slots - 1) : 0;
+    const checked = new Checked(neurons, slots, policy, frequency, reserve);
     if (dice.chance(0.7)) {
-      checked.preload(hottest({ neurons, frequency }, dice.between(0, slots)));
+      checked.preload(hottest({ neurons, frequency }, dice.between(0, slots - reserve)));
     }
     const failing = dice.chance(0.3) ? 0.1 : 0;
     for (let step = 0; step < 40; step++) {
@@ -84,7 +121,17 @@ test('after any sequence of steps the store holds what it says', () => {
       const wanted = Array.from({ length: neurons }, (_, id) => id).filter(() =>
         dice.chance(share),
       );
+      if (reserve > 0 && dice.chance(0.7)) {
+        checked.foresee(
+          wanted
+            .filter(() => dice.chance(0.8))
+            .concat(neurons - 1)
+            .filter(unique),
+        );
+      }
       checked.step(wanted, () => dice.chance(failing));
+      // Between two steps the reserve is free again, as far as the step did not want it all.
+      if (wanted.length <= slots - reserve) assert.ok(checked.store.used <= checked.store.capacity);
     }
   }
 });
