@@ -1,6 +1,6 @@
 /** llama.cpp through node-llama-cpp, installed in a temporary directory, to be compared with. */
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -68,15 +68,23 @@ export function installPeer(): void {
   writeFileSync(join(directory, programFile), program);
 }
 
-/** Generates with it, and measures. */
+/** Loading and the first token may take so long; by mmap under a limit they have taken 13 minutes. */
+const patienceMs = 300_000;
+
+/** Generates with it, and measures; 0 tokens per second when it does not come to an end. */
 export function runPeer({ under = [], ...request }: PeerRequest): PeerRun {
   const [command = '', ...args] = [
     ...under,
     ...[process.execPath, programFile, JSON.stringify(request)],
   ];
-  const output = execFileSync(command, args, {
+  const { stdout, error } = spawnSync(command, args, {
     cwd: directory,
     stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: patienceMs + 2 * request.seconds * 1000,
+    killSignal: 'SIGKILL',
   });
-  return JSON.parse(output.toString()) as PeerRun;
+  if ((error as NodeJS.ErrnoException | undefined)?.code === 'ETIMEDOUT') {
+    return { tokensPerSecond: 0, bytesPerToken: null, peakRss: 0 };
+  }
+  return JSON.parse(stdout.toString()) as PeerRun;
 }
