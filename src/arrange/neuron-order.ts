@@ -34,12 +34,21 @@ export function placesIn(order: Uint32Array): Uint32Array {
 
 /** Rows of `bytes` in another order. */
 export function permuteRows(bytes: Uint8Array, order: Uint32Array): Uint8Array {
-  const rowBytes = bytes.length / order.length;
   const result = new Uint8Array(bytes.length);
-  order.forEach((row, place) => {
-    result.set(bytes.subarray(row * rowBytes, (row + 1) * rowBytes), place * rowBytes);
-  });
+  gatherRows(result, bytes, order, bytes.length / order.length);
   return result;
+}
+
+/** Copies those rows of `bytes` that are listed to `target`, one after the other. */
+export function gatherRows(
+  target: Uint8Array,
+  bytes: Uint8Array,
+  rows: Uint32Array,
+  rowBytes: number,
+): void {
+  rows.forEach((row, place) => {
+    target.set(bytes.subarray(row * rowBytes, (row + 1) * rowBytes), place * rowBytes);
+  });
 }
 
 /** Neurons in paths: each begins as one of its own. */

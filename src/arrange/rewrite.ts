@@ -23,7 +23,7 @@ import {
 import { type Part, predictorChecksum, predictorsFile } from '../flash/predictor-file.ts';
 import { type PredictorSource, writePredictors } from '../flash/predictor-writer.ts';
 import { role } from '../models/spec.ts';
-import { permuteRows } from './neuron-order.ts';
+import { gatherRows, permuteRows } from './neuron-order.ts';
 
 export interface Rearrangement {
   readonly dir: string;
@@ -184,7 +184,7 @@ async function readStart(path: string, bytes: number): Promise<Uint8Array> {
   }
 }
 
-/** The rows in their new order, some at a time; two buffers in turn, as one may be being written. */
+/** The rows in their new order, some at a time, in one buffer: each part is written before the next. */
 async function* gathered(
   rows: Uint8Array,
   order: Uint32Array,
@@ -196,9 +196,7 @@ async function* gathered(
   for (let start = 0; start < order.length; start += atOnce) {
     if (signal?.aborted) throw new InterruptedError();
     const part = order.subarray(start, start + atOnce);
-    part.forEach((row, i) => {
-      buffer.set(rows.subarray(row * rowBytes, (row + 1) * rowBytes), i * rowBytes);
-    });
+    gatherRows(buffer, rows, part, rowBytes);
     yield buffer.subarray(0, part.length * rowBytes);
   }
 }

@@ -87,7 +87,11 @@ function toJson({ manifest, dir, predictors }: ModelFiles) {
     producer: manifest.producer,
     architecture: manifest.spec,
     dtypes: manifest.dtypes,
-    layers: manifest.layers,
+    // A number per neuron is nothing to read; that there is another order is.
+    layers: manifest.layers.map(({ order, ...layer }) => ({
+      ...layer,
+      ...(order && { arranged: true }),
+    })),
     files: manifest.files,
     tensors: [...manifest.tensors.values()].map(({ checksums, ...tensor }) => ({
       ...tensor,

@@ -206,6 +206,8 @@ export class SparseFfn {
         active += arena.finish(task, part);
       }
       arena.end(task);
+      // Where nothing is wanted there was no part to wait in, and reads may still be under way.
+      await foreseen?.reads.done;
       layer.store.settle();
       return active;
     } catch (error) {

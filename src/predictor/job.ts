@@ -87,7 +87,8 @@ export class TrainingJob {
     const shape = { rank, relu, ...(magnitude && { magnitude }) };
     const { order, ...arrangement } = arranged ?? {};
     const layer: FinishedLayer = {
-      ...{ ...shape, report, curve, used, parts },
+      ...shape,
+      ...{ report, curve, used, parts },
       ...(arranged && { arrangement: arrangement as Omit<LayerOrder, 'order'> }),
     };
     const index = this.layers.length;

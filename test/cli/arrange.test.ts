@@ -84,6 +84,8 @@ test('the model is the same in another order, and reads less', async () => {
     }
   }
   await runCliWell(['inspect', arranged, '--verify']);
+  const { layers } = await runCliJson<{ layers: object[] }>(['inspect', arranged]);
+  for (const layer of layers) assert.ok('arranged' in layer && !('order' in layer));
   near((await evaluate(arranged, '--exact')).nll, (await evaluate(plain, '--exact')).nll, 1e-6);
   const [one, two] = [await evaluate(arranged), await evaluate(plain)];
   // A neuron at the threshold may fall to either side: sums are in another order.
