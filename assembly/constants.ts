@@ -27,6 +27,10 @@ export const BF16_EXPONENT: v128 = all16(0x7f80);
 export const F16_EXPONENT: v128 = all16(0x7c00);
 /** Of eight binary16, shifted right by 3: sign, and exponent and upper mantissa where binary32 has them. */
 export const F16_UPPER: v128 = all16(0x8fff);
+/** Of four binary16 that are shifted to where a binary32 has sign, exponent and mantissa: these. */
+export const F16_PLACED: v128 = all32(0x8fffe000);
+/** 2^13 for the lower half of each 32-bit word, 0 for the upper one. */
+export const F16_LOWER: v128 = all32(1 << 13);
 /** 127 - 15, the difference of the exponents of binary32 and binary16, where a binary32 has it; its upper half. */
 export const F16_REBIAS: v128 = all32(112 << 23);
 export const F16_REBIAS_UPPER: v128 = all16((112 << 23) >>> 16);

@@ -15,6 +15,7 @@
  * before it.
  */
 import { Codec, Unpacked } from './dtype';
+import { PackedF16 } from './packed';
 import { V } from './vector';
 
 /** Rows per block. */
@@ -93,6 +94,34 @@ export function dot4<T extends Codec>(
   const sum = V.sums(a0, a1, a2, a3);
   const left = cols & 7;
   return left == 0 ? sum : f32x4.add(sum, tail<T>(w0, w1, w2, w3, x, left));
+}
+
+/** The same for packed f16, and the same to the bit as for f16. */
+function dot4Packed(w0: usize, w1: usize, w2: usize, w3: usize, x: usize, cols: i32): v128 {
+  let a0 = f32x4.splat(0);
+  let a1 = f32x4.splat(0);
+  let a2 = f32x4.splat(0);
+  let a3 = f32x4.splat(0);
+  for (let left = cols >> 3; left > 0; left--) {
+    const xl = PackedF16.raised(v128.load(x));
+    const xh = PackedF16.raised(v128.load(x, 16));
+    let w = v128.load(w0);
+    a0 = V.madd(V.madd(a0, PackedF16.placedLow(w), xl), PackedF16.placedHigh(w), xh);
+    w = v128.load(w1);
+    a1 = V.madd(V.madd(a1, PackedF16.placedLow(w), xl), PackedF16.placedHigh(w), xh);
+    w = v128.load(w2);
+    a2 = V.madd(V.madd(a2, PackedF16.placedLow(w), xl), PackedF16.placedHigh(w), xh);
+    w = v128.load(w3);
+    a3 = V.madd(V.madd(a3, PackedF16.placedLow(w), xl), PackedF16.placedHigh(w), xh);
+    w0 += 16;
+    w1 += 16;
+    w2 += 16;
+    w3 += 16;
+    x += 32;
+  }
+  const sum = PackedF16.settled(V.sums(a0, a1, a2, a3));
+  const left = cols & 7;
+  return left == 0 ? sum : f32x4.add(sum, tail<PackedF16>(w0, w1, w2, w3, x, left));
 }
 
 /** y_p[0..n) = dot(w_0..n-1, x_p) for p = 0, 1, 2; n from 1 to 4. */
@@ -269,7 +298,10 @@ export function dots<T extends Codec>(
     const w3 = row(w, ptrs, rowBytes, r + n - 1);
     const yr = y + ((<usize>r) << 2);
     if (positions == 1) {
-      V.storeLanes(yr, dot4<T>(w0, w1, w2, w3, x, cols), n);
+      const sums = t.packed
+        ? dot4Packed(w0, w1, w2, w3, x, cols)
+        : dot4<T>(w0, w1, w2, w3, x, cols);
+      V.storeLanes(yr, sums, n);
     } else if (unpacked) {
       const f0 = scratch;
       const f1 = f0 + ((<usize>cols) << 2);

@@ -30,6 +30,8 @@ export abstract class Codec {
   abstract get bytes(): usize;
   /** From how many positions on a dot product's rows are better unpacked to f32 first. */
   abstract get unpackFrom(): i32;
+  /** Whether `dot4Packed` takes them. */
+  abstract get packed(): bool;
   /** First vector of the eight weights at `ptr`. */
   abstract first(ptr: usize): v128;
   /** Second vector of them, given the first. */
@@ -54,6 +56,9 @@ export class F32 extends Codec {
   }
   @inline override get unpackFrom(): i32 {
     return 16;
+  }
+  @inline override get packed(): bool {
+    return false;
   }
   @inline override first(ptr: usize): v128 {
     return F32.tame(v128.load(ptr));
@@ -95,6 +100,9 @@ export class Unpacked extends Codec {
   @inline override get unpackFrom(): i32 {
     return i32.MAX_VALUE;
   }
+  @inline override get packed(): bool {
+    return false;
+  }
   @inline override first(ptr: usize): v128 {
     return v128.load(ptr);
   }
@@ -129,6 +137,9 @@ export class BF16 extends Codec {
   }
   @inline override get unpackFrom(): i32 {
     return 16;
+  }
+  @inline override get packed(): bool {
+    return false;
   }
   @inline override first(ptr: usize): v128 {
     return BF16.tame(v128.load(ptr));
@@ -185,6 +196,9 @@ export class F16 extends Codec {
   }
   @inline override get unpackFrom(): i32 {
     return 4;
+  }
+  @inline override get packed(): bool {
+    return false;
   }
   @inline override first(ptr: usize): v128 {
     return v128.load(ptr);

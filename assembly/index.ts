@@ -12,6 +12,7 @@ export * from './exports/q4';
 export * from './exports/q8';
 export { activation, add, clamp, count_active, fold, multiply, scale } from './math';
 export { layer_norm, rms_norm } from './norm';
+export { pack_f16, packable_f16 } from './packed';
 export { rotary_halves, rotary_neighbours } from './rotary';
 export { positive_bits, union_ids, wanted_acts } from './select';
 export { adamw, gemm, logistic_gradient } from './train';

@@ -185,6 +185,21 @@ for (const dtype of dtypeNames) {
     );
   }
 
+  if (dtype === 'f16') {
+    kernels.packedF16.pack(weights, count, cols);
+    measure('packed f16 matmul, 1 position', usedBytes, 2 * elements, (k) => {
+      const { matmul } = k.packedF16;
+      for (let row = 0; row < count; row += matrixRows) {
+        const part = Math.min(matrixRows, count - row);
+        matmul(logits, x, weights + row * rowBytes, 0, part, cols, 1, cols, part, unpacked);
+      }
+    });
+    fill();
+    for (let at = patternBytes; at < weightBytes; at += patternBytes) {
+      bytes.copyWithin(weights + at, weights, weights + Math.min(patternBytes, weightBytes - at));
+    }
+  }
+
   // Bundles of an up row and a down column, in an order that is not that of memory.
   const bundleBytes = 2 * rowBytes;
   const neurons = count / 2;

@@ -6,7 +6,7 @@
 
 import type { DType } from '../dtype.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
-import { type Kernels, neuronGroup } from '../kernels/kernels.ts';
+import { type DTypeKernels, type Kernels, neuronGroup } from '../kernels/kernels.ts';
 import { neuronBlock } from '../memory/activations.ts';
 import { type Desk, deskRows } from '../memory/desk.ts';
 import type { LoadedRows } from '../memory/weight-stream.ts';
@@ -94,12 +94,17 @@ export class Arena {
 
   linear(task: LinearTask): void {
     const { rows, x, columns, y, outputs, bias, positions } = task;
-    const { matmul } = this.kernels.byDType[task.dtype];
+    const matmul = this.matmul(task);
     const offset = rows.first * f32Bytes;
     const rowBias = bias === 0 ? 0 : bias + offset;
     const { scratch } = this.#place;
     const { address, count } = rows;
     matmul(y + offset, x, address, rowBias, count, columns, positions, columns, outputs, scratch);
+  }
+
+  protected matmul({ dtype, rows }: LinearTask): DTypeKernels['matmul'] {
+    const { packedF16, byDType } = this.kernels;
+    return (rows.packed ? packedF16 : byDType[dtype]).matmul;
   }
 
   /** @returns how many activations were not zero */
@@ -207,7 +212,7 @@ export class RemoteArena extends Arena {
   override linear(task: LinearTask): void {
     const { rows, rowBytes, x, columns, y, outputs, bias, positions } = task;
     const { input, output, scratch, bias: deskBias } = this.#desk;
-    const { matmul } = this.kernels.byDType[task.dtype];
+    const matmul = this.matmul(task);
     this.#fetch(input, x, positions * columns);
     for (let done = 0; done < rows.count; done += deskRows) {
       const count = Math.min(deskRows, rows.count - done);

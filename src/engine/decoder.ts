@@ -184,8 +184,9 @@ export class Decoder {
     const projected = embeddingSize !== hiddenSize;
     const target = projected ? embedding : hidden;
     const tokens = files.tensor(role.tokens);
-    const toF32 = this.#byDType(tokens).toF32;
-    await weights.lookUp(tokens, ids, (index, row) => {
+    const plain = this.#byDType(tokens);
+    await weights.lookUp(tokens, ids, (index, row, packed) => {
+      const { toF32 } = packed ? this.#kernels.packedF16 : plain;
       toF32(target + index * embeddingSize * f32Bytes, row, embeddingSize);
     });
     if (projected) await this.#linear(role.projectIn, 0, hidden, embedding, ids.length);

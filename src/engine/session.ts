@@ -126,8 +126,7 @@ export class Session {
     const threads = await ComputeThreads.start(plan.threads);
     try {
       const arenas = await createArenas(plan, threads);
-      const memories = arenas.map(({ memory }) => memory);
-      const weights = await Weights.load(model.files, plan, memories, onProgress, signal);
+      const weights = await Weights.load(model.files, plan, arenas, onProgress, signal);
       const policy = request.window ?? 'auto';
       const predictor = await openPredictor(model, plan, arenas[0]);
       const options = { policy, onProgress, signal };

@@ -31,6 +31,12 @@ export function bindKernels(exports: WebAssembly.Exports): Kernels {
       q8: row('q8'),
       q4: row('q4'),
     },
+    packedF16: {
+      packable: get('packable_f16'),
+      pack: get('pack_f16'),
+      matmul: get('matmul_packed_f16'),
+      toF32: get('packed_f16_to_f32'),
+    },
     layerNorm: get('layer_norm'),
     rmsNorm: get('rms_norm'),
     attention: get('attention_f32'),

@@ -193,6 +193,21 @@ export interface DTypeKernels {
   readonly firstNonFinite: (src: Address, n: number) => number;
 }
 
+/**
+ * Matrices of f16 that stay in memory are packed (assembly/packed.ts): the same numbers in an
+ * arrangement that takes a quarter less time to multiply with.
+ */
+export interface PackedKernels {
+  /** 1 if n f16 can be packed: all are below 64. */
+  readonly packable: (src: Address, n: number) => number;
+  /** Packs a matrix of f16, (rows, cols), where it is. */
+  readonly pack: (w: Address, rows: number, cols: number) => void;
+  /** The same to the bit as that of f16. */
+  readonly matmul: DTypeKernels['matmul'];
+  /** dst[0..n) (f32) = src[0..n), a whole row of a packed matrix. */
+  readonly toF32: DTypeKernels['toF32'];
+}
+
 export type Transpose = (
   dst: Address,
   src: Address,
@@ -236,6 +251,7 @@ export type Rotary = (
 
 export interface Kernels {
   readonly byDType: Readonly<Record<DType, DTypeKernels>>;
+  readonly packedF16: PackedKernels;
   /** y[p] = (x[p] - mean) / sqrt(variance + eps) weight + bias over n elements; y may be x. */
   readonly layerNorm: (
     y: Address,

@@ -22,6 +22,8 @@ export interface LoadedRows {
   readonly arena: number;
   /** Address of the first row. */
   readonly address: number;
+  /** Whether they are f16 and packed (see PackedKernels). */
+  readonly packed: boolean;
 }
 
 interface Slot {
@@ -79,7 +81,7 @@ export class WeightStream {
     slot.request.promote();
     const address = await slot.request.done;
     this.#waitMs += performance.now() - started;
-    return { first: range.first, count: range.count, arena: 0, address };
+    return { first: range.first, count: range.count, arena: 0, address, packed: false };
   }
 
   /** Gives the slot of the last {@link next} back; its memory is read into again. */

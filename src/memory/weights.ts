@@ -4,31 +4,38 @@ import { InterruptedError } from '../errors.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { blockOf, cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
+import type { Kernels } from '../kernels/kernels.ts';
 import { forEachParallel } from '../parallel.ts';
 import { vectorSpan } from './fixed-layout.ts';
+import type { Residence } from './placement.ts';
 import type { MemoryPlan } from './plan.ts';
+import { matricesInOrder } from './weight-order.ts';
 import { type LoadedRows, WeightStream } from './weight-stream.ts';
 
 const loadBytes = 1024 * 1024;
 const loadsInFlight = 16;
 
+/** A memory of the plan and what computes there. */
+export interface WeightMemory {
+  readonly memory: WebAssembly.Memory;
+  readonly kernels: Pick<Kernels, 'packedF16'>;
+}
+
 export class Weights {
   readonly #files: ModelFiles;
   readonly #plan: MemoryPlan;
   /** The plan's memories: the first, then its arenas. */
-  readonly #memories: readonly WebAssembly.Memory[];
+  readonly #memories: readonly WeightMemory[];
   readonly #vectorBase: number;
   readonly #stream: WeightStream | null;
   readonly #streamed = new Map<StoredTensor, RowRange[]>();
+  /** Those whose resident rows are packed. */
+  readonly #packed = new Set<StoredTensor>();
   #rowWaitMs = 0;
   #residentBytesUsed = 0;
   #streamedBytesUsed = 0;
 
-  private constructor(
-    files: ModelFiles,
-    plan: MemoryPlan,
-    memories: readonly WebAssembly.Memory[],
-  ) {
+  private constructor(files: ModelFiles, plan: MemoryPlan, memories: readonly WeightMemory[]) {
     this.#files = files;
     this.#plan = plan;
     this.#memories = memories;
@@ -42,16 +49,19 @@ export class Weights {
     }
   }
 
-  /** Loads what the plan keeps in DRAM. */
+  /** Loads what the plan keeps in DRAM, and packs what can be. */
   static async load(
     files: ModelFiles,
     plan: MemoryPlan,
-    memories: readonly WebAssembly.Memory[],
+    memories: readonly WeightMemory[],
     onProgress?: (doneBytes: number, totalBytes: number) => void,
     signal?: AbortSignal,
   ): Promise<Weights> {
     const weights = await Weights.open(files, plan, memories);
-    await weights.read([...plan.residences.keys()], onProgress, signal);
+    const packable = new Set(matricesInOrder(files.manifest).matrices);
+    await weights.read([...plan.residences.keys()], onProgress, signal, (tensor) => {
+      if (packable.has(tensor)) weights.#pack(tensor);
+    });
     return weights;
   }
 
@@ -59,7 +69,7 @@ export class Weights {
   static async open(
     files: ModelFiles,
     plan: MemoryPlan,
-    memories: readonly WebAssembly.Memory[],
+    memories: readonly WeightMemory[],
   ): Promise<Weights> {
     const weights = new Weights(files, plan, memories);
     const { tensors, address } = plan.vectors;
@@ -94,9 +104,9 @@ export class Weights {
     const { rowBytes } = rowsOf(tensor);
     const residence = this.#plan.residences.get(tensor);
     if (residence !== undefined) {
-      const skip = spanOf({ tensor, first: 0, count: residence.rows }).skip;
       const { arena, rows: count } = residence;
-      use({ first: 0, count, arena, address: residence.address + skip });
+      const address = firstRow(tensor, residence);
+      use({ first: 0, count, arena, address, packed: this.#packed.has(tensor) });
       this.#residentBytesUsed += residence.rows * rowBytes;
     }
     const stream = this.#stream;
@@ -111,12 +121,13 @@ export class Weights {
   /**
    * Calls `use` with the address of each row of a table, in any order; rows that are not in DRAM are
    * read, several blocks at a time.
-   * @param use called with the place in `rows` and the address, valid only during the call
+   * @param use called with the place in `rows`, the address, valid only during the call, and whether
+   * the row is packed
    */
   async lookUp(
     tensor: StoredTensor,
     rows: readonly number[],
-    use: (index: number, address: number) => void,
+    use: (index: number, address: number, packed: boolean) => void,
   ): Promise<void> {
     const { rowBytes } = rowsOf(tensor);
     const residence = this.#plan.residences.get(tensor);
@@ -124,11 +135,9 @@ export class Weights {
     const missing: number[] = [];
     rows.forEach((row, index) => {
       if (row < residentRows && residence !== undefined) {
-        const { skip } = spanOf({ tensor, first: 0, count: residentRows });
-        use(
-          index,
-          this.#fetch(residence.arena, residence.address + skip + row * rowBytes, rowBytes),
-        );
+        const address = firstRow(tensor, residence) + row * rowBytes;
+        const here = this.#fetch(residence.arena, address, rowBytes);
+        use(index, here, this.#packed.has(tensor));
       } else {
         missing.push(index);
       }
@@ -154,7 +163,7 @@ export class Weights {
       });
       for (const [first, start] of addresses) {
         for (const index of wanted.get(first) ?? []) {
-          use(index, start + ((rows[index] ?? 0) - first) * rowBytes);
+          use(index, start + ((rows[index] ?? 0) - first) * rowBytes, false);
         }
       }
     }
@@ -170,9 +179,13 @@ export class Weights {
   }
 
   #memory(arena: number): WebAssembly.Memory {
-    const memory = this.#memories[arena];
-    if (memory === undefined) throw new Error(`the plan has no arena ${arena}`);
-    return memory;
+    return this.#arena(arena).memory;
+  }
+
+  #arena(arena: number): WeightMemory {
+    const found = this.#memories[arena];
+    if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
+    return found;
   }
 
   /** Address in the first memory of a row that lies in any: fetched into staging if need be. */
@@ -184,23 +197,39 @@ export class Weights {
     return staging;
   }
 
-  /** Reads the parts of tensors that the plan keeps in DRAM to where it keeps them. */
+  /** Packs the resident rows of a matrix, if they are f16 and can be. */
+  #pack(tensor: StoredTensor): void {
+    const residence = this.#plan.residences.get(tensor);
+    if (residence === undefined || tensor.dtype !== 'f16') return;
+    const { packedF16 } = this.#arena(residence.arena).kernels;
+    const { rows } = residence;
+    const [, columns = 0] = tensor.shape;
+    const address = firstRow(tensor, residence);
+    if (packedF16.packable(address, rows * columns) === 0) return;
+    packedF16.pack(address, rows, columns);
+    this.#packed.add(tensor);
+  }
+
+  /**
+   * Reads the parts of tensors that the plan keeps in DRAM to where it keeps them.
+   * @param onTensor called when all of a tensor is there, while others are still read
+   */
   async read(
     tensors: readonly StoredTensor[],
     onProgress?: (done: number, total: number) => void,
     signal?: AbortSignal,
+    onTensor?: (tensor: StoredTensor) => void,
   ): Promise<void> {
+    const left = new Map<StoredTensor, number>();
     // Read in place: a residence is sector-aligned, as is its tensor in the file.
     const pieces = tensors.flatMap((tensor) => {
       const residence = this.#plan.residences.get(tensor);
       if (residence === undefined) return [];
       const { arena, address, rows } = residence;
       const { start } = spanOf({ tensor, first: 0, count: 1 });
-      return cutRows(tensor, loadBytes, 0, rows).map((range) => ({
-        range,
-        arena,
-        base: address - start,
-      }));
+      const ranges = cutRows(tensor, loadBytes, 0, rows);
+      left.set(tensor, ranges.length);
+      return ranges.map((range) => ({ range, arena, base: address - start }));
     });
     const total = pieces.reduce((sum, { range }) => sum + spanOf(range).bytes, 0);
     let done = 0;
@@ -211,6 +240,15 @@ export class Weights {
       await this.#files.readRows(range, this.#memory(arena), base + start, 'prefetch');
       done += bytes;
       onProgress?.(done, total);
+      // Neighbouring pieces share a sector: not before the last of them may what is there be changed.
+      const others = (left.get(range.tensor) ?? 0) - 1;
+      left.set(range.tensor, others);
+      if (others === 0) onTensor?.(range.tensor);
     });
   }
+}
+
+/** Address of a resident tensor's first row. */
+function firstRow(tensor: StoredTensor, { address, rows }: Residence): number {
+  return address + spanOf({ tensor, first: 0, count: rows }).skip;
 }

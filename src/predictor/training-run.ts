@@ -90,7 +90,7 @@ export class TrainingRun {
       const scratch = plan.plan.threadScratch;
       const kernels = await threads.kernels(memory, { module, scratch });
       const arena = new Arena(memory, kernels, plan.plan.activations);
-      const weights = await Weights.open(files, plan.plan, [memory]);
+      const weights = await Weights.open(files, plan.plan, [arena]);
       const parts = { model, settings, windows, job, plan, threads, arena, weights, chooser };
       return new TrainingRun(parts);
     } catch (error) {

@@ -267,6 +267,23 @@ export const calls: [string, MakeCall][] = [
       },
     ],
   ]),
+  [
+    'packed f16',
+    (random) => {
+      const [rows, cols] = [size(random, 70), 1 + size(random, 200)];
+      const positions = 1 + size(random, 20);
+      const bias = oneOf(random, 0, b);
+      const own = oneOf(random, 0, scratchAddress);
+      const large = random.below(4 * rows * cols + 1);
+      return ({ packedF16, copyRows }, memory) => {
+        copyRows(out2, c, rows, 2 * cols, 2 * cols, 2 * cols);
+        packedF16.pack(out2, rows, cols);
+        packedF16.matmul(out, a, out2, bias, rows, cols, positions, cols, rows, own);
+        new Uint16Array(memory.buffer, c, 4 * rows * cols + 1)[large] = 0x5400;
+        return packedF16.packable(c, rows * cols);
+      };
+    },
+  ],
   ...(['attention', 'attentionF16'] as const).map((cache): [string, MakeCall] => [
     cache,
     (random) => {

@@ -12,8 +12,16 @@ import { type Tensors, writeSafetensors } from './safetensors.ts';
 /** Ids of the tokenizer. */
 export const vocabSize = 2048;
 
-/** Writes a checkpoint for `config`, in float16, the same for the same seed. */
-export function writeRandomModel(dir: string, config: Config, seed = 1): string {
+/**
+ * Writes a checkpoint for `config`, in float16, the same for the same seed.
+ * @param change what is different from that
+ */
+export function writeRandomModel(
+  dir: string,
+  config: Config,
+  seed = 1,
+  change: (tensors: Tensors) => void = () => {},
+): string {
   const configFile = join(dir, 'config.json');
   copySideFiles(dir);
   const full = { vocab_size: vocabSize, bos_token_id: 1, eos_token_id: 2, ...config };
@@ -37,6 +45,7 @@ export function writeRandomModel(dir: string, config: Config, seed = 1): string 
     for (const rows of bundleRows(bundle)) add(rows, [bundle.neurons, bundle.hiddenSize]);
     add(bundle.down, [bundle.hiddenSize, bundle.neurons]);
   }
+  change(written);
   writeSafetensors(join(dir, weightsFile), written);
   return dir;
 }

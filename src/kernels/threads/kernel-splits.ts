@@ -3,10 +3,10 @@
  * difference is what the kernels promise (see kernels.ts).
  */
 
-import { dtypeNames } from '../../dtype.ts';
+import { byteLength, dtypeNames } from '../../dtype.ts';
 import { attentionScratch } from '../kernels.ts';
 import { type Split, split } from './split.ts';
-import { conversionWork, elements, weightSplits } from './weight-splits.ts';
+import { conversionWork, elements, matmulSplit, weightSplits } from './weight-splits.ts';
 
 const f32Bytes = 4;
 
@@ -87,6 +87,28 @@ const rotary = () =>
 export function kernelSplits(): ReadonlyMap<string, Split> {
   return new Map<string, Split>([
     ...dtypeNames.flatMap(weightSplits),
+    ['matmul_packed_f16', matmulSplit('f16')],
+    [
+      'pack_f16',
+      split({
+        parameters: ['w', 'rows', 'cols'],
+        over: 'rows',
+        granule: 1,
+        moves: { w: (a) => byteLength('f16', a.cols) },
+        work: (a) => a.rows * a.cols * conversionWork,
+      }),
+    ],
+    [
+      'packable_f16',
+      split({
+        parameters: ['src', 'n'],
+        over: 'n',
+        granule: elements,
+        moves: { src: byteLength('f16', 1) },
+        work: (a) => a.n * conversionWork,
+        result: (results, shares) => Math.min(...results.subarray(0, shares)),
+      }),
+    ],
     ['attention_f32', attention()],
     ['attention_f16', attention()],
     ['rotary_halves', rotary()],

@@ -50,38 +50,42 @@ const downSplit = (list: readonly ('first' | 'bounds' | 'groups' | 'count')[]) =
     },
   });
 
+export const matmulSplit = (dtype: DType) =>
+  split({
+    parameters: [
+      'y',
+      'x',
+      'w',
+      'bias',
+      'rows',
+      'cols',
+      'positions',
+      'xStride',
+      'yStride',
+      'scratch',
+    ],
+    over: 'rows',
+    granule: 4,
+    moves: {
+      y: f32Bytes,
+      w: (a) => byteLength(dtype, a.cols),
+      bias: (a) => (a.bias === 0 ? 0 : f32Bytes),
+    },
+    work: (a) => a.rows * a.cols * a.positions,
+    scratch: {
+      parameter: 'scratch',
+      bytes: (a) => scratchBytes(a.cols),
+      optional: !isQuantised(dtype),
+    },
+  });
+
 /** Kernels of one weight format, by the names of their exports. */
 export function weightSplits(dtype: DType): [string, Split][] {
   const elementBytes = byteLength(dtype, elements) / elements;
   // Where weights are quantised, activations are too, and kept there.
   const optional = !isQuantised(dtype);
   return [
-    [
-      `matmul_${dtype}`,
-      split({
-        parameters: [
-          'y',
-          'x',
-          'w',
-          'bias',
-          'rows',
-          'cols',
-          'positions',
-          'xStride',
-          'yStride',
-          'scratch',
-        ],
-        over: 'rows',
-        granule: 4,
-        moves: {
-          y: f32Bytes,
-          w: (a) => byteLength(dtype, a.cols),
-          bias: (a) => (a.bias === 0 ? 0 : f32Bytes),
-        },
-        work: (a) => a.rows * a.cols * a.positions,
-        scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional },
-      }),
-    ],
+    [`matmul_${dtype}`, matmulSplit(dtype)],
     [
       `ffn_up_${dtype}`,
       split({
