@@ -8,6 +8,7 @@ export * from './exports/attention';
 export * from './exports/bf16';
 export * from './exports/f16';
 export * from './exports/f32';
+export * from './exports/packed-f16';
 export * from './exports/q4';
 export * from './exports/q8';
 export { activation, add, clamp, count_active, fold, multiply, scale } from './math';

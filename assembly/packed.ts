@@ -97,29 +97,38 @@ export function packable_f16(src: usize, n: i32): i32 {
   return 1;
 }
 
-/** Packs `rows` rows of `cols` f16 each, one after the other, where they are. */
-export function pack_f16(w: usize, rows: i32, cols: i32): void {
+/**
+ * Packs f16 where they are: of each of `units` bundles, `unitBytes` apart, the first `rows` rows of
+ * `cols` each.
+ */
+export function pack_f16(w: usize, units: i32, unitBytes: usize, rows: i32, cols: i32): void {
+  const rowBytes = (<usize>cols) << 1;
+  for (let u = 0; u < units; u++) {
+    for (let r = 0; r < rows; r++) packRow(w + <usize>r * rowBytes, cols);
+    w += unitBytes;
+  }
+}
+
+function packRow(w: usize, cols: i32): void {
   const narrow = changetype<ToF16>(0);
   const factor = f32x4.splat(FACTOR);
-  for (let r = 0; r < rows; r++) {
-    let left = cols;
-    for (; left >= 8; left -= 8) {
-      const h = v128.load(w);
-      let scaled: v128;
-      if (changetype<F16>(0).quick(h, h, h, h)) {
-        scaled = i16x8.add(h, i16x8.splat(10 << 10));
-      } else {
-        const low = f32x4.mul(F16.widen(i32x4.extend_low_i16x8_s(h)), factor);
-        const high = f32x4.mul(F16.widen(i32x4.extend_high_i16x8_s(h)), factor);
-        scaled = i16x8.narrow_i32x4_s(narrow.of(low), narrow.of(high));
-      }
-      v128.store(w, i16x8.shuffle(scaled, scaled, 0, 4, 1, 5, 2, 6, 3, 7));
-      w += 16;
+  let left = cols;
+  for (; left >= 8; left -= 8) {
+    const h = v128.load(w);
+    let scaled: v128;
+    if (changetype<F16>(0).quick(h, h, h, h)) {
+      scaled = i16x8.add(h, i16x8.splat(10 << 10));
+    } else {
+      const low = f32x4.mul(F16.widen(i32x4.extend_low_i16x8_s(h)), factor);
+      const high = f32x4.mul(F16.widen(i32x4.extend_high_i16x8_s(h)), factor);
+      scaled = i16x8.narrow_i32x4_s(narrow.of(low), narrow.of(high));
     }
-    for (; left > 0; left--) {
-      const one = f32x4.mul(F16.widen(i32x4.splat(load<i16>(w))), factor);
-      v128.store_lane<u16>(w, narrow.of(one), 0);
-      w += 2;
-    }
+    v128.store(w, i16x8.shuffle(scaled, scaled, 0, 4, 1, 5, 2, 6, 3, 7));
+    w += 16;
+  }
+  for (; left > 0; left--) {
+    const one = f32x4.mul(F16.widen(i32x4.splat(load<i16>(w))), factor);
+    v128.store_lane<u16>(w, narrow.of(one), 0);
+    w += 2;
   }
 }

@@ -186,7 +186,7 @@ for (const dtype of dtypeNames) {
   }
 
   if (dtype === 'f16') {
-    kernels.packedF16.pack(weights, count, cols);
+    kernels.packedF16.pack(weights, count, rowBytes, 1, cols);
     measure('packed f16 matmul, 1 position', usedBytes, 2 * elements, (k) => {
       const { matmul } = k.packedF16;
       for (let row = 0; row < count; row += matrixRows) {

@@ -2,13 +2,11 @@
 
 import { PlainColumns } from '../columns';
 import { FromF16, firstNonFinite16, fromF32, ToF16, toF32 } from '../convert';
-import { unpack } from '../dot';
 import { F16, Unpacked } from '../dtype';
 import { ffnGatedUp, ffnUp } from '../ffn';
 import { ffnDown, ffnSums } from '../ffn-down';
 import { ffnListDown, ffnListSums } from '../ffn-list';
 import { matmul, PlainDots } from '../matmul';
-import { PackedF16 } from '../packed';
 
 export function matmul_f16(
   y: usize,
@@ -23,21 +21,6 @@ export function matmul_f16(
   scratch: usize,
 ): void {
   matmul<PlainDots<F16>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
-}
-
-export function matmul_packed_f16(
-  y: usize,
-  x: usize,
-  w: usize,
-  bias: usize,
-  rows: i32,
-  cols: i32,
-  positions: i32,
-  xStride: usize,
-  yStride: usize,
-  scratch: usize,
-): void {
-  matmul<PlainDots<PackedF16>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 
 export function ffn_up_f16(
@@ -228,10 +211,6 @@ export function ffn_list_down_f16(
 
 export function f16_to_f32(dst: usize, src: usize, n: i32): void {
   toF32<FromF16>(dst, src, n);
-}
-
-export function packed_f16_to_f32(dst: usize, src: usize, n: i32): void {
-  unpack<PackedF16>(dst, src, n);
 }
 
 export function f32_to_f16(dst: usize, src: usize, n: i32): void {

@@ -1,6 +1,6 @@
 /** The first half of an FFN over bundles, gated or not. */
 
-import { activationCodes, type DTypeKernels } from '../kernels/kernels.ts';
+import { activationCodes, type WeightKernels } from '../kernels/kernels.ts';
 import { neuronBlock } from '../memory/list-layout.ts';
 import type { ModelSpec } from '../models/spec.ts';
 
@@ -26,7 +26,7 @@ export interface ActivateCall {
 
 /** acts = act(up . x + bias), or act(gate . x + gateBias) times (act of) that. */
 export function activateNeurons(
-  { ffnUp, ffnGatedUp }: DTypeKernels,
+  { ffnUp, ffnGatedUp }: WeightKernels,
   { activation, gate, threshold }: ModelSpec['ffn'],
   call: ActivateCall,
 ): void {

@@ -6,7 +6,7 @@
 
 import type { DType } from '../dtype.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
-import { type DTypeKernels, type Kernels, neuronGroup } from '../kernels/kernels.ts';
+import { type Kernels, neuronGroup, type WeightKernels } from '../kernels/kernels.ts';
 import { neuronBlock } from '../memory/activations.ts';
 import { type Desk, deskRows } from '../memory/desk.ts';
 import type { LoadedRows } from '../memory/weight-stream.ts';
@@ -15,10 +15,14 @@ import { activateNeurons } from './activate.ts';
 
 const f32Bytes = 4;
 
-/** Some rows of y = W x + bias. Addresses are in the first memory, those of `rows` in the arena. */
-export interface LinearTask {
+/** Addresses of tasks are in the first memory, but those of `rows` in the arena. */
+interface WeightTask {
   readonly dtype: DType;
   readonly rows: LoadedRows;
+}
+
+/** Some rows of y = W x + bias. */
+export interface LinearTask extends WeightTask {
   readonly rowBytes: number;
   /** (positions, columns) */
   readonly x: number;
@@ -32,9 +36,7 @@ export interface LinearTask {
 }
 
 /** Some neurons of y += sum of act(up . x + bias) down, or of the like with gates. */
-export interface NeuronTask {
-  readonly dtype: DType;
-  readonly rows: LoadedRows;
+export interface NeuronTask extends WeightTask {
   readonly geometry: BundleLayer;
   readonly ffn: ModelSpec['ffn'];
   /** (positions, hidden) */
@@ -94,7 +96,7 @@ export class Arena {
 
   linear(task: LinearTask): void {
     const { rows, x, columns, y, outputs, bias, positions } = task;
-    const matmul = this.matmul(task);
+    const { matmul } = this.weightKernels(task);
     const offset = rows.first * f32Bytes;
     const rowBias = bias === 0 ? 0 : bias + offset;
     const { scratch } = this.#place;
@@ -102,9 +104,9 @@ export class Arena {
     matmul(y + offset, x, address, rowBias, count, columns, positions, columns, outputs, scratch);
   }
 
-  protected matmul({ dtype, rows }: LinearTask): DTypeKernels['matmul'] {
-    const { packedF16, byDType } = this.kernels;
-    return (rows.packed ? packedF16 : byDType[dtype]).matmul;
+  /** What computes with weights as they lie here. */
+  protected weightKernels({ dtype, rows }: WeightTask): WeightKernels {
+    return rows.packed ? this.kernels.packedF16 : this.kernels.byDType[dtype];
   }
 
   /** @returns how many activations were not zero */
@@ -122,13 +124,13 @@ export class Arena {
 
   /** Computes neurons [done, done + count) of the task's rows. */
   protected block(task: NeuronTask, done: number, count: number, places: BlockPlaces): number {
-    const { dtype, rows, geometry, ffn, hidden, positions } = task;
+    const { rows, geometry, ffn, hidden, positions } = task;
     const { x, y, bias, gateBias } = places;
     const { neurons, gates, bundles, scratch } = this.#place;
     const { bundleBytes } = geometry;
     const table = new Uint32Array(this.memory.buffer, bundles, count);
     for (let i = 0; i < count; i++) table[i] = rows.address + (done + i) * bundleBytes;
-    activateNeurons(this.kernels.byDType[dtype], ffn, {
+    activateNeurons(this.weightKernels(task), ffn, {
       acts: neurons,
       gates,
       x,
@@ -158,15 +160,11 @@ export class Arena {
   }
 
   /** y += activations times down columns of neurons [first, first + count), group by group. */
-  #down(
-    { dtype, geometry, hidden, positions }: NeuronTask,
-    first: number,
-    count: number,
-    y: number,
-  ) {
+  #down(task: NeuronTask, first: number, count: number, y: number) {
+    const { geometry, hidden, positions } = task;
     const { neurons, bundles, sums, scratch } = this.#place;
     const { downOffset } = geometry;
-    const { ffnSums, ffnDown } = this.kernels.byDType[dtype];
+    const { ffnSums, ffnDown } = this.weightKernels(task);
     if (positions > 1) {
       ffnDown(
         y,
@@ -212,7 +210,7 @@ export class RemoteArena extends Arena {
   override linear(task: LinearTask): void {
     const { rows, rowBytes, x, columns, y, outputs, bias, positions } = task;
     const { input, output, scratch, bias: deskBias } = this.#desk;
-    const matmul = this.matmul(task);
+    const { matmul } = this.weightKernels(task);
     this.#fetch(input, x, positions * columns);
     for (let done = 0; done < rows.count; done += deskRows) {
       const count = Math.min(deskRows, rows.count - done);

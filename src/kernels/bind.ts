@@ -1,7 +1,7 @@
 /** The exports of the compute core as kernels. */
 
 import type { DType } from '../dtype.ts';
-import type { DTypeKernels, Kernels } from './kernels.ts';
+import type { DTypeKernels, Kernels, WeightFormat, WeightKernels } from './kernels.ts';
 
 /** Exports named as in assembly/index.ts. Adding a weight format is adding its row here. */
 export function bindKernels(exports: WebAssembly.Exports): Kernels {
@@ -11,15 +11,18 @@ export function bindKernels(exports: WebAssembly.Exports): Kernels {
     if (typeof found !== 'function') throw new TypeError(`the compute core has no ${name}`);
     return found as F;
   };
+  const weights = (format: WeightFormat): WeightKernels => ({
+    matmul: get(`matmul_${format}`),
+    ffnUp: get(`ffn_up_${format}`),
+    ffnGatedUp: get(`ffn_gated_up_${format}`),
+    ffnSums: get(`ffn_sums_${format}`),
+    ffnDown: get(`ffn_down_${format}`),
+    ffnListSums: get(`ffn_list_sums_${format}`),
+    ffnListDown: get(`ffn_list_down_${format}`),
+    toF32: get(`${format}_to_f32`),
+  });
   const row = (dtype: DType): DTypeKernels => ({
-    matmul: get(`matmul_${dtype}`),
-    ffnUp: get(`ffn_up_${dtype}`),
-    ffnGatedUp: get(`ffn_gated_up_${dtype}`),
-    ffnSums: get(`ffn_sums_${dtype}`),
-    ffnDown: get(`ffn_down_${dtype}`),
-    ffnListSums: get(`ffn_list_sums_${dtype}`),
-    ffnListDown: get(`ffn_list_down_${dtype}`),
-    toF32: get(`${dtype}_to_f32`),
+    ...weights(dtype),
     fromF32: get(`f32_to_${dtype}`),
     firstNonFinite: get(`first_non_finite_${dtype}`),
   });
@@ -32,10 +35,9 @@ export function bindKernels(exports: WebAssembly.Exports): Kernels {
       q4: row('q4'),
     },
     packedF16: {
+      ...weights('packed_f16'),
       packable: get('packable_f16'),
       pack: get('pack_f16'),
-      matmul: get('matmul_packed_f16'),
-      toF32: get('packed_f16_to_f32'),
     },
     layerNorm: get('layer_norm'),
     rmsNorm: get('rms_norm'),

@@ -8,6 +8,9 @@ import type { DType } from '../dtype.ts';
 /** A byte offset in the WebAssembly memory. 0 stands for "none" where a bias may be left out. */
 export type Address = number;
 
+/** Formats of weights in memory, as the exports name them. */
+export type WeightFormat = DType | 'packed_f16';
+
 /** Activation functions and their codes, mirrored in assembly/math.ts. */
 export const activationCodes = {
   none: 0,
@@ -44,11 +47,11 @@ export function scratchBytes(cols: number): number {
 }
 
 /**
- * What exists once per weight format. Weights are finite; those that are denormal as f32 (below
+ * What computes with weights in memory, once per format. Weights are finite; those that are denormal as f32 (below
  * 1.2e-38) count as 0 in matmul, ffnUp and ffnDown. `scratch` is of `scratchBytes(cols)`. A row of
  * n weights is of `byteLength(dtype, n)`.
  */
-export interface DTypeKernels {
+export interface WeightKernels {
   /**
    * y[p, r] = w[r] . x[p] + bias[r] for r < rows, p < positions; w is (rows, cols), one row right
    * after the other. y[p, r] is the same to the bit however rows and positions are split over calls.
@@ -184,6 +187,10 @@ export interface DTypeKernels {
   ) => void;
   /** dst[0..n) (f32) = src[0..n) (weights of one row). */
   readonly toF32: (dst: Address, src: Address, n: number) => void;
+}
+
+/** What exists once per format that weights are stored in. */
+export interface DTypeKernels extends WeightKernels {
   /**
    * dst[0..n) (weights of one row) = src[0..n) (f32), to nearest, ties to even, overflow to infinity;
    * for q8 and q4 with the scales that assembly/quantise.ts chooses.
@@ -194,18 +201,18 @@ export interface DTypeKernels {
 }
 
 /**
- * Matrices of f16 that stay in memory are packed (assembly/packed.ts): the same numbers in an
- * arrangement that takes a quarter less time to multiply with.
+ * f16 that stays in memory is packed (assembly/packed.ts): the same numbers in an arrangement that
+ * takes a quarter less time to multiply with, or better. The results of kernels are the same to the
+ * bit as those of f16.
  */
-export interface PackedKernels {
+export interface PackedKernels extends WeightKernels {
   /** 1 if n f16 can be packed: all are below 64. */
   readonly packable: (src: Address, n: number) => number;
-  /** Packs a matrix of f16, (rows, cols), where it is. */
-  readonly pack: (w: Address, rows: number, cols: number) => void;
-  /** The same to the bit as that of f16. */
-  readonly matmul: DTypeKernels['matmul'];
-  /** dst[0..n) (f32) = src[0..n), a whole row of a packed matrix. */
-  readonly toF32: DTypeKernels['toF32'];
+  /**
+   * Packs f16 where they are: of each of `units` bundles (or rows), `unitBytes` apart, the first `rows`
+   * rows of `cols` each.
+   */
+  readonly pack: (w: Address, units: number, unitBytes: number, rows: number, cols: number) => void;
 }
 
 export type Transpose = (

@@ -1,5 +1,6 @@
 /** The weights as a forward pass sees them: rows in memory, whether they stayed or just came. */
 
+import { byteLength } from '../dtype.ts';
 import { InterruptedError } from '../errors.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
@@ -58,9 +59,10 @@ export class Weights {
     signal?: AbortSignal,
   ): Promise<Weights> {
     const weights = await Weights.open(files, plan, memories);
-    const packable = new Set(matricesInOrder(files.manifest).matrices);
+    const { matrices, bundles } = matricesInOrder(files.manifest);
+    const used = new Set([...matrices, ...bundles]);
     await weights.read([...plan.residences.keys()], onProgress, signal, (tensor) => {
-      if (packable.has(tensor)) weights.#pack(tensor);
+      if (used.has(tensor)) weights.#pack(tensor);
     });
     return weights;
   }
@@ -197,16 +199,21 @@ export class Weights {
     return staging;
   }
 
-  /** Packs the resident rows of a matrix, if they are f16 and can be. */
+  /** Packs the resident rows of a matrix, or of bundles, if they are f16 and can be. */
   #pack(tensor: StoredTensor): void {
     const residence = this.#plan.residences.get(tensor);
-    if (residence === undefined || tensor.dtype !== 'f16') return;
+    if (residence === undefined) return;
+    const { layers, dtypes, spec } = this.#files.manifest;
+    const layer = layers.find((each) => each.tensor === tensor.name);
+    if ((layer === undefined ? tensor.dtype : dtypes.bundles) !== 'f16') return;
+    const columns = layer === undefined ? (tensor.shape[1] ?? 0) : spec.hiddenSize;
+    const parts = layer === undefined ? 1 : layer.downOffset / byteLength('f16', columns) + 1;
+    const { rowBytes } = rowsOf(tensor);
     const { packedF16 } = this.#arena(residence.arena).kernels;
-    const { rows } = residence;
-    const [, columns = 0] = tensor.shape;
     const address = firstRow(tensor, residence);
-    if (packedF16.packable(address, rows * columns) === 0) return;
-    packedF16.pack(address, rows, columns);
+    const { rows } = residence;
+    if (packedF16.packable(address, (rows * rowBytes) / byteLength('f16', 1)) === 0) return;
+    packedF16.pack(address, rows, rowBytes, parts, columns);
     this.#packed.add(tensor);
   }
 

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { scratchBytes } from '../../src/kernels/kernels.ts';
+import {
+  activationCodes,
+  neuronGroup,
+  scratchBytes,
+  type WeightKernels,
+} from '../../src/kernels/kernels.ts';
 import { Bench, bitsOf, builds, fromHalf, Random, toHalf } from './support.ts';
 
 /** rows, cols, positions */
@@ -42,7 +47,7 @@ for (const build of builds) {
         const results = [byDType.f16.matmul, packedF16.matmul].map((matmul, i) => {
           if (i === 1) {
             assert.equal(packedF16.packable(w, rows * cols), 1);
-            packedF16.pack(w, rows, cols);
+            packedF16.pack(w, rows, 2 * cols, 1, cols);
           }
           const y = bench.allocate(4 * rows * positions);
           matmul(y, x, w, bias, rows, cols, positions, cols, rows, scratch);
@@ -50,6 +55,106 @@ for (const build of builds) {
         });
         assert.deepEqual(results[1], results[0], `${rows} x ${cols}, ${positions} positions`);
       }
+    }
+  });
+
+  test(`FFNs over packed f16 (${build}) are the same to the bit, padded bundles or not`, () => {
+    const random = new Random(3);
+    for (const [neurons, cols, positions] of shapes) {
+      bench.reset();
+      // Gate, up and down rows, and what fills a bundle.
+      const bundleBytes = 2 * (3 * cols + random.below(9));
+      const [up, down] = [2 * cols, 4 * cols];
+      const w = bench.allocate(neurons * bundleBytes, 2);
+      bench.halves(w, (neurons * bundleBytes) / 2).forEach((_, i, all) => {
+        all[i] = half(random);
+      });
+      const floats = (n: number) =>
+        bench.putFloats(Array.from({ length: n }, () => random.unit() * random.below(2)));
+      const x = floats(cols * positions);
+      const acts = floats(neurons * positions);
+      const ptrs = bench.putWords(Array.from({ length: neurons }, (_, i) => w + i * bundleBytes));
+      const bounds = bench.putWords([Math.ceil(neurons / 3), neurons]);
+      const scratch = bench.allocate(scratchBytes(cols));
+      const width = Math.max(cols, neurons);
+      const places = Array.from({ length: 3 }, () => bench.allocate(4 * width * (positions + 2)));
+      const [out, second, sums] = places as [number, number, number];
+      /** What every kernel makes of the same input. */
+      const all = (kernels: WeightKernels) => {
+        const results: number[][] = [];
+        const run = (kernel: () => void) => {
+          for (const place of places) bench.floats(place, width * (positions + 2)).fill(0);
+          kernel();
+          for (const place of places) {
+            results.push(bitsOf(bench.floats(place, width * (positions + 2))));
+          }
+        };
+        const { silu, relu } = activationCodes;
+        const p = positions;
+        run(() =>
+          kernels.ffnUp(out, x, ptrs, acts, neurons, cols, p, cols, neurons, relu, scratch),
+        );
+        run(() =>
+          kernels.ffnGatedUp(
+            out,
+            second,
+            x,
+            ptrs,
+            up,
+            0,
+            acts,
+            neurons,
+            cols,
+            p,
+            cols,
+            neurons,
+            silu,
+            relu,
+          ),
+        );
+        const groups = Math.ceil(neurons / neuronGroup);
+        run(() => kernels.ffnSums(sums, acts, ptrs, down, 0, neurons, cols, 0, groups));
+        run(() =>
+          kernels.ffnDown(
+            out,
+            sums,
+            acts,
+            ptrs,
+            down,
+            0,
+            neurons,
+            0,
+            cols,
+            p,
+            cols,
+            neurons,
+            scratch,
+          ),
+        );
+        run(() => kernels.ffnListSums(sums, acts, ptrs, down, bounds, 2, neurons, cols, 0, 0, 2));
+        run(() =>
+          kernels.ffnListDown(
+            out,
+            sums,
+            acts,
+            ptrs,
+            down,
+            bounds,
+            2,
+            neurons,
+            0,
+            cols,
+            p,
+            cols,
+            neurons,
+          ),
+        );
+        return results;
+      };
+      const plain = all(byDType.f16);
+      assert.equal(packedF16.packable(w, (neurons * bundleBytes) / 2), 1);
+      packedF16.pack(w, neurons, bundleBytes, 3, cols);
+      assert.deepEqual(all(packedF16), plain, `${neurons} neurons of ${cols}, ${positions}`);
     }
   });
 
@@ -65,7 +170,7 @@ for (const build of builds) {
       const w = bench.allocate(2 * rows * cols, 2);
       bench.halves(w, rows * cols).set(mixed.slice(0, rows * cols));
       assert.equal(packedF16.packable(w, rows * cols), 1);
-      packedF16.pack(w, rows, cols);
+      packedF16.pack(w, rows, 2 * cols, 1, cols);
       const out = bench.allocate(4 * rows * cols);
       for (let r = 0; r < rows; r++) packedF16.toF32(out + 4 * r * cols, w + 2 * r * cols, cols);
       const wanted = mixed.slice(0, rows * cols).map(fromHalf);

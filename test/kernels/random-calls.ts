@@ -9,6 +9,7 @@ import {
   attentionScratch,
   type Kernels,
   neuronGroup,
+  type WeightFormat,
 } from '../../src/kernels/kernels.ts';
 import { threadScratchBytes } from '../../src/kernels/threads/pool.ts';
 import type { Random } from './support.ts';
@@ -61,10 +62,15 @@ function groupEnds(random: Random, count: number): number[] {
   return Array.from({ length: count }, (_, i) => i + 1).filter(() => random.below(40) === 0);
 }
 
+const formats: readonly WeightFormat[] = [...dtypeNames, 'packed_f16'];
+const quantised = (format: WeightFormat) => format !== 'packed_f16' && isQuantised(format);
+const weightKernels = ({ byDType, packedF16 }: Kernels, format: WeightFormat) =>
+  format === 'packed_f16' ? packedF16 : byDType[format];
+
 export const calls: [string, MakeCall][] = [
-  ...dtypeNames.flatMap((dtype): [string, MakeCall][] => [
+  ...formats.flatMap((format): [string, MakeCall][] => [
     [
-      `matmul ${dtype}`,
+      `matmul ${format}`,
       (random) => {
         const [rows, cols, positions] = [
           size(random, 70),
@@ -72,13 +78,24 @@ export const calls: [string, MakeCall][] = [
           1 + size(random, 20),
         ];
         const bias = oneOf(random, 0, b);
-        const own = isQuantised(dtype) ? scratchAddress : oneOf(random, 0, scratchAddress);
-        return ({ byDType }) =>
-          byDType[dtype].matmul(out, a, c, bias, rows, cols, positions, cols + 1, rows + 3, own);
+        const own = quantised(format) ? scratchAddress : oneOf(random, 0, scratchAddress);
+        return (kernels) =>
+          weightKernels(kernels, format).matmul(
+            out,
+            a,
+            c,
+            bias,
+            rows,
+            cols,
+            positions,
+            cols + 1,
+            rows + 3,
+            own,
+          );
       },
     ],
     [
-      `ffn up ${dtype}`,
+      `ffn up ${format}`,
       (random) => {
         const [count, cols, positions] = [
           size(random, 70),
@@ -86,28 +103,40 @@ export const calls: [string, MakeCall][] = [
           1 + size(random, 20),
         ];
         const bias = oneOf(random, 0, b);
-        const own = isQuantised(dtype) ? scratchAddress : oneOf(random, 0, scratchAddress);
+        const own = quantised(format) ? scratchAddress : oneOf(random, 0, scratchAddress);
         const { silu } = activationCodes;
-        return ({ byDType }, memory) => {
+        return (kernels, memory) => {
           addresses(memory, e, count, 4 * cols);
-          byDType[dtype].ffnUp(out, a, e, bias, count, cols, positions, cols, count + 1, silu, own);
+          weightKernels(kernels, format).ffnUp(
+            out,
+            a,
+            e,
+            bias,
+            count,
+            cols,
+            positions,
+            cols,
+            count + 1,
+            silu,
+            own,
+          );
         };
       },
     ],
     [
-      `gated ffn up ${dtype}`,
+      `gated ffn up ${format}`,
       (random) => {
         const [count, cols, positions] = [
           size(random, 70),
           1 + size(random, 200),
           1 + size(random, 20),
         ];
-        const own = isQuantised(dtype) ? scratchAddress : oneOf(random, 0, scratchAddress);
+        const own = quantised(format) ? scratchAddress : oneOf(random, 0, scratchAddress);
         const [gateBias, upBias] = [oneOf(random, 0, b), oneOf(random, 0, c)];
         const stride = count + 1;
-        return ({ byDType }, memory) => {
+        return (kernels, memory) => {
           addresses(memory, e, count, 4 * cols);
-          byDType[dtype].ffnGatedUp(
+          weightKernels(kernels, format).ffnGatedUp(
             out,
             out2,
             a,
@@ -128,7 +157,7 @@ export const calls: [string, MakeCall][] = [
       },
     ],
     [
-      `ffn down ${dtype}`,
+      `ffn down ${format}`,
       (random) => {
         const [count, cols, positions] = [
           size(random, 200),
@@ -137,12 +166,12 @@ export const calls: [string, MakeCall][] = [
         ];
         const [from, first] = [random.below(cols), random.below(150)];
         const own = oneOf(random, 0, scratchAddress);
-        return ({ byDType }, memory) => {
+        return (kernels, memory) => {
           addresses(memory, e, count, 4 * cols);
           new Float32Array(memory.buffer, out, positions * cols).fill(0.5);
           new Float32Array(memory.buffer, out2, positions * cols).fill(0.25);
           halfActive(memory, positions * count);
-          byDType[dtype].ffnDown(
+          weightKernels(kernels, format).ffnDown(
             out,
             out2,
             a,
@@ -161,7 +190,7 @@ export const calls: [string, MakeCall][] = [
       },
     ],
     [
-      `ffn sums ${dtype}`,
+      `ffn sums ${format}`,
       (random) => {
         const [count, cols, first] = [
           1 + size(random, 400),
@@ -170,18 +199,18 @@ export const calls: [string, MakeCall][] = [
         ];
         const begin = Math.floor(first / neuronGroup);
         const end = Math.ceil((first + count) / neuronGroup);
-        return ({ byDType, fold }, memory) => {
+        return (kernels, memory) => {
           addresses(memory, e, count, 4 * cols);
           new Float32Array(memory.buffer, out, cols).fill(0.25);
           new Float32Array(memory.buffer, out2, cols).fill(0.5);
           halfActive(memory, count);
-          byDType[dtype].ffnSums(out, a, e, 16, first, count, cols, begin, end);
-          fold(out2, out, end - begin, cols, cols);
+          weightKernels(kernels, format).ffnSums(out, a, e, 16, first, count, cols, begin, end);
+          kernels.fold(out2, out, end - begin, cols, cols);
         };
       },
     ],
     [
-      `ffn list sums ${dtype}`,
+      `ffn list sums ${format}`,
       (random) => {
         const [count, cols, continued] = [
           1 + size(random, 400),
@@ -189,12 +218,12 @@ export const calls: [string, MakeCall][] = [
           random.below(2),
         ];
         const ends = groupEnds(random, count);
-        return ({ byDType }, memory) => {
+        return (kernels, memory) => {
           addresses(memory, e, count, 4 * cols);
           new Float32Array(memory.buffer, out, cols).fill(0.25);
           halfActive(memory, count);
           new Uint32Array(memory.buffer, b, ends.length).set(ends);
-          byDType[dtype].ffnListSums(
+          weightKernels(kernels, format).ffnListSums(
             out,
             a,
             e,
@@ -211,19 +240,19 @@ export const calls: [string, MakeCall][] = [
       },
     ],
     [
-      `ffn list down ${dtype}`,
+      `ffn list down ${format}`,
       (random) => {
         const [count, cols] = [1 + size(random, 100), 1 + size(random, 250)];
         const positions = 1 + size(random, 8);
         const ends = groupEnds(random, count);
         const own = oneOf(random, 0, scratchAddress);
-        return ({ byDType }, memory) => {
+        return (kernels, memory) => {
           addresses(memory, e, count, 4 * cols);
           new Float32Array(memory.buffer, out, cols * positions).fill(0.25);
           new Float32Array(memory.buffer, out2, cols * positions).fill(0.5);
           halfActive(memory, count * positions);
           new Uint32Array(memory.buffer, b, ends.length).set(ends);
-          byDType[dtype].ffnListDown(
+          weightKernels(kernels, format).ffnListDown(
             out,
             out2,
             a,
@@ -242,6 +271,8 @@ export const calls: [string, MakeCall][] = [
         };
       },
     ],
+  ]),
+  ...dtypeNames.flatMap((dtype): [string, MakeCall][] => [
     [
       `to and from f32 ${dtype}`,
       (random) => {
@@ -268,19 +299,17 @@ export const calls: [string, MakeCall][] = [
     ],
   ]),
   [
-    'packed f16',
+    'packing',
     (random) => {
-      const [rows, cols] = [size(random, 70), 1 + size(random, 200)];
-      const positions = 1 + size(random, 20);
-      const bias = oneOf(random, 0, b);
-      const own = oneOf(random, 0, scratchAddress);
-      const large = random.below(4 * rows * cols + 1);
+      const [units, rows, cols] = [size(random, 70), 1 + random.below(3), 1 + size(random, 200)];
+      const unitBytes = 2 * cols * rows + 2 * random.below(9);
+      const large = random.below(units * unitBytes + 1);
       return ({ packedF16, copyRows }, memory) => {
-        copyRows(out2, c, rows, 2 * cols, 2 * cols, 2 * cols);
-        packedF16.pack(out2, rows, cols);
-        packedF16.matmul(out, a, out2, bias, rows, cols, positions, cols, rows, own);
-        new Uint16Array(memory.buffer, c, 4 * rows * cols + 1)[large] = 0x5400;
-        return packedF16.packable(c, rows * cols);
+        copyRows(out, c, units, unitBytes, unitBytes, unitBytes);
+        packedF16.pack(out, units, unitBytes, rows, cols);
+        packedF16.toF32(out2, out, cols);
+        new Uint16Array(memory.buffer, c, units * unitBytes + 1)[large] = 0x5400;
+        return packedF16.packable(c, (units * unitBytes) / 2);
       };
     },
   ],

@@ -3,10 +3,16 @@
  * difference is what the kernels promise (see kernels.ts).
  */
 
-import { byteLength, dtypeNames } from '../../dtype.ts';
+import { dtypeNames } from '../../dtype.ts';
 import { attentionScratch } from '../kernels.ts';
 import { type Split, split } from './split.ts';
-import { conversionWork, elements, matmulSplit, weightSplits } from './weight-splits.ts';
+import {
+  conversionSplits,
+  conversionWork,
+  elements,
+  packingSplits,
+  weightSplits,
+} from './weight-splits.ts';
 
 const f32Bytes = 4;
 
@@ -86,29 +92,9 @@ const rotary = () =>
 /** Every kernel that is split, by the name of its export; others run on the caller alone. */
 export function kernelSplits(): ReadonlyMap<string, Split> {
   return new Map<string, Split>([
-    ...dtypeNames.flatMap(weightSplits),
-    ['matmul_packed_f16', matmulSplit('f16')],
-    [
-      'pack_f16',
-      split({
-        parameters: ['w', 'rows', 'cols'],
-        over: 'rows',
-        granule: 1,
-        moves: { w: (a) => byteLength('f16', a.cols) },
-        work: (a) => a.rows * a.cols * conversionWork,
-      }),
-    ],
-    [
-      'packable_f16',
-      split({
-        parameters: ['src', 'n'],
-        over: 'n',
-        granule: elements,
-        moves: { src: byteLength('f16', 1) },
-        work: (a) => a.n * conversionWork,
-        result: (results, shares) => Math.min(...results.subarray(0, shares)),
-      }),
-    ],
+    ...[...dtypeNames, 'packed_f16' as const].flatMap(weightSplits),
+    ...dtypeNames.flatMap(conversionSplits),
+    ...packingSplits,
     ['attention_f32', attention()],
     ['attention_f16', attention()],
     ['rotary_halves', rotary()],

@@ -1,7 +1,7 @@
 /** How the kernels of a weight format are split over threads: one row per kernel. */
 
 import { byteLength, type DType, isQuantised } from '../../dtype.ts';
-import { scratchBytes } from '../kernels.ts';
+import { scratchBytes, type WeightFormat } from '../kernels.ts';
 import { type Split, split } from './split.ts';
 
 const f32Bytes = 4;
@@ -50,44 +50,41 @@ const downSplit = (list: readonly ('first' | 'bounds' | 'groups' | 'count')[]) =
     },
   });
 
-export const matmulSplit = (dtype: DType) =>
-  split({
-    parameters: [
-      'y',
-      'x',
-      'w',
-      'bias',
-      'rows',
-      'cols',
-      'positions',
-      'xStride',
-      'yStride',
-      'scratch',
-    ],
-    over: 'rows',
-    granule: 4,
-    moves: {
-      y: f32Bytes,
-      w: (a) => byteLength(dtype, a.cols),
-      bias: (a) => (a.bias === 0 ? 0 : f32Bytes),
-    },
-    work: (a) => a.rows * a.cols * a.positions,
-    scratch: {
-      parameter: 'scratch',
-      bytes: (a) => scratchBytes(a.cols),
-      optional: !isQuantised(dtype),
-    },
-  });
-
-/** Kernels of one weight format, by the names of their exports. */
-export function weightSplits(dtype: DType): [string, Split][] {
+/** Kernels that compute with weights of one format, by the names of their exports. */
+export function weightSplits(format: WeightFormat): [string, Split][] {
+  const dtype = format === 'packed_f16' ? 'f16' : format;
   const elementBytes = byteLength(dtype, elements) / elements;
   // Where weights are quantised, activations are too, and kept there.
   const optional = !isQuantised(dtype);
   return [
-    [`matmul_${dtype}`, matmulSplit(dtype)],
     [
-      `ffn_up_${dtype}`,
+      `matmul_${format}`,
+      split({
+        parameters: [
+          'y',
+          'x',
+          'w',
+          'bias',
+          'rows',
+          'cols',
+          'positions',
+          'xStride',
+          'yStride',
+          'scratch',
+        ],
+        over: 'rows',
+        granule: 4,
+        moves: {
+          y: f32Bytes,
+          w: (a) => byteLength(dtype, a.cols),
+          bias: (a) => (a.bias === 0 ? 0 : f32Bytes),
+        },
+        work: (a) => a.rows * a.cols * a.positions,
+        scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional },
+      }),
+    ],
+    [
+      `ffn_up_${format}`,
       split({
         parameters: [
           'acts',
@@ -115,7 +112,7 @@ export function weightSplits(dtype: DType): [string, Split][] {
       }),
     ],
     [
-      `ffn_gated_up_${dtype}`,
+      `ffn_gated_up_${format}`,
       split({
         parameters: [
           'acts',
@@ -149,7 +146,7 @@ export function weightSplits(dtype: DType): [string, Split][] {
       }),
     ],
     [
-      `ffn_sums_${dtype}`,
+      `ffn_sums_${format}`,
       split({
         parameters: [
           'sums',
@@ -168,9 +165,9 @@ export function weightSplits(dtype: DType): [string, Split][] {
         work: (a) => a.count * a.cols,
       }),
     ],
-    [`ffn_down_${dtype}`, downSplit(['first', 'count'])],
+    [`ffn_down_${format}`, downSplit(['first', 'count'])],
     [
-      `ffn_list_sums_${dtype}`,
+      `ffn_list_sums_${format}`,
       split({
         parameters: [
           'sums',
@@ -191,9 +188,9 @@ export function weightSplits(dtype: DType): [string, Split][] {
         work: (a) => a.count * a.cols,
       }),
     ],
-    [`ffn_list_down_${dtype}`, downSplit(['bounds', 'groups', 'count'])],
+    [`ffn_list_down_${format}`, downSplit(['bounds', 'groups', 'count'])],
     [
-      `${dtype}_to_f32`,
+      `${format}_to_f32`,
       split({
         parameters: ['dst', 'src', 'n'],
         over: 'n',
@@ -202,6 +199,13 @@ export function weightSplits(dtype: DType): [string, Split][] {
         work: (a) => a.n * conversionWork,
       }),
     ],
+  ];
+}
+
+/** Conversions to one weight format, and checks of it. */
+export function conversionSplits(dtype: DType): [string, Split][] {
+  const elementBytes = byteLength(dtype, elements) / elements;
+  return [
     [
       `f32_to_${dtype}`,
       split({
@@ -228,3 +232,28 @@ export function weightSplits(dtype: DType): [string, Split][] {
     ],
   ];
 }
+
+/** How f16 is packed. */
+export const packingSplits: readonly [string, Split][] = [
+  [
+    'pack_f16',
+    split({
+      parameters: ['w', 'units', 'unitBytes', 'rows', 'cols'],
+      over: 'units',
+      granule: 1,
+      moves: { w: (a) => a.unitBytes },
+      work: (a) => a.units * a.rows * a.cols * conversionWork,
+    }),
+  ],
+  [
+    'packable_f16',
+    split({
+      parameters: ['src', 'n'],
+      over: 'n',
+      granule: elements,
+      moves: { src: byteLength('f16', 1) },
+      work: (a) => a.n * conversionWork,
+      result: (results, shares) => Math.min(...results.subarray(0, shares)),
+    }),
+  ],
+];

@@ -1,0 +1,218 @@
+/**
+ * The kernels for packed f16; what each computes is said where it is defined. Columns begin at a
+ * multiple of 8, and end there or at the end of the row.
+ */
+
+import { PlainColumns } from '../columns';
+import { unpack } from '../dot';
+import { Unpacked } from '../dtype';
+import { ffnGatedUp, ffnUp } from '../ffn';
+import { ffnDown, ffnSums } from '../ffn-down';
+import { ffnListDown, ffnListSums } from '../ffn-list';
+import { matmul, PlainDots } from '../matmul';
+import { PackedF16 } from '../packed';
+
+export function matmul_packed_f16(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<PlainDots<PackedF16>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function ffn_up_packed_f16(
+  acts: usize,
+  x: usize,
+  ptrs: usize,
+  bias: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  scratch: usize,
+  threshold: f32,
+): void {
+  ffnUp<PlainDots<PackedF16>>(
+    acts,
+    x,
+    ptrs,
+    bias,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    scratch,
+    threshold,
+  );
+}
+
+export function ffn_gated_up_packed_f16(
+  acts: usize,
+  gates: usize,
+  x: usize,
+  ptrs: usize,
+  upOffset: usize,
+  gateBias: usize,
+  upBias: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  actStride: usize,
+  code: i32,
+  upCode: i32,
+  scratch: usize,
+  threshold: f32,
+): void {
+  ffnGatedUp<PlainDots<PackedF16>>(
+    acts,
+    gates,
+    x,
+    ptrs,
+    upOffset,
+    gateBias,
+    upBias,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    code,
+    upCode,
+    scratch,
+    threshold,
+  );
+}
+
+export function ffn_sums_packed_f16(
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  first: i32,
+  count: i32,
+  cols: i32,
+  groupStart: i32,
+  groupEnd: i32,
+): void {
+  ffnSums<PlainColumns<PackedF16>>(
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    first,
+    count,
+    cols,
+    groupStart,
+    groupEnd,
+  );
+}
+
+export function ffn_down_packed_f16(
+  y: usize,
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  first: i32,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+  scratch: usize,
+): void {
+  ffnDown<PlainColumns<PackedF16>, PlainColumns<Unpacked>>(
+    y,
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    first,
+    count,
+    colStart,
+    colEnd,
+    positions,
+    yStride,
+    actStride,
+    scratch,
+  );
+}
+
+export function ffn_list_sums_packed_f16(
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  bounds: usize,
+  groups: i32,
+  count: i32,
+  cols: i32,
+  continued: i32,
+  groupStart: i32,
+  groupEnd: i32,
+): void {
+  ffnListSums<PlainColumns<PackedF16>>(
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    bounds,
+    groups,
+    count,
+    cols,
+    continued,
+    groupStart,
+    groupEnd,
+  );
+}
+
+export function ffn_list_down_packed_f16(
+  y: usize,
+  sums: usize,
+  acts: usize,
+  ptrs: usize,
+  downOffset: usize,
+  bounds: usize,
+  groups: i32,
+  count: i32,
+  colStart: i32,
+  colEnd: i32,
+  positions: i32,
+  yStride: usize,
+  actStride: usize,
+  scratch: usize,
+): void {
+  ffnListDown<PlainColumns<PackedF16>, PlainColumns<Unpacked>>(
+    y,
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    bounds,
+    groups,
+    count,
+    colStart,
+    colEnd,
+    positions,
+    yStride,
+    actStride,
+    scratch,
+  );
+}
+
+export function packed_f16_to_f32(dst: usize, src: usize, n: i32): void {
+  unpack<PackedF16>(dst, src, n);
+}
