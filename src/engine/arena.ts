@@ -6,7 +6,12 @@
 
 import type { DType } from '../dtype.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
-import { type Kernels, neuronGroup, type WeightKernels } from '../kernels/kernels.ts';
+import {
+  type Kernels,
+  neuronGroup,
+  type WeightKernels,
+  weightKernels,
+} from '../kernels/kernels.ts';
 import { neuronBlock } from '../memory/activations.ts';
 import { type Desk, deskRows } from '../memory/desk.ts';
 import type { LoadedRows } from '../memory/weight-stream.ts';
@@ -106,7 +111,7 @@ export class Arena {
 
   /** What computes with weights as they lie here. */
   protected weightKernels({ dtype, rows }: WeightTask): WeightKernels {
-    return rows.packed ? this.kernels.packedF16 : this.kernels.byDType[dtype];
+    return weightKernels(this.kernels, rows.packed ? 'packed_f16' : dtype);
   }
 
   /** @returns how many activations were not zero */

@@ -3,8 +3,7 @@
  * contributions to the output. In a further memory, input and result pass over its desk.
  */
 
-import type { DType } from '../dtype.ts';
-import type { Kernels } from '../kernels/kernels.ts';
+import { type Kernels, type WeightFormat, weightKernels } from '../kernels/kernels.ts';
 import { type ListTables, neuronBlock, type Staging } from '../memory/list-layout.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { activateNeurons } from './activate.ts';
@@ -13,7 +12,7 @@ const f32Bytes = 4;
 
 /** One layer's FFN over a list; addresses are in the first memory. */
 export interface ListTask {
-  readonly dtype: DType;
+  readonly format: WeightFormat;
   readonly upOffset: number;
   readonly downOffset: number;
   readonly ffn: ModelSpec['ffn'];
@@ -142,7 +141,7 @@ export class ListArena {
    * @returns how many activations were not zero
    */
   finish(task: ListTask, part: ListPart): number {
-    const { positions, hidden, dtype, downOffset, words } = task;
+    const { positions, hidden, format, downOffset, words } = task;
     const { neurons, wanted, order, ids, sums, downs, bounds, scratch } = this.place;
     const { count } = part;
     this.#activate(task, this.#early, count);
@@ -161,7 +160,7 @@ export class ListArena {
       words,
     );
     const groups = this.#findGroups(task, part);
-    const { ffnListSums, ffnListDown } = this.#kernels.byDType[dtype];
+    const { ffnListSums, ffnListDown } = weightKernels(this.#kernels, format);
     if (positions === 1) {
       const continued = this.#continued ? 1 : 0;
       const rows = groups + (part.open ? 1 : 0);
@@ -217,10 +216,10 @@ export class ListArena {
 
   #activate(task: ListTask, from: number, to: number): void {
     if (from === to) return;
-    const { dtype, ffn, upOffset, hidden, positions } = task;
+    const { format, ffn, upOffset, hidden, positions } = task;
     const { neurons, gates, ups, bias, gateBias, scratch } = this.place;
     const offset = from * f32Bytes;
-    activateNeurons(this.#kernels.byDType[dtype], ffn, {
+    activateNeurons(weightKernels(this.#kernels, format), ffn, {
       acts: neurons + offset,
       gates: gates + offset,
       x: this.#x,

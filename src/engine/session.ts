@@ -60,10 +60,9 @@ async function openSparse(
     if (!place?.lists) throw new Error('the plan has no room for lists');
     return new ListArena(memory, kernels, { ...place, ...place.lists }, main.memory);
   });
-  const memories = arenas.map(({ memory }) => memory);
   const { policy, onProgress, signal } = options;
   const wanted = { stores: sparse.stores, demand: predictors.layers };
-  const stores = await NeuronStores.load(files, wanted, memories, policy, onProgress, signal);
+  const stores = await NeuronStores.load(files, wanted, arenas, policy, onProgress, signal);
   return new SparseFfn({ files, arenas: lists, predictor, stores });
 }
 

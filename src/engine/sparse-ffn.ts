@@ -177,7 +177,7 @@ export class SparseFfn {
     if (geometry === undefined) throw new Error(`no bundles for layer ${input.layer}`);
     const { neurons, upOffset, downOffset } = geometry;
     const task: ListTask = {
-      dtype: files.manifest.dtypes.bundles,
+      format: layer.packed ? 'packed_f16' : files.manifest.dtypes.bundles,
       upOffset,
       downOffset,
       ffn: this.#spec.ffn,

@@ -427,3 +427,11 @@ export interface Kernels {
 export function attentionScratch(start: number, positions: number): number {
   return start + positions;
 }
+
+/** What computes with weights of a format. */
+export function weightKernels(
+  { byDType, packedF16 }: Pick<Kernels, 'byDType' | 'packedF16'>,
+  format: WeightFormat,
+): WeightKernels {
+  return format === 'packed_f16' ? packedF16 : byDType[format];
+}

@@ -7,6 +7,7 @@ import { role } from '../models/spec.ts';
 import { forEachParallel } from '../parallel.ts';
 import { Foresight } from './foresight.ts';
 import { NeuronStore } from './neuron-store.ts';
+import { packInPlace, type WeightMemory } from './packing.ts';
 import type { StorePlace } from './placement.ts';
 import { hottest, type LayerDemand } from './share-slots.ts';
 import { createPolicy, type PolicyName } from './store-policy.ts';
@@ -22,6 +23,8 @@ export interface LayerStore {
   readonly tensor: StoredTensor;
   readonly bundleBytes: number;
   readonly foresight: Foresight;
+  /** Whether its neurons, all of them, are f16 and packed (see PackedKernels). */
+  packed: boolean;
 }
 
 export class NeuronStores {
@@ -35,7 +38,7 @@ export class NeuronStores {
   static async load(
     files: ModelFiles,
     plan: { readonly stores: readonly StorePlace[]; readonly demand: readonly LayerDemand[] },
-    memories: readonly WebAssembly.Memory[],
+    memories: readonly WeightMemory[],
     policy: PolicyName,
     onProgress?: (doneBytes: number, totalBytes: number) => void,
     signal?: AbortSignal,
@@ -52,6 +55,7 @@ export class NeuronStores {
         place,
         tensor: files.tensor(role.bundles(layer)),
         bundleBytes,
+        packed: false,
       };
     });
     const pieces = layers.flatMap((layer, index) => {
@@ -73,8 +77,7 @@ export class NeuronStores {
     let done = 0;
     await forEachParallel(pieces, loadsInFlight, async ({ layer, rows, addresses }) => {
       if (signal?.aborted) throw new InterruptedError();
-      const memory = memories[layer.place.arena];
-      if (memory === undefined) throw new Error(`the plan has no arena ${layer.place.arena}`);
+      const { memory } = memoryOf(memories, layer);
       const request = files.requestScattered(layer.tensor, { rows, addresses }, memory, {
         priority: 'prefetch',
       });
@@ -82,6 +85,13 @@ export class NeuronStores {
       done += rows.length * layer.bundleBytes;
       onProgress?.(done, total);
     });
+    // Where neurons come and go, packing each would take longer than it saves.
+    for (const layer of layers) {
+      const { store, place, tensor } = layer;
+      if (policy !== 'auto' || store.capacity < store.neurons) continue;
+      const memory = memoryOf(memories, layer);
+      layer.packed = packInPlace(memory, files.manifest, tensor, place.address, store.neurons);
+    }
     return new NeuronStores(layers);
   }
 
@@ -90,6 +100,12 @@ export class NeuronStores {
     if (found === undefined) throw new Error(`no neuron store for layer ${index}`);
     return found;
   }
+}
+
+function memoryOf(memories: readonly WeightMemory[], { place }: LayerStore): WeightMemory {
+  const memory = memories[place.arena];
+  if (memory === undefined) throw new Error(`the plan has no arena ${place.arena}`);
+  return memory;
 }
 
 /** Where a slot's bundle lies in its memory. */

@@ -1,13 +1,12 @@
 /** The weights as a forward pass sees them: rows in memory, whether they stayed or just came. */
 
-import { byteLength } from '../dtype.ts';
 import { InterruptedError } from '../errors.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { blockOf, cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
-import type { Kernels } from '../kernels/kernels.ts';
 import { forEachParallel } from '../parallel.ts';
 import { vectorSpan } from './fixed-layout.ts';
+import { packInPlace, type WeightMemory } from './packing.ts';
 import type { Residence } from './placement.ts';
 import type { MemoryPlan } from './plan.ts';
 import { matricesInOrder } from './weight-order.ts';
@@ -15,12 +14,6 @@ import { type LoadedRows, WeightStream } from './weight-stream.ts';
 
 const loadBytes = 1024 * 1024;
 const loadsInFlight = 16;
-
-/** A memory of the plan and what computes there. */
-export interface WeightMemory {
-  readonly memory: WebAssembly.Memory;
-  readonly kernels: Pick<Kernels, 'packedF16'>;
-}
 
 export class Weights {
   readonly #files: ModelFiles;
@@ -199,22 +192,14 @@ export class Weights {
     return staging;
   }
 
-  /** Packs the resident rows of a matrix, or of bundles, if they are f16 and can be. */
+  /** Packs the resident rows of a tensor, if they can be. */
   #pack(tensor: StoredTensor): void {
     const residence = this.#plan.residences.get(tensor);
     if (residence === undefined) return;
-    const { layers, dtypes, spec } = this.#files.manifest;
-    const layer = layers.find((each) => each.tensor === tensor.name);
-    if ((layer === undefined ? tensor.dtype : dtypes.bundles) !== 'f16') return;
-    const columns = layer === undefined ? (tensor.shape[1] ?? 0) : spec.hiddenSize;
-    const parts = layer === undefined ? 1 : layer.downOffset / byteLength('f16', columns) + 1;
-    const { rowBytes } = rowsOf(tensor);
-    const { packedF16 } = this.#arena(residence.arena).kernels;
+    const arena = this.#arena(residence.arena);
     const address = firstRow(tensor, residence);
-    const { rows } = residence;
-    if (packedF16.packable(address, (rows * rowBytes) / byteLength('f16', 1)) === 0) return;
-    packedF16.pack(address, rows, rowBytes, parts, columns);
-    this.#packed.add(tensor);
+    const { manifest } = this.#files;
+    if (packInPlace(arena, manifest, tensor, address, residence.rows)) this.#packed.add(tensor);
   }
 
   /**

@@ -10,6 +10,7 @@ import {
   type Kernels,
   neuronGroup,
   type WeightFormat,
+  weightKernels,
 } from '../../src/kernels/kernels.ts';
 import { threadScratchBytes } from '../../src/kernels/threads/pool.ts';
 import type { Random } from './support.ts';
@@ -64,8 +65,6 @@ function groupEnds(random: Random, count: number): number[] {
 
 const formats: readonly WeightFormat[] = [...dtypeNames, 'packed_f16'];
 const quantised = (format: WeightFormat) => format !== 'packed_f16' && isQuantised(format);
-const weightKernels = ({ byDType, packedF16 }: Kernels, format: WeightFormat) =>
-  format === 'packed_f16' ? packedF16 : byDType[format];
 
 export const calls: [string, MakeCall][] = [
   ...formats.flatMap((format): [string, MakeCall][] => [
