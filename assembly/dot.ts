@@ -14,6 +14,7 @@
  * a row twice: where four rows, or three positions, are not left, the last block overlaps the one
  * before it.
  */
+import { F16_LOWER, F16_PLACED } from './constants';
 import { Codec, Unpacked } from './dtype';
 import { PackedF16 } from './packed';
 import { V } from './vector';
@@ -102,17 +103,36 @@ function dot4Packed(w0: usize, w1: usize, w2: usize, w3: usize, x: usize, cols: 
   let a1 = f32x4.splat(0);
   let a2 = f32x4.splat(0);
   let a3 = f32x4.splat(0);
+  // In registers: V8 loads a global again for each use, which makes a tenth of difference here.
+  const lower = F16_LOWER;
+  const placed = F16_PLACED;
   for (let left = cols >> 3; left > 0; left--) {
     const xl = PackedF16.raised(v128.load(x));
     const xh = PackedF16.raised(v128.load(x, 16));
     let w = v128.load(w0);
-    a0 = V.madd(V.madd(a0, PackedF16.placedLow(w), xl), PackedF16.placedHigh(w), xh);
+    a0 = V.madd(
+      V.madd(a0, PackedF16.placedLow(w, lower, placed), xl),
+      PackedF16.placedHigh(w, placed),
+      xh,
+    );
     w = v128.load(w1);
-    a1 = V.madd(V.madd(a1, PackedF16.placedLow(w), xl), PackedF16.placedHigh(w), xh);
+    a1 = V.madd(
+      V.madd(a1, PackedF16.placedLow(w, lower, placed), xl),
+      PackedF16.placedHigh(w, placed),
+      xh,
+    );
     w = v128.load(w2);
-    a2 = V.madd(V.madd(a2, PackedF16.placedLow(w), xl), PackedF16.placedHigh(w), xh);
+    a2 = V.madd(
+      V.madd(a2, PackedF16.placedLow(w, lower, placed), xl),
+      PackedF16.placedHigh(w, placed),
+      xh,
+    );
     w = v128.load(w3);
-    a3 = V.madd(V.madd(a3, PackedF16.placedLow(w), xl), PackedF16.placedHigh(w), xh);
+    a3 = V.madd(
+      V.madd(a3, PackedF16.placedLow(w, lower, placed), xl),
+      PackedF16.placedHigh(w, placed),
+      xh,
+    );
     w0 += 16;
     w1 += 16;
     w2 += 16;

@@ -42,10 +42,10 @@ export class PackedF16 extends Codec {
     return a;
   }
   @inline override low(a: v128, _b: v128): v128 {
-    return f32x4.mul(PackedF16.placedLow(a), f32x4.splat(UNPACK));
+    return f32x4.mul(PackedF16.placedLow(a, F16_LOWER, F16_PLACED), f32x4.splat(UNPACK));
   }
   @inline override high(a: v128, _b: v128): v128 {
-    return f32x4.mul(PackedF16.placedHigh(a), f32x4.splat(UNPACK));
+    return f32x4.mul(PackedF16.placedHigh(a, F16_PLACED), f32x4.splat(UNPACK));
   }
   @inline override one(ptr: usize): f32 {
     return f32x4.extract_lane(F16.widen(i32x4.splat(load<i16>(ptr))), 0) / FACTOR;
@@ -60,13 +60,16 @@ export class PackedF16 extends Codec {
     return this.high(a, b);
   }
 
-  /** Weights 0 to 3 of eight, times 2^-102. Multiplying by 2^13 is a shift that also extends the sign. */
-  @inline static placedLow(a: v128): v128 {
-    return v128.and(i32x4.dot_i16x8_s(a, F16_LOWER), F16_PLACED);
+  /**
+   * Weights 0 to 3 of eight, times 2^-102. Multiplying by 2^13 is a shift that also extends the sign.
+   * The last arguments are F16_LOWER and F16_PLACED.
+   */
+  @inline static placedLow(a: v128, lower: v128, placed: v128): v128 {
+    return v128.and(i32x4.dot_i16x8_s(a, lower), placed);
   }
   /** Weights 4 to 7. */
-  @inline static placedHigh(a: v128): v128 {
-    return v128.and(i32x4.shr_s(a, 3), F16_PLACED);
+  @inline static placedHigh(a: v128, placed: v128): v128 {
+    return v128.and(i32x4.shr_s(a, 3), placed);
   }
   /**
    * Activations for placed weights. Their products are 2^-18 of what they should be: so neither become

@@ -234,7 +234,10 @@ export class SparseFfn {
   #readUpTo({ layer, parts, reads }: BegunFfn, last: number): void {
     const { memory } = this.#arena(layer);
     for (const { rows, targets: addresses } of parts.slice(reads.length, last + 1)) {
-      reads.push(this.#parts.files.requestScattered(layer.tensor, { rows, addresses }, memory));
+      // Eager: whatever computes meanwhile keeps the event loop from starting one read after another.
+      const places = { rows, addresses };
+      const options = { eager: true };
+      reads.push(this.#parts.files.requestScattered(layer.tensor, places, memory, options));
     }
   }
 
