@@ -16,7 +16,7 @@
 import { BLOCK, BlockCodec } from './block';
 import { V } from './vector';
 
-/** Positions that are quantised at a time; scratchBytes in src/kernels/kernels.ts has room for them. */
+/** Positions that are quantised at a time; scratchBytes in src/kernels/weight-kernels.ts has room for them. */
 const GROUP: i32 = 32;
 /** Bytes of a block of quantised activations, and of its scale. */
 const X_BYTES: usize = 64;

@@ -15,7 +15,7 @@
 import { Columns } from './columns';
 import { add } from './math';
 
-/** Entries of the list that are summed up before they are added to y; as in src/kernels/kernels.ts. */
+/** Entries of the list that are summed up before they are added to y; as in src/kernels/weight-kernels.ts. */
 export const GROUP: i32 = 64;
 
 /** Neurons that are handled for all positions before the next ones: their columns stay in L2. */

@@ -15,13 +15,7 @@
  */
 import { availableParallelism, cpus } from 'node:os';
 import { byteLength, dtypeNames, isQuantised } from '../src/dtype.ts';
-import {
-  type Activation,
-  activationCodes,
-  type Kernels,
-  neuronGroup,
-  scratchBytes,
-} from '../src/kernels/kernels.ts';
+import { type Activation, activationCodes, type Kernels } from '../src/kernels/kernels.ts';
 import {
   chooseBuild,
   compileCore,
@@ -30,6 +24,7 @@ import {
 } from '../src/kernels/module.ts';
 import { availableThreads } from '../src/kernels/threads/available.ts';
 import { ComputeThreads, threadScratchBytes } from '../src/kernels/threads/pool.ts';
+import { neuronGroup, scratchBytes } from '../src/kernels/weight-kernels.ts';
 import { neuronBlock } from '../src/memory/activations.ts';
 
 const MiB = 2 ** 20;

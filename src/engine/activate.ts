@@ -1,6 +1,7 @@
 /** The first half of an FFN over bundles, gated or not. */
 
-import { activationCodes, type WeightKernels } from '../kernels/kernels.ts';
+import { activationCodes } from '../kernels/kernels.ts';
+import type { WeightKernels } from '../kernels/weight-kernels.ts';
 import { neuronBlock } from '../memory/list-layout.ts';
 import type { ModelSpec } from '../models/spec.ts';
 

@@ -6,12 +6,8 @@
 
 import type { DType } from '../dtype.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
-import {
-  type Kernels,
-  neuronGroup,
-  type WeightKernels,
-  weightKernels,
-} from '../kernels/kernels.ts';
+import type { Kernels } from '../kernels/kernels.ts';
+import { neuronGroup, type WeightKernels, weightKernels } from '../kernels/weight-kernels.ts';
 import { neuronBlock } from '../memory/activations.ts';
 import { type Desk, deskRows } from '../memory/desk.ts';
 import type { LoadedRows } from '../memory/weight-stream.ts';

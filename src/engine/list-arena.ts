@@ -3,7 +3,8 @@
  * contributions to the output. In a further memory, input and result pass over its desk.
  */
 
-import { type Kernels, type WeightFormat, weightKernels } from '../kernels/kernels.ts';
+import type { Kernels } from '../kernels/kernels.ts';
+import { type WeightFormat, weightKernels } from '../kernels/weight-kernels.ts';
 import { type ListTables, neuronBlock, type Staging } from '../memory/list-layout.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { activateNeurons } from './activate.ts';

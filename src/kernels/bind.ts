@@ -1,7 +1,8 @@
 /** The exports of the compute core as kernels. */
 
 import type { DType } from '../dtype.ts';
-import type { DTypeKernels, Kernels, WeightFormat, WeightKernels } from './kernels.ts';
+import type { Kernels } from './kernels.ts';
+import type { DTypeKernels, WeightFormat, WeightKernels } from './weight-kernels.ts';
 
 /** Exports named as in assembly/index.ts. Adding a weight format is adding its row here. */
 export function bindKernels(exports: WebAssembly.Exports): Kernels {

@@ -1,6 +1,6 @@
 /** Where a forward pass keeps its intermediate values: f32, for `chunk` positions at once. */
 
-import { neuronGroup, scratchBytes } from '../kernels/kernels.ts';
+import { neuronGroup, scratchBytes } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import { type ListTables, layoutListTables, mostGroups, neuronBlock } from './list-layout.ts';

@@ -4,8 +4,8 @@
  * weights, and the result is fetched from there. These are a few KiB for each position.
  */
 
-import { scratchBytes } from '../kernels/kernels.ts';
 import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.ts';
+import { scratchBytes } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import { gateValues, neuronBlock, type PredictorSizes, sumRows, widestRow } from './activations.ts';

@@ -8,7 +8,8 @@
 
 import { byteLength } from '../dtype.ts';
 import { compareMagnitudes } from '../engine/predictor.ts';
-import { type Address, activationCodes, scratchBytes } from '../kernels/kernels.ts';
+import { type Address, activationCodes } from '../kernels/kernels.ts';
+import { scratchBytes } from '../kernels/weight-kernels.ts';
 import type { Activation } from '../models/spec.ts';
 import { reportOf } from './calibrate.ts';
 import type { LayerProblem, TrainedPredictor } from './layer.ts';

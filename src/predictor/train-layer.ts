@@ -8,7 +8,8 @@
 import { byteLength } from '../dtype.ts';
 import { Random } from '../engine/random.ts';
 import { InterruptedError } from '../errors.ts';
-import { type Address, activationCodes, type DTypeKernels } from '../kernels/kernels.ts';
+import { type Address, activationCodes } from '../kernels/kernels.ts';
+import type { DTypeKernels } from '../kernels/weight-kernels.ts';
 import { addCounts, reportOf, ScoreHistogram } from './calibrate.ts';
 import { factorise, factoriseFloats, truncate } from './factorise.ts';
 import type { ImportedMatrix, ImportedPredictor } from './import.ts';

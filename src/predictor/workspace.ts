@@ -1,7 +1,7 @@
 /** The region of memory that training works in, handed out piece by piece. */
 
 import type { Address, Kernels } from '../kernels/kernels.ts';
-import { scratchBytes } from '../kernels/kernels.ts';
+import { scratchBytes } from '../kernels/weight-kernels.ts';
 import { alignUp } from '../units.ts';
 
 export interface Region {

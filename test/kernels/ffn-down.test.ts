@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { byteLength, type DType, dtypeNames } from '../../src/dtype.ts';
-import { neuronGroup, scratchBytes } from '../../src/kernels/kernels.ts';
+import { neuronGroup, scratchBytes } from '../../src/kernels/weight-kernels.ts';
 import { type Bundles, putBundles } from './bundles.ts';
 import { assertClose, Bench, bitsOf, builds, Random } from './support.ts';
 

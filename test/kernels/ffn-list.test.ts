@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type DType, dtypeNames } from '../../src/dtype.ts';
-import { scratchBytes } from '../../src/kernels/kernels.ts';
+import { scratchBytes } from '../../src/kernels/weight-kernels.ts';
 import { putBundles } from './bundles.ts';
 import { assertClose, Bench, bitsOf, builds, Random } from './support.ts';
 

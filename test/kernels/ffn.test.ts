@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { dtypeNames, isQuantised } from '../../src/dtype.ts';
-import { type Activation, activationCodes, scratchBytes } from '../../src/kernels/kernels.ts';
+import { type Activation, activationCodes } from '../../src/kernels/kernels.ts';
+import { scratchBytes } from '../../src/kernels/weight-kernels.ts';
 import { putBundles } from './bundles.ts';
 import { activations, fatreluThreshold } from './reference.ts';
 import { activationError, assertClose, Bench, bitsOf, builds, Random } from './support.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { byteLength, dtypeNames, isQuantised } from '../../src/dtype.ts';
-import { scratchBytes } from '../../src/kernels/kernels.ts';
+import { scratchBytes } from '../../src/kernels/weight-kernels.ts';
 import { activationError, assertClose, Bench, bitsOf, builds, Random } from './support.ts';
 
 /** rows, cols, positions */

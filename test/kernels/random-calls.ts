@@ -4,15 +4,9 @@
  */
 
 import { dtypeNames, isQuantised } from '../../src/dtype.ts';
-import {
-  activationCodes,
-  attentionScratch,
-  type Kernels,
-  neuronGroup,
-  type WeightFormat,
-  weightKernels,
-} from '../../src/kernels/kernels.ts';
+import { activationCodes, attentionScratch, type Kernels } from '../../src/kernels/kernels.ts';
 import { threadScratchBytes } from '../../src/kernels/threads/pool.ts';
+import { neuronGroup, type WeightFormat, weightKernels } from '../../src/kernels/weight-kernels.ts';
 import type { Random } from './support.ts';
 
 const inputBytes = 1 << 20;

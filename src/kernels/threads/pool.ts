@@ -13,8 +13,9 @@ import { Worker } from 'node:worker_threads';
 import { FlashError } from '../../errors.ts';
 import { alignUp, MIB } from '../../units.ts';
 import { bindKernels } from '../bind.ts';
-import { type Address, attentionScratch, type Kernels, scratchBytes } from '../kernels.ts';
+import { type Address, attentionScratch, type Kernels } from '../kernels.ts';
 import { compileCore } from '../module.ts';
+import { scratchBytes } from '../weight-kernels.ts';
 import {
   type Answer,
   type Control,

@@ -1,7 +1,7 @@
 /** How the kernels of a weight format are split over threads: one row per kernel. */
 
 import { byteLength, type DType, isQuantised } from '../../dtype.ts';
-import { scratchBytes, type WeightFormat } from '../kernels.ts';
+import { scratchBytes, type WeightFormat } from '../weight-kernels.ts';
 import { type Split, split } from './split.ts';
 
 const f32Bytes = 4;
