@@ -89,7 +89,7 @@ async function writeGpt2Tokenizer(size: number): Promise<void> {
   while (next < size) vocabulary[`<extra_${next}>`] = next++;
   const merges = (await readFile(join(gpt2, 'merges.txt'), 'utf8')).split('\n');
   // A merge counts when its result is in the vocabulary.
-  const kept = merges.filter((line) => line.startsWith('#') || line.replace(' ', '') in vocabulary);
+  const kept = merges.filter((line) => line.replace(' ', '') in vocabulary);
   await writeFile(join(directory, 'vocab.json'), JSON.stringify(vocabulary));
   await writeFile(join(directory, 'merges.txt'), `${kept.join('\n')}\n`);
   const config = 'tokenizer_config.json';
