@@ -4,6 +4,8 @@
  * little less where few tokens say so.
  */
 
+import { breathe } from '../breathe.ts';
+
 /** Neighbours of each neuron, those most like it; an edge may be there twice, from either end. */
 export interface Neighbours {
   /** (edges) */
@@ -25,6 +27,9 @@ const mostNeighbours = 16;
 const mostFirings = 64;
 /** Of likeness: one token at which two fire, and no other, says less than ten. */
 const doubt = 0.5;
+
+/** Neurons between two turns of the event loop: a quarter of a second at 7B. */
+const neuronsPerBreath = 512;
 
 /** Ids that {@link sampleSteps} takes at most, 16 MiB with what is made of them. */
 const mostIds = 2 * 1024 * 1024;
@@ -52,8 +57,15 @@ export function sampleSteps(lengths: ArrayLike<number>): number[] {
   return Array.from({ length: Math.ceil(lengths.length / stride) }, (_, i) => i * stride);
 }
 
-/** @param steps of each token the neurons that fire, each once */
-export function coActivation(steps: readonly Uint32Array[], neurons: number): Neighbours {
+/**
+ * @param steps of each token the neurons that fire, each once
+ * @throws InterruptedError when `signal` aborts
+ */
+export async function coActivation(
+  steps: readonly Uint32Array[],
+  neurons: number,
+  signal?: AbortSignal,
+): Promise<Neighbours> {
   const { starts, at } = invert(steps, neurons);
   const firings = (neuron: number) => (starts[neuron + 1] ?? 0) - (starts[neuron] ?? 0);
   const from = new Uint32Array(neurons * mostNeighbours);
@@ -63,6 +75,7 @@ export function coActivation(steps: readonly Uint32Array[], neurons: number): Ne
   const together = new Uint32Array(neurons);
   const met = new Uint32Array(neurons);
   for (let neuron = 0; neuron < neurons; neuron++) {
+    if (neuron % neuronsPerBreath === 0) await breathe(signal);
     let found = 0;
     const counted = Math.min(firings(neuron), mostFirings);
     const stride = firings(neuron) / counted;

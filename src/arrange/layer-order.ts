@@ -1,5 +1,6 @@
 /** The order of a layer's neurons, learned from sample tokens, and what it is worth on others. */
 
+import { breathe } from '../breathe.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
 import { type ReadLimits, smallestRead } from '../flash/read-plan.ts';
 import { StoreSimulation } from '../memory/store-simulation.ts';
@@ -26,36 +27,45 @@ export interface LayerOrder {
 /** Share of the neurons, those that fire most, that are in DRAM when reads are counted, as in the paper. */
 const residentShare = 0.25;
 
+/** Held-out tokens between two turns of the event loop. */
+const tokensPerBreath = 32;
+
 /** Whether an order can matter: not where each neuron is as long as the smallest read. */
 export function ordersMatter({ bundleBytes }: Pick<BundleLayer, 'bundleBytes'>): boolean {
   return bundleBytes < smallestRead;
 }
 
-/** Finds an order for a layer's neurons. */
-export function arrangeLayer(
+/**
+ * Finds an order for a layer's neurons.
+ * @throws InterruptedError when `signal` aborts
+ */
+export async function arrangeLayer(
   samples: ActiveSamples,
   { neurons, bundleBytes }: Pick<BundleLayer, 'neurons' | 'bundleBytes'>,
   limits: Omit<ReadLimits, 'lanes'>,
-): LayerOrder {
+  signal?: AbortSignal,
+): Promise<LayerOrder> {
   const learned = Math.max(0, samples.count - samples.heldOut);
   const lengths = Uint32Array.from({ length: learned }, (_, i) => samples.activeCount(i));
   const steps = sampleSteps(lengths).map((index) => samples.active(index));
-  const order = orderOf(coActivation(steps, neurons), neurons);
+  const order = orderOf(await coActivation(steps, neurons, signal), neurons);
   const frequency = new Float32Array(neurons);
   for (const step of steps) {
     for (const id of step) frequency[id] = (frequency[id] ?? 0) + 1 / steps.length;
   }
-  const readBytes = (at: Uint32Array | null) => {
+  const readBytes = async (at: Uint32Array | null) => {
     const moved =
       at === null ? frequency : frequency.map((_, place) => frequency[order[place] ?? 0] ?? 0);
     const slots = Math.floor(residentShare * neurons);
     const layer = { neurons, bundleBytes, slots, frequency: moved };
     const simulation = new StoreSimulation([layer], 'auto', limits);
     for (let index = learned; index < samples.count; index++) {
+      if (index % tokensPerBreath === 0) await breathe(signal);
       const active = samples.active(index);
       simulation.step(0, at === null ? active : active.map((id) => at[id] ?? 0).sort());
     }
     return simulation.totals.readBytes;
   };
-  return { order, readBefore: readBytes(null), readAfter: readBytes(placesIn(order)) };
+  const readBefore = await readBytes(null);
+  return { order, readBefore, readAfter: await readBytes(placesIn(order)) };
 }

@@ -4,8 +4,8 @@
  * each weight is read once for all of them.
  */
 
+import { breathe } from '../breathe.ts';
 import type { DType } from '../dtype.ts';
-import { InterruptedError } from '../errors.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { Kernels } from '../kernels/kernels.ts';
@@ -127,9 +127,8 @@ export class Decoder {
   /** Lets the event loop turn now and then, so that Ctrl-C and output do not wait for a token. */
   async #breathe(signal: AbortSignal | undefined): Promise<void> {
     if (performance.now() - this.#lastTurn < longestBlockMs) return;
-    await new Promise((resolve) => setImmediate(resolve));
+    await breathe(signal);
     this.#lastTurn = performance.now();
-    if (signal?.aborted) throw new InterruptedError();
   }
 
   /** One layer over the positions in `hidden`, which it replaces. */

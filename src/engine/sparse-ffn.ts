@@ -12,6 +12,7 @@
  * work may be done that the FFN does not wait for, as a parallel block's attention; reads hide behind it.
  */
 
+import { breathe } from '../breathe.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { bitWords, groupSize, neuronBlock } from '../memory/list-layout.ts';
 import { noSlot } from '../memory/neuron-store.ts';
@@ -137,7 +138,7 @@ export class SparseFfn {
 
   /** Lets reads that are under way go on, when a layer's attention is half done. */
   async turn(): Promise<void> {
-    if (this.#foreseen !== null) await new Promise((resolve) => setImmediate(resolve));
+    if (this.#foreseen !== null) await breathe();
   }
 
   /** Gives up what was foreseen for a layer that will not come. */

@@ -3,10 +3,10 @@
  * them, and keeps what the layer's predictor learns from.
  */
 
+import { breathe } from '../breathe.ts';
 import type { NeuronBlock } from '../engine/arena.ts';
 import type { Decoder, FfnObserver } from '../engine/decoder.ts';
 import type { FfnInput } from '../engine/sparse-ffn.ts';
-import { InterruptedError } from '../errors.ts';
 import type { PredictorShape } from '../flash/predictor-file.ts';
 import type { HiddenStates } from './hidden-states.ts';
 import type { Samples } from './samples.ts';
@@ -57,11 +57,9 @@ export async function collectLayer(
         states.write(done, view);
         observer?.flush();
         done += ids.length;
+        await breathe(options.signal);
+        options.onProgress?.(done);
       }
-      // Ctrl-C and progress, between two windows.
-      await new Promise((resolve) => setImmediate(resolve));
-      if (options.signal?.aborted) throw new InterruptedError();
-      options.onProgress?.(done);
     }
   } finally {
     states.end();

@@ -8,6 +8,7 @@
  * Both are found by subspace iteration: what is multiplied are thin matrices only.
  */
 
+import { breathe } from '../breathe.ts';
 import { Random } from '../engine/random.ts';
 import type { Address } from '../kernels/kernels.ts';
 import type { Factors, LayerProblem } from './layer.ts';
@@ -48,15 +49,20 @@ export interface Factorisation {
 }
 
 /** Makes the approximation of a rank; it stays in the workspace. */
-export function factorise(problem: LayerProblem, rank: number, sampled: boolean): Factorisation {
-  const { hidden, neurons, work, up, upBias, options } = problem;
+export async function factorise(
+  problem: LayerProblem,
+  rank: number,
+  sampled: boolean,
+): Promise<Factorisation> {
+  const { hidden, neurons, work, up, upBias, options, signal } = problem;
   const target = { a: work.take(rank * hidden), b: work.take(neurons * rank) };
   const level = new Float64Array(neurons);
   const centre = new Float64Array(rank);
   const columns = Math.min(rank + oversampling, hidden, neurons);
   const random = new Random(options.seed);
-  work.within(() => {
+  await work.during(async () => {
     const moments = momentsOf(problem, columns);
+    await breathe(signal);
     const q = work.take(neurons * columns);
     const next = work.take(neurons * columns);
     const small = work.take(columns * hidden);
@@ -87,9 +93,11 @@ export function factorise(problem: LayerProblem, rank: number, sampled: boolean)
       if (scale !== null) scaleRows(grown, scale, columns);
       values.set(grown);
       orthonormalise(problem, q, neurons, columns);
+      await breathe(signal);
     }
     project(problem, q, small, columns, scale);
     if (sampled) keepWhatInputsTake(problem, small, columns, moments);
+    await breathe(signal);
     const reduced = work.floats(small, columns * hidden);
     const { mean, covarianceOf } = moments;
     // How much each direction says; Q need not be sorted after so few iterations.

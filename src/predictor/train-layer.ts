@@ -5,9 +5,9 @@
  * what stops training and what the best weights are chosen by.
  */
 
+import { breathe } from '../breathe.ts';
 import { byteLength } from '../dtype.ts';
 import { Random } from '../engine/random.ts';
-import { InterruptedError } from '../errors.ts';
 import { type Address, activationCodes } from '../kernels/kernels.ts';
 import type { DTypeKernels } from '../kernels/weight-kernels.ts';
 import { addCounts, reportOf, ScoreHistogram } from './calibrate.ts';
@@ -58,15 +58,17 @@ export async function trainLayer(
 ): Promise<TrainedPredictor> {
   const { work } = problem;
   const { method } = problem.options;
-  const whole = factorise(problem, candidates.at(-1) ?? 1, method === 'train');
+  const whole = await factorise(problem, candidates.at(-1) ?? 1, method === 'train');
   const begin = (rank: number) => {
     const weights = takeFactors(problem, rank);
     truncate(problem, whole, weights);
     return new LayerTraining(problem, weights);
   };
-  const curve = candidates.map((rank) =>
-    work.within(() => ({ rank, predicted: begin(rank).judge().predicted })),
-  );
+  const curve: RankCandidate[] = [];
+  for (const rank of candidates) {
+    curve.push(work.within(() => ({ rank, predicted: begin(rank).judge().predicted })));
+    await breathe(problem.signal);
+  }
   const layer = begin(choose(curve));
   if (method === 'train') await layer.run();
   return { ...layer.finish(), curve };
@@ -181,8 +183,7 @@ class LayerTraining {
         }
       }
       if (t % 8 === 0) {
-        await new Promise((resolve) => setImmediate(resolve));
-        if (this.#problem.signal?.aborted) throw new InterruptedError();
+        await breathe(this.#problem.signal);
         this.#problem.onProgress?.(t / steps);
       }
     }

@@ -138,7 +138,7 @@ export class TrainingRun {
       const { neurons = 0, bundleBytes = 0 } = manifest.layers[layer] ?? {};
       if (this.#settings.arrange) {
         const { profile } = files.scheduler;
-        arranged = arrangeLayer(this.#samples, { neurons, bundleBytes }, profile);
+        arranged = await arrangeLayer(this.#samples, { neurons, bundleBytes }, profile, signal);
       }
       await this.#job.finish(trained, pays, arranged);
     }

@@ -5,11 +5,12 @@ import { test } from 'node:test';
 import { coActivation, sampleSteps } from '../../src/arrange/co-activation.ts';
 import { arrangeLayer } from '../../src/arrange/layer-order.ts';
 import { orderOf, permuteRows, placesIn } from '../../src/arrange/neuron-order.ts';
+import { InterruptedError } from '../../src/errors.ts';
 import { defaultProfile } from '../../src/flash/device-profile.ts';
 import { Dice } from '../support/random.ts';
 
-const orderFrom = (steps: readonly Uint32Array[], neurons: number) =>
-  orderOf(coActivation(steps, neurons), neurons);
+const orderFrom = async (steps: readonly Uint32Array[], neurons: number) =>
+  orderOf(await coActivation(steps, neurons), neurons);
 
 function assertPermutation(order: Uint32Array, neurons: number): void {
   assert.deepEqual(
@@ -18,7 +19,7 @@ function assertPermutation(order: Uint32Array, neurons: number): void {
   );
 }
 
-test('whatever fires, each neuron has one place', () => {
+test('whatever fires, each neuron has one place', async () => {
   const dice = new Dice(1);
   for (let round = 0; round < 60; round++) {
     const neurons = dice.between(1, 200);
@@ -26,9 +27,9 @@ test('whatever fires, each neuron has one place', () => {
     const steps = Array.from({ length: dice.between(0, 120) }, () =>
       Uint32Array.from({ length: neurons }, (_, i) => i).filter(() => dice.chance(share)),
     );
-    const order = orderFrom(steps, neurons);
+    const order = await orderFrom(steps, neurons);
     assertPermutation(order, neurons);
-    assert.deepEqual(orderFrom(steps, neurons), order, 'the same each time');
+    assert.deepEqual(await orderFrom(steps, neurons), order, 'the same each time');
     const places = placesIn(order);
     for (const [place, neuron] of order.entries()) assert.equal(places[neuron], place);
   }
@@ -53,9 +54,9 @@ function planted(dice: Dice, { groups = 40, size = 8, steps = 400 }) {
   return { neurons, groupOf, steps: Array.from({ length: steps }, fire) };
 }
 
-test('groups that were scattered lie together', () => {
+test('groups that were scattered lie together', async () => {
   const { neurons, groupOf, steps } = planted(new Dice(2), {});
-  const order = orderFrom(steps, neurons);
+  const order = await orderFrom(steps, neurons);
   let together = 0;
   for (let place = 1; place < neurons; place++) {
     if (groupOf[order[place] ?? 0] === groupOf[order[place - 1] ?? 0]) together++;
@@ -64,7 +65,7 @@ test('groups that were scattered lie together', () => {
   assert.ok(together > 0.8 * neurons, `${together} of ${neurons} beside one of their group`);
 });
 
-test('what it is worth is told on tokens that were not learned from', () => {
+test('what it is worth is told on tokens that were not learned from', async () => {
   const samples = (steps: readonly Uint32Array[]) => ({
     count: steps.length,
     heldOut: 60,
@@ -74,14 +75,22 @@ test('what it is worth is told on tokens that were not learned from', () => {
   const dice = new Dice(3);
   const layer = { neurons: 2048, bundleBytes: 4096 };
   const grouped = planted(dice, { groups: 256, size: 8, steps: 700 });
-  const good = arrangeLayer(samples(grouped.steps), layer, defaultProfile);
+  const good = await arrangeLayer(samples(grouped.steps), layer, defaultProfile);
   assertPermutation(good.order, layer.neurons);
   assert.ok(good.readAfter < 0.5 * good.readBefore, JSON.stringify(good));
   const random = Array.from({ length: 700 }, () =>
     Uint32Array.from({ length: layer.neurons }, (_, i) => i).filter(() => dice.chance(0.012)),
   );
-  const none = arrangeLayer(samples(random), layer, defaultProfile);
+  const none = await arrangeLayer(samples(random), layer, defaultProfile);
   assert.ok(none.readAfter > 0.9 * none.readBefore, JSON.stringify(none));
+});
+
+test('Ctrl-C is heard in the middle of it', async () => {
+  const { neurons, steps } = planted(new Dice(4), {});
+  const stop = new AbortController();
+  const stopped = coActivation(steps, neurons, stop.signal);
+  stop.abort();
+  await assert.rejects(stopped, InterruptedError);
 });
 
 test('tokens are counted evenly, and not more than are bearable', () => {

@@ -1,0 +1,12 @@
+/** How long computations let the event loop turn. */
+
+import { InterruptedError } from './errors.ts';
+
+/**
+ * Lets the event loop turn once: output, reads that have ended, Ctrl-C.
+ * @throws InterruptedError when `signal` has aborted
+ */
+export async function breathe(signal?: AbortSignal): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  if (signal?.aborted) throw new InterruptedError();
+}
