@@ -153,6 +153,13 @@ async function sampleWindows(
   context: number,
   most: number,
 ): Promise<number[][]> {
+  if (most < context) {
+    throw new InputError(
+      `${most} tokens are fewer than a window of ${context}, the least to train from`,
+      {},
+      `Give --max-tokens ${context} or more`,
+    );
+  }
   const { bosId } = tokenizer;
   if (bosId === undefined) throw new InputError('the model has no BOS token to begin with');
   const place = { file: corpus };

@@ -156,7 +156,7 @@ test('a corpus that cannot be used is refused by name', async () => {
   assert.ok(!existsSync(join(target, 'predict-train.partial')));
 });
 
-test('a model without ReLU, a rank beyond the model, a budget below the need are refused', async () => {
+test('a model without ReLU, a rank beyond the model, too few tokens or memory are refused', async () => {
   const gelu = changeConfig(copyStories(join(root.directory(), 'gelu')), {
     activation_function: 'gelu',
   });
@@ -167,6 +167,9 @@ test('a model without ReLU, a rank beyond the model, a budget below the need are
   ]);
   const rank = await runCli(['predict-train', model, ...quick, ...plenty, '--rank', '129']);
   assertRefused(rank, [/1 to 128/]);
+  const few = ['--data', calibText, '--max-tokens', '256', ...plenty];
+  const tooFew = await runCli(['predict-train', model, ...few]);
+  assertRefused(tooFew, [/256 tokens are fewer than a window of 512/, /--max-tokens 512 or more/]);
   const small = await runCli(['predict-train', model, ...quick, '--dram-budget', '20MiB']);
   assertRefused(small, [/below the .* that training takes: process .*, one layer's weights/]);
 });
