@@ -7,7 +7,7 @@ import { role } from '../models/spec.ts';
 import { forEachParallel } from '../parallel.ts';
 import { Foresight } from './foresight.ts';
 import { NeuronStore } from './neuron-store.ts';
-import { packInPlace, type WeightMemory } from './packing.ts';
+import { memoryOf, packInPlace, type WeightMemory } from './packing.ts';
 import type { StorePlace } from './placement.ts';
 import { hottest, type LayerDemand } from './share-slots.ts';
 import { createPolicy, type PolicyName } from './store-policy.ts';
@@ -77,7 +77,7 @@ export class NeuronStores {
     let done = 0;
     await forEachParallel(pieces, loadsInFlight, async ({ layer, rows, addresses }) => {
       if (signal?.aborted) throw new InterruptedError();
-      const { memory } = memoryOf(memories, layer);
+      const { memory } = memoryOf(memories, layer.place.arena);
       const request = files.requestScattered(layer.tensor, { rows, addresses }, memory, {
         priority: 'prefetch',
       });
@@ -89,7 +89,7 @@ export class NeuronStores {
     for (const layer of layers) {
       const { store, place, tensor } = layer;
       if (policy !== 'auto' || store.capacity < store.neurons) continue;
-      const memory = memoryOf(memories, layer);
+      const memory = memoryOf(memories, layer.place.arena);
       layer.packed = packInPlace(memory, files.manifest, tensor, place.address, store.neurons);
     }
     return new NeuronStores(layers);
@@ -100,12 +100,6 @@ export class NeuronStores {
     if (found === undefined) throw new Error(`no neuron store for layer ${index}`);
     return found;
   }
-}
-
-function memoryOf(memories: readonly WeightMemory[], { place }: LayerStore): WeightMemory {
-  const memory = memories[place.arena];
-  if (memory === undefined) throw new Error(`the plan has no arena ${place.arena}`);
-  return memory;
 }
 
 /** Where a slot's bundle lies in its memory. */

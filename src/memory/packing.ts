@@ -10,6 +10,13 @@ export interface WeightMemory {
   readonly kernels: Pick<Kernels, 'packedF16'>;
 }
 
+/** One of the plan's memories: 0 is the first, then its arenas. */
+export function memoryOf(memories: readonly WeightMemory[], arena: number): WeightMemory {
+  const found = memories[arena];
+  if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
+  return found;
+}
+
 /**
  * Packs the first `count` rows of a matrix, or bundles, that lie at `address`, if they are f16 and
  * all below 64.

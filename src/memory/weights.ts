@@ -6,7 +6,7 @@ import type { ModelFiles } from '../flash/model-files.ts';
 import { blockOf, cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
 import { forEachParallel } from '../parallel.ts';
 import { vectorSpan } from './fixed-layout.ts';
-import { packInPlace, type WeightMemory } from './packing.ts';
+import { memoryOf, packInPlace, type WeightMemory } from './packing.ts';
 import type { Residence } from './placement.ts';
 import type { MemoryPlan } from './plan.ts';
 import { matricesInOrder } from './weight-order.ts';
@@ -174,13 +174,7 @@ export class Weights {
   }
 
   #memory(arena: number): WebAssembly.Memory {
-    return this.#arena(arena).memory;
-  }
-
-  #arena(arena: number): WeightMemory {
-    const found = this.#memories[arena];
-    if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
-    return found;
+    return memoryOf(this.#memories, arena).memory;
   }
 
   /** Address in the first memory of a row that lies in any: fetched into staging if need be. */
@@ -196,7 +190,7 @@ export class Weights {
   #pack(tensor: StoredTensor): void {
     const residence = this.#plan.residences.get(tensor);
     if (residence === undefined) return;
-    const arena = this.#arena(residence.arena);
+    const arena = memoryOf(this.#memories, residence.arena);
     const address = firstRow(tensor, residence);
     const { manifest } = this.#files;
     if (packInPlace(arena, manifest, tensor, address, residence.rows)) this.#packed.add(tensor);

@@ -1,6 +1,6 @@
 /**
  * How each kernel is split over threads: one row per kernel. What may be split without a bit of
- * difference is what the kernels promise (see kernels.ts).
+ * difference is what the kernels promise (see kernels.ts and weight-kernels.ts).
  */
 
 import { dtypeNames } from '../../dtype.ts';
