@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { documentsOf } from '../engine/documents.ts';
 import type { Model } from '../engine/model.ts';
 import type { ArrangementReport } from '../predictor/arrangement.ts';
+import { type Method, methods } from '../predictor/layer.ts';
 import { type PredictTrainReport, predictTrain } from '../predictor/predict-train.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
@@ -28,7 +29,7 @@ interface PredictTrainFlags {
   readonly maxTokens?: number;
   readonly seed?: number;
   readonly recall?: number;
-  readonly method: 'train' | 'svd';
+  readonly method: Method;
   readonly relu?: boolean;
   readonly import?: string;
   readonly thresholdSparsity?: number;
@@ -61,9 +62,12 @@ export function predictTrainCommand(): Command {
       shareArgument,
     )
     .addOption(
-      new Option('--method <method>', 'svd: no training, only a threshold; the baseline')
-        .choices(['train', 'svd'])
-        .default('train'),
+      new Option(
+        '--method <method>',
+        'rows: the gates in 4 bits; low-rank: two factors, trained; svd: factors without training; auto: per layer what costs a token least time',
+      )
+        .choices([...methods])
+        .default('auto'),
     )
     .option('--relu', 'a ReLU between the two factors')
     .option('--import <dir>', 'published predictors (model_<layer>.pt) in place of training')
@@ -152,7 +156,7 @@ function describe(report: PredictTrainReport): void {
     const active = 1 - layer.sparsity;
     return [
       `${index}`,
-      layer.used ? `${layer.rank}` : 'none',
+      layer.used ? (layer.form === 'rows' ? 'rows' : `rank ${layer.rank}`) : 'none',
       share(layer.sparsity),
       share(active),
       share(layer.predicted),
@@ -162,7 +166,7 @@ function describe(report: PredictTrainReport): void {
       share(layer.mass),
     ];
   });
-  const head = ['layer', 'rank', 'sparsity', 'active', 'predicted', 'times'];
+  const head = ['layer', 'predictor', 'sparsity', 'active', 'predicted', 'times'];
   print(table([...head, 'recall', 'precision', 'mass kept'], rows));
   print(`\n${verdict(report)}\n`);
   if (report.arrangement !== undefined) note(describeArrangement(report.arrangement));

@@ -1,5 +1,6 @@
 /** Which neurons a layer's FFN will want, told from its input (the paper's section 3.1). */
 
+import { positiveF16 } from '../dtype.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { predictorWeights, type StoredPredictor } from '../flash/predictor-file.ts';
 import { activationCodes, type Kernels } from '../kernels/kernels.ts';
@@ -154,11 +155,4 @@ export async function predictorDemand(files: ModelFiles): Promise<PredictorDeman
     return { neurons, frequency };
   });
   return { set, layers };
-}
-
-/** The value of a float16 that is neither negative nor NaN. */
-function positiveF16(bits: number): number {
-  const exponent = bits >> 10;
-  const fraction = bits & 1023;
-  return exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

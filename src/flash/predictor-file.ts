@@ -13,8 +13,11 @@ import type { Manifest, StoredTensor } from './manifest.ts';
 
 export const predictorsFile = 'predictors.safetensors';
 
-/** Raised whenever a reader of the old version could not read the new one. */
-const predictorVersion = 1;
+/**
+ * Raised whenever a reader of the old version could not read the new one. A file that holds nothing
+ * but factors and magnitudes is written as version 1, which older readers take.
+ */
+const predictorVersions = [1, 2] as const;
 
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 
@@ -40,6 +43,11 @@ const shapeSchema = v.object({
   /** What x is: the FFN's input, or the residual stream before the FFN's norm. */
   input: v.picklist(['ffn', 'residual']),
   /**
+   * `rows`: there is no A, and B is a copy in few bits of the rows that decide whether a neuron fires
+   * (the gate's, or the up projection's where there is none). Absent: `factors`.
+   */
+  form: v.optional(v.picklist(['factors', 'rows'])),
+  /**
    * Where no activation is exactly 0: there is no A, B is the gate itself, and a neuron is wanted when
    * |act(B x + bias)| is above this.
    */
@@ -51,7 +59,7 @@ export type PredictorShape = v.InferOutput<typeof shapeSchema>;
 
 /** One layer's predictor in the file: score = B f(A x) + bias, wanted where it is above 0. */
 export interface StoredPredictor extends PredictorShape {
-  /** (rank, hidden); null where the magnitude of gates decides. */
+  /** (rank, hidden); null where rows stand in for the factors. */
   readonly a: StoredTensor | null;
   /** (neurons, rank) */
   readonly b: StoredTensor;
@@ -70,7 +78,7 @@ export interface PredictorSet {
 }
 
 const documentSchema = v.object({
-  version: v.literal(predictorVersion),
+  version: v.picklist(predictorVersions),
   producer: v.string(),
   /** The checksum of the model's flash.json. */
   model: v.string(),
@@ -92,9 +100,17 @@ function storageOf(part: Part, dimensions: readonly number[], dtype: DType) {
   return { type: dtype, rows: first, columns: second };
 }
 
+/** Whether a predictor is a pair of factors, B f(A x), and not rows over the whole input. */
+export function hasFactors({
+  form,
+  magnitude,
+}: Pick<PredictorShape, 'form' | 'magnitude'>): boolean {
+  return magnitude === undefined && form !== 'rows';
+}
+
 /** What stays in memory of a predictor while the model runs. */
-function weightParts({ magnitude }: PredictorShape): Part[] {
-  return magnitude === undefined ? ['a', 'b', 'bias'] : ['b', 'bias'];
+function weightParts(shape: PredictorShape): Part[] {
+  return hasFactors(shape) ? ['a', 'b', 'bias'] : ['b', 'bias'];
 }
 
 const tensorName = (layer: number, part: Part) => `layers.${layer}.predictor.${part}`;
@@ -147,7 +163,7 @@ export function layoutPredictors(
     };
   });
   const document: Document = {
-    version: predictorVersion,
+    version: layers.some((shape) => shape?.form === 'rows') ? 2 : 1,
     producer,
     model: manifest.crc32,
     dtype,
@@ -246,7 +262,7 @@ export function parsePredictors(
       (shape, layer) =>
         shape && {
           ...shape,
-          a: shape.magnitude === undefined ? tensor(layer, shape, 'a') : null,
+          a: hasFactors(shape) ? tensor(layer, shape, 'a') : null,
           b: tensor(layer, shape, 'b'),
           bias: tensor(layer, shape, 'bias'),
           frequency: tensor(layer, shape, 'frequency'),

@@ -14,6 +14,7 @@ import type { RankCandidate } from './rank.ts';
 
 /** A finished layer, without its weights. */
 export interface FinishedLayer {
+  readonly form: TrainedPredictor['form'];
   readonly rank: number;
   readonly relu: boolean;
   readonly magnitude?: { readonly threshold: number };
@@ -25,6 +26,12 @@ export interface FinishedLayer {
   readonly parts: Readonly<Record<Part, { offset: number; bytes: number; checksum: number }>>;
   /** What another order of the neurons would be worth; see `LayerOrder`. */
   readonly arrangement?: Omit<LayerOrder, 'order'>;
+}
+
+/** What a trial on the first layer has found. */
+export interface Settled {
+  /** Which predictors are made: rows only, or factors, each layer's compared with rows. */
+  readonly method: 'rows' | 'low-rank';
 }
 
 const partNames: readonly Part[] = ['a', 'b', 'bias', 'frequency'];
@@ -59,6 +66,26 @@ export class TrainingJob {
     }
   }
 
+  /** What was settled before the first layer; null until {@link settle}. */
+  get settled(): Settled | null {
+    try {
+      return JSON.parse(readFileSync(join(this.dir, 'settled.json'), 'utf8')) as Settled;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Keeps what holds for all layers, so that a run that goes on does as it did before. */
+  async settle(settled: Settled): Promise<void> {
+    const file = join(this.dir, 'settled.json');
+    try {
+      await writeFile(`${file}.new`, JSON.stringify(settled));
+      await rename(`${file}.new`, file);
+    } catch (cause) {
+      throw writeError(cause, file);
+    }
+  }
+
   /** Keeps the next layer. The states behind it must be on disk. */
   async finish(
     trained: TrainedPredictor,
@@ -83,8 +110,8 @@ export class TrainingJob {
         return [part, place];
       }),
     ) as FinishedLayer['parts'];
-    const { rank, relu, magnitude, report, curve } = trained;
-    const shape = { rank, relu, ...(magnitude && { magnitude }) };
+    const { form, rank, relu, magnitude, report, curve } = trained;
+    const shape = { form, rank, relu, ...(magnitude && { magnitude }) };
     const { order, ...arrangement } = arranged ?? {};
     const layer: FinishedLayer = {
       ...shape,

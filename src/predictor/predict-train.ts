@@ -25,6 +25,8 @@ import { TrainingRun } from './training-run.ts';
 import { windowsFrom } from './windows.ts';
 
 export interface LayerReport extends PredictorReport {
+  /** What its predictor is made of; see `TrainedPredictor`. */
+  readonly form: 'factors' | 'rows';
   readonly rank: number;
   /** Whether predicting pays; else every neuron of the layer is computed. */
   readonly used: boolean;
@@ -89,7 +91,7 @@ export async function predictTrain(
   checkShare(model, request, settings);
   const context = Math.min(spec.maxPositions, longestWindow);
   const windows = await sampleWindows(model, request, context, settings.maxTokens);
-  const tokens = windows.reduce((sum, { length }) => sum + length, 0);
+  let tokens = 0;
   const { importFrom } = settings;
   const job = await TrainingJob.open(model.files.dir, {
     version,
@@ -104,7 +106,7 @@ export async function predictTrain(
   let bytes = 0;
   let arrangement: Arrangement | null = null;
   try {
-    await run.layers();
+    tokens = await run.layers();
     const predictors = predictorsOf(job, importFrom === undefined ? 'ffn' : 'residual');
     bytes = await writePredictors(model.files.dir, manifest, predictors);
     if (settings.arrange) {
@@ -116,7 +118,8 @@ export async function predictTrain(
   const arranged = arrangement && (await finishArrangement(arrangement, model));
   await job.remove();
   return {
-    layers: job.layers.map(({ rank, used, magnitude, report }) => ({
+    layers: job.layers.map(({ form, rank, used, magnitude, report }) => ({
+      form,
       rank,
       used,
       ...(magnitude && { magnitude: magnitude.threshold }),
@@ -138,9 +141,16 @@ function predictorsOf(job: TrainingJob, input: PredictorInput): PredictorSource 
   return {
     producer: `flashllm ${version}`,
     dtype: predictorDType,
-    layers: job.layers.map(({ rank, relu, magnitude, report, used }) =>
-      used ? { rank, relu, input, ...(magnitude && { magnitude }), report } : null,
-    ),
+    layers: job.layers.map(({ form, rank, relu, magnitude, report, used }) => {
+      if (!used) return null;
+      const rows = form === 'rows' && magnitude === undefined;
+      return {
+        ...(rows && { form }),
+        ...{ rank, relu, input },
+        ...(magnitude && { magnitude }),
+        report,
+      };
+    }),
     checksum: (layer, part) => job.layers[layer]?.parts[part].checksum ?? 0,
     bytes: (layer, part) => job.bytes(layer, part),
   };

@@ -8,8 +8,8 @@ import { BudgetError, InputError } from '../errors.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
 import { processEstimate } from '../memory/process.ts';
 import { alignUp, MIB } from '../units.ts';
+import { coarseRowsBytes } from './coarse-rows.ts';
 import { importedRanks } from './import.ts';
-import { magnitudeBytes } from './magnitude.ts';
 import type { RankChooser } from './rank.ts';
 import { type PredictTrainRequest, predictorDType, type Settings } from './settings.ts';
 import { trainingBytes } from './train-layer.ts';
@@ -32,6 +32,7 @@ export function checkShare(
 ): void {
   if (share === undefined) return;
   if ([rank, importFrom, settings.thresholdSparsity].some((value) => value !== undefined)) return;
+  if (settings.method === 'rows') return;
   const { totalBytes, layers, bytesOf, step, most } = rankSizes(model, settings);
   const missing = layers * bytesOf(Math.min(step, most)) - totalBytes;
   if (missing <= 0) return;
@@ -70,10 +71,10 @@ export function rankSizes({ manifest, weightBytes }: Model, { share }: Settings)
 /** The highest rank that any layer may get, for which memory is planned. */
 export async function highestRank(
   { manifest }: Model,
-  { rank, importFrom, thresholdSparsity }: Settings,
+  { rank, importFrom, thresholdSparsity, method }: Settings,
   chooser: RankChooser,
 ): Promise<number> {
-  if (thresholdSparsity !== undefined) return manifest.spec.hiddenSize;
+  if (thresholdSparsity !== undefined || method === 'rows') return manifest.spec.hiddenSize;
   if (importFrom !== undefined) return Math.max(...(await importedRanks(importFrom, manifest)));
   if (rank === undefined) return chooser.highest();
   const { hiddenSize } = manifest.spec;
@@ -86,12 +87,16 @@ export async function highestRank(
 /** A plan for ranks up to `highest`, or, where memory is short and ranks are free, for lower ones. */
 export function choosePlan(
   { manifest }: Model,
-  { budget, threads, rank: fixed, importFrom, thresholdSparsity, arrange }: Settings,
+  { budget, threads, rank: fixed, importFrom, thresholdSparsity, arrange, method }: Settings,
   windows: readonly number[][],
   highest: number,
 ): { readonly plan: TrainingPlan; readonly rank: number } {
   const hidden = manifest.spec.hiddenSize;
   const neurons = Math.max(...manifest.layers.map((layer) => layer.neurons));
+  const tries = {
+    rows: method === 'rows' || method === 'auto' || thresholdSparsity !== undefined,
+    factors: method !== 'rows' && thresholdSparsity === undefined,
+  };
   const plan = (count: number, rank: number) =>
     planTraining({
       manifest,
@@ -105,20 +110,21 @@ export function choosePlan(
       tokens: windows.reduce((sum, { length }) => sum + length, 0),
       regionBytes:
         4 * neurons * hidden +
-        (thresholdSparsity === undefined
-          ? trainingBytes(hidden, neurons, rank)
-          : magnitudeBytes(hidden, neurons)),
+        Math.max(
+          tries.rows ? coarseRowsBytes(hidden, neurons) : 0,
+          tries.factors ? trainingBytes(hidden, neurons, rank) : 0,
+        ),
     });
-  const tries = threads === undefined ? [availableThreads(), 1] : [threads];
-  const free = [fixed, importFrom, thresholdSparsity].every((value) => value === undefined);
+  const counts = threads === undefined ? [availableThreads(), 1] : [threads];
+  const free = [fixed, importFrom].every((value) => value === undefined) && tries.factors;
   let rank = highest;
   for (;;) {
-    for (const count of tries) {
+    for (const count of counts) {
       try {
         return { plan: plan(count, rank), rank };
       } catch (error) {
         if (!(error instanceof BudgetError)) throw error;
-        const last = count === tries.at(-1);
+        const last = count === counts.at(-1);
         const fewest = !free || rank <= rankStep;
         if (last && fewest) throw error;
       }
