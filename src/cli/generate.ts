@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import type { KvDType } from '../dtype.ts';
 import { type GenerateResult, generate } from '../engine/generate.ts';
 import type { Model } from '../engine/model.ts';
-import { checkSampling, type SamplingOptions } from '../engine/sampler.ts';
+import { bestLogits, checkSampling, type SamplingOptions } from '../engine/sampler.ts';
 import { InputError } from '../errors.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
 import type { Size } from '../units.ts';
@@ -141,6 +141,7 @@ async function generateWith(
       kvDtype: flags.kvDtype,
       window: flags.window,
       ffn: flags.exact ? 'exact' : 'sparse',
+      ...bestLogits(sampling),
       ...threadsOf(flags),
     },
     flags.json ?? false,

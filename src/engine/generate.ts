@@ -2,7 +2,7 @@
 
 import { InputError, InterruptedError } from '../errors.ts';
 import { StreamDecoder } from '../tokenizer/stream-decoder.ts';
-import { Sampler, type SamplingOptions } from './sampler.ts';
+import { logitsWanted, Sampler, type SamplingOptions } from './sampler.ts';
 import type { Session } from './session.ts';
 import type { RunStats } from './stats.ts';
 import { StopStrings } from './stop-strings.ts';
@@ -59,7 +59,8 @@ export async function generate(
   const run = async (): Promise<FinishReason> => {
     session.rewind();
     session.stats.restart();
-    let logits = await session.stats.prefill(() => session.forward(promptIds, 'last', options));
+    const wanted = logitsWanted(options.sampling);
+    let logits = await session.stats.prefill(() => session.forward(promptIds, wanted, options));
     for (;;) {
       if (tokens.length >= maxTokens) return 'length';
       const token = sampler.sample(logits, sequence);
@@ -70,7 +71,7 @@ export async function generate(
       if (stop.found) return 'stop';
       if (tokens.length >= maxTokens) return 'length';
       if (session.length >= context) return 'context';
-      logits = await session.stats.decode(() => session.forward([token], 'last', options));
+      logits = await session.stats.decode(() => session.forward([token], wanted, options));
     }
   };
 

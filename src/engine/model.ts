@@ -104,6 +104,11 @@ export interface RunRequest {
   readonly window?: PolicyName;
   /** Positions processed at once, at most. */
   readonly chunk?: number;
+  /**
+   * How many of the largest logits will be asked for; absent: all. With few of them and little memory,
+   * the head takes a quarter of the room (see `HeadProposal`); the logits are the same.
+   */
+  readonly bestLogits?: number;
   /** Threads that compute; default: as many as the process has cores and the budget room. */
   readonly threads?: number;
   /** Bytes one WebAssembly memory may have: 4 GiB, or less in tests. */

@@ -96,6 +96,7 @@ function planRequest(
     sparse: predictors !== null && ffn === 'sparse',
     residency: request.residency ?? 'all',
     ...(memoryLimit === undefined ? {} : { memoryLimit }),
+    ...(request.bestLogits === undefined ? {} : { bestLogits: request.bestLogits }),
   };
 }
 

@@ -4,6 +4,7 @@
  */
 
 import { InputError } from '../errors.ts';
+import { sortedIds, topIds } from '../top-ids.ts';
 import { Random } from './random.ts';
 
 export interface SamplingOptions {
@@ -28,6 +29,30 @@ export const greedy: SamplingOptions = {
   repetitionPenalty: 1,
   seed: 0,
 };
+
+/**
+ * How many of the largest logits decide what is sampled; null: all of them do. Others may be
+ * -Infinity, and the token sampled is the same.
+ */
+export function logitsThatDecide(options: SamplingOptions): number | null {
+  const { temperature, topK, repetitionPenalty } = options;
+  // The penalty lowers tokens of the context, so that any other may come up.
+  if (repetitionPenalty !== 1) return null;
+  if (temperature === 0) return 1;
+  return topK > 0 ? topK : null;
+}
+
+/** The same as a forward pass takes it. */
+export function logitsWanted(options: SamplingOptions): 'last' | { readonly best: number } {
+  const best = logitsThatDecide(options);
+  return best === null ? 'last' : { best };
+}
+
+/** The same as a plan takes it. */
+export function bestLogits(options: SamplingOptions): { readonly bestLogits?: number } {
+  const best = logitsThatDecide(options);
+  return best === null ? {} : { bestLogits: best };
+}
 
 /** @throws InputError that names the option out of range */
 export function checkSampling(options: SamplingOptions): void {
@@ -100,46 +125,6 @@ function penalise(logits: Float32Array, context: Iterable<number>, penalty: numb
     const logit = logits[id];
     if (logit !== undefined) logits[id] = logit > 0 ? logit / penalty : logit * penalty;
   }
-}
-
-/** Ids by falling logit; equal ones by id, so that the order is the same everywhere. */
-function sortedIds(logits: Float32Array): Uint32Array {
-  const ids = Uint32Array.from(logits, (_, id) => id);
-  return ids.sort((a, b) => (logits[b] ?? 0) - (logits[a] ?? 0) || a - b);
-}
-
-/** The `k` ids of the largest logits, by falling logit: a heap whose top is the least of them. */
-function topIds(logits: Float32Array, k: number): Uint32Array {
-  const heap = new Uint32Array(k);
-  /** Whether id a ranks below id b. */
-  const below = (a: number, b: number) => {
-    const difference = (logits[a] ?? 0) - (logits[b] ?? 0);
-    return difference < 0 || (difference === 0 && a > b);
-  };
-  const sink = (size: number) => {
-    let at = 0;
-    for (;;) {
-      let least = at;
-      for (const child of [2 * at + 1, 2 * at + 2]) {
-        if (child < size && below(heap[child] ?? 0, heap[least] ?? 0)) least = child;
-      }
-      if (least === at) return;
-      [heap[at], heap[least]] = [heap[least] ?? 0, heap[at] ?? 0];
-      at = least;
-    }
-  };
-  // The first k in falling order are a heap backwards: rising order is one.
-  const first = sortedIds(logits.subarray(0, k)).reverse();
-  heap.set(first);
-  // Nearly all of a vocabulary is below the least of the best: one comparison each.
-  let least = logits[heap[0] ?? 0] as number;
-  for (let id = k; id < logits.length; id++) {
-    if (!((logits[id] as number) > least)) continue;
-    heap[0] = id;
-    sink(k);
-    least = logits[heap[0] ?? 0] as number;
-  }
-  return heap.sort((a, b) => (below(a, b) ? 1 : -1));
 }
 
 /** How many leading weights are needed for their sum to reach `target`; at least one. */

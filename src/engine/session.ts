@@ -6,6 +6,7 @@
 import { InputError } from '../errors.ts';
 import { compileCore, createMemory } from '../kernels/module.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
+import { HeadProposal } from '../memory/head-proposal.ts';
 import { NeuronStores } from '../memory/neuron-stores.ts';
 import type { MemoryPlan } from '../memory/plan.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
@@ -130,7 +131,9 @@ export class Session {
       const predictor = await openPredictor(model, plan, arenas[0]);
       const options = { policy, onProgress, signal };
       const sparse = await openSparse(model, plan, arenas, predictor, options);
-      const decoder = new Decoder({ files: model.files, plan, arenas, weights, sparse });
+      const { files } = model;
+      const headProposal = await HeadProposal.load(files, plan, arenas, onProgress, signal);
+      const decoder = new Decoder({ files, plan, arenas, weights, sparse, headProposal });
       const [{ memory }] = arenas;
       return new Session(model, plan, threads, { weights, decoder, sparse, predictor, memory });
     } catch (error) {
@@ -153,7 +156,7 @@ export class Session {
    * Appends `ids` in chunks and computes logits.
    * @param onLogits for `all`: called for each chunk with (positions, vocab) logits, valid only
    * during the call, and the index in `ids` of its first
-   * @returns for `last`: the logits (vocab) of the last position, valid until the next call
+   * @returns for `last` and `best`: the logits (vocab) of the last position, valid until the next call
    */
   async forward(
     ids: readonly number[],
@@ -183,7 +186,7 @@ export class Session {
     for (let at = 0; at < ids.length; at += size) {
       const chunk = ids.slice(at, at + size);
       const last = at + chunk.length === ids.length;
-      const now = wanted === 'last' && !last ? 'none' : wanted;
+      const now = wanted !== 'all' && !last ? 'none' : wanted;
       this.#busy = true;
       try {
         logits = await this.#decoder.forward(chunk, this.#length, now, options);

@@ -54,7 +54,8 @@ export class Weights {
     const weights = await Weights.open(files, plan, memories);
     const { matrices, bundles } = matricesInOrder(files.manifest);
     const used = new Set([...matrices, ...bundles]);
-    await weights.read([...plan.residences.keys()], onProgress, signal, (tensor) => {
+    const stored = [...plan.residences.keys()].filter((tensor) => tensor !== plan.headProposal);
+    await weights.read(stored, onProgress, signal, (tensor) => {
       if (used.has(tensor)) weights.#pack(tensor);
     });
     return weights;

@@ -115,6 +115,7 @@ export function planTraining(request: TrainingPlanRequest): TrainingPlan {
       threadScratch: fixed.threadScratch,
       rowStaging: fixed.rowStaging,
       residences,
+      headProposal: null,
       predictors: null,
       sparse: null,
       ring: null,
