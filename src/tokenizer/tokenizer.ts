@@ -171,14 +171,16 @@ class LibraryTokenizer implements Tokenizer {
     const rows = this.#rows;
     const strange = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= rows);
     if (strange === undefined) return;
-    const text = this.#library.id_to_token(strange) === undefined ? '' : this.decode([strange]);
+    const text = this.decode([strange]);
+    const hint =
+      strange === this.bosId
+        ? 'It begins every text, so the tokenizer is that of another model'
+        : 'The tokenizer has it, the model does not: leave it out of the text';
     throw new InputError(
       `token id ${strange}${text === '' ? '' : ` (${brief(text)})`} is out of range ` +
         `(0 to ${rows - 1}): the model's embedding has ${rows} rows`,
       {},
-      text === ''
-        ? undefined
-        : 'The tokenizer has it, the model does not: leave it out of the text',
+      text === '' ? undefined : hint,
     );
   }
 
