@@ -7,6 +7,7 @@ import { InputError } from '../errors.ts';
 import { endsByName } from './end-tokens.ts';
 import { buildLibrary, type Library } from './library.ts';
 import {
+  type AddedToken,
   checkTokenizerJson,
   isTokenId,
   type TokenizerJson,
@@ -114,9 +115,7 @@ class LibraryTokenizer implements Tokenizer {
   readonly vocabularySize: number;
   readonly #library: Library;
   readonly #rows: number;
-  readonly #addedIds: ReadonlySet<number>;
-  readonly #specialIds: ReadonlyMap<string, number>;
-  readonly #silentIds: ReadonlySet<number>;
+  readonly #added: ReadonlyMap<number, AddedToken>;
   /** BOS, when the tokenizer's post-processor leaves adding it to us. */
   readonly #prefix: readonly number[];
 
@@ -129,10 +128,7 @@ class LibraryTokenizer implements Tokenizer {
     this.#library = library;
     this.#rows = model.vocabSize ?? Number.POSITIVE_INFINITY;
     const added = library.get_added_tokens_decoder();
-    const special = [...added.values()].filter((token) => token.special);
-    this.#addedIds = new Set(added.keys());
-    this.#specialIds = new Map(special.map(({ content, id }) => [content, id]));
-    this.#silentIds = new Set(this.#specialIds.values());
+    this.#added = added;
     this.vocabularySize = largestIdOf(library) + 1;
 
     const idOfRole = (role: string): number | undefined => {
@@ -196,16 +192,17 @@ class LibraryTokenizer implements Tokenizer {
   }
 
   isSilent(id: number, { skipSpecial = false }: DecodeOptions = {}): boolean {
-    if (skipSpecial && this.#silentIds.has(id)) return true;
+    if (skipSpecial && this.#added.get(id)?.special) return true;
     return this.#library.id_to_token(id) === undefined;
   }
 
   isAdded(id: number): boolean {
-    return this.#addedIds.has(id);
+    return this.#added.has(id);
   }
 
   specialId(text: string): number | undefined {
-    return this.#specialIds.get(text);
+    const id = this.#library.token_to_id(text);
+    return id !== undefined && this.#added.get(id)?.special ? id : undefined;
   }
 
   #encode(text: string, addSpecial: boolean): number[] {
