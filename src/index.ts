@@ -30,4 +30,5 @@ export {
 export { ModelFiles } from './flash/model-files.ts';
 export { type VerifyReport, verifyModel } from './flash/verify.ts';
 export type { ModelSpec } from './models/spec.ts';
+export type { EndToken } from './tokenizer/end-tokens.ts';
 export { formatBytes, parseSize, type Size } from './units.ts';

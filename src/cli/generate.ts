@@ -37,6 +37,7 @@ interface GenerateFlags {
   readonly repetitionPenalty: number;
   readonly seed?: number;
   readonly stop?: string[];
+  readonly ignoreEos?: boolean;
   readonly window: PolicyName;
   readonly exact?: boolean;
   readonly stats?: boolean;
@@ -57,7 +58,12 @@ export function generateCommand(): Command {
     .option('--min-p <p>', 'drop tokens below p times the most likely', numberArgument, 0)
     .option('--repetition-penalty <r>', 'above 1 avoids repetition', numberArgument, 1)
     .option('--seed <n>', 'the same seed gives the same text; default: random', countArgument)
-    .option('--stop <text>', 'end before this text; may be given several times', listArgument)
+    .option(
+      '--stop <text>',
+      'end before this text, or at the special token written so; may be given several times',
+      listArgument,
+    )
+    .option('--ignore-eos', 'go on where a token ends the text')
     .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
@@ -155,6 +161,7 @@ async function generateWith(
         maxTokens: flags.maxTokens,
         sampling,
         stop: flags.stop ?? [],
+        ignoreEos: flags.ignoreEos ?? false,
         signal: interruption,
         ...(flags.json ? {} : { onText: print }),
       });

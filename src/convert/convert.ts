@@ -22,6 +22,7 @@ import { createMemory, instantiateKernels } from '../kernels/module.ts';
 import { peakResidentBytes, residentBytes } from '../memory/process.ts';
 import { recipeOf } from '../models/index.ts';
 import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
+import type { EndToken } from '../tokenizer/end-tokens.ts';
 import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
 import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
@@ -29,7 +30,7 @@ import { checkSources } from './check.ts';
 import { type SourceFormats, storageOf } from './dtypes.ts';
 import { openCheckpoint } from './open-checkpoint.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
-import { eosIdsOf, writeSideFiles } from './side-files.ts';
+import { writeSideFiles } from './side-files.ts';
 import { TensorFileWriter } from './tensor-file.ts';
 import { bundleBytes, type Sources, tensorBytes } from './weights.ts';
 
@@ -62,6 +63,10 @@ export interface ConvertReport {
   readonly dtypes: WeightDTypes;
   /** What the checkpoint's matrices are stored in, and how many weights of each there are. */
   readonly formats: SourceFormats;
+  /** What ends a text. */
+  readonly endTokens: readonly EndToken[];
+  /** What is odd about the checkpoint and keeps nothing from running, a line each. */
+  readonly notes: readonly string[];
   readonly checkpointBytes: number;
   readonly modelBytes: number;
   readonly dramBudget: number;
@@ -92,9 +97,8 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     const sources = checkSources(recipe, source, configFile);
     const { storage, formats } = storageOf(options, recipe, sources);
     const dtypes = { resident: storage.resident, bundles: storage.bundles };
-    const sideFiles = await readSideFiles(recipe.spec);
-    const eosIds = [...eosIdsOf(sideFiles, recipe.spec, checkpoint)];
-    const spec: ModelSpec = { ...recipe.spec, eosIds };
+    const { files, eosIds, endTokens, notes } = await readSideFiles(recipe.spec);
+    const spec: ModelSpec = { ...recipe.spec, eosIds: [...eosIds] };
     const layout = layoutModel(recipe, storage);
     const modelBytes = layout.resident.bytes + layout.bundles.bytes;
     const dramBudget = budgetBytes(options.dramBudget ?? defaultConvertBudget, modelBytes);
@@ -107,7 +111,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
         const work = await allocate(buffers, signal);
         const write = new ModelWriter({ recipe, layout, storage, sources, work, buffers, options });
         const weights = await write.weights(directory.path);
-        const stored = await writeSideFiles(sideFiles, directory.path);
+        const stored = await writeSideFiles(files, directory.path);
         await writeManifest(directory.path, {
           crc32: '',
           producer: `flashllm ${version}`,
@@ -129,6 +133,8 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       spec,
       dtypes,
       formats,
+      endTokens,
+      notes,
       checkpointBytes: source.bytes,
       modelBytes,
       dramBudget,

@@ -23,6 +23,7 @@ import {
   type ModelSpec,
   type WeightDTypes,
 } from '../models/spec.ts';
+import type { EndToken } from '../tokenizer/end-tokens.ts';
 import { version } from '../version.ts';
 import { checkSources } from './check.ts';
 import { type AskedDTypes, type SourceFormats, storageOf } from './dtypes.ts';
@@ -42,6 +43,10 @@ export interface CheckpointReport {
   /** Of its weights. */
   readonly modelBytes: number;
   readonly ffn: FfnKind;
+  /** What ends a text; null when the tokenizer cannot be used. */
+  readonly endTokens: readonly EndToken[] | null;
+  /** What is odd and keeps nothing from running, a line each. */
+  readonly notes: readonly string[];
   /** What keeps it from being converted, a line each; none: it can be. */
   readonly problems: readonly string[];
   /** The model that conversion would write, its checksums all 0: enough to plan with. */
@@ -93,11 +98,11 @@ export async function inspectCheckpoint(
     const recipe = recipeOf({ config, configFile, tensorNames });
     const sources =
       checkpoint && (await attempt(() => checkSources(recipe, checkpoint.source, configFile)));
-    const sideFiles = checkpoint && (await attempt(() => checkpoint.readSideFiles(recipe.spec)));
+    const side = checkpoint && (await attempt(() => checkpoint.readSideFiles(recipe.spec)));
     const { storage, formats } = sources
       ? storageOf(asked, recipe, sources)
       : { storage: storageByConfig(asked, config), formats: null };
-    const manifest = manifestOf(recipe, storage, sideFiles ?? new Map());
+    const manifest = manifestOf(recipe, storage, side?.files ?? new Map());
     const { neurons, activation } = recipe.spec.ffn;
     return {
       checkpoint: path,
@@ -111,6 +116,8 @@ export async function inspectCheckpoint(
         0,
       ),
       ffn: { neurons, activation, sparse: activations[activation].zeros },
+      endTokens: side?.endTokens ?? null,
+      notes: side?.notes ?? [],
       problems,
       manifest,
     };

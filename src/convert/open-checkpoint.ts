@@ -6,7 +6,7 @@ import { openWeights, readConfig } from '../checkpoint/hf-directory.ts';
 import type { TensorSource } from '../checkpoint/source.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { openGgufCheckpoint } from './gguf-checkpoint.ts';
-import { readSideFiles, type SideFiles } from './side-files.ts';
+import { readSideFiles, type SideContent } from './side-files.ts';
 
 export interface Checkpoint {
   /** For people. */
@@ -19,9 +19,9 @@ export interface Checkpoint {
   readonly source: TensorSource;
   /**
    * The small files of the model directory; proves that the tokenizer works.
-   * @throws InputError when there is no tokenizer, or none that belongs to the model
+   * @throws InputError when there is no tokenizer, or none that can be used
    */
-  readonly readSideFiles: (spec: ModelSpec) => Promise<SideFiles>;
+  readonly readSideFiles: (spec: ModelSpec) => Promise<SideContent>;
 }
 
 /**

@@ -2,15 +2,15 @@
 
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isJsonObject, parseJson } from '../checkpoint/json-file.ts';
+import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
 import { InputError, writeError } from '../errors.ts';
 import { crcHex } from '../flash/checksum.ts';
 import type { StoredFile } from '../flash/manifest.ts';
+import { integers } from '../models/config.ts';
 import type { ModelSpec } from '../models/spec.ts';
+import { type EndToken, endTokensOf } from '../tokenizer/end-tokens.ts';
 import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
-import { buildLibrary } from '../tokenizer/library.ts';
-import { loadTokenizer } from '../tokenizer/tokenizer.ts';
-import { isTokenId } from '../tokenizer/tokenizer-json.ts';
+import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 
 const copied = [
   'config.json',
@@ -25,6 +25,17 @@ const copied = [
 
 /** Content by name. */
 export type SideFiles = ReadonlyMap<string, Uint8Array>;
+
+/** The side files, and what they say of tokens. */
+export interface SideContent {
+  readonly files: SideFiles;
+  /** What the configuration says ends a sequence. */
+  readonly eosIds: readonly number[];
+  /** What ends one when the model runs: these, the tokenizer's own, and those that are called so. */
+  readonly endTokens: readonly EndToken[];
+  /** What is odd and keeps nothing from running, a line each. */
+  readonly notes: readonly string[];
+}
 
 /** Larger ones are not what their name says. */
 const largestBytes = 256 * 1024 * 1024;
@@ -42,19 +53,29 @@ export function eosIdsOf(files: SideFiles, spec: ModelSpec, dir: string): readon
   const config = parseJson(bytes, file);
   const found = isJsonObject(config) ? config.eos_token_id : undefined;
   if (found === undefined || found === null) return spec.eosIds;
-  const ids: readonly unknown[] = Array.isArray(found) ? found : [found];
-  if (!ids.every(isTokenId)) {
-    throw new InputError(`'eos_token_id' names no ids: ${JSON.stringify(found)}`, { file });
-  }
-  return ids;
+  return integers({ config: { eos_token_id: found }, file }, 'eos_token_id', []);
+}
+
+/** The side files with what they say of tokens, by the tokenizer that is made from them. */
+export function sideContent(
+  files: SideFiles,
+  tokenizer: Tokenizer,
+  { eosIds, vocabSize }: Pick<ModelSpec, 'eosIds' | 'vocabSize'>,
+): SideContent {
+  return {
+    files,
+    eosIds,
+    endTokens: endTokensOf(tokenizer),
+    notes: tokensWithoutRow(tokenizer, vocabSize),
+  };
 }
 
 /**
  * Reads the side files of a checkpoint; makes a tokenizer.json where only BPE files exist. Proves
- * that the tokenizer works and belongs to the model.
+ * that the tokenizer works.
  * @throws InputError when a file is not usable
  */
-export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideFiles> {
+export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideContent> {
   const files = new Map<string, Uint8Array>();
   for (const name of copied) {
     const path = join(dir, name);
@@ -65,22 +86,20 @@ export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideF
     }
     files.set(name, await readFile(path));
   }
+  const model = { ...spec, eosIds: [...eosIdsOf(files, spec, dir)] };
   if (files.has('tokenizer.json')) {
-    const { vocabularySize } = await loadTokenizer(dir, spec);
-    checkVocabularySize([vocabularySize - 1], spec.vocabSize, dir);
-  } else if (files.has('vocab.json') && files.has('merges.txt')) {
+    return sideContent(files, await loadTokenizer(dir, model), model);
+  }
+  if (files.has('vocab.json') && files.has('merges.txt')) {
     const made = await readBpeFiles(dir);
     files.set('tokenizer.json', Buffer.from(JSON.stringify(made)));
-    const library = buildLibrary(made, {}, join(dir, 'vocab.json'));
-    checkVocabularySize(library.model.tokens_to_ids.values(), spec.vocabSize, dir);
-  } else {
-    throw new InputError(
-      'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt',
-      { file: dir },
-      "Add the model's tokenizer files",
-    );
+    return sideContent(files, await loadTokenizer(dir, model, made), model);
   }
-  return files;
+  throw new InputError(
+    'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt',
+    { file: dir },
+    "Add the model's tokenizer files",
+  );
 }
 
 /** Writes the side files into the model directory. */
@@ -102,16 +121,23 @@ export async function writeSideFiles(
 }
 
 /**
- * Holds a tokenizer's ids against the rows of the embedding.
- * @throws InputError when one has no row
+ * Says of a tokenizer that it has more tokens than the embedding has rows, as that of a fine-tuned
+ * model that a padding token was added to: a model runs, and only a text with such a token cannot.
  */
-export function checkVocabularySize(ids: Iterable<number>, rows: number, file: string): void {
-  let tokens = 0;
-  for (const id of ids) tokens = Math.max(tokens, id + 1);
-  if (tokens <= rows) return;
-  throw new InputError(
-    `the tokenizer has ${tokens} tokens, the model's embedding ${rows}`,
-    { file },
-    'The tokenizer belongs to another model',
-  );
+function tokensWithoutRow(tokenizer: Tokenizer, rows: number): readonly string[] {
+  const { vocabularySize } = tokenizer;
+  const ids: number[] = [];
+  for (let id = rows; id < vocabularySize; id++) if (!tokenizer.isSilent(id)) ids.push(id);
+  const [first] = ids;
+  if (first === undefined) return [];
+  const name = `${brief(tokenizer.decode([first]))} (id ${first})`;
+  const which = ids.length === 1 ? name : `one of ${ids.length}, ${name} the first,`;
+  // Nobody adds ordinary words to a tokenizer and no rows for them.
+  const foreign = ids.every((id) => tokenizer.isAdded(id))
+    ? ''
+    : '; the tokenizer may belong to another model';
+  return [
+    `the tokenizer has ${vocabularySize} tokens, the model's embedding ${rows} rows: ` +
+      `a text with ${which} will be refused${foreign}`,
+  ];
 }

@@ -61,6 +61,7 @@ export async function evaluate(
   }
   const { bosId } = tokenizer;
   if (bosId === undefined) throw new InputError('the model has no BOS token to score after');
+  tokenizer.checkIds([bosId]);
   session.stats.restart();
   const measure = session.predictor && new Measurement(session, options.stores);
   const predicted = new Score();

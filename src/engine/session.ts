@@ -168,11 +168,7 @@ export class Session {
       observer?: FfnObserver;
     } = {},
   ): Promise<Float32Array> {
-    const { vocabSize } = this.model.manifest.spec;
-    const strange = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
-    if (strange !== undefined) {
-      throw new InputError(`${strange} is no token: the model has ids 0 to ${vocabSize - 1}`);
-    }
+    this.model.tokenizer.checkIds(ids);
     if (this.#busy) throw new Error('a forward pass is under way; wait for it first');
     if (this.#length + ids.length > this.plan.context) {
       throw new InputError(

@@ -52,18 +52,19 @@ export function optionalInteger(
   return value;
 }
 
-/** One or several non-negative integers, `fallback` when absent, none when null. */
+/**
+ * One or several ids of tokens, `fallback` when absent, none when null. What can be no token's, such
+ * as -1, is passed over: it would never come out of a model.
+ */
 export function integers(at: ConfigFile, key: string, fallback: number[]): number[] {
   const value = at.config[key];
   if (value === undefined) return fallback;
-  if (!Array.isArray(value)) {
-    const one = optionalInteger(at, key, 0);
-    return one === null ? [] : [one];
+  if (value === null) return [];
+  const ids: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (ids.every((id) => typeof id === 'number' && Number.isInteger(id))) {
+    return (ids as readonly number[]).filter((id) => id >= 0 && id <= largestInteger);
   }
-  return value.map((item: unknown) => {
-    const one = optionalInteger({ config: { [key]: item }, file: at.file }, key, 0);
-    return one ?? 0;
-  });
+  throw new InputError(`'${key}' names no ids: ${JSON.stringify(value)}`, { file: at.file });
 }
 
 /** The first of `keys` that is there, as a positive integer; `fallback` when none is. */

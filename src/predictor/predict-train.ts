@@ -172,6 +172,7 @@ async function sampleWindows(
   }
   const { bosId } = tokenizer;
   if (bosId === undefined) throw new InputError('the model has no BOS token to begin with');
+  tokenizer.checkIds([bosId]);
   const place = { file: corpus };
   const checked = async function* () {
     for await (const document of documents) {

@@ -14,7 +14,7 @@ import { Tokenizer } from '@huggingface/tokenizers';
 import { brief } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { MergeRanks } from './merge-ranks.ts';
-import type { Component, TokenizerJson } from './tokenizer-json.ts';
+import type { AddedToken, Component, TokenizerJson } from './tokenizer-json.ts';
 
 /** What is used of the library. Its own types do not resolve under Node's rules for modules. */
 export interface Library {
@@ -34,7 +34,7 @@ export interface Library {
   ): string;
   token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
-  get_added_tokens_decoder(): ReadonlyMap<number, { readonly special: boolean }>;
+  get_added_tokens_decoder(): ReadonlyMap<number, AddedToken>;
   readonly model: { readonly tokens_to_ids: ReadonlyMap<string, number> };
 }
 

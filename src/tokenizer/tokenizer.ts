@@ -2,10 +2,17 @@
 
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isJsonObject, readJsonFile } from '../checkpoint/json-file.ts';
+import { brief, isJsonObject, readJsonFile } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
+import { endsByName } from './end-tokens.ts';
 import { buildLibrary, type Library } from './library.ts';
-import { checkTokenizerJson, isTokenId, tokenContent } from './tokenizer-json.ts';
+import {
+  type AddedToken,
+  checkTokenizerJson,
+  isTokenId,
+  type TokenizerJson,
+  tokenContent,
+} from './tokenizer-json.ts';
 
 export interface DecodeOptions {
   /** Leave special tokens out of the text. Default: false. */
@@ -18,23 +25,40 @@ export interface ModelTokens {
   readonly bosId?: number | null | undefined;
   /** `eos_token_id` of generation_config.json or config.json. */
   readonly eosIds?: readonly number[] | undefined;
+  /** Rows of the embedding: ids from there on are no input and never come out. Default: no limit. */
+  readonly vocabSize?: number | undefined;
 }
 
 export interface Tokenizer {
   /** What begins a sequence, when the model has such a token. */
   readonly bosId: number | undefined;
-  /** What ends a sequence: those of the model's configuration, else the tokenizer's own. */
+  /**
+   * What ends a sequence, ascending: what the model's configuration names, the tokenizer's own, and
+   * what the vocabulary has by a name that says so.
+   */
   readonly eosIds: readonly number[];
   /** One more than the largest id; there may be holes below. */
   readonly vocabularySize: number;
-  /** The ids of `text` alone. Special tokens that are written out in the text become their ids. */
+  /**
+   * The ids of `text` alone. Special tokens that are written out in the text become their ids.
+   * @throws InputError when one has no row in the model's embedding
+   */
   encode(text: string): number[];
-  /** The ids of `text` with the special tokens that the model expects around it. */
+  /**
+   * The ids of `text` with the special tokens that the model expects around it.
+   * @throws InputError when one has no row in the model's embedding
+   */
   encodePrompt(text: string): number[];
+  /** @throws InputError when one of `ids` has no row in the model's embedding */
+  checkIds(ids: readonly number[]): void;
   /** The text of `ids`. Ids that have no token (the padding of a vocabulary) have no text. */
   decode(ids: readonly number[], options?: DecodeOptions): string;
   /** True when `decode` passes over the id as if it were not there. */
   isSilent(id: number, options?: DecodeOptions): boolean;
+  /** True for what was added to the model's own vocabulary, special or not. */
+  isAdded(id: number): boolean;
+  /** The id of the special token that is written `text`. */
+  specialId(text: string): number | undefined;
 }
 
 type Json = Readonly<Record<string, unknown>>;
@@ -42,12 +66,19 @@ type Json = Readonly<Record<string, unknown>>;
 /**
  * The tokenizer of a model directory: tokenizer.json, and tokenizer_config.json and
  * special_tokens_map.json where they exist.
+ * @param made what takes the place of tokenizer.json where it was made from vocab.json
  * @throws InputError when tokenizer.json is missing, damaged or of a kind that is unsupported.
  */
-export async function loadTokenizer(dir: string, model: ModelTokens = {}): Promise<Tokenizer> {
+export async function loadTokenizer(
+  dir: string,
+  model: ModelTokens = {},
+  made?: TokenizerJson,
+): Promise<Tokenizer> {
   const file = join(dir, 'tokenizer.json');
   const config = await readOptionalObject(join(dir, 'tokenizer_config.json'));
   const tokensMap = await readOptionalObject(join(dir, 'special_tokens_map.json'));
+  const about = { config, tokensMap, model };
+  if (made !== undefined) return tokenizerOf(made, join(dir, 'vocab.json'), about);
   if (!(await exists(file))) {
     throw new InputError(
       'there is no such file',
@@ -56,12 +87,26 @@ export async function loadTokenizer(dir: string, model: ModelTokens = {}): Promi
     );
   }
   // The parsed file is nobody's but the library's builder, so that it can be collected.
-  const library = buildLibrary(
-    checkTokenizerJson(await readJsonFile(file), file),
-    config ?? {},
-    file,
-  );
-  return new LibraryTokenizer(library, config, tokensMap, model);
+  return tokenizerOf(checkTokenizerJson(await readJsonFile(file), file), file, about);
+}
+
+/**
+ * The tokenizer of a checked tokenizer.json.
+ * @param file where it comes from, for messages
+ * @throws InputError when the library does not support a part of it
+ */
+export function tokenizerOf(
+  json: TokenizerJson,
+  file: string,
+  about: {
+    /** tokenizer_config.json and special_tokens_map.json, where they exist. */
+    readonly config?: Json | undefined;
+    readonly tokensMap?: Json | undefined;
+    readonly model: ModelTokens;
+  },
+): Tokenizer {
+  const { config, tokensMap, model } = about;
+  return new LibraryTokenizer(buildLibrary(json, config ?? {}, file), config, tokensMap, model);
 }
 
 class LibraryTokenizer implements Tokenizer {
@@ -69,7 +114,8 @@ class LibraryTokenizer implements Tokenizer {
   readonly eosIds: readonly number[];
   readonly vocabularySize: number;
   readonly #library: Library;
-  readonly #specialIds: ReadonlySet<number>;
+  readonly #rows: number;
+  readonly #added: ReadonlyMap<number, AddedToken>;
   /** BOS, when the tokenizer's post-processor leaves adding it to us. */
   readonly #prefix: readonly number[];
 
@@ -80,9 +126,9 @@ class LibraryTokenizer implements Tokenizer {
     model: ModelTokens,
   ) {
     this.#library = library;
+    this.#rows = model.vocabSize ?? Number.POSITIVE_INFINITY;
     const added = library.get_added_tokens_decoder();
-    const special = [...added].filter(([, token]) => token.special);
-    this.#specialIds = new Set(special.map(([id]) => id));
+    this.#added = added;
     this.vocabularySize = largestIdOf(library) + 1;
 
     const idOfRole = (role: string): number | undefined => {
@@ -95,20 +141,43 @@ class LibraryTokenizer implements Tokenizer {
     const adds = first === undefined && (config === undefined || config.add_bos_token === true);
     this.#prefix = adds && this.bosId !== undefined ? [this.bosId] : [];
 
-    const eosId = idOfRole('eos_token');
-    const eosIds = model.eosIds?.length ? model.eosIds : eosId === undefined ? [] : [eosId];
-    this.eosIds = eosIds.filter(isTokenId);
+    const named = [...(model.eosIds ?? []), idOfRole('eos_token')];
+    const ends = new Set([...named, ...endsByName(added.values())]);
+    this.eosIds = [...ends]
+      .filter(isTokenId)
+      .filter((id) => id < this.#rows)
+      .sort((a, b) => a - b);
   }
 
   encode(text: string): number[] {
-    return this.#encode(text, false);
+    const ids = this.#encode(text, false);
+    this.checkIds(ids);
+    return ids;
   }
 
   encodePrompt(text: string): number[] {
-    const ids = this.#encode(text, true);
-    if (this.#prefix.length > 0) return this.#prefix.concat(ids);
+    const ids = this.#prefix.concat(this.#encode(text, true));
     // A model whose tokenizer adds nothing still needs something to start from.
-    return ids.length === 0 && this.bosId !== undefined ? [this.bosId] : ids;
+    if (ids.length === 0 && this.bosId !== undefined) ids.push(this.bosId);
+    this.checkIds(ids);
+    return ids;
+  }
+
+  checkIds(ids: readonly number[]): void {
+    const rows = this.#rows;
+    const strange = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= rows);
+    if (strange === undefined) return;
+    const text = this.decode([strange]);
+    const hint =
+      strange === this.bosId
+        ? 'It begins every text, so the tokenizer is that of another model'
+        : 'The tokenizer has it, the model does not: leave it out of the text';
+    throw new InputError(
+      `token id ${strange}${text === '' ? '' : ` (${brief(text)})`} is out of range ` +
+        `(0 to ${rows - 1}): the model's embedding has ${rows} rows`,
+      {},
+      text === '' ? undefined : hint,
+    );
   }
 
   decode(ids: readonly number[], options: DecodeOptions = {}): string {
@@ -123,8 +192,17 @@ class LibraryTokenizer implements Tokenizer {
   }
 
   isSilent(id: number, { skipSpecial = false }: DecodeOptions = {}): boolean {
-    if (skipSpecial && this.#specialIds.has(id)) return true;
+    if (skipSpecial && this.#added.get(id)?.special) return true;
     return this.#library.id_to_token(id) === undefined;
+  }
+
+  isAdded(id: number): boolean {
+    return this.#added.has(id);
+  }
+
+  specialId(text: string): number | undefined {
+    const id = this.#library.token_to_id(text);
+    return id !== undefined && this.#added.get(id)?.special ? id : undefined;
   }
 
   #encode(text: string, addSpecial: boolean): number[] {

@@ -1,6 +1,7 @@
 /** Metadata of a GGUF file, checked as it is read. */
 
 import { InputError } from '../../errors.ts';
+import { specialTokenId } from './special-tokens.ts';
 import type { GgufFacts } from './translation.ts';
 
 /** Larger values are a damaged or hostile file. */
@@ -71,10 +72,9 @@ export class GgufKeys {
     return typeof value === 'string' ? value : undefined;
   }
 
-  /** The id of a special token, `tokenizer.ggml.<role>_token_id`; null when there is none. */
+  /** The id of a special token; null when there is none. */
   tokenId(role: string): number | null {
-    const value = this.#facts.metadata.get(`tokenizer.ggml.${role}_token_id`);
-    return typeof value === 'number' && Number.isInteger(value) && value >= 0 ? value : null;
+    return specialTokenId(this.#facts.metadata, role);
   }
 
   has(tensor: string): boolean {
