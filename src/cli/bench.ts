@@ -7,6 +7,7 @@ import { defaultPrompt, promptOf } from '../bench/prompt.ts';
 import { needsPredictors, type RowName, rowNames, rowSpec, rowSpecs } from '../bench/rows.ts';
 import type { KvDType } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
+import { usualSampling } from '../engine/sampler.ts';
 import { InputError, InterruptedError, writeError } from '../errors.ts';
 import { writeUnbundled } from '../flash/unbundled.ts';
 import { parseSize, resolveSize, type Size } from '../units.ts';
@@ -66,7 +67,12 @@ export function benchCommand(): Command {
     .option('--max-seconds <s>', 'end a slow row after so long', atLeast(1), 120)
     .option('--repeat <n>', 'times that each row is measured', atLeast(1), 3)
     .option('--window <k>', "tokens of the paper's sliding window", atLeast(1), 4)
-    .option('--temperature <t>', '0 takes the most likely token', numberArgument, 0.8)
+    .option(
+      '--temperature <t>',
+      '0 takes the most likely token',
+      numberArgument,
+      usualSampling.temperature,
+    )
     .option('--seed <n>', 'of what is generated', countArgument, 1)
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
@@ -154,10 +160,7 @@ async function requestFor(
     maxTokens,
     maxMs: 1000 * flags.maxSeconds,
     window: flags.window,
-    sampling: {
-      temperature: flags.temperature,
-      ...{ topK: 40, topP: 0.95, minP: 0, repetitionPenalty: 1, seed: flags.seed },
-    },
+    sampling: { ...usualSampling, temperature: flags.temperature, seed: flags.seed },
     kvDtype: flags.kvDtype,
     threads: flags.threads ?? null,
   };

@@ -2,7 +2,12 @@ import { Command } from 'commander';
 import type { KvDType } from '../dtype.ts';
 import { type GenerateResult, generate } from '../engine/generate.ts';
 import type { Model } from '../engine/model.ts';
-import { bestLogits, checkSampling, type SamplingOptions } from '../engine/sampler.ts';
+import {
+  bestLogits,
+  checkSampling,
+  type SamplingOptions,
+  usualSampling,
+} from '../engine/sampler.ts';
 import { InputError } from '../errors.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
 import type { Size } from '../units.ts';
@@ -52,9 +57,24 @@ export function generateCommand(): Command {
     .option('--prompt-file <file>', 'a file with the prompt, taken verbatim')
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
     .option('--max-tokens <n>', 'generate at most this many tokens', countArgument, 256)
-    .option('--temperature <t>', '0 takes the most likely token', numberArgument, 0.8)
-    .option('--top-k <k>', 'sample from the k most likely tokens; 0: all', countArgument, 40)
-    .option('--top-p <p>', 'sample from the most likely share p', numberArgument, 0.95)
+    .option(
+      '--temperature <t>',
+      '0 takes the most likely token',
+      numberArgument,
+      usualSampling.temperature,
+    )
+    .option(
+      '--top-k <k>',
+      'sample from the k most likely tokens; 0: all',
+      countArgument,
+      usualSampling.topK,
+    )
+    .option(
+      '--top-p <p>',
+      'sample from the most likely share p',
+      numberArgument,
+      usualSampling.topP,
+    )
     .option('--min-p <p>', 'drop tokens below p times the most likely', numberArgument, 0)
     .option('--repetition-penalty <r>', 'above 1 avoids repetition', numberArgument, 1)
     .option('--seed <n>', 'the same seed gives the same text; default: random', countArgument)

@@ -30,11 +30,20 @@ export const greedy: SamplingOptions = {
   seed: 0,
 };
 
+/** What the command line does when nothing is said. */
+export const usualSampling: Omit<SamplingOptions, 'seed'> = {
+  temperature: 0.8,
+  topK: 40,
+  topP: 0.95,
+  minP: 0,
+  repetitionPenalty: 1,
+};
+
 /**
  * How many of the largest logits decide what is sampled; null: all of them do. Others may be
  * -Infinity, and the token sampled is the same.
  */
-export function logitsThatDecide(options: SamplingOptions): number | null {
+export function logitsThatDecide(options: Omit<SamplingOptions, 'seed'>): number | null {
   const { temperature, topK, repetitionPenalty } = options;
   // The penalty lowers tokens of the context, so that any other may come up.
   if (repetitionPenalty !== 1) return null;
@@ -49,7 +58,9 @@ export function logitsWanted(options: SamplingOptions): 'last' | { readonly best
 }
 
 /** The same as a plan takes it. */
-export function bestLogits(options: SamplingOptions): { readonly bestLogits?: number } {
+export function bestLogits(options: Omit<SamplingOptions, 'seed'>): {
+  readonly bestLogits?: number;
+} {
   const best = logitsThatDecide(options);
   return best === null ? {} : { bestLogits: best };
 }
