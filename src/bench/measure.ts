@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import type { KvDType } from '../dtype.ts';
 import { Model } from '../engine/model.ts';
-import { bestLogits, logitsWanted, Sampler, type SamplingOptions } from '../engine/sampler.ts';
+import { bestLogits, Sampler, type SamplingOptions } from '../engine/sampler.ts';
 import { Session } from '../engine/session.ts';
 import { InterruptedError } from '../errors.ts';
 import { loadProfile } from '../flash/device-profile.ts';
@@ -109,7 +109,7 @@ export async function measureRow(request: RowRequest, signal?: AbortSignal): Pro
 
 async function decode(
   session: Session,
-  { row, promptIds, maxTokens, maxMs, sampling }: RowRequest,
+  { row, promptIds, maxTokens, maxMs }: RowRequest,
   sampler: Sampler,
   loadMs: number,
   signal: AbortSignal | undefined,
@@ -117,8 +117,7 @@ async function decode(
   const { stats, plan, model } = session;
   const options = signal === undefined ? {} : { signal };
   stats.restart();
-  const wanted = logitsWanted(sampling);
-  let logits = await stats.prefill(() => session.forward(promptIds, wanted, options));
+  let logits = await stats.prefill(() => session.forward(promptIds, sampler.wanted, options));
   const before = readCounters(session);
   const sequence = [...promptIds];
   const tokens: number[] = [];
@@ -132,7 +131,7 @@ async function decode(
     if (tokens.length >= maxTokens || performance.now() - started > maxMs) break;
     if (signal?.aborted) throw new InterruptedError();
     const fed = performance.now();
-    logits = await stats.decode(() => session.forward([token], wanted, options));
+    logits = await stats.decode(() => session.forward([token], sampler.wanted, options));
     tokenMs.push(Math.round((performance.now() - fed) * 10) / 10);
   }
   const after = readCounters(session);

@@ -18,9 +18,12 @@ import { fillAlibi } from './alibi.ts';
 import type { Arena, NeuronObserver } from './arena.ts';
 import { KvCache } from './kv-cache.ts';
 import { Rotary } from './rotary.ts';
+import type { BestLogits } from './sampler.ts';
 import type { BegunFfn, FfnInput, SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
+/** Rows of the head that are read at first where a few may suffice. */
+const fewCandidates = 16;
 /** The event loop turns at least this often. */
 const longestBlockMs = 15;
 
@@ -58,7 +61,7 @@ interface EarlyFfn {
  * Of which positions of a chunk the logits are computed. `best`: of the last, and only so many of the
  * largest need be right; others may be -Infinity.
  */
-export type LogitsWanted = 'none' | 'last' | 'all' | { readonly best: number };
+export type LogitsWanted = 'none' | 'last' | 'all' | BestLogits;
 
 export class Decoder {
   readonly #parts: DecoderParts;
@@ -128,7 +131,7 @@ export class Decoder {
     }
     if (wanted === 'none') return new Float32Array(0);
     const first = wanted === 'all' ? 0 : ids.length - 1;
-    return this.#logits(first, ids.length, typeof wanted === 'object' ? wanted.best : null);
+    return this.#logits(first, ids.length, typeof wanted === 'object' ? wanted : null);
   }
 
   /** Lets the event loop turn now and then, so that Ctrl-C and output do not wait for a token. */
@@ -299,7 +302,7 @@ export class Decoder {
   }
 
   /** Logits of positions [first, end) of the chunk in `hidden`. */
-  async #logits(first: number, end: number, best: number | null): Promise<Float32Array> {
+  async #logits(first: number, end: number, best: BestLogits | null): Promise<Float32Array> {
     const { plan, files, weights } = this.#parts;
     const { hiddenSize, embeddingSize, vocabSize, norm } = this.#spec;
     const { hidden, input, embedding, logits } = plan.activations;
@@ -333,28 +336,49 @@ export class Decoder {
     bias: number,
     y: number,
     x: number,
-    best: number | null,
+    best: BestLogits | null,
   ): Promise<void> {
-    const { weights } = this.#parts;
     const { embeddingSize, vocabSize } = this.#spec;
-    const logits = new Float32Array(this.#memory.buffer, y, vocabSize);
-    let ids: readonly number[];
-    if (best !== null) {
-      await this.#linearBy(proposal.tensor, bias, y, x, 1);
-      const input = new Float32Array(this.#memory.buffer, x, embeddingSize);
-      ids = proposal.candidates(logits, lengthOf(input), best);
-      logits.fill(Number.NEGATIVE_INFINITY);
-    } else {
-      ids = Array.from({ length: vocabSize }, (_, id) => id);
+    if (best === null) {
+      const all = Array.from({ length: vocabSize }, (_, id) => id);
+      await this.#exactLogits(proposal.head, all, bias, y, x);
+      return;
     }
-    const { head } = proposal;
-    const { matmul } = this.#kernels.byDType[matrixDType(head)];
-    const { scratch } = this.#parts.plan.activations;
+    await this.#linearBy(proposal.tensor, bias, y, x, 1);
+    const logits = new Float32Array(this.#memory.buffer, y, vocabSize);
+    const input = new Float32Array(this.#memory.buffer, x, embeddingSize);
+    const { ids, lower, upper } = proposal.candidates(logits, lengthOf(input), best.best);
+    logits.fill(Number.NEGATIVE_INFINITY);
+    // The most likely first; a few of them mostly suffice.
+    for (let known = 0, step = best.suffice ? fewCandidates : ids.length; known < ids.length; ) {
+      const next = ids.slice(known, known + step);
+      await this.#exactLogits(proposal.head, next, bias, y, x);
+      next.forEach((id, i) => {
+        lower[known + i] = logits[id] as number;
+        upper[known + i] = logits[id] as number;
+      });
+      known += next.length;
+      step *= 2;
+      if (known < ids.length && best.suffice?.({ ids, lower, upper })) return;
+    }
+  }
+
+  /** y[id] = row id of the head times x, + bias[id] */
+  async #exactLogits(
+    head: StoredTensor,
+    ids: readonly number[],
+    bias: number,
+    y: number,
+    x: number,
+  ): Promise<void> {
+    const { weights, plan } = this.#parts;
+    const { embeddingSize } = this.#spec;
+    const { matmul } = this.#byDType(head);
+    const { scratch } = plan.activations;
     await weights.lookUp(head, ids, (index, row) => {
-      const id = ids[index] ?? 0;
-      const rowBias = bias === 0 ? 0 : bias + id * f32Bytes;
-      const target = y + id * f32Bytes;
-      matmul(target, x, row, rowBias, 1, embeddingSize, 1, embeddingSize, 1, scratch);
+      const offset = (ids[index] ?? 0) * f32Bytes;
+      const rowBias = bias === 0 ? 0 : bias + offset;
+      matmul(y + offset, x, row, rowBias, 1, embeddingSize, 1, embeddingSize, 1, scratch);
     });
   }
 

@@ -2,7 +2,7 @@
 
 import { InputError, InterruptedError } from '../errors.ts';
 import { StreamDecoder } from '../tokenizer/stream-decoder.ts';
-import { logitsWanted, Sampler, type SamplingOptions } from './sampler.ts';
+import { Sampler, type SamplingOptions } from './sampler.ts';
 import type { Session } from './session.ts';
 import type { RunStats } from './stats.ts';
 import { StopStrings } from './stop-strings.ts';
@@ -64,8 +64,9 @@ export async function generate(
   const run = async (): Promise<FinishReason> => {
     session.rewind();
     session.stats.restart();
-    const wanted = logitsWanted(options.sampling);
-    let logits = await session.stats.prefill(() => session.forward(promptIds, wanted, options));
+    let logits = await session.stats.prefill(() =>
+      session.forward(promptIds, sampler.wanted, options),
+    );
     for (;;) {
       if (tokens.length >= maxTokens) return 'length';
       const token = sampler.sample(logits, sequence);
@@ -77,7 +78,7 @@ export async function generate(
       if (stop.found) return 'stop';
       if (tokens.length >= maxTokens) return 'length';
       if (session.length >= context) return 'context';
-      logits = await session.stats.decode(() => session.forward([token], wanted, options));
+      logits = await session.stats.decode(() => session.forward([token], sampler.wanted, options));
     }
   };
 

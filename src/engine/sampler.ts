@@ -5,6 +5,7 @@
 
 import { InputError } from '../errors.ts';
 import { sortedIds, topIds } from '../top-ids.ts';
+import { type BoundedLogits, decideEarly } from './early-decision.ts';
 import { Random } from './random.ts';
 
 export interface SamplingOptions {
@@ -19,6 +20,13 @@ export interface SamplingOptions {
   /** Above 1: tokens of the context become less likely. 1 does nothing. */
   readonly repetitionPenalty: number;
   readonly seed: number;
+}
+
+/** The largest logits of a position, so many of them; of the others -Infinity may be given. */
+export interface BestLogits {
+  readonly best: number;
+  /** Whether logits known within bounds suffice; absent: all of the largest are needed. */
+  readonly suffice?: (bounded: BoundedLogits) => boolean;
 }
 
 export const greedy: SamplingOptions = {
@@ -51,12 +59,6 @@ export function logitsThatDecide(options: Omit<SamplingOptions, 'seed'>): number
   return topK > 0 ? topK : null;
 }
 
-/** The same as a forward pass takes it. */
-export function logitsWanted(options: SamplingOptions): 'last' | { readonly best: number } {
-  const best = logitsThatDecide(options);
-  return best === null ? 'last' : { best };
-}
-
 /** The same as a plan takes it. */
 export function bestLogits(options: Omit<SamplingOptions, 'seed'>): {
   readonly bestLogits?: number;
@@ -84,11 +86,29 @@ export function checkSampling(options: SamplingOptions): void {
 export class Sampler {
   readonly #options: SamplingOptions;
   readonly #random: Random;
+  /** The next draw's number, once it was looked at, and what it has decided. */
+  #point: number | null = null;
+  #decided: number | null = null;
 
   constructor(options: SamplingOptions) {
     checkSampling(options);
     this.#options = options;
     this.#random = new Random(options.seed);
+  }
+
+  /** Which logits the next {@link sample} needs, for a forward pass that computes no more of them. */
+  get wanted(): 'last' | BestLogits {
+    const best = logitsThatDecide(this.#options);
+    if (best === null) return 'last';
+    if (best === 1) return { best };
+    return {
+      best,
+      suffice: (bounded) => {
+        this.#point ??= this.#random.next();
+        this.#decided = decideEarly(bounded, this.#options, this.#point);
+        return this.#decided !== null;
+      },
+    };
   }
 
   /**
@@ -98,6 +118,12 @@ export class Sampler {
    */
   sample(logits: Float32Array, context: Iterable<number>): number {
     const { temperature, topK, topP, minP, repetitionPenalty } = this.#options;
+    const decided = this.#decided;
+    if (decided !== null) {
+      this.#point = null;
+      this.#decided = null;
+      return decided;
+    }
     if (repetitionPenalty !== 1) penalise(logits, context, repetitionPenalty);
     if (temperature === 0) return argmax(logits);
 
@@ -112,7 +138,8 @@ export class Sampler {
     if (minP > 0) while (kept > 1 && (weights[kept - 1] ?? 0) < minP) kept--;
 
     const keptTotal = weights.subarray(0, kept).reduce((sum, weight) => sum + weight, 0);
-    let point = this.#random.next() * keptTotal;
+    let point = (this.#point ?? this.#random.next()) * keptTotal;
+    this.#point = null;
     for (let i = 0; i < kept; i++) {
       point -= weights[i] ?? 0;
       if (point < 0) return candidates[i] ?? 0;

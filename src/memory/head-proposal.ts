@@ -119,11 +119,12 @@ export class HeadProposal {
   }
 
   /**
-   * The tokens whose logit could be one of the `k` largest, ascending.
+   * The tokens whose logit could be one of the `k` largest, those that could be largest first, and the
+   * bounds of each.
    * @param logits (vocab) by the copy
    * @param length of the head's input
    */
-  candidates(logits: Float32Array, length: number, k: number): number[] {
+  candidates(logits: Float32Array, length: number, k: number): Candidates {
     const margin = deviations * length;
     const errors = this.#errors;
     const least = this.#least;
@@ -131,12 +132,23 @@ export class HeadProposal {
       least[id] = (logits[id] as number) - margin * (errors[id] as number);
     }
     const limit = least[topIds(least, Math.min(k, least.length)).at(-1) ?? 0] ?? 0;
-    const found: number[] = [];
-    for (let id = 0; id < logits.length; id++) {
-      if ((logits[id] as number) + margin * (errors[id] as number) >= limit) found.push(id);
-    }
-    return found;
+    const most = (id: number) => (logits[id] as number) + margin * (errors[id] as number);
+    const ids: number[] = [];
+    for (let id = 0; id < logits.length; id++) if (most(id) >= limit) ids.push(id);
+    ids.sort((a, b) => most(b) - most(a) || a - b);
+    return {
+      ids,
+      lower: Float32Array.from(ids, (id) => least[id] as number),
+      upper: Float32Array.from(ids, most),
+    };
   }
+}
+
+/** Tokens with the bounds of their logits, (ids) each. */
+export interface Candidates {
+  readonly ids: readonly number[];
+  readonly lower: Float32Array;
+  readonly upper: Float32Array;
 }
 
 /** Rounds a row of f32 in the first memory, and tells how much that changes it. */
