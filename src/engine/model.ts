@@ -1,6 +1,7 @@
 /** A model directory, opened but not loaded: enough to tokenize and to plan. */
 
 import type { KvDType } from '../dtype.ts';
+import { readLimits } from '../flash/device-profile.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
 import type { PredictorDemand } from '../memory/fixed-layout.ts';
@@ -127,5 +128,5 @@ export function simulateStores(
     const slots = sparse.stores[index]?.slots ?? 0;
     return demand === undefined ? [] : [{ ...demand, bundleBytes, slots }];
   });
-  return new StoreSimulation(layers, policy, model.files.scheduler.profile);
+  return new StoreSimulation(layers, policy, readLimits(model.files.scheduler.profile));
 }

@@ -7,11 +7,14 @@ import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as v from 'valibot';
+import { alignDown } from '../units.ts';
 import type { ReadLimits } from './read-plan.ts';
 
 export interface DeviceProfile extends Omit<ReadLimits, 'lanes'> {
   /** Reads to keep in flight. */
   readonly depth: number;
+  /** Processor time of a read, in milliseconds: what the system and Node take for it. */
+  readonly processorMs: number;
   /** Time of a lone small read, in milliseconds. */
   readonly latencyMs: number;
   /** Bytes per second of large reads, many in flight. */
@@ -24,6 +27,7 @@ export interface DeviceProfile extends Omit<ReadLimits, 'lanes'> {
 
 /** A plain SSD: right enough everywhere until the device has been measured. */
 export const defaultProfile: DeviceProfile = {
+  processorMs: 0.045,
   latencyMs: 0.2,
   bandwidth: 1e9,
   breakEvenGap: 16 * 1024,
@@ -34,7 +38,11 @@ export const defaultProfile: DeviceProfile = {
   source: 'default',
 };
 
+/** Of profiles that were measured before it was. */
+const usualProcessorMs = 0.045;
+
 const profileSchema = v.object({
+  processorMs: v.optional(v.pipe(v.number(), v.minValue(0)), usualProcessorMs),
   latencyMs: v.pipe(v.number(), v.minValue(0)),
   bandwidth: v.pipe(v.number(), v.minValue(1)),
   breakEvenGap: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
@@ -45,6 +53,20 @@ const profileSchema = v.object({
   source: v.literal('measured'),
 });
 const cacheSchema = v.record(v.string(), profileSchema);
+
+/** No gap beyond this is read over for the sake of the processor alone. */
+const largestProcessorGap = 48 * 1024;
+
+/**
+ * What reads are planned by: a gap is worth reading over while its bytes take less time than another
+ * read, which costs the device its fixed time and the processor, that computes meanwhile, its own.
+ */
+export function readLimits(profile: DeviceProfile): Omit<ReadLimits, 'lanes'> {
+  const { bandwidth, processorMs, breakEvenGap, smallestPiece, largestRead } = profile;
+  const bytes = alignDown(Math.round((bandwidth * processorMs) / 1000), 512);
+  const gap = Math.max(breakEvenGap, Math.min(largestProcessorGap, bytes));
+  return { breakEvenGap: gap, smallestPiece, largestRead };
+}
 
 /** The profile of the device that holds `path`, or the default one. */
 export async function loadProfile(path: string): Promise<DeviceProfile> {

@@ -7,7 +7,7 @@
 
 import { InterruptedError, IoError } from '../errors.ts';
 import { alignUp } from '../units.ts';
-import type { DeviceProfile } from './device-profile.ts';
+import { type DeviceProfile, readLimits } from './device-profile.ts';
 import { IoStats } from './io-stats.ts';
 import {
   type Extent,
@@ -81,7 +81,11 @@ export class Scheduler {
   /** Plans and submits the reads of `extents`; the targets belong to the reads until they end. */
   submit(extents: readonly Extent[], options: RequestOptions = {}): Ticket {
     const { priority = 'demand', offer, eager = false } = options;
-    const reads = planReads(extents, { ...this.profile, lanes: this.#freeLanes(priority) }, offer);
+    const reads = planReads(
+      extents,
+      { ...readLimits(this.profile), lanes: this.#freeLanes(priority) },
+      offer,
+    );
     const { promise, resolve, reject } = withResolvers();
     promise.catch(() => {}); // whoever waits sees the error
     const request: Request = {

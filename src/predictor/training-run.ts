@@ -4,6 +4,7 @@ import { arrangeLayer, type LayerOrder } from '../arrange/layer-order.ts';
 import { Arena } from '../engine/arena.ts';
 import { Decoder } from '../engine/decoder.ts';
 import type { Model } from '../engine/model.ts';
+import { readLimits } from '../flash/device-profile.ts';
 import { compileCore, createMemory } from '../kernels/module.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
 import { Weights } from '../memory/weights.ts';
@@ -122,7 +123,8 @@ export class TrainingRun {
       const { neurons = 0, bundleBytes = 0 } = manifest.layers[layer] ?? {};
       if (this.#settings.arrange) {
         const { profile } = this.#model.files.scheduler;
-        arranged = await arrangeLayer(samples, { neurons, bundleBytes }, profile, signal);
+        const limits = readLimits(profile);
+        arranged = await arrangeLayer(samples, { neurons, bundleBytes }, limits, signal);
       }
       await this.#job.finish(trained, pays, arranged);
     }
