@@ -70,7 +70,8 @@ export class Model implements Plannable {
 
   get #planned(): Planned {
     const { manifest, predictors } = this;
-    return { manifest, predictors, processBytes: this.#processBytes };
+    const readCosts = this.files.scheduler.profile;
+    return { manifest, predictors, processBytes: this.#processBytes, readCosts };
   }
 
   /** The budget in bytes: what was asked for, or nine tenths of what the machine can give. */

@@ -7,6 +7,7 @@ import { availableThreads } from '../kernels/threads/available.ts';
 import type { PredictorDemand } from '../memory/fixed-layout.ts';
 import { type MemoryPlan, planFloor, planMemory } from '../memory/plan.ts';
 import { availableMemory, processEstimate } from '../memory/process.ts';
+import type { ReadCosts } from '../memory/share-slots.ts';
 import { resolveSize, type Size } from '../units.ts';
 import type { RunRequest } from './model.ts';
 
@@ -42,6 +43,7 @@ export interface Planned {
   readonly processBytes: number;
   /** Null when there are none. */
   readonly predictors: PredictorDemand | null;
+  readonly readCosts?: ReadCosts;
 }
 
 /**
@@ -78,7 +80,7 @@ export function floorOfRun(
 }
 
 function planRequest(
-  { manifest, processBytes, predictors: all }: Planned,
+  { manifest, processBytes, predictors: all, readCosts }: Planned,
   request: Omit<RunRequest, 'budget'>,
   threads: number,
 ) {
@@ -95,6 +97,7 @@ function planRequest(
     predictors,
     sparse: predictors !== null && ffn === 'sparse',
     residency: request.residency ?? 'all',
+    ...(readCosts && { readCosts }),
     ...(memoryLimit === undefined ? {} : { memoryLimit }),
     ...(request.bestLogits === undefined ? {} : { bestLogits: request.bestLogits }),
   };

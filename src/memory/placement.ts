@@ -6,10 +6,12 @@
  * costs one read of 32 KiB per token whatever the table's size.
  */
 
+import { defaultProfile } from '../flash/device-profile.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { spanOf } from '../flash/row-range.ts';
 import { maxMemoryBytes } from '../kernels/module.ts';
 import { headTensor } from '../models/spec.ts';
+import { MIB } from '../units.ts';
 import { ArenaSpace, type Place } from './arena-space.ts';
 import { type Desk, layoutDesk } from './desk.ts';
 import { type Fixed, firstAddress, predictorSizes } from './fixed-layout.ts';
@@ -17,11 +19,13 @@ import { proposable, proposalBookkeeping, proposalTensor } from './head-proposal
 import { type Staging, slotsBytes, stagingSlots } from './list-layout.ts';
 import type { PlanRequest, PlanRequestBase } from './plan.ts';
 import { planRing, type StreamRing } from './ring.ts';
-import { shareSlots } from './share-slots.ts';
+import { neuronsBeforeMatrices, shareSlots } from './share-slots.ts';
 import { matricesInOrder, rowsThatFit, rowTables, wholeBytes } from './weight-order.ts';
 
 /** A token passes over the copy instead of reading four times as much: it is worth most of the room. */
 const largestProposalShare = 0.75;
+
+const largestSparseRing = 8 * MIB;
 
 /** Bytes one memory may have. */
 export function memoryLimitOf({ memoryLimit = maxMemoryBytes }: PlanRequestBase): number {
@@ -88,7 +92,9 @@ export function placeWeights(
   const without = place({ ring: null, stagingSlots: slots, proposal });
   if (whole(sparse ? used : [...used, ...bundles], without)) return without;
   const rest = Math.min(limit, room) - slotsBytes(slots, bundleBytes);
-  return place({ ring: planRing(manifest, rest, rest), stagingSlots: slots, proposal });
+  // With predictors only attention and head pass through the ring.
+  const largest = sparse ? Math.min(rest, largestSparseRing) : rest;
+  return place({ ring: planRing(manifest, rest, largest), stagingSlots: slots, proposal });
 }
 
 /** The copy that proposes in the head's place, where it may and is no large part of the room. */
@@ -124,6 +130,7 @@ function placeBeside(
   { ring, stagingSlots, proposal }: Reserve,
 ): Placed {
   const { manifest, context, threads, predictors, sparse, residency = 'all' } = request;
+  const { readCosts = defaultProfile } = request;
   const { matrices, bundles } = matricesInOrder(manifest);
   const { bundleBytes } = bundleSizes(request);
   const ringAddress = firstAddress + fixed.bytes;
@@ -160,8 +167,22 @@ function placeBeside(
     reside(proposal, wholeBytes(proposal));
   }
   const own = headProposal === null ? matrices : matrices.slice(0, -1);
+  // Where not all matrices fit beside the neurons that are worth more, each keeps the same share.
+  const reserved =
+    sparse && predictors !== null && residency === 'all'
+      ? bundleBytes * neuronsBeforeMatrices(predictors.layers, bundleBytes, readCosts)
+      : 0;
+  let wanted = own.reduce((sum, tensor) => sum + wholeBytes(tensor), 0);
   if (residency !== 'none') {
-    for (const tensor of own) reside(tensor, Math.min(wholeBytes(tensor), free));
+    for (const tensor of own) {
+      const bytes = wholeBytes(tensor);
+      const room = Math.max(0, free - Math.min(reserved, free));
+      reside(
+        tensor,
+        reserved === 0 ? Math.min(bytes, free) : Math.min(bytes, (room * bytes) / wanted),
+      );
+      wanted -= bytes;
+    }
   }
   let stores: StorePlace[] | null = null;
   let storeBytes = 0;

@@ -37,6 +37,7 @@ import {
   type StorePlace,
 } from './placement.ts';
 import { type StreamRing, smallestRing } from './ring.ts';
+import type { ReadCosts } from './share-slots.ts';
 import { matricesInOrder, rowTables } from './weight-order.ts';
 
 export interface PlanRequest extends FixedSizes {
@@ -55,6 +56,8 @@ export interface PlanRequest extends FixedSizes {
    * copy of the head in few bits may propose (see `HeadProposal`).
    */
   readonly bestLogits?: number;
+  /** What reading costs here; by default what it costs an ordinary SSD. */
+  readonly readCosts?: ReadCosts;
   /** Bytes one memory may have; smaller in tests. */
   readonly memoryLimit?: number;
 }
