@@ -7,7 +7,7 @@ import { InputError } from '../errors.ts';
 import { translateGguf } from '../models/gguf/index.ts';
 import type { Translated } from '../models/gguf/translation.ts';
 import { type GgufTokenizer, tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
-import { buildLibrary } from '../tokenizer/library.ts';
+import { Pipeline } from '../tokenizer/pipeline/pipeline.ts';
 import type { Checkpoint } from './open-checkpoint.ts';
 import { checkVocabularySize, type SideFiles } from './side-files.ts';
 
@@ -44,8 +44,8 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
       source: translated,
       readSideFiles: async ({ vocabSize }) => {
         const tokenizer = tokenizerFromGguf(source.metadata, path);
-        const { model } = buildLibrary(tokenizer.json, tokenizer.config, path);
-        checkVocabularySize(model.tokens_to_ids.values(), vocabSize, path);
+        const { size } = new Pipeline(tokenizer.json, path, { config: tokenizer.config });
+        checkVocabularySize([size - 1], vocabSize, path);
         return sideFiles(config, tokenizer);
       },
     };

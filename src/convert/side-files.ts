@@ -8,8 +8,8 @@ import { crcHex } from '../flash/checksum.ts';
 import type { StoredFile } from '../flash/manifest.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
-import { buildLibrary } from '../tokenizer/library.ts';
-import { loadTokenizer } from '../tokenizer/tokenizer.ts';
+import { Pipeline } from '../tokenizer/pipeline/pipeline.ts';
+import { loadTokenizer, readTokenFiles } from '../tokenizer/tokenizer.ts';
 import { isTokenId } from '../tokenizer/tokenizer-json.ts';
 
 const copied = [
@@ -71,8 +71,8 @@ export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideF
   } else if (files.has('vocab.json') && files.has('merges.txt')) {
     const made = await readBpeFiles(dir);
     files.set('tokenizer.json', Buffer.from(JSON.stringify(made)));
-    const library = buildLibrary(made, {}, join(dir, 'vocab.json'));
-    checkVocabularySize(library.model.tokens_to_ids.values(), spec.vocabSize, dir);
+    const { size } = new Pipeline(made, join(dir, 'vocab.json'), await readTokenFiles(dir));
+    checkVocabularySize([size - 1], spec.vocabSize, dir);
   } else {
     throw new InputError(
       'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt',

@@ -4,7 +4,8 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isJsonObject, readJsonFile } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
-import { buildLibrary, type Library } from './library.ts';
+import { Pipeline } from './pipeline/pipeline.ts';
+import type { TokenFiles } from './special-tokens.ts';
 import { checkTokenizerJson, isTokenId, tokenContent } from './tokenizer-json.ts';
 
 export interface DecodeOptions {
@@ -40,14 +41,26 @@ export interface Tokenizer {
 type Json = Readonly<Record<string, unknown>>;
 
 /**
- * The tokenizer of a model directory: tokenizer.json, and tokenizer_config.json and
- * special_tokens_map.json where they exist.
+ * The files beside tokenizer.json in a directory that name tokens.
+ * @throws InputError when one is not JSON, or no object
+ */
+export async function readTokenFiles(dir: string): Promise<TokenFiles> {
+  const read = (name: string) => readOptionalObject(join(dir, name));
+  return {
+    config: await read('tokenizer_config.json'),
+    tokensMap: await read('special_tokens_map.json'),
+    addedTokens: await read('added_tokens.json'),
+  };
+}
+
+/**
+ * The tokenizer of a model directory: tokenizer.json with the tokens that tokenizer_config.json,
+ * special_tokens_map.json and added_tokens.json add to it.
  * @throws InputError when tokenizer.json is missing, damaged or of a kind that is unsupported.
  */
 export async function loadTokenizer(dir: string, model: ModelTokens = {}): Promise<Tokenizer> {
   const file = join(dir, 'tokenizer.json');
-  const config = await readOptionalObject(join(dir, 'tokenizer_config.json'));
-  const tokensMap = await readOptionalObject(join(dir, 'special_tokens_map.json'));
+  const files = await readTokenFiles(dir);
   if (!(await exists(file))) {
     throw new InputError(
       'there is no such file',
@@ -55,39 +68,26 @@ export async function loadTokenizer(dir: string, model: ModelTokens = {}): Promi
       'A model needs its tokenizer; `flashllm convert` writes this file, from vocab.json and merges.txt if need be',
     );
   }
-  // The parsed file is nobody's but the library's builder, so that it can be collected.
-  const library = buildLibrary(
-    checkTokenizerJson(await readJsonFile(file), file),
-    config ?? {},
-    file,
-  );
-  return new LibraryTokenizer(library, config, tokensMap, model);
+  // The parsed file is nobody's but the pipeline's, so that it can be collected.
+  const pipeline = new Pipeline(checkTokenizerJson(await readJsonFile(file), file), file, files);
+  return new PipelineTokenizer(pipeline, files, model);
 }
 
-class LibraryTokenizer implements Tokenizer {
+class PipelineTokenizer implements Tokenizer {
   readonly bosId: number | undefined;
   readonly eosIds: readonly number[];
   readonly vocabularySize: number;
-  readonly #library: Library;
-  readonly #specialIds: ReadonlySet<number>;
+  readonly #pipeline: Pipeline;
   /** BOS, when the tokenizer's post-processor leaves adding it to us. */
   readonly #prefix: readonly number[];
 
-  constructor(
-    library: Library,
-    config: Json | undefined,
-    tokensMap: Json | undefined,
-    model: ModelTokens,
-  ) {
-    this.#library = library;
-    const added = library.get_added_tokens_decoder();
-    const special = [...added].filter(([, token]) => token.special);
-    this.#specialIds = new Set(special.map(([id]) => id));
-    this.vocabularySize = largestIdOf(library) + 1;
+  constructor(pipeline: Pipeline, { config, tokensMap }: TokenFiles, model: ModelTokens) {
+    this.#pipeline = pipeline;
+    this.vocabularySize = pipeline.size;
 
     const idOfRole = (role: string): number | undefined => {
-      const content = tokenContent(config?.[role]) ?? tokenContent(tokensMap?.[role]);
-      return content === undefined ? undefined : library.token_to_id(content);
+      const content = pipeline.roles.get(role) ?? tokenContent(tokensMap?.[role]);
+      return content === undefined ? undefined : pipeline.idOf(content);
     };
     const [first] = this.#addedBefore();
     this.bosId = first ?? idOfRole('bos_token') ?? checked(model.bosId);
@@ -101,11 +101,11 @@ class LibraryTokenizer implements Tokenizer {
   }
 
   encode(text: string): number[] {
-    return this.#encode(text, false);
+    return this.#pipeline.encode(text, { addSpecial: false });
   }
 
   encodePrompt(text: string): number[] {
-    const ids = this.#encode(text, true);
+    const ids = this.#pipeline.encode(text, { addSpecial: true });
     if (this.#prefix.length > 0) return this.#prefix.concat(ids);
     // A model whose tokenizer adds nothing still needs something to start from.
     return ids.length === 0 && this.bosId !== undefined ? [this.bosId] : ids;
@@ -116,37 +116,21 @@ class LibraryTokenizer implements Tokenizer {
     if (spoken.length === 0) return '';
     // The clean-up of blanks before punctuation is never applied: it would change the model's text,
     // and what a token looks like would depend on what comes after it.
-    return this.#library.decode(spoken, {
-      skip_special_tokens: false,
-      clean_up_tokenization_spaces: false,
-    });
+    return this.#pipeline.decode(spoken);
   }
 
   isSilent(id: number, { skipSpecial = false }: DecodeOptions = {}): boolean {
-    if (skipSpecial && this.#specialIds.has(id)) return true;
-    return this.#library.id_to_token(id) === undefined;
-  }
-
-  #encode(text: string, addSpecial: boolean): number[] {
-    return this.#library.encode(text, { add_special_tokens: addSpecial }).ids.map((id) => {
-      if (id !== undefined) return id;
-      throw new InputError('the text cannot be expressed in the vocabulary of the tokenizer');
-    });
+    if (skipSpecial && this.#pipeline.isSpecial(id)) return true;
+    return this.#pipeline.tokenOf(id) === undefined;
   }
 
   /** The special tokens that the post-processor puts before the text. */
   #addedBefore(): number[] {
-    const plain = this.#encode('a', false);
-    const whole = this.#encode('a', true);
+    const plain = this.#pipeline.encode('a', { addSpecial: false });
+    const whole = this.#pipeline.encode('a', { addSpecial: true });
     const start = whole.findIndex((_id, at) => plain.every((id, i) => whole[at + i] === id));
     return whole.slice(0, plain.length === 0 ? whole.length : Math.max(start, 0));
   }
-}
-
-function largestIdOf(library: Library): number {
-  let largest = -1;
-  for (const id of library.model.tokens_to_ids.values()) largest = Math.max(largest, id);
-  return largest;
 }
 
 function checked(id: number | null | undefined): number | undefined {
