@@ -9,7 +9,8 @@ import type { StoredFile } from '../flash/manifest.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
 import { Pipeline } from '../tokenizer/pipeline/pipeline.ts';
-import { loadTokenizer, readTokenFiles } from '../tokenizer/tokenizer.ts';
+import { readTokenFiles } from '../tokenizer/token-files.ts';
+import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import { isTokenId } from '../tokenizer/tokenizer-json.ts';
 
 const copied = [

@@ -1,11 +1,11 @@
 /** Text to ids and back, as the model's own tokenizer does it. */
 
-import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isJsonObject, readJsonFile } from '../checkpoint/json-file.ts';
+import { readJsonFile } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
 import type { TokenFiles } from './special-tokens.ts';
+import { exists, readTokenFiles } from './token-files.ts';
 import { checkTokenizerJson, isTokenId, tokenContent } from './tokenizer-json.ts';
 
 export interface DecodeOptions {
@@ -34,23 +34,10 @@ export interface Tokenizer {
   encodePrompt(text: string): number[];
   /** The text of `ids`. Ids that have no token (the padding of a vocabulary) have no text. */
   decode(ids: readonly number[], options?: DecodeOptions): string;
+  /** True for a byte that has a text together with its neighbours alone, those after it included. */
+  isByte(id: number): boolean;
   /** True when `decode` passes over the id as if it were not there. */
   isSilent(id: number, options?: DecodeOptions): boolean;
-}
-
-type Json = Readonly<Record<string, unknown>>;
-
-/**
- * The files beside tokenizer.json in a directory that name tokens.
- * @throws InputError when one is not JSON, or no object
- */
-export async function readTokenFiles(dir: string): Promise<TokenFiles> {
-  const read = (name: string) => readOptionalObject(join(dir, name));
-  return {
-    config: await read('tokenizer_config.json'),
-    tokensMap: await read('special_tokens_map.json'),
-    addedTokens: await read('added_tokens.json'),
-  };
 }
 
 /**
@@ -119,6 +106,10 @@ class PipelineTokenizer implements Tokenizer {
     return this.#pipeline.decode(spoken);
   }
 
+  isByte(id: number): boolean {
+    return this.#pipeline.isByte(id);
+  }
+
   isSilent(id: number, { skipSpecial = false }: DecodeOptions = {}): boolean {
     if (skipSpecial && this.#pipeline.isSpecial(id)) return true;
     return this.#pipeline.tokenOf(id) === undefined;
@@ -135,19 +126,4 @@ class PipelineTokenizer implements Tokenizer {
 
 function checked(id: number | null | undefined): number | undefined {
   return isTokenId(id) ? id : undefined;
-}
-
-/** The object in an optional JSON file; undefined when there is no such file. */
-async function readOptionalObject(file: string): Promise<Json | undefined> {
-  if (!(await exists(file))) return undefined;
-  const json = await readJsonFile(file);
-  if (!isJsonObject(json)) throw new InputError('is not a JSON object', { file });
-  return json;
-}
-
-async function exists(file: string): Promise<boolean> {
-  return access(file).then(
-    () => true,
-    () => false,
-  );
 }

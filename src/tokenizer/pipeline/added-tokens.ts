@@ -28,9 +28,12 @@ export class AddedTokens {
   readonly #ids = new Map<string, number>();
   readonly #specialTexts = new Set<string>();
   readonly #vocabulary: Vocabulary;
+  readonly #file: string;
 
-  constructor(vocabulary: Vocabulary) {
+  /** @param file where the tokens come from, for messages */
+  constructor(vocabulary: Vocabulary, file: string) {
     this.#vocabulary = vocabulary;
+    this.#file = file;
   }
 
   get byId(): ReadonlyMap<number, AddedToken> {
@@ -46,7 +49,10 @@ export class AddedTokens {
     return this.#specialTexts.has(text);
   }
 
-  /** Adds tokens, or gives those that are there other flags. Their own ids do not count. */
+  /**
+   * Adds tokens, or gives those that are there other flags. Their own ids do not count.
+   * @throws InputError when a token would get the id of another, which the vocabulary has
+   */
   add(tokens: Iterable<Omit<AddedToken, 'id'>>): void {
     const { count } = this.#vocabulary;
     let largest = -1;
@@ -56,6 +62,14 @@ export class AddedTokens {
       if (token.content === '') continue;
       const known = this.#ids.get(token.content) ?? this.#vocabulary.idOf(token.content);
       const id = known ?? next++;
+      const other = known === undefined ? this.#vocabulary.tokenOf(id) : undefined;
+      if (other !== undefined) {
+        throw new InputError(
+          `the added token ${brief(token.content)} would get id ${id}, since the vocabulary has ${count} tokens, but that is ${brief(other)}`,
+          { file: this.#file },
+          'The ids of the vocabulary have holes: give the token an id there',
+        );
+      }
       this.#ids.set(token.content, id);
       this.#byId.set(id, { ...token, id });
       if (token.special) this.#specialTexts.add(token.content);

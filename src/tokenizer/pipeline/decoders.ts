@@ -1,5 +1,6 @@
 /** How tokens become text: the component `decoder` of a tokenizer.json. */
 
+import { isJsonObject } from '../../checkpoint/json-file.ts';
 import { bytesOfToken } from './byte-level.ts';
 import { replace } from './normalizers.ts';
 import type { Builders, Part } from './part.ts';
@@ -40,6 +41,21 @@ export function decoderOf(part: Part): Decoder {
   return part.build(builders);
 }
 
+/** A token that stands for a byte. */
+const byteToken = /^<0x([0-9A-Fa-f]{2})>$/;
+
+/** Whether a decoder makes characters of tokens that stand for bytes. */
+export function joinsBytes(component: unknown): boolean {
+  if (!isJsonObject(component)) return false;
+  const { type, decoders } = component;
+  return type === 'ByteFallback' || (Array.isArray(decoders) && decoders.some(joinsBytes));
+}
+
+/** Whether a token is a byte to such a decoder. */
+export function isByteToken(token: string): boolean {
+  return byteToken.test(token);
+}
+
 // U+FEFF is a character like others, not a mark of byte order.
 const lenient = new TextDecoder('utf-8', { ignoreBOM: true });
 const strict = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true });
@@ -64,7 +80,7 @@ function byteFallback(tokens: readonly string[]): readonly string[] {
     bytes = [];
   };
   for (const token of tokens) {
-    const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(token)?.[1];
+    const byte = byteToken.exec(token)?.[1];
     if (byte !== undefined) {
       bytes.push(Number.parseInt(byte, 16));
       continue;

@@ -80,10 +80,14 @@ function strip(left: boolean, right: boolean): Normalizer {
   };
 }
 
-const controls = /[\x01-\x08\v\x0e-\x1f\x7f\x8f\x9f]/g;
 const otherBlanks = /[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]/g;
 
 /** Control characters go, other blanks become blanks, as models of translation want it. */
 function nmt(text: string): string {
-  return text.replace(controls, '').replace(otherBlanks, ' ');
+  const kept = (control: string) => {
+    const code = control.charCodeAt(0);
+    const goes = code < 0x80 ? !'\0\t\n\f\r'.includes(control) : code === 0x8f || code === 0x9f;
+    return goes ? '' : control;
+  };
+  return text.replace(/\p{Cc}/gu, kept).replace(otherBlanks, ' ');
 }

@@ -12,7 +12,7 @@ import { InputError } from '../../errors.ts';
 import { type SpecialTokens, specialTokensOf, type TokenFiles } from '../special-tokens.ts';
 import type { AddedToken, Component, TokenizerJson } from '../tokenizer-json.ts';
 import { AddedTokenSplitter, AddedTokens } from './added-tokens.ts';
-import { type Decoder, decoderOf } from './decoders.ts';
+import { type Decoder, decoderOf, isByteToken, joinsBytes } from './decoders.ts';
 import { buildModel, type Model } from './model.ts';
 import { normalizerOf } from './normalizers.ts';
 import { Part } from './part.ts';
@@ -26,6 +26,7 @@ export class Pipeline {
   readonly #preTokenize: PreTokenizer | null;
   readonly #postProcess: PostProcessor | null;
   readonly #decode: Decoder | null;
+  readonly #joinsBytes: boolean;
   /** The tokens with a role, `eos_token`, by content. */
   readonly roles: SpecialTokens['roles'];
 
@@ -47,8 +48,9 @@ export class Pipeline {
     this.#preTokenize = part('pre_tokenizer', preTokenizerOf);
     this.#postProcess = part('post_processor', postProcessorOf);
     this.#decode = part('decoder', decoderOf);
+    this.#joinsBytes = joinsBytes(json.decoder);
     this.#model = buildModel(json.model, file);
-    this.#added = new AddedTokens(this.#model.vocabulary);
+    this.#added = new AddedTokens(this.#model.vocabulary, file);
     this.#added.add(json.added_tokens);
     const { added, roles } = specialTokensOf(files, json.added_tokens, file);
     this.#added.add(added);
@@ -101,6 +103,11 @@ export class Pipeline {
   isSpecial(id: number): boolean {
     const token = this.tokenOf(id);
     return token !== undefined && this.#added.isSpecial(token);
+  }
+
+  /** Whether a token's text depends on the tokens after it: bytes, of which all or none are text. */
+  isByte(id: number): boolean {
+    return this.#joinsBytes && isByteToken(this.tokenOf(id) ?? '');
   }
 
   #encodeText(text: string, atStart: boolean, ids: number[]): void {

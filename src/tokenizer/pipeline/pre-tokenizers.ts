@@ -39,7 +39,7 @@ const builders: Builders<PreTokenizer> = {
   FixedLength: (part) => {
     const length = part.count('length', 5);
     if (length === 0) throw part.refused("'length' is 0");
-    return splitter(new RegExp(`[^]{1,${length}}`, 'gv'), 'Isolated');
+    return splitter(new RegExp(`\\p{Any}{1,${length}}`, 'gv'), 'Isolated');
   },
   Sequence: (part) => sequence(part.parts('pretokenizers').map(preTokenizerOf)),
 };

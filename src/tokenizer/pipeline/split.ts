@@ -31,6 +31,11 @@ export function* spansOf(pattern: RegExp, text: string): Generator<Span> {
     if (found === null) break;
     const start = found.index;
     const end = start + found[0].length;
+    // V8 finds empty matches between the halves of a character, too.
+    if (isWithinCharacter(text, start)) {
+      at = start + 1;
+      continue;
+    }
     if (start === end && end === lastEnd) {
       at += (text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1;
       continue;
@@ -42,6 +47,11 @@ export function* spansOf(pattern: RegExp, text: string): Generator<Span> {
     covered = end;
   }
   if (covered < text.length) yield { start: covered, end: text.length, isMatch: false };
+}
+
+function isWithinCharacter(text: string, at: number): boolean {
+  const unit = text.charCodeAt(at);
+  return unit >= 0xdc00 && unit <= 0xdfff && at > 0 && (text.codePointAt(at - 1) ?? 0) > 0xffff;
 }
 
 /** What remains of a text that is cut by `pattern`; `invert` takes matches for what is between. */

@@ -31,8 +31,11 @@ interface Node {
 /** A character for which `ignoreCase` joins several letters: ß is also ss. */
 const joined = /ss|st|ff|fi|fl/i;
 
-const start = '(?<![^])';
-const end = '(?![^])';
+// Without the flag `m`, these are the ends of the text. `[^]` is not used: with the flag `v`, V8 does
+// not repeat it.
+const start = '^';
+const end = '$';
+const anything = '\\p{Any}';
 const word = shorthands.get('w') ?? '';
 const boundary = `(?:(?<=${word})(?!${word})|(?<!${word})(?=${word}))`;
 const noBoundary = `(?:(?<=${word})(?=${word})|(?<!${word})(?!${word}))`;
@@ -119,9 +122,9 @@ class Translation {
       case '[':
         return one(characterClass(scan, options.ignoreCase));
       case '.':
-        return one(options.dotAll ? '[^]' : '[^\\n]');
+        return one(options.dotAll ? anything : '[^\\n]');
       case '^':
-        return between(`(?:${start}|(?<=\\n)(?=[^]))`);
+        return between(`(?:${start}|(?<=\\n)(?=${anything}))`);
       case '$':
         return between(`(?:(?=\\n)|${end})`);
       case '\\':
