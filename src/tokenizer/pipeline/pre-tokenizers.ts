@@ -1,7 +1,7 @@
 /** How a text is cut into words: the component `pre_tokenizer` of a tokenizer.json. */
 
 import { translate } from '../regex/oniguruma.ts';
-import { blanks, punctuation, unassigned, wordCharacters } from '../unicode.ts';
+import { blanks, complement, punctuation, unassigned, wordCharacters } from '../unicode.ts';
 import { bytesAsCharacters } from './byte-level.ts';
 import type { Builders, Part } from './part.ts';
 import { type Behavior, behaviors, cut } from './split.ts';
@@ -19,7 +19,7 @@ const gpt2Words = translate(
 const blank = new RegExp(blanks, 'gv');
 const punctuationMark = new RegExp(punctuation, 'gv');
 const numeral = new RegExp(`[\\p{N}--${unassigned}]`, 'gv');
-const words = new RegExp(`${wordCharacters}+|[^${wordCharacters}${blanks}]+`, 'gv');
+const words = new RegExp(`${wordCharacters}+|${complement(`[${wordCharacters}${blanks}]`)}+`, 'gv');
 
 const builders: Builders<PreTokenizer> = {
   ByteLevel: (part) => {

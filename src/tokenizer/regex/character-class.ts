@@ -1,19 +1,26 @@
 /** Classes of characters: `[...]`, `\p{...}` and the shorthands. */
 
-import { bracketNames, isCaseless, propertySet, shorthands } from './properties.ts';
+import { complement } from '../unicode.ts';
+import {
+  bracketNames,
+  classShorthands,
+  isCaseless,
+  propertySet,
+  shorthands,
+} from './properties.ts';
 import { caseVariants, escapedCharacter, literal, type Scan, Untranslatable } from './scan.ts';
 
 /**
  * The set of a shorthand or property after a backslash, as an operand of the `v` flag; undefined when
  * something else follows, and then nothing is taken.
  */
-export function escapedSet(scan: Scan, ignoreCase: boolean): string | undefined {
+export function escapedSet(scan: Scan, ignoreCase: boolean, inClass = false): string | undefined {
   const letter = scan.next;
-  const shorthand = shorthands.get(letter.toLowerCase());
+  const shorthand = (inClass ? classShorthands : shorthands).get(letter.toLowerCase());
   if (shorthand !== undefined) {
     scan.take();
     refuseCase(ignoreCase, `\\${letter}`, letter.toLowerCase());
-    return letter === letter.toLowerCase() ? shorthand : `[^${shorthand}]`;
+    return letter === letter.toLowerCase() ? shorthand : complement(shorthand);
   }
   if (letter !== 'p' && letter !== 'P') return undefined;
   const written = scan.match(/[pP]\{([^{}]*)\}/);
@@ -22,7 +29,7 @@ export function escapedSet(scan: Scan, ignoreCase: boolean): string | undefined 
   const set = propertySet(name);
   if (set === undefined) throw new Untranslatable(`the property \\${letter}{${written}}`);
   refuseCase(ignoreCase, `\\${letter}{${written}}`, name);
-  return (letter === 'P') !== written.startsWith('^') ? `[^${set}]` : set;
+  return (letter === 'P') !== written.startsWith('^') ? complement(set) : set;
 }
 
 function refuseCase(ignoreCase: boolean, written: string, name: string): void {
@@ -31,36 +38,48 @@ function refuseCase(ignoreCase: boolean, written: string, name: string): void {
   }
 }
 
-/** A class whose opening bracket has been taken, as an operand of the `v` flag. */
-export function characterClass(scan: Scan, ignoreCase: boolean): string {
+interface Outer {
+  readonly negated: boolean;
+  readonly isNested: boolean;
+}
+
+/**
+ * A class whose opening bracket has been taken, as an operand of the `v` flag.
+ * @param outer the class that it is in. Oniguruma is wrong about some negations of negations, and
+ *   about classes deeper down.
+ */
+export function characterClass(scan: Scan, ignoreCase: boolean, outer?: Outer): string {
   const negated = scan.accept('^');
+  if (outer?.isNested) throw new Untranslatable('a class within a class within a class');
+  if (outer?.negated && negated) throw new Untranslatable('a negated class within a negated one');
   if (scan.next === ']') throw new Untranslatable('a class that begins with "]"');
+  const inside = { negated, isNested: outer !== undefined };
   /** Operands of `&&`, each the parts of a union. */
   const operands: string[][] = [[]];
   while (!scan.accept(']')) {
     if (scan.accept('&&')) operands.push([]);
-    else operands.at(-1)?.push(classPart(scan, ignoreCase));
+    else operands.at(-1)?.push(classPart(scan, ignoreCase, inside));
   }
   if (operands.some((parts) => parts.length === 0)) {
     throw new Untranslatable('an intersection of classes without an operand');
   }
   const unions = operands.map((parts) => `[${parts.join('')}]`);
   const set = unions.length === 1 ? unions.join('') : `[${unions.join('&&')}]`;
-  return negated ? `[^${set}]` : set;
+  return negated ? complement(set) : set;
 }
 
 /** A nested class, a set, a character or a range of characters. */
-function classPart(scan: Scan, ignoreCase: boolean): string {
+function classPart(scan: Scan, ignoreCase: boolean, outer: Outer): string {
   if (scan.startsWith('[:')) {
     const name = scan.match(/\[:(\^?[a-zA-Z]+):\]/);
     const set = bracketNames.get((name ?? '').replace('^', '').toLowerCase());
     if (name === undefined || set === undefined) throw new Untranslatable('an unknown "[:...:]"');
     refuseCase(ignoreCase, `[:${name}:]`, name.replace('^', ''));
     refuseRange(scan);
-    return name.startsWith('^') ? `[^${set}]` : set;
+    return name.startsWith('^') ? complement(set) : set;
   }
   if (scan.accept('[')) {
-    const nested = characterClass(scan, ignoreCase);
+    const nested = characterClass(scan, ignoreCase, outer);
     refuseRange(scan);
     return nested;
   }
@@ -88,7 +107,7 @@ type ClassCharacter =
 
 function classCharacter(scan: Scan, ignoreCase: boolean): ClassCharacter {
   if (!scan.accept('\\')) return { character: scan.take(), escaped: false };
-  const set = escapedSet(scan, ignoreCase);
+  const set = escapedSet(scan, ignoreCase, true);
   if (set !== undefined) return { set };
   const character = escapedCharacter(scan);
   if (character === undefined) throw new Untranslatable(`\\${scan.next} in a class`);

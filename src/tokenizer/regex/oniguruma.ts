@@ -8,7 +8,7 @@
  *     sequence     = { atom { quantifier } }
  */
 
-import { blanks } from '../unicode.ts';
+import { blanks, complement } from '../unicode.ts';
 import { characterClass, escapedSet } from './character-class.ts';
 import { shorthands } from './properties.ts';
 import { caseVariants, escapedCharacter, literal, Scan, Untranslatable } from './scan.ts';
@@ -31,8 +31,7 @@ interface Node {
 /** A character for which `ignoreCase` joins several letters: ß is also ss. */
 const joined = /ss|st|ff|fi|fl/i;
 
-// Without the flag `m`, these are the ends of the text. `[^]` is not used: with the flag `v`, V8 does
-// not repeat it.
+// Without the flag `m`, these are the ends of the text.
 const start = '^';
 const end = '$';
 const anything = '\\p{Any}';
@@ -122,7 +121,7 @@ class Translation {
       case '[':
         return one(characterClass(scan, options.ignoreCase));
       case '.':
-        return one(options.dotAll ? anything : '[^\\n]');
+        return one(options.dotAll ? anything : complement('\\n'));
       case '^':
         return between(`(?:${start}|(?<=\\n)(?=${anything}))`);
       case '$':
@@ -210,7 +209,10 @@ class Translation {
     const lazy = !exact && this.#scan.accept('?') ? '?' : '';
     const written = quantifier.startsWith('{,') ? `{0${quantifier.slice(1)}` : quantifier;
     const empty = node.empty || least === 0;
-    const source = `(?:${node.source})${written}${lazy}`;
+    const repeated = `(?:${node.source})${written}${lazy}`;
+    // JavaScript does not take nothing for one time of what may match nothing; an alternative it is.
+    const optional = lazy === '' ? `(?:${node.source}|)` : `(?:|${node.source})`;
+    const source = node.empty && least === 0 ? optional : repeated;
     if (possessive && lazy !== '') throw new Untranslatable(`"${quantifier}+?"`);
     if (possessive) return this.#atomic({ source, empty }, options);
     return { source: `(?:${source})`, empty };

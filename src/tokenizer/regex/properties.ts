@@ -1,6 +1,6 @@
 /** Named sets of characters of Oniguruma's regular expressions, in the syntax of the `v` flag. */
 
-import { unassigned } from '../unicode.ts';
+import { complement, unassigned } from '../unicode.ts';
 
 /** In the version of Unicode that Oniguruma knows. */
 function known(set: string): string {
@@ -11,7 +11,7 @@ const word = known('[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]');
 /** Superscripts and fractions of Latin-1 are words outside brackets, but not within. */
 const wordOutside = `[${word}\\u00b2\\u00b3\\u00b9\\u00bc-\\u00be]`;
 const unassignedOrNot = (set: string) => `[${set}${unassigned}]`;
-const visible = known('[^\\p{White_Space}\\p{Cc}\\p{Cn}\\p{Cs}]');
+const visible = known(complement('[\\p{White_Space}\\p{Cc}\\p{Cn}\\p{Cs}]'));
 
 /** The shorthands `\w`, `\d`, `\s`, `\h`; their capitals are what they are not. */
 export const shorthands: ReadonlyMap<string, string> = new Map([
@@ -20,6 +20,9 @@ export const shorthands: ReadonlyMap<string, string> = new Map([
   ['s', '\\p{White_Space}'],
   ['h', '[0-9A-Fa-f]'],
 ]);
+
+/** The same within brackets. */
+export const classShorthands: ReadonlyMap<string, string> = new Map([...shorthands, ['w', word]]);
 
 /** The names of brackets, `[:alpha:]`. */
 export const bracketNames: ReadonlyMap<string, string> = new Map([
