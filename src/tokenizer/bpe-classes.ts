@@ -103,7 +103,7 @@ const classOfModel: ReadonlyMap<string, string> = new Map([
   ['persimmon', backend],
   ['stablelm', backend],
 ]);
-/** Those whose published checkpoints often name a wrong one. */
+/** Those whose own class counts, since published checkpoints often name a wrong one. */
 const trustedModels = ['qwen2', 'nemotron'];
 
 export const gpt2Class = gpt2;
@@ -144,6 +144,6 @@ function chosenName(named: string | undefined, modelType: string): string {
   const own = classOfModel.get(modelType);
   if (named === undefined) return own ?? backend;
   if (own === undefined || own === named) return named;
-  if (own === backend || otherNamesOfBackend.includes(named) || named === backend) return backend;
-  return trustedModels.includes(modelType) ? own : named;
+  if (trustedModels.includes(modelType)) return own;
+  return own === backend || otherNamesOfBackend.includes(named) ? backend : named;
 }

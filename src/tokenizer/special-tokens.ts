@@ -10,6 +10,8 @@ import { type AddedToken, isTokenId, tokenContent } from './tokenizer-json.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 type Flagged = Omit<AddedToken, 'id'>;
+/** A token, and the id that a file gives it. Of the same id, the last counts. */
+type Said = readonly [id: number, token: Flagged];
 
 /** The files beside tokenizer.json, parsed; undefined where there is none. */
 export interface TokenFiles {
@@ -62,20 +64,26 @@ export function specialTokensOf(
   const extra = extraTokens(config, settings);
   const hasRole = new Set([...named.values()].map(tokenContent));
   const isSpecial = (content: string) => hasRole.has(content);
-  const byId =
+  const said =
     decoder === null
       ? olderTokens(files.addedTokens ?? {}, [...named.values(), ...extra], own, file)
       : decoderTokens(decoder, isSpecial, file);
+  const byId = new Map(said);
+  const byContent = new Map(said.map(([, token]) => [token.content, token] as const));
   const added = [...byId].sort(([a], [b]) => a - b).map(([, token]) => token);
   const contents = new Set([...own, ...added].map(({ content }) => content));
-  for (const value of [...named.values(), ...extra]) {
+  // One that is named twice in two forms is added twice: the flags of the last count.
+  const forms = new Set<string>();
+  for (const [role, value] of [...named, ...extra.map((value) => ['', value] as const)]) {
     const token = flagged(value, isSpecial);
     if (token === undefined || contents.has(token.content)) continue;
-    contents.add(token.content);
-    added.push(token);
+    const known = roles.includes(role) ? byContent.get(token.content) : undefined;
+    const form = JSON.stringify(known ?? value);
+    if (!forms.has(form)) added.push(known ?? token);
+    forms.add(form);
   }
   return {
-    added,
+    added: added.map((token) => ({ ...token, special: token.special || isSpecial(token.content) })),
     roles: new Map(
       [...named].flatMap(([role, value]) => {
         const content = tokenContent(value);
@@ -113,22 +121,20 @@ function decoderTokens(
   decoder: unknown,
   isSpecial: (content: string) => boolean,
   file: string,
-): ReadonlyMap<number, Flagged> {
+): readonly Said[] {
   if (!isJsonObject(decoder)) {
     throw new InputError(`'added_tokens_decoder' is not an object: ${brief(decoder)}`, { file });
   }
-  return new Map(
-    Object.entries(decoder).map(([key, value]) => {
-      const token = flagged(value, isSpecial);
-      if (!isTokenId(Number(key)) || token === undefined) {
-        throw new InputError(
-          `'added_tokens_decoder' has a token without a usable id and content: ${brief(key)}: ${brief(value)}`,
-          { file },
-        );
-      }
-      return [Number(key), token] as const;
-    }),
-  );
+  return Object.entries(decoder).map(([key, value]) => {
+    const token = flagged(value, isSpecial);
+    if (!isTokenId(Number(key)) || token === undefined) {
+      throw new InputError(
+        `'added_tokens_decoder' has a token without a usable id and content: ${brief(key)}: ${brief(value)}`,
+        { file },
+      );
+    }
+    return [Number(key), token] as const;
+  });
 }
 
 /** added_tokens.json, ids by content, and what tokenizer.json has besides. */
@@ -137,9 +143,9 @@ function olderTokens(
   special: readonly unknown[],
   own: readonly AddedToken[],
   file: string,
-): ReadonlyMap<number, Flagged> {
+): readonly Said[] {
   const isSpecial = new Set(special.map(tokenContent));
-  const tokens = new Map<number, Flagged>();
+  const tokens: Said[] = [];
   for (const [content, id] of Object.entries(addedTokens)) {
     if (!isTokenId(id)) {
       throw new InputError(
@@ -149,9 +155,9 @@ function olderTokens(
         },
       );
     }
-    tokens.set(id, plain(content, isSpecial.has(content)));
+    tokens.push([id, plain(content, isSpecial.has(content))]);
   }
-  for (const { id, ...token } of own) tokens.set(id, token);
+  for (const { id, ...token } of own) tokens.push([id, token]);
   return tokens;
 }
 
