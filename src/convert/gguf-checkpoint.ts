@@ -74,10 +74,8 @@ function readSideFiles(
   made: GgufTokenizer,
   path: string,
 ): SideContent {
-  const tokenizer = tokenizerOf(made.json, path, {
-    config: made.config,
-    model: { ...spec, eosIds: made.eosIds },
-  });
+  const model = { ...spec, eosIds: made.eosIds };
+  const tokenizer = tokenizerOf(made.json, path, { config: made.config }, model);
   // Other programs take for the end only what the file says.
   const eosIds = [...tokenizer.eosIds];
   return sideContent(sideFiles(config, made, eosIds), tokenizer, { ...spec, eosIds });

@@ -8,6 +8,7 @@ import {
   tokenizerModels,
 } from '../models/gguf/pre-tokenizers.ts';
 import { endingRoles, specialTokenId } from '../models/gguf/special-tokens.ts';
+import { gpt2Class } from './bpe-classes.ts';
 import { tokenizerJsonFromBpe } from './from-bpe-files.ts';
 import { surround } from './post-processor.ts';
 import {
@@ -49,9 +50,11 @@ export function tokenizerFromGguf(metadata: Metadata, file: string): GgufTokeniz
     );
   }
   const json = kind === 'SentencePiece' ? fromPieces(parts) : fromMerges(parts, file);
+  const vocab = json.model.vocab as Readonly<Record<string, unknown>>;
   const special = (role: string, key: string) => {
     const content = parts.special(role)?.content;
-    return content === undefined ? {} : { [key]: content };
+    // Padding of the vocabulary is no token, whatever role it is given.
+    return content === undefined || !Object.hasOwn(vocab, content) ? {} : { [key]: content };
   };
   const template = metadata.get('tokenizer.chat_template');
   return {
@@ -161,7 +164,8 @@ function fromMerges(parts: TokenizerParts, file: string): TokenizerJson {
   const { tokens, kinds } = parts;
   const vocab = vocabularyOf(tokens, (id) => kinds[id] !== pieceKind.unused);
   const names = { vocab: file, merges: file, config: file };
-  const json = tokenizerJsonFromBpe(vocab, parts.texts('merges').join('\n'), {}, {}, names);
+  const kind = { ...gpt2Class, roles: {} };
+  const json = tokenizerJsonFromBpe(vocab, parts.texts('merges').join('\n'), {}, kind, names);
   const addEos = parts.flag('add_eos_token') ?? false;
   return {
     ...json,

@@ -1,13 +1,13 @@
 /** Text to ids and back, as the model's own tokenizer does it. */
 
-import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { brief, isJsonObject, readJsonFile } from '../checkpoint/json-file.ts';
+import { brief, readJsonFile } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { endsByName } from './end-tokens.ts';
-import { buildLibrary, type Library } from './library.ts';
+import { Pipeline } from './pipeline/pipeline.ts';
+import type { TokenFiles } from './special-tokens.ts';
+import { exists, readTokenFiles } from './token-files.ts';
 import {
-  type AddedToken,
   checkTokenizerJson,
   isTokenId,
   type TokenizerJson,
@@ -53,6 +53,8 @@ export interface Tokenizer {
   checkIds(ids: readonly number[]): void;
   /** The text of `ids`. Ids that have no token (the padding of a vocabulary) have no text. */
   decode(ids: readonly number[], options?: DecodeOptions): string;
+  /** True for a byte that has a text together with its neighbours alone, those after it included. */
+  isByte(id: number): boolean;
   /** True when `decode` passes over the id as if it were not there. */
   isSilent(id: number, options?: DecodeOptions): boolean;
   /** True for what was added to the model's own vocabulary, special or not. */
@@ -61,11 +63,9 @@ export interface Tokenizer {
   specialId(text: string): number | undefined;
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
 /**
- * The tokenizer of a model directory: tokenizer.json, and tokenizer_config.json and
- * special_tokens_map.json where they exist.
+ * The tokenizer of a model directory: tokenizer.json with the tokens that tokenizer_config.json,
+ * special_tokens_map.json and added_tokens.json add to it.
  * @param made what takes the place of tokenizer.json where it was made from vocab.json
  * @throws InputError when tokenizer.json is missing, damaged or of a kind that is unsupported.
  */
@@ -75,10 +75,8 @@ export async function loadTokenizer(
   made?: TokenizerJson,
 ): Promise<Tokenizer> {
   const file = join(dir, 'tokenizer.json');
-  const config = await readOptionalObject(join(dir, 'tokenizer_config.json'));
-  const tokensMap = await readOptionalObject(join(dir, 'special_tokens_map.json'));
-  const about = { config, tokensMap, model };
-  if (made !== undefined) return tokenizerOf(made, join(dir, 'vocab.json'), about);
+  const files = await readTokenFiles(dir);
+  if (made !== undefined) return tokenizerOf(made, join(dir, 'vocab.json'), files, model);
   if (!(await exists(file))) {
     throw new InputError(
       'there is no such file',
@@ -86,54 +84,42 @@ export async function loadTokenizer(
       'A model needs its tokenizer; `flashllm convert` writes this file, from vocab.json and merges.txt if need be',
     );
   }
-  // The parsed file is nobody's but the library's builder, so that it can be collected.
-  return tokenizerOf(checkTokenizerJson(await readJsonFile(file), file), file, about);
+  // The parsed file is nobody's but the pipeline's, so that it can be collected.
+  return tokenizerOf(checkTokenizerJson(await readJsonFile(file), file), file, files, model);
 }
 
 /**
  * The tokenizer of a checked tokenizer.json.
  * @param file where it comes from, for messages
- * @throws InputError when the library does not support a part of it
+ * @param files what is said of tokens outside tokenizer.json
+ * @throws InputError when a part of it is not supported
  */
 export function tokenizerOf(
   json: TokenizerJson,
   file: string,
-  about: {
-    /** tokenizer_config.json and special_tokens_map.json, where they exist. */
-    readonly config?: Json | undefined;
-    readonly tokensMap?: Json | undefined;
-    readonly model: ModelTokens;
-  },
+  files: TokenFiles,
+  model: ModelTokens,
 ): Tokenizer {
-  const { config, tokensMap, model } = about;
-  return new LibraryTokenizer(buildLibrary(json, config ?? {}, file), config, tokensMap, model);
+  return new PipelineTokenizer(new Pipeline(json, file, files), files, model);
 }
 
-class LibraryTokenizer implements Tokenizer {
+class PipelineTokenizer implements Tokenizer {
   readonly bosId: number | undefined;
   readonly eosIds: readonly number[];
   readonly vocabularySize: number;
-  readonly #library: Library;
+  readonly #pipeline: Pipeline;
   readonly #rows: number;
-  readonly #added: ReadonlyMap<number, AddedToken>;
   /** BOS, when the tokenizer's post-processor leaves adding it to us. */
   readonly #prefix: readonly number[];
 
-  constructor(
-    library: Library,
-    config: Json | undefined,
-    tokensMap: Json | undefined,
-    model: ModelTokens,
-  ) {
-    this.#library = library;
+  constructor(pipeline: Pipeline, { config, tokensMap }: TokenFiles, model: ModelTokens) {
+    this.#pipeline = pipeline;
     this.#rows = model.vocabSize ?? Number.POSITIVE_INFINITY;
-    const added = library.get_added_tokens_decoder();
-    this.#added = added;
-    this.vocabularySize = largestIdOf(library) + 1;
+    this.vocabularySize = pipeline.size;
 
     const idOfRole = (role: string): number | undefined => {
-      const content = tokenContent(config?.[role]) ?? tokenContent(tokensMap?.[role]);
-      return content === undefined ? undefined : library.token_to_id(content);
+      const content = pipeline.roles.get(role) ?? tokenContent(tokensMap?.[role]);
+      return content === undefined ? undefined : pipeline.idOf(content);
     };
     const [first] = this.#addedBefore();
     this.bosId = first ?? idOfRole('bos_token') ?? checked(model.bosId);
@@ -142,7 +128,7 @@ class LibraryTokenizer implements Tokenizer {
     this.#prefix = adds && this.bosId !== undefined ? [this.bosId] : [];
 
     const named = [...(model.eosIds ?? []), idOfRole('eos_token')];
-    const ends = new Set([...named, ...endsByName(added.values())]);
+    const ends = new Set([...named, ...endsByName(addedOf(pipeline))]);
     this.eosIds = [...ends]
       .filter(isTokenId)
       .filter((id) => id < this.#rows)
@@ -150,13 +136,13 @@ class LibraryTokenizer implements Tokenizer {
   }
 
   encode(text: string): number[] {
-    const ids = this.#encode(text, false);
+    const ids = this.#pipeline.encode(text, { addSpecial: false });
     this.checkIds(ids);
     return ids;
   }
 
   encodePrompt(text: string): number[] {
-    const ids = this.#prefix.concat(this.#encode(text, true));
+    const ids = this.#prefix.concat(this.#pipeline.encode(text, { addSpecial: true }));
     // A model whose tokenizer adds nothing still needs something to start from.
     if (ids.length === 0 && this.bosId !== undefined) ids.push(this.bosId);
     this.checkIds(ids);
@@ -185,63 +171,45 @@ class LibraryTokenizer implements Tokenizer {
     if (spoken.length === 0) return '';
     // The clean-up of blanks before punctuation is never applied: it would change the model's text,
     // and what a token looks like would depend on what comes after it.
-    return this.#library.decode(spoken, {
-      skip_special_tokens: false,
-      clean_up_tokenization_spaces: false,
-    });
+    return this.#pipeline.decode(spoken);
+  }
+
+  isByte(id: number): boolean {
+    return this.#pipeline.isByte(id);
   }
 
   isSilent(id: number, { skipSpecial = false }: DecodeOptions = {}): boolean {
-    if (skipSpecial && this.#added.get(id)?.special) return true;
-    return this.#library.id_to_token(id) === undefined;
+    if (skipSpecial && this.#pipeline.isSpecial(id)) return true;
+    return this.#pipeline.tokenOf(id) === undefined;
   }
 
   isAdded(id: number): boolean {
-    return this.#added.has(id);
+    return this.#pipeline.addedTokens.has(id);
   }
 
   specialId(text: string): number | undefined {
-    const id = this.#library.token_to_id(text);
-    return id !== undefined && this.#added.get(id)?.special ? id : undefined;
-  }
-
-  #encode(text: string, addSpecial: boolean): number[] {
-    return this.#library.encode(text, { add_special_tokens: addSpecial }).ids.map((id) => {
-      if (id !== undefined) return id;
-      throw new InputError('the text cannot be expressed in the vocabulary of the tokenizer');
-    });
+    const id = this.#pipeline.idOf(text);
+    return id !== undefined && this.#pipeline.isSpecial(id) ? id : undefined;
   }
 
   /** The special tokens that the post-processor puts before the text. */
   #addedBefore(): number[] {
-    const plain = this.#encode('a', false);
-    const whole = this.#encode('a', true);
+    const plain = this.#pipeline.encode('a', { addSpecial: false });
+    const whole = this.#pipeline.encode('a', { addSpecial: true });
     const start = whole.findIndex((_id, at) => plain.every((id, i) => whole[at + i] === id));
     return whole.slice(0, plain.length === 0 ? whole.length : Math.max(start, 0));
   }
-}
-
-function largestIdOf(library: Library): number {
-  let largest = -1;
-  for (const id of library.model.tokens_to_ids.values()) largest = Math.max(largest, id);
-  return largest;
 }
 
 function checked(id: number | null | undefined): number | undefined {
   return isTokenId(id) ? id : undefined;
 }
 
-/** The object in an optional JSON file; undefined when there is no such file. */
-async function readOptionalObject(file: string): Promise<Json | undefined> {
-  if (!(await exists(file))) return undefined;
-  const json = await readJsonFile(file);
-  if (!isJsonObject(json)) throw new InputError('is not a JSON object', { file });
-  return json;
-}
-
-async function exists(file: string): Promise<boolean> {
-  return access(file).then(
-    () => true,
-    () => false,
-  );
+/** The added tokens, special where the pipeline passes over them. */
+function addedOf(pipeline: Pipeline) {
+  return [...pipeline.addedTokens].map(([id, { content }]) => ({
+    id,
+    content,
+    special: pipeline.isSpecial(id),
+  }));
 }

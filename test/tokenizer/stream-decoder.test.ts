@@ -137,6 +137,7 @@ test('the work per token does not grow with the text', async () => {
   let decoded = 0;
   const counting: Decoding = {
     isSilent: (id, options) => tokenizer.isSilent(id, options),
+    isByte: (id) => tokenizer.isByte(id),
     decode(ids, options) {
       decoded += ids.length;
       return tokenizer.decode(ids, options);
