@@ -10,6 +10,7 @@ import { dtypeOfTorch, sourceDTypes } from './source-dtype.ts';
 import { isContiguous, readStrided, simplify } from './strided.ts';
 import { checkTensorName } from './tensor-name.ts';
 import { type StorageRef, TensorRef } from './torch-refs.ts';
+import { unreadTensor } from './unread-tensor.ts';
 
 /** Where the bytes of a storage lie in the file. */
 export interface StorageRange {
@@ -103,7 +104,9 @@ function stridedTensor(
   const dtype = dtypeOfTorch.get(ref.dtype);
   if (dtype === undefined) {
     const known = [...dtypeOfTorch.keys()].join(', ');
-    throw new InputError(`dtype ${ref.dtype} is not supported (supported: ${known})`, place);
+    const message = `dtype ${ref.dtype} is not supported (supported: ${known})`;
+    const unread = { name, shape: ref.shape, file: file.path, storedAs: ref.dtype };
+    return unreadTensor(unread, new InputError(message, place));
   }
   const elementBytes = sourceDTypes[dtype].bytes;
   checkStorage(ref.storage, range, place);
