@@ -62,12 +62,13 @@ export function outlookOf({ manifest }: CheckpointReport, profile: DeviceProfile
 }
 
 export function checkpointJson(report: CheckpointReport) {
-  const { checkpoint, format, spec, formats, dtypes, ffn, problems } = report;
+  const { checkpoint, format, spec, formats, dtypes, ffn, problems, notes } = report;
   return {
     checkpoint,
     format,
     runs: problems.length === 0,
     problems,
+    notes,
     architecture: spec,
     formats,
     dtypes,
@@ -84,7 +85,7 @@ export function checkpointJson(report: CheckpointReport) {
 }
 
 export function describeCheckpoint(report: CheckpointReport): string {
-  const { spec, formats, dtypes, problems } = report;
+  const { spec, formats, dtypes, problems, notes } = report;
   const weights =
     formats === null || report.checkpointBytes === null
       ? 'cannot be opened'
@@ -106,6 +107,7 @@ export function describeCheckpoint(report: CheckpointReport): string {
       ['converted', `${describeDTypes(dtypes)}, ${formatBytes(report.modelBytes)}`],
       ['runs', problems.length === 0 ? 'yes, once converted' : 'no'],
       ...problems.map((problem, index) => [index === 0 ? 'because' : '', problem]),
+      ...notes.map((said, index) => [index === 0 ? 'note' : '', said]),
     ],
   ).replace(/^\n/, '');
 }

@@ -1,37 +1,27 @@
 /** Checkpoint in, model directory out. */
 
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { byteLength, type DType } from '../dtype.ts';
-import { BudgetError, InterruptedError, writeError } from '../errors.ts';
+import { BudgetError, InterruptedError } from '../errors.ts';
 import {
   type FileLayout,
-  layoutModel,
   type ModelLayout,
   residentDType,
   type StorageDTypes,
 } from '../flash/layout.ts';
-import {
-  formatManifest,
-  type Manifest,
-  manifestFile,
-  type StoredFile,
-  type StoredTensor,
-} from '../flash/manifest.ts';
+import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
 import { createMemory, instantiateKernels } from '../kernels/module.ts';
 import { peakResidentBytes, residentBytes } from '../memory/process.ts';
-import { recipeOf } from '../models/index.ts';
 import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
 import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
 import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
-import { checkSources } from './check.ts';
-import { type SourceFormats, storageOf } from './dtypes.ts';
-import { openCheckpoint } from './open-checkpoint.ts';
+import type { SourceFormats } from './dtypes.ts';
+import { type Examination, examineCheckpoint } from './examine.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
-import { eosIdsOf, writeSideFiles } from './side-files.ts';
+import { writeSideFiles } from './side-files.ts';
 import { TensorFileWriter } from './tensor-file.ts';
 import { bundleBytes, type Sources, tensorBytes } from './weights.ts';
+import { checkWritten, writeManifest } from './written.ts';
 
 export interface ConvertOptions {
   readonly checkpoint: string;
@@ -62,6 +52,8 @@ export interface ConvertReport {
   readonly dtypes: WeightDTypes;
   /** What the checkpoint's matrices are stored in, and how many weights of each there are. */
   readonly formats: SourceFormats;
+  /** What was done otherwise than the checkpoint's files say, a sentence each. */
+  readonly notes: readonly string[];
   readonly checkpointBytes: number;
   readonly modelBytes: number;
   readonly dramBudget: number;
@@ -85,17 +77,13 @@ const largestBlock = 2 * 1024 * 1024;
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertReport> {
   const started = performance.now();
   const { checkpoint, output, force = false, signal } = options;
-  const { config, configFile, source, readSideFiles } = await openCheckpoint(checkpoint);
+  const found = await examineCheckpoint(checkpoint, options);
   try {
-    const tensorNames = new Set(source.tensors.keys());
-    const recipe = recipeOf({ config, configFile, tensorNames });
-    const sources = checkSources(recipe, source, configFile);
-    const { storage, formats } = storageOf(options, recipe, sources);
+    const [problem] = found.problems;
+    if (problem !== undefined) throw problem;
+    const { recipe, spec, storage, layout, notes } = found;
+    const { source, sources, formats, sideFiles } = complete(found);
     const dtypes = { resident: storage.resident, bundles: storage.bundles };
-    const sideFiles = await readSideFiles(recipe.spec);
-    const eosIds = [...eosIdsOf(sideFiles, recipe.spec, checkpoint)];
-    const spec: ModelSpec = { ...recipe.spec, eosIds };
-    const layout = layoutModel(recipe, storage);
     const modelBytes = layout.resident.bytes + layout.bundles.bytes;
     const dramBudget = budgetBytes(options.dramBudget ?? defaultConvertBudget, modelBytes);
     const buffers = planBuffers(recipe, layout, dramBudget);
@@ -117,6 +105,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
           files: { ...weights.files, ...stored },
           tensors: weights.tensors,
         });
+        await checkWritten(directory.path);
         if (signal?.aborted) throw new InterruptedError();
         await directory.commit();
       } catch (error) {
@@ -129,6 +118,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       spec,
       dtypes,
       formats,
+      notes,
       checkpointBytes: source.bytes,
       modelBytes,
       dramBudget,
@@ -136,8 +126,16 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       ms: performance.now() - started,
     };
   } finally {
-    await source.close();
+    await found.checkpoint?.source.close();
   }
+}
+
+/** The parts of an examination that found no problem. */
+function complete({ checkpoint, sources, formats, sideFiles }: Examination) {
+  if (checkpoint === null || sources === null || formats === null || sideFiles === null) {
+    throw new Error('a part is missing, and no problem tells why');
+  }
+  return { source: checkpoint.source, sources, formats, sideFiles };
 }
 
 function budgetBytes(budget: number | Size, modelBytes: number): number {
@@ -266,14 +264,5 @@ class ModelWriter {
       this.#doneBytes += part.length;
       options.onProgress?.({ tensor, doneBytes: this.#doneBytes, totalBytes });
     }
-  }
-}
-
-async function writeManifest(dir: string, manifest: Manifest): Promise<void> {
-  const path = join(dir, manifestFile);
-  try {
-    await writeFile(path, formatManifest(manifest), { flag: 'wx' });
-  } catch (cause) {
-    throw writeError(cause, path);
   }
 }

@@ -2,7 +2,7 @@
 
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isJsonObject, parseJson } from '../checkpoint/json-file.ts';
+import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
 import { InputError, writeError } from '../errors.ts';
 import { crcHex } from '../flash/checksum.ts';
 import type { StoredFile } from '../flash/manifest.ts';
@@ -29,22 +29,46 @@ export type SideFiles = ReadonlyMap<string, Uint8Array>;
 /** Larger ones are not what their name says. */
 const largestBytes = 256 * 1024 * 1024;
 
+const generationConfig = 'generation_config.json';
+
+/**
+ * `files` without a generation_config.json that is no JSON, empty for example: transformers passes over
+ * such a file, and so config.json alone says what ends a sequence.
+ * @returns the files, and the reason why one is left out
+ */
+export function usableSideFiles(
+  files: SideFiles,
+  dir: string,
+): { readonly files: SideFiles; readonly reason: string | null } {
+  const bytes = files.get(generationConfig);
+  if (bytes === undefined) return { files, reason: null };
+  try {
+    parseJson(bytes, join(dir, generationConfig));
+    return { files, reason: null };
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const others = [...files].filter(([name]) => name !== generationConfig);
+    return { files: new Map(others), reason: `${generationConfig} ${error.message}` };
+  }
+}
+
 /**
  * What ends a sequence: generation_config.json says it where it is there, as for Hugging Face's
  * `generate`, else config.json.
- * @throws InputError when generation_config.json is not JSON or names no ids
+ * @throws InputError when generation_config.json is no JSON object or names no ids
  */
 export function eosIdsOf(files: SideFiles, spec: ModelSpec, dir: string): readonly number[] {
-  const name = 'generation_config.json';
-  const bytes = files.get(name);
+  const bytes = files.get(generationConfig);
   if (bytes === undefined) return spec.eosIds;
-  const file = join(dir, name);
+  const file = join(dir, generationConfig);
   const config = parseJson(bytes, file);
-  const found = isJsonObject(config) ? config.eos_token_id : undefined;
+  if (!isJsonObject(config)) throw new InputError('is not a JSON object', { file });
+  const found = config.eos_token_id;
   if (found === undefined || found === null) return spec.eosIds;
-  const ids: readonly unknown[] = Array.isArray(found) ? found : [found];
+  // -1 is written where there is none.
+  const ids = [found].flat().filter((id: unknown) => id !== -1);
   if (!ids.every(isTokenId)) {
-    throw new InputError(`'eos_token_id' names no ids: ${JSON.stringify(found)}`, { file });
+    throw new InputError(`'eos_token_id' names no ids: ${brief(found)}`, { file });
   }
   return ids;
 }

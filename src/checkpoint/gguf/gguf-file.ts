@@ -71,10 +71,7 @@ export async function openGguf(path: string): Promise<GgufSource> {
   }
 }
 
-function sourceTensor(
-  file: CheckpointFile,
-  tensor: GgufTensor,
-): SourceTensor {
+function sourceTensor(file: CheckpointFile, tensor: GgufTensor): SourceTensor {
   const { name, shape, elements, offset, type } = tensor;
   const { dtype, dequantise } = type;
   if (dequantise !== null) return quantisedTensor(file, tensor, dequantise);
