@@ -48,8 +48,10 @@ export async function openShards(
         absent.set(name, missing.get(shard) ?? notInShard(place, path));
       }
     }
+    const listed = new Set([...shards.values()].flat());
+    const unlisted = new Set([...found.tensors.keys()].filter((name) => !listed.has(name)));
     const bytes = opened.reduce((sum, source) => sum + source.bytes, 0);
-    return { ...found, absent, bytes, close };
+    return { ...found, absent, unlisted, bytes, close };
   } catch (error) {
     await close();
     throw error;

@@ -47,6 +47,8 @@ export interface TensorSource {
   readonly bytes: number;
   /** Of tensors that an index lists and no file holds, why they are not there. */
   readonly absent?: ReadonlyMap<string, InputError>;
+  /** Names of tensors that an index leaves out, although a file holds them. */
+  readonly unlisted?: ReadonlySet<string>;
   /** Of tensors that several files hold, those that are not in `tensors`. */
   readonly copies?: readonly SourceTensor[];
   close(): Promise<void>;

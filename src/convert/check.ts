@@ -13,7 +13,7 @@ import type { CheckedSource, Sources } from './weights.ts';
 export interface CheckedSources {
   readonly sources: Sources;
   readonly needs: (name: string) => boolean;
-  /** Names of tensors of other heads. */
+  /** Names of tensors that belong to other heads, or that an index leaves out. */
   readonly passedOver: readonly string[];
 }
 
@@ -48,8 +48,10 @@ export function checkSources(
       return !checked.has(name) && !ignored.has(name) && !isBuffer({ name, shape });
     })
     .map(([name]) => name);
-  const passedOver = extra.filter(isOtherHead);
-  const unknown = extra.filter((name) => !isOtherHead(name));
+  // What the index of the shards leaves out is said to be no part of the model.
+  const isApart = (name: string) => isOtherHead(name) || source.unlisted?.has(name) === true;
+  const passedOver = extra.filter(isApart);
+  const unknown = extra.filter((name) => !isApart(name));
   if (unknown.length > 0) {
     throw new InputError(
       `the checkpoint holds tensors that ${basename(configFile)} does not account for: ${some(unknown)}`,

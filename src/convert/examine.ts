@@ -69,7 +69,7 @@ export async function examineCheckpoint(path: string, asked: AskedDTypes): Promi
       checkpoint && (await attempt(() => checkWeights(recipe, checkpoint, configFile, path)));
     const passedOver = checked?.passedOver ?? [];
     if (passedOver.length > 0)
-      notes.push(`${some(passedOver)} passed over: no part of the text model`);
+      notes.push(`${some(passedOver)} passed over: the text does not need them`);
     const found = checkpoint && (await attempt(() => checkpoint.readSideFiles(recipe.spec)));
     const usable = found && usableSideFiles(found, path);
     if (usable?.reason) notes.push(`${usable.reason}: passed over, as transformers does`);

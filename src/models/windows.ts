@@ -7,9 +7,19 @@ import type { ModelSpec } from './spec.ts';
 
 type Windows = ModelSpec['attention']['windows'];
 
-/** The same window, `sliding_window`, in every layer; none where it is null. */
+/**
+ * The same window, `sliding_window`, in every layer; none where it is null.
+ * @throws InputError when `layer_types` says otherwise
+ */
 export function windowEverywhere(at: ConfigFile): Windows {
-  return windowIn(at, () => true);
+  const windows = windowIn(at, () => true);
+  const types = at.config.layer_types ?? null;
+  const slide = windows.length > 0;
+  if (types === null || slidingLayers(at, types).every((slides) => slides === slide)) return windows;
+  throw new InputError(
+    `'layer_types' contradicts 'sliding_window': in this family ${slide ? 'every' : 'no'} layer slides then`,
+    { file: at.file },
+  );
 }
 
 /**
