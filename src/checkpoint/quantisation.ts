@@ -4,7 +4,7 @@
  */
 
 import { readdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { InputError } from '../errors.ts';
 import { isJsonObject, printable, readJsonFile } from './json-file.ts';
 
@@ -101,12 +101,12 @@ export async function hiddenQuantisation(
     const inner = isJsonObject(said) && isJsonObject(said.quantization) ? said.quantization : said;
     return quantised(methodOf(inner, method) ?? method, file, wayOut);
   }
-  for (const name of names) {
-    const found = tensorNames.find(([pattern]) => pattern.test(name));
-    if (found === undefined) continue;
-    const [, method] = found;
+  const all = [...names];
+  for (const [pattern, method] of tensorNames) {
+    const name = all.find((candidate) => pattern.test(candidate));
+    if (name === undefined) continue;
     return new QuantisedError(
-      `the weights are quantised with ${method}, by the name of ${basename(name)}: not supported`,
+      `the weights are quantised with ${method}, by the name of ${name}: not supported`,
       { file: dir },
       wayOut,
     );

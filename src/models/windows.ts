@@ -15,7 +15,8 @@ export function windowEverywhere(at: ConfigFile): Windows {
   const windows = windowIn(at, () => true);
   const types = at.config.layer_types ?? null;
   const slide = windows.length > 0;
-  if (types === null || slidingLayers(at, types).every((slides) => slides === slide)) return windows;
+  if (types === null || slidingLayers(at, types).every((slides) => slides === slide))
+    return windows;
   throw new InputError(
     `'layer_types' contradicts 'sliding_window': in this family ${slide ? 'every' : 'no'} layer slides then`,
     { file: at.file },
