@@ -14,7 +14,7 @@ export interface ConfigFile {
  * loops or allocations are held against these before anything is done with them.
  */
 export const limits = {
-  layers: 4096,
+  layers: 1024,
   heads: 4096,
   headDim: 2 ** 16,
   hiddenSize: 2 ** 20,

@@ -159,7 +159,8 @@ test('tensors of types that are not read are listed, and refused when they are r
   let end = 0;
   const entries = types.map(([dtype, shape]) => {
     const bytes = dtype === 'C64' ? 8 : 4;
-    const data_offsets = [end, (end += bytes)];
+    const data_offsets = [end, end + bytes];
+    end += bytes;
     return [dtype, { dtype, shape, data_offsets }] as const;
   });
   const header = { __metadata__: null, ...Object.fromEntries(entries) };

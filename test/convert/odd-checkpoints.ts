@@ -455,8 +455,8 @@ const quantised: readonly Oddity[] = [
 const sizes: readonly Oddity[] = [
   ...(
     [
-      ['num_hidden_layers', 2147483647, 4096],
-      ['num_hidden_layers', 1e18, 4096],
+      ['num_hidden_layers', 2147483647, 1024],
+      ['num_hidden_layers', 1e18, 1024],
       ['hidden_size', 2147483647, 2 ** 20],
       ['intermediate_size', 2147483647, 2 ** 22],
       ['num_attention_heads', 2147483647, 4096],
@@ -472,8 +472,8 @@ const sizes: readonly Oddity[] = [
   })),
   {
     name: 'more layers than there are tensors',
-    change: config({ num_hidden_layers: 4000 }),
-    becomes: /'num_hidden_layers' is 4000, and the checkpoint has 21 tensors in all/,
+    change: config({ num_hidden_layers: 1000 }),
+    becomes: /'num_hidden_layers' is 1000, and the checkpoint has 21 tensors in all/,
   },
   {
     name: 'more positions than anybody needs, and fewer than are refused',
