@@ -40,18 +40,18 @@ export async function openShards(
     const [first] = missing.values();
     if (opened.length === 0 && first !== undefined) throw first;
     const found = tensorsOf(opened);
-    const absent = new Map<string, InputError>();
-    for (const [shard, names] of shards) {
-      for (const name of names) {
-        if (found.tensors.has(name)) continue;
-        const place = { file: join(dirname(path), shard), tensor: name };
-        absent.set(name, missing.get(shard) ?? notInShard(place, path));
-      }
-    }
-    const listed = new Set([...shards.values()].flat());
-    const unlisted = new Set([...found.tensors.keys()].filter((name) => !listed.has(name)));
+    const shardOf = new Map(
+      [...shards].flatMap(([shard, names]) => names.map((name) => [name, shard] as const)),
+    );
+    const absent = (name: string) => {
+      const shard = shardOf.get(name);
+      if (shard === undefined) return undefined;
+      const place = { file: join(dirname(path), shard), tensor: name };
+      return missing.get(shard) ?? notInShard(place, path);
+    };
+    const unlisted = new Set([...found.tensors.keys()].filter((name) => !shardOf.has(name)));
     const bytes = opened.reduce((sum, source) => sum + source.bytes, 0);
-    return { ...found, absent, unlisted, bytes, close };
+    return { ...found, listed: shardOf.size, absent, unlisted, bytes, close };
   } catch (error) {
     await close();
     throw error;

@@ -33,7 +33,9 @@ export async function openSafetensors(path: string): Promise<TensorSource> {
 }
 
 function unread(entry: SafetensorsEntry, file: string): SourceTensor {
-  const known = [...dtypeOfSafetensors.keys()].join(', ');
-  const message = `dtype "${entry.storedAs}" is not supported (supported: ${known})`;
-  return unreadTensor({ ...entry, file }, new InputError(message, { file, tensor: entry.name }));
+  return unreadTensor({ ...entry, file }, () => {
+    const known = [...dtypeOfSafetensors.keys()].join(', ');
+    const message = `dtype "${entry.storedAs}" is not supported (supported: ${known})`;
+    return new InputError(message, { file, tensor: entry.name });
+  });
 }

@@ -25,7 +25,7 @@ export interface SourceTensor {
   readonly dtype: SourceDType | 'other';
   /** What the file holds, where that is not `dtype`: a quantisation's name, or that of an `other` type. */
   readonly storedAs?: string;
-  readonly refusal?: InputError;
+  readonly refusal?: () => InputError;
   readonly shape: readonly number[];
   /** File that holds it, for messages. */
   readonly file: string;
@@ -45,8 +45,10 @@ export interface TensorSource {
   readonly tensors: ReadonlyMap<string, SourceTensor>;
   /** Bytes of weights on disk, for progress and estimates. */
   readonly bytes: number;
-  /** Of tensors that an index lists and no file holds, why they are not there. */
-  readonly absent?: ReadonlyMap<string, InputError>;
+  /** How many tensors an index lists, whether they are there or not. */
+  readonly listed?: number;
+  /** Of a tensor that an index lists and no file holds, why it is not there. */
+  readonly absent?: (name: string) => InputError | undefined;
   /** Names of tensors that an index leaves out, although a file holds them. */
   readonly unlisted?: ReadonlySet<string>;
   /** Of tensors that several files hold, those that are not in `tensors`. */

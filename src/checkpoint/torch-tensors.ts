@@ -103,10 +103,11 @@ function stridedTensor(
   const place = { file: file.path, tensor: name };
   const dtype = dtypeOfTorch.get(ref.dtype);
   if (dtype === undefined) {
-    const known = [...dtypeOfTorch.keys()].join(', ');
-    const message = `dtype ${ref.dtype} is not supported (supported: ${known})`;
     const unread = { name, shape: ref.shape, file: file.path, storedAs: ref.dtype };
-    return unreadTensor(unread, new InputError(message, place));
+    return unreadTensor(unread, () => {
+      const known = [...dtypeOfTorch.keys()].join(', ');
+      return new InputError(`dtype ${ref.dtype} is not supported (supported: ${known})`, place);
+    });
   }
   const elementBytes = sourceDTypes[dtype].bytes;
   checkStorage(ref.storage, range, place);

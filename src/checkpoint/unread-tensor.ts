@@ -9,8 +9,11 @@ export interface UnreadTensor extends Pick<SourceTensor, 'name' | 'shape' | 'fil
   readonly storedAs: string;
 }
 
-/** A source that can be listed; who needs it, or reads it, gets `refusal`. */
-export function unreadTensor(tensor: UnreadTensor, refusal: InputError): SourceTensor {
+/**
+ * A source that can be listed; who needs it, or reads it, gets `refusal`, which is not made before: a
+ * file may have a million such tensors.
+ */
+export function unreadTensor(tensor: UnreadTensor, refusal: () => InputError): SourceTensor {
   const { name, shape, file, storedAs } = tensor;
   return {
     name,
@@ -20,6 +23,6 @@ export function unreadTensor(tensor: UnreadTensor, refusal: InputError): SourceT
     shape,
     file,
     contiguous: false,
-    read: () => Promise.reject(refusal),
+    read: () => Promise.reject(refusal()),
   };
 }

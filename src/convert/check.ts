@@ -32,7 +32,7 @@ export function checkSources(
   const need = (name: string, shape: readonly number[]) => {
     if (checked.has(name)) return;
     const tensor = source.tensors.get(name);
-    if (tensor === undefined) throw source.absent?.get(name) ?? missing(name, configFile);
+    if (tensor === undefined) throw source.absent?.(name) ?? missing(name, configFile);
     checked.set(name, checkTensor(tensor, shape, configFile));
   };
   for (const tensor of recipe.tensors) {
@@ -78,7 +78,9 @@ function missing(name: string, configFile: string): InputError {
   return new InputError(
     `the checkpoint has no tensor ${name}, which ${basename(configFile)} calls for`,
     { file: configFile },
-    'The download may be incomplete, or its configuration is that of another model',
+    name === 'lm_head.weight'
+      ? "The download may be incomplete; if the head is the embedding, 'tie_word_embeddings' should be true"
+      : 'The download may be incomplete, or its configuration is that of another model',
   );
 }
 
@@ -90,7 +92,7 @@ function checkTensor(
   const place = { file: tensor.file, tensor: tensor.name };
   const dtype = floatDTypes.find((known) => known === tensor.dtype);
   if (dtype === undefined) {
-    if (tensor.refusal !== undefined) throw tensor.refusal;
+    if (tensor.refusal !== undefined) throw tensor.refusal();
     throw new InputError(
       `dtype ${formatOf(tensor)} cannot be converted`,
       place,

@@ -9,7 +9,7 @@ import {
   type StorageDTypes,
 } from '../flash/layout.ts';
 import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
-import { createMemory, instantiateKernels } from '../kernels/module.ts';
+import { createMemory, instantiateKernels, maxMemoryBytes } from '../kernels/module.ts';
 import { peakResidentBytes, residentBytes } from '../memory/process.ts';
 import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
 import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
@@ -142,6 +142,9 @@ function budgetBytes(budget: number | Size, modelBytes: number): number {
   return typeof budget === 'number' ? budget : resolveSize(budget, modelBytes);
 }
 
+/** Both buffers start at a page; the WebAssembly module keeps nothing of its own below. */
+const blocksAddress = 64 * 1024;
+
 /** How the memory that the budget leaves is divided. */
 interface Buffers {
   readonly blockElements: number;
@@ -167,7 +170,7 @@ function planBuffers(recipe: ModelRecipe, layout: ModelLayout, dramBudget: numbe
       `Give ${alignUp(floor + floorMarginBytes, 4 * MIB) / MIB}MiB or more`,
     );
   }
-  const free = dramBudget - processBytes;
+  const free = Math.min(dramBudget - processBytes, maxMemoryBytes - 2 * blocksAddress);
   const blockElements = Math.max(
     longestRow,
     Math.min(largestBlock, Math.floor(free / 2 / byteLength('f32', 4))),
@@ -175,9 +178,6 @@ function planBuffers(recipe: ModelRecipe, layout: ModelLayout, dramBudget: numbe
   const stripBytes = Math.min(largestLayer, free - workspaceBytes(blockElements));
   return { blockElements, stripBytes: Math.max(smallestStrip, stripBytes) };
 }
-
-/** Both start at a page; the WebAssembly module keeps nothing of its own below. */
-const blocksAddress = 64 * 1024;
 
 async function allocate(buffers: Buffers, signal: AbortSignal | undefined): Promise<Workspace> {
   const stripAddress = stripAddressOf(buffers);

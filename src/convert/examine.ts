@@ -59,7 +59,8 @@ export async function examineCheckpoint(path: string, asked: AskedDTypes): Promi
   try {
     const { config, configFile } = checkpoint ?? (await configAlone(path, problems));
     const tensorNames = new Set(checkpoint?.source.tensors.keys());
-    const facts = { config, configFile, tensorNames };
+    const tensorCount = checkpoint?.source.listed ?? 0;
+    const facts = { config, configFile, tensorNames, tensorCount };
     const recipe = await settledRecipe(facts, checkpoint?.source, attempt, notes).catch(
       (error: unknown) => {
         throw besides(error, problems);

@@ -47,13 +47,14 @@ export class RecipeBuilder {
   #twoHeads: ModelRecipe['twoHeads'];
 
   /** @throws InputError when there are more layers than the checkpoint can hold */
-  constructor(spec: ModelSpec, { tensorNames, configFile }: CheckpointFacts) {
+  constructor(spec: ModelSpec, { tensorNames, tensorCount, configFile }: CheckpointFacts) {
     this.#spec = spec;
     this.#names = tensorNames;
     const { layers, attention } = spec;
-    if (tensorNames.size > 0 && layers > tensorNames.size) {
+    const count = Math.max(tensorNames.size, tensorCount ?? 0);
+    if (count > 0 && layers > count) {
       throw new InputError(
-        `'num_hidden_layers' is ${layers}, and the checkpoint has ${tensorNames.size} tensors in all`,
+        `'num_hidden_layers' is ${layers}, and the checkpoint has ${count} tensors in all`,
         { file: configFile },
       );
     }

@@ -219,6 +219,8 @@ export interface CheckpointFacts {
   /** Path of config.json, for messages. */
   readonly configFile: string;
   readonly tensorNames: ReadonlySet<string>;
+  /** How many it would have if all were there that an index lists; as many as there are names if absent. */
+  readonly tensorCount?: number;
 }
 
 /** One file in this folder. */

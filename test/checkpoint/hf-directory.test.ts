@@ -66,7 +66,7 @@ async function whyAbsent(dir: string, name: string): Promise<string | undefined>
   const source = await openWeights(dir);
   await source.close();
   assert.equal(source.tensors.has(name), false);
-  return source.absent?.get(name)?.line;
+  return source.absent?.(name)?.line;
 }
 
 test('a missing shard is named to those who need it, with what it should hold', async (t) => {

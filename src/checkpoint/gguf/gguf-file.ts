@@ -76,11 +76,12 @@ function sourceTensor(file: CheckpointFile, tensor: GgufTensor): SourceTensor {
   const { dtype, dequantise } = type;
   if (dequantise !== null) return quantisedTensor(file, tensor, dequantise);
   if (dtype !== 'other') return rangeTensor(file, { name, dtype, shape, elements, offset });
-  const refusal = new InputError(
-    `the tensor type ${type.name} is not supported`,
-    { file: file.path, tensor: name },
-    `Supported: ${ggmlTypeNames.join(', ')}; choose another quantisation of the model`,
-  );
+  const refusal = () =>
+    new InputError(
+      `the tensor type ${type.name} is not supported`,
+      { file: file.path, tensor: name },
+      `Supported: ${ggmlTypeNames.join(', ')}; choose another quantisation of the model`,
+    );
   return unreadTensor({ name, shape, file: file.path, storedAs: type.name }, refusal);
 }
 
