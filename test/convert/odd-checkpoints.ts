@@ -409,6 +409,11 @@ const quantised: readonly Oddity[] = [
     becomes: /quantised with a method that is not named: not supported/,
   },
   {
+    name: 'a family of its own for quantised weights',
+    change: config({ model_type: 'bitnet', quantization_config: { quant_method: 'bitnet' } }),
+    becomes: /model_type 'bitnet' is not supported; besides, the weights are quantised with bitnet/,
+  },
+  {
     name: 'a quantization_config of nothing',
     change: config({ quantization_config: {}, quantization: null, compression_config: null }),
     becomes: 'same',
