@@ -1,13 +1,15 @@
 /** Small JSON files of a checkpoint: configuration and shard indexes. */
 
 import { InputError } from '../errors.ts';
+import { endOfString, parseNonFiniteJson, toJson } from '../json.ts';
 import { CheckpointFile } from './file.ts';
 
 /** Largest JSON file that is read, in bytes. The longest tokenizer.json known has about 35 MB. */
 const maxJsonBytes = 128 * 2 ** 20;
 
 /**
- * Parses the UTF-8 text in `bytes` that was read from `path`, starting at byte `base` of it.
+ * Parses the UTF-8 text in `bytes` that was read from `path`, starting at byte `base` of it. A byte
+ * order mark is passed over, and numbers may be NaN or infinite, as Python writes them.
  * @throws InputError with the position of the mistake, or the text around it.
  */
 export function parseJson(bytes: Uint8Array, path: string, base = 0): unknown {
@@ -18,7 +20,7 @@ export function parseJson(bytes: Uint8Array, path: string, base = 0): unknown {
     throw new InputError('is not UTF-8 text', { file: path, offset: base });
   }
   try {
-    return JSON.parse(text);
+    return parseNonFiniteJson(text);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     // V8 tells the position in UTF-16 units of some mistakes, and quotes the text around others.
@@ -86,13 +88,6 @@ export function findDuplicateKey(text: string): string | undefined {
   return undefined;
 }
 
-/** Index behind the closing quote of the string whose opening quote is at `start`. */
-function endOfString(text: string, start: number): number {
-  let at = start + 1;
-  while (at < text.length && text[at] !== '"') at += text[at] === '\\' ? 2 : 1;
-  return at + 1;
-}
-
 function colonFollows(text: string, start: number): boolean {
   let at = start;
   while (at < text.length && ' \t\r\n'.includes(text[at] as string)) at++;
@@ -106,9 +101,7 @@ export function printable(text: string): string {
 
 /** A value from a file as it may appear in a message: JSON, cut short. */
 export function brief(value: unknown): string {
-  const text = JSON.stringify(value, (_key, part) =>
-    typeof part === 'bigint' ? String(part) : part,
-  );
+  const text = toJson(value);
   if (text === undefined) return 'nothing';
   return printable(text.length > 80 ? `${text.slice(0, 77)}...` : text);
 }

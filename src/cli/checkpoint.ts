@@ -109,8 +109,8 @@ export function describeCheckpoint(report: CheckpointReport): string {
       ...(endTokens === null ? [] : [['ends at', describeEnds(endTokens)]]),
       ['converted', `${describeDTypes(dtypes)}, ${formatBytes(report.modelBytes)}`],
       ['runs', problems.length === 0 ? 'yes, once converted' : 'no'],
-      ...notes.map((line) => ['note', line]),
       ...problems.map((problem, index) => [index === 0 ? 'because' : '', problem]),
+      ...notes.map((said, index) => [index === 0 ? 'note' : '', said]),
     ],
   ).replace(/^\n/, '');
 }

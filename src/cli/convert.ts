@@ -84,7 +84,7 @@ function describe(report: ConvertReport, flags: ConvertFlags): void {
       `dequantised from ${describeFormats(report.formats)}, stored as ${describeDTypes(dtypes)}`,
     );
   }
-  report.notes.forEach(note);
+  for (const said of report.notes) note(said);
   const sizes = `${formatBytes(checkpointBytes)} -> ${formatBytes(modelBytes)}`;
   if (flags.dryRun) {
     note(`would write ${report.output}: ${sizes}; nothing was written`);

@@ -1,38 +1,28 @@
 /** Checkpoint in, model directory out. */
 
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { byteLength, type DType } from '../dtype.ts';
-import { BudgetError, InterruptedError, writeError } from '../errors.ts';
+import { BudgetError, InterruptedError } from '../errors.ts';
 import {
   type FileLayout,
-  layoutModel,
   type ModelLayout,
   residentDType,
   type StorageDTypes,
 } from '../flash/layout.ts';
-import {
-  formatManifest,
-  type Manifest,
-  manifestFile,
-  type StoredFile,
-  type StoredTensor,
-} from '../flash/manifest.ts';
-import { createMemory, instantiateKernels } from '../kernels/module.ts';
+import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
+import { createMemory, instantiateKernels, maxMemoryBytes } from '../kernels/module.ts';
 import { peakResidentBytes, residentBytes } from '../memory/process.ts';
-import { recipeOf } from '../models/index.ts';
 import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
 import type { EndToken } from '../tokenizer/end-tokens.ts';
 import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
 import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
-import { checkSources } from './check.ts';
-import { type SourceFormats, storageOf } from './dtypes.ts';
-import { openCheckpoint } from './open-checkpoint.ts';
+import type { SourceFormats } from './dtypes.ts';
+import { type Examination, examineCheckpoint } from './examine.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
 import { writeSideFiles } from './side-files.ts';
 import { TensorFileWriter } from './tensor-file.ts';
 import { bundleBytes, type Sources, tensorBytes } from './weights.ts';
+import { checkWritten, writeManifest } from './written.ts';
 
 export interface ConvertOptions {
   readonly checkpoint: string;
@@ -65,7 +55,7 @@ export interface ConvertReport {
   readonly formats: SourceFormats;
   /** What ends a text. */
   readonly endTokens: readonly EndToken[];
-  /** What is odd about the checkpoint and keeps nothing from running, a line each. */
+  /** What was done otherwise than the checkpoint's files say, a sentence each. */
   readonly notes: readonly string[];
   readonly checkpointBytes: number;
   readonly modelBytes: number;
@@ -90,16 +80,13 @@ const largestBlock = 2 * 1024 * 1024;
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertReport> {
   const started = performance.now();
   const { checkpoint, output, force = false, signal } = options;
-  const { config, configFile, source, readSideFiles } = await openCheckpoint(checkpoint);
+  const found = await examineCheckpoint(checkpoint, options);
   try {
-    const tensorNames = new Set(source.tensors.keys());
-    const recipe = recipeOf({ config, configFile, tensorNames });
-    const sources = checkSources(recipe, source, configFile);
-    const { storage, formats } = storageOf(options, recipe, sources);
+    const [problem] = found.problems;
+    if (problem !== undefined) throw problem;
+    const { recipe, spec, storage, layout, notes } = found;
+    const { source, sources, formats, side } = complete(found);
     const dtypes = { resident: storage.resident, bundles: storage.bundles };
-    const { files, eosIds, endTokens, notes } = await readSideFiles(recipe.spec);
-    const spec: ModelSpec = { ...recipe.spec, eosIds: [...eosIds] };
-    const layout = layoutModel(recipe, storage);
     const modelBytes = layout.resident.bytes + layout.bundles.bytes;
     const dramBudget = budgetBytes(options.dramBudget ?? defaultConvertBudget, modelBytes);
     const buffers = planBuffers(recipe, layout, dramBudget);
@@ -111,7 +98,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
         const work = await allocate(buffers, signal);
         const write = new ModelWriter({ recipe, layout, storage, sources, work, buffers, options });
         const weights = await write.weights(directory.path);
-        const stored = await writeSideFiles(files, directory.path);
+        const stored = await writeSideFiles(side.files, directory.path);
         await writeManifest(directory.path, {
           crc32: '',
           producer: `flashllm ${version}`,
@@ -121,6 +108,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
           files: { ...weights.files, ...stored },
           tensors: weights.tensors,
         });
+        await checkWritten(directory.path);
         if (signal?.aborted) throw new InterruptedError();
         await directory.commit();
       } catch (error) {
@@ -133,7 +121,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       spec,
       dtypes,
       formats,
-      endTokens,
+      endTokens: side.endTokens,
       notes,
       checkpointBytes: source.bytes,
       modelBytes,
@@ -142,13 +130,24 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       ms: performance.now() - started,
     };
   } finally {
-    await source.close();
+    await found.checkpoint?.source.close();
   }
+}
+
+/** The parts of an examination that found no problem. */
+function complete({ checkpoint, sources, formats, side }: Examination) {
+  if (checkpoint === null || sources === null || formats === null || side === null) {
+    throw new Error('a part is missing, and no problem tells why');
+  }
+  return { source: checkpoint.source, sources, formats, side };
 }
 
 function budgetBytes(budget: number | Size, modelBytes: number): number {
   return typeof budget === 'number' ? budget : resolveSize(budget, modelBytes);
 }
+
+/** Both buffers start at a page; the WebAssembly module keeps nothing of its own below. */
+const blocksAddress = 64 * 1024;
 
 /** How the memory that the budget leaves is divided. */
 interface Buffers {
@@ -175,7 +174,7 @@ function planBuffers(recipe: ModelRecipe, layout: ModelLayout, dramBudget: numbe
       `Give ${alignUp(floor + floorMarginBytes, 4 * MIB) / MIB}MiB or more`,
     );
   }
-  const free = dramBudget - processBytes;
+  const free = Math.min(dramBudget - processBytes, maxMemoryBytes - 2 * blocksAddress);
   const blockElements = Math.max(
     longestRow,
     Math.min(largestBlock, Math.floor(free / 2 / byteLength('f32', 4))),
@@ -183,9 +182,6 @@ function planBuffers(recipe: ModelRecipe, layout: ModelLayout, dramBudget: numbe
   const stripBytes = Math.min(largestLayer, free - workspaceBytes(blockElements));
   return { blockElements, stripBytes: Math.max(smallestStrip, stripBytes) };
 }
-
-/** Both start at a page; the WebAssembly module keeps nothing of its own below. */
-const blocksAddress = 64 * 1024;
 
 async function allocate(buffers: Buffers, signal: AbortSignal | undefined): Promise<Workspace> {
   const stripAddress = stripAddressOf(buffers);
@@ -272,14 +268,5 @@ class ModelWriter {
       this.#doneBytes += part.length;
       options.onProgress?.({ tensor, doneBytes: this.#doneBytes, totalBytes });
     }
-  }
-}
-
-async function writeManifest(dir: string, manifest: Manifest): Promise<void> {
-  const path = join(dir, manifestFile);
-  try {
-    await writeFile(path, formatManifest(manifest), { flag: 'wx' });
-  } catch (cause) {
-    throw writeError(cause, path);
   }
 }

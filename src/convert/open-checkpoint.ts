@@ -3,6 +3,7 @@
 import { stat } from 'node:fs/promises';
 import { fileError } from '../checkpoint/file.ts';
 import { openWeights, readConfig } from '../checkpoint/hf-directory.ts';
+import { refuseQuantised } from '../checkpoint/quantisation.ts';
 import type { TensorSource } from '../checkpoint/source.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { openGgufCheckpoint } from './gguf-checkpoint.ts';
@@ -37,6 +38,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   });
   if (found?.isFile()) return openGgufCheckpoint(path);
   const { config, file: configFile } = await readConfig(path);
+  refuseQuantised(config, configFile);
   return {
     format: 'Hugging Face',
     config,

@@ -6,7 +6,7 @@ import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
 import { InputError, writeError } from '../errors.ts';
 import { crcHex } from '../flash/checksum.ts';
 import type { StoredFile } from '../flash/manifest.ts';
-import { integers } from '../models/config.ts';
+import { tokenIds } from '../models/config.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type EndToken, endTokensOf } from '../tokenizer/end-tokens.ts';
 import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
@@ -40,20 +40,46 @@ export interface SideContent {
 /** Larger ones are not what their name says. */
 const largestBytes = 256 * 1024 * 1024;
 
+const generationConfig = 'generation_config.json';
+
+/**
+ * `files` without a generation_config.json that is no JSON, empty for example: transformers passes over
+ * such a file, and so config.json alone says what ends a sequence.
+ * @returns the files, and the reason why one is left out
+ */
+function usableSideFiles(
+  files: SideFiles,
+  dir: string,
+): { readonly files: SideFiles; readonly reason: string | null } {
+  const bytes = files.get(generationConfig);
+  if (bytes === undefined) return { files, reason: null };
+  try {
+    parseJson(bytes, join(dir, generationConfig));
+    return { files, reason: null };
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const others = [...files].filter(([name]) => name !== generationConfig);
+    return {
+      files: new Map(others),
+      reason: `${generationConfig} ${error.message}: passed over, as transformers does`,
+    };
+  }
+}
+
 /**
  * What ends a sequence: generation_config.json says it where it is there, as for Hugging Face's
  * `generate`, else config.json.
- * @throws InputError when generation_config.json is not JSON or names no ids
+ * @throws InputError when generation_config.json is no JSON object or names no ids
  */
 export function eosIdsOf(files: SideFiles, spec: ModelSpec, dir: string): readonly number[] {
-  const name = 'generation_config.json';
-  const bytes = files.get(name);
+  const bytes = files.get(generationConfig);
   if (bytes === undefined) return spec.eosIds;
-  const file = join(dir, name);
+  const file = join(dir, generationConfig);
   const config = parseJson(bytes, file);
-  const found = isJsonObject(config) ? config.eos_token_id : undefined;
+  if (!isJsonObject(config)) throw new InputError('is not a JSON object', { file });
+  const found = config.eos_token_id;
   if (found === undefined || found === null) return spec.eosIds;
-  return integers({ config: { eos_token_id: found }, file }, 'eos_token_id', []);
+  return tokenIds({ config: { eos_token_id: found }, file }, 'eos_token_id', []);
 }
 
 /** The side files with what they say of tokens, by the tokenizer that is made from them. */
@@ -86,14 +112,17 @@ export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideC
     }
     files.set(name, await readFile(path));
   }
-  const model = { ...spec, eosIds: [...eosIdsOf(files, spec, dir)] };
-  if (files.has('tokenizer.json')) {
-    return sideContent(files, await loadTokenizer(dir, model), model);
-  }
-  if (files.has('vocab.json') && files.has('merges.txt')) {
+  const { files: usable, reason } = usableSideFiles(files, dir);
+  const model = { ...spec, eosIds: [...eosIdsOf(usable, spec, dir)] };
+  const content = (all: SideFiles, tokenizer: Tokenizer): SideContent => {
+    const found = sideContent(all, tokenizer, model);
+    return { ...found, notes: [...(reason === null ? [] : [reason]), ...found.notes] };
+  };
+  if (usable.has('tokenizer.json')) return content(usable, await loadTokenizer(dir, model));
+  if (usable.has('vocab.json') && usable.has('merges.txt')) {
     const made = await readBpeFiles(dir);
-    files.set('tokenizer.json', Buffer.from(JSON.stringify(made)));
-    return sideContent(files, await loadTokenizer(dir, model, made), model);
+    const all = new Map([...usable, ['tokenizer.json', Buffer.from(JSON.stringify(made))]]);
+    return content(all, await loadTokenizer(dir, model, made));
   }
   throw new InputError(
     'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt',

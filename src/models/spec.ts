@@ -206,6 +206,11 @@ export interface ModelRecipe {
   readonly bundles: readonly BundleRecipe[];
   /** Checkpoint tensors that carry nothing the model needs (a tied head's copy, buffers). */
   readonly ignored: readonly string[];
+  /**
+   * Of a model whose configuration ties the head, where the checkpoint holds a head all the same: the
+   * recipe is right if both hold the same values. If not, the head is one of its own.
+   */
+  readonly twoHeads?: { readonly embedding: string; readonly head: string };
 }
 
 /** What a family reads from: the parsed config.json and the names in the checkpoint. */
@@ -214,6 +219,8 @@ export interface CheckpointFacts {
   /** Path of config.json, for messages. */
   readonly configFile: string;
   readonly tensorNames: ReadonlySet<string>;
+  /** How many it would have if all were there that an index lists; as many as there are names if absent. */
+  readonly tensorCount?: number;
 }
 
 /** One file in this folder. */

@@ -17,6 +17,8 @@ test('generation_config.json says what ends a sequence, else config.json', () =>
   assert.deepEqual(eosOf('{"eos_token_id": null}'), [2]);
   assert.deepEqual(eosOf('{"eos_token_id": 7}'), [7]);
   assert.deepEqual(eosOf('{"eos_token_id": [7, 9]}'), [7, 9]);
+  assert.deepEqual(eosOf('{"eos_token_id": [7, -1]}'), [7]);
+  assert.deepEqual(eosOf('{"eos_token_id": -1}'), []);
 });
 
 test('what is no id of a token ends nothing', () => {
@@ -29,6 +31,8 @@ test('a generation_config.json that cannot be used is named', () => {
     '{"eos_token_id": "x"}',
     '{"eos_token_id": [null]}',
     '{"eos_token_id": 1.5}',
+    '{"eos_token_id": NaN}',
+    '[]',
     '{"eos',
   ]) {
     assert.throws(() => eosOf(text), { name: 'InputError', line: /generation_config\.json/ });
