@@ -16,10 +16,10 @@ import {
   formatManifest,
   type Manifest,
   manifestFile,
-  parseManifest,
   residentFile,
   type StoredTensor,
 } from '../flash/manifest.ts';
+import { parseManifest } from '../flash/manifest-reader.ts';
 import { type Part, predictorChecksum, predictorsFile } from '../flash/predictor-file.ts';
 import { type PredictorSource, writePredictors } from '../flash/predictor-writer.ts';
 import { role } from '../models/spec.ts';

@@ -1,27 +1,18 @@
 /** The small files of a model directory: configuration and tokenizer, as the checkpoint had them. */
 
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isJsonObject, parseJson } from '../checkpoint/json-file.ts';
+import { fileError } from '../checkpoint/file.ts';
+import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
 import { InputError, writeError } from '../errors.ts';
 import { crcHex } from '../flash/checksum.ts';
-import type { StoredFile } from '../flash/manifest.ts';
+import { type StoredFile, sideFileNames } from '../flash/manifest.ts';
 import type { ModelSpec } from '../models/spec.ts';
+import { readRegular } from '../regular-file.ts';
 import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
 import { buildLibrary } from '../tokenizer/library.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import { isTokenId } from '../tokenizer/tokenizer-json.ts';
-
-const copied = [
-  'config.json',
-  'generation_config.json',
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.json',
-  'merges.txt',
-];
 
 /** Content by name. */
 export type SideFiles = ReadonlyMap<string, Uint8Array>;
@@ -44,7 +35,7 @@ export function eosIdsOf(files: SideFiles, spec: ModelSpec, dir: string): readon
   if (found === undefined || found === null) return spec.eosIds;
   const ids: readonly unknown[] = Array.isArray(found) ? found : [found];
   if (!ids.every(isTokenId)) {
-    throw new InputError(`'eos_token_id' names no ids: ${JSON.stringify(found)}`, { file });
+    throw new InputError(`'eos_token_id' names no ids: ${brief(found)}`, { file });
   }
   return ids;
 }
@@ -56,14 +47,13 @@ export function eosIdsOf(files: SideFiles, spec: ModelSpec, dir: string): readon
  */
 export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideFiles> {
   const files = new Map<string, Uint8Array>();
-  for (const name of copied) {
+  for (const name of sideFileNames) {
     const path = join(dir, name);
-    const found = await stat(path).catch(() => null);
-    if (found === null || !found.isFile()) continue;
-    if (found.size > largestBytes) {
-      throw new InputError(`is too large (${found.size} bytes)`, { file: path });
-    }
-    files.set(name, await readFile(path));
+    if ((await stat(path).catch(() => null)) === null) continue;
+    const content = await readRegular(path, largestBytes).catch((error: unknown) => {
+      throw fileError(error, path, 'reading');
+    });
+    files.set(name, content);
   }
   if (files.has('tokenizer.json')) {
     const { vocabularySize } = await loadTokenizer(dir, spec);

@@ -3,10 +3,12 @@
  * directory, so that it is measured once.
  */
 
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as v from 'valibot';
+import { parseJson } from '../checkpoint/json-file.ts';
+import { readRegular } from '../regular-file.ts';
 import type { ReadLimits } from './read-plan.ts';
 
 export interface DeviceProfile extends Omit<ReadLimits, 'lanes'> {
@@ -34,12 +36,19 @@ export const defaultProfile: DeviceProfile = {
   source: 'default',
 };
 
+/** Bytes of a read: from the smallest efficient one to more than any device asks for. */
+const readBytes = v.pipe(
+  v.number(),
+  v.safeInteger(),
+  v.minValue(32 * 1024),
+  v.maxValue(64 * 1024 * 1024),
+);
 const profileSchema = v.object({
-  latencyMs: v.pipe(v.number(), v.minValue(0)),
-  bandwidth: v.pipe(v.number(), v.minValue(1)),
-  breakEvenGap: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
-  smallestPiece: v.pipe(v.number(), v.safeInteger(), v.minValue(32 * 1024)),
-  largestRead: v.pipe(v.number(), v.safeInteger(), v.minValue(32 * 1024)),
+  latencyMs: v.pipe(v.number(), v.finite(), v.minValue(0)),
+  bandwidth: v.pipe(v.number(), v.finite(), v.minValue(1)),
+  breakEvenGap: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(64 * 1024 * 1024)),
+  smallestPiece: readBytes,
+  largestRead: readBytes,
   depth: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(32)),
   direct: v.boolean(),
   source: v.literal('measured'),
@@ -80,10 +89,14 @@ async function deviceKey(path: string): Promise<string> {
   return `${process.platform}-${dev}`;
 }
 
+/** A few hundred bytes for each device. */
+const longestCache = 1024 * 1024;
+
 /** Damaged or older entries count as not there. */
 async function readCache(): Promise<Record<string, DeviceProfile>> {
   try {
-    const parsed = v.safeParse(cacheSchema, JSON.parse(await readFile(cacheFile(), 'utf8')));
+    const file = cacheFile();
+    const parsed = v.safeParse(cacheSchema, parseJson(await readRegular(file, longestCache), file));
     return parsed.success ? parsed.output : {};
   } catch {
     return {};

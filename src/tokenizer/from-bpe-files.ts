@@ -3,10 +3,12 @@
  * (the real OPT checkpoints): byte-level BPE as transformers' GPT2Tokenizer does it.
  */
 
-import { readFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileError } from '../checkpoint/file.ts';
 import { brief, isJsonObject, readJsonFile } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
+import { readRegular } from '../regular-file.ts';
 import { surround } from './post-processor.ts';
 import {
   type AddedToken,
@@ -58,10 +60,7 @@ export async function readBpeFiles(dir: string): Promise<TokenizerJson> {
     config: join(dir, plainNames.config),
   };
   const vocab = await readJsonFile(names.vocab);
-  const merges = await readFile(names.merges, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error;
-    throw new InputError('there is no such file', { file: names.merges }, 'vocab.json needs it');
-  });
+  const merges = await readMerges(names.merges);
   const config = await readOptional(names.config);
   const tokensMap = await readOptional(join(dir, 'special_tokens_map.json'));
   return tokenizerJsonFromBpe(vocab, merges, config, tokensMap, names);
@@ -208,12 +207,19 @@ function asObject(value: unknown): Json {
   return isJsonObject(value) ? value : {};
 }
 
+/** More than the merges of any vocabulary; bytes. */
+const longestMerges = 64 * 2 ** 20;
+
+async function readMerges(file: string): Promise<string> {
+  const bytes = await readRegular(file, longestMerges).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw fileError(error, file, 'reading');
+    throw new InputError('there is no such file', { file }, 'vocab.json needs it');
+  });
+  return bytes.toString('utf8');
+}
+
 /** The parsed content of a JSON file; undefined when there is no such file. */
 async function readOptional(file: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(file, 'utf8'));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    return readJsonFile(file);
-  }
+  const found = await stat(file).catch(() => null);
+  return found === null ? undefined : readJsonFile(file);
 }
