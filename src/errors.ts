@@ -82,19 +82,26 @@ export class InterruptedError extends Error {
   }
 }
 
+/** There is no room left for what is to be written. */
+export class DiskFullError extends InputError {}
+
 /** An error met while writing; a full disk is unusable input, the rest is a failure of the system. */
 export function writeError(cause: unknown, file: string): FlashError {
+  if (cause instanceof FlashError) return cause;
   const { code, message } = cause as NodeJS.ErrnoException;
   if (code === 'ENOTEMPTY') {
     return new InputError('was made by someone else meanwhile', { file }, undefined, { cause });
   }
   if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new InputError(
-      'the disk is full; nothing was left behind',
-      { file },
-      'Free some space or choose another place',
-      { cause },
-    );
+    const hint = 'Free some space or choose another place';
+    return new DiskFullError('the disk is full', { file }, hint, { cause });
   }
   return new InputError(`cannot write: ${message}`, { file }, undefined, { cause });
+}
+
+/** The error, for whoever has removed all that was written: where that is a question, it says so. */
+export function withNothingLeft(error: unknown): unknown {
+  if (!(error instanceof DiskFullError)) return error;
+  const { message, place, hint } = error;
+  return new DiskFullError(`${message}; nothing was left behind`, place, hint, { cause: error });
 }

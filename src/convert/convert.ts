@@ -1,9 +1,9 @@
 /** Checkpoint in, model directory out. */
 
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeNewFile } from '../aside.ts';
 import { byteLength, type DType } from '../dtype.ts';
-import { BudgetError, InterruptedError, writeError } from '../errors.ts';
+import { BudgetError, InterruptedError, withNothingLeft, writeError } from '../errors.ts';
 import {
   type FileLayout,
   layoutModel,
@@ -120,8 +120,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
         if (signal?.aborted) throw new InterruptedError();
         await directory.commit();
       } catch (error) {
-        await directory.abandon();
-        throw error;
+        throw (await directory.abandon()) ? withNothingLeft(error) : error;
       }
     }
     return {
@@ -272,7 +271,7 @@ class ModelWriter {
 async function writeManifest(dir: string, manifest: Manifest): Promise<void> {
   const path = join(dir, manifestFile);
   try {
-    await writeFile(path, formatManifest(manifest), { flag: 'wx' });
+    await writeNewFile(path, formatManifest(manifest));
   } catch (cause) {
     throw writeError(cause, path);
   }

@@ -1,7 +1,8 @@
 /** The small files of a model directory: configuration and tokenizer, as the checkpoint had them. */
 
-import { stat, writeFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeNewFile } from '../aside.ts';
 import { fileError } from '../checkpoint/file.ts';
 import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
 import { InputError, writeError } from '../errors.ts';
@@ -82,7 +83,7 @@ export async function writeSideFiles(
   for (const [name, data] of files) {
     const path = join(target, name);
     try {
-      await writeFile(path, data, { flag: 'wx' });
+      await writeNewFile(path, data);
     } catch (cause) {
       throw writeError(cause, path);
     }

@@ -3,10 +3,11 @@
  * directory, so that it is measured once.
  */
 
-import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as v from 'valibot';
+import { writeAside } from '../aside.ts';
 import { parseJson } from '../checkpoint/json-file.ts';
 import { readRegular } from '../regular-file.ts';
 import type { ReadLimits } from './read-plan.ts';
@@ -67,9 +68,7 @@ export async function saveProfile(path: string, profile: DeviceProfile): Promise
   try {
     const profiles = { ...(await readCache()), [await deviceKey(path)]: profile };
     await mkdir(dirname(file), { recursive: true });
-    const temporary = `${file}.${process.pid}`;
-    await writeFile(temporary, `${JSON.stringify(profiles, null, 1)}\n`);
-    await rename(temporary, file);
+    await writeAside(file, (out) => out.writeFile(`${JSON.stringify(profiles, null, 1)}\n`));
     return true;
   } catch {
     return false;

@@ -11,7 +11,6 @@ import { alignUp } from '../units.ts';
 import { rowsPerBlock } from './checksum.ts';
 import { bundleGeometry, sectorBytes, vectorAlignment } from './layout.ts';
 import {
-  type BundleLayer,
   bundlesFile,
   type Manifest,
   residentFile,
@@ -73,12 +72,14 @@ function* layerProblems({ layers, spec, dtypes }: Manifest): Generator<string> {
     for (const key of ['bundleBytes', 'upOffset', 'downOffset'] as const) {
       if (layer[key] !== expected[key]) yield `${at}: ${key} ${layer[key]} is not ${expected[key]}`;
     }
-    if (!isPermutation(layer)) yield `${at}: its order does not name every neuron once`;
+    const { order, neurons } = layer;
+    if (order !== undefined && !isPermutation(order, neurons))
+      yield `${at}: its order does not name every neuron once`;
   }
 }
 
-function isPermutation({ order, neurons }: BundleLayer): boolean {
-  if (order === undefined) return true;
+/** Whether `order` names each of the neurons once. */
+export function isPermutation(order: Uint32Array, neurons: number): boolean {
   if (order.length !== neurons) return false;
   const seen = new Uint8Array(neurons);
   for (const neuron of order) {

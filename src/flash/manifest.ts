@@ -10,6 +10,8 @@ import { crcHex, encodeWords } from './checksum.ts';
 export const manifestFile = 'flash.json';
 export const residentFile = 'resident.safetensors';
 export const bundlesFile = 'bundles.safetensors';
+/** How the names begin of what a training of predictors keeps in the directory while it lasts. */
+export const trainingBase = 'predict-train';
 /** Small files that a model has as its checkpoint had them, each if it was there. */
 export const sideFileNames = [
   'config.json',

@@ -28,7 +28,7 @@ const predictorVersion = 1;
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 
 /** What training measured on tokens it did not learn from; shares of neurons, mass of activations. */
-const reportSchema = v.object({
+export const reportSchema = v.object({
   /** Share of neurons that did not fire. */
   sparsity: share,
   /** Share of neurons that were predicted to fire. */
@@ -108,10 +108,27 @@ function weightParts({ magnitude }: PredictorShape): Part[] {
 
 const tensorName = (layer: number, part: Part) => `layers.${layer}.predictor.${part}`;
 
-function shapeOf(manifest: Manifest, layer: number, { rank }: PredictorShape, part: Part) {
+function shapeOf(
+  manifest: Manifest,
+  layer: number,
+  { rank }: Pick<PredictorShape, 'rank'>,
+  part: Part,
+) {
   const neurons = manifest.layers[layer]?.neurons ?? 0;
   if (part === 'a') return [rank, manifest.spec.hiddenSize];
   return part === 'b' ? [neurons, rank] : [neurons];
+}
+
+/** Bytes of a tensor of a layer's predictor whose A and B are stored as `dtype`. */
+export function partBytes(
+  manifest: Manifest,
+  layer: number,
+  shape: Pick<PredictorShape, 'rank'>,
+  part: Part,
+  dtype: DType,
+): number {
+  const { type, rows, columns } = storageOf(part, shapeOf(manifest, layer, shape, part), dtype);
+  return rows * byteLength(type, columns);
 }
 
 /** What `layoutPredictors` needs to know. */

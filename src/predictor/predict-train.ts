@@ -6,6 +6,7 @@
 import { crc32 } from 'node:zlib';
 import type { Model } from '../engine/model.ts';
 import { InputError } from '../errors.ts';
+import { readManifest } from '../flash/manifest-reader.ts';
 import type { PredictorReport } from '../flash/predictor-file.ts';
 import { type PredictorSource, writePredictors } from '../flash/predictor-writer.ts';
 import { peakResidentBytes } from '../memory/process.ts';
@@ -18,9 +19,11 @@ import {
   prepareArrangement,
 } from './arrangement.ts';
 import type { PredictorInput } from './collect.ts';
+import { stateBytes } from './hidden-states.ts';
 import { TrainingJob } from './job.ts';
 import { checkShare } from './rank-limits.ts';
 import { decisive, type PredictTrainRequest, predictorDType, settingsFor } from './settings.ts';
+import { claimTraining } from './training-claim.ts';
 import { TrainingRun } from './training-run.ts';
 import { windowsFrom } from './windows.ts';
 
@@ -60,6 +63,20 @@ export async function predictTrain(
   model: Model,
   request: PredictTrainRequest,
 ): Promise<PredictTrainReport> {
+  const { dir } = model.files;
+  const release = await claimTraining(dir);
+  try {
+    // Before it was claimed, another process may have written another model to its place.
+    if ((await readManifest(dir)).crc32 !== model.manifest.crc32) {
+      throw new InputError('was replaced since it was opened', { file: dir }, 'Start again');
+    }
+    return await train(model, request);
+  } finally {
+    release();
+  }
+}
+
+async function train(model: Model, request: PredictTrainRequest): Promise<PredictTrainReport> {
   const started = performance.now();
   const { manifest } = model;
   const { spec } = manifest;
@@ -91,14 +108,16 @@ export async function predictTrain(
   const windows = await sampleWindows(model, request, context, settings.maxTokens);
   const tokens = windows.reduce((sum, { length }) => sum + length, 0);
   const { importFrom } = settings;
-  const job = await TrainingJob.open(model.files.dir, {
+  const decides = {
     version,
     model: manifest.crc32,
     windows: windows.length,
     text: crc32(Buffer.from(new Uint32Array(windows.flat()).buffer)),
     context,
     ...decisive(settings),
-  });
+  };
+  const states = stateBytes(tokens, spec.hiddenSize);
+  const job = await TrainingJob.open(model.files.dir, manifest, decides, states);
   const resumed = job.layers.length;
   const run = await TrainingRun.start(model, settings, windows, job);
   let bytes = 0;
@@ -114,7 +133,8 @@ export async function predictTrain(
     await run.close();
   }
   const arranged = arrangement && (await finishArrangement(arrangement, model));
-  await job.remove();
+  // With the old order, the directory that it was in is gone.
+  if (!arranged?.done) await job.remove();
   return {
     layers: job.layers.map(({ rank, used, magnitude, report }) => ({
       rank,
