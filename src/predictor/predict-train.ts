@@ -64,6 +64,7 @@ export async function predictTrain(
   request: PredictTrainRequest,
 ): Promise<PredictTrainReport> {
   const { dir } = model.files;
+  checkActivation(model, request);
   const release = await claimTraining(dir);
   try {
     // Before it was claimed, another process may have written another model to its place.
@@ -76,10 +77,9 @@ export async function predictTrain(
   }
 }
 
-async function train(model: Model, request: PredictTrainRequest): Promise<PredictTrainReport> {
-  const started = performance.now();
-  const { manifest } = model;
-  const { spec } = manifest;
+/** @throws InputError when what is asked for does not go with how the model's neurons fire */
+function checkActivation(model: Model, request: PredictTrainRequest): void {
+  const { spec } = model.manifest;
   const { zeros } = activations[spec.ffn.activation];
   if (zeros && request.thresholdSparsity !== undefined) {
     throw new InputError(
@@ -102,6 +102,12 @@ async function train(model: Model, request: PredictTrainRequest): Promise<Predic
       'Train without --arrange',
     );
   }
+}
+
+async function train(model: Model, request: PredictTrainRequest): Promise<PredictTrainReport> {
+  const started = performance.now();
+  const { manifest } = model;
+  const { spec } = manifest;
   const settings = settingsFor(model, request);
   checkShare(model, request, settings);
   const context = Math.min(spec.maxPositions, longestWindow);
@@ -119,18 +125,24 @@ async function train(model: Model, request: PredictTrainRequest): Promise<Predic
   const states = stateBytes(tokens, spec.hiddenSize);
   const job = await TrainingJob.open(model.files.dir, manifest, decides, states);
   const resumed = job.layers.length;
-  const run = await TrainingRun.start(model, settings, windows, job);
   let bytes = 0;
   let arrangement: Arrangement | null = null;
   try {
-    await run.layers();
-    const predictors = predictorsOf(job, importFrom === undefined ? 'ffn' : 'residual');
-    bytes = await writePredictors(model.files.dir, manifest, predictors);
-    if (settings.arrange) {
-      arrangement = await prepareArrangement(model, run, job, predictors, settings);
+    const run = await TrainingRun.start(model, settings, windows, job);
+    try {
+      await run.layers();
+      const predictors = predictorsOf(job, importFrom === undefined ? 'ffn' : 'residual');
+      bytes = await writePredictors(model.files.dir, manifest, predictors);
+      if (settings.arrange) {
+        arrangement = await prepareArrangement(model, run, job, predictors, settings);
+      }
+    } finally {
+      await run.close();
     }
-  } finally {
-    await run.close();
+  } catch (error) {
+    // Without a finished layer there is nothing to go on from.
+    if (job.layers.length === 0) await job.remove().catch(() => {});
+    throw error;
   }
   const arranged = arrangement && (await finishArrangement(arrangement, model));
   // With the old order, the directory that it was in is gone.
