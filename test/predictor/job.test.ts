@@ -1,7 +1,6 @@
 /** What a training that was stopped left: gone on from where it is whole, and else begun anew. */
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import {
   mkdirSync,
   readdirSync,
@@ -15,6 +14,7 @@ import { join } from 'node:path';
 import { describe, it, test } from 'node:test';
 import { byteLength } from '../../src/dtype.ts';
 import { TrainingJob } from '../../src/predictor/job.ts';
+import { mkfifoSync } from '../support/fifo.ts';
 import { tinyManifest } from '../support/manifest.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 
@@ -121,7 +121,7 @@ const damage: readonly (readonly [what: string, work: (job: string) => void])[] 
 
 function makeFifo(path: string): void {
   rmSync(path);
-  execFileSync('mkfifo', [path]);
+  mkfifoSync(path);
 }
 
 const posix = process.platform === 'win32' ? { skip: 'no FIFOs and links here' } : {};
