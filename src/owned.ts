@@ -95,6 +95,7 @@ export async function claim(
   make: (path: string) => Promise<void>,
   busy: (pid: number) => InputError,
 ): Promise<string> {
+  await sweepBeside(base, kinds);
   for (let attempt = 1; ; attempt++) {
     const path = ownedName(base, kinds[0]);
     await make(path);
