@@ -11,6 +11,7 @@ import type { MemoryPlan } from '../memory/plan.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
 import { Weights } from '../memory/weights.ts';
 import { Arena, RemoteArena } from './arena.ts';
+import { checkTokens } from './check-tokens.ts';
 import { Decoder, type DecoderParts, type FfnObserver, type LogitsWanted } from './decoder.ts';
 import { ListArena } from './list-arena.ts';
 import type { Model, RunRequest } from './model.ts';
@@ -165,11 +166,7 @@ export class Session {
       observer?: FfnObserver;
     } = {},
   ): Promise<Float32Array> {
-    const { vocabSize } = this.model.manifest.spec;
-    const strange = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
-    if (strange !== undefined) {
-      throw new InputError(`${strange} is no token: the model has ids 0 to ${vocabSize - 1}`);
-    }
+    checkTokens(ids, this.model.manifest.spec.vocabSize);
     if (this.#busy) throw new Error('a forward pass is under way; wait for it first');
     if (this.#length + ids.length > this.plan.context) {
       throw new InputError(

@@ -26,7 +26,7 @@ import { problemsOf } from './manifest-check.ts';
 const readableVersions = [1, formatVersion] as const;
 
 /** Bytes: a model of 180 billion weights has 30 MB, nearly all of it checksums. */
-const longestManifest = 512 * 2 ** 20;
+const longestManifest = 256 * 2 ** 20;
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));

@@ -132,7 +132,7 @@ async function writeMatrix(
   const tensor = files.tensor(layer.tensor);
   const bundleBytes = rowsOf(tensor).rowBytes;
   const ranges = cutRows(tensor, writeBytes);
-  const largest = Math.max(...ranges.map((range) => spanOf(range).bytes));
+  const largest = ranges.reduce((most, range) => Math.max(most, spanOf(range).bytes), 0);
   const memory = new WebAssembly.Memory({ initial: Math.ceil(largest / 65536) });
   for (const range of ranges) {
     const address = await files.readRows(range, memory, 0);

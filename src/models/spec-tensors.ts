@@ -14,10 +14,14 @@ export interface SpecTensor {
 /** Largest sequence that positions are counted in; kernels count in 32 bits. */
 const mostPositions = 2 ** 31 - 1;
 
+/** The deepest models known have 126. */
+const mostLayers = 4096;
+
 /** What no engine could compute in a spec whose numbers are each of the right kind, or null. */
 export function contradictionIn(spec: ModelSpec): string | null {
   const { attention, positions, layers } = spec;
   const { heads, kvHeads, headDim, windows } = attention;
+  if (layers > mostLayers) return `${layers} layers are more than ${mostLayers}`;
   if (heads % kvHeads !== 0) return `${heads} heads cannot share ${kvHeads} for keys and values`;
   if (windows.length !== 0 && windows.length !== layers) {
     return `there are ${windows.length} windows for ${layers} layers`;

@@ -4,6 +4,7 @@
  */
 
 import { crc32 } from 'node:zlib';
+import { checkTokens } from '../engine/check-tokens.ts';
 import type { Model } from '../engine/model.ts';
 import { InputError } from '../errors.ts';
 import { readManifest } from '../flash/manifest-reader.ts';
@@ -206,6 +207,7 @@ async function sampleWindows(
     }
   };
   const windows = await windowsFrom(checked(), tokenizer, bosId, context, most);
+  for (const window of windows) checkTokens(window, manifest.spec.vocabSize);
   const tokens = windows.reduce((sum, { length }) => sum + length, 0);
   if (tokens < context) {
     const found = tokens === 0 ? 'holds no tokens' : `holds ${tokens} tokens`;
