@@ -90,10 +90,17 @@ export function endOfString(text: string, start: number): number {
   return at + 1;
 }
 
-/** A value as JSON, with the numbers that JSON has no word for under their names. */
-export function toJson(value: unknown): string | undefined {
+/**
+ * A value as JSON, with the numbers that JSON has no word for under their names.
+ * @param change makes of each part what is written in its place
+ */
+export function toJson(
+  value: unknown,
+  change: (part: unknown) => unknown = (part) => part,
+): string | undefined {
   return JSON.stringify(value, (_key, part: unknown) => {
     if (typeof part === 'bigint') return String(part);
-    return typeof part === 'number' && !Number.isFinite(part) ? String(part) : part;
+    if (typeof part === 'number' && !Number.isFinite(part)) return String(part);
+    return change(part);
   });
 }

@@ -2,6 +2,8 @@
 
 import { InputError } from '../errors.ts';
 import { endOfString, parseNonFiniteJson, toJson } from '../json.ts';
+import { deepestJson, tooDeepAt } from '../json-depth.ts';
+import { shown } from '../plain-text.ts';
 import { CheckpointFile } from './file.ts';
 
 /** Largest JSON file that is read, in bytes. The longest tokenizer.json known has about 35 MB. */
@@ -18,6 +20,19 @@ export function parseJson(bytes: Uint8Array, path: string, base = 0): unknown {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
     throw new InputError('is not UTF-8 text', { file: path, offset: base });
+  }
+  return parseJsonText(text, path, base);
+}
+
+/** The same for text that is decoded already. */
+export function parseJsonText(text: string, path: string, base = 0): unknown {
+  const deep = tooDeepAt(text);
+  if (deep !== -1) {
+    const offset = base + Buffer.byteLength(text.slice(0, deep));
+    throw new InputError(`is JSON nested more than ${deepestJson} levels deep`, {
+      file: path,
+      offset,
+    });
   }
   try {
     return parseNonFiniteJson(text);
@@ -96,12 +111,36 @@ function colonFollows(text: string, start: number): boolean {
 
 /** Text from a file without what would act on a terminal. */
 export function printable(text: string): string {
-  return text.replace(/\p{Cc}+/gu, '?');
+  return shown(text, longestText);
 }
+
+const longestText = 200;
+/** Characters of a value in a message, and what is looked at of its parts. */
+const longestBrief = 80;
+const mostItems = longestBrief / 2;
+const mostParts = 200;
 
 /** A value from a file as it may appear in a message: JSON, cut short. */
 export function brief(value: unknown): string {
-  const text = toJson(value);
+  // Of what may be as large as its file, not much more is written than is shown.
+  let parts = 0;
+  const text = toJson(value, (part) => {
+    if (parts++ > mostParts) return undefined;
+    if (typeof part === 'string') return part.slice(0, longestBrief);
+    if (Array.isArray(part)) return part.slice(0, mostItems);
+    if (isJsonObject(part)) return firstKeys(part);
+    return part;
+  });
   if (text === undefined) return 'nothing';
-  return printable(text.length > 80 ? `${text.slice(0, 77)}...` : text);
+  return printable(text.length > longestBrief ? `${text.slice(0, longestBrief - 3)}...` : text);
+}
+
+function firstKeys(object: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const part: Record<string, unknown> = Object.create(null);
+  let keys = 0;
+  for (const key in object) {
+    if (keys++ === mostItems) break;
+    part[key] = object[key];
+  }
+  return part;
 }

@@ -79,10 +79,18 @@ export async function readSafetensorsHeader(file: RangeFile): Promise<Safetensor
   }
   const bytes = Buffer.alloc(headerBytes);
   await file.read(lengthBytes, bytes);
-  return parseHeader(bytes, file, dataStart);
+  return parseSafetensorsHeader(bytes, file);
 }
 
-function parseHeader(bytes: Buffer, file: RangeFile, dataStart: number): SafetensorsHeader {
+/**
+ * The header whose JSON is `bytes`, without the length in front of it; checked as
+ * {@link readSafetensorsHeader} does.
+ */
+export function parseSafetensorsHeader(
+  bytes: Buffer,
+  file: Pick<RangeFile, 'path' | 'size'>,
+): SafetensorsHeader {
+  const dataStart = lengthBytes + bytes.length;
   const place = { file: file.path };
   const header = parseJson(bytes, file.path, lengthBytes);
   if (!isJsonObject(header)) throw new InputError('the header is not a JSON object', place);

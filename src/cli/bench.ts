@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { isReplaceable, writeAside } from '../aside.ts';
 import { chartHtml, chartSvg } from '../bench/chart.ts';
 import type { RowRequest, RowRun } from '../bench/measure.ts';
 import { defaultPrompt, promptOf } from '../bench/prompt.ts';
@@ -8,8 +9,9 @@ import { needsPredictors, type RowName, rowNames, rowSpec, rowSpecs } from '../b
 import type { KvDType } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
 import { usualSampling } from '../engine/sampler.ts';
-import { InputError, InterruptedError, writeError } from '../errors.ts';
+import { InputError, InterruptedError, withNothingLeft, writeError } from '../errors.ts';
 import { writeUnbundled } from '../flash/unbundled.ts';
+import { ownedName, sweepBeside } from '../owned.ts';
 import { parseSize, resolveSize, type Size } from '../units.ts';
 import { answerRequest, measureApart } from './bench-child.ts';
 import { type BenchFacts, benchJson, benchTable, benchTables, benchTexts } from './bench-report.ts';
@@ -192,7 +194,9 @@ async function measureAll(
   const apart = rowSpecs.some(({ name, unbundled }) => unbundled && rows.includes(name));
   if (!apart) return measure(null);
   const dir = resolve(model.files.dir);
-  const file = join(flags.scratch ?? dirname(dir), `${basename(dir)}.unbundled-${process.pid}`);
+  const place = join(flags.scratch ?? dirname(dir), basename(dir));
+  await sweepBeside(place, ['unbundled']);
+  const file = ownedName(place, 'unbundled');
   note(`writing neurons unbundled to ${file}, for the rows before bundling; it is removed again`);
   return withTemporaryFile(file, async () => {
     const progress = showProgress('unbundling', flags.json);
@@ -207,10 +211,16 @@ async function measureAll(
 async function writeCharts(facts: BenchFacts, { svg, html }: BenchFlags): Promise<void> {
   const { rows } = benchJson(facts);
   const texts = benchTexts(facts);
-  const write = (file: string, content: string) =>
-    writeFile(file, content).catch((cause: unknown) => {
-      throw writeError(cause, file);
-    });
+  const write = async (file: string, content: string) => {
+    const aside = await isReplaceable(file);
+    try {
+      if (aside) await writeAside(file, (out) => out.writeFile(content));
+      else await writeFile(file, content);
+    } catch (cause) {
+      const error = writeError(cause, file);
+      throw aside ? withNothingLeft(error) : error;
+    }
+  };
   if (svg !== undefined) await write(svg, chartSvg(rows, texts));
   if (html !== undefined) await write(html, chartHtml(rows, texts, benchTables(facts)));
 }

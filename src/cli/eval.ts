@@ -19,7 +19,7 @@ import {
 } from './options.ts';
 import { textBytes, textParts } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
-import { print, printJson, showProgress, table } from './terminal.ts';
+import { noteLines, print, printJson, showProgress, table } from './terminal.ts';
 
 interface EvalFlags {
   readonly data: string;
@@ -99,7 +99,7 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
       `perplexity ${result.perplexity.toFixed(4)}\n`,
   );
   if (result.predictor !== null) print(predictorLines(result, result.predictor));
-  process.stderr.write(statsTable(result.stats));
+  noteLines(statsTable(result.stats));
 }
 
 function predictorLines({ perplexity, top1Agreement }: EvaluateResult, figures: PredictorFigures) {

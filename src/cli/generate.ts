@@ -26,7 +26,7 @@ import {
 } from './options.ts';
 import { readStream, readText } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
-import { note, print, printJson } from './terminal.ts';
+import { note, noteLines, print, printJson } from './terminal.ts';
 
 interface GenerateFlags {
   readonly prompt?: string;
@@ -200,7 +200,7 @@ function report(result: GenerateResult, flags: GenerateFlags, sampling: Sampling
   }
   if (result.finishReason === 'interrupted') note('interrupted');
   if (flags.stats || result.finishReason === 'interrupted') {
-    process.stderr.write(statsTable(result.stats));
+    noteLines(statsTable(result.stats));
     if (sampling.temperature > 0) note(`seed ${sampling.seed}`);
   }
 }

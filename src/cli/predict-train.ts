@@ -1,4 +1,6 @@
+import { realpath } from 'node:fs/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { recoverModel } from '../convert/output-directory.ts';
 import { documentsOf } from '../engine/documents.ts';
 import type { Model } from '../engine/model.ts';
 import type { ArrangementReport } from '../predictor/arrangement.ts';
@@ -115,6 +117,7 @@ function percentArgument(text: string): number {
 
 async function run(dir: string, flags: PredictTrainFlags): Promise<void> {
   for (const file of flags.data) await textBytes(file, 'the text');
+  await recoverModel(await realpath(dir).catch(() => dir));
   const progress = showProgress('training', flags.json);
   const train = (model: Model) =>
     predictTrain(model, {

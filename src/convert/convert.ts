@@ -1,7 +1,7 @@
 /** Checkpoint in, model directory out. */
 
 import { byteLength, type DType } from '../dtype.ts';
-import { BudgetError, InterruptedError } from '../errors.ts';
+import { BudgetError, InterruptedError, withNothingLeft } from '../errors.ts';
 import {
   type FileLayout,
   type ModelLayout,
@@ -112,8 +112,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
         if (signal?.aborted) throw new InterruptedError();
         await directory.commit();
       } catch (error) {
-        await directory.abandon();
-        throw error;
+        throw (await directory.abandon()) ? withNothingLeft(error) : error;
       }
     }
     return {

@@ -1,27 +1,20 @@
 /** The small files of a model directory: configuration and tokenizer, as the checkpoint had them. */
 
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeNewFile } from '../aside.ts';
+import { fileError } from '../checkpoint/file.ts';
 import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
 import { InputError, writeError } from '../errors.ts';
 import { crcHex } from '../flash/checksum.ts';
-import type { StoredFile } from '../flash/manifest.ts';
+import { type StoredFile, sideFileNames } from '../flash/manifest.ts';
+import { tooDeepAt } from '../json-depth.ts';
 import { tokenIds } from '../models/config.ts';
 import type { ModelSpec } from '../models/spec.ts';
+import { readRegular } from '../regular-file.ts';
 import { type EndToken, endTokensOf } from '../tokenizer/end-tokens.ts';
 import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
-
-const copied = [
-  'config.json',
-  'generation_config.json',
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.json',
-  'merges.txt',
-];
 
 /** Content by name. */
 export type SideFiles = ReadonlyMap<string, Uint8Array>;
@@ -57,7 +50,9 @@ function usableSideFiles(
     parseJson(bytes, join(dir, generationConfig));
     return { files, reason: null };
   } catch (error) {
-    if (!(error instanceof InputError)) throw error;
+    // What is nested too deep to be parsed is not merely no JSON.
+    if (!(error instanceof InputError) || tooDeepAt(Buffer.from(bytes).toString()) !== -1)
+      throw error;
     const others = [...files].filter(([name]) => name !== generationConfig);
     return {
       files: new Map(others),
@@ -103,14 +98,13 @@ export function sideContent(
  */
 export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideContent> {
   const files = new Map<string, Uint8Array>();
-  for (const name of copied) {
+  for (const name of sideFileNames) {
     const path = join(dir, name);
-    const found = await stat(path).catch(() => null);
-    if (found === null || !found.isFile()) continue;
-    if (found.size > largestBytes) {
-      throw new InputError(`is too large (${found.size} bytes)`, { file: path });
-    }
-    files.set(name, await readFile(path));
+    if ((await stat(path).catch(() => null)) === null) continue;
+    const content = await readRegular(path, largestBytes).catch((error: unknown) => {
+      throw fileError(error, path, 'reading');
+    });
+    files.set(name, content);
   }
   const { files: usable, reason } = usableSideFiles(files, dir);
   const model = { ...spec, eosIds: [...eosIdsOf(usable, spec, dir)] };
@@ -140,7 +134,7 @@ export async function writeSideFiles(
   for (const [name, data] of files) {
     const path = join(target, name);
     try {
-      await writeFile(path, data, { flag: 'wx' });
+      await writeNewFile(path, data);
     } catch (cause) {
       throw writeError(cause, path);
     }

@@ -1,7 +1,7 @@
 /** The end of a conversion: the manifest, and whether the model opens, before it takes its place. */
 
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeNewFile } from '../aside.ts';
 import { FlashError, InputError, writeError } from '../errors.ts';
 import { formatManifest, type Manifest, manifestFile } from '../flash/manifest.ts';
 import { ModelFiles } from '../flash/model-files.ts';
@@ -10,7 +10,7 @@ import { ModelFiles } from '../flash/model-files.ts';
 export async function writeManifest(dir: string, manifest: Manifest): Promise<void> {
   const path = join(dir, manifestFile);
   try {
-    await writeFile(path, formatManifest(manifest), { flag: 'wx' });
+    await writeNewFile(path, formatManifest(manifest));
   } catch (cause) {
     throw writeError(cause, path);
   }

@@ -3,7 +3,7 @@
  * and would not be counted against the budget.
  */
 
-import { IoError } from '../errors.ts';
+import { FlashError, IoError } from '../errors.ts';
 import { nodeReadSystem, type ReadSystem } from './read-system.ts';
 
 /** Every device we know is content with one of these for offset, length and address. */
@@ -55,6 +55,7 @@ export class DeviceFile {
       const buffered = system.open(path, false);
       return new DeviceFile(path, buffered, { direct: false, alignment: 1 }, system);
     } catch (cause) {
+      if (cause instanceof FlashError) throw cause;
       throw new IoError((cause as Error).message, { file: path }, undefined, { cause });
     }
   }

@@ -3,10 +3,13 @@
  * directory, so that it is measured once.
  */
 
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as v from 'valibot';
+import { writeAside } from '../aside.ts';
+import { parseJson } from '../checkpoint/json-file.ts';
+import { readRegular } from '../regular-file.ts';
 import { alignDown } from '../units.ts';
 import type { ReadLimits } from './read-plan.ts';
 
@@ -41,13 +44,20 @@ export const defaultProfile: DeviceProfile = {
 /** Of profiles that were measured before it was. */
 const usualProcessorMs = 0.045;
 
+/** Bytes of a read: from the smallest efficient one to more than any device asks for. */
+const readBytes = v.pipe(
+  v.number(),
+  v.safeInteger(),
+  v.minValue(32 * 1024),
+  v.maxValue(64 * 1024 * 1024),
+);
 const profileSchema = v.object({
-  processorMs: v.optional(v.pipe(v.number(), v.minValue(0)), usualProcessorMs),
-  latencyMs: v.pipe(v.number(), v.minValue(0)),
-  bandwidth: v.pipe(v.number(), v.minValue(1)),
-  breakEvenGap: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
-  smallestPiece: v.pipe(v.number(), v.safeInteger(), v.minValue(32 * 1024)),
-  largestRead: v.pipe(v.number(), v.safeInteger(), v.minValue(32 * 1024)),
+  processorMs: v.optional(v.pipe(v.number(), v.finite(), v.minValue(0)), usualProcessorMs),
+  latencyMs: v.pipe(v.number(), v.finite(), v.minValue(0)),
+  bandwidth: v.pipe(v.number(), v.finite(), v.minValue(1)),
+  breakEvenGap: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(64 * 1024 * 1024)),
+  smallestPiece: readBytes,
+  largestRead: readBytes,
   depth: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(32)),
   direct: v.boolean(),
   source: v.literal('measured'),
@@ -80,9 +90,7 @@ export async function saveProfile(path: string, profile: DeviceProfile): Promise
   try {
     const profiles = { ...(await readCache()), [await deviceKey(path)]: profile };
     await mkdir(dirname(file), { recursive: true });
-    const temporary = `${file}.${process.pid}`;
-    await writeFile(temporary, `${JSON.stringify(profiles, null, 1)}\n`);
-    await rename(temporary, file);
+    await writeAside(file, (out) => out.writeFile(`${JSON.stringify(profiles, null, 1)}\n`));
     return true;
   } catch {
     return false;
@@ -102,10 +110,14 @@ async function deviceKey(path: string): Promise<string> {
   return `${process.platform}-${dev}`;
 }
 
+/** A few hundred bytes for each device. */
+const longestCache = 1024 * 1024;
+
 /** Damaged or older entries count as not there. */
 async function readCache(): Promise<Record<string, DeviceProfile>> {
   try {
-    const parsed = v.safeParse(cacheSchema, JSON.parse(await readFile(cacheFile(), 'utf8')));
+    const file = cacheFile();
+    const parsed = v.safeParse(cacheSchema, parseJson(await readRegular(file, longestCache), file));
     return parsed.success ? parsed.output : {};
   } catch {
     return {};

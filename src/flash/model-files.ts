@@ -1,20 +1,16 @@
 /** An opened model directory: its manifest, and reads of whole blocks that are checked on arrival. */
 
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { InputError } from '../errors.ts';
+import { assertRegular, readRegular } from '../regular-file.ts';
 import { crcHex } from './checksum.ts';
 import { DeviceFile } from './device-file.ts';
 import { type DeviceProfile, loadProfile } from './device-profile.ts';
 import { sectorBytes } from './layout.ts';
-import {
-  type Manifest,
-  readManifest,
-  rowsOf,
-  type StoredFile,
-  type StoredTensor,
-} from './manifest.ts';
+import { type Manifest, rowsOf, type StoredFile, type StoredTensor } from './manifest.ts';
+import { readManifest } from './manifest-reader.ts';
 import { type PredictorSet, parsePredictors, predictorsFile } from './predictor-file.ts';
 import type { Extent } from './read-plan.ts';
 import { nodeReadSystem, type ReadSystem } from './read-system.ts';
@@ -88,7 +84,7 @@ export class ModelFiles {
         const path = join(dir, name);
         await checkSize(path, stored);
         if (stored.headerBytes === undefined) {
-          checkSum(path, stored, await readFile(path));
+          checkSum(path, stored, await readRegular(path, stored.bytes));
           continue;
         }
         const file = await DeviceFile.open(path, system, direct);
@@ -290,12 +286,13 @@ function bundledExtents(
 
 const convertAgain = 'Convert the checkpoint again, and check the disk';
 
-/** @throws InputError when the file is missing or not as long as it was */
+/** @throws InputError when the file is missing, no file at all, or not as long as it was */
 async function checkSize(path: string, stored: StoredFile): Promise<void> {
   const found = await stat(path).catch(() => null);
   if (found === null) {
     throw new InputError('is missing from the model', { file: path }, convertAgain);
   }
+  assertRegular(found, path);
   if (found.size !== stored.bytes) {
     throw new InputError(
       `damaged: it has ${found.size} bytes, flash.json says ${stored.bytes}`,

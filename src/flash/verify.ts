@@ -32,7 +32,11 @@ export async function verifyModel(
   const totalBytes = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
   const blocks = tensors.reduce((sum, { checksums }) => sum + checksums.length, 0);
   const ranges = tensors.flatMap((tensor) => cutRows(tensor, readBytes));
-  const slotBytes = Math.max(...ranges.map((range) => spanOf(range).bytes), sectorBytes);
+  // Not Math.max(...): the ranges of a large model are more than a call has room for.
+  const slotBytes = ranges.reduce(
+    (most, range) => Math.max(most, spanOf(range).bytes),
+    sectorBytes,
+  );
   const memory = new WebAssembly.Memory({
     initial: Math.ceil((slotBytes * readsInFlight) / 65536),
   });

@@ -23,6 +23,7 @@ import { Samples } from './samples.ts';
 import { predictorDType, rowTokens, type Settings } from './settings.ts';
 import { approximationCurve, calibrateLayer, trainLayer } from './train-layer.ts';
 import { layerTensors, type TrainingPlan } from './training-plan.ts';
+import { firstWindows, tokensOf } from './windows.ts';
 import { Workspace } from './workspace.ts';
 
 /** Where more than this share of neurons would be predicted, computing all is as fast. */
@@ -136,7 +137,7 @@ export class TrainingRun {
    * tokens that rows take, as training the factors of a model takes many times as long.
    */
   async #settle(): Promise<'rows' | 'low-rank'> {
-    const { settled } = this.#job;
+    const settled = await this.#job.settled();
     if (settled !== null) return settled.method;
     const windows = this.#firstTokens();
     const samples = this.#sampleFrom(windows);
@@ -170,20 +171,13 @@ export class TrainingRun {
 
   /** The windows that hold as many tokens as rows are told by. */
   #firstTokens(): (readonly number[])[] {
-    let left = rowTokens(this.#model, this.#settings);
-    const windows: (readonly number[])[] = [];
-    for (const window of this.#windows) {
-      if (left < 2) break;
-      windows.push(window.slice(0, left));
-      left -= window.length;
-    }
-    return windows;
+    return firstWindows(this.#windows, rowTokens(this.#model, this.#settings));
   }
 
   /** Room for samples of these windows' tokens, in place of those before. */
   #sampleFrom(windows: readonly (readonly number[])[]): Samples {
     const { manifest } = this.#model;
-    const tokens = windows.reduce((sum, { length }) => sum + length, 0);
+    const tokens = tokensOf(windows);
     const sizes = {
       tokens,
       heldOut: Math.ceil(tokens / 10),

@@ -26,3 +26,22 @@ export async function windowsFrom(
   }
   return windows;
 }
+
+/** The first windows, as far as they hold so many tokens; the last one may be cut. */
+export function firstWindows(
+  windows: readonly (readonly number[])[],
+  tokens: number,
+): (readonly number[])[] {
+  let left = tokens;
+  const first: (readonly number[])[] = [];
+  for (const window of windows) {
+    if (left < 2) break;
+    first.push(window.slice(0, left));
+    left -= window.length;
+  }
+  return first;
+}
+
+export function tokensOf(windows: readonly (readonly number[])[]): number {
+  return windows.reduce((sum, { length }) => sum + length, 0);
+}

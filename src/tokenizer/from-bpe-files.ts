@@ -3,10 +3,11 @@
  * byte-level BPE, as the class of tokenizers wants it that the checkpoint names.
  */
 
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileError } from '../checkpoint/file.ts';
 import { brief, readJsonFile } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
+import { readRegular } from '../regular-file.ts';
 import { type BpeClass, bpeClassOf, gpt2Class } from './bpe-classes.ts';
 import { AddedTokens } from './pipeline/added-tokens.ts';
 import { pairsOf, Vocabulary } from './pipeline/vocabulary.ts';
@@ -39,10 +40,7 @@ export async function readBpeFiles(dir: string): Promise<TokenizerJson> {
     config: join(dir, plainNames.config),
   };
   const vocab = await readJsonFile(names.vocab);
-  const merges = await readFile(names.merges, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error;
-    throw new InputError('there is no such file', { file: names.merges }, 'vocab.json needs it');
-  });
+  const merges = await readMerges(names.merges);
   const files = await readTokenFiles(dir);
   const kind = bpeClassOf(files.config, await readOptionalObject(join(dir, 'config.json')), dir);
   return tokenizerJsonFromBpe(vocab, merges, files, kind, names);
@@ -146,4 +144,15 @@ function parseMerges(
     merges.push(line);
   }
   return merges;
+}
+
+/** More than the merges of any vocabulary; bytes. */
+const longestMerges = 64 * 2 ** 20;
+
+async function readMerges(file: string): Promise<string> {
+  const bytes = await readRegular(file, longestMerges).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw fileError(error, file, 'reading');
+    throw new InputError('there is no such file', { file }, 'vocab.json needs it');
+  });
+  return bytes.toString('utf8');
 }

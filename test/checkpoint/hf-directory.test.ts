@@ -158,7 +158,7 @@ test('a directory without weights, and what is no directory', async (t) => {
   await assert.rejects(openWeights(join(dir, 'nowhere')), refusal(/no such directory/));
   await assert.rejects(openWeights(join(dir, 'tf_model.h5')), refusal(/is not a directory/));
   mkdirSync(join(dir, 'model.safetensors'));
-  await assert.rejects(openWeights(dir), refusal(/is not a regular file/));
+  await assert.rejects(openWeights(dir), refusal(/is a directory, not a file/));
 });
 
 test('config.json', async (t) => {

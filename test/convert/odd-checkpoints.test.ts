@@ -7,7 +7,7 @@ import { before, describe, it } from 'node:test';
 import { type ConvertReport, convertCheckpoint } from '../../src/convert/convert.ts';
 import { inspectCheckpoint } from '../../src/convert/inspect-checkpoint.ts';
 import { FlashError } from '../../src/errors.ts';
-import { readManifest } from '../../src/flash/manifest.ts';
+import { readManifest } from '../../src/flash/manifest-reader.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 import { makeOdd, oddities, plain } from './odd-checkpoints.ts';
 
