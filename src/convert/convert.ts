@@ -1,6 +1,7 @@
 /** Checkpoint in, model directory out. */
 
 import { byteLength, type DType } from '../dtype.ts';
+import { openTokenizer } from '../engine/model-tokenizer.ts';
 import { BudgetError, InterruptedError, withNothingLeft } from '../errors.ts';
 import {
   type FileLayout,
@@ -99,7 +100,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
         const write = new ModelWriter({ recipe, layout, storage, sources, work, buffers, options });
         const weights = await write.weights(directory.path);
         const stored = await writeSideFiles(side.files, directory.path);
-        await writeManifest(directory.path, {
+        const manifest = {
           crc32: '',
           producer: `flashllm ${version}`,
           spec,
@@ -107,8 +108,11 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
           layers: layout.layers,
           files: { ...weights.files, ...stored },
           tensors: weights.tensors,
-        });
+        };
+        await writeManifest(directory.path, manifest);
         await checkWritten(directory.path);
+        // Keeps what it makes of tokenizer.json.
+        await openTokenizer(directory.path, manifest);
         if (signal?.aborted) throw new InterruptedError();
         await directory.commit();
       } catch (error) {

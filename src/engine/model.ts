@@ -9,8 +9,9 @@ import type { MemoryPlan, PlanRequest, Residency } from '../memory/plan.ts';
 import { processEstimate } from '../memory/process.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
 import { StoreSimulation } from '../memory/store-simulation.ts';
-import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Size } from '../units.ts';
+import { openTokenizer } from './model-tokenizer.ts';
 import { predictorDemand } from './predictor.ts';
 import {
   type Budget,
@@ -39,9 +40,9 @@ export class Model implements Plannable {
 
   /** @throws InputError when the directory is not an intact model */
   static async open(dir: string, options: OpenOptions = {}): Promise<Model> {
-    const files = await ModelFiles.open(dir, options);
+    const files = await ModelFiles.open(dir, { ...options, tokenizer: 'later' });
     try {
-      const tokenizer = await loadTokenizer(dir, files.manifest.spec);
+      const tokenizer = await openTokenizer(dir, files.manifest);
       return new Model(files, tokenizer, await predictorDemand(files));
     } catch (error) {
       files.close();

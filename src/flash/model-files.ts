@@ -30,6 +30,9 @@ export interface RowPlaces {
   readonly addresses: readonly number[];
 }
 
+/** The one of the small files that may be large. */
+export const tokenizerFile = 'tokenizer.json';
+
 export interface OpenOptions {
   readonly system?: ReadSystem;
   readonly profile?: DeviceProfile;
@@ -37,6 +40,8 @@ export interface OpenOptions {
   readonly direct?: boolean;
   /** False leaves predictors alone, whatever state they are in. */
   readonly predictors?: boolean;
+  /** `later`: whoever uses tokenizer.json, the largest of the small files, checks it. */
+  readonly tokenizer?: 'later';
   /** A file in which up rows and down columns lie apart: single neurons are read from there. */
   readonly unbundled?: string;
 }
@@ -83,6 +88,7 @@ export class ModelFiles {
       for (const [name, stored] of Object.entries(manifest.files)) {
         const path = join(dir, name);
         await checkSize(path, stored);
+        if (name === tokenizerFile && options.tokenizer === 'later') continue;
         if (stored.headerBytes === undefined) {
           checkSum(path, stored, await readRegular(path, stored.bytes));
           continue;
@@ -303,7 +309,7 @@ async function checkSize(path: string, stored: StoredFile): Promise<void> {
 }
 
 /** @throws InputError when `bytes`, the file or its header, are not what was written */
-function checkSum(path: string, stored: StoredFile, bytes: Uint8Array): void {
+export function checkSum(path: string, stored: StoredFile, bytes: Uint8Array): void {
   if (crcHex(bytes) !== stored.crc32) {
     throw new InputError(
       'damaged: its checksum does not match',

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { brief, readJsonFile } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { endsByName } from './end-tokens.ts';
+import type { BpeTables } from './pipeline/bpe.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
 import type { TokenFiles } from './special-tokens.ts';
 import { exists, readTokenFiles } from './token-files.ts';
@@ -100,7 +101,22 @@ export function tokenizerOf(
   files: TokenFiles,
   model: ModelTokens,
 ): Tokenizer {
-  return new PipelineTokenizer(new Pipeline(json, file, files), files, model);
+  return pipelineTokenizer({ json, file, files }, model).tokenizer;
+}
+
+/** The same with large parts that are ready, or to be kept for the next time. */
+export function pipelineTokenizer(
+  source: {
+    readonly json: TokenizerJson;
+    readonly file: string;
+    readonly files: TokenFiles;
+    readonly ready?: BpeTables;
+  },
+  model: ModelTokens,
+): { readonly tokenizer: Tokenizer; readonly tables: BpeTables | null } {
+  const { json, file, files, ready } = source;
+  const pipeline = new Pipeline(json, file, files, ready);
+  return { tokenizer: new PipelineTokenizer(pipeline, files, model), tables: pipeline.tables };
 }
 
 class PipelineTokenizer implements Tokenizer {

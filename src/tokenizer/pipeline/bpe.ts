@@ -25,15 +25,24 @@ interface BpeOptions {
   readonly ignoreMerges: boolean;
 }
 
-/** @throws InputError when the merges do not fit the vocabulary, or it merges at random */
-export function buildBpe(read: ModelFields): Model {
+/** The large parts of a BPE model, which may come from elsewhere than its JSON. */
+export interface BpeTables {
+  readonly vocabulary: Vocabulary;
+  readonly merges: MergeTable;
+}
+
+/**
+ * @param ready what takes the place of the JSON's vocabulary and merges
+ * @throws InputError when the merges do not fit the vocabulary, or it merges at random
+ */
+export function buildBpe(read: ModelFields, ready?: BpeTables): Model {
   const { dropout = null } = read.json;
   if (dropout !== null && dropout !== 0) {
     throw read.refused(`'dropout' is ${brief(dropout)}: the same text would not have the same ids`);
   }
-  const vocabulary = new Vocabulary(pairsOf(vocabOf(read)));
+  const vocabulary = ready?.vocabulary ?? new Vocabulary(pairsOf(vocabOf(read)));
   const prefix = read.text('continuing_subword_prefix') ?? '';
-  return new Bpe(vocabulary, mergeTable(read, vocabulary, prefix), {
+  return new Bpe(vocabulary, ready?.merges ?? mergeTable(read, vocabulary, prefix), {
     unknown: read.text('unk_token'),
     fuseUnknown: read.flag('fuse_unk'),
     bytes: read.flag('byte_fallback') ? byteTokens(vocabulary) : null,
@@ -48,7 +57,8 @@ function mergeTable(read: ModelFields, vocabulary: Vocabulary, prefix: string): 
   const { merges } = read.json;
   if (!Array.isArray(merges)) throw read.refused("'merges' is not a list");
   const list: readonly unknown[] = merges;
-  const table = new MergeTable(list.length);
+  const lists = [0, 0, 0].map(() => new Int32Array(list.length));
+  const [lefts, rights, merged] = lists as [Int32Array, Int32Array, Int32Array];
   let rank = 0;
   for (const [index, merge] of list.entries()) {
     if (typeof merge === 'string' && merge.startsWith('#version')) continue;
@@ -63,9 +73,15 @@ function mergeTable(read: ModelFields, vocabulary: Vocabulary, prefix: string): 
         file: read.file,
       });
     }
-    table.set(leftId, rightId, rank++, mergedId);
+    lefts[rank] = leftId;
+    rights[rank] = rightId;
+    merged[rank++] = mergedId;
   }
-  return table;
+  return new MergeTable({
+    left: lefts.slice(0, rank),
+    right: rights.slice(0, rank),
+    merged: merged.slice(0, rank),
+  });
 }
 
 function pairOf(merge: unknown): readonly [left: string, right: string] {
@@ -80,7 +96,7 @@ const encoder = new TextEncoder();
 
 class Bpe implements Model {
   readonly vocabulary: Vocabulary;
-  readonly #merges: MergeTable;
+  readonly merges: MergeTable;
   readonly #options: BpeOptions;
   readonly #known = new Map<string, readonly number[]>();
   readonly #queue = new MergeQueue();
@@ -91,7 +107,7 @@ class Bpe implements Model {
 
   constructor(vocabulary: Vocabulary, merges: MergeTable, options: BpeOptions) {
     this.vocabulary = vocabulary;
-    this.#merges = merges;
+    this.merges = merges;
     this.#options = options;
   }
 
@@ -170,10 +186,10 @@ class Bpe implements Model {
     const ids = this.#ids;
     const before = this.#before;
     const behind = this.#behind;
-    const merges = this.#merges;
+    const { merges } = this;
     const enqueue = (left: number, right: number): void => {
-      const place = merges.find(ids[left] as number, ids[right] as number);
-      if (place >= 0) queue.push(merges.rankAt(place), left, merges.mergedAt(place));
+      const rank = merges.rankOf(ids[left] as number, ids[right] as number);
+      if (rank >= 0) queue.push(rank, left, merges.merged[rank] as number);
     };
     queue.clear();
     for (let at = 0; at + 1 < count; at++) enqueue(at, at + 1);
@@ -184,8 +200,8 @@ class Bpe implements Model {
       const right = behind[left] as number;
       if (leftId < 0 || right < 0) continue;
       // One of the two has been merged meanwhile, unless they still make the same token.
-      const place = merges.find(leftId, ids[right] as number);
-      if (place < 0 || merges.mergedAt(place) !== merged) continue;
+      const rank = merges.rankOf(leftId, ids[right] as number);
+      if (rank < 0 || merges.merged[rank] !== merged) continue;
       ids[left] = merged;
       ids[right] = -1;
       const next = behind[right] as number;

@@ -2,13 +2,16 @@
 
 import { brief, isJsonObject } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
-import { buildBpe } from './bpe.ts';
+import { type BpeTables, buildBpe } from './bpe.ts';
+import type { MergeTable } from './merge-table.ts';
 import { Unigram } from './unigram.ts';
 import type { Vocabulary } from './vocabulary.ts';
 import { WordLevel, WordPiece } from './word-piece.ts';
 
 export interface Model {
   readonly vocabulary: Vocabulary;
+  /** Of BPE. */
+  readonly merges?: MergeTable;
   /**
    * Appends the ids of a word, which is not empty, to `ids`.
    * @throws InputError when the vocabulary cannot express it
@@ -62,8 +65,11 @@ const fields: Readonly<Record<string, readonly string[]>> = {
 /** The names of the models that there are. */
 export const modelTypes = Object.keys(fields);
 
-/** @throws InputError when a part of it is not supported or does not fit the rest */
-export function buildModel(json: ModelJson, file: string): Model {
+/**
+ * @param ready of BPE, what takes the place of the JSON's vocabulary and merges
+ * @throws InputError when a part of it is not supported or does not fit the rest
+ */
+export function buildModel(json: ModelJson, file: string, ready?: BpeTables): Model {
   const type = String(json.type);
   const known = new Set(['type', ...(fields[type] ?? [])]);
   const read = new ModelFields(json, file);
@@ -74,7 +80,7 @@ export function buildModel(json: ModelJson, file: string): Model {
   if (type === 'Unigram') return new Unigram(read);
   if (type === 'WordPiece') return new WordPiece(read);
   if (type === 'WordLevel') return new WordLevel(read);
-  return buildBpe(read);
+  return buildBpe(read, ready);
 }
 
 /** The vocabulary object of a model, `{token: id}`. */

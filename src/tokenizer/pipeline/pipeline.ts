@@ -12,6 +12,7 @@ import { InputError } from '../../errors.ts';
 import { type SpecialTokens, specialTokensOf, type TokenFiles } from '../special-tokens.ts';
 import type { AddedToken, Component, TokenizerJson } from '../tokenizer-json.ts';
 import { AddedTokenSplitter, AddedTokens } from './added-tokens.ts';
+import type { BpeTables } from './bpe.ts';
 import { type Decoder, decoderOf, isByteToken, joinsBytes } from './decoders.ts';
 import { buildModel, type Model } from './model.ts';
 import { normalizerOf } from './normalizers.ts';
@@ -33,9 +34,10 @@ export class Pipeline {
   /**
    * @param files what is said of tokens outside tokenizer.json
    * @param file where it comes from, for messages
+   * @param ready of BPE, what takes the place of the JSON's vocabulary and merges
    * @throws InputError when a part is not supported
    */
-  constructor(json: TokenizerJson, file: string, files: TokenFiles = {}) {
+  constructor(json: TokenizerJson, file: string, files: TokenFiles = {}, ready?: BpeTables) {
     const part = <T>(
       name: 'normalizer' | 'pre_tokenizer' | 'post_processor' | 'decoder',
       build: (part: Part) => T,
@@ -49,7 +51,7 @@ export class Pipeline {
     this.#postProcess = part('post_processor', postProcessorOf);
     this.#decode = part('decoder', decoderOf);
     this.#joinsBytes = joinsBytes(json.decoder);
-    this.#model = buildModel(json.model, file);
+    this.#model = buildModel(json.model, file, ready);
     this.#added = new AddedTokens(this.#model.vocabulary, file);
     this.#added.add(json.added_tokens);
     const { added, roles } = specialTokensOf(files, json.added_tokens, file);
@@ -59,6 +61,12 @@ export class Pipeline {
       splitSpecial: files.config?.split_special_tokens === true,
       file,
     });
+  }
+
+  /** The large parts of a BPE model; null of others. */
+  get tables(): BpeTables | null {
+    const { vocabulary, merges } = this.#model;
+    return merges === undefined ? null : { vocabulary, merges };
   }
 
   /** The added tokens by id. */
