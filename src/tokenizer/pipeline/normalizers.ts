@@ -20,7 +20,8 @@ const builders: Builders<Normalizer> = {
     const prefix = part.text('prepend');
     return (text) => (text === '' ? text : prefix + text);
   },
-  Replace: (part) => replace(part.pattern('pattern'), part.text('content')),
+  // The reference loses count of characters that are put in where there were none.
+  Replace: (part) => replace(part.fullPattern('pattern'), part.text('content')),
   ByteLevel: () => bytesAsCharacters,
   Sequence: (part) => {
     const steps = part.parts('normalizers').map(normalizerOf);

@@ -5,7 +5,7 @@
 
 import { brief, isJsonObject } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
-import { translate } from '../regex/oniguruma.ts';
+import { type Translated, translate } from '../regex/oniguruma.ts';
 import { Untranslatable } from '../regex/scan.ts';
 
 /** Builds something from a part of a given type. */
@@ -99,12 +99,26 @@ export class Part {
 
   /** A pattern, `{"String": "a"}` or `{"Regex": "a+"}`, as a regular expression with the flag `g`. */
   pattern(name: string): RegExp {
+    return this.#pattern(name).expression;
+  }
+
+  /** The same for one that must match something. */
+  fullPattern(name: string): RegExp {
+    const { expression, empty } = this.#pattern(name);
+    if (!empty) return expression;
+    throw this.refused(`${brief(name)} may match nothing: ${brief(this.object(name))}`);
+  }
+
+  #pattern(name: string): Translated {
     const pattern = this.object(name);
     const [[kind, text] = ['', undefined], ...more] = Object.entries(pattern);
     if (typeof text !== 'string' || more.length > 0 || (kind !== 'String' && kind !== 'Regex')) {
       throw this.refused(`${brief(name)} is neither a String nor a Regex: ${brief(pattern)}`);
     }
-    if (kind === 'String') return new RegExp([...text].map(escaped).join(''), 'gv');
+    if (kind === 'String') {
+      const expression = new RegExp([...text].map(escaped).join(''), 'gv');
+      return { expression, empty: text === '' };
+    }
     try {
       return translate(text);
     } catch (error) {

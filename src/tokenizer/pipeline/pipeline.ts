@@ -7,6 +7,7 @@
  * Components that are not known, or that have options that are not, are refused when it is built.
  */
 
+import { dirname, join } from 'node:path';
 import { brief, isJsonObject } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
 import { type SpecialTokens, specialTokensOf, type TokenFiles } from '../special-tokens.ts';
@@ -54,7 +55,11 @@ export class Pipeline {
     this.#model = buildModel(json.model, file, ready);
     this.#added = new AddedTokens(this.#model.vocabulary, file);
     this.#added.add(json.added_tokens);
-    const { added, roles } = specialTokensOf(files, json.added_tokens, file);
+    const { added, roles } = specialTokensOf(
+      files,
+      json.added_tokens,
+      join(dirname(file), 'tokenizer_config.json'),
+    );
     this.#added.add(added);
     this.roles = roles;
     this.#splitter = new AddedTokenSplitter(this.#added, normalize, {

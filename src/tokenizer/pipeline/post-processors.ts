@@ -19,7 +19,12 @@ const builders: Builders<PostProcessor> = {
     return (ids) => ids;
   },
   Sequence: (part) => {
-    const steps = part.parts('processors').map(postProcessorOf);
+    const parts = part.parts('processors');
+    const steps = parts.map(postProcessorOf);
+    // The reference has a second one process the parts of what the first has put together.
+    if (parts.filter(({ type }) => type !== 'ByteLevel').length > 1) {
+      throw part.refused('more than one of its processors adds tokens');
+    }
     return (ids, addSpecial) => steps.reduce((result, step) => step(result, addSpecial), ids);
   },
 };

@@ -13,7 +13,7 @@ export type Emit = (word: string, atStart: boolean) => void;
 export type PreTokenizer = (text: string, atStart: boolean, emit: Emit) => void;
 
 /** GPT-2's words. */
-const gpt2Words = translate(
+const { expression: gpt2Words } = translate(
   String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
 );
 const blank = new RegExp(blanks, 'gv');

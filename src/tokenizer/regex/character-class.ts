@@ -50,6 +50,9 @@ interface Outer {
  */
 export function characterClass(scan: Scan, ignoreCase: boolean, outer?: Outer): string {
   const negated = scan.accept('^');
+  if (outer !== undefined && ignoreCase) {
+    throw new Untranslatable('a class within a class where case is ignored');
+  }
   if (outer?.isNested) throw new Untranslatable('a class within a class within a class');
   if (outer?.negated && negated) throw new Untranslatable('a negated class within a negated one');
   if (scan.next === ']') throw new Untranslatable('a class that begins with "]"');

@@ -47,14 +47,21 @@ const anchors: ReadonlyMap<string, string> = new Map([
   ['B', noBoundary],
 ]);
 
+export interface Translated {
+  /** With the flags `g` and `v`. */
+  readonly expression: RegExp;
+  /** Whether it may match nothing. */
+  readonly empty: boolean;
+}
+
 /**
- * A JavaScript regular expression, with the flags `g` and `v`, that matches what Oniguruma does.
+ * A JavaScript regular expression that matches what Oniguruma does.
  * @throws Untranslatable for what has no equal.
  */
-export function translate(pattern: string): RegExp {
-  const { source } = new Translation(pattern).whole();
+export function translate(pattern: string): Translated {
+  const { source, empty } = new Translation(pattern).whole();
   try {
-    return new RegExp(source, 'gv');
+    return { expression: new RegExp(source, 'gv'), empty };
   } catch (error) {
     throw new Untranslatable(error instanceof Error ? error.message : String(error));
   }
