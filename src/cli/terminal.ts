@@ -54,7 +54,10 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 }
 
 export interface Progress {
-  /** @param detail what is under way, in place of the name it began with */
+  /**
+   * @param total infinite where nobody knows
+   * @param detail what is under way, in place of the name it began with
+   */
   update(done: number, total: number, detail?: string): void;
   /** Ends the display; what it showed is gone. */
   stop(): void;
@@ -84,7 +87,8 @@ export function showProgress(what: string, quiet = false): Progress {
       lastMs = now;
       const leftSeconds = Math.ceil(((now - started) * (total - done)) / done / 1000);
       const left = leftSeconds < 120 ? `${leftSeconds} s` : `${Math.round(leftSeconds / 60)} min`;
-      const text = `${detail} ${Math.floor((100 * done) / total)}%, ${left} left`;
+      const share = `${Math.floor((100 * done) / total)}%, ${left} left`;
+      const text = Number.isFinite(total) ? `${detail} ${share}` : detail;
       if (spinner === null) note(text);
       else if (spinner.isSpinning) spinner.text = text;
       else spinner.start(text);

@@ -20,9 +20,9 @@ import {
 import type { PredictorInput } from './collect.ts';
 import { TrainingJob } from './job.ts';
 import { checkShare } from './rank-limits.ts';
+import { sampleWindows } from './sample-text.ts';
 import { decisive, type PredictTrainRequest, predictorDType, settingsFor } from './settings.ts';
 import { TrainingRun } from './training-run.ts';
-import { windowsFrom } from './windows.ts';
 
 export interface LayerReport extends PredictorReport {
   readonly rank: number;
@@ -95,7 +95,7 @@ export async function predictTrain(
     version,
     model: manifest.crc32,
     windows: windows.length,
-    text: crc32(Buffer.from(new Uint32Array(windows.flat()).buffer)),
+    text: windows.reduce((sum, ids) => crc32(Buffer.from(Uint32Array.from(ids).buffer), sum), 0),
     context,
     ...decisive(settings),
   });
@@ -144,44 +144,4 @@ function predictorsOf(job: TrainingJob, input: PredictorInput): PredictorSource 
     checksum: (layer, part) => job.layers[layer]?.parts[part].checksum ?? 0,
     bytes: (layer, part) => job.bytes(layer, part),
   };
-}
-
-/** The text as windows. @throws InputError when it is too short or no text */
-async function sampleWindows(
-  { tokenizer, manifest }: Model,
-  { documents, corpus }: PredictTrainRequest,
-  context: number,
-  most: number,
-): Promise<number[][]> {
-  if (most < context) {
-    throw new InputError(
-      `${most} tokens are fewer than a window of ${context}, the least to train from`,
-      {},
-      `Give --max-tokens ${context} or more`,
-    );
-  }
-  const { bosId } = tokenizer;
-  if (bosId === undefined) throw new InputError('the model has no BOS token to begin with');
-  const place = { file: corpus };
-  const checked = async function* () {
-    for await (const document of documents) {
-      // What is not UTF-8 has been replaced while it was decoded.
-      const strange = document.match(/[\0\ufffd]/g)?.length ?? 0;
-      if (strange > document.length / 100) {
-        throw new InputError('is not text', place, 'Give a text file in UTF-8');
-      }
-      yield document;
-    }
-  };
-  const windows = await windowsFrom(checked(), tokenizer, bosId, context, most);
-  const tokens = windows.reduce((sum, { length }) => sum + length, 0);
-  if (tokens < context) {
-    const found = tokens === 0 ? 'holds no tokens' : `holds ${tokens} tokens`;
-    throw new InputError(
-      `${found}; a window of ${context} is the least to train from`,
-      place,
-      `Give a text of the kind the model is used for, ${Math.min(most, manifest.spec.maxPositions * 20)} tokens or more`,
-    );
-  }
-  return windows;
 }

@@ -23,7 +23,7 @@ const rankStep = 32;
  */
 const smallRank = 256;
 /** JavaScript's own arrays, next to what is planned. */
-const heapBytes = 24 * MIB;
+export const heapBytes = 24 * MIB;
 /** A share that someone asks for must hold a predictor for every layer; the default need not. */
 export function checkShare(
   model: Model,
@@ -101,7 +101,7 @@ export function choosePlan(
         heapBytes +
         (arrange ? orderingBytes(neurons) + rearrangingBytes : 0),
       threads: count,
-      context: Math.max(...windows.map(({ length }) => length)),
+      context: windows.reduce((most, { length }) => Math.max(most, length), 0),
       tokens: windows.reduce((sum, { length }) => sum + length, 0),
       regionBytes:
         4 * neurons * hidden +

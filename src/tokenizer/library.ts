@@ -14,7 +14,8 @@ import { Tokenizer } from '@huggingface/tokenizers';
 import { brief } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { MergeRanks } from './merge-ranks.ts';
-import type { Component, TokenizerJson } from './tokenizer-json.ts';
+import { withinTime } from './time-limit.ts';
+import { type Component, hasExpression, type TokenizerJson } from './tokenizer-json.ts';
 
 /** What is used of the library. Its own types do not resolve under Node's rules for modules. */
 export interface Library {
@@ -90,8 +91,10 @@ export function buildLibrary(
   const model = isBpe ? { ...json.model, merges: [] } : json.model;
   let library: LibraryInternals;
   try {
+    tryNormalizer(json, file);
     library = new Tokenizer({ ...json, model }, config) as LibraryInternals;
   } catch (error) {
+    if (error instanceof InputError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new InputError(`unsupported tokenizer: ${reason}`, { file }, undefined, { cause: error });
   }
@@ -103,6 +106,21 @@ export function buildLibrary(
   }
   library.tokenizer = null;
   return library;
+}
+
+/**
+ * Added tokens are normalized while the library is built, by expressions of the file. They are tried
+ * with a vocabulary of nothing else, as building a large one takes a time that is not theirs.
+ * @throws InputError when they do not end
+ */
+function tryNormalizer({ normalizer, added_tokens, ...json }: TokenizerJson, file: string): void {
+  const normalized = added_tokens.filter((token) => token.normalized);
+  if (normalized.length === 0 || !hasExpression(normalizer)) return;
+  const parts = { ...json, pre_tokenizer: null, post_processor: null, decoder: null };
+  const model = { type: 'BPE', vocab: {}, merges: [] };
+  const units = normalized.reduce((sum, { content }) => sum + content.length, 0);
+  const build = () => new Tokenizer({ ...parts, normalizer, added_tokens: normalized, model }, {});
+  withinTime(build, units, file);
 }
 
 /** Replaces the split of every byte-level pre-tokenizer. */

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { isJsonObject, readJsonFile } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { buildLibrary, type Library } from './library.ts';
-import { checkTokenizerJson, isTokenId, tokenContent } from './tokenizer-json.ts';
+import { withinTime } from './time-limit.ts';
+import { checkTokenizerJson, hasExpression, isTokenId, tokenContent } from './tokenizer-json.ts';
 
 export interface DecodeOptions {
   /** Leave special tokens out of the text. Default: false. */
@@ -56,12 +57,17 @@ export async function loadTokenizer(dir: string, model: ModelTokens = {}): Promi
     );
   }
   // The parsed file is nobody's but the library's builder, so that it can be collected.
-  const library = buildLibrary(
-    checkTokenizerJson(await readJsonFile(file), file),
-    config ?? {},
-    file,
-  );
-  return new LibraryTokenizer(library, config, tokensMap, model);
+  const json = checkTokenizerJson(await readJsonFile(file), file);
+  const library = buildLibrary(json, config ?? {}, file);
+  const source = { file, limitsDecoding: hasExpression(json.decoder) };
+  return new LibraryTokenizer(library, source, config, tokensMap, model);
+}
+
+interface TokenizerFile {
+  /** Path of tokenizer.json. */
+  readonly file: string;
+  /** Whether its decoder has regular expressions, too. */
+  readonly limitsDecoding: boolean;
 }
 
 class LibraryTokenizer implements Tokenizer {
@@ -69,17 +75,20 @@ class LibraryTokenizer implements Tokenizer {
   readonly eosIds: readonly number[];
   readonly vocabularySize: number;
   readonly #library: Library;
+  readonly #source: TokenizerFile;
   readonly #specialIds: ReadonlySet<number>;
   /** BOS, when the tokenizer's post-processor leaves adding it to us. */
   readonly #prefix: readonly number[];
 
   constructor(
     library: Library,
+    source: TokenizerFile,
     config: Json | undefined,
     tokensMap: Json | undefined,
     model: ModelTokens,
   ) {
     this.#library = library;
+    this.#source = source;
     const added = library.get_added_tokens_decoder();
     const special = [...added].filter(([, token]) => token.special);
     this.#specialIds = new Set(special.map(([id]) => id));
@@ -116,10 +125,13 @@ class LibraryTokenizer implements Tokenizer {
     if (spoken.length === 0) return '';
     // The clean-up of blanks before punctuation is never applied: it would change the model's text,
     // and what a token looks like would depend on what comes after it.
-    return this.#library.decode(spoken, {
-      skip_special_tokens: false,
-      clean_up_tokenization_spaces: false,
-    });
+    const work = () =>
+      this.#library.decode(spoken, {
+        skip_special_tokens: false,
+        clean_up_tokenization_spaces: false,
+      });
+    const { file, limitsDecoding } = this.#source;
+    return limitsDecoding ? withinTime(work, spoken.length, file) : work();
   }
 
   isSilent(id: number, { skipSpecial = false }: DecodeOptions = {}): boolean {
@@ -128,7 +140,8 @@ class LibraryTokenizer implements Tokenizer {
   }
 
   #encode(text: string, addSpecial: boolean): number[] {
-    return this.#library.encode(text, { add_special_tokens: addSpecial }).ids.map((id) => {
+    const work = () => this.#library.encode(text, { add_special_tokens: addSpecial });
+    return withinTime(work, text.length, this.#source.file).ids.map((id) => {
       if (id !== undefined) return id;
       throw new InputError('the text cannot be expressed in the vocabulary of the tokenizer');
     });
