@@ -6,6 +6,7 @@
  */
 
 import { breathe } from '../breathe.ts';
+import { patiently } from '../tokenizer/patience.ts';
 import { PieceEncoder } from '../tokenizer/pieces.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
@@ -155,14 +156,39 @@ export async function* idsOfParts(
   file: string,
   signal?: AbortSignal,
 ): AsyncGenerator<readonly number[]> {
-  const encoder = new PieceEncoder((text) => tokenizer.encode(text), file);
-  for await (const part of parts) {
-    for (const ids of encoder.push(part)) {
+  const encoder = new PatientEncoder(tokenizer, file, signal);
+  for await (const part of parts) yield* encoder.push(part);
+  yield await encoder.end();
+}
+
+/** A piece at a time, between which the event loop turns. */
+class PatientEncoder {
+  readonly #encoder: PieceEncoder;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(tokenizer: Pick<Tokenizer, 'encode'>, file: string, signal: AbortSignal | undefined) {
+    this.#encoder = new PieceEncoder((text) => tokenizer.encode(text, { once: true }), file);
+    this.#signal = signal;
+  }
+
+  async *push(text: string): AsyncGenerator<readonly number[]> {
+    let more = text;
+    const next = () => {
+      const added = this.#encoder.push(more);
+      more = '';
+      return added.next().value ?? null;
+    };
+    for (;;) {
+      const ids = await patiently(next, this.#signal);
+      if (ids === null) return;
       yield ids;
-      await breathe(signal);
+      await breathe(this.#signal);
     }
   }
-  yield encoder.end();
+
+  end(): Promise<readonly number[]> {
+    return patiently(() => this.#encoder.end(), this.#signal);
+  }
 }
 
 /**
@@ -177,7 +203,7 @@ export async function* windowsOf(
   length: number,
   { file = 'the text', signal }: { readonly file?: string; readonly signal?: AbortSignal } = {},
 ): AsyncGenerator<readonly number[]> {
-  const encoder = new PieceEncoder((text) => tokenizer.encode(text), file);
+  const encoder = new PatientEncoder(tokenizer, file, signal);
   let rest: readonly number[] = [];
   function* whole(ids: readonly number[]): Generator<readonly number[]> {
     rest = rest.concat(ids);
@@ -187,12 +213,9 @@ export async function* windowsOf(
   }
   for await (const document of documents) {
     const { text, ends } = typeof document === 'string' ? { text: document, ends: true } : document;
-    for (const ids of encoder.push(text)) {
-      yield* whole(ids);
-      await breathe(signal);
-    }
+    for await (const ids of encoder.push(text)) yield* whole(ids);
     if (!ends) continue;
-    yield* whole(encoder.end());
+    yield* whole(await encoder.end());
     if (rest.length > 0) yield rest;
     rest = [];
   }

@@ -1,6 +1,7 @@
 /** The ids of a prompt that arrives in parts, in bounded memory. */
 
 import { InputError } from '../errors.ts';
+import { patiently } from '../tokenizer/patience.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { idsOfParts } from './documents.ts';
 
@@ -46,7 +47,9 @@ export async function encodePromptParts(
       'Shorten it',
     );
   }
-  const whole = isShort ? tokenizer.encodePrompt(begun) : ids.concat(around.after);
+  const whole = isShort
+    ? await patiently(() => tokenizer.encodePrompt(begun, { once: true }), signal)
+    : ids.concat(around.after);
   if (whole.length > most) {
     throw new InputError(
       `the prompt has ${whole.length} tokens, the model's context ${most}`,

@@ -120,7 +120,7 @@ function tryNormalizer({ normalizer, added_tokens, ...json }: TokenizerJson, fil
   const model = { type: 'BPE', vocab: {}, merges: [] };
   const units = normalized.reduce((sum, { content }) => sum + content.length, 0);
   const build = () => new Tokenizer({ ...parts, normalizer, added_tokens: normalized, model }, {});
-  withinTime(build, units, file);
+  withinTime(build, { units, file });
 }
 
 /** Replaces the split of every byte-level pre-tokenizer. */

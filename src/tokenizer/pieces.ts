@@ -26,9 +26,9 @@ import { TimeLimitError } from './time-limit.ts';
  * groups of three digits and merges of 128 blanks end with it.
  */
 const contextUnits = 384;
-const pieceUnits = 84 * contextUnits;
+const pieceUnits = 42 * contextUnits;
 /** Where no place for a cut is found, pieces grow up to this. */
-const mostUnits = 8 * pieceUnits;
+const mostUnits = 16 * pieceUnits;
 /** Lines and words that begin so far before the end of a piece are looked at. */
 const searchedUnits = 4096;
 /** How many of each. */

@@ -12,38 +12,56 @@ import { InputError } from '../errors.ts';
 const baseMs = 2000;
 /** A hundred times slower than a tokenizer is on the machines that we know. */
 const unitsPerMs = 32;
-/** A process that was stopped meanwhile, or got no processor, has not used its time: once more. */
-const leastBusyShare = 0.2;
-const attempts = 2;
+/** A process that was stopped meanwhile, or got no processor, has not used its time. */
+const leastBusyShare = 0.25;
+/** Each with twice the time of the one before. */
+const attempts = 5;
 
 const slot = Symbol.for('flashllm.timeLimited');
 type Slot = { [slot]?: (() => void) | undefined };
 const script = new Script("globalThis[Symbol.for('flashllm.timeLimited')]()");
 
 /** Work that was broken off. */
-export class TimeLimitError extends InputError {}
+export class TimeLimitError extends InputError {
+  /** Whether it did not even get the processor, so that it may be tried once more. */
+  readonly starved: boolean;
+
+  constructor(starved: boolean, limitMs: number, units: number, file: string) {
+    const time = `${Math.round(limitMs / 1000)} s over ${units} characters`;
+    super(
+      `its regular expressions were broken off after ${time}`,
+      { file },
+      starved
+        ? 'The process hardly got the processor: try again when the machine is less busy'
+        : 'One of them backtracks without end: use the tokenizer.json of the published model',
+    );
+    this.starved = starved;
+  }
+}
+
+export interface TimeLimit {
+  /** Of text that is gone through, in UTF-16. */
+  readonly units: number;
+  /** Whose content decides how long it takes. */
+  readonly file: string;
+  /** The caller tries again where the processor was missing, when the event loop has turned. */
+  readonly once?: boolean;
+}
 
 /**
- * The result of `work`, which is done once more if it was broken off without having had the
- * processor: it must leave nothing half done behind.
- * @param units of text that it goes through, in UTF-16
- * @param file whose content decides how long it takes
+ * The result of `work`. It is done once more if it was broken off without having had the processor,
+ * so it must leave nothing half done behind.
  * @throws TimeLimitError when it does not end
  */
-export function withinTime<T>(work: () => T, units: number, file: string): T {
-  const limitMs = baseMs + Math.ceil(units / unitsPerMs);
-  for (let number = 1; ; number++) {
+export function withinTime<T>(work: () => T, { units, file, once = false }: TimeLimit): T {
+  let limitMs = baseMs + Math.ceil(units / unitsPerMs);
+  for (let left = once ? 1 : attempts; ; limitMs *= 2) {
     const before = process.cpuUsage();
     const done = attempt(work, limitMs);
     if (done !== null) return done.value;
     const { user, system } = process.cpuUsage(before);
-    const busyMs = (user + system) / 1000;
-    if (number < attempts && busyMs < leastBusyShare * limitMs) continue;
-    throw new TimeLimitError(
-      `its regular expressions were broken off after ${Math.round(limitMs / 1000)} s over ${units} characters`,
-      { file },
-      'One of them backtracks without end: use the tokenizer.json of the published model',
-    );
+    const starved = (user + system) / 1000 < leastBusyShare * limitMs;
+    if (!starved || --left === 0) throw new TimeLimitError(starved, limitMs, units, file);
   }
 }
 

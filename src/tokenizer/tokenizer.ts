@@ -5,13 +5,15 @@ import { join } from 'node:path';
 import { isJsonObject, readJsonFile } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { buildLibrary, type Library } from './library.ts';
-import { withinTime } from './time-limit.ts';
+import { type TimeLimit, withinTime } from './time-limit.ts';
 import { checkTokenizerJson, hasExpression, isTokenId, tokenContent } from './tokenizer-json.ts';
 
 export interface DecodeOptions {
   /** Leave special tokens out of the text. Default: false. */
   readonly skipSpecial?: boolean;
 }
+
+export type EncodeOptions = Pick<TimeLimit, 'once'>;
 
 /** What the model's own configuration says; it counts where the tokenizer's files are silent. */
 export interface ModelTokens {
@@ -29,9 +31,9 @@ export interface Tokenizer {
   /** One more than the largest id; there may be holes below. */
   readonly vocabularySize: number;
   /** The ids of `text` alone. Special tokens that are written out in the text become their ids. */
-  encode(text: string): number[];
+  encode(text: string, options?: EncodeOptions): number[];
   /** The ids of `text` with the special tokens that the model expects around it. */
-  encodePrompt(text: string): number[];
+  encodePrompt(text: string, options?: EncodeOptions): number[];
   /** The text of `ids`. Ids that have no token (the padding of a vocabulary) have no text. */
   decode(ids: readonly number[], options?: DecodeOptions): string;
   /** True when `decode` passes over the id as if it were not there. */
@@ -109,12 +111,12 @@ class LibraryTokenizer implements Tokenizer {
     this.eosIds = eosIds.filter(isTokenId);
   }
 
-  encode(text: string): number[] {
-    return this.#encode(text, false);
+  encode(text: string, { once = false }: EncodeOptions = {}): number[] {
+    return this.#encode(text, false, once);
   }
 
-  encodePrompt(text: string): number[] {
-    const ids = this.#encode(text, true);
+  encodePrompt(text: string, { once = false }: EncodeOptions = {}): number[] {
+    const ids = this.#encode(text, true, once);
     if (this.#prefix.length > 0) return this.#prefix.concat(ids);
     // A model whose tokenizer adds nothing still needs something to start from.
     return ids.length === 0 && this.bosId !== undefined ? [this.bosId] : ids;
@@ -131,7 +133,7 @@ class LibraryTokenizer implements Tokenizer {
         clean_up_tokenization_spaces: false,
       });
     const { file, limitsDecoding } = this.#source;
-    return limitsDecoding ? withinTime(work, spoken.length, file) : work();
+    return limitsDecoding ? withinTime(work, { units: spoken.length, file }) : work();
   }
 
   isSilent(id: number, { skipSpecial = false }: DecodeOptions = {}): boolean {
@@ -139,9 +141,10 @@ class LibraryTokenizer implements Tokenizer {
     return this.#library.id_to_token(id) === undefined;
   }
 
-  #encode(text: string, addSpecial: boolean): number[] {
+  #encode(text: string, addSpecial: boolean, once = false): number[] {
     const work = () => this.#library.encode(text, { add_special_tokens: addSpecial });
-    return withinTime(work, text.length, this.#source.file).ids.map((id) => {
+    const limit = { units: text.length, file: this.#source.file, once };
+    return withinTime(work, limit).ids.map((id) => {
       if (id !== undefined) return id;
       throw new InputError('the text cannot be expressed in the vocabulary of the tokenizer');
     });
