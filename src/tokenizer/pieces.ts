@@ -26,11 +26,12 @@ import { TimeLimitError } from './time-limit.ts';
  * groups of three digits and merges of 128 blanks end with it.
  */
 const contextUnits = 384;
-const pieceUnits = 42 * contextUnits;
-/** Where no place for a cut is found, pieces grow up to this. */
-const mostUnits = 16 * pieceUnits;
-/** Lines and words that begin so far before the end of a piece are looked at. */
-const searchedUnits = 4096;
+/** Pieces of 16 Ki units. */
+const defaultPieces = 42;
+/** Where no place for a cut is found, pieces grow up to so many times their size. */
+const mostPieces = 16;
+/** Lines and words that begin in this share of a piece, at its end, are looked at. */
+const searchedShare = 0.25;
 /** How many of each. */
 const tried = 3;
 
@@ -43,13 +44,17 @@ export class PieceEncoder {
   #rest = '';
   /** What the rest is encoded behind; null at the text's beginning. */
   #guard: string | null = null;
-  #wanted = pieceUnits;
+  #wanted: number;
+  readonly #pieceUnits: number;
 
   /**
    * @param encode the ids of a text, without special tokens
    * @param file what the text is called in messages
+   * @param pieces how many times the context a piece is; fewer in tests
    */
-  constructor(encode: (text: string) => readonly number[], file: string) {
+  constructor(encode: (text: string) => readonly number[], file: string, pieces = defaultPieces) {
+    this.#pieceUnits = pieces * contextUnits;
+    this.#wanted = this.#pieceUnits;
     this.#encode = encode;
     this.#file = file;
   }
@@ -60,16 +65,16 @@ export class PieceEncoder {
     while (this.#rest.length >= this.#wanted + 2 * contextUnits) {
       const ids = this.#cut();
       if (ids !== null) {
-        this.#wanted = pieceUnits;
+        this.#wanted = this.#pieceUnits;
         yield ids;
-      } else if (this.#wanted >= mostUnits) {
+      } else if (this.#wanted >= mostPieces * this.#pieceUnits) {
         throw new InputError(
-          `${mostUnits} characters in a row leave no place where they can be tokenised apart`,
+          `${this.#wanted} characters in a row leave no place where they can be tokenised apart`,
           { file: this.#file },
           'Break them into lines',
         );
       } else {
-        this.#wanted += pieceUnits;
+        this.#wanted += this.#pieceUnits;
       }
     }
   }
@@ -79,7 +84,7 @@ export class PieceEncoder {
     const ids = this.#idsOf(this.#rest);
     this.#rest = '';
     this.#guard = null;
-    this.#wanted = pieceUnits;
+    this.#wanted = this.#pieceUnits;
     return ids;
   }
 
@@ -156,7 +161,7 @@ export class PieceEncoder {
 
 /** Where a text may be cut, at `most` or before: at lines, at words, then anywhere. */
 function* placesForCuts(text: string, most: number): Generator<number> {
-  const least = most - searchedUnits;
+  const least = most * (1 - searchedShare);
   let found = 0;
   for (let at = most; at > least && found < tried; at--) {
     if (text[at - 1] !== '\n' || isBlank(text[at])) continue;
