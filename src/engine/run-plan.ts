@@ -4,9 +4,10 @@ import { kvDTypes } from '../dtype.ts';
 import { BudgetError, InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
+import { type AvailableMemory, availableMemory } from '../memory/available.ts';
 import type { PredictorDemand } from '../memory/fixed-layout.ts';
 import { type MemoryPlan, planFloor, planMemory } from '../memory/plan.ts';
-import { availableMemory, processEstimate } from '../memory/process.ts';
+import { processEstimate } from '../memory/process.ts';
 import { resolveSize, type Size } from '../units.ts';
 import type { RunRequest } from './model.ts';
 
@@ -107,12 +108,17 @@ export function weightBytesOf({ tensors }: Manifest): number {
 /** A budget, and what it comes from. */
 export interface Budget {
   readonly bytes: number;
-  readonly source: 'asked' | 'machine' | 'cgroup';
+  readonly source: 'asked' | AvailableMemory['source'];
 }
 
 /** The budget in bytes: what was asked for, or nine tenths of what the machine can give. */
 export function budgetOf(size: Size | undefined, weightBytes: number): Budget {
   if (size !== undefined) return { bytes: resolveSize(size, weightBytes), source: 'asked' };
+  return defaultBudget();
+}
+
+/** Nine tenths of what the machine can give. */
+export function defaultBudget(): AvailableMemory {
   const { bytes, source } = availableMemory();
   return { bytes: Math.floor(bytes * 0.9), source };
 }

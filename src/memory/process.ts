@@ -1,7 +1,6 @@
-/** What this process uses, and what the machine can give it. */
+/** What this process uses. */
 
-import { freemem, totalmem } from 'node:os';
-import { controlGroups, readText } from '../control-groups.ts';
+import { readText } from '../control-groups.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { MIB } from '../units.ts';
 
@@ -39,31 +38,4 @@ export function processEstimate({ files, tensors }: Manifest): number {
     bareBytes + perTokenizerByte * tokenizerBytes + perManifestByte * manifestBytes,
     residentBytes() + growthBytes,
   );
-}
-
-/** Memory that can be used without pushing anything out, in bytes, and what says so. */
-export interface AvailableMemory {
-  readonly bytes: number;
-  readonly source: 'machine' | 'cgroup';
-}
-
-/** What the machine, or the control group around this process, can give now. */
-export function availableMemory(): AvailableMemory {
-  const meminfo = /^MemAvailable:\s+(\d+) kB$/m.exec(readText('/proc/meminfo') ?? '')?.[1];
-  const free = meminfo === undefined ? freemem() : Number(meminfo) * 1024;
-  const machine = Math.min(free + residentBytes(), totalmem());
-  const limit = cgroupLimit();
-  return limit !== null && limit < machine
-    ? { bytes: limit, source: 'cgroup' }
-    : { bytes: machine, source: 'machine' };
-}
-
-/** The smallest memory limit of the control groups this process is in, or null. */
-export function cgroupLimit(): number | null {
-  const limits = controlGroups('memory')
-    .map(({ version, dir }) =>
-      Number(readText(`${dir}/${version === 2 ? 'memory.max' : 'memory.limit_in_bytes'}`)?.trim()),
-    )
-    .filter((limit) => limit > 0 && limit < 2 ** 60);
-  return limits.length === 0 ? null : Math.min(...limits);
 }

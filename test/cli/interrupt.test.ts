@@ -100,7 +100,7 @@ describe('a tokenizer whose regular expression backtracks without end', parallel
     assertRefused(result, [/tokenizer\.json: its regular expressions were broken off after/]);
   });
 
-  it('that its own tokens do not end is refused by convert and inspect', async () => {
+  it('that its own tokens do not end is refused by convert', async () => {
     const dir = join(root.directory(), 'checkpoint');
     cpSync(checkpoint, dir, { recursive: true });
     const file = join(dir, 'tokenizer.json');
@@ -109,12 +109,8 @@ describe('a tokenizer whose regular expression backtracks without end', parallel
     json.added_tokens = [{ id: 2047, content: text, normalized: true }];
     writeFileSync(file, JSON.stringify(json));
     const parent = root.directory();
-    for (const args of [
-      ['convert', dir, join(parent, 'model')],
-      ['inspect', dir],
-    ]) {
-      assertRefused(await runCli(args), [/regular expressions were broken off/]);
-    }
+    const result = await runCli(['convert', dir, join(parent, 'model')]);
+    assertRefused(result, [/regular expressions were broken off/]);
     assertEntries(parent, []);
   });
 });
