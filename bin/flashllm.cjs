@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 'use strict';
 // A CommonJS entry, because libuv reads UV_THREADPOOL_SIZE when its pool first starts, and loading
-// an ES module on Node 20 already starts it. 32 threads keep 32 reads of flash in flight.
-process.env.UV_THREADPOOL_SIZE ??= '32';
+// an ES module on Node 20 already starts it.
+const { startWithinLimit } = require('./address-space.cjs');
+
 // A young generation that does not grow keeps up to 30 MiB of garbage out of the budget: with three
 // million short-lived objects Node 20 peaks at 61 MiB instead of 81, at the same speed.
 // What outlives it is collected when it has grown by a quarter: left alone, the rest of reads that
@@ -15,7 +16,9 @@ const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 15)) {
   process.stderr.write(`flashllm needs Node.js 20.15 or newer; this is ${process.version}.\n`);
   process.exitCode = 2;
-} else {
+} else if (!startWithinLimit(__filename)) {
+  // 32 threads keep 32 reads of flash in flight.
+  process.env.UV_THREADPOOL_SIZE ??= '32';
   import('../dist/cli/main.js').then(
     ({ main }) => main(process.argv),
     (error) => {

@@ -10,7 +10,8 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import { byteLength, dtypeNames } from '../src/dtype.ts';
 import type { Kernels } from '../src/kernels/kernels.ts';
-import { compileCore, createMemory, instantiateKernels } from '../src/kernels/module.ts';
+import { compileCore, instantiateKernels } from '../src/kernels/module.ts';
+import { createMemory } from '../src/pages.ts';
 import { ComputeThreads, threadScratchBytes } from '../src/kernels/threads/pool.ts';
 
 const MiB = 2 ** 20;

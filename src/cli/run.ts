@@ -14,7 +14,7 @@ import { note, showProgress, table } from './terminal.ts';
 const givers = {
   machine: "this machine's free memory",
   cgroup: 'what this control group has left',
-  'address space': 'the address space that is left (ulimit -v)',
+  limit: 'what the limit of address space leaves (ulimit -v)',
 } as const;
 
 /** Bytes of the budget; says in one line where a budget that was not asked for comes from. */

@@ -18,10 +18,11 @@ import {
   type StoredFile,
   type StoredTensor,
 } from '../flash/manifest.ts';
-import { createMemory, instantiateKernels } from '../kernels/module.ts';
+import { instantiateKernels } from '../kernels/module.ts';
 import { peakResidentBytes, residentBytes } from '../memory/process.ts';
 import { recipeOf } from '../models/index.ts';
 import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
+import { createMemory } from '../pages.ts';
 import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
 import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';

@@ -1,5 +1,6 @@
 /** Plans of a run, for a model that is there and for one that is yet to be converted. */
 
+import { checkAddresses } from '../address-space.ts';
 import { kvDTypes } from '../dtype.ts';
 import { BudgetError, InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
@@ -59,8 +60,13 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
     throw new InputError(`keys and values are kept in ${kvDTypes.join(' or ')}`);
   }
   if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
-  const plan = (threads: number) =>
-    planMemory({ ...planRequest(planned, request, threads), dramBudget: request.budget });
+  const plan = (threads: number) => {
+    const wanted = { ...planRequest(planned, request, threads), dramBudget: request.budget };
+    const made = planMemory(wanted);
+    const arenas = made.arenas.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+    checkAddresses(made.memoryBytes + arenas, threads);
+    return made;
+  };
   if (request.threads !== undefined) return plan(request.threads);
   try {
     return plan(availableThreads());

@@ -15,6 +15,7 @@ import { dirname } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { byteLength } from '../dtype.ts';
 import { InputError, InterruptedError, writeError } from '../errors.ts';
+import { createBuffer } from '../pages.ts';
 import { alignUp, formatBytes } from '../units.ts';
 import type { DeviceFile } from './device-file.ts';
 import { sectorBytes } from './layout.ts';
@@ -134,7 +135,7 @@ async function writeMatrix(
   const bundleBytes = rowsOf(tensor).rowBytes;
   const ranges = cutRows(tensor, writeBytes);
   const largest = Math.max(...ranges.map((range) => spanOf(range).bytes));
-  const memory = new WebAssembly.Memory({ initial: Math.ceil(largest / 65536) });
+  const memory = createBuffer(largest);
   for (const range of ranges) {
     const address = await files.readRows(range, memory, 0);
     const bundles = Buffer.from(memory.buffer, address, range.count * bundleBytes);

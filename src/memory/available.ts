@@ -4,6 +4,7 @@
  */
 
 import { freemem, totalmem } from 'node:os';
+import { mappableBytes } from '../address-space.ts';
 import { type ControlGroup, controlGroups, readText } from '../control-groups.ts';
 import { residentBytes } from './process.ts';
 
@@ -11,7 +12,7 @@ import { residentBytes } from './process.ts';
 export interface AvailableMemory {
   /** With what this process uses already. */
   readonly bytes: number;
-  readonly source: 'machine' | 'cgroup' | 'address space';
+  readonly source: 'machine' | 'cgroup' | 'limit';
 }
 
 /**
@@ -22,9 +23,11 @@ export function availableMemory(root = ''): AvailableMemory {
   const status = readText(`${root}/proc/self/status`) ?? '';
   const own = ownBytes(status);
   const left = (groups: readonly ControlGroup[]) => groups.flatMap((group) => leftIn(group, own));
+  const mappable = mappableBytes(root);
   const all: readonly AvailableMemory[] = [
     { bytes: freeOnMachine(root, own), source: 'machine' },
     ...left(controlGroups('memory', root)).map((bytes) => ({ bytes, source: 'cgroup' as const })),
+    ...(mappable === null ? [] : [{ bytes: mappable + own, source: 'limit' as const }]),
   ];
   const { bytes, source } = all.reduce((least, next) => (next.bytes < least.bytes ? next : least));
   return { bytes: Math.max(0, bytes), source };

@@ -8,7 +8,7 @@
 
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { spanOf } from '../flash/row-range.ts';
-import { maxMemoryBytes } from '../kernels/module.ts';
+import { maxMemoryBytes } from '../pages.ts';
 import { ArenaSpace, type Place } from './arena-space.ts';
 import { type Desk, layoutDesk } from './desk.ts';
 import { type Fixed, firstAddress, predictorSizes } from './fixed-layout.ts';

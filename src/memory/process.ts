@@ -34,8 +34,18 @@ export function processEstimate({ files, tensors }: Manifest): number {
   const tokenizerBytes = files['tokenizer.json']?.bytes ?? 0;
   const blocks = [...tensors.values()].reduce((sum, { checksums }) => sum + checksums.length, 0);
   const manifestBytes = blocks * 6; // base64 of 4 bytes, and a little
-  return Math.max(
-    bareBytes + perTokenizerByte * tokenizerBytes + perManifestByte * manifestBytes,
-    residentBytes() + growthBytes,
+  return (
+    launcherBytes() +
+    Math.max(
+      bareBytes + perTokenizerByte * tokenizerBytes + perManifestByte * manifestBytes,
+      residentBytes() + growthBytes,
+    )
   );
+}
+
+/** What a process takes that only waits for this one, as bin/address-space.cjs may start it. */
+function launcherBytes(): number {
+  if (process.env.FLASHLLM_LAUNCHER !== String(process.ppid)) return 0;
+  const status = readText(`/proc/${process.ppid}/status`) ?? '';
+  return 1024 * Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0);
 }

@@ -1,5 +1,6 @@
 /** Which ranks a model's predictors may have: by their size, and by the memory that training takes. */
 
+import { checkAddresses } from '../address-space.ts';
 import { orderingBytes } from '../arrange/co-activation.ts';
 import { rearrangingBytes } from '../arrange/rewrite.ts';
 import { byteLength } from '../dtype.ts';
@@ -92,8 +93,8 @@ export function choosePlan(
 ): { readonly plan: TrainingPlan; readonly rank: number } {
   const hidden = manifest.spec.hiddenSize;
   const neurons = Math.max(...manifest.layers.map((layer) => layer.neurons));
-  const plan = (count: number, rank: number) =>
-    planTraining({
+  const plan = (count: number, rank: number) => {
+    const made = planTraining({
       manifest,
       dramBudget: budget,
       processBytes:
@@ -109,6 +110,9 @@ export function choosePlan(
           ? trainingBytes(hidden, neurons, rank)
           : magnitudeBytes(hidden, neurons)),
     });
+    checkAddresses(made.plan.memoryBytes, count);
+    return made;
+  };
   const tries = threads === undefined ? [availableThreads(), 1] : [threads];
   const free = [fixed, importFrom, thresholdSparsity].every((value) => value === undefined);
   let rank = highest;

@@ -3,8 +3,9 @@ import { execFile } from 'node:child_process';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import type { Kernels } from '../../src/kernels/kernels.ts';
-import { compileCore, createMemory, instantiateKernels } from '../../src/kernels/module.ts';
+import { compileCore, instantiateKernels } from '../../src/kernels/module.ts';
 import { ComputeThreads } from '../../src/kernels/threads/pool.ts';
+import { createMemory } from '../../src/pages.ts';
 import {
   a,
   b,

@@ -76,11 +76,14 @@ const wakingFactor = 4;
 /** Shares of a large job for each thread: the fewer, the longer the slowest is waited for. */
 const sharesPerThread = 8;
 
-/** For a worker's heap, which holds a few functions; with 4 MiB, Node 20 does not start it. */
+/**
+ * For a worker's heap, which holds a few functions; with 4 MiB, Node 20 does not start it. Left alone,
+ * V8 reserves 512 MiB of addresses for the code of each.
+ */
 const resourceLimits = {
   maxOldGenerationSizeMb: 16,
   maxYoungGenerationSizeMb: 1,
-  codeRangeSizeMb: 0,
+  codeRangeSizeMb: 8,
 };
 
 /**
