@@ -22,16 +22,21 @@ const leastBytes = 400 * MIB;
 /** Each thread that reads takes 8 MiB of addresses for its stack. */
 const scarceBytes = 4 * GIB;
 
-/** Bytes of addresses that this process may take, and takes; null where there is no limit. */
-function addressSpace() {
+/** What the limits of address space and of data allow this process, and what of that is left. */
+function limits() {
   try {
-    const limits = readFileSync('/proc/self/limits', 'latin1');
-    const limit = Number(/^Max address space +(\d+)/m.exec(limits)?.[1] ?? Number.NaN);
+    const table = readFileSync('/proc/self/limits', 'latin1');
     const status = readFileSync('/proc/self/status', 'latin1');
-    const used = 1024 * Number(/^VmSize:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN);
-    return limit > 0 && used > 0 ? { limit, used } : null;
+    return [
+      { row: 'Max address space', used: 'VmSize', name: 'address space', option: '-v' },
+      { row: 'Max data size', used: 'VmData', name: 'data segment', option: '-d' },
+    ].flatMap(({ row, used, name, option }) => {
+      const limit = Number(new RegExp(`^${row} +(\\d+)`, 'm').exec(table)?.[1] ?? Number.NaN);
+      const taken = Number(new RegExp(`^${used}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]);
+      return limit > 0 ? [{ name, option, limit, left: limit - 1024 * taken }] : [];
+    });
   } catch {
-    return null; // no such files, on other systems
+    return []; // no such files, on other systems
   }
 }
 
@@ -40,23 +45,24 @@ function addressSpace() {
  * @param {string} script what is to be run
  * @returns {boolean} whether this process has nothing more to do
  */
-function startWithinLimit(script) {
-  const space = addressSpace();
-  if (space === null) return false;
-  if (space.limit - space.used < leastBytes) {
-    const size = `${(space.limit / GIB).toFixed(1)} GiB`;
+function startWithinLimits(script) {
+  const found = limits();
+  const tight = found.find(({ left }) => left < leastBytes);
+  if (tight !== undefined) {
+    const size = `${(tight.limit / GIB).toFixed(1)} GiB`;
     process.stderr.write(
-      `error: the address space of this process is limited to ${size} (ulimit -v), too little for Node.js. Raise the limit to 2 GiB or more.\n`,
+      `error: the ${tight.name} of this process is limited to ${size} (ulimit ${tight.option}), too little for Node.js. Raise the limit to 2 GiB or more.\n`,
     );
     process.exitCode = 2;
     return true;
   }
+  if (found.some(({ limit }) => limit < scarceBytes)) process.env.UV_THREADPOOL_SIZE ??= '8';
+  const space = found.find(({ option }) => option === '-v')?.limit ?? Number.POSITIVE_INFINITY;
   const memories = smallMemories + Math.ceil(totalmem() / (4 * GIB));
   const started = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)];
-  if (space.limit > memories * reservedBytes || started.includes(flag)) return false;
+  if (space > memories * reservedBytes || started.includes(flag)) return false;
 
   const env = { MALLOC_ARENA_MAX: '2', ...process.env };
-  if (space.limit < scarceBytes) env.UV_THREADPOOL_SIZE ??= '8';
   const args = [...process.execArgv, flag, script, ...process.argv.slice(2)];
   if (typeof process.execve === 'function') {
     process.removeAllListeners('warning'); // execve is called experimental
@@ -83,4 +89,4 @@ function startAsChild(args, env) {
   });
 }
 
-module.exports = { startWithinLimit };
+module.exports = { startWithinLimits };

@@ -2,7 +2,7 @@
 'use strict';
 // A CommonJS entry, because libuv reads UV_THREADPOOL_SIZE when its pool first starts, and loading
 // an ES module on Node 20 already starts it.
-const { startWithinLimit } = require('./address-space.cjs');
+const { startWithinLimits } = require('./address-space.cjs');
 
 // A young generation that does not grow keeps up to 30 MiB of garbage out of the budget: with three
 // million short-lived objects Node 20 peaks at 61 MiB instead of 81, at the same speed.
@@ -16,7 +16,7 @@ const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 15)) {
   process.stderr.write(`flashllm needs Node.js 20.15 or newer; this is ${process.version}.\n`);
   process.exitCode = 2;
-} else if (!startWithinLimit(__filename)) {
+} else if (!startWithinLimits(__filename)) {
   // 32 threads keep 32 reads of flash in flight.
   process.env.UV_THREADPOOL_SIZE ??= '32';
   import('../dist/cli/main.js').then(

@@ -14,7 +14,7 @@ import { note, showProgress, table } from './terminal.ts';
 const givers = {
   machine: "this machine's free memory",
   cgroup: 'what this control group has left',
-  limit: 'what the limit of address space leaves (ulimit -v)',
+  limit: 'what the limits of this process leave (ulimit -v and -d)',
 } as const;
 
 /** Bytes of the budget; says in one line where a budget that was not asked for comes from. */
