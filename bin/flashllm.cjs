@@ -2,7 +2,9 @@
 'use strict';
 // A CommonJS entry, because libuv reads UV_THREADPOOL_SIZE when its pool first starts, and loading
 // an ES module on Node 20 already starts it.
+const { join } = require('node:path');
 const { startWithinLimits } = require('./address-space.cjs');
+const { load } = require('./load-in-order.cjs');
 
 // A young generation that does not grow keeps up to 30 MiB of garbage out of the budget: with three
 // million short-lived objects Node 20 peaks at 61 MiB instead of 81, at the same speed.
@@ -19,11 +21,19 @@ if (major < 20 || (major === 20 && minor < 15)) {
 } else if (!startWithinLimits(__filename)) {
   // 32 threads keep 32 reads of flash in flight.
   process.env.UV_THREADPOOL_SIZE ??= '32';
-  import('../dist/cli/main.js').then(
-    ({ main }) => main(process.argv),
-    (error) => {
+  let ended = false;
+  process.on('exit', (code) => {
+    if (ended || code !== 0) return;
+    process.stderr.write('error: nothing is left to wait for, and the work is not done.\n');
+    process.exitCode = 1;
+  });
+  load(join(__dirname, '../dist/cli/main.js'))
+    .then(({ main }) => main(process.argv))
+    .catch((error) => {
       process.stderr.write(`flashllm cannot start: ${error.message}\n`);
       process.exitCode = 1;
-    },
-  );
+    })
+    .finally(() => {
+      ended = true;
+    });
 }

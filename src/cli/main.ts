@@ -2,6 +2,7 @@
 
 import { Command, CommanderError } from 'commander';
 import { FlashError, InterruptedError } from '../errors.ts';
+import { tooManyFiles } from '../open-files.ts';
 import { version } from '../version.ts';
 import { benchCommand } from './bench.ts';
 import { convertCommand } from './convert.ts';
@@ -49,7 +50,10 @@ export async function main(argv: readonly string[]): Promise<void> {
     await program.parseAsync(argv);
   } catch (error) {
     const stopped = !(error instanceof CommanderError) && (await wasInterrupted());
-    process.exitCode = report(stopped ? new InterruptedError() : error, argv.includes('--debug'));
+    process.exitCode = report(
+      stopped ? new InterruptedError() : (tooManyFiles(error) ?? error),
+      argv.includes('--debug'),
+    );
   }
 }
 

@@ -11,6 +11,7 @@
 
 import { Worker } from 'node:worker_threads';
 import { FlashError } from '../../errors.ts';
+import { threadsWithinOpenFiles, tooManyThreads } from '../../open-files.ts';
 import { alignUp, MIB } from '../../units.ts';
 import { bindKernels } from '../bind.ts';
 import { type Address, attentionScratch, type Kernels } from '../kernels.ts';
@@ -118,6 +119,7 @@ export class ComputeThreads {
     if (!Number.isInteger(threads) || threads < 1 || threads > layout.maxShares) {
       throw new RangeError(`${threads} threads: a number from 1 to ${layout.maxShares} is needed`);
     }
+    if (threads > 1 && threads > threadsWithinOpenFiles('', 0)) throw tooManyThreads(threads);
     const pool = new ComputeThreads(threads);
     try {
       await pool.#answers();
