@@ -30,7 +30,8 @@ if (major < 20 || (major === 20 && minor < 15)) {
   load(join(__dirname, '../dist/cli/main.js'))
     .then(({ main }) => main(process.argv))
     .catch((error) => {
-      process.stderr.write(`flashllm cannot start: ${error.message}\n`);
+      const hint = error.code === 'EMFILE' ? '. Raise the limit of open files (ulimit -n)' : '';
+      process.stderr.write(`flashllm cannot start: ${error.message}${hint}\n`);
       process.exitCode = 1;
     })
     .finally(() => {

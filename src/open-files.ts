@@ -2,7 +2,7 @@
 
 import { readdirSync } from 'node:fs';
 import { readText } from './control-groups.ts';
-import { FlashError, IoError } from './errors.ts';
+import { FlashError, IoError, type Place } from './errors.ts';
 
 /** Files that a worker thread has open for its event loop: 4 on Node 20, 5 from 22 on. */
 const workerFiles = 5;
@@ -43,29 +43,22 @@ export function tooManyFiles(error: unknown): IoError | null {
     const { code, message } = cause as NodeJS.ErrnoException;
     // A worker that cannot start only quotes the code.
     const found = codes.find((name) => name === code || message.includes(name));
-    if (found !== undefined) return limitError(found, error);
+    if (found === undefined) continue;
+    const place = error instanceof FlashError ? error.place : {};
+    if (found === 'EMFILE') return limitError(place, 'Raise the limit', error);
+    const hint = 'End other programs';
+    return new IoError('the system has too many open files', place, hint, { cause: error });
   }
   return null;
 }
 
 /** The same, for so many compute threads. */
 export function tooManyThreads(threads: number): IoError {
-  return limitError('EMFILE', undefined, `fewer than ${threads} --threads`);
+  return limitError({}, `Raise the limit, or give fewer than ${threads} --threads`);
 }
 
-function limitError(
-  code: (typeof codes)[number],
-  cause: unknown,
-  instead = 'fewer --threads',
-): IoError {
-  const place = cause instanceof FlashError ? cause.place : {};
-  if (code === 'ENFILE') {
-    return new IoError('the system has too many open files', place, 'End other programs', {
-      cause,
-    });
-  }
+function limitError(place: Place, hint: string, cause?: unknown): IoError {
   const limit = openFilesLimit();
   const most = limit === null ? '' : `: this process may have ${limit} (ulimit -n)`;
-  const hint = `Raise the limit, or give ${instead}`;
   return new IoError(`too many open files${most}`, place, hint, { cause });
 }

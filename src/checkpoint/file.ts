@@ -3,6 +3,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { InputError, IoError } from '../errors.ts';
 import { assertNotLfsPointer, lfsPointerPrefix } from './lfs.ts';
+import { PooledHandle } from './pooled-handle.ts';
 
 /** What a format reader needs of a file. */
 export interface RangeFile {
@@ -42,9 +43,9 @@ export function fileError(error: unknown, path: string, doing: string): InputErr
 export class CheckpointFile implements RangeFile {
   readonly path: string;
   readonly size: number;
-  readonly #handle: FileHandle;
+  readonly #handle: PooledHandle;
 
-  private constructor(path: string, size: number, handle: FileHandle) {
+  private constructor(path: string, size: number, handle: PooledHandle) {
     this.path = path;
     this.size = size;
     this.#handle = handle;
@@ -61,17 +62,19 @@ export class CheckpointFile implements RangeFile {
     } catch (error) {
       throw fileError(error, path, 'opening');
     }
+    let pooled: PooledHandle | null = null;
     try {
       const stat = await handle.stat();
       if (!stat.isFile()) throw new InputError('is not a regular file', { file: path });
       if (stat.size === 0) throw new InputError('is empty', { file: path }, 'Download it again');
-      const file = new CheckpointFile(path, stat.size, handle);
+      pooled = await PooledHandle.of(path, handle, () => open(path, 'r'));
+      const file = new CheckpointFile(path, stat.size, pooled);
       const head = new Uint8Array(Math.min(lfsPointerPrefix.length, file.size));
       await file.read(0, head);
       assertNotLfsPointer(head, path);
       return file;
     } catch (error) {
-      await handle.close();
+      await (pooled ?? handle).close();
       throw error instanceof InputError || error instanceof IoError
         ? error
         : fileError(error, path, 'opening');
@@ -84,8 +87,12 @@ export class CheckpointFile implements RangeFile {
       const want = Math.min(target.byteLength - done, maxReadBytes);
       let got: number;
       try {
-        got = (await this.#handle.read(target, done, want, offset + done)).bytesRead;
+        const from = done;
+        got = await this.#handle.use(
+          async (handle) => (await handle.read(target, from, want, offset + from)).bytesRead,
+        );
       } catch (error) {
+        if (error instanceof InputError) throw error;
         const { message, place, hint } = fileError(error, this.path, 'reading');
         throw new IoError(message, { ...place, ...named, offset: offset + done }, hint, {
           cause: error,
