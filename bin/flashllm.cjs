@@ -22,8 +22,9 @@ if (major < 20 || (major === 20 && minor < 15)) {
   // 32 threads keep 32 reads of flash in flight.
   process.env.UV_THREADPOOL_SIZE ??= '32';
   let ended = false;
-  process.on('exit', (code) => {
-    if (ended || code !== 0) return;
+  process.on('beforeExit', () => {
+    if (ended) return;
+    ended = true;
     process.stderr.write('error: nothing is left to wait for, and the work is not done.\n');
     process.exitCode = 1;
   });
