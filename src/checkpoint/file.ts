@@ -4,6 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { FlashError, InputError, IoError } from '../errors.ts';
 import { openRegular } from '../regular-file.ts';
 import { assertNotLfsPointer, lfsPointerPrefix } from './lfs.ts';
+import { PooledHandle } from './pooled-handle.ts';
 
 /** What a format reader needs of a file. */
 export interface RangeFile {
@@ -47,9 +48,9 @@ export function fileError(error: unknown, path: string, doing: string): FlashErr
 export class CheckpointFile implements RangeFile {
   readonly path: string;
   readonly size: number;
-  readonly #handle: FileHandle;
+  readonly #handle: PooledHandle;
 
-  private constructor(path: string, size: number, handle: FileHandle) {
+  private constructor(path: string, size: number, handle: PooledHandle) {
     this.path = path;
     this.size = size;
     this.#handle = handle;
@@ -66,16 +67,18 @@ export class CheckpointFile implements RangeFile {
     } catch (error) {
       throw fileError(error, path, 'opening');
     }
+    let pooled: PooledHandle | null = null;
     try {
       const { size } = await handle.stat();
       if (size === 0) throw new InputError('is empty', { file: path }, 'Download it again');
-      const file = new CheckpointFile(path, size, handle);
+      pooled = await PooledHandle.of(path, handle, () => openRegular(path));
+      const file = new CheckpointFile(path, size, pooled);
       const head = new Uint8Array(Math.min(lfsPointerPrefix.length, file.size));
       await file.read(0, head);
       assertNotLfsPointer(head, path);
       return file;
     } catch (error) {
-      await handle.close();
+      await (pooled ?? handle).close();
       throw fileError(error, path, 'opening');
     }
   }
@@ -86,8 +89,12 @@ export class CheckpointFile implements RangeFile {
       const want = Math.min(target.byteLength - done, maxReadBytes);
       let got: number;
       try {
-        got = (await this.#handle.read(target, done, want, offset + done)).bytesRead;
+        const from = done;
+        got = await this.#handle.use(
+          async (handle) => (await handle.read(target, from, want, offset + from)).bytesRead,
+        );
       } catch (error) {
+        if (error instanceof InputError) throw error;
         const { message, place, hint } = fileError(error, this.path, 'reading');
         throw new IoError(message, { ...place, ...named, offset: offset + done }, hint, {
           cause: error,

@@ -24,7 +24,7 @@ import {
   numberArgument,
   threadsOption,
 } from './options.ts';
-import { readText } from './read-text.ts';
+import { textBeginning } from './read-text.ts';
 import { withModel } from './run.ts';
 import { withTemporaryFile } from './temporary-file.ts';
 import { note, print, printJson, showProgress } from './terminal.ts';
@@ -151,9 +151,8 @@ async function requestFor(
   if (prompt !== undefined && data !== undefined) {
     throw new InputError('give either --prompt or --data, not both');
   }
-  const longest = 64 * 1024 * 1024;
-  const text =
-    prompt ?? (data === undefined ? defaultPrompt : await readText(data, 'the text', longest));
+  const given = data === undefined ? defaultPrompt : await textBeginning(data, promptTokens);
+  const text = prompt ?? given;
   if (text.trim() === '') throw new InputError('the prompt is empty');
   return {
     model: dir,

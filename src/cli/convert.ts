@@ -2,10 +2,12 @@ import { Command, Option } from 'commander';
 import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../convert/convert.ts';
 import { describeDTypes, describeFormats, isQuantisation } from '../convert/dtypes.ts';
 import { type DType, dtypeNames } from '../dtype.ts';
+import { defaultBudget } from '../engine/run-plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import { describeFfn, describeSparsity } from './architecture.ts';
 import { interruption } from './interrupt.ts';
 import { budgetOption, jsonOption } from './options.ts';
+import { sayBudget } from './run.ts';
 import { note, printJson, showProgress } from './terminal.ts';
 
 interface ConvertFlags {
@@ -50,7 +52,7 @@ async function run(checkpoint: string, output: string, flags: ConvertFlags): Pro
       output,
       dtype: flags.dtype,
       ...(flags.ffnDtype !== undefined && { ffnDtype: flags.ffnDtype }),
-      dramBudget: flags.dramBudget ?? defaultConvertBudget,
+      dramBudget: flags.dramBudget ?? convertBudget(),
       force: flags.force ?? false,
       dryRun: flags.dryRun ?? false,
       signal: interruption,
@@ -62,6 +64,14 @@ async function run(checkpoint: string, output: string, flags: ConvertFlags): Pro
   } finally {
     progress.stop();
   }
+}
+
+/** As much as converts at full speed, or what there is. */
+function convertBudget(): number {
+  const { bytes, source } = defaultBudget();
+  if (bytes >= defaultConvertBudget) return defaultConvertBudget;
+  sayBudget(bytes, source);
+  return bytes;
 }
 
 function toJson(report: ConvertReport, flags: ConvertFlags) {

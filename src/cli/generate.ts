@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import type { KvDType } from '../dtype.ts';
 import { type GenerateResult, generate } from '../engine/generate.ts';
 import type { Model } from '../engine/model.ts';
+import { encodePromptParts } from '../engine/prompt.ts';
 import {
   bestLogits,
   checkSampling,
@@ -24,7 +25,7 @@ import {
   threadsOption,
   windowOption,
 } from './options.ts';
-import { readStream, readText } from './read-text.ts';
+import { findText, longestTokenBytes, promptParts } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
 import { note, noteLines, print, printJson } from './terminal.ts';
 
@@ -107,17 +108,14 @@ async function run(dir: string, flags: GenerateFlags): Promise<void> {
   const result = await withModel(
     dir,
     async (model) => {
-      const prompt = await readPrompt(flags, model.manifest.spec.maxPositions * longestTokenBytes);
-      return generateWith(model, prompt, flags, sampling);
+      const promptIds = await readPrompt(flags, model);
+      return generateWith(model, promptIds, flags, sampling);
     },
     { predictors: flags.exact !== true },
   );
   report(result, flags, sampling);
-  if (result.finishReason === 'interrupted') process.exitCode = interruptedExitCode;
+  if (result.finishReason === 'interrupted') process.exitCode = interruptedExitCode();
 }
-
-/** No text has more bytes per token, so what has is too long, and need not be tokenised to see it. */
-const longestTokenBytes = 256;
 
 function checkPromptFlags({ prompt, promptFile }: GenerateFlags): void {
   if (prompt !== undefined && promptFile !== undefined) {
@@ -128,27 +126,28 @@ function checkPromptFlags({ prompt, promptFile }: GenerateFlags): void {
   }
 }
 
-async function readPrompt({ prompt, promptFile }: GenerateFlags, limit: number): Promise<string> {
-  if (prompt !== undefined) return prompt;
-  if (promptFile !== undefined) return readText(promptFile, 'the prompt', limit);
-  return readStream(process.stdin, 'the prompt', limit);
+/** The ids of the prompt, which is read and tokenised no further than the context reaches. */
+async function readPrompt({ prompt, promptFile }: GenerateFlags, model: Model): Promise<number[]> {
+  const { maxPositions } = model.manifest.spec;
+  const source =
+    promptFile === undefined ? process.stdin : await findText(promptFile, 'the prompt');
+  const parts =
+    prompt === undefined ? promptParts(source, maxPositions * longestTokenBytes) : [prompt];
+  const file = prompt === undefined ? (promptFile ?? 'stdin') : '--prompt';
+  return encodePromptParts(model.tokenizer, parts, {
+    most: maxPositions,
+    file,
+    signal: interruption,
+  });
 }
 
 async function generateWith(
   model: Model,
-  prompt: string,
+  promptIds: readonly number[],
   flags: GenerateFlags,
   sampling: SamplingOptions,
 ): Promise<GenerateResult> {
   const { maxPositions } = model.manifest.spec;
-  const promptIds = model.tokenizer.encodePrompt(prompt);
-  if (promptIds.length > maxPositions) {
-    throw new InputError(
-      `the prompt has ${promptIds.length} tokens, the model's context ${maxPositions}`,
-      {},
-      `Shorten it by at least ${promptIds.length - maxPositions} tokens`,
-    );
-  }
   // The last token is not fed back, so it needs no position.
   const wanted = promptIds.length + Math.max(1, flags.maxTokens) - 1;
   const context = Math.min(maxPositions, wanted);

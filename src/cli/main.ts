@@ -2,13 +2,14 @@
 
 import { Command, CommanderError } from 'commander';
 import { FlashError, InterruptedError } from '../errors.ts';
+import { tooManyFiles } from '../open-files.ts';
 import { version } from '../version.ts';
 import { benchCommand } from './bench.ts';
 import { convertCommand } from './convert.ts';
 import { evalCommand } from './eval.ts';
 import { generateCommand } from './generate.ts';
 import { inspectCommand } from './inspect.ts';
-import { catchInterrupts, interruptedExitCode } from './interrupt.ts';
+import { catchInterrupts, interruptedExitCode, wasInterrupted } from './interrupt.ts';
 import { planCommand } from './plan.ts';
 import { predictTrainCommand } from './predict-train.ts';
 import { probeCommand } from './probe.ts';
@@ -42,7 +43,11 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await program.parseAsync(argv);
   } catch (error) {
-    process.exitCode = report(error, argv.includes('--debug'));
+    const stopped = !(error instanceof CommanderError) && (await wasInterrupted());
+    process.exitCode = report(
+      stopped ? new InterruptedError() : (tooManyFiles(error) ?? error),
+      argv.includes('--debug'),
+    );
   }
 }
 
@@ -51,7 +56,7 @@ function report(error: unknown, debug: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has printed
   if (error instanceof InterruptedError) {
     note('interrupted');
-    return interruptedExitCode;
+    return interruptedExitCode();
   }
   if (debug && error instanceof Error) noteLines(error.stack ?? error.message);
   if (error instanceof FlashError) {

@@ -105,7 +105,10 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 }
 
 export interface Progress {
-  /** @param detail what is under way, in place of the name it began with */
+  /**
+   * @param total infinite where nobody knows
+   * @param detail what is under way, in place of the name it began with
+   */
   update(done: number, total: number, detail?: string): void;
   /** Ends the display; what it showed is gone. */
   stop(): void;
@@ -135,7 +138,9 @@ export function showProgress(what: string, quiet = false): Progress {
       lastMs = now;
       const leftSeconds = Math.ceil(((now - started) * (total - done)) / done / 1000);
       const left = leftSeconds < 120 ? `${leftSeconds} s` : `${Math.round(leftSeconds / 60)} min`;
-      const text = `${shown(detail, longestCell)} ${Math.floor((100 * done) / total)}%, ${left} left`;
+      const label = shown(detail, longestCell);
+      const share = `${Math.floor((100 * done) / total)}%, ${left} left`;
+      const text = Number.isFinite(total) ? `${label} ${share}` : label;
       if (spinner === null) note(text);
       else if (spinner.isSpinning) spinner.text = text;
       else spinner.start(text);

@@ -9,6 +9,7 @@ import { type PredictorDemand, predictorSpan, vectorSpan } from '../memory/fixed
 import { bitWords, neuronBlock } from '../memory/list-layout.ts';
 import type { MemoryPlan, PredictorPlan } from '../memory/plan.ts';
 import type { Activation, ModelSpec } from '../models/spec.ts';
+import { createBuffer } from '../pages.ts';
 
 const f32Bytes = 4;
 
@@ -139,9 +140,8 @@ export async function predictorDemand(files: ModelFiles): Promise<PredictorDeman
   if (set === null) return null;
   const tensors = set.layers.flatMap((layer) => layer?.frequency ?? []);
   const span = vectorSpan(tensors);
-  const pages = Math.ceil((span?.bytes ?? 0) / 65536);
-  // Page aligned, as direct reads need; it is let go of as soon as the values are copied.
-  const memory = new WebAssembly.Memory({ initial: pages });
+  // It is let go of as soon as the values are copied.
+  const memory = createBuffer(span?.bytes ?? 0);
   if (span !== null) await files.readTensors(tensors, span, memory, 0);
   const layers = manifest.layers.map(({ neurons }, index) => {
     const tensor = set.layers[index]?.frequency;

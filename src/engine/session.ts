@@ -4,13 +4,14 @@
  */
 
 import { InputError } from '../errors.ts';
-import { compileCore, createMemory } from '../kernels/module.ts';
+import { compileCore } from '../kernels/module.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
 import { HeadProposal } from '../memory/head-proposal.ts';
 import { NeuronStores } from '../memory/neuron-stores.ts';
 import type { MemoryPlan } from '../memory/plan.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
 import { Weights } from '../memory/weights.ts';
+import { createMemory } from '../pages.ts';
 import { Arena, RemoteArena } from './arena.ts';
 import { Decoder, type DecoderParts, type FfnObserver, type LogitsWanted } from './decoder.ts';
 import { ListArena } from './list-arena.ts';

@@ -4,6 +4,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { InputError } from '../errors.ts';
+import { createBuffer } from '../pages.ts';
 import { assertRegular, readRegular } from '../regular-file.ts';
 import { crcHex } from './checksum.ts';
 import { DeviceFile } from './device-file.ts';
@@ -346,7 +347,7 @@ const longestHeader = 16 * 1024 * 1024;
 
 /** The first bytes of a file, read as its weights are: past the page cache where that is possible. */
 async function readHeader(file: DeviceFile, bytes: number): Promise<Uint8Array> {
-  const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / 65536) });
+  const memory = createBuffer(bytes);
   const header = new Uint8Array(memory.buffer, 0, bytes);
   const read = await file.readv([header], 0);
   if (read !== bytes) {

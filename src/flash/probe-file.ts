@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { createFile, writeFully } from '../aside.ts';
 import { InputError } from '../errors.ts';
 import { ownedName, sweepBeside } from '../owned.ts';
+import { createBuffer } from '../pages.ts';
 import { formatBytes, MIB } from '../units.ts';
 import { DeviceFile } from './device-file.ts';
 import { type DeviceProfile, defaultProfile, loadProfile, saveProfile } from './device-profile.ts';
@@ -86,8 +87,7 @@ async function modelFile(dir: string): Promise<{ path: string; bytes: number } |
 
 /** Writes past the page cache where that is possible, so that buffered reads are cold, too. */
 async function writeProbeFile(path: string, bytes: number): Promise<void> {
-  const memory = new WebAssembly.Memory({ initial: (4 * MIB) / 65536 });
-  const data = new Uint8Array(memory.buffer);
+  const data = new Uint8Array(createBuffer(4 * MIB).buffer);
   for (let i = 0; i < data.length; i += 8) data[i] = (i * 2654435761) >>> 24; // not all zeros
   const direct = (constants.O_DIRECT as number | undefined) ?? 0;
   const handle = await createFile(path, direct).catch(async () => {

@@ -3,6 +3,7 @@
  * profile which the scheduler and the planner work with.
  */
 
+import { createBuffer } from '../pages.ts';
 import type { DeviceFile } from './device-file.ts';
 import type { DeviceProfile } from './device-profile.ts';
 import { smallestRead } from './read-plan.ts';
@@ -143,7 +144,7 @@ export function profileFrom(cells: readonly ProbeCell[]): DeviceProfile {
 let buffer: Uint8Array | undefined;
 
 function sharedBuffer(): Uint8Array {
-  buffer ??= new Uint8Array(new WebAssembly.Memory({ initial: bufferBytes / 65536 }).buffer);
+  buffer ??= new Uint8Array(createBuffer(bufferBytes).buffer);
   return buffer;
 }
 

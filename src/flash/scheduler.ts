@@ -6,6 +6,7 @@
  */
 
 import { InterruptedError, IoError } from '../errors.ts';
+import { createBuffer } from '../pages.ts';
 import { alignUp } from '../units.ts';
 import { type DeviceProfile, readLimits } from './device-profile.ts';
 import { IoStats } from './io-stats.ts';
@@ -70,8 +71,7 @@ export class Scheduler {
   /** What reads are planned by; may be replaced at any time. */
   profile: DeviceProfile;
   readonly #queues: Record<Priority, QueuedRead[]> = { demand: [], prefetch: [] };
-  /** WebAssembly memory is page aligned, which direct I/O needs and Buffers are not. */
-  readonly #sink = new Uint8Array(new WebAssembly.Memory({ initial: sinkBytes / 65536 }).buffer);
+  readonly #sink = new Uint8Array(createBuffer(sinkBytes).buffer);
   #inFlight = 0;
 
   constructor(profile: DeviceProfile) {
@@ -188,9 +188,8 @@ export class Scheduler {
     );
     if (aligned) return this.#readFully(read, read.parts);
     // The device needs more alignment than the parts have: through a buffer of whole sectors.
-    const pages = Math.ceil(alignUp(read.bytes, alignment) / 65536);
     const staging = new Uint8Array(
-      new WebAssembly.Memory({ initial: pages }).buffer,
+      createBuffer(alignUp(read.bytes, alignment)).buffer,
       0,
       read.bytes,
     );

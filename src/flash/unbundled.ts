@@ -13,6 +13,7 @@ import { dirname } from 'node:path';
 import { createFile, writeFully } from '../aside.ts';
 import { byteLength } from '../dtype.ts';
 import { InputError, InterruptedError, withNothingLeft, writeError } from '../errors.ts';
+import { createBuffer } from '../pages.ts';
 import { alignUp, formatBytes } from '../units.ts';
 import type { DeviceFile } from './device-file.ts';
 import { sectorBytes } from './layout.ts';
@@ -133,7 +134,7 @@ async function writeMatrix(
   const bundleBytes = rowsOf(tensor).rowBytes;
   const ranges = cutRows(tensor, writeBytes);
   const largest = ranges.reduce((most, range) => Math.max(most, spanOf(range).bytes), 0);
-  const memory = new WebAssembly.Memory({ initial: Math.ceil(largest / 65536) });
+  const memory = createBuffer(largest);
   for (const range of ranges) {
     const address = await files.readRows(range, memory, 0);
     const bundles = Buffer.from(memory.buffer, address, range.count * bundleBytes);

@@ -1,6 +1,7 @@
 /** Reads a whole model directory and checks every block, many reads in flight. */
 
 import { InterruptedError } from '../errors.ts';
+import { createBuffer } from '../pages.ts';
 import { forEachParallel } from '../parallel.ts';
 import { sectorBytes } from './layout.ts';
 import { rowsOf } from './manifest.ts';
@@ -37,9 +38,7 @@ export async function verifyModel(
     (most, range) => Math.max(most, spanOf(range).bytes),
     sectorBytes,
   );
-  const memory = new WebAssembly.Memory({
-    initial: Math.ceil((slotBytes * readsInFlight) / 65536),
-  });
+  const memory = createBuffer(slotBytes * readsInFlight);
   let doneBytes = 0;
   await forEachParallel(ranges, readsInFlight, async (range, lane) => {
     if (signal?.aborted) throw new InterruptedError();

@@ -9,8 +9,8 @@
 import { defaultProfile } from '../flash/device-profile.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { spanOf } from '../flash/row-range.ts';
-import { maxMemoryBytes } from '../kernels/module.ts';
 import { headTensor } from '../models/spec.ts';
+import { maxMemoryBytes } from '../pages.ts';
 import { MIB } from '../units.ts';
 import { ArenaSpace, type Place } from './arena-space.ts';
 import { type Desk, layoutDesk } from './desk.ts';

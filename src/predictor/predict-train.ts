@@ -22,6 +22,7 @@ import type { PredictorInput } from './collect.ts';
 import { stateBytes } from './hidden-states.ts';
 import { TrainingJob } from './job.ts';
 import { checkShare } from './rank-limits.ts';
+import { sampleWindows } from './sample-text.ts';
 import {
   decisive,
   type PredictTrainRequest,
@@ -31,7 +32,7 @@ import {
 } from './settings.ts';
 import { claimTraining } from './training-claim.ts';
 import { TrainingRun } from './training-run.ts';
-import { firstWindows, tokensOf, windowsFrom } from './windows.ts';
+import { firstWindows, tokensOf } from './windows.ts';
 
 export interface LayerReport extends PredictorReport {
   /** What its predictor is made of; see `TrainedPredictor`. */
@@ -126,7 +127,7 @@ async function train(model: Model, request: PredictTrainRequest): Promise<Predic
     version,
     model: manifest.crc32,
     windows: windows.length,
-    text: crc32(Buffer.from(new Uint32Array(windows.flat()).buffer)),
+    text: windows.reduce((sum, ids) => crc32(Buffer.from(Uint32Array.from(ids).buffer), sum), 0),
     context,
     ...decisive(settings),
   };
@@ -195,45 +196,4 @@ function predictorsOf(job: TrainingJob, input: PredictorInput): PredictorSource 
     checksum: (layer, part) => job.layers[layer]?.parts[part].checksum ?? 0,
     bytes: (layer, part) => job.bytes(layer, part),
   };
-}
-
-/** The text as windows. @throws InputError when it is too short or no text */
-async function sampleWindows(
-  { tokenizer, manifest }: Model,
-  { documents, corpus }: PredictTrainRequest,
-  context: number,
-  most: number,
-): Promise<number[][]> {
-  if (most < context) {
-    throw new InputError(
-      `${most} tokens are fewer than a window of ${context}, the least to train from`,
-      {},
-      `Give --max-tokens ${context} or more`,
-    );
-  }
-  const { bosId } = tokenizer;
-  if (bosId === undefined) throw new InputError('the model has no BOS token to begin with');
-  tokenizer.checkIds([bosId]);
-  const place = { file: corpus };
-  const checked = async function* () {
-    for await (const document of documents) {
-      // What is not UTF-8 has been replaced while it was decoded.
-      const strange = document.match(/[\0\ufffd]/g)?.length ?? 0;
-      if (strange > document.length / 100) {
-        throw new InputError('is not text', place, 'Give a text file in UTF-8');
-      }
-      yield document;
-    }
-  };
-  const windows = await windowsFrom(checked(), tokenizer, bosId, context, most);
-  const tokens = tokensOf(windows);
-  if (tokens < context) {
-    const found = tokens === 0 ? 'holds no tokens' : `holds ${tokens} tokens`;
-    throw new InputError(
-      `${found}; a window of ${context} is the least to train from`,
-      place,
-      `Give a text of the kind the model is used for, ${Math.min(most, manifest.spec.maxPositions * 20)} tokens or more`,
-    );
-  }
-  return windows;
 }

@@ -1,5 +1,6 @@
 /** Which ranks a model's predictors may have: by their size, and by the memory that training takes. */
 
+import { checkAddresses } from '../address-space.ts';
 import { orderingBytes } from '../arrange/co-activation.ts';
 import { rearrangingBytes } from '../arrange/rewrite.ts';
 import { byteLength } from '../dtype.ts';
@@ -23,7 +24,7 @@ const rankStep = 32;
  */
 const smallRank = 256;
 /** JavaScript's own arrays, next to what is planned. */
-const heapBytes = 24 * MIB;
+export const heapBytes = 24 * MIB;
 /** A share that someone asks for must hold a predictor for every layer; the default need not. */
 export function checkShare(
   model: Model,
@@ -97,8 +98,8 @@ export function choosePlan(
     rows: method === 'rows' || method === 'auto' || thresholdSparsity !== undefined,
     factors: method !== 'rows' && thresholdSparsity === undefined,
   };
-  const plan = (count: number, rank: number) =>
-    planTraining({
+  const plan = (count: number, rank: number) => {
+    const made = planTraining({
       manifest,
       dramBudget: budget,
       processBytes:
@@ -106,7 +107,7 @@ export function choosePlan(
         heapBytes +
         (arrange ? orderingBytes(neurons) + rearrangingBytes : 0),
       threads: count,
-      context: Math.max(...windows.map(({ length }) => length)),
+      context: windows.reduce((most, { length }) => Math.max(most, length), 0),
       tokens: windows.reduce((sum, { length }) => sum + length, 0),
       regionBytes:
         4 * neurons * hidden +
@@ -115,6 +116,9 @@ export function choosePlan(
           tries.factors ? trainingBytes(hidden, neurons, rank) : 0,
         ),
     });
+    checkAddresses(made.plan.memoryBytes, count);
+    return made;
+  };
   const counts = threads === undefined ? [availableThreads(), 1] : [threads];
   const free = [fixed, importFrom].every((value) => value === undefined) && tries.factors;
   let rank = highest;

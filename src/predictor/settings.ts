@@ -2,6 +2,7 @@
 
 import { ordersMatter } from '../arrange/layer-order.ts';
 import type { DType } from '../dtype.ts';
+import type { Documents } from '../engine/documents.ts';
 import type { Model } from '../engine/model.ts';
 import { MIB } from '../units.ts';
 import type { Method } from './layer.ts';
@@ -9,8 +10,8 @@ import type { Method } from './layer.ts';
 export interface PredictTrainRequest {
   /** Bytes for the whole process. */
   readonly budget: number;
-  /** See `documentsOf`. */
-  readonly documents: AsyncIterable<string> | Iterable<string>;
+  /** See `documentParts`. */
+  readonly documents: Documents;
   /** What the text is called in messages. */
   readonly corpus: string;
   readonly threads?: number;
@@ -40,6 +41,8 @@ export interface PredictTrainRequest {
   readonly signal?: AbortSignal;
   /** Called with the share of all work that is done, 0 to 1, and what is under way. */
   readonly onProgress?: (done: number, what: string) => void;
+  /** Called before, while the text is read, with the tokens so far and how many are wanted. */
+  readonly onReading?: (tokens: number, wanted: number) => void;
 }
 
 /** A token costs about as many multiply-adds as the model has weights, and as much again to learn from. */

@@ -33,6 +33,12 @@ export interface TokenizerJson {
   readonly model: Component;
 }
 
+/** Whether a component, or one inside it, brings a regular expression along: `{"Regex": "..."}`. */
+export function hasExpression(component: unknown): boolean {
+  if (typeof component !== 'object' || component === null) return false;
+  return 'Regex' in component || Object.values(component).some(hasExpression);
+}
+
 const supportedModels: readonly string[] = ['BPE', 'Unigram', 'WordPiece', 'WordLevel'];
 
 /** Larger ids are a damaged file: they would be the length of an array. */

@@ -7,9 +7,11 @@ import { endsByName } from './end-tokens.ts';
 import type { BpeTables } from './pipeline/bpe.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
 import type { TokenFiles } from './special-tokens.ts';
+import { type TimeLimit, withinTime } from './time-limit.ts';
 import { exists, readTokenFiles } from './token-files.ts';
 import {
   checkTokenizerJson,
+  hasExpression,
   isTokenId,
   type TokenizerJson,
   tokenContent,
@@ -19,6 +21,8 @@ export interface DecodeOptions {
   /** Leave special tokens out of the text. Default: false. */
   readonly skipSpecial?: boolean;
 }
+
+export type EncodeOptions = Pick<TimeLimit, 'once'>;
 
 /** What the model's own configuration says; it counts where the tokenizer's files are silent. */
 export interface ModelTokens {
@@ -44,12 +48,12 @@ export interface Tokenizer {
    * The ids of `text` alone. Special tokens that are written out in the text become their ids.
    * @throws InputError when one has no row in the model's embedding
    */
-  encode(text: string): number[];
+  encode(text: string, options?: EncodeOptions): number[];
   /**
    * The ids of `text` with the special tokens that the model expects around it.
    * @throws InputError when one has no row in the model's embedding
    */
-  encodePrompt(text: string): number[];
+  encodePrompt(text: string, options?: EncodeOptions): number[];
   /** @throws InputError when one of `ids` has no row in the model's embedding */
   checkIds(ids: readonly number[]): void;
   /** The text of `ids`. Ids that have no token (the padding of a vocabulary) have no text. */
@@ -116,7 +120,16 @@ export function pipelineTokenizer(
 ): { readonly tokenizer: Tokenizer; readonly tables: BpeTables | null } {
   const { json, file, files, ready } = source;
   const pipeline = new Pipeline(json, file, files, ready);
-  return { tokenizer: new PipelineTokenizer(pipeline, files, model), tables: pipeline.tables };
+  const limits = { file, limitsDecoding: hasExpression(json.decoder) };
+  const tokenizer = new PipelineTokenizer(pipeline, limits, files, model);
+  return { tokenizer, tables: pipeline.tables };
+}
+
+interface TokenizerFile {
+  /** Path of tokenizer.json. */
+  readonly file: string;
+  /** Whether its decoder has regular expressions, too. */
+  readonly limitsDecoding: boolean;
 }
 
 class PipelineTokenizer implements Tokenizer {
@@ -124,12 +137,19 @@ class PipelineTokenizer implements Tokenizer {
   readonly eosIds: readonly number[];
   readonly vocabularySize: number;
   readonly #pipeline: Pipeline;
+  readonly #source: TokenizerFile;
   readonly #rows: number;
   /** BOS, when the tokenizer's post-processor leaves adding it to us. */
   readonly #prefix: readonly number[];
 
-  constructor(pipeline: Pipeline, { config, tokensMap }: TokenFiles, model: ModelTokens) {
+  constructor(
+    pipeline: Pipeline,
+    source: TokenizerFile,
+    { config, tokensMap }: TokenFiles,
+    model: ModelTokens,
+  ) {
     this.#pipeline = pipeline;
+    this.#source = source;
     this.#rows = model.vocabSize ?? Number.POSITIVE_INFINITY;
     this.vocabularySize = pipeline.size;
 
@@ -151,14 +171,14 @@ class PipelineTokenizer implements Tokenizer {
       .sort((a, b) => a - b);
   }
 
-  encode(text: string): number[] {
-    const ids = this.#pipeline.encode(text, { addSpecial: false });
+  encode(text: string, { once = false }: EncodeOptions = {}): number[] {
+    const ids = this.#encode(text, false, once);
     this.checkIds(ids);
     return ids;
   }
 
-  encodePrompt(text: string): number[] {
-    const ids = this.#prefix.concat(this.#pipeline.encode(text, { addSpecial: true }));
+  encodePrompt(text: string, { once = false }: EncodeOptions = {}): number[] {
+    const ids = this.#prefix.concat(this.#encode(text, true, once));
     // A model whose tokenizer adds nothing still needs something to start from.
     if (ids.length === 0 && this.bosId !== undefined) ids.push(this.bosId);
     this.checkIds(ids);
@@ -187,7 +207,9 @@ class PipelineTokenizer implements Tokenizer {
     if (spoken.length === 0) return '';
     // The clean-up of blanks before punctuation is never applied: it would change the model's text,
     // and what a token looks like would depend on what comes after it.
-    return this.#pipeline.decode(spoken);
+    const work = () => this.#pipeline.decode(spoken);
+    const { file, limitsDecoding } = this.#source;
+    return limitsDecoding ? withinTime(work, { units: spoken.length, file }) : work();
   }
 
   isByte(id: number): boolean {
@@ -208,10 +230,15 @@ class PipelineTokenizer implements Tokenizer {
     return id !== undefined && this.#pipeline.isSpecial(id) ? id : undefined;
   }
 
+  #encode(text: string, addSpecial: boolean, once = false): number[] {
+    const work = () => this.#pipeline.encode(text, { addSpecial });
+    return withinTime(work, { units: text.length, file: this.#source.file, once });
+  }
+
   /** The special tokens that the post-processor puts before the text. */
   #addedBefore(): number[] {
-    const plain = this.#pipeline.encode('a', { addSpecial: false });
-    const whole = this.#pipeline.encode('a', { addSpecial: true });
+    const plain = this.#encode('a', false);
+    const whole = this.#encode('a', true);
     const start = whole.findIndex((_id, at) => plain.every((id, i) => whole[at + i] === id));
     return whole.slice(0, plain.length === 0 ? whole.length : Math.max(start, 0));
   }

@@ -11,7 +11,13 @@ import { dirname, join } from 'node:path';
 import { brief, isJsonObject } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
 import { type SpecialTokens, specialTokensOf, type TokenFiles } from '../special-tokens.ts';
-import type { AddedToken, Component, TokenizerJson } from '../tokenizer-json.ts';
+import { withinTime } from '../time-limit.ts';
+import {
+  type AddedToken,
+  type Component,
+  hasExpression,
+  type TokenizerJson,
+} from '../tokenizer-json.ts';
 import { AddedTokenSplitter, AddedTokens } from './added-tokens.ts';
 import type { BpeTables } from './bpe.ts';
 import { type Decoder, decoderOf, isByteToken, joinsBytes } from './decoders.ts';
@@ -62,10 +68,17 @@ export class Pipeline {
     );
     this.#added.add(added);
     this.roles = roles;
-    this.#splitter = new AddedTokenSplitter(this.#added, normalize, {
-      splitSpecial: files.config?.split_special_tokens === true,
-      file,
-    });
+    const build = () =>
+      new AddedTokenSplitter(this.#added, normalize, {
+        splitSpecial: files.config?.split_special_tokens === true,
+        file,
+      });
+    // Added tokens are normalized, by expressions of the file.
+    const units = [...this.#added.byId.values()].reduce(
+      (sum, { content }) => sum + content.length,
+      0,
+    );
+    this.#splitter = hasExpression(json.normalizer) ? withinTime(build, { units, file }) : build();
   }
 
   /** The large parts of a BPE model; null of others. */
