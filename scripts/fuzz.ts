@@ -5,7 +5,7 @@
  *   npm run fuzz -- --seed 1 --cases 15000 [--jobs 2] [--first 0] [--routes gguf,model]
  *   npm run fuzz -- --seed 1 --case 1234 [--keep <directory>]
  *
- * Every hundredth case runs the built command line in processes of its own (--outside-every).
+ * --refusals lists what inputs were refused for. Every hundredth case runs the built command line in processes of its own (--outside-every).
  * Exit code 1 when anything was found.
  */
 
@@ -27,6 +27,7 @@ const { values } = parseArgs({
     jobs: { ...text, default: String(availableParallelism()) },
     routes: { ...text, default: '' },
     keep: text,
+    refusals: { type: 'boolean', default: false },
     'outside-every': { ...text, default: '100' },
   },
 });
@@ -45,30 +46,31 @@ const cases = alone === null ? Array.from({ length: count }, (_, i) => first + i
 
 const work = values.keep ?? mkdtempSync(join(tmpdir(), 'flashllm-fuzz-'));
 const summary = new Summary();
-const started = performance.now();
-try {
-  const corpus = join(work, 'corpus');
-  rmSync(corpus, { recursive: true, force: true });
-  await buildCorpus(corpus);
-  note(`inputs made in ${Math.round(performance.now() - started)} ms`);
-  await runCases({
-    seed,
-    corpus,
-    work,
-    cases,
-    routes: wantedRoutes as Route[],
-    jobs: whole('jobs', values.jobs),
-    outsideEvery: whole('outside-every', values['outside-every']),
-    keep: values.keep !== undefined,
-    onResult(result) {
-      summary.add(result);
-      if (alone !== null) note(JSON.stringify(result, null, 1).replaceAll('\\n', '\n'));
-      if (summary.cases % 1000 === 0) note(`${summary.cases} cases`);
-    },
-  });
-} finally {
+process.on('SIGINT', () => process.exit(130));
+process.on('exit', () => {
   if (values.keep === undefined) rmSync(work, { recursive: true, force: true });
-}
+});
+const started = performance.now();
+const corpus = join(work, 'corpus');
+rmSync(corpus, { recursive: true, force: true });
+await buildCorpus(corpus);
+note(`inputs made in ${Math.round(performance.now() - started)} ms`);
+await runCases({
+  seed,
+  corpus,
+  work,
+  cases,
+  routes: wantedRoutes as Route[],
+  jobs: whole('jobs', values.jobs),
+  outsideEvery: whole('outside-every', values['outside-every']),
+  keep: values.keep !== undefined,
+  onResult(result) {
+    summary.add(result);
+    if (alone !== null) note(JSON.stringify(result, null, 1).replaceAll('\\n', '\n'));
+    if (summary.cases % 1000 === 0) note(`${summary.cases} cases`);
+  },
+});
+if (values.refusals) process.stdout.write(summary.refusals());
 process.stdout.write(
   summary.text((number) => `npm run fuzz -- --seed ${seed} --case ${number}${routeFlag()}`),
 );

@@ -12,7 +12,7 @@ import { note } from '../../src/cli/terminal.ts';
 import { FlashError } from '../../src/errors.ts';
 import { launcher } from '../../test/support/cli.ts';
 import { faultOfError, faultsOfText } from './judge.ts';
-import { residentOf } from './processes.ts';
+import { residentOf, Silence } from './processes.ts';
 import { type Fault, hangMs, mostGrowthBytes } from './result.ts';
 
 const commands = {
@@ -103,15 +103,19 @@ export async function runOutside(
     stopped = why;
     child.kill('SIGKILL');
   };
-  const timer = setTimeout(() => stop('hang of a process'), hangMs + startMs);
+  const pid = child.pid ?? 0;
+  const silence = new Silence(pid);
   const watch = setInterval(() => {
-    if (residentOf(child.pid ?? 0) > 2 * mostGrowthBytes) stop('memory of a process');
+    if (silence.exceeds(hangMs + startMs)) stop('hang of a process');
+    if (residentOf(pid) > 2 * mostGrowthBytes) stop('memory of a process');
   }, 50);
+  const end = () => child.kill('SIGKILL');
+  process.once('exit', end);
   const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => {
     child.on('close', (...end) => resolve(end));
   });
-  clearTimeout(timer);
   clearInterval(watch);
+  process.off('exit', end);
   const faults = faultsOfText({ ...out, json: args.includes('--json') });
   const detail = `${name}: exit code ${code}, ${signal}: ${out.stderr.slice(-1000)}`;
   const isFault = code === 1 && out.stderr.includes('a fault in flashllm');

@@ -1,16 +1,16 @@
-/** Resident memory of this process, as the highest since it was asked last. */
+/** Resident memory of this process, at its highest since it was asked last. */
 
 import { writeFileSync } from 'node:fs';
 import { peakResidentBytes, residentBytes } from '../../src/memory/process.ts';
 
-/** Has the peak begin anew where the system can do that; the resident bytes now. */
+/** Has the peak begin anew; the resident bytes that it begins with. */
 export function resetPeak(): number {
   try {
     writeFileSync('/proc/self/clear_refs', '5');
+    return residentBytes();
   } catch {
-    // Elsewhere the peak is that of the whole process, and the first case that reaches it is told.
+    return peakResidentBytes(); // elsewhere it only ever rises
   }
-  return residentBytes();
 }
 
 /** The highest resident bytes since {@link resetPeak}. */

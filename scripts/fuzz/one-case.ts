@@ -7,6 +7,7 @@ import { deviceMark, type Route, routes } from './corpus.ts';
 import { type Files, readFiles, writeFiles } from './files.ts';
 import { peakBytes, resetPeak } from './memory.ts';
 import { mutateFiles } from './mutate/index.ts';
+import { isOutside } from './pool.ts';
 import { type CaseAbout, type CaseResult, mostGrowthBytes } from './result.ts';
 import { routeTable } from './routes.ts';
 import { Trial } from './trial.ts';
@@ -88,12 +89,12 @@ export async function runCase(
   const { dice, route, input, files, changes } = prepare(corpus, number, options);
   const about = { number, route, input, changes };
   options.onBegin(about);
-  const { dir, outsideEvery } = options;
+  const { dir } = options;
   const { place, walk } = routeTable[route];
   writeFiles(dir, new Map());
   writeFiles(join(dir, 'fixed'), corpus.files(route, input, 'fixed'));
   writeFiles(join(dir, place), withDevice(files, dir));
-  const outside = outsideEvery > 0 && number % outsideEvery === outsideEvery - 1;
+  const outside = isOutside(number, options.outsideEvery);
   const trial = new Trial(dir, outside, options.onStep);
   const before = resetPeak();
   const started = performance.now();
@@ -104,7 +105,9 @@ export async function runCase(
     const mebibytes = Math.round(growthBytes / 2 ** 20);
     trial.broken(`memory of ${route}`, `${mebibytes} MiB more than before`);
   }
-  return { ...about, accepted: trial.accepted, faults: trial.faults, ms, growthBytes };
+  const accepted = trial.refusal === null;
+  const refusal = general(trial.refusal ?? '', dir);
+  return { ...about, accepted, refusal, faults: trial.faults, ms, growthBytes };
 }
 
 /** Profiles are found by the device that the case lies on. */
@@ -118,6 +121,14 @@ function withDevice(files: Files, dir: string): Files {
       Buffer.isBuffer(content) && name === 'devices.json' ? named(content) : content,
     ]),
   );
+}
+
+/** A message without paths and numbers, so that those of a kind are the same. */
+function general(message: string, dir: string): string {
+  return message
+    .replaceAll(dir, '')
+    .replace(/\d+(\.\d+)?/g, 'N')
+    .slice(0, 160);
 }
 
 /** Removes what a case left. */

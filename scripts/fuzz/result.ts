@@ -18,6 +18,8 @@ export interface CaseResult {
   readonly changes: readonly string[];
   /** Whether all that was asked for was done, rather than refused. */
   readonly accepted: boolean;
+  /** The first refusal, without what differs from case to case; empty where there was none. */
+  readonly refusal: string;
   readonly faults: readonly Fault[];
   readonly ms: number;
   /** Resident memory at its highest, less that at the beginning, in bytes. */

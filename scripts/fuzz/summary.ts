@@ -12,6 +12,7 @@ interface FaultRow {
 export class Summary {
   readonly #counts = new Map<Route, { accepted: number; refused: number; faulty: number }>();
   readonly #faults = new Map<string, FaultRow>();
+  readonly #refusals = new Map<string, number>();
   #largestGrowth: CaseResult | null = null;
   #longest: CaseResult | null = null;
   #cases = 0;
@@ -31,6 +32,8 @@ export class Summary {
     if (result.faults.length > 0) counts.faulty++;
     else if (result.accepted) counts.accepted++;
     else counts.refused++;
+    const refusal = `${result.route}: ${result.refusal}`;
+    this.#refusals.set(refusal, (this.#refusals.get(refusal) ?? 0) + 1);
     for (const { kind, detail } of result.faults) {
       const row = this.#faults.get(kind);
       if (row === undefined)
@@ -39,6 +42,12 @@ export class Summary {
     }
     if (result.growthBytes > (this.#largestGrowth?.growthBytes ?? 0)) this.#largestGrowth = result;
     if (result.ms > (this.#longest?.ms ?? 0)) this.#longest = result;
+  }
+
+  /** What was refused and how often: which checks the cases reach, and how deep they come. */
+  refusals(): string {
+    const rows = [...this.#refusals].sort(([, a], [, b]) => b - a);
+    return rows.map(([what, count]) => `${count} ${printable(what)}\n`).join('');
   }
 
   /** @param reproduce the command line that runs a case alone */

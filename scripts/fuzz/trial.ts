@@ -9,8 +9,8 @@ export class Trial {
   /** Directory of the case: `subject` and `fixed` are in it. */
   readonly dir: string;
   readonly faults: Fault[] = [];
-  /** Whether nothing was refused so far. */
-  accepted = true;
+  /** The first refusal, where there was one. */
+  refusal: string | null = null;
   readonly #outside: boolean;
   readonly #onStep: (what: string) => void;
 
@@ -28,7 +28,7 @@ export class Trial {
   async run(name: CommandName, ...args: readonly string[]): Promise<CommandResult> {
     this.#onStep(name);
     const result = await (this.#outside ? runOutside : runHere)(name, args);
-    if (!result.done) this.accepted = false;
+    if (!result.done) this.refusal ??= result.refusal;
     this.#add(name, result.faults);
     return result;
   }
@@ -39,9 +39,9 @@ export class Trial {
     try {
       return await work();
     } catch (error) {
-      this.accepted = false;
       const fault = faultOfError(error);
       const stderr = error instanceof FlashError ? `error: ${error.line}\n` : '';
+      this.refusal ??= stderr;
       this.#add(what, [
         ...(fault ? [fault] : []),
         ...faultsOfText({ stdout: '', stderr, json: false }),

@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { uncaught } from './judge.ts';
 import { Corpus, runCase, sweepCase } from './one-case.ts';
-import type { WorkerOptions } from './pool.ts';
+import { mistakeCode, type WorkerOptions } from './pool.ts';
 import type { CaseAbout, Fault, WorkerMessage } from './result.ts';
 
 const { corpus, work, ...options } = JSON.parse(process.argv[2] ?? '{}') as WorkerOptions;
@@ -26,7 +26,7 @@ process.on('message', (number: number) => {
     process.stderr.write(
       `case ${number}: ${error instanceof Error ? error.stack : String(error)}\n`,
     );
-    process.exit(70); // a mistake of the fuzzer
+    process.exit(mistakeCode);
   });
 });
 process.on('disconnect', () => process.exit(0));

@@ -169,7 +169,9 @@ const changes = [
 export function mutateGguf(bytes: Buffer, dice: Dice, donors: Donors): Mutation | null {
   const document = parseGguf(bytes);
   if (document.metadata.length === 0 || dice.chance(0.25)) {
-    const { at, width, what } = dice.pick(document.fields);
+    // There are more lengths of tokens than all else: each kind of field is as likely as any other.
+    const kind = dice.pick([...new Set(document.fields.map(({ what }) => what))]);
+    const { at, width, what } = dice.pick(document.fields.filter((field) => field.what === kind));
     const integer = dice.pick(hostileIntegers);
     const changed = Buffer.from(bytes);
     writeInteger(changed, at, width, integer);

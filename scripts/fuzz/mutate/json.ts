@@ -13,6 +13,9 @@ import {
 } from '../json-document.ts';
 import { type Donors, type Mutation, short } from './mutation.ts';
 
+/** Numbers are what readers count, allocate and seek by. */
+const isNumber = ({ node }: Place) => node.kind === 'leaf' && /^-?\d/.test(node.text);
+
 /** A place in the tree: every level of nesting is as likely, however much there is on it. */
 function choosePlace(root: JsonNode, dice: Dice): Place | null {
   let found: Place | null = null;
@@ -21,7 +24,8 @@ function choosePlace(root: JsonNode, dice: Dice): Place | null {
   for (;;) {
     const places = placesIn(node, path);
     if (places.length === 0 || (found !== null && dice.chance(0.3))) return found;
-    found = dice.pick(places);
+    const numbers = places.filter(isNumber);
+    found = dice.pick(numbers.length > 0 && dice.chance(0.3) ? numbers : places);
     ({ node, path } = found);
   }
 }

@@ -55,7 +55,9 @@ function mendBlocks({ tensors }: LooseManifest, name: string, content: Buffer): 
   for (const tensor of Object.values(tensors)) {
     if (tensor.file !== name) continue;
     const rows = tensor.shape.length > 1 ? (tensor.shape[0] ?? 1) : 1;
-    const sums = new BlockChecksums((tensor.bytes / rows) * tensor.rowsPerBlock);
+    const blockBytes = (tensor.bytes / rows) * tensor.rowsPerBlock;
+    if (!(blockBytes >= 1)) continue;
+    const sums = new BlockChecksums(blockBytes);
     sums.add(content.subarray(tensor.offset, tensor.offset + tensor.bytes));
     tensor.crc32 = encodeWords(sums.finish());
   }
@@ -68,10 +70,9 @@ const unset = '00000000';
 export function mendManifest(files: Files): void {
   const text = files.get(manifestFile);
   if (!Buffer.isBuffer(text)) return;
-  const document = text
-    .toString()
-    .replace(checksumEntry, '')
-    .replace(/\}\s*$/, '');
+  const whole = text.toString();
+  const end = checksumEntry.exec(whole) ?? /\}\s*$/.exec(whole);
+  const document = whole.slice(0, end?.index);
   const withField = (crc: string) => `${document},\n "crc32": "${crc}"\n}\n`;
   const crc = crcHex(withField(unset));
   files.set(manifestFile, Buffer.from(withField(crc)));

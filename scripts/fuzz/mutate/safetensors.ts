@@ -1,5 +1,6 @@
 /** Safetensors files whose header lies. */
 
+import { sectorBytes } from '../../../src/flash/layout.ts';
 import type { Dice } from '../../../test/support/random.ts';
 import { hostileIntegers, hostileNumbers, hostileTexts } from '../hostile-values.ts';
 import { formatDocument, type JsonNode, leaf, parseDocument } from '../json-document.ts';
@@ -23,7 +24,7 @@ export function splitSafetensors(file: Buffer): { header: JsonNode; data: Buffer
 }
 
 /** A file of header and data; the header is filled up to a multiple of `alignment` bytes. */
-export function joinSafetensors(header: JsonNode, data: Buffer, alignment = 8): Buffer {
+export function joinSafetensors(header: JsonNode, data: Buffer, alignment: number): Buffer {
   const json = Buffer.from(formatDocument(header));
   const bytes = Math.ceil((lengthBytes + json.length) / alignment) * alignment;
   const head = Buffer.alloc(bytes, ' ');
@@ -132,5 +133,8 @@ export function mutateSafetensors(bytes: Buffer, dice: Dice, donors: Donors): Mu
           : kind < 0.8
             ? renameTensor(header, dice)
             : spoilData(data, dice);
-  return what === null ? null : { bytes: joinSafetensors(header, data), what };
+  if (what === null) return null;
+  // Ours begin their data at a sector.
+  const alignment = (bytes.length - data.length) % sectorBytes === 0 ? sectorBytes : lengthBytes;
+  return { bytes: joinSafetensors(header, data, alignment), what };
 }
