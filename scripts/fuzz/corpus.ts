@@ -242,7 +242,7 @@ async function trainIn(dir: string, request: Partial<PredictTrainRequest>): Prom
   const model = await Model.open(dir, { predictors: false });
   try {
     const common = { budget: roomyBudget, documents: [text], corpus: 'text', threads: 1 };
-    await predictTrain(model, { ...common, method: 'train', ...request });
+    await predictTrain(model, { ...common, ...request });
   } finally {
     model.close();
   }
