@@ -50,7 +50,10 @@ const replace: Change = (place, _root, dice) => {
 const shift: Change = (place, root, dice, donors) => {
   const value = place.node.kind === 'leaf' ? Number(place.node.text) : Number.NaN;
   if (!Number.isFinite(value)) return replace(place, root, dice, donors);
-  const near = [value + 1, value - 1, 2 * value, value / 2, -value, value * 1000, value + 0.5, 0];
+  const near = [
+    ...[value + 1, value - 1, 2 * value, value / 2, -value, value + 0.5, 0],
+    ...[value * 1000, value * 1e6, 2 ** 31 - 1],
+  ];
   const text = JSON.stringify(dice.pick(near)) ?? 'null';
   place.replace(leaf(text));
   return `= ${text}`;
