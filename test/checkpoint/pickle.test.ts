@@ -99,3 +99,15 @@ test('memory and time are bounded, whatever the pickle asks for', () => {
   const calls = 'h\x00h\x01R'.repeat(100_000);
   refused(`ccollections\nOrderedDict\nq\x00${pairs}${calls}.`, /too many arguments/);
 });
+
+test('no more storages than any file has', () => {
+  const storageClass = 'X\x07\0\0\0storageq\x00ctorch\nFloatStorage\nq\x01';
+  const storage = (key: number) =>
+    `(h\x00h\x01X\x05\0\0\0${String(key).padStart(5, '0')}K\x01K\x01tQ`;
+  const list = (count: number) =>
+    `${storageClass}](${Array.from({ length: count }, (_, key) => storage(key)).join('')}e.`;
+  assert.equal((load(list(65_536)) as PickleValue[]).length, 65_536);
+  refused(list(65_537), /the pickle names more than 65536 storages/);
+  const again = list(65_536).replace('e.', `${storage(7)}e.`);
+  assert.equal((load(again) as PickleValue[]).length, 65_537);
+});

@@ -42,6 +42,27 @@ test('SentencePiece gives the ids and texts of its own package', async (t) => {
   }
 });
 
+test('a piece of a million characters is made of pieces, as any other', async () => {
+  const metadata = await metadataOf('pieces');
+  const tokens = [...(metadata.get('tokenizer.ggml.tokens') as string[])];
+  const long = 'o'.repeat(2 ** 20);
+  // In the place of the last piece, whose score is the least.
+  metadata.set('tokenizer.ggml.tokens', [...tokens.slice(0, -1), long]);
+  const { json } = tokenizerFromGguf(metadata, 'model.gguf');
+  const merges = json.model.merges as [string, string][];
+  assert.ok(!merges.some((parts) => parts.join('') === long), 'no two pieces make it');
+  const half = long.slice(2 ** 19);
+  metadata.set('tokenizer.ggml.tokens', [...tokens.slice(0, -2), half, long]);
+  const withHalf = tokenizerFromGguf(metadata, 'model.gguf').json.model.merges as [
+    string,
+    string,
+  ][];
+  assert.deepEqual(
+    withHalf.filter((parts) => parts.join('') === long),
+    [[half, half]],
+  );
+});
+
 test('SentencePiece texts begin with BOS, and special pieces are taken from the text', async (t) => {
   const tokenizer = await load(t, await metadataOf('pieces'));
   assert.equal(tokenizer.bosId, 1);
