@@ -14,13 +14,14 @@
  * (0 + 2) + (1 + 3). So every y is the same to the bit however rows and positions are split.
  */
 import { BLOCK, BlockCodec } from './block';
+import { Quarters } from './rows';
 import { V } from './vector';
 
 /** Positions that are quantised at a time; scratchBytes in src/kernels/weight-kernels.ts has room for them. */
-const GROUP: i32 = 32;
+export const GROUP: i32 = 32;
 /** Bytes of a block of quantised activations, and of its scale. */
-const X_BYTES: usize = 64;
-const X_SCALE_BYTES: usize = 4;
+export const X_BYTES: usize = 64;
+export const X_SCALE_BYTES: usize = 4;
 
 /** Activations that are smaller than this throughout a block are taken for 0: 2^-100. */
 const X_MIN: f32 = 7.888609052210118e-31;
@@ -29,6 +30,11 @@ export abstract class Blocks {
   /** Blocks of a row of `cols` weights. */
   @inline static count(cols: i32): i32 {
     return (cols + (BLOCK - 1)) >> 5;
+  }
+
+  /** Bytes of `cols` quantised activations. */
+  @inline static xBytes(cols: i32): usize {
+    return <usize>Blocks.count(cols) * (X_BYTES + X_SCALE_BYTES);
   }
 
   /** Dot product of the block at `w`, opened, with activations, as f32, multiplied by 1 / unit. */
@@ -76,8 +82,22 @@ function quantise<T extends BlockCodec>(q: usize, x: usize, cols: i32): void {
   }
 }
 
+/** Quantises those of up to GROUP positions to `q`, one after the other. xStride in elements. */
+export function quantiseAll<T extends BlockCodec>(
+  q: usize,
+  x: usize,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+): void {
+  const xBytes = Blocks.xBytes(cols);
+  for (let p = 0; p < positions; p++) {
+    quantise<T>(q + <usize>p * xBytes, x + ((<usize>p * xStride) << 2), cols);
+  }
+}
+
 /** Lane i: dot(w_i, x), x quantised. */
-function dot4<T extends BlockCodec>(
+export function dot4<T extends BlockCodec>(
   w0: usize,
   w1: usize,
   w2: usize,
@@ -214,11 +234,6 @@ function dot2x3<T extends BlockCodec>(
   }
 }
 
-/** Address of row i: w bytes beyond the i-th of the list, or the i-th of `rowBytes` each from w on. */
-function row(w: usize, ptrs: usize, rowBytes: usize, i: i32): usize {
-  return ptrs != 0 ? w + <usize>load<u32>(ptrs + ((<usize>i) << 2)) : w + <usize>i * rowBytes;
-}
-
 /**
  * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows lie `w` bytes
  * beyond the addresses in `ptrs`; without `ptrs`, one after the other from `w` on.
@@ -240,32 +255,39 @@ export function blockDots<T extends BlockCodec>(
   const t = changetype<T>(0);
   const blocks = Blocks.count(cols);
   const rowBytes = <usize>blocks * t.bytes;
-  const xBytes = <usize>blocks * (X_BYTES + X_SCALE_BYTES);
+  const xBytes = Blocks.xBytes(cols);
   const yBytes = yStride << 2;
   for (let first = 0; first < positions; first += GROUP) {
     const group = min(GROUP, positions - first);
-    for (let p = 0; p < group; p++) {
-      quantise<T>(scratch + <usize>p * xBytes, x + ((<usize>p * xStride) << 2), cols);
-    }
+    quantiseAll<T>(scratch, x, cols, group, xStride);
     if (group < 3) {
-      const n = min(count, 4);
-      for (let i = 0; i < count; i += 4) {
-        const r = count < 4 ? 0 : min(i, count - 4);
-        const w0 = row(w, ptrs, rowBytes, r);
-        const w1 = row(w, ptrs, rowBytes, r + min(1, n - 1));
-        const w2 = row(w, ptrs, rowBytes, r + min(2, n - 1));
-        const w3 = row(w, ptrs, rowBytes, r + n - 1);
+      const quarter = Quarters.rows(count);
+      for (let i = 0; i < quarter; i++) {
+        const r1 = min(i + quarter, count - 1);
+        const r2 = min(i + 2 * quarter, count - 1);
+        const r3 = min(i + 3 * quarter, count - 1);
+        const w0 = Quarters.row(w, ptrs, rowBytes, i);
+        const w1 = Quarters.row(w, ptrs, rowBytes, r1);
+        const w2 = Quarters.row(w, ptrs, rowBytes, r2);
+        const w3 = Quarters.row(w, ptrs, rowBytes, r3);
         for (let p = 0; p < group; p++) {
           const dots = dot4<T>(w0, w1, w2, w3, scratch + <usize>p * xBytes, blocks);
-          V.storeLanes(y + <usize>p * yBytes + ((<usize>r) << 2), dots, n);
+          Quarters.store(
+            y + <usize>p * yBytes,
+            dots,
+            (<usize>i) << 2,
+            (<usize>r1) << 2,
+            (<usize>r2) << 2,
+            (<usize>r3) << 2,
+          );
         }
       }
     } else {
       const n = min(count, 2);
       for (let i = 0; i < count; i += 2) {
         const r = count < 2 ? 0 : min(i, count - 2);
-        const w0 = row(w, ptrs, rowBytes, r);
-        const w1 = row(w, ptrs, rowBytes, r + n - 1);
+        const w0 = Quarters.row(w, ptrs, rowBytes, r);
+        const w1 = Quarters.row(w, ptrs, rowBytes, r + n - 1);
         const yr = y + ((<usize>r) << 2);
         for (let j = 0; j < group; j += 3) {
           const p = min(j, group - 3);

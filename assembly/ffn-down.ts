@@ -14,6 +14,7 @@
  */
 import { Columns } from './columns';
 import { add } from './math';
+import { V } from './vector';
 
 /** Entries of the list that are summed up before they are added to y; as in src/kernels/weight-kernels.ts. */
 export const GROUP: i32 = 64;
@@ -120,7 +121,7 @@ export function unpackActive<C extends Columns>(
   for (let p = 0; p < positions; p++) {
     const row = acts + ((<usize>p * actStride) << 2);
     for (let k = 0; k < n; k += 4) {
-      active |= activeOfFour(row + ((<usize>k) << 2), n - k) << k;
+      active |= V.notZero(row + ((<usize>k) << 2), n - k) << k;
     }
   }
   let column = scratch + ((<usize>NEURONS) << 2);
@@ -155,7 +156,7 @@ export function down1<C extends Columns>(
   let a2: f32 = 0;
   let a3: f32 = 0;
   for (let i = 0; i < count; i += 4) {
-    let active = activeOfFour(acts + ((<usize>i) << 2), count - i);
+    let active = V.notZero(acts + ((<usize>i) << 2), count - i);
     while (active != 0) {
       const at = (<usize>(i + ctz(active))) << 2;
       active &= active - 1;
@@ -176,14 +177,4 @@ export function down1<C extends Columns>(
   if (waiting > 2) c.add1(y, d1, a1, skip, columns);
   if (waiting > 1) c.add1(y, d2, a2, skip, columns);
   if (waiting > 0) c.add1(y, d3, a3, skip, columns);
-}
-
-/** Bit k: acts[k] is not 0; of the first `left` if there are fewer than four. */
-function activeOfFour(acts: usize, left: i32): i32 {
-  if (left >= 4) return i32x4.bitmask(f32x4.ne(v128.load(acts), f32x4.splat(0)));
-  let mask = 0;
-  for (let k = 0; k < left; k++) {
-    mask |= i32(load<f32>(acts + ((<usize>k) << 2)) != 0) << k;
-  }
-  return mask;
 }
