@@ -10,6 +10,7 @@ import type { Kernels } from '../kernels/kernels.ts';
 import { neuronGroup, type WeightKernels, weightKernels } from '../kernels/weight-kernels.ts';
 import { neuronBlock } from '../memory/activations.ts';
 import { type Desk, deskRows } from '../memory/desk.ts';
+import { neuronPlaces } from '../memory/rows-apart.ts';
 import type { LoadedRows } from '../memory/weight-stream.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { activateNeurons } from './activate.ts';
@@ -128,15 +129,18 @@ export class Arena {
     const { rows, geometry, ffn, hidden, positions } = task;
     const { x, y, bias, gateBias } = places;
     const { neurons, gates, bundles, scratch } = this.#place;
-    const { bundleBytes } = geometry;
+    const { stride, group, groupStride, upOffset, downOffset } = neuronPlaces(geometry, rows.apart);
     const table = new Uint32Array(this.memory.buffer, bundles, count);
-    for (let i = 0; i < count; i++) table[i] = rows.address + (done + i) * bundleBytes;
+    for (let i = 0; i < count; i++) {
+      const inGroup = (done + i) % group;
+      table[i] = rows.address + ((done + i - inGroup) / group) * groupStride + inGroup * stride;
+    }
     activateNeurons(this.weightKernels(task), ffn, {
       acts: neurons,
       gates,
       x,
       bundles,
-      upOffset: geometry.upOffset,
+      upOffset,
       bias,
       gateBias,
       count,
@@ -152,7 +156,7 @@ export class Arena {
       count,
       positions,
     });
-    this.#down(task, rows.first + done, count, y);
+    this.#down(task, downOffset, rows.first + done, count, y);
     let active = 0;
     for (let position = 0; position < positions; position++) {
       active += this.kernels.countActive(neurons + position * neuronBlock * f32Bytes, count);
@@ -161,10 +165,9 @@ export class Arena {
   }
 
   /** y += activations times down columns of neurons [first, first + count), group by group. */
-  #down(task: NeuronTask, first: number, count: number, y: number) {
-    const { geometry, hidden, positions } = task;
+  #down(task: NeuronTask, downOffset: number, first: number, count: number, y: number) {
+    const { hidden, positions } = task;
     const { neurons, bundles, sums, scratch } = this.#place;
-    const { downOffset } = geometry;
     const { ffnSums, ffnDown } = this.weightKernels(task);
     if (positions > 1) {
       ffnDown(
