@@ -15,7 +15,29 @@ export function sumRows(chunk: number): number {
   return Math.max(chunk, Math.max(neuronBlock / neuronGroup, mostGroups) + 1);
 }
 
-export interface Activations {
+/** Neurons of a block at most, however few the positions. */
+const mostNeurons = 4096;
+
+/** Where the neurons of a block are listed, and what bounds how many these are. */
+export interface BlockRoom {
+  /** The most positions at once. */
+  readonly chunk: number;
+  /** u32 (entries): addresses of a block's bundles. */
+  readonly bundles: number;
+  readonly entries: number;
+}
+
+/**
+ * Neurons of an FFN that are computed in one go: as many as activations (chunk, neuronBlock), sums and
+ * addresses have room for. The fewer the blocks, the less often threads wait for each other.
+ */
+export function blockNeurons({ chunk, entries }: BlockRoom, positions: number): number {
+  const activations = Math.floor((chunk * neuronBlock) / positions);
+  const sums = (sumRows(chunk) - 1) * neuronGroup;
+  return Math.max(neuronBlock, Math.min(entries, activations, sums));
+}
+
+export interface Activations extends BlockRoom {
   /** (chunk, hidden): the residual stream. */
   readonly hidden: number;
   /** (chunk, hidden): a sublayer's input. */
@@ -35,12 +57,10 @@ export interface Activations {
   readonly sines: number;
   /** (heads, context): what a head adds to scores, with ALiBi; else 0. */
   readonly positionBias: number;
-  /** (chunk, neuronBlock): activations of a block of neurons. */
+  /** (chunk, neuronBlock): activations of a block of neurons; see blockNeurons. */
   readonly neurons: number;
   /** The same of their gates, where FFNs are gated. */
   readonly gates: number;
-  /** u32 (neuronBlock): addresses of a block's bundles. */
-  readonly bundles: number;
   /** (sumRows, hidden): sums of neuron groups that are not yet added to the output. */
   readonly sums: number;
   /** (chunk, embedding): an embedding row, or the head's input. */
@@ -121,7 +141,9 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     positionBias: spec.positions.kind === 'alibi' ? take(heads * context) : 0,
     neurons: take(chunk * neuronBlock),
     gates: take(gateValues(spec, chunk * neuronBlock)),
-    bundles: take(neuronBlock),
+    chunk,
+    bundles: take(mostNeurons),
+    entries: mostNeurons,
     sums: take(sumRows(chunk) * spec.hiddenSize),
     embedding: take(chunk * spec.embeddingSize),
     logits: take(logits * spec.vocabSize),
