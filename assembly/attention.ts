@@ -8,7 +8,7 @@
  * last `window` of these. Keys and values are f32 (Unpacked: the kernels wrote them) or f16, which halves what is read per token.
  */
 
-import { accumulate1, accumulate4 } from './columns';
+import { accumulate } from './columns';
 import { dot4 } from './dot';
 import { Codec } from './dtype';
 import { scale as scaleBy } from './math';
@@ -137,8 +137,10 @@ function mix<T extends Codec>(
     const v0 = v + <usize>j * rowBytes;
     const v1 = v0 + rowBytes;
     const v2 = v1 + rowBytes;
-    accumulate4<T>(
+    accumulate<T>(
       out,
+      false,
+      4,
       v0,
       v1,
       v2,
@@ -151,6 +153,8 @@ function mix<T extends Codec>(
     );
   }
   for (; j < n; j++) {
-    accumulate1<T>(out, v + <usize>j * rowBytes, load<f32>(weights + ((<usize>j) << 2)), headDim);
+    const vj = v + <usize>j * rowBytes;
+    const w = load<f32>(weights + ((<usize>j) << 2));
+    accumulate<T>(out, false, 1, vj, vj, vj, vj, w, w, w, w, headDim);
   }
 }

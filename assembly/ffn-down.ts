@@ -42,11 +42,10 @@ export function ffnSums<C extends Columns>(
   for (let g = groupStart; g < groupEnd; g++) {
     const row = sums + <usize>(g - first / GROUP) * rowBytes;
     const start = g * GROUP - first;
-    if (start >= 0) memory.fill(row, 0, rowBytes);
     const from = max(start, 0);
     const n = min(start + GROUP, count) - from;
     const at = (<usize>from) << 2;
-    down1<C>(row, acts + at, ptrs + at, downOffset, n, 0, cols);
+    down1<C>(row, start >= 0, acts + at, ptrs + at, downOffset, n, 0, cols);
   }
 }
 
@@ -91,8 +90,8 @@ export function ffnDown<C extends Columns, U extends Columns>(
     for (let p = 0; p < positions; p++) {
       const row = (<usize>p * yStride) << 2;
       const ap = acts + ((<usize>p * actStride) << 2);
-      if (unpacked) down1<U>(sums + row, ap, scratch, 0, n, skip, columns);
-      else down1<C>(sums + row, ap, ptrs, offset, n, skip, columns);
+      if (unpacked) down1<U>(sums + row, false, ap, scratch, 0, n, skip, columns);
+      else down1<C>(sums + row, false, ap, ptrs, offset, n, skip, columns);
       if (inGroup + n == GROUP) {
         add(y + row, sums + row, columns);
         memory.fill(sums + row, 0, (<usize>columns) << 2);
@@ -134,9 +133,13 @@ export function unpackActive<C extends Columns>(
   }
 }
 
-/** One position. Active neurons are taken four at a time, so that y is passed over a quarter as often. */
+/**
+ * One position: y[0..columns) = (fresh ? 0 : y) + the sum of acts[i] d_i over i < count. Active neurons
+ * are taken four at a time, so that y is passed over a quarter as often.
+ */
 export function down1<C extends Columns>(
   y: usize,
+  fresh: bool,
   acts: usize,
   ptrs: usize,
   offset: usize,
@@ -169,12 +172,14 @@ export function down1<C extends Columns>(
       a2 = a3;
       a3 = load<f32>(acts + at);
       if (++waiting == 4) {
-        c.add4(y, d0, d1, d2, d3, a0, a1, a2, a3, skip, columns);
+        c.add(y, fresh, 4, d0, d1, d2, d3, a0, a1, a2, a3, skip, columns);
         waiting = 0;
+        fresh = false;
       }
     }
   }
-  if (waiting > 2) c.add1(y, d1, a1, skip, columns);
-  if (waiting > 1) c.add1(y, d2, a2, skip, columns);
-  if (waiting > 0) c.add1(y, d3, a3, skip, columns);
+  if (waiting == 3) c.add(y, fresh, 3, d1, d2, d3, d3, a1, a2, a3, a3, skip, columns);
+  else if (waiting == 2) c.add(y, fresh, 2, d2, d3, d3, d3, a2, a3, a3, a3, skip, columns);
+  else if (waiting == 1) c.add(y, fresh, 1, d3, d3, d3, d3, a3, a3, a3, a3, skip, columns);
+  else if (fresh) memory.fill(y, 0, (<usize>columns) << 2);
 }
