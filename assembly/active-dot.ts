@@ -9,6 +9,7 @@
  */
 import { BlockCodec } from './block';
 import { Blocks, dot4 as blockDot4, GROUP, quantiseAll, X_BYTES, X_SCALE_BYTES } from './block-dot';
+import { BF16_BITS, NIBBLE } from './constants';
 import { dot4, dot4Packed } from './dot';
 import { Codec } from './dtype';
 import { Quarters } from './rows';
@@ -314,6 +315,8 @@ function blockDot1x4<T extends BlockCodec>(
   blocks: i32,
 ): v128 {
   const t = changetype<T>(0);
+  const nibble = NIBBLE;
+  const upper = BF16_BITS;
   let scale = <usize>blocks * X_BYTES;
   let a0 = f32x4.splat(0);
   let a1 = f32x4.splat(0);
@@ -321,11 +324,11 @@ function blockDot1x4<T extends BlockCodec>(
   let a3 = f32x4.splat(0);
   for (let left = blocks; left > 0; left--) {
     const o = t.open(w);
-    const q0 = t.part(w, o, 0);
-    const q1 = t.part(w, o, 1);
-    const q2 = t.part(w, o, 2);
-    const q3 = t.part(w, o, 3);
-    const s = t.scale(w);
+    const q0 = t.part(w, o, 0, nibble);
+    const q1 = t.part(w, o, 1, nibble);
+    const q2 = t.part(w, o, 2, nibble);
+    const q3 = t.part(w, o, 3, nibble);
+    const s = t.scale(w, upper);
     a0 = V.madd(a0, f32x4.mul(s, v128.load_splat<f32>(x0 + scale)), dotParts(q0, q1, q2, q3, x0));
     a1 = V.madd(a1, f32x4.mul(s, v128.load_splat<f32>(x1 + scale)), dotParts(q0, q1, q2, q3, x1));
     a2 = V.madd(a2, f32x4.mul(s, v128.load_splat<f32>(x2 + scale)), dotParts(q0, q1, q2, q3, x2));

@@ -14,6 +14,7 @@
  * (0 + 2) + (1 + 3). So every y is the same to the bit however rows and positions are split.
  */
 import { BLOCK, BlockCodec } from './block';
+import { BF16_BITS, NIBBLE } from './constants';
 import { Quarters } from './rows';
 import { V } from './vector';
 
@@ -38,13 +39,20 @@ export abstract class Blocks {
   }
 
   /** Dot product of the block at `w`, opened, with activations, as f32, multiplied by 1 / unit. */
-  @inline static dot<T extends BlockCodec>(w: usize, x0: v128, x1: v128, x2: v128, x3: v128): v128 {
+  @inline static dot<T extends BlockCodec>(
+    w: usize,
+    x0: v128,
+    x1: v128,
+    x2: v128,
+    x3: v128,
+    nibble: v128,
+  ): v128 {
     const t = changetype<T>(0);
     const o = t.open(w);
-    const a = i32x4.dot_i16x8_s(t.part(w, o, 0), x0);
-    const b = i32x4.dot_i16x8_s(t.part(w, o, 1), x1);
-    const c = i32x4.dot_i16x8_s(t.part(w, o, 2), x2);
-    const d = i32x4.dot_i16x8_s(t.part(w, o, 3), x3);
+    const a = i32x4.dot_i16x8_s(t.part(w, o, 0, nibble), x0);
+    const b = i32x4.dot_i16x8_s(t.part(w, o, 1, nibble), x1);
+    const c = i32x4.dot_i16x8_s(t.part(w, o, 2, nibble), x2);
+    const d = i32x4.dot_i16x8_s(t.part(w, o, 3, nibble), x3);
     return f32x4.convert_i32x4_s(i32x4.add(i32x4.add(a, b), i32x4.add(c, d)));
   }
 }
@@ -106,6 +114,8 @@ export function dot4<T extends BlockCodec>(
   blocks: i32,
 ): v128 {
   const t = changetype<T>(0);
+  const nibble = NIBBLE;
+  const upper = BF16_BITS;
   let a0 = f32x4.splat(0);
   let a1 = f32x4.splat(0);
   let a2 = f32x4.splat(0);
@@ -117,10 +127,10 @@ export function dot4<T extends BlockCodec>(
     const x2 = v128.load(x, 32);
     const x3 = v128.load(x, 48);
     const s = v128.load_splat<f32>(scale);
-    a0 = V.madd(a0, f32x4.mul(t.scale(w0), s), Blocks.dot<T>(w0, x0, x1, x2, x3));
-    a1 = V.madd(a1, f32x4.mul(t.scale(w1), s), Blocks.dot<T>(w1, x0, x1, x2, x3));
-    a2 = V.madd(a2, f32x4.mul(t.scale(w2), s), Blocks.dot<T>(w2, x0, x1, x2, x3));
-    a3 = V.madd(a3, f32x4.mul(t.scale(w3), s), Blocks.dot<T>(w3, x0, x1, x2, x3));
+    a0 = V.madd(a0, f32x4.mul(t.scale(w0, upper), s), Blocks.dot<T>(w0, x0, x1, x2, x3, nibble));
+    a1 = V.madd(a1, f32x4.mul(t.scale(w1, upper), s), Blocks.dot<T>(w1, x0, x1, x2, x3, nibble));
+    a2 = V.madd(a2, f32x4.mul(t.scale(w2, upper), s), Blocks.dot<T>(w2, x0, x1, x2, x3, nibble));
+    a3 = V.madd(a3, f32x4.mul(t.scale(w3, upper), s), Blocks.dot<T>(w3, x0, x1, x2, x3, nibble));
     w0 += t.bytes;
     w1 += t.bytes;
     w2 += t.bytes;
@@ -145,6 +155,8 @@ function dot2x3<T extends BlockCodec>(
   blocks: i32,
 ): void {
   const t = changetype<T>(0);
+  const nibble = NIBBLE;
+  const upper = BF16_BITS;
   let a00 = f32x4.splat(0);
   let a01 = f32x4.splat(0);
   let a02 = f32x4.splat(0);
@@ -158,8 +170,8 @@ function dot2x3<T extends BlockCodec>(
   for (let left = blocks; left > 0; left--) {
     const o0 = t.open(w0);
     const o1 = t.open(w1);
-    let p0 = t.part(w0, o0, 0);
-    let p1 = t.part(w1, o1, 0);
+    let p0 = t.part(w0, o0, 0, nibble);
+    let p1 = t.part(w1, o1, 0, nibble);
     let x = v128.load(x0);
     let d00 = i32x4.dot_i16x8_s(p0, x);
     let d10 = i32x4.dot_i16x8_s(p1, x);
@@ -169,8 +181,8 @@ function dot2x3<T extends BlockCodec>(
     x = v128.load(x2);
     let d02 = i32x4.dot_i16x8_s(p0, x);
     let d12 = i32x4.dot_i16x8_s(p1, x);
-    p0 = t.part(w0, o0, 1);
-    p1 = t.part(w1, o1, 1);
+    p0 = t.part(w0, o0, 1, nibble);
+    p1 = t.part(w1, o1, 1, nibble);
     x = v128.load(x0, 16);
     d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, x));
     d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, x));
@@ -180,8 +192,8 @@ function dot2x3<T extends BlockCodec>(
     x = v128.load(x2, 16);
     d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, x));
     d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, x));
-    p0 = t.part(w0, o0, 2);
-    p1 = t.part(w1, o1, 2);
+    p0 = t.part(w0, o0, 2, nibble);
+    p1 = t.part(w1, o1, 2, nibble);
     x = v128.load(x0, 32);
     d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, x));
     d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, x));
@@ -191,8 +203,8 @@ function dot2x3<T extends BlockCodec>(
     x = v128.load(x2, 32);
     d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, x));
     d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, x));
-    p0 = t.part(w0, o0, 3);
-    p1 = t.part(w1, o1, 3);
+    p0 = t.part(w0, o0, 3, nibble);
+    p1 = t.part(w1, o1, 3, nibble);
     x = v128.load(x0, 48);
     d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, x));
     d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, x));
@@ -202,8 +214,8 @@ function dot2x3<T extends BlockCodec>(
     x = v128.load(x2, 48);
     d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, x));
     d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, x));
-    const s0 = t.scale(w0);
-    const s1 = t.scale(w1);
+    const s0 = t.scale(w0, upper);
+    const s1 = t.scale(w1, upper);
     x = v128.load_splat<f32>(scale0);
     a00 = V.madd(a00, f32x4.mul(s0, x), f32x4.convert_i32x4_s(d00));
     a10 = V.madd(a10, f32x4.mul(s1, x), f32x4.convert_i32x4_s(d10));

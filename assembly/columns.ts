@@ -3,6 +3,7 @@
  * whatever chose them. Every element is added to in the order of the neurons.
  */
 import { BLOCK, BlockCodec, UnpackedBlock } from './block';
+import { BF16_BITS, NIBBLE } from './constants';
 import { unpack } from './dot';
 import { Codec } from './dtype';
 import { V } from './vector';
@@ -115,6 +116,8 @@ function accumulateBlocks<T extends BlockCodec>(
   columns: i32,
 ): void {
   const t = changetype<T>(0);
+  const nibble = NIBBLE;
+  const upper = BF16_BITS;
   // What is left of a first block that is not whole, and later the last one, goes one by one.
   while (columns > 0) {
     const weights = min(columns, BLOCK - skip);
@@ -140,16 +143,16 @@ function accumulateBlocks<T extends BlockCodec>(
       for (let k = 0; k < n; k++) {
         const d = k == 0 ? d0 : k == 1 ? d1 : k == 2 ? d2 : d3;
         const a = k == 0 ? a0 : k == 1 ? a1 : k == 2 ? a2 : a3;
-        const f = f32x4.mul(f32x4.splat(a * t.unit), t.scale(d));
+        const f = f32x4.mul(f32x4.splat(a * t.unit), t.scale(d, upper));
         const o = t.open(d);
-        y0 = V.madd(y0, f, t.low(d, o, 0));
-        y1 = V.madd(y1, f, t.high(d, o, 0));
-        y2 = V.madd(y2, f, t.low(d, o, 1));
-        y3 = V.madd(y3, f, t.high(d, o, 1));
-        y4 = V.madd(y4, f, t.low(d, o, 2));
-        y5 = V.madd(y5, f, t.high(d, o, 2));
-        y6 = V.madd(y6, f, t.low(d, o, 3));
-        y7 = V.madd(y7, f, t.high(d, o, 3));
+        y0 = V.madd(y0, f, t.low(d, o, 0, nibble));
+        y1 = V.madd(y1, f, t.high(d, o, 0, nibble));
+        y2 = V.madd(y2, f, t.low(d, o, 1, nibble));
+        y3 = V.madd(y3, f, t.high(d, o, 1, nibble));
+        y4 = V.madd(y4, f, t.low(d, o, 2, nibble));
+        y5 = V.madd(y5, f, t.high(d, o, 2, nibble));
+        y6 = V.madd(y6, f, t.low(d, o, 3, nibble));
+        y7 = V.madd(y7, f, t.high(d, o, 3, nibble));
       }
       v128.store(y, y0);
       v128.store(y, y1, 16);
@@ -166,7 +169,7 @@ function accumulateBlocks<T extends BlockCodec>(
         for (let k = 0; k < n; k++) {
           const d = k == 0 ? d0 : k == 1 ? d1 : k == 2 ? d2 : d3;
           const a = k == 0 ? a0 : k == 1 ? a1 : k == 2 ? a2 : a3;
-          const f = f32x4.mul(f32x4.splat(a * t.unit), t.scale(d));
+          const f = f32x4.mul(f32x4.splat(a * t.unit), t.scale(d, upper));
           sum = V.madd(sum, f, f32x4.splat(t.one(d, skip + i)));
         }
         v128.store_lane<f32>(yi, sum, 0);
@@ -185,17 +188,19 @@ function accumulateBlocks<T extends BlockCodec>(
 /** dst = the blocks of src that hold `columns` weights from the one at `skip` on, unpacked. */
 function unpackBlocks<T extends BlockCodec>(dst: usize, src: usize, skip: i32, columns: i32): void {
   const t = changetype<T>(0);
+  const nibble = NIBBLE;
+  const upper = BF16_BITS;
   for (let left = skip + columns; left > 0; left -= BLOCK) {
     const o = t.open(src);
-    v128.store(dst, t.low(src, o, 0));
-    v128.store(dst, t.high(src, o, 0), 16);
-    v128.store(dst, t.low(src, o, 1), 32);
-    v128.store(dst, t.high(src, o, 1), 48);
-    v128.store(dst, t.low(src, o, 2), 64);
-    v128.store(dst, t.high(src, o, 2), 80);
-    v128.store(dst, t.low(src, o, 3), 96);
-    v128.store(dst, t.high(src, o, 3), 112);
-    store<f32>(dst, t.unit * f32x4.extract_lane(t.scale(src), 0), 128);
+    v128.store(dst, t.low(src, o, 0, nibble));
+    v128.store(dst, t.high(src, o, 0, nibble), 16);
+    v128.store(dst, t.low(src, o, 1, nibble), 32);
+    v128.store(dst, t.high(src, o, 1, nibble), 48);
+    v128.store(dst, t.low(src, o, 2, nibble), 64);
+    v128.store(dst, t.high(src, o, 2, nibble), 80);
+    v128.store(dst, t.low(src, o, 3, nibble), 96);
+    v128.store(dst, t.high(src, o, 3, nibble), 112);
+    store<f32>(dst, t.unit * f32x4.extract_lane(t.scale(src, upper), 0), 128);
     src += t.bytes;
     dst += 132;
   }
