@@ -140,19 +140,51 @@ function accumulateBlocks<T extends BlockCodec>(
         y6 = v128.load(y, 96);
         y7 = v128.load(y, 112);
       }
-      for (let k = 0; k < n; k++) {
-        const d = k == 0 ? d0 : k == 1 ? d1 : k == 2 ? d2 : d3;
-        const a = k == 0 ? a0 : k == 1 ? a1 : k == 2 ? a2 : a3;
-        const f = f32x4.mul(f32x4.splat(a * t.unit), t.scale(d, upper));
-        const o = t.open(d);
-        y0 = V.madd(y0, f, t.low(d, o, 0, nibble));
-        y1 = V.madd(y1, f, t.high(d, o, 0, nibble));
-        y2 = V.madd(y2, f, t.low(d, o, 1, nibble));
-        y3 = V.madd(y3, f, t.high(d, o, 1, nibble));
-        y4 = V.madd(y4, f, t.low(d, o, 2, nibble));
-        y5 = V.madd(y5, f, t.high(d, o, 2, nibble));
-        y6 = V.madd(y6, f, t.low(d, o, 3, nibble));
-        y7 = V.madd(y7, f, t.high(d, o, 3, nibble));
+      let f = f32x4.mul(f32x4.splat(a0 * t.unit), t.scale(d0, upper));
+      let o = t.open(d0);
+      y0 = V.madd(y0, f, t.low(d0, o, 0, nibble));
+      y1 = V.madd(y1, f, t.high(d0, o, 0, nibble));
+      y2 = V.madd(y2, f, t.low(d0, o, 1, nibble));
+      y3 = V.madd(y3, f, t.high(d0, o, 1, nibble));
+      y4 = V.madd(y4, f, t.low(d0, o, 2, nibble));
+      y5 = V.madd(y5, f, t.high(d0, o, 2, nibble));
+      y6 = V.madd(y6, f, t.low(d0, o, 3, nibble));
+      y7 = V.madd(y7, f, t.high(d0, o, 3, nibble));
+      if (n > 1) {
+        f = f32x4.mul(f32x4.splat(a1 * t.unit), t.scale(d1, upper));
+        o = t.open(d1);
+        y0 = V.madd(y0, f, t.low(d1, o, 0, nibble));
+        y1 = V.madd(y1, f, t.high(d1, o, 0, nibble));
+        y2 = V.madd(y2, f, t.low(d1, o, 1, nibble));
+        y3 = V.madd(y3, f, t.high(d1, o, 1, nibble));
+        y4 = V.madd(y4, f, t.low(d1, o, 2, nibble));
+        y5 = V.madd(y5, f, t.high(d1, o, 2, nibble));
+        y6 = V.madd(y6, f, t.low(d1, o, 3, nibble));
+        y7 = V.madd(y7, f, t.high(d1, o, 3, nibble));
+      }
+      if (n > 2) {
+        f = f32x4.mul(f32x4.splat(a2 * t.unit), t.scale(d2, upper));
+        o = t.open(d2);
+        y0 = V.madd(y0, f, t.low(d2, o, 0, nibble));
+        y1 = V.madd(y1, f, t.high(d2, o, 0, nibble));
+        y2 = V.madd(y2, f, t.low(d2, o, 1, nibble));
+        y3 = V.madd(y3, f, t.high(d2, o, 1, nibble));
+        y4 = V.madd(y4, f, t.low(d2, o, 2, nibble));
+        y5 = V.madd(y5, f, t.high(d2, o, 2, nibble));
+        y6 = V.madd(y6, f, t.low(d2, o, 3, nibble));
+        y7 = V.madd(y7, f, t.high(d2, o, 3, nibble));
+      }
+      if (n > 3) {
+        f = f32x4.mul(f32x4.splat(a3 * t.unit), t.scale(d3, upper));
+        o = t.open(d3);
+        y0 = V.madd(y0, f, t.low(d3, o, 0, nibble));
+        y1 = V.madd(y1, f, t.high(d3, o, 0, nibble));
+        y2 = V.madd(y2, f, t.low(d3, o, 1, nibble));
+        y3 = V.madd(y3, f, t.high(d3, o, 1, nibble));
+        y4 = V.madd(y4, f, t.low(d3, o, 2, nibble));
+        y5 = V.madd(y5, f, t.high(d3, o, 2, nibble));
+        y6 = V.madd(y6, f, t.low(d3, o, 3, nibble));
+        y7 = V.madd(y7, f, t.high(d3, o, 3, nibble));
       }
       v128.store(y, y0);
       v128.store(y, y1, 16);
