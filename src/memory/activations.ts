@@ -1,5 +1,6 @@
 /** Where a forward pass keeps its intermediate values: f32, for `chunk` positions at once. */
 
+import { attentionScratch } from '../kernels/kernels.ts';
 import { neuronGroup, scratchBytes } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
@@ -50,7 +51,7 @@ export interface Activations extends BlockRoom {
   readonly qkv: number;
   /** (chunk, heads headDim) */
   readonly attended: number;
-  /** (context): attention scores of one query. */
+  /** (headsTogether, context): attention scores of one position. */
   readonly scores: number;
   /** (chunk, rotaryPairs) each: of the angles by which queries and keys are turned. */
   readonly cosines: number;
@@ -135,7 +136,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     output: take(chunk * spec.hiddenSize),
     qkv: take(chunk * (heads + 2 * kvHeads) * headDim),
     attended: take(chunk * heads * headDim),
-    scores: take(context),
+    scores: take(attentionScratch(context, 0)),
     cosines: take(chunk * rotaryPairs(spec)),
     sines: take(chunk * rotaryPairs(spec)),
     positionBias: spec.positions.kind === 'alibi' ? take(heads * context) : 0,
