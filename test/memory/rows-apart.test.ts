@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createMemory } from '../../src/kernels/module.ts';
 import { layApart, neuronPlaces, neuronsApart } from '../../src/memory/rows-apart.ts';
+import { createMemory } from '../../src/pages.ts';
 
 const address = 4096;
 
