@@ -65,7 +65,6 @@ function fakeWorker(...cases: readonly string[]): string {
 test('hangs, deaths and gluts are counted, and the cases after them run', async () => {
   const worker = fakeWorker(
     '',
-    'for (;;);',
     'await new Promise(() => setInterval(() => {}, 1000));',
     'process.abort();',
     'globalThis.kept = Buffer.alloc(96 * 2 ** 20, 1); for (;;);',
@@ -73,20 +72,12 @@ test('hangs, deaths and gluts are counted, and the cases after them run', async 
     '',
   );
   const limits = { hangMs: 500, growthBytes: 64 * 2 ** 20 };
-  const results = await resultsOf({ worker, limits, cases: upTo(7), jobs: 1 });
+  const results = await resultsOf({ worker, limits, cases: upTo(6), jobs: 1 });
   const hang = 'hang in work of gguf';
   const memory = process.platform === 'linux' ? ['memory of gguf'] : [];
   assert.deepEqual(
     results.map(({ faults }) => faults.map(({ kind }) => kind)),
-    [
-      [],
-      [hang],
-      [hang],
-      ['death in work of gguf'],
-      [hang, ...memory],
-      memory.length ? memory : [hang],
-      [],
-    ],
+    [[], [hang], ['death in work of gguf'], [hang, ...memory], memory.length ? memory : [hang], []],
   );
 });
 
