@@ -22,6 +22,8 @@ export interface SourceTensor {
   readonly dtype: SourceDType;
   /** What the file holds, where values are dequantised in reading: the quantisation's name. */
   readonly storedAs?: string;
+  /** The checkpoint's own dtype, where values are computed in reading. */
+  readonly keptAs?: SourceDType;
   readonly shape: readonly number[];
   /** File that holds it, for messages. */
   readonly file: string;

@@ -2,6 +2,7 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
 import { byteLength, type DType } from '../dtype.ts';
 import { BudgetError, InterruptedError, writeError } from '../errors.ts';
 import {
@@ -24,16 +25,16 @@ import { recipeOf } from '../models/index.ts';
 import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
 import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
+import { type ActivationChange, type Adaptation, openAdapted } from './adapted-checkpoint.ts';
 import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
 import { checkSources } from './check.ts';
 import { type SourceFormats, storageOf } from './dtypes.ts';
-import { openCheckpoint } from './open-checkpoint.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
 import { eosIdsOf, writeSideFiles } from './side-files.ts';
 import { TensorFileWriter } from './tensor-file.ts';
 import { bundleBytes, type Sources, tensorBytes } from './weights.ts';
 
-export interface ConvertOptions {
+export interface ConvertOptions extends Adaptation {
   readonly checkpoint: string;
   readonly output: string;
   /** `auto` keeps the checkpoint's, or takes the one nearest to its quantisation. */
@@ -62,6 +63,10 @@ export interface ConvertReport {
   readonly dtypes: WeightDTypes;
   /** What the checkpoint's matrices are stored in, and how many weights of each there are. */
   readonly formats: SourceFormats;
+  /** What was merged into the checkpoint, in this order. */
+  readonly adapters: readonly AdapterReport[];
+  /** The activation that is not the checkpoint's own. */
+  readonly activation: ActivationChange | null;
   readonly checkpointBytes: number;
   readonly modelBytes: number;
   readonly dramBudget: number;
@@ -85,7 +90,8 @@ const largestBlock = 2 * 1024 * 1024;
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertReport> {
   const started = performance.now();
   const { checkpoint, output, force = false, signal } = options;
-  const { config, configFile, source, readSideFiles } = await openCheckpoint(checkpoint);
+  const opened = await openAdapted(checkpoint, options);
+  const { config, configFile, source, readSideFiles, adapters, activation } = opened;
   try {
     const tensorNames = new Set(source.tensors.keys());
     const recipe = recipeOf({ config, configFile, tensorNames });
@@ -98,7 +104,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     const layout = layoutModel(recipe, storage);
     const modelBytes = layout.resident.bytes + layout.bundles.bytes;
     const dramBudget = budgetBytes(options.dramBudget ?? defaultConvertBudget, modelBytes);
-    const buffers = planBuffers(recipe, layout, dramBudget);
+    const buffers = planBuffers(recipe, layout, dramBudget, opened.workBytes ?? 0);
     if (options.dryRun) {
       await checkOutput(output, modelBytes, force);
     } else {
@@ -129,6 +135,8 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       spec,
       dtypes,
       formats,
+      adapters,
+      activation,
       checkpointBytes: source.bytes,
       modelBytes,
       dramBudget,
@@ -150,7 +158,12 @@ interface Buffers {
   readonly stripBytes: number;
 }
 
-function planBuffers(recipe: ModelRecipe, layout: ModelLayout, dramBudget: number): Buffers {
+function planBuffers(
+  recipe: ModelRecipe,
+  layout: ModelLayout,
+  dramBudget: number,
+  adapterBytes: number,
+): Buffers {
   const longestRow = Math.max(
     recipe.spec.ffn.neurons,
     ...recipe.tensors.map(({ shape }) => shape.at(-1) ?? 1),
@@ -160,16 +173,18 @@ function planBuffers(recipe: ModelRecipe, layout: ModelLayout, dramBudget: numbe
   // Strips of fewer neurons than this would read the down projection in shreds.
   const smallestStrip = largestBundle * 64;
   const processBytes = residentBytes() + headroomBytes;
-  const floor = processBytes + workspaceBytes(longestRow) + smallestStrip;
+  const floor = processBytes + adapterBytes + workspaceBytes(longestRow) + smallestStrip;
   if (dramBudget < floor) {
     throw new BudgetError(
       `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor)}: ` +
-        `process ${formatBytes(processBytes)}, buffers ${formatBytes(floor - processBytes)}`,
+        `process ${formatBytes(processBytes)}, ` +
+        (adapterBytes === 0 ? '' : `adapters ${formatBytes(adapterBytes)}, `) +
+        `buffers ${formatBytes(floor - processBytes - adapterBytes)}`,
       {},
       `Give ${alignUp(floor + floorMarginBytes, 4 * MIB) / MIB}MiB or more`,
     );
   }
-  const free = dramBudget - processBytes;
+  const free = dramBudget - processBytes - adapterBytes;
   const blockElements = Math.max(
     longestRow,
     Math.min(largestBlock, Math.floor(free / 2 / byteLength('f32', 4))),

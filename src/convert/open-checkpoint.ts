@@ -22,6 +22,8 @@ export interface Checkpoint {
    * @throws InputError when there is no tokenizer, or none that belongs to the model
    */
   readonly readSideFiles: (spec: ModelSpec) => Promise<SideFiles>;
+  /** Bytes of memory that reading tensors takes besides what they are read into; none unless said. */
+  readonly workBytes?: number;
 }
 
 /**
