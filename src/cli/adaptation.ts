@@ -2,7 +2,9 @@
 
 import { Option } from 'commander';
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
+import { someOf } from '../checkpoint/lora/names.ts';
 import type { ActivationChange, Adaptation } from '../convert/adapted-checkpoint.ts';
+import { InputError } from '../errors.ts';
 import { activationConfigNames } from '../models/config.ts';
 import { listArgument } from './options.ts';
 
@@ -32,6 +34,16 @@ export function adaptationOf({ lora, hiddenAct }: AdaptationFlags): Adaptation {
   };
 }
 
+/** @throws InputError when something is to be done to a model that is converted already */
+export function checkAdaptable(model: string, { lora, hiddenAct }: AdaptationFlags): void {
+  if (lora === undefined && hiddenAct === undefined) return;
+  throw new InputError(
+    `${lora === undefined ? '--hidden-act' : '--lora'} is for checkpoints, and this is a converted model`,
+    { file: model },
+    'Convert the checkpoint again',
+  );
+}
+
 /** One line for each adapter, and one about the activation, if it is another one. */
 export function describeAdaptation({
   adapters,
@@ -43,16 +55,16 @@ export function describeAdaptation({
   const lines = adapters.flatMap(({ dir, base, updates, ranks, replaced, passedOver }) => {
     const [least, largest] = ranks ?? [];
     const rank = least === largest ? `${least}` : `${least} to ${largest}`;
-    const done = [
-      ...(updates === 0 ? [] : [`${updates} matrices updated (rank ${rank})`]),
-      ...(replaced === 0 ? [] : [`${replaced} tensors replaced`]),
+    const parts = [
+      ...(updates === 0 ? [] : [`updates of rank ${rank} for ${updates} matrices`]),
+      ...(replaced === 0 ? [] : [`${replaced} whole tensors`]),
     ];
     const of = base === null ? '' : `, made for ${base}`;
     return [
-      `merged ${dir}${of}: ${done.join(', ')}`,
+      `adapter ${dir}${of}: ${parts.join(', ')}`,
       ...(passedOver.length === 0
         ? []
-        : [`${dir} also targets what the checkpoint does not have: ${passedOver.join(', ')}`]),
+        : [`adapter ${dir} also targets what the checkpoint does not have: ${someOf(passedOver)}`]),
     ];
   });
   if (activation === null) return lines;

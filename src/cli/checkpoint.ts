@@ -70,6 +70,8 @@ export function checkpointJson(report: CheckpointReport) {
     problems,
     architecture: spec,
     formats,
+    adapters: report.adapters,
+    activation: report.activation,
     dtypes,
     ffn,
     checkpointBytes: report.checkpointBytes,

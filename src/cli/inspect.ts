@@ -7,6 +7,14 @@ import { type PredictorSet, predictorTensors } from '../flash/predictor-file.ts'
 import { verifyModel } from '../flash/verify.ts';
 import { formatBytes, formatMs } from '../units.ts';
 import {
+  type AdaptationFlags,
+  adaptationOf,
+  checkAdaptable,
+  describeAdaptation,
+  hiddenActOption,
+  loraOption,
+} from './adaptation.ts';
+import {
   describeAttention,
   describeBlock,
   describeFfn,
@@ -24,7 +32,7 @@ import { interruption } from './interrupt.ts';
 import { jsonOption } from './options.ts';
 import { note, print, printJson, showProgress, table } from './terminal.ts';
 
-interface InspectFlags {
+interface InspectFlags extends AdaptationFlags {
   readonly verify?: boolean;
   readonly json?: boolean;
 }
@@ -34,12 +42,15 @@ export function inspectCommand(): Command {
     .description('show what a model directory holds, or what a checkpoint would become')
     .argument('<model>', 'model directory, Hugging Face directory, or GGUF file')
     .option('--verify', 'read everything and check every checksum')
+    .addOption(loraOption())
+    .addOption(hiddenActOption())
     .addOption(jsonOption())
     .action(run);
 }
 
 async function run(dir: string, flags: InspectFlags): Promise<void> {
   if (await isCheckpoint(dir)) return runCheckpoint(dir, flags);
+  checkAdaptable(dir, flags);
   const files = await ModelFiles.open(dir);
   try {
     const verified = flags.verify ? await verify(files, flags.json ?? false) : null;
@@ -66,7 +77,8 @@ async function runCheckpoint(path: string, flags: InspectFlags): Promise<void> {
       'Convert it, and verify the model',
     );
   }
-  const report = await inspectCheckpoint(path);
+  const report = await inspectCheckpoint(path, adaptationOf(flags));
+  for (const line of describeAdaptation(report)) note(line);
   const outlook = outlookOf(report, await profileOf(path));
   if (flags.json) printJson({ ...checkpointJson(report), outlook });
   else print(`${describeCheckpoint(report)}${describeOutlook(report, outlook)}`);

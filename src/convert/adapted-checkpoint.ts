@@ -38,9 +38,19 @@ type Config = Checkpoint['config'];
  */
 export async function openAdapted(
   path: string,
+  adaptation: Adaptation,
+): Promise<AdaptedCheckpoint> {
+  return adaptCheckpoint(await openCheckpoint(path), adaptation);
+}
+
+/**
+ * Merges adapters into an opened checkpoint, which belongs to the result, and is closed when that fails.
+ * @throws InputError when an adapter cannot be used, or does not fit
+ */
+export async function adaptCheckpoint(
+  checkpoint: Checkpoint,
   { lora = [], hiddenAct }: Adaptation,
 ): Promise<AdaptedCheckpoint> {
-  const checkpoint = await openCheckpoint(path);
   if (lora.length === 0 && hiddenAct === undefined) {
     return { ...checkpoint, adapters: [], activation: null };
   }

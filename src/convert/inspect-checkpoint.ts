@@ -6,6 +6,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readConfig } from '../checkpoint/hf-directory.ts';
+import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
 import { type FloatDType, floatDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { layoutModel, type StorageDTypes } from '../flash/layout.ts';
@@ -24,6 +25,7 @@ import {
   type WeightDTypes,
 } from '../models/spec.ts';
 import { version } from '../version.ts';
+import { type ActivationChange, type Adaptation, adaptCheckpoint } from './adapted-checkpoint.ts';
 import { checkSources } from './check.ts';
 import { type AskedDTypes, type SourceFormats, storageOf } from './dtypes.ts';
 import { type Checkpoint, openCheckpoint } from './open-checkpoint.ts';
@@ -37,6 +39,10 @@ export interface CheckpointReport {
   readonly spec: ModelSpec;
   /** What the matrices are stored in, by number of weights; null when they cannot be opened. */
   readonly formats: SourceFormats | null;
+  /** What would be merged into it, in this order. */
+  readonly adapters: readonly AdapterReport[];
+  /** The activation that is not the checkpoint's own. */
+  readonly activation: ActivationChange | null;
   /** What conversion would store. */
   readonly dtypes: WeightDTypes;
   /** Of its weights. */
@@ -73,7 +79,7 @@ export async function isCheckpoint(path: string): Promise<boolean> {
  */
 export async function inspectCheckpoint(
   path: string,
-  asked: AskedDTypes = {},
+  asked: AskedDTypes & Adaptation = {},
 ): Promise<CheckpointReport> {
   const problems: string[] = [];
   /** The result of `step`; null, and a problem noted, when the checkpoint is to blame. */
@@ -86,7 +92,8 @@ export async function inspectCheckpoint(
       return null;
     }
   };
-  const checkpoint = await attempt(() => openCheckpoint(path));
+  const opened = await attempt(() => openCheckpoint(path));
+  const checkpoint = opened && (await adaptCheckpoint(opened, asked));
   try {
     const { config, configFile } = checkpoint ?? (await configAlone(path, problems));
     const tensorNames = new Set(checkpoint?.source.tensors.keys());
@@ -105,6 +112,8 @@ export async function inspectCheckpoint(
       checkpointBytes: checkpoint?.source.bytes ?? null,
       spec: recipe.spec,
       formats,
+      adapters: checkpoint?.adapters ?? [],
+      activation: checkpoint?.activation ?? null,
       dtypes: manifest.dtypes,
       modelBytes: [residentFile, bundlesFile].reduce(
         (sum, file) => sum + (manifest.files[file]?.bytes ?? 0),

@@ -10,6 +10,7 @@ import { openAdapted } from '../../src/convert/adapted-checkpoint.ts';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
 import { openCheckpoint } from '../../src/convert/open-checkpoint.ts';
 import { readFloats, relativeError, withSession } from '../engine/support.ts';
+import { tensorToF32 } from '../support/dtypes.ts';
 import { fixture, loraFixture } from '../support/fixtures.ts';
 import { Dice } from '../support/random.ts';
 import { readSafetensors } from '../support/safetensors.ts';
@@ -36,12 +37,6 @@ const cases: readonly Merged[] = [
   { adapters: ['permuted'], base: 'gguf/llama' },
 ];
 
-async function floats(tensor: SourceTensor): Promise<Float32Array> {
-  assert.equal(tensor.dtype, 'f32');
-  const bytes = await readTensor(tensor);
-  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-}
-
 describe('merging', { concurrency: 1 }, () => {
   for (const { adapters, base } of cases) {
     const last = loraFixture(adapters.at(-1) ?? '');
@@ -56,7 +51,7 @@ describe('merging', { concurrency: 1 }, () => {
         const changed = [...expected.tensors.keys()].filter((name) => source.tensors.has(name));
         assert.ok(changed.length >= expected.tensors.size - 1);
         for (const name of changed) {
-          const values = await floats(widened(tensorOf(source, name)));
+          const values = await floats(tensorOf(source, name));
           const some = values.filter((_, index) => index % stride === 0);
           const error = relativeError(some, await floats(tensorOf(expected, name)));
           assert.ok(error <= 1e-6, `${name}: relative error ${error}`);
@@ -146,25 +141,9 @@ describe('merging', { concurrency: 1 }, () => {
 });
 
 /** A tensor that was replaced has the dtype of the adapter; those of fixtures are f32 or f16. */
-function widened(tensor: SourceTensor): SourceTensor {
-  if (tensor.dtype === 'f32') return tensor;
-  assert.equal(tensor.dtype, 'f16');
-  return {
-    ...tensor,
-    dtype: 'f32',
-    read: async (start, count, target) => {
-      const halves = Buffer.alloc(2 * count);
-      await tensor.read(start, count, halves);
-      const values = Float32Array.from({ length: count }, (_, i) =>
-        half(halves.readUInt16LE(2 * i)),
-      );
-      target.set(new Uint8Array(values.buffer));
-    },
-  };
-}
-
-function half(bits: number): number {
-  const [sign, exponent, mantissa] = [bits >> 15, (bits >> 10) & 31, bits & 1023];
-  const magnitude = exponent === 0 ? mantissa * 2 ** -24 : (1024 + mantissa) * 2 ** (exponent - 25);
-  return sign === 1 ? -magnitude : magnitude;
+async function floats(tensor: SourceTensor): Promise<Float32Array> {
+  const data = await readTensor(tensor);
+  const { data: bytes } =
+    tensor.dtype === 'f16' ? tensorToF32({ dtype: 'F16', shape: tensor.shape, data }) : { data };
+  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
 }

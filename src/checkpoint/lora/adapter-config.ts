@@ -52,6 +52,8 @@ export interface AdapterConfig {
 /** PEFT's defaults. */
 const usualRank = 8;
 const usualAlpha = 8;
+/** In characters, as shown. */
+const longestBase = 200;
 /** No matrix is as large as that. */
 const largestRank = 65_536;
 
@@ -87,7 +89,7 @@ export async function readAdapterConfig(dir: string): Promise<AdapterConfig> {
   const targets = modules(at, 'target_modules');
   return {
     file,
-    base: printable(text(at, 'base_model_name_or_path', '')) || null,
+    base: printable(text(at, 'base_model_name_or_path', '').slice(0, longestBase)) || null,
     rank: rank(config.r ?? usualRank, 'r', file),
     alpha: alpha(config.lora_alpha ?? usualAlpha, 'lora_alpha', file),
     rslora: boolean(at, 'use_rslora', false),

@@ -30,7 +30,7 @@ export interface PatternMatch {
 /** In characters; longer ones than any that lists each module of a model. */
 const longestPattern = 100_000;
 /** The patterns of real adapters take a few milliseconds. */
-const limitMs = 5000;
+const limitMs = 2000;
 
 /**
  * The first of `patterns` that matches, for each of `names`; null where none does.

@@ -56,9 +56,9 @@ export function checkSelection(adapter: Adapter, modules: readonly Candidate[]):
     );
   }
   if (targets === 'all-linear' || targets.kind === 'pattern') return [];
-  return targets.names.filter(
-    (name) => !candidates.some((candidate) => endsWithOneOf(candidate.name, [name])),
-  );
+  return targets.names
+    .filter((name) => !candidates.some((candidate) => endsWithOneOf(candidate.name, [name])))
+    .map(printable);
 }
 
 /** What to do about an adapter that does not fit. */
