@@ -27,12 +27,12 @@ ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 FFN = ("gate_proj", "up_proj", "down_proj")
 NORMS = {"input_layernorm", "post_attention_layernorm", "norm", "q_norm", "k_norm"}
 
-# The controller: weights of penalties move by GAIN times the error of the share of zeros per step, within
-# a factor of STEP, and stay in RANGE.
-GAIN, STEP, RANGE = 0.5, 0.05, (1e-5, 3.0)
+# The controller: the logarithms of penalties' weights move by GAIN times the error of the share of zeros,
+# at each step by at most LEAST_STEP or, in short trainings, by WHOLE_WAY times the part of it that a step is.
+GAIN, LEAST_STEP, WHOLE_WAY, RANGE = 2.0, 0.05, 12.0, (1e-5, 3.0)
 # The share of zeros reaches the target after this part of the time; the rest is for what it cost.
 RAMP = (0.05, 0.65)
-SMOOTHING = 0.9  # of what the controller sees
+SMOOTHING = (0.5, 0.9)  # of what the controller sees: in short trainings less
 
 
 def arguments():
@@ -138,18 +138,21 @@ class Controller:
         seen = means.detach() if self.mean is None else self.mean
         return (self.log_weight.exp() * means / seen.clamp(min=1e-8)).sum()
 
-    def observe(self, means, active, progress):
-        smooth = lambda old, new: new if old is None else SMOOTHING * old + (1 - SMOOTHING) * new  # noqa: E731
-        self.mean, self.zeros = smooth(self.mean, means.detach()), smooth(self.zeros, 1 - active)
-        if self.start is None:
-            self.start = self.zeros.clone()
+    def observe(self, means, active, progress, part):
+        """Takes notice of a step that is `part` of the training, and sets the weights for the next."""
+        if self.mean is None:
+            self.mean, self.zeros, self.start = means.detach(), 1 - active, 1 - active
+        keep = min(SMOOTHING[1], max(SMOOTHING[0], 1 - 5 * part))
+        self.mean = torch.lerp(means.detach(), self.mean, keep)
+        self.zeros = torch.lerp(1 - active, self.zeros, keep)
         ramp = min(1.0, max(0.0, (progress - RAMP[0]) / (RAMP[1] - RAMP[0])))
         wanted = self.start + (self.target - self.start).clamp(min=0) * ramp
-        self.log_weight += (GAIN * (wanted - self.zeros)).clamp(-STEP, STEP)
+        most = max(LEAST_STEP, WHOLE_WAY * part)
+        self.log_weight += (GAIN * (wanted - self.zeros)).clamp(-most, most)
         self.log_weight.clamp_(*map(math.log, RANGE))
 
     def state(self):
-        return {key: value for key, value in vars(self).items() if key != "target"}
+        return {key: value for key, value in vars(self).items() if key != "target" and value is not None}
 
 
 def save_atomically(value, path):
@@ -174,7 +177,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(self.parameters, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.0)
         self.controller = Controller(len(self.gates), args.target, args.device)
         self.random = torch.Generator().manual_seed(args.seed)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.seen = 0, 0.0, 0.0
         self.state_file = Path(args.out) / "training.pt"
 
     def autocast(self):
@@ -215,7 +218,8 @@ class Training:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         active = torch.stack([gate.active for gate in self.gates])
-        self.controller.observe(means, active, progress)
+        self.controller.observe(means, active, progress, progress - self.seen)
+        self.seen = progress
         self.step += 1
         return kl.item(), hidden.item()
 
@@ -228,6 +232,7 @@ class Training:
             "random": self.random.get_state(),
             "step": self.step,
             "seconds": self.seconds,
+            "seen": self.seen,
         }
         save_atomically(state, self.state_file)
 
@@ -242,7 +247,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         vars(self.controller).update(state["controller"])
         self.random.set_state(state["random"].cpu())
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.seconds, self.seen = state["step"], state["seconds"], state["seen"]
         return True
 
     def run(self):
