@@ -2,7 +2,7 @@
 
 import { brief } from '../checkpoint/json-file.ts';
 import { type Adapter, openAdapter } from '../checkpoint/lora/adapter.ts';
-import { type ActivationRequest, adapterConfigFile } from '../checkpoint/lora/adapter-config.ts';
+import type { ActivationRequest } from '../checkpoint/lora/adapter-config.ts';
 import { type AdapterReport, mergeAdapters } from '../checkpoint/lora/merged-source.ts';
 import { InputError, type Place } from '../errors.ts';
 import { activationConfigNames } from '../models/config.ts';
@@ -116,7 +116,7 @@ function requestOf(
   const asking = adapters.flatMap(({ dir, config: { activation, file } }) => {
     if (activation === null) return [];
     checkActivation(activation.hiddenAct, "'flashllm.hidden_act'", { file });
-    return [{ askedBy: dir, request: activation }];
+    return [{ askedBy: dir, file, request: activation }];
   });
   const [first, ...others] = asking;
   const same = ({ request: { hiddenAct, threshold } }: (typeof asking)[number]) =>
@@ -127,7 +127,7 @@ function requestOf(
       `asks for the activation ${brief(other.request.hiddenAct)}, ${first.askedBy} for ${brief(first.request.hiddenAct)}${
         other.request.hiddenAct === first.request.hiddenAct ? ' with another threshold' : ''
       }`,
-      { file: `${other.askedBy}/${adapterConfigFile}` },
+      { file: other.file },
       'Decide with --hidden-act',
     );
   }

@@ -80,6 +80,11 @@ describe('convert --lora', { concurrency: 2 }, () => {
     assert.match(stderr, /^activation relu instead of silu, as .* asks$/m);
   });
 
+  it('an adapter is no checkpoint of its own', async () => {
+    const args = ['convert', loraFixture('second'), join(root.directory(), 'model')];
+    assertRefused(await runCli(args), ['no config.json', 'It holds an adapter', '--lora']);
+  });
+
   it('is for checkpoints', async () => {
     const model = join(root.directory(), 'model');
     await runCliWell(['convert', llama, model]);
