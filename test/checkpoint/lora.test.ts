@@ -1,7 +1,7 @@
 /** Adapters merged into checkpoints, against what PEFT's merge_and_unload makes of them. */
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { openSafetensors } from '../../src/checkpoint/safetensors.ts';
@@ -10,10 +10,11 @@ import { openAdapted } from '../../src/convert/adapted-checkpoint.ts';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
 import { openCheckpoint } from '../../src/convert/open-checkpoint.ts';
 import { readFloats, relativeError, withSession } from '../engine/support.ts';
+import { zeros } from '../support/adapter.ts';
 import { tensorToF32 } from '../support/dtypes.ts';
 import { fixture, loraFixture } from '../support/fixtures.ts';
 import { Dice } from '../support/random.ts';
-import { readSafetensors } from '../support/safetensors.ts';
+import { readSafetensors, writeSafetensors } from '../support/safetensors.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 import { elementsOf, readTensor, tensorOf } from './helpers.ts';
 
@@ -122,6 +123,25 @@ describe('merging', { concurrency: 1 }, () => {
     } finally {
       await gguf.source.close();
       await directory.source.close();
+    }
+  });
+
+  it('a copy of a tied table changes with it', async () => {
+    const base = root.directory();
+    cpSync(fixture('families/falcon-40b'), base, { recursive: true });
+    const weights = join(base, 'model.safetensors');
+    const tensors = readSafetensors(weights);
+    const [table = ''] = [...tensors.keys()].filter((name) => name.includes('word_embeddings'));
+    tensors.set('lm_head.weight', tensors.get(table) ?? zeros(1));
+    writeSafetensors(weights, tensors);
+    const { source } = await openAdapted(base, { lora: [loraFixture('fused')] });
+    try {
+      const [head, embedding] = await Promise.all(
+        ['lm_head.weight', table].map((name) => readTensor(tensorOf(source, name))),
+      );
+      assert.deepEqual(head, embedding);
+    } finally {
+      await source.close();
     }
   });
 

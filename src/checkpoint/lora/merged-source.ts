@@ -140,6 +140,11 @@ class Merging {
     }
     const merger = new Merger(updated.values());
     for (const [name, matrix] of updated) tensors.set(name, merger.tensor(matrix));
+    // A copy of the table that is still the head changes with it.
+    const table = tensors.get(this.#embedding);
+    if (this.#wasTied && !this.untied && tensors.has(headTensor) && table !== undefined) {
+      tensors.set(headTensor, table);
+    }
     return { tensors, workBytes: updated.size === 0 ? 0 : merger.bytes };
   }
 
