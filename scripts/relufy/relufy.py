@@ -28,8 +28,11 @@ FFN = ("gate_proj", "up_proj", "down_proj")
 NORMS = {"input_layernorm", "post_attention_layernorm", "norm", "q_norm", "k_norm"}
 
 # The controller: the logarithms of penalties' weights move by GAIN times the error of the share of zeros,
-# at each step by at most LEAST_STEP or, in short trainings, by WHOLE_WAY times the part of it that a step is.
-GAIN, LEAST_STEP, WHOLE_WAY, RANGE = 2.0, 0.05, 12.0, (1e-5, 3.0)
+# at each step by at most LEAST_STEP or, in short trainings, by WHOLE_WAY times the part of it that a step is;
+# down faster than up, since a gate that is always 0 learns no more. Above the RANGE the penalty would be all
+# that counts.
+GAIN, LEAST_STEP, WHOLE_WAY, DOWN = 1.5, 0.05, 6.0, 3.0
+START, RANGE = 1e-2, (1e-5, 0.3)
 # The share of zeros reaches the target after this part of the time; the rest is for what it cost.
 RAMP = (0.05, 0.65)
 SMOOTHING = (0.5, 0.9)  # of what the controller sees: in short trainings less
@@ -131,7 +134,7 @@ class Controller:
 
     def __init__(self, layers, target, device):
         self.target = target
-        self.log_weight = torch.full((layers,), math.log(3e-3), device=device)
+        self.log_weight = torch.full((layers,), math.log(START), device=device)
         self.mean = self.zeros = self.start = None
 
     def penalty(self, means):
@@ -148,7 +151,8 @@ class Controller:
         ramp = min(1.0, max(0.0, (progress - RAMP[0]) / (RAMP[1] - RAMP[0])))
         wanted = self.start + (self.target - self.start).clamp(min=0) * ramp
         most = max(LEAST_STEP, WHOLE_WAY * part)
-        self.log_weight += (GAIN * (wanted - self.zeros)).clamp(-most, most)
+        error = GAIN * (wanted - self.zeros)
+        self.log_weight += torch.where(error < 0, DOWN * error, error).clamp(-DOWN * most, most)
         self.log_weight.clamp_(*map(math.log, RANGE))
 
     def state(self):
