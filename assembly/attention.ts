@@ -8,15 +8,23 @@
  * last `window` of these. Keys and values are f32 (Unpacked: the kernels wrote them) or f16, which halves what is read per token.
  */
 
-import { accumulate1, accumulate4 } from './columns';
+import { accumulate } from './columns';
 import { dot4 } from './dot';
+import { dot1x4 } from './dot-positions';
 import { Codec } from './dtype';
 import { scale as scaleBy } from './math';
 import { V } from './vector';
 
+/** Heads that read keys and values together, if they have the same; as in src/kernels/kernels.ts. */
+const TOGETHER: i32 = 4;
+/** Fewer are better off alone. */
+const FEWEST: i32 = 3;
+/** Values that are mixed for some columns before the next columns: they stay in L1. */
+const VALUES: i32 = 32;
+
 /**
  * out[p, h] = softmax(scale (q[p, h] . k + bias[h])) v for heads [headStart, headEnd); `scores` is
- * scratch of start + positions f32. What a head adds to the score of each row is f32, (heads,
+ * scratch of TOGETHER times start + positions f32. What a head adds to the score of each row is f32, (heads,
  * biasStride), or 0 for none. Strides in elements.
  */
 export function attention<T extends Codec>(
@@ -41,24 +49,63 @@ export function attention<T extends Codec>(
 ): void {
   const bytes = changetype<T>(0).bytes;
   const rowBytes = kvStride * bytes;
-  for (let h = headStart; h < headEnd; h++) {
+  const headBytes = (<usize>headDim) << 2;
+  const scoreBytes = (<usize>(start + positions)) << 2;
+  let h = headStart;
+  while (h < headEnd) {
     const kvOffset = <usize>(h / group) * <usize>headDim * bytes;
-    const headOffset = (<usize>h * <usize>headDim) << 2;
+    const same = min(min(TOGETHER, headEnd - h), group - (h % group));
+    const heads = same < FEWEST ? 1 : same;
     for (let p = 0; p < positions; p++) {
       const n = min(window, start + p + 1);
       const first = <usize>(start + p + 1 - n);
       const at = kvOffset + first * rowBytes;
-      const qp = q + ((<usize>p * qStride) << 2) + headOffset;
-      const op = out + ((<usize>p * outStride) << 2) + headOffset;
-      score<T>(scores, qp, k + at, n, headDim, rowBytes, scale);
-      if (bias != 0) {
-        addScaled(scores, bias + ((<usize>h * biasStride + first) << 2), n, scale);
+      const qp = q + ((<usize>p * qStride) << 2) + <usize>h * headBytes;
+      const op = out + ((<usize>p * outStride) << 2) + <usize>h * headBytes;
+      if (heads > 1) {
+        scoreTogether<T>(
+          scores,
+          scoreBytes,
+          qp,
+          headBytes,
+          k + at,
+          n,
+          heads,
+          headDim,
+          rowBytes,
+          scale,
+        );
+      } else {
+        score<T>(scores, qp, k + at, n, headDim, rowBytes, scale);
       }
-      const sum = softmax(scores, n);
-      memory.fill(op, 0, (<usize>headDim) << 2);
-      mix<T>(op, scores, v + at, n, headDim, rowBytes);
-      scaleBy(op, headDim, <f32>(1 / sum));
+      memory.fill(op, 0, <usize>heads * headBytes);
+      let sum0: f64 = 1;
+      let sum1: f64 = 1;
+      let sum2: f64 = 1;
+      let sum3: f64 = 1;
+      for (let i = 0; i < heads; i++) {
+        const row = scores + <usize>i * scoreBytes;
+        if (bias != 0) {
+          addScaled(row, bias + ((<usize>(h + i) * biasStride + first) << 2), n, scale);
+        }
+        sum3 = sum2;
+        sum2 = sum1;
+        sum1 = sum0;
+        sum0 = softmax(row, n);
+      }
+      if (heads > 1) {
+        mixTogether<T>(op, headBytes, scores, scoreBytes, v + at, n, heads, headDim, rowBytes);
+      } else {
+        mix<T>(op, scores, v + at, n, headDim, rowBytes);
+      }
+      for (let i = heads - 1; i >= 0; i--) {
+        scaleBy(op + <usize>i * headBytes, headDim, <f32>(1 / sum0));
+        sum0 = sum1;
+        sum1 = sum2;
+        sum2 = sum3;
+      }
     }
+    h += heads;
   }
 }
 
@@ -88,6 +135,33 @@ function score<T extends Codec>(
   }
 }
 
+/** Row i of `scores`: those of head i, for up to four heads, scoreBytes and headBytes apart. */
+function scoreTogether<T extends Codec>(
+  scores: usize,
+  scoreBytes: usize,
+  q: usize,
+  headBytes: usize,
+  k: usize,
+  n: i32,
+  heads: i32,
+  headDim: i32,
+  rowBytes: usize,
+  scale: f32,
+): void {
+  const s = f32x4.splat(scale);
+  const q3 = q + <usize>(heads - 1) * headBytes;
+  for (let j = 0; j < n; j++) {
+    const dots = dot1x4<T>(k, q, q + headBytes, q + 2 * headBytes, q3, headDim);
+    const scaled = f32x4.mul(dots, s);
+    const at = scores + ((<usize>j) << 2);
+    v128.store_lane<f32>(at, scaled, 0);
+    v128.store_lane<f32>(at + scoreBytes, scaled, 1);
+    v128.store_lane<f32>(at + 2 * scoreBytes, scaled, 2);
+    v128.store_lane<f32>(at + <usize>(heads - 1) * scoreBytes, scaled, 3);
+    k += rowBytes;
+  }
+}
+
 /** scores[j] += scale bias[j] for j in [0, n). */
 function addScaled(scores: usize, bias: usize, n: i32, scale: f32): void {
   const s = f32x4.splat(scale);
@@ -103,8 +177,11 @@ function addScaled(scores: usize, bias: usize, n: i32, scale: f32): void {
 function softmax(x: usize, n: i32): f64 {
   const bytes = (<usize>n) << 2;
   const whole = bytes & ~15;
-  let top = load<f32>(x);
-  for (let c: usize = 4; c < bytes; c += 4) top = max(top, load<f32>(x + c));
+  let top4 = v128.load_splat<f32>(x);
+  for (let c: usize = 0; c < whole; c += 16) top4 = f32x4.max(top4, v128.load(x + c));
+  for (let c = whole; c < bytes; c += 4) top4 = f32x4.max(top4, v128.load_splat<f32>(x + c));
+  top4 = f32x4.max(top4, i32x4.shuffle(top4, top4, 2, 3, 0, 1));
+  const top = max(f32x4.extract_lane(top4, 0), f32x4.extract_lane(top4, 1));
   const shift = f32x4.splat(top);
   let sum = f64x2.splat(0);
   for (let c: usize = 0; c < whole; c += 16) {
@@ -137,8 +214,10 @@ function mix<T extends Codec>(
     const v0 = v + <usize>j * rowBytes;
     const v1 = v0 + rowBytes;
     const v2 = v1 + rowBytes;
-    accumulate4<T>(
+    accumulate<T>(
       out,
+      false,
+      4,
       v0,
       v1,
       v2,
@@ -151,6 +230,94 @@ function mix<T extends Codec>(
     );
   }
   for (; j < n; j++) {
-    accumulate1<T>(out, v + <usize>j * rowBytes, load<f32>(weights + ((<usize>j) << 2)), headDim);
+    const vj = v + <usize>j * rowBytes;
+    const w = load<f32>(weights + ((<usize>j) << 2));
+    accumulate<T>(out, false, 1, vj, vj, vj, vj, w, w, w, w, headDim);
+  }
+}
+
+/** The same for up to four heads, whose rows of `out` and `weights` are headBytes and weightBytes apart. */
+function mixTogether<T extends Codec>(
+  out: usize,
+  headBytes: usize,
+  weights: usize,
+  weightBytes: usize,
+  v: usize,
+  n: i32,
+  heads: i32,
+  headDim: i32,
+  rowBytes: usize,
+): void {
+  const t = changetype<T>(0);
+  const last = <usize>(heads - 1);
+  for (let left = n; left > 0; left -= VALUES) {
+    const values = min(left, VALUES);
+    let columns = headDim;
+    let o = out;
+    let vc = v;
+    for (; columns >= 8; columns -= 8) {
+      const o1 = o + headBytes;
+      const o2 = o1 + headBytes;
+      const o3 = o + last * headBytes;
+      let l0 = v128.load(o);
+      let h0 = v128.load(o, 16);
+      let l1 = v128.load(o1);
+      let h1 = v128.load(o1, 16);
+      let l2 = v128.load(o2);
+      let h2 = v128.load(o2, 16);
+      let l3 = v128.load(o3);
+      let h3 = v128.load(o3, 16);
+      let vj = vc;
+      let w = weights;
+      for (let j = values; j > 0; j--) {
+        const a = t.first(vj);
+        const b = t.second(vj, a);
+        const quick = t.quick(a, a, a, a);
+        const low = quick ? t.quickLow(a, b) : t.low(a, b);
+        const high = quick ? t.quickHigh(a, b) : t.high(a, b);
+        let s = v128.load_splat<f32>(w);
+        l0 = V.madd(l0, s, low);
+        h0 = V.madd(h0, s, high);
+        s = v128.load_splat<f32>(w + weightBytes);
+        l1 = V.madd(l1, s, low);
+        h1 = V.madd(h1, s, high);
+        s = v128.load_splat<f32>(w + 2 * weightBytes);
+        l2 = V.madd(l2, s, low);
+        h2 = V.madd(h2, s, high);
+        s = v128.load_splat<f32>(w + last * weightBytes);
+        l3 = V.madd(l3, s, low);
+        h3 = V.madd(h3, s, high);
+        vj += rowBytes;
+        w += 4;
+      }
+      v128.store(o, l0);
+      v128.store(o, h0, 16);
+      v128.store(o1, l1);
+      v128.store(o1, h1, 16);
+      v128.store(o2, l2);
+      v128.store(o2, h2, 16);
+      v128.store(o3, l3);
+      v128.store(o3, h3, 16);
+      o += 32;
+      vc += 8 * t.bytes;
+    }
+    for (; columns > 0; columns--) {
+      for (let i: usize = 0; i <= last; i++) {
+        const oi = o + i * headBytes;
+        let sum = load<f32>(oi);
+        let vj = vc;
+        let w = weights + i * weightBytes;
+        for (let j = values; j > 0; j--) {
+          sum = V.madd1(sum, load<f32>(w), t.one(vj));
+          vj += rowBytes;
+          w += 4;
+        }
+        store<f32>(oi, sum);
+      }
+      o += 4;
+      vc += t.bytes;
+    }
+    v += <usize>values * rowBytes;
+    weights += (<usize>values) << 2;
   }
 }

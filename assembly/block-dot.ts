@@ -14,13 +14,15 @@
  * (0 + 2) + (1 + 3). So every y is the same to the bit however rows and positions are split.
  */
 import { BLOCK, BlockCodec } from './block';
+import { BF16_BITS, NIBBLE } from './constants';
+import { Quarters } from './rows';
 import { V } from './vector';
 
 /** Positions that are quantised at a time; scratchBytes in src/kernels/weight-kernels.ts has room for them. */
-const GROUP: i32 = 32;
+export const GROUP: i32 = 32;
 /** Bytes of a block of quantised activations, and of its scale. */
-const X_BYTES: usize = 64;
-const X_SCALE_BYTES: usize = 4;
+export const X_BYTES: usize = 64;
+export const X_SCALE_BYTES: usize = 4;
 
 /** Activations that are smaller than this throughout a block are taken for 0: 2^-100. */
 const X_MIN: f32 = 7.888609052210118e-31;
@@ -31,14 +33,26 @@ export abstract class Blocks {
     return (cols + (BLOCK - 1)) >> 5;
   }
 
+  /** Bytes of `cols` quantised activations. */
+  @inline static xBytes(cols: i32): usize {
+    return <usize>Blocks.count(cols) * (X_BYTES + X_SCALE_BYTES);
+  }
+
   /** Dot product of the block at `w`, opened, with activations, as f32, multiplied by 1 / unit. */
-  @inline static dot<T extends BlockCodec>(w: usize, x0: v128, x1: v128, x2: v128, x3: v128): v128 {
+  @inline static dot<T extends BlockCodec>(
+    w: usize,
+    x0: v128,
+    x1: v128,
+    x2: v128,
+    x3: v128,
+    nibble: v128,
+  ): v128 {
     const t = changetype<T>(0);
     const o = t.open(w);
-    const a = i32x4.dot_i16x8_s(t.part(w, o, 0), x0);
-    const b = i32x4.dot_i16x8_s(t.part(w, o, 1), x1);
-    const c = i32x4.dot_i16x8_s(t.part(w, o, 2), x2);
-    const d = i32x4.dot_i16x8_s(t.part(w, o, 3), x3);
+    const a = i32x4.dot_i16x8_s(t.part(w, o, 0, nibble), x0);
+    const b = i32x4.dot_i16x8_s(t.part(w, o, 1, nibble), x1);
+    const c = i32x4.dot_i16x8_s(t.part(w, o, 2, nibble), x2);
+    const d = i32x4.dot_i16x8_s(t.part(w, o, 3, nibble), x3);
     return f32x4.convert_i32x4_s(i32x4.add(i32x4.add(a, b), i32x4.add(c, d)));
   }
 }
@@ -76,8 +90,22 @@ function quantise<T extends BlockCodec>(q: usize, x: usize, cols: i32): void {
   }
 }
 
+/** Quantises those of up to GROUP positions to `q`, one after the other. xStride in elements. */
+export function quantiseAll<T extends BlockCodec>(
+  q: usize,
+  x: usize,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+): void {
+  const xBytes = Blocks.xBytes(cols);
+  for (let p = 0; p < positions; p++) {
+    quantise<T>(q + <usize>p * xBytes, x + ((<usize>p * xStride) << 2), cols);
+  }
+}
+
 /** Lane i: dot(w_i, x), x quantised. */
-function dot4<T extends BlockCodec>(
+export function dot4<T extends BlockCodec>(
   w0: usize,
   w1: usize,
   w2: usize,
@@ -86,6 +114,8 @@ function dot4<T extends BlockCodec>(
   blocks: i32,
 ): v128 {
   const t = changetype<T>(0);
+  const nibble = NIBBLE;
+  const upper = BF16_BITS;
   let a0 = f32x4.splat(0);
   let a1 = f32x4.splat(0);
   let a2 = f32x4.splat(0);
@@ -97,10 +127,10 @@ function dot4<T extends BlockCodec>(
     const x2 = v128.load(x, 32);
     const x3 = v128.load(x, 48);
     const s = v128.load_splat<f32>(scale);
-    a0 = V.madd(a0, f32x4.mul(t.scale(w0), s), Blocks.dot<T>(w0, x0, x1, x2, x3));
-    a1 = V.madd(a1, f32x4.mul(t.scale(w1), s), Blocks.dot<T>(w1, x0, x1, x2, x3));
-    a2 = V.madd(a2, f32x4.mul(t.scale(w2), s), Blocks.dot<T>(w2, x0, x1, x2, x3));
-    a3 = V.madd(a3, f32x4.mul(t.scale(w3), s), Blocks.dot<T>(w3, x0, x1, x2, x3));
+    a0 = V.madd(a0, f32x4.mul(t.scale(w0, upper), s), Blocks.dot<T>(w0, x0, x1, x2, x3, nibble));
+    a1 = V.madd(a1, f32x4.mul(t.scale(w1, upper), s), Blocks.dot<T>(w1, x0, x1, x2, x3, nibble));
+    a2 = V.madd(a2, f32x4.mul(t.scale(w2, upper), s), Blocks.dot<T>(w2, x0, x1, x2, x3, nibble));
+    a3 = V.madd(a3, f32x4.mul(t.scale(w3, upper), s), Blocks.dot<T>(w3, x0, x1, x2, x3, nibble));
     w0 += t.bytes;
     w1 += t.bytes;
     w2 += t.bytes;
@@ -125,6 +155,8 @@ function dot2x3<T extends BlockCodec>(
   blocks: i32,
 ): void {
   const t = changetype<T>(0);
+  const nibble = NIBBLE;
+  const upper = BF16_BITS;
   let a00 = f32x4.splat(0);
   let a01 = f32x4.splat(0);
   let a02 = f32x4.splat(0);
@@ -138,8 +170,8 @@ function dot2x3<T extends BlockCodec>(
   for (let left = blocks; left > 0; left--) {
     const o0 = t.open(w0);
     const o1 = t.open(w1);
-    let p0 = t.part(w0, o0, 0);
-    let p1 = t.part(w1, o1, 0);
+    let p0 = t.part(w0, o0, 0, nibble);
+    let p1 = t.part(w1, o1, 0, nibble);
     let x = v128.load(x0);
     let d00 = i32x4.dot_i16x8_s(p0, x);
     let d10 = i32x4.dot_i16x8_s(p1, x);
@@ -149,8 +181,8 @@ function dot2x3<T extends BlockCodec>(
     x = v128.load(x2);
     let d02 = i32x4.dot_i16x8_s(p0, x);
     let d12 = i32x4.dot_i16x8_s(p1, x);
-    p0 = t.part(w0, o0, 1);
-    p1 = t.part(w1, o1, 1);
+    p0 = t.part(w0, o0, 1, nibble);
+    p1 = t.part(w1, o1, 1, nibble);
     x = v128.load(x0, 16);
     d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, x));
     d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, x));
@@ -160,8 +192,8 @@ function dot2x3<T extends BlockCodec>(
     x = v128.load(x2, 16);
     d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, x));
     d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, x));
-    p0 = t.part(w0, o0, 2);
-    p1 = t.part(w1, o1, 2);
+    p0 = t.part(w0, o0, 2, nibble);
+    p1 = t.part(w1, o1, 2, nibble);
     x = v128.load(x0, 32);
     d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, x));
     d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, x));
@@ -171,8 +203,8 @@ function dot2x3<T extends BlockCodec>(
     x = v128.load(x2, 32);
     d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, x));
     d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, x));
-    p0 = t.part(w0, o0, 3);
-    p1 = t.part(w1, o1, 3);
+    p0 = t.part(w0, o0, 3, nibble);
+    p1 = t.part(w1, o1, 3, nibble);
     x = v128.load(x0, 48);
     d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, x));
     d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, x));
@@ -182,8 +214,8 @@ function dot2x3<T extends BlockCodec>(
     x = v128.load(x2, 48);
     d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, x));
     d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, x));
-    const s0 = t.scale(w0);
-    const s1 = t.scale(w1);
+    const s0 = t.scale(w0, upper);
+    const s1 = t.scale(w1, upper);
     x = v128.load_splat<f32>(scale0);
     a00 = V.madd(a00, f32x4.mul(s0, x), f32x4.convert_i32x4_s(d00));
     a10 = V.madd(a10, f32x4.mul(s1, x), f32x4.convert_i32x4_s(d10));
@@ -214,11 +246,6 @@ function dot2x3<T extends BlockCodec>(
   }
 }
 
-/** Address of row i: w bytes beyond the i-th of the list, or the i-th of `rowBytes` each from w on. */
-function row(w: usize, ptrs: usize, rowBytes: usize, i: i32): usize {
-  return ptrs != 0 ? w + <usize>load<u32>(ptrs + ((<usize>i) << 2)) : w + <usize>i * rowBytes;
-}
-
 /**
  * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows lie `w` bytes
  * beyond the addresses in `ptrs`; without `ptrs`, one after the other from `w` on.
@@ -240,32 +267,39 @@ export function blockDots<T extends BlockCodec>(
   const t = changetype<T>(0);
   const blocks = Blocks.count(cols);
   const rowBytes = <usize>blocks * t.bytes;
-  const xBytes = <usize>blocks * (X_BYTES + X_SCALE_BYTES);
+  const xBytes = Blocks.xBytes(cols);
   const yBytes = yStride << 2;
   for (let first = 0; first < positions; first += GROUP) {
     const group = min(GROUP, positions - first);
-    for (let p = 0; p < group; p++) {
-      quantise<T>(scratch + <usize>p * xBytes, x + ((<usize>p * xStride) << 2), cols);
-    }
+    quantiseAll<T>(scratch, x, cols, group, xStride);
     if (group < 3) {
-      const n = min(count, 4);
-      for (let i = 0; i < count; i += 4) {
-        const r = count < 4 ? 0 : min(i, count - 4);
-        const w0 = row(w, ptrs, rowBytes, r);
-        const w1 = row(w, ptrs, rowBytes, r + min(1, n - 1));
-        const w2 = row(w, ptrs, rowBytes, r + min(2, n - 1));
-        const w3 = row(w, ptrs, rowBytes, r + n - 1);
+      const quarter = Quarters.rows(count);
+      for (let i = 0; i < quarter; i++) {
+        const r1 = min(i + quarter, count - 1);
+        const r2 = min(i + 2 * quarter, count - 1);
+        const r3 = min(i + 3 * quarter, count - 1);
+        const w0 = Quarters.row(w, ptrs, rowBytes, i);
+        const w1 = Quarters.row(w, ptrs, rowBytes, r1);
+        const w2 = Quarters.row(w, ptrs, rowBytes, r2);
+        const w3 = Quarters.row(w, ptrs, rowBytes, r3);
         for (let p = 0; p < group; p++) {
           const dots = dot4<T>(w0, w1, w2, w3, scratch + <usize>p * xBytes, blocks);
-          V.storeLanes(y + <usize>p * yBytes + ((<usize>r) << 2), dots, n);
+          Quarters.store(
+            y + <usize>p * yBytes,
+            dots,
+            (<usize>i) << 2,
+            (<usize>r1) << 2,
+            (<usize>r2) << 2,
+            (<usize>r3) << 2,
+          );
         }
       }
     } else {
       const n = min(count, 2);
       for (let i = 0; i < count; i += 2) {
         const r = count < 2 ? 0 : min(i, count - 2);
-        const w0 = row(w, ptrs, rowBytes, r);
-        const w1 = row(w, ptrs, rowBytes, r + n - 1);
+        const w0 = Quarters.row(w, ptrs, rowBytes, r);
+        const w1 = Quarters.row(w, ptrs, rowBytes, r + n - 1);
         const yr = y + ((<usize>r) << 2);
         for (let j = 0; j < group; j += 3) {
           const p = min(j, group - 3);

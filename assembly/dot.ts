@@ -11,16 +11,17 @@
  * columns c = lane (mod 4) in ascending order up to cols rounded down to 8, the lanes are added as
  * (0 + 2) + (1 + 3), and the sum of the remaining columns is added last. So rows and positions may
  * be split over calls and threads at will, without a bit of difference. It also allows to compute
- * a row twice: where four rows, or three positions, are not left, the last block overlaps the one
- * before it.
+ * a row twice: where four rows, or three positions, are not left, the last row, or the last three
+ * positions, are taken again.
+ *
+ * Four rows are computed at a time, one from each quarter of them (rows.ts).
  */
 import { F16_LOWER, F16_PLACED } from './constants';
 import { Codec, Unpacked } from './dtype';
 import { PackedF16 } from './packed';
+import { Quarters } from './rows';
 import { V } from './vector';
 
-/** Rows per block. */
-const ROWS: i32 = 4;
 /** Positions per block: 4 x 3 accumulators, a weight and a product fit 16 registers. */
 const POSITIONS: i32 = 3;
 
@@ -98,7 +99,7 @@ export function dot4<T extends Codec>(
 }
 
 /** The same for packed f16, and the same to the bit as for f16. */
-function dot4Packed(w0: usize, w1: usize, w2: usize, w3: usize, x: usize, cols: i32): v128 {
+export function dot4Packed(w0: usize, w1: usize, w2: usize, w3: usize, x: usize, cols: i32): v128 {
   let a0 = f32x4.splat(0);
   let a1 = f32x4.splat(0);
   let a2 = f32x4.splat(0);
@@ -144,12 +145,15 @@ function dot4Packed(w0: usize, w1: usize, w2: usize, w3: usize, x: usize, cols: 
   return left == 0 ? sum : f32x4.add(sum, tail<PackedF16>(w0, w1, w2, w3, x, left));
 }
 
-/** y_p[0..n) = dot(w_0..n-1, x_p) for p = 0, 1, 2; n from 1 to 4. */
+/** y_p[at_i] = dot(w_i, x_p) for p = 0, 1, 2; `at` in bytes. */
 function dot4x3<T extends Codec>(
   y0: usize,
   y1: usize,
   y2: usize,
-  n: i32,
+  at0: usize,
+  at1: usize,
+  at2: usize,
+  at3: usize,
   w0: usize,
   w1: usize,
   w2: usize,
@@ -230,14 +234,9 @@ function dot4x3<T extends Codec>(
     s1 = f32x4.add(s1, tail<T>(w0, w1, w2, w3, x1, left));
     s2 = f32x4.add(s2, tail<T>(w0, w1, w2, w3, x2, left));
   }
-  V.storeLanes(y0, s0, n);
-  V.storeLanes(y1, s1, n);
-  V.storeLanes(y2, s2, n);
-}
-
-/** Address of row i: w bytes beyond the i-th of the list, or the i-th of `rowBytes` each from w on. */
-function row(w: usize, ptrs: usize, rowBytes: usize, i: i32): usize {
-  return ptrs != 0 ? w + <usize>load<u32>(ptrs + ((<usize>i) << 2)) : w + <usize>i * rowBytes;
+  Quarters.store(y0, s0, at0, at1, at2, at3);
+  Quarters.store(y1, s1, at0, at1, at2, at3);
+  Quarters.store(y2, s2, at0, at1, at2, at3);
 }
 
 /** dst[0..n) = the weights src[0..n) as f32, as the kernels take them. */
@@ -264,11 +263,14 @@ export function unpack<T extends Codec>(dst: usize, src: usize, n: i32): void {
   }
 }
 
-/** The positions of four rows, of which the first n are meant. */
+/** y_p[at_i] = dot(w_i, x_p) for all positions. */
 function dots4<T extends Codec>(
   y: usize,
   x: usize,
-  n: i32,
+  at0: usize,
+  at1: usize,
+  at2: usize,
+  at3: usize,
   w0: usize,
   w1: usize,
   w2: usize,
@@ -280,19 +282,32 @@ function dots4<T extends Codec>(
 ): void {
   for (let j = 0; j < positions; j += POSITIONS) {
     const p0 = positions < POSITIONS ? 0 : min(j, positions - POSITIONS);
+    const p1 = min(p0 + 1, positions - 1);
     const p2 = min(p0 + 2, positions - 1);
-    const x0 = x + <usize>p0 * xBytes;
-    const x2 = x + <usize>p2 * xBytes;
-    const y0 = y + <usize>p0 * yBytes;
-    const y2 = y + <usize>p2 * yBytes;
-    dot4x3<T>(y0, y0 + yBytes, y2, n, w0, w1, w2, w3, x0, x0 + xBytes, x2, cols);
+    dot4x3<T>(
+      y + <usize>p0 * yBytes,
+      y + <usize>p1 * yBytes,
+      y + <usize>p2 * yBytes,
+      at0,
+      at1,
+      at2,
+      at3,
+      w0,
+      w1,
+      w2,
+      w3,
+      x + <usize>p0 * xBytes,
+      x + <usize>p1 * xBytes,
+      x + <usize>p2 * xBytes,
+      cols,
+    );
   }
 }
 
 /**
  * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows lie `w` bytes
  * beyond the addresses in `ptrs`; without `ptrs`, one after the other from `w` on.
- * `scratch`, if not 0, is ROWS x cols f32 where the rows are unpacked once for all positions.
+ * `scratch`, if not 0, is 4 x cols f32 where the rows are unpacked once for all positions.
  */
 export function dots<T extends Codec>(
   y: usize,
@@ -308,20 +323,25 @@ export function dots<T extends Codec>(
 ): void {
   const t = changetype<T>(0);
   const rowBytes = <usize>cols * t.bytes;
-  const n = min(count, ROWS);
   const unpacked = scratch != 0 && positions >= t.unpackFrom;
-  for (let i = 0; i < count; i += ROWS) {
-    const r = count < ROWS ? 0 : min(i, count - ROWS);
-    const w0 = row(w, ptrs, rowBytes, r);
-    const w1 = row(w, ptrs, rowBytes, r + min(1, n - 1));
-    const w2 = row(w, ptrs, rowBytes, r + min(2, n - 1));
-    const w3 = row(w, ptrs, rowBytes, r + n - 1);
-    const yr = y + ((<usize>r) << 2);
+  const quarter = Quarters.rows(count);
+  for (let i = 0; i < quarter; i++) {
+    const r1 = min(i + quarter, count - 1);
+    const r2 = min(i + 2 * quarter, count - 1);
+    const r3 = min(i + 3 * quarter, count - 1);
+    const at0 = (<usize>i) << 2;
+    const at1 = (<usize>r1) << 2;
+    const at2 = (<usize>r2) << 2;
+    const at3 = (<usize>r3) << 2;
+    const w0 = Quarters.row(w, ptrs, rowBytes, i);
+    const w1 = Quarters.row(w, ptrs, rowBytes, r1);
+    const w2 = Quarters.row(w, ptrs, rowBytes, r2);
+    const w3 = Quarters.row(w, ptrs, rowBytes, r3);
     if (positions == 1) {
       const sums = t.packed
         ? dot4Packed(w0, w1, w2, w3, x, cols)
         : dot4<T>(w0, w1, w2, w3, x, cols);
-      V.storeLanes(yr, sums, n);
+      Quarters.store(y, sums, at0, at1, at2, at3);
     } else if (unpacked) {
       const f0 = scratch;
       const f1 = f0 + ((<usize>cols) << 2);
@@ -331,9 +351,39 @@ export function dots<T extends Codec>(
       unpack<T>(f1, w1, cols);
       unpack<T>(f2, w2, cols);
       unpack<T>(f3, w3, cols);
-      dots4<Unpacked>(yr, x, n, f0, f1, f2, f3, cols, positions, xStride << 2, yStride << 2);
+      dots4<Unpacked>(
+        y,
+        x,
+        at0,
+        at1,
+        at2,
+        at3,
+        f0,
+        f1,
+        f2,
+        f3,
+        cols,
+        positions,
+        xStride << 2,
+        yStride << 2,
+      );
     } else {
-      dots4<T>(yr, x, n, w0, w1, w2, w3, cols, positions, xStride << 2, yStride << 2);
+      dots4<T>(
+        y,
+        x,
+        at0,
+        at1,
+        at2,
+        at3,
+        w0,
+        w1,
+        w2,
+        w3,
+        cols,
+        positions,
+        xStride << 2,
+        yStride << 2,
+      );
     }
   }
 }

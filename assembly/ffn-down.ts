@@ -14,6 +14,7 @@
  */
 import { Columns } from './columns';
 import { add } from './math';
+import { V } from './vector';
 
 /** Entries of the list that are summed up before they are added to y; as in src/kernels/weight-kernels.ts. */
 export const GROUP: i32 = 64;
@@ -41,11 +42,10 @@ export function ffnSums<C extends Columns>(
   for (let g = groupStart; g < groupEnd; g++) {
     const row = sums + <usize>(g - first / GROUP) * rowBytes;
     const start = g * GROUP - first;
-    if (start >= 0) memory.fill(row, 0, rowBytes);
     const from = max(start, 0);
     const n = min(start + GROUP, count) - from;
     const at = (<usize>from) << 2;
-    down1<C>(row, acts + at, ptrs + at, downOffset, n, 0, cols);
+    down1<C>(row, start >= 0, acts + at, ptrs + at, downOffset, n, 0, cols);
   }
 }
 
@@ -90,8 +90,8 @@ export function ffnDown<C extends Columns, U extends Columns>(
     for (let p = 0; p < positions; p++) {
       const row = (<usize>p * yStride) << 2;
       const ap = acts + ((<usize>p * actStride) << 2);
-      if (unpacked) down1<U>(sums + row, ap, scratch, 0, n, skip, columns);
-      else down1<C>(sums + row, ap, ptrs, offset, n, skip, columns);
+      if (unpacked) down1<U>(sums + row, false, ap, scratch, 0, n, skip, columns);
+      else down1<C>(sums + row, false, ap, ptrs, offset, n, skip, columns);
       if (inGroup + n == GROUP) {
         add(y + row, sums + row, columns);
         memory.fill(sums + row, 0, (<usize>columns) << 2);
@@ -120,7 +120,7 @@ export function unpackActive<C extends Columns>(
   for (let p = 0; p < positions; p++) {
     const row = acts + ((<usize>p * actStride) << 2);
     for (let k = 0; k < n; k += 4) {
-      active |= activeOfFour(row + ((<usize>k) << 2), n - k) << k;
+      active |= V.notZero(row + ((<usize>k) << 2), n - k) << k;
     }
   }
   let column = scratch + ((<usize>NEURONS) << 2);
@@ -133,9 +133,13 @@ export function unpackActive<C extends Columns>(
   }
 }
 
-/** One position. Active neurons are taken four at a time, so that y is passed over a quarter as often. */
+/**
+ * One position: y[0..columns) = (fresh ? 0 : y) + the sum of acts[i] d_i over i < count. Active neurons
+ * are taken four at a time, so that y is passed over a quarter as often.
+ */
 export function down1<C extends Columns>(
   y: usize,
+  fresh: bool,
   acts: usize,
   ptrs: usize,
   offset: usize,
@@ -155,7 +159,7 @@ export function down1<C extends Columns>(
   let a2: f32 = 0;
   let a3: f32 = 0;
   for (let i = 0; i < count; i += 4) {
-    let active = activeOfFour(acts + ((<usize>i) << 2), count - i);
+    let active = V.notZero(acts + ((<usize>i) << 2), count - i);
     while (active != 0) {
       const at = (<usize>(i + ctz(active))) << 2;
       active &= active - 1;
@@ -168,22 +172,14 @@ export function down1<C extends Columns>(
       a2 = a3;
       a3 = load<f32>(acts + at);
       if (++waiting == 4) {
-        c.add4(y, d0, d1, d2, d3, a0, a1, a2, a3, skip, columns);
+        c.add(y, fresh, 4, d0, d1, d2, d3, a0, a1, a2, a3, skip, columns);
         waiting = 0;
+        fresh = false;
       }
     }
   }
-  if (waiting > 2) c.add1(y, d1, a1, skip, columns);
-  if (waiting > 1) c.add1(y, d2, a2, skip, columns);
-  if (waiting > 0) c.add1(y, d3, a3, skip, columns);
-}
-
-/** Bit k: acts[k] is not 0; of the first `left` if there are fewer than four. */
-function activeOfFour(acts: usize, left: i32): i32 {
-  if (left >= 4) return i32x4.bitmask(f32x4.ne(v128.load(acts), f32x4.splat(0)));
-  let mask = 0;
-  for (let k = 0; k < left; k++) {
-    mask |= i32(load<f32>(acts + ((<usize>k) << 2)) != 0) << k;
-  }
-  return mask;
+  if (waiting == 3) c.add(y, fresh, 3, d1, d2, d3, d3, a1, a2, a3, a3, skip, columns);
+  else if (waiting == 2) c.add(y, fresh, 2, d2, d3, d3, d3, a2, a3, a3, a3, skip, columns);
+  else if (waiting == 1) c.add(y, fresh, 1, d3, d3, d3, d3, a3, a3, a3, a3, skip, columns);
+  else if (fresh) memory.fill(y, 0, (<usize>columns) << 2);
 }

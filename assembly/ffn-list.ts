@@ -34,11 +34,11 @@ export function ffnListSums<C extends Columns>(
   const rowBytes = (<usize>cols) << 2;
   for (let g = groupStart; g < groupEnd; g++) {
     const row = sums + <usize>g * rowBytes;
-    if (g > 0 || !continued) memory.fill(row, 0, rowBytes);
     const from = g == 0 ? 0 : bound(bounds, g - 1);
     const to = g < groups ? bound(bounds, g) : count;
     const at = (<usize>from) << 2;
-    down1<C>(row, acts + at, ptrs + at, downOffset, to - from, 0, cols);
+    const fresh = g > 0 || !continued;
+    down1<C>(row, fresh, acts + at, ptrs + at, downOffset, to - from, 0, cols);
   }
 }
 
@@ -92,8 +92,8 @@ export function ffnListDown<C extends Columns, U extends Columns>(
       for (let p = 0; p < positions; p++) {
         const row = sums + ((<usize>p * yStride) << 2);
         const ap = acts + at + ((<usize>p * actStride) << 2);
-        if (unpacked) down1<U>(row, ap, scratch, 0, n, skip, columns);
-        else down1<C>(row, ap, ptrs + at, offset, n, skip, columns);
+        if (unpacked) down1<U>(row, false, ap, scratch, 0, n, skip, columns);
+        else down1<C>(row, false, ap, ptrs + at, offset, n, skip, columns);
       }
       i += n;
     }

@@ -15,6 +15,11 @@ export namespace Activation {
   export const RELU2: i32 = 5;
   /** x above a threshold, else 0. */
   export const FATRELU: i32 = 6;
+
+  /** Whether most of a function's values are exactly 0, as src/models/spec.ts has it. */
+  export function hasZeros(code: i32): bool {
+    return code == RELU || code == RELU2 || code == FATRELU;
+  }
 }
 
 /** A function of one value, applied to four; never instantiated, like the codecs of dtype.ts. */
@@ -126,6 +131,19 @@ export function multiply(y: usize, x: usize, n: i32): void {
     v128.store(y, f32x4.mul(v128.load(y), v128.load(x)));
   }
   for (; n > 0; n--, y += 4, x += 4) store<f32>(y, load<f32>(y) * load<f32>(x));
+}
+
+/** y[0..n) *= x[0..n), and 0 wherever x is 0, whatever y is there. */
+export function multiplyNonZero(y: usize, x: usize, n: i32): void {
+  for (; n >= 4; n -= 4, y += 16, x += 16) {
+    const factor = v128.load(x);
+    const zero = f32x4.eq(factor, f32x4.splat(0));
+    v128.store(y, v128.andnot(f32x4.mul(v128.load(y), factor), zero));
+  }
+  for (; n > 0; n--, y += 4, x += 4) {
+    const factor = load<f32>(x);
+    store<f32>(y, factor == 0 ? 0 : load<f32>(y) * factor);
+  }
 }
 
 /** x[0..n) within [-limit, limit]; NaN stays NaN. */

@@ -2,6 +2,7 @@
  * y = x W^T + b, with W (rows, cols) row-major in any dtype, x and y f32. One position is the
  * decoding of a token, several are a part of the prompt.
  */
+import { activeDots, BlockFours, PlainFours } from './active-dot';
 import { BlockCodec } from './block';
 import { blockDots } from './block-dot';
 import { dots } from './dot';
@@ -13,6 +14,20 @@ import { add } from './math';
 export abstract class Dots {
   abstract dots(
     y: usize,
+    x: usize,
+    w: usize,
+    ptrs: usize,
+    count: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void;
+  /** Those whose gates are not 0; `scratch` is as `dots` has left it for the same x. */
+  abstract activeDots(
+    y: usize,
+    gates: usize,
     x: usize,
     w: usize,
     ptrs: usize,
@@ -42,6 +57,33 @@ export class PlainDots<T extends Codec> extends Dots {
   ): void {
     dots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch);
   }
+  @inline override activeDots(
+    y: usize,
+    gates: usize,
+    x: usize,
+    w: usize,
+    ptrs: usize,
+    count: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void {
+    activeDots<PlainFours<T>>(
+      y,
+      gates,
+      x,
+      w,
+      ptrs,
+      count,
+      cols,
+      positions,
+      xStride,
+      yStride,
+      scratch,
+    );
+  }
 }
 
 /** In integers. `scratch` must be given. */
@@ -60,6 +102,33 @@ export class QuantisedDots<T extends BlockCodec> extends Dots {
     scratch: usize,
   ): void {
     blockDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch);
+  }
+  @inline override activeDots(
+    y: usize,
+    gates: usize,
+    x: usize,
+    w: usize,
+    ptrs: usize,
+    count: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void {
+    activeDots<BlockFours<T>>(
+      y,
+      gates,
+      x,
+      w,
+      ptrs,
+      count,
+      cols,
+      positions,
+      xStride,
+      yStride,
+      scratch,
+    );
   }
 }
 

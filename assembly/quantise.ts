@@ -11,7 +11,7 @@
  * 8.6%, largest / 7 9.7%, and the best there is 8.08%.
  */
 import { BLOCK, BlockCodec } from './block';
-import { Q4_LEAST, Q4_MOST } from './constants';
+import { BF16_BITS, NIBBLE, Q4_LEAST, Q4_MOST } from './constants';
 import { V } from './vector';
 
 /** Weights that are smaller than this throughout a block become 0: 2^-100. */
@@ -217,18 +217,20 @@ export function f32ToBlocks<T extends BlockCodec, M extends Maker>(
 /** The row of n weights in the blocks at src as f32 at dst. */
 export function blocksToF32<T extends BlockCodec>(dst: usize, src: usize, n: i32): void {
   const t = changetype<T>(0);
+  const nibble = NIBBLE;
+  const upper = BF16_BITS;
   for (; n > 0; n -= BLOCK) {
-    const s = f32x4.mul(t.scale(src), f32x4.splat(t.unit));
+    const s = f32x4.mul(t.scale(src, upper), f32x4.splat(t.unit));
     if (n >= BLOCK) {
       const o = t.open(src);
-      v128.store(dst, f32x4.mul(s, t.low(src, o, 0)));
-      v128.store(dst, f32x4.mul(s, t.high(src, o, 0)), 16);
-      v128.store(dst, f32x4.mul(s, t.low(src, o, 1)), 32);
-      v128.store(dst, f32x4.mul(s, t.high(src, o, 1)), 48);
-      v128.store(dst, f32x4.mul(s, t.low(src, o, 2)), 64);
-      v128.store(dst, f32x4.mul(s, t.high(src, o, 2)), 80);
-      v128.store(dst, f32x4.mul(s, t.low(src, o, 3)), 96);
-      v128.store(dst, f32x4.mul(s, t.high(src, o, 3)), 112);
+      v128.store(dst, f32x4.mul(s, t.low(src, o, 0, nibble)));
+      v128.store(dst, f32x4.mul(s, t.high(src, o, 0, nibble)), 16);
+      v128.store(dst, f32x4.mul(s, t.low(src, o, 1, nibble)), 32);
+      v128.store(dst, f32x4.mul(s, t.high(src, o, 1, nibble)), 48);
+      v128.store(dst, f32x4.mul(s, t.low(src, o, 2, nibble)), 64);
+      v128.store(dst, f32x4.mul(s, t.high(src, o, 2, nibble)), 80);
+      v128.store(dst, f32x4.mul(s, t.low(src, o, 3, nibble)), 96);
+      v128.store(dst, f32x4.mul(s, t.high(src, o, 3, nibble)), 112);
     } else {
       for (let i = 0; i < n; i++) {
         store<f32>(dst + ((<usize>i) << 2), f32x4.extract_lane(s, 0) * t.one(src, i));
@@ -242,9 +244,10 @@ export function blocksToF32<T extends BlockCodec>(dst: usize, src: usize, n: i32
 /** Index of the first of n weights whose block's scale is NaN or infinite, or -1. */
 export function firstNonFiniteBlock<T extends BlockCodec>(src: usize, n: i32): i32 {
   const t = changetype<T>(0);
+  const upper = BF16_BITS;
   const exponent = 0x7f800000;
   for (let i = 0; i < n; i += BLOCK) {
-    if ((i32x4.extract_lane(t.scale(src), 0) & exponent) == exponent) return i;
+    if ((i32x4.extract_lane(t.scale(src, upper), 0) & exponent) == exponent) return i;
     src += t.bytes;
   }
   return -1;

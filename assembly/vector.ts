@@ -42,6 +42,16 @@ export abstract class V {
     return v;
   }
 
+  /** Bit k: the k-th of four f32 is not 0 (NaN is not); of the first `left` if there are fewer. */
+  @inline static notZero(x: usize, left: i32): i32 {
+    if (left >= 4) return i32x4.bitmask(f32x4.ne(v128.load(x), f32x4.splat(0)));
+    let mask = 0;
+    for (let k = 0; k < left; k++) {
+      mask |= i32(load<f32>(x + ((<usize>k) << 2)) != 0) << k;
+    }
+    return mask;
+  }
+
   /** Stores the first n lanes, n from 1 to 4. */
   @inline static storeLanes(y: usize, v: v128, n: i32): void {
     if (n == 4) {

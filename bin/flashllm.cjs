@@ -1,8 +1,11 @@
 #!/usr/bin/env node
 'use strict';
 // A CommonJS entry, because libuv reads UV_THREADPOOL_SIZE when its pool first starts, and loading
-// an ES module on Node 20 already starts it. 32 threads keep 32 reads of flash in flight.
-process.env.UV_THREADPOOL_SIZE ??= '32';
+// an ES module on Node 20 already starts it.
+const { join } = require('node:path');
+const { startWithinLimits } = require('./address-space.cjs');
+const { load } = require('./load-in-order.cjs');
+
 // A young generation that does not grow keeps up to 30 MiB of garbage out of the budget: with three
 // million short-lived objects Node 20 peaks at 61 MiB instead of 81, at the same speed.
 // What outlives it is collected when it has grown by a quarter: left alone, the rest of reads that
@@ -15,12 +18,24 @@ const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 15)) {
   process.stderr.write(`flashllm needs Node.js 20.15 or newer; this is ${process.version}.\n`);
   process.exitCode = 2;
-} else {
-  import('../dist/cli/main.js').then(
-    ({ main }) => main(process.argv),
-    (error) => {
-      process.stderr.write(`flashllm cannot start: ${error.message}\n`);
+} else if (!startWithinLimits(__filename)) {
+  // 32 threads keep 32 reads of flash in flight.
+  process.env.UV_THREADPOOL_SIZE ??= '32';
+  let ended = false;
+  process.on('beforeExit', () => {
+    if (ended) return;
+    ended = true;
+    process.stderr.write('error: nothing is left to wait for, and the work is not done.\n');
+    process.exitCode = 1;
+  });
+  load(join(__dirname, '../dist/cli/main.js'))
+    .then(({ main }) => main(process.argv))
+    .catch((error) => {
+      const hint = error.code === 'EMFILE' ? '. Raise the limit of open files (ulimit -n)' : '';
+      process.stderr.write(`flashllm cannot start: ${error.message}${hint}\n`);
       process.exitCode = 1;
-    },
-  );
+    })
+    .finally(() => {
+      ended = true;
+    });
 }

@@ -16,16 +16,12 @@
 import { availableParallelism, cpus } from 'node:os';
 import { byteLength, dtypeNames, isQuantised } from '../src/dtype.ts';
 import { type Activation, activationCodes, type Kernels } from '../src/kernels/kernels.ts';
-import {
-  chooseBuild,
-  compileCore,
-  createMemory,
-  instantiateKernels,
-} from '../src/kernels/module.ts';
+import { chooseBuild, compileCore, instantiateKernels } from '../src/kernels/module.ts';
 import { availableThreads } from '../src/kernels/threads/available.ts';
 import { ComputeThreads, threadScratchBytes } from '../src/kernels/threads/pool.ts';
 import { neuronGroup, scratchBytes } from '../src/kernels/weight-kernels.ts';
 import { neuronBlock } from '../src/memory/activations.ts';
+import { createMemory } from '../src/pages.ts';
 
 const MiB = 2 ** 20;
 const weightBytes = Number(process.argv[2] ?? 1024) * MiB;

@@ -22,7 +22,7 @@ import { defaultPrompt, promptOf } from '../src/bench/prompt.ts';
 import type { RowName } from '../src/bench/rows.ts';
 import { describeDTypes } from '../src/convert/dtypes.ts';
 import { Model } from '../src/engine/model.ts';
-import { readManifest } from '../src/flash/manifest.ts';
+import { readManifest } from '../src/flash/manifest-reader.ts';
 import { formatBytes, parseSize, resolveSize } from '../src/units.ts';
 import { openMemoryGroup } from '../test/support/cgroup.ts';
 import { installPeer, runPeer } from './llama-peer.ts';

@@ -10,8 +10,9 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import { byteLength, dtypeNames } from '../src/dtype.ts';
 import type { Kernels } from '../src/kernels/kernels.ts';
-import { compileCore, createMemory, instantiateKernels } from '../src/kernels/module.ts';
+import { compileCore, instantiateKernels } from '../src/kernels/module.ts';
 import { ComputeThreads, threadScratchBytes } from '../src/kernels/threads/pool.ts';
+import { createMemory } from '../src/pages.ts';
 
 const MiB = 2 ** 20;
 const counts = (process.argv[2] ?? '1,2').split(',').map(Number);

@@ -8,7 +8,7 @@
  */
 
 import { readFileSync } from 'node:fs';
-import { encodePieces, splitDocuments, windowsOf } from '../src/engine/documents.ts';
+import { splitDocuments, windowsOf } from '../src/engine/documents.ts';
 import { Model } from '../src/engine/model.ts';
 import { QualityObserver } from '../src/engine/prediction-quality.ts';
 import { Session } from '../src/engine/session.ts';
@@ -100,14 +100,16 @@ const observer = {
 };
 
 let left = Number(most);
-for (const document of splitDocuments(readFileSync(textFile, 'utf8'))) {
-  for (const ids of windowsOf(encodePieces(tokenizer, document), context - 1)) {
-    if (left <= 0) break;
-    session.rewind();
-    // Token by token, as generation goes: a layer's positions are one step each.
-    for (const id of [bosId, ...ids]) await session.forward([id], 'none', { observer });
-    left -= ids.length + 1;
-  }
+for await (const ids of windowsOf(
+  splitDocuments(readFileSync(textFile, 'utf8')),
+  tokenizer,
+  context - 1,
+)) {
+  if (left <= 0) break;
+  session.rewind();
+  // Token by token, as generation goes: a layer's positions are one step each.
+  for (const id of [bosId, ...ids]) await session.forward([id], 'none', { observer });
+  left -= ids.length + 1;
 }
 await session.close();
 model.close();

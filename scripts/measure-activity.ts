@@ -9,7 +9,7 @@
  */
 
 import { readFileSync } from 'node:fs';
-import { encodePieces, splitDocuments, windowsOf } from '../src/engine/documents.ts';
+import { splitDocuments, windowsOf } from '../src/engine/documents.ts';
 import { nllOf } from '../src/engine/evaluate.ts';
 import { Model } from '../src/engine/model.ts';
 import { Session } from '../src/engine/session.ts';
@@ -102,24 +102,26 @@ const { bosId } = tokenizer;
 if (bosId === undefined) throw new Error('the model has no BOS token to score after');
 let sum = 0;
 let tokens = 0;
-for (const document of splitDocuments(readFileSync(textFile, 'utf8'))) {
-  for (const window of windowsOf(encodePieces(tokenizer, document), context - 1)) {
-    if (tokens >= Number(mostTokens)) break;
-    firstPosition = 0;
-    for (const activity of layers) activity.restart();
-    session.rewind();
-    const onLogits = (logits: Float32Array, first: number) => {
-      const { vocabSize } = manifest.spec;
-      const positions = logits.length / vocabSize;
-      for (let p = 0; p < positions; p++) {
-        const row = logits.subarray(p * vocabSize, (p + 1) * vocabSize);
-        sum += nllOf(row, window[first + p] ?? 0);
-      }
-      firstPosition = first + positions;
-    };
-    await session.forward([bosId, ...window.slice(0, -1)], 'all', { observer, onLogits });
-    tokens += window.length;
-  }
+for await (const window of windowsOf(
+  splitDocuments(readFileSync(textFile, 'utf8')),
+  tokenizer,
+  context - 1,
+)) {
+  if (tokens >= Number(mostTokens)) break;
+  firstPosition = 0;
+  for (const activity of layers) activity.restart();
+  session.rewind();
+  const onLogits = (logits: Float32Array, first: number) => {
+    const { vocabSize } = manifest.spec;
+    const positions = logits.length / vocabSize;
+    for (let p = 0; p < positions; p++) {
+      const row = logits.subarray(p * vocabSize, (p + 1) * vocabSize);
+      sum += nllOf(row, window[first + p] ?? 0);
+    }
+    firstPosition = first + positions;
+  };
+  await session.forward([bosId, ...window.slice(0, -1)], 'all', { observer, onLogits });
+  tokens += window.length;
 }
 await session.close();
 model.close();

@@ -6,7 +6,7 @@
  */
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { encodePieces, splitDocuments, windowsOf } from '../src/engine/documents.ts';
+import { splitDocuments, windowsOf } from '../src/engine/documents.ts';
 import { Model } from '../src/engine/model.ts';
 import { QualityObserver } from '../src/engine/prediction-quality.ts';
 import { Session } from '../src/engine/session.ts';
@@ -67,13 +67,11 @@ async function record(dir: string, text: string) {
     (layer, wanted) => steps[layer]?.push(wanted),
   );
   let left = mostTokens;
-  for (const document of splitDocuments(text)) {
-    for (const ids of windowsOf(encodePieces(tokenizer, document), context - 1)) {
-      if (left <= 0) break;
-      session.rewind();
-      await session.forward([tokenizer.bosId, ...ids], 'none', { observer });
-      left -= ids.length + 1;
-    }
+  for await (const ids of windowsOf(splitDocuments(text), tokenizer, context - 1)) {
+    if (left <= 0) break;
+    session.rewind();
+    await session.forward([tokenizer.bosId, ...ids], 'none', { observer });
+    left -= ids.length + 1;
   }
   await session.close();
   model.close();

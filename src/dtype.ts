@@ -40,3 +40,10 @@ export function byteLength(dtype: DType, elements: number): number {
 export function isQuantised(dtype: DType): boolean {
   return dtypes[dtype].blockElements > 1;
 }
+
+/** The value of a float16 that is neither negative nor NaN. */
+export function positiveF16(bits: number): number {
+  const exponent = bits >> 10;
+  const fraction = bits & 1023;
+  return exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);
+}

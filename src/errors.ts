@@ -3,6 +3,8 @@
  * to do about it, so that the command line can print one clear line and a program can decide.
  */
 
+import { cutMiddle, oneLine, shown } from './plain-text.ts';
+
 /** Where an error happened: any part that is known. */
 export interface Place {
   /** Path of the file or directory. */
@@ -12,6 +14,12 @@ export interface Place {
   /** Byte offset in the file. */
   readonly offset?: number;
 }
+
+/** Characters of a whole line at most, whatever names and values it quotes. */
+export const longestLine = 960;
+/** Where a line would be longer: what is left of paths and of tensors' names. */
+const longestPath = 256;
+const longestName = 128;
 
 /** What exit code a failure deserves: 1 the run failed, 2 wrong usage or unusable input. */
 export type ExitCode = 1 | 2;
@@ -24,22 +32,34 @@ export class FlashError extends Error {
   readonly exitCode: ExitCode = 1;
 
   constructor(message: string, place: Place = {}, hint?: string, options?: ErrorOptions) {
-    super(message, options);
+    super(shown(message, longestLine), options);
     this.name = new.target.name;
     this.place = place;
     this.hint = hint;
   }
 
-  /** One line: what, where, what to do. */
+  /**
+   * One line: what, where, what to do. Nothing in it acts on a terminal, and it has at most
+   * {@link longestLine} characters: what is too long is cut in the middle.
+   */
   get line(): string {
+    const whole = this.#line(longestLine, longestLine, longestLine);
+    if (whole.length <= longestLine) return whole;
+    const rest = this.#line(longestPath, longestName, 0).length;
+    return shown(this.#line(longestPath, longestName, longestLine - rest), longestLine);
+  }
+
+  /** The line with a path, a name and a message of at most so many characters. */
+  #line(path: number, name: number, message: number): string {
     const { file, tensor, offset } = this.place;
     const where = [
-      file,
-      tensor === undefined ? undefined : `tensor ${tensor}`,
+      file === undefined ? undefined : shown(file, path),
+      tensor === undefined ? undefined : `tensor ${shown(tensor, name)}`,
       offset === undefined ? undefined : `byte ${offset}`,
     ].filter((part) => part !== undefined);
-    const text = where.length === 0 ? this.message : `${where.join(', ')}: ${this.message}`;
-    return this.hint === undefined ? text : `${text}. ${this.hint}.`;
+    const what = cutMiddle(this.message, message);
+    const text = where.length === 0 ? what : `${where.join(', ')}: ${what}`;
+    return this.hint === undefined ? text : `${text}. ${oneLine(this.hint)}.`;
   }
 }
 
@@ -62,19 +82,26 @@ export class InterruptedError extends Error {
   }
 }
 
+/** There is no room left for what is to be written. */
+export class DiskFullError extends InputError {}
+
 /** An error met while writing; a full disk is unusable input, the rest is a failure of the system. */
 export function writeError(cause: unknown, file: string): FlashError {
+  if (cause instanceof FlashError) return cause;
   const { code, message } = cause as NodeJS.ErrnoException;
   if (code === 'ENOTEMPTY') {
     return new InputError('was made by someone else meanwhile', { file }, undefined, { cause });
   }
   if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new InputError(
-      'the disk is full; nothing was left behind',
-      { file },
-      'Free some space or choose another place',
-      { cause },
-    );
+    const hint = 'Free some space or choose another place';
+    return new DiskFullError('the disk is full', { file }, hint, { cause });
   }
   return new InputError(`cannot write: ${message}`, { file }, undefined, { cause });
+}
+
+/** The error, for whoever has removed all that was written: where that is a question, it says so. */
+export function withNothingLeft(error: unknown): unknown {
+  if (!(error instanceof DiskFullError)) return error;
+  const { message, place, hint } = error;
+  return new DiskFullError(`${message}; nothing was left behind`, place, hint, { cause: error });
 }

@@ -1,6 +1,6 @@
 /** The library: what the command line uses, and nothing that it does not need. */
 
-export type { ActivationChange, Adaptation } from './convert/adapted-checkpoint.ts';
+export type { ActivationChange, Adaptation } from './convert/adaptation.ts';
 export {
   type ConvertOptions,
   type ConvertProgress,
@@ -31,4 +31,5 @@ export {
 export { ModelFiles } from './flash/model-files.ts';
 export { type VerifyReport, verifyModel } from './flash/verify.ts';
 export type { ModelSpec } from './models/spec.ts';
+export type { EndToken } from './tokenizer/end-tokens.ts';
 export { formatBytes, parseSize, type Size } from './units.ts';

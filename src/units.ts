@@ -1,6 +1,7 @@
 /** Sizes and numbers as people write and read them. */
 
 import { InputError } from './errors.ts';
+import { own } from './own.ts';
 
 const KIB = 1024;
 export const MIB = 1024 * KIB;
@@ -36,7 +37,7 @@ export function parseSize(text: string, what: string): Size {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*|%)\s*$/i.exec(text);
   const value = Number(match?.[1]);
   const unit = match?.[2]?.toLowerCase() ?? '';
-  const factor = unit === '%' ? 1 : unitBytes[unit];
+  const factor = unit === '%' ? 1 : own(unitBytes, unit);
   if (match === null || factor === undefined || !(value > 0)) {
     throw new InputError(
       `${what} is not a size: '${text}'`,

@@ -5,24 +5,26 @@
  */
 
 import { constants } from 'node:fs';
-import { copyFile, open, readdir, realpath, stat, writeFile } from 'node:fs/promises';
+import { copyFile, open, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { writeFully, writeNewFile } from '../aside.ts';
 import { OutputDirectory } from '../convert/output-directory.ts';
 import { TensorFileWriter } from '../convert/tensor-file.ts';
-import { InputError, InterruptedError, writeError } from '../errors.ts';
+import { InputError, InterruptedError, withNothingLeft, writeError } from '../errors.ts';
 import {
   bundlesFile,
   formatManifest,
   type Manifest,
   manifestFile,
-  parseManifest,
   residentFile,
   type StoredTensor,
 } from '../flash/manifest.ts';
+import { parseManifest } from '../flash/manifest-reader.ts';
 import { type Part, predictorChecksum, predictorsFile } from '../flash/predictor-file.ts';
 import { type PredictorSource, writePredictors } from '../flash/predictor-writer.ts';
 import { role } from '../models/spec.ts';
+import { isOwnedName } from '../owned.ts';
 import { gatherRows, permuteRows } from './neuron-order.ts';
 
 export interface Rearrangement {
@@ -68,14 +70,13 @@ export async function writeRearranged(work: Rearrangement): Promise<OutputDirect
       tensors: new Map([...work.manifest.tensors].map(([k, old]) => [k, changed.get(k) ?? old])),
     });
     const path = join(directory.path, manifestFile);
-    await writeFile(path, text, { flag: 'wx' }).catch((cause: unknown) => {
+    await writeNewFile(path, text).catch((cause: unknown) => {
       throw writeError(cause, path);
     });
     await writePredictors(directory.path, parseManifest(text, path), await permuted(work));
     return directory;
   } catch (error) {
-    await directory.abandon();
-    throw error;
+    throw (await directory.abandon()) ? withNothingLeft(error) : error;
   }
 }
 
@@ -98,17 +99,17 @@ function composed(before: Uint32Array | undefined, order: Uint32Array): Uint32Ar
   return before === undefined ? order : order.map((neuron) => before[neuron] ?? 0);
 }
 
+const copyFlags = constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL;
+
 /** Everything but what is written anew, and what a training has not finished. */
 async function copyOthers(from: string, to: string): Promise<void> {
   const anew = new Set([manifestFile, bundlesFile, predictorsFile]);
   for (const entry of await readdir(from, { withFileTypes: true })) {
-    if (!entry.isFile() || anew.has(entry.name) || entry.name.includes('.partial')) continue;
+    if (!entry.isFile() || anew.has(entry.name) || isOwnedName(entry.name)) continue;
     const target = join(to, entry.name);
-    await copyFile(join(from, entry.name), target, constants.COPYFILE_FICLONE).catch(
-      (cause: unknown) => {
-        throw writeError(cause, target);
-      },
-    );
+    await copyFile(join(from, entry.name), target, copyFlags).catch((cause: unknown) => {
+      throw writeError(cause, target);
+    });
   }
 }
 
@@ -132,7 +133,7 @@ async function permuteBiases(
           throw new InputError('damaged: a checksum does not match', at);
         }
         const moved = permuteRows(bytes, order);
-        await file.write(moved, 0, moved.length, tensor.offset);
+        await writeFully(file, moved, tensor.offset);
         changed.set(name, { ...tensor, checksums: Uint32Array.of(crc32(moved)) });
       }
     }

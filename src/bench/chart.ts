@@ -3,6 +3,7 @@
  * about their parts; how long they are is written beside them.
  */
 
+import { oneLine } from '../plain-text.ts';
 import type { RowReport, Spread } from './report.ts';
 
 /** What stands around the bars. */
@@ -125,6 +126,7 @@ function n(value: number): string {
   return value.toFixed(1);
 }
 
+/** Text of XML, which has no control characters, escaped or not. */
 function escapeXml(value: string): string {
-  return value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+  return oneLine(value).replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }

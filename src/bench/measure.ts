@@ -7,10 +7,11 @@
 import { readFileSync } from 'node:fs';
 import type { KvDType } from '../dtype.ts';
 import { Model } from '../engine/model.ts';
-import { Sampler, type SamplingOptions } from '../engine/sampler.ts';
+import { bestLogits, Sampler, type SamplingOptions } from '../engine/sampler.ts';
 import { Session } from '../engine/session.ts';
 import { InterruptedError } from '../errors.ts';
 import { loadProfile } from '../flash/device-profile.ts';
+import { headProposalItem } from '../memory/plan.ts';
 import { peakResidentBytes } from '../memory/process.ts';
 import { needsPredictors, type RowName, rowSpec } from './rows.ts';
 
@@ -65,6 +66,8 @@ export interface RowRun {
 }
 
 const largeRead = 32 * 1024;
+/** Items of a plan that are weights, or stand in for them. */
+const weightItems = ['resident weights', headProposalItem, 'neuron stores', 'predictors'];
 
 /** Measures a row in this process. */
 export async function measureRow(request: RowRequest, signal?: AbortSignal): Promise<RowRun> {
@@ -86,6 +89,8 @@ export async function measureRow(request: RowRequest, signal?: AbortSignal): Pro
         context: promptIds.length + Math.max(1, request.maxTokens) - 1,
         kvDtype: request.kvDtype,
         window: spec.windowed ? request.window : 'auto',
+        // The paper's rows use the head as it is.
+        ...(spec.name === 'flashllm' ? bestLogits(sampling) : {}),
         ...(request.threads === null ? {} : { threads: request.threads }),
       },
       undefined,
@@ -112,7 +117,7 @@ async function decode(
   const { stats, plan, model } = session;
   const options = signal === undefined ? {} : { signal };
   stats.restart();
-  let logits = await stats.prefill(() => session.forward(promptIds, 'last', options));
+  let logits = await stats.prefill(() => session.forward(promptIds, sampler.wanted, options));
   const before = readCounters(session);
   const sequence = [...promptIds];
   const tokens: number[] = [];
@@ -126,7 +131,7 @@ async function decode(
     if (tokens.length >= maxTokens || performance.now() - started > maxMs) break;
     if (signal?.aborted) throw new InterruptedError();
     const fed = performance.now();
-    logits = await stats.decode(() => session.forward([token], 'last', options));
+    logits = await stats.decode(() => session.forward([token], sampler.wanted, options));
     tokenMs.push(Math.round((performance.now() - fed) * 10) / 10);
   }
   const after = readCounters(session);
@@ -161,7 +166,7 @@ async function decode(
     deviceBytesPerToken: device === null || decodedTokens === 0 ? null : device / decodedTokens,
     directIo: model.files.directIo,
     dramBytes: plan.items
-      .filter(({ name }) => ['resident weights', 'neuron stores', 'predictors'].includes(name))
+      .filter(({ name }) => weightItems.includes(name))
       .reduce((sum, { bytes }) => sum + bytes, 0),
     peakRss: peakResidentBytes(),
     cacheHitRate: after.cacheHitRate,

@@ -20,6 +20,8 @@ export function reorderedRows(
   sourceOf: (row: number) => number,
 ): SourceTensor {
   const [rows = 0, ...rest] = tensor.shape;
+  const { dtype } = tensor;
+  if (dtype === 'other') return { ...tensor, shape: [count, ...rest] };
   for (let row = 0; row < count; row++) {
     if (sourceOf(row) < rows) continue;
     throw new InputError(
@@ -29,7 +31,7 @@ export function reorderedRows(
     );
   }
   const width = rest.reduce((product, size) => product * size, 1);
-  const elementBytes = sourceDTypes[tensor.dtype].bytes;
+  const elementBytes = sourceDTypes[dtype].bytes;
   const rowBytes = width * elementBytes;
 
   return {
@@ -89,6 +91,7 @@ function nextWindow(
  * @throws InputError when they are of another dtype
  */
 export function withAddend(tensor: SourceTensor, addend: number): SourceTensor {
+  if (tensor.dtype === 'other') return tensor;
   if (tensor.dtype !== 'f32') {
     throw new InputError(`is ${tensor.dtype}; norms are expected in f32`, {
       file: tensor.file,

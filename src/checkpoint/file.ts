@@ -1,8 +1,10 @@
 /** One open file of a checkpoint, read by range. Every failure names the file and the place. */
 
-import { type FileHandle, open } from 'node:fs/promises';
-import { InputError, IoError } from '../errors.ts';
+import type { FileHandle } from 'node:fs/promises';
+import { FlashError, InputError, IoError } from '../errors.ts';
+import { openRegular } from '../regular-file.ts';
 import { assertNotLfsPointer, lfsPointerPrefix } from './lfs.ts';
+import { PooledHandle } from './pooled-handle.ts';
 
 /** What a format reader needs of a file. */
 export interface RangeFile {
@@ -30,8 +32,12 @@ const unusable: Readonly<Record<string, string>> = {
   ENAMETOOLONG: 'the name is too long',
 };
 
-/** Turns an error of the file system into one that names the file and says whose fault it is. */
-export function fileError(error: unknown, path: string, doing: string): InputError | IoError {
+/**
+ * Turns an error of the file system into one that names the file and says whose fault it is; what is
+ * one already stays as it is.
+ */
+export function fileError(error: unknown, path: string, doing: string): FlashError {
+  if (error instanceof FlashError) return error;
   const code = (error as NodeJS.ErrnoException | undefined)?.code ?? '';
   const message = unusable[code];
   if (message !== undefined) return new InputError(message, { file: path });
@@ -42,9 +48,9 @@ export function fileError(error: unknown, path: string, doing: string): InputErr
 export class CheckpointFile implements RangeFile {
   readonly path: string;
   readonly size: number;
-  readonly #handle: FileHandle;
+  readonly #handle: PooledHandle;
 
-  private constructor(path: string, size: number, handle: FileHandle) {
+  private constructor(path: string, size: number, handle: PooledHandle) {
     this.path = path;
     this.size = size;
     this.#handle = handle;
@@ -57,24 +63,23 @@ export class CheckpointFile implements RangeFile {
   static async open(path: string): Promise<CheckpointFile> {
     let handle: FileHandle;
     try {
-      handle = await open(path, 'r');
+      handle = await openRegular(path);
     } catch (error) {
       throw fileError(error, path, 'opening');
     }
+    let pooled: PooledHandle | null = null;
     try {
-      const stat = await handle.stat();
-      if (!stat.isFile()) throw new InputError('is not a regular file', { file: path });
-      if (stat.size === 0) throw new InputError('is empty', { file: path }, 'Download it again');
-      const file = new CheckpointFile(path, stat.size, handle);
+      const { size } = await handle.stat();
+      if (size === 0) throw new InputError('is empty', { file: path }, 'Download it again');
+      pooled = await PooledHandle.of(path, handle, () => openRegular(path));
+      const file = new CheckpointFile(path, size, pooled);
       const head = new Uint8Array(Math.min(lfsPointerPrefix.length, file.size));
       await file.read(0, head);
       assertNotLfsPointer(head, path);
       return file;
     } catch (error) {
-      await handle.close();
-      throw error instanceof InputError || error instanceof IoError
-        ? error
-        : fileError(error, path, 'opening');
+      await (pooled ?? handle).close();
+      throw fileError(error, path, 'opening');
     }
   }
 
@@ -84,8 +89,12 @@ export class CheckpointFile implements RangeFile {
       const want = Math.min(target.byteLength - done, maxReadBytes);
       let got: number;
       try {
-        got = (await this.#handle.read(target, done, want, offset + done)).bytesRead;
+        const from = done;
+        got = await this.#handle.use(
+          async (handle) => (await handle.read(target, from, want, offset + from)).bytesRead,
+        );
       } catch (error) {
+        if (error instanceof InputError) throw error;
         const { message, place, hint } = fileError(error, this.path, 'reading');
         throw new IoError(message, { ...place, ...named, offset: offset + done }, hint, {
           cause: error,

@@ -7,6 +7,7 @@ import { fileError } from './file.ts';
 import { openShards } from './hf-shards.ts';
 import { isJsonObject, readJsonFile } from './json-file.ts';
 import { adapterConfigFile } from './lora/adapter-config.ts';
+import { hiddenQuantisation } from './quantisation.ts';
 import { openSafetensors } from './safetensors.ts';
 import type { TensorSource } from './source.ts';
 import { openTorch } from './torch.ts';
@@ -65,6 +66,8 @@ export async function openWeights(dir: string): Promise<TensorSource> {
   const found = weightFiles.find(({ name }) => names.includes(name));
   if (found !== undefined) return found.open(join(dir, found.name));
 
+  const quantised = await hiddenQuantisation(dir, []);
+  if (quantised !== undefined) throw quantised;
   const wanted = weightFiles.map(({ name }) => name).join(', ');
   const others = names.filter((name) => otherWeights.test(name)).sort();
   const seen = others.length === 0 ? '' : `; it has ${others.slice(0, 5).join(', ')}`;

@@ -1,7 +1,8 @@
 /** A checkpoint in several files, and the index that says which tensor is in which. */
 
 import { dirname, join } from 'node:path';
-import { InputError } from '../errors.ts';
+import { InputError, type Place } from '../errors.ts';
+import { some } from '../plain-text.ts';
 import { brief, isJsonObject, readJsonFile } from './json-file.ts';
 import type { SourceTensor, TensorSource } from './source.ts';
 import { checkTensorName } from './tensor-name.ts';
@@ -13,9 +14,10 @@ const maxShards = 512;
 const shardName = /^(?!\.{1,2}$)[^/\\:\p{Cc}]{1,255}$/u;
 
 /**
- * Opens the shards that the index at `path` names, each with `openShard`. The tensors are those of
- * the index, each from the shard it names.
- * @throws InputError when the index is damaged, a shard is missing, or a tensor is not in its shard.
+ * Opens the shards that the index at `path` names, each with `openShard`. The tensors are those that
+ * the shards hold; the index only says which shards there are. What it lists besides need not be there
+ * unless somebody needs it: tools write indexes before they drop what is shared or not used.
+ * @throws InputError when the index or a shard is damaged, or no shard is there
  */
 export async function openShards(
   path: string,
@@ -26,42 +28,66 @@ export async function openShards(
   const close = async (): Promise<void> => {
     await Promise.all(opened.map((source) => source.close()));
   };
+  const missing = new Map<string, InputError>();
   try {
-    const tensors = new Map<string, SourceTensor>();
-    let bytes = 0;
     for (const [shard, names] of shards) {
       const file = join(dirname(path), shard);
-      const source = await openShard(file).catch((error: unknown) => {
-        throw missingShard(error, names, path);
-      });
-      opened.push(source);
-      bytes += source.bytes;
-      for (const name of names) {
-        const tensor = source.tensors.get(name);
-        if (tensor === undefined) {
-          throw new InputError(
-            `${path} says that this file holds the tensor, but it does not`,
-            { file, tensor: name },
-            'Download both files again: they belong to different checkpoints',
-          );
-        }
-        tensors.set(name, tensor);
+      try {
+        opened.push(await openShard(file));
+      } catch (error) {
+        missing.set(shard, missingShard(error, names, path));
       }
     }
-    return { tensors, bytes, close };
+    const [first] = missing.values();
+    if (opened.length === 0 && first !== undefined) throw first;
+    const found = tensorsOf(opened);
+    const shardOf = new Map(
+      [...shards].flatMap(([shard, names]) => names.map((name) => [name, shard] as const)),
+    );
+    const absent = (name: string) => {
+      const shard = shardOf.get(name);
+      if (shard === undefined) return undefined;
+      const place = { file: join(dirname(path), shard), tensor: name };
+      return missing.get(shard) ?? notInShard(place, path);
+    };
+    const unlisted = new Set([...found.tensors.keys()].filter((name) => !shardOf.has(name)));
+    const bytes = opened.reduce((sum, source) => sum + source.bytes, 0);
+    return { ...found, listed: shardOf.size, absent, unlisted, bytes, close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-/** Says of a shard that does not exist what it should hold; passes on all other errors. */
-function missingShard(error: unknown, names: readonly string[], index: string): unknown {
-  if (!(error instanceof InputError) || error.message !== 'no such file') return error;
-  const some = names.slice(0, 3).join(', ');
-  const rest = names.length > 3 ? ` and ${names.length - 3} more` : '';
+/** The tensors of all shards; of those that several have, the first, and the others as copies. */
+function tensorsOf(shards: readonly TensorSource[]) {
+  const tensors = new Map<string, SourceTensor>();
+  const copies: SourceTensor[] = [];
+  for (const source of shards) {
+    for (const [name, tensor] of source.tensors) {
+      if (tensors.has(name)) copies.push(tensor);
+      else tensors.set(name, tensor);
+    }
+  }
+  return { tensors, copies };
+}
+
+function notInShard(place: Place, index: string): InputError {
   return new InputError(
-    `this shard is missing; ${index} expects ${some}${rest} in it`,
+    `${index} says that this file holds the tensor, but it does not`,
+    place,
+    'Download both files again: they belong to different checkpoints',
+  );
+}
+
+/**
+ * Says of a shard that does not exist what it should hold.
+ * @throws every other error
+ */
+function missingShard(error: unknown, names: readonly string[], index: string): InputError {
+  if (!(error instanceof InputError) || error.message !== 'no such file') throw error;
+  return new InputError(
+    `this shard is missing; ${index} expects ${some(names)} in it`,
     error.place,
     'Download the missing file into the same directory',
   );

@@ -1,13 +1,17 @@
 /** Small JSON files of a checkpoint: configuration and shard indexes. */
 
 import { InputError } from '../errors.ts';
+import { endOfString, parseNonFiniteJson, toJson } from '../json.ts';
+import { deepestJson, tooDeepAt } from '../json-depth.ts';
+import { shown } from '../plain-text.ts';
 import { CheckpointFile } from './file.ts';
 
 /** Largest JSON file that is read, in bytes. The longest tokenizer.json known has about 35 MB. */
 const maxJsonBytes = 128 * 2 ** 20;
 
 /**
- * Parses the UTF-8 text in `bytes` that was read from `path`, starting at byte `base` of it.
+ * Parses the UTF-8 text in `bytes` that was read from `path`, starting at byte `base` of it. A byte
+ * order mark is passed over, and numbers may be NaN or infinite, as Python writes them.
  * @throws InputError with the position of the mistake, or the text around it.
  */
 export function parseJson(bytes: Uint8Array, path: string, base = 0): unknown {
@@ -17,8 +21,21 @@ export function parseJson(bytes: Uint8Array, path: string, base = 0): unknown {
   } catch {
     throw new InputError('is not UTF-8 text', { file: path, offset: base });
   }
+  return parseJsonText(text, path, base);
+}
+
+/** The same for text that is decoded already. */
+export function parseJsonText(text: string, path: string, base = 0): unknown {
+  const deep = tooDeepAt(text);
+  if (deep !== -1) {
+    const offset = base + Buffer.byteLength(text.slice(0, deep));
+    throw new InputError(`is JSON nested more than ${deepestJson} levels deep`, {
+      file: path,
+      offset,
+    });
+  }
   try {
-    return JSON.parse(text);
+    return parseNonFiniteJson(text);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     // V8 tells the position in UTF-16 units of some mistakes, and quotes the text around others.
@@ -86,13 +103,6 @@ export function findDuplicateKey(text: string): string | undefined {
   return undefined;
 }
 
-/** Index behind the closing quote of the string whose opening quote is at `start`. */
-function endOfString(text: string, start: number): number {
-  let at = start + 1;
-  while (at < text.length && text[at] !== '"') at += text[at] === '\\' ? 2 : 1;
-  return at + 1;
-}
-
 function colonFollows(text: string, start: number): boolean {
   let at = start;
   while (at < text.length && ' \t\r\n'.includes(text[at] as string)) at++;
@@ -101,14 +111,36 @@ function colonFollows(text: string, start: number): boolean {
 
 /** Text from a file without what would act on a terminal. */
 export function printable(text: string): string {
-  return text.replace(/\p{Cc}+/gu, '?');
+  return shown(text, longestText);
 }
+
+const longestText = 200;
+/** Characters of a value in a message, and what is looked at of its parts. */
+const longestBrief = 80;
+const mostItems = longestBrief / 2;
+const mostParts = 200;
 
 /** A value from a file as it may appear in a message: JSON, cut short. */
 export function brief(value: unknown): string {
-  const text = JSON.stringify(value, (_key, part) =>
-    typeof part === 'bigint' ? String(part) : part,
-  );
+  // Of what may be as large as its file, not much more is written than is shown.
+  let parts = 0;
+  const text = toJson(value, (part) => {
+    if (parts++ > mostParts) return undefined;
+    if (typeof part === 'string') return part.slice(0, longestBrief);
+    if (Array.isArray(part)) return part.slice(0, mostItems);
+    if (isJsonObject(part)) return firstKeys(part);
+    return part;
+  });
   if (text === undefined) return 'nothing';
-  return printable(text.length > 80 ? `${text.slice(0, 77)}...` : text);
+  return printable(text.length > longestBrief ? `${text.slice(0, longestBrief - 3)}...` : text);
+}
+
+function firstKeys(object: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const part: Record<string, unknown> = Object.create(null);
+  let keys = 0;
+  for (const key in object) {
+    if (keys++ === mostItems) break;
+    part[key] = object[key];
+  }
+  return part;
 }

@@ -12,7 +12,7 @@ import type { RangeFile } from './file.ts';
 import { brief, findDuplicateKey, isJsonObject, parseJson } from './json-file.ts';
 import { elementCount, isCount, maxDimensions } from './shape.ts';
 import type { SourceDType } from './source.ts';
-import { dtypeOfSafetensors, sourceDTypes } from './source-dtype.ts';
+import { dtypeOfSafetensors, sourceDTypes, unreadSafetensors } from './source-dtype.ts';
 import { checkTensorName } from './tensor-name.ts';
 
 /** Longest header accepted, in bytes: the limit of the reference implementation. */
@@ -23,7 +23,10 @@ const lengthBytes = 8;
 
 export interface SafetensorsEntry {
   readonly name: string;
-  readonly dtype: SourceDType;
+  /** `other` for what is not read. */
+  readonly dtype: SourceDType | 'other';
+  /** As the header writes the type: `F16`. */
+  readonly storedAs: string;
   readonly shape: readonly number[];
   /** Product of the shape. */
   readonly elements: number;
@@ -41,6 +44,9 @@ export interface SafetensorsHeader {
   /** Where the data section begins, in bytes from the start of the file. */
   readonly dataStart: number;
 }
+
+/** What the name of a dtype looks like, known or not. */
+const plainDType = /^\w{1,32}$/;
 
 const redownload = 'Download the file again';
 
@@ -73,10 +79,18 @@ export async function readSafetensorsHeader(file: RangeFile): Promise<Safetensor
   }
   const bytes = Buffer.alloc(headerBytes);
   await file.read(lengthBytes, bytes);
-  return parseHeader(bytes, file, dataStart);
+  return parseSafetensorsHeader(bytes, file);
 }
 
-function parseHeader(bytes: Buffer, file: RangeFile, dataStart: number): SafetensorsHeader {
+/**
+ * The header whose JSON is `bytes`, without the length in front of it; checked as
+ * {@link readSafetensorsHeader} does.
+ */
+export function parseSafetensorsHeader(
+  bytes: Buffer,
+  file: Pick<RangeFile, 'path' | 'size'>,
+): SafetensorsHeader {
+  const dataStart = lengthBytes + bytes.length;
   const place = { file: file.path };
   const header = parseJson(bytes, file.path, lengthBytes);
   if (!isJsonObject(header)) throw new InputError('the header is not a JSON object', place);
@@ -117,6 +131,7 @@ function parseHeader(bytes: Buffer, file: RangeFile, dataStart: number): Safeten
 }
 
 function parseMetadata(value: unknown, place: Place): ReadonlyMap<string, string> {
+  if (value === null) return new Map();
   const pairs = isJsonObject(value) ? Object.entries(value) : undefined;
   const isText = (pair: [string, unknown]): pair is [string, string] => typeof pair[1] === 'string';
   if (!pairs?.every(isText)) {
@@ -134,11 +149,10 @@ function parseEntry(
   if (!isJsonObject(value)) throw new InputError('its header entry is not an object', place);
   const { dtype: dtypeName, shape, data_offsets: range } = value;
 
-  const dtype = typeof dtypeName === 'string' ? dtypeOfSafetensors.get(dtypeName) : undefined;
-  if (dtype === undefined) {
-    const known = [...dtypeOfSafetensors.keys()].join(', ');
-    throw new InputError(`dtype ${brief(dtypeName)} is not supported (supported: ${known})`, place);
+  if (typeof dtypeName !== 'string' || !plainDType.test(dtypeName)) {
+    throw new InputError(`its dtype ${brief(dtypeName)} is no name of a type`, place);
   }
+  const dtype = dtypeOfSafetensors.get(dtypeName);
   if (!isCounts(shape) || shape.length > maxDimensions) {
     throw new InputError(`its shape ${brief(shape)} is not a list of sizes`, place);
   }
@@ -147,14 +161,28 @@ function parseEntry(
   }
   const [begin, end] = range as readonly [number, number];
   const elements = elementCount(shape);
-  const bytes = (elements ?? Number.POSITIVE_INFINITY) * sourceDTypes[dtype].bytes;
-  if (elements === undefined || end - begin !== bytes) {
+  const elementBytes =
+    dtype === undefined ? unreadSafetensors.get(dtypeName) : sourceDTypes[dtype].bytes;
+  // Of a type that nobody has heard of, the header's word has to do.
+  const needed =
+    elementBytes === undefined
+      ? Math.max(0, end - begin)
+      : elementBytes * (elements ?? Number.POSITIVE_INFINITY);
+  if (elements === undefined || end - begin !== Math.ceil(needed)) {
     throw new InputError(
-      `its data_offsets span ${end - begin} bytes, ${dtypeName} ${brief(shape)} needs ${bytes}`,
+      `its data_offsets span ${end - begin} bytes, ${dtypeName} ${brief(shape)} needs ${needed}`,
       place,
     );
   }
-  return { name, dtype, shape, elements, offset: dataStart + begin, bytes };
+  return {
+    name,
+    dtype: dtype ?? 'other',
+    storedAs: dtypeName,
+    shape,
+    elements,
+    offset: dataStart + begin,
+    bytes: end - begin,
+  };
 }
 
 function isCounts(value: unknown): value is readonly number[] {

@@ -1,13 +1,16 @@
 /** A safetensors file as a source of tensors: each is one range of the file. */
 
+import { InputError } from '../errors.ts';
 import { CheckpointFile } from './file.ts';
 import { rangeTensor } from './range-tensor.ts';
-import { readSafetensorsHeader } from './safetensors-header.ts';
+import { readSafetensorsHeader, type SafetensorsEntry } from './safetensors-header.ts';
 import type { SourceTensor, TensorSource } from './source.ts';
+import { dtypeOfSafetensors } from './source-dtype.ts';
+import { unreadTensor } from './unread-tensor.ts';
 
 /**
  * Opens one safetensors file; its header is read and checked, its data is not.
- * @throws InputError when the file is missing, truncated, damaged, or holds an unknown dtype.
+ * @throws InputError when the file is missing, truncated or damaged.
  */
 export async function openSafetensors(path: string): Promise<TensorSource> {
   const file = await CheckpointFile.open(path);
@@ -16,7 +19,10 @@ export async function openSafetensors(path: string): Promise<TensorSource> {
     const tensors = new Map<string, SourceTensor>();
     let bytes = 0;
     for (const entry of header.tensors.values()) {
-      tensors.set(entry.name, rangeTensor(file, entry));
+      const { dtype } = entry;
+      const tensor =
+        dtype === 'other' ? unread(entry, path) : rangeTensor(file, { ...entry, dtype });
+      tensors.set(entry.name, tensor);
       bytes += entry.bytes;
     }
     return { tensors, bytes, close: () => file.close() };
@@ -24,4 +30,12 @@ export async function openSafetensors(path: string): Promise<TensorSource> {
     await file.close();
     throw error;
   }
+}
+
+function unread(entry: SafetensorsEntry, file: string): SourceTensor {
+  return unreadTensor({ ...entry, file }, () => {
+    const known = [...dtypeOfSafetensors.keys()].join(', ');
+    const message = `dtype "${entry.storedAs}" is not supported (supported: ${known})`;
+    return new InputError(message, { file, tensor: entry.name });
+  });
 }

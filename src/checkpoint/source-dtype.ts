@@ -26,6 +26,31 @@ export const sourceDTypes: Readonly<Record<SourceDType, SourceDTypeRow>> = {
   bool: { bytes: 1, safetensors: 'BOOL', torch: 'bool', torchStorage: 'BoolStorage' },
 };
 
+/** Bytes of an element of the types that safetensors knows and nobody reads here. */
+export const unreadSafetensors: ReadonlyMap<string, number> = new Map([
+  ['F4', 1 / 2],
+  ['F6_E2M3', 3 / 4],
+  ['F6_E3M2', 3 / 4],
+  ['F8_E4M3', 1],
+  ['F8_E4M3FNUZ', 1],
+  ['F8_E5M2', 1],
+  ['F8_E5M2FNUZ', 1],
+  ['F8_E8M0', 1],
+  ['U16', 2],
+  ['U32', 4],
+  ['U64', 8],
+  ['C64', 8],
+]);
+
+/** Bytes of an element of the types that have a storage class in torch and are not read here. */
+export const unreadTorch: ReadonlyMap<string, number> = new Map([
+  ['complex64', 8],
+  ['complex128', 16],
+  ['qint8', 1],
+  ['quint8', 1],
+  ['qint32', 4],
+]);
+
 const names = Object.keys(sourceDTypes) as readonly SourceDType[];
 
 function byName(column: 'safetensors' | 'torch' | 'torchStorage') {

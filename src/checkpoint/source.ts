@@ -3,7 +3,9 @@
  * bytes are read by range, so that nothing ever needs a whole tensor in memory.
  */
 
-/** Element types found in checkpoints. Those that are not `DType`s can be listed but not converted. */
+import type { InputError } from '../errors.ts';
+
+/** Element types that are read. Those that are not `DType`s can be listed but not converted. */
 export type SourceDType =
   | 'f64'
   | 'f32'
@@ -19,11 +21,13 @@ export type SourceDType =
 export interface SourceTensor {
   /** Name in the checkpoint. */
   readonly name: string;
-  readonly dtype: SourceDType;
-  /** What the file holds, where values are dequantised in reading: the quantisation's name. */
+  /** `other` for what is not read: whoever needs the tensor throws its `refusal`. */
+  readonly dtype: SourceDType | 'other';
+  /** What the file holds, where that is not `dtype`: a quantisation's name, or that of an `other` type. */
   readonly storedAs?: string;
   /** The checkpoint's own dtype, where values are computed in reading. */
-  readonly keptAs?: SourceDType;
+  readonly keptAs?: SourceDType | 'other';
+  readonly refusal?: () => InputError;
   readonly shape: readonly number[];
   /** File that holds it, for messages. */
   readonly file: string;
@@ -43,5 +47,13 @@ export interface TensorSource {
   readonly tensors: ReadonlyMap<string, SourceTensor>;
   /** Bytes of weights on disk, for progress and estimates. */
   readonly bytes: number;
+  /** How many tensors an index lists, whether they are there or not. */
+  readonly listed?: number;
+  /** Of a tensor that an index lists and no file holds, why it is not there. */
+  readonly absent?: (name: string) => InputError | undefined;
+  /** Names of tensors that an index leaves out, although a file holds them. */
+  readonly unlisted?: ReadonlySet<string>;
+  /** Of tensors that several files hold, those that are not in `tensors`. */
+  readonly copies?: readonly SourceTensor[];
   close(): Promise<void>;
 }

@@ -48,6 +48,12 @@ const opaque = new PickleOpaque();
 /** Most arguments of a call; `_rebuild_tensor_v3` takes 8. */
 const maxArguments = 16;
 
+/**
+ * Most storages of one file, each of which is looked for by itself. A state_dict has one for each
+ * tensor: a few thousand at most.
+ */
+const maxStorages = 2 ** 16;
+
 /** Most pairs that all OrderedDicts together are made from: the same list can be given often. */
 const maxPairs = 2 ** 20;
 
@@ -205,6 +211,9 @@ export class TorchHost implements PickleHost {
       typeof elements !== 'number'
     ) {
       throw damaged('an external object that is no storage');
+    }
+    if (this.storages.size >= maxStorages && !this.storages.has(key)) {
+      throw new PickleRefusal(`the pickle names more than ${maxStorages} storages`);
     }
     const isView = view !== undefined && view !== null;
     const storage = new StorageRef(key, storageClass.dtype, elements, isView);

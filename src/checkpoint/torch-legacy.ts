@@ -17,7 +17,7 @@ import { maxPickleBytes, unpickle } from './pickle.ts';
 import type { PickleValue } from './pickle-values.ts';
 import { isCount } from './shape.ts';
 import type { TensorSource } from './source.ts';
-import { dtypeOfTorch, sourceDTypes } from './source-dtype.ts';
+import { dtypeOfTorch, sourceDTypes, unreadTorch } from './source-dtype.ts';
 import { TorchHost } from './torch-globals.ts';
 import type { StorageRef } from './torch-refs.ts';
 import { type StorageRange, torchTensors } from './torch-tensors.ts';
@@ -115,7 +115,8 @@ async function storageRanges(
 /** Without its size, what follows an unknown storage could not be found. */
 function elementBytes({ dtype, key }: StorageRef, place: Place): number {
   const known = dtypeOfTorch.get(dtype);
-  if (known !== undefined) return sourceDTypes[known].bytes;
+  const bytes = known === undefined ? unreadTorch.get(dtype) : sourceDTypes[known].bytes;
+  if (bytes !== undefined) return bytes;
   throw new InputError(`dtype ${dtype} of storage ${brief(key)} is not supported`, place);
 }
 

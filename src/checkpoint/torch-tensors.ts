@@ -10,6 +10,7 @@ import { dtypeOfTorch, sourceDTypes } from './source-dtype.ts';
 import { isContiguous, readStrided, simplify } from './strided.ts';
 import { checkTensorName } from './tensor-name.ts';
 import { type StorageRef, TensorRef } from './torch-refs.ts';
+import { unreadTensor } from './unread-tensor.ts';
 
 /** Where the bytes of a storage lie in the file. */
 export interface StorageRange {
@@ -102,8 +103,11 @@ function stridedTensor(
   const place = { file: file.path, tensor: name };
   const dtype = dtypeOfTorch.get(ref.dtype);
   if (dtype === undefined) {
-    const known = [...dtypeOfTorch.keys()].join(', ');
-    throw new InputError(`dtype ${ref.dtype} is not supported (supported: ${known})`, place);
+    const unread = { name, shape: ref.shape, file: file.path, storedAs: ref.dtype };
+    return unreadTensor(unread, () => {
+      const known = [...dtypeOfTorch.keys()].join(', ');
+      return new InputError(`dtype ${ref.dtype} is not supported (supported: ${known})`, place);
+    });
   }
   const elementBytes = sourceDTypes[dtype].bytes;
   checkStorage(ref.storage, range, place);

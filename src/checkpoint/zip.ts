@@ -14,9 +14,19 @@ const maxEntries = 2 ** 17;
 /** Compression method 0: the bytes as they are. */
 const stored = 0;
 
+/**
+ * Bytes read at once where fewer are asked for. Of a directory, yauzl asks for 46 and then for a name,
+ * entry by entry: 65,000 entries take a fifth of the time that they take when each is read by itself.
+ * More would be wasted on the headers in front of single entries, which lie far apart.
+ */
+const windowBytes = 8 * 1024;
+
 /** Gives yauzl the file, and none of the positions that a damaged archive makes it ask for. */
 class ZipReader extends RandomAccessReader {
   readonly #file: RangeFile;
+  #window: Buffer = Buffer.alloc(0);
+  /** Where the window begins in the file. */
+  #start = 0;
 
   constructor(file: RangeFile) {
     super();
@@ -30,14 +40,25 @@ class ZipReader extends RandomAccessReader {
     position: number,
     callback: (error: Error | null) => void,
   ): void {
-    if (!Number.isSafeInteger(position) || position + length > this.#file.size) {
-      setImmediate(callback, new Error(`it refers to byte ${position + length}`));
-      return;
-    }
-    this.#file.read(position, buffer.subarray(offset, offset + length)).then(
+    this.#read(buffer.subarray(offset, offset + length), position).then(
       () => callback(null),
       (error: Error) => callback(error),
     );
+  }
+
+  async #read(target: Buffer, position: number): Promise<void> {
+    const end = position + target.length;
+    if (!Number.isSafeInteger(position) || end > this.#file.size) {
+      throw new Error(`it refers to byte ${end}`);
+    }
+    if (target.length > windowBytes) return this.#file.read(position, target);
+    if (position < this.#start || end > this.#start + this.#window.length) {
+      const window = Buffer.alloc(Math.min(windowBytes, this.#file.size - position));
+      await this.#file.read(position, window);
+      this.#window = window;
+      this.#start = position;
+    }
+    this.#window.copy(target, 0, position - this.#start);
   }
 }
 

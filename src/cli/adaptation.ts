@@ -2,10 +2,10 @@
 
 import { Option } from 'commander';
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
-import { someOf } from '../checkpoint/lora/names.ts';
-import type { ActivationChange, Adaptation } from '../convert/adapted-checkpoint.ts';
+import type { ActivationChange, Adaptation } from '../convert/adaptation.ts';
 import { InputError } from '../errors.ts';
 import { activationConfigNames } from '../models/config.ts';
+import { some } from '../plain-text.ts';
 import { listArgument } from './options.ts';
 
 export interface AdaptationFlags {
@@ -64,7 +64,7 @@ export function describeAdaptation({
       `adapter ${dir}${of}: ${parts.join(', ')}`,
       ...(passedOver.length === 0
         ? []
-        : [`adapter ${dir} also targets what the checkpoint does not have: ${someOf(passedOver)}`]),
+        : [`adapter ${dir} also targets what the checkpoint does not have: ${some(passedOver)}`]),
     ];
   });
   if (activation === null) return lines;

@@ -1,6 +1,8 @@
 /** A model's architecture in words. */
 
+import { brief } from '../checkpoint/json-file.ts';
 import { activations, type ModelSpec } from '../models/spec.ts';
+import type { EndToken } from '../tokenizer/end-tokens.ts';
 
 export function describeFfn({ ffn }: ModelSpec): string {
   const { neurons, activation, gate, threshold } = ffn;
@@ -31,6 +33,16 @@ export function describeBlock({ block, norm }: ModelSpec): string {
   const kind = norm.kind === 'rms' ? 'RMS norm' : 'layer norm';
   if (block === 'sequential') return `attention, then FFN, ${kind} ${norm.placement}`;
   return `attention beside FFN, ${norm.shared ? 'one' : 'two'} ${kind}${norm.shared ? '' : 's'}`;
+}
+
+/** More are a list for programs. */
+const mostEnds = 12;
+
+/** The tokens that end a text. */
+export function describeEnds(endTokens: readonly EndToken[]): string {
+  const shown = endTokens.slice(0, mostEnds).map(({ id, text }) => `${brief(text)} (${id})`);
+  const rest = endTokens.length - shown.length;
+  return [...shown, ...(rest > 0 ? [`${rest} more`] : [])].join(', ') || 'no token';
 }
 
 /** Whether neurons can be left out, and what that takes. */

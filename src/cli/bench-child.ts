@@ -5,11 +5,11 @@ import { text } from 'node:stream/consumers';
 import { measureRow, type RowRequest, type RowRun } from '../bench/measure.ts';
 import { InputError, InterruptedError, IoError } from '../errors.ts';
 import { interruption } from './interrupt.ts';
-import { print } from './terminal.ts';
+import { printJson } from './terminal.ts';
 
 /** In the child: measures what is asked for, and prints the run as JSON. */
 export async function answerRequest(json: string): Promise<void> {
-  print(JSON.stringify(await measureRow(JSON.parse(json) as RowRequest, interruption)));
+  printJson(await measureRow(JSON.parse(json) as RowRequest, interruption));
 }
 
 /** Measures a row in a fresh process. */

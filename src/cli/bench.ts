@@ -1,14 +1,17 @@
 import { writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { isReplaceable, writeAside } from '../aside.ts';
 import { chartHtml, chartSvg } from '../bench/chart.ts';
 import type { RowRequest, RowRun } from '../bench/measure.ts';
 import { defaultPrompt, promptOf } from '../bench/prompt.ts';
 import { needsPredictors, type RowName, rowNames, rowSpec, rowSpecs } from '../bench/rows.ts';
 import type { KvDType } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
-import { InputError, InterruptedError, writeError } from '../errors.ts';
+import { usualSampling } from '../engine/sampler.ts';
+import { InputError, InterruptedError, withNothingLeft, writeError } from '../errors.ts';
 import { writeUnbundled } from '../flash/unbundled.ts';
+import { ownedName, sweepBeside } from '../owned.ts';
 import { parseSize, resolveSize, type Size } from '../units.ts';
 import { answerRequest, measureApart } from './bench-child.ts';
 import { type BenchFacts, benchJson, benchTable, benchTables, benchTexts } from './bench-report.ts';
@@ -21,7 +24,7 @@ import {
   numberArgument,
   threadsOption,
 } from './options.ts';
-import { readText } from './read-text.ts';
+import { textBeginning } from './read-text.ts';
 import { withModel } from './run.ts';
 import { withTemporaryFile } from './temporary-file.ts';
 import { note, print, printJson, showProgress } from './terminal.ts';
@@ -66,7 +69,12 @@ export function benchCommand(): Command {
     .option('--max-seconds <s>', 'end a slow row after so long', atLeast(1), 120)
     .option('--repeat <n>', 'times that each row is measured', atLeast(1), 3)
     .option('--window <k>', "tokens of the paper's sliding window", atLeast(1), 4)
-    .option('--temperature <t>', '0 takes the most likely token', numberArgument, 0.8)
+    .option(
+      '--temperature <t>',
+      '0 takes the most likely token',
+      numberArgument,
+      usualSampling.temperature,
+    )
     .option('--seed <n>', 'of what is generated', countArgument, 1)
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
@@ -143,9 +151,8 @@ async function requestFor(
   if (prompt !== undefined && data !== undefined) {
     throw new InputError('give either --prompt or --data, not both');
   }
-  const longest = 64 * 1024 * 1024;
-  const text =
-    prompt ?? (data === undefined ? defaultPrompt : await readText(data, 'the text', longest));
+  const given = data === undefined ? defaultPrompt : await textBeginning(data, promptTokens);
+  const text = prompt ?? given;
   if (text.trim() === '') throw new InputError('the prompt is empty');
   return {
     model: dir,
@@ -154,10 +161,7 @@ async function requestFor(
     maxTokens,
     maxMs: 1000 * flags.maxSeconds,
     window: flags.window,
-    sampling: {
-      temperature: flags.temperature,
-      ...{ topK: 40, topP: 0.95, minP: 0, repetitionPenalty: 1, seed: flags.seed },
-    },
+    sampling: { ...usualSampling, temperature: flags.temperature, seed: flags.seed },
     kvDtype: flags.kvDtype,
     threads: flags.threads ?? null,
   };
@@ -189,7 +193,9 @@ async function measureAll(
   const apart = rowSpecs.some(({ name, unbundled }) => unbundled && rows.includes(name));
   if (!apart) return measure(null);
   const dir = resolve(model.files.dir);
-  const file = join(flags.scratch ?? dirname(dir), `${basename(dir)}.unbundled-${process.pid}`);
+  const place = join(flags.scratch ?? dirname(dir), basename(dir));
+  await sweepBeside(place, ['unbundled']);
+  const file = ownedName(place, 'unbundled');
   note(`writing neurons unbundled to ${file}, for the rows before bundling; it is removed again`);
   return withTemporaryFile(file, async () => {
     const progress = showProgress('unbundling', flags.json);
@@ -204,10 +210,16 @@ async function measureAll(
 async function writeCharts(facts: BenchFacts, { svg, html }: BenchFlags): Promise<void> {
   const { rows } = benchJson(facts);
   const texts = benchTexts(facts);
-  const write = (file: string, content: string) =>
-    writeFile(file, content).catch((cause: unknown) => {
-      throw writeError(cause, file);
-    });
+  const write = async (file: string, content: string) => {
+    const aside = await isReplaceable(file);
+    try {
+      if (aside) await writeAside(file, (out) => out.writeFile(content));
+      else await writeFile(file, content);
+    } catch (cause) {
+      const error = writeError(cause, file);
+      throw aside ? withNothingLeft(error) : error;
+    }
+  };
   if (svg !== undefined) await write(svg, chartSvg(rows, texts));
   if (html !== undefined) await write(html, chartHtml(rows, texts, benchTables(facts)));
 }

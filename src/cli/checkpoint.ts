@@ -11,6 +11,7 @@ import { formatBytes, formatMs } from '../units.ts';
 import {
   describeAttention,
   describeBlock,
+  describeEnds,
   describeFfn,
   describePositions,
   describeSparsity,
@@ -62,13 +63,15 @@ export function outlookOf({ manifest }: CheckpointReport, profile: DeviceProfile
 }
 
 export function checkpointJson(report: CheckpointReport) {
-  const { checkpoint, format, spec, formats, dtypes, ffn, problems } = report;
+  const { checkpoint, format, spec, formats, dtypes, ffn, problems, notes } = report;
   return {
     checkpoint,
     format,
     runs: problems.length === 0,
     problems,
+    notes,
     architecture: spec,
+    endTokens: report.endTokens,
     formats,
     adapters: report.adapters,
     activation: report.activation,
@@ -86,7 +89,7 @@ export function checkpointJson(report: CheckpointReport) {
 }
 
 export function describeCheckpoint(report: CheckpointReport): string {
-  const { spec, formats, dtypes, problems } = report;
+  const { spec, formats, dtypes, endTokens, notes, problems } = report;
   const weights =
     formats === null || report.checkpointBytes === null
       ? 'cannot be opened'
@@ -105,9 +108,11 @@ export function describeCheckpoint(report: CheckpointReport): string {
       ['FFN', describeFfn(spec)],
       ['sparsity', describeSparsity(spec)],
       ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'of its own'}`],
+      ...(endTokens === null ? [] : [['ends at', describeEnds(endTokens)]]),
       ['converted', `${describeDTypes(dtypes)}, ${formatBytes(report.modelBytes)}`],
       ['runs', problems.length === 0 ? 'yes, once converted' : 'no'],
       ...problems.map((problem, index) => [index === 0 ? 'because' : '', problem]),
+      ...notes.map((said, index) => [index === 0 ? 'note' : '', said]),
     ],
   ).replace(/^\n/, '');
 }

@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../convert/convert.ts';
 import { describeDTypes, describeFormats, isQuantisation } from '../convert/dtypes.ts';
 import { type DType, dtypeNames } from '../dtype.ts';
+import { defaultBudget } from '../engine/run-plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import {
   type AdaptationFlags,
@@ -13,6 +14,7 @@ import {
 import { describeFfn, describeSparsity } from './architecture.ts';
 import { interruption } from './interrupt.ts';
 import { budgetOption, jsonOption } from './options.ts';
+import { sayBudget } from './run.ts';
 import { note, printJson, showProgress } from './terminal.ts';
 
 interface ConvertFlags extends AdaptationFlags {
@@ -60,7 +62,7 @@ async function run(checkpoint: string, output: string, flags: ConvertFlags): Pro
       ...adaptationOf(flags),
       dtype: flags.dtype,
       ...(flags.ffnDtype !== undefined && { ffnDtype: flags.ffnDtype }),
-      dramBudget: flags.dramBudget ?? defaultConvertBudget,
+      dramBudget: flags.dramBudget ?? convertBudget(),
       force: flags.force ?? false,
       dryRun: flags.dryRun ?? false,
       signal: interruption,
@@ -72,6 +74,14 @@ async function run(checkpoint: string, output: string, flags: ConvertFlags): Pro
   } finally {
     progress.stop();
   }
+}
+
+/** As much as converts at full speed, or what there is. */
+function convertBudget(): number {
+  const { bytes, source } = defaultBudget();
+  if (bytes >= defaultConvertBudget) return defaultConvertBudget;
+  sayBudget(bytes, source);
+  return bytes;
 }
 
 function toJson(report: ConvertReport, flags: ConvertFlags) {
@@ -95,6 +105,7 @@ function describe(report: ConvertReport, flags: ConvertFlags): void {
       `dequantised from ${describeFormats(report.formats)}, stored as ${describeDTypes(dtypes)}`,
     );
   }
+  for (const said of report.notes) note(said);
   const sizes = `${formatBytes(checkpointBytes)} -> ${formatBytes(modelBytes)}`;
   if (flags.dryRun) {
     note(`would write ${report.output}: ${sizes}; nothing was written`);

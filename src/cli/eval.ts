@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { KvDType } from '../dtype.ts';
-import { documentsOf } from '../engine/documents.ts';
+import { documentParts } from '../engine/documents.ts';
 import { type EvaluateResult, evaluate, type PredictorFigures } from '../engine/evaluate.ts';
 import { simulateStores } from '../engine/model.ts';
 import { InputError } from '../errors.ts';
@@ -17,9 +17,9 @@ import {
   threadsOption,
   windowOption,
 } from './options.ts';
-import { textBytes, textParts } from './read-text.ts';
+import { findText, type TextFile, textParts } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
-import { print, printJson, showProgress, table } from './terminal.ts';
+import { noteLines, print, printJson, showProgress, table } from './terminal.ts';
 
 interface EvalFlags {
   readonly data: string;
@@ -54,7 +54,7 @@ export function evalCommand(): Command {
 const longestDefaultContext = 2048;
 
 async function run(dir: string, flags: EvalFlags): Promise<void> {
-  const bytes = await textBytes(flags.data, 'the text');
+  const text = await findText(flags.data, 'the text');
   const result = await withModel(
     dir,
     (model) => {
@@ -65,7 +65,7 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
       }
       const budget = chooseBudget(model, flags.dramBudget);
       // A window is never longer than the text, and a token has at least a byte.
-      const longest = Math.max(2, Math.min(context, bytes + 1));
+      const longest = Math.max(2, Math.min(context, (text.bytes ?? context) + 1));
       const common = { budget, kvDtype: flags.kvDtype, ...threadsOf(flags) };
       const ffn = flags.exact ? 'exact' : 'measured';
       const request = { ...common, context: longest, logits: 'all', ffn } as const;
@@ -77,11 +77,11 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
         const progress = showProgress('evaluating', flags.json);
         try {
           return await evaluate(session, {
-            documents: documentsOf(textParts(flags.data, 'the text')),
+            documents: documentParts(textParts(text, 'the text')),
             context,
             stores,
             signal: interruption,
-            onProgress: (done) => progress.update(done, bytes),
+            onProgress: (tokens) => progress.update(...shareRead(text, tokens)),
           });
         } finally {
           progress.stop();
@@ -99,7 +99,13 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
       `perplexity ${result.perplexity.toFixed(4)}\n`,
   );
   if (result.predictor !== null) print(predictorLines(result, result.predictor));
-  process.stderr.write(statsTable(result.stats));
+  noteLines(statsTable(result.stats));
+}
+
+/** How far a text has been read; where nobody knows how long it is, the tokens so far. */
+function shareRead({ bytes, bytesRead }: TextFile, tokens: number): [number, number, string] {
+  const name = `evaluating, ${tokens} tokens`;
+  return bytes === null ? [tokens, Number.POSITIVE_INFINITY, name] : [bytesRead, bytes, name];
 }
 
 function predictorLines({ perplexity, top1Agreement }: EvaluateResult, figures: PredictorFigures) {

@@ -2,7 +2,13 @@ import { Command } from 'commander';
 import type { KvDType } from '../dtype.ts';
 import { type GenerateResult, generate } from '../engine/generate.ts';
 import type { Model } from '../engine/model.ts';
-import { checkSampling, type SamplingOptions } from '../engine/sampler.ts';
+import { encodePromptParts } from '../engine/prompt.ts';
+import {
+  bestLogits,
+  checkSampling,
+  type SamplingOptions,
+  usualSampling,
+} from '../engine/sampler.ts';
 import { InputError } from '../errors.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
 import type { Size } from '../units.ts';
@@ -19,9 +25,9 @@ import {
   threadsOption,
   windowOption,
 } from './options.ts';
-import { readStream, readText } from './read-text.ts';
+import { findText, longestTokenBytes, promptParts } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
-import { note, print, printJson } from './terminal.ts';
+import { note, noteLines, print, printJson } from './terminal.ts';
 
 interface GenerateFlags {
   readonly prompt?: string;
@@ -37,6 +43,7 @@ interface GenerateFlags {
   readonly repetitionPenalty: number;
   readonly seed?: number;
   readonly stop?: string[];
+  readonly ignoreEos?: boolean;
   readonly window: PolicyName;
   readonly exact?: boolean;
   readonly stats?: boolean;
@@ -51,13 +58,33 @@ export function generateCommand(): Command {
     .option('--prompt-file <file>', 'a file with the prompt, taken verbatim')
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
     .option('--max-tokens <n>', 'generate at most this many tokens', countArgument, 256)
-    .option('--temperature <t>', '0 takes the most likely token', numberArgument, 0.8)
-    .option('--top-k <k>', 'sample from the k most likely tokens; 0: all', countArgument, 40)
-    .option('--top-p <p>', 'sample from the most likely share p', numberArgument, 0.95)
+    .option(
+      '--temperature <t>',
+      '0 takes the most likely token',
+      numberArgument,
+      usualSampling.temperature,
+    )
+    .option(
+      '--top-k <k>',
+      'sample from the k most likely tokens; 0: all',
+      countArgument,
+      usualSampling.topK,
+    )
+    .option(
+      '--top-p <p>',
+      'sample from the most likely share p',
+      numberArgument,
+      usualSampling.topP,
+    )
     .option('--min-p <p>', 'drop tokens below p times the most likely', numberArgument, 0)
     .option('--repetition-penalty <r>', 'above 1 avoids repetition', numberArgument, 1)
     .option('--seed <n>', 'the same seed gives the same text; default: random', countArgument)
-    .option('--stop <text>', 'end before this text; may be given several times', listArgument)
+    .option(
+      '--stop <text>',
+      'end before this text, or at the special token written so; may be given several times',
+      listArgument,
+    )
+    .option('--ignore-eos', 'go on where a token ends the text')
     .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
@@ -81,17 +108,14 @@ async function run(dir: string, flags: GenerateFlags): Promise<void> {
   const result = await withModel(
     dir,
     async (model) => {
-      const prompt = await readPrompt(flags, model.manifest.spec.maxPositions * longestTokenBytes);
-      return generateWith(model, prompt, flags, sampling);
+      const promptIds = await readPrompt(flags, model);
+      return generateWith(model, promptIds, flags, sampling);
     },
     { predictors: flags.exact !== true },
   );
   report(result, flags, sampling);
-  if (result.finishReason === 'interrupted') process.exitCode = interruptedExitCode;
+  if (result.finishReason === 'interrupted') process.exitCode = interruptedExitCode();
 }
-
-/** No text has more bytes per token, so what has is too long, and need not be tokenised to see it. */
-const longestTokenBytes = 256;
 
 function checkPromptFlags({ prompt, promptFile }: GenerateFlags): void {
   if (prompt !== undefined && promptFile !== undefined) {
@@ -102,27 +126,28 @@ function checkPromptFlags({ prompt, promptFile }: GenerateFlags): void {
   }
 }
 
-async function readPrompt({ prompt, promptFile }: GenerateFlags, limit: number): Promise<string> {
-  if (prompt !== undefined) return prompt;
-  if (promptFile !== undefined) return readText(promptFile, 'the prompt', limit);
-  return readStream(process.stdin, 'the prompt', limit);
+/** The ids of the prompt, which is read and tokenised no further than the context reaches. */
+async function readPrompt({ prompt, promptFile }: GenerateFlags, model: Model): Promise<number[]> {
+  const { maxPositions } = model.manifest.spec;
+  const source =
+    promptFile === undefined ? process.stdin : await findText(promptFile, 'the prompt');
+  const parts =
+    prompt === undefined ? promptParts(source, maxPositions * longestTokenBytes) : [prompt];
+  const file = prompt === undefined ? (promptFile ?? 'stdin') : '--prompt';
+  return encodePromptParts(model.tokenizer, parts, {
+    most: maxPositions,
+    file,
+    signal: interruption,
+  });
 }
 
 async function generateWith(
   model: Model,
-  prompt: string,
+  promptIds: readonly number[],
   flags: GenerateFlags,
   sampling: SamplingOptions,
 ): Promise<GenerateResult> {
   const { maxPositions } = model.manifest.spec;
-  const promptIds = model.tokenizer.encodePrompt(prompt);
-  if (promptIds.length > maxPositions) {
-    throw new InputError(
-      `the prompt has ${promptIds.length} tokens, the model's context ${maxPositions}`,
-      {},
-      `Shorten it by at least ${promptIds.length - maxPositions} tokens`,
-    );
-  }
   // The last token is not fed back, so it needs no position.
   const wanted = promptIds.length + Math.max(1, flags.maxTokens) - 1;
   const context = Math.min(maxPositions, wanted);
@@ -141,6 +166,7 @@ async function generateWith(
       kvDtype: flags.kvDtype,
       window: flags.window,
       ffn: flags.exact ? 'exact' : 'sparse',
+      ...bestLogits(sampling),
       ...threadsOf(flags),
     },
     flags.json ?? false,
@@ -154,6 +180,7 @@ async function generateWith(
         maxTokens: flags.maxTokens,
         sampling,
         stop: flags.stop ?? [],
+        ignoreEos: flags.ignoreEos ?? false,
         signal: interruption,
         ...(flags.json ? {} : { onText: print }),
       });
@@ -172,7 +199,7 @@ function report(result: GenerateResult, flags: GenerateFlags, sampling: Sampling
   }
   if (result.finishReason === 'interrupted') note('interrupted');
   if (flags.stats || result.finishReason === 'interrupted') {
-    process.stderr.write(statsTable(result.stats));
+    noteLines(statsTable(result.stats));
     if (sampling.temperature > 0) note(`seed ${sampling.seed}`);
   }
 }

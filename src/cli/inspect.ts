@@ -5,6 +5,8 @@ import { rowsOf } from '../flash/manifest.ts';
 import { ModelFiles } from '../flash/model-files.ts';
 import { type PredictorSet, predictorTensors } from '../flash/predictor-file.ts';
 import { verifyModel } from '../flash/verify.ts';
+import { type EndToken, endTokensOf } from '../tokenizer/end-tokens.ts';
+import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import { formatBytes, formatMs } from '../units.ts';
 import {
   type AdaptationFlags,
@@ -17,6 +19,7 @@ import {
 import {
   describeAttention,
   describeBlock,
+  describeEnds,
   describeFfn,
   describePositions,
   describeSparsity,
@@ -54,8 +57,9 @@ async function run(dir: string, flags: InspectFlags): Promise<void> {
   const files = await ModelFiles.open(dir);
   try {
     const verified = flags.verify ? await verify(files, flags.json ?? false) : null;
-    if (flags.json) printJson({ ...toJson(files), verified });
-    else print(describe(files));
+    const endTokens = endTokensOf(await loadTokenizer(dir, files.manifest.spec));
+    if (flags.json) printJson({ ...toJson(files, endTokens), verified });
+    else print(describe(files, endTokens));
     if (verified !== null && !flags.json) {
       const speed = formatBytes((verified.bytes * 1000) / verified.ms);
       note(
@@ -93,11 +97,12 @@ async function verify(files: ModelFiles, quiet: boolean) {
   }
 }
 
-function toJson({ manifest, dir, predictors }: ModelFiles) {
+function toJson({ manifest, dir, predictors }: ModelFiles, endTokens: readonly EndToken[]) {
   return {
     model: dir,
     producer: manifest.producer,
     architecture: manifest.spec,
+    endTokens,
     dtypes: manifest.dtypes,
     // A number per neuron is nothing to read; that there is another order is.
     layers: manifest.layers.map(({ order, ...layer }) => ({
@@ -147,7 +152,10 @@ function describePredictors(predictors: PredictorSet | null): string {
   );
 }
 
-function describe({ manifest, dir, predictors }: ModelFiles): string {
+function describe(
+  { manifest, dir, predictors }: ModelFiles,
+  endTokens: readonly EndToken[],
+): string {
   const { spec, dtypes } = manifest;
   const size = (names: (name: string) => boolean) =>
     [...manifest.tensors.values()]
@@ -173,6 +181,7 @@ function describe({ manifest, dir, predictors }: ModelFiles): string {
       ['positions', describePositions(spec)],
       ['FFN', `${describeFfn(spec)}; ${describeSparsity(spec)}`],
       ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'of its own'}`],
+      ['ends at', describeEnds(endTokens)],
       ['dtypes', `${dtypes.resident}, bundles ${dtypes.bundles}`],
       ['predictors', describePredictors(predictors)],
     ],

@@ -1,20 +1,48 @@
-/** Ctrl-C: the first asks the command to end cleanly, the second ends the process. */
+/**
+ * Ctrl-C and SIGTERM: the first asks the command to end cleanly, the second ends the process. The
+ * exit code is what a shell makes of the signal.
+ */
+
+import { breathe } from '../breathe.ts';
 
 const controller = new AbortController();
-export const interruptedExitCode = 130;
+const exitCodes = { SIGINT: 130, SIGTERM: 143 } as const;
+type StopSignal = keyof typeof exitCodes;
 /** What does not end by itself within this long is ended. */
-const graceMs = 10_000;
+const graceMs = 4000;
+/** A terminal and a parent process may both pass on the same Ctrl-C. */
+const echoMs = 100;
+
+let received: StopSignal | null = null;
+
+/** What an interrupted command ends with. */
+export function interruptedExitCode(): number {
+  return exitCodes[received ?? 'SIGINT'];
+}
 
 /** Makes SIGINT and SIGTERM abort {@link interruption}. */
 export function catchInterrupts(): void {
-  const stop = () => {
-    if (controller.signal.aborted) process.exit(interruptedExitCode);
+  let first = 0;
+  const stop = (signal: StopSignal) => {
+    if (received !== null) {
+      if (signal === received && performance.now() - first < echoMs) return;
+      process.exit(interruptedExitCode());
+    }
+    received = signal;
+    first = performance.now();
     controller.abort();
-    setTimeout(() => process.exit(interruptedExitCode), graceMs).unref();
+    setTimeout(() => process.exit(interruptedExitCode()), graceMs).unref();
   };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
+  for (const signal of Object.keys(exitCodes) as StopSignal[]) process.on(signal, stop);
 }
 
 /** Aborts when the user wants to stop. */
 export const interruption: AbortSignal = controller.signal;
+
+/** Whether the user wants to stop; a signal that came during a long computation is heard first. */
+export async function wasInterrupted(): Promise<boolean> {
+  // The turn that is on may have asked the system for its events before.
+  await breathe();
+  await breathe();
+  return interruption.aborted;
+}

@@ -2,34 +2,29 @@
 
 import { Command, CommanderError } from 'commander';
 import { FlashError, InterruptedError } from '../errors.ts';
+import { tooManyFiles } from '../open-files.ts';
 import { version } from '../version.ts';
 import { benchCommand } from './bench.ts';
 import { convertCommand } from './convert.ts';
 import { evalCommand } from './eval.ts';
 import { generateCommand } from './generate.ts';
 import { inspectCommand } from './inspect.ts';
-import { catchInterrupts, interruptedExitCode } from './interrupt.ts';
+import { catchInterrupts, interruptedExitCode, wasInterrupted } from './interrupt.ts';
 import { planCommand } from './plan.ts';
 import { predictTrainCommand } from './predict-train.ts';
 import { probeCommand } from './probe.ts';
-import { note } from './terminal.ts';
+import { commanderOutput, note, noteError, noteLines, watchOutput } from './terminal.ts';
 
 /** Runs the command in `argv` and sets the process's exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
   catchInterrupts();
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    // A reader that has seen enough (`| head`) is not an error.
-    if (error.code === 'EPIPE') process.exit(0);
-    note(`error: cannot write the output: ${error.message}`);
-    process.exit(1);
-  });
-  // Nobody reads what is said about the run: that is no reason to lose its result.
-  process.stderr.on('error', () => {});
+  watchOutput();
   const program = new Command('flashllm')
     .description('Run language models larger than the memory they are given.')
     .version(version)
     .option('--debug', 'print stack traces')
     .configureHelp({ showGlobalOptions: true })
+    .configureOutput(commanderOutput)
     .showHelpAfterError('Run with --help for usage.');
   for (const command of [
     convertCommand(),
@@ -48,7 +43,11 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await program.parseAsync(argv);
   } catch (error) {
-    process.exitCode = report(error, argv.includes('--debug'));
+    const stopped = !(error instanceof CommanderError) && (await wasInterrupted());
+    process.exitCode = report(
+      stopped ? new InterruptedError() : (tooManyFiles(error) ?? error),
+      argv.includes('--debug'),
+    );
   }
 }
 
@@ -57,14 +56,14 @@ function report(error: unknown, debug: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has printed
   if (error instanceof InterruptedError) {
     note('interrupted');
-    return interruptedExitCode;
+    return interruptedExitCode();
   }
-  if (debug && error instanceof Error) note(error.stack ?? error.message);
+  if (debug && error instanceof Error) noteLines(error.stack ?? error.message);
   if (error instanceof FlashError) {
-    note(`error: ${error.line}`);
+    noteError(error.line);
     return error.exitCode;
   }
-  note(`error: ${error instanceof Error ? error.message : String(error)}`);
+  noteError(error instanceof Error ? error.message : String(error));
   note('This is a fault in flashllm; run again with --debug to see where.');
   return 1;
 }

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { inspectCheckpoint, isCheckpoint } from '../convert/inspect-checkpoint.ts';
 import type { KvDType } from '../dtype.ts';
 import { type Plannable, plannable } from '../engine/run-plan.ts';
+import { bestLogits, usualSampling } from '../engine/sampler.ts';
 import type { DeviceProfile } from '../flash/device-profile.ts';
 import type { MemoryPlan } from '../memory/plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
@@ -75,7 +76,13 @@ function show(
   const { maxPositions } = model.manifest.spec;
   const context = flags.context ?? Math.min(512, maxPositions);
   const ffn = flags.exact ? ('exact' as const) : ('sparse' as const);
-  const request = { context, ffn, kvDtype: flags.kvDtype, ...threadsOf(flags) };
+  const request = {
+    context,
+    ffn,
+    kvDtype: flags.kvDtype,
+    ...bestLogits(usualSampling),
+    ...threadsOf(flags),
+  };
   const plan = model.plan({ budget: chooseBudget(model, flags.dramBudget), ...request });
   const facts: Facts = {
     plan,

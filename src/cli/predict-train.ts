@@ -1,7 +1,10 @@
+import { realpath } from 'node:fs/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { documentsOf } from '../engine/documents.ts';
+import { recoverModel } from '../convert/output-directory.ts';
+import { type DocumentPart, documentParts } from '../engine/documents.ts';
 import type { Model } from '../engine/model.ts';
 import type { ArrangementReport } from '../predictor/arrangement.ts';
+import { type Method, methods } from '../predictor/layer.ts';
 import { type PredictTrainReport, predictTrain } from '../predictor/predict-train.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
@@ -14,7 +17,7 @@ import {
   threadsOf,
   threadsOption,
 } from './options.ts';
-import { textBytes, textParts } from './read-text.ts';
+import { findText, type TextFile, textParts } from './read-text.ts';
 import { chooseBudget, withModel } from './run.ts';
 import { note, print, printJson, showProgress, table } from './terminal.ts';
 
@@ -28,7 +31,7 @@ interface PredictTrainFlags {
   readonly maxTokens?: number;
   readonly seed?: number;
   readonly recall?: number;
-  readonly method: 'train' | 'svd';
+  readonly method: Method;
   readonly relu?: boolean;
   readonly import?: string;
   readonly thresholdSparsity?: number;
@@ -61,9 +64,12 @@ export function predictTrainCommand(): Command {
       shareArgument,
     )
     .addOption(
-      new Option('--method <method>', 'svd: no training, only a threshold; the baseline')
-        .choices(['train', 'svd'])
-        .default('train'),
+      new Option(
+        '--method <method>',
+        'rows: the gates in 4 bits; low-rank: two factors, trained; svd: factors without training; auto: per layer what costs a token least time',
+      )
+        .choices([...methods])
+        .default('auto'),
     )
     .option('--relu', 'a ReLU between the two factors')
     .option('--import <dir>', 'published predictors (model_<layer>.pt) in place of training')
@@ -110,12 +116,15 @@ function percentArgument(text: string): number {
 }
 
 async function run(dir: string, flags: PredictTrainFlags): Promise<void> {
-  for (const file of flags.data) await textBytes(file, 'the text');
+  const texts: TextFile[] = [];
+  for (const file of flags.data) texts.push(await findText(file, 'the text'));
+  await recoverModel(await realpath(dir).catch(() => dir));
+  const reading = showProgress('reading the text', flags.json);
   const progress = showProgress('training', flags.json);
   const train = (model: Model) =>
     predictTrain(model, {
       budget: chooseBudget(model, flags.dramBudget),
-      documents: allDocuments(flags.data),
+      documents: allDocuments(texts),
       corpus: flags.data.join(', '),
       ...threadsOf(flags),
       ...optional('rank', flags.rank),
@@ -130,10 +139,17 @@ async function run(dir: string, flags: PredictTrainFlags): Promise<void> {
       ...optional('arrange', flags.arrange),
       method: flags.method,
       signal: interruption,
-      onProgress: (done, what) => progress.update(done, 1, what),
+      onReading: (tokens, wanted) => reading.update(...shareRead(texts, tokens, wanted)),
+      onProgress: (done, what) => {
+        reading.stop();
+        progress.update(done, 1, what);
+      },
     });
   // Predictors that are there will be replaced, in whatever state they are.
-  const report = await withModel(dir, train, { predictors: false }).finally(() => progress.stop());
+  const report = await withModel(dir, train, { predictors: false }).finally(() => {
+    reading.stop();
+    progress.stop();
+  });
   if (flags.json) printJson(report);
   else describe(report);
 }
@@ -142,8 +158,19 @@ function optional<K extends string, T>(key: K, value: T | undefined): { [P in K]
   return value === undefined ? {} : ({ [key]: value } as { [P in K]?: T });
 }
 
-async function* allDocuments(files: readonly string[]): AsyncGenerator<string> {
-  for (const file of files) yield* documentsOf(textParts(file, 'the text'));
+async function* allDocuments(texts: readonly TextFile[]): AsyncGenerator<DocumentPart> {
+  for (const text of texts) yield* documentParts(textParts(text, 'the text'));
+}
+
+/** How far reading is: it ends with the text, or with as many tokens as are wanted. */
+function shareRead(
+  texts: readonly TextFile[],
+  tokens: number,
+  wanted: number,
+): [done: number, total: number] {
+  const bytes = texts.reduce((sum, text) => sum + (text.bytes ?? Number.POSITIVE_INFINITY), 0);
+  const bytesRead = texts.reduce((sum, text) => sum + text.bytesRead, 0);
+  return tokens / wanted > bytesRead / bytes ? [tokens, wanted] : [bytesRead, bytes];
 }
 
 function describe(report: PredictTrainReport): void {
@@ -152,7 +179,7 @@ function describe(report: PredictTrainReport): void {
     const active = 1 - layer.sparsity;
     return [
       `${index}`,
-      layer.used ? `${layer.rank}` : 'none',
+      layer.used ? (layer.form === 'rows' ? 'rows' : `rank ${layer.rank}`) : 'none',
       share(layer.sparsity),
       share(active),
       share(layer.predicted),
@@ -162,7 +189,7 @@ function describe(report: PredictTrainReport): void {
       share(layer.mass),
     ];
   });
-  const head = ['layer', 'rank', 'sparsity', 'active', 'predicted', 'times'];
+  const head = ['layer', 'predictor', 'sparsity', 'active', 'predicted', 'times'];
   print(table([...head, 'recall', 'precision', 'mass kept'], rows));
   print(`\n${verdict(report)}\n`);
   if (report.arrangement !== undefined) note(describeArrangement(report.arrangement));

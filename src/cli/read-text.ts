@@ -1,59 +1,125 @@
 /** Texts that the user names on the command line, or pipes in. */
 
-import { createReadStream } from 'node:fs';
+import { constants, createReadStream, fstatSync, openSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { Socket } from 'node:net';
 import { addAbortSignal, type Readable } from 'node:stream';
+import { isatty, ReadStream } from 'node:tty';
 import { fileError } from '../checkpoint/file.ts';
 import { InputError, InterruptedError } from '../errors.ts';
 import { interruption } from './interrupt.ts';
 
-/** Bytes of the text in `file`; `what` is what the user takes it for. */
-export async function textBytes(file: string, what: string): Promise<number> {
-  try {
-    const found = await stat(file);
-    if (found.isDirectory()) throw new InputError('is a directory, not a file', { file });
-    return found.size;
-  } catch (error) {
-    throw error instanceof InputError ? error : fileError(error, file, `reading ${what}`);
-  }
+/** No text has more bytes per token: of what has more, no more need be read. */
+export const longestTokenBytes = 256;
+
+/** A text that is read in parts, and how far that is. */
+export interface TextFile {
+  readonly file: string;
+  /** Of a regular file; of a pipe or a device, and of files in /proc, nobody knows. */
+  readonly bytes: number | null;
+  /** So far. */
+  bytesRead: number;
+  /** Whether reading may wait for somebody who writes. */
+  readonly waits: boolean;
 }
 
-/** The UTF-8 text in `file`, exactly as it is, in parts. */
-export async function* textParts(file: string, what: string): AsyncGenerator<string> {
-  try {
-    yield* createReadStream(file, { encoding: 'utf8' }) as AsyncIterable<string>;
-  } catch (error) {
+/** Looks at the text in `file`, without opening it; `what` is what the user takes it for. */
+export async function findText(file: string, what: string): Promise<TextFile> {
+  const found = await stat(file).catch((error: unknown) => {
     throw fileError(error, file, `reading ${what}`);
-  }
+  });
+  if (found.isDirectory()) throw new InputError('is a directory, not a file', { file });
+  const bytes = found.isFile() && found.size > 0 ? found.size : null;
+  return { file, bytes, bytesRead: 0, waits: found.isFIFO() || found.isCharacterDevice() };
 }
 
-/** The whole text in `file`, refused beyond `limit` bytes. */
-export async function readText(file: string, what: string, limit: number): Promise<string> {
-  const bytes = await textBytes(file, what);
-  if (bytes > limit) throw tooLong(what, limit, file);
+/** The UTF-8 text of a file, exactly as it is, in parts. */
+export async function* textParts(text: TextFile, what: string): AsyncGenerator<string> {
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  for await (const part of byteParts(openText(text, what), text.file, what)) {
+    text.bytesRead += part.length;
+    yield decoder.decode(part, { stream: true });
+  }
+  yield decoder.decode();
+}
+
+/** The beginning of a text, long enough for so many tokens. */
+export async function textBeginning(file: string, tokens: number): Promise<string> {
+  const found = await findText(file, 'the text');
   let text = '';
-  for await (const part of textParts(file, what)) text += part;
+  for await (const part of textParts(found, 'the text')) {
+    text += part;
+    if (text.length >= tokens * longestTokenBytes) break;
+  }
   return text;
 }
 
-/** All that is piped in, refused beyond `limit` bytes. */
-export async function readStream(stream: Readable, what: string, limit: number): Promise<string> {
-  const parts: Buffer[] = [];
-  let bytes = 0;
-  try {
-    for await (const part of addAbortSignal(interruption, stream)) {
-      parts.push(part as Buffer);
-      bytes += (part as Buffer).length;
-      if (bytes > limit) throw tooLong(what, limit);
+/**
+ * The prompt in a file or a stream, in parts, taken verbatim.
+ * @throws InputError when it is not UTF-8, or when there are more than `limit` bytes
+ */
+export async function* promptParts(
+  source: TextFile | Readable,
+  limit: number,
+): AsyncGenerator<string> {
+  const what = 'the prompt';
+  const isFile = 'file' in source;
+  const name = isFile ? source.file : 'stdin';
+  const stream = isFile ? openText(source, what) : source;
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true });
+  const decode = (part?: Uint8Array): string => {
+    try {
+      return part === undefined ? decoder.decode() : decoder.decode(part, { stream: true });
+    } catch (cause) {
+      throw new InputError(
+        `${what} is not text in UTF-8`,
+        { file: name },
+        'Convert it, for example with iconv',
+        { cause },
+      );
     }
-  } catch (error) {
-    if (interruption.aborted) throw new InterruptedError();
-    throw error instanceof InputError ? error : fileError(error, 'stdin', `reading ${what}`);
+  };
+  let bytes = 0;
+  for await (const part of byteParts(stream, name, what)) {
+    bytes += part.length;
+    if (bytes > limit) {
+      throw new InputError(`${what} is longer than ${limit} bytes, too long for the context`, {
+        file: name,
+      });
+    }
+    yield decode(part);
   }
-  return Buffer.concat(parts).toString('utf8');
+  yield decode();
 }
 
-function tooLong(what: string, limit: number, file?: string): InputError {
-  const place = file === undefined ? {} : { file };
-  return new InputError(`${what} is longer than ${limit} bytes, too long for the context`, place);
+/** What a stream delivers. @throws InterruptedError when the user wants to stop */
+async function* byteParts(
+  stream: Readable,
+  name: string,
+  what: string,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* addAbortSignal(interruption, stream) as AsyncIterable<Uint8Array>;
+  } catch (error) {
+    if (interruption.aborted) throw new InterruptedError();
+    throw fileError(error, name, `reading ${what}`);
+  } finally {
+    stream.destroy();
+  }
+}
+
+/**
+ * Opens a text. A pipe or a terminal is not left to a thread that waits for whoever writes to it:
+ * such a thread cannot be broken off, and the process could not end before it.
+ */
+function openText({ file, waits }: TextFile, what: string): Readable {
+  if (!waits) return createReadStream(file);
+  try {
+    const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    if (isatty(fd)) return new ReadStream(fd);
+    if (fstatSync(fd).isFIFO()) return new Socket({ fd, readable: true, writable: false });
+    return createReadStream(file, { fd });
+  } catch (error) {
+    throw fileError(error, file, `reading ${what}`);
+  }
 }

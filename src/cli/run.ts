@@ -6,18 +6,27 @@ import { Session } from '../engine/session.ts';
 import type { RunStats } from '../engine/stats.ts';
 import type { OpenOptions } from '../flash/model-files.ts';
 import { ensureProfile } from '../flash/probe-file.ts';
+import type { AvailableMemory } from '../memory/available.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
 import { note, showProgress, table } from './terminal.ts';
 
+const givers = {
+  machine: "this machine's free memory",
+  cgroup: 'what this control group has left',
+  limit: 'what the limits of this process leave (ulimit -v and -d)',
+} as const;
+
 /** Bytes of the budget; says in one line where a budget that was not asked for comes from. */
 export function chooseBudget(model: Plannable, size: Size | undefined): number {
   const { bytes, source } = model.budgetOf(size);
-  if (source !== 'asked') {
-    const giver = source === 'cgroup' ? "this control group's limit" : "this machine's free memory";
-    note(`DRAM budget ${formatBytes(bytes)}: 90% of ${giver}; set it with --dram-budget`);
-  }
+  if (source !== 'asked') sayBudget(bytes, source);
   return bytes;
+}
+
+/** Says what a budget is that nobody asked for. */
+export function sayBudget(bytes: number, source: AvailableMemory['source']): void {
+  note(`DRAM budget ${formatBytes(bytes)}: 90% of ${givers[source]}; set it with --dram-budget`);
 }
 
 /** Opens a model, runs `work` with it, and closes it whatever happens. */

@@ -1,27 +1,78 @@
-/** Everything that is written to the terminal. Results go to stdout, all else to stderr. */
+/**
+ * Everything that is written to the terminal, and the only place that writes there. Results go to
+ * stdout, all else to stderr. What is written may come from files, so it passes the same gate (see
+ * plain-text.ts): nothing that a terminal acts on, and lines of bounded length. `--json` is the way to
+ * exact values.
+ */
 
 import Table from 'cli-table3';
+import type { OutputConfiguration } from 'commander';
 import ora from 'ora';
+import { longestLine } from '../errors.ts';
+import { cutMiddle, harmless, harmlessJson, shown } from '../plain-text.ts';
 
-/** Writes a result. */
+/** Writes a result: a model's text, or what is made of tables and figures. */
 export function print(text: string): void {
-  process.stdout.write(text);
+  process.stdout.write(harmless(text));
 }
 
 /** Writes the one JSON object of a `--json` run. */
 export function printJson(value: unknown): void {
-  print(`${JSON.stringify(value, null, 2)}\n`);
+  process.stdout.write(`${harmlessJson(JSON.stringify(value, null, 2))}\n`);
 }
 
 /** Writes a line about the run. */
 export function note(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${shown(line, longestLine + errorPrefix.length)}\n`);
 }
+
+/** What an error's line begins with. */
+const errorPrefix = 'error: ';
+
+/** Writes what went wrong. */
+export function noteError(line: string): void {
+  note(`${errorPrefix}${line}`);
+}
+
+/** More lines than this, such as those of a stack, nobody reads. */
+const mostLines = 200;
+
+/** Writes some lines about the run: a table of figures, a stack. */
+export function noteLines(text: string): void {
+  const lines = text.replace(/\n$/, '').split('\n', mostLines);
+  for (const line of lines) note(line);
+}
+
+/** How commander writes help and what is wrong with the command line. */
+export const commanderOutput: OutputConfiguration = {
+  writeOut: print,
+  writeErr: noteLines,
+};
+
+/** Ends the process when nobody takes its results; what it says of the run may go unread. */
+export function watchOutput(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // A reader that has seen enough (`| head`) is not an error.
+    if (error.code === 'EPIPE') process.exit(0);
+    noteError(`cannot write the output: ${error.message}`);
+    process.exit(1);
+  });
+  // Nobody reads what is said about the run: that is no reason to lose its result.
+  process.stderr.on('error', () => {});
+}
+
+/** Characters of a cell; the last one of a row may be a whole sentence. */
+const longestCell = 160;
 
 /** Rows of cells as a plain aligned table; numbers in text form are set right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const cells = rows.map((row) =>
+    row.map((cell, column) =>
+      shown(cell, column === row.length - 1 ? longestLine - longestCell : longestCell),
+    ),
+  );
   const numeric = head.map((_, column) =>
-    rows.every((row) => /^[-\d]/.test(row[column] ?? '') || row[column] === ''),
+    cells.every((row) => /^[-\d]/.test(row[column] ?? '') || row[column] === ''),
   );
   const grid = new Table({
     head: [...head],
@@ -45,16 +96,19 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
       middle: '',
     },
   });
-  grid.push(...rows.map((row) => [...row]));
+  grid.push(...cells);
   return `${grid
     .toString()
     .split('\n')
-    .map((line) => line.trimEnd())
+    .map((line) => cutMiddle(line.trimEnd(), longestLine))
     .join('\n')}\n`;
 }
 
 export interface Progress {
-  /** @param detail what is under way, in place of the name it began with */
+  /**
+   * @param total infinite where nobody knows
+   * @param detail what is under way, in place of the name it began with
+   */
   update(done: number, total: number, detail?: string): void;
   /** Ends the display; what it showed is gone. */
   stop(): void;
@@ -72,7 +126,7 @@ export function showProgress(what: string, quiet = false): Progress {
   // Terminals without a size exist (a serial line, `script`); ora would count lines there forever.
   const animated = process.stderr.isTTY && process.stderr.columns > 0;
   const spinner = animated
-    ? ora({ text: what, stream: process.stderr, discardStdin: false })
+    ? ora({ text: shown(what, longestCell), stream: process.stderr, discardStdin: false })
     : null;
   let lastMs = started;
   return {
@@ -84,7 +138,9 @@ export function showProgress(what: string, quiet = false): Progress {
       lastMs = now;
       const leftSeconds = Math.ceil(((now - started) * (total - done)) / done / 1000);
       const left = leftSeconds < 120 ? `${leftSeconds} s` : `${Math.round(leftSeconds / 60)} min`;
-      const text = `${detail} ${Math.floor((100 * done) / total)}%, ${left} left`;
+      const label = shown(detail, longestCell);
+      const share = `${Math.floor((100 * done) / total)}%, ${left} left`;
+      const text = Number.isFinite(total) ? `${label} ${share}` : label;
       if (spinner === null) note(text);
       else if (spinner.isSpinning) spinner.text = text;
       else spinner.start(text);

@@ -5,21 +5,36 @@ import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import { floatDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { bundleRows, type ModelRecipe } from '../models/spec.ts';
+import { some } from '../plain-text.ts';
+import { formatOf } from './dtypes.ts';
+import { isBuffer, isOtherHead } from './leftovers.ts';
 import type { CheckedSource, Sources } from './weights.ts';
+
+/** The tensors that a recipe needs, and what was left out. */
+export interface CheckedSources {
+  readonly sources: Sources;
+  readonly needs: (name: string) => boolean;
+  /** Names of tensors that belong to other heads, or that an index leaves out. */
+  readonly passedOver: readonly string[];
+}
 
 /**
  * Checks that every tensor the recipe needs is there, with its shape and a dtype we read, and that
- * the checkpoint holds nothing that the recipe does not know.
+ * the checkpoint holds nothing that the recipe does not know, buffers and other heads apart: what is
+ * unknown may be a bias, or a layer, that changes what the model computes.
  * @throws InputError that names the tensor
  */
 export function checkSources(
   recipe: ModelRecipe,
   source: TensorSource,
   configFile: string,
-): Sources {
+): CheckedSources {
   const checked = new Map<string, CheckedSource>();
   const need = (name: string, shape: readonly number[]) => {
-    checked.set(name, checkTensor(source.tensors.get(name), name, shape, configFile));
+    if (checked.has(name)) return;
+    const tensor = source.tensors.get(name);
+    if (tensor === undefined) throw source.absent?.(name) ?? missing(name, configFile);
+    checked.set(name, checkTensor(tensor, shape, configFile));
   };
   for (const tensor of recipe.tensors) {
     for (const part of tensor.parts) need(part.source, part.shape);
@@ -28,53 +43,62 @@ export function checkSources(
     for (const rows of bundleRows(bundle)) need(rows, [bundle.neurons, bundle.hiddenSize]);
     need(bundle.down, [bundle.hiddenSize, bundle.neurons]);
   }
-  const unknown = [...source.tensors.keys()].filter(
-    (name) => !checked.has(name) && !recipe.ignored.includes(name),
-  );
+  const ignored = new Set(recipe.ignored);
+  const extra = [...source.tensors]
+    .filter(([name, { shape }]) => {
+      return !checked.has(name) && !ignored.has(name) && !isBuffer({ name, shape });
+    })
+    .map(([name]) => name);
+  // What the index of the shards leaves out is said to be no part of the model.
+  const isApart = (name: string) => isOtherHead(name) || source.unlisted?.has(name) === true;
+  const passedOver = extra.filter(isApart);
+  const unknown = extra.filter((name) => !isApart(name));
   if (unknown.length > 0) {
-    const listed = unknown.slice(0, 3).join(', ');
-    const more = unknown.length > 3 ? ` and ${unknown.length - 3} more` : '';
     throw new InputError(
-      `the checkpoint holds tensors that ${basename(configFile)} does not account for: ${listed}${more}`,
+      `the checkpoint holds tensors that ${basename(configFile)} does not account for: ${some(unknown)}`,
       { file: configFile },
       'Check num_hidden_layers, tie_word_embeddings and whether there are biases (enable_bias, ' +
         'attention_bias, mlp_bias, bias) against the weights; adapters must be merged first',
     );
   }
-  return (name) => {
+  const sources: Sources = (name) => {
     const found = checked.get(name);
     if (found === undefined) throw new Error(`${name} is not in the recipe`);
     return found;
   };
+  return { sources, needs: (name) => checked.has(name), passedOver };
+}
+
+function missing(name: string, configFile: string): InputError {
+  return new InputError(
+    `the checkpoint has no tensor ${name}, which ${basename(configFile)} calls for`,
+    { file: configFile },
+    name === 'lm_head.weight'
+      ? "The download may be incomplete; if the head is the embedding, 'tie_word_embeddings' should be true"
+      : 'The download may be incomplete, or its configuration is that of another model',
+  );
 }
 
 function checkTensor(
-  tensor: SourceTensor | undefined,
-  name: string,
+  tensor: SourceTensor,
   shape: readonly number[],
   configFile: string,
 ): CheckedSource {
-  if (tensor === undefined) {
+  const place = { file: tensor.file, tensor: tensor.name };
+  const dtype = floatDTypes.find((known) => known === tensor.dtype);
+  if (dtype === undefined) {
+    if (tensor.refusal !== undefined) throw tensor.refusal();
     throw new InputError(
-      `the checkpoint has no tensor ${name}, which ${basename(configFile)} calls for`,
-      { file: configFile },
-      'The download may be incomplete, or its configuration is that of another model',
+      `dtype ${formatOf(tensor)} cannot be converted`,
+      place,
+      `Supported: ${floatDTypes.join(', ')}`,
     );
   }
-  const place = { file: tensor.file, tensor: tensor.name };
   if (tensor.shape.length !== shape.length || tensor.shape.some((n, axis) => n !== shape[axis])) {
     throw new InputError(
       `its shape is [${tensor.shape.join(', ')}], ${basename(configFile)} calls for [${shape.join(', ')}]`,
       place,
       `${basename(configFile)} and the weights contradict each other`,
-    );
-  }
-  const dtype = floatDTypes.find((known) => known === tensor.dtype);
-  if (dtype === undefined) {
-    throw new InputError(
-      `dtype ${tensor.dtype} cannot be converted`,
-      place,
-      `Supported: ${floatDTypes.join(', ')}`,
     );
   }
   return { tensor, dtype };

@@ -1,38 +1,32 @@
 /** Checkpoint in, model directory out. */
 
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
 import { byteLength, type DType } from '../dtype.ts';
-import { BudgetError, InterruptedError, writeError } from '../errors.ts';
+import { openTokenizer } from '../engine/model-tokenizer.ts';
+import { BudgetError, InterruptedError, withNothingLeft } from '../errors.ts';
 import {
   type FileLayout,
-  layoutModel,
   type ModelLayout,
   residentDType,
   type StorageDTypes,
 } from '../flash/layout.ts';
-import {
-  formatManifest,
-  type Manifest,
-  manifestFile,
-  type StoredFile,
-  type StoredTensor,
-} from '../flash/manifest.ts';
-import { createMemory, instantiateKernels } from '../kernels/module.ts';
+import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
+import { instantiateKernels } from '../kernels/module.ts';
 import { peakResidentBytes, residentBytes } from '../memory/process.ts';
-import { recipeOf } from '../models/index.ts';
 import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
+import { createMemory, maxMemoryBytes } from '../pages.ts';
+import type { EndToken } from '../tokenizer/end-tokens.ts';
 import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
-import { type ActivationChange, type Adaptation, openAdapted } from './adapted-checkpoint.ts';
+import type { ActivationChange, Adaptation } from './adaptation.ts';
 import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
-import { checkSources } from './check.ts';
-import { type SourceFormats, storageOf } from './dtypes.ts';
+import type { SourceFormats } from './dtypes.ts';
+import { type Examination, examineCheckpoint } from './examine.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
-import { eosIdsOf, writeSideFiles } from './side-files.ts';
+import { writeSideFiles } from './side-files.ts';
 import { TensorFileWriter } from './tensor-file.ts';
 import { bundleBytes, type Sources, tensorBytes } from './weights.ts';
+import { checkWritten, writeManifest } from './written.ts';
 
 export interface ConvertOptions extends Adaptation {
   readonly checkpoint: string;
@@ -67,6 +61,10 @@ export interface ConvertReport {
   readonly adapters: readonly AdapterReport[];
   /** The activation that is not the checkpoint's own. */
   readonly activation: ActivationChange | null;
+  /** What ends a text. */
+  readonly endTokens: readonly EndToken[];
+  /** What was done otherwise than the checkpoint's files say, a sentence each. */
+  readonly notes: readonly string[];
   readonly checkpointBytes: number;
   readonly modelBytes: number;
   readonly dramBudget: number;
@@ -90,21 +88,16 @@ const largestBlock = 2 * 1024 * 1024;
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertReport> {
   const started = performance.now();
   const { checkpoint, output, force = false, signal } = options;
-  const opened = await openAdapted(checkpoint, options);
-  const { config, configFile, source, readSideFiles, adapters, activation } = opened;
+  const found = await examineCheckpoint(checkpoint, options);
   try {
-    const tensorNames = new Set(source.tensors.keys());
-    const recipe = recipeOf({ config, configFile, tensorNames });
-    const sources = checkSources(recipe, source, configFile);
-    const { storage, formats } = storageOf(options, recipe, sources);
+    const [problem] = found.problems;
+    if (problem !== undefined) throw problem;
+    const { recipe, spec, storage, layout, notes } = found;
+    const { source, sources, formats, side } = complete(found);
     const dtypes = { resident: storage.resident, bundles: storage.bundles };
-    const sideFiles = await readSideFiles(recipe.spec);
-    const eosIds = [...eosIdsOf(sideFiles, recipe.spec, checkpoint)];
-    const spec: ModelSpec = { ...recipe.spec, eosIds };
-    const layout = layoutModel(recipe, storage);
     const modelBytes = layout.resident.bytes + layout.bundles.bytes;
     const dramBudget = budgetBytes(options.dramBudget ?? defaultConvertBudget, modelBytes);
-    const buffers = planBuffers(recipe, layout, dramBudget, opened.workBytes ?? 0);
+    const buffers = planBuffers(recipe, layout, dramBudget, found.workBytes);
     if (options.dryRun) {
       await checkOutput(output, modelBytes, force);
     } else {
@@ -113,8 +106,8 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
         const work = await allocate(buffers, signal);
         const write = new ModelWriter({ recipe, layout, storage, sources, work, buffers, options });
         const weights = await write.weights(directory.path);
-        const stored = await writeSideFiles(sideFiles, directory.path);
-        await writeManifest(directory.path, {
+        const stored = await writeSideFiles(side.files, directory.path);
+        const manifest = {
           crc32: '',
           producer: `flashllm ${version}`,
           spec,
@@ -122,12 +115,15 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
           layers: layout.layers,
           files: { ...weights.files, ...stored },
           tensors: weights.tensors,
-        });
+        };
+        await writeManifest(directory.path, manifest);
+        await checkWritten(directory.path);
+        // Keeps what it makes of tokenizer.json.
+        await openTokenizer(directory.path, manifest);
         if (signal?.aborted) throw new InterruptedError();
         await directory.commit();
       } catch (error) {
-        await directory.abandon();
-        throw error;
+        throw (await directory.abandon()) ? withNothingLeft(error) : error;
       }
     }
     return {
@@ -135,8 +131,10 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       spec,
       dtypes,
       formats,
-      adapters,
-      activation,
+      adapters: found.adapters,
+      activation: found.activation,
+      endTokens: side.endTokens,
+      notes,
       checkpointBytes: source.bytes,
       modelBytes,
       dramBudget,
@@ -144,13 +142,24 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       ms: performance.now() - started,
     };
   } finally {
-    await source.close();
+    await found.close();
   }
+}
+
+/** The parts of an examination that found no problem. */
+function complete({ checkpoint, sources, formats, side }: Examination) {
+  if (checkpoint === null || sources === null || formats === null || side === null) {
+    throw new Error('a part is missing, and no problem tells why');
+  }
+  return { source: checkpoint.source, sources, formats, side };
 }
 
 function budgetBytes(budget: number | Size, modelBytes: number): number {
   return typeof budget === 'number' ? budget : resolveSize(budget, modelBytes);
 }
+
+/** Both buffers start at a page; the WebAssembly module keeps nothing of its own below. */
+const blocksAddress = 64 * 1024;
 
 /** How the memory that the budget leaves is divided. */
 interface Buffers {
@@ -184,7 +193,10 @@ function planBuffers(
       `Give ${alignUp(floor + floorMarginBytes, 4 * MIB) / MIB}MiB or more`,
     );
   }
-  const free = dramBudget - processBytes - adapterBytes;
+  const free = Math.min(
+    dramBudget - processBytes - adapterBytes,
+    maxMemoryBytes - 2 * blocksAddress,
+  );
   const blockElements = Math.max(
     longestRow,
     Math.min(largestBlock, Math.floor(free / 2 / byteLength('f32', 4))),
@@ -192,9 +204,6 @@ function planBuffers(
   const stripBytes = Math.min(largestLayer, free - workspaceBytes(blockElements));
   return { blockElements, stripBytes: Math.max(smallestStrip, stripBytes) };
 }
-
-/** Both start at a page; the WebAssembly module keeps nothing of its own below. */
-const blocksAddress = 64 * 1024;
 
 async function allocate(buffers: Buffers, signal: AbortSignal | undefined): Promise<Workspace> {
   const stripAddress = stripAddressOf(buffers);
@@ -281,14 +290,5 @@ class ModelWriter {
       this.#doneBytes += part.length;
       options.onProgress?.({ tensor, doneBytes: this.#doneBytes, totalBytes });
     }
-  }
-}
-
-async function writeManifest(dir: string, manifest: Manifest): Promise<void> {
-  const path = join(dir, manifestFile);
-  try {
-    await writeFile(path, formatManifest(manifest), { flag: 'wx' });
-  } catch (cause) {
-    throw writeError(cause, path);
   }
 }

@@ -6,10 +6,11 @@ import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import { InputError } from '../errors.ts';
 import { translateGguf } from '../models/gguf/index.ts';
 import type { Translated } from '../models/gguf/translation.ts';
+import type { ModelSpec } from '../models/spec.ts';
 import { type GgufTokenizer, tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
-import { buildLibrary } from '../tokenizer/library.ts';
+import { tokenizerOf } from '../tokenizer/tokenizer.ts';
 import type { Checkpoint } from './open-checkpoint.ts';
-import { checkVocabularySize, type SideFiles } from './side-files.ts';
+import { type SideContent, type SideFiles, sideContent } from './side-files.ts';
 
 /** Factors of rotary frequencies, the only tensor that is a part of the configuration. */
 const ropeFactorsName = 'rope_freqs.weight';
@@ -42,12 +43,8 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
       config,
       configFile: path,
       source: translated,
-      readSideFiles: async ({ vocabSize }) => {
-        const tokenizer = tokenizerFromGguf(source.metadata, path);
-        const { model } = buildLibrary(tokenizer.json, tokenizer.config, path);
-        checkVocabularySize(model.tokens_to_ids.values(), vocabSize, path);
-        return sideFiles(config, tokenizer);
-      },
+      readSideFiles: async (spec) =>
+        readSideFiles(config, spec, tokenizerFromGguf(source.metadata, path), path),
     };
   } catch (error) {
     await source.close();
@@ -71,9 +68,23 @@ async function ropeFactors(tensor: SourceTensor | undefined): Promise<Float32Arr
   return factors;
 }
 
+function readSideFiles(
+  config: Readonly<Record<string, unknown>>,
+  spec: ModelSpec,
+  made: GgufTokenizer,
+  path: string,
+): SideContent {
+  const model = { ...spec, eosIds: made.eosIds };
+  const tokenizer = tokenizerOf(made.json, path, { config: made.config }, model);
+  // Other programs take for the end only what the file says.
+  const eosIds = [...tokenizer.eosIds];
+  return sideContent(sideFiles(config, made, eosIds), tokenizer, { ...spec, eosIds });
+}
+
 function sideFiles(
   config: Readonly<Record<string, unknown>>,
-  { json, config: tokenizerConfig, eosIds }: GgufTokenizer,
+  { json, config: tokenizerConfig }: GgufTokenizer,
+  eosIds: readonly number[],
 ): SideFiles {
   const file = (value: unknown, indent?: number) =>
     Buffer.from(JSON.stringify(value, null, indent));

@@ -5,11 +5,8 @@
 
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readConfig } from '../checkpoint/hf-directory.ts';
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
-import { type FloatDType, floatDTypes } from '../dtype.ts';
-import { InputError } from '../errors.ts';
-import { layoutModel, type StorageDTypes } from '../flash/layout.ts';
+import type { PlacedTensor } from '../flash/layout.ts';
 import {
   bundlesFile,
   type Manifest,
@@ -17,19 +14,15 @@ import {
   residentFile,
   rowsOf,
 } from '../flash/manifest.ts';
-import { recipeOf } from '../models/index.ts';
-import {
-  activations,
-  type ModelRecipe,
-  type ModelSpec,
-  type WeightDTypes,
-} from '../models/spec.ts';
+import { activations, type ModelSpec, type WeightDTypes } from '../models/spec.ts';
+import type { EndToken } from '../tokenizer/end-tokens.ts';
 import { version } from '../version.ts';
-import { type ActivationChange, type Adaptation, adaptCheckpoint } from './adapted-checkpoint.ts';
-import { checkSources } from './check.ts';
-import { type AskedDTypes, type SourceFormats, storageOf } from './dtypes.ts';
-import { type Checkpoint, openCheckpoint } from './open-checkpoint.ts';
-import type { SideFiles } from './side-files.ts';
+import type { ActivationChange, Adaptation } from './adaptation.ts';
+import type { AskedDTypes, SourceFormats } from './dtypes.ts';
+import { type Examination, examineCheckpoint } from './examine.ts';
+import type { Checkpoint } from './open-checkpoint.ts';
+
+const noChecksums = new Uint32Array();
 
 export interface CheckpointReport {
   readonly checkpoint: string;
@@ -48,8 +41,12 @@ export interface CheckpointReport {
   /** Of its weights. */
   readonly modelBytes: number;
   readonly ffn: FfnKind;
+  /** What ends a text; null when the tokenizer cannot be used. */
+  readonly endTokens: readonly EndToken[] | null;
   /** What keeps it from being converted, a line each; none: it can be. */
   readonly problems: readonly string[];
+  /** What is done otherwise than its files say, a sentence each. */
+  readonly notes: readonly string[];
   /** The model that conversion would write, its checksums all 0: enough to plan with. */
   readonly manifest: Manifest;
 }
@@ -81,96 +78,56 @@ export async function inspectCheckpoint(
   path: string,
   asked: AskedDTypes & Adaptation = {},
 ): Promise<CheckpointReport> {
-  const problems: string[] = [];
-  /** The result of `step`; null, and a problem noted, when the checkpoint is to blame. */
-  const attempt = async <T>(step: () => T | Promise<T>): Promise<T | null> => {
-    try {
-      return await step();
-    } catch (error) {
-      if (!(error instanceof InputError)) throw error;
-      problems.push(error.line);
-      return null;
-    }
+  const found = await examineCheckpoint(path, asked);
+  await found.close();
+  const { checkpoint, spec, formats, problems, notes } = found;
+  const manifest = manifestOf(found);
+  const { neurons, activation } = spec.ffn;
+  return {
+    checkpoint: path,
+    format: checkpoint?.format ?? 'Hugging Face',
+    checkpointBytes: checkpoint?.source.bytes ?? null,
+    spec,
+    formats,
+    adapters: found.adapters,
+    activation: found.activation,
+    dtypes: manifest.dtypes,
+    modelBytes: [residentFile, bundlesFile].reduce(
+      (sum, file) => sum + (manifest.files[file]?.bytes ?? 0),
+      0,
+    ),
+    ffn: { neurons, activation, sparse: activations[activation].zeros },
+    endTokens: found.side?.endTokens ?? null,
+    problems: problems.map(({ line }) => line),
+    notes,
+    manifest,
   };
-  const opened = await attempt(() => openCheckpoint(path));
-  const checkpoint = opened && (await adaptCheckpoint(opened, asked));
-  try {
-    const { config, configFile } = checkpoint ?? (await configAlone(path, problems));
-    const tensorNames = new Set(checkpoint?.source.tensors.keys());
-    const recipe = recipeOf({ config, configFile, tensorNames });
-    const sources =
-      checkpoint && (await attempt(() => checkSources(recipe, checkpoint.source, configFile)));
-    const sideFiles = checkpoint && (await attempt(() => checkpoint.readSideFiles(recipe.spec)));
-    const { storage, formats } = sources
-      ? storageOf(asked, recipe, sources)
-      : { storage: storageByConfig(asked, config), formats: null };
-    const manifest = manifestOf(recipe, storage, sideFiles ?? new Map());
-    const { neurons, activation } = recipe.spec.ffn;
-    return {
-      checkpoint: path,
-      format: checkpoint?.format ?? 'Hugging Face',
-      checkpointBytes: checkpoint?.source.bytes ?? null,
-      spec: recipe.spec,
-      formats,
-      adapters: checkpoint?.adapters ?? [],
-      activation: checkpoint?.activation ?? null,
-      dtypes: manifest.dtypes,
-      modelBytes: [residentFile, bundlesFile].reduce(
-        (sum, file) => sum + (manifest.files[file]?.bytes ?? 0),
-        0,
-      ),
-      ffn: { neurons, activation, sparse: activations[activation].zeros },
-      problems,
-      manifest,
-    };
-  } finally {
-    await checkpoint?.source.close();
-  }
 }
 
-/** The configuration of a directory whose weights could not be opened. */
-async function configAlone(
-  path: string,
-  problems: readonly string[],
-): Promise<Pick<Checkpoint, 'config' | 'configFile'>> {
-  const found = await stat(path).catch(() => null);
-  if (!found?.isDirectory()) throw new InputError(problems[0] ?? 'cannot be opened');
-  const { config, file } = await readConfig(path);
-  return { config, configFile: file };
-}
-
-/** Dtypes by what the configuration says of weights that are not there. */
-function storageByConfig(
-  { dtype = 'auto', ffnDtype }: AskedDTypes,
-  config: Readonly<Record<string, unknown>>,
-): StorageDTypes {
-  const names: Readonly<Record<string, FloatDType>> = { float16: 'f16', bfloat16: 'bf16' };
-  const said = String(config.torch_dtype ?? config.dtype);
-  const exact = names[said] ?? floatDTypes[0];
-  const resident = dtype === 'auto' ? exact : dtype;
-  return { resident, bundles: ffnDtype ?? resident, exact };
-}
-
-function manifestOf(recipe: ModelRecipe, storage: StorageDTypes, sideFiles: SideFiles): Manifest {
-  const layout = layoutModel(recipe, storage);
+function manifestOf({ spec, layout, storage, side }: Examination): Manifest {
   const files = [layout.resident, layout.bundles];
   const tensors = files.flatMap((file) => file.tensors);
+  const blocksOf = (tensor: PlacedTensor) =>
+    Math.ceil(rowsOf({ ...tensor, checksums: noChecksums }).rows / tensor.rowsPerBlock);
+  // One array for all, as large as the longest: there may be many, and they are all 0.
+  const zeros = new Uint32Array(Math.max(...tensors.map(blocksOf)));
   return {
     crc32: '',
     producer: `flashllm ${version}`,
-    spec: recipe.spec,
+    spec,
     dtypes: { resident: storage.resident, bundles: storage.bundles },
     layers: layout.layers,
     files: Object.fromEntries([
       ...files.map(({ file, bytes }) => [file, { bytes, crc32: '' }] as const),
-      ...[...sideFiles].map(([name, { length: bytes }]) => [name, { bytes, crc32: '' }] as const),
+      ...[...(side?.files ?? [])].map(
+        ([name, { length: bytes }]) => [name, { bytes, crc32: '' }] as const,
+      ),
     ]),
     tensors: new Map(
-      tensors.map((tensor) => {
-        const placed = { ...tensor, checksums: new Uint32Array() };
-        const blocks = Math.ceil(rowsOf(placed).rows / tensor.rowsPerBlock);
-        return [tensor.name, { ...placed, checksums: new Uint32Array(blocks) }];
-      }),
+      tensors.map((tensor) => [
+        tensor.name,
+        { ...tensor, checksums: zeros.subarray(0, blocksOf(tensor)) },
+      ]),
     ),
   };
 }

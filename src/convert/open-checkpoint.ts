@@ -3,10 +3,11 @@
 import { stat } from 'node:fs/promises';
 import { fileError } from '../checkpoint/file.ts';
 import { openWeights, readConfig } from '../checkpoint/hf-directory.ts';
+import { refuseQuantised } from '../checkpoint/quantisation.ts';
 import type { TensorSource } from '../checkpoint/source.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { openGgufCheckpoint } from './gguf-checkpoint.ts';
-import { readSideFiles, type SideFiles } from './side-files.ts';
+import { readSideFiles, type SideContent } from './side-files.ts';
 
 export interface Checkpoint {
   /** For people. */
@@ -19,11 +20,9 @@ export interface Checkpoint {
   readonly source: TensorSource;
   /**
    * The small files of the model directory; proves that the tokenizer works.
-   * @throws InputError when there is no tokenizer, or none that belongs to the model
+   * @throws InputError when there is no tokenizer, or none that can be used
    */
-  readonly readSideFiles: (spec: ModelSpec) => Promise<SideFiles>;
-  /** Bytes of memory that reading tensors takes besides what they are read into; none unless said. */
-  readonly workBytes?: number;
+  readonly readSideFiles: (spec: ModelSpec) => Promise<SideContent>;
 }
 
 /**
@@ -39,6 +38,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   });
   if (found?.isFile()) return openGgufCheckpoint(path);
   const { config, file: configFile } = await readConfig(path);
+  refuseQuantised(config, configFile);
   return {
     format: 'Hugging Face',
     config,

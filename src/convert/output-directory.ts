@@ -1,13 +1,15 @@
 /**
  * A directory that appears whole or not at all: it is filled under a temporary name beside its
  * place, flushed to the device, and renamed. What a killed process left behind is swept away by the
- * next conversion to the same place.
+ * next one that writes to the same place; that of a living one holds others off.
  */
 
 import { mkdir, open, readdir, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
-import { FlashError, InputError, writeError } from '../errors.ts';
-import { manifestFile } from '../flash/manifest.ts';
+import { dirname, join, resolve } from 'node:path';
+import { modeOf, openUp, ownerOnlyDirectory } from '../aside.ts';
+import { InputError, withNothingLeft, writeError } from '../errors.ts';
+import { manifestFile, trainingBase } from '../flash/manifest.ts';
+import { claim, othersBeside, ownedBeside, ownedName, sweepBeside } from '../owned.ts';
 import { formatBytes } from '../units.ts';
 
 export class OutputDirectory {
@@ -29,30 +31,44 @@ export class OutputDirectory {
    * Prepares to write `target`, for which the same holds as for {@link checkOutput}.
    * @param bytes space that the files will take
    * @param force whether a model that is already there may be replaced
+   * @throws InputError also while another process writes to the same place, or trains the model there
    */
   static async create(target: string, bytes: number, force: boolean): Promise<OutputDirectory> {
     const place = resolve(target);
     const parent = dirname(place);
     try {
-      await sweep(parent, basename(place));
+      await recoverModel(place);
       const exists = await checkOutput(target, bytes, force);
       const made = (await mkdir(parent, { recursive: true })) ?? null;
-      const path = temporary(place, 'partial');
-      const replaced = exists ? temporary(place, 'replaced') : null;
-      const directory = new OutputDirectory(path, place, replaced, made);
-      await mkdir(path).catch(async (cause: unknown) => {
+      try {
+        const path = await claim(
+          place,
+          ['partial'],
+          async (own) => {
+            await mkdir(own, { mode: ownerOnlyDirectory });
+          },
+          (pid) => new InputError(`is being written by process ${pid}`, { file: target }, waitHint),
+        );
+        const replaced = exists ? ownedName(place, 'replaced') : null;
+        const directory = new OutputDirectory(path, place, replaced, made);
+        const [trainer] = await othersBeside(join(place, trainingBase), ['running']);
+        if (trainer === undefined) return directory;
         await directory.abandon();
-        throw cause;
-      });
-      return directory;
+        const what = `is being trained by process ${trainer.pid}`;
+        throw new InputError(what, { file: target }, waitHint);
+      } catch (error) {
+        await removeMade(parent, made);
+        throw error;
+      }
     } catch (cause) {
-      throw cause instanceof FlashError ? cause : writeError(cause, target);
+      throw withNothingLeft(writeError(cause, target));
     }
   }
 
   /** Makes the directory durable and gives it its name. */
   async commit(): Promise<void> {
     try {
+      await openUp(this.path, await modeOf(this.#target, 0o777));
       for (const name of await readdir(this.path)) await sync(join(this.path, name));
       await sync(this.path);
       if (this.#replaced !== null) await rename(this.#target, this.#replaced);
@@ -67,18 +83,42 @@ export class OutputDirectory {
     }
   }
 
-  /** Removes everything written so far. */
-  async abandon(): Promise<void> {
-    await rm(this.path, { recursive: true, force: true });
-    if (this.#made === null) return;
-    for (let dir = dirname(this.path); dir.startsWith(this.#made); dir = dirname(dir)) {
-      const removed = await rmdir(dir).then(
-        () => true,
-        () => false, // somebody else has put something there
-      );
-      if (!removed) return;
-    }
+  /** Removes everything written so far. @returns whether nothing is left */
+  async abandon(): Promise<boolean> {
+    const gone = await rm(this.path, { recursive: true, force: true }).then(
+      () => true,
+      () => false,
+    );
+    await removeMade(dirname(this.path), this.#made);
+    return gone;
   }
+}
+
+const waitHint = 'Wait until it has ended, or end it';
+
+/** Removes directories that were made, from `dir` up to `made`, as far as nothing is in them. */
+async function removeMade(dir: string, made: string | null): Promise<void> {
+  if (made === null) return;
+  for (let at = dir; at.startsWith(made); at = dirname(at)) {
+    const removed = await rmdir(at).then(
+      () => true,
+      () => false, // somebody else has put something there
+    );
+    if (!removed) return;
+  }
+}
+
+/**
+ * Puts right what killed processes left where a model is, or is to be: one that was put aside and not
+ * yet replaced gets its name back; what was half written, or replaced and not yet removed, goes.
+ */
+export async function recoverModel(dir: string): Promise<void> {
+  const place = resolve(dir);
+  for (const { path, alive } of await ownedBeside(place, ['replaced'])) {
+    if (alive || (await stat(place).catch(() => null)) !== null) continue;
+    await rename(path, place).catch(() => {}); // or somebody else has just put it right
+  }
+  await sweepBeside(place, ['partial', 'replaced']);
 }
 
 /**
@@ -128,35 +168,6 @@ async function checkTarget(place: string, target: string, force: boolean): Promi
     );
   }
   return true;
-}
-
-function temporary(place: string, kind: 'partial' | 'replaced'): string {
-  return `${place}.${kind}-${process.pid}`;
-}
-
-/** Removes what dead processes left for the same target; restores a model they had put aside. */
-async function sweep(parent: string, name: string): Promise<void> {
-  const siblings: string[] = await readdir(parent).catch(() => []);
-  for (const sibling of siblings) {
-    if (!sibling.startsWith(`${name}.`)) continue;
-    const match = /^\.(partial|replaced)-(\d+)$/.exec(sibling.slice(name.length));
-    if (match === null || isAlive(Number(match[2]))) continue;
-    if (match[1] === 'replaced' && !siblings.includes(name)) {
-      await rename(join(parent, sibling), join(parent, name));
-    } else {
-      await rm(join(parent, sibling), { recursive: true, force: true });
-    }
-  }
-}
-
-function isAlive(pid: number): boolean {
-  if (pid === process.pid) return false; // ours, from before a reboot: this process has just begun
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 async function sync(path: string): Promise<void> {

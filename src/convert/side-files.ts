@@ -1,86 +1,128 @@
 /** The small files of a model directory: configuration and tokenizer, as the checkpoint had them. */
 
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isJsonObject, parseJson } from '../checkpoint/json-file.ts';
+import { writeNewFile } from '../aside.ts';
+import { fileError } from '../checkpoint/file.ts';
+import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
 import { InputError, writeError } from '../errors.ts';
 import { crcHex } from '../flash/checksum.ts';
-import type { StoredFile } from '../flash/manifest.ts';
+import { type StoredFile, sideFileNames } from '../flash/manifest.ts';
+import { tooDeepAt } from '../json-depth.ts';
+import { tokenIds } from '../models/config.ts';
 import type { ModelSpec } from '../models/spec.ts';
+import { readRegular } from '../regular-file.ts';
+import { type EndToken, endTokensOf } from '../tokenizer/end-tokens.ts';
 import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
-import { buildLibrary } from '../tokenizer/library.ts';
-import { loadTokenizer } from '../tokenizer/tokenizer.ts';
-import { isTokenId } from '../tokenizer/tokenizer-json.ts';
-
-const copied = [
-  'config.json',
-  'generation_config.json',
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.json',
-  'merges.txt',
-];
+import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 
 /** Content by name. */
 export type SideFiles = ReadonlyMap<string, Uint8Array>;
 
+/** The side files, and what they say of tokens. */
+export interface SideContent {
+  readonly files: SideFiles;
+  /** What the configuration says ends a sequence. */
+  readonly eosIds: readonly number[];
+  /** What ends one when the model runs: these, the tokenizer's own, and those that are called so. */
+  readonly endTokens: readonly EndToken[];
+  /** What is odd and keeps nothing from running, a line each. */
+  readonly notes: readonly string[];
+}
+
 /** Larger ones are not what their name says. */
 const largestBytes = 256 * 1024 * 1024;
+
+const generationConfig = 'generation_config.json';
+
+/**
+ * `files` without a generation_config.json that is no JSON, empty for example: transformers passes over
+ * such a file, and so config.json alone says what ends a sequence.
+ * @returns the files, and the reason why one is left out
+ */
+function usableSideFiles(
+  files: SideFiles,
+  dir: string,
+): { readonly files: SideFiles; readonly reason: string | null } {
+  const bytes = files.get(generationConfig);
+  if (bytes === undefined) return { files, reason: null };
+  try {
+    parseJson(bytes, join(dir, generationConfig));
+    return { files, reason: null };
+  } catch (error) {
+    // What is nested too deep to be parsed is not merely no JSON.
+    if (!(error instanceof InputError) || tooDeepAt(Buffer.from(bytes).toString()) !== -1)
+      throw error;
+    const others = [...files].filter(([name]) => name !== generationConfig);
+    return {
+      files: new Map(others),
+      reason: `${generationConfig} ${error.message}: passed over, as transformers does`,
+    };
+  }
+}
 
 /**
  * What ends a sequence: generation_config.json says it where it is there, as for Hugging Face's
  * `generate`, else config.json.
- * @throws InputError when generation_config.json is not JSON or names no ids
+ * @throws InputError when generation_config.json is no JSON object or names no ids
  */
 export function eosIdsOf(files: SideFiles, spec: ModelSpec, dir: string): readonly number[] {
-  const name = 'generation_config.json';
-  const bytes = files.get(name);
+  const bytes = files.get(generationConfig);
   if (bytes === undefined) return spec.eosIds;
-  const file = join(dir, name);
+  const file = join(dir, generationConfig);
   const config = parseJson(bytes, file);
-  const found = isJsonObject(config) ? config.eos_token_id : undefined;
+  if (!isJsonObject(config)) throw new InputError('is not a JSON object', { file });
+  const found = config.eos_token_id;
   if (found === undefined || found === null) return spec.eosIds;
-  const ids: readonly unknown[] = Array.isArray(found) ? found : [found];
-  if (!ids.every(isTokenId)) {
-    throw new InputError(`'eos_token_id' names no ids: ${JSON.stringify(found)}`, { file });
-  }
-  return ids;
+  return tokenIds({ config: { eos_token_id: found }, file }, 'eos_token_id', []);
+}
+
+/** The side files with what they say of tokens, by the tokenizer that is made from them. */
+export function sideContent(
+  files: SideFiles,
+  tokenizer: Tokenizer,
+  { eosIds, vocabSize }: Pick<ModelSpec, 'eosIds' | 'vocabSize'>,
+): SideContent {
+  return {
+    files,
+    eosIds,
+    endTokens: endTokensOf(tokenizer),
+    notes: tokensWithoutRow(tokenizer, vocabSize),
+  };
 }
 
 /**
  * Reads the side files of a checkpoint; makes a tokenizer.json where only BPE files exist. Proves
- * that the tokenizer works and belongs to the model.
+ * that the tokenizer works.
  * @throws InputError when a file is not usable
  */
-export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideFiles> {
+export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideContent> {
   const files = new Map<string, Uint8Array>();
-  for (const name of copied) {
+  for (const name of sideFileNames) {
     const path = join(dir, name);
-    const found = await stat(path).catch(() => null);
-    if (found === null || !found.isFile()) continue;
-    if (found.size > largestBytes) {
-      throw new InputError(`is too large (${found.size} bytes)`, { file: path });
-    }
-    files.set(name, await readFile(path));
+    if ((await stat(path).catch(() => null)) === null) continue;
+    const content = await readRegular(path, largestBytes).catch((error: unknown) => {
+      throw fileError(error, path, 'reading');
+    });
+    files.set(name, content);
   }
-  if (files.has('tokenizer.json')) {
-    const { vocabularySize } = await loadTokenizer(dir, spec);
-    checkVocabularySize([vocabularySize - 1], spec.vocabSize, dir);
-  } else if (files.has('vocab.json') && files.has('merges.txt')) {
+  const { files: usable, reason } = usableSideFiles(files, dir);
+  const model = { ...spec, eosIds: [...eosIdsOf(usable, spec, dir)] };
+  const content = (all: SideFiles, tokenizer: Tokenizer): SideContent => {
+    const found = sideContent(all, tokenizer, model);
+    return { ...found, notes: [...(reason === null ? [] : [reason]), ...found.notes] };
+  };
+  if (usable.has('tokenizer.json')) return content(usable, await loadTokenizer(dir, model));
+  if (usable.has('vocab.json') && usable.has('merges.txt')) {
     const made = await readBpeFiles(dir);
-    files.set('tokenizer.json', Buffer.from(JSON.stringify(made)));
-    const library = buildLibrary(made, {}, join(dir, 'vocab.json'));
-    checkVocabularySize(library.model.tokens_to_ids.values(), spec.vocabSize, dir);
-  } else {
-    throw new InputError(
-      'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt',
-      { file: dir },
-      "Add the model's tokenizer files",
-    );
+    const all = new Map([...usable, ['tokenizer.json', Buffer.from(JSON.stringify(made))]]);
+    return content(all, await loadTokenizer(dir, model, made));
   }
-  return files;
+  throw new InputError(
+    'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt',
+    { file: dir },
+    "Add the model's tokenizer files",
+  );
 }
 
 /** Writes the side files into the model directory. */
@@ -92,7 +134,7 @@ export async function writeSideFiles(
   for (const [name, data] of files) {
     const path = join(target, name);
     try {
-      await writeFile(path, data, { flag: 'wx' });
+      await writeNewFile(path, data);
     } catch (cause) {
       throw writeError(cause, path);
     }
@@ -102,16 +144,23 @@ export async function writeSideFiles(
 }
 
 /**
- * Holds a tokenizer's ids against the rows of the embedding.
- * @throws InputError when one has no row
+ * Says of a tokenizer that it has more tokens than the embedding has rows, as that of a fine-tuned
+ * model that a padding token was added to: a model runs, and only a text with such a token cannot.
  */
-export function checkVocabularySize(ids: Iterable<number>, rows: number, file: string): void {
-  let tokens = 0;
-  for (const id of ids) tokens = Math.max(tokens, id + 1);
-  if (tokens <= rows) return;
-  throw new InputError(
-    `the tokenizer has ${tokens} tokens, the model's embedding ${rows}`,
-    { file },
-    'The tokenizer belongs to another model',
-  );
+function tokensWithoutRow(tokenizer: Tokenizer, rows: number): readonly string[] {
+  const { vocabularySize } = tokenizer;
+  const ids: number[] = [];
+  for (let id = rows; id < vocabularySize; id++) if (!tokenizer.isSilent(id)) ids.push(id);
+  const [first] = ids;
+  if (first === undefined) return [];
+  const name = `${brief(tokenizer.decode([first]))} (id ${first})`;
+  const which = ids.length === 1 ? name : `one of ${ids.length}, ${name} the first,`;
+  // Nobody adds ordinary words to a tokenizer and no rows for them.
+  const foreign = ids.every((id) => tokenizer.isAdded(id))
+    ? ''
+    : '; the tokenizer may belong to another model';
+  return [
+    `the tokenizer has ${vocabularySize} tokens, the model's embedding ${rows} rows: ` +
+      `a text with ${which} will be refused${foreign}`,
+  ];
 }

@@ -1,7 +1,8 @@
 /** Writes one safetensors file of a model directory, tensor by tensor in the order of its layout. */
 
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createFile, writeFully } from '../aside.ts';
 import { writeError } from '../errors.ts';
 import { BlockChecksums, crcHex } from '../flash/checksum.ts';
 import type { FileLayout, PlacedTensor } from '../flash/layout.ts';
@@ -22,7 +23,7 @@ export class TensorFileWriter {
   static async create(dir: string, layout: FileLayout): Promise<TensorFileWriter> {
     const path = join(dir, layout.file);
     try {
-      const writer = new TensorFileWriter(layout, path, await open(path, 'wx'));
+      const writer = new TensorFileWriter(layout, path, await createFile(path));
       await writer.#write(layout.header, 0);
       return writer;
     } catch (cause) {
@@ -69,11 +70,7 @@ export class TensorFileWriter {
 
   async #write(data: Uint8Array, position: number): Promise<void> {
     try {
-      for (let done = 0; done < data.length; ) {
-        const rest = data.subarray(done);
-        const { bytesWritten } = await this.#handle.write(rest, 0, rest.length, position + done);
-        done += bytesWritten;
-      }
+      await writeFully(this.#handle, data, position);
     } catch (cause) {
       throw writeError(cause, this.#path);
     }

@@ -2,14 +2,14 @@
 
 import { activationCodes } from '../kernels/kernels.ts';
 import type { WeightKernels } from '../kernels/weight-kernels.ts';
-import { neuronBlock } from '../memory/list-layout.ts';
 import type { ModelSpec } from '../models/spec.ts';
 
 /** Addresses are in the memory where the bundles lie. */
 export interface ActivateCall {
-  /** (positions, neuronBlock): the result, and scratch for gates. */
+  /** (positions, stride): the result, and scratch for gates. */
   readonly acts: number;
   readonly gates: number;
+  readonly stride: number;
   /** (positions, hidden) */
   readonly x: number;
   /** u32 (count): where each bundle begins. */
@@ -31,7 +31,8 @@ export function activateNeurons(
   { activation, gate, threshold }: ModelSpec['ffn'],
   call: ActivateCall,
 ): void {
-  const { acts, gates, x, bundles, upOffset, bias, gateBias, count, hidden, positions } = call;
+  const { acts, gates, stride, x, bundles, upOffset, bias, gateBias, count } = call;
+  const { hidden, positions } = call;
   const code = activationCodes[activation];
   if (gate === 'none') {
     ffnUp(
@@ -43,7 +44,7 @@ export function activateNeurons(
       hidden,
       positions,
       hidden,
-      neuronBlock,
+      stride,
       code,
       call.scratch,
       threshold,
@@ -62,7 +63,7 @@ export function activateNeurons(
     hidden,
     positions,
     hidden,
-    neuronBlock,
+    stride,
     code,
     gate === 'both' ? code : activationCodes.none,
     call.scratch,

@@ -8,8 +8,9 @@ import type { DType } from '../dtype.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { neuronGroup, type WeightKernels, weightKernels } from '../kernels/weight-kernels.ts';
-import { neuronBlock } from '../memory/activations.ts';
+import { type BlockRoom, blockNeurons } from '../memory/activations.ts';
 import { type Desk, deskRows } from '../memory/desk.ts';
+import { neuronPlaces } from '../memory/rows-apart.ts';
 import type { LoadedRows } from '../memory/weight-stream.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { activateNeurons } from './activate.ts';
@@ -81,7 +82,7 @@ interface BlockPlaces {
 }
 
 /** What the kernels of an arena need to work. */
-export type Workplace = Pick<Desk, 'neurons' | 'gates' | 'bundles' | 'sums' | 'scratch'>;
+export type Workplace = BlockRoom & Pick<Desk, 'neurons' | 'gates' | 'sums' | 'scratch'>;
 
 /** The first memory: everything is already there. */
 export class Arena {
@@ -114,8 +115,9 @@ export class Arena {
   neurons(task: NeuronTask): number {
     const { rows, x, y, bias, gateBias } = task;
     let active = 0;
-    for (let done = 0; done < rows.count; done += neuronBlock) {
-      const count = Math.min(neuronBlock, rows.count - done);
+    const block = this.blockNeurons(task);
+    for (let done = 0; done < rows.count; done += block) {
+      const count = Math.min(block, rows.count - done);
       const from = (all: number) => (all === 0 ? 0 : all + (rows.first + done) * f32Bytes);
       const places = { x, y, bias: from(bias), gateBias: from(gateBias) };
       active += this.block(task, done, count, places);
@@ -123,20 +125,29 @@ export class Arena {
     return active;
   }
 
+  protected blockNeurons({ positions }: NeuronTask): number {
+    return blockNeurons(this.#place, positions);
+  }
+
   /** Computes neurons [done, done + count) of the task's rows. */
   protected block(task: NeuronTask, done: number, count: number, places: BlockPlaces): number {
     const { rows, geometry, ffn, hidden, positions } = task;
     const { x, y, bias, gateBias } = places;
     const { neurons, gates, bundles, scratch } = this.#place;
-    const { bundleBytes } = geometry;
+    const { stride, group, groupStride, upOffset, downOffset } = neuronPlaces(geometry, rows.apart);
     const table = new Uint32Array(this.memory.buffer, bundles, count);
-    for (let i = 0; i < count; i++) table[i] = rows.address + (done + i) * bundleBytes;
+    for (let i = 0; i < count; i++) {
+      const inGroup = (done + i) % group;
+      table[i] = rows.address + ((done + i - inGroup) / group) * groupStride + inGroup * stride;
+    }
+    const actStride = this.blockNeurons(task);
     activateNeurons(this.weightKernels(task), ffn, {
       acts: neurons,
       gates,
+      stride: actStride,
       x,
       bundles,
-      upOffset: geometry.upOffset,
+      upOffset,
       bias,
       gateBias,
       count,
@@ -147,24 +158,23 @@ export class Arena {
     task.observer?.activations({
       memory: this.memory,
       address: neurons,
-      stride: neuronBlock,
+      stride: actStride,
       first: rows.first + done,
       count,
       positions,
     });
-    this.#down(task, rows.first + done, count, y);
+    this.#down(task, downOffset, rows.first + done, count, y);
     let active = 0;
     for (let position = 0; position < positions; position++) {
-      active += this.kernels.countActive(neurons + position * neuronBlock * f32Bytes, count);
+      active += this.kernels.countActive(neurons + position * actStride * f32Bytes, count);
     }
     return active;
   }
 
   /** y += activations times down columns of neurons [first, first + count), group by group. */
-  #down(task: NeuronTask, first: number, count: number, y: number) {
-    const { geometry, hidden, positions } = task;
+  #down(task: NeuronTask, downOffset: number, first: number, count: number, y: number) {
+    const { hidden, positions } = task;
     const { neurons, bundles, sums, scratch } = this.#place;
-    const { downOffset } = geometry;
     const { ffnSums, ffnDown } = this.weightKernels(task);
     if (positions > 1) {
       ffnDown(
@@ -179,7 +189,7 @@ export class Arena {
         hidden,
         positions,
         hidden,
-        neuronBlock,
+        this.blockNeurons(task),
         scratch,
       );
       return;
@@ -244,8 +254,9 @@ export class RemoteArena extends Arena {
     this.#fetch(output, y, positions * hidden);
     this.#fetch(deskSums, sums, positions * hidden);
     let active = 0;
-    for (let done = 0; done < rows.count; done += neuronBlock) {
-      const count = Math.min(neuronBlock, rows.count - done);
+    const block = this.blockNeurons(task);
+    for (let done = 0; done < rows.count; done += block) {
+      const count = Math.min(block, rows.count - done);
       const from = (all: number, to: number) =>
         all === 0 ? 0 : this.#fetch(to, all + (rows.first + done) * f32Bytes, count);
       active += this.block(task, done, count, {

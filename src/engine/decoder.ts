@@ -9,6 +9,7 @@ import type { DType } from '../dtype.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { Kernels } from '../kernels/kernels.ts';
+import type { HeadProposal } from '../memory/head-proposal.ts';
 import type { MemoryPlan } from '../memory/plan.ts';
 import type { LoadedRows } from '../memory/weight-stream.ts';
 import type { Weights } from '../memory/weights.ts';
@@ -17,9 +18,12 @@ import { fillAlibi } from './alibi.ts';
 import type { Arena, NeuronObserver } from './arena.ts';
 import { KvCache } from './kv-cache.ts';
 import { Rotary } from './rotary.ts';
+import type { BestLogits } from './sampler.ts';
 import type { BegunFfn, FfnInput, SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
+/** Rows of the head that are read at first where a few may suffice. */
+const fewCandidates = 16;
 /** The event loop turns at least this often. */
 const longestBlockMs = 15;
 
@@ -31,6 +35,8 @@ export interface DecoderParts {
   readonly weights: Weights;
   /** Null: every neuron is computed. */
   readonly sparse: SparseFfn | null;
+  /** Null where the head itself is passed over for every token. */
+  readonly headProposal?: HeadProposal | null;
 }
 
 /** Looks on while every neuron is computed. */
@@ -51,8 +57,11 @@ interface EarlyFfn {
   readonly begun: BegunFfn | null;
 }
 
-/** Of which positions of a chunk the logits are computed. */
-export type LogitsWanted = 'none' | 'last' | 'all';
+/**
+ * Of which positions of a chunk the logits are computed. `best`: of the last, and only so many of the
+ * largest need be right; others may be -Infinity.
+ */
+export type LogitsWanted = 'none' | 'last' | 'all' | BestLogits;
 
 export class Decoder {
   readonly #parts: DecoderParts;
@@ -121,7 +130,8 @@ export class Decoder {
       await this.layer(layer, start, ids.length, observer);
     }
     if (wanted === 'none') return new Float32Array(0);
-    return this.#logits(wanted === 'last' ? ids.length - 1 : 0, ids.length);
+    const first = wanted === 'all' ? 0 : ids.length - 1;
+    return this.#logits(first, ids.length, typeof wanted === 'object' ? wanted : null);
   }
 
   /** Lets the event loop turn now and then, so that Ctrl-C and output do not wait for a token. */
@@ -292,7 +302,7 @@ export class Decoder {
   }
 
   /** Logits of positions [first, end) of the chunk in `hidden`. */
-  async #logits(first: number, end: number): Promise<Float32Array> {
+  async #logits(first: number, end: number, best: BestLogits | null): Promise<Float32Array> {
     const { plan, files, weights } = this.#parts;
     const { hiddenSize, embeddingSize, vocabSize, norm } = this.#spec;
     const { hidden, input, embedding, logits } = plan.activations;
@@ -308,8 +318,68 @@ export class Decoder {
     }
     if (embeddingSize !== hiddenSize && x !== embedding) throw new Error('no project_out');
     const bias = weights.vector(role.headBias);
-    await this.#linear(headTensor(this.#spec), bias, logits, x, positions);
+    const { headProposal = null } = this.#parts;
+    if (headProposal === null) {
+      await this.#linear(headTensor(this.#spec), bias, logits, x, positions);
+    } else {
+      for (let p = 0; p < positions; p++) {
+        const input = x + p * embeddingSize * f32Bytes;
+        await this.#headRows(headProposal, bias, logits + p * vocabSize * f32Bytes, input, best);
+      }
+    }
     return new Float32Array(this.#memory.buffer, logits, positions * vocabSize);
+  }
+
+  /** y = the logits of one input x by single rows of the head: all, or those that may be of the best. */
+  async #headRows(
+    proposal: HeadProposal,
+    bias: number,
+    y: number,
+    x: number,
+    best: BestLogits | null,
+  ): Promise<void> {
+    const { embeddingSize, vocabSize } = this.#spec;
+    if (best === null) {
+      const all = Array.from({ length: vocabSize }, (_, id) => id);
+      await this.#exactLogits(proposal.head, all, bias, y, x);
+      return;
+    }
+    await this.#linearBy(proposal.tensor, bias, y, x, 1);
+    const logits = new Float32Array(this.#memory.buffer, y, vocabSize);
+    const input = new Float32Array(this.#memory.buffer, x, embeddingSize);
+    const { ids, lower, upper } = proposal.candidates(logits, lengthOf(input), best.best);
+    logits.fill(Number.NEGATIVE_INFINITY);
+    // The most likely first; a few of them mostly suffice.
+    for (let known = 0, step = best.suffice ? fewCandidates : ids.length; known < ids.length; ) {
+      const next = ids.slice(known, known + step);
+      await this.#exactLogits(proposal.head, next, bias, y, x);
+      next.forEach((id, i) => {
+        lower[known + i] = logits[id] as number;
+        upper[known + i] = logits[id] as number;
+      });
+      known += next.length;
+      step *= 2;
+      if (known < ids.length && best.suffice?.({ ids, lower, upper })) return;
+    }
+  }
+
+  /** y[id] = row id of the head times x, + bias[id] */
+  async #exactLogits(
+    head: StoredTensor,
+    ids: readonly number[],
+    bias: number,
+    y: number,
+    x: number,
+  ): Promise<void> {
+    const { weights, plan } = this.#parts;
+    const { embeddingSize } = this.#spec;
+    const { matmul } = this.#byDType(head);
+    const { scratch } = plan.activations;
+    await weights.lookUp(head, ids, (index, row) => {
+      const offset = (ids[index] ?? 0) * f32Bytes;
+      const rowBias = bias === 0 ? 0 : bias + offset;
+      matmul(y + offset, x, row, rowBias, 1, embeddingSize, 1, embeddingSize, 1, scratch);
+    });
   }
 
   /** y = W x + bias for `positions` rows; both packed, f32. */
@@ -320,8 +390,17 @@ export class Decoder {
     x: number,
     positions: number,
   ): Promise<void> {
-    const { files, weights } = this.#parts;
-    const tensor = files.tensor(name);
+    await this.#linearBy(this.#parts.files.tensor(name), bias, y, x, positions);
+  }
+
+  async #linearBy(
+    tensor: StoredTensor,
+    bias: number,
+    y: number,
+    x: number,
+    positions: number,
+  ): Promise<void> {
+    const { weights } = this.#parts;
     const dtype = matrixDType(tensor);
     const [outputs = 0, columns = 0] = tensor.shape;
     const { rowBytes } = rowsOf(tensor);
@@ -381,4 +460,10 @@ export class Decoder {
 function matrixDType({ name, dtype }: StoredTensor): DType {
   if (dtype === 'u8') throw new Error(`${name} is not a matrix`);
   return dtype;
+}
+
+function lengthOf(values: Float32Array): number {
+  let squares = 0;
+  for (const value of values) squares += value * value;
+  return Math.sqrt(squares);
 }

@@ -3,20 +3,20 @@
 import { InputError } from '../errors.ts';
 import type { StoreSimulation } from '../memory/store-simulation.ts';
 import type { FfnObserver } from './decoder.ts';
-import { encodePieces, windowsOf } from './documents.ts';
+import { type Documents, windowsOf } from './documents.ts';
 import { type PredictionQuality, QualityObserver } from './prediction-quality.ts';
 import { argmax } from './sampler.ts';
 import type { Session } from './session.ts';
 import type { RunStats } from './stats.ts';
 
 export interface EvaluateOptions {
-  /** See {@link splitDocuments} and {@link documentsOf}. */
-  readonly documents: Iterable<string> | AsyncIterable<string>;
+  /** See {@link splitDocuments} and {@link documentParts}. */
+  readonly documents: Documents;
   /** Positions of a window, its BOS included. */
   readonly context: number;
   readonly signal?: AbortSignal;
-  /** Called after each document with the length of all so far, in UTF-16 units. */
-  readonly onProgress?: (doneLength: number) => void;
+  /** Called after each window with the number of tokens scored so far. */
+  readonly onProgress?: (tokens: number) => void;
   /** The stores that generation would have, for what it would read. */
   readonly stores?: StoreSimulation | null;
 }
@@ -61,41 +61,39 @@ export async function evaluate(
   }
   const { bosId } = tokenizer;
   if (bosId === undefined) throw new InputError('the model has no BOS token to score after');
+  tokenizer.checkIds([bosId]);
   session.stats.restart();
   const measure = session.predictor && new Measurement(session, options.stores);
   const predicted = new Score();
   const exact = new Score();
   let agreed = 0;
-  let doneLength = 0;
-  for await (const document of options.documents) {
-    for (const window of windowsOf(encodePieces(tokenizer, document), context - 1)) {
-      // The last token is predicted, not fed.
-      const ids = [bosId, ...window.slice(0, -1)];
-      const best = new Int32Array(window.length);
-      const pass = async (observer: FfnObserver | undefined, onRow: RowUser) => {
-        session.rewind();
-        const onLogits = (logits: Float32Array, first: number) => {
-          for (let row = 0; row * vocabSize < logits.length; row++) {
-            const values = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
-            onRow(values, first + row);
-          }
-        };
-        const forward = { onLogits, ...(signal && { signal }), ...(observer && { observer }) };
-        await session.stats.prefill(() => session.forward(ids, 'all', forward));
+  const cut = { ...(signal && { signal }) };
+  for await (const window of windowsOf(options.documents, tokenizer, context - 1, cut)) {
+    // The last token is predicted, not fed.
+    const ids = [bosId, ...window.slice(0, -1)];
+    const best = new Int32Array(window.length);
+    const pass = async (observer: FfnObserver | undefined, onRow: RowUser) => {
+      session.rewind();
+      const onLogits = (logits: Float32Array, first: number) => {
+        for (let row = 0; row * vocabSize < logits.length; row++) {
+          const values = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
+          onRow(values, first + row);
+        }
       };
-      await pass(undefined, (logits, place) => {
-        exact.add(logits, window[place] ?? 0);
-        best[place] = argmax(logits);
+      const forward = { onLogits, ...cut, ...(observer && { observer }) };
+      await session.stats.prefill(() => session.forward(ids, 'all', forward));
+    };
+    await pass(undefined, (logits, place) => {
+      exact.add(logits, window[place] ?? 0);
+      best[place] = argmax(logits);
+    });
+    if (measure !== null) {
+      await pass(measure.observer, (logits, place) => {
+        predicted.add(logits, window[place] ?? 0);
+        if (argmax(logits) === best[place]) agreed++;
       });
-      if (measure !== null) {
-        await pass(measure.observer, (logits, place) => {
-          predicted.add(logits, window[place] ?? 0);
-          if (argmax(logits) === best[place]) agreed++;
-        });
-      }
     }
-    doneLength += document.length;
-    options.onProgress?.(doneLength);
+    options.onProgress?.(exact.tokens);
   }
   if (exact.tokens === 0) throw new InputError('the text holds no tokens to score');
 

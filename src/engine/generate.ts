@@ -14,7 +14,10 @@ export interface GenerateOptions {
   readonly promptIds: readonly number[];
   readonly maxTokens: number;
   readonly sampling: SamplingOptions;
+  /** Texts to end before. The text of one special token ends at that token too, which is not in the text. */
   readonly stop?: readonly string[];
+  /** Take what ends a text for a token like any other. Default: false. */
+  readonly ignoreEos?: boolean;
   readonly signal?: AbortSignal;
   /** Called with each piece of text as soon as it is certain. */
   readonly onText?: (text: string) => void;
@@ -23,7 +26,7 @@ export interface GenerateOptions {
 export interface GenerateResult {
   readonly text: string;
   readonly promptTokens: readonly number[];
-  /** Generated ids; the end-of-sequence token that ended them is not among them. */
+  /** Generated ids; a token that ends the text, or stands for a stop text, is not among them. */
   readonly tokens: readonly number[];
   readonly finishReason: FinishReason;
   readonly stats: RunStats;
@@ -47,6 +50,8 @@ export async function generate(
   const decoder = new StreamDecoder(tokenizer, { skipSpecial: true });
   decoder.follow(promptIds);
   const stop = new StopStrings(options.stop ?? []);
+  const endIds = new Set(options.ignoreEos ? [] : tokenizer.eosIds);
+  const stopIds = new Set((options.stop ?? []).map((text) => tokenizer.specialId(text)));
   const tokens: number[] = [];
   const sequence = [...promptIds];
   let text = '';
@@ -59,18 +64,21 @@ export async function generate(
   const run = async (): Promise<FinishReason> => {
     session.rewind();
     session.stats.restart();
-    let logits = await session.stats.prefill(() => session.forward(promptIds, 'last', options));
+    let logits = await session.stats.prefill(() =>
+      session.forward(promptIds, sampler.wanted, options),
+    );
     for (;;) {
       if (tokens.length >= maxTokens) return 'length';
       const token = sampler.sample(logits, sequence);
-      if (tokenizer.eosIds.includes(token)) return 'eos';
+      if (endIds.has(token)) return 'eos';
+      if (stopIds.has(token)) return 'stop';
       tokens.push(token);
       sequence.push(token);
       emit(stop.push(decoder.push(token)));
       if (stop.found) return 'stop';
       if (tokens.length >= maxTokens) return 'length';
       if (session.length >= context) return 'context';
-      logits = await session.stats.decode(() => session.forward([token], 'last', options));
+      logits = await session.stats.decode(() => session.forward([token], sampler.wanted, options));
     }
   };
 

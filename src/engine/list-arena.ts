@@ -223,6 +223,7 @@ export class ListArena {
     activateNeurons(weightKernels(this.#kernels, format), ffn, {
       acts: neurons + offset,
       gates: gates + offset,
+      stride: neuronBlock,
       x: this.#x,
       bundles: ups + offset,
       upOffset,

@@ -1,6 +1,7 @@
 /** A model directory, opened but not loaded: enough to tokenize and to plan. */
 
 import type { KvDType } from '../dtype.ts';
+import { readLimits } from '../flash/device-profile.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
 import type { PredictorDemand } from '../memory/fixed-layout.ts';
@@ -8,8 +9,9 @@ import type { MemoryPlan, PlanRequest, Residency } from '../memory/plan.ts';
 import { processEstimate } from '../memory/process.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
 import { StoreSimulation } from '../memory/store-simulation.ts';
-import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Size } from '../units.ts';
+import { openTokenizer } from './model-tokenizer.ts';
 import { predictorDemand } from './predictor.ts';
 import {
   type Budget,
@@ -38,9 +40,9 @@ export class Model implements Plannable {
 
   /** @throws InputError when the directory is not an intact model */
   static async open(dir: string, options: OpenOptions = {}): Promise<Model> {
-    const files = await ModelFiles.open(dir, options);
+    const files = await ModelFiles.open(dir, { ...options, tokenizer: 'later' });
     try {
-      const tokenizer = await loadTokenizer(dir, files.manifest.spec);
+      const tokenizer = await openTokenizer(dir, files.manifest);
       return new Model(files, tokenizer, await predictorDemand(files));
     } catch (error) {
       files.close();
@@ -69,7 +71,8 @@ export class Model implements Plannable {
 
   get #planned(): Planned {
     const { manifest, predictors } = this;
-    return { manifest, predictors, processBytes: this.#processBytes };
+    const readCosts = this.files.scheduler.profile;
+    return { manifest, predictors, processBytes: this.#processBytes, readCosts };
   }
 
   /** The budget in bytes: what was asked for, or nine tenths of what the machine can give. */
@@ -104,6 +107,11 @@ export interface RunRequest {
   readonly window?: PolicyName;
   /** Positions processed at once, at most. */
   readonly chunk?: number;
+  /**
+   * How many of the largest logits will be asked for; absent: all. With few of them and little memory,
+   * the head takes a quarter of the room (see `HeadProposal`); the logits are the same.
+   */
+  readonly bestLogits?: number;
   /** Threads that compute; default: as many as the process has cores and the budget room. */
   readonly threads?: number;
   /** Bytes one WebAssembly memory may have: 4 GiB, or less in tests. */
@@ -122,5 +130,5 @@ export function simulateStores(
     const slots = sparse.stores[index]?.slots ?? 0;
     return demand === undefined ? [] : [{ ...demand, bundleBytes, slots }];
   });
-  return new StoreSimulation(layers, policy, model.files.scheduler.profile);
+  return new StoreSimulation(layers, policy, readLimits(model.files.scheduler.profile));
 }

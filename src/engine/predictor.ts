@@ -1,5 +1,6 @@
 /** Which neurons a layer's FFN will want, told from its input (the paper's section 3.1). */
 
+import { positiveF16 } from '../dtype.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { predictorWeights, type StoredPredictor } from '../flash/predictor-file.ts';
 import { activationCodes, type Kernels } from '../kernels/kernels.ts';
@@ -8,6 +9,7 @@ import { type PredictorDemand, predictorSpan, vectorSpan } from '../memory/fixed
 import { bitWords, neuronBlock } from '../memory/list-layout.ts';
 import type { MemoryPlan, PredictorPlan } from '../memory/plan.ts';
 import type { Activation, ModelSpec } from '../models/spec.ts';
+import { createBuffer } from '../pages.ts';
 
 const f32Bytes = 4;
 
@@ -138,9 +140,8 @@ export async function predictorDemand(files: ModelFiles): Promise<PredictorDeman
   if (set === null) return null;
   const tensors = set.layers.flatMap((layer) => layer?.frequency ?? []);
   const span = vectorSpan(tensors);
-  const pages = Math.ceil((span?.bytes ?? 0) / 65536);
-  // Page aligned, as direct reads need; it is let go of as soon as the values are copied.
-  const memory = new WebAssembly.Memory({ initial: pages });
+  // It is let go of as soon as the values are copied.
+  const memory = createBuffer(span?.bytes ?? 0);
   if (span !== null) await files.readTensors(tensors, span, memory, 0);
   const layers = manifest.layers.map(({ neurons }, index) => {
     const tensor = set.layers[index]?.frequency;
@@ -154,11 +155,4 @@ export async function predictorDemand(files: ModelFiles): Promise<PredictorDeman
     return { neurons, frequency };
   });
   return { set, layers };
-}
-
-/** The value of a float16 that is neither negative nor NaN. */
-function positiveF16(bits: number): number {
-  const exponent = bits >> 10;
-  const fraction = bits & 1023;
-  return exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

@@ -1,12 +1,15 @@
 /** Plans of a run, for a model that is there and for one that is yet to be converted. */
 
+import { checkAddresses } from '../address-space.ts';
 import { kvDTypes } from '../dtype.ts';
 import { BudgetError, InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
+import { type AvailableMemory, availableMemory } from '../memory/available.ts';
 import type { PredictorDemand } from '../memory/fixed-layout.ts';
 import { type MemoryPlan, planFloor, planMemory } from '../memory/plan.ts';
-import { availableMemory, processEstimate } from '../memory/process.ts';
+import { processEstimate } from '../memory/process.ts';
+import type { ReadCosts } from '../memory/share-slots.ts';
 import { resolveSize, type Size } from '../units.ts';
 import type { RunRequest } from './model.ts';
 
@@ -42,6 +45,7 @@ export interface Planned {
   readonly processBytes: number;
   /** Null when there are none. */
   readonly predictors: PredictorDemand | null;
+  readonly readCosts?: ReadCosts;
 }
 
 /**
@@ -58,8 +62,13 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
     throw new InputError(`keys and values are kept in ${kvDTypes.join(' or ')}`);
   }
   if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
-  const plan = (threads: number) =>
-    planMemory({ ...planRequest(planned, request, threads), dramBudget: request.budget });
+  const plan = (threads: number) => {
+    const wanted = { ...planRequest(planned, request, threads), dramBudget: request.budget };
+    const made = planMemory(wanted);
+    const arenas = made.arenas.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+    checkAddresses(made.memoryBytes + arenas, threads);
+    return made;
+  };
   if (request.threads !== undefined) return plan(request.threads);
   try {
     return plan(availableThreads());
@@ -78,7 +87,7 @@ export function floorOfRun(
 }
 
 function planRequest(
-  { manifest, processBytes, predictors: all }: Planned,
+  { manifest, processBytes, predictors: all, readCosts }: Planned,
   request: Omit<RunRequest, 'budget'>,
   threads: number,
 ) {
@@ -95,7 +104,9 @@ function planRequest(
     predictors,
     sparse: predictors !== null && ffn === 'sparse',
     residency: request.residency ?? 'all',
+    ...(readCosts && { readCosts }),
     ...(memoryLimit === undefined ? {} : { memoryLimit }),
+    ...(request.bestLogits === undefined ? {} : { bestLogits: request.bestLogits }),
   };
 }
 
@@ -107,12 +118,17 @@ export function weightBytesOf({ tensors }: Manifest): number {
 /** A budget, and what it comes from. */
 export interface Budget {
   readonly bytes: number;
-  readonly source: 'asked' | 'machine' | 'cgroup';
+  readonly source: 'asked' | AvailableMemory['source'];
 }
 
 /** The budget in bytes: what was asked for, or nine tenths of what the machine can give. */
 export function budgetOf(size: Size | undefined, weightBytes: number): Budget {
   if (size !== undefined) return { bytes: resolveSize(size, weightBytes), source: 'asked' };
+  return defaultBudget();
+}
+
+/** Nine tenths of what the machine can give. */
+export function defaultBudget(): AvailableMemory {
   const { bytes, source } = availableMemory();
   return { bytes: Math.floor(bytes * 0.9), source };
 }

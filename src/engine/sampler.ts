@@ -4,6 +4,8 @@
  */
 
 import { InputError } from '../errors.ts';
+import { sortedIds, topIds } from '../top-ids.ts';
+import { type BoundedLogits, decideEarly } from './early-decision.ts';
 import { Random } from './random.ts';
 
 export interface SamplingOptions {
@@ -20,6 +22,13 @@ export interface SamplingOptions {
   readonly seed: number;
 }
 
+/** The largest logits of a position, so many of them; of the others -Infinity may be given. */
+export interface BestLogits {
+  readonly best: number;
+  /** Whether logits known within bounds suffice; absent: all of the largest are needed. */
+  readonly suffice?: (bounded: BoundedLogits) => boolean;
+}
+
 export const greedy: SamplingOptions = {
   temperature: 0,
   topK: 0,
@@ -28,6 +37,35 @@ export const greedy: SamplingOptions = {
   repetitionPenalty: 1,
   seed: 0,
 };
+
+/** What the command line does when nothing is said. */
+export const usualSampling: Omit<SamplingOptions, 'seed'> = {
+  temperature: 0.8,
+  topK: 40,
+  topP: 0.95,
+  minP: 0,
+  repetitionPenalty: 1,
+};
+
+/**
+ * How many of the largest logits decide what is sampled; null: all of them do. Others may be
+ * -Infinity, and the token sampled is the same.
+ */
+export function logitsThatDecide(options: Omit<SamplingOptions, 'seed'>): number | null {
+  const { temperature, topK, repetitionPenalty } = options;
+  // The penalty lowers tokens of the context, so that any other may come up.
+  if (repetitionPenalty !== 1) return null;
+  if (temperature === 0) return 1;
+  return topK > 0 ? topK : null;
+}
+
+/** The same as a plan takes it. */
+export function bestLogits(options: Omit<SamplingOptions, 'seed'>): {
+  readonly bestLogits?: number;
+} {
+  const best = logitsThatDecide(options);
+  return best === null ? {} : { bestLogits: best };
+}
 
 /** @throws InputError that names the option out of range */
 export function checkSampling(options: SamplingOptions): void {
@@ -48,11 +86,29 @@ export function checkSampling(options: SamplingOptions): void {
 export class Sampler {
   readonly #options: SamplingOptions;
   readonly #random: Random;
+  /** The next draw's number, once it was looked at, and what it has decided. */
+  #point: number | null = null;
+  #decided: number | null = null;
 
   constructor(options: SamplingOptions) {
     checkSampling(options);
     this.#options = options;
     this.#random = new Random(options.seed);
+  }
+
+  /** Which logits the next {@link sample} needs, for a forward pass that computes no more of them. */
+  get wanted(): 'last' | BestLogits {
+    const best = logitsThatDecide(this.#options);
+    if (best === null) return 'last';
+    if (best === 1) return { best };
+    return {
+      best,
+      suffice: (bounded) => {
+        this.#point ??= this.#random.next();
+        this.#decided = decideEarly(bounded, this.#options, this.#point);
+        return this.#decided !== null;
+      },
+    };
   }
 
   /**
@@ -62,6 +118,12 @@ export class Sampler {
    */
   sample(logits: Float32Array, context: Iterable<number>): number {
     const { temperature, topK, topP, minP, repetitionPenalty } = this.#options;
+    const decided = this.#decided;
+    if (decided !== null) {
+      this.#point = null;
+      this.#decided = null;
+      return decided;
+    }
     if (repetitionPenalty !== 1) penalise(logits, context, repetitionPenalty);
     if (temperature === 0) return argmax(logits);
 
@@ -76,7 +138,8 @@ export class Sampler {
     if (minP > 0) while (kept > 1 && (weights[kept - 1] ?? 0) < minP) kept--;
 
     const keptTotal = weights.subarray(0, kept).reduce((sum, weight) => sum + weight, 0);
-    let point = this.#random.next() * keptTotal;
+    let point = (this.#point ?? this.#random.next()) * keptTotal;
+    this.#point = null;
     for (let i = 0; i < kept; i++) {
       point -= weights[i] ?? 0;
       if (point < 0) return candidates[i] ?? 0;
@@ -100,46 +163,6 @@ function penalise(logits: Float32Array, context: Iterable<number>, penalty: numb
     const logit = logits[id];
     if (logit !== undefined) logits[id] = logit > 0 ? logit / penalty : logit * penalty;
   }
-}
-
-/** Ids by falling logit; equal ones by id, so that the order is the same everywhere. */
-function sortedIds(logits: Float32Array): Uint32Array {
-  const ids = Uint32Array.from(logits, (_, id) => id);
-  return ids.sort((a, b) => (logits[b] ?? 0) - (logits[a] ?? 0) || a - b);
-}
-
-/** The `k` ids of the largest logits, by falling logit: a heap whose top is the least of them. */
-function topIds(logits: Float32Array, k: number): Uint32Array {
-  const heap = new Uint32Array(k);
-  /** Whether id a ranks below id b. */
-  const below = (a: number, b: number) => {
-    const difference = (logits[a] ?? 0) - (logits[b] ?? 0);
-    return difference < 0 || (difference === 0 && a > b);
-  };
-  const sink = (size: number) => {
-    let at = 0;
-    for (;;) {
-      let least = at;
-      for (const child of [2 * at + 1, 2 * at + 2]) {
-        if (child < size && below(heap[child] ?? 0, heap[least] ?? 0)) least = child;
-      }
-      if (least === at) return;
-      [heap[at], heap[least]] = [heap[least] ?? 0, heap[at] ?? 0];
-      at = least;
-    }
-  };
-  // The first k in falling order are a heap backwards: rising order is one.
-  const first = sortedIds(logits.subarray(0, k)).reverse();
-  heap.set(first);
-  // Nearly all of a vocabulary is below the least of the best: one comparison each.
-  let least = logits[heap[0] ?? 0] as number;
-  for (let id = k; id < logits.length; id++) {
-    if (!((logits[id] as number) > least)) continue;
-    heap[0] = id;
-    sink(k);
-    least = logits[heap[0] ?? 0] as number;
-  }
-  return heap.sort((a, b) => (below(a, b) ? 1 : -1));
 }
 
 /** How many leading weights are needed for their sum to reach `target`; at least one. */

@@ -4,12 +4,14 @@
  */
 
 import { InputError } from '../errors.ts';
-import { compileCore, createMemory } from '../kernels/module.ts';
+import { compileCore } from '../kernels/module.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
+import { HeadProposal } from '../memory/head-proposal.ts';
 import { NeuronStores } from '../memory/neuron-stores.ts';
 import type { MemoryPlan } from '../memory/plan.ts';
 import type { PolicyName } from '../memory/store-policy.ts';
 import { Weights } from '../memory/weights.ts';
+import { createMemory } from '../pages.ts';
 import { Arena, RemoteArena } from './arena.ts';
 import { Decoder, type DecoderParts, type FfnObserver, type LogitsWanted } from './decoder.ts';
 import { ListArena } from './list-arena.ts';
@@ -130,7 +132,9 @@ export class Session {
       const predictor = await openPredictor(model, plan, arenas[0]);
       const options = { policy, onProgress, signal };
       const sparse = await openSparse(model, plan, arenas, predictor, options);
-      const decoder = new Decoder({ files: model.files, plan, arenas, weights, sparse });
+      const { files } = model;
+      const headProposal = await HeadProposal.load(files, plan, arenas, onProgress, signal);
+      const decoder = new Decoder({ files, plan, arenas, weights, sparse, headProposal });
       const [{ memory }] = arenas;
       return new Session(model, plan, threads, { weights, decoder, sparse, predictor, memory });
     } catch (error) {
@@ -153,7 +157,7 @@ export class Session {
    * Appends `ids` in chunks and computes logits.
    * @param onLogits for `all`: called for each chunk with (positions, vocab) logits, valid only
    * during the call, and the index in `ids` of its first
-   * @returns for `last`: the logits (vocab) of the last position, valid until the next call
+   * @returns for `last` and `best`: the logits (vocab) of the last position, valid until the next call
    */
   async forward(
     ids: readonly number[],
@@ -165,11 +169,7 @@ export class Session {
       observer?: FfnObserver;
     } = {},
   ): Promise<Float32Array> {
-    const { vocabSize } = this.model.manifest.spec;
-    const strange = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
-    if (strange !== undefined) {
-      throw new InputError(`${strange} is no token: the model has ids 0 to ${vocabSize - 1}`);
-    }
+    this.model.tokenizer.checkIds(ids);
     if (this.#busy) throw new Error('a forward pass is under way; wait for it first');
     if (this.#length + ids.length > this.plan.context) {
       throw new InputError(
@@ -183,7 +183,7 @@ export class Session {
     for (let at = 0; at < ids.length; at += size) {
       const chunk = ids.slice(at, at + size);
       const last = at + chunk.length === ids.length;
-      const now = wanted === 'last' && !last ? 'none' : wanted;
+      const now = wanted !== 'all' && !last ? 'none' : wanted;
       this.#busy = true;
       try {
         logits = await this.#decoder.forward(chunk, this.#length, now, options);

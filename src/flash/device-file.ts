@@ -3,7 +3,8 @@
  * and would not be counted against the budget.
  */
 
-import { IoError } from '../errors.ts';
+import { FlashError, IoError } from '../errors.ts';
+import { createBuffer } from '../pages.ts';
 import { nodeReadSystem, type ReadSystem } from './read-system.ts';
 
 /** Every device we know is content with one of these for offset, length and address. */
@@ -55,6 +56,7 @@ export class DeviceFile {
       const buffered = system.open(path, false);
       return new DeviceFile(path, buffered, { direct: false, alignment: 1 }, system);
     } catch (cause) {
+      if (cause instanceof FlashError) throw cause;
       throw new IoError((cause as Error).message, { file: path }, undefined, { cause });
     }
   }
@@ -90,9 +92,7 @@ function tryOpenDirect(path: string, system: ReadSystem): number | null {
 
 /** Tries a read whose offset, length and address are odd multiples of `alignment`. */
 async function canRead(fd: number, alignment: number, system: ReadSystem): Promise<boolean> {
-  // WebAssembly memory is page aligned, which no Buffer is.
-  const memory = new WebAssembly.Memory({ initial: 1 });
-  const target = new Uint8Array(memory.buffer, alignment, alignment);
+  const target = new Uint8Array(createBuffer(2 * alignment).buffer, alignment, alignment);
   return new Promise((resolve) => {
     system.readv(fd, [target], alignment, (error) => resolve(error === null));
   });

@@ -3,15 +3,21 @@
  * directory, so that it is measured once.
  */
 
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as v from 'valibot';
+import { writeAside } from '../aside.ts';
+import { parseJson } from '../checkpoint/json-file.ts';
+import { readRegular } from '../regular-file.ts';
+import { alignDown } from '../units.ts';
 import type { ReadLimits } from './read-plan.ts';
 
 export interface DeviceProfile extends Omit<ReadLimits, 'lanes'> {
   /** Reads to keep in flight. */
   readonly depth: number;
+  /** Processor time of a read, in milliseconds: what the system and Node take for it. */
+  readonly processorMs: number;
   /** Time of a lone small read, in milliseconds. */
   readonly latencyMs: number;
   /** Bytes per second of large reads, many in flight. */
@@ -24,6 +30,7 @@ export interface DeviceProfile extends Omit<ReadLimits, 'lanes'> {
 
 /** A plain SSD: right enough everywhere until the device has been measured. */
 export const defaultProfile: DeviceProfile = {
+  processorMs: 0.045,
   latencyMs: 0.2,
   bandwidth: 1e9,
   breakEvenGap: 16 * 1024,
@@ -34,17 +41,42 @@ export const defaultProfile: DeviceProfile = {
   source: 'default',
 };
 
+/** Of profiles that were measured before it was. */
+const usualProcessorMs = 0.045;
+
+/** Bytes of a read: from the smallest efficient one to more than any device asks for. */
+const readBytes = v.pipe(
+  v.number(),
+  v.safeInteger(),
+  v.minValue(32 * 1024),
+  v.maxValue(64 * 1024 * 1024),
+);
 const profileSchema = v.object({
-  latencyMs: v.pipe(v.number(), v.minValue(0)),
-  bandwidth: v.pipe(v.number(), v.minValue(1)),
-  breakEvenGap: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
-  smallestPiece: v.pipe(v.number(), v.safeInteger(), v.minValue(32 * 1024)),
-  largestRead: v.pipe(v.number(), v.safeInteger(), v.minValue(32 * 1024)),
+  processorMs: v.optional(v.pipe(v.number(), v.finite(), v.minValue(0)), usualProcessorMs),
+  latencyMs: v.pipe(v.number(), v.finite(), v.minValue(0)),
+  bandwidth: v.pipe(v.number(), v.finite(), v.minValue(1)),
+  breakEvenGap: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(64 * 1024 * 1024)),
+  smallestPiece: readBytes,
+  largestRead: readBytes,
   depth: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(32)),
   direct: v.boolean(),
   source: v.literal('measured'),
 });
 const cacheSchema = v.record(v.string(), profileSchema);
+
+/** No gap beyond this is read over for the sake of the processor alone. */
+const largestProcessorGap = 48 * 1024;
+
+/**
+ * What reads are planned by: a gap is worth reading over while its bytes take less time than another
+ * read, which costs the device its fixed time and the processor, that computes meanwhile, its own.
+ */
+export function readLimits(profile: DeviceProfile): Omit<ReadLimits, 'lanes'> {
+  const { bandwidth, processorMs, breakEvenGap, smallestPiece, largestRead } = profile;
+  const bytes = alignDown(Math.round((bandwidth * processorMs) / 1000), 512);
+  const gap = Math.max(breakEvenGap, Math.min(largestProcessorGap, bytes));
+  return { breakEvenGap: gap, smallestPiece, largestRead };
+}
 
 /** The profile of the device that holds `path`, or the default one. */
 export async function loadProfile(path: string): Promise<DeviceProfile> {
@@ -58,9 +90,7 @@ export async function saveProfile(path: string, profile: DeviceProfile): Promise
   try {
     const profiles = { ...(await readCache()), [await deviceKey(path)]: profile };
     await mkdir(dirname(file), { recursive: true });
-    const temporary = `${file}.${process.pid}`;
-    await writeFile(temporary, `${JSON.stringify(profiles, null, 1)}\n`);
-    await rename(temporary, file);
+    await writeAside(file, (out) => out.writeFile(`${JSON.stringify(profiles, null, 1)}\n`));
     return true;
   } catch {
     return false;
@@ -80,10 +110,14 @@ async function deviceKey(path: string): Promise<string> {
   return `${process.platform}-${dev}`;
 }
 
+/** A few hundred bytes for each device. */
+const longestCache = 1024 * 1024;
+
 /** Damaged or older entries count as not there. */
 async function readCache(): Promise<Record<string, DeviceProfile>> {
   try {
-    const parsed = v.safeParse(cacheSchema, JSON.parse(await readFile(cacheFile(), 'utf8')));
+    const file = cacheFile();
+    const parsed = v.safeParse(cacheSchema, parseJson(await readRegular(file, longestCache), file));
     return parsed.success ? parsed.output : {};
   } catch {
     return {};

@@ -28,7 +28,8 @@ import { type BundleLayer, bundlesFile, residentFile, type StoredTensor } from '
 export const sectorBytes = 4096;
 /** Padding of one bundle: the smallest unit of direct I/O. */
 export const bundleAlignment = 512;
-const vectorAlignment = 64;
+/** A cache line. */
+export const vectorAlignment = 64;
 
 /** A tensor whose place is decided and whose checksums are not known yet. */
 export type PlacedTensor = Omit<StoredTensor, 'checksums'>;

@@ -1,20 +1,17 @@
 /** An opened model directory: its manifest, and reads of whole blocks that are checked on arrival. */
 
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { InputError } from '../errors.ts';
+import { createBuffer } from '../pages.ts';
+import { assertRegular, readRegular } from '../regular-file.ts';
 import { crcHex } from './checksum.ts';
 import { DeviceFile } from './device-file.ts';
 import { type DeviceProfile, loadProfile } from './device-profile.ts';
 import { sectorBytes } from './layout.ts';
-import {
-  type Manifest,
-  readManifest,
-  rowsOf,
-  type StoredFile,
-  type StoredTensor,
-} from './manifest.ts';
+import { type Manifest, rowsOf, type StoredFile, type StoredTensor } from './manifest.ts';
+import { readManifest } from './manifest-reader.ts';
 import { type PredictorSet, parsePredictors, predictorsFile } from './predictor-file.ts';
 import type { Extent } from './read-plan.ts';
 import { nodeReadSystem, type ReadSystem } from './read-system.ts';
@@ -34,6 +31,9 @@ export interface RowPlaces {
   readonly addresses: readonly number[];
 }
 
+/** The one of the small files that may be large. */
+export const tokenizerFile = 'tokenizer.json';
+
 export interface OpenOptions {
   readonly system?: ReadSystem;
   readonly profile?: DeviceProfile;
@@ -41,6 +41,8 @@ export interface OpenOptions {
   readonly direct?: boolean;
   /** False leaves predictors alone, whatever state they are in. */
   readonly predictors?: boolean;
+  /** `later`: whoever uses tokenizer.json, the largest of the small files, checks it. */
+  readonly tokenizer?: 'later';
   /** A file in which up rows and down columns lie apart: single neurons are read from there. */
   readonly unbundled?: string;
 }
@@ -87,8 +89,9 @@ export class ModelFiles {
       for (const [name, stored] of Object.entries(manifest.files)) {
         const path = join(dir, name);
         await checkSize(path, stored);
+        if (name === tokenizerFile && options.tokenizer === 'later') continue;
         if (stored.headerBytes === undefined) {
-          checkSum(path, stored, await readFile(path));
+          checkSum(path, stored, await readRegular(path, stored.bytes));
           continue;
         }
         const file = await DeviceFile.open(path, system, direct);
@@ -290,12 +293,13 @@ function bundledExtents(
 
 const convertAgain = 'Convert the checkpoint again, and check the disk';
 
-/** @throws InputError when the file is missing or not as long as it was */
+/** @throws InputError when the file is missing, no file at all, or not as long as it was */
 async function checkSize(path: string, stored: StoredFile): Promise<void> {
   const found = await stat(path).catch(() => null);
   if (found === null) {
     throw new InputError('is missing from the model', { file: path }, convertAgain);
   }
+  assertRegular(found, path);
   if (found.size !== stored.bytes) {
     throw new InputError(
       `damaged: it has ${found.size} bytes, flash.json says ${stored.bytes}`,
@@ -306,7 +310,7 @@ async function checkSize(path: string, stored: StoredFile): Promise<void> {
 }
 
 /** @throws InputError when `bytes`, the file or its header, are not what was written */
-function checkSum(path: string, stored: StoredFile, bytes: Uint8Array): void {
+export function checkSum(path: string, stored: StoredFile, bytes: Uint8Array): void {
   if (crcHex(bytes) !== stored.crc32) {
     throw new InputError(
       'damaged: its checksum does not match',
@@ -343,7 +347,7 @@ const longestHeader = 16 * 1024 * 1024;
 
 /** The first bytes of a file, read as its weights are: past the page cache where that is possible. */
 async function readHeader(file: DeviceFile, bytes: number): Promise<Uint8Array> {
-  const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / 65536) });
+  const memory = createBuffer(bytes);
   const header = new Uint8Array(memory.buffer, 0, bytes);
   const read = await file.readv([header], 0);
   if (read !== bytes) {

@@ -5,21 +5,33 @@
 
 import { crc32 } from 'node:zlib';
 import * as v from 'valibot';
-import { byteLength, type DType, dtypeNames } from '../dtype.ts';
+import { brief, parseJsonText } from '../checkpoint/json-file.ts';
+import { parseSafetensorsHeader } from '../checkpoint/safetensors-header.ts';
+import { byteLength, type DType, dtypeNames, dtypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
+import { alignUp } from '../units.ts';
 import { crcHex } from './checksum.ts';
-import { type FileLayout, layoutFile, type PlacedTensor } from './layout.ts';
+import {
+  type FileLayout,
+  layoutFile,
+  type PlacedTensor,
+  sectorBytes,
+  vectorAlignment,
+} from './layout.ts';
 import type { Manifest, StoredTensor } from './manifest.ts';
 
 export const predictorsFile = 'predictors.safetensors';
 
-/** Raised whenever a reader of the old version could not read the new one. */
-const predictorVersion = 1;
+/**
+ * Raised whenever a reader of the old version could not read the new one. A file that holds nothing
+ * but factors and magnitudes is written as version 1, which older readers take.
+ */
+const predictorVersions = [1, 2] as const;
 
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 
 /** What training measured on tokens it did not learn from; shares of neurons, mass of activations. */
-const reportSchema = v.object({
+export const reportSchema = v.object({
   /** Share of neurons that did not fire. */
   sparsity: share,
   /** Share of neurons that were predicted to fire. */
@@ -40,6 +52,11 @@ const shapeSchema = v.object({
   /** What x is: the FFN's input, or the residual stream before the FFN's norm. */
   input: v.picklist(['ffn', 'residual']),
   /**
+   * `rows`: there is no A, and B is a copy in few bits of the rows that decide whether a neuron fires
+   * (the gate's, or the up projection's where there is none). Absent: `factors`.
+   */
+  form: v.optional(v.picklist(['factors', 'rows'])),
+  /**
    * Where no activation is exactly 0: there is no A, B is the gate itself, and a neuron is wanted when
    * |act(B x + bias)| is above this.
    */
@@ -51,7 +68,7 @@ export type PredictorShape = v.InferOutput<typeof shapeSchema>;
 
 /** One layer's predictor in the file: score = B f(A x) + bias, wanted where it is above 0. */
 export interface StoredPredictor extends PredictorShape {
-  /** (rank, hidden); null where the magnitude of gates decides. */
+  /** (rank, hidden); null where rows stand in for the factors. */
   readonly a: StoredTensor | null;
   /** (neurons, rank) */
   readonly b: StoredTensor;
@@ -70,7 +87,7 @@ export interface PredictorSet {
 }
 
 const documentSchema = v.object({
-  version: v.literal(predictorVersion),
+  version: v.picklist(predictorVersions),
   producer: v.string(),
   /** The checksum of the model's flash.json. */
   model: v.string(),
@@ -92,17 +109,42 @@ function storageOf(part: Part, dimensions: readonly number[], dtype: DType) {
   return { type: dtype, rows: first, columns: second };
 }
 
+/** Whether a predictor is a pair of factors, B f(A x), and not rows over the whole input. */
+export function hasFactors({
+  form,
+  magnitude,
+}: Pick<PredictorShape, 'form' | 'magnitude'>): boolean {
+  return magnitude === undefined && form !== 'rows';
+}
+
 /** What stays in memory of a predictor while the model runs. */
-function weightParts({ magnitude }: PredictorShape): Part[] {
-  return magnitude === undefined ? ['a', 'b', 'bias'] : ['b', 'bias'];
+function weightParts(shape: PredictorShape): Part[] {
+  return hasFactors(shape) ? ['a', 'b', 'bias'] : ['b', 'bias'];
 }
 
 const tensorName = (layer: number, part: Part) => `layers.${layer}.predictor.${part}`;
 
-function shapeOf(manifest: Manifest, layer: number, { rank }: PredictorShape, part: Part) {
+function shapeOf(
+  manifest: Manifest,
+  layer: number,
+  { rank }: Pick<PredictorShape, 'rank'>,
+  part: Part,
+) {
   const neurons = manifest.layers[layer]?.neurons ?? 0;
   if (part === 'a') return [rank, manifest.spec.hiddenSize];
   return part === 'b' ? [neurons, rank] : [neurons];
+}
+
+/** Bytes of a tensor of a layer's predictor whose A and B are stored as `dtype`. */
+export function partBytes(
+  manifest: Manifest,
+  layer: number,
+  shape: Pick<PredictorShape, 'rank'>,
+  part: Part,
+  dtype: DType,
+): number {
+  const { type, rows, columns } = storageOf(part, shapeOf(manifest, layer, shape, part), dtype);
+  return rows * byteLength(type, columns);
 }
 
 /** What `layoutPredictors` needs to know. */
@@ -142,12 +184,12 @@ export function layoutPredictors(
       dtype: type,
       shape: dimensions,
       bytes: rows * byteLength(type, columns),
-      alignment: 64,
+      alignment: vectorAlignment,
       rowsPerBlock: rows,
     };
   });
   const document: Document = {
-    version: predictorVersion,
+    version: layers.some((shape) => shape?.form === 'rows') ? 2 : 1,
     producer,
     model: manifest.crc32,
     dtype,
@@ -193,14 +235,12 @@ export function parsePredictors(
   if (stored !== crcHex(text.replace(checksumField, `"crc32":"${noChecksum}"`))) {
     throw damaged('the checksum of its header does not match');
   }
-  // What follows was written as it is, so that only its version and its model are in question.
-  const entries = JSON.parse(text.slice(8)) as Record<
-    string,
-    { data_offsets: [number, number] }
-  > & {
-    __metadata__: { predictors: string };
-  };
-  const parsed = v.safeParse(documentSchema, JSON.parse(entries.__metadata__.predictors));
+  const { tensors, metadata } = guarded(
+    () => parseSafetensorsHeader(Buffer.from(header.subarray(8)), { path, size }),
+    damaged,
+  );
+  const document = guarded(() => parseJsonText(metadata.get('predictors') ?? '', path), damaged);
+  const parsed = v.safeParse(documentSchema, document);
   if (!parsed.success) {
     const [issue] = parsed.issues;
     const where = v.getDotPath(issue);
@@ -218,16 +258,27 @@ export function parsePredictors(
       trainAgain,
     );
   }
+  for (const [layer, shape] of layers.entries()) {
+    if (shape !== null && !hasFactors(shape) && shape.rank !== manifest.spec.hiddenSize) {
+      throw damaged(`layers.${layer}: rows of ${shape.rank} values are none of gates`);
+    }
+  }
+  // Where they were laid: one right behind the other.
+  let end = header.length;
   const tensor = (layer: number, shape: PredictorShape, part: Part): StoredTensor => {
     const name = tensorName(layer, part);
-    const [begin = 0, end = 0] = entries[name]?.data_offsets ?? [];
+    const entry = tensors.get(name);
     const dimensions = shapeOf(manifest, layer, shape, part);
     const { type, rows, columns } = storageOf(part, dimensions, dtype);
-    const offset = header.length + begin;
-    const bytes = end - begin;
-    if (bytes !== rows * byteLength(type, columns) || offset + bytes > size) {
-      throw damaged(`${name} has ${bytes} bytes at ${offset}`);
+    const offset = alignUp(end, vectorAlignment);
+    const bytes = rows * byteLength(type, columns);
+    if (entry?.offset !== offset || entry.bytes !== bytes) {
+      throw damaged(`${name} is not ${bytes} bytes at ${offset}`);
     }
+    if (entry.storedAs !== dtypes[type].safetensors) {
+      throw damaged(`${name} has the dtype ${brief(entry.storedAs)}`);
+    }
+    end = offset + bytes;
     return {
       name,
       file: predictorsFile,
@@ -239,20 +290,36 @@ export function parsePredictors(
       checksums: Uint32Array.of(checksums[name] ?? 0),
     };
   };
-  return {
+  const weights = layers.map(
+    (shape, layer) =>
+      shape && {
+        a: hasFactors(shape) ? tensor(layer, shape, 'a') : null,
+        b: tensor(layer, shape, 'b'),
+        bias: tensor(layer, shape, 'bias'),
+      },
+  );
+  const set: PredictorSet = {
     producer,
     dtype,
-    layers: layers.map(
-      (shape, layer) =>
-        shape && {
-          ...shape,
-          a: shape.magnitude === undefined ? tensor(layer, shape, 'a') : null,
-          b: tensor(layer, shape, 'b'),
-          bias: tensor(layer, shape, 'bias'),
-          frequency: tensor(layer, shape, 'frequency'),
-        },
-    ),
+    layers: layers.map((shape, layer) => {
+      const parts = weights[layer];
+      if (shape === null || !parts) return null;
+      return { ...shape, ...parts, frequency: tensor(layer, shape, 'frequency') };
+    }),
   };
+  if (size !== alignUp(end, sectorBytes))
+    throw damaged(`${size} bytes are not those of its tensors`);
+  return set;
+}
+
+/** The result of `step`; what it finds wrong is damage. */
+function guarded<T>(step: () => T, damaged: (what: string, cause?: unknown) => InputError): T {
+  try {
+    return step();
+  } catch (cause) {
+    if (!(cause instanceof InputError)) throw cause;
+    throw damaged(cause.message, cause);
+  }
 }
 
 /** Tensors that stay in memory while the model runs, in the order of the file. */

@@ -1,7 +1,7 @@
 /** Writes `predictors.safetensors`: whole or not at all, replacing the one that is there. */
 
-import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeAside, writeFully } from '../aside.ts';
 import { writeError } from '../errors.ts';
 import type { Manifest } from './manifest.ts';
 import {
@@ -28,26 +28,19 @@ export async function writePredictors(
 ): Promise<number> {
   const { header, parts, bytes } = layoutPredictors(manifest, source);
   const path = join(dir, predictorsFile);
-  const temporary = `${path}.partial-${process.pid}`;
   try {
-    const file = await open(temporary, 'w');
-    try {
-      await file.write(header, 0, header.length, 0);
+    await writeAside(path, async (file) => {
+      await writeFully(file, header, 0);
       for (const { layer, part, tensor } of parts) {
         const data = await source.bytes(layer, part);
         if (data.length !== tensor.bytes) {
           throw new Error(`${tensor.name} has ${data.length} bytes, not ${tensor.bytes}`);
         }
-        await file.write(data, 0, data.length, tensor.offset);
+        await writeFully(file, data, tensor.offset);
       }
       await file.truncate(bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
+    });
   } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {});
     throw writeError(cause, path);
   }
   return bytes;

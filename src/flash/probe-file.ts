@@ -1,9 +1,12 @@
 /** The file that a probe reads: a model's own weights, or one made for the purpose. */
 
 import { constants } from 'node:fs';
-import { open, rm, stat, statfs } from 'node:fs/promises';
+import { rm, stat, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { createFile, writeFully } from '../aside.ts';
 import { InputError } from '../errors.ts';
+import { ownedName, sweepBeside } from '../owned.ts';
+import { createBuffer } from '../pages.ts';
 import { formatBytes, MIB } from '../units.ts';
 import { DeviceFile } from './device-file.ts';
 import { type DeviceProfile, defaultProfile, loadProfile, saveProfile } from './device-profile.ts';
@@ -31,6 +34,8 @@ export async function probeFileIn(dir: string): Promise<ProbeFile> {
     throw new InputError('is no directory', { file: dir });
   const model = await modelFile(dir);
   if (model !== null) return { ...model, release: async () => {} };
+  const base = join(resolve(dir), '.flashllm');
+  await sweepBeside(base, ['probe']);
   const { bavail, bsize } = await statfs(dir);
   const bytes = Math.min(madeBytes, Math.floor((bavail * bsize) / 4 / MIB) * MIB);
   if (bytes < smallestProbeBytes) {
@@ -41,7 +46,7 @@ export async function probeFileIn(dir: string): Promise<ProbeFile> {
       'Free some space or choose another place',
     );
   }
-  const path = join(resolve(dir), `.flashllm-probe-${process.pid}`);
+  const path = ownedName(base, 'probe');
   const release = () => rm(path, { force: true });
   try {
     await writeProbeFile(path, bytes);
@@ -82,15 +87,17 @@ async function modelFile(dir: string): Promise<{ path: string; bytes: number } |
 
 /** Writes past the page cache where that is possible, so that buffered reads are cold, too. */
 async function writeProbeFile(path: string, bytes: number): Promise<void> {
-  const memory = new WebAssembly.Memory({ initial: (4 * MIB) / 65536 });
-  const data = new Uint8Array(memory.buffer);
+  const data = new Uint8Array(createBuffer(4 * MIB).buffer);
   for (let i = 0; i < data.length; i += 8) data[i] = (i * 2654435761) >>> 24; // not all zeros
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
   const direct = (constants.O_DIRECT as number | undefined) ?? 0;
-  const handle = await open(path, flags | direct).catch(() => open(path, flags));
+  const handle = await createFile(path, direct).catch(async () => {
+    // Where direct I/O is refused, some systems have made the file all the same.
+    await rm(path, { force: true });
+    return createFile(path);
+  });
   try {
     for (let at = 0; at < bytes; at += data.length) {
-      await handle.write(data, 0, Math.min(data.length, bytes - at), at);
+      await writeFully(handle, data.subarray(0, Math.min(data.length, bytes - at)), at);
     }
     await handle.sync();
   } finally {

@@ -3,6 +3,7 @@
  * profile which the scheduler and the planner work with.
  */
 
+import { createBuffer } from '../pages.ts';
 import type { DeviceFile } from './device-file.ts';
 import type { DeviceProfile } from './device-profile.ts';
 import { smallestRead } from './read-plan.ts';
@@ -18,6 +19,8 @@ export interface ProbeCell {
   readonly readsPerSecond: number;
   /** Mean time of one read, in milliseconds. */
   readonly latencyMs: number;
+  /** Processor time that one took, of the system and of this process, in milliseconds. */
+  readonly processorMs: number;
 }
 
 export interface CellRequest {
@@ -46,6 +49,7 @@ export async function measureCell(file: DeviceFile, request: CellRequest): Promi
   let next = 0;
   let reads = 0;
   const started = performance.now();
+  const processor = process.cpuUsage();
   const lane = (index: number) =>
     new Promise<void>((resolve, reject) => {
       const offset = (index * chunk) % (bufferBytes - chunk + 1);
@@ -66,6 +70,7 @@ export async function measureCell(file: DeviceFile, request: CellRequest): Promi
     });
   await Promise.all(Array.from({ length: depth }, (_, index) => lane(index)));
   const seconds = (performance.now() - started) / 1000;
+  const { user, system } = process.cpuUsage(processor);
   return {
     chunk,
     depth,
@@ -73,6 +78,7 @@ export async function measureCell(file: DeviceFile, request: CellRequest): Promi
     bytesPerSecond: (reads * chunk) / seconds,
     readsPerSecond: reads / seconds,
     latencyMs: (seconds * 1000 * depth) / Math.max(1, reads),
+    processorMs: (user + system) / 1000 / Math.max(1, reads),
   };
 }
 
@@ -121,6 +127,8 @@ export function profileFrom(cells: readonly ProbeCell[]): DeviceProfile {
   const depth = byDepth.find((cell) => cell.bytesPerSecond >= asGood * bestAtDepth)?.depth;
   const lone = cells.find((cell) => cell.depth === 1);
   return {
+    // Of the smallest reads there are, whose bytes cost least.
+    processorMs: smallest?.processorMs ?? 0,
     latencyMs: lone?.latencyMs ?? 0,
     bandwidth: Math.round(bandwidth),
     breakEvenGap: Math.min(largestGap, Math.max(0, Math.round(fixedBytes / 512) * 512)),
@@ -136,7 +144,7 @@ export function profileFrom(cells: readonly ProbeCell[]): DeviceProfile {
 let buffer: Uint8Array | undefined;
 
 function sharedBuffer(): Uint8Array {
-  buffer ??= new Uint8Array(new WebAssembly.Memory({ initial: bufferBytes / 65536 }).buffer);
+  buffer ??= new Uint8Array(createBuffer(bufferBytes).buffer);
   return buffer;
 }
 

@@ -1,9 +1,10 @@
 /** The part of the operating system that reading needs; tests put a faulty one in its place. */
 
 import fs from 'node:fs';
+import { assertRegular, readFlags } from '../regular-file.ts';
 
 export interface ReadSystem {
-  /** Opens for reading, past the page cache when `direct`. Throws what the system says. */
+  /** Opens for reading, past the page cache when `direct`. Throws what the system says, or InputError. */
   open(path: string, direct: boolean): number;
   close(fd: number): void;
   size(fd: number): number;
@@ -19,12 +20,24 @@ export interface ReadSystem {
 /** Absent on macOS and Windows, whatever the types say. */
 const directFlag = fs.constants.O_DIRECT as number | undefined;
 
+function openRegularSync(path: string, flags: number): number {
+  assertRegular(fs.statSync(path), path);
+  const fd = fs.openSync(path, flags);
+  try {
+    assertRegular(fs.fstatSync(fd), path);
+    return fd;
+  } catch (error) {
+    fs.closeSync(fd);
+    throw error;
+  }
+}
+
 export const nodeReadSystem: ReadSystem = {
   open(path, direct) {
-    if (!direct) return fs.openSync(path, fs.constants.O_RDONLY);
+    if (!direct) return openRegularSync(path, readFlags);
     if (directFlag === undefined) throw new Error('no direct I/O on this platform');
     if (process.env.FLASHLLM_DIRECT_IO === '0') throw new Error('direct I/O is switched off');
-    return fs.openSync(path, fs.constants.O_RDONLY | directFlag);
+    return openRegularSync(path, readFlags | directFlag);
   },
   close: (fd) => fs.closeSync(fd),
   size: (fd) => fs.fstatSync(fd).size,

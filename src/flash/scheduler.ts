@@ -6,8 +6,9 @@
  */
 
 import { InterruptedError, IoError } from '../errors.ts';
+import { createBuffer } from '../pages.ts';
 import { alignUp } from '../units.ts';
-import type { DeviceProfile } from './device-profile.ts';
+import { type DeviceProfile, readLimits } from './device-profile.ts';
 import { IoStats } from './io-stats.ts';
 import {
   type Extent,
@@ -70,8 +71,7 @@ export class Scheduler {
   /** What reads are planned by; may be replaced at any time. */
   profile: DeviceProfile;
   readonly #queues: Record<Priority, QueuedRead[]> = { demand: [], prefetch: [] };
-  /** WebAssembly memory is page aligned, which direct I/O needs and Buffers are not. */
-  readonly #sink = new Uint8Array(new WebAssembly.Memory({ initial: sinkBytes / 65536 }).buffer);
+  readonly #sink = new Uint8Array(createBuffer(sinkBytes).buffer);
   #inFlight = 0;
 
   constructor(profile: DeviceProfile) {
@@ -81,7 +81,11 @@ export class Scheduler {
   /** Plans and submits the reads of `extents`; the targets belong to the reads until they end. */
   submit(extents: readonly Extent[], options: RequestOptions = {}): Ticket {
     const { priority = 'demand', offer, eager = false } = options;
-    const reads = planReads(extents, { ...this.profile, lanes: this.#freeLanes(priority) }, offer);
+    const reads = planReads(
+      extents,
+      { ...readLimits(this.profile), lanes: this.#freeLanes(priority) },
+      offer,
+    );
     const { promise, resolve, reject } = withResolvers();
     promise.catch(() => {}); // whoever waits sees the error
     const request: Request = {
@@ -184,9 +188,8 @@ export class Scheduler {
     );
     if (aligned) return this.#readFully(read, read.parts);
     // The device needs more alignment than the parts have: through a buffer of whole sectors.
-    const pages = Math.ceil(alignUp(read.bytes, alignment) / 65536);
     const staging = new Uint8Array(
-      new WebAssembly.Memory({ initial: pages }).buffer,
+      createBuffer(alignUp(read.bytes, alignment)).buffer,
       0,
       read.bytes,
     );

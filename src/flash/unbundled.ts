@@ -8,13 +8,12 @@
  * comparison; what is read is checked as bundles are.
  */
 
-import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
 import { rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { finished } from 'node:stream/promises';
+import { createFile, writeFully } from '../aside.ts';
 import { byteLength } from '../dtype.ts';
-import { InputError, InterruptedError, writeError } from '../errors.ts';
+import { InputError, InterruptedError, withNothingLeft, writeError } from '../errors.ts';
+import { createBuffer } from '../pages.ts';
 import { alignUp, formatBytes } from '../units.ts';
 import type { DeviceFile } from './device-file.ts';
 import { sectorBytes } from './layout.ts';
@@ -97,16 +96,16 @@ export async function writeUnbundled(
 ): Promise<void> {
   const { places, bytes } = layoutUnbundled(files.manifest);
   await checkSpace(path, bytes);
-  const out = createWriteStream(path, { flush: true });
-  const failed = finished(out);
-  failed.catch(() => {}); // seen at the end
-  const write = async (data: Uint8Array) => {
-    if (signal?.aborted) throw new InterruptedError();
-    if (!out.write(data)) {
-      await Promise.race([once(out, 'drain'), failed]);
-    }
-  };
+  const out = await createFile(path).catch((cause: unknown) => {
+    throw writeError(cause, path);
+  });
   try {
+    let end = 0;
+    const write = async (data: Uint8Array) => {
+      if (signal?.aborted) throw new InterruptedError();
+      await writeFully(out, data, end);
+      end += data.length;
+    };
     let done = 0;
     for (const { layer, rowBytes, matrices } of places.values()) {
       for (const part of matrices.keys()) {
@@ -115,12 +114,13 @@ export async function writeUnbundled(
         onProgress?.(done, bytes);
       }
     }
-    out.end();
-    await failed;
+    await out.sync();
+    await out.close();
   } catch (error) {
-    out.destroy();
+    await out.close().catch(() => {});
     await rm(path, { force: true });
-    throw error instanceof Error && 'code' in error ? writeError(error, path) : error;
+    const system = error instanceof Error && 'code' in error;
+    throw withNothingLeft(system ? writeError(error, path) : error);
   }
 }
 
@@ -133,8 +133,8 @@ async function writeMatrix(
   const tensor = files.tensor(layer.tensor);
   const bundleBytes = rowsOf(tensor).rowBytes;
   const ranges = cutRows(tensor, writeBytes);
-  const largest = Math.max(...ranges.map((range) => spanOf(range).bytes));
-  const memory = new WebAssembly.Memory({ initial: Math.ceil(largest / 65536) });
+  const largest = ranges.reduce((most, range) => Math.max(most, spanOf(range).bytes), 0);
+  const memory = createBuffer(largest);
   for (const range of ranges) {
     const address = await files.readRows(range, memory, 0);
     const bundles = Buffer.from(memory.buffer, address, range.count * bundleBytes);

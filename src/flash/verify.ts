@@ -1,6 +1,7 @@
 /** Reads a whole model directory and checks every block, many reads in flight. */
 
 import { InterruptedError } from '../errors.ts';
+import { createBuffer } from '../pages.ts';
 import { forEachParallel } from '../parallel.ts';
 import { sectorBytes } from './layout.ts';
 import { rowsOf } from './manifest.ts';
@@ -32,10 +33,12 @@ export async function verifyModel(
   const totalBytes = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
   const blocks = tensors.reduce((sum, { checksums }) => sum + checksums.length, 0);
   const ranges = tensors.flatMap((tensor) => cutRows(tensor, readBytes));
-  const slotBytes = Math.max(...ranges.map((range) => spanOf(range).bytes), sectorBytes);
-  const memory = new WebAssembly.Memory({
-    initial: Math.ceil((slotBytes * readsInFlight) / 65536),
-  });
+  // Not Math.max(...): the ranges of a large model are more than a call has room for.
+  const slotBytes = ranges.reduce(
+    (most, range) => Math.max(most, spanOf(range).bytes),
+    sectorBytes,
+  );
+  const memory = createBuffer(slotBytes * readsInFlight);
   let doneBytes = 0;
   await forEachParallel(ranges, readsInFlight, async (range, lane) => {
     if (signal?.aborted) throw new InterruptedError();

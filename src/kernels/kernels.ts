@@ -236,7 +236,10 @@ export interface Kernels {
   readonly readSum: (src: Address, bytes: number) => number;
 }
 
+/** Query heads that read keys and values together, mirrored in assembly/attention.ts. */
+export const headsTogether = 4;
+
 /** Elements of scratch that `attention` needs. */
 export function attentionScratch(start: number, positions: number): number {
-  return start + positions;
+  return headsTogether * (start + positions);
 }

@@ -9,11 +9,6 @@ import { FlashError, InputError } from '../errors.ts';
 import { bindKernels } from './bind.ts';
 import type { Kernels } from './kernels.ts';
 
-/** Bytes of a WebAssembly page. */
-export const pageBytes = 65536;
-/** A WebAssembly memory cannot be larger: 4 GiB. */
-export const maxMemoryBytes = 65536 * pageBytes;
-
 /**
  * The core is built twice from the same sources: with the SIMD instructions that every Node has, and
  * with relaxed ones, whose multiply-add rounds once instead of twice and is faster. Results of one
@@ -78,18 +73,6 @@ export async function compileCore(build = chooseBuild()): Promise<WebAssembly.Mo
     );
   }
   return WebAssembly.compile(bytes);
-}
-
-/**
- * A shared memory of `bytes`, rounded up to whole pages. It never grows: addresses and views stay
- * valid. Pages that are never touched cost no resident memory.
- */
-export function createMemory(bytes: number): WebAssembly.Memory {
-  const pages = Math.max(1, Math.ceil(bytes / pageBytes));
-  if (!(pages * pageBytes <= maxMemoryBytes)) {
-    throw new FlashError(`a WebAssembly memory of ${bytes} bytes is more than 4 GiB`);
-  }
-  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
 }
 
 /** The kernels over `memory`, from the module compiled before, or from one compiled now. */

@@ -1,5 +1,6 @@
 /** Where a forward pass keeps its intermediate values: f32, for `chunk` positions at once. */
 
+import { attentionScratch } from '../kernels/kernels.ts';
 import { neuronGroup, scratchBytes } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
@@ -15,7 +16,29 @@ export function sumRows(chunk: number): number {
   return Math.max(chunk, Math.max(neuronBlock / neuronGroup, mostGroups) + 1);
 }
 
-export interface Activations {
+/** Neurons of a block at most, however few the positions. */
+const mostNeurons = 4096;
+
+/** Where the neurons of a block are listed, and what bounds how many these are. */
+export interface BlockRoom {
+  /** The most positions at once. */
+  readonly chunk: number;
+  /** u32 (entries): addresses of a block's bundles. */
+  readonly bundles: number;
+  readonly entries: number;
+}
+
+/**
+ * Neurons of an FFN that are computed in one go: as many as activations (chunk, neuronBlock), sums and
+ * addresses have room for. The fewer the blocks, the less often threads wait for each other.
+ */
+export function blockNeurons({ chunk, entries }: BlockRoom, positions: number): number {
+  const activations = Math.floor((chunk * neuronBlock) / positions);
+  const sums = (sumRows(chunk) - 1) * neuronGroup;
+  return Math.max(neuronBlock, Math.min(entries, activations, sums));
+}
+
+export interface Activations extends BlockRoom {
   /** (chunk, hidden): the residual stream. */
   readonly hidden: number;
   /** (chunk, hidden): a sublayer's input. */
@@ -28,19 +51,17 @@ export interface Activations {
   readonly qkv: number;
   /** (chunk, heads headDim) */
   readonly attended: number;
-  /** (context): attention scores of one query. */
+  /** (headsTogether, context): attention scores of one position. */
   readonly scores: number;
   /** (chunk, rotaryPairs) each: of the angles by which queries and keys are turned. */
   readonly cosines: number;
   readonly sines: number;
   /** (heads, context): what a head adds to scores, with ALiBi; else 0. */
   readonly positionBias: number;
-  /** (chunk, neuronBlock): activations of a block of neurons. */
+  /** (chunk, neuronBlock): activations of a block of neurons; see blockNeurons. */
   readonly neurons: number;
   /** The same of their gates, where FFNs are gated. */
   readonly gates: number;
-  /** u32 (neuronBlock): addresses of a block's bundles. */
-  readonly bundles: number;
   /** (sumRows, hidden): sums of neuron groups that are not yet added to the output. */
   readonly sums: number;
   /** (chunk, embedding): an embedding row, or the head's input. */
@@ -115,13 +136,15 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     output: take(chunk * spec.hiddenSize),
     qkv: take(chunk * (heads + 2 * kvHeads) * headDim),
     attended: take(chunk * heads * headDim),
-    scores: take(context),
+    scores: take(attentionScratch(context, 0)),
     cosines: take(chunk * rotaryPairs(spec)),
     sines: take(chunk * rotaryPairs(spec)),
     positionBias: spec.positions.kind === 'alibi' ? take(heads * context) : 0,
     neurons: take(chunk * neuronBlock),
     gates: take(gateValues(spec, chunk * neuronBlock)),
-    bundles: take(neuronBlock),
+    chunk,
+    bundles: take(mostNeurons),
+    entries: mostNeurons,
     sums: take(sumRows(chunk) * spec.hiddenSize),
     embedding: take(chunk * spec.embeddingSize),
     logits: take(logits * spec.vocabSize),

@@ -8,13 +8,20 @@ import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.
 import { scratchBytes } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
-import { gateValues, neuronBlock, type PredictorSizes, sumRows, widestRow } from './activations.ts';
+import {
+  type BlockRoom,
+  gateValues,
+  neuronBlock,
+  type PredictorSizes,
+  sumRows,
+  widestRow,
+} from './activations.ts';
 import { type ListTables, layoutListTables, type Staging, slotsBytes } from './list-layout.ts';
 
 /** Outputs of a matrix that are computed in one go on a desk; bounds the desk's size. */
 export const deskRows = 1024;
 
-export interface Desk {
+export interface Desk extends BlockRoom {
   /** (chunk, widest row): what comes in. */
   readonly input: number;
   /** (chunk, deskRows) or (chunk, hidden): what goes out. */
@@ -27,8 +34,6 @@ export interface Desk {
   readonly neurons: number;
   /** The same, where FFNs are gated. */
   readonly gates: number;
-  /** u32 (neuronBlock) */
-  readonly bundles: number;
   /** (sumRows, hidden) */
   readonly sums: number;
   readonly scratch: number;
@@ -70,7 +75,10 @@ export function layoutDesk(spec: ModelSpec, sizes: DeskSizes): Desk {
     gateBias: take(gateValues(spec, neuronBlock) * 4),
     neurons: take(chunk * neuronBlock * 4),
     gates: take(gateValues(spec, chunk * neuronBlock) * 4),
+    chunk,
     bundles: take(neuronBlock * 4),
+    // As many as have room for their biases.
+    entries: neuronBlock,
     sums: take(sumRows(chunk) * spec.hiddenSize * 4),
     scratch: take(scratchBytes(cols)),
     threadScratch: { address: take((threads - 1) * bytesPerThread), bytesPerThread },

@@ -6,17 +6,26 @@
  * costs one read of 32 KiB per token whatever the table's size.
  */
 
+import { defaultProfile } from '../flash/device-profile.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { spanOf } from '../flash/row-range.ts';
-import { maxMemoryBytes } from '../kernels/module.ts';
+import { headTensor } from '../models/spec.ts';
+import { maxMemoryBytes } from '../pages.ts';
+import { MIB } from '../units.ts';
 import { ArenaSpace, type Place } from './arena-space.ts';
 import { type Desk, layoutDesk } from './desk.ts';
 import { type Fixed, firstAddress, predictorSizes } from './fixed-layout.ts';
+import { proposable, proposalBookkeeping, proposalTensor } from './head-proposal.ts';
 import { type Staging, slotsBytes, stagingSlots } from './list-layout.ts';
 import type { PlanRequest, PlanRequestBase } from './plan.ts';
 import { planRing, type StreamRing } from './ring.ts';
-import { shareSlots } from './share-slots.ts';
+import { neuronsBeforeMatrices, shareSlots } from './share-slots.ts';
 import { matricesInOrder, rowsThatFit, rowTables, wholeBytes } from './weight-order.ts';
+
+/** A token passes over the copy instead of reading four times as much: it is worth most of the room. */
+const largestProposalShare = 0.75;
+
+const largestSparseRing = 8 * MIB;
 
 /** Bytes one memory may have. */
 export function memoryLimitOf({ memoryLimit = maxMemoryBytes }: PlanRequestBase): number {
@@ -36,6 +45,8 @@ export interface StorePlace extends Place {
 /** Weights with their places, and what that takes. */
 export interface Placed {
   readonly residences: ReadonlyMap<StoredTensor, Residence>;
+  /** The head's copy, resident as a whole; null where there is none. */
+  readonly headProposal: StoredTensor | null;
   /** Per layer, with predictors only. */
   readonly stores: readonly StorePlace[] | null;
   /** In the first memory; null where nothing passes through. */
@@ -51,6 +62,8 @@ export interface Placed {
 interface Reserve {
   readonly ring: StreamRing | null;
   readonly stagingSlots: number;
+  /** The head's copy that stands in for it; null: none. */
+  readonly proposal: StoredTensor | null;
 }
 
 /** Gives places to as many weights as fit, beside a ring and a staging area where they are needed. */
@@ -66,21 +79,39 @@ export function placeWeights(
   const whole = (tensors: readonly StoredTensor[], placed: Placed) =>
     tensors.every((tensor) => placed.residences.get(tensor)?.rows === rowsOf(tensor).rows);
   const place = (reserve: Reserve) => placeBeside(request, chunk, fixed, room, reserve);
-  const nothing = { ring: null, stagingSlots: 0 };
-  if (!sparse) {
-    const placed = place(nothing);
-    if (whole([...matrices, ...bundles], placed)) return placed;
-    return place({ ...nothing, ring: planRing(manifest, room, limit) });
-  }
-  const all = place(nothing);
-  const full = manifest.layers.every(({ neurons }, i) => all.stores?.[i]?.slots === neurons);
-  if (full && whole(matrices, all)) return all;
+  const nothing = { ring: null, stagingSlots: 0, proposal: null };
+  const everything = place(nothing);
+  const full =
+    everything.stores?.every(({ slots }, i) => slots === manifest.layers[i]?.neurons) ?? true;
+  if (full && whole(sparse ? matrices : [...matrices, ...bundles], everything)) return everything;
+
   const { bundleBytes, allBytes } = bundleSizes(request);
-  const slots = stagingSlots(bundleBytes, allBytes, room);
-  const withoutRing = place({ ring: null, stagingSlots: slots });
-  if (whole(matrices, withoutRing)) return withoutRing;
+  const slots = sparse ? stagingSlots(bundleBytes, allBytes, room) : 0;
+  const proposal = proposalFor(request, room - slotsBytes(slots, bundleBytes));
+  const used = proposal === null ? matrices : matrices.slice(0, -1);
+  const without = place({ ring: null, stagingSlots: slots, proposal });
+  if (whole(sparse ? used : [...used, ...bundles], without)) return without;
   const rest = Math.min(limit, room) - slotsBytes(slots, bundleBytes);
-  return place({ ring: planRing(manifest, rest, rest), stagingSlots: slots });
+  // With predictors only attention and head pass through the ring.
+  const largest = sparse ? Math.min(rest, largestSparseRing) : rest;
+  return place({ ring: planRing(manifest, rest, largest), stagingSlots: slots, proposal });
+}
+
+/** The copy that proposes in the head's place, where it may and is no large part of the room. */
+function proposalFor(
+  { manifest, bestLogits, residency = 'all' }: PlanRequest,
+  room: number,
+): StoredTensor | null {
+  const head = manifest.tensors.get(headTensor(manifest.spec));
+  if (
+    bestLogits === undefined ||
+    residency !== 'all' ||
+    head === undefined ||
+    !proposable(head, bestLogits)
+  )
+    return null;
+  const tensor = proposalTensor(head);
+  return wholeBytes(tensor) <= largestProposalShare * room ? tensor : null;
 }
 
 /** Of one neuron in any layer, and of all. */
@@ -96,9 +127,10 @@ function placeBeside(
   chunk: number,
   fixed: Fixed,
   room: number,
-  { ring, stagingSlots }: Reserve,
+  { ring, stagingSlots, proposal }: Reserve,
 ): Placed {
   const { manifest, context, threads, predictors, sparse, residency = 'all' } = request;
+  const { readCosts = defaultProfile } = request;
   const { matrices, bundles } = matricesInOrder(manifest);
   const { bundleBytes } = bundleSizes(request);
   const ringAddress = firstAddress + fixed.bytes;
@@ -128,8 +160,29 @@ function placeBeside(
     residentBytes += size;
     residences.set(tensor, { ...space.take(size), rows });
   };
+  let headProposal: StoredTensor | null = null;
+  if (proposal !== null && wholeBytes(proposal) <= space.largest) {
+    headProposal = proposal;
+    free -= proposalBookkeeping(manifest.spec);
+    reside(proposal, wholeBytes(proposal));
+  }
+  const own = headProposal === null ? matrices : matrices.slice(0, -1);
+  // Where not all matrices fit beside the neurons that are worth more, each keeps the same share.
+  const reserved =
+    sparse && predictors !== null && residency === 'all'
+      ? bundleBytes * neuronsBeforeMatrices(predictors.layers, bundleBytes, readCosts)
+      : 0;
+  let wanted = own.reduce((sum, tensor) => sum + wholeBytes(tensor), 0);
   if (residency !== 'none') {
-    for (const tensor of matrices) reside(tensor, Math.min(wholeBytes(tensor), free));
+    for (const tensor of own) {
+      const bytes = wholeBytes(tensor);
+      const room = Math.max(0, free - Math.min(reserved, free));
+      reside(
+        tensor,
+        reserved === 0 ? Math.min(bytes, free) : Math.min(bytes, (room * bytes) / wanted),
+      );
+      wanted -= bytes;
+    }
   }
   let stores: StorePlace[] | null = null;
   let storeBytes = 0;
@@ -163,6 +216,7 @@ function placeBeside(
   const [memoryBytes = 0, ...ends] = space.ends;
   return {
     residences,
+    headProposal,
     stores,
     staging: stagingSlots === 0 ? null : { address: stagingAddress, slots: stagingSlots },
     ring: ring === null ? null : { ...ring, address: ringAddress },

@@ -37,6 +37,7 @@ import {
   type StorePlace,
 } from './placement.ts';
 import { type StreamRing, smallestRing } from './ring.ts';
+import type { ReadCosts } from './share-slots.ts';
 import { matricesInOrder, rowTables } from './weight-order.ts';
 
 export interface PlanRequest extends FixedSizes {
@@ -50,6 +51,13 @@ export interface PlanRequest extends FixedSizes {
   readonly sparse: boolean;
   /** Which weights may stay in DRAM; `all` by default. */
   readonly residency?: Residency;
+  /**
+   * How many of the largest logits are asked for; absent: all. Where few are and weights do not fit, a
+   * copy of the head in few bits may propose (see `HeadProposal`).
+   */
+  readonly bestLogits?: number;
+  /** What reading costs here; by default what it costs an ordinary SSD. */
+  readonly readCosts?: ReadCosts;
   /** Bytes one memory may have; smaller in tests. */
   readonly memoryLimit?: number;
 }
@@ -67,6 +75,9 @@ export interface PlanItem {
   readonly name: string;
   readonly bytes: number;
 }
+
+/** The item of a head's copy in few bits. */
+export const headProposalItem = 'head, in 4 bits to propose with';
 
 /** Predictors in memory. */
 export interface PredictorPlan extends PredictorDemand {
@@ -109,6 +120,8 @@ export interface MemoryPlan {
   /** Slots for rows of tables that are not resident. */
   readonly rowStaging: StreamRing;
   readonly residences: ReadonlyMap<StoredTensor, Residence>;
+  /** The head's copy in few bits, one of the residences; null where the head itself is used. */
+  readonly headProposal: StoredTensor | null;
   readonly predictors: PredictorPlan | null;
   /** Null: every neuron is computed. */
   readonly sparse: SparsePlan | null;
@@ -159,18 +172,19 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
   const { manifest, dramBudget, context, kvDtype, threads, predictors } = request;
   const { matrices, bundles, body, head } = matricesInOrder(manifest);
   const placed = placeWeights(request, chunk, fixed, room);
-  const { residences, ring, arenas, stores, staging } = placed;
+  const { residences, ring, arenas, stores, staging, headProposal } = placed;
 
   const slotBytes = (ring?.slotBytes ?? sectorBytes) - sectorBytes;
   const stream = (tensors: readonly StoredTensor[]) =>
     tensors.flatMap((tensor) => cutRows(tensor, slotBytes, residences.get(tensor)?.rows ?? 0));
   // Neurons that a predictor chooses are read one by one.
   const streamedBody = stream(stores === null ? body : body.filter((t) => !bundles.includes(t)));
-  const streamedHead = stream(head);
+  const streamedHead = headProposal === null ? stream(head) : [];
   const bytesOf = ({ tensor, count }: RowRange) => count * rowsOf(tensor).rowBytes;
   const demand = predictors && stores && neuronDemand(request, predictors, stores);
   const { bundleBytes } = bundleSizes(request);
   const optional = [
+    { name: headProposalItem, bytes: headProposal?.bytes ?? 0 },
     { name: 'predictors', bytes: fixed.predictorBytes },
     { name: 'neuron book-keeping', bytes: fixed.bookkeepingBytes },
     { name: 'neuron stores', bytes: placed.storeBytes },
@@ -191,7 +205,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
       { name: `KV cache (${context} positions, ${kvDtype})`, bytes: fixed.kvBytes },
       { name: `activations (${chunk} positions at once)`, bytes: fixed.activationBytes },
       { name: 'row staging', bytes: fixed.rowStaging.slotBytes * fixed.rowStaging.slots },
-      { name: 'resident weights', bytes: placed.residentBytes },
+      { name: 'resident weights', bytes: placed.residentBytes - (headProposal?.bytes ?? 0) },
       { name: 'stream ring', bytes: ring === null ? 0 : ring.slotBytes * ring.slots },
       ...optional,
     ],
@@ -206,6 +220,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
     threadScratch: fixed.threadScratch,
     rowStaging: fixed.rowStaging,
     residences,
+    headProposal,
     predictors: predictors && { ...predictors, address: fixed.predictorAddress },
     sparse: stores && { stores, staging },
     ring,
@@ -214,7 +229,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
     streamedBytes:
       sum([...streamedBody, ...streamedHead].map(bytesOf)) + (demand?.missingBytes ?? 0),
     usedBytes:
-      sum(matrices.map(({ bytes }) => bytes)) +
+      sum(usedMatrices(matrices, head, headProposal).map(({ bytes }) => bytes)) +
       (demand?.bytes ?? sum(bundles.map(({ bytes }) => bytes))),
     fitsWhole:
       (stores?.every(({ slots }, i) => slots === manifest.layers[i]?.neurons) ?? true) &&
@@ -222,6 +237,17 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
         (tensor) => residences.get(tensor)?.rows === rowsOf(tensor).rows,
       ),
   };
+}
+
+/** Matrices that each token passes over: a copy that proposes takes the head's place. */
+function usedMatrices(
+  matrices: readonly StoredTensor[],
+  head: readonly StoredTensor[],
+  proposal: StoredTensor | null,
+): readonly StoredTensor[] {
+  if (proposal === null) return matrices;
+  const last = head.at(-1);
+  return [...matrices.filter((tensor) => tensor !== last), proposal];
 }
 
 /**

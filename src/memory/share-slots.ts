@@ -1,5 +1,8 @@
 /** How many neurons of each layer get a slot: those that are wanted most, whichever layer they are of. */
 
+import type { DeviceProfile } from '../flash/device-profile.ts';
+import { smallestRead } from '../flash/read-plan.ts';
+
 export interface LayerDemand {
   readonly neurons: number;
   /** (neurons): share of tokens that want each. */
@@ -34,6 +37,25 @@ export function shareSlots(layers: readonly LayerDemand[], slots: number): numbe
     rest -= here;
     return certain + taken;
   });
+}
+
+/** What reading costs, of a device and the processor that asks it. */
+export type ReadCosts = Pick<DeviceProfile, 'bandwidth' | 'processorMs'>;
+
+/**
+ * How many neurons are worth their place in DRAM more than as many bytes that every token streams: a
+ * miss costs a read of its own, and at least 32 KiB, where a stream costs its bytes alone. Of short
+ * bundles these are a quarter of all, of long ones few.
+ */
+export function neuronsBeforeMatrices(
+  layers: readonly LayerDemand[],
+  bundleBytes: number,
+  { bandwidth, processorMs }: ReadCosts,
+): number {
+  const missMs = processorMs + (1000 * Math.max(smallestRead, bundleBytes)) / bandwidth;
+  const streamMs = (1000 * bundleBytes) / bandwidth;
+  const least = streamMs / missMs;
+  return layers.reduce((sum, { frequency }) => sum + count(frequency, (f) => f > least), 0);
 }
 
 /** The `n` neurons wanted most, in the order of their ids. */

@@ -24,6 +24,8 @@ export interface LoadedRows {
   readonly address: number;
   /** Whether they are f16 and packed (see PackedKernels). */
   readonly packed: boolean;
+  /** Whether they are neurons whose rows lie apart (rows-apart.ts). */
+  readonly apart: boolean;
 }
 
 interface Slot {
@@ -81,7 +83,14 @@ export class WeightStream {
     slot.request.promote();
     const address = await slot.request.done;
     this.#waitMs += performance.now() - started;
-    return { first: range.first, count: range.count, arena: 0, address, packed: false };
+    return {
+      first: range.first,
+      count: range.count,
+      arena: 0,
+      address,
+      packed: false,
+      apart: false,
+    };
   }
 
   /** Gives the slot of the last {@link next} back; its memory is read into again. */

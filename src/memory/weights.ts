@@ -9,6 +9,7 @@ import { vectorSpan } from './fixed-layout.ts';
 import { memoryOf, packInPlace, type WeightMemory } from './packing.ts';
 import type { Residence } from './placement.ts';
 import type { MemoryPlan } from './plan.ts';
+import { layApart, neuronsApart } from './rows-apart.ts';
 import { matricesInOrder } from './weight-order.ts';
 import { type LoadedRows, WeightStream } from './weight-stream.ts';
 
@@ -25,6 +26,8 @@ export class Weights {
   readonly #streamed = new Map<StoredTensor, RowRange[]>();
   /** Those whose resident rows are packed. */
   readonly #packed = new Set<StoredTensor>();
+  /** Bundles of which so many neurons are laid apart, beginning with the first. */
+  readonly #apart = new Map<StoredTensor, number>();
   #rowWaitMs = 0;
   #residentBytesUsed = 0;
   #streamedBytesUsed = 0;
@@ -43,7 +46,7 @@ export class Weights {
     }
   }
 
-  /** Loads what the plan keeps in DRAM, and packs what can be. */
+  /** Loads what the plan keeps in DRAM, and arranges it as it is computed with best. */
   static async load(
     files: ModelFiles,
     plan: MemoryPlan,
@@ -54,8 +57,9 @@ export class Weights {
     const weights = await Weights.open(files, plan, memories);
     const { matrices, bundles } = matricesInOrder(files.manifest);
     const used = new Set([...matrices, ...bundles]);
-    await weights.read([...plan.residences.keys()], onProgress, signal, (tensor) => {
-      if (used.has(tensor)) weights.#pack(tensor);
+    const stored = [...plan.residences.keys()].filter((tensor) => tensor !== plan.headProposal);
+    await weights.read(stored, onProgress, signal, (tensor) => {
+      if (used.has(tensor)) weights.#arrange(tensor);
     });
     return weights;
   }
@@ -101,7 +105,13 @@ export class Weights {
     if (residence !== undefined) {
       const { arena, rows: count } = residence;
       const address = firstRow(tensor, residence);
-      use({ first: 0, count, arena, address, packed: this.#packed.has(tensor) });
+      const packed = this.#packed.has(tensor);
+      const apart = this.#apart.get(tensor) ?? 0;
+      if (apart > 0) use({ first: 0, count: apart, arena, address, packed, apart: true });
+      if (apart < count) {
+        const rest = address + apart * rowBytes;
+        use({ first: apart, count: count - apart, arena, address: rest, packed, apart: false });
+      }
       this.#residentBytesUsed += residence.rows * rowBytes;
     }
     const stream = this.#stream;
@@ -186,14 +196,18 @@ export class Weights {
     return staging;
   }
 
-  /** Packs the resident rows of a tensor, if they can be. */
-  #pack(tensor: StoredTensor): void {
+  /** Packs the resident rows of a tensor, if they can be, and lays those of neurons apart. */
+  #arrange(tensor: StoredTensor): void {
     const residence = this.#plan.residences.get(tensor);
     if (residence === undefined) return;
     const arena = memoryOf(this.#memories, residence.arena);
     const address = firstRow(tensor, residence);
     const { manifest } = this.#files;
     if (packInPlace(arena, manifest, tensor, address, residence.rows)) this.#packed.add(tensor);
+    const layer = manifest.layers.find((each) => each.tensor === tensor.name);
+    if (layer === undefined) return;
+    layApart(arena.memory, address, residence.rows, layer);
+    this.#apart.set(tensor, neuronsApart(residence.rows));
   }
 
   /**

@@ -8,6 +8,7 @@ export const arcee = decoderFamily(['arcee'], (at) => {
   return {
     norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-5] },
     activation: 'relu2',
+    defaults: { positions: 4096 },
     gate: 'none',
     bias: { qkv: attention, out: attention, ffn: boolean(at, 'mlp_bias', false) },
     bosId: 128_000,

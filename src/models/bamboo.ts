@@ -10,6 +10,7 @@ export const bamboo = decoderFamily(['bamboo'], (at) => ({
   norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-6] },
   activation: 'relu',
   gate: 'both',
+  defaults: { positions: 131_072, kvHeads: 8 },
   windows: windowEverywhere(at),
   bosId: 1,
   eosIds: [2],

@@ -1,5 +1,6 @@
 /** Fields of a config.json, checked as they are read. */
 
+import { brief } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import type { Activation } from './spec.ts';
 
@@ -8,26 +9,38 @@ export interface ConfigFile {
   readonly file: string;
 }
 
-/** Larger values are a damaged or hostile file: no decoder has a million layers or 2^31 columns. */
-const largestInteger = 2 ** 31 - 1;
+/**
+ * The most that is believed of a file, some times what the largest known models have. Numbers that drive
+ * loops or allocations are held against these before anything is done with them.
+ */
+export const limits = {
+  layers: 1024,
+  heads: 4096,
+  headDim: 2 ** 16,
+  hiddenSize: 2 ** 20,
+  neurons: 2 ** 22,
+  vocabSize: 2 ** 24,
+  /** Of a table that is stored. */
+  storedPositions: 2 ** 24,
+  /** Of anything else. */
+  integer: 2 ** 31 - 1,
+} as const;
 
 /** A positive integer that must be there. */
-export function integer(at: ConfigFile, key: string): number {
+export function integer(at: ConfigFile, key: string, most: number = limits.integer): number {
   const value = at.config[key];
   if (value === undefined) {
     throw new InputError(`'${key}' is missing`, { file: at.file });
   }
-  if (
-    typeof value !== 'number' ||
-    !Number.isInteger(value) ||
-    value < 1 ||
-    value > largestInteger
-  ) {
-    throw new InputError(`'${key}' is not a positive integer: ${JSON.stringify(value)}`, {
-      file: at.file,
-    });
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 1) {
+    throw new InputError(`'${key}' is not a positive integer: ${brief(value)}`, { file: at.file });
   }
-  return value;
+  return atMost(at, key, value, most);
+}
+
+function atMost({ file }: ConfigFile, key: string, value: number, most: number): number {
+  if (value <= most) return value;
+  throw new InputError(`'${key}' is ${value} (at most ${most})`, { file });
 }
 
 /** A non-negative integer, `fallback` when absent, null when null. */
@@ -35,42 +48,53 @@ export function optionalInteger(
   at: ConfigFile,
   key: string,
   fallback: number | null,
+  most: number = limits.integer,
 ): number | null {
   const value = at.config[key];
   if (value === undefined) return fallback;
   if (value === null) return null;
-  if (
-    typeof value !== 'number' ||
-    !Number.isInteger(value) ||
-    value < 0 ||
-    value > largestInteger
-  ) {
-    throw new InputError(`'${key}' is not a non-negative integer: ${JSON.stringify(value)}`, {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0) {
+    throw new InputError(`'${key}' is not a non-negative integer: ${brief(value)}`, {
       file: at.file,
     });
   }
-  return value;
+  return atMost(at, key, value, most);
 }
 
-/** One or several non-negative integers, `fallback` when absent, none when null. */
-export function integers(at: ConfigFile, key: string, fallback: number[]): number[] {
+/**
+ * One or several ids of tokens, `fallback` when absent, none when null. What can be no token's, such
+ * as -1, is passed over: it would never come out of a model.
+ */
+export function tokenIds(at: ConfigFile, key: string, fallback: readonly number[]): number[] {
   const value = at.config[key];
-  if (value === undefined) return fallback;
-  if (!Array.isArray(value)) {
-    const one = optionalInteger(at, key, 0);
-    return one === null ? [] : [one];
+  if (value === undefined) return [...fallback];
+  if (value === null) return [];
+  const ids: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (ids.every((id) => typeof id === 'number' && Number.isInteger(id))) {
+    return (ids as readonly number[]).filter((id) => id >= 0 && id < 2 ** 31);
   }
-  return value.map((item: unknown) => {
-    const one = optionalInteger({ config: { [key]: item }, file: at.file }, key, 0);
-    return one ?? 0;
+  throw new InputError(`'${key}' names no ids: ${brief(value)}`, { file: at.file });
+}
+
+/** The id of a token, null when there is none. */
+export function tokenId(at: ConfigFile, key: string, fallback: number | null): number | null {
+  const [first, second] = tokenIds(at, key, fallback === null ? [] : [fallback]);
+  if (second === undefined) return first ?? null;
+  throw new InputError(`'${key}' names several tokens: ${brief(at.config[key])}`, {
+    file: at.file,
   });
 }
 
 /** The first of `keys` that is there, as a positive integer; `fallback` when none is. */
-export function firstInteger(at: ConfigFile, keys: readonly string[], fallback?: number): number {
+export function firstInteger(
+  at: ConfigFile,
+  keys: readonly string[],
+  fallback?: number,
+  most: number = limits.integer,
+): number {
   const key = keys.find((name) => at.config[name] !== undefined && at.config[name] !== null);
   if (key === undefined && fallback !== undefined) return fallback;
-  return integer(at, key ?? keys[0] ?? '');
+  return integer(at, key ?? keys[0] ?? '', most);
 }
 
 /** A finite number, `fallback` when absent or null. */
@@ -78,7 +102,7 @@ export function number(at: ConfigFile, key: string, fallback: number): number {
   const value = at.config[key];
   if (value === undefined || value === null) return fallback;
   if (typeof value !== 'number' || !Number.isFinite(value)) {
-    throw new InputError(`'${key}' is not a number: ${JSON.stringify(value)}`, { file: at.file });
+    throw new InputError(`'${key}' is not a number: ${brief(value)}`, { file: at.file });
   }
   return value;
 }
@@ -95,7 +119,7 @@ export function boolean(at: ConfigFile, key: string, fallback: boolean): boolean
   const value = at.config[key];
   if (value === undefined || value === null) return fallback;
   if (typeof value !== 'boolean') {
-    throw new InputError(`'${key}' is neither true nor false: ${JSON.stringify(value)}`, {
+    throw new InputError(`'${key}' is neither true nor false: ${brief(value)}`, {
       file: at.file,
     });
   }
@@ -106,15 +130,13 @@ export function text(at: ConfigFile, key: string, fallback: string): string {
   const value = at.config[key];
   if (value === undefined || value === null) return fallback;
   if (typeof value !== 'string') {
-    throw new InputError(`'${key}' is not a string: ${JSON.stringify(value)}`, { file: at.file });
+    throw new InputError(`'${key}' is not a string: ${brief(value)}`, { file: at.file });
   }
   return value;
 }
 
-/** The width of a head: `head_dim`, or an equal share of the hidden size. */
-export function headDimOf(at: ConfigFile, hiddenSize: number, heads: number): number {
-  const given = optionalInteger(at, 'head_dim', 0);
-  if (given !== null && given > 0) return given;
+/** Values of a head where queries share the hidden size evenly. */
+export function evenHeadDim(at: ConfigFile, hiddenSize: number, heads: number): number {
   if (hiddenSize % heads === 0) return hiddenSize / heads;
   throw new InputError(
     `hidden_size ${hiddenSize} is not a multiple of num_attention_heads ${heads}`,
@@ -122,9 +144,44 @@ export function headDimOf(at: ConfigFile, hiddenSize: number, heads: number): nu
   );
 }
 
-/** KV heads, of which each serves as many query heads as the others. */
-export function kvHeadsOf(at: ConfigFile, keys: readonly string[], heads: number): number {
-  const kvHeads = firstInteger(at, keys, heads);
+/** The width of a head: `head_dim`, where that is there; `fallback`, or an equal share of the hidden size. */
+export function headDimOf(
+  at: ConfigFile,
+  hiddenSize: number,
+  heads: number,
+  fallback?: number,
+): number {
+  const given = optionalInteger(at, 'head_dim', fallback ?? 0, limits.headDim);
+  return given || evenHeadDim(at, hiddenSize, heads);
+}
+
+/**
+ * The width of a head in families that have no `head_dim`.
+ * @throws InputError when there is one all the same, and it says something else
+ */
+export function derivedHeadDim(at: ConfigFile, hiddenSize: number, heads: number): number {
+  const derived = evenHeadDim(at, hiddenSize, heads);
+  if ((optionalInteger(at, 'head_dim', derived) ?? derived) === derived) return derived;
+  throw new InputError(
+    `'head_dim' is ${brief(at.config.head_dim)}, 'hidden_size' and 'num_attention_heads' make it ${derived}`,
+    { file: at.file },
+  );
+}
+
+/**
+ * KV heads, of which each serves as many query heads as the others.
+ * @param fallback where no key says how many; one for each query head where that does not divide them
+ */
+export function kvHeadsOf(
+  at: ConfigFile,
+  keys: readonly string[],
+  heads: number,
+  fallback = heads,
+): number {
+  // What is null is said, and means one for each.
+  const unsaid = keys.every((key) => at.config[key] === undefined);
+  const byDefault = unsaid && heads % fallback === 0 ? fallback : heads;
+  const kvHeads = firstInteger(at, keys, byDefault, limits.heads);
   if (heads % kvHeads === 0) return kvHeads;
   throw new InputError(`${heads} query heads cannot share ${kvHeads} KV heads evenly`, {
     file: at.file,
@@ -132,23 +189,25 @@ export function kvHeadsOf(at: ConfigFile, keys: readonly string[], heads: number
 }
 
 /** What configurations call the activations that the kernels compute. */
-const activationNames: Readonly<Record<string, Activation>> = {
-  relu: 'relu',
-  relu2: 'relu2',
-  relu_squared: 'relu2',
-  squared_relu: 'relu2',
-  fatrelu: 'fatrelu',
-  gelu: 'gelu',
-  gelu_python: 'gelu',
-  gelu_new: 'gelu_tanh',
-  gelu_fast: 'gelu_tanh',
-  gelu_pytorch_tanh: 'gelu_tanh',
-  silu: 'silu',
-  swish: 'silu',
-};
+const activationNames: ReadonlyMap<string, Activation> = new Map(
+  Object.entries({
+    relu: 'relu',
+    relu2: 'relu2',
+    relu_squared: 'relu2',
+    squared_relu: 'relu2',
+    fatrelu: 'fatrelu',
+    gelu: 'gelu',
+    gelu_python: 'gelu',
+    gelu_new: 'gelu_tanh',
+    gelu_fast: 'gelu_tanh',
+    gelu_pytorch_tanh: 'gelu_tanh',
+    silu: 'silu',
+    swish: 'silu',
+  } as const),
+);
 
 /** Names that configurations have for activations. */
-export const activationConfigNames: readonly string[] = Object.keys(activationNames);
+export const activationConfigNames: readonly string[] = [...activationNames.keys()];
 
 /** The field that names the activation: the first of `keys` that does, or else would. */
 export function activationKeyOf({ config }: ConfigFile, keys: readonly string[]): string {
@@ -163,7 +222,7 @@ export function activationOf(
 ): { readonly activation: Activation; readonly threshold: number } {
   const key = activationKeyOf(at, keys);
   const name = text(at, key, fallback);
-  const activation = activationNames[name];
+  const activation = activationNames.get(name);
   if (activation === undefined) {
     throw new InputError(
       `${key} '${name}' is not supported`,

@@ -8,16 +8,18 @@ import {
   activationOf,
   boolean,
   type ConfigFile,
+  derivedHeadDim,
   firstInteger,
   headDimOf,
   integer,
-  integers,
   kvHeadsOf,
-  optionalInteger,
+  limits,
   positiveNumber,
+  tokenId,
+  tokenIds,
 } from './config.ts';
 import { RecipeBuilder } from './recipe-builder.ts';
-import { type RotaryDefaults, rotaryOf } from './rotary-config.ts';
+import { rotaryOf } from './rotary-config.ts';
 import {
   type CheckpointFacts,
   type Family,
@@ -38,7 +40,16 @@ export interface DecoderTraits {
   readonly activation: string;
   readonly gate: ModelSpec['ffn']['gate'];
   readonly block?: ModelSpec['block'];
-  readonly rotary?: Partial<RotaryDefaults>;
+  /** Share of a head's values that are turned, where the configuration does not say; all of them, always. */
+  readonly rotaryShare?: number;
+  /** What the configuration means where it does not say; the form's own defaults unless given. */
+  readonly defaults?: {
+    readonly positions?: number;
+    readonly kvHeads?: number;
+    readonly headDim?: number;
+  };
+  /** Whether heads are an equal share of the hidden size, whatever `head_dim` says. */
+  readonly evenHeads?: boolean;
   readonly qkNorm?: ModelSpec['attention']['qkNorm'];
   readonly windows?: ModelSpec['attention']['windows'];
   /** Which projections have biases; none unless said. */
@@ -80,22 +91,28 @@ export function decoderFamily(
 }
 
 function describe(at: ConfigFile, family: string, traits: DecoderTraits): ModelSpec {
-  const hiddenSize = integer(at, 'hidden_size');
-  const heads = integer(at, 'num_attention_heads');
-  const headDim = headDimOf(at, hiddenSize, heads);
+  const hiddenSize = integer(at, 'hidden_size', limits.hiddenSize);
+  const heads = integer(at, 'num_attention_heads', limits.heads);
+  const { defaults = {} } = traits;
+  const headDim = traits.evenHeads
+    ? derivedHeadDim(at, hiddenSize, heads)
+    : headDimOf(at, hiddenSize, heads, defaults.headDim);
   const block = traits.block ?? 'sequential';
-  const trained = firstInteger(at, ['max_position_embeddings'], 2048);
-  const rotary = { theta: 10_000, partial: 1, ...traits.rotary };
+  const trained = firstInteger(at, ['max_position_embeddings'], defaults.positions ?? 2048);
+  const rotary = { partial: traits.rotaryShare ?? null };
   return {
     family,
-    vocabSize: integer(at, 'vocab_size'),
+    vocabSize: integer(at, 'vocab_size', limits.vocabSize),
     hiddenSize,
     embeddingSize: hiddenSize,
-    layers: integer(at, 'num_hidden_layers'),
+    layers: integer(at, 'num_hidden_layers', limits.layers),
     block,
     attention: {
       heads,
-      kvHeads: kvHeadsOf(at, ['num_key_value_heads'], heads),
+      // A fused projection has one for each query head.
+      kvHeads: traits.fused
+        ? heads
+        : kvHeadsOf(at, ['num_key_value_heads'], heads, defaults.kvHeads),
       headDim,
       scale: headDim ** -0.5,
       qkNorm: traits.qkNorm ?? 'none',
@@ -110,13 +127,13 @@ function describe(at: ConfigFile, family: string, traits: DecoderTraits): ModelS
       final: true,
     },
     ffn: {
-      neurons: integer(at, 'intermediate_size'),
+      neurons: integer(at, 'intermediate_size', limits.neurons),
       ...activationOf(at, traits.activation, 'hidden_act'),
       gate: traits.gate,
     },
     tiedHead: boolean(at, 'tie_word_embeddings', false),
-    bosId: optionalInteger(at, 'bos_token_id', traits.bosId),
-    eosIds: integers(at, 'eos_token_id', [...traits.eosIds]),
+    bosId: tokenId(at, 'bos_token_id', traits.bosId),
+    eosIds: tokenIds(at, 'eos_token_id', traits.eosIds),
   };
 }
 
@@ -124,8 +141,6 @@ function recipeOf(spec: ModelSpec, traits: DecoderTraits, facts: CheckpointFacts
   const names = { ...commonNames, ...traits.names };
   const bias = traits.bias ?? {};
   const { plus } = traits.norm;
-  const prefix = facts.tensorNames.has('embed_tokens.weight') ? '' : 'model.';
-
   const build = new RecipeBuilder(spec, facts);
   const linear = (source: string, kind: keyof typeof bias) => ({
     source,
@@ -138,7 +153,8 @@ function recipeOf(spec: ModelSpec, traits: DecoderTraits, facts: CheckpointFacts
       ...(plus === undefined ? {} : { plus }),
     });
 
-  build.add(role.tokens, [spec.vocabSize, spec.hiddenSize], `${prefix}embed_tokens.weight`);
+  const prefix = build.prefix(['model.', ''], 'embed_tokens.weight', 'layers.0.');
+  build.tokens(`${prefix}embed_tokens`, 'lm_head');
   for (let layer = 0; layer < spec.layers; layer++) {
     const from = `${prefix}layers.${layer}`;
     const attention = `${from}.self_attn`;
@@ -164,8 +180,7 @@ function recipeOf(spec: ModelSpec, traits: DecoderTraits, facts: CheckpointFacts
       up: linear(`${from}.mlp.${names.up}`, 'ffn'),
       down: linear(`${from}.mlp.${names.down}`, 'ffn'),
     });
-    const ignored = ['self_attn.rotary_emb.inv_freq', ...(traits.ignored ?? [])];
-    build.ignore(...ignored.map((name) => `${from}.${name}`));
+    build.ignore(...(traits.ignored ?? []).map((name) => `${from}.${name}`));
   }
   norm(role.finalNorm, `${prefix}${names.finalNorm}`);
   build.head(linear('lm_head', 'head'));

@@ -10,13 +10,15 @@ import {
   activationOf,
   boolean,
   type ConfigFile,
+  derivedHeadDim,
   firstInteger,
-  headDimOf,
   integer,
-  integers,
   kvHeadsOf,
+  limits,
   optionalInteger,
   positiveNumber,
+  tokenId,
+  tokenIds,
 } from './config.ts';
 import { RecipeBuilder } from './recipe-builder.ts';
 import { rotaryOf } from './rotary-config.ts';
@@ -41,25 +43,37 @@ export const falcon: Family = {
 
 function describe(at: ConfigFile): ModelSpec {
   const { config, file } = at;
-  const hiddenSize = firstInteger(at, ['hidden_size', 'n_embed']);
-  const heads = firstInteger(at, ['num_attention_heads', 'n_head']);
-  const headDim = headDimOf(at, hiddenSize, heads);
+  const hiddenSize = firstInteger(at, ['n_embed', 'hidden_size'], undefined, limits.hiddenSize);
+  const heads = firstInteger(at, ['num_attention_heads', 'n_head'], undefined, limits.heads);
+  const headDim = derivedHeadDim(at, hiddenSize, heads);
   const newDecoder = boolean(at, 'new_decoder_architecture', config.model_type === 'RefinedWeb');
   const parallel = newDecoder || boolean(at, 'parallel_attn', true);
+  if (newDecoder && !boolean(at, 'parallel_attn', true)) {
+    throw new InputError(
+      "'new_decoder_architecture' is true and 'parallel_attn' false: the new decoder is parallel",
+      { file },
+    );
+  }
   if (boolean(at, 'apply_residual_connection_post_layernorm', false)) {
     throw new InputError('residual connections behind the norm are not supported', { file });
   }
   const norms = optionalInteger(at, 'num_ln_in_parallel_attn', 0) || (newDecoder ? 2 : 1);
+  if (norms === 2 && !newDecoder) {
+    throw new InputError(
+      "'num_ln_in_parallel_attn' is 2, which the new decoder alone has, and 'new_decoder_architecture' is not true",
+      { file },
+    );
+  }
   const trained = firstInteger(at, ['max_position_embeddings'], 2048);
   const positions = boolean(at, 'alibi', false)
     ? { positions: { kind: 'alibi' } as const, maxPositions: trained }
-    : rotaryOf(at, headDim, trained, { theta: 10_000, partial: 1 });
+    : rotaryOf(at, headDim, trained, { partial: null });
   return {
     family: 'falcon',
-    vocabSize: integer(at, 'vocab_size'),
+    vocabSize: integer(at, 'vocab_size', limits.vocabSize),
     hiddenSize,
     embeddingSize: hiddenSize,
-    layers: firstInteger(at, ['num_hidden_layers', 'n_layer']),
+    layers: firstInteger(at, ['num_hidden_layers', 'n_layer'], undefined, limits.layers),
     block: parallel ? 'parallel' : 'sequential',
     attention: {
       heads,
@@ -83,24 +97,24 @@ function describe(at: ConfigFile): ModelSpec {
       final: true,
     },
     ffn: {
-      neurons: firstInteger(at, ['ffn_hidden_size'], 4 * hiddenSize),
+      neurons: firstInteger(at, ['ffn_hidden_size'], 4 * hiddenSize, limits.neurons),
       ...activationOf(at, 'gelu', ...activationKeys),
       gate: 'none',
     },
     tiedHead: boolean(at, 'tie_word_embeddings', true),
-    bosId: optionalInteger(at, 'bos_token_id', 11),
-    eosIds: integers(at, 'eos_token_id', [11]),
+    bosId: tokenId(at, 'bos_token_id', 11),
+    eosIds: tokenIds(at, 'eos_token_id', [11]),
   };
 }
 
 function recipeOf(spec: ModelSpec, facts: CheckpointFacts, bias: boolean): ModelRecipe {
-  const prefix = facts.tensorNames.has('word_embeddings.weight') ? '' : 'transformer.';
   const parallel = spec.block === 'parallel';
   const twoNorms = parallel && !spec.norm.shared;
   const build = new RecipeBuilder(spec, facts);
   const norm = (name: string, source: string) => build.norm(name, { source, bias: true });
 
-  build.add(role.tokens, [spec.vocabSize, spec.hiddenSize], `${prefix}word_embeddings.weight`);
+  const prefix = build.prefix(['transformer.', ''], 'word_embeddings.weight', 'h.0.');
+  build.tokens(`${prefix}word_embeddings`, 'lm_head');
   for (let layer = 0; layer < spec.layers; layer++) {
     const from = `${prefix}h.${layer}`;
     const linear = (source: string) => ({ source: `${from}.${source}`, bias });
@@ -110,7 +124,6 @@ function recipeOf(spec: ModelSpec, facts: CheckpointFacts, bias: boolean): Model
     if (twoNorms) norm(role.ffnNorm(layer), `${from}.ln_mlp`);
     if (!parallel) norm(role.ffnNorm(layer), `${from}.post_attention_layernorm`);
     build.ffn(layer, { up: linear('mlp.dense_h_to_4h'), down: linear('mlp.dense_4h_to_h') });
-    build.ignore(`${from}.self_attention.rotary_emb.inv_freq`);
   }
   norm(role.finalNorm, `${prefix}ln_f`);
   build.head({ source: 'lm_head', bias: false });

@@ -1,5 +1,6 @@
 /** The families, one line each. */
 
+import { isJsonObject } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { arcee } from './arcee.ts';
 import { bamboo } from './bamboo.ts';
@@ -52,6 +53,7 @@ export function recipeOf(facts: CheckpointFacts): ModelRecipe {
       `Supported architectures: ${supportedModelTypes.join(', ')}`,
     );
   }
+  refuseTwoTruths(facts);
   return family.recipe(facts);
 }
 
@@ -63,4 +65,15 @@ export function activationKey(config: CheckpointFacts['config']): string {
 
 function familyOf({ model_type: modelType }: CheckpointFacts['config']): Family | undefined {
   return families.find(({ modelTypes }) => modelTypes.some((type) => type === modelType));
+}
+
+/** @throws InputError for parts of a configuration that would say again, otherwise, what its fields say */
+function refuseTwoTruths({ config, configFile: file }: CheckpointFacts): void {
+  for (const key of ['per_layer_config', 'text_config']) {
+    const part = config[key];
+    if (!isJsonObject(part) || Object.keys(part).length === 0) continue;
+    throw new InputError(`'${key}' changes what the other fields say, which is not supported`, {
+      file,
+    });
+  }
 }

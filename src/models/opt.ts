@@ -4,7 +4,16 @@
  * between a narrow embedding and the residual stream (opt-350m).
  */
 
-import { activationOf, boolean, headDimOf, integer, integers, optionalInteger } from './config.ts';
+import {
+  activationOf,
+  boolean,
+  evenHeadDim,
+  integer,
+  limits,
+  optionalInteger,
+  tokenId,
+  tokenIds,
+} from './config.ts';
 import { RecipeBuilder } from './recipe-builder.ts';
 import type { CheckpointFacts, Family, ModelRecipe, ModelSpec } from './spec.ts';
 import { role } from './spec.ts';
@@ -28,17 +37,18 @@ export const opt: Family = {
 
 function describe({ config, configFile }: CheckpointFacts): ModelSpec {
   const at = { config, file: configFile };
-  const hiddenSize = integer(at, 'hidden_size');
-  const heads = integer(at, 'num_attention_heads');
-  const headDim = headDimOf(at, hiddenSize, heads);
+  const hiddenSize = integer(at, 'hidden_size', limits.hiddenSize);
+  const heads = integer(at, 'num_attention_heads', limits.heads);
+  const headDim = evenHeadDim(at, hiddenSize, heads);
   const placement = boolean(at, 'do_layer_norm_before', true) ? 'pre' : 'post';
   return {
     family: 'opt',
-    vocabSize: integer(at, 'vocab_size'),
+    vocabSize: integer(at, 'vocab_size', limits.vocabSize),
     hiddenSize,
-    embeddingSize: optionalInteger(at, 'word_embed_proj_dim', hiddenSize) ?? hiddenSize,
-    layers: integer(at, 'num_hidden_layers'),
-    maxPositions: integer(at, 'max_position_embeddings'),
+    embeddingSize:
+      optionalInteger(at, 'word_embed_proj_dim', hiddenSize, limits.hiddenSize) || hiddenSize,
+    layers: integer(at, 'num_hidden_layers', limits.layers),
+    maxPositions: integer(at, 'max_position_embeddings', limits.storedPositions),
     block: 'sequential',
     attention: {
       heads,
@@ -57,24 +67,22 @@ function describe({ config, configFile }: CheckpointFacts): ModelSpec {
       final: placement === 'pre' && !boolean(at, '_remove_final_layer_norm', false),
     },
     ffn: {
-      neurons: integer(at, 'ffn_dim'),
+      neurons: integer(at, 'ffn_dim', limits.neurons),
       ...activationOf(at, 'relu', ...activationKeys),
       gate: 'none',
     },
     tiedHead: boolean(at, 'tie_word_embeddings', true),
-    bosId: optionalInteger(at, 'bos_token_id', 2),
-    eosIds: integers(at, 'eos_token_id', [2]),
+    bosId: tokenId(at, 'bos_token_id', 2),
+    eosIds: tokenIds(at, 'eos_token_id', [2]),
   };
 }
 
 function recipeOf(spec: ModelSpec, facts: CheckpointFacts): ModelRecipe {
-  const { config, configFile, tensorNames } = facts;
+  const { config, configFile } = facts;
   const at = { config, file: configFile };
   const bias = boolean(at, 'enable_bias', true);
   const affine = boolean(at, 'layer_norm_elementwise_affine', true);
-  const prefix =
-    prefixes.find((candidate) => tensorNames.has(`${candidate}embed_tokens.weight`)) ?? prefixes[0];
-  const { hiddenSize: hidden, embeddingSize: embedding, vocabSize: vocab } = spec;
+  const { hiddenSize: hidden, embeddingSize: embedding } = spec;
 
   const build = new RecipeBuilder(spec, facts);
   const norm = (name: string, source: string) => {
@@ -82,7 +90,8 @@ function recipeOf(spec: ModelSpec, facts: CheckpointFacts): ModelRecipe {
   };
   const linear = (source: string) => ({ source, bias });
 
-  build.add(role.tokens, [vocab, embedding], `${prefix}embed_tokens.weight`);
+  const prefix = build.prefix(prefixes, 'embed_tokens.weight', 'layers.0.');
+  build.tokens(`${prefix}embed_tokens`, 'lm_head');
   build.add(
     role.positions,
     [spec.maxPositions + positionOffset, hidden],

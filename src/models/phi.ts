@@ -11,7 +11,7 @@ export const phi = decoderFamily(['phi'], (at) => ({
   activation: 'gelu_new',
   gate: 'none',
   block: 'parallel',
-  rotary: { partial: 0.5 },
+  rotaryShare: 0.5,
   qkNorm: boolean(at, 'qk_layernorm', false) ? 'layer' : 'none',
   bias: { qkv: true, out: true, ffn: true, head: true },
   bosId: 1,

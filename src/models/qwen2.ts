@@ -7,6 +7,7 @@ export const qwen2 = decoderFamily(['qwen2'], (at) => ({
   norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-6] },
   activation: 'silu',
   gate: 'linear',
+  defaults: { positions: 32_768, kvHeads: 32 },
   windows: windowByLayer(at, 28),
   bias: { qkv: true },
   bosId: null,

@@ -10,6 +10,7 @@ export const qwen3 = decoderFamily(['qwen3'], (at) => {
     norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-6] },
     activation: 'silu',
     gate: 'linear',
+    defaults: { positions: 32_768, kvHeads: 32, headDim: 128 },
     qkNorm: 'rms',
     windows: windowByLayer(at, 28),
     bias: { qkv: attention, out: attention },

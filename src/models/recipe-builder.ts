@@ -1,5 +1,6 @@
 /** Puts a model's recipe together, tensor by tensor, in the order in which a token uses them. */
 
+import { InputError } from '../errors.ts';
 import {
   type BundleRecipe,
   type CheckpointFacts,
@@ -34,16 +35,61 @@ export interface FfnSources {
   readonly down: Linear;
 }
 
+/** Most KV heads in all layers: each is some rows of a fused projection. The largest known have 10,000. */
+const mostKvHeads = 2 ** 16;
+
 export class RecipeBuilder {
   readonly #spec: ModelSpec;
   readonly #names: ReadonlySet<string>;
   readonly #tensors: TensorRecipe[] = [];
   readonly #bundles: BundleRecipe[] = [];
   readonly #ignored: string[] = [];
+  #twoHeads: ModelRecipe['twoHeads'];
 
-  constructor(spec: ModelSpec, { tensorNames }: CheckpointFacts) {
+  /** @throws InputError when there are more layers than the checkpoint can hold */
+  constructor(spec: ModelSpec, { tensorNames, tensorCount, configFile }: CheckpointFacts) {
     this.#spec = spec;
     this.#names = tensorNames;
+    const { layers, attention } = spec;
+    const count = Math.max(tensorNames.size, tensorCount ?? 0);
+    if (count > 0 && layers > count) {
+      throw new InputError(
+        `'num_hidden_layers' is ${layers}, and the checkpoint has ${count} tensors in all`,
+        { file: configFile },
+      );
+    }
+    if (layers * attention.kvHeads > mostKvHeads) {
+      throw new InputError(
+        `${layers} layers of ${attention.kvHeads} KV heads are more than a model has (at most ${mostKvHeads} in all)`,
+        { file: configFile },
+      );
+    }
+  }
+
+  /** The one of `prefixes` that the checkpoint's names begin with; the first, where none does. */
+  prefix(prefixes: readonly string[], embedding: string, firstLayer: string): string {
+    const names = [...this.#names];
+    const withLayer = (prefix: string) =>
+      names.some((name) => name.startsWith(prefix + firstLayer));
+    return (
+      prefixes.find((prefix) => this.#names.has(prefix + embedding)) ??
+      prefixes.find(withLayer) ??
+      prefixes[0] ??
+      ''
+    );
+  }
+
+  /**
+   * The embedding, `<source>.weight`; of a model with a tied head, the head's copy of it where that alone
+   * is in the checkpoint. Where both are, whether they are the same is for who can read them.
+   */
+  tokens(source: string, head: string): void {
+    const { vocabSize, embeddingSize, tiedHead } = this.#spec;
+    const [own, copy] = [`${source}.weight`, `${head}.weight`];
+    const hasCopy = tiedHead && this.#names.has(copy);
+    const hasOwn = this.#names.has(own);
+    if (hasCopy && hasOwn) this.#twoHeads = { embedding: own, head: copy };
+    this.add(role.tokens, [vocabSize, embeddingSize], hasCopy && !hasOwn ? copy : own);
   }
 
   /** Stacks `sources`, each of `shape`, along the rows. */
@@ -157,6 +203,7 @@ export class RecipeBuilder {
 
   get recipe(): ModelRecipe {
     const [tensors, bundles, ignored] = [this.#tensors, this.#bundles, this.#ignored];
-    return { spec: this.#spec, tensors, bundles, ignored };
+    const twoHeads = this.#twoHeads;
+    return { spec: this.#spec, tensors, bundles, ignored, ...(twoHeads && { twoHeads }) };
   }
 }

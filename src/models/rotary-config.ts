@@ -1,18 +1,21 @@
 /**
  * Rotary embeddings as configurations give them: `rope_parameters`, or the older `rope_theta`,
- * `rope_scaling` and `partial_rotary_factor` beside one another.
+ * `rope_scaling` and `partial_rotary_factor` beside one another. Where a file has both forms, it is read
+ * as transformers 5 reads it: a `rope_scaling` that says anything is taken, and the other left aside.
  */
 
-import { isJsonObject } from '../checkpoint/json-file.ts';
+import { brief, isJsonObject } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { boolean, type ConfigFile, firstInteger, number, positiveNumber } from './config.ts';
 import type { RotaryPositions, RotaryScaling } from './spec.ts';
 
 export interface RotaryDefaults {
-  readonly theta: number;
-  /** Share of a head's values that are turned. */
-  readonly partial: number;
+  /** Share of a head's values that are turned, where the file does not say; null: the family turns all. */
+  readonly partial: number | null;
 }
+
+/** What transformers takes for the base, in every family that is read here. */
+const defaultTheta = 10_000;
 
 /**
  * The rotary embedding of heads of `headDim`, and the longest sequence it is made for.
@@ -25,27 +28,63 @@ export function rotaryOf(
   trained: number,
   defaults: RotaryDefaults,
 ): { readonly positions: RotaryPositions; readonly maxPositions: number } {
-  const rope = partOf(at, 'rope_parameters') ?? partOf(at, 'rope_scaling');
+  const rope = ropeOf(at);
   /** What newer files have within `rope_parameters` and older ones beside `rope_scaling`. */
   const either = (key: string, fallback: number) =>
-    positiveNumber(rope?.config[key] === undefined ? at : rope, key, fallback);
-  const theta = either('rope_theta', defaults.theta);
-  const dims = Math.trunc(headDim * either('partial_rotary_factor', defaults.partial));
+    positiveNumber(rope.config[key] === undefined ? at : rope, key, fallback);
+  const theta = either('rope_theta', defaultTheta);
+  const share = either('partial_rotary_factor', defaults.partial ?? 1);
+  const whole = defaults.partial === null;
+  if (whole && share !== 1 && kindOf(rope) !== 'default') {
+    throw new InputError(
+      `'partial_rotary_factor' ${share} beside a scaling of ${brief(kindOf(rope))}: this family turns whole heads`,
+      { file: at.file },
+    );
+  }
+  const dims = whole ? headDim : Math.trunc(headDim * share);
   if (dims < 2 || dims % 2 !== 0 || dims > headDim) {
     throw new InputError(`of heads of ${headDim} values, a rotary embedding cannot turn ${dims}`, {
       file: at.file,
     });
   }
-  const scaling = rope === null ? ({ kind: 'none' } as const) : scalingOf(rope, dims, trained);
+  const scaling = scalingOf(rope, at, dims, trained);
   return {
     positions: { kind: 'rotary', theta, dims, pairs: 'halves', scaling },
     maxPositions: longest(scaling, trained),
   };
 }
 
-function scalingOf(at: ConfigFile, dims: number, trained: number): RotaryScaling {
-  const kind = at.config.rope_type ?? at.config.type ?? 'default';
-  const original = firstInteger(at, ['original_max_position_embeddings'], trained);
+/** The part of the file that says how positions are told; an empty one where there is none. */
+function ropeOf(at: ConfigFile): ConfigFile {
+  const older = partOf(at, 'rope_scaling');
+  const [key, rope] =
+    older !== null && Object.keys(older.config).length > 0
+      ? ['rope_scaling', older]
+      : ['rope_parameters', partOf(at, 'rope_parameters')];
+  const nested = Object.keys(rope?.config ?? {}).find((name) => isJsonObject(rope?.config[name]));
+  if (nested !== undefined) {
+    throw new InputError(
+      `'${key}' has parameters of their own for ${brief(nested)}: positions that are told differently from layer to layer are not supported`,
+      { file: at.file },
+    );
+  }
+  return rope ?? { config: {}, file: at.file };
+}
+
+function kindOf({ config }: ConfigFile): unknown {
+  return config.rope_type ?? config.type ?? 'default';
+}
+
+/** @param beside what stands around `at` in the file */
+function scalingOf(
+  at: ConfigFile,
+  beside: ConfigFile,
+  dims: number,
+  trained: number,
+): RotaryScaling {
+  const kind = kindOf(at);
+  const originalKeys = ['original_max_position_embeddings'];
+  const original = firstInteger(beside, originalKeys, firstInteger(at, originalKeys, trained));
   switch (kind) {
     case 'default':
       return { kind: 'none' };
@@ -76,7 +115,7 @@ function scalingOf(at: ConfigFile, dims: number, trained: number): RotaryScaling
     }
     default:
       throw new InputError(
-        `rotary scaling ${JSON.stringify(kind)} is not supported`,
+        `rotary scaling ${brief(kind)} is not supported`,
         { file: at.file },
         'Supported: default, linear, dynamic, llama3, yarn',
       );

@@ -22,7 +22,8 @@ const activationNames = Object.keys(activations) as [Activation, ...Activation[]
 
 const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const index = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-const factor = v.pipe(v.number(), v.finite(), v.gtValue(0));
+const finite = v.pipe(v.number(), v.finite());
+const factor = v.pipe(finite, v.gtValue(0));
 
 /** How the frequencies of a rotary embedding are stretched to longer sequences than it was trained on. */
 const rotaryScalingSchema = v.variant('kind', [
@@ -99,7 +100,7 @@ export const modelSpecSchema = v.object({
     kvHeads: positive,
     headDim: positive,
     /** Factor on q . k. */
-    scale: v.number(),
+    scale: finite,
     /** Norm over each query and key head, before positions are told. */
     qkNorm: v.optional(v.picklist(['none', 'layer', 'rms']), 'none'),
     /** For each layer how many positions a query sees, itself included, or null for all; empty: all. */
@@ -108,7 +109,7 @@ export const modelSpecSchema = v.object({
   positions: positionsSchema,
   norm: v.object({
     kind: v.picklist(['layer', 'rms']),
-    eps: v.number(),
+    eps: v.pipe(finite, v.minValue(0)),
     /** `pre`: x + f(norm(x)); `post`: norm(x + f(x)). */
     placement: v.picklist(['pre', 'post']),
     /** Whether the FFN's input is the attention's, in a parallel block with one norm. */
@@ -122,7 +123,7 @@ export const modelSpecSchema = v.object({
     /** `none`: act(up x); `linear`: act(gate x) (up x); `both`: act(gate x) act(up x). */
     gate: v.optional(v.picklist(['none', 'linear', 'both']), 'none'),
     /** Of fatrelu: values up to it count as 0. */
-    threshold: v.optional(v.number(), 0),
+    threshold: v.optional(finite, 0),
   }),
   /** True when the head is the embedding matrix. */
   tiedHead: v.boolean(),
@@ -206,6 +207,11 @@ export interface ModelRecipe {
   readonly bundles: readonly BundleRecipe[];
   /** Checkpoint tensors that carry nothing the model needs (a tied head's copy, buffers). */
   readonly ignored: readonly string[];
+  /**
+   * Of a model whose configuration ties the head, where the checkpoint holds a head all the same: the
+   * recipe is right if both hold the same values. If not, the head is one of its own.
+   */
+  readonly twoHeads?: { readonly embedding: string; readonly head: string };
 }
 
 /** What a family reads from: the parsed config.json and the names in the checkpoint. */
@@ -214,6 +220,8 @@ export interface CheckpointFacts {
   /** Path of config.json, for messages. */
   readonly configFile: string;
   readonly tensorNames: ReadonlySet<string>;
+  /** How many it would have if all were there that an index lists; as many as there are names if absent. */
+  readonly tensorCount?: number;
 }
 
 /** One file in this folder. */

@@ -1,30 +1,75 @@
 /** Sliding windows as configurations give them. */
 
-import { type ConfigFile, integer, optionalInteger } from './config.ts';
+import { brief } from '../checkpoint/json-file.ts';
+import { InputError } from '../errors.ts';
+import { boolean, type ConfigFile, integer, limits, optionalInteger } from './config.ts';
 import type { ModelSpec } from './spec.ts';
 
 type Windows = ModelSpec['attention']['windows'];
 
-/** The same window, `sliding_window`, in every layer; none where it is null. */
+/**
+ * The same window, `sliding_window`, in every layer; none where it is null.
+ * @throws InputError when `layer_types` says otherwise
+ */
 export function windowEverywhere(at: ConfigFile): Windows {
-  return windowIn(at, () => true);
+  const windows = windowIn(at, () => true);
+  const types = at.config.layer_types ?? null;
+  const slide = windows.length > 0;
+  if (types === null || slidingLayers(at, types).every((slides) => slides === slide))
+    return windows;
+  throw new InputError(
+    `'layer_types' contradicts 'sliding_window': in this family ${slide ? 'every' : 'no'} layer slides then`,
+    { file: at.file },
+  );
 }
 
 /**
  * `sliding_window` in the layers that `layer_types` names, or, where that is missing, in those from
  * `max_window_layers` on; none unless `use_sliding_window` is true.
+ * @throws InputError when these contradict each other
  */
 export function windowByLayer(at: ConfigFile, defaultFirst: number): Windows {
-  if (at.config.use_sliding_window !== true) return [];
-  const types = at.config.layer_types;
-  if (Array.isArray(types)) return windowIn(at, (layer) => types[layer] === 'sliding_attention');
+  const used = boolean(at, 'use_sliding_window', false);
+  const types = at.config.layer_types ?? null;
+  if (types !== null) {
+    const slides = slidingLayers(at, types);
+    const windows = used ? windowIn(at, (layer) => slides[layer] ?? false) : [];
+    if (windows.length > 0 || !slides.includes(true)) return windows;
+    throw new InputError(
+      "'layer_types' has sliding_attention, and 'use_sliding_window' or 'sliding_window' says that nothing slides",
+      { file: at.file },
+    );
+  }
+  if (!used) return [];
   const first = optionalInteger(at, 'max_window_layers', defaultFirst) ?? defaultFirst;
   return windowIn(at, (layer) => layer >= first);
 }
 
+/** Of each layer, whether `layer_types` has it slide. */
+function slidingLayers(at: ConfigFile, types: unknown): readonly boolean[] {
+  const layers = integer(at, 'num_hidden_layers', limits.layers);
+  if (!Array.isArray(types) || types.length !== layers) {
+    const count = Array.isArray(types) ? `${types.length} entries` : brief(types);
+    throw new InputError(`'layer_types' has ${count}, 'num_hidden_layers' is ${layers}`, {
+      file: at.file,
+    });
+  }
+  return types.map((type: unknown) => {
+    if (type === 'sliding_attention' || type === 'full_attention') return type !== 'full_attention';
+    throw new InputError(
+      `'layer_types' has ${brief(type)}, which is not supported`,
+      { file: at.file },
+      'Supported: full_attention, sliding_attention',
+    );
+  });
+}
+
+/** What transformers takes for `sliding_window` where a file does not say. */
+const defaultWindow = 4096;
+
 function windowIn(at: ConfigFile, has: (layer: number) => boolean): Windows {
-  const window = optionalInteger(at, 'sliding_window', 0);
+  const window = optionalInteger(at, 'sliding_window', defaultWindow);
   if (window === null || window === 0) return [];
-  const layers = integer(at, 'num_hidden_layers');
+  const layers = integer(at, 'num_hidden_layers', limits.layers);
   return Array.from({ length: layers }, (_, layer) => (has(layer) ? window : null));
 }

@@ -53,7 +53,9 @@ export async function prepareArrangement(
     return without('no other order would read noticeably less');
   }
   const orders: Uint32Array[] = [];
-  for (const layer of job.layers.keys()) orders.push(await job.order(layer));
+  for (const [layer, { neurons }] of model.manifest.layers.entries()) {
+    orders.push(await job.order(layer, neurons));
+  }
   try {
     const directory = await writeRearranged({
       dir: model.files.dir,

@@ -15,6 +15,8 @@ const bins = 2 * halfRange * binsPerUnit;
 export const lowestThreshold = -1e9;
 
 export class ScoreHistogram {
+  /** Scores beyond this, either way, are not told apart. */
+  static readonly halfRange = halfRange;
   /** Per bin: neurons, those that fired, and their weight in the output. */
   readonly #all = new Float64Array(bins);
   readonly #fired = new Float64Array(bins);

@@ -4,10 +4,17 @@
  */
 
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { recreateFileSync } from '../aside.ts';
 import { IoError, writeError } from '../errors.ts';
+import { readFlags } from '../regular-file.ts';
+import { statesFile } from './finished-layer.ts';
 
 const f32Bytes = 4;
+
+/** Bytes of the states of so many tokens. */
+export function stateBytes(tokens: number, hidden: number): number {
+  return tokens * hidden * f32Bytes;
+}
 
 export class HiddenStates {
   readonly #dir: string;
@@ -26,8 +33,12 @@ export class HiddenStates {
   begin(layer: number): void {
     this.end();
     this.#layer = layer;
-    if (layer > 0) this.#input = openSync(this.#path(layer), 'r');
-    this.#output = openSync(this.#path(layer + 1), 'w');
+    try {
+      if (layer > 0) this.#input = openSync(this.#path(layer), readFlags);
+      this.#output = recreateFileSync(this.#path(layer + 1));
+    } catch (cause) {
+      throw writeError(cause, this.#dir);
+    }
   }
 
   /** Reads the states of tokens [first, first + n) before the layer. */
@@ -68,6 +79,6 @@ export class HiddenStates {
   }
 
   #path(layer: number): string {
-    return join(this.#dir, `hidden-${layer % 2}.f32`);
+    return statesFile(this.#dir, layer);
   }
 }

@@ -3,31 +3,36 @@
  * last one are kept, so that a run that was stopped or killed goes on where it was.
  */
 
-import { readFileSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import * as v from 'valibot';
 import type { LayerOrder } from '../arrange/layer-order.ts';
+import { ownerOnlyDirectory, writeAside, writeNewFile } from '../aside.ts';
+import { parseJson } from '../checkpoint/json-file.ts';
 import { writeError } from '../errors.ts';
-import { type Part, type PredictorReport, predictorChecksum } from '../flash/predictor-file.ts';
+import { type Manifest, trainingBase } from '../flash/manifest.ts';
+import { type Part, predictorChecksum } from '../flash/predictor-file.ts';
+import { readRegular } from '../regular-file.ts';
+import {
+  binFile,
+  type FinishedLayer,
+  jsonFile,
+  orderFile,
+  partNames,
+  readFinishedLayers,
+  readOrder,
+} from './finished-layer.ts';
 import type { TrainedPredictor } from './layer.ts';
-import type { RankCandidate } from './rank.ts';
 
-/** A finished layer, without its weights. */
-export interface FinishedLayer {
-  readonly rank: number;
-  readonly relu: boolean;
-  readonly magnitude?: { readonly threshold: number };
-  readonly report: PredictorReport;
-  /** See `TrainedPredictor`. */
-  readonly curve: readonly RankCandidate[];
-  /** Whether predicting pays; else every neuron of the layer is computed. */
-  readonly used: boolean;
-  readonly parts: Readonly<Record<Part, { offset: number; bytes: number; checksum: number }>>;
-  /** What another order of the neurons would be worth; see `LayerOrder`. */
-  readonly arrangement?: Omit<LayerOrder, 'order'>;
-}
+/** Bytes of the settings' file. */
+const longestSettings = 64 * 1024;
 
-const partNames: readonly Part[] = ['a', 'b', 'bias', 'frequency'];
+/** What a trial on the first layer has found. */
+const settledSchema = v.object({
+  /** Which predictors are made: rows only, or factors, each layer's compared with rows. */
+  method: v.picklist(['rows', 'low-rank']),
+});
+export type Settled = v.InferOutput<typeof settledSchema>;
 
 export class TrainingJob {
   readonly dir: string;
@@ -41,22 +46,58 @@ export class TrainingJob {
 
   /**
    * Opens the job in a model's directory: the one that was stopped when it has the same settings,
-   * else a new one.
+   * else a new one. Only one process may have it: see `claimTraining`.
    * @param settings all that results depend on
+   * @param stateBytes what the states between two layers may take
    */
-  static async open(modelDir: string, settings: object): Promise<TrainingJob> {
-    const dir = join(modelDir, 'predict-train.partial');
+  static async open(
+    modelDir: string,
+    manifest: Manifest,
+    settings: object,
+    stateBytes: readonly number[],
+  ): Promise<TrainingJob> {
+    const dir = join(modelDir, `${trainingBase}.partial`);
     const text = `${JSON.stringify(settings, null, 1)}\n`;
+    const settingsFile = join(dir, 'settings.json');
     try {
-      const stored = await readFile(join(dir, 'settings.json'), 'utf8').catch(() => null);
-      if (stored === text) return new TrainingJob(dir, readLayers(dir));
+      if (await isOwnDirectory(dir)) {
+        const stored = await readRegular(settingsFile, longestSettings).catch(() => null);
+        const layers =
+          stored?.toString('utf8') === text
+            ? await readFinishedLayers(dir, manifest, stateBytes)
+            : null;
+        if (layers !== null) return new TrainingJob(dir, layers);
+      }
       await rm(dir, { recursive: true, force: true });
-      await mkdir(dir);
-      await writeFile(join(dir, 'settings.json'), text);
+      await mkdir(dir, { mode: ownerOnlyDirectory });
+      await writeNewFile(settingsFile, text);
       return new TrainingJob(dir, []);
     } catch (cause) {
       throw writeError(cause, dir);
     }
+  }
+
+  /** What was settled before the first layer; null until {@link settle}. */
+  async settled(): Promise<Settled | null> {
+    const file = this.#settledFile;
+    const content = await readRegular(file, longestSettings).catch(() => null);
+    if (content === null) return null;
+    const parsed = v.safeParse(settledSchema, parseJson(content, file));
+    return parsed.success ? parsed.output : null;
+  }
+
+  /** Keeps what holds for all layers, so that a run that goes on does as it did before. */
+  async settle(settled: Settled): Promise<void> {
+    const file = this.#settledFile;
+    try {
+      await writeAside(file, (out) => out.writeFile(JSON.stringify(settled)));
+    } catch (cause) {
+      throw writeError(cause, file);
+    }
+  }
+
+  get #settledFile(): string {
+    return join(this.dir, 'settled.json');
   }
 
   /** Keeps the next layer. The states behind it must be on disk. */
@@ -83,8 +124,8 @@ export class TrainingJob {
         return [part, place];
       }),
     ) as FinishedLayer['parts'];
-    const { rank, relu, magnitude, report, curve } = trained;
-    const shape = { rank, relu, ...(magnitude && { magnitude }) };
+    const { form, rank, relu, magnitude, report, curve } = trained;
+    const shape = { form, rank, relu, ...(magnitude && { magnitude }) };
     const { order, ...arrangement } = arranged ?? {};
     const layer: FinishedLayer = {
       ...shape,
@@ -93,12 +134,16 @@ export class TrainingJob {
     };
     const index = this.layers.length;
     try {
-      if (order !== undefined) await writeFile(orderFile(this.dir, index), order);
-      await writeFile(binFile(this.dir, index), Buffer.concat(partNames.map((p) => bytesOf[p])));
+      const write = (file: string, content: Uint8Array | string) =>
+        writeAside(file, (out) => out.writeFile(content));
+      if (order !== undefined) {
+        const words = new Uint8Array(order.buffer, order.byteOffset, order.byteLength);
+        await write(orderFile(this.dir, index), words);
+      }
+      const weights = Buffer.concat(partNames.map((part) => bytesOf[part]));
+      await write(binFile(this.dir, index), weights);
       // The layer counts from the moment this file has its name.
-      const file = jsonFile(this.dir, index);
-      await writeFile(`${file}.new`, JSON.stringify(layer));
-      await rename(`${file}.new`, file);
+      await write(jsonFile(this.dir, index), JSON.stringify(layer));
     } catch (cause) {
       throw writeError(cause, this.dir);
     }
@@ -108,14 +153,13 @@ export class TrainingJob {
   /** A finished layer's tensor. */
   async bytes(layer: number, part: Part): Promise<Uint8Array> {
     const { offset = 0, bytes = 0 } = this.layers[layer]?.parts[part] ?? {};
-    const all = await readFile(binFile(this.dir, layer));
+    const all = await readRegular(binFile(this.dir, layer), Number.MAX_SAFE_INTEGER);
     return all.subarray(offset, offset + bytes);
   }
 
-  /** A finished layer's new order. */
-  async order(layer: number): Promise<Uint32Array> {
-    const bytes = await readFile(orderFile(this.dir, layer));
-    return new Uint32Array(new Uint8Array(bytes).buffer);
+  /** A finished layer's new order of so many neurons. */
+  order(layer: number, neurons: number): Promise<Uint32Array> {
+    return readOrder(this.dir, layer, neurons);
   }
 
   /** Removes the directory. */
@@ -124,20 +168,13 @@ export class TrainingJob {
   }
 }
 
-function readLayers(dir: string): FinishedLayer[] {
-  const layers: FinishedLayer[] = [];
-  for (;;) {
-    try {
-      layers.push(JSON.parse(readFileSync(jsonFile(dir, layers.length), 'utf8')) as FinishedLayer);
-    } catch {
-      return layers;
-    }
-  }
+/** Whether the directory is one that this user made, and no link to another place. */
+async function isOwnDirectory(dir: string): Promise<boolean> {
+  const found = await lstat(dir).catch(() => null);
+  if (found === null || !found.isDirectory()) return false;
+  const user = process.getuid?.();
+  return user === undefined || found.uid === user;
 }
-
-const binFile = (dir: string, layer: number) => join(dir, `layer-${layer}.bin`);
-const orderFile = (dir: string, layer: number) => join(dir, `layer-${layer}.order`);
-const jsonFile = (dir: string, layer: number) => join(dir, `layer-${layer}.json`);
 
 function asBytes(values: Float32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);

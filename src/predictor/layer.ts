@@ -1,15 +1,23 @@
 /** What training one layer's predictor takes and gives. */
 
-import type { DType } from '../dtype.ts';
+import { type DType, positiveF16 } from '../dtype.ts';
 import type { PredictorReport } from '../flash/predictor-file.ts';
 import type { Address } from '../kernels/kernels.ts';
 import type { RankCandidate } from './rank.ts';
 import type { Samples } from './samples.ts';
 import type { Workspace } from './workspace.ts';
 
+/**
+ * How a predictor is made. `rows`: the gate's rows in few bits. `low-rank`: two factors, trained.
+ * `svd`: the best approximation of the up projection, with a threshold. `auto`: per layer rows or
+ * trained factors, whichever costs a token less time.
+ */
+export const methods = ['auto', 'rows', 'low-rank', 'svd'] as const;
+export type Method = (typeof methods)[number];
+
 export interface TrainingOptions {
-  /** `svd` takes the best approximation of the up projection and only finds the threshold. */
-  readonly method: 'train' | 'svd';
+  /** See {@link Method}. */
+  readonly method: Method;
   /** Passes over the samples, at most. */
   readonly epochs: number;
   readonly seed: number;
@@ -50,9 +58,11 @@ export interface Factors {
 }
 
 export interface TrainedPredictor {
+  /** `rows`: there is no A, and B are rows over the whole input. */
+  readonly form: 'factors' | 'rows';
   readonly rank: number;
   readonly relu: boolean;
-  /** Where the gate itself decides: see `PredictorShape`; there is no A then. */
+  /** Where the magnitude of activations decides: see `PredictorShape`. */
   readonly magnitude?: { readonly threshold: number };
   /** Rows of A and B as they are stored. */
   readonly a: Uint8Array;
@@ -64,4 +74,10 @@ export interface TrainedPredictor {
   readonly report: PredictorReport;
   /** What other ranks would have been like to begin with. */
   readonly curve: readonly RankCandidate[];
+}
+
+/** (neurons): share of held-out tokens for which a predictor names each. */
+export function frequencyOf({ frequency }: Pick<TrainedPredictor, 'frequency'>): Float32Array {
+  const { buffer, byteOffset, byteLength } = frequency;
+  return Float32Array.from(new Uint16Array(buffer, byteOffset, byteLength / 2), positiveF16);
 }

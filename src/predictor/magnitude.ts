@@ -6,28 +6,18 @@
  * that is asked for is met whatever rounding does.
  */
 
-import { byteLength } from '../dtype.ts';
 import { compareMagnitudes } from '../engine/predictor.ts';
-import { type Address, activationCodes } from '../kernels/kernels.ts';
-import { scratchBytes } from '../kernels/weight-kernels.ts';
+import { activationCodes } from '../kernels/kernels.ts';
 import type { Activation } from '../models/spec.ts';
 import { reportOf } from './calibrate.ts';
+import { CoarseRows, spread } from './coarse-rows.ts';
 import type { LayerProblem, TrainedPredictor } from './layer.ts';
-import { storeRows } from './rows.ts';
 
-/** Tokens at once. */
-const batch = 64;
 /** Tokens that the quantile is taken over: of each one gives as many magnitudes as there are neurons. */
 const quantileTokens = 1024;
 /** Magnitudes are told apart down to a 512th of themselves. */
 const binsPerDoubling = 512;
 const [lowest, doublings] = [-24, 32];
-
-/** Bytes of the region in which a layer of these sizes is calibrated. */
-export function magnitudeBytes(hidden: number, neurons: number): number {
-  const floats = batch * (hidden + 3 * neurons) + 2 * neurons + 4096;
-  return 4 * floats + neurons * byteLength('q8', hidden) + scratchBytes(hidden) + 4096;
-}
 
 /**
  * The gate rows of a layer in few bits with the threshold above which a neuron is wanted.
@@ -38,59 +28,34 @@ export function magnitudePredictor(
   activation: Activation,
   sparsity: number,
 ): TrainedPredictor {
-  const { work, hidden, neurons, samples, up, upBias, importance } = problem;
-  const { dtype } = problem.options;
+  const { work, hidden, neurons, samples, upBias, importance } = problem;
   const { kernels } = work;
-  const rowBytes = byteLength(dtype, hidden);
-  const stored = work.take(Math.ceil((neurons * rowBytes) / 4));
-  storeRows(kernels, { dtype, rows: neurons, columns: hidden, floats: up, stored });
-  const bias = work.take(neurons);
-  work.floats(bias, neurons).set(upBias);
-  const x = work.take(batch * hidden);
-  const acts = work.take(batch * neurons);
-  const gates = work.take(batch * neurons);
-  const exact = work.take(batch * neurons);
-  const scratch = work.scratch(hidden);
+  const rows = new CoarseRows(problem);
+  const gates = rows.takeScores();
+  const exact = rows.takeScores();
   const code = activationCodes[activation];
-
-  /** Gates of some tokens by rows of a format. */
-  const gatesBy = (format: 'f32' | typeof dtype, rows: Address, target: Address, count: number) => {
-    const { matmul } = kernels.byDType[format];
-    matmul(target, x, rows, bias, neurons, hidden, count, hidden, neurons, scratch);
-  };
-  /** Calls `use` for batches of tokens [first, first + count). */
-  const eachBatch = (first: number, count: number, use: (n: number) => void) => {
-    for (let at = 0; at < count; at += batch) {
-      const n = Math.min(batch, count - at);
-      samples.read(
-        Array.from({ length: n }, (_, i) => first + at + i),
-        x,
-        acts,
-      );
-      use(n);
-    }
-  };
 
   const learned = samples.tokens - samples.heldOut;
   const magnitudes = new MagnitudeHistogram();
-  eachBatch(0, Math.min(learned, quantileTokens), (n) => {
-    gatesBy(dtype, stored, gates, n);
-    kernels.activation(gates, n * neurons, code);
-    magnitudes.add(work.floats(gates, n * neurons));
+  rows.eachBatch(spread(0, learned, quantileTokens), ({ count }) => {
+    rows.scores(gates, count);
+    kernels.activation(gates, count * neurons, code);
+    magnitudes.add(work.floats(gates, count * neurons));
   });
   const threshold = magnitudes.quantile(sparsity);
 
   const frequency = new Float32Array(neurons);
   const counts = { neurons: 0, fired: 0, mass: 0, predicted: 0, hits: 0, kept: 0 };
-  eachBatch(learned, samples.heldOut, (n) => {
-    gatesBy(dtype, stored, gates, n);
-    compareMagnitudes(kernels, gates, n * neurons, activation, threshold);
-    gatesBy('f32', up, exact, n);
-    compareMagnitudes(kernels, exact, n * neurons, activation, threshold);
-    const wanted = work.floats(gates, n * neurons);
-    const above = work.floats(exact, n * neurons);
-    const values = work.floats(acts, n * neurons);
-    for (let i = 0; i < wanted.length; i++) {
+  rows.eachBatch(spread(learned, samples.heldOut, samples.heldOut), ({ count, activations }) => {
+    const n = count * neurons;
+    rows.scores(gates, count);
+    compareMagnitudes(kernels, gates, n, activation, threshold);
+    rows.exactScores(exact, count);
+    compareMagnitudes(kernels, exact, n, activation, threshold);
+    const wanted = work.floats(gates, n);
+    const above = work.floats(exact, n);
+    const values = work.floats(activations, n);
+    for (let i = 0; i < n; i++) {
       const neuron = i % neurons;
       const weight = Math.abs(values[i] ?? 0) * (importance[neuron] ?? 0);
       const fired = (above[i] ?? 0) > 0;
@@ -102,23 +67,18 @@ export function magnitudePredictor(
       if (fired) counts.hits++;
       frequency[neuron]!++;
     }
-    counts.neurons += n * neurons;
+    counts.neurons += n;
   });
   for (let i = 0; i < neurons; i++) frequency[i]! /= Math.max(1, samples.heldOut);
-  const shares = work.take(neurons);
-  work.floats(shares, neurons).set(frequency);
-  const halves = work.take(Math.ceil(neurons / 2));
-  kernels.byDType.f16.fromF32(halves, shares, neurons);
-  const bytesAt = (address: Address, bytes: number) =>
-    new Uint8Array(work.memory.buffer, address, bytes).slice();
   return {
+    form: 'rows',
     rank: hidden,
     relu: false,
     magnitude: { threshold },
     a: new Uint8Array(),
-    b: bytesAt(stored, neurons * rowBytes),
+    b: rows.copy(),
     bias: upBias,
-    frequency: bytesAt(halves, 2 * neurons),
+    frequency: rows.halves(frequency),
     report: reportOf(counts),
     curve: [],
   };

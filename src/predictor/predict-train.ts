@@ -6,6 +6,7 @@
 import { crc32 } from 'node:zlib';
 import type { Model } from '../engine/model.ts';
 import { InputError } from '../errors.ts';
+import { readManifest } from '../flash/manifest-reader.ts';
 import type { PredictorReport } from '../flash/predictor-file.ts';
 import { type PredictorSource, writePredictors } from '../flash/predictor-writer.ts';
 import { peakResidentBytes } from '../memory/process.ts';
@@ -18,13 +19,24 @@ import {
   prepareArrangement,
 } from './arrangement.ts';
 import type { PredictorInput } from './collect.ts';
+import { stateBytes } from './hidden-states.ts';
 import { TrainingJob } from './job.ts';
 import { checkShare } from './rank-limits.ts';
-import { decisive, type PredictTrainRequest, predictorDType, settingsFor } from './settings.ts';
+import { sampleWindows } from './sample-text.ts';
+import {
+  decisive,
+  type PredictTrainRequest,
+  predictorDType,
+  rowTokens,
+  settingsFor,
+} from './settings.ts';
+import { claimTraining } from './training-claim.ts';
 import { TrainingRun } from './training-run.ts';
-import { windowsFrom } from './windows.ts';
+import { firstWindows, tokensOf } from './windows.ts';
 
 export interface LayerReport extends PredictorReport {
+  /** What its predictor is made of; see `TrainedPredictor`. */
+  readonly form: 'factors' | 'rows';
   readonly rank: number;
   /** Whether predicting pays; else every neuron of the layer is computed. */
   readonly used: boolean;
@@ -60,9 +72,23 @@ export async function predictTrain(
   model: Model,
   request: PredictTrainRequest,
 ): Promise<PredictTrainReport> {
-  const started = performance.now();
-  const { manifest } = model;
-  const { spec } = manifest;
+  const { dir } = model.files;
+  checkActivation(model, request);
+  const release = await claimTraining(dir);
+  try {
+    // Before it was claimed, another process may have written another model to its place.
+    if ((await readManifest(dir)).crc32 !== model.manifest.crc32) {
+      throw new InputError('was replaced since it was opened', { file: dir }, 'Start again');
+    }
+    return await train(model, request);
+  } finally {
+    release();
+  }
+}
+
+/** @throws InputError when what is asked for does not go with how the model's neurons fire */
+function checkActivation(model: Model, request: PredictTrainRequest): void {
+  const { spec } = model.manifest;
   const { zeros } = activations[spec.ffn.activation];
   if (zeros && request.thresholdSparsity !== undefined) {
     throw new InputError(
@@ -85,38 +111,57 @@ export async function predictTrain(
       'Train without --arrange',
     );
   }
+}
+
+async function train(model: Model, request: PredictTrainRequest): Promise<PredictTrainReport> {
+  const started = performance.now();
+  const { manifest } = model;
+  const { spec } = manifest;
   const settings = settingsFor(model, request);
   checkShare(model, request, settings);
   const context = Math.min(spec.maxPositions, longestWindow);
   const windows = await sampleWindows(model, request, context, settings.maxTokens);
-  const tokens = windows.reduce((sum, { length }) => sum + length, 0);
+  let tokens = 0;
   const { importFrom } = settings;
-  const job = await TrainingJob.open(model.files.dir, {
+  const decides = {
     version,
     model: manifest.crc32,
     windows: windows.length,
-    text: crc32(Buffer.from(new Uint32Array(windows.flat()).buffer)),
+    text: windows.reduce((sum, ids) => crc32(Buffer.from(Uint32Array.from(ids).buffer), sum), 0),
     context,
     ...decisive(settings),
-  });
+  };
+  // Of all tokens, or of those that rows are told by.
+  const states = [windows, firstWindows(windows, rowTokens(model, settings))].map((some) =>
+    stateBytes(tokensOf(some), spec.hiddenSize),
+  );
+  const job = await TrainingJob.open(model.files.dir, manifest, decides, states);
   const resumed = job.layers.length;
-  const run = await TrainingRun.start(model, settings, windows, job);
   let bytes = 0;
   let arrangement: Arrangement | null = null;
   try {
-    await run.layers();
-    const predictors = predictorsOf(job, importFrom === undefined ? 'ffn' : 'residual');
-    bytes = await writePredictors(model.files.dir, manifest, predictors);
-    if (settings.arrange) {
-      arrangement = await prepareArrangement(model, run, job, predictors, settings);
+    const run = await TrainingRun.start(model, settings, windows, job);
+    try {
+      tokens = await run.layers();
+      const predictors = predictorsOf(job, importFrom === undefined ? 'ffn' : 'residual');
+      bytes = await writePredictors(model.files.dir, manifest, predictors);
+      if (settings.arrange) {
+        arrangement = await prepareArrangement(model, run, job, predictors, settings);
+      }
+    } finally {
+      await run.close();
     }
-  } finally {
-    await run.close();
+  } catch (error) {
+    // Without a finished layer there is nothing to go on from.
+    if (job.layers.length === 0) await job.remove().catch(() => {});
+    throw error;
   }
   const arranged = arrangement && (await finishArrangement(arrangement, model));
-  await job.remove();
+  // With the old order, the directory that it was in is gone.
+  if (!arranged?.done) await job.remove();
   return {
-    layers: job.layers.map(({ rank, used, magnitude, report }) => ({
+    layers: job.layers.map(({ form, rank, used, magnitude, report }) => ({
+      form,
       rank,
       used,
       ...(magnitude && { magnitude: magnitude.threshold }),
@@ -138,50 +183,17 @@ function predictorsOf(job: TrainingJob, input: PredictorInput): PredictorSource 
   return {
     producer: `flashllm ${version}`,
     dtype: predictorDType,
-    layers: job.layers.map(({ rank, relu, magnitude, report, used }) =>
-      used ? { rank, relu, input, ...(magnitude && { magnitude }), report } : null,
-    ),
+    layers: job.layers.map(({ form, rank, relu, magnitude, report, used }) => {
+      if (!used) return null;
+      const rows = form === 'rows' && magnitude === undefined;
+      return {
+        ...(rows && { form }),
+        ...{ rank, relu, input },
+        ...(magnitude && { magnitude }),
+        report,
+      };
+    }),
     checksum: (layer, part) => job.layers[layer]?.parts[part].checksum ?? 0,
     bytes: (layer, part) => job.bytes(layer, part),
   };
-}
-
-/** The text as windows. @throws InputError when it is too short or no text */
-async function sampleWindows(
-  { tokenizer, manifest }: Model,
-  { documents, corpus }: PredictTrainRequest,
-  context: number,
-  most: number,
-): Promise<number[][]> {
-  if (most < context) {
-    throw new InputError(
-      `${most} tokens are fewer than a window of ${context}, the least to train from`,
-      {},
-      `Give --max-tokens ${context} or more`,
-    );
-  }
-  const { bosId } = tokenizer;
-  if (bosId === undefined) throw new InputError('the model has no BOS token to begin with');
-  const place = { file: corpus };
-  const checked = async function* () {
-    for await (const document of documents) {
-      // What is not UTF-8 has been replaced while it was decoded.
-      const strange = document.match(/[\0\ufffd]/g)?.length ?? 0;
-      if (strange > document.length / 100) {
-        throw new InputError('is not text', place, 'Give a text file in UTF-8');
-      }
-      yield document;
-    }
-  };
-  const windows = await windowsFrom(checked(), tokenizer, bosId, context, most);
-  const tokens = windows.reduce((sum, { length }) => sum + length, 0);
-  if (tokens < context) {
-    const found = tokens === 0 ? 'holds no tokens' : `holds ${tokens} tokens`;
-    throw new InputError(
-      `${found}; a window of ${context} is the least to train from`,
-      place,
-      `Give a text of the kind the model is used for, ${Math.min(most, manifest.spec.maxPositions * 20)} tokens or more`,
-    );
-  }
-  return windows;
 }

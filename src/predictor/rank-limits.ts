@@ -1,5 +1,6 @@
 /** Which ranks a model's predictors may have: by their size, and by the memory that training takes. */
 
+import { checkAddresses } from '../address-space.ts';
 import { orderingBytes } from '../arrange/co-activation.ts';
 import { rearrangingBytes } from '../arrange/rewrite.ts';
 import { byteLength } from '../dtype.ts';
@@ -8,8 +9,8 @@ import { BudgetError, InputError } from '../errors.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
 import { processEstimate } from '../memory/process.ts';
 import { alignUp, MIB } from '../units.ts';
+import { coarseRowsBytes } from './coarse-rows.ts';
 import { importedRanks } from './import.ts';
-import { magnitudeBytes } from './magnitude.ts';
 import type { RankChooser } from './rank.ts';
 import { type PredictTrainRequest, predictorDType, type Settings } from './settings.ts';
 import { trainingBytes } from './train-layer.ts';
@@ -23,7 +24,7 @@ const rankStep = 32;
  */
 const smallRank = 256;
 /** JavaScript's own arrays, next to what is planned. */
-const heapBytes = 24 * MIB;
+export const heapBytes = 24 * MIB;
 /** A share that someone asks for must hold a predictor for every layer; the default need not. */
 export function checkShare(
   model: Model,
@@ -32,6 +33,7 @@ export function checkShare(
 ): void {
   if (share === undefined) return;
   if ([rank, importFrom, settings.thresholdSparsity].some((value) => value !== undefined)) return;
+  if (settings.method === 'rows') return;
   const { totalBytes, layers, bytesOf, step, most } = rankSizes(model, settings);
   const missing = layers * bytesOf(Math.min(step, most)) - totalBytes;
   if (missing <= 0) return;
@@ -70,10 +72,10 @@ export function rankSizes({ manifest, weightBytes }: Model, { share }: Settings)
 /** The highest rank that any layer may get, for which memory is planned. */
 export async function highestRank(
   { manifest }: Model,
-  { rank, importFrom, thresholdSparsity }: Settings,
+  { rank, importFrom, thresholdSparsity, method }: Settings,
   chooser: RankChooser,
 ): Promise<number> {
-  if (thresholdSparsity !== undefined) return manifest.spec.hiddenSize;
+  if (thresholdSparsity !== undefined || method === 'rows') return manifest.spec.hiddenSize;
   if (importFrom !== undefined) return Math.max(...(await importedRanks(importFrom, manifest)));
   if (rank === undefined) return chooser.highest();
   const { hiddenSize } = manifest.spec;
@@ -86,14 +88,18 @@ export async function highestRank(
 /** A plan for ranks up to `highest`, or, where memory is short and ranks are free, for lower ones. */
 export function choosePlan(
   { manifest }: Model,
-  { budget, threads, rank: fixed, importFrom, thresholdSparsity, arrange }: Settings,
+  { budget, threads, rank: fixed, importFrom, thresholdSparsity, arrange, method }: Settings,
   windows: readonly number[][],
   highest: number,
 ): { readonly plan: TrainingPlan; readonly rank: number } {
   const hidden = manifest.spec.hiddenSize;
   const neurons = Math.max(...manifest.layers.map((layer) => layer.neurons));
-  const plan = (count: number, rank: number) =>
-    planTraining({
+  const tries = {
+    rows: method === 'rows' || method === 'auto' || thresholdSparsity !== undefined,
+    factors: method !== 'rows' && thresholdSparsity === undefined,
+  };
+  const plan = (count: number, rank: number) => {
+    const made = planTraining({
       manifest,
       dramBudget: budget,
       processBytes:
@@ -101,24 +107,28 @@ export function choosePlan(
         heapBytes +
         (arrange ? orderingBytes(neurons) + rearrangingBytes : 0),
       threads: count,
-      context: Math.max(...windows.map(({ length }) => length)),
+      context: windows.reduce((most, { length }) => Math.max(most, length), 0),
       tokens: windows.reduce((sum, { length }) => sum + length, 0),
       regionBytes:
         4 * neurons * hidden +
-        (thresholdSparsity === undefined
-          ? trainingBytes(hidden, neurons, rank)
-          : magnitudeBytes(hidden, neurons)),
+        Math.max(
+          tries.rows ? coarseRowsBytes(hidden, neurons) : 0,
+          tries.factors ? trainingBytes(hidden, neurons, rank) : 0,
+        ),
     });
-  const tries = threads === undefined ? [availableThreads(), 1] : [threads];
-  const free = [fixed, importFrom, thresholdSparsity].every((value) => value === undefined);
+    checkAddresses(made.plan.memoryBytes, count);
+    return made;
+  };
+  const counts = threads === undefined ? [availableThreads(), 1] : [threads];
+  const free = [fixed, importFrom].every((value) => value === undefined) && tries.factors;
   let rank = highest;
   for (;;) {
-    for (const count of tries) {
+    for (const count of counts) {
       try {
         return { plan: plan(count, rank), rank };
       } catch (error) {
         if (!(error instanceof BudgetError)) throw error;
-        const last = count === tries.at(-1);
+        const last = count === counts.at(-1);
         const fewest = !free || rank <= rankStep;
         if (last && fewest) throw error;
       }

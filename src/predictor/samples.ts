@@ -5,7 +5,8 @@
  *     record of a token   | x: hidden f32 | n | n ids, u32 | n magnitudes, f32 |
  */
 
-import { closeSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, readSync, rmSync, writeSync } from 'node:fs';
+import { recreateFileSync } from '../aside.ts';
 import { writeError } from '../errors.ts';
 
 const f32Bytes = 4;
@@ -189,7 +190,7 @@ class Spill {
   }
 
   #open(): number {
-    this.#fd ??= openSync(this.#file, 'w+');
+    this.#fd ??= recreateFileSync(this.#file);
     return this.#fd;
   }
 }

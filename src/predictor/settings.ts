@@ -2,15 +2,16 @@
 
 import { ordersMatter } from '../arrange/layer-order.ts';
 import type { DType } from '../dtype.ts';
+import type { Documents } from '../engine/documents.ts';
 import type { Model } from '../engine/model.ts';
 import { MIB } from '../units.ts';
-import type { TrainingOptions } from './layer.ts';
+import type { Method } from './layer.ts';
 
 export interface PredictTrainRequest {
   /** Bytes for the whole process. */
   readonly budget: number;
-  /** See `documentsOf`. */
-  readonly documents: AsyncIterable<string> | Iterable<string>;
+  /** See `documentParts`. */
+  readonly documents: Documents;
   /** What the text is called in messages. */
   readonly corpus: string;
   readonly threads?: number;
@@ -19,7 +20,7 @@ export interface PredictTrainRequest {
   readonly seed?: number;
   readonly epochs?: number;
   readonly recall?: number;
-  readonly method?: TrainingOptions['method'];
+  readonly method?: Method;
   readonly relu?: boolean;
   /** The same rank for every layer, instead of one each by what it is worth. */
   readonly rank?: number;
@@ -40,11 +41,15 @@ export interface PredictTrainRequest {
   readonly signal?: AbortSignal;
   /** Called with the share of all work that is done, 0 to 1, and what is under way. */
   readonly onProgress?: (done: number, what: string) => void;
+  /** Called before, while the text is read, with the tokens so far and how many are wanted. */
+  readonly onReading?: (tokens: number, wanted: number) => void;
 }
 
 /** A token costs about as many multiply-adds as the model has weights, and as much again to learn from. */
 const defaultWork = 2e13;
 const [fewestTokens, mostTokens] = [8192, 100_000];
+/** A threshold per layer takes fewer tokens than factors do. */
+const [rowWork, fewestRowTokens, mostRowTokens] = [2e12, 1024, 4096];
 /** Share of the model that predictors may take; a small one gives more, as its rows are short. */
 const defaultShare = (modelBytes: number) => (modelBytes < 64 * MIB ? 0.06 : 0.04);
 /**
@@ -76,7 +81,7 @@ function defaults(model: Model, request: PredictTrainRequest) {
     seed: 1,
     epochs: 3,
     recall: defaultRecall,
-    method: 'train' as TrainingOptions['method'],
+    method: 'auto' as Method,
     relu: false,
     rank: undefined as number | undefined,
     share: defaultShare(model.weightBytes),
@@ -90,9 +95,18 @@ function defaults(model: Model, request: PredictTrainRequest) {
 export type Settings = Omit<PredictTrainRequest, 'rank' | 'importFrom' | 'thresholdSparsity'> &
   ReturnType<typeof defaults>;
 
-/** Fills in the defaults for a model. */
+/** Fills in the defaults for a model. Who asks for a rank, a size or passes asks for factors. */
 export function settingsFor(model: Model, request: PredictTrainRequest): Settings {
-  return { ...defaults(model, request), ...withoutUndefined(request) };
+  const settings = { ...defaults(model, request), ...withoutUndefined(request) };
+  const { rank, share, epochs, relu, importFrom } = request;
+  const factors = [rank, share, epochs, relu, importFrom].some((value) => value !== undefined);
+  return settings.method === 'auto' && factors ? { ...settings, method: 'low-rank' } : settings;
+}
+
+/** Tokens that rows are told by, where they take the place of training. */
+export function rowTokens(model: Model, { maxTokens }: Pick<Settings, 'maxTokens'>): number {
+  const bearable = Math.round(rowWork / (model.weightBytes / 2));
+  return Math.min(maxTokens, Math.max(fewestRowTokens, Math.min(mostRowTokens, bearable)));
 }
 
 /** Those settings that results depend on. */

@@ -11,7 +11,7 @@ import { Random } from '../engine/random.ts';
 import { type Address, activationCodes } from '../kernels/kernels.ts';
 import type { DTypeKernels } from '../kernels/weight-kernels.ts';
 import { addCounts, reportOf, ScoreHistogram } from './calibrate.ts';
-import { factorise, factoriseFloats, truncate } from './factorise.ts';
+import { type Factorisation, factorise, factoriseFloats, truncate } from './factorise.ts';
 import type { ImportedMatrix, ImportedPredictor } from './import.ts';
 import type { Factors, LayerProblem, TrainedPredictor, TrainingOptions } from './layer.ts';
 import { AdamW, rateAt } from './optimiser.ts';
@@ -56,22 +56,41 @@ export async function trainLayer(
   candidates: readonly number[],
   choose: (curve: readonly RankCandidate[]) => number,
 ): Promise<TrainedPredictor> {
-  const { work } = problem;
   const { method } = problem.options;
-  const whole = await factorise(problem, candidates.at(-1) ?? 1, method === 'train');
-  const begin = (rank: number) => {
-    const weights = takeFactors(problem, rank);
-    truncate(problem, whole, weights);
-    return new LayerTraining(problem, weights);
-  };
+  const whole = await factorise(problem, candidates.at(-1) ?? 1, method !== 'svd');
+  const curve = await approximations(problem, whole, candidates);
+  const layer = startFrom(problem, whole, choose(curve));
+  if (method !== 'svd') await layer.run();
+  return { ...layer.finish(), curve };
+}
+
+/** What the best approximations of these ranks, not trained, would have to predict. */
+export async function approximationCurve(
+  problem: LayerProblem,
+  candidates: readonly number[],
+): Promise<RankCandidate[]> {
+  const whole = await factorise(problem, candidates.at(-1) ?? 1, true);
+  return approximations(problem, whole, candidates);
+}
+
+async function approximations(
+  problem: LayerProblem,
+  whole: Factorisation,
+  candidates: readonly number[],
+): Promise<RankCandidate[]> {
   const curve: RankCandidate[] = [];
   for (const rank of candidates) {
-    curve.push(work.within(() => ({ rank, predicted: begin(rank).judge().predicted })));
+    const judge = () => startFrom(problem, whole, rank).judge();
+    curve.push({ rank, predicted: problem.work.within(judge).predicted });
     await breathe(problem.signal);
   }
-  const layer = begin(choose(curve));
-  if (method === 'train') await layer.run();
-  return { ...layer.finish(), curve };
+  return curve;
+}
+
+function startFrom(problem: LayerProblem, whole: Factorisation, rank: number): LayerTraining {
+  const weights = takeFactors(problem, rank);
+  truncate(problem, whole, weights);
+  return new LayerTraining(problem, weights);
 }
 
 /** Finds the threshold of a predictor that someone else has trained. */
@@ -249,6 +268,7 @@ class LayerTraining {
       const bytesAt = ({ address, bytes }: { address: number; bytes: number }) =>
         new Uint8Array(work.memory.buffer, address, bytes).slice();
       return {
+        form: 'factors',
         rank,
         relu,
         a: bytesAt(storedA),

@@ -8,13 +8,13 @@
 import { BudgetError } from '../errors.ts';
 import { sectorBytes } from '../flash/layout.ts';
 import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
-import { maxMemoryBytes } from '../kernels/module.ts';
 import { threadResidentBytes } from '../kernels/threads/pool.ts';
 import { firstAddress, layoutFixed } from '../memory/fixed-layout.ts';
 import type { Residence } from '../memory/placement.ts';
 import type { MemoryPlan, PlanItem } from '../memory/plan.ts';
 import { wholeBytes } from '../memory/weight-order.ts';
 import { role } from '../models/spec.ts';
+import { maxMemoryBytes } from '../pages.ts';
 import { alignUp, formatBytes, MIB } from '../units.ts';
 import { gatherBytes } from './collect.ts';
 import { Samples } from './samples.ts';
@@ -115,6 +115,7 @@ export function planTraining(request: TrainingPlanRequest): TrainingPlan {
       threadScratch: fixed.threadScratch,
       rowStaging: fixed.rowStaging,
       residences,
+      headProposal: null,
       predictors: null,
       sparse: null,
       ring: null,

@@ -4,45 +4,52 @@ import { arrangeLayer, type LayerOrder } from '../arrange/layer-order.ts';
 import { Arena } from '../engine/arena.ts';
 import { Decoder } from '../engine/decoder.ts';
 import type { Model } from '../engine/model.ts';
-import { compileCore, createMemory } from '../kernels/module.ts';
+import { readLimits } from '../flash/device-profile.ts';
+import { compileCore } from '../kernels/module.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
 import { Weights } from '../memory/weights.ts';
 import { role } from '../models/spec.ts';
+import { createMemory } from '../pages.ts';
 import { collectLayer } from './collect.ts';
+import { predictorMs, rowsPay, scaled, trainingGain } from './cost.ts';
 import { HiddenStates } from './hidden-states.ts';
 import { importPredictor } from './import.ts';
 import type { TrainingJob } from './job.ts';
-import type { LayerProblem, TrainedPredictor } from './layer.ts';
+import { frequencyOf, type LayerProblem, type TrainedPredictor } from './layer.ts';
 import { magnitudePredictor } from './magnitude.ts';
 import { RankChooser } from './rank.ts';
 import { choosePlan, highestRank, rankSizes } from './rank-limits.ts';
+import { rowPredictor } from './row-predictor.ts';
 import { Samples } from './samples.ts';
-import { predictorDType, type Settings } from './settings.ts';
-import { calibrateLayer, trainLayer } from './train-layer.ts';
+import { predictorDType, rowTokens, type Settings } from './settings.ts';
+import { approximationCurve, calibrateLayer, trainLayer } from './train-layer.ts';
 import { layerTensors, type TrainingPlan } from './training-plan.ts';
+import { firstWindows, tokensOf } from './windows.ts';
 import { Workspace } from './workspace.ts';
 
 /** Where more than this share of neurons would be predicted, computing all is as fast. */
 const mostPredicted = 0.7;
+
 /** A model opened for training: one layer in memory at a time. */
 export class TrainingRun {
   readonly #model: Model;
   readonly #settings: Settings;
-  readonly #windows: readonly number[][];
+  readonly #windows: readonly (readonly number[])[];
   readonly #job: TrainingJob;
   readonly #plan: TrainingPlan;
   readonly #threads: ComputeThreads;
   readonly #memory: WebAssembly.Memory;
   readonly #arena: Arena;
   readonly #weights: Weights;
-  readonly #samples: Samples;
+  #samples: Samples | null = null;
   readonly #states: HiddenStates;
   readonly #chooser: RankChooser;
+  #decoder: Decoder | null = null;
 
   private constructor(parts: {
     model: Model;
     settings: Settings;
-    windows: readonly number[][];
+    windows: readonly (readonly number[])[];
     job: TrainingJob;
     plan: TrainingPlan;
     threads: ComputeThreads;
@@ -50,11 +57,10 @@ export class TrainingRun {
     weights: Weights;
     chooser: RankChooser;
   }) {
-    const { model, windows, plan, arena, job } = parts;
-    const { manifest } = model;
+    const { model, plan, arena, job } = parts;
     this.#model = model;
     this.#settings = parts.settings;
-    this.#windows = windows;
+    this.#windows = parts.windows;
     this.#job = job;
     this.#plan = plan;
     this.#threads = parts.threads;
@@ -62,13 +68,7 @@ export class TrainingRun {
     this.#memory = arena.memory;
     this.#weights = parts.weights;
     this.#chooser = parts.chooser;
-    const hidden = manifest.spec.hiddenSize;
-    const tokens = windows.reduce((sum, { length }) => sum + length, 0);
-    const neurons = manifest.layers[0]?.neurons ?? 0;
-    const sizes = { tokens, heldOut: Math.ceil(tokens / 10), hidden, neurons };
-    const file = `${job.dir}/samples.bin`;
-    this.#samples = new Samples(sizes, this.#memory, plan.sampleRoom, file);
-    this.#states = new HiddenStates(job.dir, hidden);
+    this.#states = new HiddenStates(job.dir, model.manifest.spec.hiddenSize);
   }
 
   static async start(
@@ -99,27 +99,16 @@ export class TrainingRun {
     }
   }
 
-  /** Trains all layers that are not finished. */
-  async layers(): Promise<void> {
-    const { files, manifest } = this.#model;
-    const { plan } = this.#plan;
-    const decoder = new Decoder({
-      files,
-      plan,
-      arenas: [this.#arena],
-      weights: this.#weights,
-      sparse: null,
-    });
-    const collecting = {
-      decoder,
-      memory: this.#memory,
-      hiddenAddress: plan.activations.hidden,
-      hidden: manifest.spec.hiddenSize,
-      chunk: plan.chunk,
-      windows: this.#windows,
-      states: this.#states,
-      input: this.#settings.importFrom === undefined ? ('ffn' as const) : ('residual' as const),
-    };
+  /**
+   * Trains all layers that are not finished.
+   * @returns how many tokens they were trained from
+   */
+  async layers(): Promise<number> {
+    const { manifest } = this.#model;
+    const { method } = this.#settings;
+    const kind = method === 'auto' ? await this.#settle() : method;
+    const windows = kind === 'rows' ? this.#firstTokens() : this.#windows;
+    const samples = this.#sampleFrom(windows);
     for (let layer = this.#job.layers.length; layer < manifest.layers.length; layer++) {
       const { signal } = this.#settings;
       const tell = (share: number, what: string) => {
@@ -127,21 +116,113 @@ export class TrainingRun {
         const name = `layer ${layer + 1} of ${manifest.layers.length}: ${what}`;
         this.#settings.onProgress?.(done, name);
       };
-      await this.#weights.read(layerTensors(manifest, layer), undefined, signal);
-      await collectLayer(collecting, layer, this.#samples, {
-        ...(signal && { signal }),
-        onProgress: (tokens) => tell((0.5 * tokens) / this.#samples.tokens, 'collecting'),
-      });
-      const trained = await this.#train(layer, (share) => tell(0.5 + 0.5 * share, 'training'));
+      await this.#collect(layer, windows, samples, (share) => tell(0.5 * share, 'collecting'));
+      const trained = await this.#train(layer, samples, kind, (share) =>
+        tell(0.5 + 0.5 * share, 'training'),
+      );
       const pays = trained.magnitude !== undefined || trained.report.predicted <= mostPredicted;
       let arranged: LayerOrder | null = null;
       const { neurons = 0, bundleBytes = 0 } = manifest.layers[layer] ?? {};
       if (this.#settings.arrange) {
-        const { profile } = files.scheduler;
-        arranged = await arrangeLayer(this.#samples, { neurons, bundleBytes }, profile, signal);
+        const { profile } = this.#model.files.scheduler;
+        const limits = readLimits(profile);
+        arranged = await arrangeLayer(samples, { neurons, bundleBytes }, limits, signal);
       }
       await this.#job.finish(trained, pays, arranged);
     }
+    return samples.tokens;
+  }
+
+  /**
+   * Whether rows shall be made for all layers, or factors be trained: tried on the first layer with the
+   * tokens that rows take, as training the factors of a model takes many times as long.
+   */
+  async #settle(): Promise<'rows' | 'low-rank'> {
+    const settled = await this.#job.settled();
+    if (settled !== null) return settled.method;
+    const windows = this.#firstTokens();
+    const samples = this.#sampleFrom(windows);
+    const tell = (what: string) => this.#settings.onProgress?.(0, `choosing a method: ${what}`);
+    await this.#collect(0, windows, samples, () => tell('collecting'));
+    const problem = this.#problem(0, samples, () => {});
+    const { work } = problem;
+    const rows = await work.during(() => rowPredictor(problem));
+    tell('comparing');
+    const { profile } = this.#model.files.scheduler;
+    const layer = { neurons: problem.neurons, bundleBytes: this.#bundleBytes(0) };
+    const frequency = frequencyOf(rows);
+    const candidates = this.#chooser.candidates();
+    const curve = await work.during(() => approximationCurve(problem, candidates));
+    const active = 1 - rows.report.sparsity;
+    const { bytesOf } = rankSizes(this.#model, this.#settings);
+    const factorMs = curve.map(({ rank, predicted }) => {
+      const named = active + (predicted - active) * (1 - trainingGain);
+      const times = named / Math.max(rows.report.predicted, 1e-6);
+      return predictorMs(
+        { bytes: bytesOf(rank), frequency: scaled(frequency, times) },
+        layer,
+        profile,
+      );
+    });
+    const rowsMs = predictorMs({ bytes: rows.b.length, frequency }, layer, profile);
+    const method = rowsPay(rowsMs, Math.min(...factorMs)) ? 'rows' : 'low-rank';
+    await this.#job.settle({ method });
+    return method;
+  }
+
+  /** The windows that hold as many tokens as rows are told by. */
+  #firstTokens(): (readonly number[])[] {
+    return firstWindows(this.#windows, rowTokens(this.#model, this.#settings));
+  }
+
+  /** Room for samples of these windows' tokens, in place of those before. */
+  #sampleFrom(windows: readonly (readonly number[])[]): Samples {
+    const { manifest } = this.#model;
+    const tokens = tokensOf(windows);
+    const sizes = {
+      tokens,
+      heldOut: Math.ceil(tokens / 10),
+      hidden: manifest.spec.hiddenSize,
+      neurons: manifest.layers[0]?.neurons ?? 0,
+    };
+    this.#samples?.close();
+    const file = `${this.#job.dir}/samples.bin`;
+    this.#samples = new Samples(sizes, this.#memory, this.#plan.sampleRoom, file);
+    return this.#samples;
+  }
+
+  /** Runs a layer, whose weights it loads, over windows. */
+  async #collect(
+    layer: number,
+    windows: readonly (readonly number[])[],
+    samples: Samples,
+    onProgress: (share: number) => void,
+  ): Promise<void> {
+    const { files, manifest } = this.#model;
+    const { plan } = this.#plan;
+    const { signal, importFrom } = this.#settings;
+    this.#decoder ??= new Decoder({
+      files,
+      plan,
+      arenas: [this.#arena],
+      weights: this.#weights,
+      sparse: null,
+    });
+    const parts = {
+      decoder: this.#decoder,
+      memory: this.#memory,
+      hiddenAddress: plan.activations.hidden,
+      hidden: manifest.spec.hiddenSize,
+      chunk: plan.chunk,
+      windows,
+      states: this.#states,
+      input: importFrom === undefined ? ('ffn' as const) : ('residual' as const),
+    };
+    await this.#weights.read(layerTensors(manifest, layer), undefined, signal);
+    await collectLayer(parts, layer, samples, {
+      ...(signal && { signal }),
+      onProgress: (tokens) => onProgress(tokens / samples.tokens),
+    });
   }
 
   /** All bundles of a layer, one after the other; valid until the next call. */
@@ -152,16 +233,54 @@ export class TrainingRun {
     return new Uint8Array(this.#memory.buffer, address, bundles.bytes);
   }
 
-  async #train(layer: number, onProgress: (done: number) => void): Promise<TrainedPredictor> {
+  async #train(
+    layer: number,
+    samples: Samples,
+    kind: Exclude<Settings['method'], 'auto'>,
+    onProgress: (done: number) => void,
+  ): Promise<TrainedPredictor> {
     const { manifest } = this.#model;
-    const { importFrom, rank, signal, thresholdSparsity } = this.#settings;
+    const { importFrom, rank, thresholdSparsity, method } = this.#settings;
+    const problem = this.#problem(layer, samples, onProgress);
+    if (thresholdSparsity !== undefined) {
+      const { activation } = manifest.spec.ffn;
+      return magnitudePredictor(problem, activation, thresholdSparsity);
+    }
+    if (importFrom !== undefined) {
+      return calibrateLayer(problem, await importPredictor(importFrom, layer, manifest));
+    }
+    if (kind === 'rows') return rowPredictor(problem);
+    if (rank !== undefined) return trainLayer(problem, [rank], () => rank);
+    const rows = method === 'auto' ? await problem.work.during(() => rowPredictor(problem)) : null;
+    const factors = await trainLayer(problem, this.#chooser.candidates(), (curve) =>
+      this.#chooser.choose(curve),
+    );
+    return rows !== null && this.#cheaper(rows, factors, layer) ? rows : factors;
+  }
+
+  /** Whether rows cost a token so much less time than factors that they are worth their bytes. */
+  #cheaper(rows: TrainedPredictor, factors: TrainedPredictor, layer: number): boolean {
+    const { profile } = this.#model.files.scheduler;
+    const { neurons = 0, bundleBytes = 0 } = this.#model.manifest.layers[layer] ?? {};
+    const ms = (predictor: TrainedPredictor) => {
+      const bytes = predictor.a.length + predictor.b.length;
+      const cost = { bytes, frequency: frequencyOf(predictor) };
+      return predictorMs(cost, { neurons, bundleBytes }, profile);
+    };
+    return rowsPay(ms(rows), ms(factors));
+  }
+
+  /** A layer, whose weights are in memory, as what learns from samples sees it. */
+  #problem(layer: number, samples: Samples, onProgress: (done: number) => void): LayerProblem {
+    const { manifest } = this.#model;
+    const { importFrom, signal } = this.#settings;
     const { neurons = 0 } = manifest.layers[layer] ?? {};
     const work = new Workspace(this.#memory, this.#arena.kernels, this.#plan.region);
-    const problem: LayerProblem = {
+    return {
       ...this.#neurons(layer, work),
       hidden: manifest.spec.hiddenSize,
       neurons,
-      samples: this.#samples,
+      samples,
       work,
       options: {
         ...this.#settings,
@@ -171,15 +290,10 @@ export class TrainingRun {
       signal,
       onProgress,
     };
-    if (thresholdSparsity !== undefined) {
-      const { activation } = manifest.spec.ffn;
-      return magnitudePredictor(problem, activation, thresholdSparsity);
-    }
-    if (importFrom !== undefined) {
-      return calibrateLayer(problem, await importPredictor(importFrom, layer, manifest));
-    }
-    if (rank !== undefined) return trainLayer(problem, [rank], () => rank);
-    return trainLayer(problem, this.#chooser.candidates(), (curve) => this.#chooser.choose(curve));
+  }
+
+  #bundleBytes(layer: number): number {
+    return this.#model.manifest.layers[layer]?.bundleBytes ?? 0;
   }
 
   /**
@@ -211,7 +325,7 @@ export class TrainingRun {
   }
 
   async close(): Promise<void> {
-    this.#samples.close();
+    this.#samples?.close();
     this.#states.end();
     await Promise.all([this.#threads.close(), this.#weights.reset()]);
   }

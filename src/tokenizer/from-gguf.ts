@@ -7,6 +7,8 @@ import {
   preTokenizers,
   tokenizerModels,
 } from '../models/gguf/pre-tokenizers.ts';
+import { endingRoles, specialTokenId } from '../models/gguf/special-tokens.ts';
+import { gpt2Class } from './bpe-classes.ts';
 import { tokenizerJsonFromBpe } from './from-bpe-files.ts';
 import { surround } from './post-processor.ts';
 import {
@@ -24,7 +26,7 @@ export interface GgufTokenizer {
   readonly json: TokenizerJson;
   /** The content of tokenizer_config.json. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** What ends a sequence: end of text, and of a turn or a message where these have ids. */
+  /** What the metadata says ends a sequence. */
   readonly eosIds: readonly number[];
 }
 
@@ -48,9 +50,11 @@ export function tokenizerFromGguf(metadata: Metadata, file: string): GgufTokeniz
     );
   }
   const json = kind === 'SentencePiece' ? fromPieces(parts) : fromMerges(parts, file);
+  const vocab = json.model.vocab as Readonly<Record<string, unknown>>;
   const special = (role: string, key: string) => {
     const content = parts.special(role)?.content;
-    return content === undefined ? {} : { [key]: content };
+    // Padding of the vocabulary is no token, whatever role it is given.
+    return content === undefined || !Object.hasOwn(vocab, content) ? {} : { [key]: content };
   };
   const template = metadata.get('tokenizer.chat_template');
   return {
@@ -65,7 +69,7 @@ export function tokenizerFromGguf(metadata: Metadata, file: string): GgufTokeniz
       ...special('padding', 'pad_token'),
       ...(typeof template === 'string' ? { chat_template: template } : {}),
     },
-    eosIds: [...new Set(['eos', 'eot', 'eom'].flatMap((role) => parts.special(role)?.id ?? []))],
+    eosIds: [...new Set(endingRoles.flatMap((role) => parts.special(role)?.id ?? []))],
   };
 }
 
@@ -117,9 +121,9 @@ class TokenizerParts {
 
   /** The special token with a role, when it has one that is in the vocabulary. */
   special(role: string): { readonly id: number; readonly content: string } | undefined {
-    const id = this.#metadata.get(`${prefix}${role}_token_id`);
-    const content = typeof id === 'number' ? this.tokens[id] : undefined;
-    return typeof id === 'number' && content !== undefined ? { id, content } : undefined;
+    const id = specialTokenId(this.#metadata, role);
+    const content = id === null ? undefined : this.tokens[id];
+    return id === null || content === undefined ? undefined : { id, content };
   }
 
   /** How a byte-level model cuts text into words. */
@@ -160,7 +164,8 @@ function fromMerges(parts: TokenizerParts, file: string): TokenizerJson {
   const { tokens, kinds } = parts;
   const vocab = vocabularyOf(tokens, (id) => kinds[id] !== pieceKind.unused);
   const names = { vocab: file, merges: file, config: file };
-  const json = tokenizerJsonFromBpe(vocab, parts.texts('merges').join('\n'), {}, {}, names);
+  const kind = { ...gpt2Class, roles: {} };
+  const json = tokenizerJsonFromBpe(vocab, parts.texts('merges').join('\n'), {}, kind, names);
   const addEos = parts.flag('add_eos_token') ?? false;
   return {
     ...json,

@@ -109,15 +109,20 @@ function mergesOf(
   vocab: Readonly<Record<string, number>>,
 ): [left: string, right: string][] {
   const isNormal = (id: number | undefined) => id !== undefined && kinds[id] === pieceKind.normal;
+  const normal = [...pieces.entries()].filter(([id, piece]) => isNormal(id) && vocab[piece] === id);
+  // Cuts are tried where both parts have the length of a piece: a piece of a million characters, which
+  // someone may write, would else be cut a million times, and each part looked up by all of it.
+  const isLength = new Set(normal.map(([, { length }]) => length));
+  isLength.delete(0);
+  const lengths = [...isLength].sort((a, b) => a - b);
   const found: { left: string; right: string; score: number }[] = [];
-  for (const [id, piece] of pieces.entries()) {
-    if (!isNormal(id) || vocab[piece] !== id) continue;
-    let cut = 0;
-    for (const character of piece) {
-      cut += character.length;
+  for (const [id, piece] of normal) {
+    for (const cut of lengths) {
+      if (cut >= piece.length) break;
+      if (!isLength.has(piece.length - cut)) continue;
       const left = piece.slice(0, cut);
       const right = piece.slice(cut);
-      if (right === '' || !isNormal(vocab[left]) || !isNormal(vocab[right])) continue;
+      if (!isNormal(vocab[left]) || !isNormal(vocab[right])) continue;
       found.push({ left, right, score: scores[id] ?? 0 });
     }
   }

@@ -13,6 +13,8 @@
  * - Bytes at the end that may still become a character decode to exactly one U+FFFD, so everything
  *   but one trailing U+FFFD is certain, and that one is kept back.
  * - When nothing is kept back, no character spans the end: the new ids become the next anchor.
+ * - Tokens that are bytes (of SentencePiece) are text together or not at all: a row of them is kept
+ *   back until another token ends it.
  * - When something is kept back again and again (a model that emits broken UTF-8), the window is cut
  *   at an earlier place where decoding both sides apart gives the same text as decoding them whole.
  *   In UTF-8 such a place is found within the last four tokens.
@@ -23,10 +25,13 @@
 import type { DecodeOptions, Tokenizer } from './tokenizer.ts';
 
 /** The part of a tokenizer that streaming needs. */
-export type Decoding = Pick<Tokenizer, 'decode' | 'isSilent'>;
+export type Decoding = Pick<Tokenizer, 'decode' | 'isSilent' | 'isByte'>;
 
 /** How long a window may get before a cut is looked for. */
 const longWindow = 12; // ids
+
+/** How many more ids are looked at for the start of a row of bytes that came before. */
+const longRow = 64;
 
 /** How many places for a cut are tried, from the end of the window. */
 const cutsTried = 8;
@@ -41,6 +46,8 @@ export class StreamDecoder {
   #anchor = 0;
   /** How much of the window's text has been given out, in UTF-16 units. */
   #given = 0;
+  /** How many ids at the end of the window are bytes whose text nobody knows yet. */
+  #row = 0;
   /** The text that is kept back. */
   #kept = '';
   /** Window length at which a cut is looked for; doubled when none is found. */
@@ -53,13 +60,27 @@ export class StreamDecoder {
 
   /** Ids that come before: their text is not given out, but what follows is no beginning. */
   follow(ids: readonly number[]): void {
-    for (const id of ids.slice(-longWindow)) this.push(id);
+    const spoken = ids.slice(-longWindow - longRow).filter((id) => !this.#isSilent(id));
+    let from = Math.max(0, spoken.length - longWindow);
+    while (from > 0 && this.#tokenizer.isByte(spoken[from] as number)) from--;
+    for (const id of spoken.slice(from)) this.push(id);
+    // A row of bytes that may end here has been read.
+    if (this.#row === 0) return;
+    const text = this.#decode(0);
+    this.#given = text.endsWith(replacement)
+      ? this.#decode(0, this.#window.length - this.#row).length
+      : text.length;
   }
 
   /** The text that has become certain with this id; often empty, never half a character. */
   push(id: number): string {
-    if (this.#tokenizer.isSilent(id, this.#options)) return '';
+    if (this.#isSilent(id)) return '';
     this.#window.push(id);
+    if (this.#tokenizer.isByte(id)) {
+      this.#row++;
+      return '';
+    }
+    this.#row = 0;
     const text = this.#decode(0);
     const certain = text.endsWith(replacement) ? text.slice(0, -replacement.length) : text;
     const out = certain.slice(this.#given);
@@ -72,8 +93,9 @@ export class StreamDecoder {
 
   /** The rest, with U+FFFD for a character that never became whole. A new sequence may follow. */
   flush(): string {
-    const rest = this.#kept;
+    const rest = this.#row > 0 ? this.#decode(0).slice(this.#given) : this.#kept;
     this.#window = [];
+    this.#row = 0;
     this.#anchor = 0;
     this.#given = 0;
     this.#kept = '';
@@ -113,6 +135,10 @@ export class StreamDecoder {
     this.#window = this.#window.slice(from);
     this.#given = given;
     this.#limit = longWindow;
+  }
+
+  #isSilent(id: number): boolean {
+    return this.#tokenizer.isSilent(id, this.#options);
   }
 
   #decode(from: number, to = this.#window.length): string {

@@ -33,7 +33,13 @@ export interface TokenizerJson {
   readonly model: Component;
 }
 
-const supportedModels: readonly string[] = ['BPE', 'Unigram', 'WordPiece'];
+/** Whether a component, or one inside it, brings a regular expression along: `{"Regex": "..."}`. */
+export function hasExpression(component: unknown): boolean {
+  if (typeof component !== 'object' || component === null) return false;
+  return 'Regex' in component || Object.values(component).some(hasExpression);
+}
+
+const supportedModels: readonly string[] = ['BPE', 'Unigram', 'WordPiece', 'WordLevel'];
 
 /** Larger ids are a damaged file: they would be the length of an array. */
 const largestId = 2 ** 24 - 1;
@@ -56,6 +62,11 @@ export function tokenContent(value: unknown): string | undefined {
 /** Fills in what a tokenizer.json may leave out, and refuses what cannot be used. */
 export function checkTokenizerJson(json: unknown, file: string): TokenizerJson {
   if (!isJsonObject(json)) throw new InputError('is not a JSON object', { file });
+  if ((json.version ?? '1.0') !== '1.0') {
+    throw new InputError(`version ${brief(json.version)} of tokenizer.json is not supported`, {
+      file,
+    });
+  }
   const component = (name: string): Component | null => {
     const value = json[name] ?? null;
     if (value !== null && !(isJsonObject(value) && typeof value.type === 'string')) {
@@ -98,8 +109,7 @@ function checkAddedToken(token: unknown, file: string): AddedToken {
 
 function checkModel(model: unknown, file: string): Component {
   if (!isJsonObject(model)) throw new InputError("'model' is missing", { file });
-  // Files of the first versions have no type; only BPE has merges.
-  const type = model.type ?? (model.merges === undefined ? undefined : 'BPE');
+  const type = model.type ?? typeOf(model);
   if (typeof type !== 'string' || !supportedModels.includes(type)) {
     throw new InputError(
       `unsupported tokenizer model ${brief(type)}`,
@@ -109,15 +119,18 @@ function checkModel(model: unknown, file: string): Component {
   }
   if (type === 'Unigram') checkPieces(model.vocab, file);
   else checkVocabulary(model.vocab, file);
-  if (type === 'BPE') {
-    if (!Array.isArray(model.merges)) throw new InputError("'merges' is not a list", { file });
-    if (model.continuing_subword_prefix) {
-      throw new InputError("a BPE model with a 'continuing_subword_prefix' is unsupported", {
-        file,
-      });
-    }
+  if (type === 'BPE' && !Array.isArray(model.merges)) {
+    throw new InputError("'merges' is not a list", { file });
   }
   return { ...model, type };
+}
+
+/** What a model is that does not say it, as in files of the first versions. */
+function typeOf(model: Readonly<Record<string, unknown>>): string | undefined {
+  if (model.merges !== undefined) return 'BPE';
+  if (Array.isArray(model.vocab)) return 'Unigram';
+  if (model.max_input_chars_per_word !== undefined) return 'WordPiece';
+  return model.unk_token === undefined ? undefined : 'WordLevel';
 }
 
 /** A Unigram vocabulary: pairs of piece and score, the id is the index. */

@@ -1,16 +1,28 @@
 /** Text to ids and back, as the model's own tokenizer does it. */
 
-import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isJsonObject, readJsonFile } from '../checkpoint/json-file.ts';
+import { brief, readJsonFile } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
-import { buildLibrary, type Library } from './library.ts';
-import { checkTokenizerJson, isTokenId, tokenContent } from './tokenizer-json.ts';
+import { endsByName } from './end-tokens.ts';
+import type { BpeTables } from './pipeline/bpe.ts';
+import { Pipeline } from './pipeline/pipeline.ts';
+import type { TokenFiles } from './special-tokens.ts';
+import { type TimeLimit, withinTime } from './time-limit.ts';
+import { exists, readTokenFiles } from './token-files.ts';
+import {
+  checkTokenizerJson,
+  hasExpression,
+  isTokenId,
+  type TokenizerJson,
+  tokenContent,
+} from './tokenizer-json.ts';
 
 export interface DecodeOptions {
   /** Leave special tokens out of the text. Default: false. */
   readonly skipSpecial?: boolean;
 }
+
+export type EncodeOptions = Pick<TimeLimit, 'once'>;
 
 /** What the model's own configuration says; it counts where the tokenizer's files are silent. */
 export interface ModelTokens {
@@ -18,36 +30,58 @@ export interface ModelTokens {
   readonly bosId?: number | null | undefined;
   /** `eos_token_id` of generation_config.json or config.json. */
   readonly eosIds?: readonly number[] | undefined;
+  /** Rows of the embedding: ids from there on are no input and never come out. Default: no limit. */
+  readonly vocabSize?: number | undefined;
 }
 
 export interface Tokenizer {
   /** What begins a sequence, when the model has such a token. */
   readonly bosId: number | undefined;
-  /** What ends a sequence: those of the model's configuration, else the tokenizer's own. */
+  /**
+   * What ends a sequence, ascending: what the model's configuration names, the tokenizer's own, and
+   * what the vocabulary has by a name that says so.
+   */
   readonly eosIds: readonly number[];
   /** One more than the largest id; there may be holes below. */
   readonly vocabularySize: number;
-  /** The ids of `text` alone. Special tokens that are written out in the text become their ids. */
-  encode(text: string): number[];
-  /** The ids of `text` with the special tokens that the model expects around it. */
-  encodePrompt(text: string): number[];
+  /**
+   * The ids of `text` alone. Special tokens that are written out in the text become their ids.
+   * @throws InputError when one has no row in the model's embedding
+   */
+  encode(text: string, options?: EncodeOptions): number[];
+  /**
+   * The ids of `text` with the special tokens that the model expects around it.
+   * @throws InputError when one has no row in the model's embedding
+   */
+  encodePrompt(text: string, options?: EncodeOptions): number[];
+  /** @throws InputError when one of `ids` has no row in the model's embedding */
+  checkIds(ids: readonly number[]): void;
   /** The text of `ids`. Ids that have no token (the padding of a vocabulary) have no text. */
   decode(ids: readonly number[], options?: DecodeOptions): string;
+  /** True for a byte that has a text together with its neighbours alone, those after it included. */
+  isByte(id: number): boolean;
   /** True when `decode` passes over the id as if it were not there. */
   isSilent(id: number, options?: DecodeOptions): boolean;
+  /** True for what was added to the model's own vocabulary, special or not. */
+  isAdded(id: number): boolean;
+  /** The id of the special token that is written `text`. */
+  specialId(text: string): number | undefined;
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
 /**
- * The tokenizer of a model directory: tokenizer.json, and tokenizer_config.json and
- * special_tokens_map.json where they exist.
+ * The tokenizer of a model directory: tokenizer.json with the tokens that tokenizer_config.json,
+ * special_tokens_map.json and added_tokens.json add to it.
+ * @param made what takes the place of tokenizer.json where it was made from vocab.json
  * @throws InputError when tokenizer.json is missing, damaged or of a kind that is unsupported.
  */
-export async function loadTokenizer(dir: string, model: ModelTokens = {}): Promise<Tokenizer> {
+export async function loadTokenizer(
+  dir: string,
+  model: ModelTokens = {},
+  made?: TokenizerJson,
+): Promise<Tokenizer> {
   const file = join(dir, 'tokenizer.json');
-  const config = await readOptionalObject(join(dir, 'tokenizer_config.json'));
-  const tokensMap = await readOptionalObject(join(dir, 'special_tokens_map.json'));
+  const files = await readTokenFiles(dir);
+  if (made !== undefined) return tokenizerOf(made, join(dir, 'vocab.json'), files, model);
   if (!(await exists(file))) {
     throw new InputError(
       'there is no such file',
@@ -55,39 +89,73 @@ export async function loadTokenizer(dir: string, model: ModelTokens = {}): Promi
       'A model needs its tokenizer; `flashllm convert` writes this file, from vocab.json and merges.txt if need be',
     );
   }
-  // The parsed file is nobody's but the library's builder, so that it can be collected.
-  const library = buildLibrary(
-    checkTokenizerJson(await readJsonFile(file), file),
-    config ?? {},
-    file,
-  );
-  return new LibraryTokenizer(library, config, tokensMap, model);
+  // The parsed file is nobody's but the pipeline's, so that it can be collected.
+  return tokenizerOf(checkTokenizerJson(await readJsonFile(file), file), file, files, model);
 }
 
-class LibraryTokenizer implements Tokenizer {
+/**
+ * The tokenizer of a checked tokenizer.json.
+ * @param file where it comes from, for messages
+ * @param files what is said of tokens outside tokenizer.json
+ * @throws InputError when a part of it is not supported
+ */
+export function tokenizerOf(
+  json: TokenizerJson,
+  file: string,
+  files: TokenFiles,
+  model: ModelTokens,
+): Tokenizer {
+  return pipelineTokenizer({ json, file, files }, model).tokenizer;
+}
+
+/** The same with large parts that are ready, or to be kept for the next time. */
+export function pipelineTokenizer(
+  source: {
+    readonly json: TokenizerJson;
+    readonly file: string;
+    readonly files: TokenFiles;
+    readonly ready?: BpeTables;
+  },
+  model: ModelTokens,
+): { readonly tokenizer: Tokenizer; readonly tables: BpeTables | null } {
+  const { json, file, files, ready } = source;
+  const pipeline = new Pipeline(json, file, files, ready);
+  const limits = { file, limitsDecoding: hasExpression(json.decoder) };
+  const tokenizer = new PipelineTokenizer(pipeline, limits, files, model);
+  return { tokenizer, tables: pipeline.tables };
+}
+
+interface TokenizerFile {
+  /** Path of tokenizer.json. */
+  readonly file: string;
+  /** Whether its decoder has regular expressions, too. */
+  readonly limitsDecoding: boolean;
+}
+
+class PipelineTokenizer implements Tokenizer {
   readonly bosId: number | undefined;
   readonly eosIds: readonly number[];
   readonly vocabularySize: number;
-  readonly #library: Library;
-  readonly #specialIds: ReadonlySet<number>;
+  readonly #pipeline: Pipeline;
+  readonly #source: TokenizerFile;
+  readonly #rows: number;
   /** BOS, when the tokenizer's post-processor leaves adding it to us. */
   readonly #prefix: readonly number[];
 
   constructor(
-    library: Library,
-    config: Json | undefined,
-    tokensMap: Json | undefined,
+    pipeline: Pipeline,
+    source: TokenizerFile,
+    { config, tokensMap }: TokenFiles,
     model: ModelTokens,
   ) {
-    this.#library = library;
-    const added = library.get_added_tokens_decoder();
-    const special = [...added].filter(([, token]) => token.special);
-    this.#specialIds = new Set(special.map(([id]) => id));
-    this.vocabularySize = largestIdOf(library) + 1;
+    this.#pipeline = pipeline;
+    this.#source = source;
+    this.#rows = model.vocabSize ?? Number.POSITIVE_INFINITY;
+    this.vocabularySize = pipeline.size;
 
     const idOfRole = (role: string): number | undefined => {
-      const content = tokenContent(config?.[role]) ?? tokenContent(tokensMap?.[role]);
-      return content === undefined ? undefined : library.token_to_id(content);
+      const content = pipeline.roles.get(role) ?? tokenContent(tokensMap?.[role]);
+      return content === undefined ? undefined : pipeline.idOf(content);
     };
     const [first] = this.#addedBefore();
     this.bosId = first ?? idOfRole('bos_token') ?? checked(model.bosId);
@@ -95,20 +163,43 @@ class LibraryTokenizer implements Tokenizer {
     const adds = first === undefined && (config === undefined || config.add_bos_token === true);
     this.#prefix = adds && this.bosId !== undefined ? [this.bosId] : [];
 
-    const eosId = idOfRole('eos_token');
-    const eosIds = model.eosIds?.length ? model.eosIds : eosId === undefined ? [] : [eosId];
-    this.eosIds = eosIds.filter(isTokenId);
+    const named = [...(model.eosIds ?? []), idOfRole('eos_token')];
+    const ends = new Set([...named, ...endsByName(addedOf(pipeline))]);
+    this.eosIds = [...ends]
+      .filter(isTokenId)
+      .filter((id) => id < this.#rows)
+      .sort((a, b) => a - b);
   }
 
-  encode(text: string): number[] {
-    return this.#encode(text, false);
+  encode(text: string, { once = false }: EncodeOptions = {}): number[] {
+    const ids = this.#encode(text, false, once);
+    this.checkIds(ids);
+    return ids;
   }
 
-  encodePrompt(text: string): number[] {
-    const ids = this.#encode(text, true);
-    if (this.#prefix.length > 0) return this.#prefix.concat(ids);
+  encodePrompt(text: string, { once = false }: EncodeOptions = {}): number[] {
+    const ids = this.#prefix.concat(this.#encode(text, true, once));
     // A model whose tokenizer adds nothing still needs something to start from.
-    return ids.length === 0 && this.bosId !== undefined ? [this.bosId] : ids;
+    if (ids.length === 0 && this.bosId !== undefined) ids.push(this.bosId);
+    this.checkIds(ids);
+    return ids;
+  }
+
+  checkIds(ids: readonly number[]): void {
+    const rows = this.#rows;
+    const strange = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= rows);
+    if (strange === undefined) return;
+    const text = this.decode([strange]);
+    const hint =
+      strange === this.bosId
+        ? 'It begins every text, so the tokenizer is that of another model'
+        : 'The tokenizer has it, the model does not: leave it out of the text';
+    throw new InputError(
+      `token id ${strange}${text === '' ? '' : ` (${brief(text)})`} is out of range ` +
+        `(0 to ${rows - 1}): the model's embedding has ${rows} rows`,
+      {},
+      text === '' ? undefined : hint,
+    );
   }
 
   decode(ids: readonly number[], options: DecodeOptions = {}): string {
@@ -116,22 +207,32 @@ class LibraryTokenizer implements Tokenizer {
     if (spoken.length === 0) return '';
     // The clean-up of blanks before punctuation is never applied: it would change the model's text,
     // and what a token looks like would depend on what comes after it.
-    return this.#library.decode(spoken, {
-      skip_special_tokens: false,
-      clean_up_tokenization_spaces: false,
-    });
+    const work = () => this.#pipeline.decode(spoken);
+    const { file, limitsDecoding } = this.#source;
+    return limitsDecoding ? withinTime(work, { units: spoken.length, file }) : work();
+  }
+
+  isByte(id: number): boolean {
+    return this.#pipeline.isByte(id);
   }
 
   isSilent(id: number, { skipSpecial = false }: DecodeOptions = {}): boolean {
-    if (skipSpecial && this.#specialIds.has(id)) return true;
-    return this.#library.id_to_token(id) === undefined;
+    if (skipSpecial && this.#pipeline.isSpecial(id)) return true;
+    return this.#pipeline.tokenOf(id) === undefined;
   }
 
-  #encode(text: string, addSpecial: boolean): number[] {
-    return this.#library.encode(text, { add_special_tokens: addSpecial }).ids.map((id) => {
-      if (id !== undefined) return id;
-      throw new InputError('the text cannot be expressed in the vocabulary of the tokenizer');
-    });
+  isAdded(id: number): boolean {
+    return this.#pipeline.addedTokens.has(id);
+  }
+
+  specialId(text: string): number | undefined {
+    const id = this.#pipeline.idOf(text);
+    return id !== undefined && this.#pipeline.isSpecial(id) ? id : undefined;
+  }
+
+  #encode(text: string, addSpecial: boolean, once = false): number[] {
+    const work = () => this.#pipeline.encode(text, { addSpecial });
+    return withinTime(work, { units: text.length, file: this.#source.file, once });
   }
 
   /** The special tokens that the post-processor puts before the text. */
@@ -143,27 +244,15 @@ class LibraryTokenizer implements Tokenizer {
   }
 }
 
-function largestIdOf(library: Library): number {
-  let largest = -1;
-  for (const id of library.model.tokens_to_ids.values()) largest = Math.max(largest, id);
-  return largest;
-}
-
 function checked(id: number | null | undefined): number | undefined {
   return isTokenId(id) ? id : undefined;
 }
 
-/** The object in an optional JSON file; undefined when there is no such file. */
-async function readOptionalObject(file: string): Promise<Json | undefined> {
-  if (!(await exists(file))) return undefined;
-  const json = await readJsonFile(file);
-  if (!isJsonObject(json)) throw new InputError('is not a JSON object', { file });
-  return json;
-}
-
-async function exists(file: string): Promise<boolean> {
-  return access(file).then(
-    () => true,
-    () => false,
-  );
+/** The added tokens, special where the pipeline passes over them. */
+function addedOf(pipeline: Pipeline) {
+  return [...pipeline.addedTokens].map(([id, { content }]) => ({
+    id,
+    content,
+    special: pipeline.isSpecial(id),
+  }));
 }

@@ -28,7 +28,8 @@ export async function readTensor(
   start = 0,
   count = elementsOf(tensor) - start,
 ): Promise<Buffer> {
-  const bytes = Buffer.alloc(count * sourceDTypes[tensor.dtype].bytes);
+  const { dtype } = tensor;
+  const bytes = Buffer.alloc(dtype === 'other' ? 0 : count * sourceDTypes[dtype].bytes);
   await tensor.read(start, count, bytes);
   return bytes;
 }

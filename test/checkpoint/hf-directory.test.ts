@@ -41,11 +41,12 @@ test('the best of what is there is used', async (t) => {
   };
   copyFileSync(join(torchSamples, 'module.pt'), join(dir, 'shard.bin'));
   writeIndex(dir, 'pytorch_model.bin.index.json', { '0.weight': 'shard.bin' });
-  assert.deepEqual(await names(), ['0.weight']);
+  // What the index leaves out is there all the same.
+  assert.deepEqual(await names(), ['0.weight', '0.bias', '1.weight', '1.bias']);
   copyFileSync(join(torchSamples, 'state_dict.pt'), join(dir, 'pytorch_model.bin'));
   assert.deepEqual(await names(), ['weight', 'bias', 'running_mean', 'running_var']);
   writeShards(dir);
-  assert.deepEqual(await names(), ['a', 'b', 'c']);
+  assert.deepEqual(await names(), ['a', 'b', 'c', 'unlisted']);
   writeSafetensors(join(dir, 'model.safetensors'), { single: [1] });
   assert.deepEqual(await names(), ['single']);
 });
@@ -60,26 +61,53 @@ test('tensors are read from the shard that the index names', async (t) => {
   await source.close();
 });
 
-test('a missing shard is named, with what it should hold', async (t) => {
+/** What is said to those who need a tensor that an index lists and no shard holds. */
+async function whyAbsent(dir: string, name: string): Promise<string | undefined> {
+  const source = await openWeights(dir);
+  await source.close();
+  assert.equal(source.tensors.has(name), false);
+  return source.absent?.(name)?.line;
+}
+
+test('a missing shard is named to those who need it, with what it should hold', async (t) => {
   const dir = temporaryDirectory(t);
   writeShards(dir);
   rmSync(join(dir, 'model-00001-of-00002.safetensors'));
-  await assert.rejects(
-    openWeights(dir),
-    refusal(
-      /model-00001-of-00002\.safetensors: this shard is missing; .*index\.json expects a, b in it/,
-    ),
+  const expected =
+    /model-00001-of-00002\.safetensors: this shard is missing; .*index\.json expects a, b in it/;
+  assert.match((await whyAbsent(dir, 'b')) ?? '', expected);
+  rmSync(join(dir, 'model-00002-of-00002.safetensors'));
+  await assert.rejects(openWeights(dir), refusal(expected));
+});
+
+test('a tensor that no shard holds is named to those who need it', async (t) => {
+  const dir = temporaryDirectory(t);
+  writeShards(dir);
+  const second = 'model-00002-of-00002.safetensors';
+  writeIndex(dir, 'model.safetensors.index.json', { c: second, d: second });
+  assert.match(
+    (await whyAbsent(dir, 'd')) ?? '',
+    /00002\.safetensors, tensor d: .*index\.json says that this file holds/,
   );
 });
 
-test('a tensor that is not in its shard', async (t) => {
+test('a tensor in another shard than the index says is found, and one in two shards is told', async (t) => {
   const dir = temporaryDirectory(t);
   writeShards(dir);
-  writeIndex(dir, 'model.safetensors.index.json', { d: 'model-00002-of-00002.safetensors' });
-  await assert.rejects(
-    openWeights(dir),
-    refusal(/tensor d: .*index\.json says that this file holds/),
+  const [first, second] = [1, 2].map((n) => `model-0000${n}-of-00002.safetensors`);
+  writeIndex(dir, 'model.safetensors.index.json', { c: first, a: second });
+  const source = await openWeights(dir);
+  assert.deepEqual([...source.tensors.keys()], ['a', 'b', 'c', 'unlisted']);
+  assert.deepEqual([...(source.unlisted ?? [])], ['b', 'unlisted']);
+  assert.deepEqual(source.copies, []);
+  await source.close();
+  writeSafetensors(join(dir, second ?? ''), { c: [4, 5], a: [1] });
+  const doubled = await openWeights(dir);
+  assert.deepEqual(
+    doubled.copies?.map(({ name, file }) => [name, file]),
+    [['a', join(dir, second ?? '')]],
   );
+  await doubled.close();
 });
 
 test('an index cannot lead out of its directory', async (t) => {
@@ -130,7 +158,7 @@ test('a directory without weights, and what is no directory', async (t) => {
   await assert.rejects(openWeights(join(dir, 'nowhere')), refusal(/no such directory/));
   await assert.rejects(openWeights(join(dir, 'tf_model.h5')), refusal(/is not a directory/));
   mkdirSync(join(dir, 'model.safetensors'));
-  await assert.rejects(openWeights(dir), refusal(/is not a regular file/));
+  await assert.rejects(openWeights(dir), refusal(/is a directory, not a file/));
 });
 
 test('config.json', async (t) => {

@@ -5,8 +5,12 @@ import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { matchPatterns } from '../../src/checkpoint/lora/python-pattern.ts';
-import { openAdapted } from '../../src/convert/adapted-checkpoint.ts';
-import { changeAdapterConfig, changeAdapterTensors, copyAdapter } from '../support/adapter.ts';
+import {
+  changeAdapterConfig,
+  changeAdapterTensors,
+  copyAdapter,
+  openAdapted,
+} from '../support/adapter.ts';
 import { fixture, loraFixture } from '../support/fixtures.ts';
 import { readSafetensors, writeSafetensors } from '../support/safetensors.ts';
 import { temporaryRoot } from '../support/temporary.ts';

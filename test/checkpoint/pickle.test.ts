@@ -58,7 +58,7 @@ test('foreign globals are refused by name, however they are written', () => {
   refused('\x8c\x02os\x8c\x06system\x93.', /os\.system/);
   refused('c__builtin__\neval\n(U\x011tR.', /__builtin__\.eval.*safetensors/);
   refused('ctorch.storage\n_load_from_bytes\n.', /torch\.storage\._load_from_bytes/);
-  refused('cevil\nname\r\x1b[2J\n.', /evil\.name\?\[2J, which/);
+  refused('cevil\nname\r\x1b[2J\n.', /evil\.name\\r\\x1b\[2J, which/);
   refused('c__proto__\nconstructor\n.', /refused/);
   refused('ctorch\n__proto__\n.', /refused/);
 });
@@ -98,4 +98,16 @@ test('memory and time are bounded, whatever the pickle asks for', () => {
   const pairs = `](${'U\x01aK\x01\x86'.repeat(1000)}e\x85q\x01`;
   const calls = 'h\x00h\x01R'.repeat(100_000);
   refused(`ccollections\nOrderedDict\nq\x00${pairs}${calls}.`, /too many arguments/);
+});
+
+test('no more storages than any file has', () => {
+  const storageClass = 'X\x07\0\0\0storageq\x00ctorch\nFloatStorage\nq\x01';
+  const storage = (key: number) =>
+    `(h\x00h\x01X\x05\0\0\0${String(key).padStart(5, '0')}K\x01K\x01tQ`;
+  const list = (count: number) =>
+    `${storageClass}](${Array.from({ length: count }, (_, key) => storage(key)).join('')}e.`;
+  assert.equal((load(list(65_536)) as PickleValue[]).length, 65_536);
+  refused(list(65_537), /the pickle names more than 65536 storages/);
+  const again = list(65_536).replace('e.', `${storage(7)}e.`);
+  assert.equal((load(again) as PickleValue[]).length, 65_537);
 });

@@ -60,6 +60,7 @@ test('the header alone, with metadata, scalars, empty tensors and padding', asyn
   assert.deepEqual(tensors.get('__proto'), {
     name: '__proto',
     dtype: 'bool',
+    storedAs: 'BOOL',
     shape: [2],
     elements: 2,
     offset: dataStart + 8,
@@ -121,11 +122,15 @@ const damaged: Readonly<Record<string, [header: unknown, message: RegExp]>> = {
   ],
   'metadata that is not text': [{ __metadata__: { a: 1 } }, /not an object of strings/],
   'an entry that is no object': [{ a: null }, /tensor a: its header entry is not an object/],
-  'an unknown dtype': [
-    { a: { ...entry, dtype: 'F8_E4M3' } },
-    /tensor a: dtype "F8_E4M3" is not supported \(supported: F64, F32, .*BOOL\)/,
+  'a dtype that is no text': [{ a: { ...entry, dtype: { toString: 1 } } }, /dtype .*no name of a/],
+  'a dtype that is no word': [
+    { a: { ...entry, dtype: 'F 8' } },
+    /dtype "F 8" is no name of a type/,
   ],
-  'a dtype that is no text': [{ a: { ...entry, dtype: { toString: 1 } } }, /dtype .*not supported/],
+  'a size that does not fit a dtype that is not read': [
+    { a: { ...entry, dtype: 'U64' } },
+    /span 8 bytes, U64 \[2\] needs 16/,
+  ],
   'a name that acts on the terminal': [
     { 'a\u001b[2J': entry },
     /name of a tensor has control characters: "a\\u001b\[2J"/,
@@ -140,6 +145,37 @@ const damaged: Readonly<Record<string, [header: unknown, message: RegExp]>> = {
   'offsets beyond the file': [{ a: { ...entry, data_offsets: [8, 16] } }, /truncated: .*promises/],
   'bytes that nothing accounts for': [{}, /accounts for \d+ bytes, the file has \d+/],
 };
+
+test('tensors of types that are not read are listed, and refused when they are read', async (t) => {
+  const path = join(temporaryDirectory(t), 'model.safetensors');
+  const types = [
+    ['F8_E4M3', [4]],
+    ['F4', [2, 4]],
+    ['F6_E2M3', [5]], // 30 bits
+    ['C64', []],
+    ['U16', [2]],
+    ['toString', [1, 1]],
+  ] as const;
+  let end = 0;
+  const entries = types.map(([dtype, shape]) => {
+    const bytes = dtype === 'C64' ? 8 : 4;
+    const data_offsets = [end, end + bytes];
+    end += bytes;
+    return [dtype, { dtype, shape, data_offsets }] as const;
+  });
+  const header = { __metadata__: null, ...Object.fromEntries(entries) };
+  writeFileSync(path, safetensorsBytes(header, Buffer.alloc(end)));
+  const source = await openSafetensors(path);
+  for (const [dtype, shape] of types) {
+    const tensor = tensorOf(source, dtype);
+    assert.deepEqual([tensor.dtype, tensor.storedAs, tensor.shape], ['other', dtype, shape]);
+    await assert.rejects(
+      readTensor(tensor),
+      refusal(new RegExp(`tensor ${dtype}: dtype "${dtype}" is not supported .*F64, F32, .*BOOL`)),
+    );
+  }
+  await source.close();
+});
 
 for (const [what, [header, message]] of Object.entries(damaged)) {
   test(`${what} is refused`, async (t) => {

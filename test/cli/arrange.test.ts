@@ -11,7 +11,8 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { before, test } from 'node:test';
-import { type Manifest, readManifest } from '../../src/flash/manifest.ts';
+import type { Manifest } from '../../src/flash/manifest.ts';
+import { readManifest } from '../../src/flash/manifest-reader.ts';
 import { role } from '../../src/models/spec.ts';
 import { assertRefused, runCli, runCliJson, runCliWell, startCli } from '../support/cli.ts';
 import { calibText, storiesOpt, validText } from '../support/fixtures.ts';

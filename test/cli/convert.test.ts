@@ -156,7 +156,7 @@ describe('a conversion that is stopped', () => {
       await untilWritten(run, join(parent, 'a'), 5e6);
       run.child.kill(signal);
       const { code, stderr } = await run.finished;
-      assert.equal(code, 130, stderr);
+      assert.equal(code, signal === 'SIGINT' ? 130 : 143, stderr);
       assert.equal(stderr, 'interrupted\n');
       assertEntries(parent, []);
     }
@@ -172,7 +172,7 @@ describe('a conversion that is stopped', () => {
       assert.equal((await run.finished).signal, 'SIGKILL');
       assert.ok(!existsSync(output), `${output} is there`);
       const [left = ''] = readdirSync(parent);
-      assert.match(left, /^model\.partial-\d+$/);
+      assert.match(left, /^model\.partial-\d+-/);
       assertRefused(await runCli(['inspect', join(parent, left)]), ['is not a flashllm model']);
     }
     await convert(storiesOpt, output);

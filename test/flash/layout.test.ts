@@ -18,6 +18,7 @@ function layoutOf(config: Record<string, unknown>, dtypes: WeightDTypes) {
     },
     configFile: 'config.json',
     tensorNames: new Set(['decoder.embed_tokens.weight']),
+    tensorCount: 50,
   });
   return layoutModel(recipe, dtypes);
 }

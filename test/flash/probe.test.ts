@@ -3,7 +3,12 @@ import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { DeviceFile } from '../../src/flash/device-file.ts';
-import { defaultProfile, loadProfile, saveProfile } from '../../src/flash/device-profile.ts';
+import {
+  defaultProfile,
+  loadProfile,
+  readLimits,
+  saveProfile,
+} from '../../src/flash/device-profile.ts';
 import { measureCell, type ProbeCell, probeDepths, profileFrom } from '../../src/flash/probe.ts';
 import { probeFileIn } from '../../src/flash/probe-file.ts';
 import { FakeDisk } from '../support/fake-disk.ts';
@@ -25,6 +30,7 @@ function cellsOf(bandwidth: number, fixedMs: number): ProbeCell[] {
         bytesPerSecond: chunk / seconds,
         readsPerSecond: 1 / seconds,
         latencyMs: seconds * depth * 1000,
+        processorMs: 0.03,
       };
     }),
   );
@@ -38,6 +44,14 @@ test('a profile finds the break-even gap of a simple device', () => {
   assert.equal(profile.smallestPiece, 64 * KIB);
   assert.equal(profile.depth, 32);
   assert.equal(profile.source, 'measured');
+});
+
+test('gaps are read over while they cost less than a read costs device or processor', () => {
+  const profile = { ...defaultProfile, bandwidth: 1e9, breakEvenGap: 4096, processorMs: 0.03 };
+  assert.equal(readLimits(profile).breakEvenGap, 29_696);
+  assert.equal(readLimits({ ...profile, processorMs: 0 }).breakEvenGap, 4096);
+  // However slow a processor is, bytes count as well.
+  assert.equal(readLimits({ ...profile, processorMs: 10 }).breakEvenGap, 48 * KIB);
 });
 
 test('a device that gains nothing from size or depth gets no gap and few reads', () => {

@@ -108,7 +108,7 @@ test('a file that shrinks is named, not read for ever', async () => {
 });
 
 test('demand overtakes prefetch', async () => {
-  const { disk, file, scheduler } = await setUp({}, { depth: 1, breakEvenGap: 0 });
+  const { disk, file, scheduler } = await setUp({}, { depth: 1, breakEvenGap: 0, processorMs: 0 });
   const far = extents(file, [
     [0, 32 * KIB],
     [256 * KIB, 32 * KIB],
@@ -141,7 +141,7 @@ test('a cancelled prefetch reads no more, and its memory is at rest', async () =
     const dice = new Dice(seed);
     const { disk, file, scheduler } = await setUp(
       { seed, faults: { delay: 8, short: 0.3 } },
-      { depth: dice.between(1, 6), breakEvenGap: 0 },
+      { depth: dice.between(1, 6), breakEvenGap: 0, processorMs: 0 },
     );
     const wanted = extents(file, randomRanges(dice));
     const ticket = scheduler.submit(wanted, { priority: 'prefetch' });

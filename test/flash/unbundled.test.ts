@@ -44,7 +44,7 @@ for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const) {
       [bundled, 1],
       [unbundled, 2],
     ] as const) {
-      files.scheduler.profile = { ...files.scheduler.profile, breakEvenGap: 0 };
+      files.scheduler.profile = { ...files.scheduler.profile, breakEvenGap: 0, processorMs: 0 };
       const before = files.scheduler.stats.snapshot().reads;
       await files.requestScattered(tensor, { rows: [70], addresses: [0] }, memory).done;
       assert.equal(files.scheduler.stats.snapshot().reads - before, reads);

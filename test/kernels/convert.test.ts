@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { byteLength, dtypes, floatDTypes } from '../../src/dtype.ts';
-import { createMemory, instantiateKernels } from '../../src/kernels/module.ts';
+import { instantiateKernels } from '../../src/kernels/module.ts';
+import { createMemory } from '../../src/pages.ts';
 import { assertClose, Bench, fromBFloat, fromHalf, Random, toBFloat, toHalf } from './support.ts';
 
 const bench = await Bench.create(8 << 20);

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { dtypeNames, isQuantised } from '../../src/dtype.ts';
-import { type Activation, activationCodes } from '../../src/kernels/kernels.ts';
+import {
+  type Activation,
+  type ActivationCode,
+  activationCodes,
+} from '../../src/kernels/kernels.ts';
 import { scratchBytes } from '../../src/kernels/weight-kernels.ts';
 import { putBundles } from './bundles.ts';
 import { activations, fatreluThreshold } from './reference.ts';
@@ -98,30 +102,44 @@ for (const [build, dtype] of kinds) {
 
   test(`gated ffn up ${dtype} (${build}) is the product of two, and the same when split`, () => {
     const random = new Random(16);
-    for (const [count, cols, positions] of shapes) {
+    // More positions than are looked at, or quantised, together; and few of many gates that fire.
+    for (const [count, cols, positions] of [...shapes, [21, 40, 67], [65, 33, 1]] as const) {
       bench.reset();
       // What is a down column elsewhere serves as the up row.
       const { ptrs, downOffset } = putBundles(bench, dtype, count, cols, random);
-      const x = bench.putFloats(
-        Array.from({ length: cols * positions }, () => Math.fround(random.unit())),
-      );
+      const values = () => Array.from({ length: cols * positions }, () => random.unit());
+      const x = bench.putFloats(values());
       const allocate = () => bench.allocate(4 * count * positions);
       const [acts, gates, parts, wanted] = [allocate(), allocate(), allocate(), allocate()];
       const scratch = bench.allocate(scratchBytes(cols));
       const up = bench.putWords([...bench.words(ptrs, count)].map((at) => at + downOffset));
-      const biases = () =>
-        bench.putFloats(Array.from({ length: count }, () => Math.fround(random.unit())));
+      const biases = (shift = 0) =>
+        bench.putFloats(Array.from({ length: count }, () => random.unit() + shift));
       const size = count * positions;
+      const { none, relu, relu2, fatrelu, silu } = activationCodes;
       for (const [code, upCode, gateBias, upBias] of [
-        [activationCodes.silu, activationCodes.none, 0, 0],
-        [activationCodes.fatrelu, activationCodes.none, biases(), 0],
-        [activationCodes.relu, activationCodes.relu, biases(), biases()],
+        [silu, none, 0, 0],
+        [fatrelu, none, biases(), 0],
+        [relu, relu, biases(), biases()],
+        [relu, none, biases(-2), biases()],
+        [relu, none, biases(-5), 0],
+        [relu2, relu2, biases(-2), 0],
+        [fatrelu, fatrelu, biases(-3), biases()],
+        [relu, none, biases(-1e9), 0],
+        [relu, none, biases(1e9), biases()],
       ] as const) {
-        const one = (to: number, rows: number, bias: number, act: 0 | 1 | 4 | 6) =>
+        const one = (to: number, rows: number, bias: number, act: ActivationCode) =>
           ffnUp(to, x, rows, bias, count, cols, positions, cols, count, act, scratch, 0.125);
         one(gates, ptrs, gateBias, code);
         one(wanted, up, upBias, upCode);
         bench.kernels.multiply(wanted, gates, size);
+        // What a gate keeps shut is 0, not -0.
+        const products = bench.floats(wanted, size);
+        if (code !== silu) {
+          bench.floats(gates, size).forEach((gate, i) => {
+            if (gate === 0) products[i] = 0;
+          });
+        }
         const gated = (to: number, i: number, n: number) =>
           bench.kernels.byDType[dtype].ffnGatedUp(
             to + 4 * i,
@@ -145,9 +163,63 @@ for (const [build, dtype] of kinds) {
         const split = 1 + random.below(count);
         gated(parts, 0, split);
         if (split < count) gated(parts, split, count - split);
-        assert.deepEqual(bitsOf(bench.floats(acts, size)), bitsOf(bench.floats(wanted, size)));
-        assert.deepEqual(bitsOf(bench.floats(parts, size)), bitsOf(bench.floats(wanted, size)));
+        assert.deepEqual(bitsOf(bench.floats(acts, size)), bitsOf(products));
+        assert.deepEqual(bitsOf(bench.floats(parts, size)), bitsOf(products));
       }
+    }
+  });
+
+  test(`gated ffn up ${dtype} (${build}) does not read up rows of gates that stay shut`, () => {
+    const random = new Random(29);
+    for (const [positions, open] of [
+      [1, [0, 2, 3, 17, 18, 30]],
+      [1, []],
+      [3, [30]],
+      [70, [4, 29]],
+    ] as const) {
+      bench.reset();
+      const [count, cols] = [31, 40];
+      const { ptrs, downOffset } = putBundles(bench, dtype, count, cols, random);
+      const x = bench.putFloats(Array.from({ length: cols * positions }, () => random.unit()));
+      const [acts, gates, wanted] = [0, 0, 0].map(() => bench.allocate(4 * count * positions)) as [
+        number,
+        number,
+        number,
+      ];
+      const scratch = bench.allocate(scratchBytes(cols));
+      const gateBias = bench.putFloats(
+        Array.from({ length: count }, (_, i) => (open.some((id) => id === i) ? 1e9 : -1e9)),
+      );
+      const gated = (to: number) =>
+        bench.kernels.byDType[dtype].ffnGatedUp(
+          to,
+          gates,
+          x,
+          ptrs,
+          downOffset,
+          gateBias,
+          0,
+          count,
+          cols,
+          positions,
+          cols,
+          count,
+          activationCodes.relu,
+          activationCodes.none,
+          scratch,
+        );
+      gated(wanted);
+      // NaN in every format: it would be seen in the result.
+      bench.words(ptrs, count).forEach((at, i) => {
+        if (!open.some((id) => id === i)) bench.bytes(at + downOffset, downOffset).fill(0xff);
+      });
+      gated(acts);
+      const size = count * positions;
+      assert.deepEqual(bitsOf(bench.floats(acts, size)), bitsOf(bench.floats(wanted, size)));
+      assert.equal(
+        bench.floats(acts, size).filter((act) => act !== 0).length,
+        open.length * positions,
+      );
     }
   });
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { attentionScratch } from '../../src/kernels/kernels.ts';
 import { assertClose, Bench, bitsOf, builds, fromHalf, Random, toHalf } from './support.ts';
 
 /** heads, group, headDim, start, positions */
@@ -11,6 +12,10 @@ const attentionShapes = [
   [4, 4, 17, 30, 6],
   [2, 1, 64, 100, 1],
   [2, 1, 80, 61, 13],
+  // Groups of which some heads are computed together, the rest together or one by one.
+  [14, 7, 24, 40, 2],
+  [6, 3, 9, 33, 4],
+  [5, 5, 16, 70, 1],
 ] as const;
 
 for (const build of builds) {
@@ -103,7 +108,7 @@ for (const build of builds) {
           const q = bench.putFloats(qs);
           const biases = uniform(heads * length);
           const bias = biased ? bench.putFloats(biases) : 0;
-          const scores = bench.allocate(4 * length);
+          const scores = bench.allocate(4 * attentionScratch(start, positions));
           const guard = bench.putWords([0x12345678]);
           const out = bench.allocate(4 * positions * outStride);
           const parts = bench.allocate(4 * positions * outStride);

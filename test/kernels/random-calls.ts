@@ -127,6 +127,9 @@ export const calls: [string, MakeCall][] = [
         const own = quantised(format) ? scratchAddress : oneOf(random, 0, scratchAddress);
         const [gateBias, upBias] = [oneOf(random, 0, b), oneOf(random, 0, c)];
         const stride = count + 1;
+        // With zeros for nothing, for half of the gates, and for most of them.
+        const { gelu_tanh, relu, fatrelu } = activationCodes;
+        const code = [gelu_tanh, relu, fatrelu][random.below(3)] ?? relu;
         return (kernels, memory) => {
           addresses(memory, e, count, 4 * cols);
           weightKernels(kernels, format).ffnGatedUp(
@@ -142,9 +145,10 @@ export const calls: [string, MakeCall][] = [
             positions,
             cols,
             stride,
-            activationCodes.gelu_tanh,
+            code,
             activationCodes.relu,
             own,
+            cols,
           );
         };
       },

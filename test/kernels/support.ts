@@ -8,10 +8,10 @@ import {
   chooseBuild,
   compileCore,
   coreBuilds,
-  createMemory,
   instantiateKernels,
   runsBuild,
 } from '../../src/kernels/module.ts';
+import { createMemory } from '../../src/pages.ts';
 
 /** The builds of the core that this Node runs: every kernel is tested in each. */
 export const builds: readonly CoreBuild[] = coreBuilds.filter(runsBuild);

@@ -1,23 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { availableThreads } from '../../src/kernels/threads/available.ts';
+import { withFiles } from '../support/file-tree.ts';
 
 /** What availableThreads says on a machine of 8 cores with these files. */
 function among(files: Readonly<Record<string, string>>): number {
-  const root = mkdtempSync(join(tmpdir(), 'flashllm-groups-'));
-  try {
-    for (const [name, text] of Object.entries(files)) {
-      const file = join(root, name);
-      mkdirSync(dirname(file), { recursive: true });
-      writeFileSync(file, text);
-    }
-    return availableThreads(root, 8);
-  } finally {
-    rmSync(root, { recursive: true });
-  }
+  return withFiles(files, (root) => availableThreads(root, 8));
 }
 
 test('the threads of this machine are at least one', () => {

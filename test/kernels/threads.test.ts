@@ -3,8 +3,9 @@ import { execFile } from 'node:child_process';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import type { Kernels } from '../../src/kernels/kernels.ts';
-import { compileCore, createMemory, instantiateKernels } from '../../src/kernels/module.ts';
+import { compileCore, instantiateKernels } from '../../src/kernels/module.ts';
 import { ComputeThreads } from '../../src/kernels/threads/pool.ts';
+import { createMemory } from '../../src/pages.ts';
 import {
   a,
   b,
@@ -187,7 +188,7 @@ test('idle threads neither use a processor nor keep the process alive', async ()
     const { user, system } = process.cpuUsage(before);
     process.stdout.write(String((user + system) / 1000));
   `;
-  const urls = ['../../src/kernels/module.ts', './threaded-kernels.ts'].map(
+  const urls = ['../../src/pages.ts', './threaded-kernels.ts'].map(
     (path) => new URL(path, import.meta.url).href,
   );
   const args = ['--import', 'tsx', '--input-type=module', '-e', script, ...urls];

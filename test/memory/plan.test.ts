@@ -19,6 +19,7 @@ function manifestOf(config: Record<string, unknown>): Manifest {
     config: { model_type: 'opt', ...config },
     configFile: 'config.json',
     tensorNames: new Set(['decoder.embed_tokens.weight']),
+    tensorCount: 1000,
   });
   const dtypes = { resident: 'f16', bundles: 'f16' } as const;
   const layout = layoutModel(recipe, dtypes);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { createMemory } from '../../src/kernels/module.ts';
+import { createMemory } from '../../src/pages.ts';
 import { Samples } from '../../src/predictor/samples.ts';
 import { Dice } from '../support/random.ts';
 import { temporaryRoot } from '../support/temporary.ts';

@@ -2,6 +2,9 @@
 
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Adaptation } from '../../src/convert/adaptation.ts';
+import { type Examination, examineCheckpoint } from '../../src/convert/examine.ts';
+import type { Checkpoint } from '../../src/convert/open-checkpoint.ts';
 import { loraFixture } from './fixtures.ts';
 import { readSafetensors, type Tensor, type Tensors, writeSafetensors } from './safetensors.ts';
 
@@ -37,4 +40,20 @@ export function changeAdapterTensors(dir: string, change: (tensors: Tensors) => 
 export function zeros(...shape: number[]): Tensor {
   const elements = shape.reduce((product, size) => product * size, 1);
   return { dtype: 'F32', shape, data: Buffer.alloc(4 * elements) };
+}
+
+export type Adapted = Checkpoint & Pick<Examination, 'adapters'>;
+
+/**
+ * A checkpoint as `convert` would read it, with `asked` done to it; close its source when done.
+ * @throws what keeps it from being converted, its tokenizer apart: not every fixture has one
+ */
+export async function openAdapted(path: string, asked: Adaptation): Promise<Adapted> {
+  const { checkpoint, adapters, problems, close } = await examineCheckpoint(path, asked);
+  const problem = problems.find(({ message }) => !message.startsWith('no tokenizer'));
+  if (checkpoint !== null && problem === undefined) {
+    return { ...checkpoint, adapters, source: { ...checkpoint.source, close } };
+  }
+  await close();
+  throw problem ?? new Error(`${path} cannot be opened`);
 }

@@ -2,7 +2,8 @@
 
 import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Manifest, readManifest } from '../../src/flash/manifest.ts';
+import type { Manifest } from '../../src/flash/manifest.ts';
+import { readManifest } from '../../src/flash/manifest-reader.ts';
 import {
   type Part,
   type PredictorShape,

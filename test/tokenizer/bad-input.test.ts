@@ -18,27 +18,106 @@ function inputError(file: string, line: RegExp): (error: unknown) => boolean {
   };
 }
 
-const vocab = { '<s>': 0, '<pad>': 1, '</s>': 2, '<unk>': 3, a: 4, b: 5, ab: 6, c: 9 };
+const vocab = { '<s>': 0, '<pad>': 1, '</s>': 2, '<unk>': 3, a: 4, b: 5, ab: 6, d: 8 };
+
+/** Parts that the reference knows and flashllm does not, or that neither knows. */
+const unsupported: readonly (readonly [name: string, part: object, line: RegExp])[] = [
+  ['another version', { version: '2.0' }, /version "2.0"/],
+  ['Bert', { normalizer: { type: 'BertNormalizer' } }, /normalizer.*"BertNormalizer"/],
+  ['scripts', { pre_tokenizer: { type: 'UnicodeScripts' } }, /pre_tokenizer.*"UnicodeScripts"/],
+  [
+    'a charsmap within a sequence',
+    { normalizer: { type: 'Sequence', normalizers: [{ type: 'NFC' }, { type: 'Precompiled' }] } },
+    /normalizer\.normalizers\[1\].*"Precompiled"/,
+  ],
+  [
+    'an unknown field',
+    { pre_tokenizer: { type: 'Digits', individual_digits: true, sign: 'kept' } },
+    /pre_tokenizer \(Digits\): field "sign" is unknown: "kept"/,
+  ],
+  [
+    'an unknown behaviour',
+    {
+      pre_tokenizer: { type: 'Split', pattern: { String: 'a' }, behavior: 'Odd', invert: false },
+    },
+    /"behavior" is not one of Removed, Isolated.*"Odd"/,
+  ],
+  [
+    'a regular expression',
+    {
+      pre_tokenizer: {
+        ...{ type: 'Split', pattern: { Regex: 'a\\K' }, behavior: 'Isolated', invert: false },
+      },
+    },
+    /pre_tokenizer \(Split\): the regular expression .* has \\K/,
+  ],
+  [
+    'a pattern that matches nothing',
+    { normalizer: { type: 'Replace', pattern: { Regex: 'x*' }, content: 'y' } },
+    /normalizer \(Replace\): "pattern" may match nothing/,
+  ],
+  [
+    'a beginning that may go',
+    {
+      normalizer: { type: 'Strip', strip_left: true, strip_right: false },
+      pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'first' },
+    },
+    /Metaspace with the 'prepend_scheme' first .*Strip/,
+  ],
+  [
+    'a template without its token',
+    {
+      post_processor: {
+        ...{ type: 'TemplateProcessing', pair: [], special_tokens: {} },
+        single: [{ SpecialToken: { id: '<s>', type_id: 0 } }],
+      },
+    },
+    /post_processor \(TemplateProcessing\): 'single' has .*<s>/,
+  ],
+  [
+    'chance',
+    { model: { type: 'BPE', vocab, merges: [], dropout: 0.1 } },
+    /model \(BPE\): 'dropout' is 0.1/,
+  ],
+  [
+    'an id that is taken',
+    { added_tokens: [{ id: 12, content: '<new>' }] },
+    /"<new>" would get id 8, .*8 tokens, but that is "d"/,
+  ],
+  [
+    'two tokens that look alike',
+    {
+      added_tokens: ['<A>', '<a>'].map((content) => ({ id: 0, content, normalized: true })),
+      model: { type: 'BPE', vocab: { a: 0, '<A>': 1, '<a>': 2 }, merges: [] },
+      normalizer: { type: 'Lowercase' },
+    },
+    /"<a>" looks like another when it is normalized/,
+  ],
+];
 
 describe('tokenizer.json', () => {
   const cases: readonly (readonly [name: string, content: unknown, line: RegExp])[] = [
     ['not JSON', '{"model": ', /not valid JSON/],
     ['not an object', [1], /not a JSON object/],
     ['without a model', {}, /'model' is missing/],
-    ['an unknown model', { model: { type: 'WordLevel', vocab } }, /"WordLevel".*BPE, Unigram/],
+    ['an unknown model', { model: { type: 'Odd', vocab } }, /"Odd".*BPE, Unigram/],
     ['a vocabulary of texts', { model: { type: 'BPE', vocab: { a: 'b' }, merges: [] } }, /"a"/],
     ['no merges', { model: { type: 'BPE', vocab } }, /'merges' is not a list/],
     ['a foreign merge', { model: { type: 'BPE', vocab, merges: ['a b', 'a x'] } }, /merge 1/],
     [
       'an unknown part',
       { model: { type: 'BPE', vocab, merges: [] }, decoder: { type: 'Odd' } },
-      /unsupported tokenizer: .*Odd/,
+      /decoder \(Odd\): type "Odd" is not supported.*ByteLevel/,
     ],
     [
       'a bad added token',
       { model: { type: 'BPE', vocab, merges: [] }, added_tokens: [{ content: 'x' }] },
       /added token/,
     ],
+    ...unsupported.map(
+      ([what, part, line]) =>
+        [what, { model: { type: 'BPE', vocab, merges: [] }, ...part }, line] as const,
+    ),
   ];
   for (const [name, content, line] of cases) {
     test(name, async (t) => {
@@ -84,14 +163,22 @@ describe('vocab.json and merges.txt', () => {
     refused('vocab.json', /not a JSON object/, null, '');
   });
 
-  test('a BOS that is to be added and is not there', () => {
-    const config = { add_bos_token: true, bos_token: '<bos>' };
-    refused('tokenizer_config.json', /"<bos>"/, vocab, '', config);
+  test('an added token without an id', () => {
+    const config = { added_tokens_decoder: { x: { content: '</s>' } } };
+    refused('tokenizer_config.json', /"x"/, vocab, '', { config });
   });
 
-  test('an added token that contradicts the vocabulary', () => {
-    const config = { added_tokens_decoder: { 7: { content: '</s>' } } };
-    refused('tokenizer_config.json', /id 7, in the vocabulary 2/, vocab, '', config);
+  test('a class of tokenizers that does not read these files', async (t) => {
+    const files = { 'vocab.json': vocab, 'merges.txt': '', 'config.json': { model_type: 'llama' } };
+    const named = { 'tokenizer_config.json': { tokenizer_class: 'LlamaTokenizerFast' } };
+    const dir = await directoryWith(t, { ...files, ...named });
+    await assert.rejects(readBpeFiles(dir), (error) => {
+      assert.ok(error instanceof InputError);
+      assert.match(error.line, /"LlamaTokenizerFast" for model_type 'llama'.*GPT2Tokenizer.*save_/);
+      return true;
+    });
+    const silent = await directoryWith(t, files);
+    await assert.rejects(readBpeFiles(silent), /no 'tokenizer_class' says/);
   });
 
   test('a missing merges.txt', async (t) => {

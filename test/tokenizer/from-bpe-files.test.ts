@@ -15,11 +15,16 @@ const optConfig = {
   bos_token: { __type: 'AddedToken', content: '</s>', lstrip: false, normalized: true },
   eos_token: { __type: 'AddedToken', content: '</s>', lstrip: false, normalized: true },
   pad_token: '<pad>',
+  unk_token: '</s>',
   tokenizer_class: 'GPT2Tokenizer',
 };
 
-async function load(t: TestContext, config?: object, model?: ModelTokens): Promise<Tokenizer> {
-  const json = tokenizerJsonFromBpe(vocab, merges, config);
+async function load(
+  t: TestContext,
+  config?: Record<string, unknown>,
+  model?: ModelTokens,
+): Promise<Tokenizer> {
+  const json = tokenizerJsonFromBpe(vocab, merges, { config });
   const files = { 'tokenizer.json': json, ...(config && { 'tokenizer_config.json': config }) };
   return loadTokenizer(await directoryWith(t, files), model);
 }
@@ -35,7 +40,7 @@ test('a configuration as the real OPT checkpoints have it', async (t) => {
 });
 
 test('only the tokens that the configuration names are special', () => {
-  const { added_tokens } = tokenizerJsonFromBpe(vocab, merges, optConfig);
+  const { added_tokens } = tokenizerJsonFromBpe(vocab, merges, { config: optConfig });
   assert.deepEqual(
     added_tokens.map(({ id, content }) => [id, content]),
     [
@@ -51,7 +56,10 @@ test('a hole in the vocabulary has no text', async (t) => {
 });
 
 test('special_tokens_map.json counts where tokenizer_config.json is silent', () => {
-  const json = tokenizerJsonFromBpe(vocab, merges, { add_bos_token: true }, { bos_token: '<s>' });
+  const json = tokenizerJsonFromBpe(vocab, merges, {
+    config: { add_bos_token: true },
+    tokensMap: { bos_token: '<s>' },
+  });
   assert.deepEqual(json.post_processor?.single, [
     { SpecialToken: { id: '<s>', type_id: 0 } },
     { Sequence: { id: 'A', type_id: 0 } },
@@ -64,7 +72,9 @@ test('a prefix space is added when the configuration wants it', async (t) => {
 });
 
 test('BOS from tokenizer_config.json when the post-processor does not add it', async (t) => {
-  const json = tokenizerJsonFromBpe(vocab, merges, { ...optConfig, add_bos_token: false });
+  const json = tokenizerJsonFromBpe(vocab, merges, {
+    config: { ...optConfig, add_bos_token: false },
+  });
   assert.equal(json.post_processor, null);
   const dir = await directoryWith(t, {
     'tokenizer.json': json,
@@ -92,9 +102,12 @@ test('BOS of a template that also adds to the end', async (t) => {
     type: 'TemplateProcessing',
     single: [special('<s>'), { Sequence: { id: 'A', type_id: 0 } }, special('</s>')],
     pair: [],
-    special_tokens: {},
+    special_tokens: {
+      '<s>': { id: '<s>', ids: [0], tokens: ['<s>'] },
+      '</s>': { id: '</s>', ids: [2], tokens: ['</s>'] },
+    },
   };
-  const json = { ...tokenizerJsonFromBpe(vocab, merges, optConfig), post_processor };
+  const json = { ...tokenizerJsonFromBpe(vocab, merges, { config: optConfig }), post_processor };
   const dir = await directoryWith(t, { 'tokenizer.json': json });
   const tokenizer = await loadTokenizer(dir, { bosId: 2 });
   assert.equal(tokenizer.bosId, 0);

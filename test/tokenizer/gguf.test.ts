@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openGguf } from '../../src/checkpoint/gguf/gguf-file.ts';
+import { specialTokenId } from '../../src/models/gguf/special-tokens.ts';
 import { tokenizerFromGguf } from '../../src/tokenizer/from-gguf.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { refusal } from '../checkpoint/helpers.ts';
@@ -39,6 +40,27 @@ test('SentencePiece gives the ids and texts of its own package', async (t) => {
     assert.deepEqual(tokenizer.encode(text), ids[index], JSON.stringify(text));
     assert.equal(tokenizer.decode(ids[index] ?? []), decoded[index], JSON.stringify(text));
   }
+});
+
+test('a piece of a million characters is made of pieces, as any other', async () => {
+  const metadata = await metadataOf('pieces');
+  const tokens = [...(metadata.get('tokenizer.ggml.tokens') as string[])];
+  const long = 'o'.repeat(2 ** 20);
+  // In the place of the last piece, whose score is the least.
+  metadata.set('tokenizer.ggml.tokens', [...tokens.slice(0, -1), long]);
+  const { json } = tokenizerFromGguf(metadata, 'model.gguf');
+  const merges = json.model.merges as [string, string][];
+  assert.ok(!merges.some((parts) => parts.join('') === long), 'no two pieces make it');
+  const half = long.slice(2 ** 19);
+  metadata.set('tokenizer.ggml.tokens', [...tokens.slice(0, -2), half, long]);
+  const withHalf = tokenizerFromGguf(metadata, 'model.gguf').json.model.merges as [
+    string,
+    string,
+  ][];
+  assert.deepEqual(
+    withHalf.filter((parts) => parts.join('') === long),
+    [[half, half]],
+  );
 });
 
 test('SentencePiece texts begin with BOS, and special pieces are taken from the text', async (t) => {
@@ -90,6 +112,41 @@ test('byte-level BPE adds BOS where the metadata or its kind says so', async (t)
   metadata.delete('tokenizer.ggml.add_bos_token');
   metadata.set('tokenizer.ggml.pre', 'llama-bpe');
   assert.deepEqual((await load(t, metadata)).encodePrompt('a'), [0, ...plain.encode('a')]);
+});
+
+test('SentencePiece has BOS 1 and EOS 2 where the metadata names none that is a token', async (t) => {
+  for (const id of [undefined, 4294967295, -1]) {
+    const metadata = await metadataOf('pieces');
+    for (const role of ['bos', 'eos']) {
+      const key = `tokenizer.ggml.${role}_token_id`;
+      if (id === undefined) metadata.delete(key);
+      else metadata.set(key, id);
+    }
+    const tokenizer = await load(t, metadata);
+    assert.equal(tokenizer.bosId, 1);
+    assert.deepEqual(tokenizer.encodePrompt(''), [1]);
+    assert.deepEqual(tokenizerFromGguf(metadata, 'model.gguf').eosIds, [2]);
+    assert.equal(specialTokenId(metadata, 'eot'), null);
+  }
+});
+
+test('byte-level BPE has no BOS and no EOS where the metadata names none', async () => {
+  const metadata = await metadataOf('merges');
+  metadata.delete('tokenizer.ggml.eos_token_id');
+  metadata.delete('tokenizer.ggml.bos_token_id');
+  assert.deepEqual(tokenizerFromGguf(metadata, 'model.gguf').eosIds, []);
+  assert.equal(specialTokenId(metadata, 'bos'), null);
+});
+
+test('end of turn, of message and of what is filled in end a sequence', async () => {
+  const metadata = await metadataOf('merges');
+  for (const [id, role] of ['eos', 'eot', 'eom', 'fim_pad', 'fim_rep', 'fim_sep'].entries()) {
+    metadata.set(`tokenizer.ggml.${role}_token_id`, 10 + id);
+  }
+  for (const role of ['fim_pre', 'fim_suf', 'fim_mid', 'padding', 'unknown']) {
+    metadata.set(`tokenizer.ggml.${role}_token_id`, 20);
+  }
+  assert.deepEqual(tokenizerFromGguf(metadata, 'model.gguf').eosIds, [10, 11, 12, 13, 14, 15]);
 });
 
 test('padding is no token, and what ends a turn ends a sequence', async (t) => {

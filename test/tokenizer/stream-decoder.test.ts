@@ -131,12 +131,39 @@ describe('tokens in the manner of SentencePiece', () => {
   }
 });
 
+test('bytes are text together or not at all, as in the reference', async (t) => {
+  const dir = await directoryWith(t, { 'tokenizer.json': sentencePieceJson(llamaDecoder) });
+  const tokenizer = await loadTokenizer(dir, { bosId: 1 });
+  const byte = (value: number) => 3 + value;
+  const [lead, trail] = [byte(0xc3), byte(0xa9)];
+  const a = tokenizer.encode('a').at(-1) as number;
+  assert.deepEqual(stream(tokenizer, [a, lead, trail, a]), ['a', '', '', 'éa', '']);
+  assert.deepEqual(stream(tokenizer, [lead, trail, lead, a]), [
+    '',
+    '',
+    '',
+    '\ufffd\ufffd\ufffda',
+    '',
+  ]);
+  assert.deepEqual(stream(tokenizer, [a, lead, trail]), ['a', '', '', 'é']);
+  // A character that the text before ends with is not given out again; one that it begins is.
+  const after = (before: readonly number[], ids: readonly number[]) => {
+    const decoder = new StreamDecoder(tokenizer);
+    decoder.follow(before);
+    return [...ids.map((id) => decoder.push(id)), decoder.flush()].join('');
+  };
+  assert.equal(after([a, lead, trail], [a]), 'a');
+  assert.equal(after([a, lead], [trail, a]), 'éa');
+  assert.equal(after([a, ...Array.from({ length: 10 }, () => [lead, trail]).flat()], [a]), 'a');
+});
+
 test('the work per token does not grow with the text', async () => {
   const tokenizer = await loadTokenizer(fixture('stories-opt'));
   const random = randomFrom(7);
   let decoded = 0;
   const counting: Decoding = {
     isSilent: (id, options) => tokenizer.isSilent(id, options),
+    isByte: (id) => tokenizer.isByte(id),
     decode(ids, options) {
       decoded += ids.length;
       return tokenizer.decode(ids, options);

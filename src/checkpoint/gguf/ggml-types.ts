@@ -1,6 +1,6 @@
 /**
  * The element types of GGUF tensors: one row each for those that are read, and the names of the
- * others, so that they can be refused by name.
+ * others, so that they can be refused by name where they are needed.
  */
 
 import {
@@ -20,8 +20,8 @@ export interface GgmlType {
   /** Values that are stored together: 1, or those of a block. Rows are whole blocks. */
   readonly blockElements: number;
   readonly blockBytes: number;
-  /** What its values are read as. */
-  readonly dtype: 'f32' | 'f16' | 'bf16';
+  /** What its values are read as; `other` where they are not. */
+  readonly dtype: 'f32' | 'f16' | 'bf16' | 'other';
   /** How blocks become f32; null where values are stored as they are read. */
   readonly dequantise: Dequantise | null;
 }
@@ -82,9 +82,20 @@ const otherTypes: Readonly<Record<number, string>> = {
   41: 'Q1_0',
 };
 
-/** What a type that is not read is called. */
-export function otherTypeName(code: number): string {
-  return otherTypes[code] ?? `number ${code}`;
+/**
+ * The type with a code. Of one that is not read, no more than the name is known: neither how rows are
+ * cut nor how long they are.
+ */
+export function ggmlTypeOf(code: number): GgmlType {
+  const name = otherTypes[code] ?? `number ${code}`;
+  const unread: GgmlType = {
+    name,
+    blockElements: 1,
+    blockBytes: 0,
+    dtype: 'other',
+    dequantise: null,
+  };
+  return ggmlTypes.get(code) ?? unread;
 }
 
 export const ggmlTypeNames: readonly string[] = [...ggmlTypes.values()].map(({ name }) => name);

@@ -5,7 +5,9 @@ import { InputError } from '../../errors.ts';
 import { CheckpointFile } from '../file.ts';
 import { rangeTensor } from '../range-tensor.ts';
 import type { SourceTensor, TensorSource } from '../source.ts';
-import { type GgufHeader, readGgufHeader } from './header.ts';
+import { unreadTensor } from '../unread-tensor.ts';
+import { ggmlTypeNames } from './ggml-types.ts';
+import { type GgufHeader, type GgufTensor, readGgufHeader } from './header.ts';
 import type { GgufMetadata } from './metadata.ts';
 import { quantisedTensor } from './quantised-tensor.ts';
 
@@ -36,7 +38,7 @@ export async function openGguf(path: string): Promise<GgufSource> {
     opened.push(file);
     const header = await readGgufHeader(file);
     for (const tensor of header.tensors.values()) {
-      const { name, shape, elements, offset, type } = tensor;
+      const { name } = tensor;
       if (tensors.has(name)) {
         throw new InputError('is in another file of this model as well', {
           file: part,
@@ -44,12 +46,7 @@ export async function openGguf(path: string): Promise<GgufSource> {
         });
       }
       bytes += tensor.bytes;
-      tensors.set(
-        name,
-        type.dequantise === null
-          ? rangeTensor(file, { name, dtype: type.dtype, shape, elements, offset })
-          : quantisedTensor(file, tensor, type.dequantise),
-      );
+      tensors.set(name, sourceTensor(file, tensor));
     }
     return header;
   };
@@ -72,6 +69,20 @@ export async function openGguf(path: string): Promise<GgufSource> {
     await close();
     throw error;
   }
+}
+
+function sourceTensor(file: CheckpointFile, tensor: GgufTensor): SourceTensor {
+  const { name, shape, elements, offset, type } = tensor;
+  const { dtype, dequantise } = type;
+  if (dequantise !== null) return quantisedTensor(file, tensor, dequantise);
+  if (dtype !== 'other') return rangeTensor(file, { name, dtype, shape, elements, offset });
+  const refusal = () =>
+    new InputError(
+      `the tensor type ${type.name} is not supported`,
+      { file: file.path, tensor: name },
+      `Supported: ${ggmlTypeNames.join(', ')}; choose another quantisation of the model`,
+    );
+  return unreadTensor({ name, shape, file: file.path, storedAs: type.name }, refusal);
 }
 
 /** Paths of the files that belong to the first one. */

@@ -14,7 +14,7 @@ import type { RangeFile } from '../file.ts';
 import { elementCount } from '../shape.ts';
 import { checkTensorName } from '../tensor-name.ts';
 import { HeaderCursor } from './cursor.ts';
-import { type GgmlType, ggmlTypeNames, ggmlTypes, otherTypeName } from './ggml-types.ts';
+import { type GgmlType, ggmlTypeOf } from './ggml-types.ts';
 import { type GgufMetadata, readMetadata, readText } from './metadata.ts';
 
 /** Most tensors; those of the largest mixtures of experts are some thousands. */
@@ -140,7 +140,7 @@ async function readTensor(
   }
   await cursor.need(dimensions * 8 + 12, `the entry of ${name}`);
   const sizes = Array.from({ length: dimensions }, () => Number(cursor.u64()));
-  const type = typeOf(cursor.u32(), place);
+  const type = ggmlTypeOf(cursor.u32());
   const offset = Number(cursor.u64());
 
   const elements = elementCount(sizes);
@@ -159,16 +159,6 @@ async function readTensor(
   }
   const bytes = (elements / type.blockElements) * type.blockBytes;
   return { name, type, shape: sizes.reverse(), elements, offset, bytes };
-}
-
-function typeOf(code: number, place: { file: string; tensor: string; offset: number }): GgmlType {
-  const type = ggmlTypes.get(code);
-  if (type !== undefined) return type;
-  throw new InputError(
-    `the tensor type ${otherTypeName(code)} is not supported`,
-    place,
-    `Supported: ${ggmlTypeNames.join(', ')}; choose another quantisation of the model`,
-  );
 }
 
 /** The tensors at their places in the file, which they must not leave nor share. */

@@ -5,7 +5,8 @@
 
 import { join } from 'node:path';
 import { InputError } from '../../errors.ts';
-import { boolean, type ConfigFile, integers, positiveNumber, text } from '../../models/config.ts';
+import { boolean, type ConfigFile, limits, positiveNumber, text } from '../../models/config.ts';
+import { own } from '../../own.ts';
 import { brief, isJsonObject, printable, readJsonFile } from '../json-file.ts';
 
 export const adapterConfigFile = 'adapter_config.json';
@@ -52,8 +53,6 @@ export interface AdapterConfig {
 /** PEFT's defaults. */
 const usualRank = 8;
 const usualAlpha = 8;
-/** In characters, as shown. */
-const longestBase = 200;
 /** No matrix is as large as that. */
 const largestRank = 65_536;
 
@@ -89,7 +88,7 @@ export async function readAdapterConfig(dir: string): Promise<AdapterConfig> {
   const targets = modules(at, 'target_modules');
   return {
     file,
-    base: printable(text(at, 'base_model_name_or_path', '').slice(0, longestBase)) || null,
+    base: printable(text(at, 'base_model_name_or_path', '')) || null,
     rank: rank(config.r ?? usualRank, 'r', file),
     alpha: alpha(config.lora_alpha ?? usualAlpha, 'lora_alpha', file),
     rslora: boolean(at, 'use_rslora', false),
@@ -126,7 +125,7 @@ function checkKind({ config, file }: ConfigFile): void {
   );
   for (const field of new Set([...Object.keys(variants), ...unknown])) {
     if (!isSet(config[field])) continue;
-    const name = variants[field];
+    const name = own(variants, field);
     throw new InputError(
       `'${printable(field)}' is set${name === undefined ? '' : `: ${name}`}, which is not supported`,
       { file },
@@ -181,9 +180,16 @@ function modules(at: ConfigFile, key: string): Modules | null {
   return { kind: 'names', names: names(at, key) };
 }
 
-function layersOf(at: ConfigFile): readonly number[] | null {
-  const layers = integers(at, 'layers_to_transform', []);
-  return layers.length === 0 ? null : layers;
+function layersOf({ config, file }: ConfigFile): readonly number[] | null {
+  const key = 'layers_to_transform';
+  const value = config[key] ?? [];
+  const layers: readonly unknown[] = Array.isArray(value) ? value : [value];
+  const isLayer = (layer: unknown) =>
+    Number.isInteger(layer) && Number(layer) >= 0 && Number(layer) < limits.layers;
+  if (!layers.every(isLayer)) {
+    throw new InputError(`'${key}' names no layers from 0 on: ${brief(value)}`, { file });
+  }
+  return layers.length === 0 ? null : layers.map(Number);
 }
 
 /** Ours: an object `flashllm`, which the training script of `scripts/relufy` writes. */

@@ -5,15 +5,16 @@
 
 import { InputError } from '../../errors.ts';
 import { type ModelRecipe, role } from '../../models/spec.ts';
+import { some } from '../../plain-text.ts';
 import type { SourceTensor, TensorSource } from '../source.ts';
 import type { Adapter, LowRank, WholeTensor } from './adapter.ts';
 import { adapterConfigFile } from './adapter-config.ts';
 import { floatDTypeOf, Merger, type Update, type Updated } from './merger.ts';
-import { headModule, innerName, moduleOf, someOf } from './names.ts';
+import { headModule, innerName, moduleOf } from './names.ts';
 import { type Candidate, checkSelection, otherBase, scalesOf } from './selection.ts';
 
 /** A tied head may not be in the checkpoint. */
-const headTensor = `${headModule}.weight`;
+export const headTensor = `${headModule}.weight`;
 
 /** What an adapter did. */
 export interface AdapterReport {
@@ -38,8 +39,9 @@ export interface MergedSource extends TensorSource {
 }
 
 /**
- * Merges `adapters` into `source`, in their order. Closing the result closes them all.
- * @param recipe that of the checkpoint
+ * Merges `adapters` into `source`, in their order. The result reads from all of them; closing it closes
+ * `source` alone.
+ * @param recipe that of the checkpoint as it is: whether its head is the embedding, and where that lies
  * @throws InputError when an adapter does not fit the checkpoint
  */
 export function mergeAdapters(
@@ -50,16 +52,7 @@ export function mergeAdapters(
   const merging = new Merging(source, recipe);
   const reports = adapters.map((adapter) => merging.add(adapter));
   const { tensors, workBytes } = merging.result();
-  return {
-    tensors,
-    bytes: source.bytes,
-    untied: merging.untied,
-    workBytes,
-    adapters: reports,
-    close: async () => {
-      await Promise.all([source, ...adapters].map((opened) => opened.close()));
-    },
-  };
+  return { ...source, tensors, untied: merging.untied, workBytes, adapters: reports };
 }
 
 /** What is to be read in place of a tensor. */
@@ -173,7 +166,7 @@ class Merging {
     const unknown = names.filter((name) => this.#resolve(name) === undefined);
     if (unknown.length === 0) return;
     throw new InputError(
-      `the adapter changes tensors that the checkpoint does not have: ${someOf(unknown)}`,
+      `the adapter changes tensors that the checkpoint does not have: ${some(unknown)}`,
       { file: adapter.dir },
       otherBase(adapter),
     );

@@ -12,7 +12,8 @@
 import { byteLength, type FloatDType, floatDTypes } from '../../dtype.ts';
 import { InputError } from '../../errors.ts';
 import type { Kernels } from '../../kernels/kernels.ts';
-import { createMemory, instantiateKernels } from '../../kernels/module.ts';
+import { instantiateKernels } from '../../kernels/module.ts';
+import { createMemory } from '../../pages.ts';
 import { alignUp, formatBytes, MIB } from '../../units.ts';
 import { checkReadRange } from '../shape.ts';
 import type { SourceTensor } from '../source.ts';
@@ -48,6 +49,7 @@ const mostBytes = 2048 * MIB;
 export function floatDTypeOf(tensor: SourceTensor): FloatDType {
   const dtype = floatDTypes.find((known) => known === tensor.dtype);
   if (dtype !== undefined) return dtype;
+  if (tensor.refusal !== undefined) throw tensor.refusal();
   throw new InputError(
     `dtype ${tensor.dtype} cannot be merged`,
     { file: tensor.file, tensor: tensor.name },

@@ -1,11 +1,5 @@
 /** Names of modules and tensors, as adapters and checkpoints write them. */
 
-/** How a list of names may appear in a message: the first of them, and how many more. */
-export function someOf(names: readonly string[]): string {
-  const more = names.length > 3 ? ` and ${names.length - 3} more` : '';
-  return `${names.slice(0, 3).join(', ')}${more}`;
-}
-
 /** The head in the Hugging Face world. */
 export const headModule = 'lm_head';
 

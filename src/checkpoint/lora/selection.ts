@@ -1,10 +1,11 @@
 /** Which modules an adapter's configuration means, by the rules of PEFT. */
 
 import { InputError } from '../../errors.ts';
+import { some } from '../../plain-text.ts';
 import { printable } from '../json-file.ts';
 import type { Adapter } from './adapter.ts';
 import type { AdapterConfig, Modules, Pattern } from './adapter-config.ts';
-import { endsWithOneOf, headModule, innerName, someOf } from './names.ts';
+import { endsWithOneOf, headModule, innerName } from './names.ts';
 import { matchPatterns } from './python-pattern.ts';
 
 /** Modules of the model in which low-rank updates are looked for. */
@@ -36,14 +37,14 @@ export function checkSelection(adapter: Adapter, modules: readonly Candidate[]):
   }
   if (unselected.length > 0) {
     throw new InputError(
-      `the adapter has updates of modules that its configuration does not select: ${someOf(unselected)}`,
+      `the adapter has updates of modules that its configuration does not select: ${some(unselected)}`,
       { file },
       "'target_modules', 'exclude_modules', 'layers_to_transform' and the weights contradict each other",
     );
   }
   if (missing.length > 0) {
     throw new InputError(
-      `'target_modules' selects modules for which the adapter has no update: ${someOf(missing)}`,
+      `'target_modules' selects modules for which the adapter has no update: ${some(missing)}`,
       { file },
       otherBase(adapter),
     );
@@ -86,7 +87,7 @@ function calledAs({ lowRank }: Adapter, modules: readonly Candidate[]): readonly
 
 function describeModules(modules: Modules | 'all-linear'): string {
   if (modules === 'all-linear') return modules;
-  return printable(modules.kind === 'pattern' ? modules.pattern : someOf(modules.names));
+  return printable(modules.kind === 'pattern' ? modules.pattern : some(modules.names));
 }
 
 /** For each of `candidates` whether the adapter updates it. */

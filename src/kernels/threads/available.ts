@@ -2,10 +2,11 @@
 
 import { availableParallelism } from 'node:os';
 import { controlGroups, readText } from '../../control-groups.ts';
+import { threadsWithinOpenFiles } from '../../open-files.ts';
 
 /**
  * The cores this process may use: those it may run on, or what the quota of a control group around
- * it comes to, rounded up.
+ * it comes to, rounded up; no more than have room among its open files.
  * @param root where /proc and /sys are; elsewhere in tests
  */
 export function availableThreads(root = '', cores = availableParallelism()): number {
@@ -18,5 +19,5 @@ export function availableThreads(root = '', cores = availableParallelism()): num
     return Number(quota ?? Number.NaN) / Number(period ?? Number.NaN);
   });
   const least = Math.min(cores, ...quotas.filter((share) => share > 0).map(Math.ceil));
-  return Math.max(1, least);
+  return Math.max(1, Math.min(least, threadsWithinOpenFiles(root)));
 }

@@ -4,7 +4,7 @@
  */
 
 import { dtypeNames } from '../../dtype.ts';
-import { attentionScratch } from '../kernels.ts';
+import { attentionScratch, headsTogether } from '../kernels.ts';
 import { type Split, split } from './split.ts';
 import {
   conversionSplits,
@@ -60,7 +60,7 @@ const attention = () =>
     ],
     over: ['headStart', 'headEnd'],
     // Heads that read the same keys and values stay together, unless these are too many.
-    granule: (a) => Math.min(a.group, 4),
+    granule: (a) => (a.group <= 2 * headsTogether ? a.group : headsTogether),
     moves: {},
     work: (a) =>
       (a.headEnd - a.headStart) *

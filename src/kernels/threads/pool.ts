@@ -11,6 +11,7 @@
 
 import { Worker } from 'node:worker_threads';
 import { FlashError } from '../../errors.ts';
+import { threadsWithinOpenFiles, tooManyThreads } from '../../open-files.ts';
 import { alignUp, MIB } from '../../units.ts';
 import { bindKernels } from '../bind.ts';
 import { type Address, attentionScratch, type Kernels } from '../kernels.ts';
@@ -76,11 +77,14 @@ const wakingFactor = 4;
 /** Shares of a large job for each thread: the fewer, the longer the slowest is waited for. */
 const sharesPerThread = 8;
 
-/** For a worker's heap, which holds a few functions; with 4 MiB, Node 20 does not start it. */
+/**
+ * For a worker's heap, which holds a few functions; with 4 MiB, Node 20 does not start it. Left alone,
+ * V8 reserves 512 MiB of addresses for the code of each.
+ */
 const resourceLimits = {
   maxOldGenerationSizeMb: 16,
   maxYoungGenerationSizeMb: 1,
-  codeRangeSizeMb: 0,
+  codeRangeSizeMb: 8,
 };
 
 /**
@@ -115,6 +119,7 @@ export class ComputeThreads {
     if (!Number.isInteger(threads) || threads < 1 || threads > layout.maxShares) {
       throw new RangeError(`${threads} threads: a number from 1 to ${layout.maxShares} is needed`);
     }
+    if (threads > 1 && threads > threadsWithinOpenFiles('', 0)) throw tooManyThreads(threads);
     const pool = new ComputeThreads(threads);
     try {
       await pool.#answers();

@@ -1,6 +1,8 @@
 /** What translations share: fields that most configs have, names of blocks, orders of rows. */
 
 import { InputError } from '../../errors.ts';
+import { own } from '../../own.ts';
+import { limits } from '../config.ts';
 import { GgufKeys } from './keys.ts';
 import { ropeConfig } from './rope.ts';
 import type { GgufFacts, RowOrder, Translated } from './translation.ts';
@@ -28,22 +30,22 @@ export function geometryOf(facts: GgufFacts, architecture: string): Geometry {
   if (experts > 0) {
     throw new InputError(`is a mixture of ${experts} experts, which is not supported`, { file });
   }
-  const hidden = keys.integer('embedding_length');
-  const heads = keys.integer('attention.head_count');
-  const kvHeads = keys.integer('attention.head_count_kv', heads);
+  const hidden = keys.integer('embedding_length', undefined, limits.hiddenSize);
+  const heads = keys.integer('attention.head_count', undefined, limits.heads);
+  const kvHeads = keys.integer('attention.head_count_kv', heads, limits.heads);
   if (heads % kvHeads !== 0) {
     throw new InputError(`${heads} heads do not divide among ${kvHeads} for keys and values`, {
       file,
     });
   }
-  const headDim = keys.integer('attention.key_length', hidden / heads);
-  const valueDim = keys.integer('attention.value_length', headDim);
+  const headDim = keys.integer('attention.key_length', hidden / heads, limits.headDim);
+  const valueDim = keys.integer('attention.value_length', headDim, limits.headDim);
   if (valueDim !== headDim) {
     throw new InputError(`keys have ${headDim} values and values ${valueDim}: not supported`, {
       file,
     });
   }
-  const rotaryDim = keys.integer('rope.dimension_count', headDim);
+  const rotaryDim = keys.integer('rope.dimension_count', headDim, limits.headDim);
   const vocabulary = shapes.get(embedding)?.[0];
   if (vocabulary === undefined) {
     throw new InputError(
@@ -52,7 +54,8 @@ export function geometryOf(facts: GgufFacts, architecture: string): Geometry {
       'It holds a vocabulary, an adapter or a projector only; give the model itself',
     );
   }
-  const layers = keys.integer('block_count');
+  // A layer has several tensors.
+  const layers = keys.integer('block_count', undefined, Math.min(limits.layers, shapes.size));
   return {
     keys,
     hidden,
@@ -117,11 +120,11 @@ export function byTables(
   if (frequencyTables.test(name)) return [];
   const outside = plainTensor(name);
   if (outside !== undefined) {
-    const to = plain[outside.part];
+    const to = own(plain, outside.part);
     return to === undefined ? undefined : [{ name: `${to}.${outside.kind}` }];
   }
   const inside = blockTensor(name);
-  const to = inside && inBlock[inside.part];
+  const to = inside && own(inBlock, inside.part);
   return to === undefined || inside === undefined
     ? undefined
     : [{ name: `${block(inside.layer)}.${to}.${inside.kind}` }];

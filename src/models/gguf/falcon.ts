@@ -3,6 +3,7 @@
  * keys and values, its queries, its key, its value.
  */
 
+import { limits } from '../config.ts';
 import { byTables, checkFullRotary, type Geometry, geometryOf } from './common.ts';
 import type { GgufArchitecture, RowOrder } from './translation.ts';
 
@@ -43,7 +44,7 @@ export const falcon: GgufArchitecture = {
         parallel_attn: true,
         alibi: false,
         bias: keys.has('blk.0.attn_qkv.bias'),
-        ffn_hidden_size: keys.integer('feed_forward_length'),
+        ffn_hidden_size: keys.integer('feed_forward_length', undefined, limits.neurons),
         activation: 'gelu',
         layer_norm_epsilon: keys.number('attention.layer_norm_epsilon'),
       },

@@ -1,10 +1,9 @@
 /** Metadata of a GGUF file, checked as it is read. */
 
 import { InputError } from '../../errors.ts';
+import { limits } from '../config.ts';
+import { specialTokenId } from './special-tokens.ts';
 import type { GgufFacts } from './translation.ts';
-
-/** Larger values are a damaged or hostile file. */
-const largestInteger = 2 ** 31 - 1;
 
 export class GgufKeys {
   readonly #facts: GgufFacts;
@@ -16,7 +15,7 @@ export class GgufKeys {
   }
 
   /** A positive integer under the architecture's prefix; `fallback` when absent. */
-  integer(key: string, fallback?: number): number {
+  integer(key: string, fallback?: number, most: number = limits.integer): number {
     const value = this.#value(key) ?? fallback;
     const name = `${this.#architecture}.${key}`;
     if (value === undefined) {
@@ -30,15 +29,13 @@ export class GgufKeys {
         file: this.#facts.file,
       });
     }
-    if (
-      typeof first !== 'number' ||
-      !Number.isInteger(first) ||
-      first < 1 ||
-      first > largestInteger
-    ) {
+    if (typeof first !== 'number' || !Number.isInteger(first) || first < 1) {
       throw new InputError(`${name} is not a positive integer: ${String(first)}`, {
         file: this.#facts.file,
       });
+    }
+    if (first > most) {
+      throw new InputError(`${name} is ${first} (at most ${most})`, { file: this.#facts.file });
     }
     return first;
   }
@@ -71,10 +68,9 @@ export class GgufKeys {
     return typeof value === 'string' ? value : undefined;
   }
 
-  /** The id of a special token, `tokenizer.ggml.<role>_token_id`; null when there is none. */
+  /** The id of a special token; null when there is none. */
   tokenId(role: string): number | null {
-    const value = this.#facts.metadata.get(`tokenizer.ggml.${role}_token_id`);
-    return typeof value === 'number' && Number.isInteger(value) && value >= 0 ? value : null;
+    return specialTokenId(this.#facts.metadata, role);
   }
 
   has(tensor: string): boolean {

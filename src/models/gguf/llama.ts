@@ -3,6 +3,7 @@
  * Arcee have the rows of queries and keys in another order; the others as the checkpoint had them.
  */
 
+import { limits } from '../config.ts';
 import { byTables, checkFullRotary, type Geometry, geometryOf, halvesOfPairs } from './common.ts';
 import type { GgufArchitecture, GgufFacts, GgufTranslation } from './translation.ts';
 
@@ -34,7 +35,7 @@ export function decoderConfig({ config, keys, kvHeads, headDim }: Geometry) {
     ...config,
     num_key_value_heads: kvHeads,
     head_dim: headDim,
-    intermediate_size: keys.integer('feed_forward_length'),
+    intermediate_size: keys.integer('feed_forward_length', undefined, limits.neurons),
   };
 }
 

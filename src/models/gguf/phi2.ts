@@ -1,5 +1,6 @@
 /** Phi-2: attention beside the FFN; queries, keys and values apart, or stacked in one tensor. */
 
+import { limits } from '../config.ts';
 import { blockTensor, byTables, geometryOf, rowsFrom } from './common.ts';
 import { blockPrefix } from './llama.ts';
 import type { GgufArchitecture } from './translation.ts';
@@ -32,7 +33,7 @@ export const phi2: GgufArchitecture = {
         model_type: 'phi',
         ...config,
         num_key_value_heads: kvHeads,
-        intermediate_size: keys.integer('feed_forward_length'),
+        intermediate_size: keys.integer('feed_forward_length', undefined, limits.neurons),
         hidden_act: 'gelu_new',
         layer_norm_eps: keys.number('attention.layer_norm_epsilon'),
         partial_rotary_factor: rotaryDim / headDim,

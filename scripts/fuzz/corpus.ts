@@ -1,0 +1,261 @@
+/**
+ * The inputs that cases are made from: valid ones, from the committed fixtures and by our own commands.
+ * Each has a subject, which is changed, and things that stay as they are:
+ *
+ *     <corpus>/<route>/<input>/subject/...    what is changed
+ *                             /fixed/...      what it is used with
+ */
+
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { convertCheckpoint } from '../../src/convert/convert.ts';
+import type { DType } from '../../src/dtype.ts';
+import { Model } from '../../src/engine/model.ts';
+import { InterruptedError } from '../../src/errors.ts';
+import { predictTrain } from '../../src/predictor/predict-train.ts';
+import type { PredictTrainRequest } from '../../src/predictor/settings.ts';
+import { writeShards } from '../../test/support/checkpoint.ts';
+import { ggufBytes, u32 } from '../../test/support/gguf.ts';
+import { writePublished } from '../../test/support/published.ts';
+import { readSafetensors, type Tensors } from '../../test/support/safetensors.ts';
+import { torchFile } from '../../test/support/torch-file.ts';
+import { parseGguf } from './gguf-document.ts';
+
+export const routes = [
+  'checkpoint',
+  'gguf',
+  'model',
+  'reader',
+  'tokenizer',
+  'import',
+  'leftover',
+  'text',
+  'profile',
+] as const;
+export type Route = (typeof routes)[number];
+
+/** How training is asked for where a case trains: as little as there can be. */
+export const trainedTokens = 64;
+/** Bytes for the whole process: enough for a worker that has run many cases. */
+export const roomyBudget = 2 ** 30;
+
+const fixtures = fileURLToPath(new URL('../../fixtures/', import.meta.url));
+const text = readFileSync(join(fixtures, 'text/valid.txt'), 'utf8').slice(0, 6_000);
+
+/** Writes all inputs into `dir`; the same ones every time. */
+export async function buildCorpus(dir: string): Promise<void> {
+  const corpus = new CorpusWriter(dir);
+  checkpoints(corpus);
+  ggufs(corpus);
+  readers(corpus);
+  tokenizers(corpus);
+  await models(corpus);
+}
+
+class CorpusWriter {
+  readonly #dir: string;
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  /** A directory of an input, made where it is not there. */
+  place(route: Route, name: string, part: 'subject' | 'fixed' = 'subject'): string {
+    const path = join(this.#dir, route, name, part);
+    mkdirSync(path, { recursive: true });
+    return path;
+  }
+
+  copy(from: string, to: string): void {
+    const source = join(fixtures, from);
+    const answers = /^(logits\.f32|reference\.json|PROVENANCE\.md|cases\.json)$/;
+    cpSync(source, to, { recursive: true, filter: (path) => !answers.test(basename(path)) });
+  }
+}
+
+const foldersIn = (name: string) =>
+  readdirSync(join(fixtures, name), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .sort();
+
+/** Hugging Face directories: every family and variant, and every way to store weights. */
+function checkpoints(corpus: CorpusWriter): void {
+  for (const folder of ['families', 'opt-variants']) {
+    for (const name of foldersIn(folder)) {
+      corpus.copy(`${folder}/${name}`, corpus.place('checkpoint', name));
+    }
+  }
+  for (const name of ['stories-opt', 'stories-opt-bin']) {
+    corpus.copy(name, corpus.place('checkpoint', name));
+  }
+  const tensors = readSafetensors(join(fixtures, 'families/llama/model.safetensors'));
+  const withoutWeights = (name: string) => {
+    const dir = corpus.place('checkpoint', name);
+    corpus.copy('families/llama', dir);
+    rmSync(join(dir, 'model.safetensors'));
+    return dir;
+  };
+  writeShards(withoutWeights('llama-sharded'), tensors, 3);
+  writeFileSync(join(withoutWeights('llama-bin'), 'pytorch_model.bin'), torchFile(tensors));
+  writeBinShards(withoutWeights('llama-bin-sharded'), tensors);
+}
+
+function writeBinShards(dir: string, tensors: Tensors): void {
+  const all = [...tensors];
+  const half = Math.ceil(all.length / 2);
+  const weightMap: Record<string, string> = {};
+  for (const [index, part] of [all.slice(0, half), all.slice(half)].entries()) {
+    const name = `pytorch_model-0000${index + 1}-of-00002.bin`;
+    writeFileSync(join(dir, name), torchFile(new Map(part)));
+    for (const [tensor] of part) weightMap[tensor] = name;
+  }
+  const file = join(dir, 'pytorch_model.bin.index.json');
+  writeFileSync(file, JSON.stringify({ metadata: {}, weight_map: weightMap }));
+}
+
+function ggufs(corpus: CorpusWriter): void {
+  for (const name of foldersIn('gguf').filter((folder) => !/quants|tokenizers/.test(folder))) {
+    corpus.copy(`gguf/${name}/model.gguf`, join(corpus.place('gguf', name), 'model.gguf'));
+  }
+  splitGguf(join(fixtures, 'gguf/llama/model.gguf'), corpus.place('gguf', 'llama-split'), 3);
+}
+
+/** A model in several files, as llama.cpp splits it. */
+function splitGguf(file: string, dir: string, parts: number): void {
+  const { metadata, tensors } = parseGguf(readFileSync(file));
+  const u16 = (number: number) => Buffer.concat([u32(2), u32(number).subarray(0, 2)]);
+  for (let part = 0; part < parts; part++) {
+    const at = (n: number) => Math.floor((tensors.length * n) / parts);
+    const split: [string, Buffer][] = [
+      ['split.no', u16(part)],
+      ['split.count', u16(parts)],
+      ['split.tensors.count', Buffer.concat([u32(5), u32(tensors.length)])],
+    ];
+    const bytes = ggufBytes({
+      metadata: part === 0 ? [...metadata, ...split] : split,
+      tensors: tensors.slice(at(part), at(part + 1)),
+    });
+    writeFileSync(join(dir, `model-0000${part + 1}-of-0000${parts}.gguf`), bytes);
+  }
+}
+
+/** Single files of tensors, for the readers alone. */
+function readers(corpus: CorpusWriter): void {
+  const samples = readdirSync(join(fixtures, 'torch'))
+    .filter((name) => /\.(pt|safetensors)$/.test(name))
+    .sort();
+  for (const name of samples) {
+    corpus.copy(`torch/${name}`, join(corpus.place('reader', name), name));
+  }
+  corpus.copy('gguf/quants/quants.gguf', join(corpus.place('reader', 'quants'), 'quants.gguf'));
+}
+
+function tokenizers(corpus: CorpusWriter): void {
+  for (const name of foldersIn('tokenizers')) {
+    corpus.copy(`tokenizers/${name}`, corpus.place('tokenizer', name));
+  }
+  for (const name of ['merges', 'pieces']) {
+    const file = `${name}.gguf`;
+    corpus.copy(`gguf/tokenizers/${file}`, join(corpus.place('tokenizer', name), file));
+  }
+  const sides = ['config', 'special_tokens_map', 'tokenizer_config'].map((name) => `${name}.json`);
+  const copySides = (from: string, to: string, more: readonly string[]) => {
+    const there = new Set(readdirSync(join(fixtures, from)));
+    for (const file of [...sides, ...more]) {
+      if (there.has(file)) corpus.copy(`${from}/${file}`, join(to, file));
+    }
+  };
+  copySides('stories-opt', corpus.place('tokenizer', 'stories'), ['tokenizer.json']);
+  copySides('stories-opt', corpus.place('tokenizer', 'stories-bpe'), ['vocab.json', 'merges.txt']);
+  const bpe = corpus.place('tokenizer', 'opt-bpe');
+  copySides('opt-variants/untied', bpe, ['vocab.json', 'merges.txt']);
+}
+
+interface MadeModel {
+  readonly from: string;
+  readonly dtype: DType;
+  /** Predictors are trained with this. */
+  readonly train?: Partial<PredictTrainRequest>;
+}
+
+const madeModels: Readonly<Record<string, MadeModel>> = {
+  predicted: { from: 'families/llama-relu', dtype: 'f16', train: { rank: 8 } },
+  arranged: { from: 'opt-variants/pre-norm-f32', dtype: 'f32', train: { rank: 16, arrange: true } },
+  magnitude: { from: 'families/llama-yarn', dtype: 'q8', train: { thresholdSparsity: 0.5 } },
+  bare: { from: 'families/llama-relu', dtype: 'f16' },
+  quantised: { from: 'families/qwen3', dtype: 'q4' },
+  alibi: { from: 'families/falcon-rw', dtype: 'q8' },
+  windows: { from: 'families/bamboo', dtype: 'bf16' },
+  projected: { from: 'opt-variants/proj', dtype: 'f16' },
+};
+
+/** Model directories, and what is used with one. */
+async function models(corpus: CorpusWriter): Promise<void> {
+  for (const [name, { from, dtype, train }] of Object.entries(madeModels)) {
+    const output = corpus.place('model', name);
+    const checkpoint = join(fixtures, from);
+    await convertCheckpoint({ checkpoint, output, dtype, dramBudget: roomyBudget });
+    if (train !== undefined) await trainIn(output, { ...train, maxTokens: 512, epochs: 1 });
+  }
+  const bare = corpus.place('model', 'bare');
+  const withModel = (route: Route, name = 'bare') => {
+    const fixed = corpus.place(route, name, 'fixed');
+    cpSync(bare, join(fixed, 'model'), { recursive: true });
+    writeFileSync(join(fixed, 'text.txt'), text);
+    return { fixed, subject: corpus.place(route, name) };
+  };
+  const published = { layers: 2, rank: 8, hidden: 32, neurons: 48 };
+  writePublished(withModel('import').subject, published);
+
+  for (const name of ['eval', 'prompt', 'train']) {
+    const { subject } = withModel('text', name);
+    writeFileSync(join(subject, 'text.txt'), text);
+  }
+
+  const { subject: cache } = withModel('profile');
+  writeFileSync(join(cache, 'devices.json'), JSON.stringify({ [deviceMark]: profile }));
+
+  const { fixed, subject } = withModel('leftover');
+  await stoppedTraining(join(fixed, 'model'));
+  const partial = join(fixed, 'model', 'predict-train.partial');
+  cpSync(partial, subject, { recursive: true });
+  rmSync(partial, { recursive: true });
+}
+
+/** Stands for the device that a case runs on, wherever that is. */
+export const deviceMark = '@device@';
+
+const profile = {
+  latencyMs: 0.2,
+  bandwidth: 1e9,
+  breakEvenGap: 16384,
+  smallestPiece: 131072,
+  largestRead: 1048576,
+  depth: 32,
+  direct: true,
+  source: 'measured',
+};
+
+async function trainIn(dir: string, request: Partial<PredictTrainRequest>): Promise<void> {
+  const model = await Model.open(dir, { predictors: false });
+  try {
+    const common = { budget: roomyBudget, documents: [text], corpus: 'text', threads: 1 };
+    await predictTrain(model, { ...common, ...request });
+  } finally {
+    model.close();
+  }
+}
+
+/** Trains until the first layer is done: what is left is what an interrupted run leaves. */
+async function stoppedTraining(dir: string): Promise<void> {
+  const controller = new AbortController();
+  const onProgress = (done: number) => {
+    if (done > 0.5) controller.abort();
+  };
+  const request = { maxTokens: trainedTokens, epochs: 1, signal: controller.signal, onProgress };
+  await trainIn(dir, request).catch((error: unknown) => {
+    if (!(error instanceof InterruptedError)) throw error;
+  });
+}

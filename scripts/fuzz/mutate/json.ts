@@ -1,0 +1,177 @@
+/** JSON with other values, keys and shapes than its reader expects; still JSON, most of the time. */
+
+import type { Dice } from '../../../test/support/random.ts';
+import { hostileJson, hostileNumbers, hostileTexts } from '../hostile-values.ts';
+import {
+  formatDocument,
+  type JsonNode,
+  leaf,
+  nodeOf,
+  type Place,
+  parseDocument,
+  placesIn,
+} from '../json-document.ts';
+import { type Donors, type Mutation, short } from './mutation.ts';
+
+/** Numbers are what readers count, allocate and seek by. */
+const isNumber = ({ node }: Place) => node.kind === 'leaf' && /^-?\d/.test(node.text);
+
+/** A place in the tree: every level of nesting is as likely, however much there is on it. */
+function choosePlace(root: JsonNode, dice: Dice): Place | null {
+  let found: Place | null = null;
+  let node = root;
+  let path = '';
+  for (;;) {
+    const places = placesIn(node, path);
+    if (places.length === 0 || (found !== null && dice.chance(0.3))) return found;
+    const numbers = places.filter(isNumber);
+    found = dice.pick(numbers.length > 0 && dice.chance(0.3) ? numbers : places);
+    ({ node, path } = found);
+  }
+}
+
+/** A value that is strange, or at least another one. */
+function hostileNode(dice: Dice): JsonNode {
+  const kind = dice.next();
+  if (kind < 0.45) return leaf(dice.pick(hostileNumbers));
+  if (kind < 0.75) return leaf(JSON.stringify(dice.pick(hostileTexts)));
+  return leaf(dice.pick(hostileJson));
+}
+
+type Change = (place: Place, root: JsonNode, dice: Dice, donors: Donors) => string;
+
+const replace: Change = (place, _root, dice) => {
+  const node = hostileNode(dice);
+  place.replace(node);
+  return `= ${short(formatDocument(node))}`;
+};
+
+/** A number near the one that is there. */
+const shift: Change = (place, root, dice, donors) => {
+  const value = place.node.kind === 'leaf' ? Number(place.node.text) : Number.NaN;
+  if (!Number.isFinite(value)) return replace(place, root, dice, donors);
+  const near = [
+    ...[value + 1, value - 1, 2 * value, value / 2, -value, value + 0.5, 0],
+    ...[value * 1000, value * 1e6, 2 ** 31 - 1],
+  ];
+  const text = JSON.stringify(dice.pick(near)) ?? 'null';
+  place.replace(leaf(text));
+  return `= ${text}`;
+};
+
+const remove: Change = (place) => {
+  place.remove();
+  return 'is gone';
+};
+
+const rename: Change = (place, _root, dice) => {
+  const name = dice.pick(hostileTexts);
+  place.rename(name);
+  return `is called ${short(name)}`;
+};
+
+const addKey: Change = (place, _root, dice) => {
+  const name = dice.pick(hostileTexts);
+  const target = place.node;
+  if (target.kind === 'map') target.entries.push([name, hostileNode(dice)]);
+  else if (target.kind === 'list') target.items.push(hostileNode(dice));
+  else place.addBeside(hostileNode(dice));
+  return `has more: ${short(name)}`;
+};
+
+const double: Change = (place, _root, dice) => {
+  place.addBeside(dice.chance(0.5) ? place.node : hostileNode(dice));
+  return 'occurs twice';
+};
+
+/** What is here, and what is there, change places. */
+const swap: Change = (place, root, dice) => {
+  const other = choosePlace(root, dice);
+  const { node } = place;
+  // One inside the other would make a ring.
+  if (other === null || contains(node, other.node) || contains(other.node, node)) return 'stays';
+  place.replace(other.node);
+  other.replace(node);
+  return `takes what ${other.path} is`;
+};
+
+function contains(tree: JsonNode, node: JsonNode): boolean {
+  return tree === node || placesIn(tree).some((place) => contains(place.node, node));
+}
+
+const wrap: Change = (place, _root, dice) => {
+  const { node } = place;
+  place.replace(
+    dice.chance(0.5) ? { kind: 'list', items: [node] } : { kind: 'map', entries: [['a', node]] },
+  );
+  return 'is wrapped';
+};
+
+/** Many times what is in a list. */
+const grow: Change = (place, root, dice, donors) => {
+  const { node } = place;
+  if (node.kind !== 'list' || node.items.length === 0) return replace(place, root, dice, donors);
+  const more = Array.from({ length: dice.pick([1, 10, 500]) }, () => dice.pick(node.items));
+  node.items.push(...more);
+  return `has ${more.length} more`;
+};
+
+/** One more key, as another file has it: what this one never said. */
+const graft: Change = (place, root, dice, donors) => {
+  if (root.kind !== 'map' || donors.length === 0) return replace(place, root, dice, donors);
+  const donor = nodeOf(JSON.parse(dice.pick(donors).toString()));
+  if (donor.kind !== 'map' || donor.entries.length === 0) return 'stays';
+  const [key, value] = dice.pick(donor.entries);
+  const grafted = dice.chance(0.7) ? value : hostileNode(dice);
+  const at = root.entries.findIndex(([name]) => name === key);
+  if (at < 0) root.entries.push([key, grafted]);
+  else root.entries[at] = [key, grafted];
+  return `beside it ${key} = ${short(formatDocument(grafted))}`;
+};
+
+/** A text with a strange piece in it. */
+const taint: Change = (place, root, dice, donors) => {
+  const value: unknown = place.node.kind === 'leaf' ? safeParse(place.node.text) : null;
+  if (typeof value !== 'string') return replace(place, root, dice, donors);
+  const at = dice.between(0, value.length);
+  const text = value.slice(0, at) + dice.pick(hostileTexts) + value.slice(at);
+  place.replace(leaf(JSON.stringify(text)));
+  return `= ${short(text)}`;
+};
+
+function safeParse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+const changes: readonly Change[] = [
+  ...[replace, replace, replace, shift, shift, remove, rename, addKey, double],
+  ...[swap, wrap, grow, graft, graft, taint],
+];
+
+/** Changes the tree at `root`; what was done, for people. */
+export function mutateTree(root: JsonNode, dice: Dice, donors: Donors): string | null {
+  const place = choosePlace(root, dice);
+  if (place === null) return null;
+  const { path } = place;
+  return `${short(path)} ${dice.pick(changes)(place, root, dice, donors)}`;
+}
+
+/**
+ * A JSON file with one change.
+ * @throws SyntaxError where it is none any more; RangeError where it is too deep for us
+ */
+export function mutateJson(bytes: Buffer, dice: Dice, donors: Donors): Mutation | null {
+  const root = parseDocument(bytes.toString());
+  if (dice.chance(0.03)) {
+    const text = dice.pick(hostileJson);
+    return { bytes: Buffer.from(text), what: `the whole is ${short(text)}` };
+  }
+  const what = mutateTree(root, dice, donors);
+  if (what === null) return null;
+  const mark = dice.chance(0.02) ? '\ufeff' : '';
+  return { bytes: Buffer.from(mark + formatDocument(root)), what };
+}

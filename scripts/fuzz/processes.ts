@@ -1,0 +1,57 @@
+/** What the system tells of other processes. */
+
+import { readFileSync } from 'node:fs';
+
+/** Resident bytes of a process now; 0 where the system does not tell. */
+export function residentOf(pid: number): number {
+  const pages = fields(pid, 'statm')?.[1];
+  return pages === undefined ? 0 : Number(pages) * 4096;
+}
+
+/** What a process has computed so far, in milliseconds; null where the system does not tell. */
+export function cpuMsOf(pid: number): number | null {
+  // Behind the name, which may hold blanks: state is the first; user and system time, in ticks of 10 ms.
+  const [user, system] = fields(pid, 'stat', /^.*\) /)?.slice(11, 13) ?? [];
+  return user === undefined || system === undefined ? null : 10 * (Number(user) + Number(system));
+}
+
+function fields(pid: number, name: string, skipped = /^/): string[] | null {
+  try {
+    return readFileSync(`/proc/${pid}/${name}`, 'latin1').replace(skipped, '').split(' ');
+  } catch {
+    return null;
+  }
+}
+
+/** No process that has work gets less than a fiftieth of a core, on a machine that is any use. */
+const leastShare = 0.02;
+const shareMs = 2_000;
+
+/**
+ * How long a process has said nothing. A busy machine may be to blame for that, so it counts where the
+ * process has computed all that time, or has not computed at all.
+ */
+export class Silence {
+  readonly #pid: number;
+  readonly #since = performance.now();
+  readonly #cpuMs: number | null;
+  #look: { readonly at: number; readonly cpuMs: number };
+  #idle = false;
+
+  constructor(pid: number) {
+    this.#pid = pid;
+    this.#cpuMs = cpuMsOf(pid);
+    this.#look = { at: this.#since, cpuMs: this.#cpuMs ?? 0 };
+  }
+
+  exceeds(ms: number): boolean {
+    const now = performance.now();
+    const cpuMs = cpuMsOf(this.#pid);
+    if (cpuMs === null || this.#cpuMs === null) return now - this.#since > ms;
+    if (now - this.#look.at > shareMs) {
+      this.#idle = cpuMs - this.#look.cpuMs < leastShare * (now - this.#look.at);
+      this.#look = { at: now, cpuMs };
+    }
+    return now - this.#since > ms && (this.#idle || cpuMs - this.#cpuMs > ms);
+  }
+}

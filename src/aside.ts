@@ -1,0 +1,104 @@
+/**
+ * Files that are made: each is new, whatever may lie in wait at its name, readable by nobody else until
+ * it is complete, and takes its place at once or not at all.
+ */
+
+import { constants, openSync, rmSync } from 'node:fs';
+import { chmod, type FileHandle, lstat, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ownedName, sweepBeside } from './owned.ts';
+
+/** Nothing that is there is opened, be it a file, a link, or a link to nowhere. */
+const newFlags =
+  constants.O_RDWR |
+  constants.O_CREAT |
+  constants.O_EXCL |
+  ((constants.O_NOFOLLOW as number | undefined) ?? 0);
+const ownerOnly = 0o600;
+/** Of directories. */
+export const ownerOnlyDirectory = 0o700;
+
+/** Makes a new file for writing and reading; `flags` are added. Throws what the system says. */
+export function createFile(path: string, flags = 0): Promise<FileHandle> {
+  return open(path, newFlags | flags, ownerOnly);
+}
+
+/** The same in place of what is there; a link is replaced, not followed. */
+export function recreateFileSync(path: string): number {
+  rmSync(path, { force: true });
+  return openSync(path, newFlags, ownerOnly);
+}
+
+/** Makes a new file of this content. */
+export async function writeNewFile(path: string, content: Uint8Array | string): Promise<void> {
+  const file = await createFile(path);
+  try {
+    await file.writeFile(content);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Writes all of `data` at `position`: the system may take less at once. */
+export async function writeFully(
+  file: FileHandle,
+  data: Uint8Array,
+  position: number,
+): Promise<void> {
+  for (let done = 0; done < data.length; ) {
+    const { bytesWritten } = await file.write(data, done, data.length - done, position + done);
+    done += bytesWritten;
+  }
+}
+
+/**
+ * Makes a file beside `target`, has `write` fill it, and lets it take `target`'s place; on failure it is
+ * removed, and what was there before is still there. What killed processes left of the same kind is
+ * removed. Throws what `write` or the system says.
+ */
+export async function writeAside(
+  target: string,
+  write: (file: FileHandle) => Promise<void>,
+): Promise<void> {
+  await sweepBeside(target, ['partial']);
+  const mode = await modeOf(target, 0o666);
+  const path = ownedName(target, 'partial');
+  const file = await createFile(path);
+  try {
+    try {
+      await write(file);
+      await file.chmod(mode).catch(() => {}); // not every file system has permissions
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(path, target);
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
+  }
+}
+
+/**
+ * Whether a file may take the place of what is at `target`: there is nothing, or a file. A device, a
+ * pipe or a link (`/dev/stdout` is one) is what the user wants written to as it is.
+ */
+export async function isReplaceable(target: string): Promise<boolean> {
+  const found = await lstat(target).catch(() => null);
+  return found === null || found.isFile();
+}
+
+/** Permissions of what is at `target`; where there is nothing, those that a new file would have. */
+export async function modeOf(target: string, fresh: number): Promise<number> {
+  const found = await stat(target).catch(() => null);
+  return found === null ? fresh & ~process.umask() : found.mode & 0o777;
+}
+
+/** Opens a finished directory of ours, and the files in it, to those who may see it. */
+export async function openUp(dir: string, directoryMode: number): Promise<void> {
+  const mode = (directoryMode & 0o666 & ~process.umask()) | ownerOnly;
+  const paths = (await readdir(dir)).map((name) => join(dir, name));
+  // Not every file system has permissions.
+  for (const path of paths) await chmod(path, mode).catch(() => {});
+  await chmod(dir, directoryMode | ownerOnlyDirectory).catch(() => {});
+}

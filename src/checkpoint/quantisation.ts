@@ -1,0 +1,123 @@
+/**
+ * Directories whose weights are quantised in a format that is not read: what they say of themselves, to
+ * be refused by name before anything is made of their tensors.
+ */
+
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { InputError } from '../errors.ts';
+import { isJsonObject, printable, readJsonFile } from './json-file.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+
+const wayOut = 'Take a GGUF of the model, or the unquantised model';
+const wayOutOfConfig = (key: string) =>
+  `${wayOut}; if these weights are not quantised, remove '${key}' from config.json`;
+
+/** The weights are quantised in a format that is not read. */
+export class QuantisedError extends InputError {}
+
+/** @throws QuantisedError when a config.json says that the weights are quantised */
+export function refuseQuantised(config: Json, file: string): void {
+  for (const [key, nameOf] of configKeys) {
+    const method = nameOf(config[key]);
+    if (method !== undefined) throw quantised(method, file, wayOutOfConfig(key));
+  }
+}
+
+/** The fields of a config.json that speak of quantisation, and the method each of them names. */
+const configKeys: readonly (readonly [string, (value: unknown) => string | undefined])[] = [
+  // MLX writes the same object a second time, under the key of the others.
+  ['quantization', (value) => methodOf(value, 'MLX')],
+  ['quantization_config', (value) => methodOf(value, undefined)],
+  ['compression_config', (value) => methodOf(value, 'compressed-tensors')],
+];
+
+/** The method that such an object names, or `otherwise`; undefined for one that says nothing. */
+function methodOf(value: unknown, otherwise: string | undefined): string | undefined {
+  if (typeof value === 'string' && value !== '') return shown(value);
+  if (!isJsonObject(value) || Object.keys(value).length === 0) return undefined;
+  for (const key of ['quant_method', 'quant_algo', 'quant_type', 'quantization_method']) {
+    const method = value[key];
+    if (typeof method === 'string' && method !== '') return shown(method);
+  }
+  if (otherwise !== undefined) return otherwise;
+  const has = (...keys: readonly string[]) => keys.some((key) => Object.hasOwn(value, key));
+  if (has('load_in_4bit', '_load_in_4bit', 'load_in_8bit', '_load_in_8bit')) return 'bitsandbytes';
+  if (has('w_bit', 'q_group_size', 'zero_point')) return 'AWQ';
+  if (has('bits', 'wbits', 'desc_act')) return 'GPTQ or a relative';
+  return 'a method that is not named';
+}
+
+const longestMethod = 40;
+
+function shown(method: string): string {
+  return printable(method.slice(0, longestMethod));
+}
+
+/** Files beside config.json that tools of quantisation write, and which method each stands for. */
+const sideFiles: readonly (readonly [string, string])[] = [
+  ['quantize_config.json', 'GPTQ'],
+  ['quant_config.json', 'AWQ'],
+  ['quantization_config.json', 'a method of its own'],
+  ['hf_quant_config.json', 'ModelOpt'],
+  ['quanto_qmap.json', 'quanto'],
+  ['quantization_map.json', 'quanto'],
+  ['qmodel.pt', 'HQQ'],
+];
+
+/** How names of tensors end that only one method has, the most telling first. */
+const tensorNames: readonly (readonly [RegExp, string])[] = [
+  [/\.g_idx$/, 'GPTQ'],
+  [/\.qzeros$/, 'GPTQ or AWQ'],
+  [/\.(trellis|suh|svh)$/, 'EXL3'],
+  [/\.(q_weight|q_groups|q_invperm|q_scale_max)$/, 'EXL2'],
+  [/\.(SCB|absmax|quant_map|nested_absmax|quant_state\.\w+)$/, 'bitsandbytes'],
+  [/\.weight_scale_inv$/, 'FP8'],
+  [/\.(weight_packed|weight_zero_point|weight_shape)$/, 'compressed-tensors'],
+  [/\.(codebooks|codes)$/, 'AQLM'],
+  [/\.(centroids|res_centroids|indices)$/, 'VPTQ'],
+  [/\.(weight\._data|weight\._scale|_data|_scale)$/, 'quanto'],
+  [/\.(W_q|W_q_packed)$/, 'HQQ'],
+  [/\.(dense_weights|row_offsets)$/, 'SpQR'],
+  [/\.(weight_scales|weight_scale|input_scale)$/, 'scales beside its weights (FP8, BitNet, EETQ)'],
+  [/\.(qweight|scales)$/, 'scales beside its weights'],
+];
+
+/**
+ * What makes the weights in `dir` unusable, where that is a quantisation of which config.json says
+ * nothing: to be asked where tensors are missing or not as they should be.
+ * @param names of the tensors, as far as they could be read
+ */
+export async function hiddenQuantisation(
+  dir: string,
+  names: Iterable<string>,
+): Promise<QuantisedError | undefined> {
+  const files = new Set(await readdir(dir).catch(() => []));
+  for (const [name, method] of sideFiles) {
+    if (!files.has(name)) continue;
+    const file = join(dir, name);
+    const said = name.endsWith('.json') ? await readJsonFile(file).catch(() => null) : null;
+    const inner = isJsonObject(said) && isJsonObject(said.quantization) ? said.quantization : said;
+    return quantised(methodOf(inner, method) ?? method, file, wayOut);
+  }
+  const all = [...names];
+  for (const [pattern, method] of tensorNames) {
+    const name = all.find((candidate) => pattern.test(candidate));
+    if (name === undefined) continue;
+    return new QuantisedError(
+      `the weights are quantised with ${method}, by the name of ${name}: not supported`,
+      { file: dir },
+      wayOut,
+    );
+  }
+  return undefined;
+}
+
+function quantised(method: string, file: string, hint: string): QuantisedError {
+  return new QuantisedError(
+    `the weights are quantised with ${method}: not supported`,
+    { file },
+    hint,
+  );
+}

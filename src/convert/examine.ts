@@ -1,0 +1,232 @@
+/**
+ * Everything that is said of a checkpoint before a weight is converted, in one place: `inspect` and `plan`
+ * tell it, `convert` acts on it, so that they cannot disagree.
+ */
+
+import { basename } from 'node:path';
+import { readConfig } from '../checkpoint/hf-directory.ts';
+import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
+import { hiddenQuantisation, QuantisedError } from '../checkpoint/quantisation.ts';
+import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
+import { type FloatDType, floatDTypes } from '../dtype.ts';
+import { InputError } from '../errors.ts';
+import { layoutModel, type ModelLayout, type StorageDTypes } from '../flash/layout.ts';
+import { recipeOf } from '../models/index.ts';
+import type { CheckpointFacts, ModelRecipe, ModelSpec } from '../models/spec.ts';
+import { own } from '../own.ts';
+import { some } from '../plain-text.ts';
+import {
+  type ActivationChange,
+  type Adaptation,
+  type Described,
+  mergeInto,
+  openAdapters,
+  untied,
+  withActivation,
+  withConfig,
+} from './adaptation.ts';
+import { checkSources } from './check.ts';
+import { type AskedDTypes, type SourceFormats, storageOf } from './dtypes.ts';
+import { type Checkpoint, openCheckpoint } from './open-checkpoint.ts';
+import { sameValues } from './same-values.ts';
+import type { SideContent } from './side-files.ts';
+import type { Sources } from './weights.ts';
+
+export interface Examination {
+  /** Open, and as it is asked for; null where the weights cannot be opened. */
+  readonly checkpoint: Checkpoint | null;
+  /** What was merged into it, in this order; none where that cannot be done. */
+  readonly adapters: readonly AdapterReport[];
+  /** The activation that is not the checkpoint's own. */
+  readonly activation: ActivationChange | null;
+  /** Bytes of memory that reading tensors takes besides what they are read into. */
+  readonly workBytes: number;
+  readonly recipe: ModelRecipe;
+  /** The recipe's, with what ends a sequence as the side files say. */
+  readonly spec: ModelSpec;
+  readonly storage: StorageDTypes;
+  /** What the matrices are stored in; null where they are not all there. */
+  readonly formats: SourceFormats | null;
+  readonly layout: ModelLayout;
+  readonly sources: Sources | null;
+  /** Configuration and tokenizer; null where they cannot be used. */
+  readonly side: SideContent | null;
+  /** What keeps the checkpoint from being converted; none: it can be. */
+  readonly problems: readonly InputError[];
+  /** What is done otherwise than its files say, a sentence each. */
+  readonly notes: readonly string[];
+  /** Closes the checkpoint and what was merged into it. */
+  close(): Promise<void>;
+}
+
+/**
+ * Examines a Hugging Face directory or a GGUF file, and what is to be done to it; close the result when done.
+ * @throws InputError when it cannot be said what model it is, or when its family is not supported
+ */
+export async function examineCheckpoint(
+  path: string,
+  asked: AskedDTypes & Adaptation,
+): Promise<Examination> {
+  const problems: InputError[] = [];
+  const notes: string[] = [];
+  /** The result of `step`; null, and a problem noted, when the checkpoint is to blame. */
+  const attempt = async <T>(step: () => T | Promise<T>): Promise<T | null> => {
+    try {
+      return await step();
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      problems.push(error);
+      return null;
+    }
+  };
+  const base = await attempt(() => openCheckpoint(path));
+  const adapters = (await attempt(() => openAdapters(asked.lora ?? []))) ?? [];
+  const close = async () => {
+    await Promise.all([base?.source, ...adapters].map((opened) => opened?.close()));
+  };
+  try {
+    const said = base ?? (await configAlone(path, problems));
+    const { configFile } = said;
+    const active = await attempt(() => withActivation(said.config, adapters, asked.hiddenAct));
+    const facts: CheckpointFacts = {
+      config: active?.config ?? said.config,
+      configFile,
+      tensorNames: new Set(base?.source.tensors.keys()),
+      tensorCount: base?.source.listed ?? 0,
+    };
+    const settled = await settle(facts, base?.source, attempt, notes).catch((error: unknown) => {
+      throw besides(error, problems);
+    });
+    const checked =
+      base && (await attempt(() => checkWeights(settled.recipe, base, configFile, path)));
+    const passedOver = checked?.passedOver ?? [];
+    if (passedOver.length > 0)
+      notes.push(`${some(passedOver)} passed over: the text does not need them`);
+    const merged =
+      base && checked && adapters.length > 0
+        ? await attempt(() => mergeInto(base.source, settled, adapters))
+        : null;
+    const { recipe, facts: adapted } = merged ?? settled;
+    const isOther = active?.change != null || merged?.source.untied === true;
+    const checkpoint = base && {
+      ...(isOther ? withConfig(base, adapted.config) : base),
+      source: merged?.source ?? base.source,
+    };
+    const sources = merged
+      ? await attempt(() => checkSources(recipe, merged.source, configFile).sources)
+      : (checked?.sources ?? null);
+    const side = checkpoint && (await attempt(() => checkpoint.readSideFiles(recipe.spec)));
+    notes.push(...(side?.notes ?? []));
+    const { storage, formats } = sources
+      ? storageOf(asked, recipe, sources)
+      : { storage: storageByConfig(asked, said.config), formats: null };
+    return {
+      checkpoint,
+      adapters: merged?.source.adapters ?? [],
+      activation: active?.change ?? null,
+      workBytes: merged?.source.workBytes ?? 0,
+      recipe,
+      spec: { ...recipe.spec, eosIds: [...(side?.eosIds ?? recipe.spec.eosIds)] },
+      storage,
+      formats,
+      layout: layoutModel(recipe, storage),
+      sources,
+      side,
+      problems,
+      notes,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+type Attempt = <T>(step: () => T | Promise<T>) => Promise<T | null>;
+
+/**
+ * The recipe that fits the checkpoint's tensors. Where its configuration ties the head to the embedding
+ * and the checkpoint holds another head, the head is what it holds, as in transformers 5.
+ */
+async function settle(
+  facts: CheckpointFacts,
+  source: TensorSource | undefined,
+  attempt: Attempt,
+  notes: string[],
+): Promise<Described> {
+  const recipe = recipeOf(facts);
+  const tied = { facts, recipe };
+  const [embedding, head] = [recipe.twoHeads?.embedding, recipe.twoHeads?.head].map((name) =>
+    name === undefined ? undefined : source?.tensors.get(name),
+  );
+  if (embedding === undefined || head === undefined) return tied;
+  const same = await attempt(() => sameValues(embedding, head));
+  if (same !== false) return tied;
+  notes.push(
+    `${basename(facts.configFile)} ties the head to the embedding, but ${head.name} holds other values: taken as a head of its own`,
+  );
+  const apart = { ...facts, config: untied(facts.config) };
+  return { facts: apart, recipe: recipeOf(apart) };
+}
+
+/** An unsupported family, and that its weights are quantised as well: neither is a way out of the other. */
+function besides(error: unknown, problems: readonly InputError[]): unknown {
+  const quantised = problems.find((problem) => problem instanceof QuantisedError);
+  if (!(error instanceof InputError) || quantised === undefined) return error;
+  return new InputError(`${error.message}; besides, ${quantised.message}`, error.place, error.hint);
+}
+
+/**
+ * Holds the weights against the recipe, and tells those that are quantised.
+ * @throws InputError that names the first tensor that is not as it must be
+ */
+async function checkWeights(
+  recipe: ModelRecipe,
+  { source, format }: Checkpoint,
+  configFile: string,
+  path: string,
+) {
+  try {
+    const checked = checkSources(recipe, source, configFile);
+    for (const copy of source.copies ?? []) {
+      if (checked.needs(copy.name)) await checkCopy(source.tensors.get(copy.name), copy);
+    }
+    return checked;
+  } catch (error) {
+    if (!(error instanceof InputError) || format === 'GGUF') throw error;
+    throw (await hiddenQuantisation(path, source.tensors.keys())) ?? error;
+  }
+}
+
+/** @throws InputError when two files hold a tensor, each with other values */
+async function checkCopy(tensor: SourceTensor | undefined, copy: SourceTensor): Promise<void> {
+  if (tensor === undefined || (await sameValues(tensor, copy))) return;
+  throw new InputError(
+    `holds other values than in ${tensor.file}`,
+    { file: copy.file, tensor: copy.name },
+    'Download all files again: they belong to different checkpoints',
+  );
+}
+
+/** The configuration of a directory whose weights could not be opened. */
+async function configAlone(
+  path: string,
+  problems: readonly InputError[],
+): Promise<Pick<Checkpoint, 'config' | 'configFile'>> {
+  const [first] = problems;
+  const { config, file } = await readConfig(path).catch((error: unknown) => {
+    throw first ?? error;
+  });
+  return { config, configFile: file };
+}
+
+/** Dtypes by what the configuration says of weights that are not there. */
+function storageByConfig(
+  { dtype = 'auto', ffnDtype }: AskedDTypes,
+  config: Readonly<Record<string, unknown>>,
+): StorageDTypes {
+  const names: Readonly<Record<string, FloatDType>> = { float16: 'f16', bfloat16: 'bf16' };
+  const exact = own(names, String(config.dtype ?? config.torch_dtype)) ?? floatDTypes[0];
+  const resident = dtype === 'auto' ? exact : dtype;
+  return { resident, bundles: ffnDtype ?? resident, exact };
+}

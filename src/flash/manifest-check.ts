@@ -1,0 +1,164 @@
+/**
+ * `flash.json` held against itself. Its checksum finds damage, not intent: whoever writes a file can
+ * write its checksum, too. So every number that a loop runs to, a buffer is made for or a kernel reads
+ * by is one that follows from the architecture and from the length of files, or the model is refused.
+ */
+
+import { byteLength, isQuantised } from '../dtype.ts';
+import { role } from '../models/spec.ts';
+import { contradictionIn, type SpecTensor, tensorsOf } from '../models/spec-tensors.ts';
+import { alignUp } from '../units.ts';
+import { rowsPerBlock } from './checksum.ts';
+import { bundleGeometry, sectorBytes, vectorAlignment } from './layout.ts';
+import {
+  bundlesFile,
+  type Manifest,
+  residentFile,
+  rowsOf,
+  type StoredTensor,
+  sideFileNames,
+} from './manifest.ts';
+
+/** Longest header of a file of weights, in bytes: some hundred for each tensor. */
+const longestHeader = 100_000_000;
+/** No tokenizer is longer. */
+const longestSideFile = 256 * 2 ** 20;
+
+/** What is wrong with a manifest, the first thing first; nothing is, if there is none. */
+export function* problemsOf(manifest: Manifest): Generator<string> {
+  yield* fileProblems(manifest);
+  yield* layerProblems(manifest);
+  const contradiction = contradictionIn(manifest.spec);
+  if (contradiction !== null) yield `architecture: ${contradiction}`;
+  yield* tensorProblems(manifest);
+  for (const file of [residentFile, bundlesFile]) yield* placeProblems(manifest, file);
+}
+
+function* fileProblems({ files }: Manifest): Generator<string> {
+  for (const [name, { bytes, crc32, headerBytes }] of Object.entries(files)) {
+    const at = `files: ${name}`;
+    if (!/^[0-9a-f]{8}$/.test(crc32)) yield `${at}: its checksum is none`;
+    if (name === residentFile || name === bundlesFile) {
+      const sectors = headerBytes !== undefined && headerBytes > 0 && bytes > 0;
+      if (!sectors || headerBytes % sectorBytes !== 0 || bytes % sectorBytes !== 0) {
+        yield `${at}: ${bytes} bytes with a header of ${headerBytes ?? 0} are no whole sectors`;
+      }
+      if (headerBytes !== undefined && headerBytes > Math.min(bytes, longestHeader)) {
+        yield `${at}: its header of ${headerBytes} bytes is too long`;
+      }
+    } else if (!sideFileNames.some((known) => known === name)) {
+      yield `${at}: no model has a file of this name`;
+    } else if (headerBytes !== undefined || bytes > longestSideFile) {
+      yield `${at}: it is said to have ${bytes} bytes`;
+    }
+  }
+  for (const name of [residentFile, bundlesFile, 'tokenizer.json']) {
+    if (!Object.hasOwn(files, name)) yield `files: there is no ${name}`;
+  }
+}
+
+function* layerProblems({ layers, spec, dtypes }: Manifest): Generator<string> {
+  // Before anything counts to it.
+  if (spec.layers !== layers.length) {
+    yield `architecture: ${spec.layers} layers, and bundles of ${layers.length}`;
+  }
+  const { hiddenSize, ffn } = spec;
+  const gated = ffn.gate === 'none' ? {} : { gate: '' };
+  const expected = bundleGeometry({ hiddenSize, up: '', ...gated }, dtypes.bundles);
+  for (const [index, layer] of layers.entries()) {
+    const at = `layers.${index}`;
+    if (layer.tensor !== role.bundles(index)) yield `${at}: its bundles are not those of a layer`;
+    if (layer.neurons !== ffn.neurons) yield `${at}: ${layer.neurons} neurons of ${ffn.neurons}`;
+    for (const key of ['bundleBytes', 'upOffset', 'downOffset'] as const) {
+      if (layer[key] !== expected[key]) yield `${at}: ${key} ${layer[key]} is not ${expected[key]}`;
+    }
+    const { order, neurons } = layer;
+    if (order !== undefined && !isPermutation(order, neurons))
+      yield `${at}: its order does not name every neuron once`;
+  }
+}
+
+/** Whether `order` names each of the neurons once. */
+export function isPermutation(order: Uint32Array, neurons: number): boolean {
+  if (order.length !== neurons) return false;
+  const seen = new Uint8Array(neurons);
+  for (const neuron of order) {
+    if (neuron >= neurons || seen[neuron] === 1) return false;
+    seen[neuron] = 1;
+  }
+  return true;
+}
+
+function* tensorProblems({ tensors, layers, spec, dtypes }: Manifest): Generator<string> {
+  const known = new Set<string>();
+  const compare = function* (expected: SpecTensor, dtypeOk: (tensor: StoredTensor) => boolean) {
+    known.add(expected.name);
+    const tensor = tensors.get(expected.name);
+    if (tensor !== undefined) yield* oneTensorProblems(tensor, expected, dtypeOk(tensor));
+    else if (expected.needed) yield `tensors: there is no ${expected.name}`;
+  };
+  for (const expected of tensorsOf(spec)) {
+    yield* compare(expected, ({ name, dtype, shape }) => {
+      if (shape.length === 1) return dtype === 'f32';
+      // The table of positions is never quantised: see residentDType.
+      const exact = name === role.positions && isQuantised(dtypes.resident);
+      return exact ? dtype !== 'u8' && !isQuantised(dtype) : dtype === dtypes.resident;
+    });
+  }
+  for (const { tensor: name, neurons, bundleBytes } of layers) {
+    const expected = { name, shape: [neurons, bundleBytes], needed: true };
+    yield* compare(expected, ({ dtype }) => dtype === 'u8');
+  }
+  for (const name of tensors.keys()) {
+    if (!known.has(name)) yield `tensors: this architecture has no ${name}`;
+  }
+}
+
+function* oneTensorProblems(
+  tensor: StoredTensor,
+  { name, shape }: SpecTensor,
+  dtypeOk: boolean,
+): Generator<string> {
+  const at = `tensors: ${name}`;
+  if (tensor.shape.length !== shape.length || tensor.shape.some((n, axis) => n !== shape[axis])) {
+    yield `${at}: its shape is not (${shape.join(', ')})`;
+    return;
+  }
+  if (!dtypeOk) yield `${at}: its dtype is ${tensor.dtype}`;
+  const isBundles = tensor.dtype === 'u8';
+  const file = isBundles ? bundlesFile : residentFile;
+  if (tensor.file !== file) yield `${at}: it is not in ${file}`;
+  const [first = 1, columns = first] = shape;
+  const rows = shape.length > 1 ? first : 1;
+  const rowBytes = tensor.dtype === 'u8' ? columns : byteLength(tensor.dtype, columns);
+  if (tensor.bytes !== rows * rowBytes) {
+    yield `${at}: ${tensor.bytes} bytes are not ${rows} rows of ${rowBytes}`;
+  }
+  const matrix = shape.length > 1 && !isBundles;
+  const blockRows = matrix ? rowsPerBlock(rowBytes) : 1;
+  if (tensor.rowsPerBlock !== blockRows) yield `${at}: a block has ${blockRows} rows`;
+  if (tensor.checksums.length !== Math.ceil(rows / blockRows)) {
+    yield `${at}: ${tensor.checksums.length} checksums are not one for each block`;
+  }
+}
+
+/** Tensors lie one right behind the other, vectors first, and the last one ends the file. */
+function* placeProblems({ tensors, files }: Manifest, file: string): Generator<string> {
+  const { bytes = 0, headerBytes = 0 } = files[file] ?? {};
+  const inFile = [...tensors.values()].filter((tensor) => tensor.file === file);
+  inFile.sort((a, b) => a.offset - b.offset);
+  let end = headerBytes;
+  let matrices = 0;
+  for (const tensor of inFile) {
+    const isVector = tensor.shape.length === 1;
+    const place = alignUp(end, isVector ? vectorAlignment : sectorBytes);
+    if (tensor.offset !== place || (isVector && matrices > 0)) {
+      yield `tensors: ${tensor.name} is not where it belongs, at byte ${place} of ${file}`;
+    }
+    if (!isVector) matrices++;
+    end = place + rowsOf(tensor).rows * rowsOf(tensor).rowBytes;
+  }
+  if (alignUp(end, sectorBytes) !== bytes) {
+    yield `files: ${file}: ${bytes} bytes are not the ${alignUp(end, sectorBytes)} of its tensors`;
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * Reads `flash.json` as if it were hostile: its checksum, its form, and then all of its numbers against
+ * each other and against what they speak of. See manifest-check.ts.
+ */
+
+import { readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import * as v from 'valibot';
+import { parseJsonText } from '../checkpoint/json-file.ts';
+import { dtypeNames } from '../dtype.ts';
+import { InputError } from '../errors.ts';
+import { modelSpecSchema } from '../models/spec.ts';
+import { readRegular } from '../regular-file.ts';
+import { crcHex, decodeWords } from './checksum.ts';
+import {
+  checksumField,
+  formatVersion,
+  type Manifest,
+  manifestFile,
+  noChecksum,
+  type StoredTensor,
+} from './manifest.ts';
+import { problemsOf } from './manifest-check.ts';
+
+/** What is read; what version 1 does not say has its default. */
+const readableVersions = [1, formatVersion] as const;
+
+/** Bytes: a model of 180 billion weights has 30 MB, nearly all of it checksums. */
+const longestManifest = 256 * 2 ** 20;
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+const dtype = v.picklist(dtypeNames);
+
+const manifestSchema = v.object({
+  formatVersion: v.picklist(readableVersions),
+  producer: v.string(),
+  architecture: modelSpecSchema,
+  dtypes: v.object({ resident: dtype, bundles: dtype }),
+  layers: v.array(
+    v.object({
+      tensor: v.string(),
+      neurons: positive,
+      bundleBytes: positive,
+      upOffset: v.optional(count, 0),
+      downOffset: positive,
+      order: v.optional(v.string()),
+    }),
+  ),
+  files: v.record(
+    v.string(),
+    v.object({ bytes: count, crc32: v.string(), headerBytes: v.optional(count) }),
+  ),
+  tensors: v.record(
+    v.string(),
+    v.object({
+      file: v.string(),
+      dtype: v.picklist([...dtypeNames, 'u8']),
+      shape: v.array(positive),
+      offset: count,
+      bytes: positive,
+      rowsPerBlock: positive,
+      crc32: v.string(),
+    }),
+  ),
+});
+
+/**
+ * Reads and checks a model directory's manifest.
+ * @throws InputError when it is missing, of a newer version, damaged or inconsistent
+ */
+export async function readManifest(dir: string): Promise<Manifest> {
+  const file = join(dir, manifestFile);
+  let text: string;
+  try {
+    text = (await readRegular(file, longestManifest)).toString('utf8');
+  } catch (cause) {
+    if (cause instanceof InputError) throw cause;
+    throw new InputError(
+      await whyNoManifest(dir, cause as NodeJS.ErrnoException),
+      { file: dir },
+      'Make a model with: flashllm convert <checkpoint> <model>',
+      { cause },
+    );
+  }
+  return parseManifest(text, file);
+}
+
+async function whyNoManifest(dir: string, error: NodeJS.ErrnoException): Promise<string> {
+  const found = await stat(dir).catch(() => null);
+  if (found === null) {
+    // Between two renames nothing has the name: see OutputDirectory.
+    const name = `${basename(resolve(dir))}.replaced-`;
+    const siblings: string[] = await readdir(dirname(resolve(dir))).catch(() => []);
+    const aside = siblings.find((sibling) => sibling.startsWith(name));
+    return aside === undefined
+      ? 'no such directory'
+      : `no such directory; a process was killed while it replaced the model, which is in ${aside}: rename that`;
+  }
+  if (!found.isDirectory()) return 'is not a directory';
+  const why = error.code === 'ENOENT' ? `no ${manifestFile} in it` : error.message;
+  return `is not a flashllm model: ${why}`;
+}
+
+/** The manifest in `text`; `file` is named in errors. */
+export function parseManifest(text: string, file: string): Manifest {
+  const damaged = (what: string, cause?: unknown) =>
+    new InputError(`damaged: ${what}`, { file }, 'Convert the checkpoint again', { cause });
+  let json: unknown;
+  try {
+    json = parseJsonText(text, file);
+  } catch (cause) {
+    throw damaged((cause as Error).message, cause);
+  }
+  const version = (json as { formatVersion?: unknown } | null)?.formatVersion;
+  if (typeof version === 'number' && version > formatVersion) {
+    throw new InputError(
+      `format version ${version} is newer than this flashllm reads (${formatVersion})`,
+      { file },
+      'Update flashllm, or convert the checkpoint again with this one',
+    );
+  }
+  const stored = checksumField.exec(text)?.[1];
+  const zeroed = text.replace(checksumField, `"crc32": "${noChecksum}"\n}\n`);
+  if (stored === undefined || stored !== crcHex(zeroed))
+    throw damaged('its checksum does not match');
+  const parsed = v.safeParse(manifestSchema, json);
+  if (!parsed.success) {
+    const issue = parsed.issues[0];
+    throw damaged(`${v.getDotPath(issue) ?? 'document'}: ${issue.message}`);
+  }
+  const { output } = parsed;
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, { crc32, ...rest }] of Object.entries(output.tensors)) {
+    tensors.set(name, { name, ...rest, checksums: decodeWords(crc32) });
+  }
+  const manifest: Manifest = {
+    crc32: stored,
+    producer: output.producer,
+    spec: output.architecture,
+    dtypes: output.dtypes,
+    layers: output.layers.map(({ order, ...layer }) => ({
+      ...layer,
+      ...(order !== undefined && { order: decodeWords(order) }),
+    })),
+    files: output.files,
+    tensors,
+  };
+  for (const problem of problemsOf(manifest)) throw damaged(problem);
+  return manifest;
+}

@@ -1,0 +1,32 @@
+/** Which tokens have a role of their own in a GGUF file. */
+
+import { tokenizerModels } from './pre-tokenizers.ts';
+
+/** Where SentencePiece puts them, unless it is told otherwise. */
+const sentencePieceIds: ReadonlyMap<string, number> = new Map([
+  ['bos', 1],
+  ['eos', 2],
+]);
+
+/** Roles of tokens that end a text: of all, of a turn, of a message, and of what was to be filled in. */
+export const endingRoles = ['eos', 'eot', 'eom', 'fim_pad', 'fim_rep', 'fim_sep'] as const;
+
+/**
+ * The id that `tokenizer.ggml.<role>_token_id` names, or that the tokenizer has by default; null when
+ * there is none that is a token.
+ */
+export function specialTokenId(
+  metadata: ReadonlyMap<string, unknown>,
+  role: string,
+): number | null {
+  const tokens = metadata.get('tokenizer.ggml.tokens');
+  const count = Array.isArray(tokens) ? tokens.length : Number.POSITIVE_INFINITY;
+  const isToken = (id: unknown): id is number =>
+    typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < count;
+  const named = metadata.get(`tokenizer.ggml.${role}_token_id`);
+  if (isToken(named)) return named;
+  const model = metadata.get('tokenizer.ggml.model');
+  const isPieces = typeof model === 'string' && tokenizerModels.get(model) === 'SentencePiece';
+  const usual = isPieces ? sentencePieceIds.get(role) : undefined;
+  return isToken(usual) ? usual : null;
+}

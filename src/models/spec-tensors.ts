@@ -1,0 +1,85 @@
+/** The tensors of a model directory, as the architecture alone implies them; and whether it can be. */
+
+import { type ModelSpec, role } from './spec.ts';
+
+/** A tensor that the engine looks for. */
+export interface SpecTensor {
+  readonly name: string;
+  /** `(n)` of a vector, `(rows, columns)` of a matrix. */
+  readonly shape: readonly number[];
+  /** Whether nothing can be computed without it. */
+  readonly needed: boolean;
+}
+
+/** Largest sequence that positions are counted in; kernels count in 32 bits. */
+const mostPositions = 2 ** 31 - 1;
+
+/** The deepest models known have 126. */
+const mostLayers = 4096;
+
+/** What no engine could compute in a spec whose numbers are each of the right kind, or null. */
+export function contradictionIn(spec: ModelSpec): string | null {
+  const { attention, positions, layers } = spec;
+  const { heads, kvHeads, headDim, windows } = attention;
+  if (layers > mostLayers) return `${layers} layers are more than ${mostLayers}`;
+  if (heads % kvHeads !== 0) return `${heads} heads cannot share ${kvHeads} for keys and values`;
+  if (windows.length !== 0 && windows.length !== layers) {
+    return `there are ${windows.length} windows for ${layers} layers`;
+  }
+  if (spec.maxPositions > mostPositions) return `${spec.maxPositions} positions are too many`;
+  if (positions.kind === 'rotary' && (positions.dims % 2 !== 0 || positions.dims > headDim)) {
+    return `${positions.dims} values of a head of ${headDim} cannot be turned in pairs`;
+  }
+  if (positions.kind === 'learned' && positions.offset > mostPositions) {
+    return `positions begin at ${positions.offset}`;
+  }
+  return null;
+}
+
+/** All tensors but bundles, those of the first layers first; `layers` of the spec must be trustworthy. */
+export function* tensorsOf(spec: ModelSpec): Generator<SpecTensor> {
+  const { vocabSize, hiddenSize, embeddingSize, positions, norm, layers } = spec;
+  yield { name: role.tokens, shape: [vocabSize, embeddingSize], needed: true };
+  if (positions.kind === 'learned') {
+    const rows = spec.maxPositions + positions.offset;
+    yield { name: role.positions, shape: [rows, hiddenSize], needed: true };
+  }
+  if (embeddingSize !== hiddenSize) {
+    yield { name: role.projectIn, shape: [hiddenSize, embeddingSize], needed: true };
+    yield { name: role.projectOut, shape: [embeddingSize, hiddenSize], needed: true };
+  }
+  for (let layer = 0; layer < layers; layer++) yield* layerTensors(spec, layer);
+  if (norm.final) yield* normTensors(norm.kind, role.finalNorm, hiddenSize);
+  if (!spec.tiedHead) yield { name: role.head, shape: [vocabSize, embeddingSize], needed: true };
+  yield { name: role.headBias, shape: [vocabSize], needed: false };
+}
+
+function* layerTensors(spec: ModelSpec, layer: number): Generator<SpecTensor> {
+  const { hiddenSize, norm, ffn } = spec;
+  const { heads, kvHeads, headDim, qkNorm } = spec.attention;
+  const queries = heads * headDim;
+  yield* normTensors(norm.kind, role.attentionNorm(layer), hiddenSize);
+  yield* linearTensors(role.qkv(layer), queries + 2 * kvHeads * headDim, hiddenSize);
+  if (qkNorm !== 'none') {
+    yield* normTensors(qkNorm, role.queryNorm(layer), headDim);
+    yield* normTensors(qkNorm, role.keyNorm(layer), headDim);
+  }
+  yield* linearTensors(role.attentionOut(layer), hiddenSize, queries);
+  if (!norm.shared) yield* normTensors(norm.kind, role.ffnNorm(layer), hiddenSize);
+  if (ffn.gate !== 'none') {
+    yield { name: role.gateBias(layer), shape: [ffn.neurons], needed: false };
+  }
+  yield { name: role.upBias(layer), shape: [ffn.neurons], needed: false };
+  yield { name: role.downBias(layer), shape: [hiddenSize], needed: false };
+}
+
+function* normTensors(kind: 'layer' | 'rms', name: string, width: number): Generator<SpecTensor> {
+  // Layer norms without weights exist; those by the root of mean squares are always weighted.
+  yield { name: `${name}.weight`, shape: [width], needed: kind === 'rms' };
+  if (kind === 'layer') yield { name: `${name}.bias`, shape: [width], needed: false };
+}
+
+function* linearTensors(name: string, outputs: number, inputs: number): Generator<SpecTensor> {
+  yield { name: `${name}.weight`, shape: [outputs, inputs], needed: true };
+  yield { name: `${name}.bias`, shape: [outputs], needed: false };
+}

@@ -1,0 +1,237 @@
+/**
+ * Files and directories that a process makes for itself, beside what it works on, and removes again:
+ * `model.partial-4711-8812345-1f0c9a3b77de-5d41402abc4b2a76`. The name says whose it is, so that whoever
+ * comes next can tell what a killed process left from what a living one works with:
+ *
+ *     <base>.<kind>-<pid>-<when the process started>-<machine and boot>-<16 random digits>
+ *
+ * Node has no file locks. A process that asks for one makes an entry of its own, looks for others of
+ * living processes, and withdraws if there are any: whichever of two comes second sees the first.
+ * Nobody ever removes a name that somebody else may be about to take.
+ */
+
+import { createHash, randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync, readlinkSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { InputError } from './errors.ts';
+
+/** What an entry is for. */
+export type OwnedKind = 'partial' | 'replaced' | 'running' | 'unbundled' | 'probe';
+
+/** An entry as its name describes it. */
+export interface Owned {
+  readonly path: string;
+  readonly kind: OwnedKind;
+  readonly pid: number;
+  /** Whether its process still runs. */
+  readonly alive: boolean;
+  /** Whether that is this process. */
+  readonly own: boolean;
+}
+
+/** Of processes on machines that cannot be asked: one that touched nothing for so long is gone. */
+const silentMs = 10 * 60_000;
+/** How often a claim is touched. */
+const touchMs = 60_000;
+
+/** A new name beside `base` that nobody can guess. */
+export function ownedName(base: string, kind: OwnedKind): string {
+  const { start, machine, boot } = self();
+  const nonce = randomBytes(8).toString('hex');
+  return `${base}.${kind}-${process.pid}-${start}-${machine}${boot}-${nonce}`;
+}
+
+/** Names of earlier versions end behind the process's number. */
+const pattern = /^\.([a-z]+)-(\d{1,10})(?:-(\d+)-([0-9a-f]{6})([0-9a-f]{6})-[0-9a-f]{16})?$/;
+
+/** Whether a name is one of ours, whatever it belongs to. */
+export function isOwnedName(name: string): boolean {
+  return anywhere.test(name);
+}
+
+const anywhere =
+  /\.(partial|replaced|running|unbundled|probe)-\d{1,10}(-\d+-[0-9a-f]{12}-[0-9a-f]{16})?$/;
+
+/** All entries of these kinds that belong to `base`; none where the directory cannot be read. */
+export async function ownedBeside(base: string, kinds: readonly OwnedKind[]): Promise<Owned[]> {
+  const dir = dirname(base);
+  const prefix = basename(base);
+  const names: string[] = await readdir(dir).catch(() => []);
+  return names.flatMap((name) => {
+    if (!name.startsWith(`${prefix}.`)) return [];
+    const [, kindName, pid = '', start, machine, boot] =
+      pattern.exec(name.slice(prefix.length)) ?? [];
+    const kind = kinds.find((known) => known === kindName);
+    if (kind === undefined) return [];
+    const path = join(dir, name);
+    const owner = { pid: Number(pid), start, machine, boot };
+    return { path, kind, pid: owner.pid, alive: isAlive(path, owner), own: isSelf(owner) };
+  });
+}
+
+/** Removes what dead processes left of these kinds, and nothing else. */
+export async function sweepBeside(base: string, kinds: readonly OwnedKind[]): Promise<void> {
+  for (const { path, alive } of await ownedBeside(base, kinds)) {
+    if (!alive) await rm(path, { recursive: true, force: true }).catch(() => {});
+  }
+}
+
+/** Times that two who came together try again, each after a while of its own. */
+const attempts = 4;
+const longestPauseMs = 150;
+
+/**
+ * Makes an entry beside `base` that holds off others.
+ * @param make makes it, empty, at the path it is given; fails if something is there
+ * @param busy what to throw if the process with that number holds one of the `kinds`
+ * @returns its path
+ */
+export async function claim(
+  base: string,
+  kinds: readonly [OwnedKind, ...OwnedKind[]],
+  make: (path: string) => Promise<void>,
+  busy: (pid: number) => InputError,
+): Promise<string> {
+  await sweepBeside(base, kinds);
+  for (let attempt = 1; ; attempt++) {
+    const path = ownedName(base, kinds[0]);
+    await make(path);
+    const other = (await ownedBeside(base, kinds)).find(
+      (entry) => entry.alive && entry.path !== path,
+    );
+    if (other === undefined) return path;
+    await rm(path, { recursive: true, force: true });
+    if (attempt === attempts) throw busy(other.pid);
+    await sleep(Math.random() * longestPauseMs);
+  }
+}
+
+/** Holds a claim's file until the function that comes back is called, or the process ends. */
+export function keepClaim(path: string): () => void {
+  const remove = () => rmSync(path, { force: true });
+  const touch = setInterval(() => {
+    const now = new Date();
+    try {
+      utimesSync(path, now, now);
+    } catch {
+      // Gone with its directory: there is nothing left to hold.
+    }
+  }, touchMs);
+  touch.unref();
+  process.on('exit', remove);
+  return () => {
+    clearInterval(touch);
+    process.off('exit', remove);
+    remove();
+  };
+}
+
+/** Other processes that hold an entry. */
+export async function othersBeside(base: string, kinds: readonly OwnedKind[]): Promise<Owned[]> {
+  const all = await ownedBeside(base, kinds);
+  return all.filter(({ alive, own }) => alive && !own);
+}
+
+/** What a name says of its process; but for the number nothing, where an earlier version made it. */
+interface Owner {
+  readonly pid: number;
+  readonly start: string | undefined;
+  readonly machine: string | undefined;
+  readonly boot: string | undefined;
+}
+
+function isSelf({ pid, start, machine, boot }: Owner): boolean {
+  const own = self();
+  const same = start === own.start && machine === own.machine && boot === own.boot;
+  return pid === process.pid && same;
+}
+
+function isAlive(path: string, { pid, start, machine, boot }: Owner): boolean {
+  const own = self();
+  if (start === undefined) return pid !== process.pid && answers(pid);
+  if (machine !== own.machine) return Date.now() - lastTouched(path) < silentMs;
+  if (boot !== own.boot) return false;
+  const now = startOf(`${pid}`);
+  // A number is given to another process some day; one with the same beginning is the same. Where the
+  // system does not tell, or not of other users' processes, that there is one has to do.
+  return now === null ? answers(pid) : now === start;
+}
+
+/** Whether there is a process of this number. */
+function answers(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Milliseconds since 1970 at which the entry, or something in it, was last changed. */
+function lastTouched(path: string): number {
+  const time = (entry: string) => {
+    try {
+      return statSync(entry).mtimeMs;
+    } catch {
+      return 0;
+    }
+  };
+  let names: string[] = [];
+  try {
+    names = readdirSync(path);
+  } catch {
+    // A file.
+  }
+  return Math.max(time(path), ...names.map((name) => time(join(path, name))));
+}
+
+/** Where the system does not tell. */
+const unknownStart = '0';
+
+interface Identity {
+  readonly start: string;
+  /** Six digits for the machine, and for what of it this process can see. */
+  readonly machine: string;
+  /** Six digits for the time since it was started. */
+  readonly boot: string;
+}
+
+let identity: Identity | undefined;
+
+function self(): Identity {
+  if (identity !== undefined) return identity;
+  const digits = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 6);
+  const read = (how: () => string) => {
+    try {
+      return how();
+    } catch {
+      return '';
+    }
+  };
+  // Containers number their processes from 1 on, each for itself.
+  const space = read(() => readlinkSync('/proc/self/ns/pid'));
+  const boot = read(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8'));
+  identity = {
+    start: startOf('self') ?? unknownStart,
+    machine: digits(`${hostname()} ${space}`),
+    boot: digits(boot),
+  };
+  return identity;
+}
+
+const ended = 'ended';
+
+/** When a process began, in ticks since the machine did, or `ended`; null where nobody tells. */
+function startOf(pid: string): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // The command's name, in parentheses, may hold anything.
+    const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return state === 'Z' || state === 'X' ? ended : (fields[18] ?? null);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * Files as input: regular ones and nothing else. A FIFO would be waited for until somebody writes to
+ * it, a device may never end, or act on being opened; symbolic links to files are files.
+ */
+
+import { constants, type Stats } from 'node:fs';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { InputError } from './errors.ts';
+
+/**
+ * For reading, and back at once even where the path leads to something else than it did a moment ago.
+ * Windows has no such flag, and no FIFOs among its files.
+ */
+export const readFlags = constants.O_RDONLY | ((constants.O_NONBLOCK as number | undefined) ?? 0);
+
+/** @throws InputError that says what is at `path` instead of a regular file */
+export function assertRegular(stats: Stats, path: string): void {
+  if (stats.isFile()) return;
+  const kind = stats.isDirectory()
+    ? 'directory'
+    : stats.isFIFO()
+      ? 'FIFO'
+      : stats.isSocket()
+        ? 'socket'
+        : 'device';
+  throw new InputError(`is a ${kind}, not a file`, { file: path });
+}
+
+/**
+ * Opens the regular file at `path` for reading.
+ * @throws InputError when it is something else; what the system says when it cannot be opened
+ */
+export async function openRegular(path: string): Promise<FileHandle> {
+  assertRegular(await stat(path), path);
+  const handle = await open(path, readFlags);
+  try {
+    assertRegular(await handle.stat(), path);
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/**
+ * The content of the regular file at `path`.
+ * @param longest bytes; what is longer is not read
+ * @throws InputError when it is too long or no regular file; what the system says when it cannot be read
+ */
+export async function readRegular(path: string, longest: number): Promise<Buffer> {
+  const handle = await openRegular(path);
+  try {
+    const { size } = await handle.stat();
+    if (size > longest) {
+      throw new InputError(`has ${size} bytes; at most ${longest} are read`, { file: path });
+    }
+    const content = Buffer.alloc(size);
+    let done = 0;
+    while (done < size) {
+      const { bytesRead } = await handle.read(content, done, size - done, done);
+      if (bytesRead === 0) break;
+      done += bytesRead;
+    }
+    return content.subarray(0, done);
+  } finally {
+    await handle.close();
+  }
+}

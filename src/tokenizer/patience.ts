@@ -1,0 +1,23 @@
+/** Work with a time limit, on a machine that is busy with other things. */
+
+import { breathe } from '../breathe.ts';
+import { TimeLimitError } from './time-limit.ts';
+
+/** How often what did not get the processor is tried. */
+const attempts = 20;
+
+/**
+ * The result of `work`, which is limited once; tried again, when the event loop has turned, while the
+ * processor is missing.
+ * @throws TimeLimitError when it does not end, InterruptedError when `signal` has aborted
+ */
+export async function patiently<T>(work: () => T, signal?: AbortSignal): Promise<T> {
+  for (let left = attempts; ; left--) {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof TimeLimitError && error.starved) || left === 1) throw error;
+    }
+    await breathe(signal);
+  }
+}

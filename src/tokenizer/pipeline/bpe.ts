@@ -1,0 +1,224 @@
+/** Byte pair encoding: of a word's characters, pairs are merged in the order of their ranks. */
+
+import { brief } from '../../checkpoint/json-file.ts';
+import { InputError } from '../../errors.ts';
+import { MergeQueue } from './merge-queue.ts';
+import { MergeTable } from './merge-table.ts';
+import { type Model, type ModelFields, vocabOf } from './model.ts';
+import { byteTokens, pairsOf, Vocabulary } from './vocabulary.ts';
+
+/** How many words are remembered with their ids, and up to which length (UTF-16 units). */
+const rememberedWords = 4096;
+const longestRemembered = 32;
+
+interface BpeOptions {
+  readonly unknown: string | null;
+  /** Neighbouring unknown characters are one. */
+  readonly fuseUnknown: boolean;
+  /** The tokens of bytes, which stand for characters that are none. */
+  readonly bytes: readonly (number | undefined)[] | null;
+  /** What characters behind the first have in front. */
+  readonly prefix: string;
+  /** What a word's last character has behind it. */
+  readonly suffix: string;
+  /** A word that is a token is taken whole. */
+  readonly ignoreMerges: boolean;
+}
+
+/** The large parts of a BPE model, which may come from elsewhere than its JSON. */
+export interface BpeTables {
+  readonly vocabulary: Vocabulary;
+  readonly merges: MergeTable;
+}
+
+/**
+ * @param ready what takes the place of the JSON's vocabulary and merges
+ * @throws InputError when the merges do not fit the vocabulary, or it merges at random
+ */
+export function buildBpe(read: ModelFields, ready?: BpeTables): Model {
+  const { dropout = null } = read.json;
+  if (dropout !== null && dropout !== 0) {
+    throw read.refused(`'dropout' is ${brief(dropout)}: the same text would not have the same ids`);
+  }
+  const vocabulary = ready?.vocabulary ?? new Vocabulary(pairsOf(vocabOf(read)));
+  const prefix = read.text('continuing_subword_prefix') ?? '';
+  return new Bpe(vocabulary, ready?.merges ?? mergeTable(read, vocabulary, prefix), {
+    unknown: read.text('unk_token'),
+    fuseUnknown: read.flag('fuse_unk'),
+    bytes: read.flag('byte_fallback') ? byteTokens(vocabulary) : null,
+    prefix,
+    suffix: read.text('end_of_word_suffix') ?? '',
+    ignoreMerges: read.flag('ignore_merges'),
+  });
+}
+
+/** Merges of the form "a b" or ["a", "b"], the best first. */
+function mergeTable(read: ModelFields, vocabulary: Vocabulary, prefix: string): MergeTable {
+  const { merges } = read.json;
+  if (!Array.isArray(merges)) throw read.refused("'merges' is not a list");
+  const list: readonly unknown[] = merges;
+  const lists = [0, 0, 0].map(() => new Int32Array(list.length));
+  const [lefts, rights, merged] = lists as [Int32Array, Int32Array, Int32Array];
+  let rank = 0;
+  for (const [index, merge] of list.entries()) {
+    if (typeof merge === 'string' && merge.startsWith('#version')) continue;
+    const [left, right] = pairOf(merge);
+    const leftId = vocabulary.idOf(left);
+    const rightId = vocabulary.idOf(right);
+    const mergedId = right.startsWith(prefix)
+      ? vocabulary.idOf(left + right.slice(prefix.length))
+      : undefined;
+    if (leftId === undefined || rightId === undefined || mergedId === undefined) {
+      throw new InputError(`merge ${index} does not fit the vocabulary: ${brief(merge)}`, {
+        file: read.file,
+      });
+    }
+    lefts[rank] = leftId;
+    rights[rank] = rightId;
+    merged[rank++] = mergedId;
+  }
+  return new MergeTable({
+    left: lefts.slice(0, rank),
+    right: rights.slice(0, rank),
+    merged: merged.slice(0, rank),
+  });
+}
+
+function pairOf(merge: unknown): readonly [left: string, right: string] {
+  const parts: readonly unknown[] =
+    typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? merge : [];
+  const [left, right] = parts;
+  if (parts.length !== 2 || typeof left !== 'string' || typeof right !== 'string') return ['', ''];
+  return [left, right];
+}
+
+const encoder = new TextEncoder();
+
+class Bpe implements Model {
+  readonly vocabulary: Vocabulary;
+  readonly merges: MergeTable;
+  readonly #options: BpeOptions;
+  readonly #known = new Map<string, readonly number[]>();
+  readonly #queue = new MergeQueue();
+  /** The symbols of a word: ids, and the symbols before and behind, -1 where there is none. */
+  #ids = new Int32Array(64);
+  #before = new Int32Array(64);
+  #behind = new Int32Array(64);
+
+  constructor(vocabulary: Vocabulary, merges: MergeTable, options: BpeOptions) {
+    this.vocabulary = vocabulary;
+    this.merges = merges;
+    this.#options = options;
+  }
+
+  tokenize(word: string, ids: number[]): void {
+    const whole = this.#options.ignoreMerges ? this.vocabulary.idOf(word) : undefined;
+    if (whole !== undefined) {
+      ids.push(whole);
+      return;
+    }
+    const known = this.#known.get(word);
+    if (known !== undefined) {
+      for (const id of known) ids.push(id);
+      return;
+    }
+    const first = ids.length;
+    const count = this.#symbols(word);
+    this.#merge(count);
+    for (let at = 0; at >= 0 && at < count; at = this.#behind[at] as number) {
+      ids.push(this.#ids[at] as number);
+    }
+    if (word.length > longestRemembered) return;
+    if (this.#known.size >= rememberedWords) this.#known.clear();
+    this.#known.set(word, ids.slice(first));
+  }
+
+  /** Puts the word's characters down as symbols; how many these are. */
+  #symbols(word: string): number {
+    const { bytes, fuseUnknown, unknown, prefix, suffix } = this.#options;
+    let count = 0;
+    const add = (id: number): void => {
+      if (count === this.#ids.length) this.#grow();
+      this.#ids[count++] = id;
+    };
+    /** An unknown character that has not been put down: others may be fused with it. */
+    let pending: number | null = null;
+    for (let at = 0; at < word.length; ) {
+      const end = at + ((word.codePointAt(at) as number) > 0xffff ? 2 : 1);
+      const character = word.slice(at, end);
+      const token = (at > 0 ? prefix : '') + character + (end === word.length ? suffix : '');
+      at = end;
+      const id = this.vocabulary.idOf(token);
+      if (id !== undefined) {
+        if (pending !== null) add(pending);
+        pending = null;
+        add(id);
+        continue;
+      }
+      const found = bytes === null ? [] : [...encoder.encode(token)].map((byte) => bytes[byte]);
+      if (bytes !== null && found.every((byte) => byte !== undefined)) {
+        for (const byte of found) add(byte as number);
+      } else if (unknown !== null) {
+        if (pending !== null && !fuseUnknown) add(pending);
+        pending = this.#unknownId(unknown);
+      }
+      // Without a token for what is unknown, the reference passes over it.
+    }
+    if (pending !== null) add(pending);
+    for (let at = 0; at < count; at++) {
+      this.#before[at] = at - 1;
+      this.#behind[at] = at + 1 < count ? at + 1 : -1;
+    }
+    return count;
+  }
+
+  #unknownId(unknown: string): number {
+    const id = this.vocabulary.idOf(unknown);
+    if (id !== undefined) return id;
+    throw new InputError(
+      `the text cannot be expressed in the vocabulary of the tokenizer, which does not have its 'unk_token' ${brief(unknown)}`,
+    );
+  }
+
+  /** Merges symbols until no pair is left that merges. */
+  #merge(count: number): void {
+    const queue = this.#queue;
+    const ids = this.#ids;
+    const before = this.#before;
+    const behind = this.#behind;
+    const { merges } = this;
+    const enqueue = (left: number, right: number): void => {
+      const rank = merges.rankOf(ids[left] as number, ids[right] as number);
+      if (rank >= 0) queue.push(rank, left, merges.merged[rank] as number);
+    };
+    queue.clear();
+    for (let at = 0; at + 1 < count; at++) enqueue(at, at + 1);
+    while (!queue.isEmpty) {
+      const { position: left, merged } = queue;
+      queue.pop();
+      const leftId = ids[left] as number;
+      const right = behind[left] as number;
+      if (leftId < 0 || right < 0) continue;
+      // One of the two has been merged meanwhile, unless they still make the same token.
+      const rank = merges.rankOf(leftId, ids[right] as number);
+      if (rank < 0 || merges.merged[rank] !== merged) continue;
+      ids[left] = merged;
+      ids[right] = -1;
+      const next = behind[right] as number;
+      behind[left] = next;
+      if (next >= 0) before[next] = left;
+      const previous = before[left] as number;
+      if (previous >= 0) enqueue(previous, left);
+      if (next >= 0) enqueue(left, next);
+    }
+  }
+
+  #grow(): void {
+    const length = 2 * this.#ids.length;
+    const ids = new Int32Array(length);
+    ids.set(this.#ids);
+    this.#ids = ids;
+    this.#before = new Int32Array(length);
+    this.#behind = new Int32Array(length);
+  }
+}

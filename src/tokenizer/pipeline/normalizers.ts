@@ -1,0 +1,94 @@
+/** What is done to a text before it is cut: the component `normalizer` of a tokenizer.json. */
+
+import { accents, blanks, withoutNormalForm } from '../unicode.ts';
+import { bytesAsCharacters } from './byte-level.ts';
+import type { Builders, Part } from './part.ts';
+import { spansOf } from './split.ts';
+
+export type Normalizer = (text: string) => string;
+
+const builders: Builders<Normalizer> = {
+  NFC: () => normalForm('NFC'),
+  NFD: () => normalForm('NFD'),
+  NFKC: () => normalForm('NFKC'),
+  NFKD: () => normalForm('NFKD'),
+  Lowercase: () => lowercase,
+  Strip: (part) => strip(part.flag('strip_left'), part.flag('strip_right')),
+  StripAccents: () => remove(new RegExp(accents, 'gv')),
+  Nmt: () => nmt,
+  Prepend: (part) => {
+    const prefix = part.text('prepend');
+    return (text) => (text === '' ? text : prefix + text);
+  },
+  // The reference loses count of characters that are put in where there were none.
+  Replace: (part) => replace(part.fullPattern('pattern'), part.text('content')),
+  ByteLevel: () => bytesAsCharacters,
+  Sequence: (part) => {
+    const steps = part.parts('normalizers').map(normalizerOf);
+    return (text) => steps.reduce((result, step) => step(result), text);
+  },
+};
+
+/** @throws InputError when the normalizer is not supported */
+export function normalizerOf(part: Part): Normalizer {
+  return part.build(builders);
+}
+
+/** Replaces every match of `pattern` by `content`, taken literally. */
+export function replace(pattern: RegExp, content: string): Normalizer {
+  return (text) => {
+    let result = '';
+    for (const { start, end, isMatch } of spansOf(pattern, text)) {
+      result += isMatch ? content : text.slice(start, end);
+    }
+    return result;
+  };
+}
+
+function remove(pattern: RegExp): Normalizer {
+  return (text) => text.replace(pattern, '');
+}
+
+const unchangeable = new RegExp(withoutNormalForm, 'v');
+const atUnchangeable = new RegExp(`(${withoutNormalForm})`, 'v');
+
+function normalForm(form: 'NFC' | 'NFD' | 'NFKC' | 'NFKD'): Normalizer {
+  return (text) => {
+    if (!unchangeable.test(text)) return text.normalize(form);
+    // Every other part is such a character.
+    const parts = text.split(atUnchangeable);
+    return parts.map((part, at) => (at % 2 === 0 ? part.normalize(form) : part)).join('');
+  };
+}
+
+/** Character by character: a sigma at the end of a word is one like the others. */
+function lowercase(text: string): string {
+  let result = '';
+  for (const character of text) result += character.toLowerCase();
+  return result;
+}
+
+const blank = new RegExp(`^${blanks}$`, 'v');
+
+function strip(left: boolean, right: boolean): Normalizer {
+  return (text) => {
+    // Blanks are single UTF-16 units.
+    let start = 0;
+    let end = text.length;
+    while (left && start < end && blank.test(text[start] as string)) start++;
+    while (right && end > start && blank.test(text[end - 1] as string)) end--;
+    return text.slice(start, end);
+  };
+}
+
+const otherBlanks = /[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]/g;
+
+/** Control characters go, other blanks become blanks, as models of translation want it. */
+function nmt(text: string): string {
+  const kept = (control: string) => {
+    const code = control.charCodeAt(0);
+    const goes = code < 0x80 ? !'\0\t\n\f\r'.includes(control) : code === 0x8f || code === 0x9f;
+    return goes ? '' : control;
+  };
+  return text.replace(/\p{Cc}/gu, kept).replace(otherBlanks, ' ');
+}

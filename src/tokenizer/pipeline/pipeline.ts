@@ -1,0 +1,182 @@
+/**
+ * A tokenizer.json at work, with the ids and texts of the reference implementation:
+ *
+ *     text -> added tokens -> normalizer -> pre-tokenizer -> model -> post-processor -> ids
+ *     ids -> tokens -> decoder -> text
+ *
+ * Components that are not known, or that have options that are not, are refused when it is built.
+ */
+
+import { dirname, join } from 'node:path';
+import { brief, isJsonObject } from '../../checkpoint/json-file.ts';
+import { InputError } from '../../errors.ts';
+import { type SpecialTokens, specialTokensOf, type TokenFiles } from '../special-tokens.ts';
+import { withinTime } from '../time-limit.ts';
+import {
+  type AddedToken,
+  type Component,
+  hasExpression,
+  type TokenizerJson,
+} from '../tokenizer-json.ts';
+import { AddedTokenSplitter, AddedTokens } from './added-tokens.ts';
+import type { BpeTables } from './bpe.ts';
+import { type Decoder, decoderOf, isByteToken, joinsBytes } from './decoders.ts';
+import { buildModel, type Model } from './model.ts';
+import { normalizerOf } from './normalizers.ts';
+import { Part } from './part.ts';
+import { type PostProcessor, postProcessorOf } from './post-processors.ts';
+import { type PreTokenizer, preTokenizerOf } from './pre-tokenizers.ts';
+
+export class Pipeline {
+  readonly #model: Model;
+  readonly #added: AddedTokens;
+  readonly #splitter: AddedTokenSplitter;
+  readonly #preTokenize: PreTokenizer | null;
+  readonly #postProcess: PostProcessor | null;
+  readonly #decode: Decoder | null;
+  readonly #joinsBytes: boolean;
+  /** The tokens with a role, `eos_token`, by content. */
+  readonly roles: SpecialTokens['roles'];
+
+  /**
+   * @param files what is said of tokens outside tokenizer.json
+   * @param file where it comes from, for messages
+   * @param ready of BPE, what takes the place of the JSON's vocabulary and merges
+   * @throws InputError when a part is not supported
+   */
+  constructor(json: TokenizerJson, file: string, files: TokenFiles = {}, ready?: BpeTables) {
+    const part = <T>(
+      name: 'normalizer' | 'pre_tokenizer' | 'post_processor' | 'decoder',
+      build: (part: Part) => T,
+    ) => {
+      const component = json[name];
+      return component === null ? null : build(new Part(component, name, file));
+    };
+    const normalize = part('normalizer', normalizerOf);
+    checkStart(json, file);
+    this.#preTokenize = part('pre_tokenizer', preTokenizerOf);
+    this.#postProcess = part('post_processor', postProcessorOf);
+    this.#decode = part('decoder', decoderOf);
+    this.#joinsBytes = joinsBytes(json.decoder);
+    this.#model = buildModel(json.model, file, ready);
+    this.#added = new AddedTokens(this.#model.vocabulary, file);
+    this.#added.add(json.added_tokens);
+    const { added, roles } = specialTokensOf(
+      files,
+      json.added_tokens,
+      join(dirname(file), 'tokenizer_config.json'),
+    );
+    this.#added.add(added);
+    this.roles = roles;
+    const build = () =>
+      new AddedTokenSplitter(this.#added, normalize, {
+        splitSpecial: files.config?.split_special_tokens === true,
+        file,
+      });
+    // Added tokens are normalized, by expressions of the file.
+    const units = [...this.#added.byId.values()].reduce(
+      (sum, { content }) => sum + content.length,
+      0,
+    );
+    this.#splitter = hasExpression(json.normalizer) ? withinTime(build, { units, file }) : build();
+  }
+
+  /** The large parts of a BPE model; null of others. */
+  get tables(): BpeTables | null {
+    const { vocabulary, merges } = this.#model;
+    return merges === undefined ? null : { vocabulary, merges };
+  }
+
+  /** The added tokens by id. */
+  get addedTokens(): ReadonlyMap<number, AddedToken> {
+    return this.#added.byId;
+  }
+
+  /** One more than the largest id. */
+  get size(): number {
+    let { size } = this.#model.vocabulary;
+    for (const id of this.#added.byId.keys()) size = Math.max(size, id + 1);
+    return size;
+  }
+
+  /** The ids of `text`, with what the post-processor puts around it where that is wanted. */
+  encode(text: string, { addSpecial }: { readonly addSpecial: boolean }): number[] {
+    const ids: number[] = [];
+    // Half of a pair of surrogates is no character.
+    this.#splitter.split(text.replace(/\p{Surrogate}/gu, '\ufffd'), {
+      token: (id) => ids.push(id),
+      text: (part, atStart) => this.#encodeText(part, atStart, ids),
+    });
+    return this.#postProcess === null ? ids : this.#postProcess(ids, addSpecial);
+  }
+
+  /** The text of `ids`; those that have no token are passed over. */
+  decode(ids: readonly number[]): string {
+    const tokens = ids.flatMap((id) => this.tokenOf(id) ?? []);
+    if (tokens.length === 0) return '';
+    return this.#decode === null ? tokens.join(' ') : this.#decode(tokens).join('');
+  }
+
+  idOf(token: string): number | undefined {
+    return this.#added.idOf(token) ?? this.#model.vocabulary.idOf(token);
+  }
+
+  /** The token of an id, as decoders see it. */
+  tokenOf(id: number): string | undefined {
+    return this.#splitter.textOf(id) ?? this.#model.vocabulary.tokenOf(id);
+  }
+
+  isSpecial(id: number): boolean {
+    const token = this.tokenOf(id);
+    return token !== undefined && this.#added.isSpecial(token);
+  }
+
+  /** Whether a token's text depends on the tokens after it: bytes, of which all or none are text. */
+  isByte(id: number): boolean {
+    return this.#joinsBytes && isByteToken(this.tokenOf(id) ?? '');
+  }
+
+  #encodeText(text: string, atStart: boolean, ids: number[]): void {
+    if (this.#preTokenize === null) this.#model.tokenize(text, ids);
+    else this.#preTokenize(text, atStart, (word) => this.#model.tokenize(word, ids));
+  }
+}
+
+/**
+ * Metaspace with the scheme "first" asks where a word was before the text was normalized. That is
+ * known where the normalizer leaves the beginning at the beginning.
+ */
+function checkStart({ normalizer, pre_tokenizer }: TokenizerJson, file: string): void {
+  const steps = stepsOf(pre_tokenizer, 'pretokenizers');
+  const at = steps.findIndex(
+    ({ type, prepend_scheme }) => type === 'Metaspace' && prepend_scheme === 'first',
+  );
+  if (at < 0) return;
+  const kept = at === 0 ? keepsStart : keepsCharacters;
+  const moving = stepsOf(normalizer, 'normalizers').find((step) => !kept(step));
+  if (moving === undefined) return;
+  throw new InputError(
+    `pre_tokenizer: Metaspace with the 'prepend_scheme' first is not supported ${at === 0 ? 'with' : 'behind another and with'} the normalizer ${brief(moving)}`,
+    { file },
+  );
+}
+
+const normalForms = ['NFC', 'NFD', 'NFKC', 'NFKD'];
+
+function keepsStart({ type, pattern, content }: Component): boolean {
+  if ([...normalForms, 'Lowercase', 'Prepend'].includes(type)) return true;
+  const text = isJsonObject(pattern) ? pattern.String : undefined;
+  return type === 'Replace' && typeof text === 'string' && [...text].length === 1 && content !== '';
+}
+
+function keepsCharacters({ type }: Component): boolean {
+  return type === 'NFC';
+}
+
+/** The components of a sequence, or the one that there is. */
+function stepsOf(component: unknown, list: string): readonly Component[] {
+  if (!isJsonObject(component)) return [];
+  const parts = component[list];
+  if (component.type !== 'Sequence' || !Array.isArray(parts)) return [component as Component];
+  return parts.flatMap((part: unknown) => stepsOf(part, list));
+}

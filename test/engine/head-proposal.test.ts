@@ -1,0 +1,78 @@
+/** A head that does not fit: its copy proposes, and what is sampled is what the whole head gives. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { bestLogits, greedy, Sampler, usualSampling } from '../../src/engine/sampler.ts';
+import type { Session } from '../../src/engine/session.ts';
+import { writeRandomModel } from '../support/random-model.ts';
+import { temporaryRoot } from '../support/temporary.ts';
+import { converted, withSession } from './support.ts';
+
+const MIB = 1024 * 1024;
+const root = temporaryRoot();
+
+/** A head of 3 MiB, of 4.6 in all. */
+const config = {
+  model_type: 'llama',
+  hidden_act: 'silu',
+  hidden_size: 96,
+  intermediate_size: 256,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  max_position_embeddings: 64,
+  vocab_size: 16384,
+  tie_word_embeddings: true,
+};
+
+const samplings = {
+  greedy,
+  usual: { ...usualSampling, seed: 5 },
+  'top-k alone': { ...usualSampling, topP: 1, topK: 60, seed: 6 },
+  'min-p': { ...usualSampling, minP: 0.05, temperature: 1.2, seed: 7 },
+};
+
+async function sampled(session: Session, sampling: (typeof samplings)['greedy'], count: number) {
+  const sampler = new Sampler(sampling);
+  const tokens: number[] = [];
+  let next = [1, 300, 400, 500];
+  while (tokens.length < count) {
+    const logits = await session.forward(next, sampler.wanted);
+    const token = sampler.sample(logits, tokens);
+    tokens.push(token);
+    next = [token];
+  }
+  return tokens;
+}
+
+test('what is sampled is what the whole head gives', async () => {
+  const dir = await converted(root, writeRandomModel(root.directory(), config));
+  for (const [name, sampling] of Object.entries(samplings)) {
+    const request = { context: 64, threads: 1 };
+    const whole = await withSession(dir, 32 * MIB, request, async (session) => {
+      assert.equal(session.plan.headProposal, null);
+      return sampled(session, sampling, 40);
+    });
+    const asked = { ...request, ...bestLogits(sampling) };
+    const proposed = await withSession(dir, 3.2 * MIB, asked, async (session) => {
+      assert.notEqual(session.plan.headProposal, null, name);
+      const tokens = await sampled(session, sampling, 40);
+      const { flashReads } = session.stats.snapshot(4, 40);
+      assert.ok(flashReads > 0);
+      return tokens;
+    });
+    assert.deepEqual(proposed, whole, name);
+  }
+});
+
+test('all logits are there for those who ask, whatever the plan was made for', async () => {
+  const dir = await converted(root, writeRandomModel(root.directory(), config, 2));
+  const ids = [1, 300, 400];
+  const request = { context: 64, threads: 1 };
+  const whole = await withSession(dir, 32 * MIB, request, async (session) =>
+    (await session.forward(ids)).slice(),
+  );
+  await withSession(dir, 3.2 * MIB, { ...request, bestLogits: 1 }, async (session) => {
+    assert.notEqual(session.plan.headProposal, null);
+    assert.deepEqual(await session.forward(ids), whole);
+  });
+});
