@@ -15,15 +15,15 @@ import type { LoadedRows } from '../memory/weight-stream.ts';
 import type { Weights } from '../memory/weights.ts';
 import { headTensor, type ModelSpec, role } from '../models/spec.ts';
 import { fillAlibi } from './alibi.ts';
-import type { Arena, NeuronObserver } from './arena.ts';
+import type { Arena } from './arena.ts';
+import type { FfnObserver, ForwardOptions, LogitsWanted } from './forward-options.ts';
 import { KvCache } from './kv-cache.ts';
+import { ProposedHead } from './proposed-head.ts';
 import { Rotary } from './rotary.ts';
 import type { BestLogits } from './sampler.ts';
 import type { BegunFfn, FfnInput, SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
-/** Rows of the head that are read at first where a few may suffice. */
-const fewCandidates = 16;
 /** The event loop turns at least this often. */
 const longestBlockMs = 15;
 
@@ -39,29 +39,12 @@ export interface DecoderParts {
   readonly headProposal?: HeadProposal | null;
 }
 
-/** Looks on while every neuron is computed. */
-export interface FfnObserver extends NeuronObserver {
-  /** An FFN begins. */
-  input(call: FfnInput): void;
-}
-
-export interface ForwardOptions {
-  readonly signal?: AbortSignal;
-  readonly observer?: FfnObserver;
-}
-
 /** An FFN whose input is known. */
 interface EarlyFfn {
   readonly input: FfnInput;
   /** Null where every neuron is computed. */
   readonly begun: BegunFfn | null;
 }
-
-/**
- * Of which positions of a chunk the logits are computed. `best`: of the last, and only so many of the
- * largest need be right; others may be -Infinity.
- */
-export type LogitsWanted = 'none' | 'last' | 'all' | BestLogits;
 
 export class Decoder {
   readonly #parts: DecoderParts;
@@ -72,6 +55,8 @@ export class Decoder {
   readonly #cache: KvCache;
   /** Null where positions are told otherwise. */
   readonly #rotary: Rotary | null;
+  /** Null where the head itself is passed over. */
+  readonly #proposedHead: ProposedHead | null;
   #lastTurn = 0;
   #activeNeurons = 0;
   #neurons = 0;
@@ -88,6 +73,16 @@ export class Decoder {
       positions.kind === 'rotary'
         ? new Rotary(this.#memory, this.#kernels, positions, activations, chunk)
         : null;
+    const { headProposal: proposal = null, weights } = parts;
+    this.#proposedHead =
+      proposal &&
+      new ProposedHead({
+        ...{ proposal, weights, memory: this.#memory, kernels: this.#kernels },
+        scratch: activations.scratch,
+        vocabSize: this.#spec.vocabSize,
+        embeddingSize: this.#spec.embeddingSize,
+        passOver: (matrix, bias, y, x) => this.#linear(matrix, bias, y, x, 1),
+      });
     if (positions.kind === 'alibi') {
       const { heads } = attention;
       const { positionBias } = activations;
@@ -318,89 +313,27 @@ export class Decoder {
     }
     if (embeddingSize !== hiddenSize && x !== embedding) throw new Error('no project_out');
     const bias = weights.vector(role.headBias);
-    const { headProposal = null } = this.#parts;
-    if (headProposal === null) {
+    if (this.#proposedHead === null) {
       await this.#linear(headTensor(this.#spec), bias, logits, x, positions);
     } else {
       for (let p = 0; p < positions; p++) {
         const input = x + p * embeddingSize * f32Bytes;
-        await this.#headRows(headProposal, bias, logits + p * vocabSize * f32Bytes, input, best);
+        await this.#proposedHead.logits(logits + p * vocabSize * f32Bytes, input, bias, best);
       }
     }
     return new Float32Array(this.#memory.buffer, logits, positions * vocabSize);
   }
 
-  /** y = the logits of one input x by single rows of the head: all, or those that may be of the best. */
-  async #headRows(
-    proposal: HeadProposal,
-    bias: number,
-    y: number,
-    x: number,
-    best: BestLogits | null,
-  ): Promise<void> {
-    const { embeddingSize, vocabSize } = this.#spec;
-    if (best === null) {
-      const all = Array.from({ length: vocabSize }, (_, id) => id);
-      await this.#exactLogits(proposal.head, all, bias, y, x);
-      return;
-    }
-    await this.#linearBy(proposal.tensor, bias, y, x, 1);
-    const logits = new Float32Array(this.#memory.buffer, y, vocabSize);
-    const input = new Float32Array(this.#memory.buffer, x, embeddingSize);
-    const { ids, lower, upper } = proposal.candidates(logits, lengthOf(input), best.best);
-    logits.fill(Number.NEGATIVE_INFINITY);
-    // The most likely first; a few of them mostly suffice.
-    for (let known = 0, step = best.suffice ? fewCandidates : ids.length; known < ids.length; ) {
-      const next = ids.slice(known, known + step);
-      await this.#exactLogits(proposal.head, next, bias, y, x);
-      next.forEach((id, i) => {
-        lower[known + i] = logits[id] as number;
-        upper[known + i] = logits[id] as number;
-      });
-      known += next.length;
-      step *= 2;
-      if (known < ids.length && best.suffice?.({ ids, lower, upper })) return;
-    }
-  }
-
-  /** y[id] = row id of the head times x, + bias[id] */
-  async #exactLogits(
-    head: StoredTensor,
-    ids: readonly number[],
-    bias: number,
-    y: number,
-    x: number,
-  ): Promise<void> {
-    const { weights, plan } = this.#parts;
-    const { embeddingSize } = this.#spec;
-    const { matmul } = this.#byDType(head);
-    const { scratch } = plan.activations;
-    await weights.lookUp(head, ids, (index, row) => {
-      const offset = (ids[index] ?? 0) * f32Bytes;
-      const rowBias = bias === 0 ? 0 : bias + offset;
-      matmul(y + offset, x, row, rowBias, 1, embeddingSize, 1, embeddingSize, 1, scratch);
-    });
-  }
-
   /** y = W x + bias for `positions` rows; both packed, f32. */
   async #linear(
-    name: string,
+    matrix: StoredTensor | string,
     bias: number,
     y: number,
     x: number,
     positions: number,
   ): Promise<void> {
-    await this.#linearBy(this.#parts.files.tensor(name), bias, y, x, positions);
-  }
-
-  async #linearBy(
-    tensor: StoredTensor,
-    bias: number,
-    y: number,
-    x: number,
-    positions: number,
-  ): Promise<void> {
-    const { weights } = this.#parts;
+    const { weights, files } = this.#parts;
+    const tensor = typeof matrix === 'string' ? files.tensor(matrix) : matrix;
     const dtype = matrixDType(tensor);
     const [outputs = 0, columns = 0] = tensor.shape;
     const { rowBytes } = rowsOf(tensor);
@@ -460,10 +393,4 @@ export class Decoder {
 function matrixDType({ name, dtype }: StoredTensor): DType {
   if (dtype === 'u8') throw new Error(`${name} is not a matrix`);
   return dtype;
-}
-
-function lengthOf(values: Float32Array): number {
-  let squares = 0;
-  for (const value of values) squares += value * value;
-  return Math.sqrt(squares);
 }

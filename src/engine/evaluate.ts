@@ -2,8 +2,8 @@
 
 import { InputError } from '../errors.ts';
 import type { StoreSimulation } from '../memory/store-simulation.ts';
-import type { FfnObserver } from './decoder.ts';
 import { type Documents, windowsOf } from './documents.ts';
+import type { FfnObserver } from './forward-options.ts';
 import { type PredictionQuality, QualityObserver } from './prediction-quality.ts';
 import { argmax } from './sampler.ts';
 import type { Session } from './session.ts';

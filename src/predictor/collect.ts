@@ -5,7 +5,8 @@
 
 import { breathe } from '../breathe.ts';
 import type { NeuronBlock } from '../engine/arena.ts';
-import type { Decoder, FfnObserver } from '../engine/decoder.ts';
+import type { Decoder } from '../engine/decoder.ts';
+import type { FfnObserver } from '../engine/forward-options.ts';
 import type { FfnInput } from '../engine/sparse-ffn.ts';
 import type { PredictorShape } from '../flash/predictor-file.ts';
 import type { HiddenStates } from './hidden-states.ts';

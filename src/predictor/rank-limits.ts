@@ -11,9 +11,9 @@ import { processEstimate } from '../memory/process.ts';
 import { alignUp, MIB } from '../units.ts';
 import { coarseRowsBytes } from './coarse-rows.ts';
 import { importedRanks } from './import.ts';
+import { trainingBytes } from './layer-training.ts';
 import type { RankChooser } from './rank.ts';
 import { type PredictTrainRequest, predictorDType, type Settings } from './settings.ts';
-import { trainingBytes } from './train-layer.ts';
 import { planTraining, type TrainingPlan } from './training-plan.ts';
 
 /** Ranks are whole blocks of 32. */

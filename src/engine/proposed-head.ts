@@ -1,0 +1,82 @@
+/** Logits by single rows of a head, of which a copy in few bits has said which ones matter. */
+
+import type { StoredTensor } from '../flash/manifest.ts';
+import type { Kernels } from '../kernels/kernels.ts';
+import type { HeadProposal } from '../memory/head-proposal.ts';
+import type { Weights } from '../memory/weights.ts';
+import type { BestLogits } from './sampler.ts';
+
+const f32Bytes = 4;
+/** Rows of the head that are read at first where a few may suffice. */
+const fewCandidates = 16;
+
+export interface ProposedHeadParts {
+  readonly proposal: HeadProposal;
+  readonly weights: Weights;
+  readonly memory: WebAssembly.Memory;
+  readonly kernels: Kernels;
+  /** Where kernels unpack weights. */
+  readonly scratch: number;
+  readonly vocabSize: number;
+  readonly embeddingSize: number;
+  /** y = W x + bias of one position, by a matrix that is resident. */
+  readonly passOver: (matrix: StoredTensor, bias: number, y: number, x: number) => Promise<void>;
+}
+
+export class ProposedHead {
+  readonly #parts: ProposedHeadParts;
+
+  constructor(parts: ProposedHeadParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * y = the logits of one input x.
+   * @param bias (vocab), or 0
+   * @param best of which logits the largest are wanted: others become -Infinity; null: all
+   */
+  async logits(y: number, x: number, bias: number, best: BestLogits | null): Promise<void> {
+    const { proposal, memory, vocabSize, embeddingSize, passOver } = this.#parts;
+    if (best === null) {
+      const all = Array.from({ length: vocabSize }, (_, id) => id);
+      await this.#exact(all, y, x, bias);
+      return;
+    }
+    await passOver(proposal.tensor, bias, y, x);
+    const logits = new Float32Array(memory.buffer, y, vocabSize);
+    const input = new Float32Array(memory.buffer, x, embeddingSize);
+    const { ids, lower, upper } = proposal.candidates(logits, lengthOf(input), best.best);
+    logits.fill(Number.NEGATIVE_INFINITY);
+    // The most likely first; a few of them mostly suffice.
+    for (let known = 0, step = best.suffice ? fewCandidates : ids.length; known < ids.length; ) {
+      const next = ids.slice(known, known + step);
+      await this.#exact(next, y, x, bias);
+      next.forEach((id, i) => {
+        lower[known + i] = logits[id] as number;
+        upper[known + i] = logits[id] as number;
+      });
+      known += next.length;
+      step *= 2;
+      if (known < ids.length && best.suffice?.({ ids, lower, upper })) return;
+    }
+  }
+
+  /** y[id] = row id of the head times x, + bias[id] */
+  async #exact(ids: readonly number[], y: number, x: number, bias: number): Promise<void> {
+    const { proposal, weights, kernels, scratch, embeddingSize } = this.#parts;
+    const { dtype } = proposal.head;
+    if (dtype === 'u8') throw new Error(`${proposal.head.name} is not a matrix`);
+    const { matmul } = kernels.byDType[dtype];
+    await weights.lookUp(proposal.head, ids, (index, row) => {
+      const offset = (ids[index] ?? 0) * f32Bytes;
+      const rowBias = bias === 0 ? 0 : bias + offset;
+      matmul(y + offset, x, row, rowBias, 1, embeddingSize, 1, embeddingSize, 1, scratch);
+    });
+  }
+}
+
+function lengthOf(values: Float32Array): number {
+  let squares = 0;
+  for (const value of values) squares += value * value;
+  return Math.sqrt(squares);
+}
