@@ -1,5 +1,6 @@
 /** The library: what the command line uses, and nothing that it does not need. */
 
+export type { ActivationChange, Adaptation } from './convert/adaptation.ts';
 export {
   type ConvertOptions,
   type ConvertProgress,

@@ -67,6 +67,12 @@ export function shown(text: string, longest: number): string {
   return cutMiddle(oneLine(cutMiddle(text, longest)), longest);
 }
 
+/** The first few of `names` as a message lists them, and how many more there are. */
+export function some(names: readonly string[]): string {
+  const more = names.length > 3 ? ` and ${names.length - 3} more` : '';
+  return `${names.slice(0, 3).join(', ')}${more}`;
+}
+
 /** JSON that a terminal does not act on; its values are the same. */
 export function harmlessJson(json: string): string {
   return json.replace(unescaped, (character) => {

@@ -6,6 +6,7 @@ import { InputError } from '../errors.ts';
 import { fileError } from './file.ts';
 import { openShards } from './hf-shards.ts';
 import { isJsonObject, readJsonFile } from './json-file.ts';
+import { adapterConfigFile } from './lora/adapter-config.ts';
 import { hiddenQuantisation } from './quantisation.ts';
 import { openSafetensors } from './safetensors.ts';
 import type { TensorSource } from './source.ts';
@@ -45,7 +46,9 @@ export async function readConfig(dir: string): Promise<CheckpointConfig> {
     throw new InputError(
       'no config.json in this directory',
       { file: dir },
-      'Give the directory of a Hugging Face model, as downloaded',
+      names.includes(adapterConfigFile)
+        ? 'It holds an adapter: give the checkpoint that it was made for, and this with --lora'
+        : 'Give the directory of a Hugging Face model, as downloaded',
     );
   }
   const file = join(dir, 'config.json');

@@ -2,6 +2,7 @@
 
 import { dirname, join } from 'node:path';
 import { InputError, type Place } from '../errors.ts';
+import { some } from '../plain-text.ts';
 import { brief, isJsonObject, readJsonFile } from './json-file.ts';
 import type { SourceTensor, TensorSource } from './source.ts';
 import { checkTensorName } from './tensor-name.ts';
@@ -85,10 +86,8 @@ function notInShard(place: Place, index: string): InputError {
  */
 function missingShard(error: unknown, names: readonly string[], index: string): InputError {
   if (!(error instanceof InputError) || error.message !== 'no such file') throw error;
-  const some = names.slice(0, 3).join(', ');
-  const rest = names.length > 3 ? ` and ${names.length - 3} more` : '';
   return new InputError(
-    `this shard is missing; ${index} expects ${some}${rest} in it`,
+    `this shard is missing; ${index} expects ${some(names)} in it`,
     error.place,
     'Download the missing file into the same directory',
   );

@@ -25,6 +25,8 @@ export interface SourceTensor {
   readonly dtype: SourceDType | 'other';
   /** What the file holds, where that is not `dtype`: a quantisation's name, or that of an `other` type. */
   readonly storedAs?: string;
+  /** The checkpoint's own dtype, where values are computed in reading. */
+  readonly keptAs?: SourceDType | 'other';
   readonly refusal?: () => InputError;
   readonly shape: readonly number[];
   /** File that holds it, for messages. */

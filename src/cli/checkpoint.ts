@@ -73,6 +73,8 @@ export function checkpointJson(report: CheckpointReport) {
     architecture: spec,
     endTokens: report.endTokens,
     formats,
+    adapters: report.adapters,
+    activation: report.activation,
     dtypes,
     ffn,
     checkpointBytes: report.checkpointBytes,

@@ -4,13 +4,20 @@ import { describeDTypes, describeFormats, isQuantisation } from '../convert/dtyp
 import { type DType, dtypeNames } from '../dtype.ts';
 import { defaultBudget } from '../engine/run-plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
+import {
+  type AdaptationFlags,
+  adaptationOf,
+  describeAdaptation,
+  hiddenActOption,
+  loraOption,
+} from './adaptation.ts';
 import { describeFfn, describeSparsity } from './architecture.ts';
 import { interruption } from './interrupt.ts';
 import { budgetOption, jsonOption } from './options.ts';
 import { sayBudget } from './run.ts';
 import { note, printJson, showProgress } from './terminal.ts';
 
-interface ConvertFlags {
+interface ConvertFlags extends AdaptationFlags {
   readonly dtype: DType | 'auto';
   readonly ffnDtype?: DType;
   readonly dramBudget?: Size;
@@ -37,6 +44,8 @@ export function convertCommand(): Command {
         dtypeNames,
       ),
     )
+    .addOption(loraOption())
+    .addOption(hiddenActOption())
     .addOption(budgetOption('memory for the whole process').default(undefined, '512MiB'))
     .option('--force', 'replace a model that is already there')
     .option('--dry-run', 'check the checkpoint and report, but write nothing')
@@ -50,6 +59,7 @@ async function run(checkpoint: string, output: string, flags: ConvertFlags): Pro
     const report = await convertCheckpoint({
       checkpoint,
       output,
+      ...adaptationOf(flags),
       dtype: flags.dtype,
       ...(flags.ffnDtype !== undefined && { ffnDtype: flags.ffnDtype }),
       dramBudget: flags.dramBudget ?? convertBudget(),
@@ -89,6 +99,7 @@ function describe(report: ConvertReport, flags: ConvertFlags): void {
     `${spec.family}: ${spec.layers} layers, hidden ${spec.hiddenSize}, ` +
       `FFN of ${describeFfn(spec)}, ${describeDTypes(dtypes)}; ${describeSparsity(spec)}`,
   );
+  for (const line of describeAdaptation(report)) note(line);
   if (Object.keys(report.formats).some(isQuantisation)) {
     note(
       `dequantised from ${describeFormats(report.formats)}, stored as ${describeDTypes(dtypes)}`,

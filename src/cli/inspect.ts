@@ -9,6 +9,14 @@ import { type EndToken, endTokensOf } from '../tokenizer/end-tokens.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import { formatBytes, formatMs } from '../units.ts';
 import {
+  type AdaptationFlags,
+  adaptationOf,
+  checkAdaptable,
+  describeAdaptation,
+  hiddenActOption,
+  loraOption,
+} from './adaptation.ts';
+import {
   describeAttention,
   describeBlock,
   describeEnds,
@@ -27,7 +35,7 @@ import { interruption } from './interrupt.ts';
 import { jsonOption } from './options.ts';
 import { note, print, printJson, showProgress, table } from './terminal.ts';
 
-interface InspectFlags {
+interface InspectFlags extends AdaptationFlags {
   readonly verify?: boolean;
   readonly json?: boolean;
 }
@@ -37,12 +45,15 @@ export function inspectCommand(): Command {
     .description('show what a model directory holds, or what a checkpoint would become')
     .argument('<model>', 'model directory, Hugging Face directory, or GGUF file')
     .option('--verify', 'read everything and check every checksum')
+    .addOption(loraOption())
+    .addOption(hiddenActOption())
     .addOption(jsonOption())
     .action(run);
 }
 
 async function run(dir: string, flags: InspectFlags): Promise<void> {
   if (await isCheckpoint(dir)) return runCheckpoint(dir, flags);
+  checkAdaptable(dir, flags);
   const files = await ModelFiles.open(dir);
   try {
     const verified = flags.verify ? await verify(files, flags.json ?? false) : null;
@@ -70,7 +81,8 @@ async function runCheckpoint(path: string, flags: InspectFlags): Promise<void> {
       'Convert it, and verify the model',
     );
   }
-  const report = await inspectCheckpoint(path);
+  const report = await inspectCheckpoint(path, adaptationOf(flags));
+  for (const line of describeAdaptation(report)) note(line);
   const outlook = outlookOf(report, await profileOf(path));
   if (flags.json) printJson({ ...checkpointJson(report), outlook });
   else print(`${describeCheckpoint(report)}${describeOutlook(report, outlook)}`);

@@ -6,6 +6,14 @@ import { bestLogits, usualSampling } from '../engine/sampler.ts';
 import type { DeviceProfile } from '../flash/device-profile.ts';
 import type { MemoryPlan } from '../memory/plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
+import {
+  type AdaptationFlags,
+  adaptationOf,
+  checkAdaptable,
+  describeAdaptation,
+  hiddenActOption,
+  loraOption,
+} from './adaptation.ts';
 import { checkpointJson, describeCheckpoint, profileOf } from './checkpoint.ts';
 import {
   budgetOption,
@@ -17,9 +25,9 @@ import {
   threadsOption,
 } from './options.ts';
 import { chooseBudget, withModel } from './run.ts';
-import { print, printJson, table } from './terminal.ts';
+import { note, print, printJson, table } from './terminal.ts';
 
-interface PlanFlags {
+interface PlanFlags extends AdaptationFlags {
   readonly dramBudget?: Size;
   readonly threads?: number;
   readonly kvDtype: KvDType;
@@ -37,19 +45,23 @@ export function planCommand(): Command {
     .addOption(threadsOption())
     .addOption(exactOption())
     .addOption(kvDTypeOption())
+    .addOption(loraOption())
+    .addOption(hiddenActOption())
     .addOption(jsonOption())
     .action(run);
 }
 
 async function run(path: string, flags: PlanFlags): Promise<void> {
   if (await isCheckpoint(path)) return runCheckpoint(path, flags);
+  checkAdaptable(path, flags);
   const open = { predictors: flags.exact !== true };
   await withModel(path, async (model) => show(model, model.files.scheduler.profile, flags), open);
 }
 
 /** The plan of the model that a checkpoint would be converted to. */
 async function runCheckpoint(path: string, flags: PlanFlags): Promise<void> {
-  const report = await inspectCheckpoint(path);
+  const report = await inspectCheckpoint(path, adaptationOf(flags));
+  for (const line of describeAdaptation(report)) note(line);
   const { tensors: _, ...about } = checkpointJson(report);
   if (!flags.json) print(describeCheckpoint(report));
   show(plannable(report.manifest), await profileOf(path), flags, about);

@@ -5,6 +5,7 @@ import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import { floatDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { bundleRows, type ModelRecipe } from '../models/spec.ts';
+import { some } from '../plain-text.ts';
 import { formatOf } from './dtypes.ts';
 import { isBuffer, isOtherHead } from './leftovers.ts';
 import type { CheckedSource, Sources } from './weights.ts';
@@ -66,12 +67,6 @@ export function checkSources(
     return found;
   };
   return { sources, needs: (name) => checked.has(name), passedOver };
-}
-
-/** The first few of `names`, and how many more there are. */
-export function some(names: readonly string[]): string {
-  const more = names.length > 3 ? ` and ${names.length - 3} more` : '';
-  return `${names.slice(0, 3).join(', ')}${more}`;
 }
 
 function missing(name: string, configFile: string): InputError {

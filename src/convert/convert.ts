@@ -1,5 +1,6 @@
 /** Checkpoint in, model directory out. */
 
+import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
 import { byteLength, type DType } from '../dtype.ts';
 import { openTokenizer } from '../engine/model-tokenizer.ts';
 import { BudgetError, InterruptedError, withNothingLeft } from '../errors.ts';
@@ -17,6 +18,7 @@ import { createMemory, maxMemoryBytes } from '../pages.ts';
 import type { EndToken } from '../tokenizer/end-tokens.ts';
 import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
+import type { ActivationChange, Adaptation } from './adaptation.ts';
 import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
 import type { SourceFormats } from './dtypes.ts';
 import { type Examination, examineCheckpoint } from './examine.ts';
@@ -26,7 +28,7 @@ import { TensorFileWriter } from './tensor-file.ts';
 import { bundleBytes, type Sources, tensorBytes } from './weights.ts';
 import { checkWritten, writeManifest } from './written.ts';
 
-export interface ConvertOptions {
+export interface ConvertOptions extends Adaptation {
   readonly checkpoint: string;
   readonly output: string;
   /** `auto` keeps the checkpoint's, or takes the one nearest to its quantisation. */
@@ -55,6 +57,10 @@ export interface ConvertReport {
   readonly dtypes: WeightDTypes;
   /** What the checkpoint's matrices are stored in, and how many weights of each there are. */
   readonly formats: SourceFormats;
+  /** What was merged into the checkpoint, in this order. */
+  readonly adapters: readonly AdapterReport[];
+  /** The activation that is not the checkpoint's own. */
+  readonly activation: ActivationChange | null;
   /** What ends a text. */
   readonly endTokens: readonly EndToken[];
   /** What was done otherwise than the checkpoint's files say, a sentence each. */
@@ -91,7 +97,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     const dtypes = { resident: storage.resident, bundles: storage.bundles };
     const modelBytes = layout.resident.bytes + layout.bundles.bytes;
     const dramBudget = budgetBytes(options.dramBudget ?? defaultConvertBudget, modelBytes);
-    const buffers = planBuffers(recipe, layout, dramBudget);
+    const buffers = planBuffers(recipe, layout, dramBudget, found.workBytes);
     if (options.dryRun) {
       await checkOutput(output, modelBytes, force);
     } else {
@@ -125,6 +131,8 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       spec,
       dtypes,
       formats,
+      adapters: found.adapters,
+      activation: found.activation,
       endTokens: side.endTokens,
       notes,
       checkpointBytes: source.bytes,
@@ -134,7 +142,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       ms: performance.now() - started,
     };
   } finally {
-    await found.checkpoint?.source.close();
+    await found.close();
   }
 }
 
@@ -159,7 +167,12 @@ interface Buffers {
   readonly stripBytes: number;
 }
 
-function planBuffers(recipe: ModelRecipe, layout: ModelLayout, dramBudget: number): Buffers {
+function planBuffers(
+  recipe: ModelRecipe,
+  layout: ModelLayout,
+  dramBudget: number,
+  adapterBytes: number,
+): Buffers {
   const longestRow = Math.max(
     recipe.spec.ffn.neurons,
     ...recipe.tensors.map(({ shape }) => shape.at(-1) ?? 1),
@@ -169,16 +182,21 @@ function planBuffers(recipe: ModelRecipe, layout: ModelLayout, dramBudget: numbe
   // Strips of fewer neurons than this would read the down projection in shreds.
   const smallestStrip = largestBundle * 64;
   const processBytes = residentBytes() + headroomBytes;
-  const floor = processBytes + workspaceBytes(longestRow) + smallestStrip;
+  const floor = processBytes + adapterBytes + workspaceBytes(longestRow) + smallestStrip;
   if (dramBudget < floor) {
     throw new BudgetError(
       `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor)}: ` +
-        `process ${formatBytes(processBytes)}, buffers ${formatBytes(floor - processBytes)}`,
+        `process ${formatBytes(processBytes)}, ` +
+        (adapterBytes === 0 ? '' : `adapters ${formatBytes(adapterBytes)}, `) +
+        `buffers ${formatBytes(floor - processBytes - adapterBytes)}`,
       {},
       `Give ${alignUp(floor + floorMarginBytes, 4 * MIB) / MIB}MiB or more`,
     );
   }
-  const free = Math.min(dramBudget - processBytes, maxMemoryBytes - 2 * blocksAddress);
+  const free = Math.min(
+    dramBudget - processBytes - adapterBytes,
+    maxMemoryBytes - 2 * blocksAddress,
+  );
   const blockElements = Math.max(
     longestRow,
     Math.min(largestBlock, Math.floor(free / 2 / byteLength('f32', 4))),

@@ -1,7 +1,7 @@
 /** Which dtypes a model is stored in, by what its checkpoint holds and what was asked for. */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { type DType, dtypes, type FloatDType } from '../dtype.ts';
+import { type DType, dtypes, type FloatDType, floatDTypes } from '../dtype.ts';
 import type { StorageDTypes } from '../flash/layout.ts';
 import { bundleRows, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
 import type { CheckedSource, Sources } from './weights.ts';
@@ -43,8 +43,8 @@ export function storageOf(
 }
 
 /** What a tensor's values are stored in. */
-export function formatOf({ storedAs, dtype }: SourceTensor): string {
-  return storedAs ?? dtype;
+export function formatOf({ storedAs, keptAs, dtype }: SourceTensor): string {
+  return storedAs ?? keptAs ?? dtype;
 }
 
 /** The checkpoint's matrices that the recipe uses. */
@@ -61,7 +61,9 @@ function matricesOf(recipe: ModelRecipe, sources: Sources): readonly CheckedSour
 
 /** The dtype that keeps every matrix exact: the checkpoint's own, or f32 when it mixes several. */
 function commonDType(matrices: readonly CheckedSource[]): FloatDType {
-  const [only, ...more] = new Set(matrices.map(({ dtype }) => dtype));
+  const kept = ({ tensor, dtype }: CheckedSource) =>
+    floatDTypes.find((known) => known === tensor.keptAs) ?? dtype;
+  const [only, ...more] = new Set(matrices.map(kept));
   return more.length === 0 && only !== undefined ? only : 'f32';
 }
 

@@ -5,6 +5,7 @@
 
 import { basename } from 'node:path';
 import { readConfig } from '../checkpoint/hf-directory.ts';
+import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
 import { hiddenQuantisation, QuantisedError } from '../checkpoint/quantisation.ts';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import { type FloatDType, floatDTypes } from '../dtype.ts';
@@ -13,7 +14,18 @@ import { layoutModel, type ModelLayout, type StorageDTypes } from '../flash/layo
 import { recipeOf } from '../models/index.ts';
 import type { CheckpointFacts, ModelRecipe, ModelSpec } from '../models/spec.ts';
 import { own } from '../own.ts';
-import { checkSources, some } from './check.ts';
+import { some } from '../plain-text.ts';
+import {
+  type ActivationChange,
+  type Adaptation,
+  type Described,
+  mergeInto,
+  openAdapters,
+  untied,
+  withActivation,
+  withConfig,
+} from './adaptation.ts';
+import { checkSources } from './check.ts';
 import { type AskedDTypes, type SourceFormats, storageOf } from './dtypes.ts';
 import { type Checkpoint, openCheckpoint } from './open-checkpoint.ts';
 import { sameValues } from './same-values.ts';
@@ -21,8 +33,14 @@ import type { SideContent } from './side-files.ts';
 import type { Sources } from './weights.ts';
 
 export interface Examination {
-  /** Open; null where the weights cannot be opened. */
+  /** Open, and as it is asked for; null where the weights cannot be opened. */
   readonly checkpoint: Checkpoint | null;
+  /** What was merged into it, in this order; none where that cannot be done. */
+  readonly adapters: readonly AdapterReport[];
+  /** The activation that is not the checkpoint's own. */
+  readonly activation: ActivationChange | null;
+  /** Bytes of memory that reading tensors takes besides what they are read into. */
+  readonly workBytes: number;
   readonly recipe: ModelRecipe;
   /** The recipe's, with what ends a sequence as the side files say. */
   readonly spec: ModelSpec;
@@ -37,13 +55,18 @@ export interface Examination {
   readonly problems: readonly InputError[];
   /** What is done otherwise than its files say, a sentence each. */
   readonly notes: readonly string[];
+  /** Closes the checkpoint and what was merged into it. */
+  close(): Promise<void>;
 }
 
 /**
- * Examines a Hugging Face directory or a GGUF file; close its source when done.
+ * Examines a Hugging Face directory or a GGUF file, and what is to be done to it; close the result when done.
  * @throws InputError when it cannot be said what model it is, or when its family is not supported
  */
-export async function examineCheckpoint(path: string, asked: AskedDTypes): Promise<Examination> {
+export async function examineCheckpoint(
+  path: string,
+  asked: AskedDTypes & Adaptation,
+): Promise<Examination> {
   const problems: InputError[] = [];
   const notes: string[] = [];
   /** The result of `step`; null, and a problem noted, when the checkpoint is to blame. */
@@ -56,30 +79,52 @@ export async function examineCheckpoint(path: string, asked: AskedDTypes): Promi
       return null;
     }
   };
-  const checkpoint = await attempt(() => openCheckpoint(path));
+  const base = await attempt(() => openCheckpoint(path));
+  const adapters = (await attempt(() => openAdapters(asked.lora ?? []))) ?? [];
+  const close = async () => {
+    await Promise.all([base?.source, ...adapters].map((opened) => opened?.close()));
+  };
   try {
-    const { config, configFile } = checkpoint ?? (await configAlone(path, problems));
-    const tensorNames = new Set(checkpoint?.source.tensors.keys());
-    const tensorCount = checkpoint?.source.listed ?? 0;
-    const facts = { config, configFile, tensorNames, tensorCount };
-    const recipe = await settledRecipe(facts, checkpoint?.source, attempt, notes).catch(
-      (error: unknown) => {
-        throw besides(error, problems);
-      },
-    );
+    const said = base ?? (await configAlone(path, problems));
+    const { configFile } = said;
+    const active = await attempt(() => withActivation(said.config, adapters, asked.hiddenAct));
+    const facts: CheckpointFacts = {
+      config: active?.config ?? said.config,
+      configFile,
+      tensorNames: new Set(base?.source.tensors.keys()),
+      tensorCount: base?.source.listed ?? 0,
+    };
+    const settled = await settle(facts, base?.source, attempt, notes).catch((error: unknown) => {
+      throw besides(error, problems);
+    });
     const checked =
-      checkpoint && (await attempt(() => checkWeights(recipe, checkpoint, configFile, path)));
+      base && (await attempt(() => checkWeights(settled.recipe, base, configFile, path)));
     const passedOver = checked?.passedOver ?? [];
     if (passedOver.length > 0)
       notes.push(`${some(passedOver)} passed over: the text does not need them`);
+    const merged =
+      base && checked && adapters.length > 0
+        ? await attempt(() => mergeInto(base.source, settled, adapters))
+        : null;
+    const { recipe, facts: adapted } = merged ?? settled;
+    const isOther = active?.change != null || merged?.source.untied === true;
+    const checkpoint = base && {
+      ...(isOther ? withConfig(base, adapted.config) : base),
+      source: merged?.source ?? base.source,
+    };
+    const sources = merged
+      ? await attempt(() => checkSources(recipe, merged.source, configFile).sources)
+      : (checked?.sources ?? null);
     const side = checkpoint && (await attempt(() => checkpoint.readSideFiles(recipe.spec)));
     notes.push(...(side?.notes ?? []));
-    const sources = checked?.sources ?? null;
     const { storage, formats } = sources
       ? storageOf(asked, recipe, sources)
-      : { storage: storageByConfig(asked, config), formats: null };
+      : { storage: storageByConfig(asked, said.config), formats: null };
     return {
       checkpoint,
+      adapters: merged?.source.adapters ?? [],
+      activation: active?.change ?? null,
+      workBytes: merged?.source.workBytes ?? 0,
       recipe,
       spec: { ...recipe.spec, eosIds: [...(side?.eosIds ?? recipe.spec.eosIds)] },
       storage,
@@ -89,9 +134,10 @@ export async function examineCheckpoint(path: string, asked: AskedDTypes): Promi
       side,
       problems,
       notes,
+      close,
     };
   } catch (error) {
-    await checkpoint?.source.close();
+    await close();
     throw error;
   }
 }
@@ -102,23 +148,25 @@ type Attempt = <T>(step: () => T | Promise<T>) => Promise<T | null>;
  * The recipe that fits the checkpoint's tensors. Where its configuration ties the head to the embedding
  * and the checkpoint holds another head, the head is what it holds, as in transformers 5.
  */
-async function settledRecipe(
+async function settle(
   facts: CheckpointFacts,
   source: TensorSource | undefined,
   attempt: Attempt,
   notes: string[],
-): Promise<ModelRecipe> {
+): Promise<Described> {
   const recipe = recipeOf(facts);
+  const tied = { facts, recipe };
   const [embedding, head] = [recipe.twoHeads?.embedding, recipe.twoHeads?.head].map((name) =>
     name === undefined ? undefined : source?.tensors.get(name),
   );
-  if (embedding === undefined || head === undefined) return recipe;
+  if (embedding === undefined || head === undefined) return tied;
   const same = await attempt(() => sameValues(embedding, head));
-  if (same !== false) return recipe;
+  if (same !== false) return tied;
   notes.push(
     `${basename(facts.configFile)} ties the head to the embedding, but ${head.name} holds other values: taken as a head of its own`,
   );
-  return recipeOf({ ...facts, config: { ...facts.config, tie_word_embeddings: false } });
+  const apart = { ...facts, config: untied(facts.config) };
+  return { facts: apart, recipe: recipeOf(apart) };
 }
 
 /** An unsupported family, and that its weights are quantised as well: neither is a way out of the other. */

@@ -5,6 +5,7 @@
 
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
 import type { PlacedTensor } from '../flash/layout.ts';
 import {
   bundlesFile,
@@ -16,6 +17,7 @@ import {
 import { activations, type ModelSpec, type WeightDTypes } from '../models/spec.ts';
 import type { EndToken } from '../tokenizer/end-tokens.ts';
 import { version } from '../version.ts';
+import type { ActivationChange, Adaptation } from './adaptation.ts';
 import type { AskedDTypes, SourceFormats } from './dtypes.ts';
 import { type Examination, examineCheckpoint } from './examine.ts';
 import type { Checkpoint } from './open-checkpoint.ts';
@@ -30,6 +32,10 @@ export interface CheckpointReport {
   readonly spec: ModelSpec;
   /** What the matrices are stored in, by number of weights; null when they cannot be opened. */
   readonly formats: SourceFormats | null;
+  /** What would be merged into it, in this order. */
+  readonly adapters: readonly AdapterReport[];
+  /** The activation that is not the checkpoint's own. */
+  readonly activation: ActivationChange | null;
   /** What conversion would store. */
   readonly dtypes: WeightDTypes;
   /** Of its weights. */
@@ -70,10 +76,10 @@ export async function isCheckpoint(path: string): Promise<boolean> {
  */
 export async function inspectCheckpoint(
   path: string,
-  asked: AskedDTypes = {},
+  asked: AskedDTypes & Adaptation = {},
 ): Promise<CheckpointReport> {
   const found = await examineCheckpoint(path, asked);
-  await found.checkpoint?.source.close();
+  await found.close();
   const { checkpoint, spec, formats, problems, notes } = found;
   const manifest = manifestOf(found);
   const { neurons, activation } = spec.ffn;
@@ -83,6 +89,8 @@ export async function inspectCheckpoint(
     checkpointBytes: checkpoint?.source.bytes ?? null,
     spec,
     formats,
+    adapters: found.adapters,
+    activation: found.activation,
     dtypes: manifest.dtypes,
     modelBytes: [residentFile, bundlesFile].reduce(
       (sum, file) => sum + (manifest.files[file]?.bytes ?? 0),

@@ -206,20 +206,28 @@ const activationNames: ReadonlyMap<string, Activation> = new Map(
   } as const),
 );
 
+/** Names that configurations have for activations. */
+export const activationConfigNames: readonly string[] = [...activationNames.keys()];
+
+/** The field that names the activation: the first of `keys` that does, or else would. */
+export function activationKeyOf({ config }: ConfigFile, keys: readonly string[]): string {
+  return keys.find((name) => typeof config[name] === 'string') ?? keys[0] ?? '';
+}
+
 /** The activation that the first of `keys` names, and its threshold, `hidden_act_param`. */
 export function activationOf(
   at: ConfigFile,
   fallback: string,
   ...keys: readonly string[]
 ): { readonly activation: Activation; readonly threshold: number } {
-  const key = keys.find((name) => typeof at.config[name] === 'string') ?? keys[0] ?? '';
+  const key = activationKeyOf(at, keys);
   const name = text(at, key, fallback);
   const activation = activationNames.get(name);
   if (activation === undefined) {
     throw new InputError(
       `${key} '${name}' is not supported`,
       { file: at.file },
-      `Supported: ${[...activationNames.keys()].join(', ')}`,
+      `Supported: ${activationConfigNames.join(', ')}`,
     );
   }
   return {

@@ -30,8 +30,11 @@ import {
   role,
 } from './spec.ts';
 
+const activationKeys = ['activation', 'hidden_act', 'activation_function'];
+
 export const falcon: Family = {
   modelTypes: ['falcon', 'RefinedWebModel', 'RefinedWeb'],
+  activationKeys,
   recipe(facts) {
     const at = { config: facts.config, file: facts.configFile };
     return recipeOf(describe(at), facts, boolean(at, 'bias', false));
@@ -95,7 +98,7 @@ function describe(at: ConfigFile): ModelSpec {
     },
     ffn: {
       neurons: firstInteger(at, ['ffn_hidden_size'], 4 * hiddenSize, limits.neurons),
-      ...activationOf(at, 'gelu', 'activation', 'hidden_act', 'activation_function'),
+      ...activationOf(at, 'gelu', ...activationKeys),
       gate: 'none',
     },
     tiedHead: boolean(at, 'tie_word_embeddings', true),

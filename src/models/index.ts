@@ -4,6 +4,7 @@ import { isJsonObject } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { arcee } from './arcee.ts';
 import { bamboo } from './bamboo.ts';
+import { activationKeyOf } from './config.ts';
 import { falcon } from './falcon.ts';
 import { llama } from './llama.ts';
 import { mistral } from './mistral.ts';
@@ -40,7 +41,7 @@ export const supportedModelTypes = families.flatMap((family) => family.modelType
  */
 export function recipeOf(facts: CheckpointFacts): ModelRecipe {
   const modelType = facts.config.model_type;
-  const family = families.find(({ modelTypes }) => modelTypes.some((type) => type === modelType));
+  const family = familyOf(facts.config);
   if (family === undefined) {
     const found =
       typeof modelType === 'string'
@@ -54,6 +55,16 @@ export function recipeOf(facts: CheckpointFacts): ModelRecipe {
   }
   refuseTwoTruths(facts);
   return family.recipe(facts);
+}
+
+/** The field of `config` that names the activation of FFNs. */
+export function activationKey(config: CheckpointFacts['config']): string {
+  const keys = familyOf(config)?.activationKeys ?? ['hidden_act'];
+  return activationKeyOf({ config, file: '' }, keys);
+}
+
+function familyOf({ model_type: modelType }: CheckpointFacts['config']): Family | undefined {
+  return families.find(({ modelTypes }) => modelTypes.some((type) => type === modelType));
 }
 
 /** @throws InputError for parts of a configuration that would say again, otherwise, what its fields say */

@@ -25,8 +25,11 @@ const prefixes = ['model.decoder.', 'decoder.', ''];
 const layerNormEps = 1e-5;
 const positionOffset = 2;
 
+const activationKeys = ['activation_function'];
+
 export const opt: Family = {
   modelTypes: ['opt'],
+  activationKeys,
   recipe(facts) {
     return recipeOf(describe(facts), facts);
   },
@@ -65,7 +68,7 @@ function describe({ config, configFile }: CheckpointFacts): ModelSpec {
     },
     ffn: {
       neurons: integer(at, 'ffn_dim', limits.neurons),
-      ...activationOf(at, 'relu', 'activation_function'),
+      ...activationOf(at, 'relu', ...activationKeys),
       gate: 'none',
     },
     tiedHead: boolean(at, 'tie_word_embeddings', true),

@@ -228,6 +228,8 @@ export interface CheckpointFacts {
 export interface Family {
   /** Values of `model_type` in config.json. */
   readonly modelTypes: readonly string[];
+  /** Fields of config.json that name the activation, the one that counts first; `hidden_act` alone unless said. */
+  readonly activationKeys?: readonly string[];
   /** @throws InputError when the config is incomplete, contradictory or asks for what is not supported */
   recipe(facts: CheckpointFacts): ModelRecipe;
 }

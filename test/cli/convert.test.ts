@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { tokenCacheFile } from '../../src/tokenizer/token-cache.ts';
 import { withMemoryGroup } from '../support/cgroup.ts';
 import { weightsFile, writeRandomOpt } from '../support/checkpoint.ts';
 import {
@@ -41,7 +42,7 @@ describe('a converted model', parallel, () => {
       ...['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json'],
       ...['special_tokens_map.json', 'vocab.json', 'merges.txt'],
     ];
-    assertEntries(model, [...copied, ...weightFiles, 'flash.json']);
+    assertEntries(model, [...copied, ...weightFiles, 'flash.json', tokenCacheFile]);
     for (const name of copied) {
       assert.deepEqual(readFileSync(join(model, name)), readFileSync(join(storiesOpt, name)), name);
     }

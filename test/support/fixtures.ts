@@ -13,6 +13,10 @@ export const validText = at('text/valid.txt');
 export const calibText = at('text/calib.txt');
 /** A tiny random checkpoint of a family or a variant of one, as transformers wrote it. */
 export const familyFixture = (name: string) => at(`families/${name}`);
+/** Anything in the folder of fixtures, by its path there. */
+export const fixture = at;
+/** A LoRA adapter that PEFT wrote, and what it makes of its base by merging. */
+export const loraFixture = (name: string) => at(`lora/${name}`);
 /** Files written by the `gguf` package, and what they must read as. */
 export const ggufFixtures = at('gguf');
 /** Folders there that hold a checkpoint and the GGUF made from it. */

@@ -1,0 +1,163 @@
+/** What is done to a checkpoint before it is converted: adapters merged into it, another activation. */
+
+import { brief } from '../checkpoint/json-file.ts';
+import { type Adapter, openAdapter } from '../checkpoint/lora/adapter.ts';
+import type { ActivationRequest } from '../checkpoint/lora/adapter-config.ts';
+import { headTensor, type MergedSource, mergeAdapters } from '../checkpoint/lora/merged-source.ts';
+import type { TensorSource } from '../checkpoint/source.ts';
+import { InputError, type Place } from '../errors.ts';
+import { activationConfigNames } from '../models/config.ts';
+import { activationKey, recipeOf } from '../models/index.ts';
+import { type CheckpointFacts, type ModelRecipe, role } from '../models/spec.ts';
+import type { Checkpoint } from './open-checkpoint.ts';
+
+/** What is to be done to a checkpoint before it is converted. */
+export interface Adaptation {
+  /** Directories of LoRA adapters; they are merged in this order. */
+  readonly lora?: readonly string[];
+  /** The activation of FFNs, whatever the checkpoint and the adapters say. */
+  readonly hiddenAct?: string;
+}
+
+/** An activation that is not the checkpoint's own. */
+export interface ActivationChange {
+  readonly from: string | null;
+  readonly to: string;
+  /** The adapter's directory that asks for it; null: it was asked for by hand. */
+  readonly askedBy: string | null;
+}
+
+/** What is known of a checkpoint, and the recipe that follows. */
+export interface Described {
+  readonly facts: CheckpointFacts;
+  readonly recipe: ModelRecipe;
+}
+
+type Config = Checkpoint['config'];
+
+/**
+ * Opens the adapters in the directories `dirs`; close them when done.
+ * @throws InputError when one of them cannot be used, whatever the model
+ */
+export async function openAdapters(dirs: readonly string[]): Promise<readonly Adapter[]> {
+  const adapters: Adapter[] = [];
+  try {
+    for (const dir of dirs) adapters.push(await openAdapter(dir));
+    return adapters;
+  } catch (error) {
+    await Promise.all(adapters.map((adapter) => adapter.close()));
+    throw error;
+  }
+}
+
+/**
+ * Merges adapters into the tensors of a checkpoint that is `described`.
+ * @returns what it is then, and its tensors, which are read from `source` and the adapters
+ * @throws InputError when an adapter does not fit
+ */
+export function mergeInto(
+  source: TensorSource,
+  described: Described,
+  adapters: readonly Adapter[],
+): Described & { readonly source: MergedSource } {
+  const { facts, recipe, tensors } = withEmbedding(source, described);
+  const merged = mergeAdapters({ ...source, tensors }, recipe, adapters);
+  const config = merged.untied ? untied(facts.config) : facts.config;
+  const known = { ...facts, config, tensorNames: new Set(merged.tensors.keys()) };
+  return { source: merged, facts: known, recipe: recipeOf(known) };
+}
+
+/** The configuration of a model whose head is one of its own. */
+export function untied(config: Config): Config {
+  return { ...config, tie_word_embeddings: false };
+}
+
+/**
+ * The embedding under its own name as well, where it is stored under that of the head alone: adapters
+ * speak of both, and may part them.
+ */
+function withEmbedding(
+  { tensors }: TensorSource,
+  described: Described,
+): Described & Pick<TensorSource, 'tensors'> {
+  const { facts, recipe } = described;
+  const table = tensors.get(headTensor);
+  if (table === undefined || embeddingOf(recipe) !== headTensor) return { ...described, tensors };
+  const name = embeddingOf(recipeOf({ ...facts, config: untied(facts.config) }));
+  const all = new Map(tensors).set(name, table);
+  const known = { ...facts, tensorNames: new Set(all.keys()) };
+  return { facts: known, recipe: recipeOf(known), tensors: all };
+}
+
+function embeddingOf({ tensors }: ModelRecipe): string {
+  return tensors.find(({ name }) => name === role.tokens)?.parts[0]?.source ?? '';
+}
+
+/** `checkpoint` with another configuration, in its config.json as well. */
+export function withConfig(checkpoint: Checkpoint, config: Config): Checkpoint {
+  return {
+    ...checkpoint,
+    config,
+    readSideFiles: async (spec) => {
+      const side = await checkpoint.readSideFiles(spec);
+      const file = Buffer.from(`${JSON.stringify(config, null, 2)}\n`);
+      return { ...side, files: new Map(side.files).set('config.json', file) };
+    },
+  };
+}
+
+/**
+ * The configuration with the activation that is asked for, by hand or else by an adapter.
+ * @throws InputError when it is not known, or adapters ask for different ones
+ */
+export function withActivation(
+  config: Config,
+  adapters: readonly Adapter[],
+  hiddenAct: string | undefined,
+): { readonly config: Config; readonly change: ActivationChange | null } {
+  if (hiddenAct !== undefined) checkActivation(hiddenAct, '--hidden-act');
+  const key = activationKey(config);
+  const request =
+    hiddenAct === undefined ? requestOf(adapters) : { askedBy: null, request: { hiddenAct } };
+  if (request === null) return { config, change: null };
+  const { askedBy } = request;
+  const { hiddenAct: to, threshold }: ActivationRequest = request.request;
+  const from = typeof config[key] === 'string' ? config[key] : null;
+  const param = threshold === undefined ? {} : { hidden_act_param: threshold };
+  return { config: { ...config, [key]: to, ...param }, change: { from, to, askedBy } };
+}
+
+/** What the adapters ask for, which must be one thing. */
+function requestOf(
+  adapters: readonly Adapter[],
+): { readonly askedBy: string; readonly request: ActivationRequest } | null {
+  const asking = adapters.flatMap(({ dir, config: { activation, file } }) => {
+    if (activation === null) return [];
+    checkActivation(activation.hiddenAct, "'flashllm.hidden_act'", { file });
+    return [{ askedBy: dir, file, request: activation }];
+  });
+  const [first, ...others] = asking;
+  const same = ({ request: { hiddenAct, threshold } }: (typeof asking)[number]) =>
+    hiddenAct === first?.request.hiddenAct && threshold === first.request.threshold;
+  const other = others.find((one) => !same(one));
+  if (first !== undefined && other !== undefined) {
+    throw new InputError(
+      `asks for the activation ${brief(other.request.hiddenAct)}, ${first.askedBy} for ${brief(first.request.hiddenAct)}${
+        other.request.hiddenAct === first.request.hiddenAct ? ' with another threshold' : ''
+      }`,
+      { file: other.file },
+      'Decide with --hidden-act',
+    );
+  }
+  return first ?? null;
+}
+
+/** @throws InputError when no activation has this name */
+function checkActivation(name: string, what: string, place: Place = {}): void {
+  if (activationConfigNames.includes(name)) return;
+  throw new InputError(
+    `${what} ${brief(name)} is not supported`,
+    place,
+    `Supported: ${activationConfigNames.join(', ')}`,
+  );
+}
