@@ -66,3 +66,21 @@ export async function readRegular(path: string, longest: number): Promise<Buffer
     await handle.close();
   }
 }
+
+/** Calls `use` with the content of the regular file at `path` piece by piece, each valid until the next. */
+export async function eachPiece(path: string, use: (piece: Uint8Array) => void): Promise<void> {
+  const handle = await openRegular(path);
+  try {
+    const piece = Buffer.alloc(pieceBytes);
+    for (let at = 0; ; ) {
+      const { bytesRead } = await handle.read(piece, 0, pieceBytes, at);
+      if (bytesRead === 0) return;
+      use(piece.subarray(0, bytesRead));
+      at += bytesRead;
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+const pieceBytes = 256 * 1024;

@@ -3,16 +3,18 @@
 import { join } from 'node:path';
 import { parseJson } from '../checkpoint/json-file.ts';
 import type { Manifest } from '../flash/manifest.ts';
-import { checkSum, tokenizerFile } from '../flash/model-files.ts';
 import { readRegular } from '../regular-file.ts';
 import { readTokenCache, writeTokenCache } from '../tokenizer/token-cache.ts';
 import { readTokenFiles } from '../tokenizer/token-files.ts';
 import { loadTokenizer, pipelineTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { checkTokenizerJson } from '../tokenizer/tokenizer-json.ts';
 
+const tokenizerFile = 'tokenizer.json';
+
 /**
  * Opens the tokenizer of the model in `dir`; what it takes time to make of tokenizer.json is kept there.
- * @throws InputError when tokenizer.json is missing, damaged or of a kind that is unsupported
+ * The files have been checked.
+ * @throws InputError when tokenizer.json is of a kind that is unsupported
  */
 export async function openTokenizer(dir: string, { spec, files }: Manifest): Promise<Tokenizer> {
   const stored = files[tokenizerFile];
@@ -25,7 +27,6 @@ export async function openTokenizer(dir: string, { spec, files }: Manifest): Pro
     return pipelineTokenizer({ json, file: path, files: others, ready: tables }, spec).tokenizer;
   }
   const bytes = await readRegular(path, stored.bytes);
-  checkSum(path, stored, bytes);
   const json = checkTokenizerJson(parseJson(bytes, path), path);
   const { tokenizer, tables } = pipelineTokenizer({ json, file: path, files: others }, spec);
   if (tables !== null) await writeTokenCache(dir, stored, { json, tables });

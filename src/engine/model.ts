@@ -40,7 +40,7 @@ export class Model implements Plannable {
 
   /** @throws InputError when the directory is not an intact model */
   static async open(dir: string, options: OpenOptions = {}): Promise<Model> {
-    const files = await ModelFiles.open(dir, { ...options, tokenizer: 'later' });
+    const files = await ModelFiles.open(dir, options);
     try {
       const tokenizer = await openTokenizer(dir, files.manifest);
       return new Model(files, tokenizer, await predictorDemand(files));

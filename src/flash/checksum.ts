@@ -56,6 +56,7 @@ export function crcHex(data: Uint8Array | string): string {
   return hex(crc32(data));
 }
 
+/** A CRC-32 as it is written. */
 export function hex(crc: number): string {
   return crc.toString(16).padStart(8, '0');
 }

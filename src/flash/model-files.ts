@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { InputError } from '../errors.ts';
 import { createBuffer } from '../pages.ts';
-import { assertRegular, readRegular } from '../regular-file.ts';
-import { crcHex } from './checksum.ts';
+import { assertRegular, eachPiece } from '../regular-file.ts';
+import { crcHex, hex } from './checksum.ts';
 import { DeviceFile } from './device-file.ts';
 import { type DeviceProfile, loadProfile } from './device-profile.ts';
 import { sectorBytes } from './layout.ts';
@@ -31,9 +31,6 @@ export interface RowPlaces {
   readonly addresses: readonly number[];
 }
 
-/** The one of the small files that may be large. */
-export const tokenizerFile = 'tokenizer.json';
-
 export interface OpenOptions {
   readonly system?: ReadSystem;
   readonly profile?: DeviceProfile;
@@ -41,8 +38,6 @@ export interface OpenOptions {
   readonly direct?: boolean;
   /** False leaves predictors alone, whatever state they are in. */
   readonly predictors?: boolean;
-  /** `later`: whoever uses tokenizer.json, the largest of the small files, checks it. */
-  readonly tokenizer?: 'later';
   /** A file in which up rows and down columns lie apart: single neurons are read from there. */
   readonly unbundled?: string;
 }
@@ -89,14 +84,13 @@ export class ModelFiles {
       for (const [name, stored] of Object.entries(manifest.files)) {
         const path = join(dir, name);
         await checkSize(path, stored);
-        if (name === tokenizerFile && options.tokenizer === 'later') continue;
         if (stored.headerBytes === undefined) {
-          checkSum(path, stored, await readRegular(path, stored.bytes));
+          checkSum(path, stored, await checksumOf(path));
           continue;
         }
         const file = await DeviceFile.open(path, system, direct);
         files.set(name, file);
-        checkSum(path, stored, await readHeader(file, stored.headerBytes));
+        checkSum(path, stored, crcHex(await readHeader(file, stored.headerBytes)));
       }
       const path = join(dir, predictorsFile);
       let predictors: PredictorSet | null = null;
@@ -309,9 +303,18 @@ async function checkSize(path: string, stored: StoredFile): Promise<void> {
   }
 }
 
-/** @throws InputError when `bytes`, the file or its header, are not what was written */
-export function checkSum(path: string, stored: StoredFile, bytes: Uint8Array): void {
-  if (crcHex(bytes) !== stored.crc32) {
+/** Of a whole file, which need not fit memory: a tokenizer.json may have 30 MB. */
+async function checksumOf(path: string): Promise<string> {
+  let sum = 0;
+  await eachPiece(path, (piece) => {
+    sum = crc32(piece, sum);
+  });
+  return hex(sum);
+}
+
+/** @throws InputError when the checksum found, of the file or its header, is not what was written */
+function checkSum(path: string, stored: StoredFile, found: string): void {
+  if (found !== stored.crc32) {
     throw new InputError(
       'damaged: its checksum does not match',
       { file: path, offset: 0 },
