@@ -4,6 +4,7 @@
  */
 
 import { breathe } from '../breathe.ts';
+import { written } from './terminal.ts';
 
 const controller = new AbortController();
 const exitCodes = { SIGINT: 130, SIGTERM: 143 } as const;
@@ -45,7 +46,7 @@ export const interruption: AbortSignal = controller.signal;
  */
 export async function leaveInterrupted(): Promise<void> {
   if (!interruption.aborted) return;
-  await new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
+  await written();
   process.exit();
 }
 

@@ -150,3 +150,8 @@ export function showProgress(what: string, quiet = false): Progress {
     },
   };
 }
+
+/** Resolves when all that was printed is written. */
+export function written(): Promise<void> {
+  return new Promise((resolve) => process.stdout.write('', () => resolve()));
+}

@@ -98,7 +98,8 @@ export type Settings = Omit<PredictTrainRequest, 'rank' | 'importFrom' | 'thresh
 /** Fills in the defaults for a model. Who asks for a rank, a size or passes asks for factors. */
 export function settingsFor(model: Model, request: PredictTrainRequest): Settings {
   const settings = { ...defaults(model, request), ...withoutUndefined(request) };
-  const { rank, share, epochs, relu, importFrom } = request;
+  const { rank, share, epochs, relu, importFrom, thresholdSparsity } = request;
+  if (thresholdSparsity !== undefined) return { ...settings, method: 'rows' };
   const factors = [rank, share, epochs, relu, importFrom].some((value) => value !== undefined);
   return settings.method === 'auto' && factors ? { ...settings, method: 'low-rank' } : settings;
 }
