@@ -2,7 +2,7 @@
  * How fast each kernel is on one thread of this machine and on several, beside the speed at which as
  * many threads read memory, measured in the same run with the plainest of all kernels.
  *
- *     node --import tsx scripts/bench-kernels.ts [MiB of weights, default 1024] [name filter] [threads]
+ *     node --import tsx scripts/bench-kernels.ts [MiB of weights, default 1024] [name filter] [threads] [columns, default 4096]
  *
  * FLASHLLM_CORE=plain or relaxed chooses the build of the core; unset, it is what the engine would
  * use. Times of one thread are processor times, which other programs' load spoils less than it does
@@ -27,8 +27,8 @@ const MiB = 2 ** 20;
 const weightBytes = Number(process.argv[2] ?? 1024) * MiB;
 const filter = process.argv[3] ?? '';
 const threads = Number(process.argv[4] ?? availableThreads());
-/** Width of the model. */
-const cols = 4096;
+/** Width of the model. Short rows are another matter than long ones: the prefetcher knows neither. */
+const cols = Number(process.argv[5] ?? 4096);
 const maxPositions = 64;
 const layers = { heads: 32, headDim: 128, context: 2048 };
 
@@ -50,17 +50,19 @@ const floats = (address: number, n: number) => new Float32Array(memory.buffer, a
 function gaussian(): number {
   return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 }
-const sampleCount = 4 * MiB;
+/** Whole rows. */
+const sampleCount = 4 * MiB - ((4 * MiB) % cols);
 const sample = new Float32Array(sampleCount).map(() => 0.02 * gaussian());
 
 const maxRows = Math.floor(weightBytes / byteLength('q4', cols));
 /** Rows of a matrix; larger weights are several. */
 const matrixRows = 16384;
-const x = allocate(4 * cols * maxPositions);
-floats(x, cols * maxPositions).forEach((_, i, all) => {
+const widest = Math.max(cols, layers.heads * layers.headDim);
+const x = allocate(4 * widest * maxPositions);
+floats(x, widest * maxPositions).forEach((_, i, all) => {
   all[i] = gaussian();
 });
-const y = allocate(4 * cols * maxPositions);
+const y = allocate(4 * widest * maxPositions);
 const sums = allocate(4 * cols * Math.max(maxPositions, neuronBlock / neuronGroup));
 const acts = allocate(4 * Math.max((maxRows / 2) * 8, 256 * neuronBlock));
 const gates = allocate(4 * (maxRows / 2));

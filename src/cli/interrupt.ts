@@ -39,6 +39,16 @@ export function catchInterrupts(): void {
 /** Aborts when the user wants to stop. */
 export const interruption: AbortSignal = controller.signal;
 
+/**
+ * Ends an interrupted process as soon as its output is written. While Node takes a process apart that
+ * comes to its end by itself, signals are no longer caught: one more would take the exit code's place.
+ */
+export async function leaveInterrupted(): Promise<void> {
+  if (!interruption.aborted) return;
+  await new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
+  process.exit();
+}
+
 /** Whether the user wants to stop; a signal that came during a long computation is heard first. */
 export async function wasInterrupted(): Promise<boolean> {
   // The turn that is on may have asked the system for its events before.

@@ -9,7 +9,12 @@ import { convertCommand } from './convert.ts';
 import { evalCommand } from './eval.ts';
 import { generateCommand } from './generate.ts';
 import { inspectCommand } from './inspect.ts';
-import { catchInterrupts, interruptedExitCode, wasInterrupted } from './interrupt.ts';
+import {
+  catchInterrupts,
+  interruptedExitCode,
+  leaveInterrupted,
+  wasInterrupted,
+} from './interrupt.ts';
 import { planCommand } from './plan.ts';
 import { predictTrainCommand } from './predict-train.ts';
 import { probeCommand } from './probe.ts';
@@ -49,6 +54,7 @@ export async function main(argv: readonly string[]): Promise<void> {
       argv.includes('--debug'),
     );
   }
+  await leaveInterrupted();
 }
 
 /** Prints what went wrong and returns the exit code. */

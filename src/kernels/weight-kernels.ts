@@ -69,7 +69,8 @@ export interface WeightKernels {
   /**
    * acts[p, i] = activation(gate_i . x[p] + gateBias[i]) upActivation(up_i . x[p] + upBias[i]), where
    * gate_i is the row at ptrs[i] and up_i the one upOffset bytes further; `gates` is scratch of the
-   * shape of acts. Splits as ffnUp does.
+   * shape of acts. Splits as ffnUp does. With relu, relu2 and fatrelu, acts are 0 wherever the gate's
+   * activation is, and up rows that are needed for no position are not read.
    */
   readonly ffnGatedUp: (
     acts: Address,

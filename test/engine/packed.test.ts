@@ -1,4 +1,4 @@
-/** Matrices that stay in DRAM are packed where they can be; nobody is to see where. */
+/** Weights that stay in DRAM are packed, and laid out anew, where they can be; nobody is to see where. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -24,8 +24,7 @@ const config = {
 const ids = Array.from({ length: 20 }, (_, i) => (i * 311) % vocabSize);
 
 /** Logits with everything in DRAM, and with nothing. */
-async function logits(checkpoint: string): Promise<Float32Array[]> {
-  const model = await converted(root, checkpoint);
+async function logits(model: string): Promise<Float32Array[]> {
   const all: Float32Array[] = [];
   for (const residency of ['all', 'none'] as const) {
     const request = { context: 32, logits: 'all', residency } as const;
@@ -35,8 +34,40 @@ async function logits(checkpoint: string): Promise<Float32Array[]> {
 }
 
 test('resident weights give the logits of streamed ones, to the bit', async () => {
-  const [resident, streamed] = await logits(writeRandomModel(root.directory(), config));
+  const [resident, streamed] = await logits(
+    await converted(root, writeRandomModel(root.directory(), config)),
+  );
   assert.deepEqual(resident, streamed);
+});
+
+test('so do those of gated FFNs of several blocks, whose rows lie apart, and tokens one by one', async () => {
+  const gated = {
+    model_type: 'llama',
+    hidden_size: 72,
+    num_hidden_layers: 1,
+    num_attention_heads: 6,
+    num_key_value_heads: 2,
+    // More than a block of one position has, and not a multiple of what lies together.
+    intermediate_size: 4200,
+    max_position_embeddings: 64,
+    hidden_act: 'relu',
+    rms_norm_eps: 1e-5,
+    tie_word_embeddings: true,
+    torch_dtype: 'float16',
+  };
+  for (const dtype of ['f16', 'q8'] as const) {
+    const checkpoint = writeRandomModel(root.directory(), gated);
+    const model = await converted(root, checkpoint, { dtype });
+    const [resident, streamed] = await logits(model);
+    assert.deepEqual(resident, streamed);
+    const request = { context: 32 } as const;
+    const single = await withSession(model, 16 * MIB, request, async (session) => {
+      const rows: number[] = [];
+      for (const id of ids) rows.push(...(await session.forward([id])));
+      return Float32Array.from(rows);
+    });
+    assert.deepEqual(single, resident);
+  }
 });
 
 test('so do those of which some are too large to be packed', async () => {
@@ -50,7 +81,7 @@ test('so do those of which some are too large to be packed', async () => {
       }
     });
     assert.equal(places, 1);
-    const [resident, streamed] = await logits(checkpoint);
+    const [resident, streamed] = await logits(await converted(root, checkpoint));
     assert.ok(resident?.every(Number.isFinite));
     assert.deepEqual(resident, streamed, name);
   }

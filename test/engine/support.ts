@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { convertCheckpoint } from '../../src/convert/convert.ts';
+import { type ConvertOptions, convertCheckpoint } from '../../src/convert/convert.ts';
 import { Model, type RunRequest } from '../../src/engine/model.ts';
 import { Session } from '../../src/engine/session.ts';
 import { processEstimate } from '../../src/memory/process.ts';
@@ -11,10 +11,14 @@ import type { TemporaryRoot } from '../support/temporary.ts';
 const MIB = 1024 * 1024;
 
 /** Converts `checkpoint` and returns the model's directory. */
-export async function converted(root: TemporaryRoot, checkpoint: string): Promise<string> {
+export async function converted(
+  root: TemporaryRoot,
+  checkpoint: string,
+  options: Pick<ConvertOptions, 'dtype'> = {},
+): Promise<string> {
   const output = join(root.directory(), 'model');
   // The test process itself is larger than the default budget foresees.
-  await convertCheckpoint({ checkpoint, output, dramBudget: 2048 * MIB });
+  await convertCheckpoint({ ...options, checkpoint, output, dramBudget: 2048 * MIB });
   return output;
 }
 
