@@ -37,7 +37,8 @@ type Walk = (trial: Trial, dice: Dice) => Promise<void>;
 const at = ({ dir }: Trial, ...names: readonly string[]) => join(dir, ...names);
 
 /** What a prompt may be refused for, whatever the model: it is no fault of the conversion. */
-const promptRefusals = /prompt|vocabulary of the tokenizer|below the floor/;
+const promptRefusals =
+  /prompt|vocabulary of the tokenizer|leave it out of the text|below the floor/;
 
 /** A checkpoint: looked at, planned, converted; what comes out must be a model. */
 async function convertible(trial: Trial, dice: Dice, path: string): Promise<void> {

@@ -1,13 +1,13 @@
 /** Texts that the user names on the command line, or pipes in. */
 
-import { constants, createReadStream, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, createReadStream, fstatSync, openSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { Socket } from 'node:net';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { isatty, ReadStream } from 'node:tty';
 import { fileError } from '../checkpoint/file.ts';
 import { InputError, InterruptedError } from '../errors.ts';
 import { interruption } from './interrupt.ts';
+import { namedPipe } from './named-pipe.ts';
 
 /** No text has more bytes per token: of what has more, no more need be read. */
 export const longestTokenBytes = 256;
@@ -36,7 +36,7 @@ export async function findText(file: string, what: string): Promise<TextFile> {
 /** The UTF-8 text of a file, exactly as it is, in parts. */
 export async function* textParts(text: TextFile, what: string): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-  for await (const part of byteParts(openText(text, what), text.file, what)) {
+  for await (const part of byteParts(await openText(text, what), text.file, what)) {
     text.bytesRead += part.length;
     yield decoder.decode(part, { stream: true });
   }
@@ -65,7 +65,7 @@ export async function* promptParts(
   const what = 'the prompt';
   const isFile = 'file' in source;
   const name = isFile ? source.file : 'stdin';
-  const stream = isFile ? openText(source, what) : source;
+  const stream = isFile ? await openText(source, what) : source;
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true });
   const decode = (part?: Uint8Array): string => {
     try {
@@ -112,14 +112,17 @@ async function* byteParts(
  * Opens a text. A pipe or a terminal is not left to a thread that waits for whoever writes to it:
  * such a thread cannot be broken off, and the process could not end before it.
  */
-function openText({ file, waits }: TextFile, what: string): Readable {
+async function openText({ file, waits }: TextFile, what: string): Promise<Readable> {
   if (!waits) return createReadStream(file);
+  let fd: number | undefined;
   try {
-    const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
     if (isatty(fd)) return new ReadStream(fd);
-    if (fstatSync(fd).isFIFO()) return new Socket({ fd, readable: true, writable: false });
+    if (fstatSync(fd).isFIFO()) return await namedPipe(fd, file, interruption);
     return createReadStream(file, { fd });
   } catch (error) {
+    if (fd !== undefined) closeSync(fd);
+    if (interruption.aborted) throw new InterruptedError();
     throw fileError(error, file, `reading ${what}`);
   }
 }

@@ -77,12 +77,16 @@ export function eosIdsOf(files: SideFiles, spec: ModelSpec, dir: string): readon
   return tokenIds({ config: { eos_token_id: found }, file }, 'eos_token_id', []);
 }
 
-/** The side files with what they say of tokens, by the tokenizer that is made from them. */
+/**
+ * The side files with what they say of tokens, by the tokenizer that is made from them.
+ * @throws InputError when a token that goes with every text has no row in the embedding: none could be run
+ */
 export function sideContent(
   files: SideFiles,
   tokenizer: Tokenizer,
   { eosIds, vocabSize }: Pick<ModelSpec, 'eosIds' | 'vocabSize'>,
 ): SideContent {
+  tokenizer.checkIds(tokenizer.around);
   return {
     files,
     eosIds,

@@ -42,6 +42,8 @@ export interface Tokenizer {
    * what the vocabulary has by a name that says so.
    */
   readonly eosIds: readonly number[];
+  /** What `encodePrompt` puts around every text. */
+  readonly around: readonly number[];
   /** One more than the largest id; there may be holes below. */
   readonly vocabularySize: number;
   /**
@@ -135,6 +137,7 @@ interface TokenizerFile {
 class PipelineTokenizer implements Tokenizer {
   readonly bosId: number | undefined;
   readonly eosIds: readonly number[];
+  readonly around: readonly number[];
   readonly vocabularySize: number;
   readonly #pipeline: Pipeline;
   readonly #source: TokenizerFile;
@@ -157,11 +160,13 @@ class PipelineTokenizer implements Tokenizer {
       const content = pipeline.roles.get(role) ?? tokenContent(tokensMap?.[role]);
       return content === undefined ? undefined : pipeline.idOf(content);
     };
-    const [first] = this.#addedBefore();
+    const { before, after } = this.#added();
+    const [first] = before;
     this.bosId = first ?? idOfRole('bos_token') ?? checked(model.bosId);
     // Without a tokenizer_config.json nobody says whether BOS is added; models with one expect it.
     const adds = first === undefined && (config === undefined || config.add_bos_token === true);
     this.#prefix = adds && this.bosId !== undefined ? [this.bosId] : [];
+    this.around = [...this.#prefix, ...before, ...after];
 
     const named = [...(model.eosIds ?? []), idOfRole('eos_token')];
     const ends = new Set([...named, ...endsByName(addedOf(pipeline))]);
@@ -190,14 +195,14 @@ class PipelineTokenizer implements Tokenizer {
     const strange = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= rows);
     if (strange === undefined) return;
     const text = this.decode([strange]);
-    const hint =
-      strange === this.bosId
-        ? 'It begins every text, so the tokenizer is that of another model'
-        : 'The tokenizer has it, the model does not: leave it out of the text';
+    const always = this.around.includes(strange);
+    const hint = always
+      ? 'The tokenizer puts it beside every text, so it is that of another model'
+      : 'The tokenizer has it, the model does not: leave it out of the text';
     throw new InputError(
       `token id ${strange}${text === '' ? '' : ` (${brief(text)})`} is out of range ` +
         `(0 to ${rows - 1}): the model's embedding has ${rows} rows`,
-      {},
+      always ? { file: this.#source.file } : {},
       text === '' ? undefined : hint,
     );
   }
@@ -235,12 +240,14 @@ class PipelineTokenizer implements Tokenizer {
     return withinTime(work, { units: text.length, file: this.#source.file, once });
   }
 
-  /** The special tokens that the post-processor puts before the text. */
-  #addedBefore(): number[] {
+  /** The special tokens that the post-processor puts before and after the text. */
+  #added(): { readonly before: readonly number[]; readonly after: readonly number[] } {
     const plain = this.#encode('a', false);
     const whole = this.#encode('a', true);
+    if (plain.length === 0) return { before: whole, after: [] };
     const start = whole.findIndex((_id, at) => plain.every((id, i) => whole[at + i] === id));
-    return whole.slice(0, plain.length === 0 ? whole.length : Math.max(start, 0));
+    if (start === -1) return { before: [], after: [] };
+    return { before: whole.slice(0, start), after: whole.slice(start + plain.length) };
   }
 }
 

@@ -2,9 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { assertRefused, runCli, runCliJson } from '../support/cli.ts';
+import { assertRefused, runCli, runCliJson, startCli } from '../support/cli.ts';
+import { mkfifoSync } from '../support/fifo.ts';
 import { storiesOpt } from '../support/fixtures.ts';
 import { convert } from '../support/model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
@@ -91,5 +93,46 @@ describe('a text to evaluate', parallel, () => {
       const result = await runCli([command, model, '--data', model]);
       assertRefused(result, [`${model}: is a directory, not a file`]);
     }
+  });
+});
+
+const posix = process.platform === 'win32' ? { skip: 'no named pipes among files here' } : {};
+
+describe('a named pipe', { ...parallel, ...posix }, () => {
+  function pipe(): string {
+    const path = join(root.directory(), 'pipe');
+    mkfifoSync(path);
+    return path;
+  }
+
+  it('that nobody writes to is refused, whatever it is to be', async () => {
+    for (const args of [
+      ['eval', model, '--data'],
+      ['predict-train', model, '--data'],
+      ['generate', model, '--prompt-file'],
+    ]) {
+      const path = pipe();
+      assertRefused(await runCli([...args, path, ...budget]), [
+        `${path}: is a named pipe that nobody has opened for writing within 3 s`,
+      ]);
+    }
+  });
+
+  it('is read as the file would be, when somebody opens it later and writes slowly', async () => {
+    const path = pipe();
+    const args = ['generate', model, '--prompt-file', path, '--max-tokens', '1', '--json'];
+    const { finished } = startCli([...args, ...budget]);
+    const writer = await open(path, 'w'); // waits for the reader
+    for (const part of ['Once upon', ' a time', ', there']) {
+      await writer.write(part);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    await writer.close();
+    const { stdout, code, stderr } = await finished;
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(
+      (JSON.parse(stdout) as { promptTokens: number[] }).promptTokens,
+      await promptTokens(['--prompt', 'Once upon a time, there']),
+    );
   });
 });

@@ -88,3 +88,37 @@ describe('a tokenizer whose ordinary words have no rows', () => {
     assert.ok(stdout.length > 0);
   });
 });
+
+describe('a tokenizer that puts a token without a row beside every text', () => {
+  for (const [side, single] of Object.entries({
+    before: ['<extra>', 'A'],
+    after: ['A', '<extra>'],
+  })) {
+    it(`is refused before anything is converted: ${side}`, async () => {
+      const checkpoint = withExtraToken(root.directory());
+      const file = join(checkpoint, 'tokenizer.json');
+      const json = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+      json.post_processor = processor(single);
+      writeFileSync(file, JSON.stringify(json));
+      const refusal = ['tokenizer.json', 'token id 2048 ("<extra>") is out of range (0 to 2047)'];
+      assertRefused(await runCli(['convert', checkpoint, join(root.directory(), 'm')]), refusal);
+      const report = await runCliJson<{ runs: boolean; problems: string[] }>([
+        'inspect',
+        checkpoint,
+      ]);
+      assert.equal(report.runs, false);
+      assert.match(report.problems.join(), /token id 2048 .* beside every text/);
+    });
+  }
+});
+
+/** Puts <extra> where `single` has it, and the text where it has A. */
+function processor(single: readonly string[]): object {
+  const part = (id: string) => ({ [id === 'A' ? 'Sequence' : 'SpecialToken']: { id, type_id: 0 } });
+  return {
+    type: 'TemplateProcessing',
+    single: single.map(part),
+    pair: ['A', 'B'].map((id) => ({ Sequence: { id, type_id: 0 } })),
+    special_tokens: { '<extra>': { id: '<extra>', ids: [2048], tokens: ['<extra>'] } },
+  };
+}

@@ -119,9 +119,10 @@ test('a BOS without a row lets the tokenizer be opened, and no text be encoded',
     'tokenizer_config.json': { bos_token: '<pad>', add_bos_token: true },
   });
   const tokenizer = await loadTokenizer(dir, { vocabSize: 6 });
+  assert.deepEqual(tokenizer.around, [6]);
   assert.deepEqual(tokenizer.encode('ab'), [2, 3]);
   assert.throws(() => tokenizer.encodePrompt('ab'), {
     name: 'InputError',
-    line: /token id 6 \("<pad>"\).*begins every text/,
+    line: /tokenizer\.json: token id 6 \("<pad>"\).*beside every text/,
   });
 });
