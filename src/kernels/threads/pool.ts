@@ -58,13 +58,18 @@ export function threadScratchBytes(sizes: { cols: number; context: number }): nu
   return alignUp(Math.max(scratchBytes(sizes.cols), scores), 64);
 }
 
+/** Later versions of Node keep more for each worker. */
+const lightThreads = Number(process.versions.node.split('.')[0]) < 22;
+
 /**
  * Resident memory that `threads` threads take at most, outside of the shared memories. Measured with
  * 2, 4 and 8 threads after much work: 10, 25 and 52 MiB on Node 20, 21, 42 and 80 on Node 24. Of
  * that, all but 2 (Node 20) to 8 MiB is there as soon as the threads have started.
  */
 export function threadResidentBytes(threads: number): number {
-  return threads > 1 ? (12 + 11 * (threads - 1)) * MIB : 0;
+  if (threads === 1) return 0;
+  const [first, each] = lightThreads ? [4, 8] : [12, 11];
+  return (first + each * (threads - 1)) * MIB;
 }
 
 /**
