@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it, test } from 'node:test';
 import { InputError, longestLine } from '../src/errors.ts';
-import { deepestJson, tooDeepAt } from '../src/json-depth.ts';
 import { cutMiddle, harmless, harmlessJson, oneLine, shown } from '../src/plain-text.ts';
 
 const everyControl = Array.from({ length: 0xa0 }, (_, code) => String.fromCharCode(code))
@@ -82,20 +81,4 @@ describe('an error', () => {
     const path = `/${'directory/'.repeat(40)}file`;
     assert.equal(new InputError('is wrong', { file: path }).line, `${path}: is wrong`);
   });
-});
-
-test('JSON that is too deep is found wherever it is, and brackets in strings do not count', () => {
-  const nested = (depth: number, open = '[', close = ']') =>
-    open.repeat(depth) + close.repeat(depth);
-  assert.equal(tooDeepAt(nested(deepestJson)), -1);
-  assert.equal(tooDeepAt(nested(deepestJson + 1)), deepestJson);
-  assert.equal(tooDeepAt(`{"a":${nested(deepestJson)}}`), 5 + deepestJson - 1);
-  assert.equal(tooDeepAt('{"a":'.repeat(20_000)), 5 * deepestJson);
-  assert.equal(tooDeepAt(`"${'['.repeat(1000)}\\"${'{'.repeat(1000)}\\\\"`), -1);
-  assert.equal(tooDeepAt(`[${'[],'.repeat(1000)}[]]`), -1);
-  assert.equal(
-    tooDeepAt(`"${'['.repeat(1000)}`),
-    -1,
-    'a string without an end is the parser’s to name',
-  );
 });

@@ -111,9 +111,10 @@ function shardsOf(index: unknown, file: string): ReadonlyMap<string, string[]> {
     const names = shards.get(shard);
     if (names === undefined) shards.set(shard, [tensor]);
     else names.push(tensor);
+    if (shards.size > maxShards) {
+      throw new InputError(`its weight_map names more than ${maxShards} files`, { file });
+    }
   }
-  if (shards.size === 0 || shards.size > maxShards) {
-    throw new InputError(`its weight_map names ${shards.size} files (1 to ${maxShards})`, { file });
-  }
+  if (shards.size === 0) throw new InputError('its weight_map names no file', { file });
   return shards;
 }

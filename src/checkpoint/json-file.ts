@@ -2,12 +2,15 @@
 
 import { InputError } from '../errors.ts';
 import { endOfString, parseNonFiniteJson, toJson } from '../json.ts';
-import { deepestJson, tooDeepAt } from '../json-depth.ts';
+import { jsonExcess } from '../json-limits.ts';
 import { shown } from '../plain-text.ts';
 import { CheckpointFile } from './file.ts';
 
 /** Largest JSON file that is read, in bytes. The longest tokenizer.json known has about 35 MB. */
 const maxJsonBytes = 128 * 2 ** 20;
+
+/** JSON that is too deep or too much to be parsed, rather than none. */
+export class JsonExcessError extends InputError {}
 
 /**
  * Parses the UTF-8 text in `bytes` that was read from `path`, starting at byte `base` of it. A byte
@@ -26,13 +29,10 @@ export function parseJson(bytes: Uint8Array, path: string, base = 0): unknown {
 
 /** The same for text that is decoded already. */
 export function parseJsonText(text: string, path: string, base = 0): unknown {
-  const deep = tooDeepAt(text);
-  if (deep !== -1) {
-    const offset = base + Buffer.byteLength(text.slice(0, deep));
-    throw new InputError(`is JSON nested more than ${deepestJson} levels deep`, {
-      file: path,
-      offset,
-    });
+  const excess = jsonExcess(text);
+  if (excess !== null) {
+    const offset = base + Buffer.byteLength(text.slice(0, excess.at));
+    throw new JsonExcessError(excess.what, { file: path, offset });
   }
   try {
     return parseNonFiniteJson(text);

@@ -4,11 +4,10 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeNewFile } from '../aside.ts';
 import { fileError } from '../checkpoint/file.ts';
-import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
+import { brief, isJsonObject, JsonExcessError, parseJson } from '../checkpoint/json-file.ts';
 import { InputError, writeError } from '../errors.ts';
 import { crcHex } from '../flash/checksum.ts';
 import { type StoredFile, sideFileNames } from '../flash/manifest.ts';
-import { tooDeepAt } from '../json-depth.ts';
 import { tokenIds } from '../models/config.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { readRegular } from '../regular-file.ts';
@@ -50,9 +49,7 @@ function usableSideFiles(
     parseJson(bytes, join(dir, generationConfig));
     return { files, reason: null };
   } catch (error) {
-    // What is nested too deep to be parsed is not merely no JSON.
-    if (!(error instanceof InputError) || tooDeepAt(Buffer.from(bytes).toString()) !== -1)
-      throw error;
+    if (!(error instanceof InputError) || error instanceof JsonExcessError) throw error;
     const others = [...files].filter(([name]) => name !== generationConfig);
     return {
       files: new Map(others),

@@ -40,6 +40,9 @@ const roles = [
   'mask_token',
 ];
 
+/** Models have a tenth of that, those included that write sounds and images as tokens. */
+const mostAdded = 2 ** 18;
+
 /**
  * @param own the added tokens of tokenizer.json
  * @param defaults tokens with a role that a class of tokenizers has where no file names one
@@ -62,6 +65,12 @@ export function specialTokensOf(
   };
   const named = namedTokens(settings);
   const extra = extraTokens(config, settings);
+  const list = decoder ?? files.addedTokens;
+  const listed = isJsonObject(list) ? Object.keys(list).length : 0;
+  const count = own.length + listed + named.size + extra.length;
+  if (count > mostAdded) {
+    throw new InputError(`${count} added tokens are too many (at most ${mostAdded})`, { file });
+  }
   const hasRole = new Set([...named.values()].map(tokenContent));
   const isSpecial = (content: string) => hasRole.has(content);
   const said =

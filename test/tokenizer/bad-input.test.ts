@@ -168,6 +168,12 @@ describe('vocab.json and merges.txt', () => {
     refused('tokenizer_config.json', /"x"/, vocab, '', { config });
   });
 
+  test('more added tokens than any model has', () => {
+    const many = Object.fromEntries(Array.from({ length: 2 ** 18 }, (_, i) => [`<${i}>`, i]));
+    const files = { config: { eos_token: '</s>' }, addedTokens: many };
+    refused('tokenizer_config.json', /262145 added tokens .*at most 262144/, vocab, '', files);
+  });
+
   test('a class of tokenizers that does not read these files', async (t) => {
     const files = { 'vocab.json': vocab, 'merges.txt': '', 'config.json': { model_type: 'llama' } };
     const named = { 'tokenizer_config.json': { tokenizer_class: 'LlamaTokenizerFast' } };

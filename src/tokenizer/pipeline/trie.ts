@@ -1,26 +1,24 @@
 /** Texts by their first characters, to find the longest one at a place. */
 
+/** Most nodes have no child, or one: a map is made for the second. */
 interface Node {
-  readonly next: Map<number, Node>;
   id: number;
+  unit: number;
+  child: Node | null;
+  others: Map<number, Node> | null;
 }
 
 const none = -1;
 
 export class Trie {
-  readonly #root: Node = { next: new Map(), id: none };
+  readonly #root = newNode();
 
   /** False when the text is in it already. */
   add(text: string, id: number): boolean {
     let node = this.#root;
     for (let at = 0; at < text.length; at++) {
       const unit = text.charCodeAt(at);
-      let next = node.next.get(unit);
-      if (next === undefined) {
-        next = { next: new Map(), id: none };
-        node.next.set(unit, next);
-      }
-      node = next;
+      node = childOf(node, unit) ?? addChild(node, unit);
     }
     if (node.id !== none) return false;
     node.id = id;
@@ -29,7 +27,7 @@ export class Trie {
 
   /** The longest text that begins at `start`, and where it ends. */
   longestAt(text: string, start: number): { readonly id: number; readonly end: number } | null {
-    let node = this.#root.next.get(text.charCodeAt(start));
+    let node = childOf(this.#root, text.charCodeAt(start));
     let id = none;
     let end = start;
     for (let at = start + 1; node !== undefined; at++) {
@@ -38,8 +36,29 @@ export class Trie {
         end = at;
       }
       if (at >= text.length) break;
-      node = node.next.get(text.charCodeAt(at));
+      node = childOf(node, text.charCodeAt(at));
     }
     return id === none ? null : { id, end };
   }
+}
+
+function newNode(): Node {
+  return { id: none, unit: none, child: null, others: null };
+}
+
+function childOf(node: Node, unit: number): Node | undefined {
+  if (node.unit === unit && node.child !== null) return node.child;
+  return node.others?.get(unit);
+}
+
+function addChild(node: Node, unit: number): Node {
+  const child = newNode();
+  if (node.child === null) {
+    node.unit = unit;
+    node.child = child;
+  } else {
+    node.others ??= new Map();
+    node.others.set(unit, child);
+  }
+  return child;
 }
