@@ -100,7 +100,9 @@ function shardsOf(index: unknown, file: string): ReadonlyMap<string, string[]> {
     throw new InputError('has no weight_map, as the index of a sharded checkpoint must', { file });
   }
   const shards = new Map<string, string[]>();
-  for (const [tensor, shard] of Object.entries(weightMap)) {
+  // Pairs of all of them, before the first is looked at, would be too much of a hostile index.
+  for (const tensor of Object.keys(weightMap)) {
+    const shard = weightMap[tensor];
     checkTensorName(tensor, file);
     if (typeof shard !== 'string' || !shardName.test(shard)) {
       throw new InputError(`${brief(shard)} is no name of a file beside the index`, {
