@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { type ConvertOptions, convertCheckpoint } from '../../src/convert/convert.ts';
 import { Model, type RunRequest } from '../../src/engine/model.ts';
 import { Session } from '../../src/engine/session.ts';
-import { processEstimate } from '../../src/memory/process.ts';
 import type { TemporaryRoot } from '../support/temporary.ts';
 
 const MIB = 1024 * 1024;
@@ -22,6 +21,14 @@ export async function converted(
   return output;
 }
 
+/** What a model's plans take for the process. */
+function processBytesOf(model: Model): number {
+  const { items } = model.floor({ context: 1 });
+  const process = items.find(({ name }) => name === 'process');
+  if (process === undefined) throw new Error('the floor has no item for the process');
+  return process.bytes;
+}
+
 /**
  * Opens a session, gives it to `work`, and closes it.
  * @param weightBytes what the budget leaves for weights and caches besides the process itself
@@ -34,7 +41,8 @@ export async function withSession<T>(
 ): Promise<T> {
   const model = await Model.open(dir);
   try {
-    const budget = processEstimate(model.manifest) + weightBytes;
+    // What the model itself counts: this process changes from one moment to the next.
+    const budget = processBytesOf(model) + weightBytes;
     const session = await Session.open(model, { ...request, budget });
     try {
       return await work(session);
