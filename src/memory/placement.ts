@@ -88,8 +88,8 @@ export function placeWeights(
   const { bundleBytes, allBytes } = bundleSizes(request);
   const slots = sparse ? stagingSlots(bundleBytes, allBytes, room) : 0;
   const proposal = proposalFor(request, room - slotsBytes(slots, bundleBytes));
-  const used = proposal === null ? matrices : matrices.slice(0, -1);
   const without = place({ ring: null, stagingSlots: slots, proposal });
+  const used = without.headProposal === null ? matrices : matrices.slice(0, -1);
   if (whole(sparse ? used : [...used, ...bundles], without)) return without;
   const rest = Math.min(limit, room) - slotsBytes(slots, bundleBytes);
   // With predictors only attention and head pass through the ring.
@@ -161,10 +161,15 @@ function placeBeside(
     residences.set(tensor, { ...space.take(size), rows });
   };
   let headProposal: StoredTensor | null = null;
-  if (proposal !== null && wholeBytes(proposal) <= space.largest) {
-    headProposal = proposal;
-    free -= proposalBookkeeping(manifest.spec);
-    reside(proposal, wholeBytes(proposal));
+  if (proposal !== null) {
+    // All of it, or none.
+    const bytes = wholeBytes(proposal);
+    const bookkeeping = proposalBookkeeping(manifest.spec);
+    if (bytes <= space.largest && space.cost(bytes) + bookkeeping <= free) {
+      headProposal = proposal;
+      free -= bookkeeping;
+      reside(proposal, bytes);
+    }
   }
   const own = headProposal === null ? matrices : matrices.slice(0, -1);
   // Where not all matrices fit beside the neurons that are worth more, each keeps the same share.

@@ -179,7 +179,8 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
     tensors.flatMap((tensor) => cutRows(tensor, slotBytes, residences.get(tensor)?.rows ?? 0));
   // Neurons that a predictor chooses are read one by one.
   const streamedBody = stream(stores === null ? body : body.filter((t) => !bundles.includes(t)));
-  const streamedHead = headProposal === null ? stream(head) : [];
+  // Before the head itself there may be a projection, which is streamed as ever.
+  const streamedHead = stream(headProposal === null ? head : head.slice(0, -1));
   const bytesOf = ({ tensor, count }: RowRange) => count * rowsOf(tensor).rowBytes;
   const demand = predictors && stores && neuronDemand(request, predictors, stores);
   const { bundleBytes } = bundleSizes(request);
@@ -229,7 +230,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
     streamedBytes:
       sum([...streamedBody, ...streamedHead].map(bytesOf)) + (demand?.missingBytes ?? 0),
     usedBytes:
-      sum(usedMatrices(matrices, head, headProposal).map(({ bytes }) => bytes)) +
+      sum(usedMatrices(matrices, headProposal).map(({ bytes }) => bytes)) +
       (demand?.bytes ?? sum(bundles.map(({ bytes }) => bytes))),
     fitsWhole:
       (stores?.every(({ slots }, i) => slots === manifest.layers[i]?.neurons) ?? true) &&
@@ -239,15 +240,12 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
   };
 }
 
-/** Matrices that each token passes over: a copy that proposes takes the head's place. */
+/** Matrices that each token passes over: a copy that proposes takes the place of the head, the last. */
 function usedMatrices(
   matrices: readonly StoredTensor[],
-  head: readonly StoredTensor[],
   proposal: StoredTensor | null,
 ): readonly StoredTensor[] {
-  if (proposal === null) return matrices;
-  const last = head.at(-1);
-  return [...matrices.filter((tensor) => tensor !== last), proposal];
+  return proposal === null ? matrices : [...matrices.slice(0, -1), proposal];
 }
 
 /**

@@ -76,3 +76,31 @@ test('all logits are there for those who ask, whatever the plan was made for', a
     assert.deepEqual(await session.forward(ids), whole);
   });
 });
+
+test('a projection before the head is streamed where it does not fit', async () => {
+  const projected = {
+    ...{ model_type: 'opt', hidden_size: 512, ffn_dim: 64, num_hidden_layers: 1 },
+    ...{ num_attention_heads: 4, max_position_embeddings: 64, vocab_size: 16384 },
+    ...{ word_embed_proj_dim: 128, do_layer_norm_before: false },
+  };
+  const dir = await converted(root, writeRandomModel(root.directory(), projected, 3));
+  const request = { context: 64, threads: 1, chunk: 4 };
+  const whole = await withSession(dir, 64 * MIB, request, (session) =>
+    sampled(session, greedy, 20),
+  );
+  let streamed = 0;
+  for (let room = 3; room < 7; room += 0.25) {
+    const asked = { ...request, ...bestLogits(greedy) };
+    const tokens = await withSession(dir, room * MIB, asked, async (session) => {
+      const { headProposal, head } = session.plan;
+      if (headProposal === null || head.length === 0) return null;
+      streamed++;
+      return sampled(session, greedy, 20);
+    }).catch((error: unknown) => {
+      if ((error as Error).name === 'BudgetError') return null;
+      throw error;
+    });
+    if (tokens !== null) assert.deepEqual(tokens, whole);
+  }
+  assert.ok(streamed > 0);
+});
