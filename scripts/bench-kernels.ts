@@ -20,8 +20,8 @@ import { chooseBuild, compileCore, instantiateKernels } from '../src/kernels/mod
 import { availableThreads } from '../src/kernels/threads/available.ts';
 import { ComputeThreads, threadScratchBytes } from '../src/kernels/threads/pool.ts';
 import { neuronGroup, scratchBytes } from '../src/kernels/weight-kernels.ts';
-import { neuronBlock } from '../src/memory/activations.ts';
 import { createMemory } from '../src/pages.ts';
+import { neuronBlock } from '../src/plan/activations.ts';
 
 const MiB = 2 ** 20;
 const weightBytes = Number(process.argv[2] ?? 1024) * MiB;

@@ -12,7 +12,7 @@ import { convertCheckpoint } from '../src/convert/convert.ts';
 import { Model } from '../src/engine/model.ts';
 import { Session } from '../src/engine/session.ts';
 import { type BegunFfn, SparseFfn } from '../src/engine/sparse-ffn.ts';
-import { processEstimate } from '../src/memory/process.ts';
+import { processEstimate } from '../src/plan/process.ts';
 import { MIB } from '../src/units.ts';
 import { addPredictors } from '../test/support/predictors.ts';
 import { Dice } from '../test/support/random.ts';

@@ -13,10 +13,10 @@ import { Model } from '../src/engine/model.ts';
 import { QualityObserver } from '../src/engine/prediction-quality.ts';
 import { Session } from '../src/engine/session.ts';
 import type { FfnInput } from '../src/engine/sparse-ffn.ts';
-import { bitWords } from '../src/memory/list-layout.ts';
-import { NeuronStore, noSlot } from '../src/memory/neuron-store.ts';
-import { hottest } from '../src/memory/share-slots.ts';
-import { createPolicy } from '../src/memory/store-policy.ts';
+import { bitWords } from '../src/plan/list-layout.ts';
+import { hottest } from '../src/plan/share-slots.ts';
+import { NeuronStore, noSlot } from '../src/residency/neuron-store.ts';
+import { createPolicy } from '../src/residency/store-policy.ts';
 
 const context = 256;
 /** Of each layer's FFN, in DRAM: the paper has a quarter, more, and less. */

@@ -11,15 +11,15 @@ import { Model } from '../src/engine/model.ts';
 import { QualityObserver } from '../src/engine/prediction-quality.ts';
 import { Session } from '../src/engine/session.ts';
 import { predictorWeights } from '../src/flash/predictor-file.ts';
-import { shareSlots } from '../src/memory/share-slots.ts';
+import { shareSlots } from '../src/plan/share-slots.ts';
+import { matricesInOrder } from '../src/plan/weight-order.ts';
 import {
   FrequencyPolicy,
   type PolicyName,
   type StorePolicy,
   WindowPolicy,
-} from '../src/memory/store-policy.ts';
-import { StoreSimulation } from '../src/memory/store-simulation.ts';
-import { matricesInOrder } from '../src/memory/weight-order.ts';
+} from '../src/residency/store-policy.ts';
+import { StoreSimulation } from '../src/residency/store-simulation.ts';
 
 const mostTokens = 12_000;
 const context = 256;

@@ -1,7 +1,7 @@
 /** Resident memory of this process, at its highest since it was asked last. */
 
 import { writeFileSync } from 'node:fs';
-import { peakResidentBytes, residentBytes } from '../../src/memory/process.ts';
+import { peakResidentBytes, residentBytes } from '../../src/plan/process.ts';
 
 /** Has the peak begin anew; the resident bytes that it begins with. */
 export function resetPeak(): number {

@@ -3,7 +3,7 @@
 import { breathe } from '../breathe.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
 import { type ReadLimits, smallestRead } from '../flash/read-plan.ts';
-import { StoreSimulation } from '../memory/store-simulation.ts';
+import { StoreSimulation } from '../residency/store-simulation.ts';
 import { coActivation, sampleSteps } from './co-activation.ts';
 import { orderOf, placesIn } from './neuron-order.ts';
 

@@ -11,8 +11,8 @@ import { bestLogits, Sampler, type SamplingOptions } from '../engine/sampler.ts'
 import { Session } from '../engine/session.ts';
 import { InterruptedError } from '../errors.ts';
 import { loadProfile } from '../flash/device-profile.ts';
-import { headProposalItem } from '../memory/plan.ts';
-import { peakResidentBytes } from '../memory/process.ts';
+import { headProposalItem } from '../plan/memory-plan.ts';
+import { peakResidentBytes } from '../plan/process.ts';
 import { needsPredictors, type RowName, rowSpec } from './rows.ts';
 
 /** What to measure; plain data, so that it can be handed to another process. */

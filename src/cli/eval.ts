@@ -4,7 +4,7 @@ import { documentParts } from '../engine/documents.ts';
 import { type EvaluateResult, evaluate, type PredictorFigures } from '../engine/evaluate.ts';
 import { simulateStores } from '../engine/model.ts';
 import { InputError } from '../errors.ts';
-import type { PolicyName } from '../memory/store-policy.ts';
+import type { PolicyName } from '../residency/store-policy.ts';
 import { formatBytes, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
 import {

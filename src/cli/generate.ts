@@ -10,7 +10,7 @@ import {
   usualSampling,
 } from '../engine/sampler.ts';
 import { InputError } from '../errors.ts';
-import type { PolicyName } from '../memory/store-policy.ts';
+import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {

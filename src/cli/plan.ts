@@ -4,7 +4,7 @@ import type { KvDType } from '../dtype.ts';
 import { type Plannable, plannable } from '../engine/run-plan.ts';
 import { bestLogits, usualSampling } from '../engine/sampler.ts';
 import type { DeviceProfile } from '../flash/device-profile.ts';
-import type { MemoryPlan } from '../memory/plan.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import {
   type AdaptationFlags,

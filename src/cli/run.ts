@@ -6,7 +6,7 @@ import { Session } from '../engine/session.ts';
 import type { RunStats } from '../engine/stats.ts';
 import type { OpenOptions } from '../flash/model-files.ts';
 import { ensureProfile } from '../flash/probe-file.ts';
-import type { AvailableMemory } from '../memory/available.ts';
+import type { AvailableMemory } from '../plan/available.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
 import { note, showProgress, table } from './terminal.ts';

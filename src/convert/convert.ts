@@ -12,9 +12,9 @@ import {
 } from '../flash/layout.ts';
 import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
 import { instantiateKernels } from '../kernels/module.ts';
-import { peakResidentBytes, residentBytes } from '../memory/process.ts';
 import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
 import { createMemory, maxMemoryBytes } from '../pages.ts';
+import { peakResidentBytes, residentBytes } from '../plan/process.ts';
 import type { EndToken } from '../tokenizer/end-tokens.ts';
 import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';

@@ -8,11 +8,11 @@ import type { DType } from '../dtype.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { neuronGroup, type WeightKernels, weightKernels } from '../kernels/weight-kernels.ts';
-import { type BlockRoom, blockNeurons } from '../memory/activations.ts';
-import { type Desk, deskRows } from '../memory/desk.ts';
-import { neuronPlaces } from '../memory/rows-apart.ts';
-import type { LoadedRows } from '../memory/weight-stream.ts';
 import type { ModelSpec } from '../models/spec.ts';
+import { type BlockRoom, blockNeurons } from '../plan/activations.ts';
+import { type Desk, deskRows } from '../plan/desk.ts';
+import { neuronPlaces } from '../residency/rows-apart.ts';
+import type { LoadedRows } from '../residency/weight-stream.ts';
 import { activateNeurons } from './activate.ts';
 
 const f32Bytes = 4;

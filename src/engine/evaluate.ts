@@ -1,7 +1,7 @@
 /** Negative log-likelihood and perplexity of a text. */
 
 import { InputError } from '../errors.ts';
-import type { StoreSimulation } from '../memory/store-simulation.ts';
+import type { StoreSimulation } from '../residency/store-simulation.ts';
 import { type Documents, windowsOf } from './documents.ts';
 import type { FfnObserver } from './forward-options.ts';
 import { type PredictionQuality, QualityObserver } from './prediction-quality.ts';

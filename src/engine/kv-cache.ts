@@ -8,9 +8,9 @@
 
 import { byteLength } from '../dtype.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import type { Activations } from '../memory/activations.ts';
-import type { MemoryPlan } from '../memory/plan.ts';
 import type { ModelSpec } from '../models/spec.ts';
+import type { Activations } from '../plan/activations.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
 
 const f32Bytes = 4;
 /** The largest f16: keys and values beyond it are taken for it, as attention cannot have infinities. */

@@ -5,8 +5,8 @@
 
 import type { Kernels } from '../kernels/kernels.ts';
 import { type WeightFormat, weightKernels } from '../kernels/weight-kernels.ts';
-import { type ListTables, neuronBlock, type Staging } from '../memory/list-layout.ts';
 import type { ModelSpec } from '../models/spec.ts';
+import { type ListTables, neuronBlock, type Staging } from '../plan/list-layout.ts';
 import { activateNeurons } from './activate.ts';
 
 const f32Bytes = 4;

@@ -4,7 +4,7 @@
  */
 
 import type { BundleLayer } from '../flash/manifest.ts';
-import { bitWords } from '../memory/list-layout.ts';
+import { bitWords } from '../plan/list-layout.ts';
 import type { NeuronBlock } from './arena.ts';
 import type { FfnObserver } from './forward-options.ts';
 import type { Predictor } from './predictor.ts';

@@ -4,12 +4,12 @@ import { positiveF16 } from '../dtype.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { predictorWeights, type StoredPredictor } from '../flash/predictor-file.ts';
 import { activationCodes, type Kernels } from '../kernels/kernels.ts';
-import type { Activations } from '../memory/activations.ts';
-import { type PredictorDemand, predictorSpan, vectorSpan } from '../memory/fixed-layout.ts';
-import { bitWords, neuronBlock } from '../memory/list-layout.ts';
-import type { MemoryPlan, PredictorPlan } from '../memory/plan.ts';
 import type { Activation, ModelSpec } from '../models/spec.ts';
 import { createBuffer } from '../pages.ts';
+import type { Activations } from '../plan/activations.ts';
+import { type PredictorDemand, predictorSpan, vectorSpan } from '../plan/fixed-layout.ts';
+import { bitWords, neuronBlock } from '../plan/list-layout.ts';
+import type { MemoryPlan, PredictorPlan } from '../plan/memory-plan.ts';
 
 const f32Bytes = 4;
 

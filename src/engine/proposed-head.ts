@@ -2,8 +2,8 @@
 
 import type { StoredTensor } from '../flash/manifest.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import type { HeadProposal } from '../memory/head-proposal.ts';
-import type { Weights } from '../memory/weights.ts';
+import type { HeadProposal } from '../residency/head-proposal.ts';
+import type { Weights } from '../residency/weights.ts';
 import type { BestLogits } from './sampler.ts';
 
 const f32Bytes = 4;

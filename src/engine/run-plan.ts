@@ -5,11 +5,11 @@ import { kvDTypes } from '../dtype.ts';
 import { BudgetError, InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
-import { type AvailableMemory, availableMemory } from '../memory/available.ts';
-import type { PredictorDemand } from '../memory/fixed-layout.ts';
-import { type MemoryPlan, planFloor, planMemory } from '../memory/plan.ts';
-import { processEstimate } from '../memory/process.ts';
-import type { ReadCosts } from '../memory/share-slots.ts';
+import { type AvailableMemory, availableMemory } from '../plan/available.ts';
+import type { PredictorDemand } from '../plan/fixed-layout.ts';
+import { type MemoryPlan, planFloor, planMemory } from '../plan/memory-plan.ts';
+import { processEstimate } from '../plan/process.ts';
+import type { ReadCosts } from '../plan/share-slots.ts';
 import { resolveSize, type Size } from '../units.ts';
 import type { RunRequest } from './model.ts';
 

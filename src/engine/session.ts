@@ -6,12 +6,12 @@
 import { InputError } from '../errors.ts';
 import { compileCore } from '../kernels/module.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
-import { HeadProposal } from '../memory/head-proposal.ts';
-import { NeuronStores } from '../memory/neuron-stores.ts';
-import type { MemoryPlan } from '../memory/plan.ts';
-import type { PolicyName } from '../memory/store-policy.ts';
-import { Weights } from '../memory/weights.ts';
 import { createMemory } from '../pages.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
+import { HeadProposal } from '../residency/head-proposal.ts';
+import { NeuronStores } from '../residency/neuron-stores.ts';
+import type { PolicyName } from '../residency/store-policy.ts';
+import { Weights } from '../residency/weights.ts';
 import { Arena, RemoteArena } from './arena.ts';
 import { Decoder, type DecoderParts } from './decoder.ts';
 import type { FfnObserver, LogitsWanted } from './forward-options.ts';

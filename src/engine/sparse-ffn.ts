@@ -14,10 +14,10 @@
 
 import { breathe } from '../breathe.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
-import { bitWords, groupSize, neuronBlock } from '../memory/list-layout.ts';
-import { noSlot } from '../memory/neuron-store.ts';
-import { addressOf, type LayerStore, type NeuronStores } from '../memory/neuron-stores.ts';
 import type { ModelSpec } from '../models/spec.ts';
+import { bitWords, groupSize, neuronBlock } from '../plan/list-layout.ts';
+import { noSlot } from '../residency/neuron-store.ts';
+import { addressOf, type LayerStore, type NeuronStores } from '../residency/neuron-stores.ts';
 import type { ListArena, ListPart, ListTask } from './list-arena.ts';
 import type { Predictor } from './predictor.ts';
 

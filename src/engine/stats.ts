@@ -2,9 +2,9 @@
 
 import type { IoSnapshot } from '../flash/io-stats.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
-import type { MemoryPlan } from '../memory/plan.ts';
-import { peakResidentBytes } from '../memory/process.ts';
-import type { Weights } from '../memory/weights.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
+import { peakResidentBytes } from '../plan/process.ts';
+import type { Weights } from '../residency/weights.ts';
 import type { Decoder } from './decoder.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
 

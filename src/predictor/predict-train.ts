@@ -9,8 +9,8 @@ import { InputError } from '../errors.ts';
 import { readManifest } from '../flash/manifest-reader.ts';
 import type { PredictorReport } from '../flash/predictor-file.ts';
 import { type PredictorSource, writePredictors } from '../flash/predictor-writer.ts';
-import { peakResidentBytes } from '../memory/process.ts';
 import { activations } from '../models/spec.ts';
+import { peakResidentBytes } from '../plan/process.ts';
 import { version } from '../version.ts';
 import {
   type Arrangement,

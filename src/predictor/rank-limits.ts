@@ -7,7 +7,7 @@ import { byteLength } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
 import { BudgetError, InputError } from '../errors.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
-import { processEstimate } from '../memory/process.ts';
+import { processEstimate } from '../plan/process.ts';
 import { alignUp, MIB } from '../units.ts';
 import { coarseRowsBytes } from './coarse-rows.ts';
 import { importedRanks } from './import.ts';

@@ -3,7 +3,7 @@
 import type { DocumentPart, Documents } from '../engine/documents.ts';
 import type { Model } from '../engine/model.ts';
 import { BudgetError, InputError } from '../errors.ts';
-import { processEstimate } from '../memory/process.ts';
+import { processEstimate } from '../plan/process.ts';
 import { formatBytes, MIB } from '../units.ts';
 import { heapBytes } from './rank-limits.ts';
 import type { PredictTrainRequest } from './settings.ts';

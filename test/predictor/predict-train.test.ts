@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Model } from '../../src/engine/model.ts';
-import { processEstimate } from '../../src/memory/process.ts';
+import { processEstimate } from '../../src/plan/process.ts';
 import { predictTrain } from '../../src/predictor/predict-train.ts';
 import { converted, withSession } from '../engine/support.ts';
 import { validText } from '../support/fixtures.ts';

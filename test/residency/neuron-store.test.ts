@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NeuronStore, noSlot } from '../../src/memory/neuron-store.ts';
-import { hottest, shareSlots } from '../../src/memory/share-slots.ts';
-import { createPolicy, type PolicyName } from '../../src/memory/store-policy.ts';
+import { hottest, shareSlots } from '../../src/plan/share-slots.ts';
+import { NeuronStore, noSlot } from '../../src/residency/neuron-store.ts';
+import { createPolicy, type PolicyName } from '../../src/residency/store-policy.ts';
 import { Dice } from '../support/random.ts';
 
 /** A store beside a plain account of what its slots must hold. */

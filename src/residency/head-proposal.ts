@@ -17,43 +17,19 @@ import type { StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { cutRows } from '../flash/row-range.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import { headTensor, type ModelSpec } from '../models/spec.ts';
+import { headTensor } from '../models/spec.ts';
 import { forEachParallel } from '../parallel.ts';
+import { proposalDType } from '../plan/head-copy.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { topIds } from '../top-ids.ts';
-import { MIB } from '../units.ts';
 import { memoryOf, type WeightMemory } from './packing.ts';
-import type { MemoryPlan } from './plan.ts';
 
-/** Of the copy. */
-export const proposalDType = 'q4';
 /**
  * Deviations that a logit by rounded weights is taken to be off by, at most. For a wrong choice two
  * logits would have to be off by so much, in opposite directions: their difference by 8.5 deviations.
  */
 const deviations = 6;
-/** More logits than these are cheaper to have by passing over the head. */
-const mostLogits = 128;
 const f32Bytes = 4;
-
-/** The copy of a head as a tensor that no file has. */
-export function proposalTensor(head: StoredTensor): StoredTensor {
-  const [rows = 0, columns = 0] = head.shape;
-  return {
-    name: `${head.name}.proposal`,
-    file: '',
-    dtype: proposalDType,
-    shape: [rows, columns],
-    offset: 0,
-    bytes: rows * byteLength(proposalDType, columns),
-    rowsPerBlock: 1,
-    checksums: new Uint32Array(),
-  };
-}
-
-/** Bytes kept about the rows of a copy, outside of the memories. */
-export function proposalBookkeeping({ vocabSize }: Pick<ModelSpec, 'vocabSize'>): number {
-  return 2 * f32Bytes * vocabSize;
-}
 
 export class HeadProposal {
   /** The copy, resident as a whole. */
@@ -191,18 +167,4 @@ class RowRounder {
     }
     return Math.sqrt(squares / columns);
   }
-}
-
-/** A smaller head is read as a whole in less time than its single rows. */
-const smallestHead = 2 * MIB;
-
-/**
- * Whether a copy may stand in for a head of which the `k` largest logits are asked for: it is much
- * smaller, and rows are worth reading one by one.
- */
-export function proposable(head: StoredTensor, k: number): boolean {
-  const [, columns = 0] = head.shape;
-  if (k > mostLogits) return false;
-  if (head.dtype === 'u8' || head.bytes < smallestHead) return false;
-  return byteLength(head.dtype, columns) >= 2 * byteLength(proposalDType, columns);
 }

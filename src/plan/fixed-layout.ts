@@ -14,7 +14,7 @@ import {
   type PredictorSizes,
   widestRow,
 } from './activations.ts';
-import { NeuronStore } from './neuron-store.ts';
+import { bookkeepingBytes } from './neuron-book.ts';
 import { type StreamRing, slotBytesFor } from './ring.ts';
 import type { LayerDemand } from './share-slots.ts';
 
@@ -120,9 +120,7 @@ export function layoutFixed(
     rowStaging,
     predictorAddress,
     predictorBytes,
-    bookkeepingBytes: sumOver(predictors?.layers ?? [], ({ neurons }) =>
-      NeuronStore.bookkeepingBytes(neurons),
-    ),
+    bookkeepingBytes: sumOver(predictors?.layers ?? [], ({ neurons }) => bookkeepingBytes(neurons)),
     bytes: end - firstAddress,
   };
 }

@@ -11,8 +11,8 @@
 
 import type { ModelFiles, RowRequest } from '../flash/model-files.ts';
 import type { RowRange } from '../flash/row-range.ts';
-import type { MemoryPlan } from './plan.ts';
-import type { StreamRing } from './ring.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
+import type { StreamRing } from '../plan/ring.ts';
 
 /** Rows that lie in memory, ready for the kernels. */
 export interface LoadedRows {

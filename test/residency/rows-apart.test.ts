@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { layApart, neuronPlaces, neuronsApart } from '../../src/memory/rows-apart.ts';
 import { createMemory } from '../../src/pages.ts';
+import { layApart, neuronPlaces, neuronsApart } from '../../src/residency/rows-apart.ts';
 
 const address = 4096;
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Foresight } from '../../src/memory/foresight.ts';
+import { Foresight } from '../../src/residency/foresight.ts';
 
 test('while guesses are right, room is kept for what is needed', () => {
   const foresight = new Foresight(1000);

@@ -5,12 +5,12 @@ import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { blockOf, cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
 import { forEachParallel } from '../parallel.ts';
-import { vectorSpan } from './fixed-layout.ts';
+import { vectorSpan } from '../plan/fixed-layout.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
+import type { Residence } from '../plan/places.ts';
+import { matricesInOrder } from '../plan/weight-order.ts';
 import { memoryOf, packInPlace, type WeightMemory } from './packing.ts';
-import type { Residence } from './placement.ts';
-import type { MemoryPlan } from './plan.ts';
 import { layApart, neuronsApart } from './rows-apart.ts';
-import { matricesInOrder } from './weight-order.ts';
 import { type LoadedRows, WeightStream } from './weight-stream.ts';
 
 const loadBytes = 1024 * 1024;

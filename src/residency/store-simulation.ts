@@ -5,8 +5,8 @@
 
 import type { DeviceFile } from '../flash/device-file.ts';
 import { type Extent, planReads, type ReadLimits } from '../flash/read-plan.ts';
+import { hottest, type LayerDemand } from '../plan/share-slots.ts';
 import { NeuronStore } from './neuron-store.ts';
-import { hottest, type LayerDemand } from './share-slots.ts';
 import { createPolicy, type PolicyName, type StorePolicy } from './store-policy.ts';
 
 export interface SimulatedLayer extends LayerDemand {

@@ -5,11 +5,11 @@ import type { StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { role } from '../models/spec.ts';
 import { forEachParallel } from '../parallel.ts';
+import type { StorePlace } from '../plan/places.ts';
+import { hottest, type LayerDemand } from '../plan/share-slots.ts';
 import { Foresight } from './foresight.ts';
 import { NeuronStore } from './neuron-store.ts';
 import { memoryOf, packInPlace, type WeightMemory } from './packing.ts';
-import type { StorePlace } from './placement.ts';
-import { hottest, type LayerDemand } from './share-slots.ts';
 import { createPolicy, type PolicyName } from './store-policy.ts';
 
 const loadBytes = 1024 * 1024;

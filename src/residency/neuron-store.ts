@@ -76,14 +76,6 @@ export class NeuronStore {
     this.#worth = new Float64Array(neurons);
   }
 
-  /** Bytes of book-keeping for a layer, its policy and frequencies included, with a slot for each. */
-  static bookkeepingBytes(neurons: number): number {
-    // slotOf, selection, the policy's values, prior, frequency, missing, worth, wantedAt, values, landing
-    const perNeuron = 4 + 4 + 1 + 8 + 4 + 4 + 4 + 8 + 8 + 8 + 1;
-    const perSlot = 4 + 8 + 4; // pointer, free, candidates
-    return neurons * (perNeuron + perSlot);
-  }
-
   /** Slots in use (the paper's `num_used`). */
   get used(): number {
     return this.slots - this.#free.length - this.#leaving.length;

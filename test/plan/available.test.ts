@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type AvailableMemory, availableMemory } from '../../src/memory/available.ts';
+import { type AvailableMemory, availableMemory } from '../../src/plan/available.ts';
 import { withFiles } from '../support/file-tree.ts';
 
 const MB = 1024 ** 2;

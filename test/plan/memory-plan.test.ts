@@ -4,10 +4,11 @@ import { layoutModel } from '../../src/flash/layout.ts';
 import { type Manifest, rowsOf, type StoredTensor } from '../../src/flash/manifest.ts';
 import { layoutPredictors, parsePredictors } from '../../src/flash/predictor-file.ts';
 import { spanOf } from '../../src/flash/row-range.ts';
-import { predictorSpan } from '../../src/memory/fixed-layout.ts';
-import { type MemoryPlan, type PlanRequest, planFloor, planMemory } from '../../src/memory/plan.ts';
 import { recipeOf } from '../../src/models/index.ts';
 import { headTensor, role } from '../../src/models/spec.ts';
+import { predictorSpan } from '../../src/plan/fixed-layout.ts';
+import { type MemoryPlan, planFloor, planMemory } from '../../src/plan/memory-plan.ts';
+import type { PlanRequest } from '../../src/plan/request.ts';
 import { Dice } from '../support/random.ts';
 
 const MIB = 1024 * 1024;

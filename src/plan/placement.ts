@@ -12,12 +12,13 @@ import { spanOf } from '../flash/row-range.ts';
 import { headTensor } from '../models/spec.ts';
 import { maxMemoryBytes } from '../pages.ts';
 import { MIB } from '../units.ts';
-import { ArenaSpace, type Place } from './arena-space.ts';
+import { ArenaSpace } from './arena-space.ts';
 import { type Desk, layoutDesk } from './desk.ts';
 import { type Fixed, firstAddress, predictorSizes } from './fixed-layout.ts';
-import { proposable, proposalBookkeeping, proposalTensor } from './head-proposal.ts';
+import { proposable, proposalBookkeeping, proposalTensor } from './head-copy.ts';
 import { type Staging, slotsBytes, stagingSlots } from './list-layout.ts';
-import type { PlanRequest, PlanRequestBase } from './plan.ts';
+import type { Residence, StorePlace } from './places.ts';
+import type { PlanRequest, PlanRequestBase } from './request.ts';
 import { planRing, type StreamRing } from './ring.ts';
 import { neuronsBeforeMatrices, shareSlots } from './share-slots.ts';
 import { matricesInOrder, rowsThatFit, rowTables, wholeBytes } from './weight-order.ts';
@@ -30,16 +31,6 @@ const largestSparseRing = 8 * MIB;
 /** Bytes one memory may have. */
 export function memoryLimitOf({ memoryLimit = maxMemoryBytes }: PlanRequestBase): number {
   return memoryLimit;
-}
-
-/** A tensor of which the first `rows` rows lie in DRAM, from `address` on in memory `arena`. */
-export interface Residence extends Place {
-  readonly rows: number;
-}
-
-/** Where a layer's neurons lie, `slots` bundles from `address` on; no slot: they only pass through. */
-export interface StorePlace extends Place {
-  readonly slots: number;
 }
 
 /** Weights with their places, and what that takes. */

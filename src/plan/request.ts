@@ -1,0 +1,35 @@
+/** What a plan is asked for. */
+
+import type { FixedSizes } from './fixed-layout.ts';
+import type { ReadCosts } from './share-slots.ts';
+
+export interface PlanRequest extends FixedSizes {
+  /** Bytes that the whole process may take. */
+  readonly dramBudget: number;
+  /** What the process takes without weights: code, heap, its margin for growth. */
+  readonly processBytes: number;
+  /** Positions processed at once, at most. */
+  readonly chunk: number;
+  /** Whether only predicted neurons are computed; else predictors, if any, are there to be measured. */
+  readonly sparse: boolean;
+  /** Which weights may stay in DRAM; `all` by default. */
+  readonly residency?: Residency;
+  /**
+   * How many of the largest logits are asked for; absent: all. Where few are and weights do not fit, a
+   * copy of the head in few bits may propose (see `HeadProposal`).
+   */
+  readonly bestLogits?: number;
+  /** What reading costs here; by default what it costs an ordinary SSD. */
+  readonly readCosts?: ReadCosts;
+  /** Bytes one memory may have; smaller in tests. */
+  readonly memoryLimit?: number;
+}
+
+/**
+ * Weights that may stay in DRAM, as far as there is room: all of them, all but those of FFNs, or none,
+ * so that each is read for every token. Less than `all` is there to be compared with.
+ */
+export type Residency = 'all' | 'attention' | 'none';
+
+/** A request before anyone says how much it may take. */
+export type PlanRequestBase = Omit<PlanRequest, 'dramBudget'>;
