@@ -17,8 +17,9 @@ export {
   generate,
 } from './engine/generate.ts';
 export { Model, type RunRequest } from './engine/model.ts';
+export { Runtime } from './engine/runtime.ts';
 export { greedy, type SamplingOptions } from './engine/sampler.ts';
-export { Session } from './engine/session.ts';
+export { Sequence, type SequenceForward } from './engine/sequence.ts';
 export type { RunStats } from './engine/stats.ts';
 export {
   BudgetError,

@@ -60,7 +60,7 @@ export class Model implements Plannable {
     return weightBytesOf(this.manifest);
   }
 
-  /** Plans `budget` for sequences of up to `context` positions. */
+  /** Plans `budget` for `sequences` of up to `context` positions. */
   plan(request: RunRequest): MemoryPlan {
     return planRun(this.#planned, request);
   }
@@ -91,6 +91,10 @@ export interface RunRequest {
   readonly budget: number;
   /** The longest sequence, prompt and generated tokens together. */
   readonly context: number;
+  /** Sequences that may be open at once; 1 by default. */
+  readonly sequences?: number;
+  /** Positions of all sequences together; by default as many as all of them at their longest. */
+  readonly positions?: number;
   /**
    * What keys and values are kept in, f32 by default. f16 takes half the memory; the output is no
    * longer that of the exact model, but still the same at every budget.
