@@ -3,12 +3,8 @@ import type { KvDType } from '../dtype.ts';
 import { type GenerateResult, generate } from '../engine/generate.ts';
 import type { Model } from '../engine/model.ts';
 import { encodePromptParts } from '../engine/prompt.ts';
-import {
-  bestLogits,
-  checkSampling,
-  type SamplingOptions,
-  usualSampling,
-} from '../engine/sampler.ts';
+import { bestLogits, checkSampling, usualSampling } from '../engine/sampler.ts';
+import type { SamplingOptions } from '../engine/sampling-options.ts';
 import { InputError } from '../errors.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';

@@ -1,7 +1,8 @@
 /** What the commands that run a model share: opening it under its budget, and showing the figures. */
 
-import { Model, type RunRequest } from '../engine/model.ts';
+import { Model } from '../engine/model.ts';
 import type { Plannable } from '../engine/run-plan.ts';
+import type { RunRequest } from '../engine/run-request.ts';
 import { Runtime } from '../engine/runtime.ts';
 import type { Sequence } from '../engine/sequence.ts';
 import type { RunStats } from '../engine/stats.ts';

@@ -4,8 +4,8 @@ import { InputError } from '../errors.ts';
 import type { StoreSimulation } from '../residency/store-simulation.ts';
 import { type Documents, windowsOf } from './documents.ts';
 import type { FfnObserver } from './forward-options.ts';
+import type { LoadedModel } from './loaded-model.ts';
 import { type PredictionQuality, QualityObserver } from './prediction-quality.ts';
-import type { Runtime } from './runtime.ts';
 import { argmax } from './sampler.ts';
 import type { Sequence } from './sequence.ts';
 import type { RunStats } from './stats.ts';
@@ -138,7 +138,7 @@ class Measurement {
   readonly #stores: StoreSimulation | null;
   #steps = 0;
 
-  constructor(runtime: Runtime, stores: StoreSimulation | null = null) {
+  constructor(runtime: LoadedModel, stores: StoreSimulation | null = null) {
     const { predictor, memory } = runtime;
     const { layers } = runtime.model.manifest;
     if (predictor === null) throw new Error('there is no predictor to measure');

@@ -2,7 +2,8 @@
 
 import { InputError, InterruptedError } from '../errors.ts';
 import { StreamDecoder } from '../tokenizer/stream-decoder.ts';
-import { Sampler, type SamplingOptions } from './sampler.ts';
+import { Sampler } from './sampler.ts';
+import type { SamplingOptions } from './sampling-options.ts';
 import type { Sequence } from './sequence.ts';
 import type { RunStats } from './stats.ts';
 import { StopStrings } from './stop-strings.ts';

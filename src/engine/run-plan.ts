@@ -11,7 +11,7 @@ import { type MemoryPlan, planFloor, planMemory } from '../plan/memory-plan.ts';
 import { processEstimate } from '../plan/process.ts';
 import type { ReadCosts } from '../plan/share-slots.ts';
 import { resolveSize, type Size } from '../units.ts';
-import type { RunRequest } from './model.ts';
+import type { RunRequest } from './run-request.ts';
 
 /** Positions of a prompt that are processed at once, at most. */
 const prefillChunk = 64;

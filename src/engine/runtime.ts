@@ -16,8 +16,10 @@ import { Arena, RemoteArena } from './arena.ts';
 import { Batcher } from './batcher.ts';
 import { Decoder } from './decoder.ts';
 import { ListArena } from './list-arena.ts';
-import type { Model, RunRequest } from './model.ts';
+import type { LoadedModel } from './loaded-model.ts';
+import type { Model } from './model.ts';
 import { Predictor } from './predictor.ts';
+import type { RunRequest } from './run-request.ts';
 import { Sequence } from './sequence.ts';
 import { SparseFfn } from './sparse-ffn.ts';
 import { RuntimeStats } from './stats.ts';
@@ -90,13 +92,11 @@ interface RuntimeParts {
   readonly memory: WebAssembly.Memory;
 }
 
-export class Runtime {
+export class Runtime implements LoadedModel {
   readonly model: Model;
   readonly plan: MemoryPlan;
   readonly stats: RuntimeStats;
-  /** Null without predictors, or where they are not asked for. */
   readonly predictor: Predictor | null;
-  /** The first one. */
   readonly memory: WebAssembly.Memory;
   readonly #parts: RuntimeParts;
   readonly #batcher: Batcher;
@@ -154,16 +154,17 @@ export class Runtime {
    * @throws InputError when as many are open as were planned
    */
   sequence(): Sequence {
-    return this.adopt(this.#parts.decoder.cache.open(), []);
+    return this.#adopt(this.#parts.decoder.cache.open(), []);
   }
 
-  /** A sequence over pages that hold the keys and values of `ids`; see {@link Sequence.fork}. */
-  adopt(pages: PageList, ids: readonly number[]): Sequence {
+  #adopt(pages: PageList, ids: readonly number[]): Sequence {
     const { cache } = this.#parts.decoder;
     const { vocabSize } = this.model.manifest.spec;
     // Alone, nobody overwrites what a pass leaves.
     const logits = this.plan.kvCache.sequences > 1 ? new Float32Array(vocabSize) : null;
-    return new Sequence({ runtime: this, batcher: this.#batcher, cache, logits }, pages, ids);
+    const adopt = (shared: PageList, own: readonly number[]) => this.#adopt(shared, own);
+    const parts = { runtime: this, adopt, batcher: this.#batcher, cache, logits };
+    return new Sequence(parts, pages, ids);
   }
 
   /** Breaks off what runs, ends the threads, and waits until no read is in flight. */

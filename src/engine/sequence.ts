@@ -8,7 +8,7 @@ import type { PageList } from '../residency/kv-pages.ts';
 import type { Batcher } from './batcher.ts';
 import type { FfnObserver, LogitsWanted } from './forward-options.ts';
 import type { KvCache } from './kv-cache.ts';
-import type { Runtime } from './runtime.ts';
+import type { LoadedModel } from './loaded-model.ts';
 
 export interface SequenceForward {
   /** For `all`: called with (rows, vocab) logits, valid during the call, and the index of the first. */
@@ -20,7 +20,9 @@ export interface SequenceForward {
 
 /** What a sequence is made of. */
 export interface SequenceParts {
-  readonly runtime: Runtime;
+  readonly runtime: LoadedModel;
+  /** Makes a sequence over pages that hold these ids. */
+  readonly adopt: (pages: PageList, ids: readonly number[]) => Sequence;
   readonly batcher: Batcher;
   readonly cache: KvCache;
   /** Where the logits of its last row are kept; null: where the pass leaves them. */
@@ -28,14 +30,15 @@ export interface SequenceParts {
 }
 
 export class Sequence {
-  readonly runtime: Runtime;
+  /** What it runs on. */
+  readonly runtime: LoadedModel;
   readonly #parts: SequenceParts;
   readonly #pages: PageList;
   readonly #ids: number[];
   #busy = false;
   #closed = false;
 
-  /** Made by {@link Runtime.sequence} and {@link Sequence.fork}. */
+  /** Made by `Runtime.sequence` and {@link fork}. */
   constructor(parts: SequenceParts, pages: PageList, ids: readonly number[] = []) {
     this.runtime = parts.runtime;
     this.#parts = parts;
@@ -67,7 +70,7 @@ export class Sequence {
    */
   fork(): Sequence {
     this.#checkIdle();
-    return this.runtime.adopt(this.#pages.fork(), this.#ids);
+    return this.#parts.adopt(this.#pages.fork(), this.#ids);
   }
 
   /**

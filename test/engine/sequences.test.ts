@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { type GenerateResult, generate } from '../../src/engine/generate.ts';
-import type { RunRequest } from '../../src/engine/model.ts';
+import type { RunRequest } from '../../src/engine/run-request.ts';
 import type { Runtime } from '../../src/engine/runtime.ts';
 import { greedy } from '../../src/engine/sampler.ts';
 import type { Sequence } from '../../src/engine/sequence.ts';

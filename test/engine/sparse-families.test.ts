@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KvCache } from '../../src/engine/kv-cache.ts';
-import type { RunRequest } from '../../src/engine/model.ts';
+import type { RunRequest } from '../../src/engine/run-request.ts';
 import { addPredictors, perfectPredictor } from '../support/predictors.ts';
 import { writeRandomModel } from '../support/random-model.ts';
 import { temporaryRoot } from '../support/temporary.ts';

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RunRequest } from '../../src/engine/model.ts';
+import type { RunRequest } from '../../src/engine/run-request.ts';
 import type { Manifest } from '../../src/flash/manifest.ts';
 import { references } from '../support/fixtures.ts';
 import { addPredictors, type PredictorValues } from '../support/predictors.ts';

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
-import type { RunRequest } from '../../src/engine/model.ts';
+import type { RunRequest } from '../../src/engine/run-request.ts';
 import { references, storiesOpt } from '../support/fixtures.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 import { converted, readFloats, relativeError, withSequence } from './support.ts';

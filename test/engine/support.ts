@@ -3,7 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ConvertOptions, convertCheckpoint } from '../../src/convert/convert.ts';
-import { Model, type RunRequest } from '../../src/engine/model.ts';
+import { Model } from '../../src/engine/model.ts';
+import type { RunRequest } from '../../src/engine/run-request.ts';
 import { Runtime } from '../../src/engine/runtime.ts';
 import type { Sequence } from '../../src/engine/sequence.ts';
 import type { TemporaryRoot } from '../support/temporary.ts';
