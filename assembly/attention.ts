@@ -12,19 +12,18 @@ import { accumulate } from './columns';
 import { dot4 } from './dot';
 import { dot1x4 } from './dot-positions';
 import { Codec } from './dtype';
+import { HEADS_TOGETHER } from './exports/shared-constants';
 import { scale as scaleBy } from './math';
 import { V } from './vector';
 
-/** Heads that read keys and values together, if they have the same; as in src/kernels/kernels.ts. */
-const TOGETHER: i32 = 4;
-/** Fewer are better off alone. */
+/** Heads with the same keys and values that read them together, at least: fewer are better off alone. */
 const FEWEST: i32 = 3;
 /** Values that are mixed for some columns before the next columns: they stay in L1. */
 const VALUES: i32 = 32;
 
 /**
  * out[p, h] = softmax(scale (q[p, h] . k + bias[h])) v for heads [headStart, headEnd); `scores` is
- * scratch of TOGETHER times start + positions f32. What a head adds to the score of each row is f32, (heads,
+ * scratch of HEADS_TOGETHER times start + positions f32. What a head adds to the score of each row is f32, (heads,
  * biasStride), or 0 for none. Strides in elements.
  */
 export function attention<T extends Codec>(
@@ -54,7 +53,7 @@ export function attention<T extends Codec>(
   let h = headStart;
   while (h < headEnd) {
     const kvOffset = <usize>(h / group) * <usize>headDim * bytes;
-    const same = min(min(TOGETHER, headEnd - h), group - (h % group));
+    const same = min(min(HEADS_TOGETHER, headEnd - h), group - (h % group));
     const heads = same < FEWEST ? 1 : same;
     for (let p = 0; p < positions; p++) {
       const n = min(window, start + p + 1);

@@ -15,7 +15,8 @@
  */
 import { availableParallelism, cpus } from 'node:os';
 import { byteLength, dtypeNames, isQuantised } from '../src/dtype.ts';
-import { type Activation, activationCodes, type Kernels } from '../src/kernels/kernels.ts';
+import { activationCodes, type KernelActivation } from '../src/kernels/constants.ts';
+import type { Kernels } from '../src/kernels/kernels.ts';
 import { chooseBuild, compileCore, instantiateKernels } from '../src/kernels/module.ts';
 import { availableThreads } from '../src/kernels/threads/available.ts';
 import { ComputeThreads, threadScratchBytes } from '../src/kernels/threads/pool.ts';
@@ -398,7 +399,7 @@ for (const [name, rotary] of Object.entries({ rotaryHalves, rotaryNeighbours }))
     rotary(y, x, x, heads, headDim, headDim / 2, maxPositions, width),
   );
 }
-for (const [name, code] of Object.entries(activationCodes) as [Activation, 0][]) {
+for (const [name, code] of Object.entries(activationCodes) as [KernelActivation, 0][]) {
   if (name === 'none') continue;
   measure(`activation ${name}`, vectorBytes, 0, (k) => {
     floats(y, cols * maxPositions).set(floats(x, cols * maxPositions));

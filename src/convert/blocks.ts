@@ -4,7 +4,7 @@
  */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { byteLength, type DType, dtypes, type FloatDType, isQuantised } from '../dtype.ts';
+import { byteLength, type DType, type FloatDType, formats, isQuantised } from '../dtype.ts';
 import { InputError, InterruptedError } from '../errors.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { forEachParallel } from '../parallel.ts';
@@ -65,7 +65,7 @@ export function createWorkspace(
 const stridedReads = 16;
 
 /** Quantised rows are no longer than f32 ones if columns are counted in these. */
-const widestBlock = Math.max(...Object.values(dtypes).map(({ blockElements }) => blockElements));
+const widestBlock = Math.max(...Object.values(formats).map(({ blockElements }) => blockElements));
 
 /** Rows of `columns` values that fit the workspace, cut from `rows` at multiples of `multiple`. */
 export function rowBlocks(
@@ -122,7 +122,7 @@ async function readBlock(
   address: number,
 ): Promise<void> {
   const width = source.shape.at(-1) ?? 1;
-  const elementBytes = dtypes[dtype].blockBytes;
+  const elementBytes = formats[dtype].blockBytes;
   const { row, rows, column, columns } = block;
   const target = new Uint8Array(work.memory.buffer, address, rows * columns * elementBytes);
   if (columns === width) return source.read(row * width, rows * width, target);

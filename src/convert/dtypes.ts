@@ -1,7 +1,7 @@
 /** Which dtypes a model is stored in, by what its checkpoint holds and what was asked for. */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { type DType, dtypes, type FloatDType, floatDTypes } from '../dtype.ts';
+import { type DType, dtypeNames, type FloatDType, floatDTypes } from '../dtype.ts';
 import type { StorageDTypes } from '../flash/layout.ts';
 import { bundleRows, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
 import type { CheckedSource, Sources } from './weights.ts';
@@ -81,7 +81,7 @@ function share(part: number): string {
 
 /** Whether a name of {@link SourceFormats} is that of a quantisation. */
 export function isQuantisation(format: string): boolean {
-  return !Object.hasOwn(dtypes, format);
+  return !dtypeNames.some((name) => name === format);
 }
 
 /** `q8`, or `f16, FFN q4`. */

@@ -8,7 +8,7 @@ import { readConfig } from '../checkpoint/hf-directory.ts';
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
 import { hiddenQuantisation, QuantisedError } from '../checkpoint/quantisation.ts';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
-import { type FloatDType, floatDTypes } from '../dtype.ts';
+import type { FloatDType } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { layoutModel, type ModelLayout, type StorageDTypes } from '../flash/layout.ts';
 import { recipeOf } from '../models/index.ts';
@@ -226,7 +226,7 @@ function storageByConfig(
   config: Readonly<Record<string, unknown>>,
 ): StorageDTypes {
   const names: Readonly<Record<string, FloatDType>> = { float16: 'f16', bfloat16: 'bf16' };
-  const exact = own(names, String(config.dtype ?? config.torch_dtype)) ?? floatDTypes[0];
+  const exact = own(names, String(config.dtype ?? config.torch_dtype)) ?? 'f32';
   const resident = dtype === 'auto' ? exact : dtype;
   return { resident, bundles: ffnDtype ?? resident, exact };
 }

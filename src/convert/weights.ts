@@ -1,7 +1,7 @@
 /** The bytes of each tensor of the model directory, made from checkpoint tensors block by block. */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { byteLength, type DType, dtypes, type FloatDType, isQuantised } from '../dtype.ts';
+import { byteLength, type DType, type FloatDType, formats, isQuantised } from '../dtype.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
 import { type BundleRecipe, bundleRows, type TensorRecipe } from '../models/spec.ts';
 import { type Block, loadBlocks, quantiseRows, rowBlocks, type Workspace } from './blocks.ts';
@@ -68,7 +68,7 @@ export async function* bundleBytes(
   const { kernels, memory, convertedAddress } = work;
   const { bundleBytes: stride, downOffset, neurons } = layer;
   const hidden = recipe.hiddenSize;
-  const { blockBytes, blockElements } = dtypes[dtype];
+  const { blockBytes, blockElements } = formats[dtype];
   const rowBytes = byteLength(dtype, hidden);
   const down = sources(recipe.down);
   const stripNeurons = Math.min(

@@ -11,7 +11,7 @@
  * Matrices lie in the order in which a token uses them, so that streaming them is one sweep.
  */
 
-import { byteLength, type DType, dtypes, type FloatDType, isQuantised } from '../dtype.ts';
+import { byteLength, type DType, type FloatDType, formats, isQuantised } from '../dtype.ts';
 import {
   type BundleRecipe,
   bundleRows,
@@ -142,7 +142,7 @@ function safetensorsType({ dtype, shape, bytes }: Unplaced) {
   if (dtype === 'u8') return { dtype: 'U8', shape };
   const [rows = 1] = shape;
   return {
-    dtype: dtypes[dtype].safetensors,
+    dtype: formats[dtype].safetensors,
     shape: isQuantised(dtype) ? [rows, bytes / rows] : shape,
   };
 }

@@ -2,7 +2,7 @@
 
 import { type DType, positiveF16 } from '../dtype.ts';
 import type { PredictorReport } from '../flash/predictor-file.ts';
-import type { Address } from '../kernels/kernels.ts';
+import type { Address } from '../kernels/signature.ts';
 import type { RankCandidate } from './rank.ts';
 import type { Samples } from './samples.ts';
 import type { Workspace } from './workspace.ts';

@@ -1,9 +1,16 @@
-/** Attention over caches of each format. */
+/** The kernels that depend on no format. Written by scripts/generate-exports.ts. */
 
-import { attention } from '../attention';
+import { attention as attentionOf } from '../attention';
 import { F16, Unpacked } from '../dtype';
 
-export function attention_f32(
+export { copyRows, readSum, transpose16, transpose32 } from '../convert';
+export { activation, add, clamp, countActive, fold, multiply, scale } from '../math';
+export { layerNorm, rmsNorm } from '../norm';
+export { rotaryHalves, rotaryNeighbours } from '../rotary';
+export { positiveBits, unionIds, wantedActs } from '../select';
+export { adamw, gemm, logisticGradient } from '../train';
+
+export function attention(
   out: usize,
   q: usize,
   k: usize,
@@ -23,7 +30,7 @@ export function attention_f32(
   bias: usize,
   biasStride: usize,
 ): void {
-  attention<Unpacked>(
+  attentionOf<Unpacked>(
     out,
     q,
     k,
@@ -45,7 +52,7 @@ export function attention_f32(
   );
 }
 
-export function attention_f16(
+export function attentionF16(
   out: usize,
   q: usize,
   k: usize,
@@ -65,7 +72,7 @@ export function attention_f16(
   bias: usize,
   biasStride: usize,
 ): void {
-  attention<F16>(
+  attentionOf<F16>(
     out,
     q,
     k,
