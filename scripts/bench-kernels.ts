@@ -14,7 +14,7 @@
  * roughly are: a quarter of a percent of them are denormal in f16.
  */
 import { availableParallelism, cpus } from 'node:os';
-import { byteLength, dtypeNames, isQuantised } from '../src/dtype.ts';
+import { byteLength, encodedDTypes, isQuantised } from '../src/dtype.ts';
 import { activationCodes, type KernelActivation } from '../src/kernels/constants.ts';
 import type { Kernels } from '../src/kernels/kernels.ts';
 import { chooseBuild, compileCore, instantiateKernels } from '../src/kernels/module.ts';
@@ -139,7 +139,7 @@ process.stdout.write(
     `${'kernel'.padEnd(40)}  ${heading}  ${threads === 1 ? '' : `${heading}  ${'gain'.padStart(7)}`}\n`,
 );
 
-for (const dtype of dtypeNames) {
+for (const dtype of encodedDTypes) {
   const rowBytes = byteLength(dtype, cols);
   floats(scratch, sampleCount).set(sample);
   const bytes = new Uint8Array(memory.buffer);

@@ -10,7 +10,7 @@ import { hiddenQuantisation, QuantisedError } from '../checkpoint/quantisation.t
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import type { FloatDType } from '../dtype.ts';
 import { InputError } from '../errors.ts';
-import { layoutModel, type ModelLayout, type StorageDTypes } from '../flash/layout.ts';
+import { layoutModel, type ModelLayout } from '../flash/layout.ts';
 import { recipeOf } from '../models/index.ts';
 import type { CheckpointFacts, ModelRecipe, ModelSpec } from '../models/spec.ts';
 import { own } from '../own.ts';
@@ -26,7 +26,7 @@ import {
   withConfig,
 } from './adaptation.ts';
 import { checkSources } from './check.ts';
-import { type AskedDTypes, type SourceFormats, storageOf } from './dtypes.ts';
+import { type AskedDTypes, type SourceFormats, storageOf, type TargetDTypes } from './dtypes.ts';
 import { type Checkpoint, openCheckpoint } from './open-checkpoint.ts';
 import { sameValues } from './same-values.ts';
 import type { SideContent } from './side-files.ts';
@@ -44,7 +44,7 @@ export interface Examination {
   readonly recipe: ModelRecipe;
   /** The recipe's, with what ends a sequence as the side files say. */
   readonly spec: ModelSpec;
-  readonly storage: StorageDTypes;
+  readonly storage: TargetDTypes;
   /** What the matrices are stored in; null where they are not all there. */
   readonly formats: SourceFormats | null;
   readonly layout: ModelLayout;
@@ -224,7 +224,7 @@ async function configAlone(
 function storageByConfig(
   { dtype = 'auto', ffnDtype }: AskedDTypes,
   config: Readonly<Record<string, unknown>>,
-): StorageDTypes {
+): TargetDTypes {
   const names: Readonly<Record<string, FloatDType>> = { float16: 'f16', bfloat16: 'bf16' };
   const exact = own(names, String(config.dtype ?? config.torch_dtype)) ?? 'f32';
   const resident = dtype === 'auto' ? exact : dtype;

@@ -80,10 +80,10 @@ export interface StorageDTypes extends WeightDTypes {
  * The dtype of a resident tensor. Vectors are f32. Learned positions are never quantised: of that
  * table a token reads one row, so it would save nothing but disk, and every layer sees the error.
  */
-export function residentDType(
+export function residentDType<Resident extends DType>(
   { name, shape }: Pick<TensorRecipe, 'name' | 'shape'>,
-  { resident, exact = 'f32' }: StorageDTypes,
-): DType {
+  { resident, exact = 'f32' }: Pick<StorageDTypes, 'exact'> & { readonly resident: Resident },
+): Resident | FloatDType {
   if (shape.length === 1) return 'f32';
   return name === role.positions && isQuantised(resident) ? exact : resident;
 }

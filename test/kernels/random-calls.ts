@@ -3,7 +3,7 @@
  * read lies below `out`, what they write above, scratch behind that.
  */
 
-import { dtypeNames, formatNames, formats } from '../../src/dtype.ts';
+import { encodedDTypes, formatNames, formats } from '../../src/dtype.ts';
 import { activationCodes } from '../../src/kernels/constants.ts';
 import { attentionScratch, type Kernels } from '../../src/kernels/kernels.ts';
 import { threadScratchBytes } from '../../src/kernels/threads/pool.ts';
@@ -269,7 +269,7 @@ export const calls: [string, MakeCall][] = [
         },
       ],
     ]),
-  ...dtypeNames.flatMap((dtype): [string, MakeCall][] => [
+  ...encodedDTypes.flatMap((dtype): [string, MakeCall][] => [
     [
       `to and from f32 ${dtype}`,
       (random) => {
