@@ -1,7 +1,7 @@
 /**
  * The exports of the compute core: pure functions over addresses in one shared memory, without
  * allocation or state of their own. Each is described in src/kernels/kernel-table.ts or
- * format-kernel-table.ts. Written by scripts/generate-exports.ts.
+ * format-kernel-table.ts. Written by "npm run generate".
  */
 export * from './exports/bf16';
 export * from './exports/f16';

@@ -2,7 +2,7 @@
  * Writes the files in which the compute core exports its kernels (assembly/index.ts and
  * assembly/exports/), from the tables in src/kernels; to be run when these have changed.
  *
- *     node --import tsx scripts/generate-exports.ts
+ *     npm run generate
  */
 
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';

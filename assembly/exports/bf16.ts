@@ -1,4 +1,4 @@
-/** The kernels for weights in bf16. Written by scripts/generate-exports.ts. */
+/** The kernels for weights in bf16. Written by "npm run generate". */
 
 import { PlainColumns } from '../columns';
 import { FromBF16, firstNonFinite16, fromF32, ToBF16, toF32 } from '../convert';

@@ -1,4 +1,4 @@
-/** The kernels for weights in f16. Written by scripts/generate-exports.ts. */
+/** The kernels for weights in f16. Written by "npm run generate". */
 
 import { PlainColumns } from '../columns';
 import { FromF16, firstNonFinite16, fromF32, ToF16, toF32 } from '../convert';

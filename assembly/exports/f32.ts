@@ -1,4 +1,4 @@
-/** The kernels for weights in f32. Written by scripts/generate-exports.ts. */
+/** The kernels for weights in f32. Written by "npm run generate". */
 
 import { PlainColumns } from '../columns';
 import { F32, Unpacked } from '../dtype';
@@ -8,8 +8,8 @@ import { ffnListDown, ffnListSums } from '../ffn-list';
 import { matmul, PlainDots } from '../matmul';
 
 export {
-  copyF32 as fromF32_f32,
   copyF32 as toF32_f32,
+  copyF32 as fromF32_f32,
   firstNonFinite32 as firstNonFinite_f32,
 } from '../convert';
 

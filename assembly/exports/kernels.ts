@@ -1,4 +1,4 @@
-/** The kernels that depend on no format. Written by scripts/generate-exports.ts. */
+/** The kernels that depend on no format. Written by "npm run generate". */
 
 import { attention as attentionOf } from '../attention';
 import { F16, Unpacked } from '../dtype';

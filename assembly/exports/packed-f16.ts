@@ -1,4 +1,4 @@
-/** The kernels for weights in packed_f16. Written by scripts/generate-exports.ts. */
+/** The kernels for weights in packed_f16. Written by "npm run generate". */
 
 import { PlainColumns } from '../columns';
 import { unpack } from '../dot';

@@ -1,4 +1,4 @@
-/** The kernels for weights in q4. Written by scripts/generate-exports.ts. */
+/** The kernels for weights in q4. Written by "npm run generate". */
 
 import { Q4, UnpackedBlock } from '../block';
 import { QuantisedColumns } from '../columns';

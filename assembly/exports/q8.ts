@@ -1,4 +1,4 @@
-/** The kernels for weights in q8. Written by scripts/generate-exports.ts. */
+/** The kernels for weights in q8. Written by "npm run generate". */
 
 import { Q8, UnpackedBlock } from '../block';
 import { QuantisedColumns } from '../columns';

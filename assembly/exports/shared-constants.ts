@@ -1,4 +1,4 @@
-/** The constants of src/kernels/constants.ts. Written by scripts/generate-exports.ts. */
+/** The constants of src/kernels/constants.ts. Written by "npm run generate". */
 
 export const ACTIVATION_NONE: i32 = 0;
 export const ACTIVATION_RELU: i32 = 1;

@@ -11,7 +11,7 @@ import { parametersOf } from '../../src/kernels/signature.ts';
 import type { AssemblyExports } from './assembly-sources.ts';
 
 const lineWidth = 100;
-const notice = 'Written by scripts/generate-exports.ts.';
+const notice = 'Written by "npm run generate".';
 
 /** The text of every file, by its path in assembly/. Throws where a function is not as its kernel. */
 export function exportFiles(exports: AssemblyExports): ReadonlyMap<string, string> {
@@ -70,44 +70,36 @@ function kernelsFile(
       imported.set(name, names.has(name) ? `${name}Of` : name);
     }
   }
-  const statements = [
-    ...byModule(exports, imported).map(([module, list]) =>
-      fitted(`import { `, list, ` } from '../${module}';`),
-    ),
-  ];
-  const passed = new Map<string, string[]>();
-  for (const { name, implementation } of kernels) {
-    if (implementation.includes('<')) continue;
-    const module = exports.moduleOf(implementation);
-    const entry = name === implementation ? name : `${implementation} as ${name}`;
-    passed.set(module, [...(passed.get(module) ?? []), entry]);
-  }
-  const passing = [...passed]
-    .sort(([a], [b]) => order(a, b))
-    .map(([module, list]) => fitted('export { ', list.sort(order), ` } from '../${module}';`));
-  const wrappers = generic.map((kernel) => wrapper(kernel, imported));
+  const plain = kernels.filter(({ implementation }) => !implementation.includes('<'));
   const sections = [
     `/** The kernels ${which}. ${notice} */`,
-    statements.join('\n'),
-    passing.join('\n'),
-    ...wrappers,
+    fromModules('import', exports, [...imported]),
+    fromModules(
+      'export',
+      exports,
+      plain.map(({ implementation, name }) => [implementation, name] as const),
+    ),
+    ...generic.map((kernel) => wrapper(kernel, imported)),
   ];
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`;
 }
 
-/** Names to import, with what they are called here, by module. */
-function byModule(
+/** Statements that import names, or pass them on, each with what it is called from here on. */
+function fromModules(
+  keyword: 'import' | 'export',
   exports: AssemblyExports,
-  imported: ReadonlyMap<string, string>,
-): readonly (readonly [module: string, entries: readonly string[]])[] {
+  names: readonly (readonly [there: string, here: string])[],
+): string {
   const modules = new Map<string, string[]>();
-  for (const name of [...imported.keys()].sort(order)) {
-    const here = imported.get(name);
-    const module = exports.moduleOf(name);
-    const entry = here === name ? name : `${name} as ${here}`;
+  for (const [there, here] of [...names].sort(([a], [b]) => order(a, b))) {
+    const module = exports.moduleOf(there);
+    const entry = there === here ? there : `${there} as ${here}`;
     modules.set(module, [...(modules.get(module) ?? []), entry]);
   }
-  return [...modules].sort(([a], [b]) => order(a, b));
+  return [...modules]
+    .sort(([a], [b]) => order(a, b))
+    .map(([module, list]) => fitted(`${keyword} { `, list, ` } from '../${module}';`))
+    .join('\n');
 }
 
 /** `matmul<PlainDots<F16>>` as `matmul` and `<PlainDots<F16>>`. */

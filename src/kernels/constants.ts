@@ -1,6 +1,7 @@
 /**
- * Numbers that TypeScript and the compute core must agree on. scripts/generate-exports.ts writes them
- * to assembly/exports/shared-constants.ts, from where the module exports them again; bind.ts compares.
+ * Numbers that TypeScript and the compute core must agree on. "npm run generate"
+ * writes them to assembly/exports/shared-constants.ts, the module exports them again, and bind.ts
+ * compares.
  */
 
 import { formatNames, formats } from '../dtype.ts';

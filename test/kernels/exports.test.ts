@@ -33,7 +33,7 @@ test('the export files are those that the tables give', () => {
   const there = readdirSync(new URL('exports/', assembly)).map((name) => `exports/${name}`);
   assert.deepEqual([...wanted.keys()].sort(), ['index.ts', ...there].sort());
   for (const [path, text] of wanted) {
-    const hint = 'run "node --import tsx scripts/generate-exports.ts"';
+    const hint = 'run "npm run generate"';
     assert.equal(readFileSync(new URL(path, assembly), 'utf8'), text, `assembly/${path}: ${hint}`);
   }
 });

@@ -6,7 +6,7 @@ import { scratchBytes } from '../weight-kernels.ts';
 import type { SplitOf, SplitRow } from './split.ts';
 
 export const f32Bytes = 4;
-/** Elements of vectors that are split: a cache line in any format, and whole blocks of weights. */
+/** Elements of vectors that are split: a cache line in any format. */
 export const elements = 64;
 /** Of conversions and elementwise kernels, per element; bound by memory. */
 export const conversionWork = 1;
@@ -61,7 +61,9 @@ type Table = typeof formatKernelTable;
 export function formatSplits(format: Format): {
   readonly [Kernel in keyof Table]: SplitOf<Table[Kernel]>;
 } {
-  const elementBytes = format.rowBytes(elements) / elements;
+  // Whole blocks of weights.
+  const granule = Math.max(elements, format.blockElements);
+  const elementBytes = format.rowBytes(granule) / granule;
   // Where weights are quantised, activations are too, and kept there.
   const optional = !format.quantised;
   return {
@@ -106,19 +108,19 @@ export function formatSplits(format: Format): {
     ffnListDown: down,
     toF32: {
       over: 'n',
-      granule: elements,
+      granule,
       moves: { dst: f32Bytes, src: elementBytes },
       work: (a) => a.n * conversionWork,
     },
     fromF32: {
       over: 'n',
-      granule: elements,
+      granule,
       moves: { dst: elementBytes, src: f32Bytes },
       work: (a) => a.n * conversionWork,
     },
     firstNonFinite: {
       over: 'n',
-      granule: elements,
+      granule,
       moves: { src: elementBytes },
       work: (a) => a.n * conversionWork,
       result: (results, shares, step) => {
@@ -134,7 +136,7 @@ export function formatSplits(format: Format): {
     },
     packable: {
       over: 'n',
-      granule: elements,
+      granule,
       moves: { src: elementBytes },
       work: (a) => a.n * conversionWork,
       result: (results, shares) => Math.min(...results.subarray(0, shares)),
