@@ -10,7 +10,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
-import type { DType } from '../../src/dtype.ts';
+import type { EncodedDType } from '../../src/dtype.ts';
 import { Model } from '../../src/engine/model.ts';
 import { InterruptedError } from '../../src/errors.ts';
 import { predictTrain } from '../../src/predictor/predict-train.ts';
@@ -175,7 +175,7 @@ function tokenizers(corpus: CorpusWriter): void {
 
 interface MadeModel {
   readonly from: string;
-  readonly dtype: DType;
+  readonly dtype: EncodedDType;
   /** Predictors are trained with this. */
   readonly train?: Partial<PredictTrainRequest>;
 }

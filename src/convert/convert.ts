@@ -1,15 +1,10 @@
 /** Checkpoint in, model directory out. */
 
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
-import { byteLength, type DType } from '../dtype.ts';
+import { byteLength, type EncodedDType } from '../dtype.ts';
 import { openTokenizer } from '../engine/model-tokenizer.ts';
 import { BudgetError, InterruptedError, withNothingLeft } from '../errors.ts';
-import {
-  type FileLayout,
-  type ModelLayout,
-  residentDType,
-  type StorageDTypes,
-} from '../flash/layout.ts';
+import { type FileLayout, type ModelLayout, residentDType } from '../flash/layout.ts';
 import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
 import { instantiateKernels } from '../kernels/module.ts';
 import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
@@ -20,7 +15,7 @@ import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
 import type { ActivationChange, Adaptation } from './adaptation.ts';
 import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
-import type { SourceFormats } from './dtypes.ts';
+import type { SourceFormats, TargetDTypes } from './dtypes.ts';
 import { type Examination, examineCheckpoint } from './examine.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
 import { writeSideFiles } from './side-files.ts';
@@ -32,9 +27,9 @@ export interface ConvertOptions extends Adaptation {
   readonly checkpoint: string;
   readonly output: string;
   /** `auto` keeps the checkpoint's, or takes the one nearest to its quantisation. */
-  readonly dtype?: DType | 'auto';
+  readonly dtype?: EncodedDType | 'auto';
   /** Dtype of the FFN, if it shall differ. */
-  readonly ffnDtype?: DType;
+  readonly ffnDtype?: EncodedDType;
   /** What the whole process may take: bytes, or a share of the converted weights. */
   readonly dramBudget?: number | Size;
   /** Replace a model that is already there. */
@@ -219,7 +214,7 @@ function stripAddressOf({ blockElements }: Buffers): number {
 interface WriterContext {
   readonly recipe: ModelRecipe;
   readonly layout: ModelLayout;
-  readonly storage: StorageDTypes;
+  readonly storage: TargetDTypes;
   readonly sources: Sources;
   readonly work: Workspace;
   readonly buffers: Buffers;

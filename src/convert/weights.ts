@@ -1,7 +1,7 @@
 /** The bytes of each tensor of the model directory, made from checkpoint tensors block by block. */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { byteLength, type DType, dtypes, type FloatDType, isQuantised } from '../dtype.ts';
+import { byteLength, type EncodedDType, type FloatDType, formats, isQuantised } from '../dtype.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
 import { type BundleRecipe, bundleRows, type TensorRecipe } from '../models/spec.ts';
 import { type Block, loadBlocks, quantiseRows, rowBlocks, type Workspace } from './blocks.ts';
@@ -25,7 +25,7 @@ const below =
 export async function* tensorBytes(
   work: Workspace,
   recipe: TensorRecipe,
-  dtype: DType,
+  dtype: EncodedDType,
   sources: Sources,
 ): AsyncGenerator<Uint8Array> {
   for (const { source, shape, rows, plus } of recipe.parts) {
@@ -61,14 +61,14 @@ export async function* bundleBytes(
   work: Workspace,
   recipe: BundleRecipe,
   layer: BundleLayer,
-  dtype: DType,
+  dtype: EncodedDType,
   sources: Sources,
   strip: { readonly address: number; readonly bytes: number },
 ): AsyncGenerator<Uint8Array> {
   const { kernels, memory, convertedAddress } = work;
   const { bundleBytes: stride, downOffset, neurons } = layer;
   const hidden = recipe.hiddenSize;
-  const { blockBytes, blockElements } = dtypes[dtype];
+  const { blockBytes, blockElements } = formats[dtype];
   const rowBytes = byteLength(dtype, hidden);
   const down = sources(recipe.down);
   const stripNeurons = Math.min(

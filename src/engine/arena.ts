@@ -4,7 +4,6 @@
  * the same, so are the bits.
  */
 
-import type { DType } from '../dtype.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { neuronGroup, type WeightKernels, weightKernels } from '../kernels/weight-kernels.ts';
@@ -19,7 +18,6 @@ const f32Bytes = 4;
 
 /** Addresses of tasks are in the first memory, but those of `rows` in the arena. */
 interface WeightTask {
-  readonly dtype: DType;
   readonly rows: LoadedRows;
 }
 
@@ -107,8 +105,8 @@ export class Arena {
   }
 
   /** What computes with weights as they lie here. */
-  protected weightKernels({ dtype, rows }: WeightTask): WeightKernels {
-    return weightKernels(this.kernels, rows.packed ? 'packed_f16' : dtype);
+  protected weightKernels({ rows }: WeightTask): WeightKernels {
+    return weightKernels(this.kernels, rows.format);
   }
 
   /** @returns how many activations were not zero */

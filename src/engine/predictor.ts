@@ -3,7 +3,8 @@
 import { positiveF16 } from '../dtype.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { predictorWeights, type StoredPredictor } from '../flash/predictor-file.ts';
-import { activationCodes, type Kernels } from '../kernels/kernels.ts';
+import { activationCodes } from '../kernels/constants.ts';
+import type { Kernels } from '../kernels/kernels.ts';
 import type { Activation, ModelSpec } from '../models/spec.ts';
 import { createBuffer } from '../pages.ts';
 import type { Activations } from '../plan/activations.ts';

@@ -178,7 +178,7 @@ export class SparseFfn {
     if (geometry === undefined) throw new Error(`no bundles for layer ${input.layer}`);
     const { neurons, upOffset, downOffset } = geometry;
     const task: ListTask = {
-      format: layer.packed ? 'packed_f16' : files.manifest.dtypes.bundles,
+      format: layer.format,
       upOffset,
       downOffset,
       ffn: this.#spec.ffn,

@@ -1,7 +1,8 @@
 /** The neuron stores of all layers: their book-keeping, and the reads into their slots. */
 
+import type { Format } from '../dtype.ts';
 import { InterruptedError } from '../errors.ts';
-import type { StoredTensor } from '../flash/manifest.ts';
+import { type StoredTensor, weightFormat } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { role } from '../models/spec.ts';
 import { forEachParallel } from '../parallel.ts';
@@ -23,8 +24,8 @@ export interface LayerStore {
   readonly tensor: StoredTensor;
   readonly bundleBytes: number;
   readonly foresight: Foresight;
-  /** Whether its neurons, all of them, are f16 and packed (see PackedKernels). */
-  packed: boolean;
+  /** Of its neurons: packed where all of them stay. */
+  format: Format;
 }
 
 export class NeuronStores {
@@ -49,13 +50,14 @@ export class NeuronStores {
       // A window is the paper's, which reads nothing ahead; where all fits, there is nothing to read.
       const foresight = new Foresight(policy === 'auto' && place.slots < neurons ? place.slots : 0);
       const { reserve } = foresight;
+      const tensor = files.tensor(role.bundles(layer));
       return {
         store: new NeuronStore(neurons, place.slots, createPolicy(policy, frequency), reserve),
         foresight,
         place,
-        tensor: files.tensor(role.bundles(layer)),
+        tensor,
         bundleBytes,
-        packed: false,
+        format: weightFormat(tensor, files.manifest),
       };
     });
     const pieces = layers.flatMap((layer, index) => {
@@ -90,7 +92,7 @@ export class NeuronStores {
       const { store, place, tensor } = layer;
       if (policy !== 'auto' || store.capacity < store.neurons) continue;
       const memory = memoryOf(memories, layer.place.arena);
-      layer.packed = packInPlace(memory, files.manifest, tensor, place.address, store.neurons);
+      layer.format = packInPlace(memory, files.manifest, tensor, place.address, store.neurons);
     }
     return new NeuronStores(layers);
   }

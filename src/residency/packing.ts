@@ -1,7 +1,7 @@
-/** f16 that stays in memory is packed: where it lies, in bundles or in rows. */
+/** Weights that stay in memory are packed, if their format can be: where they lie, in bundles or in rows. */
 
-import { byteLength } from '../dtype.ts';
-import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
+import { type Format, formats } from '../dtype.ts';
+import { type Manifest, rowsOf, type StoredTensor, weightFormat } from '../flash/manifest.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 
 /** A memory of the plan and what computes there. */
@@ -18,23 +18,25 @@ export function memoryOf(memories: readonly WeightMemory[], arena: number): Weig
 }
 
 /**
- * Packs the first `count` rows of a matrix, or bundles, that lie at `address`, if they are f16 and
- * all below 64.
- * @returns whether they are packed now
+ * Packs the first `count` rows of a matrix, or bundles, that lie at `address`, if their format has a
+ * packed one and all of them are below 64.
+ * @returns the format they have now
  */
 export function packInPlace(
   { kernels: { packedF16 } }: WeightMemory,
-  { layers, dtypes, spec }: Manifest,
+  manifest: Manifest,
   tensor: StoredTensor,
   address: number,
   count: number,
-): boolean {
-  const layer = layers.find((each) => each.tensor === tensor.name);
-  if ((layer === undefined ? tensor.dtype : dtypes.bundles) !== 'f16') return false;
-  const columns = layer === undefined ? (tensor.shape[1] ?? 0) : spec.hiddenSize;
-  const parts = layer === undefined ? 1 : layer.downOffset / byteLength('f16', columns) + 1;
+): Format {
+  const format = weightFormat(tensor, manifest);
+  if (format.packedAs === null) return format;
+  const layer = manifest.layers.find((each) => each.tensor === tensor.name);
+  const columns = layer === undefined ? (tensor.shape[1] ?? 0) : manifest.spec.hiddenSize;
+  const parts = layer === undefined ? 1 : layer.downOffset / format.rowBytes(columns) + 1;
   const { rowBytes } = rowsOf(tensor);
-  if (packedF16.packable(address, (count * rowBytes) / byteLength('f16', 1)) === 0) return false;
+  const weights = (count * rowBytes) / format.rowBytes(1);
+  if (packedF16.packable(address, weights) === 0) return format;
   packedF16.pack(address, count, rowBytes, parts, columns);
-  return true;
+  return formats[format.packedAs];
 }
