@@ -5,7 +5,7 @@
  * the line stands: files may be split, joined and sorted anew between two runs.
  */
 
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { LineKey, LineTable } from './line-table.ts';
 import type { Line } from './lines.ts';
 
@@ -52,7 +52,7 @@ function doubleKeyOf({ number, digest }: Line): LineKey {
 }
 
 function hashOf(text: string): readonly [number, number] {
-  const digest = createHash('sha256').update(text).digest();
+  const digest = hash('sha256', text, 'buffer');
   return [wordAt(digest, 0), wordAt(digest, 4)];
 }
 
@@ -90,6 +90,6 @@ export function parseId(id: unknown): LineKey | null {
 
 /** A seed for a line whose body has none: the same in every run. */
 export function seedOf({ name, check }: LineKey, seed: number): number {
-  const digest = createHash('sha256').update(`seed ${seed} ${name} ${check}`).digest();
+  const digest = hash('sha256', `seed ${seed} ${name} ${check}`, 'buffer');
   return wordAt(digest, 0);
 }

@@ -1,19 +1,19 @@
 /** The lines of a file of any size, in bounded memory. */
 
-import { createHash } from 'node:crypto';
+import { createHash, type Hash, hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { fileError } from '../checkpoint/file.ts';
 import { InterruptedError } from '../errors.ts';
 
-/** One line, without what ends it. */
+/** One line, without the newline; a carriage return before it is no part of what is kept. */
 export interface Line {
   /** Counted from 1 on, as editors do; blank lines count. */
   readonly number: number;
   /** Where it begins in the file, in bytes. */
   readonly offset: number;
-  /** Its length in bytes, without the newline and a carriage return before it. */
+  /** Its length in bytes, without the newline. */
   readonly length: number;
-  /** Null where it is longer than what is kept. */
+  /** Valid until the next line is asked for; null where it is longer than what is kept. */
   readonly bytes: Uint8Array | null;
   /** SHA-256 of all its bytes, whether they are kept or not. */
   readonly digest: Uint8Array;
@@ -44,18 +44,18 @@ export async function* linesOf(
   { longest, signal }: { readonly longest: number; readonly signal?: AbortSignal | undefined },
 ): AsyncGenerator<Line, undefined> {
   let line = new LineBuilder(1, 0, longest);
+  const buffer = Buffer.allocUnsafeSlow(Math.min(pieceBytes, end));
   for (let at = 0; at < end; ) {
     if (signal?.aborted) throw new InterruptedError();
-    const buffer = Buffer.allocUnsafe(Math.min(pieceBytes, end - at));
-    const { bytesRead } = await source.read(buffer, 0, buffer.length, at).catch((error) => {
+    const wanted = Math.min(pieceBytes, end - at);
+    const { bytesRead } = await source.read(buffer, 0, wanted, at).catch((error) => {
       throw fileError(error, path, 'reading');
     });
     if (bytesRead === 0) break; // the file has become shorter
     const piece = buffer.subarray(0, bytesRead);
     let start = at === 0 && piece.subarray(0, 3).equals(byteOrderMark) ? 3 : 0;
     for (let stop = piece.indexOf(newline, start); stop !== -1; ) {
-      line.add(piece.subarray(start, stop));
-      yield line.finish(true);
+      yield line.finish(piece.subarray(start, stop), true);
       start = stop + 1;
       line = new LineBuilder(line.number + 1, at + start, longest);
       stop = piece.indexOf(newline, start);
@@ -63,18 +63,18 @@ export async function* linesOf(
     line.add(piece.subarray(start));
     at += bytesRead;
   }
-  if (!line.empty) yield line.finish(false);
+  if (!line.empty) yield line.finish(new Uint8Array(0), false);
 }
 
 class LineBuilder {
   readonly number: number;
   readonly #offset: number;
   readonly #longest: number;
-  #hash = createHash('sha256');
-  #length = 0;
+  /** What earlier pieces of the file hold of the line. */
   #parts: Uint8Array[] = [];
-  /** A carriage return that may turn out to be the end of the line. */
-  #held = false;
+  #length = 0;
+  /** Of a line that is too long to be kept. */
+  #hash: Hash | null = null;
 
   constructor(number: number, offset: number, longest: number) {
     this.number = number;
@@ -83,33 +83,33 @@ class LineBuilder {
   }
 
   get empty(): boolean {
-    return this.#length === 0 && !this.#held;
+    return this.#length === 0;
   }
 
-  add(bytes: Uint8Array): void {
-    if (bytes.length === 0) return;
-    if (this.#held) this.#append(Uint8Array.of(carriageReturn));
-    this.#held = bytes.at(-1) === carriageReturn;
-    this.#append(this.#held ? bytes.subarray(0, -1) : bytes);
+  /** Adds a copy of what a piece of the file holds of the line. */
+  add(part: Uint8Array): void {
+    this.#length += part.length;
+    if (this.#hash === null) this.#parts.push(Uint8Array.from(part));
+    else this.#hash.update(part);
+    if (this.#length <= this.#longest || this.#hash !== null) return;
+    this.#hash = createHash('sha256');
+    for (const held of this.#parts) this.#hash.update(held);
+    this.#parts = [];
   }
 
-  #append(bytes: Uint8Array): void {
-    this.#hash.update(bytes);
-    this.#length += bytes.length;
-    if (this.#length <= this.#longest) this.#parts.push(bytes);
-    else this.#parts = [];
-  }
-
-  finish(ended: boolean): Line {
-    const length = this.#length;
-    return {
-      number: this.number,
-      offset: this.#offset,
-      length,
-      bytes: length <= this.#longest ? Buffer.concat(this.#parts, length) : null,
-      digest: this.#hash.digest(),
-      ended,
-    };
+  /** The line, with its last part, which is not copied where it is the only one. */
+  finish(last: Uint8Array, ended: boolean): Line {
+    const { number } = this;
+    const offset = this.#offset;
+    if (this.#length + last.length <= this.#longest) {
+      const whole = this.empty ? last : Buffer.concat([...this.#parts, last]);
+      const bytes = whole.at(-1) === carriageReturn ? whole.subarray(0, -1) : whole;
+      const digest = hash('sha256', bytes, 'buffer');
+      return { number, offset, length: bytes.length, bytes, digest, ended };
+    }
+    this.add(last);
+    const digest = (this.#hash ?? createHash('sha256')).digest();
+    return { number, offset, length: this.#length, bytes: null, digest, ended };
   }
 }
 

@@ -1,7 +1,8 @@
 /** From a line of the input to what it asks for, or to why that is refused. */
 
-import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
+import { brief, isJsonObject, parseJsonText } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
+import { jsonExcess } from '../json-limits.ts';
 import type { CompletionRequest } from './completions.ts';
 import { type Endpoint, endpointAt } from './endpoints.ts';
 import type { Line } from './lines.ts';
@@ -9,6 +10,10 @@ import { badRequest, Refusal } from './refusal.ts';
 
 /** Bytes of a line. A prompt as long as this has some 200,000 tokens. */
 export const longestLineBytes = 2 ** 20;
+/** Arrays and objects in a line. */
+const mostBrackets = 1024;
+/** Memory that a line takes while it is worked on, as a multiple of its bytes: texts, values, ids. */
+export const memoryPerLineByte = 8;
 /** UTF-16 units of a custom_id. */
 const longestCustomId = 1024;
 
@@ -44,15 +49,29 @@ function parseLine({ bytes, length }: Line): Fields {
     const message = `the line has ${length} bytes; at most ${longestLineBytes} are read`;
     throw new Refusal('line_too_long', message);
   }
+  const text = decode(bytes);
+  const excess = text === null ? null : jsonExcess(text, mostBrackets);
+  if (text === null || excess !== null) {
+    throw new Refusal('invalid_json_line', `the line ${excess?.what ?? 'is not UTF-8 text'}`);
+  }
   let value: unknown;
   try {
-    value = parseJson(bytes, 'line');
+    value = parseJsonText(text, 'line');
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     throw new Refusal('invalid_json_line', `the line ${error.message}`);
   }
   if (isJsonObject(value)) return value;
   throw new Refusal('invalid_json_line', `the line is no JSON object: ${brief(value)}`);
+}
+
+/** Null for what is not UTF-8. */
+function decode(bytes: Uint8Array): string | null {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return null;
+  }
 }
 
 function customIdOf({ custom_id: value }: Fields): string {

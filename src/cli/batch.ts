@@ -5,7 +5,7 @@ import { Output } from '../batch/journal.ts';
 import type { LineFile } from '../batch/lines.ts';
 import { type RunCounts, runBatch } from '../batch/run.ts';
 import { answererOf, SessionEngine } from '../batch/session-engine.ts';
-import { type Survey, surveyInput } from '../batch/survey.ts';
+import { batchBytes, type Survey, surveyInput } from '../batch/survey.ts';
 import { fileError } from '../checkpoint/file.ts';
 import type { KvDType } from '../dtype.ts';
 import type { Model, RunRequest } from '../engine/model.ts';
@@ -150,7 +150,8 @@ async function answerFile(
     return summarise(nothingDone, 0);
   }
   const request: RunRequest = {
-    budget: chooseBudget(model, flags.dramBudget) - survey.table.bytes,
+    budget: chooseBudget(model, flags.dramBudget),
+    callerBytes: batchBytes(survey, flags.parallel),
     context: chooseContext(model, survey, flags),
     kvDtype: flags.kvDtype,
     window: flags.window,

@@ -89,6 +89,8 @@ export class Model implements Plannable {
 export interface RunRequest {
   /** Bytes for the whole process. */
   readonly budget: number;
+  /** Bytes of it that the caller takes for itself, such as texts that wait; 0 by default. */
+  readonly callerBytes?: number;
   /** The longest sequence, prompt and generated tokens together. */
   readonly context: number;
   /**

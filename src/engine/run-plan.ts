@@ -95,7 +95,7 @@ function planRequest(
   const predictors = ffn === 'exact' ? null : all;
   return {
     manifest,
-    processBytes,
+    processBytes: processBytes + (request.callerBytes ?? 0),
     context,
     kvDtype: request.kvDtype ?? 'f32',
     chunk: Math.min(chunk, context),

@@ -19,7 +19,9 @@ function fileOf(content: Uint8Array, most = Number.POSITIVE_INFINITY) {
 
 async function collect(content: Uint8Array, longest = 1e9, most?: number): Promise<Line[]> {
   const lines: Line[] = [];
-  for await (const line of linesOf(fileOf(content, most), { longest })) lines.push(line);
+  for await (const line of linesOf(fileOf(content, most), { longest })) {
+    lines.push({ ...line, bytes: line.bytes && Uint8Array.from(line.bytes) });
+  }
   return lines;
 }
 
@@ -60,7 +62,7 @@ describe('lines', () => {
 
   it('that are too long are not kept, but known', async () => {
     const long = 'x'.repeat(150_000);
-    const [first, second, third] = await collect(Buffer.from(`1234\n${long}\r\n12345`), 4);
+    const [first, second, third] = await collect(Buffer.from(`1234\n${long}\n12345`), 4);
     assert.equal(texts([first as Line])[0], '1234');
     assert.equal(second?.bytes, null);
     assert.equal(second?.length, 150_000);

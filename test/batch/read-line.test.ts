@@ -70,6 +70,7 @@ describe('a line', () => {
     ['[]', 'invalid_json_line', null, /no JSON object: \[\]/],
     ['null', 'invalid_json_line', null, /no JSON object: null/],
     ['['.repeat(1000), 'invalid_json_line', null, /nested more than/],
+    [`{"a":[${'{},'.repeat(1024)}{}]}`, 'invalid_json_line', null, /more than 1024 arrays/],
     [Uint8Array.of(0x22, 0xff, 0x22), 'invalid_json_line', null, /UTF-8/],
     ['{}', 'missing_custom_id', null, /'custom_id' is missing/],
     [whole({ custom_id: 3 }), 'invalid_custom_id', null, /not 3$/],
