@@ -8,8 +8,8 @@ import { availableThreads } from '../kernels/threads/available.ts';
 import { type AvailableMemory, availableMemory } from '../plan/available.ts';
 import type { PredictorDemand } from '../plan/fixed-layout.ts';
 import { type MemoryPlan, planFloor, planMemory } from '../plan/memory-plan.ts';
+import type { ReadCosts } from '../plan/miss-cost.ts';
 import { processEstimate } from '../plan/process.ts';
-import type { ReadCosts } from '../plan/share-slots.ts';
 import { resolveSize, type Size } from '../units.ts';
 import type { RunRequest } from './model.ts';
 
