@@ -98,10 +98,11 @@ export interface RunRequest {
   readonly kvDtype?: KvDType;
   readonly logits?: PlanRequest['logits'];
   /**
-   * What the FFNs compute where there are predictors: only what is wanted, every neuron all the same,
-   * or every neuron with the predictors there to be measured.
+   * What the FFNs compute where there are predictors: only what is wanted (the default), every neuron
+   * all the same, every neuron with the predictors there to be measured, or `auto`: only what is wanted
+   * unless every neuron is expected to be faster at this budget (see `MemoryPlan.choice`).
    */
-  readonly ffn?: 'sparse' | 'exact' | 'measured';
+  readonly ffn?: 'sparse' | 'exact' | 'measured' | 'auto';
   /** Which weights may stay in DRAM; all by default. */
   readonly residency?: Residency;
   /** Which neurons are kept in DRAM, with predictors. */

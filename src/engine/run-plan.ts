@@ -6,6 +6,7 @@ import { BudgetError, InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
 import { type AvailableMemory, availableMemory } from '../plan/available.ts';
+import { planCheaper } from '../plan/ffn-choice.ts';
 import type { PredictorDemand } from '../plan/fixed-layout.ts';
 import { type MemoryPlan, planFloor, planMemory } from '../plan/memory-plan.ts';
 import type { ReadCosts } from '../plan/miss-cost.ts';
@@ -64,7 +65,8 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
   if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
   const plan = (threads: number) => {
     const wanted = { ...planRequest(planned, request, threads), dramBudget: request.budget };
-    const made = planMemory(wanted);
+    const choose = request.ffn === 'auto' && wanted.predictors !== null;
+    const made = choose ? planCheaper(wanted) : planMemory(wanted);
     const arenas = made.arenas.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
     checkAddresses(made.memoryBytes + arenas, threads);
     return made;
@@ -102,7 +104,7 @@ function planRequest(
     logits,
     threads,
     predictors,
-    sparse: predictors !== null && ffn === 'sparse',
+    sparse: predictors !== null && (ffn === 'sparse' || ffn === 'auto'),
     residency: request.residency ?? 'all',
     ...(readCosts && { readCosts }),
     ...(memoryLimit === undefined ? {} : { memoryLimit }),

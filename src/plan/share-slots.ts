@@ -55,6 +55,24 @@ export function neuronsBeforeMatrices(
   return layers.reduce((sum, { frequency }) => sum + count(frequency, (f) => f > least), 0);
 }
 
+/**
+ * Neurons that a token wants on average, and how many of them `slots` do not hold, were these to hold
+ * those wanted most all the time; a store does better, as text repeats itself.
+ * @param frequency (neurons): share of tokens that want each; none without
+ */
+export function wantedOf(
+  frequency: Float32Array | undefined,
+  slots: number,
+): { readonly named: number; readonly missed: number } {
+  let [named, missed] = [0, 0];
+  const sorted = frequency?.slice().sort().reverse() ?? [];
+  for (const [place, share] of sorted.entries()) {
+    named += share;
+    if (place >= slots) missed += share;
+  }
+  return { named, missed };
+}
+
 /** The `n` neurons wanted most, in the order of their ids. */
 export function hottest({ frequency }: LayerDemand, n: number): number[] {
   const ids = Array.from(frequency.keys());

@@ -4,6 +4,7 @@
  */
 
 import { type LayerSize, missCost, type ReadCosts } from '../plan/miss-cost.ts';
+import { wantedOf } from '../plan/share-slots.ts';
 
 /** Share of a layer's FFN that is in DRAM, its predictor included, as with half of a model in memory. */
 const residentShare = 0.25;
@@ -43,13 +44,7 @@ export function predictorMs(
     0,
     Math.floor((residentShare * neurons * bundleBytes - bytes) / bundleBytes),
   );
-  const sorted = frequency.slice().sort().reverse();
-  let named = 0;
-  let missed = 0;
-  sorted.forEach((share, place) => {
-    named += share;
-    if (place >= slots) missed += share;
-  });
+  const { named, missed } = wantedOf(frequency, slots);
   const computing = (bytes + named * bundleBytes) / kernelBytesPerMs;
   return computing + missCost(missed, layer, costs).ms;
 }
