@@ -10,8 +10,13 @@ import { type MemoryPlan, planMemory } from './memory-plan.ts';
 import type { PlanRequest } from './request.ts';
 import { type LayerCost, type TokenCost, tokenCost } from './token-cost.ts';
 
-/** The other way must be this much cheaper by an estimate before predictors are left aside. */
-const clearly = 0.9;
+/**
+ * Every neuron computed must save a tenth of the time, and at least so many milliseconds per token,
+ * before predictors are left aside: the output is then that of the exact model, and who gives another
+ * budget should not get another text for less.
+ */
+const clearly = 0.1;
+const leastMs = 5;
 /** Reads that bring this share of what is not in DRAM pass over all of it. */
 const nearlyAll = 0.9;
 
@@ -24,7 +29,8 @@ export function planCheaper(request: PlanRequest): MemoryPlan {
   const without = planMemory({ ...request, predictors: null, sparse: false });
   const sparseCost = tokenCost(withPredictors, request);
   const exactCost = tokenCost(without, request);
-  const sparse = exactCost.totalMs >= clearly * sparseCost.totalMs;
+  const savedMs = sparseCost.totalMs - exactCost.totalMs;
+  const sparse = savedMs < leastMs || savedMs < clearly * sparseCost.totalMs;
   const choice: FfnChoice = {
     sparse,
     sparseMs: sparseCost.totalMs,

@@ -44,8 +44,10 @@ test('the plan is the one that is expected to be cheaper, at any budget and spar
       request,
     );
     const own = choice.sparse ? choice.sparseMs : choice.exactMs;
-    // Predictors are left aside where that saves a tenth.
-    assert.ok(choice.sparse ? 0.9 * own <= other.totalMs : own < 0.9 * other.totalMs);
+    // Predictors are left aside where that saves a tenth and five milliseconds.
+    const saved = choice.sparse ? own - other.totalMs : other.totalMs - own;
+    const worth = saved >= 5 && saved >= 0.1 * (choice.sparse ? own : other.totalMs);
+    assert.equal(worth, !choice.sparse);
     assert.equal(choice.layers.length, opt.layers.length);
     for (const [layer, { way, sparseMs, exactMs }] of choice.layers.entries()) {
       const computed: boolean = !choice.sparse || predictors.set.layers[layer] === null;
