@@ -3,7 +3,7 @@ import type { KvDType } from '../dtype.ts';
 import { documentParts } from '../engine/documents.ts';
 import { type EvaluateResult, evaluate, type PredictorFigures } from '../engine/evaluate.ts';
 import { simulateStores } from '../engine/model.ts';
-import type { ReadingFactors } from '../engine/reading-factors.ts';
+import { type ReadingFactors, recordingBytes } from '../engine/reading-factors.ts';
 import { InputError } from '../errors.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import { formatBytes, type Size } from '../units.ts';
@@ -69,11 +69,12 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
       const longest = Math.max(2, Math.min(context, (text.bytes ?? context) + 1));
       const common = { budget, kvDtype: flags.kvDtype, ...threadsOf(flags) };
       const ffn = flags.exact ? 'exact' : 'measured';
-      const request = { ...common, context: longest, logits: 'all', ffn } as const;
-      const stores =
-        flags.exact || model.predictors === null
-          ? null
-          : simulateStores(model, model.plan({ ...common, context }), flags.window);
+      const measured = !flags.exact && model.predictors !== null;
+      const ownBytes = measured ? recordingBytes(model.manifest.layers) : 0;
+      const request = { ...common, context: longest, logits: 'all', ffn, ownBytes } as const;
+      const stores = measured
+        ? simulateStores(model, model.plan({ ...common, context }), flags.window)
+        : null;
       return withSession(model, request, flags.json ?? false, async (session) => {
         const progress = showProgress('evaluating', flags.json);
         try {

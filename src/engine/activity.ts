@@ -26,6 +26,10 @@ class LayerActivity {
   fired = 0;
   readonly used = new Float64Array(keptTokens.length);
   readonly needed = new Float64Array(keptTokens.length);
+  /** Of those that fire at a token: how many did so last how many tokens before. */
+  readonly #ages = new Uint32Array(warmUp + 2);
+  /** Of all neurons the same, that token included. */
+  readonly #recent = new Uint32Array(warmUp + 1);
 
   constructor(neurons: number) {
     this.#lastUsed = new Int32Array(neurons);
@@ -40,22 +44,26 @@ class LayerActivity {
   token(active: readonly number[]): void {
     const last = this.#lastUsed;
     const position = this.#position++;
-    const ages = new Uint32Array(warmUp + 2); // of those that fire: tokens since they last did
+    const ages = this.#ages.fill(0);
     for (const neuron of active) {
       ages[Math.min(warmUp + 1, position - (last[neuron] ?? 0))]!++;
       last[neuron] = position;
     }
     if (position < warmUp) return;
-    const recent = new Uint32Array(warmUp + 1); // of all: the same, this token included
+    const recent = this.#recent.fill(0);
     for (const used of last) if (position - used <= warmUp) recent[position - used]!++;
     const neurons = last.length;
     this.tokens++;
     this.fired += active.length / neurons;
+    // Sums over ages up to the numbers of tokens, one after the other.
+    let [age, used, needed] = [0, 0, active.length];
     for (const [i, k] of keptTokens.entries()) {
-      const sum = (counts: Uint32Array, from: number, to: number) =>
-        counts.subarray(from, to).reduce((total, n) => total + n, 0) / neurons;
-      this.used[i]! += sum(recent, 0, k);
-      this.needed[i]! += sum(ages, k + 1, warmUp + 2);
+      for (; age < k; age++) {
+        used += recent[age] ?? 0;
+        needed -= ages[age + 1] ?? 0;
+      }
+      this.used[i]! += used / neurons;
+      this.needed[i]! += needed / neurons;
     }
   }
 }

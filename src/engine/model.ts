@@ -114,6 +114,8 @@ export interface RunRequest {
    * the head takes a quarter of the room (see `HeadProposal`); the logits are the same.
    */
   readonly bestLogits?: number;
+  /** What the caller keeps in memory besides, in bytes; it counts as a part of the process. */
+  readonly ownBytes?: number;
   /** Threads that compute; default: as many as the process has cores and the budget room. */
   readonly threads?: number;
   /** Bytes one WebAssembly memory may have: 4 GiB, or less in tests. */

@@ -61,7 +61,10 @@ export class QualityObserver implements FfnObserver {
   input({ layer, x, residual, positions }: FfnInput): void {
     const { neurons = 0 } = this.#layers[layer] ?? {};
     this.#layer = layer;
-    if (this.#onFired) this.#firing = Array.from({ length: positions }, () => []);
+    if (this.#onFired) {
+      while (this.#firing.length < positions) this.#firing.push([]);
+      for (const ids of this.#firing) ids.length = 0;
+    }
     this.#predictor.predict(layer, x, residual, positions);
     this.#words = bitWords(neurons);
     const bits = new Uint32Array(
@@ -99,7 +102,7 @@ export class QualityObserver implements FfnObserver {
       }
     }
     if (first + count < (this.#layers[this.#layer]?.neurons ?? 0)) return;
-    for (const fired of this.#firing) this.#onFired?.(this.#layer, fired);
+    for (const fired of this.#firing.slice(0, positions)) this.#onFired?.(this.#layer, fired);
   }
 
   get quality(): PredictionQuality {

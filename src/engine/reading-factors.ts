@@ -6,6 +6,7 @@
 import type { BundleLayer } from '../flash/manifest.ts';
 import { fewestMisses, WantedTrace } from '../residency/store-bound.ts';
 import type { StoreSimulation } from '../residency/store-simulation.ts';
+import { MIB } from '../units.ts';
 import { type AggregatedUse, ModelActivity, neededAt } from './activity.ts';
 
 /** Bytes of neurons, per token where nothing else is said. */
@@ -38,7 +39,17 @@ export interface ReadingFactors {
 }
 
 /** What lists are kept in, for the store that knows the future. */
-const traceBytes = 4 * 1024 * 1024;
+const traceBytes = 4 * MIB;
+/** Of a neuron in the books of a simulated store, and of its activity. */
+const bytesPerNeuron = 64;
+/** Lists that pass: one layer's of the trace, and what the garbage collector leaves of others. */
+const passingBytes = 10 * MIB;
+
+/** What recording takes of the process, in bytes. */
+export function recordingBytes(layers: readonly BundleLayer[]): number {
+  const neurons = layers.reduce((sum, layer) => sum + layer.neurons, 0);
+  return traceBytes + passingBytes + bytesPerNeuron * neurons;
+}
 
 /** Follows the lists of predicted neurons and of those that fire. */
 export class ReadingRecorder {

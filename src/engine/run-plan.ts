@@ -97,7 +97,7 @@ function planRequest(
   const predictors = ffn === 'exact' ? null : all;
   return {
     manifest,
-    processBytes,
+    processBytes: processBytes + (request.ownBytes ?? 0),
     context,
     kvDtype: request.kvDtype ?? 'f32',
     chunk: Math.min(chunk, context),
