@@ -150,7 +150,7 @@ async function answerFile(
   }
   const request: RunRequest = {
     budget: chooseBudget(model, flags.dramBudget),
-    callerBytes: batchBytes(survey, flags.parallel),
+    ownBytes: batchBytes(survey, flags.parallel),
     context: chooseContext(model, survey, flags),
     sequences: Math.min(flags.parallel, left),
     kvDtype: flags.kvDtype,

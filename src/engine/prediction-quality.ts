@@ -29,6 +29,11 @@ export class QualityObserver implements FfnObserver {
   readonly #layers: readonly BundleLayer[];
   /** Called for each position of each layer with the neurons it wants. */
   readonly #onWanted: (layer: number, wanted: Uint32Array) => void;
+  /** Called for each position of each layer with the neurons that fire, where that is asked for. */
+  readonly #onFired: ((layer: number, fired: readonly number[]) => void) | undefined;
+  #layer = 0;
+  /** Per position of the call, of the blocks so far. */
+  #firing: number[][] = [];
   #bits = new Uint32Array();
   #words = 0;
   #fired = 0;
@@ -44,7 +49,9 @@ export class QualityObserver implements FfnObserver {
     memory: WebAssembly.Memory,
     layers: readonly BundleLayer[],
     onWanted: (layer: number, wanted: Uint32Array) => void,
+    onFired?: (layer: number, fired: readonly number[]) => void,
   ) {
+    this.#onFired = onFired;
     this.#predictor = predictor;
     this.#memory = memory;
     this.#layers = layers;
@@ -53,6 +60,11 @@ export class QualityObserver implements FfnObserver {
 
   input({ layer, x, residual, positions }: FfnInput): void {
     const { neurons = 0 } = this.#layers[layer] ?? {};
+    this.#layer = layer;
+    if (this.#onFired) {
+      while (this.#firing.length < positions) this.#firing.push([]);
+      for (const ids of this.#firing) ids.length = 0;
+    }
     this.#predictor.predict(layer, x, residual, positions);
     this.#words = bitWords(neurons);
     const bits = new Uint32Array(
@@ -78,6 +90,7 @@ export class QualityObserver implements FfnObserver {
         const value = row[i] ?? 0;
         if (value === 0) continue;
         const id = first + i;
+        this.#firing[p]?.push(id);
         this.#fired++;
         this.#mass += Math.abs(value);
         if ((((bits[id >> 5] ?? 0) >>> (id & 31)) & 1) === 1) {
@@ -88,6 +101,8 @@ export class QualityObserver implements FfnObserver {
         }
       }
     }
+    if (first + count < (this.#layers[this.#layer]?.neurons ?? 0)) return;
+    for (const fired of this.#firing.slice(0, positions)) this.#onFired?.(this.#layer, fired);
   }
 
   get quality(): PredictionQuality {
