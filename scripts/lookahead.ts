@@ -11,7 +11,7 @@ import { readFileSync } from 'node:fs';
 import { splitDocuments, windowsOf } from '../src/engine/documents.ts';
 import { Model } from '../src/engine/model.ts';
 import { QualityObserver } from '../src/engine/prediction-quality.ts';
-import { Session } from '../src/engine/session.ts';
+import { Runtime } from '../src/engine/runtime.ts';
 import type { FfnInput } from '../src/engine/sparse-ffn.ts';
 import { bitWords } from '../src/plan/list-layout.ts';
 import { hottest } from '../src/plan/share-slots.ts';
@@ -28,13 +28,14 @@ const model = await Model.open(dir);
 const { manifest, tokenizer, predictors } = model;
 const { bosId } = tokenizer;
 if (predictors === null || bosId === undefined) throw new Error('the model has no predictors');
-const session = await Session.open(model, {
+const runtime = await Runtime.open(model, {
   budget: model.budgetOf(undefined).bytes,
   context,
   logits: 'last',
   ffn: 'measured',
 });
-const { predictor, memory } = session;
+const sequence = runtime.sequence();
+const { predictor, memory } = runtime;
 if (predictor === null) throw new Error('the model has no predictors');
 
 /** One size of the stores, and what guesses would have come to. */
@@ -106,12 +107,12 @@ for await (const ids of windowsOf(
   context - 1,
 )) {
   if (left <= 0) break;
-  session.rewind();
+  sequence.rewind();
   // Token by token, as generation goes: a layer's positions are one step each.
-  for (const id of [bosId, ...ids]) await session.forward([id], 'none', { observer });
+  for (const id of [bosId, ...ids]) await sequence.forward([id], 'none', { observer });
   left -= ids.length + 1;
 }
-await session.close();
+await runtime.close();
 model.close();
 
 const percent = (value: number) => `${(100 * value).toFixed(1)}%`;

@@ -10,6 +10,7 @@ export const ACTIVATION_SILU: i32 = 4;
 export const ACTIVATIONS_WITH_ZEROS: i32 = 98;
 export const NEURON_GROUP: i32 = 64;
 export const HEADS_TOGETHER: i32 = 4;
+export const PAGE_POSITIONS: i32 = 16;
 export const UNPACKED_COLUMNS: i32 = 16;
 export const UNPACKED_BLOCK_BYTES: usize = 132;
 export const QUANTISED_POSITIONS: i32 = 32;

@@ -11,12 +11,13 @@ export interface FfnObserver extends NeuronObserver {
 }
 
 export interface ForwardOptions {
-  readonly signal?: AbortSignal;
-  readonly observer?: FfnObserver;
+  /** Asked whenever the event loop has turned, between two layers: whether to break the pass off. */
+  readonly interrupted?: () => boolean;
+  readonly observer?: FfnObserver | undefined;
 }
 
 /**
- * Of which positions of a chunk the logits are computed. `best`: of the last, and only so many of the
+ * Of which rows of a sequence the logits are computed. `best`: of the last, and only so many of the
  * largest need be right; others may be -Infinity.
  */
 export type LogitsWanted = 'none' | 'last' | 'all' | BestLogits;

@@ -42,6 +42,8 @@ export const kernelSizes = {
   neuronGroup: 64,
   /** Query heads that read keys and values together, each with scores of its own. */
   headsTogether: 4,
+  /** Positions of a page of the KV cache, a power of two. */
+  pagePositions: 16,
   /** Down columns that are unpacked to `scratch` for all positions before the next ones. */
   unpackedColumns: 16,
   /** Bytes of a block of their weights, where they are quantised: f32, and a scale. */

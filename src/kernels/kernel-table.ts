@@ -19,8 +19,9 @@ interface KernelRow extends Signature {
 const attention = [
   'out: address',
   'q: address',
-  'k: address',
-  'v: address',
+  'rows: address',
+  'keys: address',
+  'values: address',
   'scores: address',
   'headStart: i32',
   'headEnd: i32',
@@ -29,7 +30,7 @@ const attention = [
   'kvStride: size',
   'qStride: size',
   'outStride: size',
-  'start: i32',
+  'length: i32',
   'positions: i32',
   'scale: f32',
   'window: i32',
@@ -86,11 +87,13 @@ export const kernelTable = {
     ],
   },
   /**
-   * Causal attention of heads [headStart, headEnd) for positions start to start + positions - 1,
-   * whose keys and values are already in the cache; row j of k and v belongs to position j, query
-   * head h reads kv head h / group. A position sees the last `window` rows up to its own; to the score
-   * of row j, before the scale, is added bias[h, j], if there is a bias. `scores` is scratch of
-   * `attentionScratch` f32.
+   * Causal attention of heads [headStart, headEnd) for `positions` rows of one or of several sequences,
+   * whose keys and values are already in the cache. `rows` (u32, 2 per row) has the address of the
+   * sequence's page numbers (u32, one per `pagePositions`) and the row's position; page g begins at row
+   * `pagePositions` g of `keys` and `values`, query head h reads kv head h / group. A row sees the last
+   * `window` positions of its sequence up to its own; to the score of position j, before the scale, is
+   * added bias[h, j], if there is a bias. `length` is more than any row's position; `scores` is scratch
+   * of `attentionScratch` f32.
    */
   attention: { parameters: attention, implementation: 'attention<Unpacked>' },
   /** The same with finite f16 keys and values; kvStride is in f16 elements. */

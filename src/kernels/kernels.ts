@@ -16,6 +16,6 @@ type PlainKernels = {
 export interface Kernels extends PlainKernels, KernelsByFormat {}
 
 /** Elements of scratch that `attention` needs. */
-export function attentionScratch(start: number, positions: number): number {
-  return kernelSizes.headsTogether * (start + positions);
+export function attentionScratch(length: number): number {
+  return kernelSizes.headsTogether * length;
 }

@@ -43,10 +43,10 @@ const attention: SplitOf<(typeof kernelTable)['attention']> = {
     a.positions *
     2 *
     a.headDim *
-    Math.min(a.window, a.start + (a.positions + 1) / 2),
+    Math.min(a.window, a.length - (a.positions - 1) / 2),
   scratch: {
     parameter: 'scores',
-    bytes: (a) => f32Bytes * attentionScratch(a.start, a.positions),
+    bytes: (a) => f32Bytes * attentionScratch(a.length),
     optional: false,
   },
 };
