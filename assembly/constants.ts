@@ -9,12 +9,17 @@
 
 /** 0: no memory has 2^17 pages. */
 const zero: i32 = memory.size() >>> 17;
+export const ZERO: i32 = zero;
 
 function all16(value: i32): v128 {
   return i16x8.splat(<i16>(value | zero));
 }
 function all32(value: i32): v128 {
   return i32x4.splat(value | zero);
+}
+
+function all8(value: i32): v128 {
+  return i8x16.splat(<i8>(value | zero));
 }
 
 /** Of binary32: exponent, sign, and everything but the sign. */
@@ -47,3 +52,13 @@ export const NIBBLE: v128 = all16(0xf000);
 /** The integers of q4, as f32: -8 and 7. */
 export const Q4_LEAST: v128 = all32(0xc1000000);
 export const Q4_MOST: v128 = all32(0x40e00000);
+/** The same integer in each byte: masks for bits of integers that are stored apart. */
+export const EACH_3: v128 = all8(3);
+export const EACH_4: v128 = all8(4);
+export const EACH_15: v128 = all8(15);
+export const EACH_16: v128 = all8(16);
+export const EACH_48: v128 = all8(48);
+/** Bit k of byte k and of byte 8 + k. */
+export const BITS_OF_TWO: v128 = i64x2.splat(<i64>0x8040201008040201 | <i64>zero);
+/** 1 in each 16 bits. */
+export const ONES: v128 = all16(1);

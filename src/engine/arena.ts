@@ -6,7 +6,7 @@
 
 import type { BundleLayer } from '../flash/manifest.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import { neuronGroup, type WeightKernels, weightKernels } from '../kernels/weight-kernels.ts';
+import { neuronGroup, neuronKernels, weightKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type BlockRoom, blockNeurons } from '../plan/activations.ts';
 import { type Desk, deskRows } from '../plan/desk.ts';
@@ -96,17 +96,12 @@ export class Arena {
 
   linear(task: LinearTask): void {
     const { rows, x, columns, y, outputs, bias, positions } = task;
-    const { matmul } = this.weightKernels(task);
+    const { matmul } = weightKernels(this.kernels, rows.format);
     const offset = rows.first * f32Bytes;
     const rowBias = bias === 0 ? 0 : bias + offset;
     const { scratch } = this.#place;
     const { address, count } = rows;
     matmul(y + offset, x, address, rowBias, count, columns, positions, columns, outputs, scratch);
-  }
-
-  /** What computes with weights as they lie here. */
-  protected weightKernels({ rows }: WeightTask): WeightKernels {
-    return weightKernels(this.kernels, rows.format);
   }
 
   /** @returns how many activations were not zero */
@@ -139,7 +134,7 @@ export class Arena {
       table[i] = rows.address + ((done + i - inGroup) / group) * groupStride + inGroup * stride;
     }
     const actStride = this.blockNeurons(task);
-    activateNeurons(this.weightKernels(task), ffn, {
+    activateNeurons(weightKernels(this.kernels, rows.format), ffn, {
       acts: neurons,
       gates,
       stride: actStride,
@@ -173,7 +168,7 @@ export class Arena {
   #down(task: NeuronTask, downOffset: number, first: number, count: number, y: number) {
     const { hidden, positions } = task;
     const { neurons, bundles, sums, scratch } = this.#place;
-    const { ffnSums, ffnDown } = this.weightKernels(task);
+    const { ffnSums, ffnDown } = neuronKernels(this.kernels, task.rows.format);
     if (positions > 1) {
       ffnDown(
         y,
@@ -219,7 +214,7 @@ export class RemoteArena extends Arena {
   override linear(task: LinearTask): void {
     const { rows, rowBytes, x, columns, y, outputs, bias, positions } = task;
     const { input, output, scratch, bias: deskBias } = this.#desk;
-    const { matmul } = this.weightKernels(task);
+    const { matmul } = weightKernels(this.kernels, rows.format);
     this.#fetch(input, x, positions * columns);
     for (let done = 0; done < rows.count; done += deskRows) {
       const count = Math.min(deskRows, rows.count - done);

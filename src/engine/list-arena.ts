@@ -5,7 +5,7 @@
 
 import type { Format } from '../dtype.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import { weightKernels } from '../kernels/weight-kernels.ts';
+import { neuronKernels, weightKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type ListTables, neuronBlock, type Staging } from '../plan/list-layout.ts';
 import { activateNeurons } from './activate.ts';
@@ -162,7 +162,7 @@ export class ListArena {
       words,
     );
     const groups = this.#findGroups(task, part);
-    const { ffnListSums, ffnListDown } = weightKernels(this.#kernels, format);
+    const { ffnListSums, ffnListDown } = neuronKernels(this.#kernels, format);
     if (positions === 1) {
       const continued = this.#continued ? 1 : 0;
       const rows = groups + (part.open ? 1 : 0);

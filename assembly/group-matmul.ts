@@ -1,0 +1,325 @@
+/**
+ * Dot products of rows in GGUF's block formats with the activations of any number of positions. Few
+ * positions are multiplied with weights as they lie (group-dot.ts), for more of them weights are
+ * unpacked once, eight rows at a time, as two fours. Of a group of four rows:
+ *
+ *     | weights 0-3 of row 0, of row 1, of row 2, of row 3, u8 | weights 4-7 of each | ... | head |
+ *
+ * So a vector of four activations, repeated, makes sums in which each row has a lane of its own.
+ */
+import { ACTIVATION_SCALE_BYTES, QUANTISED_POSITIONS } from './exports/shared-constants';
+import { G, GroupCodec } from './group';
+import { Activations, dot4, GROUP, I, quantise, SUM_BYTES } from './group-dot';
+import { Quarters } from './rows';
+import { V } from './vector';
+
+/** Bytes of the weights of a group of four rows. */
+const WEIGHT_BYTES: usize = 128;
+/** Fewer positions are multiplied with weights as they lie. */
+const UNPACK_FROM: i32 = 3;
+/** Room for the heads of a block. */
+const HEADS_BYTES: usize = 1024;
+
+/** Groups of four rows, unpacked. */
+abstract class Fours {
+  /** Bytes of a group of four rows. */
+  @inline static bytes<T extends GroupCodec>(): usize {
+    return WEIGHT_BYTES + G.headBytes<T>();
+  }
+
+  /** 16 weights of four rows, four of each in turn. */
+  @inline static transpose(to: usize, r0: v128, r1: v128, r2: v128, r3: v128): void {
+    const a = i32x4.shuffle(r0, r1, 0, 4, 1, 5);
+    const b = i32x4.shuffle(r2, r3, 0, 4, 1, 5);
+    const c = i32x4.shuffle(r0, r1, 2, 6, 3, 7);
+    const d = i32x4.shuffle(r2, r3, 2, 6, 3, 7);
+    v128.store(to, i32x4.shuffle(a, b, 0, 1, 4, 5));
+    v128.store(to, i32x4.shuffle(a, b, 2, 3, 6, 7), 16);
+    v128.store(to, i32x4.shuffle(c, d, 0, 1, 4, 5), 32);
+    v128.store(to, i32x4.shuffle(c, d, 2, 3, 6, 7), 48);
+  }
+
+  /** The weights of group 4 h + g of a block of four rows. */
+  @inline static unpack<T extends GroupCodec>(
+    to: usize,
+    w0: usize,
+    w1: usize,
+    w2: usize,
+    w3: usize,
+    h: usize,
+    g: i32,
+    low: v128,
+    high: v128,
+  ): void {
+    const t = changetype<T>(0);
+    Fours.transpose(
+      to,
+      t.half(w0, h, g, 0, low, high),
+      t.half(w1, h, g, 0, low, high),
+      t.half(w2, h, g, 0, low, high),
+      t.half(w3, h, g, 0, low, high),
+    );
+    Fours.transpose(
+      to + 64,
+      t.half(w0, h, g, 1, low, high),
+      t.half(w1, h, g, 1, low, high),
+      t.half(w2, h, g, 1, low, high),
+      t.half(w3, h, g, 1, low, high),
+    );
+  }
+
+  /** s + products of 16 activations at x with weights at u. */
+  @inline static sixteen(s: v128, x: usize, u: usize): v128 {
+    s = i16x8.add(s, I.pairs(v128.load_splat<u32>(x), v128.load(u)));
+    s = i16x8.add(s, I.pairs(v128.load_splat<u32>(x, 4), v128.load(u, 16)));
+    s = i16x8.add(s, I.pairs(v128.load_splat<u32>(x, 8), v128.load(u, 32)));
+    return i16x8.add(s, I.pairs(v128.load_splat<u32>(x, 12), v128.load(u, 48)));
+  }
+
+  /** The same from nothing. */
+  @inline static firstSixteen(x: usize, u: usize): v128 {
+    let s = I.pairs(v128.load_splat<u32>(x), v128.load(u));
+    s = i16x8.add(s, I.pairs(v128.load_splat<u32>(x, 4), v128.load(u, 16)));
+    s = i16x8.add(s, I.pairs(v128.load_splat<u32>(x, 8), v128.load(u, 32)));
+    return i16x8.add(s, I.pairs(v128.load_splat<u32>(x, 12), v128.load(u, 48)));
+  }
+
+  /** The integers of a group of four rows. */
+  @inline static integers<T extends GroupCodec>(x: usize, sums: usize, u: usize): v128 {
+    const t = changetype<T>(0);
+    if (t.runs == 1) {
+      const s =
+        t.offset != 0 ? Fours.sixteen(v128.load_splat<u32>(sums), x, u) : Fours.firstSixteen(x, u);
+      if (t.pairs == 8) return i32x4.extadd_pairwise_i16x8_s(Fours.sixteen(s, x + 16, u + 64));
+      return i32x4.add(
+        i32x4.extadd_pairwise_i16x8_s(s),
+        i32x4.extadd_pairwise_i16x8_s(Fours.firstSixteen(x + 16, u + 64)),
+      );
+    }
+    const scales = u + WEIGHT_BYTES + 16 + G.leastBytes<T>();
+    const s0 =
+      t.offset != 0 ? Fours.sixteen(v128.load_splat<u32>(sums), x, u) : Fours.firstSixteen(x, u);
+    const s1 =
+      t.offset != 0
+        ? Fours.sixteen(v128.load_splat<u32>(sums, 4), x + 16, u + 64)
+        : Fours.firstSixteen(x + 16, u + 64);
+    return i32x4.add(
+      i32x4.dot_i16x8_s(s0, v128.load(scales)),
+      i32x4.dot_i16x8_s(s1, v128.load(scales, 16)),
+    );
+  }
+
+  /** A group's part of four rows' sums. */
+  @inline static added<T extends GroupCodec>(
+    acc: v128,
+    d: v128,
+    u: usize,
+    scale: usize,
+    sums: usize,
+  ): v128 {
+    const t = changetype<T>(0);
+    const f = f32x4.mul(v128.load(u, WEIGHT_BYTES), v128.load_splat<f32>(scale));
+    acc = V.madd(acc, f, f32x4.convert_i32x4_s(d));
+    if (t.least != 0) {
+      acc = V.madd(acc, v128.load(u, WEIGHT_BYTES + 16), v128.load_splat<f32>(sums));
+      if (t.runs == 2) {
+        acc = V.madd(acc, v128.load(u, WEIGHT_BYTES + 32), v128.load_splat<f32>(sums, 4));
+      }
+    }
+    return acc;
+  }
+
+  /** y[0..n) = or += the first n lanes. */
+  @inline static put(y: usize, v: v128, n: i32, onto: bool): void {
+    if (n <= 0) return;
+    V.storeLanes(y, onto ? f32x4.add(V.loadLanes(y, n), v) : v, min(n, 4));
+  }
+}
+
+/** `groups` groups of four rows. */
+function unpack<T extends GroupCodec>(
+  to: usize,
+  w0: usize,
+  w1: usize,
+  w2: usize,
+  w3: usize,
+  groups: i32,
+): void {
+  const t = changetype<T>(0);
+  const low = t.low;
+  const high = t.high;
+  const stride = Fours.bytes<T>();
+  for (let left = groups; left > 0; left -= t.groups) {
+    t.heads(to + WEIGHT_BYTES, stride, w0, w1, w2, w3);
+    if (t.groups == 1) {
+      Fours.unpack<T>(to, w0, w1, w2, w3, 0, 0, low, high);
+      to += stride;
+    } else {
+      for (let h: usize = 0; h < 2; h++) {
+        Fours.unpack<T>(to, w0, w1, w2, w3, h, 0, low, high);
+        Fours.unpack<T>(to + stride, w0, w1, w2, w3, h, 1, low, high);
+        Fours.unpack<T>(to + 2 * stride, w0, w1, w2, w3, h, 2, low, high);
+        Fours.unpack<T>(to + 3 * stride, w0, w1, w2, w3, h, 3, low, high);
+        to += 4 * stride;
+      }
+    }
+    w0 += t.bytes;
+    w1 += t.bytes;
+    w2 += t.bytes;
+    w3 += t.bytes;
+  }
+}
+
+/** Two positions and n of eight rows, unpacked one four after the other. */
+function dots8x2<T extends GroupCodec>(
+  y0: usize,
+  y1: usize,
+  n: i32,
+  x0: usize,
+  x1: usize,
+  u0: usize,
+  groups: i32,
+  onto: bool,
+): void {
+  let a00 = f32x4.splat(0);
+  let a01 = f32x4.splat(0);
+  let a10 = f32x4.splat(0);
+  let a11 = f32x4.splat(0);
+  const stride = Fours.bytes<T>();
+  let u1 = u0 + <usize>groups * stride;
+  let scale0 = x0 + <usize>(groups * GROUP);
+  let scale1 = x1 + <usize>(groups * GROUP);
+  let sums0 = scale0 + <usize>groups * ACTIVATION_SCALE_BYTES;
+  let sums1 = scale1 + <usize>groups * ACTIVATION_SCALE_BYTES;
+  for (let left = groups; left > 0; left--) {
+    const d00 = Fours.integers<T>(x0, sums0, u0);
+    const d01 = Fours.integers<T>(x1, sums1, u0);
+    const d10 = Fours.integers<T>(x0, sums0, u1);
+    const d11 = Fours.integers<T>(x1, sums1, u1);
+    a00 = Fours.added<T>(a00, d00, u0, scale0, sums0);
+    a01 = Fours.added<T>(a01, d01, u0, scale1, sums1);
+    a10 = Fours.added<T>(a10, d10, u1, scale0, sums0);
+    a11 = Fours.added<T>(a11, d11, u1, scale1, sums1);
+    u0 += stride;
+    u1 += stride;
+    x0 += GROUP;
+    x1 += GROUP;
+    scale0 += ACTIVATION_SCALE_BYTES;
+    scale1 += ACTIVATION_SCALE_BYTES;
+    sums0 += SUM_BYTES;
+    sums1 += SUM_BYTES;
+  }
+  Fours.put(y0, a00, n, onto);
+  Fours.put(y0 + 16, a10, n - 4, onto);
+  if (y0 == y1) return;
+  Fours.put(y1, a01, n, onto);
+  Fours.put(y1 + 16, a11, n - 4, onto);
+}
+
+/** One position, rows as they lie: y[r] = or += dot(w_r, x). */
+function dotsOfOne<T extends GroupCodec>(
+  y: usize,
+  x: usize,
+  w: usize,
+  ptrs: usize,
+  rowBytes: usize,
+  count: i32,
+  groups: i32,
+  heads: usize,
+  onto: bool,
+): void {
+  const quarter = Quarters.rows(count);
+  const last = count - 1;
+  for (let i = 0; i < quarter; i++) {
+    const w0 = Quarters.row(w, ptrs, rowBytes, i);
+    const w1 = Quarters.row(w, ptrs, rowBytes, min(i + quarter, last));
+    const w2 = Quarters.row(w, ptrs, rowBytes, min(i + 2 * quarter, last));
+    const w3 = Quarters.row(w, ptrs, rowBytes, min(i + 3 * quarter, last));
+    let v = dot4<T>(w0, w1, w2, w3, x, groups, heads);
+    const y0 = y + ((<usize>i) << 2);
+    const step = (<usize>quarter) << 2;
+    // Rows that are taken again are not added again.
+    if (onto) {
+      let old = v128.load_splat<f32>(y0);
+      if (i + quarter < count) old = v128.load_lane<f32>(y0 + step, old, 1);
+      if (i + 2 * quarter < count) old = v128.load_lane<f32>(y0 + 2 * step, old, 2);
+      if (i + 3 * quarter < count) old = v128.load_lane<f32>(y0 + 3 * step, old, 3);
+      v = f32x4.add(old, v);
+    }
+    v128.store_lane<f32>(y0, v, 0);
+    if (i + quarter < count) v128.store_lane<f32>(y0 + step, v, 1);
+    if (i + 2 * quarter < count) v128.store_lane<f32>(y0 + 2 * step, v, 2);
+    if (i + 3 * quarter < count) v128.store_lane<f32>(y0 + 3 * step, v, 3);
+  }
+}
+
+/**
+ * y_p[r] = dot(w_r, x_p), or += with `onto`, for r in [0, count), p in [0, positions). Rows lie `w`
+ * bytes beyond the addresses in `ptrs`; without `ptrs`, one after the other from `w` on. They are
+ * whole blocks. `scratch` is for quantised activations and unpacked weights, and must be given.
+ */
+export function groupDots<T extends GroupCodec>(
+  y: usize,
+  x: usize,
+  w: usize,
+  ptrs: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+  onto: bool,
+): void {
+  if (scratch == 0) unreachable();
+  const t = changetype<T>(0);
+  const groups = cols / GROUP;
+  const rowBytes = <usize>(groups / t.groups) * t.bytes;
+  const xBytes = Activations.bytes(groups);
+  const yBytes = yStride << 2;
+  for (let first = 0; first < positions; first += QUANTISED_POSITIONS) {
+    const n = min(QUANTISED_POSITIONS, positions - first);
+    const xs = scratch + HEADS_BYTES;
+    for (let p: usize = 0; p < <usize>n; p++) {
+      quantise<T>(xs + p * xBytes, x + ((p * xStride) << 2), groups);
+    }
+    if (n < UNPACK_FROM) {
+      for (let p: usize = 0; p < <usize>n; p++) {
+        const xp = xs + p * xBytes;
+        dotsOfOne<T>(y + p * yBytes, xp, w, ptrs, rowBytes, count, groups, scratch, onto);
+      }
+    } else {
+      const unpacked = xs + <usize>n * xBytes;
+      const fours = <usize>groups * Fours.bytes<T>();
+      const last = count - 1;
+      for (let r = 0; r < count; r += 8) {
+        for (let k = 0; k < 8; k += 4) {
+          unpack<T>(
+            unpacked + (k == 0 ? 0 : fours),
+            Quarters.row(w, ptrs, rowBytes, min(r + k, last)),
+            Quarters.row(w, ptrs, rowBytes, min(r + k + 1, last)),
+            Quarters.row(w, ptrs, rowBytes, min(r + k + 2, last)),
+            Quarters.row(w, ptrs, rowBytes, min(r + k + 3, last)),
+            groups,
+          );
+        }
+        const yr = y + ((<usize>r) << 2);
+        for (let p = 0; p < n; p += 2) {
+          const q = min(p + 1, n - 1);
+          dots8x2<T>(
+            yr + <usize>p * yBytes,
+            yr + <usize>q * yBytes,
+            count - r,
+            xs + <usize>p * xBytes,
+            xs + <usize>q * xBytes,
+            unpacked,
+            groups,
+            onto,
+          );
+        }
+      }
+    }
+    x += (<usize>n * xStride) << 2;
+    y += <usize>n * yBytes;
+  }
+}
