@@ -68,45 +68,22 @@ abstract class Fours {
     );
   }
 
-  /** s + products of 16 activations at x with weights at u. */
-  @inline static sixteen(s: v128, x: usize, u: usize): v128 {
-    s = i16x8.add(s, I.pairs(v128.load_splat<u32>(x), v128.load(u)));
-    s = i16x8.add(s, I.pairs(v128.load_splat<u32>(x, 4), v128.load(u, 16)));
-    s = i16x8.add(s, I.pairs(v128.load_splat<u32>(x, 8), v128.load(u, 32)));
-    return i16x8.add(s, I.pairs(v128.load_splat<u32>(x, 12), v128.load(u, 48)));
-  }
-
-  /** The same from nothing. */
-  @inline static firstSixteen(x: usize, u: usize): v128 {
-    let s = I.pairs(v128.load_splat<u32>(x), v128.load(u));
-    s = i16x8.add(s, I.pairs(v128.load_splat<u32>(x, 4), v128.load(u, 16)));
-    s = i16x8.add(s, I.pairs(v128.load_splat<u32>(x, 8), v128.load(u, 32)));
-    return i16x8.add(s, I.pairs(v128.load_splat<u32>(x, 12), v128.load(u, 48)));
-  }
-
-  /** The integers of a group of four rows. */
-  @inline static integers<T extends GroupCodec>(x: usize, sums: usize, u: usize): v128 {
+  /** The integers of half j of a group, of four rows, from its sums of pairs. */
+  @inline static half<T extends GroupCodec>(s: v128, j: i32, u: usize, sums: usize): v128 {
     const t = changetype<T>(0);
-    if (t.runs == 1) {
-      const s =
-        t.offset != 0 ? Fours.sixteen(v128.load_splat<u32>(sums), x, u) : Fours.firstSixteen(x, u);
-      if (t.pairs == 8) return i32x4.extadd_pairwise_i16x8_s(Fours.sixteen(s, x + 16, u + 64));
-      return i32x4.add(
-        i32x4.extadd_pairwise_i16x8_s(s),
-        i32x4.extadd_pairwise_i16x8_s(Fours.firstSixteen(x + 16, u + 64)),
-      );
-    }
+    if (!t.scaled) return i32x4.extadd_pairwise_i16x8_s(s);
+    const at = <usize>j;
+    if (t.offset != 0) s = i16x8.add(s, v128.load_splat<u32>(sums + (at << 2)));
     const scales = u + WEIGHT_BYTES + 16 + G.leastBytes<T>();
-    const s0 =
-      t.offset != 0 ? Fours.sixteen(v128.load_splat<u32>(sums), x, u) : Fours.firstSixteen(x, u);
-    const s1 =
-      t.offset != 0
-        ? Fours.sixteen(v128.load_splat<u32>(sums, 4), x + 16, u + 64)
-        : Fours.firstSixteen(x + 16, u + 64);
-    return i32x4.add(
-      i32x4.dot_i16x8_s(s0, v128.load(scales)),
-      i32x4.dot_i16x8_s(s1, v128.load(scales, 16)),
-    );
+    return i32x4.dot_i16x8_s(s, v128.load(scales + (at << 4)));
+  }
+
+  /** Those of a group: of the first half d, and of the second; or of both, whose sums are one. */
+  @inline static whole<T extends GroupCodec>(d: v128, s: v128, u: usize, sums: usize): v128 {
+    const t = changetype<T>(0);
+    if (t.pairs < 8) return i32x4.add(d, Fours.half<T>(s, 1, u, sums));
+    if (t.offset != 0) s = i16x8.add(s, v128.load_splat<u32>(sums));
+    return i32x4.extadd_pairwise_i16x8_s(s);
   }
 
   /** A group's part of four rows' sums. */
@@ -185,6 +162,7 @@ function dots8x2<T extends GroupCodec>(
   let a01 = f32x4.splat(0);
   let a10 = f32x4.splat(0);
   let a11 = f32x4.splat(0);
+  const carry = changetype<T>(0).pairs == 8;
   const stride = Fours.bytes<T>();
   let u1 = u0 + <usize>groups * stride;
   let scale0 = x0 + <usize>(groups * GROUP);
@@ -192,10 +170,78 @@ function dots8x2<T extends GroupCodec>(
   let sums0 = scale0 + <usize>groups * ACTIVATION_SCALE_BYTES;
   let sums1 = scale1 + <usize>groups * ACTIVATION_SCALE_BYTES;
   for (let left = groups; left > 0; left--) {
-    const d00 = Fours.integers<T>(x0, sums0, u0);
-    const d01 = Fours.integers<T>(x1, sums1, u0);
-    const d10 = Fours.integers<T>(x0, sums0, u1);
-    const d11 = Fours.integers<T>(x1, sums1, u1);
+    let w0 = v128.load(u0);
+    let w1 = v128.load(u1);
+    let v0 = v128.load_splat<u32>(x0);
+    let v1 = v128.load_splat<u32>(x1);
+    let s00 = I.pairs(v0, w0);
+    let s01 = I.pairs(v1, w0);
+    let s10 = I.pairs(v0, w1);
+    let s11 = I.pairs(v1, w1);
+    w0 = v128.load(u0, 16);
+    w1 = v128.load(u1, 16);
+    v0 = v128.load_splat<u32>(x0, 4);
+    v1 = v128.load_splat<u32>(x1, 4);
+    s00 = i16x8.add(s00, I.pairs(v0, w0));
+    s01 = i16x8.add(s01, I.pairs(v1, w0));
+    s10 = i16x8.add(s10, I.pairs(v0, w1));
+    s11 = i16x8.add(s11, I.pairs(v1, w1));
+    w0 = v128.load(u0, 32);
+    w1 = v128.load(u1, 32);
+    v0 = v128.load_splat<u32>(x0, 8);
+    v1 = v128.load_splat<u32>(x1, 8);
+    s00 = i16x8.add(s00, I.pairs(v0, w0));
+    s01 = i16x8.add(s01, I.pairs(v1, w0));
+    s10 = i16x8.add(s10, I.pairs(v0, w1));
+    s11 = i16x8.add(s11, I.pairs(v1, w1));
+    w0 = v128.load(u0, 48);
+    w1 = v128.load(u1, 48);
+    v0 = v128.load_splat<u32>(x0, 12);
+    v1 = v128.load_splat<u32>(x1, 12);
+    s00 = i16x8.add(s00, I.pairs(v0, w0));
+    s01 = i16x8.add(s01, I.pairs(v1, w0));
+    s10 = i16x8.add(s10, I.pairs(v0, w1));
+    s11 = i16x8.add(s11, I.pairs(v1, w1));
+    let d00 = carry ? s00 : Fours.half<T>(s00, 0, u0, sums0);
+    let d01 = carry ? s01 : Fours.half<T>(s01, 0, u0, sums1);
+    let d10 = carry ? s10 : Fours.half<T>(s10, 0, u1, sums0);
+    let d11 = carry ? s11 : Fours.half<T>(s11, 0, u1, sums1);
+    w0 = v128.load(u0, 64);
+    w1 = v128.load(u1, 64);
+    v0 = v128.load_splat<u32>(x0, 16);
+    v1 = v128.load_splat<u32>(x1, 16);
+    s00 = carry ? i16x8.add(s00, I.pairs(v0, w0)) : I.pairs(v0, w0);
+    s01 = carry ? i16x8.add(s01, I.pairs(v1, w0)) : I.pairs(v1, w0);
+    s10 = carry ? i16x8.add(s10, I.pairs(v0, w1)) : I.pairs(v0, w1);
+    s11 = carry ? i16x8.add(s11, I.pairs(v1, w1)) : I.pairs(v1, w1);
+    w0 = v128.load(u0, 80);
+    w1 = v128.load(u1, 80);
+    v0 = v128.load_splat<u32>(x0, 20);
+    v1 = v128.load_splat<u32>(x1, 20);
+    s00 = i16x8.add(s00, I.pairs(v0, w0));
+    s01 = i16x8.add(s01, I.pairs(v1, w0));
+    s10 = i16x8.add(s10, I.pairs(v0, w1));
+    s11 = i16x8.add(s11, I.pairs(v1, w1));
+    w0 = v128.load(u0, 96);
+    w1 = v128.load(u1, 96);
+    v0 = v128.load_splat<u32>(x0, 24);
+    v1 = v128.load_splat<u32>(x1, 24);
+    s00 = i16x8.add(s00, I.pairs(v0, w0));
+    s01 = i16x8.add(s01, I.pairs(v1, w0));
+    s10 = i16x8.add(s10, I.pairs(v0, w1));
+    s11 = i16x8.add(s11, I.pairs(v1, w1));
+    w0 = v128.load(u0, 112);
+    w1 = v128.load(u1, 112);
+    v0 = v128.load_splat<u32>(x0, 28);
+    v1 = v128.load_splat<u32>(x1, 28);
+    s00 = i16x8.add(s00, I.pairs(v0, w0));
+    s01 = i16x8.add(s01, I.pairs(v1, w0));
+    s10 = i16x8.add(s10, I.pairs(v0, w1));
+    s11 = i16x8.add(s11, I.pairs(v1, w1));
+    d00 = Fours.whole<T>(d00, s00, u0, sums0);
+    d01 = Fours.whole<T>(d01, s01, u0, sums1);
+    d10 = Fours.whole<T>(d10, s10, u1, sums0);
+    d11 = Fours.whole<T>(d11, s11, u1, sums1);
     a00 = Fours.added<T>(a00, d00, u0, scale0, sums0);
     a01 = Fours.added<T>(a01, d01, u0, scale1, sums1);
     a10 = Fours.added<T>(a10, d10, u1, scale0, sums0);

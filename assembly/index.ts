@@ -6,7 +6,9 @@
 export * from './exports/bf16';
 export * from './exports/f16';
 export * from './exports/f32';
+export * from './exports/iq4-nl';
 export * from './exports/kernels';
+export * from './exports/mxfp4';
 export * from './exports/packed-f16';
 export * from './exports/q2-k';
 export * from './exports/q3-k';
@@ -19,4 +21,5 @@ export * from './exports/q5-1';
 export * from './exports/q5-k';
 export * from './exports/q6-k';
 export * from './exports/q8';
+export * from './exports/q8-0';
 export * from './exports/shared-constants';

@@ -54,6 +54,12 @@ const groups = (codec: string): GgufArithmetic => ({
   rows: `GroupRows<${codec}>`,
 });
 
+/** The same of formats that are only read. */
+const storedBlocks = (codec: string): GgufArithmetic => ({
+  dots: `QuantisedDots<${codec}>`,
+  rows: `BlockRows<${codec}>`,
+});
+
 const neuronArithmetic: Readonly<Record<NeuronDType | PackedFormat, NeuronArithmetic>> = {
   f32: plain('F32'),
   f16: plain('F16'),
@@ -68,6 +74,9 @@ const ggufArithmetic: Readonly<Record<GgufDType, GgufArithmetic>> = {
   q4_1: groups('Q4_1'),
   q5_0: groups('Q5_0'),
   q5_1: groups('Q5_1'),
+  q8_0: storedBlocks('Q8_0'),
+  iq4_nl: storedBlocks('IQ4_NL'),
+  mxfp4: storedBlocks('MXFP4'),
   q2_k: groups('Q2_K'),
   q3_k: groups('Q3_K'),
   q4_k: groups('Q4_K'),
