@@ -1,6 +1,5 @@
 /** The kernels for weights in mxfp4. Written by "npm run generate". */
 
-import { ffnGatedUp, ffnUp } from '../ffn';
 import { MXFP4 } from '../gguf-blocks';
 import { matmul, QuantisedDots } from '../matmul';
 import { BlockRows, exactMatmul, firstNonFiniteRow, matmulAdd, rowsToF32 } from '../stored-rows';
@@ -47,74 +46,6 @@ export function exactMatmul_mxfp4(
   scratch: usize,
 ): void {
   exactMatmul<BlockRows<MXFP4>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
-}
-
-export function ffnUp_mxfp4(
-  acts: usize,
-  x: usize,
-  ptrs: usize,
-  bias: usize,
-  count: i32,
-  cols: i32,
-  positions: i32,
-  xStride: usize,
-  actStride: usize,
-  code: i32,
-  scratch: usize,
-  threshold: f32,
-): void {
-  ffnUp<QuantisedDots<MXFP4>>(
-    acts,
-    x,
-    ptrs,
-    bias,
-    count,
-    cols,
-    positions,
-    xStride,
-    actStride,
-    code,
-    scratch,
-    threshold,
-  );
-}
-
-export function ffnGatedUp_mxfp4(
-  acts: usize,
-  gates: usize,
-  x: usize,
-  ptrs: usize,
-  upOffset: usize,
-  gateBias: usize,
-  upBias: usize,
-  count: i32,
-  cols: i32,
-  positions: i32,
-  xStride: usize,
-  actStride: usize,
-  code: i32,
-  upCode: i32,
-  scratch: usize,
-  threshold: f32,
-): void {
-  ffnGatedUp<QuantisedDots<MXFP4>>(
-    acts,
-    gates,
-    x,
-    ptrs,
-    upOffset,
-    gateBias,
-    upBias,
-    count,
-    cols,
-    positions,
-    xStride,
-    actStride,
-    code,
-    upCode,
-    scratch,
-    threshold,
-  );
 }
 
 export function toF32_mxfp4(dst: usize, src: usize, n: i32): void {

@@ -134,7 +134,7 @@ export class Arena {
       table[i] = rows.address + ((done + i - inGroup) / group) * groupStride + inGroup * stride;
     }
     const actStride = this.blockNeurons(task);
-    activateNeurons(weightKernels(this.kernels, rows.format), ffn, {
+    activateNeurons(neuronKernels(this.kernels, rows.format), ffn, {
       acts: neurons,
       gates,
       stride: actStride,

@@ -5,7 +5,7 @@
 
 import type { Format } from '../dtype.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import { neuronKernels, weightKernels } from '../kernels/weight-kernels.ts';
+import { neuronKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type ListTables, neuronBlock, type Staging } from '../plan/list-layout.ts';
 import { activateNeurons } from './activate.ts';
@@ -221,7 +221,7 @@ export class ListArena {
     const { format, ffn, upOffset, hidden, positions } = task;
     const { neurons, gates, ups, bias, gateBias, scratch } = this.place;
     const offset = from * f32Bytes;
-    activateNeurons(weightKernels(this.#kernels, format), ffn, {
+    activateNeurons(neuronKernels(this.#kernels, format), ffn, {
       acts: neurons + offset,
       gates: gates + offset,
       stride: neuronBlock,

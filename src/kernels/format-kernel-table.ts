@@ -19,7 +19,7 @@ import type { Signature } from './signature.ts';
 
 /** Classes in assembly with which the generic kernels compute in a format. */
 interface Arithmetic {
-  /** Products of rows with activations: a `Dots`. */
+  /** Products of rows with activations: a `Dots`, of neurons a `NeuronDots`. */
   readonly dots: string;
 }
 
@@ -180,7 +180,7 @@ export const formatKernelTable = {
       'scratch?: address',
       'threshold?: f32',
     ],
-    implementations: each(arithmetic, 'ffnUp', 'dots'),
+    implementations: each(neuronArithmetic, 'ffnUp', 'dots'),
   },
   /**
    * acts[p, i] = activation(gate_i . x[p] + gateBias[i]) upActivation(up_i . x[p] + upBias[i]), where
@@ -208,7 +208,7 @@ export const formatKernelTable = {
       'scratch?: address',
       'threshold?: f32',
     ],
-    implementations: each(arithmetic, 'ffnGatedUp', 'dots'),
+    implementations: each(neuronArithmetic, 'ffnGatedUp', 'dots'),
   },
   /**
    * For one position, sums of acts[i] down_i[c] over i of each group [groupStart, groupEnd), where

@@ -3,6 +3,7 @@
 import { activationCodes } from '../../src/kernels/constants.ts';
 import { attentionScratch } from '../../src/kernels/kernels.ts';
 import { formatCalls } from './random-format-calls.ts';
+import { ggufCalls } from './random-gguf-calls.ts';
 import {
   a,
   b,
@@ -20,6 +21,7 @@ import {
 
 export const calls: [string, MakeCall][] = [
   ...formatCalls,
+  ...ggufCalls,
   ...(['attention', 'attentionF16'] as const).map((cache): [string, MakeCall] => [
     cache,
     (random) => {
