@@ -15,8 +15,8 @@ import { Session } from '../src/engine/session.ts';
 import type { FfnInput } from '../src/engine/sparse-ffn.ts';
 import { bitWords } from '../src/plan/list-layout.ts';
 import { hottest } from '../src/plan/share-slots.ts';
-import { NeuronStore, noSlot } from '../src/residency/neuron-store.ts';
 import { createPolicy } from '../src/residency/store-policy.ts';
+import { noSlot, UnitStore } from '../src/residency/unit-store.ts';
 
 const context = 256;
 /** Of each layer's FFN, in DRAM: the paper has a quarter, more, and less. */
@@ -40,7 +40,7 @@ if (predictor === null) throw new Error('the model has no predictors');
 /** One size of the stores, and what guesses would have come to. */
 class Trial {
   readonly share: number;
-  readonly stores: readonly NeuronStore[];
+  readonly stores: readonly UnitStore[];
   missing = 0;
   found = 0;
   wasted = 0;
@@ -50,7 +50,7 @@ class Trial {
     this.stores = layers.map((layer) => {
       const slots = Math.floor(share * layer.neurons);
       const policy = createPolicy('auto', layer.frequency);
-      const store = new NeuronStore(layer.neurons, slots, policy);
+      const store = new UnitStore(layer.neurons, slots, policy);
       for (const id of hottest(layer, slots)) store.preload(id);
       return store;
     });
@@ -61,7 +61,7 @@ class Trial {
     if (store === undefined) return;
     if (layer > 0) {
       const set = new Set(wanted);
-      for (let id = 0; id < store.neurons; id++) {
+      for (let id = 0; id < store.units; id++) {
         if (store.slotOf(id) !== noSlot) continue;
         if (set.has(id)) {
           this.missing++;

@@ -157,12 +157,12 @@ export class Decoder {
     // A parallel block's FFN does not wait for attention: its reads hide behind it. Those of another
     // are guessed.
     const early = parallel ? beginFfn() : null;
-    if (!parallel) this.#foresee(layer, positions);
+    if (!parallel) this.#speculate(layer, positions);
     try {
       await this.#attention(layer, start, positions, x);
     } catch (error) {
       if (early?.begun) await this.#parts.sparse?.abandon(early.begun);
-      await this.#parts.sparse?.forgetForeseen();
+      await this.#parts.sparse?.cancelSpeculation();
       throw error;
     }
     this.#addSublayer(attentionNorm, positions);
@@ -171,13 +171,13 @@ export class Decoder {
   }
 
   /** Guesses what the FFN will want from the state before attention, which changes it little. */
-  #foresee(layer: number, positions: number): void {
+  #speculate(layer: number, positions: number): void {
     const { sparse, plan } = this.#parts;
-    if (!sparse?.foresees(layer, positions) || this.#spec.norm.placement === 'post') return;
+    if (this.#spec.norm.placement === 'post' || !sparse?.takesGuess(layer, positions)) return;
     const { hidden, output } = plan.activations;
     // Attention's output is not there yet; its place is free.
     const x = this.#normBefore(role.ffnNorm(layer), output, positions);
-    sparse.foresee({ layer, x, residual: hidden, positions });
+    sparse.speculate({ layer, x, residual: hidden, positions });
   }
 
   /** hidden = (project_in) token row, + position row where there is a table of them */
@@ -214,10 +214,10 @@ export class Decoder {
     this.#normHeads(layer, positions);
     this.#turnHeads(start, positions);
 
-    await this.#parts.sparse?.turn();
+    await this.#parts.sparse?.yieldToReads();
     this.#cache.append(layer, start, positions);
     this.#cache.attend(layer, start, positions);
-    await this.#parts.sparse?.turn();
+    await this.#parts.sparse?.yieldToReads();
     const out = role.attentionOut(layer);
     await this.#linear(`${out}.weight`, weights.vector(`${out}.bias`), output, attended, positions);
   }

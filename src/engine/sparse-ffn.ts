@@ -1,6 +1,6 @@
 /**
  * An FFN over the neurons that its predictor wants: those in DRAM are computed while the missing ones
- * are read, straight into slots of the neuron store, or, where they are not worth one, into staging.
+ * are read, straight into slots of the unit store, or, where they are not worth one, into staging.
  *
  *     predict ─ list ─┬─ part 1: read missing │ compute what is there │ wait │ compute the rest
  *                     └─ part 2:   read ......................              │ compute ...
@@ -16,8 +16,8 @@ import { breathe } from '../breathe.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { bitWords, groupSize, neuronBlock } from '../plan/list-layout.ts';
-import { noSlot } from '../residency/neuron-store.ts';
-import { addressOf, type LayerStore, type NeuronStores } from '../residency/neuron-stores.ts';
+import { noSlot, unitState } from '../residency/unit-store.ts';
+import { addressOf, type LayerStore, type UnitStores } from '../residency/unit-stores.ts';
 import type { ListArena, ListPart, ListTask } from './list-arena.ts';
 import type { Predictor } from './predictor.ts';
 
@@ -26,7 +26,7 @@ export interface SparseParts {
   /** As the plan has memories. */
   readonly arenas: readonly ListArena[];
   readonly predictor: Predictor;
-  readonly stores: NeuronStores;
+  readonly stores: UnitStores;
 }
 
 /** What the passes so far met; bytes are those of whole bundles. */
@@ -65,11 +65,11 @@ export interface BegunFfn {
   readonly parts: readonly PlannedPart[];
   /** Of the parts whose reads have begun. */
   readonly reads: Reads[];
-  readonly foreseen: Foreseen | null;
+  readonly speculation: SpeculativeRead | null;
 }
 
 /** Neurons of a layer that are read ahead. */
-interface Foreseen {
+interface SpeculativeRead {
   readonly layer: LayerStore;
   readonly neurons: readonly number[];
   readonly reads: Reads;
@@ -91,7 +91,7 @@ export class SparseFfn {
   #streamedBytes = 0;
   #waitMs = 0;
   #storeMs = 0;
-  #foreseen: Foreseen | null = null;
+  #speculation: SpeculativeRead | null = null;
 
   constructor(parts: SparseParts) {
     this.#parts = parts;
@@ -111,41 +111,47 @@ export class SparseFfn {
    * Begins to read what the layer will probably want, told from what its input would be without this
    * block's attention: the reads are under way while attention is computed. What is wanted is decided
    * by {@link begin}, so that nothing but time depends on it. The next call must be the layer's `begin`,
-   * or {@link forgetForeseen}.
+   * or {@link cancelSpeculation}.
    */
-  foresee(input: FfnInput): void {
+  speculate(input: FfnInput): void {
     const { files, stores, predictor } = this.#parts;
     const layer = stores.layer(input.layer);
     const guess = predictor.predict(input.layer, input.x, input.residual, input.positions);
     const started = performance.now();
-    const { neurons, slots } = layer.store.foresee(guess);
+    const { units: neurons, slots } = layer.store.speculate(guess);
     const addresses = slots.map((slot) => addressOf(layer, slot));
     this.#storeMs += performance.now() - started;
     const { memory } = this.#arena(layer);
     const options = { priority: 'prefetch', eager: true } as const;
     const places = { rows: neurons, addresses };
     const reads = files.requestScattered(layer.tensor, places, memory, options);
-    this.#foreseen = { layer, neurons, reads };
+    this.#speculation = { layer, neurons, reads };
   }
 
-  /** Whether it is worth while to call {@link foresee} before a layer's attention. */
-  foresees(layer: number, positions: number): boolean {
+  /**
+   * Whether to {@link speculate} before a layer's attention. To be called once for each pass: a pass
+   * without a guess brings the layer's next trial nearer.
+   */
+  takesGuess(layer: number, positions: number): boolean {
     const { predictors } = this.#parts.files;
     // A predictor without A is as large as the gates: asking it twice costs more than waiting.
     if (positions > 1 || (predictors?.layers[layer]?.a ?? null) === null) return false;
-    return this.#parts.stores.layer(layer).foresight.tries();
+    const { throttle } = this.#parts.stores.layer(layer);
+    if (throttle.open) return true;
+    throttle.skip();
+    return false;
   }
 
   /** Lets reads that are under way go on, when a layer's attention is half done. */
-  async turn(): Promise<void> {
-    if (this.#foreseen !== null) await breathe();
+  async yieldToReads(): Promise<void> {
+    if (this.#speculation !== null) await breathe();
   }
 
-  /** Gives up what was foreseen for a layer that will not come. */
-  async forgetForeseen(): Promise<void> {
-    const foreseen = this.#foreseen;
-    this.#foreseen = null;
-    if (foreseen !== null) await this.#giveUp(foreseen);
+  /** Gives up speculative reads for a layer that will not come. */
+  async cancelSpeculation(): Promise<void> {
+    const speculation = this.#speculation;
+    this.#speculation = null;
+    if (speculation !== null) await this.#giveUp(speculation);
   }
 
   /**
@@ -156,13 +162,13 @@ export class SparseFfn {
     const { stores, predictor } = this.#parts;
     const layer = stores.layer(input.layer);
     const wanted = predictor.predict(input.layer, input.x, input.residual, input.positions);
-    const foreseen = this.#foreseen;
-    this.#foreseen = null;
-    foreseen?.reads.promote();
+    const speculation = this.#speculation;
+    this.#speculation = null;
+    speculation?.reads.promote();
     const started = performance.now();
-    const parts = this.#plan(layer, wanted, foreseen);
+    const parts = this.#plan(layer, wanted, speculation);
     this.#storeMs += performance.now() - started;
-    const begun: BegunFfn = { input, layer, parts, reads: [], foreseen };
+    const begun: BegunFfn = { input, layer, parts, reads: [], speculation };
     this.#readUpTo(begun, 1);
     return begun;
   }
@@ -173,7 +179,7 @@ export class SparseFfn {
    */
   async finish(begun: BegunFfn, { y, bias, gateBias }: FfnOutput): Promise<number> {
     const { files, predictor } = this.#parts;
-    const { input, layer, parts, reads, foreseen } = begun;
+    const { input, layer, parts, reads, speculation } = begun;
     const geometry = files.manifest.layers[input.layer];
     if (geometry === undefined) throw new Error(`no bundles for layer ${input.layer}`);
     const { neurons, upOffset, downOffset } = geometry;
@@ -201,15 +207,15 @@ export class SparseFfn {
         this.#readUpTo(begun, index + 1);
         arena.early(task, part);
         const waiting = performance.now();
-        if (index === 0) await foreseen?.reads.done;
+        if (index === 0) await speculation?.reads.done;
         await reads[index]?.done;
         this.#waitMs += performance.now() - waiting;
         active += arena.finish(task, part);
       }
       arena.end(task);
       // Where nothing is wanted there was no part to wait in, and reads may still be under way.
-      await foreseen?.reads.done;
-      layer.store.settle();
+      await speculation?.reads.done;
+      layer.store.commit();
       return active;
     } catch (error) {
       await this.abandon(begun);
@@ -218,17 +224,17 @@ export class SparseFfn {
   }
 
   /** Ends what has begun without a result: what did not come is not there. */
-  async abandon({ layer, parts, reads, foreseen }: BegunFfn): Promise<void> {
+  async abandon({ layer, parts, reads, speculation }: BegunFfn): Promise<void> {
     // What is still coming must not hit anybody else.
     await Promise.all(reads.map((ticket) => ticket.cancel()));
     for (const { rows } of parts) for (const neuron of rows) layer.store.forget(neuron);
-    if (foreseen !== null) await this.#giveUp(foreseen);
+    if (speculation !== null) await this.#giveUp(speculation);
   }
 
-  async #giveUp({ layer, neurons, reads }: Foreseen): Promise<void> {
+  async #giveUp({ layer, neurons, reads }: SpeculativeRead): Promise<void> {
     await reads.cancel();
     for (const neuron of neurons) layer.store.forget(neuron);
-    layer.store.settle();
+    layer.store.commit();
   }
 
   /** Reads the parts up to `last`: two of them, as each half of the staging serves one. */
@@ -243,21 +249,25 @@ export class SparseFfn {
   }
 
   /** Finds out what is there, finds places for what is not, and cuts the list into parts. */
-  #plan(layer: LayerStore, wanted: Uint32Array, foreseen: Foreseen | null): PlannedPart[] {
+  #plan(
+    layer: LayerStore,
+    wanted: Uint32Array,
+    speculation: SpeculativeRead | null,
+  ): PlannedPart[] {
     const { store, bundleBytes } = layer;
     const count = wanted.length;
-    const { slots, hit, hits, arriving } = store.want(wanted, count);
-    if (foreseen !== null) {
-      const wasted = foreseen.neurons.length - arriving;
-      layer.foresight.learn(arriving, wasted, count - hits - arriving);
+    const { slots, states, resident, inFlight } = store.want(wanted, count);
+    if (speculation !== null) {
+      const wasted = speculation.neurons.length - inFlight;
+      layer.throttle.learn(inFlight, wasted, count - resident - inFlight);
       // From the next step on; this one has made its room.
-      store.reserve = layer.foresight.reserve;
+      store.reserve = layer.throttle.reserve;
     }
-    this.#residentBytes += hits * bundleBytes;
-    this.#streamedBytes += (count - hits) * bundleBytes;
+    this.#residentBytes += resident * bundleBytes;
+    this.#streamedBytes += (count - resident) * bundleBytes;
     const staging = this.#arena(layer).place.staging;
     const half = (staging?.slots ?? 0) / 2;
-    const group = groupSize(store.neurons);
+    const group = groupSize(store.units);
     const parts: PlannedPart[] = [];
     for (let from = 0; from < count; ) {
       const rows: number[] = [];
@@ -272,7 +282,7 @@ export class SparseFfn {
         const address =
           slot === noSlot ? stagingFrom + staged++ * bundleBytes : addressOf(layer, slot);
         addresses[n] = address;
-        if (hit[from + n] !== 0) continue;
+        if (states[from + n] !== unitState.missing) continue;
         rows.push(wanted[from + n] ?? 0);
         targets.push(address);
       }
@@ -282,7 +292,7 @@ export class SparseFfn {
         count: n,
         ids: wanted.subarray(from, end),
         addresses,
-        early: hit.slice(from, end).map((state) => (state === 1 ? 1 : 0)),
+        early: states.slice(from, end).map((state) => (state === unitState.resident ? 1 : 0)),
         open:
           end < count &&
           Math.floor((wanted[end] ?? 0) / group) === Math.floor((wanted[end - 1] ?? 0) / group),

@@ -14,9 +14,9 @@ import {
   type PredictorSizes,
   widestRow,
 } from './activations.ts';
-import { bookkeepingBytes } from './neuron-book.ts';
 import { type StreamRing, slotBytesFor } from './ring.ts';
 import type { LayerDemand } from './share-slots.ts';
+import { bookkeepingBytes } from './store-book.ts';
 
 const rowStagingSlots = 8;
 /** Nothing lies at address 0, so that it can mean none. */

@@ -1,4 +1,4 @@
-/** The neuron stores of all layers: their book-keeping, and the reads into their slots. */
+/** The unit stores of all layers: their book-keeping, and the reads into their slots. */
 
 import { InterruptedError } from '../errors.ts';
 import type { StoredTensor } from '../flash/manifest.ts';
@@ -7,27 +7,27 @@ import { role } from '../models/spec.ts';
 import { forEachParallel } from '../parallel.ts';
 import type { StorePlace } from '../plan/places.ts';
 import { hottest, type LayerDemand } from '../plan/share-slots.ts';
-import { Foresight } from './foresight.ts';
-import { NeuronStore } from './neuron-store.ts';
 import { memoryOf, packInPlace, type WeightMemory } from './packing.ts';
+import { SpeculationThrottle } from './speculation-throttle.ts';
 import { createPolicy, type PolicyName } from './store-policy.ts';
+import { UnitStore } from './unit-store.ts';
 
 const loadBytes = 1024 * 1024;
 const loadsInFlight = 16;
 
 /** One layer's store and where its slots lie. */
 export interface LayerStore {
-  readonly store: NeuronStore;
+  readonly store: UnitStore;
   readonly place: StorePlace;
   /** The layer's bundles. */
   readonly tensor: StoredTensor;
   readonly bundleBytes: number;
-  readonly foresight: Foresight;
+  readonly throttle: SpeculationThrottle;
   /** Whether its neurons, all of them, are f16 and packed (see PackedKernels). */
   packed: boolean;
 }
 
-export class NeuronStores {
+export class UnitStores {
   readonly layers: readonly LayerStore[];
 
   private constructor(layers: readonly LayerStore[]) {
@@ -42,16 +42,17 @@ export class NeuronStores {
     policy: PolicyName,
     onProgress?: (doneBytes: number, totalBytes: number) => void,
     signal?: AbortSignal,
-  ): Promise<NeuronStores> {
+  ): Promise<UnitStores> {
     const layers = plan.stores.map((place, layer): LayerStore => {
       const { neurons, bundleBytes = 0 } = files.manifest.layers[layer] ?? { neurons: 0 };
       const { frequency = new Float32Array(neurons) } = plan.demand[layer] ?? {};
       // A window is the paper's, which reads nothing ahead; where all fits, there is nothing to read.
-      const foresight = new Foresight(policy === 'auto' && place.slots < neurons ? place.slots : 0);
-      const { reserve } = foresight;
+      const speculates = policy === 'auto' && place.slots < neurons;
+      const throttle = new SpeculationThrottle(speculates ? place.slots : 0);
+      const { reserve } = throttle;
       return {
-        store: new NeuronStore(neurons, place.slots, createPolicy(policy, frequency), reserve),
-        foresight,
+        store: new UnitStore(neurons, place.slots, createPolicy(policy, frequency), reserve),
+        throttle,
         place,
         tensor: files.tensor(role.bundles(layer)),
         bundleBytes,
@@ -88,16 +89,16 @@ export class NeuronStores {
     // Where neurons come and go, packing each would take longer than it saves.
     for (const layer of layers) {
       const { store, place, tensor } = layer;
-      if (policy !== 'auto' || store.capacity < store.neurons) continue;
+      if (policy !== 'auto' || store.capacity < store.units) continue;
       const memory = memoryOf(memories, layer.place.arena);
-      layer.packed = packInPlace(memory, files.manifest, tensor, place.address, store.neurons);
+      layer.packed = packInPlace(memory, files.manifest, tensor, place.address, store.units);
     }
-    return new NeuronStores(layers);
+    return new UnitStores(layers);
   }
 
   layer(index: number): LayerStore {
     const found = this.layers[index];
-    if (found === undefined) throw new Error(`no neuron store for layer ${index}`);
+    if (found === undefined) throw new Error(`no unit store for layer ${index}`);
     return found;
   }
 }
