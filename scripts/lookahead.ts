@@ -10,10 +10,9 @@
 import { readFileSync } from 'node:fs';
 import { splitDocuments, windowsOf } from '../src/engine/documents.ts';
 import { Model } from '../src/engine/model.ts';
-import { QualityObserver } from '../src/engine/prediction-quality.ts';
+import { QualityHook } from '../src/engine/prediction-quality.ts';
+import { BitSelection, type FfnInput } from '../src/engine/selection.ts';
 import { Session } from '../src/engine/session.ts';
-import type { FfnInput } from '../src/engine/sparse-ffn.ts';
-import { bitWords } from '../src/plan/list-layout.ts';
 import { hottest } from '../src/plan/share-slots.ts';
 import { createPolicy } from '../src/residency/store-policy.ts';
 import { noSlot, UnitStore } from '../src/residency/unit-store.ts';
@@ -34,7 +33,7 @@ const session = await Session.open(model, {
   logits: 'last',
   ffn: 'measured',
 });
-const { predictor, memory } = session;
+const { predictor } = session;
 if (predictor === null) throw new Error('the model has no predictors');
 
 /** One size of the stores, and what guesses would have come to. */
@@ -74,25 +73,23 @@ class Trial {
 }
 
 const trials = residentShares.map((share) => new Trial(share, predictors.layers));
-/** What the layer before guessed, a row of bits per position. */
-let guessed = new Uint32Array();
-let nextGuess = new Uint32Array();
+/** What the layer before guessed, and what this one guesses for the next. */
+const room = { units: manifest.spec.ffn.neurons, rows: session.plan.chunk };
+let guessed = new BitSelection(room);
+let nextGuess = new BitSelection(room);
 let place = 0;
-const quality = new QualityObserver(predictor, memory, manifest.layers, (layer, wanted) => {
-  const words = bitWords(predictors.layers[layer]?.neurons ?? 0);
-  const row = guessed.subarray(place * words, ++place * words);
-  const guess = (id: number) => (((row[id >> 5] ?? 0) >>> (id & 31)) & 1) === 1;
+const quality = new QualityHook(predictor, room, (layer, wanted) => {
+  const row = place++;
+  const guess = (id: number) => guessed.has(row, id);
   for (const trial of trials) trial.step(layer, wanted, guess);
 });
-const observer = {
+const hook = {
   input(call: FfnInput): void {
-    guessed = nextGuess;
+    [guessed, nextGuess] = [nextGuess, guessed];
     place = 0;
     const next = predictors.layers[call.layer + 1];
     if (next !== undefined) {
-      predictor.predict(call.layer + 1, call.x, call.residual, call.positions);
-      const count = call.positions * bitWords(next.neurons);
-      nextGuess = new Uint32Array(memory.buffer, predictor.bits, count).slice();
+      predictor.select({ ...call, layer: call.layer + 1 }, nextGuess);
     }
     quality.input(call);
   },
@@ -108,7 +105,7 @@ for await (const ids of windowsOf(
   if (left <= 0) break;
   session.rewind();
   // Token by token, as generation goes: a layer's positions are one step each.
-  for (const id of [bosId, ...ids]) await session.forward([id], 'none', { observer });
+  for (const id of [bosId, ...ids]) await session.forward([id], 'none', { hook });
   left -= ids.length + 1;
 }
 await session.close();

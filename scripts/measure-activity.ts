@@ -82,7 +82,7 @@ const session = await Session.open(model, {
 let fired: number[][] = [];
 let layer = 0;
 let firstPosition = 0;
-const observer: NonNullable<Parameters<Session['forward']>[2]>['observer'] = {
+const hook: NonNullable<Parameters<Session['forward']>[2]>['hook'] = {
   input(call) {
     layer = call.layer;
     fired = Array.from({ length: call.positions }, () => []);
@@ -120,7 +120,7 @@ for await (const window of windowsOf(
     }
     firstPosition = first + positions;
   };
-  await session.forward([bosId, ...window.slice(0, -1)], 'all', { observer, onLogits });
+  await session.forward([bosId, ...window.slice(0, -1)], 'all', { hook, onLogits });
   tokens += window.length;
 }
 await session.close();

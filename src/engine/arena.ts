@@ -52,7 +52,7 @@ export interface NeuronTask extends WeightTask {
   readonly bias: number;
   readonly gateBias: number;
   readonly positions: number;
-  readonly observer?: NeuronObserver | undefined;
+  readonly hook?: NeuronHook | undefined;
 }
 
 /** Activations of some neurons, before their contributions are made. */
@@ -67,7 +67,7 @@ export interface NeuronBlock {
   readonly positions: number;
 }
 
-export interface NeuronObserver {
+export interface NeuronHook {
   /** Sees the activations of a block, and may change them. */
   activations(block: NeuronBlock): void;
 }
@@ -155,7 +155,7 @@ export class Arena {
       positions,
       scratch,
     });
-    task.observer?.activations({
+    task.hook?.activations({
       memory: this.memory,
       address: neurons,
       stride: actStride,

@@ -16,12 +16,13 @@ import type { LoadedRows } from '../residency/weight-stream.ts';
 import type { Weights } from '../residency/weights.ts';
 import { fillAlibi } from './alibi.ts';
 import type { Arena } from './arena.ts';
-import type { FfnObserver, ForwardOptions, LogitsWanted } from './forward-options.ts';
+import type { FfnHook, ForwardOptions, LogitsWanted } from './forward-options.ts';
 import { KvCache } from './kv-cache.ts';
 import { ProposedHead } from './proposed-head.ts';
 import { Rotary } from './rotary.ts';
 import type { BestLogits } from './sampler.ts';
-import type { BegunFfn, FfnInput, SparseFfn } from './sparse-ffn.ts';
+import type { FfnInput } from './selection.ts';
+import type { BegunFfn, SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
 /** The event loop turns at least this often. */
@@ -112,7 +113,7 @@ export class Decoder {
     ids: readonly number[],
     start: number,
     wanted: LogitsWanted,
-    { signal, observer }: ForwardOptions = {},
+    { signal, hook }: ForwardOptions = {},
   ): Promise<Float32Array> {
     const { plan, weights } = this.#parts;
     if (ids.length > plan.chunk || start + ids.length > plan.context) {
@@ -122,7 +123,7 @@ export class Decoder {
     await this.embed(ids, start);
     for (let layer = 0; layer < this.#spec.layers; layer++) {
       await this.#breathe(signal);
-      await this.layer(layer, start, ids.length, observer);
+      await this.layer(layer, start, ids.length, hook);
     }
     if (wanted === 'none') return new Float32Array(0);
     const first = wanted === 'all' ? 0 : ids.length - 1;
@@ -137,12 +138,7 @@ export class Decoder {
   }
 
   /** One layer over the positions in `hidden`, which it replaces. */
-  async layer(
-    layer: number,
-    start: number,
-    positions: number,
-    observer?: FfnObserver,
-  ): Promise<void> {
+  async layer(layer: number, start: number, positions: number, hook?: FfnHook): Promise<void> {
     const { hidden, input, ffnInput } = this.#parts.plan.activations;
     const parallel = this.#spec.block === 'parallel';
     const attentionNorm = role.attentionNorm(layer);
@@ -151,7 +147,7 @@ export class Decoder {
     const beginFfn = () => {
       const shared = this.#spec.norm.shared;
       const own = shared ? x : this.#normBefore(ffnNorm, ffnInput, positions);
-      return this.#beginFfn({ layer, x: own, residual: hidden, positions }, observer);
+      return this.#beginFfn({ layer, x: own, residual: hidden, positions }, hook);
     };
 
     // A parallel block's FFN does not wait for attention: its reads hide behind it. Those of another
@@ -166,7 +162,7 @@ export class Decoder {
       throw error;
     }
     this.#addSublayer(attentionNorm, positions);
-    await this.#ffn(early ?? beginFfn(), observer);
+    await this.#ffn(early ?? beginFfn(), hook);
     this.#addSublayer(ffnNorm, positions);
   }
 
@@ -244,16 +240,16 @@ export class Decoder {
     this.#rotary?.apply(qkv, start, positions, heads + kvHeads, headDim, stride);
   }
 
-  /** What needs the FFN's input alone: predictions and their reads, or to show it to an observer. */
-  #beginFfn(input: FfnInput, observer: FfnObserver | undefined): EarlyFfn {
+  /** What needs the FFN's input alone: predictions and their reads, or a hook's look at it. */
+  #beginFfn(input: FfnInput, hook: FfnHook | undefined): EarlyFfn {
     const { sparse } = this.#parts;
     if (sparse !== null) return { input, begun: sparse.begin(input) };
-    observer?.input(input);
+    hook?.input(input);
     return { input, begun: null };
   }
 
   /** output = sum over the neurons of their activations times down columns. */
-  async #ffn({ input, begun }: EarlyFfn, observer: FfnObserver | undefined): Promise<void> {
+  async #ffn({ input, begun }: EarlyFfn, hook: FfnHook | undefined): Promise<void> {
     const { plan, weights, files, sparse } = this.#parts;
     const { layer, x, positions } = input;
     const { hiddenSize } = this.#spec;
@@ -289,7 +285,7 @@ export class Decoder {
         bias,
         gateBias,
         positions,
-        observer,
+        hook,
       });
     });
     // Of a last group that is not whole.

@@ -3,8 +3,8 @@
 import { InputError } from '../errors.ts';
 import type { StoreSimulation } from '../residency/store-simulation.ts';
 import { type Documents, windowsOf } from './documents.ts';
-import type { FfnObserver } from './forward-options.ts';
-import { type PredictionQuality, QualityObserver } from './prediction-quality.ts';
+import type { FfnHook } from './forward-options.ts';
+import { type PredictionQuality, QualityHook } from './prediction-quality.ts';
 import { argmax } from './sampler.ts';
 import type { Session } from './session.ts';
 import type { RunStats } from './stats.ts';
@@ -72,7 +72,7 @@ export async function evaluate(
     // The last token is predicted, not fed.
     const ids = [bosId, ...window.slice(0, -1)];
     const best = new Int32Array(window.length);
-    const pass = async (observer: FfnObserver | undefined, onRow: RowUser) => {
+    const pass = async (hook: FfnHook | undefined, onRow: RowUser) => {
       session.rewind();
       const onLogits = (logits: Float32Array, first: number) => {
         for (let row = 0; row * vocabSize < logits.length; row++) {
@@ -80,7 +80,7 @@ export async function evaluate(
           onRow(values, first + row);
         }
       };
-      const forward = { onLogits, ...cut, ...(observer && { observer }) };
+      const forward = { onLogits, ...cut, ...(hook && { hook }) };
       await session.stats.prefill(() => session.forward(ids, 'all', forward));
     };
     await pass(undefined, (logits, place) => {
@@ -88,7 +88,7 @@ export async function evaluate(
       best[place] = argmax(logits);
     });
     if (measure !== null) {
-      await pass(measure.observer, (logits, place) => {
+      await pass(measure.hook, (logits, place) => {
         predicted.add(logits, window[place] ?? 0);
         if (argmax(logits) === best[place]) agreed++;
       });
@@ -104,7 +104,7 @@ export async function evaluate(
     perplexity: Math.exp(score.nll),
     top1Agreement: measure === null ? 1 : agreed / score.tokens,
     predictor: measure && {
-      ...measure.observer.quality,
+      ...measure.hook.quality,
       exactNll: exact.nll,
       exactPerplexity: Math.exp(exact.nll),
       ...measure.reading,
@@ -132,16 +132,16 @@ class Score {
 
 /** Predictors at work, and stores as generation would have them. */
 class Measurement {
-  readonly observer: QualityObserver;
+  readonly hook: QualityHook;
   readonly #stores: StoreSimulation | null;
   #steps = 0;
 
   constructor(session: Session, stores: StoreSimulation | null = null) {
-    const { predictor, memory } = session;
-    const { layers } = session.model.manifest;
+    const { predictor, plan, model } = session;
     if (predictor === null) throw new Error('there is no predictor to measure');
     this.#stores = stores;
-    this.observer = new QualityObserver(predictor, memory, layers, (layer, wanted) => {
+    const room = { units: model.manifest.spec.ffn.neurons, rows: plan.chunk };
+    this.hook = new QualityHook(predictor, room, (layer, wanted) => {
       if (layer === 0) this.#steps++;
       stores?.step(layer, wanted);
     });

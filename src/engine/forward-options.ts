@@ -1,18 +1,18 @@
-/** What a forward pass is asked for, and who looks on. */
+/** What a forward pass is asked for, and what is hooked into it. */
 
-import type { NeuronObserver } from './arena.ts';
+import type { NeuronHook } from './arena.ts';
 import type { BestLogits } from './sampler.ts';
-import type { FfnInput } from './sparse-ffn.ts';
+import type { FfnInput } from './selection.ts';
 
-/** Looks on while every neuron is computed. */
-export interface FfnObserver extends NeuronObserver {
+/** Is called while every neuron is computed; may change activations. */
+export interface FfnHook extends NeuronHook {
   /** An FFN begins. */
   input(call: FfnInput): void;
 }
 
 export interface ForwardOptions {
   readonly signal?: AbortSignal;
-  readonly observer?: FfnObserver;
+  readonly hook?: FfnHook;
 }
 
 /**

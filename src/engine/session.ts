@@ -14,7 +14,7 @@ import { UnitStores } from '../residency/unit-stores.ts';
 import { Weights } from '../residency/weights.ts';
 import { Arena, RemoteArena } from './arena.ts';
 import { Decoder, type DecoderParts } from './decoder.ts';
-import type { FfnObserver, LogitsWanted } from './forward-options.ts';
+import type { FfnHook, LogitsWanted } from './forward-options.ts';
 import { ListArena } from './list-arena.ts';
 import type { Model, RunRequest } from './model.ts';
 import { Predictor } from './predictor.ts';
@@ -66,7 +66,7 @@ async function openSparse(
   const { policy, onProgress, signal } = options;
   const wanted = { stores: sparse.stores, demand: predictors.layers };
   const stores = await UnitStores.load(files, wanted, arenas, policy, onProgress, signal);
-  return new SparseFfn({ files, arenas: lists, predictor, stores });
+  return new SparseFfn({ files, arenas: lists, selector: predictor, stores, chunk: plan.chunk });
 }
 
 async function openPredictor(
@@ -167,7 +167,7 @@ export class Session {
       onLogits?: (logits: Float32Array, first: number) => void;
       signal?: AbortSignal;
       /** Sees, and may change, what the FFNs compute. */
-      observer?: FfnObserver;
+      hook?: FfnHook;
     } = {},
   ): Promise<Float32Array> {
     this.model.tokenizer.checkIds(ids);

@@ -1,32 +1,34 @@
 /**
- * An FFN over the neurons that its predictor wants: those in DRAM are computed while the missing ones
+ * An FFN over the units that its selector wants: those in DRAM are computed while the missing ones
  * are read, straight into slots of the unit store, or, where they are not worth one, into staging.
  *
- *     predict ─ list ─┬─ part 1: read missing │ compute what is there │ wait │ compute the rest
+ *     select ── list ─┬─ part 1: read missing │ compute what is there │ wait │ compute the rest
  *                     └─ part 2:   read ......................              │ compute ...
  *
- * The list, its order and the sums depend on predictions alone, so that the result is the same to
+ * The list, its order and the sums depend on the selection alone, so that the result is the same to
  * the bit at every budget, for every policy, and for any number of threads.
  *
- * A call has two halves: `begin` predicts and starts to read, `finish` computes. Between them other
+ * A call has two halves: `begin` selects and starts to read, `finish` computes. Between them other
  * work may be done that the FFN does not wait for, as a parallel block's attention; reads hide behind it.
  */
 
 import { breathe } from '../breathe.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { ModelSpec } from '../models/spec.ts';
-import { bitWords, groupSize, neuronBlock } from '../plan/list-layout.ts';
+import { groupSize, neuronBlock } from '../plan/list-layout.ts';
 import { noSlot, unitState } from '../residency/unit-store.ts';
 import { addressOf, type LayerStore, type UnitStores } from '../residency/unit-stores.ts';
 import type { ListArena, ListPart, ListTask } from './list-arena.ts';
-import type { Predictor } from './predictor.ts';
+import { BitSelection, type FfnInput, type Selector } from './selection.ts';
 
 export interface SparseParts {
   readonly files: ModelFiles;
   /** As the plan has memories. */
   readonly arenas: readonly ListArena[];
-  readonly predictor: Predictor;
+  readonly selector: Selector<BitSelection>;
   readonly stores: UnitStores;
+  /** The most positions at once. */
+  readonly chunk: number;
 }
 
 /** What the passes so far met; bytes are those of whole bundles. */
@@ -37,16 +39,6 @@ export interface SparseCounters {
   /** Time spent waiting for reads, and on book-keeping, in milliseconds. */
   readonly waitMs: number;
   readonly storeMs: number;
-}
-
-/** What predicts a layer's neurons. */
-export interface FfnInput {
-  readonly layer: number;
-  /** (positions, hidden) in the first memory. */
-  readonly x: number;
-  /** The same before the norm. */
-  readonly residual: number;
-  readonly positions: number;
 }
 
 /** What the neurons then compute with. */
@@ -62,6 +54,7 @@ export interface FfnOutput {
 export interface BegunFfn {
   readonly input: FfnInput;
   readonly layer: LayerStore;
+  readonly selection: BitSelection;
   readonly parts: readonly PlannedPart[];
   /** Of the parts whose reads have begun. */
   readonly reads: Reads[];
@@ -92,9 +85,16 @@ export class SparseFfn {
   #waitMs = 0;
   #storeMs = 0;
   #speculation: SpeculativeRead | null = null;
+  /** Of the FFN that has begun. */
+  readonly #selection: BitSelection;
+  readonly #guess: BitSelection;
+  #begun = false;
 
   constructor(parts: SparseParts) {
     this.#parts = parts;
+    const units = Math.max(...parts.stores.layers.map(({ store }) => store.units));
+    this.#selection = new BitSelection({ units, rows: parts.chunk });
+    this.#guess = new BitSelection({ units, rows: 1 });
     this.#spec = parts.files.manifest.spec;
   }
 
@@ -114,9 +114,9 @@ export class SparseFfn {
    * or {@link cancelSpeculation}.
    */
   speculate(input: FfnInput): void {
-    const { files, stores, predictor } = this.#parts;
+    const { files, stores, selector } = this.#parts;
     const layer = stores.layer(input.layer);
-    const guess = predictor.predict(input.layer, input.x, input.residual, input.positions);
+    const guess = selector.select(input, this.#guess).units;
     const started = performance.now();
     const { units: neurons, slots } = layer.store.speculate(guess);
     const addresses = slots.map((slot) => addressOf(layer, slot));
@@ -155,20 +155,22 @@ export class SparseFfn {
   }
 
   /**
-   * Predicts, finds places for what is missing, and begins to read it. Until {@link finish} or
-   * {@link abandon}, nothing else may predict.
+   * Selects units, finds places for what is missing, and begins to read it. One FFN is begun at a time:
+   * the next one after {@link finish} or {@link abandon}.
    */
   begin(input: FfnInput): BegunFfn {
-    const { stores, predictor } = this.#parts;
+    if (this.#begun) throw new Error('an FFN has begun and is neither finished nor abandoned');
+    const { stores, selector } = this.#parts;
     const layer = stores.layer(input.layer);
-    const wanted = predictor.predict(input.layer, input.x, input.residual, input.positions);
+    const selection = selector.select(input, this.#selection);
     const speculation = this.#speculation;
     this.#speculation = null;
     speculation?.reads.promote();
     const started = performance.now();
-    const parts = this.#plan(layer, wanted, speculation);
+    const parts = this.#plan(layer, selection.units, speculation);
     this.#storeMs += performance.now() - started;
-    const begun: BegunFfn = { input, layer, parts, reads: [], speculation };
+    const begun: BegunFfn = { input, layer, selection, parts, reads: [], speculation };
+    this.#begun = true;
     this.#readUpTo(begun, 1);
     return begun;
   }
@@ -178,11 +180,11 @@ export class SparseFfn {
    * @returns how many activations were not zero, over all positions
    */
   async finish(begun: BegunFfn, { y, bias, gateBias }: FfnOutput): Promise<number> {
-    const { files, predictor } = this.#parts;
-    const { input, layer, parts, reads, speculation } = begun;
+    const { files } = this.#parts;
+    const { input, layer, selection, parts, reads, speculation } = begun;
     const geometry = files.manifest.layers[input.layer];
     if (geometry === undefined) throw new Error(`no bundles for layer ${input.layer}`);
-    const { neurons, upOffset, downOffset } = geometry;
+    const { upOffset, downOffset } = geometry;
     const task: ListTask = {
       format: layer.packed ? 'packed_f16' : files.manifest.dtypes.bundles,
       upOffset,
@@ -194,10 +196,8 @@ export class SparseFfn {
       y,
       bias,
       gateBias,
-      neurons,
-      bits: predictor.bits,
-      words: bitWords(neurons),
-      group: groupSize(neurons),
+      selection,
+      group: groupSize(selection.count),
     };
     const arena = this.#arena(layer);
     try {
@@ -216,6 +216,7 @@ export class SparseFfn {
       // Where nothing is wanted there was no part to wait in, and reads may still be under way.
       await speculation?.reads.done;
       layer.store.commit();
+      this.#begun = false;
       return active;
     } catch (error) {
       await this.abandon(begun);
@@ -226,6 +227,7 @@ export class SparseFfn {
   /** Ends what has begun without a result: what did not come is not there. */
   async abandon({ layer, parts, reads, speculation }: BegunFfn): Promise<void> {
     // What is still coming must not hit anybody else.
+    this.#begun = false;
     await Promise.all(reads.map((ticket) => ticket.cancel()));
     for (const { rows } of parts) for (const neuron of rows) layer.store.forget(neuron);
     if (speculation !== null) await this.#giveUp(speculation);

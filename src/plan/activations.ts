@@ -4,7 +4,13 @@ import { attentionScratch } from '../kernels/kernels.ts';
 import { neuronGroup, scratchBytes } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
-import { type ListTables, layoutListTables, mostGroups, neuronBlock } from './list-layout.ts';
+import {
+  bitWords,
+  type ListTables,
+  layoutListTables,
+  mostGroups,
+  neuronBlock,
+} from './list-layout.ts';
 
 export { neuronBlock };
 
@@ -80,7 +86,9 @@ export interface Activations extends BlockRoom {
 export interface PredictorWork {
   /** (chunk, rank): A x. */
   readonly reduced: number;
-  /** u32 (neurons): what any position of the chunk wants. */
+  /** u32 (chunk, bitWords): what each position wants, until it is copied. */
+  readonly predicted: number;
+  /** u32 (neurons): what any position of the chunk wants, until it is copied. */
   readonly union: number;
 }
 
@@ -152,6 +160,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     lists: predictors && {
       ...layoutListTables((bytes) => take(bytes / 4), { chunk, neurons: predictors.neurons }),
       reduced: take(chunk * predictors.rank),
+      predicted: take(chunk * bitWords(predictors.neurons)),
       union: take(predictors.neurons),
     },
     bytes: end - sizes.address,

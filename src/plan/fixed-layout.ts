@@ -14,6 +14,7 @@ import {
   type PredictorSizes,
   widestRow,
 } from './activations.ts';
+import { selectionLengths } from './list-layout.ts';
 import { type StreamRing, slotBytesFor } from './ring.ts';
 import type { LayerDemand } from './share-slots.ts';
 import { bookkeepingBytes } from './store-book.ts';
@@ -120,9 +121,19 @@ export function layoutFixed(
     rowStaging,
     predictorAddress,
     predictorBytes,
-    bookkeepingBytes: sumOver(predictors?.layers ?? [], ({ neurons }) => bookkeepingBytes(neurons)),
+    bookkeepingBytes: predictors === null ? 0 : booksOf(predictors, chunk),
     bytes: end - firstAddress,
   };
+}
+
+/** Of all stores, and of two selections: a chunk's, and the guess for a token. */
+function booksOf(predictors: PredictorDemand, chunk: number): number {
+  const { neurons: units } = predictorSizes(predictors);
+  const selections = [chunk, 1].map((rows) => selectionLengths({ units, rows }));
+  return (
+    sumOver(predictors.layers, ({ neurons }) => bookkeepingBytes(neurons)) +
+    sumOver(selections, ({ ids, bits }) => 4 * (ids + bits))
+  );
 }
 
 /** Bytes of keys and values of `positions` in all layers. */

@@ -32,11 +32,10 @@ export const unitStoreBook = {
   wantedAt: { per: 'unit', type: Float64Array },
   /** 1 for units that were read ahead for the next step. */
   isInFlight: { per: 'unit', type: Uint8Array },
-  /** Entries of the list that are missing, and what each is worth. */
+  /** Entries of the list that are missing. */
   missing: { per: 'unit', type: Int32Array },
+  /** What is being sorted is worth so much: entries of the list, or units. */
   worth: { per: 'unit', type: Float64Array },
-  /** What units that may be evicted are worth. */
-  values: { per: 'unit', type: Float64Array },
   /** The paper's `pointer`: the unit in each slot, or -1. */
   unitIn: { per: 'slot', type: Int32Array },
   /** From the front a stack of free slots; from the back those of unwanted units, still read into. */

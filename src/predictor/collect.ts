@@ -6,8 +6,8 @@
 import { breathe } from '../breathe.ts';
 import type { NeuronBlock } from '../engine/arena.ts';
 import type { Decoder } from '../engine/decoder.ts';
-import type { FfnObserver } from '../engine/forward-options.ts';
-import type { FfnInput } from '../engine/sparse-ffn.ts';
+import type { FfnHook } from '../engine/forward-options.ts';
+import type { FfnInput } from '../engine/selection.ts';
 import type { PredictorShape } from '../flash/predictor-file.ts';
 import type { HiddenStates } from './hidden-states.ts';
 import type { Samples } from './samples.ts';
@@ -43,7 +43,7 @@ export async function collectLayer(
   options: { readonly signal?: AbortSignal; readonly onProgress?: (tokens: number) => void } = {},
 ): Promise<void> {
   const { decoder, memory, hiddenAddress, hidden, chunk, windows, states } = parts;
-  const observer = samples && new SampleObserver(parts, samples);
+  const hook = samples && new SampleHook(parts, samples);
   samples?.restart();
   states.begin(layer);
   try {
@@ -54,9 +54,9 @@ export async function collectLayer(
         const view = new Float32Array(memory.buffer, hiddenAddress, ids.length * hidden);
         if (layer === 0) await decoder.embed(ids, start);
         else states.read(done, view);
-        await decoder.layer(layer, start, ids.length, observer ?? undefined);
+        await decoder.layer(layer, start, ids.length, hook ?? undefined);
         states.write(done, view);
-        observer?.flush();
+        hook?.flush();
         done += ids.length;
         await breathe(options.signal);
         options.onProgress?.(done);
@@ -68,7 +68,7 @@ export async function collectLayer(
 }
 
 /** Gathers a chunk's activations, which come in blocks of neurons, into one row per token. */
-class SampleObserver implements FfnObserver {
+class SampleHook implements FfnHook {
   readonly #memory: WebAssembly.Memory;
   readonly #hidden: number;
   readonly #kind: PredictorInput;

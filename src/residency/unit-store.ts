@@ -236,15 +236,15 @@ export class UnitStore {
    * has passed through the caches, and of 3,000 slots each would cost two misses.
    */
   #leastValued(n: number): ArrayLike<number> {
-    const { candidates, values, slotOf, wantedAt } = this.#book;
+    const { candidates, worth, slotOf, wantedAt } = this.#book;
     let found = 0;
     for (let unit = 0; unit < this.units; unit++) {
       if (slotOf[unit] === noSlot || wantedAt[unit] === this.#step) continue;
-      values[unit] = this.#policy.value(unit);
+      worth[unit] = this.#policy.value(unit);
       candidates[found++] = unit;
     }
     const least = candidates.subarray(0, found);
-    const order = (a: number, b: number) => (values[a] as number) - (values[b] as number) || a - b;
+    const order = (a: number, b: number) => (worth[a] as number) - (worth[b] as number) || a - b;
     if (n < found) partition(least, n, order);
     return least.subarray(0, Math.min(n, found)).sort(order);
   }
