@@ -112,6 +112,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
           producer: `flashllm ${version}`,
           spec,
           dtypes,
+          ffns: layout.ffns,
           layers: layout.layers,
           files: { ...weights.files, ...stored },
           tensors: weights.tensors,

@@ -6,6 +6,7 @@
 import type { DType } from '../dtype.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { crcHex, encodeWords } from './checksum.ts';
+import { type FfnUnits, partOf } from './ffn-units.ts';
 
 export const manifestFile = 'flash.json';
 export const residentFile = 'resident.safetensors';
@@ -25,7 +26,7 @@ export const sideFileNames = [
 ] as const;
 
 /** Raised whenever a reader of the old version could not read the new one. */
-export const formatVersion = 2;
+export const formatVersion = 3;
 
 /** Element type of a stored tensor; bundle tensors are plain bytes. */
 export type StoredDType = DType | 'u8';
@@ -45,7 +46,7 @@ export interface StoredTensor {
   readonly checksums: Uint32Array;
 }
 
-/** Geometry of one layer's bundles. */
+/** A layer whose only FFN has neurons as its units: its bundles. */
 export interface BundleLayer {
   readonly tensor: string;
   readonly neurons: number;
@@ -76,6 +77,9 @@ export interface Manifest {
   readonly producer: string;
   readonly spec: ModelSpec;
   readonly dtypes: { readonly resident: DType; readonly bundles: DType };
+  /** Per layer its FFNs. */
+  readonly ffns: readonly (readonly FfnUnits[])[];
+  /** Per layer its neurons, as predictors and their training see them; empty where units are others. */
   readonly layers: readonly BundleLayer[];
   readonly files: Readonly<Record<string, StoredFile>>;
   readonly tensors: ReadonlyMap<string, StoredTensor>;
@@ -85,6 +89,27 @@ export interface Manifest {
 export function rowsOf(tensor: StoredTensor): { rows: number; rowBytes: number } {
   const rows = tensor.shape.length > 1 ? (tensor.shape[0] ?? 1) : 1;
   return { rows, rowBytes: tensor.bytes / rows };
+}
+
+/**
+ * The neurons of each layer where all FFNs are made of them, else nothing.
+ * @param orders per layer, where neurons were laid anew
+ */
+export function bundleLayers(
+  ffns: Manifest['ffns'],
+  orders: readonly (Uint32Array | undefined)[] = [],
+): readonly BundleLayer[] {
+  const layers = ffns.flatMap((units, layer): BundleLayer[] => {
+    const [ffn] = units;
+    const down = ffn && partOf(ffn, 'down');
+    const up = ffn && partOf(ffn, 'up');
+    if (ffn?.kind !== 'neuron' || units.length > 1 || !up || !down) return [];
+    const { tensor, count: neurons, unitBytes: bundleBytes } = ffn;
+    const order = orders[layer];
+    const offsets = { upOffset: up.offset, downOffset: down.offset };
+    return [{ tensor, neurons, bundleBytes, ...offsets, ...(order && { order }) }];
+  });
+  return layers.length === ffns.length ? layers : [];
 }
 
 /** What stands for the checksum while it is made. */
@@ -109,6 +134,7 @@ export function formatManifest(manifest: Manifest): string {
       ...layer,
       ...(order && { order: encodeWords(order) }),
     })),
+    ffns: manifest.ffns,
     files: manifest.files,
     tensors,
     crc32: noChecksum,

@@ -32,6 +32,7 @@ function manifestOf(config: Record<string, unknown>): Manifest {
     producer: 'test',
     spec: recipe.spec,
     dtypes,
+    ffns: layout.ffns,
     layers: layout.layers,
     files: {},
     tensors: new Map(tensors),
