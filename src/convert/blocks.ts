@@ -65,7 +65,9 @@ export function createWorkspace(
 const stridedReads = 16;
 
 /** Quantised rows are no longer than f32 ones if columns are counted in these. */
-const widestBlock = Math.max(...Object.values(dtypes).map(({ blockElements }) => blockElements));
+export const widestBlock = Math.max(
+  ...Object.values(dtypes).map(({ blockElements }) => blockElements),
+);
 
 /** Rows of `columns` values that fit the workspace, cut from `rows` at multiples of `multiple`. */
 export function rowBlocks(

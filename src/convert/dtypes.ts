@@ -14,6 +14,8 @@ export interface AskedDTypes {
   readonly dtype?: DType | 'auto';
   /** Dtype of the FFN, if it shall differ. */
   readonly ffnDtype?: DType;
+  /** Neurons of the tiles that FFNs are cut into; absent: single neurons. */
+  readonly tile?: number;
 }
 
 /**

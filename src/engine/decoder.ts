@@ -261,35 +261,34 @@ export class Decoder {
     } else {
       this.#kernels.copyRows(output, downBias, positions, rowBytes, 0, rowBytes);
     }
-    const geometry = files.manifest.layers[layer];
-    if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
     const bias = weights.vector(role.upBias(layer));
     const gateBias = weights.vector(role.gateBias(layer));
     if (sparse !== null && begun !== null) {
-      this.#neurons += geometry.neurons * positions;
+      this.#neurons += begun.selection.count * positions;
       this.#activeNeurons += await sparse.finish(begun, { y: output, bias, gateBias });
       return;
     }
-    new Uint8Array(this.#memory.buffer, sums, positions * rowBytes).fill(0);
-    await weights.eachRows(files.tensor(role.bundles(layer)), (rows) => {
-      this.#neurons += rows.count * positions;
-      this.#activeNeurons += this.#arena(rows).neurons({
-        dtype: files.manifest.dtypes.bundles,
-        rows,
-        geometry,
-        ffn: this.#spec.ffn,
-        x,
-        y: output,
-        sums,
-        hidden: hiddenSize,
-        bias,
-        gateBias,
-        positions,
-        hook,
+    for (const units of files.manifest.ffns[layer] ?? []) {
+      new Uint8Array(this.#memory.buffer, sums, positions * rowBytes).fill(0);
+      await weights.eachRows(files.tensor(units.tensor), (rows) => {
+        this.#neurons += rows.count * units.k * positions;
+        this.#activeNeurons += this.#arena(rows).ffn({
+          units,
+          rows,
+          ffn: this.#spec.ffn,
+          x,
+          y: output,
+          sums,
+          hidden: hiddenSize,
+          bias,
+          gateBias,
+          positions,
+          hook,
+        });
       });
-    });
-    // Of a last group that is not whole.
-    this.#kernels.add(output, sums, positions * hiddenSize);
+      // Of a last group that is not whole.
+      this.#kernels.add(output, sums, positions * hiddenSize);
+    }
   }
 
   /** Logits of positions [first, end) of the chunk in `hidden`. */

@@ -54,7 +54,7 @@ export class QualityHook implements FfnHook {
     }
   }
 
-  activations({ memory, address, stride, first, count, positions }: NeuronBlock): void {
+  activations({ memory, address, stride, first, count, position, positions }: NeuronBlock): void {
     for (let p = 0; p < positions; p++) {
       const row = new Float32Array(memory.buffer, address + p * stride * 4, count);
       for (let i = 0; i < count; i++) {
@@ -62,7 +62,7 @@ export class QualityHook implements FfnHook {
         if (value === 0) continue;
         this.#fired++;
         this.#mass += Math.abs(value);
-        if (this.#selection.has(p, first + i)) {
+        if (this.#selection.has(position + p, first + i)) {
           this.#hits++;
           this.#kept += Math.abs(value);
         } else {

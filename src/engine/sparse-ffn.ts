@@ -13,6 +13,7 @@
  */
 
 import { breathe } from '../breathe.ts';
+import { neuronGeometry } from '../flash/ffn-units.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { groupSize, neuronBlock } from '../plan/list-layout.ts';
@@ -180,13 +181,12 @@ export class SparseFfn {
    * @returns how many activations were not zero, over all positions
    */
   async finish(begun: BegunFfn, { y, bias, gateBias }: FfnOutput): Promise<number> {
-    const { files } = this.#parts;
     const { input, layer, selection, parts, reads, speculation } = begun;
-    const geometry = files.manifest.layers[input.layer];
-    if (geometry === undefined) throw new Error(`no bundles for layer ${input.layer}`);
+    const geometry = neuronGeometry(layer.units);
+    if (geometry === null) throw new Error(`the units of ${layer.units.tensor} are no neurons`);
     const { upOffset, downOffset } = geometry;
     const task: ListTask = {
-      format: layer.packed ? 'packed_f16' : files.manifest.dtypes.bundles,
+      format: layer.packed ? 'packed_f16' : this.#parts.files.manifest.dtypes.bundles,
       upOffset,
       downOffset,
       ffn: this.#spec.ffn,
@@ -256,7 +256,10 @@ export class SparseFfn {
     wanted: Uint32Array,
     speculation: SpeculativeRead | null,
   ): PlannedPart[] {
-    const { store, bundleBytes } = layer;
+    const {
+      store,
+      units: { unitBytes },
+    } = layer;
     const count = wanted.length;
     const { slots, states, resident, inFlight } = store.want(wanted, count);
     if (speculation !== null) {
@@ -265,8 +268,8 @@ export class SparseFfn {
       // From the next step on; this one has made its room.
       store.reserve = layer.throttle.reserve;
     }
-    this.#residentBytes += resident * bundleBytes;
-    this.#streamedBytes += (count - resident) * bundleBytes;
+    this.#residentBytes += resident * unitBytes;
+    this.#streamedBytes += (count - resident) * unitBytes;
     const staging = this.#arena(layer).place.staging;
     const half = (staging?.slots ?? 0) / 2;
     const group = groupSize(store.units);
@@ -275,14 +278,14 @@ export class SparseFfn {
       const rows: number[] = [];
       const targets: number[] = [];
       const addresses = new Uint32Array(Math.min(neuronBlock, count - from));
-      const stagingFrom = (staging?.address ?? 0) + (parts.length % 2) * half * bundleBytes;
+      const stagingFrom = (staging?.address ?? 0) + (parts.length % 2) * half * unitBytes;
       let staged = 0;
       let n = 0;
       for (; n < addresses.length; n++) {
         const slot = slots[from + n] ?? noSlot;
         if (slot === noSlot && staged === half) break;
         const address =
-          slot === noSlot ? stagingFrom + staged++ * bundleBytes : addressOf(layer, slot);
+          slot === noSlot ? stagingFrom + staged++ * unitBytes : addressOf(layer, slot);
         addresses[n] = address;
         if (states[from + n] !== unitState.missing) continue;
         rows.push(wanted[from + n] ?? 0);

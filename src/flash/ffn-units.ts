@@ -91,6 +91,28 @@ export function partOf({ parts }: Pick<FfnUnits, 'parts'>, name: PartName): Unit
   return parts.find(({ part }) => part === name);
 }
 
+/** Where the parts of neurons lie: the gate row is at the beginning, if there is one. */
+export interface NeuronGeometry {
+  /** From one neuron to the next. */
+  readonly bundleBytes: number;
+  readonly upOffset: number;
+  readonly downOffset: number;
+}
+
+/** The geometry of an FFN's neurons; null where its units are others. */
+export function neuronGeometry(
+  ffn: Pick<FfnUnits, 'kind' | 'parts' | 'unitBytes'>,
+): NeuronGeometry | null {
+  const [up, down] = [partOf(ffn, 'up'), partOf(ffn, 'down')];
+  if (ffn.kind !== 'neuron' || up === undefined || down === undefined) return null;
+  return { bundleBytes: ffn.unitBytes, upOffset: up.offset, downOffset: down.offset };
+}
+
+/** Neurons of the largest unit that is computed as a whole; 0 where all are single neurons. */
+export function widestUnit(ffns: readonly (readonly FfnUnits[])[]): number {
+  return Math.max(0, ...ffns.flat().map(({ kind, k }) => (kind === 'neuron' ? 0 : k)));
+}
+
 /** Name of the tensor that holds an FFN's units. */
 export function unitTensor(layer: number, name: FfnName, kind: UnitKind): string {
   const what = {

@@ -107,7 +107,12 @@ function layoutFfn(
   { bundles, tile }: StorageDTypes,
 ): FfnUnits {
   const [kind, k] = tile === undefined ? (['neuron', 1] as const) : (['tile', tile] as const);
-  if (neurons % k !== 0) throw new RangeError(`${neurons} neurons are no tiles of ${k}`);
+  const { blockElements } = dtypes[bundles];
+  if (neurons % k !== 0 || (kind === 'tile' && k % blockElements !== 0)) {
+    throw new RangeError(
+      `${neurons} neurons cannot be cut into tiles of ${k}: k divides them and is a multiple of ${blockElements}`,
+    );
+  }
   const geometry = { kind, k, hiddenSize, gated: gate !== undefined, dtypeOf: () => bundles };
   const tensor = unitTensor(layer, 'ffn', kind);
   return { name: 'ffn', tensor, kind, k, count: neurons / k, ...layoutUnit(geometry) };

@@ -13,6 +13,7 @@ import {
   type FfnUnits,
   ffnsOf,
   layoutUnit,
+  neuronGeometry,
   type PartName,
   partOf,
   type SpecFfn,
@@ -76,17 +77,14 @@ function* layerProblems({ layers, ffns, spec, dtypes }: Manifest): Generator<str
   const gated = ffn.gate !== 'none';
   const dtypeOf = () => dtypes.bundles;
   const neuron = layoutUnit({ kind: 'neuron', k: 1, hiddenSize, gated, dtypeOf });
-  const expected = {
-    bundleBytes: neuron.unitBytes,
-    upOffset: partOf(neuron, 'up')?.offset,
-    downOffset: partOf(neuron, 'down')?.offset,
-  };
+  const expected = neuronGeometry({ kind: 'neuron', ...neuron });
   for (const [index, layer] of layers.entries()) {
     const at = `layers.${index}`;
     if (layer.tensor !== role.bundles(index)) yield `${at}: its bundles are not those of a layer`;
     if (layer.neurons !== ffn.neurons) yield `${at}: ${layer.neurons} neurons of ${ffn.neurons}`;
     for (const key of ['bundleBytes', 'upOffset', 'downOffset'] as const) {
-      if (layer[key] !== expected[key]) yield `${at}: ${key} ${layer[key]} is not ${expected[key]}`;
+      if (layer[key] === expected?.[key]) continue;
+      yield `${at}: ${key} ${layer[key]} is not ${expected?.[key]}`;
     }
     const { order, neurons } = layer;
     if (order !== undefined && !isPermutation(order, neurons))

@@ -6,7 +6,7 @@
 import type { DType } from '../dtype.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { crcHex, encodeWords } from './checksum.ts';
-import { type FfnUnits, partOf } from './ffn-units.ts';
+import { type FfnUnits, type NeuronGeometry, neuronGeometry } from './ffn-units.ts';
 
 export const manifestFile = 'flash.json';
 export const residentFile = 'resident.safetensors';
@@ -47,15 +47,9 @@ export interface StoredTensor {
 }
 
 /** A layer whose only FFN has neurons as its units: its bundles. */
-export interface BundleLayer {
+export interface BundleLayer extends NeuronGeometry {
   readonly tensor: string;
   readonly neurons: number;
-  /** Distance between bundles: gate row, if the FFN is gated, up row, down column, padded to 512. */
-  readonly bundleBytes: number;
-  /** Where the up row starts in a bundle: behind the gate row, or at the beginning. */
-  readonly upOffset: number;
-  /** Where the down column starts in a bundle. */
-  readonly downOffset: number;
   /**
    * (neurons): the checkpoint's number of each, where predict-train has laid those side by side that
    * fire together. All of the model has the new order; who has numbers of the checkpoint needs this.
@@ -101,13 +95,10 @@ export function bundleLayers(
 ): readonly BundleLayer[] {
   const layers = ffns.flatMap((units, layer): BundleLayer[] => {
     const [ffn] = units;
-    const down = ffn && partOf(ffn, 'down');
-    const up = ffn && partOf(ffn, 'up');
-    if (ffn?.kind !== 'neuron' || units.length > 1 || !up || !down) return [];
-    const { tensor, count: neurons, unitBytes: bundleBytes } = ffn;
+    const geometry = ffn === undefined || units.length > 1 ? null : neuronGeometry(ffn);
+    if (ffn === undefined || geometry === null) return [];
     const order = orders[layer];
-    const offsets = { upOffset: up.offset, downOffset: down.offset };
-    return [{ tensor, neurons, bundleBytes, ...offsets, ...(order && { order }) }];
+    return [{ tensor: ffn.tensor, neurons: ffn.count, ...geometry, ...(order && { order }) }];
   });
   return layers.length === ffns.length ? layers : [];
 }

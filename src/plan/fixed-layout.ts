@@ -1,6 +1,7 @@
 /** What lies in the first memory whatever the budget: everything but weights and their ring. */
 
 import { byteLength, type KvDType } from '../dtype.ts';
+import { widestUnit } from '../flash/ffn-units.ts';
 import { sectorBytes } from '../flash/layout.ts';
 import type { Manifest, StoredTensor } from '../flash/manifest.ts';
 import { type PredictorSet, predictorWeights } from '../flash/predictor-file.ts';
@@ -94,10 +95,12 @@ export function layoutFixed(
     chunk,
     context,
     logits: logitPositions,
+    widestUnit: widestUnit(manifest.ffns),
     predictors: predictors && predictorSizes(predictors),
   });
   take(activations.bytes);
-  const cols = Math.max(widestRow(spec), predictors === null ? 0 : predictorSizes(predictors).rank);
+  const wide = Math.max(widestRow(spec), widestUnit(manifest.ffns));
+  const cols = Math.max(wide, predictors === null ? 0 : predictorSizes(predictors).rank);
   const bytesPerThread = threadScratchBytes({ cols, context });
   const scratchBytes = (threads - 1) * bytesPerThread;
   const threadScratch = { address: take(scratchBytes), bytesPerThread };

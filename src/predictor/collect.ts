@@ -92,11 +92,11 @@ class SampleHook implements FfnHook {
     this.#inputs.set(new Float32Array(this.#memory.buffer, input, positions * this.#hidden));
   }
 
-  activations({ memory, address, stride, first, count, positions }: NeuronBlock): void {
+  activations({ memory, address, stride, first, count, position, positions }: NeuronBlock): void {
     const { neurons } = this.#samples;
     for (let p = 0; p < positions; p++) {
       const row = new Float32Array(memory.buffer, address + p * stride * f32Bytes, count);
-      const target = p * neurons + first;
+      const target = (position + p) * neurons + first;
       // Predictors learn what matters by its size.
       for (let i = 0; i < count; i++) this.#activations[target + i] = Math.abs(row[i] ?? 0);
     }

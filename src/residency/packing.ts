@@ -18,23 +18,28 @@ export function memoryOf(memories: readonly WeightMemory[], arena: number): Weig
 }
 
 /**
- * Packs the first `count` rows of a matrix, or bundles, that lie at `address`, if they are f16 and
+ * Packs the first `count` rows of a matrix, or units, that lie at `address`, if they are f16 and
  * all below 64.
  * @returns whether they are packed now
  */
 export function packInPlace(
   { kernels: { packedF16 } }: WeightMemory,
-  { layers, dtypes, spec }: Manifest,
+  { ffns }: Pick<Manifest, 'ffns'>,
   tensor: StoredTensor,
   address: number,
   count: number,
 ): boolean {
-  const layer = layers.find((each) => each.tensor === tensor.name);
-  if ((layer === undefined ? tensor.dtype : dtypes.bundles) !== 'f16') return false;
-  const columns = layer === undefined ? (tensor.shape[1] ?? 0) : spec.hiddenSize;
-  const parts = layer === undefined ? 1 : layer.downOffset / byteLength('f16', columns) + 1;
+  const units = ffns.flat().find((each) => each.tensor === tensor.name);
+  const row = { dtype: tensor.dtype, offset: 0, shape: [1, tensor.shape[1] ?? 0] } as const;
+  const parts = units?.parts ?? [row];
+  if (parts.some(({ dtype }) => dtype !== 'f16')) return false;
   const { rowBytes } = rowsOf(tensor);
   if (packedF16.packable(address, (count * rowBytes) / byteLength('f16', 1)) === 0) return false;
-  packedF16.pack(address, count, rowBytes, parts, columns);
+  for (const {
+    offset,
+    shape: [rows, columns],
+  } of parts) {
+    packedF16.pack(address + offset, count, rowBytes, rows, columns);
+  }
   return true;
 }

@@ -1,9 +1,9 @@
 /** The unit stores of all layers: their book-keeping, and the reads into their slots. */
 
 import { InterruptedError } from '../errors.ts';
+import type { FfnUnits } from '../flash/ffn-units.ts';
 import type { StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
-import { role } from '../models/spec.ts';
 import { forEachParallel } from '../parallel.ts';
 import type { StorePlace } from '../plan/places.ts';
 import { hottest, type LayerDemand } from '../plan/share-slots.ts';
@@ -19,11 +19,11 @@ const loadsInFlight = 16;
 export interface LayerStore {
   readonly store: UnitStore;
   readonly place: StorePlace;
-  /** The layer's bundles. */
+  /** The layer's FFN, and where its units lie in the file. */
+  readonly units: FfnUnits;
   readonly tensor: StoredTensor;
-  readonly bundleBytes: number;
   readonly throttle: SpeculationThrottle;
-  /** Whether its neurons, all of them, are f16 and packed (see PackedKernels). */
+  /** Whether its units, all of them, are f16 and packed (see PackedKernels). */
   packed: boolean;
 }
 
@@ -34,7 +34,7 @@ export class UnitStores {
     this.layers = layers;
   }
 
-  /** Makes the stores and fills them with the neurons that are wanted most; a window begins empty. */
+  /** Makes the stores and fills them with the units that are wanted most; a window begins empty. */
   static async load(
     files: ModelFiles,
     plan: { readonly stores: readonly StorePlace[]; readonly demand: readonly LayerDemand[] },
@@ -44,18 +44,20 @@ export class UnitStores {
     signal?: AbortSignal,
   ): Promise<UnitStores> {
     const layers = plan.stores.map((place, layer): LayerStore => {
-      const { neurons, bundleBytes = 0 } = files.manifest.layers[layer] ?? { neurons: 0 };
-      const { frequency = new Float32Array(neurons) } = plan.demand[layer] ?? {};
+      const units = files.manifest.ffns[layer]?.[0];
+      if (units === undefined) throw new Error(`layer ${layer} has no FFN`);
+      const { count } = units;
+      const { frequency = new Float32Array(count) } = plan.demand[layer] ?? {};
       // A window is the paper's, which reads nothing ahead; where all fits, there is nothing to read.
-      const speculates = policy === 'auto' && place.slots < neurons;
+      const speculates = policy === 'auto' && place.slots < count;
       const throttle = new SpeculationThrottle(speculates ? place.slots : 0);
       const { reserve } = throttle;
       return {
-        store: new UnitStore(neurons, place.slots, createPolicy(policy, frequency), reserve),
+        store: new UnitStore(count, place.slots, createPolicy(policy, frequency), reserve),
         throttle,
         place,
-        tensor: files.tensor(role.bundles(layer)),
-        bundleBytes,
+        units,
+        tensor: files.tensor(units.tensor),
         packed: false,
       };
     });
@@ -63,7 +65,7 @@ export class UnitStores {
       const demand = plan.demand[index];
       const warm = demand !== undefined && policy === 'auto';
       const ids = warm ? hottest(demand, layer.store.capacity) : [];
-      const step = Math.max(1, Math.floor(loadBytes / layer.bundleBytes));
+      const step = Math.max(1, Math.floor(loadBytes / layer.units.unitBytes));
       const addresses = ids.map((id) => addressOf(layer, layer.store.preload(id)));
       return Array.from({ length: Math.ceil(ids.length / step) }, (_, i) => ({
         layer,
@@ -71,10 +73,7 @@ export class UnitStores {
         addresses: addresses.slice(i * step, (i + 1) * step),
       }));
     });
-    const total = layers.reduce(
-      (sum, { place, bundleBytes }) => sum + place.slots * bundleBytes,
-      0,
-    );
+    const total = layers.reduce((sum, { place, units }) => sum + place.slots * units.unitBytes, 0);
     let done = 0;
     await forEachParallel(pieces, loadsInFlight, async ({ layer, rows, addresses }) => {
       if (signal?.aborted) throw new InterruptedError();
@@ -83,7 +82,7 @@ export class UnitStores {
         priority: 'prefetch',
       });
       await request.done;
-      done += rows.length * layer.bundleBytes;
+      done += rows.length * layer.units.unitBytes;
       onProgress?.(done, total);
     });
     // Where neurons come and go, packing each would take longer than it saves.
@@ -103,7 +102,7 @@ export class UnitStores {
   }
 }
 
-/** Where a slot's bundle lies in its memory. */
-export function addressOf({ place, bundleBytes }: LayerStore, slot: number): number {
-  return place.address + slot * bundleBytes;
+/** Where a slot's unit lies in its memory. */
+export function addressOf({ place, units }: LayerStore, slot: number): number {
+  return place.address + slot * units.unitBytes;
 }
