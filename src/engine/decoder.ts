@@ -263,12 +263,13 @@ export class Decoder {
     }
     const bias = weights.vector(role.upBias(layer));
     const gateBias = weights.vector(role.gateBias(layer));
+    const ffns = files.manifest.ffns[layer] ?? [];
     if (sparse !== null && begun !== null) {
-      this.#neurons += begun.selection.count * positions;
+      for (const { k, count } of ffns) this.#neurons += k * count * positions;
       this.#activeNeurons += await sparse.finish(begun, { y: output, bias, gateBias });
       return;
     }
-    for (const units of files.manifest.ffns[layer] ?? []) {
+    for (const units of ffns) {
       new Uint8Array(this.#memory.buffer, sums, positions * rowBytes).fill(0);
       await weights.eachRows(files.tensor(units.tensor), (rows) => {
         this.#neurons += rows.count * units.k * positions;
