@@ -1,11 +1,16 @@
 /**
- * Causal attention over a KV cache.
+ * Causal attention over a KV cache in pages.
  *
- *     k, v     row j = position j:   | kv head 0, headDim | kv head 1 | ...      kvStride elements
- *     q, out   row p = position start + p:  | head 0, headDim | head 1 | ...     qStride, outStride
+ *     keys, values   page g, row i:   | kv head 0, headDim | kv head 1 | ...     kvStride elements
+ *     pages          u32, of a sequence:   page of its positions 0 to 15 | of 16 to 31 | ...
+ *     rows           u32, row p:   address of its sequence's pages | its position
+ *     q, out         row p:   | head 0, headDim | head 1 | ...                   qStride, outStride
  *
- * Query head h reads kv head h / group. Position start + p attends to rows 0 to start + p, or to the
- * last `window` of these. Keys and values are f32 (Unpacked: the kernels wrote them) or f16, which halves what is read per token.
+ * Query head h reads kv head h / group. A row attends to the positions of its sequence up to its own,
+ * or to the last `window` of these. Pages that follow each other in the cache are gone through as one:
+ * a sequence that is alone costs what it would without pages. Every value is added in the order of
+ * positions, so the result does not depend on where pages lie. Keys and values are f32 (Unpacked: the
+ * kernels wrote them) or f16, which halves what is read per token.
  */
 
 import { accumulate } from './columns';
@@ -19,19 +24,23 @@ import { V } from './vector';
 const TOGETHER: i32 = 4;
 /** Fewer are better off alone. */
 const FEWEST: i32 = 3;
+/** Positions of a page, a power of two; as in src/plan/kv-layout.ts. */
+const PAGE_SHIFT: i32 = 4;
+const PAGE: i32 = 1 << PAGE_SHIFT;
 /** Values that are mixed for some columns before the next columns: they stay in L1. */
 const VALUES: i32 = 32;
 
 /**
  * out[p, h] = softmax(scale (q[p, h] . k + bias[h])) v for heads [headStart, headEnd); `scores` is
- * scratch of TOGETHER times start + positions f32. What a head adds to the score of each row is f32, (heads,
- * biasStride), or 0 for none. Strides in elements.
+ * scratch of TOGETHER times `length` f32, which is more than any row's position. What a head adds to
+ * the score of each position is f32, (heads, biasStride), or 0 for none. Strides in elements.
  */
 export function attention<T extends Codec>(
   out: usize,
   q: usize,
-  k: usize,
-  v: usize,
+  rows: usize,
+  keys: usize,
+  values: usize,
   scores: usize,
   headStart: i32,
   headEnd: i32,
@@ -40,7 +49,7 @@ export function attention<T extends Codec>(
   kvStride: usize,
   qStride: usize,
   outStride: usize,
-  start: i32,
+  length: i32,
   positions: i32,
   scale: f32,
   window: i32,
@@ -50,33 +59,31 @@ export function attention<T extends Codec>(
   const bytes = changetype<T>(0).bytes;
   const rowBytes = kvStride * bytes;
   const headBytes = (<usize>headDim) << 2;
-  const scoreBytes = (<usize>(start + positions)) << 2;
+  const scoreBytes = (<usize>length) << 2;
   let h = headStart;
   while (h < headEnd) {
     const kvOffset = <usize>(h / group) * <usize>headDim * bytes;
     const same = min(min(TOGETHER, headEnd - h), group - (h % group));
     const heads = same < FEWEST ? 1 : same;
+    const k = keys + kvOffset;
+    const v = values + kvOffset;
     for (let p = 0; p < positions; p++) {
-      const n = min(window, start + p + 1);
-      const first = <usize>(start + p + 1 - n);
-      const at = kvOffset + first * rowBytes;
+      const pages = <usize>load<u32>(rows + ((<usize>p) << 3));
+      const end = load<i32>(rows + ((<usize>p) << 3), 4) + 1;
+      const n = min(window, end);
+      const first = end - n;
       const qp = q + ((<usize>p * qStride) << 2) + <usize>h * headBytes;
       const op = out + ((<usize>p * outStride) << 2) + <usize>h * headBytes;
-      if (heads > 1) {
-        scoreTogether<T>(
-          scores,
-          scoreBytes,
-          qp,
-          headBytes,
-          k + at,
-          n,
-          heads,
-          headDim,
-          rowBytes,
-          scale,
-        );
-      } else {
-        score<T>(scores, qp, k + at, n, headDim, rowBytes, scale);
+      for (let j = first; j < end; ) {
+        const run = runFrom(pages, j, end);
+        const to = scores + ((<usize>(j - first)) << 2);
+        const kj = k + rowAt(pages, j) * rowBytes;
+        if (heads > 1) {
+          scoreTogether<T>(to, scoreBytes, qp, headBytes, kj, run, heads, headDim, rowBytes, scale);
+        } else {
+          score<T>(to, qp, kj, run, headDim, rowBytes, scale);
+        }
+        j += run;
       }
       memory.fill(op, 0, <usize>heads * headBytes);
       let sum0: f64 = 1;
@@ -86,17 +93,24 @@ export function attention<T extends Codec>(
       for (let i = 0; i < heads; i++) {
         const row = scores + <usize>i * scoreBytes;
         if (bias != 0) {
-          addScaled(row, bias + ((<usize>(h + i) * biasStride + first) << 2), n, scale);
+          const from = bias + ((<usize>(h + i) * biasStride + <usize>first) << 2);
+          addScaled(row, from, n, scale);
         }
         sum3 = sum2;
         sum2 = sum1;
         sum1 = sum0;
         sum0 = softmax(row, n);
       }
-      if (heads > 1) {
-        mixTogether<T>(op, headBytes, scores, scoreBytes, v + at, n, heads, headDim, rowBytes);
-      } else {
-        mix<T>(op, scores, v + at, n, headDim, rowBytes);
+      for (let j = first; j < end; ) {
+        const run = runFrom(pages, j, end);
+        const from = scores + ((<usize>(j - first)) << 2);
+        const vj = v + rowAt(pages, j) * rowBytes;
+        if (heads > 1) {
+          mixTogether<T>(op, headBytes, from, scoreBytes, vj, run, heads, headDim, rowBytes);
+        } else {
+          mix<T>(op, from, vj, run, headDim, rowBytes);
+        }
+        j += run;
       }
       for (let i = heads - 1; i >= 0; i--) {
         scaleBy(op + <usize>i * headBytes, headDim, <f32>(1 / sum0));
@@ -107,6 +121,23 @@ export function attention<T extends Codec>(
     }
     h += heads;
   }
+}
+
+/** The row of the cache that holds a sequence's position. */
+function rowAt(pages: usize, position: i32): usize {
+  const page = load<u32>(pages + ((<usize>(position >> PAGE_SHIFT)) << 2));
+  return ((<usize>page) << PAGE_SHIFT) + <usize>(position & (PAGE - 1));
+}
+
+/** How many positions from `position` on, before `end`, lie one after the other in the cache. */
+function runFrom(pages: usize, position: i32, end: i32): i32 {
+  let at = pages + ((<usize>(position >> PAGE_SHIFT)) << 2);
+  let next = (position | (PAGE - 1)) + 1;
+  while (next < end && load<u32>(at, 4) == load<u32>(at) + 1) {
+    at += 4;
+    next += PAGE;
+  }
+  return min(next, end) - position;
 }
 
 /** scores[j] = scale q . k_j for j in [0, n). */

@@ -22,6 +22,7 @@ import { ComputeThreads, threadScratchBytes } from '../src/kernels/threads/pool.
 import { neuronGroup, scratchBytes } from '../src/kernels/weight-kernels.ts';
 import { createMemory } from '../src/pages.ts';
 import { neuronBlock } from '../src/plan/activations.ts';
+import { pagePositions } from '../src/plan/kv-layout.ts';
 
 const MiB = 2 ** 20;
 const weightBytes = Number(process.argv[2] ?? 1024) * MiB;
@@ -345,6 +346,12 @@ const { heads, headDim, context } = layers;
 const width = heads * headDim;
 const scale = 1 / Math.sqrt(headDim);
 const cacheElements = context * width;
+const pages = Math.ceil(context / pagePositions);
+const table = allocate(4 * pages);
+new Uint32Array(memory.buffer, table, pages).forEach((_, i, all) => {
+  all[i] = i;
+});
+const batchRows = allocate(8 * maxPositions);
 for (const dtype of ['f32', 'f16'] as const) {
   const values = weights + byteLength(dtype, cacheElements);
   floats(scratch, width).forEach((_, i, all) => {
@@ -354,7 +361,9 @@ for (const dtype of ['f32', 'f16'] as const) {
     kernels.byDType[dtype].fromF32(weights + byteLength(dtype, at), scratch, width);
   }
   for (const positions of [1, 64]) {
-    const start = context - positions;
+    new Uint32Array(memory.buffer, batchRows, 2 * positions).forEach((_, i, all) => {
+      all[i] = i % 2 === 0 ? table : context - positions + (i >> 1);
+    });
     measure(
       `attention, ${dtype} cache, ${positions} positions of ${context}`,
       byteLength(dtype, 2 * cacheElements),
@@ -364,6 +373,7 @@ for (const dtype of ['f32', 'f16'] as const) {
         attention(
           y,
           x,
+          batchRows,
           weights,
           values,
           scratch,
@@ -374,7 +384,7 @@ for (const dtype of ['f32', 'f16'] as const) {
           width,
           width,
           width,
-          start,
+          context,
           positions,
           scale,
           context,

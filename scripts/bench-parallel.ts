@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { convertCheckpoint } from '../src/convert/convert.ts';
 import { Model } from '../src/engine/model.ts';
-import { Session } from '../src/engine/session.ts';
+import { Runtime } from '../src/engine/runtime.ts';
 import { type BegunFfn, SparseFfn } from '../src/engine/sparse-ffn.ts';
 import { processEstimate } from '../src/plan/process.ts';
 import { MIB } from '../src/units.ts';
@@ -67,34 +67,34 @@ try {
 
   const model = await Model.open(path);
   const budget = processEstimate(model.manifest) + 90 * MIB;
-  const session = await Session.open(model, { budget, context: prompt + tokens, threads: 1 });
+  const runtime = await Runtime.open(model, { budget, context: prompt + tokens, threads: 1 });
+  const sequence = runtime.sequence();
   const ids = Array.from({ length: prompt }, () => dice.between(3, 2000));
   const rates: Record<string, number[]> = { before: [], behind: [] };
   for (let round = 0; round < 2 * Number(rounds); round++) {
     const late = round % 2 === 1;
     const next = new Dice(round >> 1); // the same tokens with and without
     beginLate(late);
-    session.rewind();
-    await session.forward(ids);
-    const before = session.stats.snapshot(prompt, 0);
+    sequence.rewind();
+    await sequence.forward(ids);
+    const run = runtime.stats.begin();
     for (let i = 0; i < tokens; i++) {
-      await session.stats.decode(() => session.forward([next.between(3, 2000)]));
+      await run.decode(() => sequence.forward([next.between(3, 2000)]));
     }
-    const after = session.stats.snapshot(prompt, tokens);
-    const since = (key: 'decodeMs' | 'ioMs' | 'flashBytes') => after[key] - before[key];
-    const rate = (tokens * 1000) / since('decodeMs');
+    const { decodeMs, ioMs, flashBytes } = run.snapshot(0, tokens);
+    const rate = (tokens * 1000) / decodeMs;
     rates[late ? 'behind' : 'before']?.push(rate);
-    const read = (since('flashBytes') / tokens / MIB).toFixed(2);
+    const read = (flashBytes / tokens / MIB).toFixed(2);
     process.stdout.write(
       `${late ? 'behind' : 'before'} attention: ${rate.toFixed(2)} tokens/s, ` +
-        `${(since('ioMs') / tokens).toFixed(1)} ms of waiting and ${read} MiB per token\n`,
+        `${(ioMs / tokens).toFixed(1)} ms of waiting and ${read} MiB per token\n`,
     );
   }
   const median = (values: number[] = []) =>
     [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
   const gain = median(rates.before) / median(rates.behind);
   process.stdout.write(`reads begun before attention: ${gain.toFixed(2)} times as fast\n`);
-  await session.close();
+  await runtime.close();
   model.close();
 } finally {
   rmSync(dir, { recursive: true, force: true });

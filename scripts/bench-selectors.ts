@@ -8,7 +8,7 @@
 
 import { Model } from '../src/engine/model.ts';
 import { Predictor } from '../src/engine/predictor.ts';
-import { Session } from '../src/engine/session.ts';
+import { Runtime } from '../src/engine/runtime.ts';
 import { processEstimate } from '../src/plan/process.ts';
 import { MIB } from '../src/units.ts';
 import { Dice } from '../test/support/random.ts';
@@ -25,24 +25,25 @@ Predictor.prototype.select = ({ layer, positions }, into) =>
 
 const budget = processEstimate(model.manifest) + 1.5 * model.weightBytes + 512 * MIB;
 const request = { budget, context: prompt + tokens, threads: Number(threads) };
-const sessions = {
-  dense: await Session.open(model, { ...request, ffn: 'exact' }),
-  list: await Session.open(model, { ...request, ffn: 'sparse' }),
+const runtimes = {
+  dense: await Runtime.open(model, { ...request, ffn: 'exact' }),
+  list: await Runtime.open(model, { ...request, ffn: 'sparse' }),
 };
-for (const [name, { plan }] of Object.entries(sessions)) {
+for (const [name, { plan }] of Object.entries(runtimes)) {
   if (!plan.fitsWhole) throw new Error(`${name}: the weights do not all fit`);
 }
+const sequences = Object.values(runtimes).map((runtime) => runtime.sequence());
 const dice = new Dice(1);
 const ids = Array.from({ length: prompt }, () => dice.between(3, 2000));
 const ratios: Record<'prompt' | 'tokens', number[]> = { prompt: [], tokens: [] };
 for (let round = 0; round <= Number(rounds); round++) {
   const times: number[][] = [];
-  for (const session of Object.values(sessions)) {
-    session.rewind();
+  for (const sequence of sequences) {
+    sequence.rewind();
     const begun = performance.now();
-    await session.forward(ids);
+    await sequence.forward(ids);
     const read = performance.now();
-    for (const id of ids.slice(0, tokens)) await session.forward([id]);
+    for (const id of ids.slice(0, tokens)) await sequence.forward([id]);
     times.push([(read - begun) / prompt, (performance.now() - read) / tokens]);
   }
   const [[densePrompt = 0, dense = 0] = [], [listPrompt = 0, list = 0] = []] = times;
@@ -59,5 +60,5 @@ const median = (values: number[]) => [...values].sort((a, b) => a - b)[values.le
 process.stdout.write(
   `list / dense: prompt ${median(ratios.prompt).toFixed(2)}, tokens ${median(ratios.tokens).toFixed(2)}\n`,
 );
-for (const session of Object.values(sessions)) await session.close();
+for (const runtime of Object.values(runtimes)) await runtime.close();
 model.close();

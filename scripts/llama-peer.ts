@@ -1,7 +1,7 @@
 /** llama.cpp through node-llama-cpp, installed in a temporary directory, to be compared with. */
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -38,7 +38,8 @@ const bytesRead = () => read('/proc/self/io', /^read_bytes: (\\d+)$/m);
 const llama = await getLlama({ gpu: false, build: 'never', logLevel: 'error', maxThreads: threads });
 const model = await llama.loadModel({ modelPath: gguf, useMmap: mmap });
 const context = await model.createContext({
-  contextSize: 256, threads: { ideal: threads, min: threads },
+  // A small batch: logits of 512 positions and 150,000 tokens would take 311 MB of the limit.
+  contextSize: 256, batchSize: 32, threads: { ideal: threads, min: threads },
 });
 const sequence = context.getSequence();
 let made = 0;
@@ -71,8 +72,32 @@ export function installPeer(): void {
 /** Loading and the first token may take so long; by mmap under a limit they have taken 13 minutes. */
 const patienceMs = 300_000;
 
-/** Generates with it, and measures; 0 tokens per second when it does not come to an end. */
-export function runPeer({ under = [], ...request }: PeerRequest): PeerRun {
+/**
+ * Its backend with matrix instructions (AMX) lays every weight anew in memory of its own, so that
+ * nothing is mapped; without it the next best one is taken.
+ */
+const copyingBackend = join(
+  ...[directory, 'node_modules', '@node-llama-cpp', 'linux-x64', 'bins', 'linux-x64'],
+  'libggml-cpu-sapphirerapids.so',
+);
+
+function withoutCopying<T>(run: () => T): T {
+  const aside = `${copyingBackend}.aside`;
+  if (!existsSync(copyingBackend)) return run();
+  renameSync(copyingBackend, aside);
+  try {
+    return run();
+  } finally {
+    renameSync(aside, copyingBackend);
+  }
+}
+
+/** Generates with it, and measures; 0 tokens per second when it is killed or does not come to an end. */
+export function runPeer(request: PeerRequest): PeerRun {
+  return request.mmap ? withoutCopying(() => measure(request)) : measure(request);
+}
+
+function measure({ under = [], ...request }: PeerRequest): PeerRun {
   const [command = '', ...args] = [
     ...under,
     ...[process.execPath, programFile, JSON.stringify(request)],
@@ -86,5 +111,8 @@ export function runPeer({ under = [], ...request }: PeerRequest): PeerRun {
   if ((error as NodeJS.ErrnoException | undefined)?.code === 'ETIMEDOUT') {
     return { tokensPerSecond: 0, bytesPerToken: null, peakRss: 0 };
   }
-  return JSON.parse(stdout.toString()) as PeerRun;
+  const printed = stdout.toString();
+  // Killed for want of memory it has said nothing.
+  if (printed === '') return { tokensPerSecond: 0, bytesPerToken: null, peakRss: 0 };
+  return JSON.parse(printed) as PeerRun;
 }

@@ -11,8 +11,8 @@ import { readFileSync } from 'node:fs';
 import { splitDocuments, windowsOf } from '../src/engine/documents.ts';
 import { Model } from '../src/engine/model.ts';
 import { QualityHook } from '../src/engine/prediction-quality.ts';
+import { Runtime } from '../src/engine/runtime.ts';
 import { BitSelection, type FfnInput } from '../src/engine/selection.ts';
-import { Session } from '../src/engine/session.ts';
 import { hottest } from '../src/plan/share-slots.ts';
 import { createPolicy } from '../src/residency/store-policy.ts';
 import { noSlot, UnitStore } from '../src/residency/unit-store.ts';
@@ -27,13 +27,14 @@ const model = await Model.open(dir);
 const { manifest, tokenizer, predictors } = model;
 const { bosId } = tokenizer;
 if (predictors === null || bosId === undefined) throw new Error('the model has no predictors');
-const session = await Session.open(model, {
+const runtime = await Runtime.open(model, {
   budget: model.budgetOf(undefined).bytes,
   context,
   logits: 'last',
   ffn: 'measured',
 });
-const { predictor } = session;
+const sequence = runtime.sequence();
+const { predictor } = runtime;
 if (predictor === null) throw new Error('the model has no predictors');
 
 /** One size of the stores, and what guesses would have come to. */
@@ -74,7 +75,7 @@ class Trial {
 
 const trials = residentShares.map((share) => new Trial(share, predictors.layers));
 /** What the layer before guessed, and what this one guesses for the next. */
-const room = { units: manifest.spec.ffn.neurons, rows: session.plan.chunk };
+const room = { units: manifest.spec.ffn.neurons, rows: runtime.plan.chunk };
 let guessed = new BitSelection(room);
 let nextGuess = new BitSelection(room);
 let place = 0;
@@ -103,12 +104,12 @@ for await (const ids of windowsOf(
   context - 1,
 )) {
   if (left <= 0) break;
-  session.rewind();
+  sequence.rewind();
   // Token by token, as generation goes: a layer's positions are one step each.
-  for (const id of [bosId, ...ids]) await session.forward([id], 'none', { hook });
+  for (const id of [bosId, ...ids]) await sequence.forward([id], 'none', { hook });
   left -= ids.length + 1;
 }
-await session.close();
+await runtime.close();
 model.close();
 
 const percent = (value: number) => `${(100 * value).toFixed(1)}%`;

@@ -11,8 +11,9 @@
 import { readFileSync } from 'node:fs';
 import { splitDocuments, windowsOf } from '../src/engine/documents.ts';
 import { nllOf } from '../src/engine/evaluate.ts';
+import type { FfnHook } from '../src/engine/ffn-hook.ts';
 import { Model } from '../src/engine/model.ts';
-import { Session } from '../src/engine/session.ts';
+import { Runtime } from '../src/engine/runtime.ts';
 
 const context = 256;
 const windows = [1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32];
@@ -72,17 +73,18 @@ if (textFile === '') {
 const model = await Model.open(dir, { predictors: false });
 const { manifest, tokenizer } = model;
 const layers = manifest.layers.map(({ neurons }) => new LayerActivity(neurons));
-const session = await Session.open(model, {
+const runtime = await Runtime.open(model, {
   budget: model.budgetOf(undefined).bytes,
   context,
   logits: 'all',
 });
+const sequence = runtime.sequence();
 
 /** Ids of the neurons that fire, per position of the chunk; blocks of neurons come in order. */
 let fired: number[][] = [];
 let layer = 0;
 let firstPosition = 0;
-const hook: NonNullable<Parameters<Session['forward']>[2]>['hook'] = {
+const hook: FfnHook = {
   input(call) {
     layer = call.layer;
     fired = Array.from({ length: call.positions }, () => []);
@@ -110,7 +112,7 @@ for await (const window of windowsOf(
   if (tokens >= Number(mostTokens)) break;
   firstPosition = 0;
   for (const activity of layers) activity.restart();
-  session.rewind();
+  sequence.rewind();
   const onLogits = (logits: Float32Array, first: number) => {
     const { vocabSize } = manifest.spec;
     const positions = logits.length / vocabSize;
@@ -120,10 +122,10 @@ for await (const window of windowsOf(
     }
     firstPosition = first + positions;
   };
-  await session.forward([bosId, ...window.slice(0, -1)], 'all', { hook, onLogits });
+  await sequence.forward([bosId, ...window.slice(0, -1)], 'all', { hook, onLogits });
   tokens += window.length;
 }
-await session.close();
+await runtime.close();
 model.close();
 
 const say = (line: string) => process.stdout.write(`${line}\n`);

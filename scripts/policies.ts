@@ -9,7 +9,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { splitDocuments, windowsOf } from '../src/engine/documents.ts';
 import { Model } from '../src/engine/model.ts';
 import { QualityHook } from '../src/engine/prediction-quality.ts';
-import { Session } from '../src/engine/session.ts';
+import { Runtime } from '../src/engine/runtime.ts';
 import { predictorWeights } from '../src/flash/predictor-file.ts';
 import { shareSlots } from '../src/plan/share-slots.ts';
 import { matricesInOrder } from '../src/plan/weight-order.ts';
@@ -52,27 +52,28 @@ async function record(dir: string, text: string) {
   const model = await Model.open(dir);
   const { manifest, tokenizer, predictors } = model;
   if (predictors === null || tokenizer.bosId === undefined) throw new Error('no predictors');
-  const session = await Session.open(model, {
+  const runtime = await Runtime.open(model, {
     budget: model.budgetOf(undefined).bytes,
     context,
     logits: 'last',
     ffn: 'measured',
   });
-  if (session.predictor === null) throw new Error('no predictors');
+  const sequence = runtime.sequence();
+  if (runtime.predictor === null) throw new Error('no predictors');
   const steps: Uint32Array[][] = manifest.layers.map(() => []);
   const hook = new QualityHook(
-    session.predictor,
-    { units: manifest.spec.ffn.neurons, rows: session.plan.chunk },
+    runtime.predictor,
+    { units: manifest.spec.ffn.neurons, rows: runtime.plan.chunk },
     (layer, wanted) => steps[layer]?.push(wanted),
   );
   let left = mostTokens;
   for await (const ids of windowsOf(splitDocuments(text), tokenizer, context - 1)) {
     if (left <= 0) break;
-    session.rewind();
-    await session.forward([tokenizer.bosId, ...ids], 'none', { hook });
+    sequence.rewind();
+    await sequence.forward([tokenizer.bosId, ...ids], 'none', { hook });
     left -= ids.length + 1;
   }
-  await session.close();
+  await runtime.close();
   model.close();
   return { model, predictors, steps, quality: hook.quality };
 }

@@ -16,9 +16,12 @@ export {
   type GenerateResult,
   generate,
 } from './engine/generate.ts';
-export { Model, type RunRequest } from './engine/model.ts';
-export { greedy, type SamplingOptions } from './engine/sampler.ts';
-export { Session } from './engine/session.ts';
+export { Model } from './engine/model.ts';
+export type { RunRequest } from './engine/run-request.ts';
+export { Runtime } from './engine/runtime.ts';
+export { greedy } from './engine/sampler.ts';
+export type { SamplingOptions } from './engine/sampling-options.ts';
+export { Sequence, type SequenceForward } from './engine/sequence.ts';
 export type { RunStats } from './engine/stats.ts';
 export {
   BudgetError,

@@ -7,8 +7,11 @@
 import { readFileSync } from 'node:fs';
 import type { KvDType } from '../dtype.ts';
 import { Model } from '../engine/model.ts';
-import { bestLogits, Sampler, type SamplingOptions } from '../engine/sampler.ts';
-import { Session } from '../engine/session.ts';
+import { Runtime } from '../engine/runtime.ts';
+import { bestLogits, Sampler } from '../engine/sampler.ts';
+import type { SamplingOptions } from '../engine/sampling-options.ts';
+import type { Sequence } from '../engine/sequence.ts';
+import type { RunRecorder } from '../engine/stats.ts';
 import { InterruptedError } from '../errors.ts';
 import { loadProfile } from '../flash/device-profile.ts';
 import { headProposalItem } from '../plan/memory-plan.ts';
@@ -80,7 +83,7 @@ export async function measureRow(request: RowRequest, signal?: AbortSignal): Pro
   });
   try {
     const started = performance.now();
-    const session = await Session.open(
+    const runtime = await Runtime.open(
       model,
       {
         ...spec.request,
@@ -98,9 +101,9 @@ export async function measureRow(request: RowRequest, signal?: AbortSignal): Pro
     );
     const loadMs = performance.now() - started;
     try {
-      return await decode(session, request, new Sampler(sampling), loadMs, signal);
+      return await decode(runtime.sequence(), request, new Sampler(sampling), loadMs, signal);
     } finally {
-      await session.close();
+      await runtime.close();
     }
   } finally {
     model.close();
@@ -108,33 +111,34 @@ export async function measureRow(request: RowRequest, signal?: AbortSignal): Pro
 }
 
 async function decode(
-  session: Session,
+  sequence: Sequence,
   { row, promptIds, maxTokens, maxMs }: RowRequest,
   sampler: Sampler,
   loadMs: number,
   signal: AbortSignal | undefined,
 ): Promise<RowRun> {
-  const { stats, plan, model } = session;
+  const { stats, plan, model } = sequence.runtime;
   const options = signal === undefined ? {} : { signal };
-  stats.restart();
-  let logits = await stats.prefill(() => session.forward(promptIds, sampler.wanted, options));
-  const before = readCounters(session);
-  const sequence = [...promptIds];
+  const recorder = stats.begin();
+  const forward = (next: readonly number[]) => sequence.forward(next, sampler.wanted, options);
+  let logits = await recorder.prefill(() => forward(promptIds));
+  const before = readCounters(recorder, model);
+  const ids = [...promptIds];
   const tokens: number[] = [];
   const tokenMs: number[] = [];
   const started = performance.now();
   // An end of sequence is a token like any other here: a text begins anew.
   for (;;) {
-    const token = sampler.sample(logits, sequence);
+    const token = sampler.sample(logits, ids);
     tokens.push(token);
-    sequence.push(token);
+    ids.push(token);
     if (tokens.length >= maxTokens || performance.now() - started > maxMs) break;
     if (signal?.aborted) throw new InterruptedError();
     const fed = performance.now();
-    logits = await stats.decode(() => session.forward([token], sampler.wanted, options));
+    logits = await recorder.decode(() => forward([token]));
     tokenMs.push(Math.round((performance.now() - fed) * 10) / 10);
   }
-  const after = readCounters(session);
+  const after = readCounters(recorder, model);
   const decodedTokens = tokens.length - 1;
   const perToken = (key: 'ioMs' | 'memoryMs' | 'computeMs' | 'bytes' | 'reads') =>
     decodedTokens === 0 ? 0 : (after[key] - before[key]) / decodedTokens;
@@ -187,8 +191,8 @@ interface Counters {
   readonly deviceBytes: number | null;
 }
 
-function readCounters({ stats, model }: Session): Counters {
-  const { ioMs, memoryMs, computeMs, prefillMs, cacheHitRate } = stats.snapshot(0, 0);
+function readCounters(recorder: RunRecorder, model: Model): Counters {
+  const { ioMs, memoryMs, computeMs, prefillMs, cacheHitRate } = recorder.snapshot(0, 0);
   const { bytes, reads, histogram, busyMs } = model.files.scheduler.stats.snapshot();
   const largeReads = Object.entries(histogram)
     .filter(([size]) => Number(size) >= largeRead)

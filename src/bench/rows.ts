@@ -1,6 +1,6 @@
 /** What is compared: the rows of the paper's table 2, and the product as it comes. */
 
-import type { RunRequest } from '../engine/model.ts';
+import type { RunRequest } from '../engine/run-request.ts';
 
 export type RowName = 'naive' | 'hybrid' | 'predictor' | 'window' | 'bundling' | 'flashllm';
 

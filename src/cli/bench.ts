@@ -10,7 +10,7 @@ import type { KvDType } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
 import { usualSampling } from '../engine/sampler.ts';
 import { InputError, InterruptedError, withNothingLeft, writeError } from '../errors.ts';
-import { writeUnbundled } from '../flash/unbundled.ts';
+import { writeUnbundled } from '../flash/unbundled-writer.ts';
 import { ownedName, sweepBeside } from '../owned.ts';
 import { parseSize, resolveSize, type Size } from '../units.ts';
 import { answerRequest, measureApart } from './bench-child.ts';

@@ -18,7 +18,7 @@ import {
   windowOption,
 } from './options.ts';
 import { findText, type TextFile, textParts } from './read-text.ts';
-import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
+import { chooseBudget, statsTable, withModel, withSequence } from './run.ts';
 import { noteLines, print, printJson, showProgress, table } from './terminal.ts';
 
 interface EvalFlags {
@@ -73,10 +73,10 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
         flags.exact || model.predictors === null
           ? null
           : simulateStores(model, model.plan({ ...common, context }), flags.window);
-      return withSession(model, request, flags.json ?? false, async (session) => {
+      return withSequence(model, request, flags.json ?? false, async (sequence) => {
         const progress = showProgress('evaluating', flags.json);
         try {
-          return await evaluate(session, {
+          return await evaluate(sequence, {
             documents: documentParts(textParts(text, 'the text')),
             context,
             stores,

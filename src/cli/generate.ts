@@ -3,12 +3,8 @@ import type { KvDType } from '../dtype.ts';
 import { type GenerateResult, generate } from '../engine/generate.ts';
 import type { Model } from '../engine/model.ts';
 import { encodePromptParts } from '../engine/prompt.ts';
-import {
-  bestLogits,
-  checkSampling,
-  type SamplingOptions,
-  usualSampling,
-} from '../engine/sampler.ts';
+import { bestLogits, checkSampling, usualSampling } from '../engine/sampler.ts';
+import type { SamplingOptions } from '../engine/sampling-options.ts';
 import { InputError } from '../errors.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
@@ -26,7 +22,7 @@ import {
   windowOption,
 } from './options.ts';
 import { findText, longestTokenBytes, promptParts } from './read-text.ts';
-import { chooseBudget, statsTable, withModel, withSession } from './run.ts';
+import { chooseBudget, statsTable, withModel, withSequence } from './run.ts';
 import { note, noteLines, print, printJson } from './terminal.ts';
 
 interface GenerateFlags {
@@ -158,7 +154,7 @@ async function generateWith(
     );
   }
   const budget = chooseBudget(model, flags.dramBudget);
-  return withSession(
+  return withSequence(
     model,
     {
       budget,
@@ -170,12 +166,12 @@ async function generateWith(
       ...threadsOf(flags),
     },
     flags.json ?? false,
-    (session) => {
+    (sequence) => {
       if (!flags.exact && model.predictors === null) {
         const exact = flags.kvDtype === 'f32' ? ', the output is exact' : '';
         note(`no predictors: every neuron is computed${exact}`);
       }
-      return generate(session, {
+      return generate(sequence, {
         promptIds,
         maxTokens: flags.maxTokens,
         sampling,

@@ -1,8 +1,10 @@
 /** What the commands that run a model share: opening it under its budget, and showing the figures. */
 
-import { Model, type RunRequest } from '../engine/model.ts';
+import { Model } from '../engine/model.ts';
 import type { Plannable } from '../engine/run-plan.ts';
-import { Session } from '../engine/session.ts';
+import type { RunRequest } from '../engine/run-request.ts';
+import { Runtime } from '../engine/runtime.ts';
+import type { Sequence } from '../engine/sequence.ts';
 import type { RunStats } from '../engine/stats.ts';
 import type { OpenOptions } from '../flash/model-files.ts';
 import { ensureProfile } from '../flash/probe-file.ts';
@@ -45,23 +47,33 @@ export async function withModel<T>(
   }
 }
 
-/** Loads a session, showing progress, and closes it whatever happens. */
-export async function withSession<T>(
+/** Loads a model, showing progress, and closes it whatever happens. */
+export async function withRuntime<T>(
   model: Model,
   request: RunRequest,
   quiet: boolean,
-  work: (session: Session) => Promise<T>,
+  work: (runtime: Runtime) => Promise<T>,
 ): Promise<T> {
   const progress = showProgress('loading', quiet);
   const onProgress = (done: number, total: number) => progress.update(done, total);
-  const session = await Session.open(model, request, onProgress, interruption).finally(() =>
+  const runtime = await Runtime.open(model, request, onProgress, interruption).finally(() =>
     progress.stop(),
   );
   try {
-    return await work(session);
+    return await work(runtime);
   } finally {
-    await session.close();
+    await runtime.close();
   }
+}
+
+/** The same with one sequence. */
+export function withSequence<T>(
+  model: Model,
+  request: RunRequest,
+  quiet: boolean,
+  work: (sequence: Sequence) => Promise<T>,
+): Promise<T> {
+  return withRuntime(model, request, quiet, (runtime) => work(runtime.sequence()));
 }
 
 /** The figures of a run as a table. */

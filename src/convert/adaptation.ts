@@ -9,7 +9,7 @@ import { InputError, type Place } from '../errors.ts';
 import { activationConfigNames } from '../models/config.ts';
 import { activationKey, recipeOf } from '../models/index.ts';
 import { type CheckpointFacts, type ModelRecipe, role } from '../models/spec.ts';
-import type { Checkpoint } from './open-checkpoint.ts';
+import type { Checkpoint } from './checkpoint.ts';
 
 /** What is to be done to a checkpoint before it is converted. */
 export interface Adaptation {

@@ -26,8 +26,9 @@ import {
   withConfig,
 } from './adaptation.ts';
 import { checkSources } from './check.ts';
+import type { Checkpoint } from './checkpoint.ts';
 import { type AskedDTypes, type SourceFormats, storageOf } from './dtypes.ts';
-import { type Checkpoint, openCheckpoint } from './open-checkpoint.ts';
+import { openCheckpoint } from './open-checkpoint.ts';
 import { sameValues } from './same-values.ts';
 import type { SideContent } from './side-files.ts';
 import type { Sources } from './weights.ts';

@@ -9,7 +9,7 @@ import type { Translated } from '../models/gguf/translation.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type GgufTokenizer, tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
 import { tokenizerOf } from '../tokenizer/tokenizer.ts';
-import type { Checkpoint } from './open-checkpoint.ts';
+import type { Checkpoint } from './checkpoint.ts';
 import { type SideContent, type SideFiles, sideContent } from './side-files.ts';
 
 /** Factors of rotary frequencies, the only tensor that is a part of the configuration. */

@@ -18,9 +18,9 @@ import { activations, type ModelSpec, type WeightDTypes } from '../models/spec.t
 import type { EndToken } from '../tokenizer/end-tokens.ts';
 import { version } from '../version.ts';
 import type { ActivationChange, Adaptation } from './adaptation.ts';
+import type { Checkpoint } from './checkpoint.ts';
 import type { AskedDTypes, SourceFormats } from './dtypes.ts';
 import { type Examination, examineCheckpoint } from './examine.ts';
-import type { Checkpoint } from './open-checkpoint.ts';
 
 const noChecksums = new Uint32Array();
 

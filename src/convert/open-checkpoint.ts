@@ -4,26 +4,9 @@ import { stat } from 'node:fs/promises';
 import { fileError } from '../checkpoint/file.ts';
 import { openWeights, readConfig } from '../checkpoint/hf-directory.ts';
 import { refuseQuantised } from '../checkpoint/quantisation.ts';
-import type { TensorSource } from '../checkpoint/source.ts';
-import type { ModelSpec } from '../models/spec.ts';
+import type { Checkpoint } from './checkpoint.ts';
 import { openGgufCheckpoint } from './gguf-checkpoint.ts';
-import { readSideFiles, type SideContent } from './side-files.ts';
-
-export interface Checkpoint {
-  /** For people. */
-  readonly format: 'Hugging Face' | 'GGUF';
-  /** The fields of a config.json. */
-  readonly config: Readonly<Record<string, unknown>>;
-  /** The file that says so, for messages. */
-  readonly configFile: string;
-  /** Tensors under the names that the families' recipes ask for. */
-  readonly source: TensorSource;
-  /**
-   * The small files of the model directory; proves that the tokenizer works.
-   * @throws InputError when there is no tokenizer, or none that can be used
-   */
-  readonly readSideFiles: (spec: ModelSpec) => Promise<SideContent>;
-}
+import { readSideFiles } from './side-files.ts';
 
 /**
  * Opens a Hugging Face directory or a GGUF file; close its source when done.

@@ -14,6 +14,7 @@ import { type Desk, deskRows } from '../plan/desk.ts';
 import { neuronPlaces } from '../residency/rows-apart.ts';
 import type { LoadedRows } from '../residency/weight-stream.ts';
 import { activateNeurons } from './activate.ts';
+import type { NeuronHook } from './ffn-hook.ts';
 import { computeRowUnit } from './row-units.ts';
 
 const f32Bytes = 4;
@@ -52,25 +53,6 @@ export interface FfnTask {
   readonly gateBias: number;
   readonly positions: number;
   readonly hook?: NeuronHook | undefined;
-}
-
-/** Activations of some neurons, before their contributions are made. */
-export interface NeuronBlock {
-  readonly memory: WebAssembly.Memory;
-  /** (positions, stride) f32 */
-  readonly address: number;
-  readonly stride: number;
-  /** Neurons [first, first + count) of the layer. */
-  readonly first: number;
-  readonly count: number;
-  /** Positions [position, position + positions) of the pass. */
-  readonly position: number;
-  readonly positions: number;
-}
-
-export interface NeuronHook {
-  /** Sees the activations of a block, and may change them. */
-  activations(block: NeuronBlock): void;
 }
 
 /** Addresses of some units in the memory where they lie. */

@@ -1,11 +1,12 @@
 /**
  * One forward pass through the model, in the order data flows: embed, then for each layer attention
- * and FFN, then the head. Several positions go through together (a chunk of the prompt), so that
- * each weight is read once for all of them.
+ * and FFN, then the head. All rows of a batch go through together, so that each weight is read once
+ * for all of them.
  */
 
 import { breathe } from '../breathe.ts';
 import type { DType } from '../dtype.ts';
+import { InterruptedError } from '../errors.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { Kernels } from '../kernels/kernels.ts';
@@ -16,11 +17,12 @@ import type { LoadedRows } from '../residency/weight-stream.ts';
 import type { Weights } from '../residency/weights.ts';
 import { fillAlibi } from './alibi.ts';
 import type { Arena } from './arena.ts';
-import type { FfnHook, ForwardOptions, LogitsWanted } from './forward-options.ts';
+import type { Batch } from './batch.ts';
+import type { FfnHook } from './ffn-hook.ts';
+import type { ForwardOptions } from './forward-options.ts';
 import { KvCache } from './kv-cache.ts';
 import { ProposedHead } from './proposed-head.ts';
 import { Rotary } from './rotary.ts';
-import type { BestLogits } from './sampler.ts';
 import type { FfnInput } from './selection.ts';
 import type { BegunFfn, SparseFfn } from './sparse-ffn.ts';
 
@@ -53,7 +55,8 @@ export class Decoder {
   /** Of the first memory, where all but weights lies. */
   readonly #kernels: Kernels;
   readonly #memory: WebAssembly.Memory;
-  readonly #cache: KvCache;
+  /** Keys and values of all sequences. */
+  readonly cache: KvCache;
   /** Null where positions are told otherwise. */
   readonly #rotary: Rotary | null;
   /** Null where the head itself is passed over. */
@@ -69,7 +72,7 @@ export class Decoder {
     this.#memory = parts.arenas[0].memory;
     const { activations, chunk, context } = parts.plan;
     const { positions, attention } = this.#spec;
-    this.#cache = new KvCache(this.#kernels, parts.plan, attention);
+    this.cache = new KvCache(this.#memory, this.#kernels, parts.plan, this.#spec);
     this.#rotary =
       positions.kind === 'rotary'
         ? new Rotary(this.#memory, this.#kernels, positions, activations, chunk)
@@ -92,53 +95,47 @@ export class Decoder {
     }
   }
 
-  /** Share of FFN activations that were exactly zero so far, 0 to 1. */
-  get ffnSparsity(): number {
-    return this.#neurons === 0 ? 0 : 1 - this.#activeNeurons / this.#neurons;
-  }
-
-  /** Begins to count activations anew. */
-  restartCounting(): void {
-    this.#activeNeurons = 0;
-    this.#neurons = 0;
+  /** FFN activations so far, and how many of them were not zero. */
+  get activations(): { readonly neurons: number; readonly active: number } {
+    return { neurons: this.#neurons, active: this.#activeNeurons };
   }
 
   /**
-   * Appends `ids` at positions [start, start + ids.length) and computes logits.
-   * @param ids at most a chunk of the plan
-   * @throws InterruptedError between two layers when `signal` aborts
-   * @returns (positions, vocab) logits, a view that the next call overwrites
+   * Appends a batch's rows to their sequences and computes logits.
+   * @param batch at most a chunk of the plan; its sequences have pages for it
+   * @throws InterruptedError between two layers when `interrupted` says so
+   * @returns (batch.logits, vocab) logits, a view that the next call overwrites
    */
-  async forward(
-    ids: readonly number[],
-    start: number,
-    wanted: LogitsWanted,
-    { signal, hook }: ForwardOptions = {},
-  ): Promise<Float32Array> {
+  async forward(batch: Batch, { interrupted, hook }: ForwardOptions = {}): Promise<Float32Array> {
     const { plan, weights } = this.#parts;
-    if (ids.length > plan.chunk || start + ids.length > plan.context) {
-      throw new RangeError(`${ids.length} positions from ${start} on exceed the plan`);
+    if (
+      batch.rows > plan.chunk ||
+      batch.length > plan.context ||
+      batch.logits.length > plan.logitPositions
+    ) {
+      throw new RangeError(`${batch.rows} rows up to position ${batch.length} exceed the plan`);
     }
-    weights.beginPass(wanted !== 'none');
-    await this.embed(ids, start);
+    weights.beginPass(batch.logits.length > 0);
+    await this.embed(batch);
     for (let layer = 0; layer < this.#spec.layers; layer++) {
-      await this.#breathe(signal);
-      await this.layer(layer, start, ids.length, hook);
+      await this.#turn(interrupted);
+      await this.layer(layer, batch, hook);
     }
-    if (wanted === 'none') return new Float32Array(0);
-    const first = wanted === 'all' ? 0 : ids.length - 1;
-    return this.#logits(first, ids.length, typeof wanted === 'object' ? wanted : null);
+    if (batch.logits.length === 0) return new Float32Array(0);
+    return this.#logits(batch);
   }
 
   /** Lets the event loop turn now and then, so that Ctrl-C and output do not wait for a token. */
-  async #breathe(signal: AbortSignal | undefined): Promise<void> {
+  async #turn(interrupted: (() => boolean) | undefined): Promise<void> {
     if (performance.now() - this.#lastTurn < longestBlockMs) return;
-    await breathe(signal);
+    await breathe();
+    if (interrupted?.()) throw new InterruptedError();
     this.#lastTurn = performance.now();
   }
 
-  /** One layer over the positions in `hidden`, which it replaces. */
-  async layer(layer: number, start: number, positions: number, hook?: FfnHook): Promise<void> {
+  /** One layer over the rows in `hidden`, which it replaces. */
+  async layer(layer: number, batch: Batch, hook?: FfnHook): Promise<void> {
+    const { rows: positions } = batch;
     const { hidden, input, ffnInput } = this.#parts.plan.activations;
     const parallel = this.#spec.block === 'parallel';
     const attentionNorm = role.attentionNorm(layer);
@@ -155,7 +152,7 @@ export class Decoder {
     const early = parallel ? beginFfn() : null;
     if (!parallel) this.#speculate(layer, positions);
     try {
-      await this.#attention(layer, start, positions, x);
+      await this.#attention(layer, batch, x);
     } catch (error) {
       if (early?.begun) await this.#parts.sparse?.abandon(early.begun);
       await this.#parts.sparse?.cancelSpeculation();
@@ -177,8 +174,9 @@ export class Decoder {
   }
 
   /** hidden = (project_in) token row, + position row where there is a table of them */
-  async embed(ids: readonly number[], start: number): Promise<void> {
+  async embed(batch: Batch): Promise<void> {
     const { plan, files, weights } = this.#parts;
+    const { ids } = batch;
     const { hiddenSize, embeddingSize, positions } = this.#spec;
     const { hidden, embedding, output } = plan.activations;
     const projected = embeddingSize !== hiddenSize;
@@ -193,7 +191,7 @@ export class Decoder {
 
     if (positions.kind !== 'learned') return;
     const table = files.tensor(role.positions);
-    const rows = ids.map((_, index) => start + index + positions.offset);
+    const rows = Array.from(batch.positions, (position) => position + positions.offset);
     await weights.lookUp(table, rows, (index, row) => {
       this.#byDType(table).toF32(output, row, hiddenSize);
       this.#kernels.add(hidden + index * hiddenSize * f32Bytes, output, hiddenSize);
@@ -201,18 +199,19 @@ export class Decoder {
   }
 
   /** output = out(attention(x)) */
-  async #attention(layer: number, start: number, positions: number, x: number): Promise<void> {
+  async #attention(layer: number, batch: Batch, x: number): Promise<void> {
     const { plan, weights } = this.#parts;
+    const { rows: positions } = batch;
     const { output, qkv, attended } = plan.activations;
 
     const name = role.qkv(layer);
     await this.#linear(`${name}.weight`, weights.vector(`${name}.bias`), qkv, x, positions);
     this.#normHeads(layer, positions);
-    this.#turnHeads(start, positions);
+    this.#turnHeads(batch);
 
     await this.#parts.sparse?.yieldToReads();
-    this.#cache.append(layer, start, positions);
-    this.#cache.attend(layer, start, positions);
+    this.cache.append(layer, batch);
+    this.cache.attend(layer, batch);
     await this.#parts.sparse?.yieldToReads();
     const out = role.attentionOut(layer);
     await this.#linear(`${out}.weight`, weights.vector(`${out}.bias`), output, attended, positions);
@@ -233,11 +232,11 @@ export class Decoder {
   }
 
   /** Tells queries and keys their positions, where that is done by rotation. */
-  #turnHeads(start: number, positions: number): void {
+  #turnHeads({ positions }: Batch): void {
     const { heads, kvHeads, headDim } = this.#spec.attention;
     const { qkv } = this.#parts.plan.activations;
     const stride = (heads + 2 * kvHeads) * headDim;
-    this.#rotary?.apply(qkv, start, positions, heads + kvHeads, headDim, stride);
+    this.#rotary?.apply(qkv, positions, heads + kvHeads, headDim, stride);
   }
 
   /** What needs the FFN's input alone: predictions and their reads, or a hook's look at it. */
@@ -292,15 +291,28 @@ export class Decoder {
     }
   }
 
-  /** Logits of positions [first, end) of the chunk in `hidden`. */
-  async #logits(first: number, end: number, best: BestLogits | null): Promise<Float32Array> {
+  /** Logits of the rows in `hidden` of which they are wanted. */
+  async #logits({ logits: wanted, rows }: Batch): Promise<Float32Array> {
     const { plan, files, weights } = this.#parts;
     const { hiddenSize, embeddingSize, vocabSize, norm } = this.#spec;
     const { hidden, input, embedding, logits } = plan.activations;
-    const positions = end - first;
-    let x = hidden + first * hiddenSize * f32Bytes;
+    const positions = wanted.length;
+    const rowBytes = hiddenSize * f32Bytes;
+    // The last rows lie together; others are gathered as they are normed.
+    const [together, first] = [wanted[0]?.row === rows - positions, rows - positions];
+    let x = hidden + first * rowBytes;
     if (norm.final) {
-      this.#norm(role.finalNorm, input, x, positions);
+      if (together) this.#norm(role.finalNorm, input, x, positions);
+      else {
+        wanted.forEach(({ row }, i) => {
+          this.#norm(role.finalNorm, input + i * rowBytes, hidden + row * rowBytes, 1);
+        });
+      }
+      x = input;
+    } else if (!together) {
+      wanted.forEach(({ row }, i) => {
+        this.#kernels.copyRows(input + i * rowBytes, hidden + row * rowBytes, 1, rowBytes, 0, 0);
+      });
       x = input;
     }
     if (files.find(role.projectOut) !== undefined) {
@@ -312,9 +324,10 @@ export class Decoder {
     if (this.#proposedHead === null) {
       await this.#linear(headTensor(this.#spec), bias, logits, x, positions);
     } else {
-      for (let p = 0; p < positions; p++) {
-        const input = x + p * embeddingSize * f32Bytes;
-        await this.#proposedHead.logits(logits + p * vocabSize * f32Bytes, input, bias, best);
+      for (const [i, { wanted: how }] of wanted.entries()) {
+        const input = x + i * embeddingSize * f32Bytes;
+        const best = typeof how === 'object' ? how : null;
+        await this.#proposedHead.logits(logits + i * vocabSize * f32Bytes, input, bias, best);
       }
     }
     return new Float32Array(this.#memory.buffer, logits, positions * vocabSize);

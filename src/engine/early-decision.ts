@@ -4,7 +4,7 @@
  * have to be known; the token is always the one that all of them would give.
  */
 
-import type { SamplingOptions } from './sampler.ts';
+import type { SamplingOptions } from './sampling-options.ts';
 
 /** Logits of the tokens that may be among the `topK` largest; equal bounds: known to the bit. */
 export interface BoundedLogits {

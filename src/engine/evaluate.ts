@@ -3,10 +3,11 @@
 import { InputError } from '../errors.ts';
 import type { StoreSimulation } from '../residency/store-simulation.ts';
 import { type Documents, windowsOf } from './documents.ts';
-import type { FfnHook } from './forward-options.ts';
+import type { FfnHook } from './ffn-hook.ts';
+import type { LoadedModel } from './loaded-model.ts';
 import { type PredictionQuality, QualityHook } from './prediction-quality.ts';
 import { argmax } from './sampler.ts';
-import type { Session } from './session.ts';
+import type { Sequence } from './sequence.ts';
 import type { RunStats } from './stats.ts';
 
 export interface EvaluateOptions {
@@ -50,10 +51,11 @@ export interface PredictorFigures extends PredictionQuality {
  * @throws InputError when there is nothing to score
  */
 export async function evaluate(
-  session: Session,
+  sequence: Sequence,
   options: EvaluateOptions,
 ): Promise<EvaluateResult> {
-  const { tokenizer, manifest } = session.model;
+  const { runtime } = sequence;
+  const { tokenizer, manifest } = runtime.model;
   const { vocabSize, maxPositions } = manifest.spec;
   const { context, signal } = options;
   if (!Number.isInteger(context) || context < 2 || context > maxPositions) {
@@ -62,8 +64,8 @@ export async function evaluate(
   const { bosId } = tokenizer;
   if (bosId === undefined) throw new InputError('the model has no BOS token to score after');
   tokenizer.checkIds([bosId]);
-  session.stats.restart();
-  const measure = session.predictor && new Measurement(session, options.stores);
+  const recorder = runtime.stats.begin();
+  const measure = runtime.predictor && new Measurement(runtime, options.stores);
   const predicted = new Score();
   const exact = new Score();
   let agreed = 0;
@@ -73,7 +75,7 @@ export async function evaluate(
     const ids = [bosId, ...window.slice(0, -1)];
     const best = new Int32Array(window.length);
     const pass = async (hook: FfnHook | undefined, onRow: RowUser) => {
-      session.rewind();
+      sequence.rewind();
       const onLogits = (logits: Float32Array, first: number) => {
         for (let row = 0; row * vocabSize < logits.length; row++) {
           const values = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
@@ -81,7 +83,7 @@ export async function evaluate(
         }
       };
       const forward = { onLogits, ...cut, ...(hook && { hook }) };
-      await session.stats.prefill(() => session.forward(ids, 'all', forward));
+      await recorder.prefill(() => sequence.forward(ids, 'all', forward));
     };
     await pass(undefined, (logits, place) => {
       exact.add(logits, window[place] ?? 0);
@@ -109,7 +111,7 @@ export async function evaluate(
       exactPerplexity: Math.exp(exact.nll),
       ...measure.reading,
     },
-    stats: session.stats.snapshot(score.tokens, 0),
+    stats: recorder.snapshot(score.tokens, 0),
   };
 }
 
@@ -136,8 +138,8 @@ class Measurement {
   readonly #stores: StoreSimulation | null;
   #steps = 0;
 
-  constructor(session: Session, stores: StoreSimulation | null = null) {
-    const { predictor, plan, model } = session;
+  constructor(runtime: LoadedModel, stores: StoreSimulation | null = null) {
+    const { predictor, plan, model } = runtime;
     if (predictor === null) throw new Error('there is no predictor to measure');
     this.#stores = stores;
     const room = { units: model.manifest.spec.ffn.neurons, rows: plan.chunk };

@@ -2,8 +2,9 @@
 
 import { InputError, InterruptedError } from '../errors.ts';
 import { StreamDecoder } from '../tokenizer/stream-decoder.ts';
-import { Sampler, type SamplingOptions } from './sampler.ts';
-import type { Session } from './session.ts';
+import { Sampler } from './sampler.ts';
+import type { SamplingOptions } from './sampling-options.ts';
+import type { Sequence } from './sequence.ts';
 import type { RunStats } from './stats.ts';
 import { StopStrings } from './stop-strings.ts';
 
@@ -33,16 +34,18 @@ export interface GenerateResult {
 }
 
 /**
- * Generates after a prompt, from an empty KV cache.
+ * Generates after a prompt. Of what the sequence holds, it keeps what the prompt begins with. May be
+ * called for many sequences of a runtime at once.
  * @throws InputError when the prompt leaves no room in the context
  */
 export async function generate(
-  session: Session,
+  sequence: Sequence,
   options: GenerateOptions,
 ): Promise<GenerateResult> {
   const { promptIds, maxTokens } = options;
-  const { tokenizer } = session.model;
-  const context = session.plan.context;
+  const { model, plan, stats } = sequence.runtime;
+  const { tokenizer } = model;
+  const { context } = plan;
   if (promptIds.length === 0) {
     throw new InputError('the prompt is empty and the model has no token to begin with');
   }
@@ -53,7 +56,7 @@ export async function generate(
   const endIds = new Set(options.ignoreEos ? [] : tokenizer.eosIds);
   const stopIds = new Set((options.stop ?? []).map((text) => tokenizer.specialId(text)));
   const tokens: number[] = [];
-  const sequence = [...promptIds];
+  const ids = [...promptIds];
   let text = '';
   const emit = (piece: string) => {
     if (piece === '') return;
@@ -61,24 +64,28 @@ export async function generate(
     options.onText?.(piece);
   };
 
+  const recorder = stats.begin();
+  const { signal } = options;
+  const forward = (next: readonly number[]) =>
+    sequence.forward(next, sampler.wanted, signal && { signal });
+
   const run = async (): Promise<FinishReason> => {
-    session.rewind();
-    session.stats.restart();
-    let logits = await session.stats.prefill(() =>
-      session.forward(promptIds, sampler.wanted, options),
-    );
+    // The last one is computed in any case: its logits are wanted.
+    sequence.rewind(Math.min(commonLength(sequence.ids, promptIds), promptIds.length - 1));
+    const rest = promptIds.slice(sequence.length);
+    let logits = await recorder.prefill(() => forward(rest));
     for (;;) {
       if (tokens.length >= maxTokens) return 'length';
-      const token = sampler.sample(logits, sequence);
+      const token = sampler.sample(logits, ids);
       if (endIds.has(token)) return 'eos';
       if (stopIds.has(token)) return 'stop';
       tokens.push(token);
-      sequence.push(token);
+      ids.push(token);
       emit(stop.push(decoder.push(token)));
       if (stop.found) return 'stop';
       if (tokens.length >= maxTokens) return 'length';
-      if (session.length >= context) return 'context';
-      logits = await session.stats.decode(() => session.forward([token], sampler.wanted, options));
+      if (sequence.length >= context) return 'context';
+      logits = await recorder.decode(() => forward([token]));
     }
   };
 
@@ -88,6 +95,13 @@ export async function generate(
   });
   emit(stop.push(decoder.flush()));
   emit(stop.flush());
-  const stats = session.stats.snapshot(promptIds.length, tokens.length);
-  return { text, promptTokens: promptIds, tokens, finishReason, stats };
+  const figures = recorder.snapshot(promptIds.length, tokens.length);
+  return { text, promptTokens: promptIds, tokens, finishReason, stats: figures };
+}
+
+/** How many ids two lists begin with alike. */
+function commonLength(a: readonly number[], b: readonly number[]): number {
+  let length = 0;
+  while (length < Math.min(a.length, b.length) && a[length] === b[length]) length++;
+  return length;
 }

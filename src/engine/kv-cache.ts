@@ -1,16 +1,16 @@
 /**
- * Keys and values of the sequence so far, and attention over them. Per layer:
- *
- *     | keys: a row of kvHeads x headDim for each position of the context | values: likewise |
- *
- * in f32, or in f16, which is half as much to keep and to read per token.
+ * Keys and values of all sequences, and attention over them (see plan/kv-layout.ts for how they lie), in
+ * f32, or in f16, which is half as much to keep and to read per token.
  */
 
 import { byteLength } from '../dtype.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import type { Activations } from '../plan/activations.ts';
+import { type KvLayout, pagePositions } from '../plan/kv-layout.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
+import { KvPages, type PageCopy, type PageList } from '../residency/kv-pages.ts';
+import type { Batch } from './batch.ts';
 
 const f32Bytes = 4;
 /** The largest f16: keys and values beyond it are taken for it, as attention cannot have infinities. */
@@ -25,55 +25,115 @@ export interface KvPlan extends Pick<MemoryPlan, 'kvCache' | 'context'> {
 export class KvCache {
   readonly #kernels: Kernels;
   readonly #plan: KvPlan;
+  readonly #layout: KvLayout;
   readonly #attention: ModelSpec['attention'];
+  readonly #layers: number;
+  readonly #pages: KvPages;
+  /** What attention is told of the batch: (rows, 2). */
+  readonly #rows: Uint32Array;
+  #announced: Batch | null = null;
   /** Values of one position in one layer: its keys, and as many values. */
   readonly #width: number;
   readonly #rowBytes: number;
 
-  constructor(kernels: Kernels, plan: KvPlan, attention: ModelSpec['attention']) {
+  constructor(
+    memory: WebAssembly.Memory,
+    kernels: Kernels,
+    plan: KvPlan & { readonly chunk: number },
+    { attention, layers }: Pick<ModelSpec, 'attention' | 'layers'>,
+  ) {
     this.#kernels = kernels;
     this.#plan = plan;
+    this.#layout = plan.kvCache;
     this.#attention = attention;
+    this.#layers = layers;
+    this.#pages = new KvPages(memory, plan.kvCache);
+    this.#rows = new Uint32Array(memory.buffer, plan.kvCache.rows, 2 * plan.chunk);
     this.#width = attention.kvHeads * attention.headDim;
     this.#rowBytes = byteLength(plan.kvCache.dtype, this.#width);
   }
 
-  /** Keeps keys and values of positions [start, start + positions). */
-  append(layer: number, start: number, positions: number): void {
-    const { keys, values } = this.#places(layer);
-    const target = start * this.#rowBytes;
-    const { queryWidth, rowWidth } = this.#qkv;
-    const from = this.#plan.activations.qkv + queryWidth * f32Bytes;
-    const stride = rowWidth * f32Bytes;
-    const between = this.#width * f32Bytes;
-    if (this.#plan.kvCache.dtype === 'f32') {
-      const { copyRows } = this.#kernels;
-      copyRows(keys + target, from, positions, this.#rowBytes, stride, this.#rowBytes);
-      copyRows(values + target, from + between, positions, this.#rowBytes, stride, this.#rowBytes);
-      return;
-    }
-    const { fromF32 } = this.#kernels.byDType.f16;
-    for (let position = 0; position < positions; position++) {
-      const row = from + position * stride;
-      const offset = target + position * this.#rowBytes;
-      this.#kernels.clamp(row, 2 * this.#width, largestF16);
-      fromF32(keys + offset, row, this.#width);
-      fromF32(values + offset, row + between, this.#width);
+  /** @throws InputError when as many sequences are open as were planned */
+  open(): PageList {
+    return this.#pages.open();
+  }
+
+  /**
+   * Makes room for positions [length, end) of a sequence, whose first `length` are kept.
+   * @throws InputError when pages are short; then nothing has changed
+   */
+  extend(pages: PageList, length: number, end: number): void {
+    const copy = pages.extend(length, end);
+    if (copy !== null) this.#copy(copy);
+  }
+
+  /** Keeps keys and values of the batch's rows. */
+  append(layer: number, batch: Batch): void {
+    const { parts } = batch;
+    this.#announce(batch);
+    let row = 0;
+    for (const { pages, ids, start } of parts) {
+      for (let i = 0; i < ids.length; ) {
+        const target = pages.rowOf(start + i);
+        let count = 1;
+        while (i + count < ids.length && pages.rowOf(start + i + count) === target + count) count++;
+        this.#keep(layer, row, target, count);
+        row += count;
+        i += count;
+      }
     }
   }
 
-  /** attended = attention of those positions, which have been appended, over all up to them. */
-  attend(layer: number, start: number, positions: number): void {
+  /** Tells attention which rows these are. */
+  #announce(batch: Batch): void {
+    if (batch === this.#announced) return;
+    this.#announced = batch;
+    let at = 0;
+    for (const { pages, ids, start } of batch.parts) {
+      for (let i = 0; i < ids.length; i++) {
+        this.#rows[at++] = pages.address;
+        this.#rows[at++] = start + i;
+      }
+    }
+  }
+
+  /** Rows [row, row + count) of `qkv` to rows of the cache from `target` on. */
+  #keep(layer: number, row: number, target: number, count: number): void {
+    const { keys, values } = this.#places(layer);
+    const offset = target * this.#rowBytes;
+    const { queryWidth, rowWidth } = this.#qkv;
+    const stride = rowWidth * f32Bytes;
+    const from = this.#plan.activations.qkv + queryWidth * f32Bytes + row * stride;
+    const between = this.#width * f32Bytes;
+    if (this.#layout.dtype === 'f32') {
+      const { copyRows } = this.#kernels;
+      copyRows(keys + offset, from, count, this.#rowBytes, stride, this.#rowBytes);
+      copyRows(values + offset, from + between, count, this.#rowBytes, stride, this.#rowBytes);
+      return;
+    }
+    const { fromF32 } = this.#kernels.byDType.f16;
+    for (let i = 0; i < count; i++) {
+      const source = from + i * stride;
+      const to = offset + i * this.#rowBytes;
+      this.#kernels.clamp(source, 2 * this.#width, largestF16);
+      fromF32(keys + to, source, this.#width);
+      fromF32(values + to, source + between, this.#width);
+    }
+  }
+
+  /** attended = attention of the batch's rows, which have been appended, over their sequences. */
+  attend(layer: number, { rows: positions, length }: Batch): void {
     const { heads, kvHeads, headDim, scale, windows } = this.#attention;
     const { qkv, attended, scores, positionBias } = this.#plan.activations;
     const { context } = this.#plan;
     const { keys, values } = this.#places(layer);
     const { queryWidth, rowWidth } = this.#qkv;
     const { attention, attentionF16 } = this.#kernels;
-    const attend = this.#plan.kvCache.dtype === 'f32' ? attention : attentionF16;
+    const attend = this.#layout.dtype === 'f32' ? attention : attentionF16;
     attend(
       attended,
       qkv,
+      this.#layout.rows,
       keys,
       values,
       scores,
@@ -84,7 +144,7 @@ export class KvCache {
       this.#width,
       rowWidth,
       queryWidth,
-      start,
+      length,
       positions,
       scale,
       windows[layer] ?? context,
@@ -101,8 +161,20 @@ export class KvCache {
 
   /** Where a layer's keys and values begin. */
   #places(layer: number) {
-    const { kvCache, context } = this.#plan;
-    const keys = kvCache.address + layer * kvCache.layerBytes;
-    return { keys, values: keys + context * this.#rowBytes };
+    const { address, layerBytes, valuesOffset } = this.#layout;
+    const keys = address + layer * layerBytes;
+    return { keys, values: keys + valuesOffset };
+  }
+
+  #copy({ from, to, rows }: PageCopy): void {
+    const bytes = rows * this.#rowBytes;
+    const pageBytes = pagePositions * this.#rowBytes;
+    for (let layer = 0; layer < this.#layers; layer++) {
+      const { keys, values } = this.#places(layer);
+      for (const base of [keys, values]) {
+        const [target, source] = [base + to * pageBytes, base + from * pageBytes];
+        this.#kernels.copyRows(target, source, 1, bytes, bytes, bytes);
+      }
+    }
   }
 }

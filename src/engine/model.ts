@@ -1,6 +1,5 @@
 /** A model directory, opened but not loaded: enough to tokenize and to plan. */
 
-import type { KvDType } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { readLimits } from '../flash/device-profile.ts';
 import type { Manifest } from '../flash/manifest.ts';
@@ -8,7 +7,6 @@ import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
 import type { PredictorDemand } from '../plan/fixed-layout.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { processEstimate } from '../plan/process.ts';
-import type { PlanRequest, Residency } from '../plan/request.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import { StoreSimulation } from '../residency/store-simulation.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -24,6 +22,7 @@ import {
   planRun,
   weightBytesOf,
 } from './run-plan.ts';
+import type { RunRequest } from './run-request.ts';
 
 export class Model implements Plannable {
   readonly files: ModelFiles;
@@ -64,7 +63,7 @@ export class Model implements Plannable {
     return weightBytesOf(this.manifest);
   }
 
-  /** Plans `budget` for sequences of up to `context` positions. */
+  /** Plans `budget` for `sequences` of up to `context` positions. */
   plan(request: RunRequest): MemoryPlan {
     return planRun(this.#planned, request);
   }
@@ -88,39 +87,6 @@ export class Model implements Plannable {
   close(): void {
     this.files.close();
   }
-}
-
-export interface RunRequest {
-  /** Bytes for the whole process. */
-  readonly budget: number;
-  /** The longest sequence, prompt and generated tokens together. */
-  readonly context: number;
-  /**
-   * What keys and values are kept in, f32 by default. f16 takes half the memory; the output is no
-   * longer that of the exact model, but still the same at every budget.
-   */
-  readonly kvDtype?: KvDType;
-  readonly logits?: PlanRequest['logits'];
-  /**
-   * What the FFNs compute where there are predictors: only what is wanted, every neuron all the same,
-   * or every neuron with the predictors there to be measured.
-   */
-  readonly ffn?: 'sparse' | 'exact' | 'measured';
-  /** Which weights may stay in DRAM; all by default. */
-  readonly residency?: Residency;
-  /** Which neurons are kept in DRAM, with predictors. */
-  readonly window?: PolicyName;
-  /** Positions processed at once, at most. */
-  readonly chunk?: number;
-  /**
-   * How many of the largest logits will be asked for; absent: all. With few of them and little memory,
-   * the head takes a quarter of the room (see `HeadProposal`); the logits are the same.
-   */
-  readonly bestLogits?: number;
-  /** Threads that compute; default: as many as the process has cores and the budget room. */
-  readonly threads?: number;
-  /** Bytes one WebAssembly memory may have: 4 GiB, or less in tests. */
-  readonly memoryLimit?: number;
 }
 
 /** The neuron stores that generation would have under a plan, without a byte read. */

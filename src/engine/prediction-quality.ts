@@ -3,8 +3,7 @@
  * was left out: neurons that are not predicted count as 0 from then on.
  */
 
-import type { NeuronBlock } from './arena.ts';
-import type { FfnHook } from './forward-options.ts';
+import type { FfnHook, NeuronBlock } from './ffn-hook.ts';
 import { BitSelection, type FfnInput, type Selector } from './selection.ts';
 
 /** Shares over all layers and tokens seen. */

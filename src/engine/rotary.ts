@@ -24,8 +24,7 @@ export class Rotary {
   /** Of positions within the trained length. */
   readonly #frequencies: Float32Array;
   /** What the angles now are of. */
-  #start = -1;
-  #count = 0;
+  #prepared: Uint32Array | null = null;
 
   /** @param chunk positions that there is room for */
   constructor(
@@ -45,39 +44,32 @@ export class Rotary {
   }
 
   /**
-   * Turns `heads` heads of `headDim` values at `x`, a row of `stride` values for each of the positions
-   * from `start` on.
+   * Turns `heads` heads of `headDim` values at `x`, a row of `stride` values for each position.
+   * @param positions (rows), which nobody changes: angles are made once for an array
    */
-  apply(
-    x: number,
-    start: number,
-    positions: number,
-    heads: number,
-    headDim: number,
-    stride: number,
-  ): void {
-    this.#prepare(start, positions);
+  apply(x: number, positions: Uint32Array, heads: number, headDim: number, stride: number): void {
+    this.#prepare(positions);
     const { pairs, dims } = this.#positions;
     const { rotaryHalves, rotaryNeighbours } = this.#kernels;
     const turn = pairs === 'halves' ? rotaryHalves : rotaryNeighbours;
     const { cosines, sines } = this.#place;
-    turn(x, cosines, sines, heads, headDim, dims / 2, positions, stride);
+    turn(x, cosines, sines, heads, headDim, dims / 2, positions.length, stride);
   }
 
-  #prepare(start: number, count: number): void {
-    if (start === this.#start && count <= this.#count) return;
+  #prepare(positions: Uint32Array): void {
+    if (positions === this.#prepared) return;
     const { scaling, dims } = this.#positions;
     const factor = scaling.kind === 'yarn' ? scaling.attentionFactor : 1;
     const pairs = dims / 2;
-    for (let p = 0; p < count; p++) {
-      const frequencies = this.#frequenciesAt(start + p);
+    positions.forEach((position, p) => {
+      const frequencies = this.#frequenciesAt(position);
       for (let i = 0; i < pairs; i++) {
-        const angle = f((start + p) * (frequencies[i] ?? 0));
+        const angle = f(position * (frequencies[i] ?? 0));
         this.#cosines[p * pairs + i] = f(Math.cos(angle)) * factor;
         this.#sines[p * pairs + i] = f(Math.sin(angle)) * factor;
       }
-    }
-    [this.#start, this.#count] = [start, count];
+    });
+    this.#prepared = positions;
   }
 
   /**

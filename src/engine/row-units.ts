@@ -9,7 +9,7 @@ import { activationCodes, type Kernels } from '../kernels/kernels.ts';
 import { weightKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { activationValues } from '../plan/activations.ts';
-import type { NeuronHook } from './arena.ts';
+import type { NeuronHook } from './ffn-hook.ts';
 
 const f32Bytes = 4;
 

@@ -11,10 +11,12 @@ import { type MemoryPlan, planFloor, planMemory } from '../plan/memory-plan.ts';
 import { processEstimate } from '../plan/process.ts';
 import type { ReadCosts } from '../plan/share-slots.ts';
 import { resolveSize, type Size } from '../units.ts';
-import type { RunRequest } from './model.ts';
+import type { RunRequest } from './run-request.ts';
 
 /** Positions of a prompt that are processed at once, at most. */
 const prefillChunk = 64;
+/** Each has a row in a batch of single tokens. */
+const mostSequences = prefillChunk;
 
 /** What can be planned for: a model, or what will be one. */
 export interface Plannable {
@@ -49,7 +51,7 @@ export interface Planned {
 }
 
 /**
- * Plans `budget` for sequences of up to `context` positions.
+ * Plans `budget` for `sequences` of up to `context` positions each, `positions` together.
  * @throws InputError for a request that makes no sense; BudgetError below the floor
  */
 export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
@@ -57,6 +59,16 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
   const { context, budget } = request;
   if (!Number.isInteger(context) || context < 1 || context > maxPositions) {
     throw new InputError(`the context must be 1 to ${maxPositions} positions, not ${context}`);
+  }
+  const { sequences = 1, positions = sequences * context } = request;
+  if (!Number.isInteger(sequences) || sequences < 1 || sequences > mostSequences) {
+    throw new InputError(`there may be 1 to ${mostSequences} sequences, not ${sequences}`);
+  }
+  if (!Number.isInteger(positions) || positions < context || positions > sequences * context) {
+    throw new InputError(
+      `${sequences} sequences of up to ${context} positions have ${context} to ` +
+        `${sequences * context} positions together, not ${positions}`,
+    );
   }
   if (!kvDTypes.includes(request.kvDtype ?? 'f32')) {
     throw new InputError(`keys and values are kept in ${kvDTypes.join(' or ')}`);
@@ -92,13 +104,14 @@ function planRequest(
   threads: number,
 ) {
   const { context, logits = 'last', chunk = prefillChunk, memoryLimit, ffn = 'sparse' } = request;
+  const { sequences = 1, positions = sequences * context } = request;
   const predictors = ffn === 'exact' ? null : all;
   return {
     manifest,
     processBytes,
-    context,
+    ...{ context, sequences, positions },
     kvDtype: request.kvDtype ?? 'f32',
-    chunk: Math.min(chunk, context),
+    chunk: Math.min(chunk, positions),
     logits,
     threads,
     predictors,

@@ -7,20 +7,7 @@ import { InputError } from '../errors.ts';
 import { sortedIds, topIds } from '../top-ids.ts';
 import { type BoundedLogits, decideEarly } from './early-decision.ts';
 import { Random } from './random.ts';
-
-export interface SamplingOptions {
-  /** 0 takes the most likely token. */
-  readonly temperature: number;
-  /** Keep this many of the most likely tokens; 0 keeps all. */
-  readonly topK: number;
-  /** Keep the most likely tokens that together reach this probability; 1 keeps all. */
-  readonly topP: number;
-  /** Drop tokens less likely than this times the most likely one; 0 keeps all. */
-  readonly minP: number;
-  /** Above 1: tokens of the context become less likely. 1 does nothing. */
-  readonly repetitionPenalty: number;
-  readonly seed: number;
-}
+import type { SamplingOptions } from './sampling-options.ts';
 
 /** The largest logits of a position, so many of them; of the others -Infinity may be given. */
 export interface BestLogits {

@@ -35,7 +35,8 @@ export interface RunStats {
   readonly threads: number;
 }
 
-interface Sources {
+/** What is counted. */
+export interface StatsSources {
   readonly files: ModelFiles;
   readonly plan: MemoryPlan;
   readonly weights: Weights;
@@ -50,6 +51,8 @@ interface Counters {
   readonly memoryMs: number;
   readonly resident: number;
   readonly streamed: number;
+  readonly neurons: number;
+  readonly active: number;
 }
 
 const noReads: IoSnapshot = { bytes: 0, reads: 0, histogram: {}, busyMs: 0 };
@@ -66,45 +69,52 @@ function readsSince(now: IoSnapshot, before: IoSnapshot): IoSnapshot {
   };
 }
 
-export class StatsRecorder {
-  readonly #sources: Sources;
+function countersOf({ files, weights, decoder, sparse }: StatsSources): Counters {
+  const stores = sparse?.counters ?? { residentBytes: 0, streamedBytes: 0, waitMs: 0, storeMs: 0 };
+  const { resident, streamed } = weights.bytesUsed;
+  return {
+    io: files.scheduler.stats.snapshot(),
+    waitMs: weights.waitMs + stores.waitMs,
+    memoryMs: files.checkMs + stores.storeMs,
+    resident: resident + stores.residentBytes,
+    streamed: streamed + stores.streamedBytes,
+    ...decoder.activations,
+  };
+}
+
+/** The figures of a runtime, of which each run sees what happened since it began. */
+export class RuntimeStats {
+  readonly #sources: StatsSources;
+  #loading: Counters | null;
+
+  constructor(sources: StatsSources) {
+    this.#sources = sources;
+    const none = { io: noReads, waitMs: 0, resident: 0, streamed: 0, neurons: 0, active: 0 };
+    this.#loading = { ...none, memoryMs: countersOf(sources).memoryMs };
+  }
+
+  /** Begins a run; the first one includes what loading read. */
+  begin(): RunRecorder {
+    const base = this.#loading ?? countersOf(this.#sources);
+    this.#loading = null;
+    return new RunRecorder(this.#sources, base);
+  }
+}
+
+/**
+ * One run: its times are its own, bytes and reads are those of the whole runtime meanwhile, as one read
+ * serves every sequence of a batch.
+ */
+export class RunRecorder {
+  readonly #sources: StatsSources;
+  readonly #base: Counters;
   #prefillMs = 0;
   #decodeMs = 0;
   #decodedTokens = 0;
-  /** Counters when the run began; a session's first run includes what loading read. */
-  #base: Counters;
 
-  constructor(sources: Sources) {
+  constructor(sources: StatsSources, base: Counters) {
     this.#sources = sources;
-    const { memoryMs } = this.#counters();
-    this.#base = { io: noReads, waitMs: 0, memoryMs, resident: 0, streamed: 0 };
-  }
-
-  /** Begins a run; the first one has begun with the session. */
-  restart(): void {
-    if (this.#prefillMs > 0) this.#base = this.#counters();
-    this.#sources.decoder.restartCounting();
-    this.#prefillMs = 0;
-    this.#decodeMs = 0;
-    this.#decodedTokens = 0;
-  }
-
-  #counters(): Counters {
-    const { files, weights, sparse } = this.#sources;
-    const neurons = sparse?.counters ?? {
-      residentBytes: 0,
-      streamedBytes: 0,
-      waitMs: 0,
-      storeMs: 0,
-    };
-    const { resident, streamed } = weights.bytesUsed;
-    return {
-      io: files.scheduler.stats.snapshot(),
-      waitMs: weights.waitMs + neurons.waitMs,
-      memoryMs: files.checkMs + neurons.storeMs,
-      resident: resident + neurons.residentBytes,
-      streamed: streamed + neurons.streamedBytes,
-    };
+    this.#base = base;
   }
 
   /** Times the processing of a prompt. */
@@ -131,14 +141,15 @@ export class StatsRecorder {
 
   /** The figures so far. `tokens` counts generated ones, the first of which prefill makes. */
   snapshot(promptTokens: number, tokens: number): RunStats {
-    const { files, plan, decoder } = this.#sources;
-    const now = this.#counters();
+    const { files, plan } = this.#sources;
+    const now = countersOf(this.#sources);
     const base = this.#base;
     const io = readsSince(now.io, base.io);
     const ioMs = now.waitMs - base.waitMs;
     const memoryMs = now.memoryMs - base.memoryMs;
     const resident = now.resident - base.resident;
     const streamed = now.streamed - base.streamed;
+    const neurons = now.neurons - base.neurons;
     return {
       promptTokens,
       tokens,
@@ -153,7 +164,7 @@ export class StatsRecorder {
       readSizeHistogram: io.histogram,
       flashThroughput: io.busyMs === 0 ? 0 : (io.bytes * 1000) / io.busyMs,
       cacheHitRate: resident + streamed === 0 ? 1 : resident / (resident + streamed),
-      ffnSparsity: decoder.ffnSparsity,
+      ffnSparsity: neurons === 0 ? 0 : 1 - (now.active - base.active) / neurons,
       dramBudget: plan.dramBudget,
       peakRss: peakResidentBytes(),
       directIo: files.directIo,

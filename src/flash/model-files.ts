@@ -15,7 +15,7 @@ import { readManifest } from './manifest-reader.ts';
 import { type PredictorSet, parsePredictors, predictorsFile } from './predictor-file.ts';
 import type { Extent } from './read-plan.ts';
 import { nodeReadSystem, type ReadSystem } from './read-system.ts';
-import { type RowRange, type Span, spanOf } from './row-range.ts';
+import { type RowPlaces, type RowRange, type Span, spanOf } from './row-range.ts';
 import { type Priority, type RequestOptions, Scheduler, type Ticket } from './scheduler.ts';
 import { UnbundledNeurons } from './unbundled.ts';
 
@@ -23,12 +23,6 @@ import { UnbundledNeurons } from './unbundled.ts';
 export interface RowRequest extends Pick<Ticket, 'promote' | 'cancel'> {
   /** Resolves to the address of the first row, once all have arrived and are intact. */
   readonly done: Promise<number>;
-}
-
-/** Single rows of a tensor and where each shall lie: `rows[i]` at `addresses[i]`. */
-export interface RowPlaces {
-  readonly rows: readonly number[];
-  readonly addresses: readonly number[];
 }
 
 export interface OpenOptions {

@@ -52,3 +52,9 @@ export function blockOf(tensor: StoredTensor, row: number): RowRange {
   const first = alignDown(row, tensor.rowsPerBlock);
   return { tensor, first, count: Math.min(tensor.rowsPerBlock, rows - first) };
 }
+
+/** Single rows of a tensor and where each shall lie: `rows[i]` at `addresses[i]`. */
+export interface RowPlaces {
+  readonly rows: readonly number[];
+  readonly addresses: readonly number[];
+}

@@ -40,8 +40,9 @@ export type Transpose = (
 export type Attention = (
   out: Address,
   q: Address,
-  k: Address,
-  v: Address,
+  rows: Address,
+  keys: Address,
+  values: Address,
   scores: Address,
   headStart: number,
   headEnd: number,
@@ -50,7 +51,7 @@ export type Attention = (
   kvStride: number,
   qStride: number,
   outStride: number,
-  start: number,
+  length: number,
   positions: number,
   scale: number,
   window: number,
@@ -96,10 +97,12 @@ export interface Kernels {
     eps: number,
   ) => void;
   /**
-   * Causal attention of heads [headStart, headEnd) for positions start to start + positions - 1,
-   * whose keys and values are already in the cache; row j of k and v belongs to position j, query
-   * head h reads kv head h / group. A position sees the last `window` rows up to its own; to the score
-   * of row j, before the scale, is added bias[h, j], if there is a bias. `scores` is scratch of
+   * Causal attention of heads [headStart, headEnd) for `positions` rows of one or of several sequences,
+   * whose keys and values are already in the cache. `rows` (u32, 2 per row) has the address of the
+   * sequence's page numbers (u32, one per 16 positions) and the row's position; page g begins at row
+   * 16 g of `keys` and `values`, query head h reads kv head h / group. A row sees the last `window`
+   * positions of its sequence up to its own; to the score of position j, before the scale, is added
+   * bias[h, j], if there is a bias. `length` is more than any row's position; `scores` is scratch of
    * `attentionScratch` f32.
    */
   readonly attention: Attention;
@@ -240,6 +243,6 @@ export interface Kernels {
 export const headsTogether = 4;
 
 /** Elements of scratch that `attention` needs. */
-export function attentionScratch(start: number, positions: number): number {
-  return headsTogether * (start + positions);
+export function attentionScratch(length: number): number {
+  return headsTogether * length;
 }

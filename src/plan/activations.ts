@@ -151,7 +151,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     output: take(chunk * spec.hiddenSize),
     qkv: take(chunk * (heads + 2 * kvHeads) * headDim),
     attended: take(chunk * heads * headDim),
-    scores: take(attentionScratch(context, 0)),
+    scores: take(attentionScratch(context)),
     cosines: take(chunk * rotaryPairs(spec)),
     sines: take(chunk * rotaryPairs(spec)),
     positionBias: spec.positions.kind === 'alibi' ? take(heads * context) : 0,

@@ -1,13 +1,13 @@
 /** What lies in the first memory whatever the budget: everything but weights and their ring. */
 
-import { byteLength, type KvDType } from '../dtype.ts';
+import type { KvDType } from '../dtype.ts';
 import { widestUnit } from '../flash/ffn-units.ts';
 import { sectorBytes } from '../flash/layout.ts';
 import type { Manifest, StoredTensor } from '../flash/manifest.ts';
 import { type PredictorSet, predictorWeights } from '../flash/predictor-file.ts';
 import { type Span, spanOf } from '../flash/row-range.ts';
 import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.ts';
-import { type ModelSpec, role } from '../models/spec.ts';
+import { role } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import {
   type Activations,
@@ -15,6 +15,7 @@ import {
   type PredictorSizes,
   widestRow,
 } from './activations.ts';
+import { type KvLayout, layoutKv } from './kv-layout.ts';
 import { selectionLengths } from './list-layout.ts';
 import { type StreamRing, slotBytesFor } from './ring.ts';
 import type { LayerDemand } from './share-slots.ts';
@@ -29,10 +30,11 @@ export interface Fixed {
   readonly vectors: readonly StoredTensor[];
   readonly vectorAddress: number;
   readonly vectorBytes: number;
-  readonly kvAddress: number;
-  readonly kvBytes: number;
+  readonly kv: KvLayout;
   readonly activations: Activations;
   readonly activationBytes: number;
+  /** Of logits and ids that each of several sequences keeps, outside of the memories. */
+  readonly sequenceBytes: number;
   /** Positions whose logits have room. */
   readonly logitPositions: number;
   readonly threadScratch: ThreadScratch;
@@ -50,10 +52,13 @@ export interface Fixed {
 /** What the sizes depend on. */
 export interface FixedSizes {
   readonly manifest: Manifest;
-  /** Positions that the KV cache holds. */
+  /** Positions of the longest sequence. */
   readonly context: number;
+  /** Sequences that may be open at once, and positions of all of them together. */
+  readonly sequences: number;
+  readonly positions: number;
   readonly kvDtype: KvDType;
-  /** Positions of a chunk whose logits are kept. */
+  /** Of which positions of a batch logits are kept: of the last of each sequence, or of all. */
   readonly logits: 'last' | 'all';
   readonly threads: number;
   /** Null: every neuron is computed. */
@@ -69,10 +74,8 @@ export interface PredictorDemand {
   readonly layers: readonly LayerDemand[];
 }
 
-export function layoutFixed(
-  { manifest, context, kvDtype, logits, threads, predictors, kvLayers }: FixedSizes,
-  chunk: number,
-): Fixed {
+export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
+  const { manifest, context, sequences, kvDtype, logits, threads, predictors } = sizes;
   const { spec } = manifest;
   const vectors = [...manifest.tensors.values()]
     .filter(({ shape }) => shape.length === 1)
@@ -85,9 +88,12 @@ export function layoutFixed(
   };
   const vectorBytes = vectorSpan(vectors)?.bytes ?? 0;
   const vectorAddress = take(vectorBytes);
-  const kvBytes = kvCacheBytes({ ...spec, layers: kvLayers ?? spec.layers }, context, kvDtype);
-  const kvAddress = take(kvBytes);
-  const logitPositions = logits === 'all' ? chunk : 1;
+  const layers = sizes.kvLayers ?? spec.layers;
+  const { positions } = sizes;
+  const kvSizes = { context, sequences, positions, dtype: kvDtype, chunk, layers };
+  const kv = layoutKv(spec, kvSizes, end);
+  take(kv.bytes);
+  const logitPositions = logits === 'all' ? chunk : Math.min(chunk, sequences);
   const predictorBytes = predictors === null ? 0 : (predictorSpan(predictors.set)?.bytes ?? 0);
   const predictorAddress = take(predictorBytes);
   const activations = layoutActivations(spec, {
@@ -114,10 +120,10 @@ export function layoutFixed(
     vectors,
     vectorAddress,
     vectorBytes,
-    kvAddress,
-    kvBytes,
+    kv,
     activations,
-    activationBytes: activations.bytes,
+    activationBytes: activations.bytes + kv.bytes - kv.cacheBytes,
+    sequenceBytes: sequences === 1 ? 0 : sequences * (4 * spec.vocabSize + 16 * context),
     logitPositions,
     threadScratch,
     threadBytes: scratchBytes,
@@ -137,15 +143,6 @@ function booksOf(predictors: PredictorDemand, chunk: number): number {
     sumOver(predictors.layers, ({ neurons }) => bookkeepingBytes(neurons)) +
     sumOver(selections, ({ ids, bits }) => 4 * (ids + bits))
   );
-}
-
-/** Bytes of keys and values of `positions` in all layers. */
-export function kvCacheBytes(
-  { layers, attention }: ModelSpec,
-  positions: number,
-  dtype: KvDType,
-): number {
-  return layers * positions * 2 * byteLength(dtype, attention.kvHeads * attention.headDim);
 }
 
 /** The sectors that hold tensors which lie together in their file, in this order. */

@@ -11,7 +11,6 @@
  * place is decided in placement.ts.
  */
 
-import type { KvDType } from '../dtype.ts';
 import { BudgetError } from '../errors.ts';
 import { sectorBytes } from '../flash/layout.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
@@ -20,13 +19,8 @@ import { type ThreadScratch, threadResidentBytes } from '../kernels/threads/pool
 import { formatBytes, MIB } from '../units.ts';
 import type { Activations } from './activations.ts';
 import type { Desk } from './desk.ts';
-import {
-  type Fixed,
-  firstAddress,
-  kvCacheBytes,
-  layoutFixed,
-  type PredictorDemand,
-} from './fixed-layout.ts';
+import { type Fixed, firstAddress, layoutFixed, type PredictorDemand } from './fixed-layout.ts';
+import { type KvLayout, kvRowBytes } from './kv-layout.ts';
 import { type Staging, slotsBytes, smallestStaging } from './list-layout.ts';
 import { bundleSizes, memoryLimitOf, placeWeights } from './placement.ts';
 import type { Residence, StorePlace } from './places.ts';
@@ -70,13 +64,7 @@ export interface MemoryPlan {
   /** What the budget is spent on; the sum is at most the budget. */
   readonly items: readonly PlanItem[];
   readonly vectors: { readonly tensors: readonly StoredTensor[]; readonly address: number };
-  /** Keys, then values of each layer; `layerBytes` from one layer to the next. */
-  readonly kvCache: {
-    readonly address: number;
-    readonly bytes: number;
-    readonly layerBytes: number;
-    readonly dtype: KvDType;
-  };
+  readonly kvCache: KvLayout;
   readonly activations: Activations;
   /** What each thread but the first keeps for itself. */
   readonly threadScratch: ThreadScratch;
@@ -111,12 +99,12 @@ const chunkSizes = [64, 32, 16, 8];
 export function planMemory(request: PlanRequest): MemoryPlan {
   const { dramBudget, processBytes } = request;
   const memoryLimit = memoryLimitOf(request);
-  const chunks = chunkSizes.filter((size) => size < request.chunk);
-  const smallest = chunks.at(-1) ?? request.chunk;
+  const smallest = smallestChunk(request);
+  const chunks = chunkSizes.filter((size) => size < request.chunk && size >= smallest);
   for (const chunk of [request.chunk, ...chunks]) {
     const fixed = layoutFixed(request, chunk);
-    const free =
-      dramBudget - processBytes - fixed.bookkeepingBytes - threadResidentBytes(request.threads);
+    const outside = fixed.bookkeepingBytes + fixed.sequenceBytes;
+    const free = dramBudget - processBytes - outside - threadResidentBytes(request.threads);
     const room = free - fixed.bytes;
     // What weights pass through must lie in the first memory, with everything that is fixed.
     const passage = smallestPassage(request);
@@ -132,7 +120,7 @@ export function planMemory(request: PlanRequest): MemoryPlan {
 }
 
 function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: number): MemoryPlan {
-  const { manifest, dramBudget, context, kvDtype, threads, predictors } = request;
+  const { manifest, dramBudget, context, sequences, threads, predictors } = request;
   const { matrices, bundles, body, head } = matricesInOrder(manifest);
   const placed = placeWeights(request, chunk, fixed, room);
   const { residences, ring, arenas, stores, staging, headProposal } = placed;
@@ -151,6 +139,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
     { name: headProposalItem, bytes: headProposal?.bytes ?? 0 },
     { name: 'predictors', bytes: fixed.predictorBytes },
     { name: 'neuron book-keeping', bytes: fixed.bookkeepingBytes },
+    { name: `logits of ${sequences} sequences`, bytes: fixed.sequenceBytes },
     { name: 'neuron stores', bytes: placed.storeBytes },
     { name: 'neuron staging', bytes: slotsBytes(staging?.slots ?? 0, bundleBytes) },
     { name: 'arena desks', bytes: sum(arenas.map(({ desk }) => desk.end)) },
@@ -166,7 +155,10 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
     items: [
       ...processItems(request, fixed),
       { name: 'norms and biases', bytes: fixed.vectorBytes },
-      { name: `KV cache (${context} positions, ${kvDtype})`, bytes: fixed.kvBytes },
+      {
+        name: `KV cache (${positionsOf(request)}, ${request.kvDtype})`,
+        bytes: fixed.kv.cacheBytes,
+      },
       { name: `activations (${chunk} positions at once)`, bytes: fixed.activationBytes },
       { name: 'row staging', bytes: fixed.rowStaging.slotBytes * fixed.rowStaging.slots },
       { name: 'resident weights', bytes: placed.residentBytes - (headProposal?.bytes ?? 0) },
@@ -174,12 +166,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
       ...optional,
     ],
     vectors: { tensors: fixed.vectors, address: fixed.vectorAddress },
-    kvCache: {
-      address: fixed.kvAddress,
-      bytes: fixed.kvBytes,
-      layerBytes: fixed.kvBytes / manifest.spec.layers,
-      dtype: kvDtype,
-    },
+    kvCache: fixed.kv,
     activations: fixed.activations,
     threadScratch: fixed.threadScratch,
     rowStaging: fixed.rowStaging,
@@ -242,9 +229,20 @@ function smallestPassage(request: PlanRequestBase): number {
   return ring + slotsBytes(1, smallestStaging(bundleBytes, allBytes));
 }
 
-/** The least positions at once: with one, a prompt would read the whole model for each token. */
-function smallestChunk({ chunk }: PlanRequestBase): number {
-  return Math.min(chunk, Math.min(...chunkSizes));
+/**
+ * The least positions at once: with one, a prompt would read the whole model for each token; with fewer
+ * than sequences, so would some of these.
+ */
+function smallestChunk({ chunk, sequences }: PlanRequestBase): number {
+  const enough = chunkSizes.filter((size) => size >= sequences);
+  return Math.min(chunk, ...(enough.length === 0 ? chunkSizes.slice(0, 1) : enough));
+}
+
+/** Positions of the cache, in words. */
+function positionsOf({ sequences, positions }: PlanRequestBase): string {
+  return sequences === 1
+    ? `${positions} positions`
+    : `${positions} positions of ${sequences} sequences`;
 }
 
 /** What is there without any weight: the process, and its compute threads. */
@@ -260,18 +258,19 @@ export function planFloor(request: PlanRequestBase): {
   readonly bytes: number;
   readonly items: readonly PlanItem[];
 } {
-  const { context, kvDtype } = request;
+  const { kvDtype } = request;
   const fixed = layoutFixed(request, smallestChunk(request));
   const items: PlanItem[] = [
     ...processItems(request, fixed),
     { name: 'norms and biases', bytes: fixed.vectorBytes },
-    { name: `KV cache for ${context} positions in ${kvDtype}`, bytes: fixed.kvBytes },
+    { name: `KV cache for ${positionsOf(request)} in ${kvDtype}`, bytes: fixed.kv.cacheBytes },
     { name: 'activations', bytes: fixed.activationBytes },
     { name: 'row staging', bytes: fixed.rowStaging.slotBytes * fixed.rowStaging.slots },
     { name: 'stream ring', bytes: smallestPassage(request) },
     ...[
       { name: 'predictors', bytes: fixed.predictorBytes },
       { name: 'neuron book-keeping', bytes: fixed.bookkeepingBytes },
+      { name: `logits of ${request.sequences} sequences`, bytes: fixed.sequenceBytes },
     ].filter(({ bytes }) => bytes > 0),
   ];
   const alignmentBytes = sectorBytes * (items.length + 1);
@@ -295,7 +294,7 @@ function belowFloor(request: PlanRequest): BudgetError {
     `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor.bytes)}: ${listed}`,
     {},
     `Give at least ${Math.ceil(floor.bytes / MIB)}MiB, or ask for a shorter context (--max-tokens, --context): the KV cache takes ` +
-      `${formatBytes(kvCacheBytes(manifest.spec, 1, kvDtype))} per position` +
+      `${formatBytes(manifest.spec.layers * kvRowBytes(manifest.spec, kvDtype))} per position` +
       (kvDtype === 'f32' ? ', half of that with --kv-dtype f16' : '') +
       (threads > 1 ? '; or for fewer threads' : ''),
   );

@@ -4,9 +4,9 @@
  */
 
 import { breathe } from '../breathe.ts';
-import type { NeuronBlock } from '../engine/arena.ts';
+import { Batch } from '../engine/batch.ts';
 import type { Decoder } from '../engine/decoder.ts';
-import type { FfnHook } from '../engine/forward-options.ts';
+import type { FfnHook, NeuronBlock } from '../engine/ffn-hook.ts';
 import type { FfnInput } from '../engine/selection.ts';
 import type { PredictorShape } from '../flash/predictor-file.ts';
 import type { HiddenStates } from './hidden-states.ts';
@@ -46,15 +46,19 @@ export async function collectLayer(
   const hook = samples && new SampleHook(parts, samples);
   samples?.restart();
   states.begin(layer);
+  const pages = decoder.cache.open();
   try {
     let done = 0;
     for (const window of windows) {
+      pages.truncate(0);
       for (let start = 0; start < window.length; start += chunk) {
         const ids = window.slice(start, start + chunk);
         const view = new Float32Array(memory.buffer, hiddenAddress, ids.length * hidden);
-        if (layer === 0) await decoder.embed(ids, start);
+        decoder.cache.extend(pages, start, start + ids.length);
+        const batch = new Batch([{ pages, ids, start, wanted: 'none' }]);
+        if (layer === 0) await decoder.embed(batch);
         else states.read(done, view);
-        await decoder.layer(layer, start, ids.length, hook ?? undefined);
+        await decoder.layer(layer, batch, hook ?? undefined);
         states.write(done, view);
         hook?.flush();
         done += ids.length;
@@ -63,6 +67,7 @@ export async function collectLayer(
       }
     }
   } finally {
+    pages.close();
     states.end();
   }
 }

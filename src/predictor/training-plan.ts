@@ -67,7 +67,10 @@ export function planTraining(request: TrainingPlanRequest): TrainingPlan {
   let floor: readonly PlanItem[] = [];
   for (const chunk of chunkSizes.map((size) => Math.min(size, context))) {
     const fixed = layoutFixed(
-      { manifest, context, kvDtype: 'f32', logits: 'last', threads, predictors: null, kvLayers: 1 },
+      {
+        ...{ manifest, context, sequences: 1, positions: context, kvDtype: 'f32', threads },
+        ...{ logits: 'last', predictors: null, kvLayers: 1 },
+      },
       chunk,
     );
     const slot = alignUp(firstAddress + fixed.bytes, sectorBytes);
@@ -75,8 +78,8 @@ export function planTraining(request: TrainingPlanRequest): TrainingPlan {
     const memoryBytes = region + regionBytes;
     const items = [
       { name: 'process', bytes: processBytes + threadResidentBytes(threads) },
-      { name: `KV cache of a layer (${context} positions)`, bytes: fixed.kvBytes },
-      { name: 'activations and the like', bytes: slot - fixed.kvBytes },
+      { name: `KV cache of a layer (${context} positions)`, bytes: fixed.kv.cacheBytes },
+      { name: 'activations and the like', bytes: slot - fixed.kv.cacheBytes },
       { name: "one layer's weights", bytes: region - slot },
       { name: 'training', bytes: regionBytes },
       {
@@ -109,8 +112,7 @@ export function planTraining(request: TrainingPlanRequest): TrainingPlan {
       arenas: [],
       items,
       vectors: { tensors: fixed.vectors, address: fixed.vectorAddress },
-      // Every layer uses the same.
-      kvCache: { address: fixed.kvAddress, bytes: fixed.kvBytes, layerBytes: 0, dtype: 'f32' },
+      kvCache: fixed.kv,
       activations: fixed.activations,
       threadScratch: fixed.threadScratch,
       rowStaging: fixed.rowStaging,

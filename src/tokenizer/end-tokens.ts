@@ -4,7 +4,6 @@
  * `<|endoftext|>`. What such a mark is called is the only thing that tells it, so the names are here.
  */
 
-import type { Tokenizer } from './tokenizer.ts';
 import type { AddedToken } from './tokenizer-json.ts';
 
 /** A token that ends a text. */
@@ -84,7 +83,13 @@ export function endsByName(
   return found.filter(({ content }) => !(parts && content === '<|end|>')).map(({ id }) => id);
 }
 
+/** What of a tokenizer says how its texts end. */
+interface EndingTokenizer {
+  readonly eosIds: readonly number[];
+  decode(ids: readonly number[]): string;
+}
+
 /** The tokens that end a text, with what they are called. */
-export function endTokensOf(tokenizer: Pick<Tokenizer, 'eosIds' | 'decode'>): readonly EndToken[] {
+export function endTokensOf(tokenizer: EndingTokenizer): readonly EndToken[] {
   return tokenizer.eosIds.map((id) => ({ id, text: tokenizer.decode([id]) }));
 }

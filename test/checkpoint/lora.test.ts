@@ -8,7 +8,7 @@ import { openSafetensors } from '../../src/checkpoint/safetensors.ts';
 import type { SourceTensor } from '../../src/checkpoint/source.ts';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
 import { openCheckpoint } from '../../src/convert/open-checkpoint.ts';
-import { readFloats, relativeError, withSession } from '../engine/support.ts';
+import { readFloats, relativeError, withSequence } from '../engine/support.ts';
 import { openAdapted, zeros } from '../support/adapter.ts';
 import { tensorToF32 } from '../support/dtypes.ts';
 import { fixture, loraFixture } from '../support/fixtures.ts';
@@ -80,8 +80,8 @@ describe('merging', { concurrency: 1 }, () => {
       const { ids } = JSON.parse(readFileSync(join(fixture(base), 'reference.json'), 'utf8')) as {
         ids: number[];
       };
-      await withSession(output, 16 * MIB, { context: 24, logits: 'all' }, async (session) => {
-        const error = relativeError(await session.logits(ids.slice(0, 6)), expected);
+      await withSequence(output, 16 * MIB, { context: 24, logits: 'all' }, async (sequence) => {
+        const error = relativeError(await sequence.logits(ids.slice(0, 6)), expected);
         assert.ok(error <= 1e-5, `relative error ${error}`);
       });
     });

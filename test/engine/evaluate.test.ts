@@ -6,7 +6,7 @@ import { evaluate } from '../../src/engine/evaluate.ts';
 import { storiesOpt, validText } from '../support/fixtures.ts';
 import { Dice } from '../support/random.ts';
 import { temporaryRoot } from '../support/temporary.ts';
-import { converted, withSession } from './support.ts';
+import { converted, withSequence } from './support.ts';
 
 const root = temporaryRoot();
 let model = '';
@@ -26,9 +26,9 @@ test('documents end at lines that hold only the mark; newlines at their ends are
 
 test('windows are scored by hand the same way', async () => {
   const text = 'Once upon a time there was a cat.\n<|endoftext|>\nThe dog ran away.';
-  await withSession(model, 64 * 2 ** 20, { context: 6, logits: 'all' }, async (session) => {
-    const result = await evaluate(session, { documents: splitDocuments(text), context: 6 });
-    const { tokenizer, manifest } = session.model;
+  await withSequence(model, 64 * 2 ** 20, { context: 6, logits: 'all' }, async (sequence) => {
+    const result = await evaluate(sequence, { documents: splitDocuments(text), context: 6 });
+    const { tokenizer, manifest } = sequence.runtime.model;
     const { vocabSize } = manifest.spec;
     let sum = 0;
     let count = 0;
@@ -36,7 +36,7 @@ test('windows are scored by hand the same way', async () => {
       const ids = tokenizer.encode(document);
       for (let at = 0; at < ids.length; at += 5) {
         const window = ids.slice(at, at + 5);
-        const logits = await session.logits([2, ...window.slice(0, -1)]);
+        const logits = await sequence.logits([2, ...window.slice(0, -1)]);
         for (const [index, id] of window.entries()) {
           const row = Array.from(logits.subarray(index * vocabSize, (index + 1) * vocabSize));
           const total = row.reduce((acc, logit) => acc + Math.exp(logit), 0);
@@ -52,13 +52,13 @@ test('windows are scored by hand the same way', async () => {
 });
 
 test('a text without tokens and a context without room are refused', async () => {
-  await withSession(model, 64 * 2 ** 20, { context: 6, logits: 'all' }, async (session) => {
-    await assert.rejects(evaluate(session, { documents: [], context: 6 }), /no tokens to score/);
+  await withSequence(model, 64 * 2 ** 20, { context: 6, logits: 'all' }, async (sequence) => {
+    await assert.rejects(evaluate(sequence, { documents: [], context: 6 }), /no tokens to score/);
     await assert.rejects(
-      evaluate(session, { documents: ['x'], context: 1 }),
+      evaluate(sequence, { documents: ['x'], context: 1 }),
       /context must be 2 to 512/,
     );
-    await assert.rejects(evaluate(session, { documents: ['x'], context: 513 }), /not 513/);
+    await assert.rejects(evaluate(sequence, { documents: ['x'], context: 513 }), /not 513/);
   });
 });
 
@@ -83,8 +83,8 @@ test('documents are the same however their text arrives', async () => {
 });
 
 test('a long document has the same windows in pieces', async () => {
-  await withSession(model, 64 * 2 ** 20, { context: 6 }, async (session) => {
-    const { tokenizer } = session.model;
+  await withSequence(model, 64 * 2 ** 20, { context: 6 }, async (sequence) => {
+    const { tokenizer } = sequence.runtime.model;
     const text = readFileSync(validText, 'utf8').replaceAll('<|endoftext|>', '***');
     const whole = tokenizer.encode(text);
     const windows: (readonly number[])[] = [];

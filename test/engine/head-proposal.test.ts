@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bestLogits, greedy, Sampler, usualSampling } from '../../src/engine/sampler.ts';
-import type { Session } from '../../src/engine/session.ts';
+import type { Sequence } from '../../src/engine/sequence.ts';
 import { writeRandomModel } from '../support/random-model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
-import { converted, withSession } from './support.ts';
+import { converted, withSequence } from './support.ts';
 
 const MIB = 1024 * 1024;
 const root = temporaryRoot();
@@ -31,12 +31,12 @@ const samplings = {
   'min-p': { ...usualSampling, minP: 0.05, temperature: 1.2, seed: 7 },
 };
 
-async function sampled(session: Session, sampling: (typeof samplings)['greedy'], count: number) {
+async function sampled(sequence: Sequence, sampling: (typeof samplings)['greedy'], count: number) {
   const sampler = new Sampler(sampling);
   const tokens: number[] = [];
   let next = [1, 300, 400, 500];
   while (tokens.length < count) {
-    const logits = await session.forward(next, sampler.wanted);
+    const logits = await sequence.forward(next, sampler.wanted);
     const token = sampler.sample(logits, tokens);
     tokens.push(token);
     next = [token];
@@ -48,15 +48,16 @@ test('what is sampled is what the whole head gives', async () => {
   const dir = await converted(root, writeRandomModel(root.directory(), config));
   for (const [name, sampling] of Object.entries(samplings)) {
     const request = { context: 64, threads: 1 };
-    const whole = await withSession(dir, 32 * MIB, request, async (session) => {
-      assert.equal(session.plan.headProposal, null);
-      return sampled(session, sampling, 40);
+    const whole = await withSequence(dir, 32 * MIB, request, async (sequence) => {
+      assert.equal(sequence.runtime.plan.headProposal, null);
+      return sampled(sequence, sampling, 40);
     });
     const asked = { ...request, ...bestLogits(sampling) };
-    const proposed = await withSession(dir, 3.2 * MIB, asked, async (session) => {
-      assert.notEqual(session.plan.headProposal, null, name);
-      const tokens = await sampled(session, sampling, 40);
-      const { flashReads } = session.stats.snapshot(4, 40);
+    const proposed = await withSequence(dir, 3.2 * MIB, asked, async (sequence) => {
+      assert.notEqual(sequence.runtime.plan.headProposal, null, name);
+      const run = sequence.runtime.stats.begin();
+      const tokens = await sampled(sequence, sampling, 40);
+      const { flashReads } = run.snapshot(4, 40);
       assert.ok(flashReads > 0);
       return tokens;
     });
@@ -68,12 +69,12 @@ test('all logits are there for those who ask, whatever the plan was made for', a
   const dir = await converted(root, writeRandomModel(root.directory(), config, 2));
   const ids = [1, 300, 400];
   const request = { context: 64, threads: 1 };
-  const whole = await withSession(dir, 32 * MIB, request, async (session) =>
-    (await session.forward(ids)).slice(),
+  const whole = await withSequence(dir, 32 * MIB, request, async (sequence) =>
+    (await sequence.forward(ids)).slice(),
   );
-  await withSession(dir, 3.2 * MIB, { ...request, bestLogits: 1 }, async (session) => {
-    assert.notEqual(session.plan.headProposal, null);
-    assert.deepEqual(await session.forward(ids), whole);
+  await withSequence(dir, 3.2 * MIB, { ...request, bestLogits: 1 }, async (sequence) => {
+    assert.notEqual(sequence.runtime.plan.headProposal, null);
+    assert.deepEqual(await sequence.forward(ids), whole);
   });
 });
 
@@ -85,17 +86,17 @@ test('a projection before the head is streamed where it does not fit', async () 
   };
   const dir = await converted(root, writeRandomModel(root.directory(), projected, 3));
   const request = { context: 64, threads: 1, chunk: 4 };
-  const whole = await withSession(dir, 64 * MIB, request, (session) =>
-    sampled(session, greedy, 20),
+  const whole = await withSequence(dir, 64 * MIB, request, (sequence) =>
+    sampled(sequence, greedy, 20),
   );
   let streamed = 0;
   for (let room = 3; room < 7; room += 0.25) {
     const asked = { ...request, ...bestLogits(greedy) };
-    const tokens = await withSession(dir, room * MIB, asked, async (session) => {
-      const { headProposal, head } = session.plan;
+    const tokens = await withSequence(dir, room * MIB, asked, async (sequence) => {
+      const { headProposal, head } = sequence.runtime.plan;
       if (headProposal === null || head.length === 0) return null;
       streamed++;
-      return sampled(session, greedy, 20);
+      return sampled(sequence, greedy, 20);
     }).catch((error: unknown) => {
       if ((error as Error).name === 'BudgetError') return null;
       throw error;

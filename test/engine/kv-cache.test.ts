@@ -4,15 +4,19 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { before, test } from 'node:test';
 import { type KvDType, kvDTypes } from '../../src/dtype.ts';
+import { Batch } from '../../src/engine/batch.ts';
 import { splitDocuments } from '../../src/engine/documents.ts';
 import { evaluate } from '../../src/engine/evaluate.ts';
-import { KvCache, type KvPlan } from '../../src/engine/kv-cache.ts';
-import { Model, type RunRequest } from '../../src/engine/model.ts';
+import { KvCache } from '../../src/engine/kv-cache.ts';
+import { Model } from '../../src/engine/model.ts';
+import type { RunRequest } from '../../src/engine/run-request.ts';
 import { instantiateKernels } from '../../src/kernels/module.ts';
+import type { ModelSpec } from '../../src/models/spec.ts';
 import { createMemory } from '../../src/pages.ts';
+import { layoutKv } from '../../src/plan/kv-layout.ts';
 import { storiesOpt, validText } from '../support/fixtures.ts';
 import { temporaryRoot } from '../support/temporary.ts';
-import { converted, withSession } from './support.ts';
+import { converted, withSequence } from './support.ts';
 
 const MIB = 2 ** 20;
 const root = temporaryRoot();
@@ -27,8 +31,8 @@ test('keys and values are kept row by row in each layer, in f16 within what it c
   const memory = createMemory(65536);
   const kernels = await instantiateKernels(memory);
   // 4 heads that share 2 of keys and values, of 3 elements each.
-  const sizes = { heads: 4, kvHeads: 2, headDim: 3, scale: 1 };
-  const attention = { ...sizes, qkNorm: 'none', windows: [] } as const;
+  const heads = { heads: 4, kvHeads: 2, headDim: 3, scale: 1 };
+  const attention: ModelSpec['attention'] = { ...heads, qkNorm: 'none', windows: [] };
   const [context, width, rowWidth] = [5, 6, 24];
   const qkv = 1024;
   const large = [1e6, -1e6, 65519, 65504, -7, 1 + 2 ** -12];
@@ -36,19 +40,25 @@ test('keys and values are kept row by row in each layer, in f16 within what it c
     const address = 8192;
     const elements = 2 * 2 * context * width;
     const bytes = elements * (dtype === 'f32' ? 4 : 2);
-    const plan: KvPlan = {
-      kvCache: { address, bytes, layerBytes: bytes / 2, dtype },
-      context,
+    const sizes = { context, sequences: 1, positions: context, dtype, chunk: 4, layers: 2 };
+    const kvCache = layoutKv({ attention, layers: 2 }, sizes, address);
+    assert.equal(kvCache.cacheBytes, bytes);
+    const plan = {
+      ...{ kvCache, context, chunk: 4 },
       activations: { qkv, attended: 4096, scores: 6144, positionBias: 0 },
     };
-    const cache = new KvCache(kernels, plan, { ...attention, windows: [] });
-    new Uint8Array(memory.buffer).fill(0xee);
+    const cache = new KvCache(memory, kernels, plan, { attention, layers: 2 });
+    const pages = cache.open();
+    cache.extend(pages, 0, 4);
+    const batch = new Batch([{ pages, ids: [7, 7], start: 2, wanted: 'none' }]);
+    new Uint8Array(memory.buffer, address, bytes).fill(0xee);
+    new Uint8Array(memory.buffer, 0, 8192).fill(0xee);
     const rows = new Float32Array(memory.buffer, qkv, 2 * rowWidth);
     rows.forEach((_, i) => {
       rows[i] = i % rowWidth < 12 ? 1e9 : large[i % 6]! + (i >= rowWidth ? 16 : 0);
     });
     const kept = large.map((value) => [value, value + 16]);
-    cache.append(1, 2, 2);
+    cache.append(1, batch);
     // Of layer 1, positions 2 and 3, keys and then values; nothing else.
     const read = (layer: number, values: 0 | 1, position: number) => {
       const row = ((layer * 2 + values) * context + position) * width;
@@ -68,7 +78,7 @@ test('keys and values are kept row by row in each layer, in f16 within what it c
     }
     const written = new Uint8Array(memory.buffer, address, bytes).filter((byte) => byte !== 0xee);
     assert.ok(written.length <= (4 * width * bytes) / elements);
-    cache.attend(1, 2, 2);
+    cache.attend(1, batch);
     const attended = new Float32Array(memory.buffer, 4096, 2 * 12);
     assert.ok(attended.every(Number.isFinite) || dtype === 'f32');
   }
@@ -76,9 +86,9 @@ test('keys and values are kept row by row in each layer, in f16 within what it c
 
 function nll(kvDtype: KvDType): Promise<number> {
   const request = { context: 128, logits: 'all', kvDtype } as const;
-  return withSession(model, 64 * MIB, request, async (session) => {
+  return withSequence(model, 64 * MIB, request, async (sequence) => {
     const options = { documents: splitDocuments(text), context: 128 };
-    return (await evaluate(session, options)).nll;
+    return (await evaluate(sequence, options)).nll;
   });
 }
 
@@ -91,9 +101,9 @@ test('f16 changes the negative log-likelihood by less than a thousandth', async 
 test('f16 gives the same bits on any number of threads, at any budget, in any chunks', async () => {
   const run = (request: Partial<RunRequest>, weightBytes = 64 * MIB) => {
     const full = { context: 256, logits: 'all', kvDtype: 'f16', ...request } as const;
-    return withSession(model, weightBytes, full, async (session) => {
-      const ids = session.model.tokenizer.encode(text).slice(0, 200);
-      return { logits: await session.logits(ids), plan: session.plan };
+    return withSequence(model, weightBytes, full, async (sequence) => {
+      const ids = sequence.runtime.model.tokenizer.encode(text).slice(0, 200);
+      return { logits: await sequence.logits(ids), plan: sequence.runtime.plan };
     });
   };
   const plain = await run({ threads: 1 });

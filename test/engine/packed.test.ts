@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { vocabSize, writeRandomModel } from '../support/random-model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
-import { converted, withSession } from './support.ts';
+import { converted, withSequence } from './support.ts';
 
 const MIB = 1024 * 1024;
 const root = temporaryRoot();
@@ -28,7 +28,7 @@ async function logits(model: string): Promise<Float32Array[]> {
   const all: Float32Array[] = [];
   for (const residency of ['all', 'none'] as const) {
     const request = { context: 32, logits: 'all', residency } as const;
-    all.push(await withSession(model, 16 * MIB, request, (session) => session.logits(ids)));
+    all.push(await withSequence(model, 16 * MIB, request, (sequence) => sequence.logits(ids)));
   }
   return all;
 }
@@ -61,9 +61,9 @@ test('so do those of gated FFNs of several blocks, whose rows lie apart, and tok
     const [resident, streamed] = await logits(model);
     assert.deepEqual(resident, streamed);
     const request = { context: 32 } as const;
-    const single = await withSession(model, 16 * MIB, request, async (session) => {
+    const single = await withSequence(model, 16 * MIB, request, async (sequence) => {
       const rows: number[] = [];
-      for (const id of ids) rows.push(...(await session.forward([id])));
+      for (const id of ids) rows.push(...(await sequence.forward([id])));
       return Float32Array.from(rows);
     });
     assert.deepEqual(single, resident);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { greedy, Sampler, type SamplingOptions } from '../../src/engine/sampler.ts';
+import { greedy, Sampler } from '../../src/engine/sampler.ts';
+import type { SamplingOptions } from '../../src/engine/sampling-options.ts';
 import { StopStrings } from '../../src/engine/stop-strings.ts';
 import { Dice } from '../support/random.ts';
 

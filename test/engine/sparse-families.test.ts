@@ -6,12 +6,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KvCache } from '../../src/engine/kv-cache.ts';
-import type { RunRequest } from '../../src/engine/model.ts';
+import type { RunRequest } from '../../src/engine/run-request.ts';
 import { addPredictors, perfectPredictor } from '../support/predictors.ts';
 import { writeRandomModel } from '../support/random-model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 import { addRandomPredictors, assertPerfect, assertSameBits } from './sparse-runs.ts';
-import { converted, withSession } from './support.ts';
+import { converted, withSequence } from './support.ts';
 
 const MIB = 1024 * 1024;
 const root = temporaryRoot();
@@ -89,8 +89,8 @@ for (const [name, ids, expected] of [
     await addRandomPredictors(model, -1);
     const events: string[] = [];
     const request = { context: 64 };
-    await withSession(model, 3.9 * MIB, request, async (session) => {
-      const { files } = session.model;
+    await withSequence(model, 3.9 * MIB, request, async (sequence) => {
+      const { files } = sequence.runtime.model;
       const { attend } = KvCache.prototype;
       const { requestScattered } = files;
       t.mock.method(KvCache.prototype, 'attend', function (this: KvCache, ...call: Attend) {
@@ -101,7 +101,7 @@ for (const [name, ids, expected] of [
         if (call[1].rows.length > 0) events.push('read');
         return requestScattered.apply(files, call);
       });
-      await session.forward(ids);
+      await sequence.forward(ids);
     });
     // Each layer reads in one or more parts.
     const order = events.filter((event, i) => event !== events[i - 1]);

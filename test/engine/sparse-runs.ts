@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RunRequest } from '../../src/engine/model.ts';
+import type { RunRequest } from '../../src/engine/run-request.ts';
 import type { Manifest } from '../../src/flash/manifest.ts';
 import { references } from '../support/fixtures.ts';
 import { addPredictors, type PredictorValues } from '../support/predictors.ts';
 import { Dice } from '../support/random.ts';
-import { relativeError, withSession } from './support.ts';
+import { relativeError, withSequence } from './support.ts';
 
 const MIB = 1024 * 1024;
 
@@ -35,21 +35,22 @@ export function addRandomPredictors(model: string, without: number): Promise<voi
 
 /** Logits of the prompt in chunks, then of tokens one by one; and what was read. */
 function run(model: string, weightBytes: number, request: Partial<RunRequest> = {}) {
-  return withSession(
+  return withSequence(
     model,
     weightBytes,
     { context: 256, logits: 'all', ...request },
-    async (session) => {
+    async (sequence) => {
       const logits: Float32Array[] = [];
       const onLogits = (part: Float32Array) => logits.push(part.slice());
-      await session.forward(long.slice(0, 70), 'all', { onLogits });
-      const before = session.stats.snapshot(70, 0);
-      for (const id of long.slice(70)) await session.forward([id], 'all', { onLogits });
-      const after = session.stats.snapshot(70, 0);
+      const run = sequence.runtime.stats.begin();
+      await sequence.forward(long.slice(0, 70), 'all', { onLogits });
+      const before = run.snapshot(70, 0);
+      for (const id of long.slice(70)) await sequence.forward([id], 'all', { onLogits });
+      const after = run.snapshot(70, 0);
       const bits = Buffer.concat(logits.map(({ buffer }) => new Uint8Array(buffer)));
       return {
         bits,
-        plan: session.plan,
+        plan: sequence.runtime.plan,
         sparsity: after.ffnSparsity,
         decodeBytes: after.flashBytes - before.flashBytes,
         hitRate: after.cacheHitRate,

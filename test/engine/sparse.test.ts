@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import type { RunRequest } from '../../src/engine/model.ts';
+import type { RunRequest } from '../../src/engine/run-request.ts';
 import { storiesOpt } from '../support/fixtures.ts';
 import { addPredictors, perfectPredictor } from '../support/predictors.ts';
 import { temporaryRoot } from '../support/temporary.ts';

@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
-import type { RunRequest } from '../../src/engine/model.ts';
+import type { RunRequest } from '../../src/engine/run-request.ts';
 import { references, storiesOpt } from '../support/fixtures.ts';
 import { temporaryRoot } from '../support/temporary.ts';
-import { converted, readFloats, relativeError, withSession } from './support.ts';
+import { converted, readFloats, relativeError, withSequence } from './support.ts';
 
 const root = temporaryRoot();
 let model = '';
@@ -38,9 +38,9 @@ const vocabSize = 2048;
 test('full logits agree with the reference at every stored position', async () => {
   const expected = readFloats(join(references, 'logits.f32'));
   const request = { context: 256, logits: 'all' } as const;
-  await withSession(model, 64 * 2 ** 20, request, async (session) => {
+  await withSequence(model, 64 * 2 ** 20, request, async (sequence) => {
     for (const { name, ids } of prompts) {
-      const logits = await session.logits(ids);
+      const logits = await sequence.logits(ids);
       for (const { position, offset } of entries.filter(({ prompt }) => prompt === name)) {
         const error = relativeError(
           logits.subarray(position * vocabSize, (position + 1) * vocabSize),
@@ -55,10 +55,19 @@ test('full logits agree with the reference at every stored position', async () =
 test('logits are the same to the bit, whatever the budget', async () => {
   const ids = prompts.find(({ name }) => name === 'long')?.ids ?? [];
   const run = (weightBytes: number) =>
-    withSession(model, weightBytes, { context: 256, logits: 'all', chunk: 8 }, async (session) => {
-      const logits = await session.logits(ids);
-      return { logits, streamed: session.plan.streamedBytes, chunk: session.plan.chunk };
-    });
+    withSequence(
+      model,
+      weightBytes,
+      { context: 256, logits: 'all', chunk: 8 },
+      async (sequence) => {
+        const logits = await sequence.logits(ids);
+        return {
+          logits,
+          streamed: sequence.runtime.plan.streamedBytes,
+          chunk: sequence.runtime.plan.chunk,
+        };
+      },
+    );
   const whole = await run(64 * 2 ** 20);
   assert.equal(whole.streamed, 0);
   const streamed = new Set<number>();
@@ -73,14 +82,14 @@ test('logits are the same to the bit, whatever the budget', async () => {
 test('logits are the same to the bit in several memories and on several threads', async () => {
   const ids = prompts.find(({ name }) => name === 'long')?.ids ?? [];
   const run = (request: Partial<RunRequest>, weightBytes = 64 * 2 ** 20) =>
-    withSession(
+    withSequence(
       model,
       weightBytes,
       { context: 256, logits: 'all', ...request },
-      async (session) => ({
-        logits: await session.logits(ids),
-        arenas: session.plan.arenas.length,
-        streamed: session.plan.streamedBytes,
+      async (sequence) => ({
+        logits: await sequence.logits(ids),
+        arenas: sequence.runtime.plan.arenas.length,
+        streamed: sequence.runtime.plan.streamedBytes,
       }),
     );
   const plain = await run({ threads: 1 });
@@ -100,13 +109,13 @@ test('logits are the same to the bit in several memories and on several threads'
 
 test('a sequence can be taken back and continued', async () => {
   const ids = prompts.find(({ name }) => name === 'valid_doc')?.ids ?? [];
-  await withSession(model, 64 * 2 ** 20, { context: 64 }, async (session) => {
-    const straight = (await session.forward(ids)).slice();
-    session.rewind(10);
-    assert.equal(session.length, 10);
-    await session.forward(ids.slice(10, 20));
-    session.rewind(10);
-    assert.deepEqual(await session.forward(ids.slice(10)), straight);
+  await withSequence(model, 64 * 2 ** 20, { context: 64 }, async (sequence) => {
+    const straight = (await sequence.forward(ids)).slice();
+    sequence.rewind(10);
+    assert.equal(sequence.length, 10);
+    await sequence.forward(ids.slice(10, 20));
+    sequence.rewind(10);
+    assert.deepEqual(await sequence.forward(ids.slice(10)), straight);
   });
 });
 
@@ -116,9 +125,10 @@ test('FFN activations are as sparse as the reference counted them', async () => 
     sparsity_per_layer: number[];
   }>('active_bitmap.json');
   const expected = layers.reduce((sum, value) => sum + value, 0) / layers.length;
-  await withSession(model, 64 * 2 ** 20, { context: 128 }, async (session) => {
-    await session.forward(ids, 'none');
-    const { ffnSparsity } = session.stats.snapshot(ids.length, 0);
+  await withSequence(model, 64 * 2 ** 20, { context: 128 }, async (sequence) => {
+    const run = sequence.runtime.stats.begin();
+    await sequence.forward(ids, 'none');
+    const { ffnSparsity } = run.snapshot(ids.length, 0);
     assert.ok(Math.abs(ffnSparsity - expected) < 1e-4, `${ffnSparsity}, not ${expected}`);
   });
 });

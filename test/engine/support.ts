@@ -3,8 +3,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ConvertOptions, convertCheckpoint } from '../../src/convert/convert.ts';
-import { Model, type RunRequest } from '../../src/engine/model.ts';
-import { Session } from '../../src/engine/session.ts';
+import { Model } from '../../src/engine/model.ts';
+import type { RunRequest } from '../../src/engine/run-request.ts';
+import { Runtime } from '../../src/engine/runtime.ts';
+import type { Sequence } from '../../src/engine/sequence.ts';
 import type { TemporaryRoot } from '../support/temporary.ts';
 
 const MIB = 1024 * 1024;
@@ -30,28 +32,38 @@ function processBytesOf(model: Model): number {
 }
 
 /**
- * Opens a session, gives it to `work`, and closes it.
+ * Loads a model, gives it to `work`, and closes it.
  * @param weightBytes what the budget leaves for weights and caches besides the process itself
  */
-export async function withSession<T>(
+export async function withRuntime<T>(
   dir: string,
   weightBytes: number,
   request: Omit<RunRequest, 'budget'>,
-  work: (session: Session) => Promise<T>,
+  work: (runtime: Runtime) => Promise<T>,
 ): Promise<T> {
   const model = await Model.open(dir);
   try {
     // What the model itself counts: this process changes from one moment to the next.
     const budget = processBytesOf(model) + weightBytes;
-    const session = await Session.open(model, { ...request, budget });
+    const runtime = await Runtime.open(model, { ...request, budget });
     try {
-      return await work(session);
+      return await work(runtime);
     } finally {
-      await session.close();
+      await runtime.close();
     }
   } finally {
     model.close();
   }
+}
+
+/** The same with a sequence of its own. */
+export function withSequence<T>(
+  dir: string,
+  weightBytes: number,
+  request: Omit<RunRequest, 'budget'>,
+  work: (sequence: Sequence) => Promise<T>,
+): Promise<T> {
+  return withRuntime(dir, weightBytes, request, (runtime) => work(runtime.sequence()));
 }
 
 export function readFloats(path: string): Float32Array {

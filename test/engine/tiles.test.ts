@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
 import type { DType } from '../../src/dtype.ts';
-import { Model, type RunRequest } from '../../src/engine/model.ts';
+import { Model } from '../../src/engine/model.ts';
+import type { RunRequest } from '../../src/engine/run-request.ts';
 import { predictTrain } from '../../src/predictor/predict-train.ts';
 import { vocabSize, writeRandomModel } from '../support/random-model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 import { assertSameBits } from './sparse-runs.ts';
-import { relativeError, withSession } from './support.ts';
+import { relativeError, withSequence } from './support.ts';
 
 const MIB = 1024 * 1024;
 const root = temporaryRoot();
@@ -46,7 +47,7 @@ async function convertedAs(checkpoint: string, dtype: DType, tile?: number): Pro
 const ids = Array.from({ length: 40 }, (_, i) => (i * 311) % vocabSize);
 
 const logits = (model: string) =>
-  withSession(model, 64 * MIB, { context: 64, logits: 'all' }, (session) => session.logits(ids));
+  withSequence(model, 64 * MIB, { context: 64, logits: 'all' }, (sequence) => sequence.logits(ids));
 
 const variants: [number, Partial<RunRequest>][] = [
   [5 * MIB, {}],

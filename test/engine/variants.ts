@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { generate } from '../../src/engine/generate.ts';
 import { greedy } from '../../src/engine/sampler.ts';
 import { type TemporaryRoot, temporaryRoot } from '../support/temporary.ts';
-import { converted, readFloats, relativeError, withSession } from './support.ts';
+import { converted, readFloats, relativeError, withSequence } from './support.ts';
 
 const MIB = 1024 * 1024;
 
@@ -37,14 +37,14 @@ async function agreesWithReference(root: TemporaryRoot, dir: string): Promise<vo
 
   for (const chunk of [64, 5, 1]) {
     const request = { context, chunk, logits: 'all' } as const;
-    await withSession(model, 16 * MIB, request, async (session) => {
-      const error = relativeError(await session.logits(reference.ids), expected);
+    await withSequence(model, 16 * MIB, request, async (sequence) => {
+      const error = relativeError(await sequence.logits(reference.ids), expected);
       assert.ok(error <= 1e-5, `chunks of ${chunk}: relative error ${error}`);
     });
   }
 
-  await withSession(model, 16 * MIB, { context }, async (session) => {
-    const { tokens } = await generate(session, {
+  await withSequence(model, 16 * MIB, { context }, async (sequence) => {
+    const { tokens } = await generate(sequence, {
       promptIds: reference.ids,
       maxTokens: reference.greedy.length,
       sampling: greedy,

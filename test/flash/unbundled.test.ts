@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
 import { ModelFiles } from '../../src/flash/model-files.ts';
-import { writeUnbundled } from '../../src/flash/unbundled.ts';
+import { writeUnbundled } from '../../src/flash/unbundled-writer.ts';
 import { role } from '../../src/models/spec.ts';
 import { storiesOpt } from '../support/fixtures.ts';
 import { Dice } from '../support/random.ts';

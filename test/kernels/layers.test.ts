@@ -4,6 +4,16 @@ import { attentionScratch } from '../../src/kernels/kernels.ts';
 import { assertClose, Bench, bitsOf, builds, fromHalf, Random, toHalf } from './support.ts';
 
 /** heads, group, headDim, start, positions */
+/** The numbers below n in a random order. */
+function shuffled(n: number, random: Random): number[] {
+  const items = Array.from({ length: n }, (_, i) => i);
+  for (let i = n - 1; i > 0; i--) {
+    const j = random.below(i + 1);
+    [items[i], items[j]] = [items[j] ?? 0, items[i] ?? 0];
+  }
+  return items;
+}
+
 const attentionShapes = [
   [1, 1, 1, 0, 1],
   [2, 1, 4, 0, 5],
@@ -91,7 +101,24 @@ for (const build of builds) {
             Array.from({ length: n }, () => Math.fround(random.unit()));
           const cached = (n: number) =>
             cache === 'f32' ? uniform(n) : uniform(n).map((value) => fromHalf(toHalf(value)));
+          // Pages of 16 positions in any order, some of them neighbours; others lie between.
+          const count = Math.ceil(length / 16);
+          const pages = shuffled(count + 2, random).slice(0, count);
+          if (random.below(2) === 0) pages.sort((a, b) => a - b);
+          const table = bench.putWords(pages);
+          const rows = bench.putWords(
+            Array.from({ length: positions }, (_, p) => [table, start + p]).flat(),
+          );
           const putCache = (values: readonly number[]) => {
+            const paged = new Array<number>((count + 2) * 16 * kvStride).fill(7);
+            values.forEach((value, i) => {
+              const position = Math.floor(i / kvStride);
+              const row = (pages[position >> 4] ?? 0) * 16 + (position % 16);
+              paged[row * kvStride + (i % kvStride)] = value;
+            });
+            return putPaged(paged);
+          };
+          const putPaged = (values: readonly number[]) => {
             if (cache === 'f32') return bench.putFloats(values);
             const address = bench.allocate(2 * values.length, 2);
             bench.halves(address, values.length).set(values.map(toHalf));
@@ -108,7 +135,7 @@ for (const build of builds) {
           const q = bench.putFloats(qs);
           const biases = uniform(heads * length);
           const bias = biased ? bench.putFloats(biases) : 0;
-          const scores = bench.allocate(4 * attentionScratch(start, positions));
+          const scores = bench.allocate(4 * attentionScratch(length));
           const guard = bench.putWords([0x12345678]);
           const out = bench.allocate(4 * positions * outStride);
           const parts = bench.allocate(4 * positions * outStride);
@@ -116,6 +143,7 @@ for (const build of builds) {
             attention(
               to + 4 * p0 * outStride,
               q + 4 * p0 * qStride,
+              rows + 8 * p0,
               k,
               v,
               scores,
@@ -126,7 +154,7 @@ for (const build of builds) {
               kvStride,
               qStride,
               outStride,
-              start + p0,
+              start + p1,
               p1 - p0,
               scale,
               window,

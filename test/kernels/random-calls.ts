@@ -35,6 +35,8 @@ export type MakeCall = (random: Random) => Call;
 
 const inputs = 65536;
 export const [a, b, c, e] = [1, 2, 3, 5].map((i) => i * inputs) as [number, number, number, number];
+/** Behind everything else that is read. */
+const rowsAddress = 12 * inputs;
 export const out = inputBytes;
 const out2 = inputBytes + outputBytes / 2;
 /** Small counts, and larger ones, at random. */
@@ -323,10 +325,17 @@ export const calls: [string, MakeCall][] = [
       const first = random.below(kvHeads * group);
       const window = oneOf(random, 1000, 1 + random.below(60));
       const bias = oneOf(random, 0, e);
+      const pages = Array.from({ length: 5 }, () => random.below(5));
       return (kernels, memory) => {
+        const table = new Uint32Array(memory.buffer, rowsAddress, pages.length + 2 * positions);
+        table.set(pages);
+        for (let p = 0; p < positions; p++) {
+          table.set([rowsAddress, start + p], pages.length + 2 * p);
+        }
         kernels[cache](
           out,
           a,
+          rowsAddress + 4 * pages.length,
           b,
           c,
           scratchAddress,
@@ -337,14 +346,14 @@ export const calls: [string, MakeCall][] = [
           kvWidth,
           width,
           width,
-          start,
+          start + positions,
           positions,
           0.1,
           window,
           bias,
           start + positions,
         );
-        new Uint8Array(memory.buffer, scratchAddress, 4 * attentionScratch(start, positions)).fill(
+        new Uint8Array(memory.buffer, scratchAddress, 4 * attentionScratch(start + positions)).fill(
           0xff,
         );
       };

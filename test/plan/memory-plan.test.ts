@@ -54,6 +54,8 @@ function request(manifest: Manifest, weightBudget: number, more: Partial<PlanReq
     dramBudget: processBytes + weightBudget,
     processBytes,
     context: 256,
+    sequences: 1,
+    positions: more.context ?? 256,
     kvDtype: 'f32',
     chunk: 64,
     logits: 'last',
@@ -84,11 +86,13 @@ test('properties hold for random models and budgets', () => {
       layer_norm_elementwise_affine: dice.chance(0.7),
     });
     const context = dice.between(1, manifest.spec.maxPositions);
+    const sequences = dice.chance(0.5) ? 1 : dice.between(2, 12);
+    const positions = dice.between(context, sequences * context);
     const memoryLimit = dice.chance(0.4) ? dice.between(3, 14) * MIB : 2 ** 32;
     const predictors = dice.chance(0.5) ? predictorsOf(manifest, dice) : null;
     const plan = tryPlan(
       request(manifest, Math.floor(dice.next() ** 3 * 12 * MIB), {
-        context,
+        ...{ context, sequences, positions },
         kvDtype: dice.pick(['f32', 'f16']),
         chunk: dice.between(1, 64),
         logits: dice.pick(['last', 'all']),
@@ -277,7 +281,7 @@ test('keys and values in f16 take half the bytes of the floor, and leave them to
     assert.equal(plan.kvCache.dtype, kvDtype);
     return plan;
   });
-  assert.equal(whole!.kvCache.bytes, 2 * half!.kvCache.bytes);
+  assert.equal(whole!.kvCache.cacheBytes, 2 * half!.kvCache.cacheBytes);
   assert.ok(half!.streamedBytes < whole!.streamedBytes);
 });
 

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { Model } from '../../src/engine/model.ts';
 import { processEstimate } from '../../src/plan/process.ts';
 import { predictTrain } from '../../src/predictor/predict-train.ts';
-import { converted, withSession } from '../engine/support.ts';
+import { converted, withSequence } from '../engine/support.ts';
 import { validText } from '../support/fixtures.ts';
 import { writeRandomModel } from '../support/random-model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
@@ -60,10 +60,11 @@ for (const [name, config] of Object.entries(models)) {
       // What fires is told by the gate, or the up row: about half, less where it takes more.
       assert.ok(layer.sparsity > 0.3 && layer.sparsity < 0.95, JSON.stringify(layer));
     }
-    await withSession(dir, 16 * MIB, { context: 64 }, async (session) => {
-      assert.ok(session.plan.sparse !== null);
-      await session.forward([1, 300, 400, 500]);
-      const { ffnSparsity } = session.stats.snapshot(4, 0);
+    await withSequence(dir, 16 * MIB, { context: 64 }, async (sequence) => {
+      assert.ok(sequence.runtime.plan.sparse !== null);
+      const run = sequence.runtime.stats.begin();
+      await sequence.forward([1, 300, 400, 500]);
+      const { ffnSparsity } = run.snapshot(4, 0);
       assert.ok(ffnSparsity > 0.3, `sparsity ${ffnSparsity}`);
     });
   });

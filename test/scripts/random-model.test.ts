@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { randomOpt } from '../../scripts/checkpoint/random-model.ts';
 import { writeCheckpoint } from '../../scripts/checkpoint/writer.ts';
-import { converted, withSession } from '../engine/support.ts';
+import { converted, withSequence } from '../engine/support.ts';
 import { storiesOpt } from '../support/fixtures.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 
@@ -23,9 +23,10 @@ for (const [sparsity, rank] of [[0.5], [0.9], [0.97], [0.95, 64]] as const) {
       copyFileSync(join(storiesOpt, file), join(dir, file));
     }
     const model = await converted(root, dir);
-    const found = await withSession(model, 64 * 2 ** 20, { context: 64 }, async (session) => {
-      await session.forward(Array.from({ length: 60 }, (_, i) => 7 * i + 5));
-      return session.stats.snapshot(60, 0).ffnSparsity;
+    const found = await withSequence(model, 64 * 2 ** 20, { context: 64 }, async (sequence) => {
+      const run = sequence.runtime.stats.begin();
+      await sequence.forward(Array.from({ length: 60 }, (_, i) => 7 * i + 5));
+      return run.snapshot(60, 0).ffnSparsity;
     });
     assert.ok(Math.abs(found - sparsity) < 0.01, `${found}`);
   });

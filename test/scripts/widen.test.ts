@@ -8,7 +8,7 @@ import { type OptGeometry, optConfig } from '../../scripts/checkpoint/opt.ts';
 import { readSmall } from '../../scripts/checkpoint/small-model.ts';
 import { widen, widenDefaults } from '../../scripts/checkpoint/widen.ts';
 import { writeCheckpoint } from '../../scripts/checkpoint/writer.ts';
-import { converted, relativeError, withSession } from '../engine/support.ts';
+import { converted, relativeError, withSequence } from '../engine/support.ts';
 import { references, storiesOpt } from '../support/fixtures.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 
@@ -21,8 +21,8 @@ const ids = (prompts.find(({ name }) => name === 'long')?.ids ?? []).slice(0, 60
 const exact = { ...widenDefaults, perturbation: 0, epsilon: 0 };
 
 const logitsOf = (model: string) =>
-  withSession(model, 64 * 2 ** 20, { context: 64, logits: 'all' }, (session) =>
-    session.logits(ids),
+  withSequence(model, 64 * 2 ** 20, { context: 64, logits: 'all' }, (sequence) =>
+    sequence.logits(ids),
   );
 
 /** Logits of the small model's tokens, and the highest of the others'. */

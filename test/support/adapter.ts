@@ -3,8 +3,8 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Adaptation } from '../../src/convert/adaptation.ts';
+import type { Checkpoint } from '../../src/convert/checkpoint.ts';
 import { type Examination, examineCheckpoint } from '../../src/convert/examine.ts';
-import type { Checkpoint } from '../../src/convert/open-checkpoint.ts';
 import { loraFixture } from './fixtures.ts';
 import { readSafetensors, type Tensor, type Tensors, writeSafetensors } from './safetensors.ts';
 

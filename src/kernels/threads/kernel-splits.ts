@@ -41,8 +41,9 @@ const attention = () =>
     parameters: [
       'out',
       'q',
-      'k',
-      'v',
+      'rows',
+      'keys',
+      'values',
       'scores',
       'headStart',
       'headEnd',
@@ -51,7 +52,7 @@ const attention = () =>
       'kvStride',
       'qStride',
       'outStride',
-      'start',
+      'length',
       'positions',
       'scale',
       'window',
@@ -67,10 +68,10 @@ const attention = () =>
       a.positions *
       2 *
       a.headDim *
-      Math.min(a.window, a.start + (a.positions + 1) / 2),
+      Math.min(a.window, a.length - (a.positions - 1) / 2),
     scratch: {
       parameter: 'scores',
-      bytes: (a) => f32Bytes * attentionScratch(a.start, a.positions),
+      bytes: (a) => f32Bytes * attentionScratch(a.length),
       optional: false,
     },
   });

@@ -54,7 +54,7 @@ export interface KernelsOptions {
  * @param sizes.context the most positions in the KV cache
  */
 export function threadScratchBytes(sizes: { cols: number; context: number }): number {
-  const scores = 4 * attentionScratch(sizes.context, 0);
+  const scores = 4 * attentionScratch(sizes.context);
   return alignUp(Math.max(scratchBytes(sizes.cols), scores), 64);
 }
 

@@ -20,8 +20,9 @@ import {
 } from '../tokenizer-json.ts';
 import { AddedTokenSplitter, AddedTokens } from './added-tokens.ts';
 import type { BpeTables } from './bpe.ts';
+import { buildModel } from './build-model.ts';
 import { type Decoder, decoderOf, isByteToken, joinsBytes } from './decoders.ts';
-import { buildModel, type Model } from './model.ts';
+import type { Model } from './model.ts';
 import { normalizerOf } from './normalizers.ts';
 import { Part } from './part.ts';
 import { type PostProcessor, postProcessorOf } from './post-processors.ts';

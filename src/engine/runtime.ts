@@ -1,25 +1,28 @@
 /**
- * A model opened for running: the plan, the memory it fills, and forward passes over a growing
- * sequence. The way of a user is plan -> open -> prefill -> loop { forward, sample }.
+ * A model loaded for running: threads, memories, weights, neuron stores, all made once from a plan, and
+ * the sequences that are open in it. The way of a user is open -> sequence -> generate.
  */
 
-import { InputError } from '../errors.ts';
 import { compileCore } from '../kernels/module.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
 import { createMemory } from '../pages.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { HeadProposal } from '../residency/head-proposal.ts';
+import type { PageList } from '../residency/kv-pages.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import { UnitStores } from '../residency/unit-stores.ts';
 import { Weights } from '../residency/weights.ts';
 import { Arena, RemoteArena } from './arena.ts';
-import { Decoder, type DecoderParts } from './decoder.ts';
-import type { FfnHook, LogitsWanted } from './forward-options.ts';
+import { Batcher } from './batcher.ts';
+import { Decoder } from './decoder.ts';
 import { ListArena } from './list-arena.ts';
-import type { Model, RunRequest } from './model.ts';
+import type { LoadedModel } from './loaded-model.ts';
+import type { Model } from './model.ts';
 import { Predictor } from './predictor.ts';
+import type { RunRequest } from './run-request.ts';
+import { Sequence } from './sequence.ts';
 import { SparseFfn } from './sparse-ffn.ts';
-import { StatsRecorder } from './stats.ts';
+import { RuntimeStats } from './stats.ts';
 
 /** Allocates the plan's memories, each with its kernels on all threads. */
 async function createArenas(
@@ -80,50 +83,52 @@ async function openPredictor(
   return predictor;
 }
 
-interface SessionParts extends Pick<DecoderParts, 'weights' | 'sparse'> {
+interface RuntimeParts {
+  readonly threads: ComputeThreads;
+  readonly weights: Weights;
   readonly decoder: Decoder;
+  readonly sparse: SparseFfn | null;
   readonly predictor: Predictor | null;
   readonly memory: WebAssembly.Memory;
 }
 
-/** A running model: weights loaded, one sequence in the KV cache. */
-export class Session {
+export class Runtime implements LoadedModel {
   readonly model: Model;
   readonly plan: MemoryPlan;
-  readonly stats: StatsRecorder;
-  /** Null without predictors, or where they are not asked for. */
+  readonly stats: RuntimeStats;
   readonly predictor: Predictor | null;
-  /** The first one. */
   readonly memory: WebAssembly.Memory;
-  readonly #threads: ComputeThreads;
-  readonly #weights: Weights;
-  readonly #decoder: Decoder;
-  #length = 0;
-  #busy = false;
+  readonly #parts: RuntimeParts;
+  readonly #batcher: Batcher;
 
-  private constructor(
-    model: Model,
-    plan: MemoryPlan,
-    threads: ComputeThreads,
-    { weights, decoder, sparse, predictor, memory }: SessionParts,
-  ) {
+  private constructor(model: Model, plan: MemoryPlan, parts: RuntimeParts) {
+    const { weights, decoder, sparse } = parts;
     this.model = model;
     this.plan = plan;
-    this.predictor = predictor;
-    this.memory = memory;
-    this.#threads = threads;
-    this.#weights = weights;
-    this.#decoder = decoder;
-    this.stats = new StatsRecorder({ files: model.files, plan, weights, decoder, sparse });
+    this.predictor = parts.predictor;
+    this.memory = parts.memory;
+    this.#parts = parts;
+    this.stats = new RuntimeStats({ files: model.files, plan, weights, decoder, sparse });
+    this.#batcher = new Batcher({
+      decoder,
+      vocabSize: model.manifest.spec.vocabSize,
+      chunk: plan.chunk,
+      logitPositions: plan.logitPositions,
+      shared: plan.kvCache.sequences > 1,
+      reset: () => weights.reset(),
+    });
   }
 
-  /** Plans, allocates once, and loads what stays in DRAM. */
+  /**
+   * Plans, allocates once, and loads what stays in DRAM.
+   * @throws BudgetError when the budget is too small for the request
+   */
   static async open(
     model: Model,
     request: RunRequest,
     onProgress?: (doneBytes: number, totalBytes: number) => void,
     signal?: AbortSignal,
-  ): Promise<Session> {
+  ): Promise<Runtime> {
     const plan = model.plan(request);
     const threads = await ComputeThreads.start(plan.threads);
     try {
@@ -137,84 +142,34 @@ export class Session {
       const headProposal = await HeadProposal.load(files, plan, arenas, onProgress, signal);
       const decoder = new Decoder({ files, plan, arenas, weights, sparse, headProposal });
       const [{ memory }] = arenas;
-      return new Session(model, plan, threads, { weights, decoder, sparse, predictor, memory });
+      return new Runtime(model, plan, { threads, weights, decoder, sparse, predictor, memory });
     } catch (error) {
       await threads.close();
       throw error;
     }
   }
 
-  /** Positions in the KV cache. */
-  get length(): number {
-    return this.#length;
-  }
-
-  /** Forgets the sequence, or its end beyond `length` positions. */
-  rewind(length = 0): void {
-    this.#length = Math.min(length, this.#length);
-  }
-
   /**
-   * Appends `ids` in chunks and computes logits.
-   * @param onLogits for `all`: called for each chunk with (positions, vocab) logits, valid only
-   * during the call, and the index in `ids` of its first
-   * @returns for `last` and `best`: the logits (vocab) of the last position, valid until the next call
+   * A new sequence, empty.
+   * @throws InputError when as many are open as were planned
    */
-  async forward(
-    ids: readonly number[],
-    wanted: LogitsWanted = 'last',
-    options: {
-      onLogits?: (logits: Float32Array, first: number) => void;
-      signal?: AbortSignal;
-      /** Sees, and may change, what the FFNs compute. */
-      hook?: FfnHook;
-    } = {},
-  ): Promise<Float32Array> {
-    this.model.tokenizer.checkIds(ids);
-    if (this.#busy) throw new Error('a forward pass is under way; wait for it first');
-    if (this.#length + ids.length > this.plan.context) {
-      throw new InputError(
-        `the sequence of ${this.#length + ids.length} tokens is longer than the context of ` +
-          `${this.plan.context} that was planned`,
-      );
-    }
-    let logits: Float32Array = new Float32Array(0);
-    const { chunk: planned, logitPositions } = this.plan;
-    const size = wanted === 'all' ? Math.min(planned, logitPositions) : planned;
-    for (let at = 0; at < ids.length; at += size) {
-      const chunk = ids.slice(at, at + size);
-      const last = at + chunk.length === ids.length;
-      const now = wanted !== 'all' && !last ? 'none' : wanted;
-      this.#busy = true;
-      try {
-        logits = await this.#decoder.forward(chunk, this.#length, now, options);
-      } catch (error) {
-        await this.#weights.reset(); // the pass was broken off; the next one begins anew
-        throw error;
-      } finally {
-        this.#busy = false;
-      }
-      this.#length += chunk.length;
-      if (wanted === 'all') options.onLogits?.(logits, at);
-    }
-    return logits;
+  sequence(): Sequence {
+    return this.#adopt(this.#parts.decoder.cache.open(), []);
   }
 
-  /**
-   * The logits of every position of a sequence, from an empty KV cache.
-   * @returns (ids.length, vocab)
-   */
-  async logits(ids: readonly number[]): Promise<Float32Array> {
+  #adopt(pages: PageList, ids: readonly number[]): Sequence {
+    const { cache } = this.#parts.decoder;
     const { vocabSize } = this.model.manifest.spec;
-    const all = new Float32Array(ids.length * vocabSize);
-    this.rewind();
-    const onLogits = (logits: Float32Array, first: number) => all.set(logits, first * vocabSize);
-    await this.forward(ids, 'all', { onLogits });
-    return all;
+    // Alone, nobody overwrites what a pass leaves.
+    const logits = this.plan.kvCache.sequences > 1 ? new Float32Array(vocabSize) : null;
+    const adopt = (shared: PageList, own: readonly number[]) => this.#adopt(shared, own);
+    const parts = { runtime: this, adopt, batcher: this.#batcher, cache, logits };
+    return new Sequence(parts, pages, ids);
   }
 
-  /** Ends the threads and waits until no read is in flight, so that the model may be closed. */
+  /** Breaks off what runs, ends the threads, and waits until no read is in flight. */
   async close(): Promise<void> {
-    await Promise.all([this.#threads.close(), this.#weights.reset()]);
+    await this.#batcher.close();
+    await Promise.all([this.#parts.threads.close(), this.#parts.weights.reset()]);
   }
 }

@@ -1,0 +1,215 @@
+/**
+ * Joins what waits for the model into batches: single tokens first, then equal shares of the prompts.
+ * One pass runs at a time; what comes meanwhile goes along in the next one. Weights that are not in
+ * memory are read once for all of a batch.
+ */
+
+import { breathe } from '../breathe.ts';
+import { FlashError, InterruptedError } from '../errors.ts';
+import type { PageList } from '../residency/kv-pages.ts';
+import { Batch, type BatchPart } from './batch.ts';
+import type { Decoder } from './decoder.ts';
+import type { FfnHook } from './ffn-hook.ts';
+import type { LogitsWanted } from './forward-options.ts';
+
+/** Ids to append to a sequence, which has pages for them, and what is wanted of it. */
+export interface Work {
+  readonly pages: PageList;
+  readonly ids: readonly number[];
+  /** Where they begin. */
+  readonly start: number;
+  readonly wanted: LogitsWanted;
+  /** For `all`: called with the logits (rows, vocab) of some rows, and the index in `ids` of their first. */
+  readonly onLogits?: ((logits: Float32Array, first: number) => void) | undefined;
+  /** Called when so many more of the ids are in the cache. */
+  readonly onProgress: (rows: number) => void;
+  /** Called in the end with what {@link Batcher.run} returns, before another pass overwrites it. */
+  readonly onDone: (logits: Float32Array) => void;
+  readonly signal?: AbortSignal | undefined;
+  /** Sees a pass of its own. */
+  readonly hook?: FfnHook | undefined;
+}
+
+interface Waiting {
+  readonly work: Work;
+  /** Ids that are in the cache. */
+  done: number;
+  readonly resolve: (logits: Float32Array) => void;
+  readonly reject: (error: unknown) => void;
+  /** Whether the pass that is under way has rows of it. */
+  inFlight: boolean;
+}
+
+/** Some rows of what waits. */
+interface Share {
+  readonly waiting: Waiting;
+  readonly part: BatchPart;
+}
+
+export interface BatcherParts {
+  readonly decoder: Decoder;
+  readonly vocabSize: number;
+  /** Rows of a batch, and of these, whose logits have room. */
+  readonly chunk: number;
+  readonly logitPositions: number;
+  /** Whether others may join: then they are given a moment before each pass. */
+  readonly shared: boolean;
+  /** After a pass that was broken off. */
+  readonly reset: () => Promise<void>;
+}
+
+const noLogits = new Float32Array(0);
+
+export class Batcher {
+  readonly #parts: BatcherParts;
+  #waiting: Waiting[] = [];
+  /** What is under way. */
+  #running: Promise<void> | null = null;
+  #closed = false;
+
+  constructor(parts: BatcherParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Has `work` done.
+   * @returns for `last` and `best`: the logits (vocab) of its last row, a view that the next pass
+   * overwrites; else none
+   * @throws InterruptedError when its signal aborts: at once while it waits, else when the pass ends,
+   * which is at the next layer unless it has others to serve
+   */
+  run(work: Work): Promise<Float32Array> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) {
+        reject(new FlashError('the model is closed'));
+        return;
+      }
+      if (work.ids.length === 0) {
+        resolve(noLogits);
+        return;
+      }
+      this.#waiting.push({ work, done: 0, resolve, reject, inFlight: false });
+      this.#running ??= this.#runAll();
+    });
+  }
+
+  /** Refuses what waits and comes, and waits until the pass that is under way has ended. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#running;
+  }
+
+  async #runAll(): Promise<void> {
+    try {
+      for (;;) {
+        // Whoever got logits may sample meanwhile and come back with a token.
+        if (this.#parts.shared) await breathe();
+        this.#dropInterrupted();
+        if (this.#closed) this.#refuseAll(new InterruptedError());
+        if (this.#waiting.length === 0) return;
+        await this.#pass(this.#choose());
+      }
+    } catch (error) {
+      this.#refuseAll(error);
+    } finally {
+      this.#running = null;
+    }
+  }
+
+  async #pass(shares: readonly Share[]): Promise<void> {
+    const { decoder, reset } = this.#parts;
+    const batch = new Batch(shares.map(({ part }) => part));
+    for (const { waiting } of shares) waiting.inFlight = true;
+    try {
+      const logits = await decoder.forward(batch, {
+        interrupted: () => {
+          this.#dropInterrupted();
+          return this.#closed || shares.every(({ waiting }) => waiting.work.signal?.aborted);
+        },
+        hook: shares[0]?.waiting.work.hook,
+      });
+      this.#deliver(shares, logits);
+    } catch (error) {
+      await reset(); // the pass was broken off; the next one begins anew
+      for (const { waiting } of shares) this.#end(waiting, () => waiting.reject(error));
+    }
+    for (const { waiting } of shares) waiting.inFlight = false;
+  }
+
+  /** Gives each share its logits; what is done ends. */
+  #deliver(shares: readonly Share[], logits: Float32Array): void {
+    const { vocabSize } = this.#parts;
+    let row = 0;
+    for (const { waiting, part } of shares) {
+      const { work } = waiting;
+      const rows = part.wanted === 'none' ? 0 : part.wanted === 'all' ? part.ids.length : 1;
+      const own = logits.subarray(row * vocabSize, (row + rows) * vocabSize);
+      row += rows;
+      if (work.signal?.aborted) {
+        this.#end(waiting, () => waiting.reject(new InterruptedError()));
+        continue;
+      }
+      try {
+        if (part.wanted === 'all') work.onLogits?.(own, waiting.done);
+        work.onProgress(part.ids.length);
+      } catch (error) {
+        this.#end(waiting, () => waiting.reject(error));
+        continue;
+      }
+      waiting.done += part.ids.length;
+      if (waiting.done < work.ids.length) continue;
+      const result = part.wanted === 'all' ? noLogits : own;
+      if (result.length > 0) work.onDone(result);
+      this.#end(waiting, () => waiting.resolve(result));
+    }
+  }
+
+  /** The rows of the next pass. */
+  #choose(): Share[] {
+    const [first] = this.#waiting;
+    const { chunk, logitPositions } = this.#parts;
+    const alone = first?.work.hook !== undefined;
+    const chosen = alone
+      ? this.#waiting.slice(0, 1)
+      : this.#waiting.filter(({ work }) => work.hook === undefined);
+    const left = ({ work, done }: Waiting) => work.ids.length - done;
+    const single = (waiting: Waiting) => left(waiting) === 1;
+    const order = [...chosen.filter(single), ...chosen.filter((each) => !single(each))];
+    const shares: Share[] = [];
+    let [rows, logits] = [chunk, logitPositions];
+    order.forEach((waiting, index) => {
+      const { work, done } = waiting;
+      let count = Math.min(left(waiting), Math.ceil(rows / (order.length - index)));
+      if (work.wanted === 'all') count = Math.min(count, logits);
+      const last = count === left(waiting);
+      const wanted = work.wanted === 'all' || last ? work.wanted : 'none';
+      if (wanted !== 'none' && logits === 0) count = 0;
+      if (count === 0) return;
+      rows -= count;
+      logits -= wanted === 'none' ? 0 : wanted === 'all' ? count : 1;
+      const ids = count === work.ids.length ? work.ids : work.ids.slice(done, done + count);
+      const part = { pages: work.pages, ids, start: work.start + done, wanted };
+      shares.push({ waiting, part });
+    });
+    return shares;
+  }
+
+  /** Lets go of those whose signal has aborted, unless their rows are on the way. */
+  #dropInterrupted(): void {
+    for (const waiting of [...this.#waiting]) {
+      if (waiting.inFlight || !waiting.work.signal?.aborted) continue;
+      this.#end(waiting, () => waiting.reject(new InterruptedError()));
+    }
+  }
+
+  #refuseAll(error: unknown): void {
+    for (const waiting of [...this.#waiting]) this.#end(waiting, () => waiting.reject(error));
+  }
+
+  #end(waiting: Waiting, settle: () => void): void {
+    const at = this.#waiting.indexOf(waiting);
+    if (at < 0) return;
+    this.#waiting.splice(at, 1);
+    settle();
+  }
+}

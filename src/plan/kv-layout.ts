@@ -1,0 +1,99 @@
+/**
+ * The KV cache in pages. Per layer, one row per position that fits:
+ *
+ *     | keys: page 0 | page 1 | ... | values: page 0 | page 1 | ... |
+ *
+ * Sequences have lists of pages, in front of the layers; a page that two sequences begin with is kept
+ * once. Beside it lies what attention is told of a batch.
+ */
+
+import { byteLength, type KvDType } from '../dtype.ts';
+import type { ModelSpec } from '../models/spec.ts';
+import { alignUp } from '../units.ts';
+
+/** Positions of a page; as in assembly/attention.ts. */
+export const pagePositions = 16;
+
+const u32Bytes = 4;
+
+/** What the cache is for. */
+export interface KvSizes {
+  /** The longest sequence. */
+  readonly context: number;
+  /** Sequences that may be open at once. */
+  readonly sequences: number;
+  /** Positions of all of them together. */
+  readonly positions: number;
+  readonly dtype: KvDType;
+  /** Rows of a batch. */
+  readonly chunk: number;
+  /** Layers whose keys and values are kept at once; fewer than the model's where one runs at a time. */
+  readonly layers: number;
+}
+
+export interface KvLayout {
+  readonly dtype: KvDType;
+  readonly sequences: number;
+  readonly positions: number;
+  /** Pages that sequences share among them. */
+  readonly pages: number;
+  /** Where layer 0 begins, and the distance from one layer to the next; 0 where all use the same. */
+  readonly address: number;
+  readonly layerBytes: number;
+  /** From a layer's keys to its values. */
+  readonly valuesOffset: number;
+  /** u32 (sequences, pagesPerSequence): the pages of each. */
+  readonly tables: number;
+  readonly pagesPerSequence: number;
+  /** u32 (chunk, 2): of each row of a batch, the address of its table and its position. */
+  readonly rows: number;
+  /** Bytes of keys and values, and of all this. */
+  readonly cacheBytes: number;
+  readonly bytes: number;
+}
+
+/** Bytes of keys and values of one position in one layer. */
+export function kvRowBytes({ attention }: Pick<ModelSpec, 'attention'>, dtype: KvDType): number {
+  return 2 * byteLength(dtype, attention.kvHeads * attention.headDim);
+}
+
+/**
+ * Pages with which sequences of so many positions together always have room: each may end within a page.
+ */
+export function pagesFor(positions: number, sequences: number): number {
+  return Math.floor((positions + sequences * (pagePositions - 1)) / pagePositions);
+}
+
+/** Rows per layer. One sequence alone needs no more than its positions: its last page may be cut. */
+function rowsFor({ positions, sequences }: Pick<KvSizes, 'positions' | 'sequences'>): number {
+  return sequences === 1 ? positions : pagesFor(positions, sequences) * pagePositions;
+}
+
+/** Bytes of keys and values in all layers. */
+export function kvCacheBytes(
+  spec: Pick<ModelSpec, 'attention'>,
+  sizes: Pick<KvSizes, 'positions' | 'sequences' | 'dtype' | 'layers'>,
+): number {
+  return sizes.layers * rowsFor(sizes) * kvRowBytes(spec, sizes.dtype);
+}
+
+/** Lays the cache from `address` on, which is aligned. */
+export function layoutKv(
+  spec: Pick<ModelSpec, 'attention' | 'layers'>,
+  sizes: KvSizes,
+  address: number,
+): KvLayout {
+  const { context, sequences, positions, dtype, chunk, layers } = sizes;
+  const cacheBytes = kvCacheBytes(spec, sizes);
+  const pagesPerSequence = Math.ceil(context / pagePositions);
+  const tables = alignUp(address + cacheBytes, 64);
+  const rows = tables + u32Bytes * sequences * pagesPerSequence;
+  const layerBytes = cacheBytes / layers;
+  return {
+    ...{ dtype, sequences, positions, address, tables, pagesPerSequence, rows, cacheBytes },
+    pages: pagesFor(positions, sequences),
+    layerBytes: layers < spec.layers ? 0 : layerBytes,
+    valuesOffset: layerBytes / 2,
+    bytes: rows + 2 * u32Bytes * chunk - address,
+  };
+}
