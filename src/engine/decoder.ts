@@ -18,13 +18,14 @@ import type { Weights } from '../residency/weights.ts';
 import { fillAlibi } from './alibi.ts';
 import type { Arena } from './arena.ts';
 import type { Batch } from './batch.ts';
+import { DenseFfn } from './dense-ffn.ts';
+import type { BegunFfn, Ffn } from './ffn.ts';
 import type { FfnHook } from './ffn-hook.ts';
 import type { ForwardOptions } from './forward-options.ts';
 import { KvCache } from './kv-cache.ts';
 import { ProposedHead } from './proposed-head.ts';
 import { Rotary } from './rotary.ts';
-import type { FfnInput } from './selection.ts';
-import type { BegunFfn, SparseFfn } from './sparse-ffn.ts';
+import type { SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
 /** The event loop turns at least this often. */
@@ -42,13 +43,6 @@ export interface DecoderParts {
   readonly headProposal?: HeadProposal | null;
 }
 
-/** An FFN whose input is known. */
-interface EarlyFfn {
-  readonly input: FfnInput;
-  /** Null where every neuron is computed. */
-  readonly begun: BegunFfn | null;
-}
-
 export class Decoder {
   readonly #parts: DecoderParts;
   readonly #spec: ModelSpec;
@@ -61,6 +55,7 @@ export class Decoder {
   readonly #rotary: Rotary | null;
   /** Null where the head itself is passed over. */
   readonly #proposedHead: ProposedHead | null;
+  readonly #ffn: Ffn;
   #lastTurn = 0;
   #activeNeurons = 0;
   #neurons = 0;
@@ -77,7 +72,8 @@ export class Decoder {
       positions.kind === 'rotary'
         ? new Rotary(this.#memory, this.#kernels, positions, activations, chunk)
         : null;
-    const { headProposal: proposal = null, weights } = parts;
+    const { headProposal: proposal = null, weights, sparse } = parts;
+    this.#ffn = sparse ?? new DenseFfn({ ...parts, sums: activations.sums });
     this.#proposedHead =
       proposal &&
       new ProposedHead({
@@ -144,7 +140,7 @@ export class Decoder {
     const beginFfn = () => {
       const shared = this.#spec.norm.shared;
       const own = shared ? x : this.#normBefore(ffnNorm, ffnInput, positions);
-      return this.#beginFfn({ layer, x: own, residual: hidden, positions }, hook);
+      return this.#ffn.begin({ layer, x: own, residual: hidden, positions }, hook);
     };
 
     // A parallel block's FFN does not wait for attention: its reads hide behind it. Those of another
@@ -154,12 +150,12 @@ export class Decoder {
     try {
       await this.#attention(layer, batch, x);
     } catch (error) {
-      if (early?.begun) await this.#parts.sparse?.abandon(early.begun);
+      await early?.abandon();
       await this.#parts.sparse?.cancelSpeculation();
       throw error;
     }
     this.#addSublayer(attentionNorm, positions);
-    await this.#ffn(early ?? beginFfn(), hook);
+    await this.#finishFfn(early ?? beginFfn(), layer, positions);
     this.#addSublayer(ffnNorm, positions);
   }
 
@@ -239,56 +235,19 @@ export class Decoder {
     this.#rotary?.apply(qkv, positions, heads + kvHeads, headDim, stride);
   }
 
-  /** What needs the FFN's input alone: predictions and their reads, or a hook's look at it. */
-  #beginFfn(input: FfnInput, hook: FfnHook | undefined): EarlyFfn {
-    const { sparse } = this.#parts;
-    if (sparse !== null) return { input, begun: sparse.begin(input) };
-    hook?.input(input);
-    return { input, begun: null };
-  }
-
   /** output = sum over the neurons of their activations times down columns. */
-  async #ffn({ input, begun }: EarlyFfn, hook: FfnHook | undefined): Promise<void> {
-    const { plan, weights, files, sparse } = this.#parts;
-    const { layer, x, positions } = input;
-    const { hiddenSize } = this.#spec;
-    const { output, sums } = plan.activations;
+  async #finishFfn(begun: BegunFfn, layer: number, positions: number): Promise<void> {
+    const { plan, weights } = this.#parts;
+    const { output: y } = plan.activations;
     const downBias = weights.vector(role.downBias(layer));
-    const rowBytes = hiddenSize * f32Bytes;
-    if (downBias === 0) {
-      new Uint8Array(this.#memory.buffer, output, positions * rowBytes).fill(0);
-    } else {
-      this.#kernels.copyRows(output, downBias, positions, rowBytes, 0, rowBytes);
-    }
+    const rowBytes = this.#spec.hiddenSize * f32Bytes;
+    if (downBias === 0) new Uint8Array(this.#memory.buffer, y, positions * rowBytes).fill(0);
+    else this.#kernels.copyRows(y, downBias, positions, rowBytes, 0, rowBytes);
     const bias = weights.vector(role.upBias(layer));
     const gateBias = weights.vector(role.gateBias(layer));
-    const ffns = files.manifest.ffns[layer] ?? [];
-    if (sparse !== null && begun !== null) {
-      for (const { k, count } of ffns) this.#neurons += k * count * positions;
-      this.#activeNeurons += await sparse.finish(begun, { y: output, bias, gateBias });
-      return;
-    }
-    for (const units of ffns) {
-      new Uint8Array(this.#memory.buffer, sums, positions * rowBytes).fill(0);
-      await weights.eachRows(files.tensor(units.tensor), (rows) => {
-        this.#neurons += rows.count * units.k * positions;
-        this.#activeNeurons += this.#arena(rows).ffn({
-          units,
-          rows,
-          ffn: this.#spec.ffn,
-          x,
-          y: output,
-          sums,
-          hidden: hiddenSize,
-          bias,
-          gateBias,
-          positions,
-          hook,
-        });
-      });
-      // Of a last group that is not whole.
-      this.#kernels.add(output, sums, positions * hiddenSize);
-    }
+    const { neurons, active } = await begun.finish({ y, bias, gateBias });
+    this.#neurons += neurons;
+    this.#activeNeurons += active;
   }
 
   /** Logits of the rows in `hidden` of which they are wanted. */

@@ -8,8 +8,7 @@
  * The list, its order and the sums depend on the selection alone, so that the result is the same to
  * the bit at every budget, for every policy, and for any number of threads.
  *
- * A call has two halves: `begin` selects and starts to read, `finish` computes. Between them other
- * work may be done that the FFN does not wait for, as a parallel block's attention; reads hide behind it.
+ * `begin` selects and starts to read: reads hide behind what is done before `finish`.
  */
 
 import { breathe } from '../breathe.ts';
@@ -19,6 +18,7 @@ import type { ModelSpec } from '../models/spec.ts';
 import { groupSize, neuronBlock } from '../plan/list-layout.ts';
 import { noSlot, unitState } from '../residency/unit-store.ts';
 import { addressOf, type LayerStore, type UnitStores } from '../residency/unit-stores.ts';
+import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
 import type { ListArena, ListPart, ListTask } from './list-arena.ts';
 import { BitSelection, type FfnInput, type Selector } from './selection.ts';
 
@@ -42,17 +42,8 @@ export interface SparseCounters {
   readonly storeMs: number;
 }
 
-/** What the neurons then compute with. */
-export interface FfnOutput {
-  /** (positions, hidden), to which the result is added. */
-  readonly y: number;
-  /** (neurons) each, or 0: of up rows, and of gates. */
-  readonly bias: number;
-  readonly gateBias: number;
-}
-
-/** An FFN that has begun; its input stays where it is until the end. */
-export interface BegunFfn {
+/** An FFN that has begun. */
+interface ListedFfn {
   readonly input: FfnInput;
   readonly layer: LayerStore;
   readonly selection: BitSelection;
@@ -78,7 +69,7 @@ interface PlannedPart extends ListPart {
 
 type Reads = ReturnType<ModelFiles['requestScattered']>;
 
-export class SparseFfn {
+export class SparseFfn implements Ffn {
   readonly #parts: SparseParts;
   readonly #spec: ModelSpec;
   #residentBytes = 0;
@@ -157,7 +148,7 @@ export class SparseFfn {
 
   /**
    * Selects units, finds places for what is missing, and begins to read it. One FFN is begun at a time:
-   * the next one after {@link finish} or {@link abandon}.
+   * the next one after it was finished or abandoned.
    */
   begin(input: FfnInput): BegunFfn {
     if (this.#begun) throw new Error('an FFN has begun and is neither finished nor abandoned');
@@ -170,17 +161,16 @@ export class SparseFfn {
     const started = performance.now();
     const parts = this.#plan(layer, selection.units, speculation);
     this.#storeMs += performance.now() - started;
-    const begun: BegunFfn = { input, layer, selection, parts, reads: [], speculation };
+    const begun: ListedFfn = { input, layer, selection, parts, reads: [], speculation };
     this.#begun = true;
     this.#readUpTo(begun, 1);
-    return begun;
+    return {
+      finish: (output) => this.#finish(begun, output),
+      abandon: () => this.#abandon(begun),
+    };
   }
 
-  /**
-   * y += sum over the wanted neurons of what they contribute.
-   * @returns how many activations were not zero, over all positions
-   */
-  async finish(begun: BegunFfn, { y, bias, gateBias }: FfnOutput): Promise<number> {
+  async #finish(begun: ListedFfn, { y, bias, gateBias }: FfnOutput): Promise<FfnCounts> {
     const { input, layer, selection, parts, reads, speculation } = begun;
     const geometry = neuronGeometry(layer.units);
     if (geometry === null) throw new Error(`the units of ${layer.units.tensor} are no neurons`);
@@ -217,15 +207,15 @@ export class SparseFfn {
       await speculation?.reads.done;
       layer.store.commit();
       this.#begun = false;
-      return active;
+      return { neurons: selection.count * input.positions, active };
     } catch (error) {
-      await this.abandon(begun);
+      await this.#abandon(begun);
       throw error;
     }
   }
 
   /** Ends what has begun without a result: what did not come is not there. */
-  async abandon({ layer, parts, reads, speculation }: BegunFfn): Promise<void> {
+  async #abandon({ layer, parts, reads, speculation }: ListedFfn): Promise<void> {
     // What is still coming must not hit anybody else.
     this.#begun = false;
     await Promise.all(reads.map((ticket) => ticket.cancel()));
@@ -240,7 +230,7 @@ export class SparseFfn {
   }
 
   /** Reads the parts up to `last`: two of them, as each half of the staging serves one. */
-  #readUpTo({ layer, parts, reads }: BegunFfn, last: number): void {
+  #readUpTo({ layer, parts, reads }: ListedFfn, last: number): void {
     const { memory } = this.#arena(layer);
     for (const { rows, targets: addresses } of parts.slice(reads.length, last + 1)) {
       // Eager: whatever computes meanwhile keeps the event loop from starting one read after another.
