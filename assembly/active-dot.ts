@@ -8,11 +8,16 @@
  * here is the same to the bit as there.
  */
 import { BlockCodec } from './block';
-import { Blocks, dot4 as blockDot4, GROUP, quantiseAll, X_BYTES, X_SCALE_BYTES } from './block-dot';
+import { Blocks, dot4 as blockDot4, quantiseAll } from './block-dot';
 import { BF16_BITS, NIBBLE } from './constants';
 import { dot4, dot4Packed } from './dot';
 import { dot1x4 } from './dot-positions';
 import { Codec } from './dtype';
+import {
+  ACTIVATION_BLOCK_BYTES,
+  ACTIVATION_SCALE_BYTES,
+  QUANTISED_POSITIONS,
+} from './exports/shared-constants';
 import { Quarters } from './rows';
 import { V } from './vector';
 
@@ -80,7 +85,7 @@ export class PlainFours<T extends Codec> extends Fours {
 @unmanaged
 export class BlockFours<T extends BlockCodec> extends Fours {
   @inline override get group(): i32 {
-    return GROUP;
+    return QUANTISED_POSITIONS;
   }
   @inline override xBytes(cols: i32, _xStride: usize): usize {
     return Blocks.xBytes(cols);
@@ -269,7 +274,7 @@ function blockDot1x4<T extends BlockCodec>(
   const t = changetype<T>(0);
   const nibble = NIBBLE;
   const upper = BF16_BITS;
-  let scale = <usize>blocks * X_BYTES;
+  let scale = <usize>blocks * ACTIVATION_BLOCK_BYTES;
   let a0 = f32x4.splat(0);
   let a1 = f32x4.splat(0);
   let a2 = f32x4.splat(0);
@@ -286,12 +291,12 @@ function blockDot1x4<T extends BlockCodec>(
     a2 = V.madd(a2, f32x4.mul(s, v128.load_splat<f32>(x2 + scale)), dotParts(q0, q1, q2, q3, x2));
     a3 = V.madd(a3, f32x4.mul(s, v128.load_splat<f32>(x3 + scale)), dotParts(q0, q1, q2, q3, x3));
     w += t.bytes;
-    x0 += X_BYTES;
-    x1 += X_BYTES;
-    x2 += X_BYTES;
-    x3 += X_BYTES;
+    x0 += ACTIVATION_BLOCK_BYTES;
+    x1 += ACTIVATION_BLOCK_BYTES;
+    x2 += ACTIVATION_BLOCK_BYTES;
+    x3 += ACTIVATION_BLOCK_BYTES;
     // One block fewer lies between the activations and their scale.
-    scale -= X_BYTES - X_SCALE_BYTES;
+    scale -= ACTIVATION_BLOCK_BYTES - ACTIVATION_SCALE_BYTES;
   }
   return V.sums(a0, a1, a2, a3);
 }

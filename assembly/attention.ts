@@ -17,22 +17,20 @@ import { accumulate } from './columns';
 import { dot4 } from './dot';
 import { dot1x4 } from './dot-positions';
 import { Codec } from './dtype';
+import { HEADS_TOGETHER, PAGE_POSITIONS } from './exports/shared-constants';
 import { scale as scaleBy } from './math';
 import { V } from './vector';
 
-/** Heads that read keys and values together, if they have the same; as in src/kernels/kernels.ts. */
-const TOGETHER: i32 = 4;
-/** Fewer are better off alone. */
+/** Heads with the same keys and values that read them together, at least: fewer are better off alone. */
 const FEWEST: i32 = 3;
-/** Positions of a page, a power of two; as in src/plan/kv-layout.ts. */
-const PAGE_SHIFT: i32 = 4;
-const PAGE: i32 = 1 << PAGE_SHIFT;
+/** Of PAGE_POSITIONS, a power of two. */
+const PAGE_SHIFT: i32 = ctz(PAGE_POSITIONS);
 /** Values that are mixed for some columns before the next columns: they stay in L1. */
 const VALUES: i32 = 32;
 
 /**
  * out[p, h] = softmax(scale (q[p, h] . k + bias[h])) v for heads [headStart, headEnd); `scores` is
- * scratch of TOGETHER times `length` f32, which is more than any row's position. What a head adds to
+ * scratch of HEADS_TOGETHER times `length` f32, which is more than any row's position. What a head adds to
  * the score of each position is f32, (heads, biasStride), or 0 for none. Strides in elements.
  */
 export function attention<T extends Codec>(
@@ -63,7 +61,7 @@ export function attention<T extends Codec>(
   let h = headStart;
   while (h < headEnd) {
     const kvOffset = <usize>(h / group) * <usize>headDim * bytes;
-    const same = min(min(TOGETHER, headEnd - h), group - (h % group));
+    const same = min(min(HEADS_TOGETHER, headEnd - h), group - (h % group));
     const heads = same < FEWEST ? 1 : same;
     const k = keys + kvOffset;
     const v = values + kvOffset;
@@ -126,16 +124,16 @@ export function attention<T extends Codec>(
 /** The row of the cache that holds a sequence's position. */
 function rowAt(pages: usize, position: i32): usize {
   const page = load<u32>(pages + ((<usize>(position >> PAGE_SHIFT)) << 2));
-  return ((<usize>page) << PAGE_SHIFT) + <usize>(position & (PAGE - 1));
+  return ((<usize>page) << PAGE_SHIFT) + <usize>(position & (PAGE_POSITIONS - 1));
 }
 
 /** How many positions from `position` on, before `end`, lie one after the other in the cache. */
 function runFrom(pages: usize, position: i32, end: i32): i32 {
   let at = pages + ((<usize>(position >> PAGE_SHIFT)) << 2);
-  let next = (position | (PAGE - 1)) + 1;
+  let next = (position | (PAGE_POSITIONS - 1)) + 1;
   while (next < end && load<u32>(at, 4) == load<u32>(at) + 1) {
     at += 4;
-    next += PAGE;
+    next += PAGE_POSITIONS;
   }
   return min(next, end) - position;
 }

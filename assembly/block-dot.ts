@@ -15,14 +15,13 @@
  */
 import { BLOCK, BlockCodec } from './block';
 import { BF16_BITS, NIBBLE } from './constants';
+import {
+  ACTIVATION_BLOCK_BYTES,
+  ACTIVATION_SCALE_BYTES,
+  QUANTISED_POSITIONS,
+} from './exports/shared-constants';
 import { Quarters } from './rows';
 import { V } from './vector';
-
-/** Positions that are quantised at a time; scratchBytes in src/kernels/weight-kernels.ts has room for them. */
-export const GROUP: i32 = 32;
-/** Bytes of a block of quantised activations, and of its scale. */
-export const X_BYTES: usize = 64;
-export const X_SCALE_BYTES: usize = 4;
 
 /** Activations that are smaller than this throughout a block are taken for 0: 2^-100. */
 const X_MIN: f32 = 7.888609052210118e-31;
@@ -35,7 +34,7 @@ export abstract class Blocks {
 
   /** Bytes of `cols` quantised activations. */
   @inline static xBytes(cols: i32): usize {
-    return <usize>Blocks.count(cols) * (X_BYTES + X_SCALE_BYTES);
+    return <usize>Blocks.count(cols) * (ACTIVATION_BLOCK_BYTES + ACTIVATION_SCALE_BYTES);
   }
 
   /** Dot product of the block at `w`, opened, with activations, as f32, multiplied by 1 / unit. */
@@ -61,7 +60,7 @@ export abstract class Blocks {
 function quantise<T extends BlockCodec>(q: usize, x: usize, cols: i32): void {
   const t = changetype<T>(0);
   const blocks = Blocks.count(cols);
-  let scale = q + <usize>blocks * X_BYTES;
+  let scale = q + <usize>blocks * ACTIVATION_BLOCK_BYTES;
   for (let left = cols; left > 0; left -= BLOCK) {
     const n = min(left, BLOCK);
     let top4 = f32x4.splat(0);
@@ -86,11 +85,11 @@ function quantise<T extends BlockCodec>(q: usize, x: usize, cols: i32): void {
       q += 16;
     }
     x += BLOCK << 2;
-    scale += X_SCALE_BYTES;
+    scale += ACTIVATION_SCALE_BYTES;
   }
 }
 
-/** Quantises those of up to GROUP positions to `q`, one after the other. xStride in elements. */
+/** Quantises those of up to QUANTISED_POSITIONS positions to `q`, one after the other. xStride in elements. */
 export function quantiseAll<T extends BlockCodec>(
   q: usize,
   x: usize,
@@ -120,7 +119,7 @@ export function dot4<T extends BlockCodec>(
   let a1 = f32x4.splat(0);
   let a2 = f32x4.splat(0);
   let a3 = f32x4.splat(0);
-  let scale = x + <usize>blocks * X_BYTES;
+  let scale = x + <usize>blocks * ACTIVATION_BLOCK_BYTES;
   for (let left = blocks; left > 0; left--) {
     const x0 = v128.load(x);
     const x1 = v128.load(x, 16);
@@ -135,8 +134,8 @@ export function dot4<T extends BlockCodec>(
     w1 += t.bytes;
     w2 += t.bytes;
     w3 += t.bytes;
-    x += X_BYTES;
-    scale += X_SCALE_BYTES;
+    x += ACTIVATION_BLOCK_BYTES;
+    scale += ACTIVATION_SCALE_BYTES;
   }
   return V.sums(a0, a1, a2, a3);
 }
@@ -163,7 +162,7 @@ function dot2x3<T extends BlockCodec>(
   let a10 = f32x4.splat(0);
   let a11 = f32x4.splat(0);
   let a12 = f32x4.splat(0);
-  const scales = <usize>blocks * X_BYTES;
+  const scales = <usize>blocks * ACTIVATION_BLOCK_BYTES;
   let scale0 = x0 + scales;
   let scale1 = x1 + scales;
   let scale2 = x2 + scales;
@@ -227,12 +226,12 @@ function dot2x3<T extends BlockCodec>(
     a12 = V.madd(a12, f32x4.mul(s1, x), f32x4.convert_i32x4_s(d12));
     w0 += t.bytes;
     w1 += t.bytes;
-    x0 += X_BYTES;
-    x1 += X_BYTES;
-    x2 += X_BYTES;
-    scale0 += X_SCALE_BYTES;
-    scale1 += X_SCALE_BYTES;
-    scale2 += X_SCALE_BYTES;
+    x0 += ACTIVATION_BLOCK_BYTES;
+    x1 += ACTIVATION_BLOCK_BYTES;
+    x2 += ACTIVATION_BLOCK_BYTES;
+    scale0 += ACTIVATION_SCALE_BYTES;
+    scale1 += ACTIVATION_SCALE_BYTES;
+    scale2 += ACTIVATION_SCALE_BYTES;
   }
   const s = V.sums(a00, a10, a01, a11);
   const s2 = V.sums(a02, a12, a02, a12);
@@ -249,7 +248,7 @@ function dot2x3<T extends BlockCodec>(
 /**
  * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows lie `w` bytes
  * beyond the addresses in `ptrs`; without `ptrs`, one after the other from `w` on.
- * `scratch` is for the quantised activations of GROUP positions and must be given.
+ * `scratch` is for the quantised activations of QUANTISED_POSITIONS positions and must be given.
  */
 export function blockDots<T extends BlockCodec>(
   y: usize,
@@ -269,8 +268,8 @@ export function blockDots<T extends BlockCodec>(
   const rowBytes = <usize>blocks * t.bytes;
   const xBytes = Blocks.xBytes(cols);
   const yBytes = yStride << 2;
-  for (let first = 0; first < positions; first += GROUP) {
-    const group = min(GROUP, positions - first);
+  for (let first = 0; first < positions; first += QUANTISED_POSITIONS) {
+    const group = min(QUANTISED_POSITIONS, positions - first);
     quantiseAll<T>(scratch, x, cols, group, xStride);
     if (group < 3) {
       const quarter = Quarters.rows(count);

@@ -23,8 +23,15 @@
  *  - A block by itself is all that is needed to use it: columns can be split at any block.
  */
 
-/** Weights per block. */
-export const BLOCK: i32 = 32;
+import {
+  Q4_BLOCK_BYTES,
+  Q8_BLOCK_BYTES,
+  Q8_BLOCK_ELEMENTS,
+  UNPACKED_BLOCK_BYTES,
+} from './exports/shared-constants';
+
+/** Weights per block, of either format. */
+export const BLOCK: i32 = Q8_BLOCK_ELEMENTS;
 
 /**
  * `part` k of a block is its weights 8k to 8k + 7 as i16, multiplied by 1 / `unit`. `nibble` and `upper`
@@ -54,7 +61,7 @@ export abstract class BlockCodec {
 @unmanaged
 export class Q8 extends BlockCodec {
   @inline override get bytes(): usize {
-    return 34;
+    return Q8_BLOCK_BYTES;
   }
   @inline override get unit(): f32 {
     return 1;
@@ -85,7 +92,7 @@ export class Q8 extends BlockCodec {
 @unmanaged
 export class Q4 extends BlockCodec {
   @inline override get bytes(): usize {
-    return 18;
+    return Q4_BLOCK_BYTES;
   }
   @inline override get unit(): f32 {
     return 1.0 / 4096.0;
@@ -122,7 +129,7 @@ export class Q4 extends BlockCodec {
 @unmanaged
 export class UnpackedBlock extends BlockCodec {
   @inline override get bytes(): usize {
-    return 132;
+    return UNPACKED_BLOCK_BYTES;
   }
   @inline override get unit(): f32 {
     return 1;

@@ -6,6 +6,7 @@ import { BLOCK, BlockCodec, UnpackedBlock } from './block';
 import { BF16_BITS, NIBBLE } from './constants';
 import { unpack } from './dot';
 import { Codec } from './dtype';
+import { UNPACKED_BLOCK_BYTES } from './exports/shared-constants';
 import { V } from './vector';
 
 /**
@@ -234,7 +235,7 @@ function unpackBlocks<T extends BlockCodec>(dst: usize, src: usize, skip: i32, c
     v128.store(dst, t.high(src, o, 3, nibble), 112);
     store<f32>(dst, t.unit * f32x4.extract_lane(t.scale(src, upper), 0), 128);
     src += t.bytes;
-    dst += 132;
+    dst += UNPACKED_BLOCK_BYTES;
   }
 }
 

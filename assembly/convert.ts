@@ -9,6 +9,8 @@ import { F16 } from './dtype';
 @unmanaged
 export abstract class Widening {
   abstract of(h: v128): v128;
+  /** The bits of an exponent, which are all ones in what is not finite. */
+  abstract get exponent(): i32;
 }
 
 /** From binary16, infinities and NaNs included: an exponent of all ones stays one. */
@@ -20,6 +22,9 @@ export class FromF16 extends Widening {
     const special = i32x4.ge_s(v128.and(widened, F32_MAGNITUDE), F16_SPECIAL);
     return v128.or(widened, v128.and(special, F32_EXPONENT));
   }
+  @inline override get exponent(): i32 {
+    return 0x7c00;
+  }
 }
 
 @unmanaged
@@ -27,6 +32,14 @@ export class FromBF16 extends Widening {
   @inline override of(h: v128): v128 {
     return i32x4.shl(h, 16);
   }
+  @inline override get exponent(): i32 {
+    return 0x7f80;
+  }
+}
+
+/** dst[0..n) = src[0..n), both f32. */
+export function copyF32(dst: usize, src: usize, n: i32): void {
+  memory.copy(dst, src, (<usize>n) << 2);
 }
 
 /** dst[0..n) = 16-bit src[0..n) as f32. */
@@ -104,7 +117,8 @@ export function fromF32<N extends Narrowing>(dst: usize, src: usize, n: i32): vo
 }
 
 /** Index of the first element whose exponent bits are all ones, or -1. Elements of 16 bits. */
-export function firstNonFinite16(src: usize, n: i32, exponent: i32): i32 {
+export function firstNonFinite16<W extends Widening>(src: usize, n: i32): i32 {
+  const exponent = changetype<W>(0).exponent;
   const e = i16x8.splat(<i16>exponent);
   let i = 0;
   for (; i + 32 <= n; i += 32) {
@@ -141,7 +155,7 @@ export function firstNonFinite32(src: usize, n: i32): i32 {
 }
 
 /** Copies `rows` rows of `rowBytes` each between strided places. */
-export function copy_rows(
+export function copyRows(
   dst: usize,
   src: usize,
   rows: i32,
@@ -163,7 +177,7 @@ const TILE: i32 = 32;
  * Transposes (rows, cols) of 16-bit elements: element c of source row r, at r srcStrideBytes + 2 c,
  * becomes element r of destination row c, at c dstStrideBytes + 2 r.
  */
-export function transpose_16(
+export function transpose16(
   dst: usize,
   src: usize,
   rows: i32,
@@ -194,7 +208,7 @@ export function transpose_16(
 }
 
 /** The same for 32-bit elements. */
-export function transpose_32(
+export function transpose32(
   dst: usize,
   src: usize,
   rows: i32,
@@ -300,16 +314,16 @@ function square4(dst: usize, src: usize, srcStride: usize, dstStride: usize): vo
  * Sum of `bytes` (a multiple of 256) as 32-bit numbers: how fast this machine reads, in four streams
  * as the matrix kernels do, which processors prefetch better than one.
  */
-export function read_sum(ptr: usize, bytes: usize): i32 {
+export function readSum(src: usize, bytes: usize): i32 {
   const part = bytes >> 2;
   let a = i32x4.splat(0);
   let b = a;
   let c = a;
   let d = a;
   for (let left = part; left >= 64; left -= 64) {
-    a = i32x4.add(a, i32x4.add(v128.load(ptr), v128.load(ptr, 16)));
-    a = i32x4.add(a, i32x4.add(v128.load(ptr, 32), v128.load(ptr, 48)));
-    const second = ptr + part;
+    a = i32x4.add(a, i32x4.add(v128.load(src), v128.load(src, 16)));
+    a = i32x4.add(a, i32x4.add(v128.load(src, 32), v128.load(src, 48)));
+    const second = src + part;
     b = i32x4.add(b, i32x4.add(v128.load(second), v128.load(second, 16)));
     b = i32x4.add(b, i32x4.add(v128.load(second, 32), v128.load(second, 48)));
     const third = second + part;
@@ -318,7 +332,7 @@ export function read_sum(ptr: usize, bytes: usize): i32 {
     const fourth = third + part;
     d = i32x4.add(d, i32x4.add(v128.load(fourth), v128.load(fourth, 16)));
     d = i32x4.add(d, i32x4.add(v128.load(fourth, 32), v128.load(fourth, 48)));
-    ptr += 64;
+    src += 64;
   }
   a = i32x4.add(i32x4.add(a, b), i32x4.add(c, d));
   a = i32x4.add(a, i64x2.shuffle(a, a, 1, 0));

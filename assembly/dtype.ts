@@ -7,7 +7,8 @@
  * to 100 times slower, and next to anything else in a sum they are nothing. Conversions (convert.ts)
  * keep them.
  *
- * Adding a format: one class here, its line per kernel in index.ts, one row in src/kernels.
+ * Adding a format: one class here, or in block.ts, a row in src/dtype.ts, and its entries in
+ * src/kernels/format-kernel-table.ts.
  */
 
 import {
@@ -22,6 +23,7 @@ import {
   F32_EXPONENT,
   F32_SIGN,
 } from './constants';
+import { BF16_BLOCK_BYTES, F16_BLOCK_BYTES, F32_BLOCK_BYTES } from './exports/shared-constants';
 
 /** Eight weights are handled as two vectors `a` and `b`, which for 16-bit formats are the same. */
 @unmanaged
@@ -52,7 +54,7 @@ export abstract class Codec {
 @unmanaged
 export class F32 extends Codec {
   @inline override get bytes(): usize {
-    return 4;
+    return F32_BLOCK_BYTES;
   }
   @inline override get unpackFrom(): i32 {
     return 16;
@@ -95,7 +97,7 @@ export class F32 extends Codec {
 @unmanaged
 export class Unpacked extends Codec {
   @inline override get bytes(): usize {
-    return 4;
+    return F32_BLOCK_BYTES;
   }
   @inline override get unpackFrom(): i32 {
     return i32.MAX_VALUE;
@@ -133,7 +135,7 @@ export class Unpacked extends Codec {
 @unmanaged
 export class BF16 extends Codec {
   @inline override get bytes(): usize {
-    return 2;
+    return BF16_BLOCK_BYTES;
   }
   @inline override get unpackFrom(): i32 {
     return 16;
@@ -192,7 +194,7 @@ export class BF16 extends Codec {
 @unmanaged
 export class F16 extends Codec {
   @inline override get bytes(): usize {
-    return 2;
+    return F16_BLOCK_BYTES;
   }
   @inline override get unpackFrom(): i32 {
     return 4;

@@ -2,7 +2,7 @@
  * y[p, c] += sum over i of acts[p, i] down_i[c]: the second half of the feed-forward block.
  *
  * The list of neurons is one long list, of which a call sees entries [first, first + count). It is
- * summed in groups of GROUP entries: each group from 0 on in the order of the list, inactive ones
+ * summed in groups of NEURON_GROUP entries: each group from 0 on in the order of the list, inactive ones
  * left out, and the groups' sums are added to y one after the other. So the result is the same to
  * the bit however the list is cut into calls and whoever computes which part:
  *
@@ -13,18 +13,13 @@
  * than one, as every piece costs the memory as much as the beginning of a whole one.
  */
 import { Columns } from './columns';
+import { NEURON_GROUP, UNPACKED_COLUMNS } from './exports/shared-constants';
 import { add } from './math';
 import { V } from './vector';
 
-/** Entries of the list that are summed up before they are added to y; as in src/kernels/weight-kernels.ts. */
-export const GROUP: i32 = 64;
-
-/** Neurons that are handled for all positions before the next ones: their columns stay in L2. */
-export const NEURONS: i32 = 16;
-
 /**
  * The sums of groups [groupStart, groupEnd) for one position: that of group g is row
- * g - floor(first / GROUP) of `sums`, (groups, cols) f32. A group whose beginning is not in this call
+ * g - floor(first / NEURON_GROUP) of `sums`, (groups, cols) f32. A group whose beginning is not in this call
  * is added to what stands there.
  */
 export function ffnSums<C extends Columns>(
@@ -40,10 +35,10 @@ export function ffnSums<C extends Columns>(
 ): void {
   const rowBytes = (<usize>cols) << 2;
   for (let g = groupStart; g < groupEnd; g++) {
-    const row = sums + <usize>(g - first / GROUP) * rowBytes;
-    const start = g * GROUP - first;
+    const row = sums + <usize>(g - first / NEURON_GROUP) * rowBytes;
+    const start = g * NEURON_GROUP - first;
     const from = max(start, 0);
-    const n = min(start + GROUP, count) - from;
+    const n = min(start + NEURON_GROUP, count) - from;
     const at = (<usize>from) << 2;
     down1<C>(row, start >= 0, acts + at, ptrs + at, downOffset, n, 0, cols);
   }
@@ -54,7 +49,7 @@ export function ffnSums<C extends Columns>(
  * group is complete. `sums`, strided as y, holds that of the group which is not: 0 before the first
  * call; what is left after the last is for the caller to add. `scratch` is 0 or
  *
- *     | NEURONS addresses, u32 | NEURONS columns, colEnd - colStart f32 each |
+ *     | UNPACKED_COLUMNS addresses, u32 | UNPACKED_COLUMNS columns, colEnd - colStart f32 each |
  *
  * where active columns are unpacked once for all positions; for quantised formats in blocks, as
  * ceil of (colEnd - colStart) / 32, and one more. Strides in elements.
@@ -82,8 +77,8 @@ export function ffnDown<C extends Columns, U extends Columns>(
   y += (<usize>colStart) << 2;
   sums += (<usize>colStart) << 2;
   for (let i = 0; i < count; ) {
-    const inGroup = (first + i) % GROUP;
-    const n = min(min(NEURONS, count - i), GROUP - inGroup);
+    const inGroup = (first + i) % NEURON_GROUP;
+    const n = min(min(UNPACKED_COLUMNS, count - i), NEURON_GROUP - inGroup);
     if (unpacked) {
       unpackActive<C>(scratch, acts, ptrs, offset, n, skip, columns, positions, actStride);
     }
@@ -92,7 +87,7 @@ export function ffnDown<C extends Columns, U extends Columns>(
       const ap = acts + ((<usize>p * actStride) << 2);
       if (unpacked) down1<U>(sums + row, false, ap, scratch, 0, n, skip, columns);
       else down1<C>(sums + row, false, ap, ptrs, offset, n, skip, columns);
-      if (inGroup + n == GROUP) {
+      if (inGroup + n == NEURON_GROUP) {
         add(y + row, sums + row, columns);
         memory.fill(sums + row, 0, (<usize>columns) << 2);
       }
@@ -123,7 +118,7 @@ export function unpackActive<C extends Columns>(
       active |= V.notZero(row + ((<usize>k) << 2), n - k) << k;
     }
   }
-  let column = scratch + ((<usize>NEURONS) << 2);
+  let column = scratch + ((<usize>UNPACKED_COLUMNS) << 2);
   for (let k = 0; k < n; k++) {
     store<u32>(scratch + ((<usize>k) << 2), <u32>column);
     if (active & (1 << k)) {

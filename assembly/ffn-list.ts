@@ -11,7 +11,8 @@
  * group that the next call goes on with.
  */
 import { Columns } from './columns';
-import { down1, NEURONS, unpackActive } from './ffn-down';
+import { UNPACKED_COLUMNS } from './exports/shared-constants';
+import { down1, unpackActive } from './ffn-down';
 import { add } from './math';
 
 /**
@@ -74,7 +75,7 @@ export function ffnListDown<C extends Columns, U extends Columns>(
   for (let g = 0; g <= groups; g++) {
     const end = g < groups ? bound(bounds, g) : count;
     while (i < end) {
-      const n = min(NEURONS, end - i);
+      const n = min(UNPACKED_COLUMNS, end - i);
       const at = (<usize>i) << 2;
       if (unpacked) {
         unpackActive<C>(

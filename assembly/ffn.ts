@@ -8,7 +8,7 @@
  *     acts[p, i] = act(dot(up_i, x_p) + bias_i)        ffnUp, or ffnGatedUp
  *     y[p, c]   += sum_i acts[p, i] down_i[c]          ffn-down.ts
  */
-import { Activation, activation, add, count_active, multiply, multiplyNonZero } from './math';
+import { activation, add, countActive, hasZeros, multiply, multiplyNonZero } from './math';
 import { Dots } from './matmul';
 
 /**
@@ -69,14 +69,14 @@ export function ffnGatedUp<D extends Dots>(
   threshold: f32,
 ): void {
   const d = changetype<D>(0);
-  const zeros = Activation.hasZeros(code);
+  const zeros = hasZeros(code);
   d.dots(gates, x, 0, ptrs, count, cols, positions, xStride, actStride, scratch);
   let fired = 0;
   for (let p = 0; p < positions; p++) {
     const row = gates + ((<usize>p * actStride) << 2);
     if (gateBias != 0) add(row, gateBias, count);
     activation(row, count, code, threshold);
-    if (zeros) fired += count_active(row, count);
+    if (zeros) fired += countActive(row, count);
   }
   if (zeros && (positions == 1 || fired * FEW < count * positions)) {
     d.activeDots(

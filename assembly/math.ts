@@ -1,25 +1,18 @@
 /** Activation functions and the arithmetic of whole f32 vectors, in place. */
+import {
+  ACTIVATION_FATRELU,
+  ACTIVATION_GELU,
+  ACTIVATION_GELU_TANH,
+  ACTIVATION_RELU,
+  ACTIVATION_RELU2,
+  ACTIVATION_SILU,
+  ACTIVATIONS_WITH_ZEROS,
+} from './exports/shared-constants';
 import { V } from './vector';
 
-/** Codes of the activation functions, mirrored in src/kernels/kernels.ts. */
-export namespace Activation {
-  export const NONE: i32 = 0;
-  export const RELU: i32 = 1;
-  /** x/2 (1 + erf(x / sqrt 2)). */
-  export const GELU: i32 = 2;
-  /** x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). */
-  export const GELU_TANH: i32 = 3;
-  /** x / (1 + e^-x). */
-  export const SILU: i32 = 4;
-  /** max(x, 0)^2. */
-  export const RELU2: i32 = 5;
-  /** x above a threshold, else 0. */
-  export const FATRELU: i32 = 6;
-
-  /** Whether most of a function's values are exactly 0, as src/models/spec.ts has it. */
-  export function hasZeros(code: i32): bool {
-    return code == RELU || code == RELU2 || code == FATRELU;
-  }
+/** Whether most values of the activation function of this code are exactly 0. */
+export function hasZeros(code: i32): bool {
+  return ((ACTIVATIONS_WITH_ZEROS >>> code) & 1) != 0;
 }
 
 /** A function of one value, applied to four; never instantiated, like the codecs of dtype.ts. */
@@ -90,12 +83,12 @@ function fatrelu(x: usize, n: i32, threshold: f32): void {
 
 /** x[0..n) = f(x[0..n)), f given by its code; the threshold is that of FATRELU. */
 export function activation(x: usize, n: i32, code: i32, threshold: f32): void {
-  if (code == Activation.RELU) map<Relu>(x, n);
-  else if (code == Activation.GELU) map<Gelu>(x, n);
-  else if (code == Activation.GELU_TANH) map<GeluTanh>(x, n);
-  else if (code == Activation.SILU) map<Silu>(x, n);
-  else if (code == Activation.RELU2) map<Relu2>(x, n);
-  else if (code == Activation.FATRELU) fatrelu(x, n, threshold);
+  if (code == ACTIVATION_RELU) map<Relu>(x, n);
+  else if (code == ACTIVATION_GELU) map<Gelu>(x, n);
+  else if (code == ACTIVATION_GELU_TANH) map<GeluTanh>(x, n);
+  else if (code == ACTIVATION_SILU) map<Silu>(x, n);
+  else if (code == ACTIVATION_RELU2) map<Relu2>(x, n);
+  else if (code == ACTIVATION_FATRELU) fatrelu(x, n, threshold);
 }
 
 /** y[0..n) += x[0..n). */
@@ -112,7 +105,7 @@ export function fold(y: usize, x: usize, rows: i32, n: i32, stride: usize): void
 }
 
 /** How many of x[0..n) are not 0. */
-export function count_active(x: usize, n: i32): i32 {
+export function countActive(x: usize, n: i32): i32 {
   let zeros = i32x4.splat(0);
   let left = n;
   for (; left >= 4; left -= 4, x += 16) {

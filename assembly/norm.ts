@@ -55,7 +55,7 @@ function affine(
 }
 
 /** y[p] = (x[p] - mean) / sqrt(variance + eps) * weight + bias. Strides in elements. */
-export function layer_norm(
+export function layerNorm(
   y: usize,
   x: usize,
   weight: usize,
@@ -76,7 +76,7 @@ export function layer_norm(
 }
 
 /** y[p] = x[p] / sqrt(mean of squares + eps) * weight. Strides in elements. */
-export function rms_norm(
+export function rmsNorm(
   y: usize,
   x: usize,
   weight: usize,

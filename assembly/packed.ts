@@ -13,6 +13,7 @@
 import { F16_LOWER, F16_PLACED } from './constants';
 import { ToF16 } from './convert';
 import { Codec, F16 } from './dtype';
+import { PACKED_F16_BLOCK_BYTES } from './exports/shared-constants';
 
 /** Weights are multiplied with 2^10. */
 const FACTOR: f32 = 1024;
@@ -27,7 +28,7 @@ const TOO_LARGE: i32 = 0x5400;
 @unmanaged
 export class PackedF16 extends Codec {
   @inline override get bytes(): usize {
-    return 2;
+    return PACKED_F16_BLOCK_BYTES;
   }
   @inline override get unpackFrom(): i32 {
     return 4;
@@ -84,7 +85,7 @@ export class PackedF16 extends Codec {
 }
 
 /** Whether all of n f16 are below 64, so that they can be packed. */
-export function packable_f16(src: usize, n: i32): i32 {
+export function packableF16(src: usize, n: i32): i32 {
   const magnitude = i16x8.splat(0x7fff);
   let most = i16x8.splat(0);
   let left = n;
@@ -104,7 +105,7 @@ export function packable_f16(src: usize, n: i32): i32 {
  * Packs f16 where they are: of each of `units` bundles, `unitBytes` apart, the first `rows` rows of
  * `cols` each.
  */
-export function pack_f16(w: usize, units: i32, unitBytes: usize, rows: i32, cols: i32): void {
+export function packF16(w: usize, units: i32, unitBytes: usize, rows: i32, cols: i32): void {
   const rowBytes = (<usize>cols) << 1;
   for (let u = 0; u < units; u++) {
     for (let r = 0; r < rows; r++) packRow(w + <usize>r * rowBytes, cols);

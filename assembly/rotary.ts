@@ -10,7 +10,7 @@
 import { V } from './vector';
 
 /** Pairs (i, i + pairs), as GPT-NeoX and the Hugging Face form of Llama have them. */
-export function rotary_halves(
+export function rotaryHalves(
   x: usize,
   cos: usize,
   sin: usize,
@@ -42,7 +42,7 @@ export function rotary_halves(
 }
 
 /** Pairs (2i, 2i + 1), as GPT-J and the original Llama have them. */
-export function rotary_neighbours(
+export function rotaryNeighbours(
   x: usize,
   cos: usize,
   sin: usize,

@@ -8,7 +8,7 @@
  * 32, and bits up to the next multiple of 32 behind the end become 0. scoreStride in elements,
  * bitStride in words.
  */
-export function positive_bits(
+export function positiveBits(
   bits: usize,
   scores: usize,
   first: i32,
@@ -44,7 +44,7 @@ function tail(row: usize, from: i32, n: i32): u32 {
 }
 
 /** Writes the ids that any position wants to `ids` (u32), ascending; returns how many. */
-export function union_ids(
+export function unionIds(
   ids: usize,
   bits: usize,
   words: i32,
@@ -70,7 +70,7 @@ export function union_ids(
  * dst[p, i] = src[p, order[i]] where position p wants neuron ids[i], else 0. Strides of dst and src in
  * elements, of bits in words.
  */
-export function wanted_acts(
+export function wantedActs(
   dst: usize,
   src: usize,
   order: usize,

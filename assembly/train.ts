@@ -157,7 +157,7 @@ function tile1(
  *
  * by what missing it would cost; one that did not weighs `idle`.
  */
-export function logistic_gradient(
+export function logisticGradient(
   scores: usize,
   acts: usize,
   importance: usize,

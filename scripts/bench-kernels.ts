@@ -14,8 +14,9 @@
  * roughly are: a quarter of a percent of them are denormal in f16.
  */
 import { availableParallelism, cpus } from 'node:os';
-import { byteLength, dtypeNames, isQuantised } from '../src/dtype.ts';
-import { type Activation, activationCodes, type Kernels } from '../src/kernels/kernels.ts';
+import { byteLength, encodedDTypes, isQuantised } from '../src/dtype.ts';
+import { activationCodes, type KernelActivation } from '../src/kernels/constants.ts';
+import type { Kernels } from '../src/kernels/kernels.ts';
 import { chooseBuild, compileCore, instantiateKernels } from '../src/kernels/module.ts';
 import { availableThreads } from '../src/kernels/threads/available.ts';
 import { ComputeThreads, threadScratchBytes } from '../src/kernels/threads/pool.ts';
@@ -139,7 +140,7 @@ process.stdout.write(
     `${'kernel'.padEnd(40)}  ${heading}  ${threads === 1 ? '' : `${heading}  ${'gain'.padStart(7)}`}\n`,
 );
 
-for (const dtype of dtypeNames) {
+for (const dtype of encodedDTypes) {
   const rowBytes = byteLength(dtype, cols);
   floats(scratch, sampleCount).set(sample);
   const bytes = new Uint8Array(memory.buffer);
@@ -408,7 +409,7 @@ for (const [name, rotary] of Object.entries({ rotaryHalves, rotaryNeighbours }))
     rotary(y, x, x, heads, headDim, headDim / 2, maxPositions, width),
   );
 }
-for (const [name, code] of Object.entries(activationCodes) as [Activation, 0][]) {
+for (const [name, code] of Object.entries(activationCodes) as [KernelActivation, 0][]) {
   if (name === 'none') continue;
   measure(`activation ${name}`, vectorBytes, 0, (k) => {
     floats(y, cols * maxPositions).set(floats(x, cols * maxPositions));

@@ -1,44 +1,113 @@
-/** The number formats that weights are stored in: one row each. */
+/**
+ * The number formats of weights, one row each. A `DType` is what flash.json calls a format that
+ * weights are stored in; a packed format exists in memory only. What computes with a format is in
+ * kernels/format-kernel-table.ts.
+ */
 
-export type DType = 'f32' | 'f16' | 'bf16' | 'q8' | 'q4';
-/** Formats of single values, which checkpoints may hold as well. */
-export type FloatDType = 'f32' | 'f16' | 'bf16';
-
-/** Formats that keys and values of the sequence are kept in. */
-export const kvDTypes = ['f32', 'f16'] as const satisfies readonly DType[];
-export type KvDType = (typeof kvDTypes)[number];
-
-export interface DTypeRow {
+interface FormatRow {
   /** Values that are stored together: 1, or those of a block that shares a scale. */
   readonly blockElements: number;
   /** Bytes of such a block. */
   readonly blockBytes: number;
-  /** The name safetensors gives it; quantised rows are plain bytes to it. */
-  readonly safetensors: string;
+  /** What safetensors calls it; quantised rows are plain bytes to it. null: it is in no file. */
+  readonly safetensors: string | null;
+  /** Whether f32 can be converted to it. A format without an encoder is only read. */
+  readonly encoder: boolean;
+  /** The packed format in which weights of this one stay in memory, if there is one. */
+  readonly packedAs: string | null;
 }
 
-export const dtypes: Readonly<Record<DType, DTypeRow>> = {
-  f32: { blockElements: 1, blockBytes: 4, safetensors: 'F32' },
-  f16: { blockElements: 1, blockBytes: 2, safetensors: 'F16' },
-  bf16: { blockElements: 1, blockBytes: 2, safetensors: 'BF16' },
+const rows = {
+  f32: { blockElements: 1, blockBytes: 4, safetensors: 'F32', encoder: true, packedAs: null },
+  f16: {
+    blockElements: 1,
+    blockBytes: 2,
+    safetensors: 'F16',
+    encoder: true,
+    packedAs: 'packed_f16',
+  },
+  bf16: { blockElements: 1, blockBytes: 2, safetensors: 'BF16', encoder: true, packedAs: null },
   // 32 values of 8 or 4 bits and a scale of 16 bits, as drawn in assembly/block.ts.
-  q8: { blockElements: 32, blockBytes: 34, safetensors: 'U8' },
-  q4: { blockElements: 32, blockBytes: 18, safetensors: 'U8' },
-};
+  q8: { blockElements: 32, blockBytes: 34, safetensors: 'U8', encoder: true, packedAs: null },
+  q4: { blockElements: 32, blockBytes: 18, safetensors: 'U8', encoder: true, packedAs: null },
+  // The same numbers as f16, rearranged as drawn in assembly/packed.ts.
+  packed_f16: {
+    blockElements: 1,
+    blockBytes: 2,
+    safetensors: null,
+    encoder: false,
+    packedAs: null,
+  },
+} as const satisfies Readonly<Record<string, FormatRow>>;
 
-export const dtypeNames = Object.keys(dtypes) as readonly DType[];
+type Rows = typeof rows;
+/** Names of all formats: in flash.json, and in the names of kernels. */
+export type FormatName = keyof Rows;
+type NamesWhere<Row> = {
+  [Name in FormatName]: Rows[Name] extends Row ? Name : never;
+}[FormatName];
 
-export const floatDTypes = ['f32', 'f16', 'bf16'] as const satisfies readonly FloatDType[];
+/** Formats that weights are stored in. */
+export type DType = NamesWhere<{ readonly safetensors: string }>;
+/** Those that f32 can be converted to. */
+export type EncodedDType = NamesWhere<{ readonly safetensors: string; readonly encoder: true }>;
+/** Formats of single values, which checkpoints may hold as well. */
+export type FloatDType = NamesWhere<{ readonly safetensors: string; readonly blockElements: 1 }>;
+/** Those that exist in memory only. */
+export type PackedFormat = NamesWhere<{ readonly safetensors: null }>;
 
-/** Bytes of a row of `elements` values; a last block that is not full is stored in full. */
-export function byteLength(dtype: DType, elements: number): number {
-  const { blockElements, blockBytes } = dtypes[dtype];
-  return Math.ceil(elements / blockElements) * blockBytes;
+/** A format as it is carried with weights. */
+export interface Format<Name extends FormatName = FormatName> extends FormatRow {
+  readonly name: Name;
+  readonly safetensors: Rows[Name]['safetensors'];
+  readonly packedAs: PackedFormat | null;
+  /** Whether values are stored in blocks, so that rows are more than values one after the other. */
+  readonly quantised: boolean;
+  /** Whether it is an arrangement of another format's weights in memory. */
+  readonly packed: boolean;
+  /** Bytes of a row of `elements` values; a last block that is not full is stored in full. */
+  rowBytes(elements: number): number;
 }
 
-/** Whether values are stored in blocks, so that rows are more than values one after the other. */
-export function isQuantised(dtype: DType): boolean {
-  return dtypes[dtype].blockElements > 1;
+function formatOf(name: FormatName): Format {
+  const row = rows[name];
+  const { blockElements, blockBytes, safetensors } = row;
+  return {
+    ...row,
+    name,
+    quantised: blockElements > 1,
+    packed: safetensors === null,
+    rowBytes: (elements) => Math.ceil(elements / blockElements) * blockBytes,
+  };
+}
+
+/** Names of all formats, those that exist in memory only included. */
+export const formatNames = Object.keys(rows) as readonly FormatName[];
+/** Every format by its name. */
+export const formats = Object.fromEntries(
+  formatNames.map((name) => [name, formatOf(name)]),
+) as unknown as { readonly [Name in FormatName]: Format<Name> };
+
+export const dtypeNames = formatNames.filter((name): name is DType => !formats[name].packed);
+export const encodedDTypes = dtypeNames.filter(
+  (name): name is EncodedDType => formats[name].encoder,
+);
+export const floatDTypes = dtypeNames.filter(
+  (name): name is FloatDType => !formats[name].quantised,
+);
+
+/** Formats that keys and values of the sequence are kept in. */
+export const kvDTypes = ['f32', 'f16'] as const satisfies readonly EncodedDType[];
+export type KvDType = (typeof kvDTypes)[number];
+
+/** `rowBytes` of the format of this name. */
+export function byteLength(name: FormatName, elements: number): number {
+  return formats[name].rowBytes(elements);
+}
+
+/** Whether the format of this name stores values in blocks. */
+export function isQuantised(name: FormatName): boolean {
+  return formats[name].quantised;
 }
 
 /** The value of a float16 that is neither negative nor NaN. */

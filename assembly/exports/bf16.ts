@@ -1,4 +1,4 @@
-/** The kernels for bf16 weights; what each computes is said where it is defined. */
+/** The kernels for weights in bf16. Written by "npm run generate". */
 
 import { PlainColumns } from '../columns';
 import { FromBF16, firstNonFinite16, fromF32, ToBF16, toF32 } from '../convert';
@@ -23,7 +23,7 @@ export function matmul_bf16(
   matmul<PlainDots<BF16>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 
-export function ffn_up_bf16(
+export function ffnUp_bf16(
   acts: usize,
   x: usize,
   ptrs: usize,
@@ -53,7 +53,7 @@ export function ffn_up_bf16(
   );
 }
 
-export function ffn_gated_up_bf16(
+export function ffnGatedUp_bf16(
   acts: usize,
   gates: usize,
   x: usize,
@@ -91,7 +91,7 @@ export function ffn_gated_up_bf16(
   );
 }
 
-export function ffn_sums_bf16(
+export function ffnSums_bf16(
   sums: usize,
   acts: usize,
   ptrs: usize,
@@ -115,7 +115,7 @@ export function ffn_sums_bf16(
   );
 }
 
-export function ffn_down_bf16(
+export function ffnDown_bf16(
   y: usize,
   sums: usize,
   acts: usize,
@@ -147,7 +147,7 @@ export function ffn_down_bf16(
   );
 }
 
-export function ffn_list_sums_bf16(
+export function ffnListSums_bf16(
   sums: usize,
   acts: usize,
   ptrs: usize,
@@ -175,7 +175,7 @@ export function ffn_list_sums_bf16(
   );
 }
 
-export function ffn_list_down_bf16(
+export function ffnListDown_bf16(
   y: usize,
   sums: usize,
   acts: usize,
@@ -209,14 +209,14 @@ export function ffn_list_down_bf16(
   );
 }
 
-export function bf16_to_f32(dst: usize, src: usize, n: i32): void {
+export function toF32_bf16(dst: usize, src: usize, n: i32): void {
   toF32<FromBF16>(dst, src, n);
 }
 
-export function f32_to_bf16(dst: usize, src: usize, n: i32): void {
-  fromF32<ToBF16>(dst, src, n);
+export function firstNonFinite_bf16(src: usize, n: i32): i32 {
+  return firstNonFinite16<FromBF16>(src, n);
 }
 
-export function first_non_finite_bf16(src: usize, n: i32): i32 {
-  return firstNonFinite16(src, n, 0x7f80);
+export function fromF32_bf16(dst: usize, src: usize, n: i32): void {
+  fromF32<ToBF16>(dst, src, n);
 }

@@ -1,4 +1,4 @@
-/** The kernels for f16 weights; what each computes is said where it is defined. */
+/** The kernels for weights in f16. Written by "npm run generate". */
 
 import { PlainColumns } from '../columns';
 import { FromF16, firstNonFinite16, fromF32, ToF16, toF32 } from '../convert';
@@ -23,7 +23,7 @@ export function matmul_f16(
   matmul<PlainDots<F16>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 
-export function ffn_up_f16(
+export function ffnUp_f16(
   acts: usize,
   x: usize,
   ptrs: usize,
@@ -53,7 +53,7 @@ export function ffn_up_f16(
   );
 }
 
-export function ffn_gated_up_f16(
+export function ffnGatedUp_f16(
   acts: usize,
   gates: usize,
   x: usize,
@@ -91,7 +91,7 @@ export function ffn_gated_up_f16(
   );
 }
 
-export function ffn_sums_f16(
+export function ffnSums_f16(
   sums: usize,
   acts: usize,
   ptrs: usize,
@@ -115,7 +115,7 @@ export function ffn_sums_f16(
   );
 }
 
-export function ffn_down_f16(
+export function ffnDown_f16(
   y: usize,
   sums: usize,
   acts: usize,
@@ -147,7 +147,7 @@ export function ffn_down_f16(
   );
 }
 
-export function ffn_list_sums_f16(
+export function ffnListSums_f16(
   sums: usize,
   acts: usize,
   ptrs: usize,
@@ -175,7 +175,7 @@ export function ffn_list_sums_f16(
   );
 }
 
-export function ffn_list_down_f16(
+export function ffnListDown_f16(
   y: usize,
   sums: usize,
   acts: usize,
@@ -209,14 +209,14 @@ export function ffn_list_down_f16(
   );
 }
 
-export function f16_to_f32(dst: usize, src: usize, n: i32): void {
+export function toF32_f16(dst: usize, src: usize, n: i32): void {
   toF32<FromF16>(dst, src, n);
 }
 
-export function f32_to_f16(dst: usize, src: usize, n: i32): void {
-  fromF32<ToF16>(dst, src, n);
+export function firstNonFinite_f16(src: usize, n: i32): i32 {
+  return firstNonFinite16<FromF16>(src, n);
 }
 
-export function first_non_finite_f16(src: usize, n: i32): i32 {
-  return firstNonFinite16(src, n, 0x7c00);
+export function fromF32_f16(dst: usize, src: usize, n: i32): void {
+  fromF32<ToF16>(dst, src, n);
 }

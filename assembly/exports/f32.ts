@@ -1,12 +1,17 @@
-/** The kernels for f32 weights; what each computes is said where it is defined. */
+/** The kernels for weights in f32. Written by "npm run generate". */
 
 import { PlainColumns } from '../columns';
-import { firstNonFinite32 } from '../convert';
 import { F32, Unpacked } from '../dtype';
 import { ffnGatedUp, ffnUp } from '../ffn';
 import { ffnDown, ffnSums } from '../ffn-down';
 import { ffnListDown, ffnListSums } from '../ffn-list';
 import { matmul, PlainDots } from '../matmul';
+
+export {
+  copyF32 as toF32_f32,
+  copyF32 as fromF32_f32,
+  firstNonFinite32 as firstNonFinite_f32,
+} from '../convert';
 
 export function matmul_f32(
   y: usize,
@@ -23,7 +28,7 @@ export function matmul_f32(
   matmul<PlainDots<F32>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 
-export function ffn_up_f32(
+export function ffnUp_f32(
   acts: usize,
   x: usize,
   ptrs: usize,
@@ -53,7 +58,7 @@ export function ffn_up_f32(
   );
 }
 
-export function ffn_gated_up_f32(
+export function ffnGatedUp_f32(
   acts: usize,
   gates: usize,
   x: usize,
@@ -91,7 +96,7 @@ export function ffn_gated_up_f32(
   );
 }
 
-export function ffn_sums_f32(
+export function ffnSums_f32(
   sums: usize,
   acts: usize,
   ptrs: usize,
@@ -115,7 +120,7 @@ export function ffn_sums_f32(
   );
 }
 
-export function ffn_down_f32(
+export function ffnDown_f32(
   y: usize,
   sums: usize,
   acts: usize,
@@ -147,7 +152,7 @@ export function ffn_down_f32(
   );
 }
 
-export function ffn_list_sums_f32(
+export function ffnListSums_f32(
   sums: usize,
   acts: usize,
   ptrs: usize,
@@ -175,7 +180,7 @@ export function ffn_list_sums_f32(
   );
 }
 
-export function ffn_list_down_f32(
+export function ffnListDown_f32(
   y: usize,
   sums: usize,
   acts: usize,
@@ -207,12 +212,4 @@ export function ffn_list_down_f32(
     actStride,
     scratch,
   );
-}
-
-export function f32_to_f32(dst: usize, src: usize, n: i32): void {
-  memory.copy(dst, src, (<usize>n) << 2);
-}
-
-export function first_non_finite_f32(src: usize, n: i32): i32 {
-  return firstNonFinite32(src, n);
 }

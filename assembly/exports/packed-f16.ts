@@ -1,7 +1,4 @@
-/**
- * The kernels for packed f16; what each computes is said where it is defined. Columns begin at a
- * multiple of 8, and end there or at the end of the row.
- */
+/** The kernels for weights in packed_f16. Written by "npm run generate". */
 
 import { PlainColumns } from '../columns';
 import { unpack } from '../dot';
@@ -11,6 +8,8 @@ import { ffnDown, ffnSums } from '../ffn-down';
 import { ffnListDown, ffnListSums } from '../ffn-list';
 import { matmul, PlainDots } from '../matmul';
 import { PackedF16 } from '../packed';
+
+export { packableF16 as packable_packed_f16, packF16 as pack_packed_f16 } from '../packed';
 
 export function matmul_packed_f16(
   y: usize,
@@ -27,7 +26,7 @@ export function matmul_packed_f16(
   matmul<PlainDots<PackedF16>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 
-export function ffn_up_packed_f16(
+export function ffnUp_packed_f16(
   acts: usize,
   x: usize,
   ptrs: usize,
@@ -57,7 +56,7 @@ export function ffn_up_packed_f16(
   );
 }
 
-export function ffn_gated_up_packed_f16(
+export function ffnGatedUp_packed_f16(
   acts: usize,
   gates: usize,
   x: usize,
@@ -95,7 +94,7 @@ export function ffn_gated_up_packed_f16(
   );
 }
 
-export function ffn_sums_packed_f16(
+export function ffnSums_packed_f16(
   sums: usize,
   acts: usize,
   ptrs: usize,
@@ -119,7 +118,7 @@ export function ffn_sums_packed_f16(
   );
 }
 
-export function ffn_down_packed_f16(
+export function ffnDown_packed_f16(
   y: usize,
   sums: usize,
   acts: usize,
@@ -151,7 +150,7 @@ export function ffn_down_packed_f16(
   );
 }
 
-export function ffn_list_sums_packed_f16(
+export function ffnListSums_packed_f16(
   sums: usize,
   acts: usize,
   ptrs: usize,
@@ -179,7 +178,7 @@ export function ffn_list_sums_packed_f16(
   );
 }
 
-export function ffn_list_down_packed_f16(
+export function ffnListDown_packed_f16(
   y: usize,
   sums: usize,
   acts: usize,
@@ -213,6 +212,6 @@ export function ffn_list_down_packed_f16(
   );
 }
 
-export function packed_f16_to_f32(dst: usize, src: usize, n: i32): void {
+export function toF32_packed_f16(dst: usize, src: usize, n: i32): void {
   unpack<PackedF16>(dst, src, n);
 }

@@ -1,4 +1,4 @@
-/** The kernels for q4 weights; what each computes is said where it is defined. */
+/** The kernels for weights in q4. Written by "npm run generate". */
 
 import { Q4, UnpackedBlock } from '../block';
 import { QuantisedColumns } from '../columns';
@@ -23,7 +23,7 @@ export function matmul_q4(
   matmul<QuantisedDots<Q4>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 
-export function ffn_up_q4(
+export function ffnUp_q4(
   acts: usize,
   x: usize,
   ptrs: usize,
@@ -53,7 +53,7 @@ export function ffn_up_q4(
   );
 }
 
-export function ffn_gated_up_q4(
+export function ffnGatedUp_q4(
   acts: usize,
   gates: usize,
   x: usize,
@@ -91,7 +91,7 @@ export function ffn_gated_up_q4(
   );
 }
 
-export function ffn_sums_q4(
+export function ffnSums_q4(
   sums: usize,
   acts: usize,
   ptrs: usize,
@@ -115,7 +115,7 @@ export function ffn_sums_q4(
   );
 }
 
-export function ffn_down_q4(
+export function ffnDown_q4(
   y: usize,
   sums: usize,
   acts: usize,
@@ -147,7 +147,7 @@ export function ffn_down_q4(
   );
 }
 
-export function ffn_list_sums_q4(
+export function ffnListSums_q4(
   sums: usize,
   acts: usize,
   ptrs: usize,
@@ -175,7 +175,7 @@ export function ffn_list_sums_q4(
   );
 }
 
-export function ffn_list_down_q4(
+export function ffnListDown_q4(
   y: usize,
   sums: usize,
   acts: usize,
@@ -209,14 +209,14 @@ export function ffn_list_down_q4(
   );
 }
 
-export function q4_to_f32(dst: usize, src: usize, n: i32): void {
+export function toF32_q4(dst: usize, src: usize, n: i32): void {
   blocksToF32<Q4>(dst, src, n);
 }
 
-export function f32_to_q4(dst: usize, src: usize, n: i32): void {
-  f32ToBlocks<Q4, MakeQ4>(dst, src, n);
+export function firstNonFinite_q4(src: usize, n: i32): i32 {
+  return firstNonFiniteBlock<Q4>(src, n);
 }
 
-export function first_non_finite_q4(src: usize, n: i32): i32 {
-  return firstNonFiniteBlock<Q4>(src, n);
+export function fromF32_q4(dst: usize, src: usize, n: i32): void {
+  f32ToBlocks<Q4, MakeQ4>(dst, src, n);
 }

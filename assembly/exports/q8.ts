@@ -1,4 +1,4 @@
-/** The kernels for q8 weights; what each computes is said where it is defined. */
+/** The kernels for weights in q8. Written by "npm run generate". */
 
 import { Q8, UnpackedBlock } from '../block';
 import { QuantisedColumns } from '../columns';
@@ -23,7 +23,7 @@ export function matmul_q8(
   matmul<QuantisedDots<Q8>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 
-export function ffn_up_q8(
+export function ffnUp_q8(
   acts: usize,
   x: usize,
   ptrs: usize,
@@ -53,7 +53,7 @@ export function ffn_up_q8(
   );
 }
 
-export function ffn_gated_up_q8(
+export function ffnGatedUp_q8(
   acts: usize,
   gates: usize,
   x: usize,
@@ -91,7 +91,7 @@ export function ffn_gated_up_q8(
   );
 }
 
-export function ffn_sums_q8(
+export function ffnSums_q8(
   sums: usize,
   acts: usize,
   ptrs: usize,
@@ -115,7 +115,7 @@ export function ffn_sums_q8(
   );
 }
 
-export function ffn_down_q8(
+export function ffnDown_q8(
   y: usize,
   sums: usize,
   acts: usize,
@@ -147,7 +147,7 @@ export function ffn_down_q8(
   );
 }
 
-export function ffn_list_sums_q8(
+export function ffnListSums_q8(
   sums: usize,
   acts: usize,
   ptrs: usize,
@@ -175,7 +175,7 @@ export function ffn_list_sums_q8(
   );
 }
 
-export function ffn_list_down_q8(
+export function ffnListDown_q8(
   y: usize,
   sums: usize,
   acts: usize,
@@ -209,14 +209,14 @@ export function ffn_list_down_q8(
   );
 }
 
-export function q8_to_f32(dst: usize, src: usize, n: i32): void {
+export function toF32_q8(dst: usize, src: usize, n: i32): void {
   blocksToF32<Q8>(dst, src, n);
 }
 
-export function f32_to_q8(dst: usize, src: usize, n: i32): void {
-  f32ToBlocks<Q8, MakeQ8>(dst, src, n);
+export function firstNonFinite_q8(src: usize, n: i32): i32 {
+  return firstNonFiniteBlock<Q8>(src, n);
 }
 
-export function first_non_finite_q8(src: usize, n: i32): i32 {
-  return firstNonFiniteBlock<Q8>(src, n);
+export function fromF32_q8(dst: usize, src: usize, n: i32): void {
+  f32ToBlocks<Q8, MakeQ8>(dst, src, n);
 }

@@ -10,7 +10,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
-import type { DType } from '../../src/dtype.ts';
+import type { EncodedDType } from '../../src/dtype.ts';
 import { Model } from '../../src/engine/model.ts';
 import { InterruptedError } from '../../src/errors.ts';
 import { manifestFile } from '../../src/flash/manifest.ts';
@@ -177,7 +177,7 @@ function tokenizers(corpus: CorpusWriter): void {
 
 interface MadeModel {
   readonly from: string;
-  readonly dtype: DType;
+  readonly dtype: EncodedDType;
   /** Neurons of the tiles that FFNs are cut into. */
   readonly tile?: number;
   /** The manifest is as format version 2 had it. */

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../convert/convert.ts';
 import { describeDTypes, describeFormats, isQuantisation } from '../convert/dtypes.ts';
-import { type DType, dtypeNames } from '../dtype.ts';
+import { type EncodedDType, encodedDTypes } from '../dtype.ts';
 import { defaultBudget } from '../engine/run-plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import {
@@ -18,8 +18,8 @@ import { sayBudget } from './run.ts';
 import { note, printJson, showProgress } from './terminal.ts';
 
 interface ConvertFlags extends AdaptationFlags {
-  readonly dtype: DType | 'auto';
-  readonly ffnDtype?: DType;
+  readonly dtype: EncodedDType | 'auto';
+  readonly ffnDtype?: EncodedDType;
   readonly dramBudget?: Size;
   readonly force?: boolean;
   readonly dryRun?: boolean;
@@ -36,12 +36,12 @@ export function convertCommand(): Command {
         '--dtype <dtype>',
         "dtype of the weights; auto keeps the checkpoint's, q8 for a quantised GGUF",
       )
-        .choices(['auto', ...dtypeNames])
+        .choices(['auto', ...encodedDTypes])
         .default('auto'),
     )
     .addOption(
       new Option('--ffn-dtype <dtype>', 'dtype of the FFN alone, if it shall differ').choices(
-        dtypeNames,
+        encodedDTypes,
       ),
     )
     .addOption(loraOption())

@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { FlashError, InterruptedError } from '../errors.ts';
 import { tooManyFiles } from '../open-files.ts';
 import { version } from '../version.ts';
+import { batchCommand } from './batch.ts';
 import { benchCommand } from './bench.ts';
 import { convertCommand } from './convert.ts';
 import { evalCommand } from './eval.ts';
@@ -35,6 +36,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     convertCommand(),
     predictTrainCommand(),
     generateCommand(),
+    batchCommand(),
     evalCommand(),
     planCommand(),
     inspectCommand(),

@@ -4,7 +4,14 @@
  */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { byteLength, type DType, dtypes, type FloatDType, isQuantised } from '../dtype.ts';
+import {
+  byteLength,
+  type EncodedDType,
+  encodedDTypes,
+  type FloatDType,
+  formats,
+  isQuantised,
+} from '../dtype.ts';
 import { InputError, InterruptedError } from '../errors.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { forEachParallel } from '../parallel.ts';
@@ -65,9 +72,7 @@ export function createWorkspace(
 const stridedReads = 16;
 
 /** Quantised rows are no longer than f32 ones if columns are counted in these. */
-export const widestBlock = Math.max(
-  ...Object.values(dtypes).map(({ blockElements }) => blockElements),
-);
+export const widestBlock = Math.max(...encodedDTypes.map((dtype) => formats[dtype].blockElements));
 
 /** Rows of `columns` values that fit the workspace, cut from `rows` at multiples of `multiple`. */
 export function rowBlocks(
@@ -95,7 +100,7 @@ export async function* loadBlocks(
   work: Workspace,
   source: SourceTensor,
   from: FloatDType,
-  to: DType,
+  to: EncodedDType,
   blocks: readonly Block[],
 ): AsyncGenerator<LoadedBlock> {
   const start = (index: number) => {
@@ -124,7 +129,7 @@ async function readBlock(
   address: number,
 ): Promise<void> {
   const width = source.shape.at(-1) ?? 1;
-  const elementBytes = dtypes[dtype].blockBytes;
+  const elementBytes = formats[dtype].blockBytes;
   const { row, rows, column, columns } = block;
   const target = new Uint8Array(work.memory.buffer, address, rows * columns * elementBytes);
   if (columns === width) return source.read(row * width, rows * width, target);
@@ -141,7 +146,7 @@ function convertBlock(
   work: Workspace,
   source: SourceTensor,
   from: FloatDType,
-  to: DType,
+  to: EncodedDType,
   block: Block,
   address: number,
 ): number {
@@ -177,7 +182,7 @@ function convertBlock(
 /** Quantises the f32 rows at `from`; finite values give finite scales. */
 export function quantiseRows(
   { kernels }: Workspace,
-  dtype: DType,
+  dtype: EncodedDType,
   { rows, columns }: Pick<Block, 'rows' | 'columns'>,
   to: number,
   from: number,

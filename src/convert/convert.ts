@@ -1,15 +1,10 @@
 /** Checkpoint in, model directory out. */
 
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
-import { byteLength, type DType } from '../dtype.ts';
+import { byteLength, type EncodedDType } from '../dtype.ts';
 import { openTokenizer } from '../engine/model-tokenizer.ts';
 import { BudgetError, InterruptedError, withNothingLeft } from '../errors.ts';
-import {
-  type FileLayout,
-  type ModelLayout,
-  residentDType,
-  type StorageDTypes,
-} from '../flash/layout.ts';
+import { type FileLayout, type ModelLayout, residentDType } from '../flash/layout.ts';
 import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
 import { instantiateKernels } from '../kernels/module.ts';
 import type { ModelRecipe, ModelSpec, WeightDTypes } from '../models/spec.ts';
@@ -20,7 +15,7 @@ import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
 import type { ActivationChange, Adaptation } from './adaptation.ts';
 import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
-import type { SourceFormats } from './dtypes.ts';
+import type { SourceFormats, TargetDTypes } from './dtypes.ts';
 import { type Examination, examineCheckpoint } from './examine.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
 import { writeSideFiles } from './side-files.ts';
@@ -32,9 +27,9 @@ export interface ConvertOptions extends Adaptation {
   readonly checkpoint: string;
   readonly output: string;
   /** `auto` keeps the checkpoint's, or takes the one nearest to its quantisation. */
-  readonly dtype?: DType | 'auto';
+  readonly dtype?: EncodedDType | 'auto';
   /** Dtype of the FFN, if it shall differ. */
-  readonly ffnDtype?: DType;
+  readonly ffnDtype?: EncodedDType;
   /** Cuts FFNs into tiles of so many neurons, a divisor of theirs, in place of single neurons. */
   readonly tile?: number;
   /** What the whole process may take: bytes, or a share of the converted weights. */
@@ -222,7 +217,7 @@ function stripAddressOf({ blockElements }: Buffers): number {
 interface WriterContext {
   readonly recipe: ModelRecipe;
   readonly layout: ModelLayout;
-  readonly storage: StorageDTypes;
+  readonly storage: TargetDTypes;
   readonly sources: Sources;
   readonly work: Workspace;
   readonly buffers: Buffers;
@@ -252,7 +247,9 @@ class ModelWriter {
     for (const [index, bundle] of recipe.bundles.entries()) {
       const units = layout.ffns[index]?.[0];
       if (units === undefined) throw new Error(`no layout for ${bundle.name}`);
-      parts.set(units.tensor, () => unitBytes(work, bundle, units, sources, strip));
+      parts.set(units.tensor, () =>
+        unitBytes(work, bundle, units, storage.bundles, sources, strip),
+      );
     }
     const files: Record<string, StoredFile> = {};
     for (const file of [layout.resident, layout.bundles]) {

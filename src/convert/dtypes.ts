@@ -1,7 +1,7 @@
 /** Which dtypes a model is stored in, by what its checkpoint holds and what was asked for. */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { type DType, dtypes, type FloatDType, floatDTypes } from '../dtype.ts';
+import { dtypeNames, type EncodedDType, type FloatDType, floatDTypes } from '../dtype.ts';
 import type { StorageDTypes } from '../flash/layout.ts';
 import { bundleRows, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
 import type { CheckedSource, Sources } from './weights.ts';
@@ -9,11 +9,17 @@ import type { CheckedSource, Sources } from './weights.ts';
 /** Number of weights in matrices, by the format they are stored in: `f16`, `Q4_K`. */
 export type SourceFormats = Readonly<Record<string, number>>;
 
+/** How a model's tensors are to be stored: as f32 can be converted to. */
+export interface TargetDTypes extends StorageDTypes {
+  readonly resident: EncodedDType;
+  readonly bundles: EncodedDType;
+}
+
 export interface AskedDTypes {
   /** `auto` keeps the checkpoint's, or takes the one nearest to its quantisation. */
-  readonly dtype?: DType | 'auto';
+  readonly dtype?: EncodedDType | 'auto';
   /** Dtype of the FFN, if it shall differ. */
-  readonly ffnDtype?: DType;
+  readonly ffnDtype?: EncodedDType;
   /** Neurons of the tiles that FFNs are cut into; absent: single neurons. */
   readonly tile?: number;
 }
@@ -22,14 +28,14 @@ export interface AskedDTypes {
  * What a quantised checkpoint is stored in. Its blocks are not ours, and quantising a second time
  * adds an error: in 8 bits one too small to see beside the first, in 4 bits a part of the first.
  */
-const forQuantised: DType = 'q8';
+const forQuantised: EncodedDType = 'q8';
 
 /** Decides the dtypes, and counts what the checkpoint's matrices are stored in. */
 export function storageOf(
   { dtype = 'auto', ffnDtype }: AskedDTypes,
   recipe: ModelRecipe,
   sources: Sources,
-): { readonly storage: StorageDTypes; readonly formats: SourceFormats } {
+): { readonly storage: TargetDTypes; readonly formats: SourceFormats } {
   const matrices = matricesOf(recipe, sources);
   const formats: Record<string, number> = {};
   for (const { tensor } of matrices) {
@@ -83,7 +89,7 @@ function share(part: number): string {
 
 /** Whether a name of {@link SourceFormats} is that of a quantisation. */
 export function isQuantisation(format: string): boolean {
-  return !Object.hasOwn(dtypes, format);
+  return !dtypeNames.some((name) => name === format);
 }
 
 /** `q8`, or `f16, FFN q4`. */

@@ -8,9 +8,9 @@ import { readConfig } from '../checkpoint/hf-directory.ts';
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
 import { hiddenQuantisation, QuantisedError } from '../checkpoint/quantisation.ts';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
-import { type FloatDType, floatDTypes } from '../dtype.ts';
+import type { FloatDType } from '../dtype.ts';
 import { InputError } from '../errors.ts';
-import { layoutModel, type ModelLayout, type StorageDTypes } from '../flash/layout.ts';
+import { layoutModel, type ModelLayout } from '../flash/layout.ts';
 import { recipeOf } from '../models/index.ts';
 import type { CheckpointFacts, ModelRecipe, ModelSpec } from '../models/spec.ts';
 import { own } from '../own.ts';
@@ -27,7 +27,7 @@ import {
 } from './adaptation.ts';
 import { checkSources } from './check.ts';
 import type { Checkpoint } from './checkpoint.ts';
-import { type AskedDTypes, type SourceFormats, storageOf } from './dtypes.ts';
+import { type AskedDTypes, type SourceFormats, storageOf, type TargetDTypes } from './dtypes.ts';
 import { openCheckpoint } from './open-checkpoint.ts';
 import { sameValues } from './same-values.ts';
 import type { SideContent } from './side-files.ts';
@@ -45,7 +45,7 @@ export interface Examination {
   readonly recipe: ModelRecipe;
   /** The recipe's, with what ends a sequence as the side files say. */
   readonly spec: ModelSpec;
-  readonly storage: StorageDTypes;
+  readonly storage: TargetDTypes;
   /** What the matrices are stored in; null where they are not all there. */
   readonly formats: SourceFormats | null;
   readonly layout: ModelLayout;
@@ -228,9 +228,9 @@ async function configAlone(
 function storageByConfig(
   { dtype = 'auto', ffnDtype }: AskedDTypes,
   config: Readonly<Record<string, unknown>>,
-): StorageDTypes {
+): TargetDTypes {
   const names: Readonly<Record<string, FloatDType>> = { float16: 'f16', bfloat16: 'bf16' };
-  const exact = own(names, String(config.dtype ?? config.torch_dtype)) ?? floatDTypes[0];
+  const exact = own(names, String(config.dtype ?? config.torch_dtype)) ?? 'f32';
   const resident = dtype === 'auto' ? exact : dtype;
   return { resident, bundles: ffnDtype ?? resident, exact };
 }

@@ -1,7 +1,7 @@
 /** The bytes of each tensor of the model directory, made from checkpoint tensors block by block. */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { byteLength, type DType, dtypes, type FloatDType, isQuantised } from '../dtype.ts';
+import { byteLength, type EncodedDType, type FloatDType, formats, isQuantised } from '../dtype.ts';
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
 import { type BundleRecipe, bundleRows, type TensorRecipe } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
@@ -33,7 +33,7 @@ const below =
 export async function* tensorBytes(
   work: Workspace,
   recipe: TensorRecipe,
-  dtype: DType,
+  dtype: EncodedDType,
   sources: Sources,
 ): AsyncGenerator<Uint8Array> {
   for (const { source, shape, rows, plus } of recipe.parts) {
@@ -64,13 +64,14 @@ export function unitBytes(
   work: Workspace,
   recipe: BundleRecipe,
   units: FfnUnits,
+  dtype: EncodedDType,
   sources: Sources,
   strip: Strip,
 ): AsyncGenerator<Uint8Array> {
   const geometry = neuronGeometry(units);
   return geometry === null
-    ? tileBytes(work, recipe, units, sources, strip)
-    : bundleBytes(work, recipe, { ...geometry, ...units }, sources, strip);
+    ? tileBytes(work, recipe, units, dtype, sources, strip)
+    : bundleBytes(work, recipe, { ...geometry, ...units }, dtype, sources, strip);
 }
 
 /**
@@ -84,6 +85,7 @@ async function* tileBytes(
   work: Workspace,
   recipe: BundleRecipe,
   { k, count: tiles, unitBytes: stride, parts }: FfnUnits,
+  dtype: EncodedDType,
   sources: Sources,
   strip: Strip,
 ): AsyncGenerator<Uint8Array> {
@@ -95,7 +97,7 @@ async function* tileBytes(
     const count = Math.min(Math.max(1, atOnce), tiles - first);
     const view = new Uint8Array(memory.buffer, strip.address, count * stride);
     view.fill(0);
-    for (const { part, dtype, offset, shape } of parts) {
+    for (const { part, offset, shape } of parts) {
       const { tensor, dtype: from } = sources(recipe[part] ?? '');
       const rowBytes = byteLength(dtype, shape[1]);
       const isDown = part === 'down';
@@ -148,14 +150,14 @@ async function* bundleBytes(
   work: Workspace,
   recipe: BundleRecipe,
   units: FfnUnits & NeuronGeometry,
+  dtype: EncodedDType,
   sources: Sources,
   strip: Strip,
 ): AsyncGenerator<Uint8Array> {
   const { kernels, memory, convertedAddress } = work;
-  const { bundleBytes: stride, downOffset, count: neurons, parts } = units;
-  const dtype = parts[0]?.dtype ?? 'f32';
+  const { bundleBytes: stride, downOffset, count: neurons } = units;
   const hidden = recipe.hiddenSize;
-  const { blockBytes, blockElements } = dtypes[dtype];
+  const { blockBytes, blockElements } = formats[dtype];
   const rowBytes = byteLength(dtype, hidden);
   const down = sources(recipe.down);
   const stripNeurons = Math.min(

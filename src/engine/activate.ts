@@ -1,6 +1,6 @@
 /** The first half of an FFN over bundles, gated or not. */
 
-import { activationCodes } from '../kernels/kernels.ts';
+import { activationCodes } from '../kernels/constants.ts';
 import type { WeightKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 

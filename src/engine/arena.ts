@@ -4,7 +4,6 @@
  * the same, so are the bits.
  */
 
-import type { DType } from '../dtype.ts';
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { neuronGroup, type WeightKernels, weightKernels } from '../kernels/weight-kernels.ts';
@@ -21,7 +20,6 @@ const f32Bytes = 4;
 
 /** Some rows of y = W x + bias; addresses are in the first memory, but those of `rows` in the arena. */
 export interface LinearTask {
-  readonly dtype: DType;
   readonly rows: LoadedRows;
   readonly rowBytes: number;
   /** (positions, columns) */
@@ -81,7 +79,7 @@ export class Arena {
 
   linear(task: LinearTask): void {
     const { rows, x, columns, y, outputs, bias, positions } = task;
-    const { matmul } = this.weightKernels(task.dtype, task.rows);
+    const { matmul } = this.weightKernels(task.rows);
     const offset = rows.first * f32Bytes;
     const rowBias = bias === 0 ? 0 : bias + offset;
     const { scratch } = this.#place;
@@ -90,8 +88,8 @@ export class Arena {
   }
 
   /** What computes with weights as they lie here. */
-  protected weightKernels(dtype: DType, { packed }: LoadedRows): WeightKernels {
-    return weightKernels(this.kernels, packed ? 'packed_f16' : dtype);
+  protected weightKernels({ format }: LoadedRows): WeightKernels {
+    return weightKernels(this.kernels, format);
   }
 
   /** @returns how many activations were not zero */
@@ -125,7 +123,7 @@ export class Arena {
           ? computeRowUnit(this.memory, this.kernels, this.#place, {
               ...{ ...task, ...places },
               address: rows.address + done * units.unitBytes,
-              packed: rows.packed,
+              packed: rows.format.packed,
               unit: rows.first + done,
             })
           : this.#neurons(task, geometry, done, count, places);
@@ -141,11 +139,10 @@ export class Arena {
     count: number,
     { x, y, bias, gateBias }: UnitPlaces,
   ): number {
-    const { units, rows, ffn, hidden, positions } = task;
+    const { rows, ffn, hidden, positions } = task;
     const { neurons, gates, bundles, scratch } = this.#place;
     const { stride, group, groupStride, upOffset, downOffset } = neuronPlaces(geometry, rows.apart);
-    // The manifest's check has found all parts of neurons to be of one dtype.
-    const kernels = this.weightKernels(units.parts[0]?.dtype ?? 'f32', rows);
+    const kernels = this.weightKernels(rows);
     const table = new Uint32Array(this.memory.buffer, bundles, count);
     for (let i = 0; i < count; i++) {
       const inGroup = (done + i) % group;
@@ -238,7 +235,7 @@ export class RemoteArena extends Arena {
   override linear(task: LinearTask): void {
     const { rows, rowBytes, x, columns, y, outputs, bias, positions } = task;
     const { input, output, scratch, bias: deskBias } = this.#desk;
-    const { matmul } = this.weightKernels(task.dtype, task.rows);
+    const { matmul } = this.weightKernels(task.rows);
     this.#fetch(input, x, positions * columns);
     for (let done = 0; done < rows.count; done += deskRows) {
       const count = Math.min(deskRows, rows.count - done);

@@ -5,11 +5,11 @@
  */
 
 import { breathe } from '../breathe.ts';
-import type { DType } from '../dtype.ts';
 import { InterruptedError } from '../errors.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { Kernels } from '../kernels/kernels.ts';
+import { weightKernels } from '../kernels/weight-kernels.ts';
 import { headTensor, type ModelSpec, role } from '../models/spec.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { HeadProposal } from '../residency/head-proposal.ts';
@@ -178,9 +178,8 @@ export class Decoder {
     const projected = embeddingSize !== hiddenSize;
     const target = projected ? embedding : hidden;
     const tokens = files.tensor(role.tokens);
-    const plain = this.#byDType(tokens);
-    await weights.lookUp(tokens, ids, (index, row, packed) => {
-      const { toF32 } = packed ? this.#kernels.packedF16 : plain;
+    await weights.lookUp(tokens, ids, (index, row, format) => {
+      const { toF32 } = weightKernels(this.#kernels, format);
       toF32(target + index * embeddingSize * f32Bytes, row, embeddingSize);
     });
     if (projected) await this.#linear(role.projectIn, 0, hidden, embedding, ids.length);
@@ -188,8 +187,8 @@ export class Decoder {
     if (positions.kind !== 'learned') return;
     const table = files.tensor(role.positions);
     const rows = Array.from(batch.positions, (position) => position + positions.offset);
-    await weights.lookUp(table, rows, (index, row) => {
-      this.#byDType(table).toF32(output, row, hiddenSize);
+    await weights.lookUp(table, rows, (index, row, format) => {
+      weightKernels(this.#kernels, format).toF32(output, row, hiddenSize);
       this.#kernels.add(hidden + index * hiddenSize * f32Bytes, output, hiddenSize);
     });
   }
@@ -302,11 +301,10 @@ export class Decoder {
   ): Promise<void> {
     const { weights, files } = this.#parts;
     const tensor = typeof matrix === 'string' ? files.tensor(matrix) : matrix;
-    const dtype = matrixDType(tensor);
     const [outputs = 0, columns = 0] = tensor.shape;
     const { rowBytes } = rowsOf(tensor);
     await weights.eachRows(tensor, (rows) => {
-      this.#arena(rows).linear({ dtype, rows, rowBytes, x, columns, y, outputs, bias, positions });
+      this.#arena(rows).linear({ rows, rowBytes, x, columns, y, outputs, bias, positions });
     });
   }
 
@@ -352,13 +350,4 @@ export class Decoder {
     if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
     return found;
   }
-
-  #byDType(tensor: StoredTensor) {
-    return this.#kernels.byDType[matrixDType(tensor)];
-  }
-}
-
-function matrixDType({ name, dtype }: StoredTensor): DType {
-  if (dtype === 'u8') throw new Error(`${name} is not a matrix`);
-  return dtype;
 }

@@ -3,8 +3,9 @@
  * contributions to the output. In a further memory, input and result pass over its desk.
  */
 
+import type { Format } from '../dtype.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import { type WeightFormat, weightKernels } from '../kernels/weight-kernels.ts';
+import { weightKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type ListTables, neuronBlock, type Staging } from '../plan/list-layout.ts';
 import { activateNeurons } from './activate.ts';
@@ -14,7 +15,7 @@ const f32Bytes = 4;
 
 /** One layer's FFN over a list; addresses are in the first memory. */
 export interface ListTask {
-  readonly format: WeightFormat;
+  readonly format: Format;
   readonly upOffset: number;
   readonly downOffset: number;
   readonly ffn: ModelSpec['ffn'];

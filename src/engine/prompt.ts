@@ -16,10 +16,21 @@ export interface PromptLimits {
   readonly signal?: AbortSignal;
 }
 
+/** A prompt that the context has no room for. */
+export class PromptTooLongError extends InputError {
+  /** How many tokens it has, as a message says it: a number, or `more than` one. */
+  readonly tokens: string;
+
+  constructor(tokens: string, most: number, hint: string) {
+    super(`the prompt has ${tokens} tokens, the model's context ${most}`, {}, hint);
+    this.tokens = tokens;
+  }
+}
+
 /**
  * The ids of the whole text with the special tokens that the model expects around it, as
  * `encodePrompt` gives them.
- * @throws InputError as soon as there are too many; then no more is read
+ * @throws PromptTooLongError as soon as there are too many; then no more is read
  */
 export async function encodePromptParts(
   tokenizer: Pick<Tokenizer, 'encode' | 'encodePrompt'>,
@@ -41,21 +52,14 @@ export async function encodePromptParts(
   for await (const piece of idsOfParts(long(), tokenizer, file, signal)) {
     for (const id of piece) ids.push(id);
     if (ids.length <= most) continue;
-    throw new InputError(
-      `the prompt has more than ${most} tokens, the model's context ${most}`,
-      {},
-      'Shorten it',
-    );
+    throw new PromptTooLongError(`more than ${most}`, most, 'Shorten it');
   }
   const whole = isShort
     ? await patiently(() => tokenizer.encodePrompt(begun, { once: true }), signal)
     : ids.concat(around.after);
   if (whole.length > most) {
-    throw new InputError(
-      `the prompt has ${whole.length} tokens, the model's context ${most}`,
-      {},
-      `Shorten it by at least ${whole.length - most} tokens`,
-    );
+    const hint = `Shorten it by at least ${whole.length - most} tokens`;
+    throw new PromptTooLongError(`${whole.length}`, most, hint);
   }
   return whole;
 }

@@ -2,6 +2,7 @@
 
 import type { StoredTensor } from '../flash/manifest.ts';
 import type { Kernels } from '../kernels/kernels.ts';
+import { weightKernels } from '../kernels/weight-kernels.ts';
 import type { HeadProposal } from '../residency/head-proposal.ts';
 import type { Weights } from '../residency/weights.ts';
 import type { BestLogits } from './sampler.ts';
@@ -64,10 +65,8 @@ export class ProposedHead {
   /** y[id] = row id of the head times x, + bias[id] */
   async #exact(ids: readonly number[], y: number, x: number, bias: number): Promise<void> {
     const { proposal, weights, kernels, scratch, embeddingSize } = this.#parts;
-    const { dtype } = proposal.head;
-    if (dtype === 'u8') throw new Error(`${proposal.head.name} is not a matrix`);
-    const { matmul } = kernels.byDType[dtype];
-    await weights.lookUp(proposal.head, ids, (index, row) => {
+    await weights.lookUp(proposal.head, ids, (index, row, format) => {
+      const { matmul } = weightKernels(kernels, format);
       const offset = (ids[index] ?? 0) * f32Bytes;
       const rowBias = bias === 0 ? 0 : bias + offset;
       matmul(y + offset, x, row, rowBias, 1, embeddingSize, 1, embeddingSize, 1, scratch);

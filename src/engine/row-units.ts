@@ -4,8 +4,10 @@
  * their order, so that the result is the same to the bit wherever they come from.
  */
 
+import { formats } from '../dtype.ts';
 import { type FfnUnits, partOf, type UnitPart } from '../flash/ffn-units.ts';
-import { activationCodes, type Kernels } from '../kernels/kernels.ts';
+import { activationCodes } from '../kernels/constants.ts';
+import type { Kernels } from '../kernels/kernels.ts';
 import { weightKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { activationValues } from '../plan/activations.ts';
@@ -107,7 +109,9 @@ function multiply(
 ): void {
   const { part, y, x, bias = 0 } = call;
   const [rows, columns] = part.shape;
-  const { matmul } = weightKernels(kernels, packed ? 'packed_f16' : part.dtype);
+  const format = formats[part.dtype];
+  const inMemory = packed && format.packedAs !== null ? formats[format.packedAs] : format;
+  const { matmul } = weightKernels(kernels, inMemory);
   const w = address + part.offset;
   matmul(y, x, w, bias, rows, columns, positions, columns, rows, scratch);
 }

@@ -15,8 +15,8 @@ import type { RunRequest } from './run-request.ts';
 
 /** Positions of a prompt that are processed at once, at most. */
 const prefillChunk = 64;
-/** Each has a row in a batch of single tokens. */
-const mostSequences = prefillChunk;
+/** Sequences at once: each has a row in a batch of single tokens. */
+export const mostSequences = prefillChunk;
 
 /** What can be planned for: a model, or what will be one. */
 export interface Plannable {
@@ -108,7 +108,7 @@ function planRequest(
   const predictors = ffn === 'exact' ? null : all;
   return {
     manifest,
-    processBytes,
+    processBytes: processBytes + (request.callerBytes ?? 0),
     ...{ context, sequences, positions },
     kvDtype: request.kvDtype ?? 'f32',
     chunk: Math.min(chunk, positions),

@@ -7,6 +7,8 @@ import type { PolicyName } from '../residency/store-policy.ts';
 export interface RunRequest {
   /** Bytes for the whole process. */
   readonly budget: number;
+  /** Bytes of it that the caller takes for itself, such as texts that wait; 0 by default. */
+  readonly callerBytes?: number;
   /** The longest sequence, prompt and generated tokens together. */
   readonly context: number;
   /** Sequences that may be open at once; 1 by default. */

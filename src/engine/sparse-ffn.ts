@@ -176,7 +176,7 @@ export class SparseFfn implements Ffn {
     if (geometry === null) throw new Error(`the units of ${layer.units.tensor} are no neurons`);
     const { upOffset, downOffset } = geometry;
     const task: ListTask = {
-      format: layer.packed ? 'packed_f16' : this.#parts.files.manifest.dtypes.bundles,
+      format: layer.format,
       upOffset,
       downOffset,
       ffn: this.#spec.ffn,

@@ -10,7 +10,7 @@
  * Matrices lie in the order in which a token uses them, so that streaming them is one sweep.
  */
 
-import { byteLength, type DType, dtypes, type FloatDType, isQuantised } from '../dtype.ts';
+import { byteLength, type DType, type FloatDType, formats, isQuantised } from '../dtype.ts';
 import {
   type BundleRecipe,
   type ModelRecipe,
@@ -77,10 +77,10 @@ export interface StorageDTypes extends WeightDTypes {
  * The dtype of a resident tensor. Vectors are f32. Learned positions are never quantised: of that
  * table a token reads one row, so it would save nothing but disk, and every layer sees the error.
  */
-export function residentDType(
+export function residentDType<Resident extends DType>(
   { name, shape }: Pick<TensorRecipe, 'name' | 'shape'>,
-  { resident, exact = 'f32' }: StorageDTypes,
-): DType {
+  { resident, exact = 'f32' }: Pick<StorageDTypes, 'exact'> & { readonly resident: Resident },
+): Resident | FloatDType {
   if (shape.length === 1) return 'f32';
   return name === role.positions && isQuantised(resident) ? exact : resident;
 }
@@ -107,7 +107,7 @@ function layoutFfn(
   { bundles, tile }: StorageDTypes,
 ): FfnUnits {
   const [kind, k] = tile === undefined ? (['neuron', 1] as const) : (['tile', tile] as const);
-  const { blockElements } = dtypes[bundles];
+  const { blockElements } = formats[bundles];
   if (neurons % k !== 0 || (kind === 'tile' && k % blockElements !== 0)) {
     throw new RangeError(
       `${neurons} neurons cannot be cut into tiles of ${k}: k divides them and is a multiple of ${blockElements}`,
@@ -152,7 +152,7 @@ function safetensorsType({ dtype, shape, bytes }: Unplaced) {
   if (dtype === 'u8') return { dtype: 'U8', shape };
   const [rows = 1] = shape;
   return {
-    dtype: dtypes[dtype].safetensors,
+    dtype: formats[dtype].safetensors,
     shape: isQuantised(dtype) ? [rows, bytes / rows] : shape,
   };
 }

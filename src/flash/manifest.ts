@@ -3,7 +3,7 @@
  * block. It is the last file written, so a directory without it is not a model. See docs/FORMAT.md.
  */
 
-import type { DType } from '../dtype.ts';
+import { type DType, type Format, formats } from '../dtype.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { crcHex, encodeWords } from './checksum.ts';
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from './ffn-units.ts';
@@ -101,6 +101,14 @@ export function bundleLayers(
     return [{ tensor: ffn.tensor, neurons: ffn.count, ...geometry, ...(order && { order }) }];
   });
   return layers.length === ffns.length ? layers : [];
+}
+
+/** The format of a matrix, or of the rows and columns in a layer's bundles. */
+export function weightFormat(
+  { dtype }: StoredTensor,
+  { dtypes }: Pick<Manifest, 'dtypes'>,
+): Format {
+  return formats[dtype === 'u8' ? dtypes.bundles : dtype];
 }
 
 /** What stands for the checksum while it is made. */

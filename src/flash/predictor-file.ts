@@ -7,7 +7,7 @@ import { crc32 } from 'node:zlib';
 import * as v from 'valibot';
 import { brief, parseJsonText } from '../checkpoint/json-file.ts';
 import { parseSafetensorsHeader } from '../checkpoint/safetensors-header.ts';
-import { byteLength, type DType, dtypeNames, dtypes } from '../dtype.ts';
+import { byteLength, type DType, dtypeNames, formats } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { alignUp } from '../units.ts';
 import { crcHex } from './checksum.ts';
@@ -275,7 +275,7 @@ export function parsePredictors(
     if (entry?.offset !== offset || entry.bytes !== bytes) {
       throw damaged(`${name} is not ${bytes} bytes at ${offset}`);
     }
-    if (entry.storedAs !== dtypes[type].safetensors) {
+    if (entry.storedAs !== formats[type].safetensors) {
       throw damaged(`${name} has the dtype ${brief(entry.storedAs)}`);
     }
     end = offset + bytes;

@@ -1,67 +1,84 @@
-/** The exports of the compute core as kernels. */
+/** The exports of the compute core as kernels, and whether they are what the tables say. */
 
-import type { DType } from '../dtype.ts';
+import { type DType, dtypeNames, type FormatName, formatNames } from '../dtype.ts';
+import { FlashError } from '../errors.ts';
+import { sharedConstants } from './constants.ts';
+import { formatKernelTable } from './format-kernel-table.ts';
+import { kernelTable } from './kernel-table.ts';
 import type { Kernels } from './kernels.ts';
-import type { DTypeKernels, WeightFormat, WeightKernels } from './weight-kernels.ts';
+import { parametersOf, type Signature } from './signature.ts';
 
-/** Exports named as in assembly/index.ts. Adding a weight format is adding its row here. */
-export function bindKernels(exports: WebAssembly.Exports): Kernels {
-  /** The type is what the caller expects it to be: the one place where nothing checks it. */
-  const get = <F>(name: string): F => {
+/** A kernel as WebAssembly exports it. */
+export type KernelFunction = (...values: number[]) => number | undefined;
+/** All kernels by the names of their exports. */
+export type KernelFunctions = Readonly<Record<string, KernelFunction>>;
+
+/** A kernel's export. */
+export interface KernelExport {
+  readonly name: string;
+  readonly kernel: string;
+  /** What computes it: a function in assembly with its type arguments. */
+  readonly implementation: string;
+  readonly signature: Signature;
+}
+
+/** The exports of kernels that do not depend on a format. */
+export const plainExports: readonly KernelExport[] = Object.entries(kernelTable).map(
+  ([kernel, signature]) => {
+    const implementation = 'implementation' in signature ? signature.implementation : kernel;
+    return { name: kernel, kernel, implementation, signature };
+  },
+);
+
+/** The exports of the kernels that a format has. */
+export function formatExports(format: FormatName): readonly KernelExport[] {
+  return Object.entries(formatKernelTable).flatMap(([kernel, signature]) => {
+    const all: Readonly<Partial<Record<FormatName, string>>> = signature.implementations;
+    const implementation = all[format];
+    if (implementation === undefined) return [];
+    return [{ name: `${kernel}_${format}`, kernel, implementation, signature }];
+  });
+}
+
+/** Instantiates the core over `memory`. Throws a FlashError unless its exports are what the tables say. */
+export function instantiateCore(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+): KernelFunctions {
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  const functions: Record<string, KernelFunction> = {};
+  for (const { name, signature } of [...plainExports, ...formatNames.flatMap(formatExports)]) {
     const found = exports[name];
-    if (typeof found !== 'function') throw new TypeError(`the compute core has no ${name}`);
-    return found as F;
-  };
-  const weights = (format: WeightFormat): WeightKernels => ({
-    matmul: get(`matmul_${format}`),
-    ffnUp: get(`ffn_up_${format}`),
-    ffnGatedUp: get(`ffn_gated_up_${format}`),
-    ffnSums: get(`ffn_sums_${format}`),
-    ffnDown: get(`ffn_down_${format}`),
-    ffnListSums: get(`ffn_list_sums_${format}`),
-    ffnListDown: get(`ffn_list_down_${format}`),
-    toF32: get(`${format}_to_f32`),
-  });
-  const row = (dtype: DType): DTypeKernels => ({
-    ...weights(dtype),
-    fromF32: get(`f32_to_${dtype}`),
-    firstNonFinite: get(`first_non_finite_${dtype}`),
-  });
+    const parameters = parametersOf(signature).length;
+    if (typeof found !== 'function' || found.length !== parameters) {
+      throw outdated(`it has no kernel ${name} of ${parameters} parameters`);
+    }
+    functions[name] = found as KernelFunction;
+  }
+  for (const [name, value] of sharedConstants) {
+    const found = exports[name];
+    const there = found instanceof WebAssembly.Global ? found.value : undefined;
+    if (there !== value) throw outdated(`its ${name} is ${there}, not ${value}`);
+  }
+  return functions;
+}
+
+function outdated(what: string): FlashError {
+  return new FlashError(
+    `the compute core was not built from these sources: ${what}`,
+    {},
+    'Run "npm run build" to make it again',
+  );
+}
+
+/** Exports, or functions that stand for them, as kernels: where names are given their types. */
+export function bindKernels(functions: KernelFunctions): Kernels {
+  const bind = (exports: readonly KernelExport[]) =>
+    Object.fromEntries(exports.map(({ name, kernel }) => [kernel, functions[name]]));
+  const entry = (dtype: DType) => [dtype, bind(formatExports(dtype))] as const;
   return {
-    byDType: {
-      f32: row('f32'),
-      f16: row('f16'),
-      bf16: row('bf16'),
-      q8: row('q8'),
-      q4: row('q4'),
-    },
-    packedF16: {
-      ...weights('packed_f16'),
-      packable: get('packable_f16'),
-      pack: get('pack_f16'),
-    },
-    layerNorm: get('layer_norm'),
-    rmsNorm: get('rms_norm'),
-    attention: get('attention_f32'),
-    attentionF16: get('attention_f16'),
-    rotaryHalves: get('rotary_halves'),
-    rotaryNeighbours: get('rotary_neighbours'),
-    add: get('add'),
-    fold: get('fold'),
-    countActive: get('count_active'),
-    positiveBits: get('positive_bits'),
-    unionIds: get('union_ids'),
-    wantedActs: get('wanted_acts'),
-    multiply: get('multiply'),
-    clamp: get('clamp'),
-    scale: get('scale'),
-    activation: get('activation'),
-    transpose16: get('transpose_16'),
-    transpose32: get('transpose_32'),
-    copyRows: get('copy_rows'),
-    gemm: get('gemm'),
-    logisticGradient: get('logistic_gradient'),
-    adamw: get('adamw'),
-    readSum: get('read_sum'),
-  };
+    ...bind(plainExports),
+    byDType: Object.fromEntries(dtypeNames.map(entry)),
+    packedF16: bind(formatExports('packed_f16')),
+  } as unknown as Kernels;
 }

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { FlashError, InputError } from '../errors.ts';
-import { bindKernels } from './bind.ts';
+import { bindKernels, instantiateCore } from './bind.ts';
 import type { Kernels } from './kernels.ts';
 
 /**
@@ -80,6 +80,5 @@ export async function instantiateKernels(
   memory: WebAssembly.Memory,
   module?: WebAssembly.Module,
 ): Promise<Kernels> {
-  const instance = new WebAssembly.Instance(module ?? (await compileCore()), { env: { memory } });
-  return bindKernels(instance.exports);
+  return bindKernels(instantiateCore(module ?? (await compileCore()), memory));
 }

@@ -16,6 +16,10 @@ declare namespace WebAssembly {
   class Module {
     private constructor();
   }
+  class Global {
+    private constructor();
+    readonly value: unknown;
+  }
   type Exports = Record<string, unknown>;
   class Instance {
     constructor(module: Module, imports: Record<string, Record<string, unknown>>);

@@ -6,17 +6,11 @@
 
 import * as v from 'valibot';
 import type { DType } from '../dtype.ts';
+import { activationFunctions } from '../kernels/constants.ts';
 
-/** Activations of FFNs, one row each. */
-export const activations = {
-  /** `zeros`: most of its values are exactly 0, so that neurons can be left out. */
-  relu: { zeros: true },
-  relu2: { zeros: true },
-  fatrelu: { zeros: true },
-  gelu: { zeros: false },
-  gelu_tanh: { zeros: false },
-  silu: { zeros: false },
-} as const;
+const { none: _none, ...ofFfns } = activationFunctions;
+/** Activations of FFNs; where `zeros` is true, most values are exactly 0, so that neurons can be left out. */
+export const activations = ofFfns;
 export type Activation = keyof typeof activations;
 const activationNames = Object.keys(activations) as [Activation, ...Activation[]];
 

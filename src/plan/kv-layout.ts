@@ -8,11 +8,12 @@
  */
 
 import { byteLength, type KvDType } from '../dtype.ts';
+import { kernelSizes } from '../kernels/constants.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 
-/** Positions of a page; as in assembly/attention.ts. */
-export const pagePositions = 16;
+/** Positions of a page. */
+export const { pagePositions } = kernelSizes;
 
 const u32Bytes = 4;
 

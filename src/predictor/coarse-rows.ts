@@ -6,7 +6,7 @@
  */
 
 import { byteLength, type DType } from '../dtype.ts';
-import type { Address } from '../kernels/kernels.ts';
+import type { Address } from '../kernels/signature.ts';
 import { scratchBytes } from '../kernels/weight-kernels.ts';
 import type { LayerProblem } from './layer.ts';
 import { storeRows } from './rows.ts';

@@ -10,7 +10,7 @@
 
 import { breathe } from '../breathe.ts';
 import { Random } from '../engine/random.ts';
-import type { Address } from '../kernels/kernels.ts';
+import type { Address } from '../kernels/signature.ts';
 import type { Factors, LayerProblem } from './layer.ts';
 
 /** Directions beyond the rank, so that the last ones of the rank are found, too. */

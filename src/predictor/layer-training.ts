@@ -3,8 +3,9 @@
 import { breathe } from '../breathe.ts';
 import { byteLength } from '../dtype.ts';
 import { Random } from '../engine/random.ts';
-import { type Address, activationCodes } from '../kernels/kernels.ts';
-import type { DTypeKernels } from '../kernels/weight-kernels.ts';
+import { activationCodes } from '../kernels/constants.ts';
+import type { Address } from '../kernels/signature.ts';
+import type { WeightKernels } from '../kernels/weight-kernels.ts';
 import { addCounts, reportOf, ScoreHistogram } from './calibrate.ts';
 import { factoriseFloats } from './factorise.ts';
 import type { Factors, LayerProblem, TrainedPredictor, TrainingOptions } from './layer.ts';
@@ -225,7 +226,7 @@ export class LayerTraining {
   #scoresOf(
     heldOut: number,
     most: number,
-    matmul: DTypeKernels['matmul'],
+    matmul: WeightKernels['matmul'],
     a: Address,
     b: Address,
     use: (scores: Float32Array, activations: Float32Array, place: number) => void,
@@ -252,7 +253,7 @@ export class LayerTraining {
   }
 
   /** scores = B f(A x) + bias for the positions in x. */
-  #forward(positions: number, matmul: DTypeKernels['matmul'], a: Address, b: Address): void {
+  #forward(positions: number, matmul: WeightKernels['matmul'], a: Address, b: Address): void {
     const { work, hidden, neurons } = this.#problem;
     const { rank, bias } = this.#weights;
     const reduced = this.#reduced;

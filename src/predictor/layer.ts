@@ -1,8 +1,8 @@
 /** What training one layer's predictor takes and gives. */
 
-import { type DType, positiveF16 } from '../dtype.ts';
+import { type EncodedDType, positiveF16 } from '../dtype.ts';
 import type { PredictorReport } from '../flash/predictor-file.ts';
-import type { Address } from '../kernels/kernels.ts';
+import type { Address } from '../kernels/signature.ts';
 import type { RankCandidate } from './rank.ts';
 import type { Samples } from './samples.ts';
 import type { Workspace } from './workspace.ts';
@@ -26,7 +26,7 @@ export interface TrainingOptions {
   /** Whether a ReLU stands between A and B. */
   readonly relu: boolean;
   /** Of A and B as they are stored. */
-  readonly dtype: DType;
+  readonly dtype: EncodedDType;
 }
 
 export interface LayerProblem {

@@ -7,7 +7,7 @@
  */
 
 import { compareMagnitudes } from '../engine/selectors/predicted-units.ts';
-import { activationCodes } from '../kernels/kernels.ts';
+import { activationCodes } from '../kernels/constants.ts';
 import type { Activation } from '../models/spec.ts';
 import { reportOf } from './calibrate.ts';
 import { CoarseRows, spread } from './coarse-rows.ts';

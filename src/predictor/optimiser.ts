@@ -1,6 +1,6 @@
 /** AdamW over the parameters of a predictor, and its learning rate. */
 
-import type { Address } from '../kernels/kernels.ts';
+import type { Address } from '../kernels/signature.ts';
 import type { Workspace } from './workspace.ts';
 
 const settings = {

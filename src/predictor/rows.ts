@@ -1,11 +1,12 @@
 /** Matrices of f32 to and from their stored form. */
 
-import { byteLength, type DType } from '../dtype.ts';
-import type { Address, Kernels } from '../kernels/kernels.ts';
+import { byteLength, type EncodedDType } from '../dtype.ts';
+import type { Kernels } from '../kernels/kernels.ts';
+import type { Address } from '../kernels/signature.ts';
 
 /** A matrix as f32 at `floats`, and as rows of `dtype` at `stored`. */
 export interface StoredMatrix {
-  readonly dtype: DType;
+  readonly dtype: EncodedDType;
   readonly rows: number;
   readonly columns: number;
   readonly floats: Address;

@@ -1,7 +1,7 @@
 /** What training is asked for, and what it does when nothing is said. */
 
 import { ordersMatter } from '../arrange/layer-order.ts';
-import type { DType } from '../dtype.ts';
+import type { EncodedDType } from '../dtype.ts';
 import type { Documents } from '../engine/documents.ts';
 import type { Model } from '../engine/model.ts';
 import { MIB } from '../units.ts';
@@ -59,7 +59,7 @@ const defaultShare = (modelBytes: number) => (modelBytes < 64 * MIB ? 0.06 : 0.0
  */
 const defaultRecall = 0.997;
 /** Bits buy less than rank: at equal bytes, q8 predicts 1.7 times what fires, q4 1.2 times. */
-export const predictorDType: DType = 'q4';
+export const predictorDType: EncodedDType = 'q4';
 /** Smaller FFNs fit any memory. */
 const smallestArranged = 32 * MIB;
 

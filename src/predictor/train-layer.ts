@@ -7,7 +7,7 @@
 
 import { breathe } from '../breathe.ts';
 import { byteLength } from '../dtype.ts';
-import type { Address } from '../kernels/kernels.ts';
+import type { Address } from '../kernels/signature.ts';
 import { type Factorisation, factorise, truncate } from './factorise.ts';
 import type { ImportedMatrix, ImportedPredictor } from './import.ts';
 import type { LayerProblem, TrainedPredictor } from './layer.ts';

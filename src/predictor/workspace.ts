@@ -1,6 +1,7 @@
 /** The region of memory that training works in, handed out piece by piece. */
 
-import type { Address, Kernels } from '../kernels/kernels.ts';
+import type { Kernels } from '../kernels/kernels.ts';
+import type { Address } from '../kernels/signature.ts';
 import { scratchBytes } from '../kernels/weight-kernels.ts';
 import { alignUp } from '../units.ts';
 

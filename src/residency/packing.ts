@@ -1,7 +1,7 @@
-/** f16 that stays in memory is packed: where it lies, in bundles or in rows. */
+/** Weights that stay in memory are packed, if their format can be: where they lie, in bundles or in rows. */
 
-import { byteLength } from '../dtype.ts';
-import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
+import { type Format, formats } from '../dtype.ts';
+import { type Manifest, rowsOf, type StoredTensor, weightFormat } from '../flash/manifest.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 
 /** A memory of the plan and what computes there. */
@@ -18,28 +18,29 @@ export function memoryOf(memories: readonly WeightMemory[], arena: number): Weig
 }
 
 /**
- * Packs the first `count` rows of a matrix, or units, that lie at `address`, if they are f16 and
- * all below 64.
- * @returns whether they are packed now
+ * Packs the first `count` rows of a matrix, or units, that lie at `address`, if the formats of all their
+ * parts have packed ones and all of them are below 64.
+ * @returns the format they have now
  */
 export function packInPlace(
   { kernels: { packedF16 } }: WeightMemory,
-  { ffns }: Pick<Manifest, 'ffns'>,
+  manifest: Manifest,
   tensor: StoredTensor,
   address: number,
   count: number,
-): boolean {
-  const units = ffns.flat().find((each) => each.tensor === tensor.name);
-  const row = { dtype: tensor.dtype, offset: 0, shape: [1, tensor.shape[1] ?? 0] } as const;
+): Format {
+  const format = weightFormat(tensor, manifest);
+  const units = manifest.ffns.flat().find((each) => each.tensor === tensor.name);
+  const row = { dtype: format.name, offset: 0, shape: [1, tensor.shape[1] ?? 0] } as const;
   const parts = units?.parts ?? [row];
-  if (parts.some(({ dtype }) => dtype !== 'f16')) return false;
+  const { packedAs } = format;
+  if (packedAs === null || parts.some(({ dtype }) => dtype !== format.name)) return format;
   const { rowBytes } = rowsOf(tensor);
-  if (packedF16.packable(address, (count * rowBytes) / byteLength('f16', 1)) === 0) return false;
-  for (const {
-    offset,
-    shape: [rows, columns],
-  } of parts) {
+  const weights = (count * rowBytes) / format.rowBytes(1);
+  if (packedF16.packable(address, weights) === 0) return format;
+  for (const { offset, shape } of parts) {
+    const [rows, columns] = shape;
     packedF16.pack(address + offset, count, rowBytes, rows, columns);
   }
-  return true;
+  return formats[packedAs];
 }

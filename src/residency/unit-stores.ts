@@ -1,8 +1,9 @@
 /** The unit stores of all layers: their book-keeping, and the reads into their slots. */
 
+import type { Format } from '../dtype.ts';
 import { InterruptedError } from '../errors.ts';
 import type { FfnUnits } from '../flash/ffn-units.ts';
-import type { StoredTensor } from '../flash/manifest.ts';
+import { type StoredTensor, weightFormat } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { forEachParallel } from '../parallel.ts';
 import type { StorePlace } from '../plan/places.ts';
@@ -23,8 +24,8 @@ export interface LayerStore {
   readonly units: FfnUnits;
   readonly tensor: StoredTensor;
   readonly throttle: SpeculationThrottle;
-  /** Whether its units, all of them, are f16 and packed (see PackedKernels). */
-  packed: boolean;
+  /** Of its units: packed where all of them stay. */
+  format: Format;
 }
 
 export class UnitStores {
@@ -52,13 +53,14 @@ export class UnitStores {
       const speculates = policy === 'auto' && place.slots < count;
       const throttle = new SpeculationThrottle(speculates ? place.slots : 0);
       const { reserve } = throttle;
+      const tensor = files.tensor(units.tensor);
       return {
         store: new UnitStore(count, place.slots, createPolicy(policy, frequency), reserve),
         throttle,
         place,
         units,
-        tensor: files.tensor(units.tensor),
-        packed: false,
+        tensor,
+        format: weightFormat(tensor, files.manifest),
       };
     });
     const pieces = layers.flatMap((layer, index) => {
@@ -90,7 +92,7 @@ export class UnitStores {
       const { store, place, tensor } = layer;
       if (policy !== 'auto' || store.capacity < store.units) continue;
       const memory = memoryOf(memories, layer.place.arena);
-      layer.packed = packInPlace(memory, files.manifest, tensor, place.address, store.units);
+      layer.format = packInPlace(memory, files.manifest, tensor, place.address, store.units);
     }
     return new UnitStores(layers);
   }

@@ -9,6 +9,8 @@
  * flight while the kernels compute. Memory is handed to a read only after its last user is done.
  */
 
+import type { Format } from '../dtype.ts';
+import { weightFormat } from '../flash/manifest.ts';
 import type { ModelFiles, RowRequest } from '../flash/model-files.ts';
 import type { RowRange } from '../flash/row-range.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
@@ -22,8 +24,7 @@ export interface LoadedRows {
   readonly arena: number;
   /** Address of the first row. */
   readonly address: number;
-  /** Whether they are f16 and packed (see PackedKernels). */
-  readonly packed: boolean;
+  readonly format: Format;
   /** Whether they are neurons whose rows lie apart (rows-apart.ts). */
   readonly apart: boolean;
 }
@@ -88,7 +89,7 @@ export class WeightStream {
       count: range.count,
       arena: 0,
       address,
-      packed: false,
+      format: weightFormat(range.tensor, this.#files.manifest),
       apart: false,
     };
   }

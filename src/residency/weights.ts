@@ -1,7 +1,8 @@
 /** The weights as a forward pass sees them: rows in memory, whether they stayed or just came. */
 
+import type { Format } from '../dtype.ts';
 import { InterruptedError } from '../errors.ts';
-import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
+import { rowsOf, type StoredTensor, weightFormat } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { blockOf, cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
 import { forEachParallel } from '../parallel.ts';
@@ -24,8 +25,8 @@ export class Weights {
   readonly #vectorBase: number;
   readonly #stream: WeightStream | null;
   readonly #streamed = new Map<StoredTensor, RowRange[]>();
-  /** Those whose resident rows are packed. */
-  readonly #packed = new Set<StoredTensor>();
+  /** The format of resident rows, where it is not the one they are stored in. */
+  readonly #arranged = new Map<StoredTensor, Format>();
   /** Bundles of which so many neurons are laid apart, beginning with the first. */
   readonly #apart = new Map<StoredTensor, number>();
   #rowWaitMs = 0;
@@ -105,12 +106,12 @@ export class Weights {
     if (residence !== undefined) {
       const { arena, rows: count } = residence;
       const address = firstRow(tensor, residence);
-      const packed = this.#packed.has(tensor);
+      const format = this.#residentFormat(tensor);
       const apart = this.#apart.get(tensor) ?? 0;
-      if (apart > 0) use({ first: 0, count: apart, arena, address, packed, apart: true });
+      if (apart > 0) use({ first: 0, count: apart, arena, address, format, apart: true });
       if (apart < count) {
         const rest = address + apart * rowBytes;
-        use({ first: apart, count: count - apart, arena, address: rest, packed, apart: false });
+        use({ first: apart, count: count - apart, arena, address: rest, format, apart: false });
       }
       this.#residentBytesUsed += residence.rows * rowBytes;
     }
@@ -126,13 +127,13 @@ export class Weights {
   /**
    * Calls `use` with the address of each row of a table, in any order; rows that are not in DRAM are
    * read, several blocks at a time.
-   * @param use called with the place in `rows`, the address, valid only during the call, and whether
-   * the row is packed
+   * @param use called with the place in `rows`, the address, valid only during the call, and the row's
+   * format there
    */
   async lookUp(
     tensor: StoredTensor,
     rows: readonly number[],
-    use: (index: number, address: number, packed: boolean) => void,
+    use: (index: number, address: number, format: Format) => void,
   ): Promise<void> {
     const { rowBytes } = rowsOf(tensor);
     const residence = this.#plan.residences.get(tensor);
@@ -142,11 +143,12 @@ export class Weights {
       if (row < residentRows && residence !== undefined) {
         const address = firstRow(tensor, residence) + row * rowBytes;
         const here = this.#fetch(residence.arena, address, rowBytes);
-        use(index, here, this.#packed.has(tensor));
+        use(index, here, this.#residentFormat(tensor));
       } else {
         missing.push(index);
       }
     });
+    const format = weightFormat(tensor, this.#files.manifest);
     const { address, slots, slotBytes } = this.#plan.rowStaging;
     const started = performance.now();
     // A block is read once, however many of its rows are wanted.
@@ -168,7 +170,7 @@ export class Weights {
       });
       for (const [first, start] of addresses) {
         for (const index of wanted.get(first) ?? []) {
-          use(index, start + ((rows[index] ?? 0) - first) * rowBytes, false);
+          use(index, start + ((rows[index] ?? 0) - first) * rowBytes, format);
         }
       }
     }
@@ -181,6 +183,10 @@ export class Weights {
    */
   async reset(): Promise<void> {
     await this.#stream?.reset();
+  }
+
+  #residentFormat(tensor: StoredTensor): Format {
+    return this.#arranged.get(tensor) ?? weightFormat(tensor, this.#files.manifest);
   }
 
   #memory(arena: number): WebAssembly.Memory {
@@ -203,11 +209,12 @@ export class Weights {
     const arena = memoryOf(this.#memories, residence.arena);
     const address = firstRow(tensor, residence);
     const { manifest } = this.#files;
-    if (packInPlace(arena, manifest, tensor, address, residence.rows)) this.#packed.add(tensor);
+    const { rows } = residence;
+    this.#arranged.set(tensor, packInPlace(arena, manifest, tensor, address, rows));
     const layer = manifest.layers.find((each) => each.tensor === tensor.name);
     if (layer === undefined) return;
-    layApart(arena.memory, address, residence.rows, layer);
-    this.#apart.set(tensor, neuronsApart(residence.rows));
+    layApart(arena.memory, address, rows, layer);
+    this.#apart.set(tensor, neuronsApart(rows));
   }
 
   /**

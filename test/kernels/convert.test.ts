@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { byteLength, dtypes, floatDTypes } from '../../src/dtype.ts';
+import { byteLength, floatDTypes, formats } from '../../src/dtype.ts';
 import { instantiateKernels } from '../../src/kernels/module.ts';
 import { createMemory } from '../../src/pages.ts';
 import { assertClose, Bench, fromBFloat, fromHalf, Random, toBFloat, toHalf } from './support.ts';
@@ -119,7 +119,7 @@ const bf16Step = 2 ** -9;
 
 for (const dtype of ['q8', 'q4'] as const) {
   const { toF32, fromF32, firstNonFinite } = kernels.byDType[dtype];
-  const { blockBytes } = dtypes[dtype];
+  const { blockBytes } = formats[dtype];
 
   test(`${dtype} rows are read as they are drawn`, () => {
     const random = new Random(12);

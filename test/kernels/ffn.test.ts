@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { dtypeNames, isQuantised } from '../../src/dtype.ts';
 import {
-  type Activation,
   type ActivationCode,
   activationCodes,
-} from '../../src/kernels/kernels.ts';
+  type KernelActivation,
+} from '../../src/kernels/constants.ts';
 import { scratchBytes } from '../../src/kernels/weight-kernels.ts';
 import { putBundles } from './bundles.ts';
 import { activations, fatreluThreshold } from './reference.ts';
@@ -244,7 +244,7 @@ test('activations agree with double precision, in any place of a vector', async 
     -65504,
   ];
   const values = special.concat(Array.from({ length: 4001 }, () => random.unit() * 12));
-  for (const [name, code] of Object.entries(activationCodes) as [Activation, 0][]) {
+  for (const [name, code] of Object.entries(activationCodes) as [KernelActivation, 0][]) {
     bench.reset();
     const x = bench.putFloats(values);
     const single = bench.putFloats(values);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { activationCodes } from '../../src/kernels/kernels.ts';
+import { activationCodes } from '../../src/kernels/constants.ts';
 import { neuronGroup, scratchBytes, type WeightKernels } from '../../src/kernels/weight-kernels.ts';
 import { Bench, bitsOf, builds, fromHalf, Random, toHalf } from './support.ts';
 

@@ -3,10 +3,11 @@
  * read lies below `out`, what they write above, scratch behind that.
  */
 
-import { dtypeNames, isQuantised } from '../../src/dtype.ts';
-import { activationCodes, attentionScratch, type Kernels } from '../../src/kernels/kernels.ts';
+import { encodedDTypes, formatNames, formats } from '../../src/dtype.ts';
+import { activationCodes } from '../../src/kernels/constants.ts';
+import { attentionScratch, type Kernels } from '../../src/kernels/kernels.ts';
 import { threadScratchBytes } from '../../src/kernels/threads/pool.ts';
-import { neuronGroup, type WeightFormat, weightKernels } from '../../src/kernels/weight-kernels.ts';
+import { neuronGroup, weightKernels } from '../../src/kernels/weight-kernels.ts';
 import type { Random } from './support.ts';
 
 const inputBytes = 1 << 20;
@@ -59,219 +60,218 @@ function groupEnds(random: Random, count: number): number[] {
   return Array.from({ length: count }, (_, i) => i + 1).filter(() => random.below(40) === 0);
 }
 
-const formats: readonly WeightFormat[] = [...dtypeNames, 'packed_f16'];
-const quantised = (format: WeightFormat) => format !== 'packed_f16' && isQuantised(format);
-
 export const calls: [string, MakeCall][] = [
-  ...formats.flatMap((format): [string, MakeCall][] => [
-    [
-      `matmul ${format}`,
-      (random) => {
-        const [rows, cols, positions] = [
-          size(random, 70),
-          1 + size(random, 200),
-          1 + size(random, 20),
-        ];
-        const bias = oneOf(random, 0, b);
-        const own = quantised(format) ? scratchAddress : oneOf(random, 0, scratchAddress);
-        return (kernels) =>
-          weightKernels(kernels, format).matmul(
-            out,
-            a,
-            c,
-            bias,
-            rows,
-            cols,
-            positions,
-            cols + 1,
-            rows + 3,
-            own,
-          );
-      },
-    ],
-    [
-      `ffn up ${format}`,
-      (random) => {
-        const [count, cols, positions] = [
-          size(random, 70),
-          1 + size(random, 200),
-          1 + size(random, 20),
-        ];
-        const bias = oneOf(random, 0, b);
-        const own = quantised(format) ? scratchAddress : oneOf(random, 0, scratchAddress);
-        const { silu } = activationCodes;
-        return (kernels, memory) => {
-          addresses(memory, e, count, 4 * cols);
-          weightKernels(kernels, format).ffnUp(
-            out,
-            a,
-            e,
-            bias,
-            count,
-            cols,
-            positions,
-            cols,
-            count + 1,
-            silu,
-            own,
-          );
-        };
-      },
-    ],
-    [
-      `gated ffn up ${format}`,
-      (random) => {
-        const [count, cols, positions] = [
-          size(random, 70),
-          1 + size(random, 200),
-          1 + size(random, 20),
-        ];
-        const own = quantised(format) ? scratchAddress : oneOf(random, 0, scratchAddress);
-        const [gateBias, upBias] = [oneOf(random, 0, b), oneOf(random, 0, c)];
-        const stride = count + 1;
-        // With zeros for nothing, for half of the gates, and for most of them.
-        const { gelu_tanh, relu, fatrelu } = activationCodes;
-        const code = [gelu_tanh, relu, fatrelu][random.below(3)] ?? relu;
-        return (kernels, memory) => {
-          addresses(memory, e, count, 4 * cols);
-          weightKernels(kernels, format).ffnGatedUp(
-            out,
-            out2,
-            a,
-            e,
-            64,
-            gateBias,
-            upBias,
-            count,
-            cols,
-            positions,
-            cols,
-            stride,
-            code,
-            activationCodes.relu,
-            own,
-            cols,
-          );
-        };
-      },
-    ],
-    [
-      `ffn down ${format}`,
-      (random) => {
-        const [count, cols, positions] = [
-          size(random, 200),
-          1 + size(random, 300),
-          1 + size(random, 20),
-        ];
-        const [from, first] = [random.below(cols), random.below(150)];
-        const own = oneOf(random, 0, scratchAddress);
-        return (kernels, memory) => {
-          addresses(memory, e, count, 4 * cols);
-          new Float32Array(memory.buffer, out, positions * cols).fill(0.5);
-          new Float32Array(memory.buffer, out2, positions * cols).fill(0.25);
-          halfActive(memory, positions * count);
-          weightKernels(kernels, format).ffnDown(
-            out,
-            out2,
-            a,
-            e,
-            16,
-            first,
-            count,
-            from,
-            cols,
-            positions,
-            cols,
-            count,
-            own,
-          );
-        };
-      },
-    ],
-    [
-      `ffn sums ${format}`,
-      (random) => {
-        const [count, cols, first] = [
-          1 + size(random, 400),
-          1 + size(random, 250),
-          random.below(150),
-        ];
-        const begin = Math.floor(first / neuronGroup);
-        const end = Math.ceil((first + count) / neuronGroup);
-        return (kernels, memory) => {
-          addresses(memory, e, count, 4 * cols);
-          new Float32Array(memory.buffer, out, cols).fill(0.25);
-          new Float32Array(memory.buffer, out2, cols).fill(0.5);
-          halfActive(memory, count);
-          weightKernels(kernels, format).ffnSums(out, a, e, 16, first, count, cols, begin, end);
-          kernels.fold(out2, out, end - begin, cols, cols);
-        };
-      },
-    ],
-    [
-      `ffn list sums ${format}`,
-      (random) => {
-        const [count, cols, continued] = [
-          1 + size(random, 400),
-          1 + size(random, 250),
-          random.below(2),
-        ];
-        const ends = groupEnds(random, count);
-        return (kernels, memory) => {
-          addresses(memory, e, count, 4 * cols);
-          new Float32Array(memory.buffer, out, cols).fill(0.25);
-          halfActive(memory, count);
-          new Uint32Array(memory.buffer, b, ends.length).set(ends);
-          weightKernels(kernels, format).ffnListSums(
-            out,
-            a,
-            e,
-            16,
-            b,
-            ends.length,
-            count,
-            cols,
-            continued === 1 ? 1 : 0,
-            0,
-            ends.length + 1,
-          );
-        };
-      },
-    ],
-    [
-      `ffn list down ${format}`,
-      (random) => {
-        const [count, cols] = [1 + size(random, 100), 1 + size(random, 250)];
-        const positions = 1 + size(random, 8);
-        const ends = groupEnds(random, count);
-        const own = oneOf(random, 0, scratchAddress);
-        return (kernels, memory) => {
-          addresses(memory, e, count, 4 * cols);
-          new Float32Array(memory.buffer, out, cols * positions).fill(0.25);
-          new Float32Array(memory.buffer, out2, cols * positions).fill(0.5);
-          halfActive(memory, count * positions);
-          new Uint32Array(memory.buffer, b, ends.length).set(ends);
-          weightKernels(kernels, format).ffnListDown(
-            out,
-            out2,
-            a,
-            e,
-            16,
-            b,
-            ends.length,
-            count,
-            0,
-            cols,
-            positions,
-            cols,
-            count,
-            own,
-          );
-        };
-      },
-    ],
-  ]),
-  ...dtypeNames.flatMap((dtype): [string, MakeCall][] => [
+  ...formatNames
+    .map((name) => formats[name])
+    .flatMap((format): [string, MakeCall][] => [
+      [
+        `matmul ${format.name}`,
+        (random) => {
+          const [rows, cols, positions] = [
+            size(random, 70),
+            1 + size(random, 200),
+            1 + size(random, 20),
+          ];
+          const bias = oneOf(random, 0, b);
+          const own = format.quantised ? scratchAddress : oneOf(random, 0, scratchAddress);
+          return (kernels) =>
+            weightKernels(kernels, format).matmul(
+              out,
+              a,
+              c,
+              bias,
+              rows,
+              cols,
+              positions,
+              cols + 1,
+              rows + 3,
+              own,
+            );
+        },
+      ],
+      [
+        `ffn up ${format.name}`,
+        (random) => {
+          const [count, cols, positions] = [
+            size(random, 70),
+            1 + size(random, 200),
+            1 + size(random, 20),
+          ];
+          const bias = oneOf(random, 0, b);
+          const own = format.quantised ? scratchAddress : oneOf(random, 0, scratchAddress);
+          const { silu } = activationCodes;
+          return (kernels, memory) => {
+            addresses(memory, e, count, 4 * cols);
+            weightKernels(kernels, format).ffnUp(
+              out,
+              a,
+              e,
+              bias,
+              count,
+              cols,
+              positions,
+              cols,
+              count + 1,
+              silu,
+              own,
+            );
+          };
+        },
+      ],
+      [
+        `gated ffn up ${format.name}`,
+        (random) => {
+          const [count, cols, positions] = [
+            size(random, 70),
+            1 + size(random, 200),
+            1 + size(random, 20),
+          ];
+          const own = format.quantised ? scratchAddress : oneOf(random, 0, scratchAddress);
+          const [gateBias, upBias] = [oneOf(random, 0, b), oneOf(random, 0, c)];
+          const stride = count + 1;
+          // With zeros for nothing, for half of the gates, and for most of them.
+          const { gelu_tanh, relu, fatrelu } = activationCodes;
+          const code = [gelu_tanh, relu, fatrelu][random.below(3)] ?? relu;
+          return (kernels, memory) => {
+            addresses(memory, e, count, 4 * cols);
+            weightKernels(kernels, format).ffnGatedUp(
+              out,
+              out2,
+              a,
+              e,
+              64,
+              gateBias,
+              upBias,
+              count,
+              cols,
+              positions,
+              cols,
+              stride,
+              code,
+              activationCodes.relu,
+              own,
+              cols,
+            );
+          };
+        },
+      ],
+      [
+        `ffn down ${format.name}`,
+        (random) => {
+          const [count, cols, positions] = [
+            size(random, 200),
+            1 + size(random, 300),
+            1 + size(random, 20),
+          ];
+          const [from, first] = [random.below(cols), random.below(150)];
+          const own = oneOf(random, 0, scratchAddress);
+          return (kernels, memory) => {
+            addresses(memory, e, count, 4 * cols);
+            new Float32Array(memory.buffer, out, positions * cols).fill(0.5);
+            new Float32Array(memory.buffer, out2, positions * cols).fill(0.25);
+            halfActive(memory, positions * count);
+            weightKernels(kernels, format).ffnDown(
+              out,
+              out2,
+              a,
+              e,
+              16,
+              first,
+              count,
+              from,
+              cols,
+              positions,
+              cols,
+              count,
+              own,
+            );
+          };
+        },
+      ],
+      [
+        `ffn sums ${format.name}`,
+        (random) => {
+          const [count, cols, first] = [
+            1 + size(random, 400),
+            1 + size(random, 250),
+            random.below(150),
+          ];
+          const begin = Math.floor(first / neuronGroup);
+          const end = Math.ceil((first + count) / neuronGroup);
+          return (kernels, memory) => {
+            addresses(memory, e, count, 4 * cols);
+            new Float32Array(memory.buffer, out, cols).fill(0.25);
+            new Float32Array(memory.buffer, out2, cols).fill(0.5);
+            halfActive(memory, count);
+            weightKernels(kernels, format).ffnSums(out, a, e, 16, first, count, cols, begin, end);
+            kernels.fold(out2, out, end - begin, cols, cols);
+          };
+        },
+      ],
+      [
+        `ffn list sums ${format.name}`,
+        (random) => {
+          const [count, cols, continued] = [
+            1 + size(random, 400),
+            1 + size(random, 250),
+            random.below(2),
+          ];
+          const ends = groupEnds(random, count);
+          return (kernels, memory) => {
+            addresses(memory, e, count, 4 * cols);
+            new Float32Array(memory.buffer, out, cols).fill(0.25);
+            halfActive(memory, count);
+            new Uint32Array(memory.buffer, b, ends.length).set(ends);
+            weightKernels(kernels, format).ffnListSums(
+              out,
+              a,
+              e,
+              16,
+              b,
+              ends.length,
+              count,
+              cols,
+              continued === 1 ? 1 : 0,
+              0,
+              ends.length + 1,
+            );
+          };
+        },
+      ],
+      [
+        `ffn list down ${format.name}`,
+        (random) => {
+          const [count, cols] = [1 + size(random, 100), 1 + size(random, 250)];
+          const positions = 1 + size(random, 8);
+          const ends = groupEnds(random, count);
+          const own = oneOf(random, 0, scratchAddress);
+          return (kernels, memory) => {
+            addresses(memory, e, count, 4 * cols);
+            new Float32Array(memory.buffer, out, cols * positions).fill(0.25);
+            new Float32Array(memory.buffer, out2, cols * positions).fill(0.5);
+            halfActive(memory, count * positions);
+            new Uint32Array(memory.buffer, b, ends.length).set(ends);
+            weightKernels(kernels, format).ffnListDown(
+              out,
+              out2,
+              a,
+              e,
+              16,
+              b,
+              ends.length,
+              count,
+              0,
+              cols,
+              positions,
+              cols,
+              count,
+              own,
+            );
+          };
+        },
+      ],
+    ]),
+  ...encodedDTypes.flatMap((dtype): [string, MakeCall][] => [
     [
       `to and from f32 ${dtype}`,
       (random) => {

@@ -1,5 +1,5 @@
 /** Functions in double precision that the kernels are compared with. */
-import type { Activation } from '../../src/kernels/kernels.ts';
+import type { KernelActivation } from '../../src/kernels/constants.ts';
 
 /** By its series, or its continued fraction from 2.5 on. */
 export function erf(x: number): number {
@@ -22,7 +22,7 @@ export function erf(x: number): number {
 /** What the tests take for the threshold of fatrelu; exact in f32. */
 export const fatreluThreshold = 0.125;
 
-export const activations: Readonly<Record<Activation, (x: number) => number>> = {
+export const activations: Readonly<Record<KernelActivation, (x: number) => number>> = {
   none: (x) => x,
   relu: (x) => Math.max(x, 0),
   gelu: (x) => (x / 2) * (1 + erf(x / Math.SQRT2)),

@@ -1,8 +1,8 @@
 /** What the kernel tests share: a memory with a bump allocator, random numbers, number formats. */
 import assert from 'node:assert/strict';
 import type { DType } from '../../src/dtype.ts';
-import { byteLength, dtypes, isQuantised } from '../../src/dtype.ts';
-import type { Address, Kernels } from '../../src/kernels/kernels.ts';
+import { byteLength, formats, isQuantised } from '../../src/dtype.ts';
+import type { Kernels } from '../../src/kernels/kernels.ts';
 import {
   type CoreBuild,
   chooseBuild,
@@ -11,6 +11,7 @@ import {
   instantiateKernels,
   runsBuild,
 } from '../../src/kernels/module.ts';
+import type { Address } from '../../src/kernels/signature.ts';
 import { createMemory } from '../../src/pages.ts';
 
 /** The builds of the core that this Node runs: every kernel is tested in each. */
@@ -128,7 +129,7 @@ export class Bench {
   }
   /** Blocks of any integers there are, straight from the drawing in assembly/block.ts. */
   #fillBlocks(dtype: 'q8' | 'q4', address: Address, n: number, random: Random): number[] {
-    const { blockElements, blockBytes } = dtypes[dtype];
+    const { blockElements, blockBytes } = formats[dtype];
     const values: number[] = [];
     for (let at = address; values.length < n; at += blockBytes) {
       const block = this.bytes(at, blockBytes).fill(0);

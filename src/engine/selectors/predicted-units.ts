@@ -2,7 +2,8 @@
 
 import type { DType } from '../../dtype.ts';
 import type { StoredPredictor } from '../../flash/predictor-file.ts';
-import { activationCodes, type Kernels } from '../../kernels/kernels.ts';
+import { activationCodes } from '../../kernels/constants.ts';
+import type { Kernels } from '../../kernels/kernels.ts';
 import type { Activation } from '../../models/spec.ts';
 import type { Activations } from '../../plan/activations.ts';
 import { bitWords, neuronBlock } from '../../plan/list-layout.ts';

@@ -20,6 +20,8 @@
  * parameters and what every JavaScript engine has.
  */
 
+import type { KernelFunction } from '../bind.ts';
+
 /** Indices into the control block, and what is fixed about it. */
 export const layout = {
   // words: 128 bytes apart where different threads write, as processors fetch lines in pairs.
@@ -62,8 +64,6 @@ export interface Control {
   readonly results: Float64Array;
   readonly text: Uint16Array;
 }
-
-export type KernelFunction = (...values: number[]) => number | undefined;
 
 /** What a worker is started with. */
 export interface WorkerStart {

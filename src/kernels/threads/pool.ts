@@ -13,15 +13,15 @@ import { Worker } from 'node:worker_threads';
 import { FlashError } from '../../errors.ts';
 import { threadsWithinOpenFiles, tooManyThreads } from '../../open-files.ts';
 import { alignUp, MIB } from '../../units.ts';
-import { bindKernels } from '../bind.ts';
-import { type Address, attentionScratch, type Kernels } from '../kernels.ts';
+import { bindKernels, instantiateCore, type KernelFunction } from '../bind.ts';
+import { attentionScratch, type Kernels } from '../kernels.ts';
 import { compileCore } from '../module.ts';
+import type { Address } from '../signature.ts';
 import { scratchBytes } from '../weight-kernels.ts';
 import {
   type Answer,
   type Control,
   drain,
-  type KernelFunction,
   layout,
   type Mail,
   serve,
@@ -138,22 +138,19 @@ export class ComputeThreads {
   /** The kernels over `memory`, on all threads. For the thread that started these. */
   async kernels(memory: WebAssembly.Memory, options: KernelsOptions = {}): Promise<Kernels> {
     const module = options.module ?? (await compileCore());
-    const { exports } = new WebAssembly.Instance(module, { env: { memory } });
-    if (this.workers.length === 0) return bindKernels(exports);
+    const functions = instantiateCore(module, memory);
+    if (this.workers.length === 0) return bindKernels(functions);
     this.#check();
-    const splits = [...kernelSplits()].map(([name, split]) => {
-      const kernel = exports[name] as KernelFunction | undefined;
-      if (kernel?.length !== split.parameters) throw new TypeError(`${name} is not as its split`);
-      return { name, split, kernel };
-    });
+    const splits = kernelSplits();
+    const names = Object.keys(functions).filter((name) => splits.has(name));
     const answers = this.#answers();
-    this.#send({ module, memory, names: splits.map(({ name }) => name) });
+    this.#send({ module, memory, names });
     await answers;
-    const threaded = { ...exports };
-    for (const { name, split, kernel } of splits) {
-      threaded[name] = this.#threaded(kernel, split, options);
-    }
-    return bindKernels(threaded);
+    const threaded = Object.entries(functions).map(([name, kernel]) => {
+      const split = splits.get(name);
+      return [name, split === undefined ? kernel : this.#threaded(kernel, split, options)] as const;
+    });
+    return bindKernels(Object.fromEntries(threaded));
   }
 
   /** Ends the workers. Kernels of this pool may not be called any more. */

@@ -1,28 +1,28 @@
 /**
  * How a kernel call is cut into shares: a row of a table says what is split and what moves with it,
- * read off the arguments of each call.
+ * read off the arguments of each call, by the names that the kernel's signature gives them.
  */
+
+import { type ParameterName, parametersOf, type Signature } from '../signature.ts';
 
 /** The arguments of a call by name. */
 type Arguments<Name extends string> = Readonly<Record<Name, number>>;
 type Reckoned<Name extends string> = (a: Arguments<Name>) => number;
 
-/** A row of the table. */
-interface SplitRow<Name extends string> {
-  /** The kernel's parameters, in their order. */
-  readonly parameters: readonly Name[];
+/** A row of the table, for a kernel with parameters of these names. */
+export interface SplitRow<Name extends string> {
   /** What is split: the parameter that is a count, or the two that begin and end a range. */
-  readonly over: NoInfer<Name> | readonly [begin: NoInfer<Name>, end: NoInfer<Name>];
+  readonly over: Name | readonly [begin: Name, end: Name];
   /** Shares are multiples of this, but for the last. */
-  readonly granule: number | Reckoned<NoInfer<Name>>;
+  readonly granule: number | Reckoned<Name>;
   /** By how much other arguments grow for each unit of `over`. */
-  readonly moves: Partial<Record<NoInfer<Name>, number | Reckoned<NoInfer<Name>>>>;
+  readonly moves: Partial<Record<Name, number | Reckoned<Name>>>;
   /** The whole call's work in multiply-adds or the like, each about 0.3 ns. */
-  readonly work: Reckoned<NoInfer<Name>>;
+  readonly work: Reckoned<Name>;
   /** The parameter of which each thread needs its own: how many bytes, and whether it can be 0. */
   readonly scratch?: {
-    readonly parameter: NoInfer<Name>;
-    readonly bytes: Reckoned<NoInfer<Name>>;
+    readonly parameter: Name;
+    readonly bytes: Reckoned<Name>;
     readonly optional: boolean;
   };
   /** The call's result from those of its shares; `step` units each. */
@@ -45,25 +45,31 @@ export interface Split {
   readonly result: SplitRow<string>['result'];
 }
 
-/** Compiles a row. */
-export function split<const Name extends string>(row: SplitRow<Name>): Split {
+/** How one kernel is split, or null: it runs on the calling thread alone. */
+export type SplitOf<Row extends Signature> = SplitRow<ParameterName<Row>> | null;
+
+/** Compiles a row for the kernel of this signature. */
+export function split(signature: Signature, row: SplitRow<string>): Split {
   const named = {};
-  const index = (name: Name) => row.parameters.indexOf(name);
-  const reckon = (value: number | Reckoned<Name>) =>
-    typeof value === 'number' ? () => value : () => value(named as Arguments<Name>);
+  const names = parametersOf(signature).map(({ name }) => name);
+  const index = (name: string) => names.indexOf(name);
+  const reckon = (value: number | Reckoned<string>) =>
+    typeof value === 'number' ? () => value : () => value(named);
   const [begin, end] = typeof row.over === 'string' ? [undefined, row.over] : row.over;
   const compiled: Split = {
     values: [],
-    parameters: row.parameters.length,
+    parameters: names.length,
     begin: begin === undefined ? -1 : index(begin),
     end: index(end),
     granule: reckon(row.granule),
     moves: [
       ...(begin === undefined ? [] : [{ index: index(begin), stride: () => 1 }]),
-      ...(Object.entries(row.moves) as [Name, number | Reckoned<Name>][]).map(([name, move]) => ({
-        index: index(name),
-        stride: reckon(move),
-      })),
+      ...(Object.entries(row.moves) as [string, number | Reckoned<string>][]).map(
+        ([name, move]) => ({
+          index: index(name),
+          stride: reckon(move),
+        }),
+      ),
     ],
     work: reckon(row.work),
     scratch: row.scratch && {
@@ -73,7 +79,7 @@ export function split<const Name extends string>(row: SplitRow<Name>): Split {
     },
     result: row.result,
   };
-  row.parameters.forEach((name, i) => {
+  names.forEach((name, i) => {
     Object.defineProperty(named, name, { get: () => compiled.values[i] ?? 0 });
   });
   return compiled;

@@ -1,9 +1,16 @@
-/** Attention over caches of each format. */
+/** The kernels that depend on no format. Written by "npm run generate". */
 
-import { attention } from '../attention';
+import { attention as attentionOf } from '../attention';
 import { F16, Unpacked } from '../dtype';
 
-export function attention_f32(
+export { copyRows, readSum, transpose16, transpose32 } from '../convert';
+export { activation, add, clamp, countActive, fold, multiply, scale } from '../math';
+export { layerNorm, rmsNorm } from '../norm';
+export { rotaryHalves, rotaryNeighbours } from '../rotary';
+export { positiveBits, unionIds, wantedActs } from '../select';
+export { adamw, gemm, logisticGradient } from '../train';
+
+export function attention(
   out: usize,
   q: usize,
   rows: usize,
@@ -24,7 +31,7 @@ export function attention_f32(
   bias: usize,
   biasStride: usize,
 ): void {
-  attention<Unpacked>(
+  attentionOf<Unpacked>(
     out,
     q,
     rows,
@@ -47,7 +54,7 @@ export function attention_f32(
   );
 }
 
-export function attention_f16(
+export function attentionF16(
   out: usize,
   q: usize,
   rows: usize,
@@ -68,7 +75,7 @@ export function attention_f16(
   bias: usize,
   biasStride: usize,
 ): void {
-  attention<F16>(
+  attentionOf<F16>(
     out,
     q,
     rows,

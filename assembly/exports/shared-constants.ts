@@ -1,0 +1,30 @@
+/** The constants of src/kernels/constants.ts. Written by "npm run generate". */
+
+export const ACTIVATION_NONE: i32 = 0;
+export const ACTIVATION_RELU: i32 = 1;
+export const ACTIVATION_RELU2: i32 = 5;
+export const ACTIVATION_FATRELU: i32 = 6;
+export const ACTIVATION_GELU: i32 = 2;
+export const ACTIVATION_GELU_TANH: i32 = 3;
+export const ACTIVATION_SILU: i32 = 4;
+export const ACTIVATIONS_WITH_ZEROS: i32 = 98;
+export const NEURON_GROUP: i32 = 64;
+export const HEADS_TOGETHER: i32 = 4;
+export const PAGE_POSITIONS: i32 = 16;
+export const UNPACKED_COLUMNS: i32 = 16;
+export const UNPACKED_BLOCK_BYTES: usize = 132;
+export const QUANTISED_POSITIONS: i32 = 32;
+export const ACTIVATION_BLOCK_BYTES: usize = 64;
+export const ACTIVATION_SCALE_BYTES: usize = 4;
+export const F32_BLOCK_ELEMENTS: i32 = 1;
+export const F32_BLOCK_BYTES: usize = 4;
+export const F16_BLOCK_ELEMENTS: i32 = 1;
+export const F16_BLOCK_BYTES: usize = 2;
+export const BF16_BLOCK_ELEMENTS: i32 = 1;
+export const BF16_BLOCK_BYTES: usize = 2;
+export const Q8_BLOCK_ELEMENTS: i32 = 32;
+export const Q8_BLOCK_BYTES: usize = 34;
+export const Q4_BLOCK_ELEMENTS: i32 = 32;
+export const Q4_BLOCK_BYTES: usize = 18;
+export const PACKED_F16_BLOCK_ELEMENTS: i32 = 1;
+export const PACKED_F16_BLOCK_BYTES: usize = 2;

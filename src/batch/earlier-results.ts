@@ -1,0 +1,125 @@
+/**
+ * What an output holds from runs before. Every line of it must answer a line of the input, once, and by
+ * the same model: an output of something else is refused rather than written to. Only the last line may
+ * be half written, as a killed process leaves it.
+ */
+
+import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
+import { InputError } from '../errors.ts';
+import type { Answerer } from './completions.ts';
+import { parseId, resultStart } from './line-ids.ts';
+import type { LineKey, LineTable } from './line-table.ts';
+import { isBlank, type Line, type LineFile, linesOf } from './lines.ts';
+
+export interface EarlierResults {
+  /** Lines that are answered. */
+  readonly answered: number;
+  /** Those of them that were refused. */
+  readonly errors: number;
+  /** Bytes up to the end of the last whole line; what follows is half a line. */
+  readonly bytes: number;
+}
+
+/** Bytes of a result: more than a context of a million tokens makes. */
+const longestResultBytes = 64 * 2 ** 20;
+
+const another = 'Give another output file';
+const anew = `${another}, or remove the line to have it answered anew`;
+
+export interface EarlierOptions {
+  /** The lines of the input. */
+  readonly table: LineTable;
+  readonly by: Answerer;
+  /** The input's path. */
+  readonly input: string;
+  readonly signal: AbortSignal;
+  /** Called with the bytes that are read. */
+  readonly onProgress: (bytes: number) => void;
+}
+
+/**
+ * Reads an output and marks in the table what is answered there.
+ * @throws InputError that names the line which is not a result of this input and this model
+ */
+export async function readEarlierResults(
+  output: LineFile,
+  options: EarlierOptions,
+): Promise<EarlierResults> {
+  let [answered, errors, bytes] = [0, 0, 0];
+  const { signal, onProgress } = options;
+  for await (const line of linesOf(output, { longest: longestResultBytes, signal })) {
+    onProgress(line.offset);
+    if (!line.ended) {
+      if (!isHalfResult(line)) throw notAResult(output, line);
+      return { answered, errors, bytes: line.offset };
+    }
+    bytes = output.bytes;
+    if (isBlank(line)) continue;
+    const result = parseResult(line);
+    if (result === null) throw notAResult(output, line);
+    markAnswered(result, line, output, options);
+    answered++;
+    if (result.isError) errors++;
+  }
+  return { answered, errors, bytes };
+}
+
+/** Marks the line that a result answers. @throws InputError when there is none for it */
+function markAnswered(
+  { key, customId, fingerprint }: Result,
+  { number }: Line,
+  { path }: LineFile,
+  { table, by, input }: EarlierOptions,
+): void {
+  const slot = table.find(key);
+  const name = customId === null ? '' : ` (custom_id ${brief(customId)})`;
+  const refuse = (why: string, hint: string) =>
+    new InputError(`line ${number}${name} ${why}`, { file: path }, hint);
+  if (slot === null) throw refuse(`answers no line of ${input}`, another);
+  if (!table.hasContent(slot, key)) {
+    throw refuse(`answers what was asked before ${input} was changed`, anew);
+  }
+  if (table.isAnswered(slot)) throw refuse('answers what an earlier line answers, too', anew);
+  if (fingerprint !== null && fingerprint !== by.fingerprint) {
+    throw refuse('comes from another model, or from other --exact or --kv-dtype', another);
+  }
+  table.setAnswered(slot);
+}
+
+function notAResult({ path }: LineFile, { number }: Line): InputError {
+  return new InputError(`line ${number} is not the result of a batch`, { file: path }, another);
+}
+
+/** Whether a line may be what was written of a result before the process was killed. */
+function isHalfResult({ bytes }: Line): boolean {
+  if (bytes === null) return false;
+  const start = Buffer.from(bytes.subarray(0, resultStart.length)).toString('latin1');
+  return resultStart.startsWith(start);
+}
+
+interface Result {
+  readonly key: LineKey;
+  readonly customId: unknown;
+  readonly isError: boolean;
+  /** Null where no model has answered. */
+  readonly fingerprint: unknown;
+}
+
+/** A line as a result; null where it is none. */
+function parseResult({ bytes }: Line): Result | null {
+  if (bytes === null) return null;
+  let value: unknown;
+  try {
+    value = parseJson(bytes, 'result');
+  } catch (error) {
+    if (error instanceof InputError) return null;
+    throw error;
+  }
+  if (!isJsonObject(value)) return null;
+  const key = parseId(value.id);
+  if (key === null) return null;
+  const { custom_id: customId = null, response, error = null } = value;
+  const body = isJsonObject(response) && isJsonObject(response.body) ? response.body : {};
+  const fingerprint = body.system_fingerprint ?? null;
+  return { key, customId, isError: error !== null, fingerprint };
+}

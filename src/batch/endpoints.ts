@@ -1,0 +1,46 @@
+/** The endpoints that lines may name in `url`. */
+
+import { brief } from '../checkpoint/json-file.ts';
+import { own } from '../own.ts';
+import {
+  type Answerer,
+  type Completion,
+  type CompletionRequest,
+  completionBody,
+  readCompletionRequest,
+} from './completions.ts';
+import type { Body } from './fields.ts';
+import { Refusal } from './refusal.ts';
+
+export interface Endpoint {
+  /** What a body asks for. @throws Refusal */
+  readonly read: (body: Body) => CompletionRequest;
+  /** The object that answers it; `id` comes without the prefix that the API gives it. */
+  readonly answer: (id: string, completion: Completion, by: Answerer) => object;
+}
+
+const endpoints: Readonly<Record<string, Endpoint>> = {
+  '/v1/completions': { read: readCompletionRequest, answer: completionBody },
+};
+
+/** Endpoints of the API that are not supported, and what to do. */
+const unsupported: Readonly<Record<string, string>> = {
+  '/v1/chat/completions':
+    "templates of models come later; write a chat's text into 'prompt' and use /v1/completions",
+  '/v1/responses': "write a text into 'prompt' and use /v1/completions",
+};
+
+const notFound = { status: 404 };
+
+/** The endpoint at `url`. @throws Refusal that names those that there are */
+export function endpointAt(url: unknown): Endpoint {
+  const name = typeof url === 'string' ? url : '';
+  const endpoint = own(endpoints, name);
+  if (endpoint !== undefined) return endpoint;
+  const reason = own(unsupported, name);
+  if (reason !== undefined) {
+    throw new Refusal('unsupported_endpoint', `${name} is not supported: ${reason}`, notFound);
+  }
+  const all = Object.keys(endpoints).join(', ');
+  throw new Refusal('invalid_url', `'url' must be ${all}, not ${brief(url)}`, notFound);
+}

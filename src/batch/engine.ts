@@ -1,0 +1,32 @@
+/** What a batch needs of whatever runs the model. */
+
+import type { SamplingOptions } from '../engine/sampling-options.ts';
+import type { Answerer, Completion } from './completions.ts';
+
+export interface EngineCall {
+  readonly promptIds: readonly number[];
+  readonly maxTokens: number;
+  readonly sampling: SamplingOptions;
+  readonly stop: readonly string[];
+  readonly signal: AbortSignal;
+  /** Called as tokens come, with how many there are. */
+  readonly onTokens: (tokens: number) => void;
+}
+
+export interface Engine extends Answerer {
+  /** Positions of a sequence. */
+  readonly context: number;
+  /** Positions that the model itself has room for. */
+  readonly maxContext: number;
+  /**
+   * The ids of a prompt's tokens, with those that the model expects around it; ids are checked.
+   * @throws PromptTooLongError when they are more than the context; InputError for a prompt that is no
+   * good; InterruptedError
+   */
+  encode(prompt: string | readonly number[], signal: AbortSignal): Promise<readonly number[]>;
+  /**
+   * Generates. May be called while other calls are under way.
+   * @throws InterruptedError when the signal aborts; every other error ends the batch
+   */
+  complete(call: EngineCall): Promise<Completion>;
+}

@@ -1,0 +1,94 @@
+/** From a line of the input to what it asks for, or to why that is refused. */
+
+import { brief, isJsonObject, parseJsonText } from '../checkpoint/json-file.ts';
+import { InputError } from '../errors.ts';
+import { jsonExcess } from '../json-limits.ts';
+import type { CompletionRequest } from './completions.ts';
+import { type Endpoint, endpointAt } from './endpoints.ts';
+import type { Line } from './lines.ts';
+import { badRequest, Refusal } from './refusal.ts';
+
+/** Bytes of a line. A prompt as long as this has some 200,000 tokens. */
+export const longestLineBytes = 2 ** 20;
+/** Arrays and objects in a line. */
+const mostBrackets = 1024;
+/** Memory that a line takes while it is worked on, as a multiple of its bytes: texts, values, ids. */
+export const memoryPerLineByte = 8;
+/** UTF-16 units of a custom_id. */
+const longestCustomId = 1024;
+
+/** A request, and the endpoint that it goes to. */
+export interface Call {
+  readonly endpoint: Endpoint;
+  readonly request: CompletionRequest;
+}
+
+export interface ReadLine {
+  /** Null where the line does not say it. */
+  readonly customId: string | null;
+  readonly call: Call | Refusal;
+}
+
+/** Reads a line; what is wrong with it is in the result. */
+export function readLine(line: Line): ReadLine {
+  let customId: string | null = null;
+  try {
+    const value = parseLine(line);
+    customId = customIdOf(value);
+    return { customId, call: callOf(value) };
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return { customId, call: error };
+  }
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function parseLine({ bytes, length }: Line): Fields {
+  if (bytes === null) {
+    const message = `the line has ${length} bytes; at most ${longestLineBytes} are read`;
+    throw new Refusal('line_too_long', message);
+  }
+  const text = decode(bytes);
+  const excess = text === null ? null : jsonExcess(text, mostBrackets);
+  if (text === null || excess !== null) {
+    throw new Refusal('invalid_json_line', `the line ${excess?.what ?? 'is not UTF-8 text'}`);
+  }
+  let value: unknown;
+  try {
+    value = parseJsonText(text, 'line');
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    throw new Refusal('invalid_json_line', `the line ${error.message}`);
+  }
+  if (isJsonObject(value)) return value;
+  throw new Refusal('invalid_json_line', `the line is no JSON object: ${brief(value)}`);
+}
+
+/** Null for what is not UTF-8. */
+function decode(bytes: Uint8Array): string | null {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+function customIdOf({ custom_id: value }: Fields): string {
+  if (value === undefined || value === null) {
+    throw new Refusal('missing_custom_id', "'custom_id' is missing");
+  }
+  if (typeof value === 'string' && value !== '' && value.length <= longestCustomId) return value;
+  const must = `a text of 1 to ${longestCustomId} characters`;
+  throw new Refusal('invalid_custom_id', `'custom_id' must be ${must}, not ${brief(value)}`);
+}
+
+function callOf({ method, url, body }: Fields): Call {
+  if (method !== 'POST') {
+    const message = `'method' must be POST, not ${brief(method)}`;
+    throw new Refusal('invalid_method', message, { status: 405 });
+  }
+  const endpoint = endpointAt(url);
+  if (isJsonObject(body)) return { endpoint, request: endpoint.read(body) };
+  throw badRequest('invalid_value', `'body' must be an object, not ${brief(body)}`, 'body');
+}

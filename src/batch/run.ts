@@ -1,0 +1,124 @@
+/** The second pass: lines that are not answered yet go to the engine, several at a time. */
+
+import { type AnswerOptions, complete } from './answer.ts';
+import type { Engine } from './engine.ts';
+import type { Journal } from './journal.ts';
+import type { LineKey, LineTable } from './line-table.ts';
+import type { LineFile } from './lines.ts';
+import { type OpenLine, openLines } from './open-lines.ts';
+import type { Call } from './read-line.ts';
+import { Refusal } from './refusal.ts';
+import { answerLine, type Outcome, refusalLine } from './results.ts';
+
+/** Counts of one run. */
+export interface RunCounts {
+  /** Lines of the output that were written, errors included. */
+  readonly answered: number;
+  readonly errors: number;
+  /** Of lines that were answered. */
+  readonly promptTokens: number;
+  /** Generated, those of unfinished lines included. */
+  readonly tokens: number;
+  /** Of lines that are under way: the shares of their tokens that are made, summed. */
+  readonly underWay: number;
+}
+
+export interface RunOptions extends Omit<AnswerOptions, 'onTokens'> {
+  readonly input: LineFile;
+  readonly table: LineTable;
+  readonly journal: Pick<Journal, 'append'>;
+  /** Lines that are worked on at once. */
+  readonly parallel: number;
+  /** Called often. */
+  readonly onProgress: (counts: RunCounts) => void;
+}
+
+/**
+ * Answers every line that is not answered yet; each result is in the journal before the line counts.
+ * When something fails that is no line's fault, no new line is begun, those under way are broken off
+ * and waited for, and the first error is thrown. After a signal the counts so far come back.
+ */
+export async function runBatch(engine: Engine, options: RunOptions): Promise<RunCounts> {
+  const { input, table, parallel } = options;
+  const lines = openLines(input, table);
+  const failed = new AbortController();
+  const signal = AbortSignal.any([options.signal, failed.signal]);
+  const run = new Run(engine, { ...options, signal });
+  const errors: unknown[] = [];
+  const worker = async () => {
+    try {
+      // Several callers take turns at one generator: each line goes to one of them.
+      for (;;) {
+        const { value: line, done } = await lines.next();
+        if (done || signal.aborted) return;
+        await run.answer(line);
+      }
+    } catch (error) {
+      // What is broken off because of the signal or of another line's error says nothing new.
+      if (signal.aborted) return;
+      errors.push(error);
+      failed.abort();
+    }
+  };
+  await Promise.all(Array.from({ length: parallel }, worker));
+  if (errors.length > 0) throw errors[0];
+  return run.counts;
+}
+
+class Run {
+  readonly #engine: Engine;
+  readonly #options: RunOptions;
+  /** Of each line under way, the tokens made and how many there can be. */
+  readonly #underWay = new Map<number, { tokens: number; most: number }>();
+  #answered = 0;
+  #errors = 0;
+  #promptTokens = 0;
+  #tokens = 0;
+
+  constructor(engine: Engine, options: RunOptions) {
+    this.#engine = engine;
+    this.#options = options;
+  }
+
+  get counts(): RunCounts {
+    let [underWay, begun] = [0, 0];
+    for (const { tokens, most } of this.#underWay.values()) {
+      underWay += tokens / Math.max(1, most);
+      begun += tokens;
+    }
+    const [answered, errors, promptTokens] = [this.#answered, this.#errors, this.#promptTokens];
+    return { answered, errors, promptTokens, tokens: this.#tokens + begun, underWay };
+  }
+
+  async answer({ number, key, slot, customId, call }: OpenLine): Promise<void> {
+    const { table, journal } = this.#options;
+    const outcome = call instanceof Refusal ? call : await this.#complete(call, key, number);
+    if (outcome instanceof Refusal) {
+      await journal.append(refusalLine(key, customId, outcome, number));
+      this.#errors++;
+    } else {
+      await journal.append(answerLine(key, customId, outcome, this.#engine));
+      this.#promptTokens += outcome.completion.promptTokens;
+      this.#tokens += outcome.completion.tokens;
+    }
+    this.#underWay.delete(number);
+    table.setAnswered(slot);
+    this.#answered++;
+    this.#options.onProgress(this.counts);
+  }
+
+  /** What the engine makes of a call, or why it is refused after all. */
+  async #complete(call: Call, key: LineKey, number: number): Promise<Outcome | Refusal> {
+    const onTokens = (tokens: number, most: number) => {
+      this.#underWay.set(number, { tokens, most });
+      this.#options.onProgress(this.counts);
+    };
+    try {
+      const completion = await complete(this.#engine, call, key, { ...this.#options, onTokens });
+      return { endpoint: call.endpoint, completion };
+    } catch (error) {
+      if (error instanceof Refusal) return error;
+      throw error;
+    }
+  }
+}

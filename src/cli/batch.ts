@@ -1,0 +1,257 @@
+import { Command, InvalidArgumentError } from 'commander';
+import type { Answerer } from '../batch/completions.ts';
+import { type EarlierResults, readEarlierResults } from '../batch/earlier-results.ts';
+import { Output } from '../batch/journal.ts';
+import type { LineFile } from '../batch/lines.ts';
+import { type RunCounts, runBatch } from '../batch/run.ts';
+import { answererOf, RuntimeEngine } from '../batch/runtime-engine.ts';
+import { batchBytes, type Survey, surveyInput } from '../batch/survey.ts';
+import { fileError } from '../checkpoint/file.ts';
+import type { KvDType } from '../dtype.ts';
+import type { Model } from '../engine/model.ts';
+import { mostSequences } from '../engine/run-plan.ts';
+import type { RunRequest } from '../engine/run-request.ts';
+import { peakResidentBytes } from '../plan/process.ts';
+import { openRegular } from '../regular-file.ts';
+import type { PolicyName } from '../residency/store-policy.ts';
+import { formatBytes, formatMs, type Size } from '../units.ts';
+import { interruptedExitCode, interruption } from './interrupt.ts';
+import {
+  budgetOption,
+  countArgument,
+  exactOption,
+  jsonOption,
+  kvDTypeOption,
+  threadsOf,
+  threadsOption,
+  windowOption,
+} from './options.ts';
+import { chooseBudget, withModel, withRuntime } from './run.ts';
+import { note, print, printJson, showProgress, table } from './terminal.ts';
+
+interface BatchFlags {
+  readonly parallel: number;
+  readonly context?: number;
+  readonly maxTokens: number;
+  readonly seed: number;
+  readonly dramBudget?: Size;
+  readonly threads?: number;
+  readonly window: PolicyName;
+  readonly kvDtype: KvDType;
+  readonly exact?: boolean;
+  readonly json?: boolean;
+}
+
+export function batchCommand(): Command {
+  return new Command('batch')
+    .description("answer a file of requests in OpenAI's batch format; goes on where it was stopped")
+    .argument('<model>', 'model directory')
+    .argument('<in.jsonl>', 'requests, one a line')
+    .argument('<out.jsonl>', 'results, one a line; those that it holds are kept')
+    .option('--parallel <n>', 'lines that are answered at once', parallelArgument, 4)
+    .option(
+      '--context <n>',
+      'positions of a prompt and its answer; default: what the longest line can need',
+      countArgument,
+    )
+    .option('--max-tokens <n>', 'for lines that do not say max_tokens', countArgument, 256)
+    .option(
+      '--seed <n>',
+      'what the seeds of lines without one are made from; the same gives the same texts',
+      countArgument,
+      0,
+    )
+    .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
+    .addOption(windowOption())
+    .addOption(threadsOption())
+    .addOption(kvDTypeOption())
+    .addOption(exactOption())
+    .addOption(jsonOption())
+    .action(run);
+}
+
+function parallelArgument(text: string): number {
+  const n = countArgument(text);
+  if (n >= 1 && n <= mostSequences) return n;
+  throw new InvalidArgumentError(`It is not a number from 1 to ${mostSequences}.`);
+}
+
+/** What the command says at its end; keys are those of `--json`. */
+interface Summary {
+  /** Of the input. */
+  readonly lines: number;
+  /** In the output, those with errors included. */
+  readonly answered: number;
+  /** Answered with an error. */
+  readonly errors: number;
+  /** Answered by runs before. */
+  readonly answeredBefore: number;
+  /** Of this run, as all that follows. */
+  readonly promptTokens: number;
+  readonly tokens: number;
+  readonly elapsedMs: number;
+  readonly tokensPerSecond: number;
+  readonly flashBytes: number;
+  readonly parallel: number;
+  readonly peakRss: number;
+}
+
+async function run(dir: string, from: string, to: string, flags: BatchFlags): Promise<void> {
+  const handle = await openRegular(from).catch((error: unknown) => {
+    throw fileError(error, from, 'opening the input');
+  });
+  try {
+    const input = { path: from, source: handle, bytes: (await handle.stat()).size };
+    const output = await Output.claim(to, handle);
+    try {
+      const summary = await withModel(dir, (model) => answerFile(model, input, output, flags), {
+        predictors: flags.exact !== true,
+      });
+      report(summary, to, flags);
+    } finally {
+      await output.release();
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Positions that a sequence has at least where nobody says how many. */
+const leastContext = 256;
+const nothingEarlier: EarlierResults = { answered: 0, errors: 0, bytes: 0 };
+const nothingDone: RunCounts = { answered: 0, errors: 0, promptTokens: 0, tokens: 0, underWay: 0 };
+
+async function answerFile(
+  model: Model,
+  input: LineFile,
+  output: Output,
+  flags: BatchFlags,
+): Promise<Summary> {
+  const ffn = flags.exact ? 'exact' : 'sparse';
+  const by = answererOf(model, { ffn, kvDtype: flags.kvDtype });
+  const { survey, earlier } = await look(input, output, by, flags);
+  const left = survey.table.size - earlier.answered;
+  const summarise = (counts: RunCounts, elapsedMs: number): Summary => ({
+    lines: survey.table.size,
+    answered: earlier.answered + counts.answered,
+    errors: earlier.errors + counts.errors,
+    answeredBefore: earlier.answered,
+    promptTokens: counts.promptTokens,
+    tokens: counts.tokens,
+    elapsedMs,
+    tokensPerSecond: elapsedMs === 0 ? 0 : (1000 * counts.tokens) / elapsedMs,
+    flashBytes: model.files.scheduler.stats.snapshot().bytes,
+    parallel: flags.parallel,
+    peakRss: peakResidentBytes(),
+  });
+  if (left === 0) {
+    await (await output.begin(earlier.bytes)).close();
+    return summarise(nothingDone, 0);
+  }
+  const request: RunRequest = {
+    budget: chooseBudget(model, flags.dramBudget),
+    callerBytes: batchBytes(survey, flags.parallel),
+    context: chooseContext(model, survey, flags),
+    sequences: Math.min(flags.parallel, left),
+    kvDtype: flags.kvDtype,
+    window: flags.window,
+    ffn,
+    ...(survey.bestLogits === null ? {} : { bestLogits: survey.bestLogits }),
+    ...threadsOf(flags),
+  };
+  return withRuntime(model, request, flags.json ?? false, async (runtime) => {
+    const journal = await output.begin(earlier.bytes);
+    const started = performance.now();
+    const progress = showProgress('answering', flags.json);
+    try {
+      const counts = await runBatch(new RuntimeEngine(runtime, by), {
+        input,
+        table: survey.table,
+        journal,
+        parallel: flags.parallel,
+        maxTokens: flags.maxTokens,
+        seed: flags.seed,
+        signal: interruption,
+        onProgress: ({ answered, underWay, tokens }) => {
+          const perSecond = (1000 * tokens) / (performance.now() - started);
+          const done = `${earlier.answered + answered} of ${survey.table.size} lines`;
+          const detail = `${done}, ${perSecond.toFixed(1)} tokens/s,`;
+          progress.update(answered + underWay, left, detail);
+        },
+      });
+      return summarise(counts, performance.now() - started);
+    } finally {
+      progress.stop();
+      await journal.close();
+    }
+  });
+}
+
+/** Reads the input once, and the output if there is one. */
+async function look(
+  input: LineFile,
+  { found }: Output,
+  by: Answerer,
+  { maxTokens, json }: BatchFlags,
+): Promise<{ readonly survey: Survey; readonly earlier: EarlierResults }> {
+  const total = input.bytes + (found?.bytes ?? 0);
+  const progress = showProgress('reading the files', json);
+  try {
+    const survey = await surveyInput(input, {
+      maxTokens,
+      signal: interruption,
+      onProgress: (bytes) => progress.update(bytes, total),
+    });
+    if (found === null) return { survey, earlier: nothingEarlier };
+    const earlier = await readEarlierResults(found, {
+      table: survey.table,
+      by,
+      input: input.path,
+      signal: interruption,
+      onProgress: (bytes) => progress.update(input.bytes + bytes, total),
+    });
+    return { survey, earlier };
+  } finally {
+    progress.stop();
+  }
+}
+
+/** Positions of a sequence: as many as asked for, or as the longest line can need. */
+function chooseContext(model: Model, { positions }: Survey, { context }: BatchFlags): number {
+  if (context !== undefined) return context;
+  const { maxPositions } = model.manifest.spec;
+  const needed = Math.min(maxPositions, Math.max(leastContext, positions));
+  note(`context ${needed} positions, as the longest line can need; set it with --context`);
+  return needed;
+}
+
+function report(summary: Summary, to: string, flags: BatchFlags): void {
+  const { lines, answered, errors, answeredBefore } = summary;
+  if (flags.json) printJson(summary);
+  else print(summaryTable(summary));
+  if (answeredBefore === lines) note('nothing was left to answer');
+  if (errors > 0) note(`${errors} lines are answered with an error; see 'error' in ${to}`);
+  if (!interruption.aborted) return;
+  note(`interrupted; run the same command to answer the ${lines - answered} lines left`);
+  process.exitCode = interruptedExitCode();
+}
+
+function summaryTable(summary: Summary): string {
+  const { lines, answered, errors, answeredBefore, promptTokens, tokens } = summary;
+  const before = answeredBefore === 0 ? '' : `, ${answeredBefore} of them before`;
+  const { elapsedMs, tokensPerSecond, flashBytes, peakRss } = summary;
+  return table(
+    ['', ''],
+    [
+      ['lines', `${answered} of ${lines} answered${before}`],
+      ['errors', `${errors}`],
+      ['prompts', `${promptTokens} tokens`],
+      [
+        'generated',
+        `${tokens} tokens in ${formatMs(elapsedMs)}, ${tokensPerSecond.toFixed(2)} tokens/s`,
+      ],
+      ['flash', formatBytes(flashBytes)],
+      ['memory', `peak ${formatBytes(peakRss)}`],
+    ],
+  ).replace(/^\n/, '');
+}

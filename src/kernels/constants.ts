@@ -1,0 +1,77 @@
+/**
+ * Numbers that TypeScript and the compute core must agree on. "npm run generate"
+ * writes them to assembly/exports/shared-constants.ts, the module exports them again, and bind.ts
+ * compares.
+ */
+
+import { formatNames, formats } from '../dtype.ts';
+
+/** Activation functions: their codes, and whether most of their values are exactly 0. */
+export const activationFunctions = {
+  none: { code: 0, zeros: false },
+  relu: { code: 1, zeros: true },
+  /** max(x, 0)^2 */
+  relu2: { code: 5, zeros: true },
+  /** x above a threshold, else 0 */
+  fatrelu: { code: 6, zeros: true },
+  /** x/2 (1 + erf(x / sqrt 2)) */
+  gelu: { code: 2, zeros: false },
+  /** x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+  gelu_tanh: { code: 3, zeros: false },
+  /** x / (1 + e^-x) */
+  silu: { code: 4, zeros: false },
+} as const;
+
+/** Activation functions that kernels know. */
+export type KernelActivation = keyof typeof activationFunctions;
+export type ActivationCode = (typeof activationFunctions)[KernelActivation]['code'];
+
+const activationNames = Object.keys(activationFunctions) as readonly KernelActivation[];
+
+/** The codes by the functions' names. */
+export const activationCodes = Object.fromEntries(
+  activationNames.map((name) => [name, activationFunctions[name].code]),
+) as { readonly [Name in KernelActivation]: (typeof activationFunctions)[Name]['code'] };
+
+/** Sizes; those whose names end in `Bytes` are usize in the core, others i32. */
+export const kernelSizes = {
+  /** Entries of a list of neurons whose contributions are summed up before they are added. */
+  neuronGroup: 64,
+  /** Query heads that read keys and values together, each with scores of its own. */
+  headsTogether: 4,
+  /** Positions of a page of the KV cache, a power of two. */
+  pagePositions: 16,
+  /** Down columns that are unpacked to `scratch` for all positions before the next ones. */
+  unpackedColumns: 16,
+  /** Bytes of a block of 32 of their weights, where they are quantised: f32, and a scale. */
+  unpackedBlockBytes: 32 * 4 + 4,
+  /** Positions whose activations are quantised to `scratch` at a time. */
+  quantisedPositions: 32,
+  /** Bytes of 32 of these activations, i16, and of their scale, which lies apart. */
+  activationBlockBytes: 32 * 2,
+  activationScaleBytes: 4,
+} as const;
+
+/** `neuronGroup` as the core has it: NEURON_GROUP. */
+function upperSnake(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+}
+
+/** Every constant that both sides need, as the core names it. */
+export const sharedConstants: readonly (readonly [name: string, value: number])[] = [
+  ...activationNames.map(
+    (name) => [`ACTIVATION_${upperSnake(name)}`, activationCodes[name]] as const,
+  ),
+  [
+    // Bit `code` is set where most values are exactly 0.
+    'ACTIVATIONS_WITH_ZEROS',
+    activationNames
+      .filter((name) => activationFunctions[name].zeros)
+      .reduce((bits, name) => bits | (1 << activationCodes[name]), 0),
+  ],
+  ...Object.entries(kernelSizes).map(([name, value]) => [upperSnake(name), value] as const),
+  ...formatNames.flatMap((name) => [
+    [`${upperSnake(name)}_BLOCK_ELEMENTS`, formats[name].blockElements] as const,
+    [`${upperSnake(name)}_BLOCK_BYTES`, formats[name].blockBytes] as const,
+  ]),
+];

@@ -1,0 +1,281 @@
+/**
+ * The kernels that exist once per format of weights, one row each, as in kernel-table.ts. A row says
+ * for each format that has the kernel what computes it; the export is called `<kernel>_<format>`.
+ * A format is added with a row in dtype.ts, its arithmetic in assembly, and its entries here.
+ *
+ * Weights are finite; those that are denormal as f32 (below 1.2e-38) count as 0 in matmul, ffnUp and
+ * ffnDown. `scratch` is of `scratchBytes(cols)`. A row of n weights is of the format's `rowBytes(n)`.
+ */
+
+import {
+  type DType,
+  type EncodedDType,
+  type FormatName,
+  formatNames,
+  type PackedFormat,
+} from '../dtype.ts';
+import type { Signature } from './signature.ts';
+
+/** Classes in assembly with which the generic kernels compute in a format. */
+interface Arithmetic {
+  /** Products of rows with activations: a `Dots`. */
+  readonly dots: string;
+  /** Sums of down columns, and of those that were unpacked: `Columns`. */
+  readonly columns: string;
+  readonly unpacked: string;
+}
+
+/** Of formats of single weights. */
+const plain = (codec: string): Arithmetic => ({
+  dots: `PlainDots<${codec}>`,
+  columns: `PlainColumns<${codec}>`,
+  unpacked: 'PlainColumns<Unpacked>',
+});
+
+/** Of blocks that are multiplied with quantised activations. */
+const blocks = (codec: string): Arithmetic => ({
+  dots: `QuantisedDots<${codec}>`,
+  columns: `QuantisedColumns<${codec}>`,
+  unpacked: 'QuantisedColumns<UnpackedBlock>',
+});
+
+const arithmetic: Readonly<Record<FormatName, Arithmetic>> = {
+  f32: plain('F32'),
+  f16: plain('F16'),
+  bf16: plain('BF16'),
+  q8: blocks('Q8'),
+  q4: blocks('Q4'),
+  packed_f16: plain('PackedF16'),
+};
+
+/** The same generic function with each format's arithmetic. */
+function everyFormat(kernel: string, ...classes: readonly (keyof Arithmetic)[]) {
+  const entry = (format: FormatName) => {
+    const types = classes.map((name) => arithmetic[format][name]).join(', ');
+    return [format, `${kernel}<${types}>`] as const;
+  };
+  return Object.fromEntries(formatNames.map(entry)) as Readonly<Record<FormatName, string>>;
+}
+
+interface FormatKernelRow extends Signature {
+  /** By the names of formats. */
+  readonly implementations: Readonly<Partial<Record<FormatName, string>>>;
+}
+
+const conversion = ['dst: address', 'src: address', 'n: i32'] as const;
+
+export const formatKernelTable = {
+  /**
+   * y[p, r] = w[r] . x[p] + bias[r] for r < rows, p < positions; w is (rows, cols), one row right
+   * after the other. y[p, r] is the same to the bit however rows and positions are split over calls.
+   */
+  matmul: {
+    parameters: [
+      'y: address',
+      'x: address',
+      'w: address',
+      'bias: address',
+      'rows: i32',
+      'cols: i32',
+      'positions: i32',
+      'xStride: size',
+      'yStride: size',
+      'scratch?: address',
+    ],
+    implementations: everyFormat('matmul', 'dots'),
+  },
+  /**
+   * acts[p, i] = activation(up_i . x[p] + bias[i]), where up_i is the row of `cols` weights at
+   * ptrs[i] (u32), and `code` says which activation. The same to the bit however list and positions
+   * are split. The threshold is that of fatrelu, and not looked at by others.
+   */
+  ffnUp: {
+    parameters: [
+      'acts: address',
+      'x: address',
+      'ptrs: address',
+      'bias: address',
+      'count: i32',
+      'cols: i32',
+      'positions: i32',
+      'xStride: size',
+      'actStride: size',
+      'code: activation',
+      'scratch?: address',
+      'threshold?: f32',
+    ],
+    implementations: everyFormat('ffnUp', 'dots'),
+  },
+  /**
+   * acts[p, i] = activation(gate_i . x[p] + gateBias[i]) upActivation(up_i . x[p] + upBias[i]), where
+   * gate_i is the row at ptrs[i] and up_i the one upOffset bytes further, and `code` and `upCode` say
+   * which activations; `gates` is scratch of the shape of acts. Splits as ffnUp does. With relu, relu2
+   * and fatrelu, acts are 0 wherever the gate's activation is, and up rows that are needed for no
+   * position are not read.
+   */
+  ffnGatedUp: {
+    parameters: [
+      'acts: address',
+      'gates: address',
+      'x: address',
+      'ptrs: address',
+      'upOffset: size',
+      'gateBias: address',
+      'upBias: address',
+      'count: i32',
+      'cols: i32',
+      'positions: i32',
+      'xStride: size',
+      'actStride: size',
+      'code: activation',
+      'upCode: activation',
+      'scratch?: address',
+      'threshold?: f32',
+    ],
+    implementations: everyFormat('ffnGatedUp', 'dots'),
+  },
+  /**
+   * For one position, sums of acts[i] down_i[c] over i of each group [groupStart, groupEnd), where
+   * down_i are the weights at ptrs[i] + downOffset bytes and entry i < count is number first + i of a
+   * list that is cut into groups of `neuronGroup`. The sum of group g is row g - floor(first /
+   * neuronGroup) of `sums`, (groups, cols); the part of a group that lies before `first` must be there
+   * already. Neurons with activation 0 are skipped. `fold` adds the sums to y: the same to the bit as
+   * ffnDown, however list and groups are split.
+   */
+  ffnSums: {
+    parameters: [
+      'sums: address',
+      'acts: address',
+      'ptrs: address',
+      'downOffset: size',
+      'first: i32',
+      'count: i32',
+      'cols: i32',
+      'groupStart: i32',
+      'groupEnd: i32',
+    ],
+    implementations: everyFormat('ffnSums', 'columns'),
+  },
+  /**
+   * y[p, c] += sum over i < count of acts[p, i] down_i[c] for colStart <= c < colEnd, group by group:
+   * `sums`, of the shape of y, holds that of the group which is not complete, 0 at the beginning; the
+   * caller adds what is left there at the end. The same to the bit however list and columns are split.
+   * Columns of packed f16 begin at a multiple of 8, and end there or at the end of the row.
+   */
+  ffnDown: {
+    parameters: [
+      'y: address',
+      'sums: address',
+      'acts: address',
+      'ptrs: address',
+      'downOffset: size',
+      'first: i32',
+      'count: i32',
+      'colStart: i32',
+      'colEnd: i32',
+      'positions: i32',
+      'yStride: size',
+      'actStride: size',
+      'scratch?: address',
+    ],
+    implementations: everyFormat('ffnDown', 'columns', 'unpacked'),
+  },
+  /**
+   * ffnSums over a list of neurons in the order of their ids, whose groups are ranges of ids: group g
+   * of `groups` ends at entry bounds[g] (u32) of `count`; what lies behind the last bound is an open
+   * group, g = groups. The sum of group g is row g of `sums`, (groups + 1, cols), of which
+   * [groupStart, groupEnd) are made; when `continued` is 1, that of group 0 goes on from what is there.
+   */
+  ffnListSums: {
+    parameters: [
+      'sums: address',
+      'acts: address',
+      'ptrs: address',
+      'downOffset: size',
+      'bounds: address',
+      'groups: i32',
+      'count: i32',
+      'cols: i32',
+      'continued: flag',
+      'groupStart: i32',
+      'groupEnd: i32',
+    ],
+    implementations: everyFormat('ffnListSums', 'columns'),
+  },
+  /** ffnDown over such a list. The same to the bit for a position whatever else is on the list. */
+  ffnListDown: {
+    parameters: [
+      'y: address',
+      'sums: address',
+      'acts: address',
+      'ptrs: address',
+      'downOffset: size',
+      'bounds: address',
+      'groups: i32',
+      'count: i32',
+      'colStart: i32',
+      'colEnd: i32',
+      'positions: i32',
+      'yStride: size',
+      'actStride: size',
+      'scratch?: address',
+    ],
+    implementations: everyFormat('ffnListDown', 'columns', 'unpacked'),
+  },
+  /** dst[0..n) (f32) = src[0..n) (weights of one row). */
+  toF32: {
+    parameters: conversion,
+    implementations: {
+      f32: 'copyF32',
+      f16: 'toF32<FromF16>',
+      bf16: 'toF32<FromBF16>',
+      q8: 'blocksToF32<Q8>',
+      q4: 'blocksToF32<Q4>',
+      packed_f16: 'unpack<PackedF16>',
+    } satisfies Record<FormatName, string>,
+  },
+  /** Index of the first NaN or infinity among n weights of one row, or -1; q8, q4: of its block. */
+  firstNonFinite: {
+    parameters: ['src: address', 'n: i32'],
+    result: 'i32',
+    implementations: {
+      f32: 'firstNonFinite32',
+      f16: 'firstNonFinite16<FromF16>',
+      bf16: 'firstNonFinite16<FromBF16>',
+      q8: 'firstNonFiniteBlock<Q8>',
+      q4: 'firstNonFiniteBlock<Q4>',
+    } satisfies Record<DType, string>,
+  },
+  /**
+   * dst[0..n) (weights of one row) = src[0..n) (f32), to nearest, ties to even, overflow to infinity;
+   * for q8 and q4 with the scales that assembly/quantise.ts chooses.
+   */
+  fromF32: {
+    parameters: conversion,
+    implementations: {
+      f32: 'copyF32',
+      f16: 'fromF32<ToF16>',
+      bf16: 'fromF32<ToBF16>',
+      q8: 'f32ToBlocks<Q8, MakeQ8>',
+      q4: 'f32ToBlocks<Q4, MakeQ4>',
+    } satisfies Record<EncodedDType, string>,
+  },
+  /**
+   * Whether n weights of the format that is packed (f16) can be: 1 if all are below 64. Packed f16
+   * (assembly/packed.ts) are the same numbers in an arrangement that takes a quarter less time to
+   * multiply with, or better. The results of kernels are the same to the bit as those of f16.
+   */
+  packable: {
+    parameters: ['src: address', 'n: i32'],
+    result: 'i32',
+    implementations: { packed_f16: 'packableF16' } satisfies Record<PackedFormat, string>,
+  },
+  /**
+   * Packs f16 where they are: of each of `units` bundles (or rows), `unitBytes` apart, the first `rows`
+   * rows of `cols` each.
+   */
+  pack: {
+    parameters: ['w: address', 'units: i32', 'unitBytes: size', 'rows: i32', 'cols: i32'],
+    implementations: { packed_f16: 'packF16' } satisfies Record<PackedFormat, string>,
+  },
+} as const satisfies Readonly<Record<string, FormatKernelRow>>;

@@ -1,0 +1,81 @@
+/** How the tables of kernels write signatures, and what TypeScript makes of them. */
+
+import type { ActivationCode } from './constants.ts';
+
+/** A byte offset in the WebAssembly memory. 0 stands for "none" where a bias may be left out. */
+export type Address = number;
+
+/** The words for types of parameters, each with its type in AssemblyScript. */
+const assemblyTypes = {
+  /** A byte offset in the memory. */
+  address: 'usize',
+  /** A stride in elements, or a number of bytes. */
+  size: 'usize',
+  i32: 'i32',
+  f32: 'f32',
+  /** One of `activationCodes`. */
+  activation: 'i32',
+  /** 0 or 1. */
+  flag: 'i32',
+} as const;
+
+type Word = keyof typeof assemblyTypes;
+
+/** What the words are to TypeScript. */
+interface TypeOfWord {
+  readonly address: Address;
+  readonly size: number;
+  readonly i32: number;
+  readonly f32: number;
+  readonly activation: ActivationCode;
+  readonly flag: 0 | 1;
+}
+
+/** `name: type`; with `name?: type`, a call may end before it, which stands for 0. */
+export type ParameterText = `${string}: ${Word}`;
+
+/** A signature as a row of a table gives it. */
+export interface Signature {
+  readonly parameters: readonly ParameterText[];
+  /** The type of the result, where there is one. */
+  readonly result?: 'i32';
+}
+
+type ArgumentsOf<Parameters extends readonly string[]> = Parameters extends readonly [
+  infer First,
+  ...infer Rest extends readonly string[],
+]
+  ? First extends `${string}?: ${infer Type extends Word}`
+    ? [(TypeOfWord[Type] | undefined)?, ...ArgumentsOf<Rest>]
+    : First extends `${string}: ${infer Type extends Word}`
+      ? [TypeOfWord[Type], ...ArgumentsOf<Rest>]
+      : never
+  : [];
+
+/** The function that a signature describes. */
+export type KernelOf<Row extends Signature> = (
+  ...values: ArgumentsOf<Row['parameters']>
+) => Row extends { readonly result: 'i32' } ? number : void;
+
+type NameIn<Text extends string> = Text extends `${infer Name}?: ${string}`
+  ? Name
+  : Text extends `${infer Name}: ${string}`
+    ? Name
+    : never;
+
+/** The names of a signature's parameters. */
+export type ParameterName<Row extends Signature> = NameIn<Row['parameters'][number]>;
+
+/** A parameter as the core has it. */
+export interface AssemblyParameter {
+  readonly name: string;
+  readonly type: (typeof assemblyTypes)[Word];
+}
+
+/** The parameters of a signature, in their order. */
+export function parametersOf({ parameters }: Signature): readonly AssemblyParameter[] {
+  return parameters.map((text) => {
+    const [name = '', word = ''] = text.split(/\??: /);
+    return { name, type: assemblyTypes[word as Word] };
+  });
+}

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  byteLength,
+  dtypeNames,
+  encodedDTypes,
+  floatDTypes,
+  formatNames,
+  formats,
+} from '../src/dtype.ts';
+
+test('flash.json knows the formats that are stored', () => {
+  assert.deepEqual(dtypeNames, ['f32', 'f16', 'bf16', 'q8', 'q4']);
+  assert.deepEqual(floatDTypes, ['f32', 'f16', 'bf16']);
+  assert.deepEqual(encodedDTypes, dtypeNames);
+});
+
+test('a row of blocks ends with a whole one', () => {
+  assert.deepEqual(
+    [0, 1, 32, 33].map((n) => formats.q4.rowBytes(n)),
+    [0, 18, 18, 36],
+  );
+  assert.equal(byteLength('f16', 33), 66);
+});
+
+test('a packed format is of another one, and takes its room', () => {
+  for (const name of formatNames) {
+    const { packed, packedAs, safetensors, encoder } = formats[name];
+    if (packed) {
+      assert.equal(safetensors, null);
+      assert.equal(encoder, false);
+      assert.equal(packedAs, null);
+      assert.ok(formatNames.some((other) => formats[other].packedAs === name));
+    }
+    if (packedAs !== null) {
+      assert.ok(formats[packedAs].packed);
+      assert.equal(formats[packedAs].rowBytes(77), formats[name].rowBytes(77));
+    }
+  }
+});
