@@ -24,6 +24,7 @@ import { neuronGroup, scratchBytes } from '../src/kernels/weight-kernels.ts';
 import { createMemory } from '../src/pages.ts';
 import { neuronBlock } from '../src/plan/activations.ts';
 import { pagePositions } from '../src/plan/kv-layout.ts';
+import { heading, type SpeedRow, speedLine } from './kernel-speeds.ts';
 
 const MiB = 2 ** 20;
 const weightBytes = Number(process.argv[2] ?? 1024) * MiB;
@@ -78,14 +79,7 @@ const weights = allocate(0);
 const pool = await ComputeThreads.start(threads);
 const threaded = await pool.kernels(memory, { module, scratch: threadScratch });
 
-interface Row {
-  readonly kernel: string;
-  readonly bytes: number;
-  readonly flops: number;
-  /** On one thread, and on all. */
-  readonly seconds: readonly [number, number];
-}
-const rows: Row[] = [];
+const rows: SpeedRow[] = [];
 
 /** The best of several runs: what the machine can do when nothing else wants it. */
 function measure(
@@ -107,37 +101,14 @@ function measure(
     run(threaded);
     all = Math.min(all, (performance.now() - started) / 1000);
   }
-  const row: Row = { kernel, bytes, flops, seconds: [one, all] };
+  const row: SpeedRow = { kernel, bytes, flops, seconds: [one, all] };
   rows.push(row);
-  print(row);
-}
-
-/** GB/s, GFLOP/s, and the share of what reading alone reaches. */
-function speeds({ bytes, flops, seconds }: Row, index: 0 | 1): string {
-  const time = seconds[index];
-  if (!Number.isFinite(time)) return '';
-  const reading = rows[0]!;
-  const speed = bytes / time / 1e9;
-  return [
-    speed.toFixed(2).padStart(8),
-    flops === 0 ? ''.padStart(9) : (flops / time / 1e9).toFixed(2).padStart(9),
-    `${((100 * speed) / (reading.bytes / reading.seconds[index] / 1e9)).toFixed(0)} %`.padStart(8),
-  ].join('  ');
-}
-
-function print(row: Row): void {
-  const [one, all] = row.seconds;
-  const gain = Number.isFinite(all) ? (one / all).toFixed(2).padStart(7) : '';
-  const name = row.kernel.padEnd(40);
-  process.stdout.write(`${[name, speeds(row, 0), speeds(row, 1), gain].join('  ')}\n`);
+  process.stdout.write(speedLine(row, rows[0] ?? row));
 }
 
 const readName = `read ${weightBytes / MiB} MiB`;
-const heading = ['GB/s'.padStart(8), 'GFLOP/s'.padStart(9), 'of read'.padStart(8)].join('  ');
 process.stdout.write(
-  `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, Node ${process.version}, ${build} build\n` +
-    `${''.padEnd(40)}  ${'1 thread'.padStart(29)}  ${threads === 1 ? '' : `${threads} threads`.padStart(29)}\n` +
-    `${'kernel'.padEnd(40)}  ${heading}  ${threads === 1 ? '' : `${heading}  ${'gain'.padStart(7)}`}\n`,
+  `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, Node ${process.version}, ${build} build\n${heading(threads)}`,
 );
 
 for (const dtype of encodedDTypes) {

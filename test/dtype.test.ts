@@ -21,6 +21,8 @@ test('a row of blocks ends with a whole one', () => {
     [0, 18, 18, 36],
   );
   assert.equal(byteLength('f16', 33), 66);
+  // Kernels of blocks and their scratch are made for blocks of one length.
+  assert.equal(formats.q4.blockElements, formats.q8.blockElements);
 });
 
 test('a packed format is of another one, and takes its room', () => {

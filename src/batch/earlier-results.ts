@@ -77,7 +77,7 @@ function markAnswered(
     new InputError(`line ${number}${name} ${why}`, { file: path }, hint);
   if (slot === null) throw refuse(`answers no line of ${input}`, another);
   if (!table.hasContent(slot, key)) {
-    throw refuse(`answers what was asked before ${input} was changed`, anew);
+    throw refuse(`answers another request than ${input} has by this name`, anew);
   }
   if (table.isAnswered(slot)) throw refuse('answers what an earlier line answers, too', anew);
   if (fingerprint !== null && fingerprint !== by.fingerprint) {

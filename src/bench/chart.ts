@@ -49,25 +49,25 @@ export function chartSvg(rows: readonly RowReport[], { title, notes }: ChartText
     const { low, high, median } = row.totalMs;
     const speedup = row.speedup === null || row.row === 'naive' ? '' : `, ${times(row.speedup)}`;
     return [
-      text(left - 8, middle + 5, row.title, 'end'),
+      svgText(left - 8, middle + 5, row.title, 'end'),
       ...stack,
       `<path d="M${n(x(low))} ${middle}H${n(x(high))}" stroke="#222"/>`,
-      text(x(Math.max(high, median)) + 8, middle + 5, `${milliseconds(median)}${speedup}`),
+      svgText(x(Math.max(high, median)) + 8, middle + 5, `${milliseconds(median)}${speedup}`),
     ];
   });
   const legend = parts.flatMap(({ name, colour }, index) => {
     const at = left + index * 170;
     return [
       `<rect x="${at}" y="${bottom + 4}" width="12" height="12" fill="${colour}"/>`,
-      text(at + 18, bottom + 15, name),
+      svgText(at + 18, bottom + 15, name),
     ];
   });
-  const lines = notes.map((note, index) => text(16, 48 + index * lineHeight, note, 'start', 12));
+  const lines = notes.map((note, index) => svgText(16, 48 + index * lineHeight, note, 'start', 12));
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" ` +
     `viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="13" role="img">` +
     `<title>${escapeXml(title)}</title><rect width="${width}" height="${height}" fill="white"/>` +
-    `${text(16, 26, title, 'start', 16)}${[...lines, ...bars, ...legend].join('')}</svg>\n`
+    `${svgText(16, 26, title, 'start', 16)}${[...lines, ...bars, ...legend].join('')}</svg>\n`
   );
 }
 
@@ -118,7 +118,14 @@ function times(speedup: number): string {
   return `${speedup.toFixed(1)}x as fast`;
 }
 
-function text(x: number, y: number, content: string, anchor = 'start', size = 13): string {
+/** A line of text at a place; its `anchor` is SVG's. */
+export function svgText(
+  x: number,
+  y: number,
+  content: string,
+  anchor = 'start',
+  size = 13,
+): string {
   return `<text x="${n(x)}" y="${n(y)}" text-anchor="${anchor}" font-size="${size}">${escapeXml(content)}</text>`;
 }
 
@@ -127,6 +134,6 @@ function n(value: number): string {
 }
 
 /** Text of XML, which has no control characters, escaped or not. */
-function escapeXml(value: string): string {
+export function escapeXml(value: string): string {
   return oneLine(value).replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }

@@ -7,6 +7,7 @@
 import { readFileSync } from 'node:fs';
 import type { KvDType } from '../dtype.ts';
 import { Model } from '../engine/model.ts';
+import type { RunRequest } from '../engine/run-request.ts';
 import { Runtime } from '../engine/runtime.ts';
 import { bestLogits, Sampler } from '../engine/sampler.ts';
 import type { SamplingOptions } from '../engine/sampling-options.ts';
@@ -35,6 +36,8 @@ export interface RowRequest {
   readonly threads: number | null;
   /** The file of unbundled neurons, for rows that need one. */
   readonly unbundled: string | null;
+  /** What FFNs compute, where that is not what the row says. */
+  readonly ffn?: RunRequest['ffn'];
 }
 
 /** Bytes, milliseconds, bytes per second; `per token` are means over the decoded tokens. */
@@ -66,6 +69,8 @@ export interface RowRun {
   readonly peakRss: number;
   readonly cacheHitRate: number;
   readonly threads: number;
+  /** Whether predictors were used. */
+  readonly sparse: boolean;
 }
 
 const largeRead = 32 * 1024;
@@ -75,10 +80,10 @@ const weightItems = ['resident weights', headProposalItem, 'neuron stores', 'pre
 /** Measures a row in this process. */
 export async function measureRow(request: RowRequest, signal?: AbortSignal): Promise<RowRun> {
   const spec = rowSpec(request.row);
-  const { unbundled, sampling, promptIds } = request;
+  const { unbundled, sampling, promptIds, ffn = spec.request.ffn } = request;
   const model = await Model.open(request.model, {
     profile: await loadProfile(request.model),
-    predictors: needsPredictors(spec),
+    predictors: needsPredictors(spec) && ffn !== 'exact',
     ...(spec.unbundled && unbundled !== null ? { unbundled } : {}),
   });
   try {
@@ -87,6 +92,7 @@ export async function measureRow(request: RowRequest, signal?: AbortSignal): Pro
       model,
       {
         ...spec.request,
+        ...(ffn && { ffn }),
         budget: request.budget,
         // The last token is not fed back, so it needs no position.
         context: promptIds.length + Math.max(1, request.maxTokens) - 1,
@@ -175,6 +181,7 @@ async function decode(
     peakRss: peakResidentBytes(),
     cacheHitRate: after.cacheHitRate,
     threads: plan.threads,
+    sparse: plan.sparse !== null,
   };
 }
 

@@ -150,7 +150,7 @@ async function answerFile(
   }
   const request: RunRequest = {
     budget: chooseBudget(model, flags.dramBudget),
-    callerBytes: batchBytes(survey, flags.parallel),
+    ownBytes: batchBytes(survey, flags.parallel),
     context: chooseContext(model, survey, flags),
     sequences: Math.min(flags.parallel, left),
     kvDtype: flags.kvDtype,
@@ -230,7 +230,7 @@ function report(summary: Summary, to: string, flags: BatchFlags): void {
   if (flags.json) printJson(summary);
   else print(summaryTable(summary));
   if (answeredBefore === lines) note('nothing was left to answer');
-  if (errors > 0) note(`${errors} lines are answered with an error; see 'error' in ${to}`);
+  if (errors > 0) note(`${errors} of ${answered} results are errors: see 'error' in ${to}`);
   if (!interruption.aborted) return;
   note(`interrupted; run the same command to answer the ${lines - answered} lines left`);
   process.exitCode = interruptedExitCode();
@@ -245,7 +245,7 @@ function summaryTable(summary: Summary): string {
     [
       ['lines', `${answered} of ${lines} answered${before}`],
       ['errors', `${errors}`],
-      ['prompts', `${promptTokens} tokens`],
+      ['prompt tokens', `${promptTokens}`],
       [
         'generated',
         `${tokens} tokens in ${formatMs(elapsedMs)}, ${tokensPerSecond.toFixed(2)} tokens/s`,

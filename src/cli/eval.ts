@@ -3,6 +3,7 @@ import type { KvDType } from '../dtype.ts';
 import { documentParts } from '../engine/documents.ts';
 import { type EvaluateResult, evaluate, type PredictorFigures } from '../engine/evaluate.ts';
 import { simulateStores } from '../engine/model.ts';
+import { type ReadingFactors, recordingBytes } from '../engine/reading-factors.ts';
 import { InputError } from '../errors.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import { formatBytes, type Size } from '../units.ts';
@@ -68,11 +69,12 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
       const longest = Math.max(2, Math.min(context, (text.bytes ?? context) + 1));
       const common = { budget, kvDtype: flags.kvDtype, ...threadsOf(flags) };
       const ffn = flags.exact ? 'exact' : 'measured';
-      const request = { ...common, context: longest, logits: 'all', ffn } as const;
-      const stores =
-        flags.exact || model.predictors === null
-          ? null
-          : simulateStores(model, model.plan({ ...common, context }), flags.window);
+      const measured = !flags.exact && model.predictors !== null;
+      const ownBytes = measured ? recordingBytes(model.manifest.layers) : 0;
+      const request = { ...common, context: longest, logits: 'all', ffn, ownBytes } as const;
+      const stores = measured
+        ? simulateStores(model, model.plan({ ...common, context }), flags.window)
+        : null;
       return withSequence(model, request, flags.json ?? false, async (sequence) => {
         const progress = showProgress('evaluating', flags.json);
         try {
@@ -98,7 +100,10 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
     `tokens ${result.tokens}\nnll ${result.nll.toFixed(6)}\n` +
       `perplexity ${result.perplexity.toFixed(4)}\n`,
   );
-  if (result.predictor !== null) print(predictorLines(result, result.predictor));
+  if (result.predictor !== null) {
+    print(predictorLines(result, result.predictor));
+    if (result.predictor.reading !== null) print(readingLines(result.predictor.reading));
+  }
   noteLines(statsTable(result.stats));
 }
 
@@ -128,4 +133,45 @@ function predictorLines({ perplexity, top1Agreement }: EvaluateResult, figures: 
       ],
     ],
   );
+}
+
+/** Why a token reads what it reads, factor by factor, and beside what could not be avoided. */
+function readingLines(reading: ReadingFactors): string {
+  const { activeBytes, predictedBytes, missedBytes, readBytes, reads, dramShare } = reading;
+  const { bound, aggregated, necessaryBytes } = reading;
+  /** How many times a whole; nothing is said of a whole that is 0. */
+  const times = (part: number, whole: number, of: string) =>
+    whole === 0 ? '' : `${(part / whole).toFixed(2)} times ${of}`;
+  const kept = `where ${(100 * dramShare).toFixed(1)}% of all neurons are kept`;
+  const rows: [name: string, bytes: number, meaning: string][] = [
+    ['that fire', activeBytes, ''],
+    ['predicted', predictedBytes, times(predictedBytes, activeBytes, 'what fires')],
+    ['missed', missedBytes, times(missedBytes, predictedBytes, 'what is predicted')],
+    [
+      'read',
+      readBytes,
+      `${times(readBytes, missedBytes, 'what is missed')} (${reads.toFixed(0)} reads)`,
+    ],
+    [
+      `missed, first ${bound.tokens} tokens`,
+      bound.missedBytes,
+      times(bound.missedBytes, bound.leastBytes, 'the least that any store could miss'),
+    ],
+    ['newly firing', necessaryBytes, kept],
+    ['read, again', readBytes, times(readBytes, necessaryBytes, 'what newly fires')],
+  ];
+  const factors = table(
+    ['neurons per generated token', 'bytes', ''],
+    rows.map(([name, bytes, meaning]) => [name, formatBytes(bytes), meaning.trim()]),
+  );
+  if (aggregated.length === 0) return factors;
+  const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
+  const use = table(
+    ['tokens', ...aggregated.map(({ k }) => `${k}`)],
+    [
+      ['used by any, s_agg', ...aggregated.map(({ used }) => percent(used))],
+      ['newly needed', ...aggregated.map(({ needed }) => percent(needed))],
+    ],
+  );
+  return `${factors}${use}`;
 }

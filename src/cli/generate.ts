@@ -8,6 +8,7 @@ import type { SamplingOptions } from '../engine/sampling-options.ts';
 import { InputError } from '../errors.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
+import { doesNotPay } from './ffn-choice.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
   budgetOption,
@@ -161,7 +162,7 @@ async function generateWith(
       context,
       kvDtype: flags.kvDtype,
       window: flags.window,
-      ffn: flags.exact ? 'exact' : 'sparse',
+      ffn: flags.exact ? 'exact' : 'auto',
       ...bestLogits(sampling),
       ...threadsOf(flags),
     },
@@ -171,6 +172,8 @@ async function generateWith(
         const exact = flags.kvDtype === 'f32' ? ', the output is exact' : '';
         note(`no predictors: every neuron is computed${exact}`);
       }
+      const { choice } = sequence.runtime.plan;
+      if (choice?.sparse === false) note(doesNotPay(choice, budget));
       return generate(sequence, {
         promptIds,
         maxTokens: flags.maxTokens,

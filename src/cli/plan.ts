@@ -15,6 +15,7 @@ import {
   loraOption,
 } from './adaptation.ts';
 import { checkpointJson, describeCheckpoint, profileOf } from './checkpoint.ts';
+import { choiceTable } from './ffn-choice.ts';
 import {
   budgetOption,
   countArgument,
@@ -75,7 +76,7 @@ function show(
 ): void {
   const { maxPositions } = model.manifest.spec;
   const context = flags.context ?? Math.min(512, maxPositions);
-  const ffn = flags.exact ? ('exact' as const) : ('sparse' as const);
+  const ffn = flags.exact ? ('exact' as const) : ('auto' as const);
   const request = {
     context,
     ffn,
@@ -123,6 +124,8 @@ function toJson({ plan, ...facts }: Facts) {
     fitsWhole: plan.fitsWhole,
     /** Neurons in DRAM, per layer; null: every neuron is computed. */
     neuronSlots: plan.sparse?.stores.map(({ slots }) => slots) ?? null,
+    /** With predictors only: whether they pay here, and how each layer's FFN is read. */
+    ffn: plan.choice,
     ...facts,
   };
 }
@@ -144,8 +147,9 @@ function describe({ plan, weightBytes, floor, ...device }: Facts): string {
       ? 'The weights that every token uses fit; nothing is streamed.'
       : `Each token reads ${formatBytes(plan.streamedBytes)} of ${formatBytes(plan.usedBytes)} ` +
         `from flash: ${formatMs(device.flashMsPerToken)} at ${speed}.`;
+  const choice = plan.choice === null ? '' : `${choiceTable(plan.choice)}\n`;
   return (
-    `${table(['item', 'bytes'], rows)}\n` +
+    `${table(['item', 'bytes'], rows)}\n${choice}` +
     `Weights: ${formatBytes(weightBytes)}. Budget: ${formatBytes(plan.dramBudget)}. ` +
     `Floor: ${formatBytes(floor)}.\n${sparse}${verdict}\n`
   );

@@ -6,6 +6,7 @@ import { type Documents, windowsOf } from './documents.ts';
 import type { FfnHook } from './ffn-hook.ts';
 import type { LoadedModel } from './loaded-model.ts';
 import { type PredictionQuality, QualityHook } from './prediction-quality.ts';
+import { type ReadingFactors, ReadingRecorder } from './reading-factors.ts';
 import { argmax } from './sampler.ts';
 import type { Sequence } from './sequence.ts';
 import type { RunStats } from './stats.ts';
@@ -43,6 +44,8 @@ export interface PredictorFigures extends PredictionQuality {
   /** Bytes of neurons that a generated token would read from flash at this budget, and share it would not. */
   readonly flashBytesPerToken: number;
   readonly hitRate: number;
+  /** Why it is so much; null without stores. */
+  readonly reading: ReadingFactors | null;
 }
 
 /**
@@ -90,6 +93,7 @@ export async function evaluate(
       best[place] = argmax(logits);
     });
     if (measure !== null) {
+      measure.restart();
       await pass(measure.hook, (logits, place) => {
         predicted.add(logits, window[place] ?? 0);
         if (argmax(logits) === best[place]) agreed++;
@@ -135,25 +139,34 @@ class Score {
 /** Predictors at work, and stores as generation would have them. */
 class Measurement {
   readonly hook: QualityHook;
-  readonly #stores: StoreSimulation | null;
-  #steps = 0;
+  readonly #recorder: ReadingRecorder | null;
 
   constructor(runtime: LoadedModel, stores: StoreSimulation | null = null) {
     const { predictor, plan, model } = runtime;
     if (predictor === null) throw new Error('there is no predictor to measure');
-    this.#stores = stores;
-    const room = { units: model.manifest.spec.ffn.neurons, rows: plan.chunk };
-    this.hook = new QualityHook(predictor, room, (layer, wanted) => {
-      if (layer === 0) this.#steps++;
-      stores?.step(layer, wanted);
-    });
+    const { layers } = model.manifest;
+    const recorder = stores && new ReadingRecorder(layers, stores);
+    this.#recorder = recorder;
+    this.hook = new QualityHook(
+      predictor,
+      { units: model.manifest.spec.ffn.neurons, rows: plan.chunk },
+      (layer, wanted) => recorder?.wanted(layer, wanted),
+      (layer, fired) => recorder?.fired(layer, fired),
+    );
   }
 
-  get reading(): Pick<PredictorFigures, 'flashBytesPerToken' | 'hitRate'> {
-    const { wantedBytes = 0, missedBytes = 0, readBytes = 0 } = this.#stores?.totals ?? {};
+  /** A new window begins. */
+  restart(): void {
+    this.#recorder?.restart();
+  }
+
+  get reading(): Pick<PredictorFigures, 'flashBytesPerToken' | 'hitRate' | 'reading'> {
+    const reading = this.#recorder?.factors ?? null;
+    const { predictedBytes = 0, missedBytes = 0, readBytes = 0 } = reading ?? {};
     return {
-      flashBytesPerToken: this.#steps === 0 ? 0 : readBytes / this.#steps,
-      hitRate: wantedBytes === 0 ? 1 : 1 - missedBytes / wantedBytes,
+      flashBytesPerToken: readBytes,
+      hitRate: predictedBytes === 0 ? 1 : 1 - missedBytes / predictedBytes,
+      reading,
     };
   }
 }

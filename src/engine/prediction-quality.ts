@@ -25,6 +25,11 @@ export class QualityHook implements FfnHook {
   readonly #selection: BitSelection;
   /** Called for each position of each layer with the neurons it wants. */
   readonly #onWanted: (layer: number, wanted: Uint32Array) => void;
+  /** Called for each position of each layer with the neurons that fire, where that is asked for. */
+  readonly #onFired: ((layer: number, fired: readonly number[]) => void) | undefined;
+  #layer = 0;
+  /** Per position of the call, of the blocks so far. */
+  #firing: number[][] = [];
   #fired = 0;
   #predictedCount = 0;
   #hits = 0;
@@ -37,13 +42,20 @@ export class QualityHook implements FfnHook {
     selector: Selector<BitSelection>,
     most: { readonly units: number; readonly rows: number },
     onWanted: (layer: number, wanted: Uint32Array) => void,
+    onFired?: (layer: number, fired: readonly number[]) => void,
   ) {
     this.#selector = selector;
     this.#selection = new BitSelection(most);
     this.#onWanted = onWanted;
+    this.#onFired = onFired;
   }
 
   input(call: FfnInput): void {
+    this.#layer = call.layer;
+    if (this.#onFired) {
+      while (this.#firing.length < call.positions) this.#firing.push([]);
+      for (const ids of this.#firing) ids.length = 0;
+    }
     const { count } = this.#selector.select(call, this.#selection);
     this.#neurons += count * call.positions;
     for (let p = 0; p < call.positions; p++) {
@@ -59,6 +71,7 @@ export class QualityHook implements FfnHook {
       for (let i = 0; i < count; i++) {
         const value = row[i] ?? 0;
         if (value === 0) continue;
+        this.#firing[position + p]?.push(first + i);
         this.#fired++;
         this.#mass += Math.abs(value);
         if (this.#selection.has(position + p, first + i)) {
@@ -68,6 +81,10 @@ export class QualityHook implements FfnHook {
           row[i] = 0;
         }
       }
+    }
+    if (first + count < this.#selection.count) return;
+    for (const fired of this.#firing.slice(position, position + positions)) {
+      this.#onFired?.(this.#layer, fired);
     }
   }
 

@@ -6,10 +6,11 @@ import { BudgetError, InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
 import { type AvailableMemory, availableMemory } from '../plan/available.ts';
+import { planCheaper } from '../plan/ffn-choice.ts';
 import type { PredictorDemand } from '../plan/fixed-layout.ts';
 import { type MemoryPlan, planFloor, planMemory } from '../plan/memory-plan.ts';
+import type { ReadCosts } from '../plan/miss-cost.ts';
 import { processEstimate } from '../plan/process.ts';
-import type { ReadCosts } from '../plan/share-slots.ts';
 import { resolveSize, type Size } from '../units.ts';
 import type { RunRequest } from './run-request.ts';
 
@@ -76,7 +77,8 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
   if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
   const plan = (threads: number) => {
     const wanted = { ...planRequest(planned, request, threads), dramBudget: request.budget };
-    const made = planMemory(wanted);
+    const choose = request.ffn === 'auto' && wanted.predictors !== null;
+    const made = choose ? planCheaper(wanted) : planMemory(wanted);
     const arenas = made.arenas.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
     checkAddresses(made.memoryBytes + arenas, threads);
     return made;
@@ -108,14 +110,14 @@ function planRequest(
   const predictors = ffn === 'exact' ? null : all;
   return {
     manifest,
-    processBytes: processBytes + (request.callerBytes ?? 0),
+    processBytes: processBytes + (request.ownBytes ?? 0),
     ...{ context, sequences, positions },
     kvDtype: request.kvDtype ?? 'f32',
     chunk: Math.min(chunk, positions),
     logits,
     threads,
     predictors,
-    sparse: predictors !== null && ffn === 'sparse',
+    sparse: predictors !== null && (ffn === 'sparse' || ffn === 'auto'),
     residency: request.residency ?? 'all',
     ...(readCosts && { readCosts }),
     ...(memoryLimit === undefined ? {} : { memoryLimit }),

@@ -7,8 +7,8 @@ import type { PolicyName } from '../residency/store-policy.ts';
 export interface RunRequest {
   /** Bytes for the whole process. */
   readonly budget: number;
-  /** Bytes of it that the caller takes for itself, such as texts that wait; 0 by default. */
-  readonly callerBytes?: number;
+  /** Bytes of it that the caller keeps for itself, such as texts that wait; 0 by default. */
+  readonly ownBytes?: number;
   /** The longest sequence, prompt and generated tokens together. */
   readonly context: number;
   /** Sequences that may be open at once; 1 by default. */
@@ -22,10 +22,11 @@ export interface RunRequest {
   readonly kvDtype?: KvDType;
   readonly logits?: PlanRequest['logits'];
   /**
-   * What the FFNs compute where there are predictors: only what is wanted, every neuron all the same,
-   * or every neuron with the predictors there to be measured.
+   * What the FFNs compute where there are predictors: only what is wanted (the default), every neuron
+   * all the same, every neuron with the predictors there to be measured, or `auto`: only what is wanted
+   * unless every neuron is expected to be faster at this budget (see `MemoryPlan.choice`).
    */
-  readonly ffn?: 'sparse' | 'exact' | 'measured';
+  readonly ffn?: 'sparse' | 'exact' | 'measured' | 'auto';
   /** Which weights may stay in DRAM; all by default. */
   readonly residency?: Residency;
   /** Which neurons are kept in DRAM, with predictors. */

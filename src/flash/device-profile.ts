@@ -71,7 +71,9 @@ const largestProcessorGap = 48 * 1024;
  * What reads are planned by: a gap is worth reading over while its bytes take less time than another
  * read, which costs the device its fixed time and the processor, that computes meanwhile, its own.
  */
-export function readLimits(profile: DeviceProfile): Omit<ReadLimits, 'lanes'> {
+export function readLimits(
+  profile: Omit<ReadLimits, 'lanes'> & Pick<DeviceProfile, 'bandwidth' | 'processorMs'>,
+): Omit<ReadLimits, 'lanes'> {
   const { bandwidth, processorMs, breakEvenGap, smallestPiece, largestRead } = profile;
   const bytes = alignDown(Math.round((bandwidth * processorMs) / 1000), 512);
   const gap = Math.max(breakEvenGap, Math.min(largestProcessorGap, bytes));

@@ -111,6 +111,20 @@ export function weightFormat(
   return formats[dtype === 'u8' ? dtypes.bundles : dtype];
 }
 
+/** Weights, whatever they are stored in: of all tensors, or of some. */
+export function weightCount(
+  { spec, tensors: all }: Pick<Manifest, 'spec' | 'tensors'>,
+  tensors: Iterable<StoredTensor> = all.values(),
+): number {
+  const matrices = spec.ffn.gate === 'none' ? 2 : 3;
+  let count = 0;
+  for (const { dtype, shape } of tensors) {
+    const [rows = 1, columns = 1] = shape;
+    count += rows * (dtype === 'u8' ? matrices * spec.hiddenSize : columns);
+  }
+  return count;
+}
+
 /** What stands for the checksum while it is made. */
 export const noChecksum = '00000000';
 /** The last field of the text. */

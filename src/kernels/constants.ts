@@ -33,6 +33,9 @@ export const activationCodes = Object.fromEntries(
   activationNames.map((name) => [name, activationFunctions[name].code]),
 ) as { readonly [Name in KernelActivation]: (typeof activationFunctions)[Name]['code'] };
 
+/** Weights of a block that is multiplied with quantised activations, which have blocks as long. */
+const { blockElements } = formats.q8;
+
 /** Sizes; those whose names end in `Bytes` are usize in the core, others i32. */
 export const kernelSizes = {
   /** Entries of a list of neurons whose contributions are summed up before they are added. */
@@ -43,12 +46,12 @@ export const kernelSizes = {
   pagePositions: 16,
   /** Down columns that are unpacked to `scratch` for all positions before the next ones. */
   unpackedColumns: 16,
-  /** Bytes of a block of 32 of their weights, where they are quantised: f32, and a scale. */
-  unpackedBlockBytes: 32 * 4 + 4,
+  /** Bytes of a block of their weights, where they are quantised: f32, and a scale. */
+  unpackedBlockBytes: blockElements * 4 + 4,
   /** Positions whose activations are quantised to `scratch` at a time. */
   quantisedPositions: 32,
-  /** Bytes of 32 of these activations, i16, and of their scale, which lies apart. */
-  activationBlockBytes: 32 * 2,
+  /** Bytes of a block of these activations, i16, and of their scale, which lies apart. */
+  activationBlockBytes: blockElements * 2,
   activationScaleBytes: 4,
 } as const;
 

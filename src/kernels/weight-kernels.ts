@@ -1,6 +1,6 @@
 /** Kernels that compute with weights, once for each format they lie in memory in. */
 
-import type { DType, Format, FormatName } from '../dtype.ts';
+import { type DType, type Format, type FormatName, formats } from '../dtype.ts';
 import { kernelSizes } from './constants.ts';
 import type { formatKernelTable } from './format-kernel-table.ts';
 import type { KernelOf } from './signature.ts';
@@ -16,7 +16,7 @@ export const { neuronGroup } = kernelSizes;
 export function scratchBytes(cols: number): number {
   const { unpackedColumns, unpackedBlockBytes, quantisedPositions } = kernelSizes;
   const { activationBlockBytes, activationScaleBytes } = kernelSizes;
-  const blocks = Math.ceil(cols / 32);
+  const blocks = Math.ceil(cols / formats.q8.blockElements);
   // Addresses, and columns of which one block may be cut at either end; or activations.
   const columns = unpackedColumns * (blocks + 1) * unpackedBlockBytes;
   const activations = quantisedPositions * blocks * (activationBlockBytes + activationScaleBytes);

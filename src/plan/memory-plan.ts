@@ -19,6 +19,7 @@ import { type ThreadScratch, threadResidentBytes } from '../kernels/threads/pool
 import { formatBytes, MIB } from '../units.ts';
 import type { Activations } from './activations.ts';
 import type { Desk } from './desk.ts';
+import type { FfnChoice } from './ffn-way.ts';
 import { type Fixed, firstAddress, layoutFixed, type PredictorDemand } from './fixed-layout.ts';
 import { type KvLayout, kvRowBytes } from './kv-layout.ts';
 import { type Staging, slotsBytes, smallestStaging } from './list-layout.ts';
@@ -26,7 +27,8 @@ import { bundleSizes, memoryLimitOf, placeWeights } from './placement.ts';
 import type { Residence, StorePlace } from './places.ts';
 import type { PlanRequest, PlanRequestBase } from './request.ts';
 import { type StreamRing, smallestRing } from './ring.ts';
-import { matricesInOrder, rowTables } from './weight-order.ts';
+import { wantedOf } from './share-slots.ts';
+import { matricesInOrder, rowTables, usedMatrices } from './weight-order.ts';
 
 export interface PlanItem {
   readonly name: string;
@@ -87,6 +89,8 @@ export interface MemoryPlan {
   readonly usedBytes: number;
   /** Whether all weights are in DRAM. */
   readonly fitsWhole: boolean;
+  /** Whether predictors pay at this budget; null where that was not asked. */
+  readonly choice: FfnChoice | null;
 }
 
 /** Chunk sizes tried from large to small until the activations are a small part of the budget. */
@@ -187,21 +191,11 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
       [...matrices, ...(stores === null ? bundles : []), ...rowTables(manifest)].every(
         (tensor) => residences.get(tensor)?.rows === rowsOf(tensor).rows,
       ),
+    choice: null,
   };
 }
 
-/** Matrices that each token passes over: a copy that proposes takes the place of the head, the last. */
-function usedMatrices(
-  matrices: readonly StoredTensor[],
-  proposal: StoredTensor | null,
-): readonly StoredTensor[] {
-  return proposal === null ? matrices : [...matrices.slice(0, -1), proposal];
-}
-
-/**
- * Bytes of neurons that a token wants on average, and of those how many are not in their store, were
- * it to hold those wanted most all the time; it does better, as text repeats itself.
- */
+/** Bytes of neurons that a token wants on average, and of those how many are not in their store. */
 function neuronDemand(
   { manifest }: PlanRequest,
   { layers }: PredictorDemand,
@@ -211,12 +205,9 @@ function neuronDemand(
   let missingBytes = 0;
   layers.forEach(({ frequency }, index) => {
     const { bundleBytes } = manifest.layers[index] ?? { bundleBytes: 0 };
-    const sorted = frequency.slice().sort().reverse();
-    const slots = stores[index]?.slots ?? 0;
-    sorted.forEach((share, place) => {
-      bytes += share * bundleBytes;
-      if (place >= slots) missingBytes += share * bundleBytes;
-    });
+    const { named, missed } = wantedOf(frequency, stores[index]?.slots ?? 0);
+    bytes += named * bundleBytes;
+    missingBytes += missed * bundleBytes;
   });
   return { bytes: Math.round(bytes), missingBytes: Math.round(missingBytes) };
 }

@@ -1,7 +1,7 @@
 /** What a plan is asked for. */
 
 import type { FixedSizes } from './fixed-layout.ts';
-import type { ReadCosts } from './share-slots.ts';
+import type { ReadCosts } from './miss-cost.ts';
 
 export interface PlanRequest extends FixedSizes {
   /** Bytes that the whole process may take. */

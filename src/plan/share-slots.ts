@@ -1,7 +1,7 @@
 /** How many neurons of each layer get a slot: those that are wanted most, whichever layer they are of. */
 
-import type { DeviceProfile } from '../flash/device-profile.ts';
 import { smallestRead } from '../flash/read-plan.ts';
+import type { ReadCosts } from './miss-cost.ts';
 
 export interface LayerDemand {
   readonly neurons: number;
@@ -39,9 +39,6 @@ export function shareSlots(layers: readonly LayerDemand[], slots: number): numbe
   });
 }
 
-/** What reading costs, of a device and the processor that asks it. */
-export type ReadCosts = Pick<DeviceProfile, 'bandwidth' | 'processorMs'>;
-
 /**
  * How many neurons are worth their place in DRAM more than as many bytes that every token streams: a
  * miss costs a read of its own, and at least 32 KiB, where a stream costs its bytes alone. Of short
@@ -50,12 +47,30 @@ export type ReadCosts = Pick<DeviceProfile, 'bandwidth' | 'processorMs'>;
 export function neuronsBeforeMatrices(
   layers: readonly LayerDemand[],
   bundleBytes: number,
-  { bandwidth, processorMs }: ReadCosts,
+  { bandwidth, processorMs }: Pick<ReadCosts, 'bandwidth' | 'processorMs'>,
 ): number {
   const missMs = processorMs + (1000 * Math.max(smallestRead, bundleBytes)) / bandwidth;
   const streamMs = (1000 * bundleBytes) / bandwidth;
   const least = streamMs / missMs;
   return layers.reduce((sum, { frequency }) => sum + count(frequency, (f) => f > least), 0);
+}
+
+/**
+ * Neurons that a token wants on average, and how many of them `slots` do not hold, were these to hold
+ * those wanted most all the time; a store does better, as text repeats itself.
+ * @param frequency (neurons): share of tokens that want each; none without
+ */
+export function wantedOf(
+  frequency: Float32Array | undefined,
+  slots: number,
+): { readonly named: number; readonly missed: number } {
+  let [named, missed] = [0, 0];
+  const sorted = frequency?.slice().sort().reverse() ?? [];
+  for (const [place, share] of sorted.entries()) {
+    named += share;
+    if (place >= slots) missed += share;
+  }
+  return { named, missed };
 }
 
 /** The `n` neurons wanted most, in the order of their ids. */

@@ -32,6 +32,14 @@ export function matricesInOrder({ spec, tensors, ffns }: Manifest): {
   return { matrices, bundles, body, head };
 }
 
+/** Matrices that each token passes over: a copy that proposes takes the place of the head, the last. */
+export function usedMatrices(
+  matrices: readonly StoredTensor[],
+  proposal: StoredTensor | null,
+): readonly StoredTensor[] {
+  return proposal === null ? matrices : [...matrices.slice(0, -1), proposal];
+}
+
 /** Tables of which a pass uses a few rows only. */
 export function rowTables(manifest: Manifest): StoredTensor[] {
   const head = headTensor(manifest.spec);

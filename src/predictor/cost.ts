@@ -3,20 +3,23 @@
  * names fewer neurons, takes longer to score, and leaves less memory to neurons.
  */
 
-import type { DeviceProfile } from '../flash/device-profile.ts';
-import { smallestRead } from '../flash/read-plan.ts';
-import type { LayerProblem } from './layer.ts';
+import { type LayerSize, missCost, type ReadCosts } from '../plan/miss-cost.ts';
+import { wantedOf } from '../plan/share-slots.ts';
 
 /** Share of a layer's FFN that is in DRAM, its predictor included, as with half of a model in memory. */
 const residentShare = 0.25;
 /** Bytes per millisecond that kernels get through, on two cores (docs/LEARNED.md, "Kernels"). */
 const kernelBytesPerMs = 12e6;
-/** Processor time of a read, in milliseconds, whatever its size (docs/LEARNED.md, "Predictors"). */
-const readMs = 0.045;
 /** How far training brings the neurons that an approximation names towards those that fire. */
 export const trainingGain = 0.66;
 /** Factors are smaller: at about the same time they leave more memory to everything else. */
 const worthTheBytes = 0.8;
+/** Who prepares a model waits this long, in milliseconds, for factors that may save little. */
+const bearableMs = 180_000;
+/** What takes longer must save a tenth of the time that rows cost. */
+const worthTheWait = 1 / 0.9;
+/** Multiply-adds per millisecond of training, on two cores. */
+const workPerMs = 2e7;
 
 /** One layer's predictor as far as its cost goes. */
 export interface PredictorCost {
@@ -26,37 +29,57 @@ export interface PredictorCost {
   readonly frequency: Float32Array;
 }
 
-type Layer = Pick<LayerProblem, 'neurons'> & { readonly bundleBytes: number };
-
 /**
  * Milliseconds per token and layer: scoring, computing what is named, and reading what of that is not
- * in DRAM, when those neurons are that are named most.
+ * in DRAM, when those neurons are that are named most. Misses that lie close are read in one go, so
+ * that what names many neurons costs no more than the whole layer, and no less either.
  */
 export function predictorMs(
   { bytes, frequency }: PredictorCost,
-  { neurons, bundleBytes }: Layer,
-  { bandwidth }: Pick<DeviceProfile, 'bandwidth'>,
+  layer: LayerSize,
+  costs: ReadCosts,
 ): number {
+  const { neurons, bundleBytes } = layer;
   const slots = Math.max(
     0,
     Math.floor((residentShare * neurons * bundleBytes - bytes) / bundleBytes),
   );
-  const sorted = frequency.slice().sort().reverse();
-  let named = 0;
-  let missed = 0;
-  sorted.forEach((share, place) => {
-    named += share;
-    if (place >= slots) missed += share;
-  });
-  const perRead = readMs + (1000 * Math.max(smallestRead, bundleBytes)) / bandwidth;
-  const whole = (1000 * neurons * bundleBytes) / bandwidth;
-  const reading = Math.min(missed * perRead, whole);
-  return (bytes + named * bundleBytes) / kernelBytesPerMs + reading;
+  const { named, missed } = wantedOf(frequency, slots);
+  const computing = (bytes + named * bundleBytes) / kernelBytesPerMs;
+  return computing + missCost(missed, layer, costs).ms;
 }
 
-/** Whether rows are worth their bytes, compared with factors. */
+/** Whether rows are worth their bytes, compared with factors that have been trained. */
 export function rowsPay(rows: number, factors: number): boolean {
   return rows < worthTheBytes * factors;
+}
+
+/**
+ * Whether to make rows rather than train factors.
+ * @param rows milliseconds per token and layer, as `factors`
+ * @param trainingMs what training the factors of all layers would take
+ */
+export function rowsSettle(rows: number, factors: number, trainingMs: number): boolean {
+  return trainingMs <= bearableMs ? rowsPay(rows, factors) : rows < worthTheWait * factors;
+}
+
+/** Sizes that the work of training factors depends on. */
+export interface TrainingWork {
+  readonly layers: number;
+  readonly tokens: number;
+  readonly epochs: number;
+  readonly hidden: number;
+  readonly neurons: number;
+  readonly rank: number;
+  /** Weights of one layer, each of which every token passes. */
+  readonly layerWeights: number;
+}
+
+/** Milliseconds, on two cores: a pass over the layers, and three over the factors for every epoch. */
+export function trainingMs(work: TrainingWork): number {
+  const { layers, tokens, epochs, hidden, neurons, rank, layerWeights } = work;
+  const perToken = layerWeights + 3 * epochs * rank * (hidden + neurons);
+  return (layers * tokens * perToken) / workPerMs;
 }
 
 /** Frequencies of a predictor that names `times` as many neurons. */

@@ -4,6 +4,7 @@ import { ordersMatter } from '../arrange/layer-order.ts';
 import type { EncodedDType } from '../dtype.ts';
 import type { Documents } from '../engine/documents.ts';
 import type { Model } from '../engine/model.ts';
+import { weightCount } from '../flash/manifest.ts';
 import { MIB } from '../units.ts';
 import type { Method } from './layer.ts';
 
@@ -75,7 +76,7 @@ function arrangesByDefault(
 }
 
 function defaults(model: Model, request: PredictTrainRequest) {
-  const bearable = Math.round(defaultWork / (model.weightBytes / 2));
+  const bearable = Math.round(defaultWork / weightCount(model.manifest));
   return {
     maxTokens: Math.max(fewestTokens, Math.min(mostTokens, bearable)),
     seed: 1,
@@ -106,7 +107,7 @@ export function settingsFor(model: Model, request: PredictTrainRequest): Setting
 
 /** Tokens that rows are told by, where they take the place of training. */
 export function rowTokens(model: Model, { maxTokens }: Pick<Settings, 'maxTokens'>): number {
-  const bearable = Math.round(rowWork / (model.weightBytes / 2));
+  const bearable = Math.round(rowWork / weightCount(model.manifest));
   return Math.min(maxTokens, Math.max(fewestRowTokens, Math.min(mostRowTokens, bearable)));
 }
 

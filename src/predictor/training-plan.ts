@@ -126,6 +126,7 @@ export function planTraining(request: TrainingPlanRequest): TrainingPlan {
       streamedBytes: 0,
       usedBytes: layers * layerBytes,
       fitsWhole: false,
+      choice: null,
     };
     return { plan, region: { address: region, bytes: regionBytes }, sampleRoom, items };
   }

@@ -5,13 +5,14 @@ import { Arena } from '../engine/arena.ts';
 import { Decoder } from '../engine/decoder.ts';
 import type { Model } from '../engine/model.ts';
 import { readLimits } from '../flash/device-profile.ts';
+import { weightCount } from '../flash/manifest.ts';
 import { compileCore } from '../kernels/module.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
 import { role } from '../models/spec.ts';
 import { createMemory } from '../pages.ts';
 import { Weights } from '../residency/weights.ts';
 import { collectLayer } from './collect.ts';
-import { predictorMs, rowsPay, scaled, trainingGain } from './cost.ts';
+import { predictorMs, rowsPay, rowsSettle, scaled, trainingGain, trainingMs } from './cost.ts';
 import { HiddenStates } from './hidden-states.ts';
 import { importPredictor } from './import.ts';
 import type { TrainingJob } from './job.ts';
@@ -165,9 +166,27 @@ export class TrainingRun {
       );
     });
     const rowsMs = predictorMs({ bytes: rows.b.length, frequency }, layer, profile);
-    const method = rowsPay(rowsMs, Math.min(...factorMs)) ? 'rows' : 'low-rank';
+    const highest = candidates.at(-1) ?? 0;
+    const settles = rowsSettle(rowsMs, Math.min(...factorMs), this.#trainingMs(highest));
+    const method = settles ? 'rows' : 'low-rank';
     await this.#job.settle({ method });
     return method;
+  }
+
+  /** What training factors of that rank for all layers would take, in milliseconds. */
+  #trainingMs(rank: number): number {
+    const { manifest } = this.#model;
+    const { layers } = manifest;
+    const { hiddenSize: hidden } = manifest.spec;
+    return trainingMs({
+      layers: layers.length,
+      tokens: tokensOf(this.#windows),
+      epochs: this.#settings.epochs,
+      hidden,
+      neurons: layers[0]?.neurons ?? 0,
+      rank,
+      layerWeights: weightCount(manifest, layerTensors(manifest, 0)),
+    });
   }
 
   /** The windows that hold as many tokens as rows are told by. */

@@ -75,6 +75,11 @@ export class StoreSimulation {
     }
   }
 
+  /** Neurons that have room, per layer. */
+  get slots(): number[] {
+    return this.#layers.map(({ slots }) => slots);
+  }
+
   get totals(): SimulationTotals {
     return {
       wantedBytes: this.#wantedBytes,

@@ -192,7 +192,7 @@ describe('batch', { concurrency: 2 }, () => {
     assertRefused(await batch(input, '--context', '513', ...budget), [
       'the context must be 1 to 512',
     ]);
-    assertWrongUsage(await batch(input, '--parallel', '0'), ["'0'", 'from 1 to 256']);
+    assertWrongUsage(await batch(input, '--parallel', '0'), ["'0'", 'from 1 to 64']);
     const { code, stderr } = await batch(input, '--dram-budget', '40MiB');
     assert.equal(code, 2);
     assert.match(stderr, /context 256 positions.*\nerror: .*below the floor/);

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
+import type { ReadingFactors } from '../../src/engine/reading-factors.ts';
 import { predictorsFile } from '../../src/flash/predictor-file.ts';
 import { withMemoryGroup } from '../support/cgroup.ts';
 import { changeConfig, copyStories, writeRandomOpt } from '../support/checkpoint.ts';
@@ -74,10 +75,24 @@ test('training beats the SVD at the same ranks, within the size, and eval agrees
   writeFileSync(text, lines);
   const { predictor, perplexity } = await runCliJson<{
     perplexity: number;
-    predictor: { recall: number; mass: number; predicted: number; exactPerplexity: number };
+    predictor: {
+      recall: number;
+      mass: number;
+      active: number;
+      predicted: number;
+      exactPerplexity: number;
+      hitRate: number;
+      reading: ReadingFactors;
+    };
   }>(['eval', trained, '--data', text, '--context', '256']);
   assert.ok(Math.abs(perplexity / predictor.exactPerplexity - 1) < 0.02);
   assert.ok(predictor.mass > 0.97, `mass ${predictor.mass}`);
+  const { activeBytes, predictedBytes, missedBytes, aggregated } = predictor.reading;
+  const ratio = predictor.predicted / predictor.active;
+  assert.ok(Math.abs(predictedBytes / activeBytes / ratio - 1) < 1e-9, 'the same in bytes');
+  assert.ok(Math.abs(1 - missedBytes / predictedBytes - predictor.hitRate) < 1e-9);
+  const [one] = aggregated;
+  assert.ok(one && Math.abs(one.used / predictor.active - 1) < 0.2, JSON.stringify(one));
   const mean = predicted(report) / report.layers.length;
   assert.ok(Math.abs(predictor.predicted / mean - 1) < 0.3, `${predictor.predicted}, ${mean}`);
 });

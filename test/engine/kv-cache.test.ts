@@ -55,7 +55,7 @@ test('keys and values are kept row by row in each layer, in f16 within what it c
     new Uint8Array(memory.buffer, 0, 8192).fill(0xee);
     const rows = new Float32Array(memory.buffer, qkv, 2 * rowWidth);
     rows.forEach((_, i) => {
-      rows[i] = i % rowWidth < 12 ? 1e9 : large[i % 6]! + (i >= rowWidth ? 16 : 0);
+      rows[i] = i % rowWidth < 12 ? 0 : large[i % 6]! + (i >= rowWidth ? 16 : 0);
     });
     const kept = large.map((value) => [value, value + 16]);
     cache.append(1, batch);
@@ -78,9 +78,33 @@ test('keys and values are kept row by row in each layer, in f16 within what it c
     }
     const written = new Uint8Array(memory.buffer, address, bytes).filter((byte) => byte !== 0xee);
     assert.ok(written.length <= (4 * width * bytes) / elements);
+    // Attention over them, and over two positions that are all zeros.
+    for (const half of [0, 1]) {
+      const at = address + bytes / 2 + (half * bytes) / 4;
+      new Uint8Array(memory.buffer, at, (2 * width * bytes) / elements).fill(0);
+    }
+    const query = 1e-6;
+    rows.forEach((_, i) => {
+      if (i % rowWidth < 12) rows[i] = query * (1 + (i % 5));
+    });
     cache.attend(1, batch);
     const attended = new Float32Array(memory.buffer, 4096, 2 * 12);
-    assert.ok(attended.every(Number.isFinite) || dtype === 'f32');
+    for (const [row, position] of [2, 3].entries()) {
+      for (let head = 0; head < 4; head++) {
+        const own = (values: 0 | 1, j: number) =>
+          read(1, values, j).slice(3 * (head >> 1), 3 * (head >> 1) + 3);
+        const q = rows.slice(row * rowWidth + 3 * head, row * rowWidth + 3 * head + 3);
+        const weights = Array.from({ length: position + 1 }, (_, j) =>
+          Math.exp(own(0, j).reduce((sum, key, i) => sum + key * (q[i] ?? 0), 0)),
+        );
+        const total = weights.reduce((sum, weight) => sum + weight, 0);
+        for (let i = 0; i < 3; i++) {
+          const wanted = weights.reduce((sum, w, j) => sum + (w / total) * (own(1, j)[i] ?? 0), 0);
+          const found = attended[12 * row + 3 * head + i] ?? Number.NaN;
+          assert.ok(Math.abs(found - wanted) <= 1e-5 * Math.abs(wanted), `${found}, not ${wanted}`);
+        }
+      }
+    }
   }
 });
 

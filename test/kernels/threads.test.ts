@@ -6,19 +6,19 @@ import type { Kernels } from '../../src/kernels/kernels.ts';
 import { compileCore, instantiateKernels } from '../../src/kernels/module.ts';
 import { ComputeThreads } from '../../src/kernels/threads/pool.ts';
 import { createMemory } from '../../src/pages.ts';
+import { calls } from './random-calls.ts';
 import {
   a,
   b,
   bytesPerThread,
   c,
-  calls,
   e,
   fill,
   memoryBytes,
   mostThreads,
   out,
   scratchAddress,
-} from './random-calls.ts';
+} from './random-memory.ts';
 import { Random } from './support.ts';
 import { createThreadedKernels } from './threaded-kernels.ts';
 

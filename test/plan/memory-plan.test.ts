@@ -1,43 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { layoutModel } from '../../src/flash/layout.ts';
 import { type Manifest, rowsOf, type StoredTensor } from '../../src/flash/manifest.ts';
-import { layoutPredictors, parsePredictors } from '../../src/flash/predictor-file.ts';
 import { spanOf } from '../../src/flash/row-range.ts';
-import { recipeOf } from '../../src/models/index.ts';
 import { headTensor, role } from '../../src/models/spec.ts';
 import { predictorSpan } from '../../src/plan/fixed-layout.ts';
 import { type MemoryPlan, planFloor, planMemory } from '../../src/plan/memory-plan.ts';
 import type { PlanRequest } from '../../src/plan/request.ts';
+import { manifestOf, predictorsOf, planRequestOf as request } from '../support/plans.ts';
 import { Dice } from '../support/random.ts';
 
 const MIB = 1024 * 1024;
-const processBytes = 50 * MIB;
-
-/** The manifest that a checkpoint of this geometry would get. */
-function manifestOf(config: Record<string, unknown>): Manifest {
-  const recipe = recipeOf({
-    config: { model_type: 'opt', ...config },
-    configFile: 'config.json',
-    tensorNames: new Set(['decoder.embed_tokens.weight']),
-    tensorCount: 1000,
-  });
-  const dtypes = { resident: 'f16', bundles: 'f16' } as const;
-  const layout = layoutModel(recipe, dtypes);
-  const tensors = [...layout.resident.tensors, ...layout.bundles.tensors].map(
-    (tensor): [string, StoredTensor] => [tensor.name, { ...tensor, checksums: new Uint32Array() }],
-  );
-  return {
-    crc32: '',
-    producer: 'test',
-    spec: recipe.spec,
-    dtypes,
-    ffns: layout.ffns,
-    layers: layout.layers,
-    files: {},
-    tensors: new Map(tensors),
-  };
-}
 
 const opt125m = manifestOf({
   hidden_size: 768,
@@ -47,24 +19,6 @@ const opt125m = manifestOf({
   vocab_size: 50272,
   max_position_embeddings: 2048,
 });
-
-function request(manifest: Manifest, weightBudget: number, more: Partial<PlanRequest> = {}) {
-  return {
-    manifest,
-    dramBudget: processBytes + weightBudget,
-    processBytes,
-    context: 256,
-    sequences: 1,
-    positions: more.context ?? 256,
-    kvDtype: 'f32',
-    chunk: 64,
-    logits: 'last',
-    threads: 1,
-    predictors: null,
-    sparse: false,
-    ...more,
-  } as const;
-}
 
 test('properties hold for random models and budgets', () => {
   const dice = new Dice(21);
@@ -112,24 +66,6 @@ test('properties hold for random models and budgets', () => {
   assert.ok(planned > 300, `${planned} planned`);
   assert.ok(refused > 100, `${refused} refused`);
 });
-
-/** Predictors of random ranks; some layers have none. */
-function predictorsOf(manifest: Manifest, dice: Dice): NonNullable<PlanRequest['predictors']> {
-  const report = { sparsity: 0.9, predicted: 0.1, recall: 1, precision: 1, mass: 1 };
-  const shapes = manifest.layers.map(() =>
-    dice.chance(0.2)
-      ? null
-      : { rank: dice.between(1, 30), relu: false, input: 'ffn' as const, report },
-  );
-  const contents = { producer: 'test', dtype: 'f16', layers: shapes, checksum: () => 0 } as const;
-  const { header, bytes } = layoutPredictors(manifest, contents);
-  const set = parsePredictors(header, manifest, { path: 'predictors', size: bytes });
-  const layers = manifest.layers.map(({ neurons }) => ({
-    neurons,
-    frequency: Float32Array.from({ length: neurons }, () => dice.next() ** 4),
-  }));
-  return { set, layers };
-}
 
 function tryPlan(planRequest: PlanRequest): MemoryPlan | null {
   try {

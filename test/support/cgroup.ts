@@ -29,10 +29,30 @@ export function openMemoryGroup(bytes: number): (MemoryGroup & { remove(): void 
     under: ['sh', '-c', enter, 'sh'],
     kills: () => {
       const events = readFileSync(join(dir, made.events), 'utf8');
-      return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0);
+      const counted = /^oom_kill (\d+)$/m.exec(events)?.[1];
+      if (counted === undefined) throw new Error(`${made.events} does not count kills`);
+      return Number(counted);
     },
     remove: () => rmdirSync(dir),
   };
+}
+
+/** No group: what can be told without a limit that the kernel enforces is told all the same. */
+const withoutGroup: MemoryGroup = { under: ['env'], kills: () => 0 };
+
+/** Calls `work` with a group of `bytes`, or, where none can be made, with a group that limits nothing. */
+export async function withMemoryGroupIfAny(
+  t: TestContext,
+  bytes: number,
+  work: (group: MemoryGroup) => Promise<void>,
+): Promise<void> {
+  const group = openMemoryGroup(bytes);
+  if (group === null) t.diagnostic('no control group with a memory limit can be made here');
+  try {
+    await work(group ?? withoutGroup);
+  } finally {
+    group?.remove();
+  }
 }
 
 /** Calls `work` with a group of `bytes`; skips the test where no such group can be made. */

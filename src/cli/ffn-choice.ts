@@ -1,0 +1,46 @@
+/** What is said of the choice between predictors and every neuron computed. */
+
+import type { FfnChoice, FfnWay, LayerChoice } from '../plan/ffn-way.ts';
+import { formatBytes, formatMs } from '../units.ts';
+import { table } from './terminal.ts';
+
+const meanings: Readonly<Record<FfnWay, string>> = {
+  chosen: 'neurons that are wanted and missing',
+  whole: 'all that is missing: what is wanted lies too densely',
+  exact: 'all rows, every neuron computed',
+};
+
+/** Why predictors are left aside, in one line. */
+export function doesNotPay({ sparseMs, exactMs }: FfnChoice, budget: number): string {
+  return (
+    `predictors do not pay at ${formatBytes(budget)}: about ${formatMs(sparseMs)} per token with them, ` +
+    `${formatMs(exactMs)} with every neuron computed, so every neuron is computed`
+  );
+}
+
+/** A row for each range of layers that are read in the same way, and the choice between both. */
+export function choiceTable({ sparse, sparseMs, exactMs, layers }: FfnChoice): string {
+  const rows = rangesOf(layers).map(({ first, last, way }) => {
+    const some = layers.slice(first, last + 1);
+    const mean = (key: 'sparseMs' | 'exactMs') =>
+      formatMs(some.reduce((sum, layer) => sum + layer[key], 0) / some.length);
+    const name = first === last ? `${first}` : `${first}-${last}`;
+    return [name, meanings[way], mean('sparseMs'), mean('exactMs')];
+  });
+  const head = ['FFN of layers', 'a token reads', 'with predictors', 'without'];
+  return (
+    `${table(head, rows)}\n` +
+    `Expected per token: ${formatMs(sparseMs)} with predictors, ${formatMs(exactMs)} with every neuron ` +
+    `computed; predictors are ${sparse ? 'used' : 'not used'}.\n`
+  );
+}
+
+function rangesOf(layers: readonly LayerChoice[]) {
+  const ranges: { first: number; last: number; way: FfnWay }[] = [];
+  for (const [index, { way }] of layers.entries()) {
+    const range = ranges.at(-1);
+    if (range?.way === way) range.last = index;
+    else ranges.push({ first: index, last: index, way });
+  }
+  return ranges;
+}

@@ -1,0 +1,108 @@
+/**
+ * What a token is expected to cost under a plan, from sizes, frequencies and the device's profile
+ * alone: computing, weights that are streamed, and neurons that are missed. Streams are read ahead and
+ * hide behind computing, or computing behind them; what a token waits for are its misses. Absolute
+ * figures are as good as the profile; plans of one machine are compared by them.
+ */
+
+import { defaultProfile } from '../flash/device-profile.ts';
+import { rowsOf } from '../flash/manifest.ts';
+import { activations, role } from '../models/spec.ts';
+import type { PredictorDemand } from './fixed-layout.ts';
+import type { MemoryPlan } from './memory-plan.ts';
+import { missCost } from './miss-cost.ts';
+import type { PlanRequest } from './request.ts';
+import { wantedOf } from './share-slots.ts';
+import { matricesInOrder, usedMatrices } from './weight-order.ts';
+
+/** Bytes per millisecond that kernels of one thread get through (docs/LEARNED.md, "Kernels"). */
+const kernelBytesPerMs = 6e6;
+/** Reads of a stream are of this size. */
+const streamPiece = 1024 * 1024;
+
+/** One layer's FFN, in milliseconds per token. */
+export interface LayerCost {
+  /** Its predictor, and the neurons that are computed. */
+  readonly computeMs: number;
+  /** What a token waits for: neurons that it misses. 0 where every neuron is computed. */
+  readonly missMs: number;
+  /** Its rows that are streamed. */
+  readonly streamMs: number;
+  /** Bytes read, of those that are not in DRAM. */
+  readonly readBytes: number;
+  readonly absentBytes: number;
+}
+
+export interface TokenCost {
+  readonly layers: readonly LayerCost[];
+  readonly totalMs: number;
+}
+
+/** @param plan one of this request */
+export function tokenCost(plan: MemoryPlan, request: PlanRequest): TokenCost {
+  const costs = request.readCosts ?? defaultProfile;
+  const bytesPerMs = kernelBytesPerMs * plan.threads;
+  const streamed = streamedBytes(plan);
+  const streamMs = (bytes: number) => (1000 * bytes) / costs.bandwidth;
+  const layers = request.manifest.layers.map((layer, index): LayerCost => {
+    const { neurons, bundleBytes } = layer;
+    const stream = streamed.get(role.bundles(index)) ?? 0;
+    if (plan.sparse === null || plan.predictors === null) {
+      return {
+        computeMs: (neurons * bundleBytes * exactShare(request, index)) / bytesPerMs,
+        missMs: 0,
+        streamMs: streamMs(stream),
+        readBytes: stream,
+        absentBytes: stream,
+      };
+    }
+    const slots = plan.sparse.stores[index]?.slots ?? 0;
+    const { named, missed } = wantedOf(plan.predictors.layers[index]?.frequency, slots);
+    const reads = missCost(missed, layer, costs);
+    const bytes = predictorBytes(plan.predictors, index) + named * bundleBytes;
+    return {
+      computeMs: bytes / bytesPerMs,
+      missMs: reads.ms,
+      streamMs: 0,
+      readBytes: reads.bytes,
+      absentBytes: (neurons - slots) * bundleBytes,
+    };
+  });
+  const sum = (key: 'computeMs' | 'missMs') => layers.reduce((all, one) => all + one[key], 0);
+  const allStreamed = [...streamed.values()].reduce((all, bytes) => all + bytes, 0);
+  const { matrices } = matricesInOrder(request.manifest);
+  const matrixBytes = usedMatrices(matrices, plan.headProposal).reduce(
+    (all, m) => all + m.bytes,
+    0,
+  );
+  const computing =
+    sum('computeMs') + matrixBytes / bytesPerMs + (allStreamed / streamPiece) * costs.processorMs;
+  return { layers, totalMs: Math.max(computing, streamMs(allStreamed)) + sum('missMs') };
+}
+
+/** Bytes that a token streams, by tensor. */
+function streamedBytes({ body, head }: MemoryPlan): ReadonlyMap<string, number> {
+  const bytes = new Map<string, number>();
+  for (const { tensor, count } of [...body, ...head]) {
+    const added = count * rowsOf(tensor).rowBytes;
+    bytes.set(tensor.name, (bytes.get(tensor.name) ?? 0) + added);
+  }
+  return bytes;
+}
+
+/** The share of an FFN that is computed without predictors: of gates that shut, the rest is left out. */
+function exactShare({ manifest, predictors }: PlanRequest, layer: number): number {
+  const { activation, gate } = manifest.spec.ffn;
+  const demand = predictors?.layers[layer];
+  if (!activations[activation].zeros || demand === undefined) return 1;
+  const first = gate === 'none' ? 1 / 2 : 1 / 3;
+  const fired = wantedOf(demand.frequency, 0).named / Math.max(1, demand.neurons);
+  return first + (1 - first) * fired;
+}
+
+function predictorBytes({ set }: PredictorDemand, layer: number): number {
+  const predictor = set.layers[layer];
+  if (predictor === undefined || predictor === null) return 0;
+  const { a, b, bias } = predictor;
+  return (a?.bytes ?? 0) + b.bytes + bias.bytes;
+}
