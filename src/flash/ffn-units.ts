@@ -17,11 +17,11 @@ import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 
 export const unitKinds = ['neuron', 'tile', 'expert'] as const;
-export type UnitKind = (typeof unitKinds)[number];
+type UnitKind = (typeof unitKinds)[number];
 
 /** Which FFN of a layer: the only one, that of all tokens beside experts, or the experts. */
 export const ffnNames = ['ffn', 'shared', 'experts'] as const;
-export type FfnName = (typeof ffnNames)[number];
+type FfnName = (typeof ffnNames)[number];
 
 export const partNames = ['gate', 'up', 'down'] as const;
 export type PartName = (typeof partNames)[number];
@@ -57,10 +57,10 @@ export interface FfnUnits {
 }
 
 /** Padding of one unit: the smallest piece of direct I/O. */
-export const unitAlignment = 512;
+const unitAlignment = 512;
 
 /** What the parts of a unit follow from. */
-export interface UnitGeometry {
+interface UnitGeometry {
   readonly kind: UnitKind;
   readonly k: number;
   readonly hiddenSize: number;

@@ -85,20 +85,13 @@ export function rowsOf(tensor: StoredTensor): { rows: number; rowBytes: number }
   return { rows, rowBytes: tensor.bytes / rows };
 }
 
-/**
- * The neurons of each layer where all FFNs are made of them, else nothing.
- * @param orders per layer, where neurons were laid anew
- */
-export function bundleLayers(
-  ffns: Manifest['ffns'],
-  orders: readonly (Uint32Array | undefined)[] = [],
-): readonly BundleLayer[] {
-  const layers = ffns.flatMap((units, layer): BundleLayer[] => {
+/** The neurons of each layer where all FFNs are made of them, else nothing; in the order they were in. */
+export function bundleLayers(ffns: Manifest['ffns']): readonly BundleLayer[] {
+  const layers = ffns.flatMap((units): BundleLayer[] => {
     const [ffn] = units;
     const geometry = ffn === undefined || units.length > 1 ? null : neuronGeometry(ffn);
     if (ffn === undefined || geometry === null) return [];
-    const order = orders[layer];
-    return [{ tensor: ffn.tensor, neurons: ffn.count, ...geometry, ...(order && { order }) }];
+    return [{ tensor: ffn.tensor, neurons: ffn.count, ...geometry }];
   });
   return layers.length === ffns.length ? layers : [];
 }
