@@ -72,7 +72,7 @@ export function createWorkspace(
 const stridedReads = 16;
 
 /** Quantised rows are no longer than f32 ones if columns are counted in these. */
-const widestBlock = Math.max(...encodedDTypes.map((dtype) => formats[dtype].blockElements));
+export const widestBlock = Math.max(...encodedDTypes.map((dtype) => formats[dtype].blockElements));
 
 /** Rows of `columns` values that fit the workspace, cut from `rows` at multiples of `multiple`. */
 export function rowBlocks(

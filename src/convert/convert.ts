@@ -20,7 +20,7 @@ import { type Examination, examineCheckpoint } from './examine.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
 import { writeSideFiles } from './side-files.ts';
 import { TensorFileWriter } from './tensor-file.ts';
-import { bundleBytes, type Sources, tensorBytes } from './weights.ts';
+import { type Sources, tensorBytes, unitBytes } from './weights.ts';
 import { checkWritten, writeManifest } from './written.ts';
 
 export interface ConvertOptions extends Adaptation {
@@ -30,6 +30,8 @@ export interface ConvertOptions extends Adaptation {
   readonly dtype?: EncodedDType | 'auto';
   /** Dtype of the FFN, if it shall differ. */
   readonly ffnDtype?: EncodedDType;
+  /** Cuts FFNs into tiles of so many neurons, a divisor of theirs, in place of single neurons. */
+  readonly tile?: number;
   /** What the whole process may take: bytes, or a share of the converted weights. */
   readonly dramBudget?: number | Size;
   /** Replace a model that is already there. */
@@ -107,6 +109,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
           producer: `flashllm ${version}`,
           spec,
           dtypes,
+          ffns: layout.ffns,
           layers: layout.layers,
           files: { ...weights.files, ...stored },
           tensors: weights.tensors,
@@ -172,10 +175,10 @@ function planBuffers(
     recipe.spec.ffn.neurons,
     ...recipe.tensors.map(({ shape }) => shape.at(-1) ?? 1),
   );
-  const largestBundle = Math.max(...layout.layers.map((layer) => layer.bundleBytes));
-  const largestLayer = Math.max(...layout.layers.map((l) => l.bundleBytes * l.neurons));
+  const ffns = layout.ffns.flat();
+  const largestLayer = Math.max(...ffns.map(({ count, unitBytes }) => count * unitBytes));
   // Strips of fewer neurons than this would read the down projection in shreds.
-  const smallestStrip = largestBundle * 64;
+  const smallestStrip = Math.max(...ffns.map(({ k, unitBytes }) => Math.ceil(64 / k) * unitBytes));
   const processBytes = residentBytes() + headroomBytes;
   const floor = processBytes + adapterBytes + workspaceBytes(longestRow) + smallestStrip;
   if (dramBudget < floor) {
@@ -242,10 +245,10 @@ class ModelWriter {
       parts.set(tensor.name, () => tensorBytes(work, tensor, dtype, sources));
     }
     for (const [index, bundle] of recipe.bundles.entries()) {
-      const layer = layout.layers[index];
-      if (layer === undefined) throw new Error(`no layout for ${bundle.name}`);
-      parts.set(bundle.name, () =>
-        bundleBytes(work, bundle, layer, storage.bundles, sources, strip),
+      const units = layout.ffns[index]?.[0];
+      if (units === undefined) throw new Error(`no layout for ${bundle.name}`);
+      parts.set(units.tensor, () =>
+        unitBytes(work, bundle, units, storage.bundles, sources, strip),
       );
     }
     const files: Record<string, StoredFile> = {};

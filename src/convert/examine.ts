@@ -130,7 +130,10 @@ export async function examineCheckpoint(
       spec: { ...recipe.spec, eosIds: [...(side?.eosIds ?? recipe.spec.eosIds)] },
       storage,
       formats,
-      layout: layoutModel(recipe, storage),
+      layout: layoutModel(recipe, {
+        ...storage,
+        ...(asked.tile !== undefined && { tile: asked.tile }),
+      }),
       sources,
       side,
       problems,

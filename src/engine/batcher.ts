@@ -9,7 +9,8 @@ import { FlashError, InterruptedError } from '../errors.ts';
 import type { PageList } from '../residency/kv-pages.ts';
 import { Batch, type BatchPart } from './batch.ts';
 import type { Decoder } from './decoder.ts';
-import type { FfnObserver, LogitsWanted } from './forward-options.ts';
+import type { FfnHook } from './ffn-hook.ts';
+import type { LogitsWanted } from './forward-options.ts';
 
 /** Ids to append to a sequence, which has pages for them, and what is wanted of it. */
 export interface Work {
@@ -26,7 +27,7 @@ export interface Work {
   readonly onDone: (logits: Float32Array) => void;
   readonly signal?: AbortSignal | undefined;
   /** Sees a pass of its own. */
-  readonly observer?: FfnObserver | undefined;
+  readonly hook?: FfnHook | undefined;
 }
 
 interface Waiting {
@@ -125,7 +126,7 @@ export class Batcher {
           this.#dropInterrupted();
           return this.#closed || shares.every(({ waiting }) => waiting.work.signal?.aborted);
         },
-        observer: shares[0]?.waiting.work.observer,
+        hook: shares[0]?.waiting.work.hook,
       });
       this.#deliver(shares, logits);
     } catch (error) {
@@ -167,10 +168,10 @@ export class Batcher {
   #choose(): Share[] {
     const [first] = this.#waiting;
     const { chunk, logitPositions } = this.#parts;
-    const alone = first?.work.observer !== undefined;
+    const alone = first?.work.hook !== undefined;
     const chosen = alone
       ? this.#waiting.slice(0, 1)
-      : this.#waiting.filter(({ work }) => work.observer === undefined);
+      : this.#waiting.filter(({ work }) => work.hook === undefined);
     const left = ({ work, done }: Waiting) => work.ids.length - done;
     const single = (waiting: Waiting) => left(waiting) === 1;
     const order = [...chosen.filter(single), ...chosen.filter((each) => !single(each))];

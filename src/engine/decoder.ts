@@ -18,11 +18,14 @@ import type { Weights } from '../residency/weights.ts';
 import { fillAlibi } from './alibi.ts';
 import type { Arena } from './arena.ts';
 import type { Batch } from './batch.ts';
-import type { FfnObserver, ForwardOptions } from './forward-options.ts';
+import { DenseFfn } from './dense-ffn.ts';
+import type { BegunFfn, Ffn } from './ffn.ts';
+import type { FfnHook } from './ffn-hook.ts';
+import type { ForwardOptions } from './forward-options.ts';
 import { KvCache } from './kv-cache.ts';
 import { ProposedHead } from './proposed-head.ts';
 import { Rotary } from './rotary.ts';
-import type { BegunFfn, FfnInput, SparseFfn } from './sparse-ffn.ts';
+import type { SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
 /** The event loop turns at least this often. */
@@ -40,13 +43,6 @@ export interface DecoderParts {
   readonly headProposal?: HeadProposal | null;
 }
 
-/** An FFN whose input is known. */
-interface EarlyFfn {
-  readonly input: FfnInput;
-  /** Null where every neuron is computed. */
-  readonly begun: BegunFfn | null;
-}
-
 export class Decoder {
   readonly #parts: DecoderParts;
   readonly #spec: ModelSpec;
@@ -59,6 +55,7 @@ export class Decoder {
   readonly #rotary: Rotary | null;
   /** Null where the head itself is passed over. */
   readonly #proposedHead: ProposedHead | null;
+  readonly #ffn: Ffn;
   #lastTurn = 0;
   #activeNeurons = 0;
   #neurons = 0;
@@ -75,7 +72,8 @@ export class Decoder {
       positions.kind === 'rotary'
         ? new Rotary(this.#memory, this.#kernels, positions, activations, chunk)
         : null;
-    const { headProposal: proposal = null, weights } = parts;
+    const { headProposal: proposal = null, weights, sparse } = parts;
+    this.#ffn = sparse ?? new DenseFfn({ ...parts, sums: activations.sums });
     this.#proposedHead =
       proposal &&
       new ProposedHead({
@@ -104,10 +102,7 @@ export class Decoder {
    * @throws InterruptedError between two layers when `interrupted` says so
    * @returns (batch.logits, vocab) logits, a view that the next call overwrites
    */
-  async forward(
-    batch: Batch,
-    { interrupted, observer }: ForwardOptions = {},
-  ): Promise<Float32Array> {
+  async forward(batch: Batch, { interrupted, hook }: ForwardOptions = {}): Promise<Float32Array> {
     const { plan, weights } = this.#parts;
     if (
       batch.rows > plan.chunk ||
@@ -120,7 +115,7 @@ export class Decoder {
     await this.embed(batch);
     for (let layer = 0; layer < this.#spec.layers; layer++) {
       await this.#turn(interrupted);
-      await this.layer(layer, batch, observer);
+      await this.layer(layer, batch, hook);
     }
     if (batch.logits.length === 0) return new Float32Array(0);
     return this.#logits(batch);
@@ -135,7 +130,7 @@ export class Decoder {
   }
 
   /** One layer over the rows in `hidden`, which it replaces. */
-  async layer(layer: number, batch: Batch, observer?: FfnObserver): Promise<void> {
+  async layer(layer: number, batch: Batch, hook?: FfnHook): Promise<void> {
     const { rows: positions } = batch;
     const { hidden, input, ffnInput } = this.#parts.plan.activations;
     const parallel = this.#spec.block === 'parallel';
@@ -145,33 +140,33 @@ export class Decoder {
     const beginFfn = () => {
       const shared = this.#spec.norm.shared;
       const own = shared ? x : this.#normBefore(ffnNorm, ffnInput, positions);
-      return this.#beginFfn({ layer, x: own, residual: hidden, positions }, observer);
+      return this.#ffn.begin({ layer, x: own, residual: hidden, positions }, hook);
     };
 
     // A parallel block's FFN does not wait for attention: its reads hide behind it. Those of another
     // are guessed.
     const early = parallel ? beginFfn() : null;
-    if (!parallel) this.#foresee(layer, positions);
+    if (!parallel) this.#speculate(layer, positions);
     try {
       await this.#attention(layer, batch, x);
     } catch (error) {
-      if (early?.begun) await this.#parts.sparse?.abandon(early.begun);
-      await this.#parts.sparse?.forgetForeseen();
+      await early?.abandon();
+      await this.#parts.sparse?.cancelSpeculation();
       throw error;
     }
     this.#addSublayer(attentionNorm, positions);
-    await this.#ffn(early ?? beginFfn(), observer);
+    await this.#finishFfn(early ?? beginFfn(), layer, positions);
     this.#addSublayer(ffnNorm, positions);
   }
 
   /** Guesses what the FFN will want from the state before attention, which changes it little. */
-  #foresee(layer: number, positions: number): void {
+  #speculate(layer: number, positions: number): void {
     const { sparse, plan } = this.#parts;
-    if (!sparse?.foresees(layer, positions) || this.#spec.norm.placement === 'post') return;
+    if (this.#spec.norm.placement === 'post' || !sparse?.takesGuess(layer, positions)) return;
     const { hidden, output } = plan.activations;
     // Attention's output is not there yet; its place is free.
     const x = this.#normBefore(role.ffnNorm(layer), output, positions);
-    sparse.foresee({ layer, x, residual: hidden, positions });
+    sparse.speculate({ layer, x, residual: hidden, positions });
   }
 
   /** hidden = (project_in) token row, + position row where there is a table of them */
@@ -209,10 +204,10 @@ export class Decoder {
     this.#normHeads(layer, positions);
     this.#turnHeads(batch);
 
-    await this.#parts.sparse?.turn();
+    await this.#parts.sparse?.yieldToReads();
     this.cache.append(layer, batch);
     this.cache.attend(layer, batch);
-    await this.#parts.sparse?.turn();
+    await this.#parts.sparse?.yieldToReads();
     const out = role.attentionOut(layer);
     await this.#linear(`${out}.weight`, weights.vector(`${out}.bias`), output, attended, positions);
   }
@@ -239,55 +234,19 @@ export class Decoder {
     this.#rotary?.apply(qkv, positions, heads + kvHeads, headDim, stride);
   }
 
-  /** What needs the FFN's input alone: predictions and their reads, or to show it to an observer. */
-  #beginFfn(input: FfnInput, observer: FfnObserver | undefined): EarlyFfn {
-    const { sparse } = this.#parts;
-    if (sparse !== null) return { input, begun: sparse.begin(input) };
-    observer?.input(input);
-    return { input, begun: null };
-  }
-
   /** output = sum over the neurons of their activations times down columns. */
-  async #ffn({ input, begun }: EarlyFfn, observer: FfnObserver | undefined): Promise<void> {
-    const { plan, weights, files, sparse } = this.#parts;
-    const { layer, x, positions } = input;
-    const { hiddenSize } = this.#spec;
-    const { output, sums } = plan.activations;
+  async #finishFfn(begun: BegunFfn, layer: number, positions: number): Promise<void> {
+    const { plan, weights } = this.#parts;
+    const { output: y } = plan.activations;
     const downBias = weights.vector(role.downBias(layer));
-    const rowBytes = hiddenSize * f32Bytes;
-    if (downBias === 0) {
-      new Uint8Array(this.#memory.buffer, output, positions * rowBytes).fill(0);
-    } else {
-      this.#kernels.copyRows(output, downBias, positions, rowBytes, 0, rowBytes);
-    }
-    const geometry = files.manifest.layers[layer];
-    if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
+    const rowBytes = this.#spec.hiddenSize * f32Bytes;
+    if (downBias === 0) new Uint8Array(this.#memory.buffer, y, positions * rowBytes).fill(0);
+    else this.#kernels.copyRows(y, downBias, positions, rowBytes, 0, rowBytes);
     const bias = weights.vector(role.upBias(layer));
     const gateBias = weights.vector(role.gateBias(layer));
-    if (sparse !== null && begun !== null) {
-      this.#neurons += geometry.neurons * positions;
-      this.#activeNeurons += await sparse.finish(begun, { y: output, bias, gateBias });
-      return;
-    }
-    new Uint8Array(this.#memory.buffer, sums, positions * rowBytes).fill(0);
-    await weights.eachRows(files.tensor(role.bundles(layer)), (rows) => {
-      this.#neurons += rows.count * positions;
-      this.#activeNeurons += this.#arena(rows).neurons({
-        rows,
-        geometry,
-        ffn: this.#spec.ffn,
-        x,
-        y: output,
-        sums,
-        hidden: hiddenSize,
-        bias,
-        gateBias,
-        positions,
-        observer,
-      });
-    });
-    // Of a last group that is not whole.
-    this.#kernels.add(output, sums, positions * hiddenSize);
+    const { neurons, active } = await begun.finish({ y, bias, gateBias });
+    this.#neurons += neurons;
+    this.#activeNeurons += active;
   }
 
   /** Logits of the rows in `hidden` of which they are wanted. */

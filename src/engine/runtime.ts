@@ -9,8 +9,8 @@ import { createMemory } from '../pages.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { HeadProposal } from '../residency/head-proposal.ts';
 import type { PageList } from '../residency/kv-pages.ts';
-import { NeuronStores } from '../residency/neuron-stores.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
+import { UnitStores } from '../residency/unit-stores.ts';
 import { Weights } from '../residency/weights.ts';
 import { Arena, RemoteArena } from './arena.ts';
 import { Batcher } from './batcher.ts';
@@ -68,8 +68,8 @@ async function openSparse(
   });
   const { policy, onProgress, signal } = options;
   const wanted = { stores: sparse.stores, demand: predictors.layers };
-  const stores = await NeuronStores.load(files, wanted, arenas, policy, onProgress, signal);
-  return new SparseFfn({ files, arenas: lists, predictor, stores });
+  const stores = await UnitStores.load(files, wanted, arenas, policy, onProgress, signal);
+  return new SparseFfn({ files, arenas: lists, selector: predictor, stores, chunk: plan.chunk });
 }
 
 async function openPredictor(

@@ -19,12 +19,19 @@ const mostLayers = 4096;
 
 /** What no engine could compute in a spec whose numbers are each of the right kind, or null. */
 export function contradictionIn(spec: ModelSpec): string | null {
-  const { attention, positions, layers } = spec;
+  const { attention, positions, layers, ffn } = spec;
   const { heads, kvHeads, headDim, windows } = attention;
   if (layers > mostLayers) return `${layers} layers are more than ${mostLayers}`;
   if (heads % kvHeads !== 0) return `${heads} heads cannot share ${kvHeads} for keys and values`;
   if (windows.length !== 0 && windows.length !== layers) {
     return `there are ${windows.length} windows for ${layers} layers`;
+  }
+  const { experts } = ffn;
+  if (experts !== undefined && experts.topK > experts.count) {
+    return `a token takes ${experts.topK} of ${experts.count} experts`;
+  }
+  if (experts !== undefined && experts.denseLayers > layers) {
+    return `${experts.denseLayers} of ${layers} layers have no experts`;
   }
   if (spec.maxPositions > mostPositions) return `${spec.maxPositions} positions are too many`;
   if (positions.kind === 'rotary' && (positions.dims % 2 !== 0 || positions.dims > headDim)) {
@@ -66,6 +73,10 @@ function* layerTensors(spec: ModelSpec, layer: number): Generator<SpecTensor> {
   }
   yield* linearTensors(role.attentionOut(layer), hiddenSize, queries);
   if (!norm.shared) yield* normTensors(norm.kind, role.ffnNorm(layer), hiddenSize);
+  if (ffn.experts !== undefined && layer >= ffn.experts.denseLayers) {
+    yield* linearTensors(role.router(layer), ffn.experts.count, hiddenSize);
+    return;
+  }
   if (ffn.gate !== 'none') {
     yield { name: role.gateBias(layer), shape: [ffn.neurons], needed: false };
   }

@@ -71,6 +71,25 @@ const positionsSchema = v.variant('kind', [
 export type Positions = v.InferOutput<typeof positionsSchema>;
 export type RotaryPositions = Extract<Positions, { kind: 'rotary' }>;
 
+/** FFNs of which a router chooses for each token. */
+const expertsSchema = v.object({
+  /** In each layer, and how many of them a token takes. */
+  count: positive,
+  topK: positive,
+  /** Of each expert. */
+  neurons: positive,
+  /** Of the FFN beside them that every token takes; 0: there is none. */
+  shared: index,
+  /** The first layers have one FFN for all tokens. */
+  denseLayers: index,
+  /** Of the router's logits: softmax over all experts, or a sigmoid of each. */
+  score: v.picklist(['softmax', 'sigmoid']),
+  /** Whether the weights of the chosen are divided by their sum. */
+  normalise: v.boolean(),
+  /** Factor on all weights. */
+  scale: factor,
+});
+
 /**
  * Geometry and arithmetic of one decoder-only transformer, as `flash.json` holds it. What has a
  * default is absent in models of format version 1.
@@ -118,6 +137,8 @@ export const modelSpecSchema = v.object({
     gate: v.optional(v.picklist(['none', 'linear', 'both']), 'none'),
     /** Of fatrelu: values up to it count as 0. */
     threshold: v.optional(finite, 0),
+    /** Of a mixture of experts; `neurons` above are those of its dense layers. */
+    experts: v.optional(expertsSchema),
   }),
   /** True when the head is the embedding matrix. */
   tiedHead: v.boolean(),
@@ -150,6 +171,7 @@ export const role = {
   upBias: (layer: number) => `layers.${layer}.ffn.up.bias`, // (neurons)
   downBias: (layer: number) => `layers.${layer}.ffn.down.bias`, // (hidden)
   bundles: (layer: number) => `layers.${layer}.ffn.bundles`, // (neurons, bundle bytes)
+  router: (layer: number) => `layers.${layer}.ffn.router`, // .weight (experts, hidden), .bias (experts)
 } as const;
 
 /** How one resident tensor is made from checkpoint tensors stacked along their rows. */

@@ -9,6 +9,7 @@ import { scratchBytes } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import {
+  activationValues,
   type BlockRoom,
   gateValues,
   neuronBlock,
@@ -51,6 +52,8 @@ export interface DeskSizes {
   readonly chunk: number;
   readonly context: number;
   readonly threads: number;
+  /** Neurons of the largest unit that is computed as a whole. */
+  readonly widestUnit: number;
   readonly predictors: PredictorSizes | null;
   /** Slots for neurons that pass through, and the bytes of one. */
   readonly staging: { readonly slots: number; readonly bundleBytes: number } | null;
@@ -59,22 +62,23 @@ export interface DeskSizes {
 const alignment = 4096; // of the weights behind it
 
 export function layoutDesk(spec: ModelSpec, sizes: DeskSizes): Desk {
-  const { address, chunk, context, threads, predictors, staging } = sizes;
+  const { address, chunk, context, threads, widestUnit, predictors, staging } = sizes;
   let end = address;
   const take = (bytes: number) => {
     const start = end;
     end = alignUp(end + bytes, alignment);
     return start;
   };
-  const cols = widestRow(spec);
+  const cols = Math.max(widestRow(spec), widestUnit);
+  const values = activationValues(chunk, widestUnit);
   const bytesPerThread = threadScratchBytes({ cols, context });
   return {
     input: take(chunk * cols * 4),
     output: take(chunk * Math.max(deskRows, spec.hiddenSize) * 4),
-    bias: take(Math.max(deskRows, neuronBlock) * 4),
-    gateBias: take(gateValues(spec, neuronBlock) * 4),
-    neurons: take(chunk * neuronBlock * 4),
-    gates: take(gateValues(spec, chunk * neuronBlock) * 4),
+    bias: take(Math.max(deskRows, neuronBlock, widestUnit) * 4),
+    gateBias: take(gateValues(spec, Math.max(neuronBlock, widestUnit)) * 4),
+    neurons: take(values * 4),
+    gates: take(gateValues(spec, values) * 4),
     chunk,
     bundles: take(neuronBlock * 4),
     // As many as have room for their biases.

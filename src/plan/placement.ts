@@ -7,6 +7,7 @@
  */
 
 import { defaultProfile } from '../flash/device-profile.ts';
+import { widestUnit } from '../flash/ffn-units.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { spanOf } from '../flash/row-range.ts';
 import { headTensor } from '../models/spec.ts';
@@ -105,11 +106,12 @@ function proposalFor(
   return wholeBytes(tensor) <= largestProposalShare * room ? tensor : null;
 }
 
-/** Of one neuron in any layer, and of all. */
-export function bundleSizes({ manifest: { layers } }: Pick<PlanRequest, 'manifest'>) {
+/** Of one unit in any layer, and of all. */
+export function bundleSizes({ manifest: { ffns } }: Pick<PlanRequest, 'manifest'>) {
+  const all = ffns.flat();
   return {
-    bundleBytes: Math.max(...layers.map(({ bundleBytes }) => bundleBytes)),
-    allBytes: layers.reduce((sum, { neurons, bundleBytes }) => sum + neurons * bundleBytes, 0),
+    bundleBytes: Math.max(...all.map(({ unitBytes }) => unitBytes)),
+    allBytes: all.reduce((sum, { count, unitBytes }) => sum + count * unitBytes, 0),
   };
 }
 
@@ -133,6 +135,7 @@ function placeBeside(
     chunk,
     context,
     threads,
+    widestUnit: widestUnit(manifest.ffns),
     predictors: predictors && predictorSizes(predictors),
     staging: stagingSlots === 0 ? null : { slots: stagingSlots, bundleBytes },
   });

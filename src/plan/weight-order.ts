@@ -6,7 +6,7 @@ import { blockBytesOf, spanOf } from '../flash/row-range.ts';
 import { headTensor, role } from '../models/spec.ts';
 
 /** Matrices in the order in which a token uses them: the body, then the head. */
-export function matricesInOrder({ spec, tensors }: Manifest): {
+export function matricesInOrder({ spec, tensors, ffns }: Manifest): {
   matrices: StoredTensor[];
   bundles: StoredTensor[];
   body: StoredTensor[];
@@ -19,7 +19,7 @@ export function matricesInOrder({ spec, tensors }: Manifest): {
   const body = [...get(role.projectIn)];
   const bundles: StoredTensor[] = [];
   for (let layer = 0; layer < spec.layers; layer++) {
-    const ffn = get(role.bundles(layer));
+    const ffn = (ffns[layer] ?? []).flatMap(({ tensor }) => get(tensor));
     body.push(
       ...get(`${role.qkv(layer)}.weight`),
       ...get(`${role.attentionOut(layer)}.weight`),

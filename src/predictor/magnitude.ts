@@ -6,7 +6,7 @@
  * that is asked for is met whatever rounding does.
  */
 
-import { compareMagnitudes } from '../engine/predictor.ts';
+import { compareMagnitudes } from '../engine/selectors/predicted-units.ts';
 import { activationCodes } from '../kernels/constants.ts';
 import type { Activation } from '../models/spec.ts';
 import { reportOf } from './calibrate.ts';

@@ -72,7 +72,14 @@ export async function predictTrain(
   model: Model,
   request: PredictTrainRequest,
 ): Promise<PredictTrainReport> {
-  const { dir } = model.files;
+  const { dir, manifest } = model.files;
+  if (manifest.layers.length === 0) {
+    throw new InputError(
+      'has FFNs that are not cut into single neurons, which is what predictors choose',
+      { file: dir },
+      'Convert the checkpoint again with an --ffn-dtype of f16, bf16, f32, q8 or q4',
+    );
+  }
   checkActivation(model, request);
   const release = await claimTraining(dir);
   try {
