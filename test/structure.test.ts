@@ -70,6 +70,14 @@ test('no file imports itself by way of others', () => {
   assert.equal(circle?.map((file) => relative(root, file)).join(' -> ') ?? null, null);
 });
 
+test('plans are made in the room for plans', () => {
+  const outside = ['src', 'scripts', 'test']
+    .flatMap(sources)
+    .filter((file) => !/^src.plan./.test(relative(root, file)) && file !== import.meta.filename)
+    .filter((file) => readFileSync(file, 'utf8').includes('sealPlan'));
+  assert.deepEqual(outside, []);
+});
+
 test(`no source has more than ${mostLines} lines`, () => {
   const long = ['src', 'assembly', 'test', 'scripts']
     .flatMap(sources)

@@ -6,7 +6,8 @@
  */
 
 import type { FfnChoice, FfnWay, LayerChoice } from './ffn-way.ts';
-import { type MemoryPlan, planMemory } from './memory-plan.ts';
+import type { MemoryPlan } from './memory-plan.ts';
+import { planMemory } from './plan-memory.ts';
 import type { PlanRequest } from './request.ts';
 import { type LayerCost, type TokenCost, tokenCost } from './token-cost.ts';
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { defaultProfile } from '../../src/flash/device-profile.ts';
 import { planCheaper } from '../../src/plan/ffn-choice.ts';
-import { planMemory } from '../../src/plan/memory-plan.ts';
+import { planMemory } from '../../src/plan/plan-memory.ts';
 import { tokenCost } from '../../src/plan/token-cost.ts';
 import { manifestOf, planRequestOf, predictorsOf } from '../support/plans.ts';
 import { Dice } from '../support/random.ts';

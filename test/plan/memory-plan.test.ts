@@ -4,7 +4,8 @@ import { type Manifest, rowsOf, type StoredTensor } from '../../src/flash/manife
 import { spanOf } from '../../src/flash/row-range.ts';
 import { headTensor, role } from '../../src/models/spec.ts';
 import { predictorSpan } from '../../src/plan/fixed-layout.ts';
-import { type MemoryPlan, planFloor, planMemory } from '../../src/plan/memory-plan.ts';
+import { type MemoryPlan } from '../../src/plan/memory-plan.ts';
+import { planFloor, planMemory } from '../../src/plan/plan-memory.ts';
 import type { PlanRequest } from '../../src/plan/request.ts';
 import { manifestOf, predictorsOf, planRequestOf as request } from '../support/plans.ts';
 import { Dice } from '../support/random.ts';
@@ -232,7 +233,7 @@ test('below the floor: refused, item by item, with what would lower it', () => {
   assert.throws(() => planMemory(request(opt125m, MIB)), {
     name: 'BudgetError',
     exitCode: 2,
-    line: /below the floor of .*: process 50.0 MiB, norms and biases .*, KV cache for 256 positions .*, activations .*, stream ring .*Give at least \d+MiB, or ask for a shorter context/,
+    line: /below the floor of .*: process 50.0 MiB, norms and biases .*, KV cache \(256 positions, f32\) .*, activations .*, stream ring .*Give at least \d+MiB, or ask for a shorter context/,
   });
 });
 
