@@ -11,11 +11,11 @@ import type { PlanRequest } from './request.ts';
 import { type LayerCost, type TokenCost, tokenCost } from './token-cost.ts';
 
 /**
- * Every neuron computed must save a fifth of the time, by which estimates were off, and at least 5 ms
+ * Every neuron computed must save 15% of the time, as estimates are off by as much, and at least 5 ms
  * before predictors are left aside: the output is then that of the exact model, and who gives another
  * budget should not get another text for less.
  */
-const clearly = 0.2;
+const clearly = 0.15;
 const leastMs = 5;
 /** Reads that bring this share of what is not in DRAM pass over all of it. */
 const nearlyAll = 0.9;
