@@ -81,7 +81,7 @@ export class Decoder {
         scratch: activations.scratch,
         vocabSize: this.#spec.vocabSize,
         embeddingSize: this.#spec.embeddingSize,
-        passOver: (matrix, bias, y, x) => this.#linear(matrix, bias, y, x, 1),
+        passOver: (matrix, bias, y, x, rows) => this.#linear(matrix, bias, y, x, rows),
       });
     if (positions.kind === 'alibi') {
       const { heads } = attention;
@@ -282,11 +282,8 @@ export class Decoder {
     if (this.#proposedHead === null) {
       await this.#linear(headTensor(this.#spec), bias, logits, x, positions);
     } else {
-      for (const [i, { wanted: how }] of wanted.entries()) {
-        const input = x + i * embeddingSize * f32Bytes;
-        const best = typeof how === 'object' ? how : null;
-        await this.#proposedHead.logits(logits + i * vocabSize * f32Bytes, input, bias, best);
-      }
+      const best = wanted.map(({ wanted: how }) => (typeof how === 'object' ? how : null));
+      await this.#proposedHead.logits(logits, x, bias, best);
     }
     return new Float32Array(this.#memory.buffer, logits, positions * vocabSize);
   }
