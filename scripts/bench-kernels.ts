@@ -374,8 +374,8 @@ measure('layer norm, 64 positions', vectorBytes, 0, (k) =>
 measure('RMS norm, 64 positions', vectorBytes, 0, (k) =>
   k.rmsNorm(y, x, x, cols, maxPositions, cols, cols, 1e-5),
 );
-const { rotaryHalves, rotaryNeighbours } = kernels;
-for (const [name, rotary] of Object.entries({ rotaryHalves, rotaryNeighbours })) {
+const { rotaryHalves, rotaryInterleaved } = kernels;
+for (const [name, rotary] of Object.entries({ rotaryHalves, rotaryInterleaved })) {
   measure(`${name}, 64 positions`, vectorBytes, 0, () =>
     rotary(y, x, x, heads, headDim, headDim / 2, maxPositions, width),
   );

@@ -6,7 +6,7 @@
 import { cutMiddle, oneLine, shown } from './plain-text.ts';
 
 /** Where an error happened: any part that is known. */
-export interface Place {
+export interface ErrorPlace {
   /** Path of the file or directory. */
   readonly file?: string;
   /** Name of the tensor inside the file. */
@@ -26,12 +26,12 @@ export type ExitCode = 1 | 2;
 
 /** Base of all errors that carry a place and a way out. */
 export class FlashError extends Error {
-  readonly place: Place;
+  readonly place: ErrorPlace;
   /** What the user can do; a whole sentence without the final stop. */
   readonly hint: string | undefined;
   readonly exitCode: ExitCode = 1;
 
-  constructor(message: string, place: Place = {}, hint?: string, options?: ErrorOptions) {
+  constructor(message: string, place: ErrorPlace = {}, hint?: string, options?: ErrorOptions) {
     super(shown(message, longestLine), options);
     this.name = new.target.name;
     this.place = place;

@@ -7,7 +7,7 @@
  *     byte 8+n  the data; offsets count from here
  */
 
-import { InputError, type Place } from '../errors.ts';
+import { type ErrorPlace, InputError } from '../errors.ts';
 import type { RangeFile } from './file.ts';
 import { brief, findDuplicateKey, isJsonObject, parseJson } from './json-file.ts';
 import { elementCount, isCount, maxDimensions } from './shape.ts';
@@ -130,7 +130,7 @@ export function parseSafetensorsHeader(
   return { tensors, metadata, dataStart };
 }
 
-function parseMetadata(value: unknown, place: Place): ReadonlyMap<string, string> {
+function parseMetadata(value: unknown, place: ErrorPlace): ReadonlyMap<string, string> {
   if (value === null) return new Map();
   const pairs = isJsonObject(value) ? Object.entries(value) : undefined;
   const isText = (pair: [string, unknown]): pair is [string, string] => typeof pair[1] === 'string';
@@ -143,7 +143,7 @@ function parseMetadata(value: unknown, place: Place): ReadonlyMap<string, string
 function parseEntry(
   name: string,
   value: unknown,
-  place: Place,
+  place: ErrorPlace,
   dataStart: number,
 ): SafetensorsEntry {
   if (!isJsonObject(value)) throw new InputError('its header entry is not an object', place);

@@ -1,6 +1,6 @@
 /** From the evaluated pickle of a torch file to its tensors: names, checks, reads. */
 
-import { InputError, type Place } from '../errors.ts';
+import { type ErrorPlace, InputError } from '../errors.ts';
 import type { RangeFile } from './file.ts';
 import { brief } from './json-file.ts';
 import { PickleTuple, type PickleValue } from './pickle-values.ts';
@@ -127,7 +127,7 @@ function stridedTensor(
   };
 }
 
-function checkStorage(storage: StorageRef, range: StorageRange, place: Place): void {
+function checkStorage(storage: StorageRef, range: StorageRange, place: ErrorPlace): void {
   if (storage.isView) {
     throw new InputError(
       'its storage is a view of another one, which only files of PyTorch before 0.4 have',
@@ -151,7 +151,7 @@ function checkGeometry(
   { shape, strides, offset }: TensorRef,
   range: StorageRange,
   elementBytes: number,
-  place: Place,
+  place: ErrorPlace,
 ): number {
   const elements = shape.every(isCount) ? elementCount(shape) : undefined;
   if (

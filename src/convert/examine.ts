@@ -92,7 +92,7 @@ export async function examineCheckpoint(
     const facts: CheckpointFacts = {
       config: active?.config ?? said.config,
       configFile,
-      tensorNames: new Set(base?.source.tensors.keys()),
+      sourceNames: new Set(base?.source.tensors.keys()),
       tensorCount: base?.source.listed ?? 0,
     };
     const settled = await settle(facts, base?.source, attempt, notes).catch((error: unknown) => {

@@ -5,7 +5,7 @@
  */
 
 import { byteLength, type DType, isQuantised } from '../dtype.ts';
-import { type ModelSpec, role } from '../models/spec.ts';
+import { type ModelSpec, tensorNames } from '../models/spec.ts';
 import { contradictionIn, type SpecTensor, tensorsOf } from '../models/spec-tensors.ts';
 import { alignUp } from '../units.ts';
 import { rowsPerBlock } from './checksum.ts';
@@ -80,7 +80,8 @@ function* layerProblems({ layers, ffns, spec, dtypes }: Manifest): Generator<str
   const expected = neuronGeometry({ kind: 'neuron', ...neuron });
   for (const [index, layer] of layers.entries()) {
     const at = `layers.${index}`;
-    if (layer.tensor !== role.bundles(index)) yield `${at}: its bundles are not those of a layer`;
+    if (layer.tensor !== tensorNames.bundles(index))
+      yield `${at}: its bundles are not those of a layer`;
     if (layer.neurons !== ffn.neurons) yield `${at}: ${layer.neurons} neurons of ${ffn.neurons}`;
     for (const key of ['bundleBytes', 'upOffset', 'downOffset'] as const) {
       if (layer[key] === expected?.[key]) continue;
@@ -169,7 +170,7 @@ function* tensorProblems({ tensors, ffns, spec, dtypes }: Manifest): Generator<s
     yield* compare(expected, ({ name, dtype, shape }) => {
       if (shape.length === 1) return dtype === 'f32';
       // The table of positions is never quantised: see residentDType.
-      const exact = name === role.positions && isQuantised(dtypes.resident);
+      const exact = name === tensorNames.positions && isQuantised(dtypes.resident);
       return exact ? dtype !== 'u8' && !isQuantised(dtype) : dtype === dtypes.resident;
     });
   }

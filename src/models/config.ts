@@ -2,7 +2,7 @@
 
 import { brief } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
-import type { Activation } from './spec.ts';
+import type { ActivationFunction } from './spec.ts';
 
 export interface ConfigFile {
   readonly config: Readonly<Record<string, unknown>>;
@@ -189,7 +189,7 @@ export function kvHeadsOf(
 }
 
 /** What configurations call the activations that the kernels compute. */
-const activationNames: ReadonlyMap<string, Activation> = new Map(
+const activationNames: ReadonlyMap<string, ActivationFunction> = new Map(
   Object.entries({
     relu: 'relu',
     relu2: 'relu2',
@@ -219,7 +219,7 @@ export function activationOf(
   at: ConfigFile,
   fallback: string,
   ...keys: readonly string[]
-): { readonly activation: Activation; readonly threshold: number } {
+): { readonly activation: ActivationFunction; readonly threshold: number } {
   const key = activationKeyOf(at, keys);
   const name = text(at, key, fallback);
   const activation = activationNames.get(name);

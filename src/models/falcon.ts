@@ -27,7 +27,7 @@ import {
   type Family,
   type ModelRecipe,
   type ModelSpec,
-  role,
+  tensorNames,
 } from './spec.ts';
 
 const activationKeys = ['activation', 'hidden_act', 'activation_function'];
@@ -118,14 +118,14 @@ function recipeOf(spec: ModelSpec, facts: CheckpointFacts, bias: boolean): Model
   for (let layer = 0; layer < spec.layers; layer++) {
     const from = `${prefix}h.${layer}`;
     const linear = (source: string) => ({ source: `${from}.${source}`, bias });
-    norm(role.attentionNorm(layer), `${from}.${twoNorms ? 'ln_attn' : 'input_layernorm'}`);
+    norm(tensorNames.attentionNorm(layer), `${from}.${twoNorms ? 'ln_attn' : 'input_layernorm'}`);
     build.fusedQueryKeyValue(layer, linear('self_attention.query_key_value'));
     build.attentionOut(layer, linear('self_attention.dense'));
-    if (twoNorms) norm(role.ffnNorm(layer), `${from}.ln_mlp`);
-    if (!parallel) norm(role.ffnNorm(layer), `${from}.post_attention_layernorm`);
+    if (twoNorms) norm(tensorNames.ffnNorm(layer), `${from}.ln_mlp`);
+    if (!parallel) norm(tensorNames.ffnNorm(layer), `${from}.post_attention_layernorm`);
     build.ffn(layer, { up: linear('mlp.dense_h_to_4h'), down: linear('mlp.dense_4h_to_h') });
   }
-  norm(role.finalNorm, `${prefix}ln_f`);
+  norm(tensorNames.finalNorm, `${prefix}ln_f`);
   build.head({ source: 'lm_head', bias: false });
   return build.recipe;
 }

@@ -95,7 +95,7 @@ function scalingOf(
       return { kind: 'dynamic', factor: positiveNumber(at, 'factor'), trained };
     case 'llama3':
       return {
-        kind: 'wavelength',
+        kind: 'llama3',
         factor: positiveNumber(at, 'factor'),
         trained: original,
         lowFactor: positiveNumber(at, 'low_freq_factor'),

@@ -82,7 +82,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
         ...optionalItems(request, chunk, fixed),
         item('stores', placed.storeBytes),
         item('staging', slotsBytes(staging?.slots ?? 0, bundleBytes)),
-        item('desks', sum(arenas.map(({ desk }) => desk.end))),
+        item('transferBuffers', sum(arenas.map(({ transfer }) => transfer.end))),
       ].filter(({ bytes }) => bytes > 0),
     ],
     vectors: { tensors: fixed.vectors, address: fixed.vectorAddress },

@@ -214,7 +214,7 @@ for (const build of builds) {
       [4, 80, 40, 2],
       [2, 32, 7, 5],
     ] as const) {
-      for (const style of ['rotaryHalves', 'rotaryNeighbours'] as const) {
+      for (const style of ['rotaryHalves', 'rotaryInterleaved'] as const) {
         bench.reset();
         const stride = heads * headDim + 3;
         const xs = Array.from({ length: stride * positions }, () => Math.fround(random.unit()));

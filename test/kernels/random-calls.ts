@@ -67,7 +67,7 @@ export const calls: [string, MakeCall][] = [
       };
     },
   ]),
-  ...(['rotaryHalves', 'rotaryNeighbours'] as const).map((style): [string, MakeCall] => [
+  ...(['rotaryHalves', 'rotaryInterleaved'] as const).map((style): [string, MakeCall] => [
     style,
     (random) => {
       const [heads, pairs, positions] = [

@@ -15,7 +15,7 @@ const size = {
 };
 
 function recipe(config: Record<string, unknown>): ModelRecipe {
-  return recipeOf({ config, configFile: 'config.json', tensorNames: new Set() });
+  return recipeOf({ config, configFile: 'config.json', sourceNames: new Set() });
 }
 
 const spec = (config: Record<string, unknown>) => recipe({ ...size, ...config }).spec;
@@ -49,7 +49,7 @@ test('rotary scalings are read from both forms of configuration', () => {
     theta: 500_000,
     dims: 8,
     pairs: 'halves',
-    scaling: { kind: 'wavelength', factor: 8, trained: 32, lowFactor: 1, highFactor: 4 },
+    scaling: { kind: 'llama3', factor: 8, trained: 32, lowFactor: 1, highFactor: 4 },
   });
   assert.equal(older.maxPositions, 64);
 });
