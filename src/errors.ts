@@ -90,7 +90,7 @@ export function writeError(cause: unknown, file: string): FlashError {
   if (cause instanceof FlashError) return cause;
   const { code, message } = cause as NodeJS.ErrnoException;
   if (code === 'ENOTEMPTY') {
-    return new InputError('was made by someone else meanwhile', { file }, undefined, { cause });
+    return new InputError('another process created it meanwhile', { file }, undefined, { cause });
   }
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     const hint = 'Free some space or choose another place';

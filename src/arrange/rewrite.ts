@@ -89,7 +89,7 @@ async function checkMovable(place: string): Promise<void> {
   const parent = dirname(place);
   const [{ dev }, above] = [await stat(place), await stat(parent)];
   if (dev === above.dev && parent !== place) return;
-  throw new InputError('is a mount point, which no new directory can take the place of', {
+  throw new InputError('is a mount point, so the rewritten model cannot take its place', {
     file: place,
   });
 }

@@ -105,10 +105,13 @@ function shardsOf(index: unknown, file: string): ReadonlyMap<string, string[]> {
     const shard = weightMap[tensor];
     checkTensorName(tensor, file);
     if (typeof shard !== 'string' || !shardName.test(shard)) {
-      throw new InputError(`${brief(shard)} is no name of a file beside the index`, {
-        file,
-        tensor,
-      });
+      throw new InputError(
+        `${brief(shard)} is not the name of a file in the directory of the index`,
+        {
+          file,
+          tensor,
+        },
+      );
     }
     const names = shards.get(shard);
     if (names === undefined) shards.set(shard, [tensor]);

@@ -150,7 +150,7 @@ function parseEntry(
   const { dtype: dtypeName, shape, data_offsets: range } = value;
 
   if (typeof dtypeName !== 'string' || !plainDType.test(dtypeName)) {
-    throw new InputError(`its dtype ${brief(dtypeName)} is no name of a type`, place);
+    throw new InputError(`its dtype ${brief(dtypeName)} is not the name of a dtype`, place);
   }
   const dtype = dtypeOfSafetensors.get(dtypeName);
   if (!isCounts(shape) || shape.length > maxDimensions) {

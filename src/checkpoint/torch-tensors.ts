@@ -73,7 +73,7 @@ function* namedTensors(root: PickleValue, file: string): Generator<[string, Tens
     }
     for (const [key, child] of children(value)) {
       if (++visits > maxVisits || path.length >= maxDepth) {
-        throw new InputError('its dictionaries nest too much', { file });
+        throw new InputError('its dictionaries are nested too deeply', { file });
       }
       yield* visit(child, [...path, key]);
     }
@@ -162,7 +162,7 @@ function checkGeometry(
     !isCount(offset)
   ) {
     throw new InputError(
-      `shape ${brief(shape)}, strides ${brief(strides)}, offset ${offset} make no tensor`,
+      `shape ${brief(shape)}, strides ${brief(strides)}, offset ${offset} do not describe a tensor`,
       place,
     );
   }
@@ -171,7 +171,7 @@ function checkGeometry(
   const capacity = Math.floor(range.bytes / elementBytes);
   if (elements > 0 && last >= capacity) {
     throw new InputError(
-      `it reaches element ${last} of a storage of ${capacity}`,
+      `it needs element ${last} of its storage, which has ${capacity} elements`,
       place,
       'Download the file again',
     );

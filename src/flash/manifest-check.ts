@@ -48,19 +48,19 @@ export function* problemsOf(manifest: Manifest): Generator<string> {
 function* fileProblems({ files }: Manifest): Generator<string> {
   for (const [name, { bytes, crc32, headerBytes }] of Object.entries(files)) {
     const at = `files: ${name}`;
-    if (!/^[0-9a-f]{8}$/.test(crc32)) yield `${at}: its checksum is none`;
+    if (!/^[0-9a-f]{8}$/.test(crc32)) yield `${at}: its crc32 is not 8 hexadecimal digits`;
     if (name === residentFile || name === bundlesFile) {
       const sectors = headerBytes !== undefined && headerBytes > 0 && bytes > 0;
       if (!sectors || headerBytes % sectorBytes !== 0 || bytes % sectorBytes !== 0) {
-        yield `${at}: ${bytes} bytes with a header of ${headerBytes ?? 0} are no whole sectors`;
+        yield `${at}: its length, ${bytes} bytes, or that of its header, ${headerBytes ?? 0}, is not a multiple of ${sectorBytes}`;
       }
       if (headerBytes !== undefined && headerBytes > Math.min(bytes, longestHeader)) {
         yield `${at}: its header of ${headerBytes} bytes is too long`;
       }
     } else if (!sideFileNames.some((known) => known === name)) {
-      yield `${at}: no model has a file of this name`;
+      yield `${at}: a model directory has no such file`;
     } else if (headerBytes !== undefined || bytes > longestSideFile) {
-      yield `${at}: it is said to have ${bytes} bytes`;
+      yield `${at}: it has ${bytes} bytes (at most ${longestSideFile}), or a header`;
     }
   }
   for (const name of [residentFile, bundlesFile, 'tokenizer.json']) {
@@ -71,7 +71,7 @@ function* fileProblems({ files }: Manifest): Generator<string> {
 function* layerProblems({ layers, ffns, spec, dtypes }: Manifest): Generator<string> {
   // Before anything counts to it.
   if (spec.layers !== ffns.length) {
-    yield `architecture: ${spec.layers} layers, and bundles of ${ffns.length}`;
+    yield `architecture: ${spec.layers} layers, but FFNs of ${ffns.length}`;
   }
   const { hiddenSize, ffn } = spec;
   const gated = ffn.gate !== 'none';

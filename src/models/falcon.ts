@@ -50,17 +50,20 @@ function describe(at: ConfigFile): ModelSpec {
   const parallel = newDecoder || boolean(at, 'parallel_attn', true);
   if (newDecoder && !boolean(at, 'parallel_attn', true)) {
     throw new InputError(
-      "'new_decoder_architecture' is true and 'parallel_attn' false: the new decoder is parallel",
+      "'new_decoder_architecture' is true, which requires 'parallel_attn', but 'parallel_attn' is false",
       { file },
     );
   }
   if (boolean(at, 'apply_residual_connection_post_layernorm', false)) {
-    throw new InputError('residual connections behind the norm are not supported', { file });
+    throw new InputError(
+      "'apply_residual_connection_post_layernorm' is true, which is not supported",
+      { file },
+    );
   }
   const norms = optionalInteger(at, 'num_ln_in_parallel_attn', 0) || (newDecoder ? 2 : 1);
   if (norms === 2 && !newDecoder) {
     throw new InputError(
-      "'num_ln_in_parallel_attn' is 2, which the new decoder alone has, and 'new_decoder_architecture' is not true",
+      "'num_ln_in_parallel_attn' is 2, which requires 'new_decoder_architecture', but that is not true",
       { file },
     );
   }

@@ -54,13 +54,13 @@ export class RecipeBuilder {
     const count = Math.max(sourceNames.size, tensorCount ?? 0);
     if (count > 0 && layers > count) {
       throw new InputError(
-        `'num_hidden_layers' is ${layers}, and the checkpoint has ${count} tensors in all`,
+        `'num_hidden_layers' is ${layers}, but the checkpoint has only ${count} tensors`,
         { file: configFile },
       );
     }
     if (layers * attention.kvHeads > mostKvHeads) {
       throw new InputError(
-        `${layers} layers of ${attention.kvHeads} KV heads are more than a model has (at most ${mostKvHeads} in all)`,
+        `${layers} layers of ${attention.kvHeads} KV heads are too many (at most ${mostKvHeads} KV heads in all layers)`,
         { file: configFile },
       );
     }

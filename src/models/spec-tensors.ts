@@ -22,7 +22,8 @@ export function contradictionIn(spec: ModelSpec): string | null {
   const { attention, positions, layers, ffn } = spec;
   const { heads, kvHeads, headDim, windows } = attention;
   if (layers > mostLayers) return `${layers} layers are more than ${mostLayers}`;
-  if (heads % kvHeads !== 0) return `${heads} heads cannot share ${kvHeads} for keys and values`;
+  if (heads % kvHeads !== 0)
+    return `the number of query heads, ${heads}, is not a multiple of the number of KV heads, ${kvHeads}`;
   if (windows.length !== 0 && windows.length !== layers) {
     return `there are ${windows.length} windows for ${layers} layers`;
   }

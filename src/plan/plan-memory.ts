@@ -193,7 +193,7 @@ function belowFloor(request: PlanRequest): BudgetError {
   const inFirstMemory = floor.bytes - processBytes - threadResidentBytes(threads);
   if (inFirstMemory > memoryLimit) {
     return new BudgetError(
-      `what must lie in one memory of ${formatBytes(memoryLimit)} takes ${formatBytes(inFirstMemory)}: ${listed}`,
+      `${formatBytes(inFirstMemory)} do not fit the first WebAssembly memory, which has at most ${formatBytes(memoryLimit)}: ${listed}`,
       {},
       'Ask for a shorter context (--context, --max-tokens)',
     );

@@ -165,7 +165,7 @@ export const sizes: readonly Oddity[] = [
   {
     name: 'more layers than there are tensors',
     change: config({ num_hidden_layers: 1000 }),
-    becomes: /'num_hidden_layers' is 1000, and the checkpoint has 21 tensors in all/,
+    becomes: /'num_hidden_layers' is 1000, but the checkpoint has only 21 tensors/,
   },
   {
     name: 'more positions than anybody needs, and fewer than are refused',

@@ -163,7 +163,7 @@ export const indexes: readonly Oddity[] = [
   {
     name: 'an index that leads elsewhere',
     change: (dir) => void shard(dir, { 'lm_head.weight': '../model.safetensors' }),
-    becomes: /tensor lm_head\.weight: "\.\.\/model\.safetensors" is no name of a file/,
+    becomes: /tensor lm_head\.weight: "\.\.\/model\.safetensors" is not the name of a file/,
   },
 ];
 
@@ -219,7 +219,7 @@ export const texts: readonly Oddity[] = [
   {
     name: 'two BOS',
     change: config({ bos_token_id: [1, 2] }),
-    becomes: /'bos_token_id' names several tokens: \[1,2\]/,
+    becomes: /'bos_token_id' must be a single token id: \[1,2\]/,
   },
   {
     name: 'an empty generation_config.json',
@@ -235,7 +235,7 @@ export const texts: readonly Oddity[] = [
   {
     name: 'an end of text that is no token',
     change: (dir) => writeFileSync(join(dir, 'generation_config.json'), '{"eos_token_id": "</s>"}'),
-    becomes: /generation_config\.json: 'eos_token_id' names no ids/,
+    becomes: /generation_config\.json: 'eos_token_id' is not a token id or a list of token ids/,
   },
   {
     name: 'a key named __proto__',

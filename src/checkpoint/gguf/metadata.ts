@@ -120,7 +120,7 @@ async function readValue(
 function scalarOf(code: number, what: string, place: ErrorPlace): Scalar {
   const scalar = scalars.get(code);
   if (scalar !== undefined) return scalar;
-  throw new InputError(`${what} is of the unknown type ${code}`, place);
+  throw new InputError(`${what} has the unknown type ${code}`, place);
 }
 
 async function readArray(cursor: HeaderCursor, what: string, file: string): Promise<GgufValue> {

@@ -219,7 +219,7 @@ class Merging {
     const areMatrices = a.shape.length === 2 && b.shape.length === 2;
     if (!areMatrices || aRank !== rank || bRank !== rank) {
       throw new InputError(
-        `A of [${a.shape.join(', ')}] and B of [${b.shape.join(', ')}] are no factors of rank ${rank}, which ${module} has by its configuration`,
+        `lora_A of [${a.shape.join(', ')}] and lora_B of [${b.shape.join(', ')}] do not have rank ${rank}, which ${adapterConfigFile} gives for ${module}`,
         { file: a.file, tensor: a.name },
         `${adapterConfigFile} and the weights contradict each other`,
       );
