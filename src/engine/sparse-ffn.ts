@@ -120,18 +120,12 @@ export class SparseFfn implements Ffn {
     this.#speculation = { layer, neurons, reads };
   }
 
-  /**
-   * Whether to {@link speculate} before a layer's attention. To be called once for each pass: a pass
-   * without a guess brings the layer's next trial nearer.
-   */
-  takesGuess(layer: number, positions: number): boolean {
+  /** Whether it is worth while to {@link speculate} before a layer's attention. */
+  speculates(layer: number, positions: number): boolean {
     const { predictors } = this.#parts.files;
     // A predictor without A is as large as the gates: asking it twice costs more than waiting.
     if (positions > 1 || (predictors?.layers[layer]?.a ?? null) === null) return false;
-    const { throttle } = this.#parts.stores.layer(layer);
-    if (throttle.open) return true;
-    throttle.skip();
-    return false;
+    return this.#parts.stores.layer(layer).throttle.open;
   }
 
   /** Lets reads that are under way go on, when a layer's attention is half done. */
@@ -158,6 +152,8 @@ export class SparseFfn implements Ffn {
     const speculation = this.#speculation;
     this.#speculation = null;
     speculation?.reads.promote();
+    // A token without a guess brings the layer's next trial nearer.
+    if (speculation === null && input.positions === 1) layer.throttle.skip();
     const started = performance.now();
     const parts = this.#plan(layer, selection.units, speculation);
     this.#storeMs += performance.now() - started;

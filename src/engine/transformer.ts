@@ -162,7 +162,7 @@ export class Transformer {
   /** Guesses what the FFN will want from the state before attention, which changes it little. */
   #speculate(layer: number, positions: number): void {
     const { sparse, plan } = this.#parts;
-    if (this.#spec.norm.placement === 'post' || !sparse?.takesGuess(layer, positions)) return;
+    if (this.#spec.norm.placement === 'post' || !sparse?.speculates(layer, positions)) return;
     const { hidden, output } = plan.activations;
     // Attention's output is not there yet; its place is free.
     const x = this.#normBefore(tensorNames.ffnNorm(layer), output, positions);

@@ -41,7 +41,7 @@ export class SpeculationThrottle {
     return this.#backoff === 0;
   }
 
-  /** A token passed without a guess, as the throttle was not {@link open}. */
+  /** A token passed without a guess. */
   skip(): void {
     if (this.#backoff > 0) this.#backoff--;
   }
