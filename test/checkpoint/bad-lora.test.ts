@@ -133,7 +133,7 @@ refuses('LoRA with parts that are not computed', [
   ...['pissa', 'pissa_niter_4', 'olora', 'loftq', 'corda', 'lora_ga', 'other', 3].map((init) => ({
     name: `weights that began as ${init}`,
     config: { init_lora_weights: init },
-    says: /'init_lora_weights' is .* not fit the base as it was/,
+    says: /'init_lora_weights' is .* so it does not fit the original base model/,
   })),
 ]);
 
@@ -192,7 +192,7 @@ refuses('patterns', [
   {
     name: 'that take for ever',
     config: { target_modules: '((([a-z_.0-9]+)+)+)+!' },
-    says: /'target_modules' takes more than 2 s/,
+    says: /matching 'target_modules' with \d+ module names takes more than 2 s/,
   },
   {
     name: 'that are not closed',

@@ -79,7 +79,7 @@ class Driver {
       assert.deepEqual(fork.ids, sequence.ids);
       return fork;
     } catch (error) {
-      assert.match((error as Error).message, /sequences? that (was|were) planned/);
+      assert.match((error as Error).message, /planned sequences? (is|are) open/);
       return null;
     }
   }

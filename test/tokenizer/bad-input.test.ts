@@ -112,7 +112,7 @@ describe('tokenizer.json', () => {
     [
       'a bad added token',
       { model: { type: 'BPE', vocab, merges: [] }, added_tokens: [{ content: 'x' }] },
-      /added token/,
+      /'added_tokens' has an entry/,
     ],
     ...unsupported.map(
       ([what, part, line]) =>
