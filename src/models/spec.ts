@@ -1,5 +1,5 @@
 /**
- * What a decoder is, in the words of the field and without any family's name: the engine, the
+ * What a model is, in the words of the field and without any family's name: the engine, the
  * layout and the planner know a model only through these types. They are plain data and are stored
  * in `flash.json`.
  */
