@@ -154,7 +154,7 @@ export class GroupDots<T extends GroupCodec> extends Dots {
     yStride: usize,
     scratch: usize,
   ): void {
-    groupDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch, false);
+    groupDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch);
   }
 }
 

@@ -3,8 +3,9 @@
  * `generate` uses them beside `--exact`, in turn, each run in a process of its own. Prints a table in
  * Markdown, and draws it. Ends with 1 where predictors are slower than `--exact` beyond noise.
  *
- *   node --import tsx scripts/bench-budgets.ts <model> [--steps 10] [--repeat 2] [--tokens 48]
- *       [--prompt-tokens 16] [--seconds 6] [--label <text>] [--svg <file>] [--json <file>]
+ *   node --import tsx scripts/bench-budgets.ts <model> [--steps 10] [--budgets <size,...>]
+ *       [--repeat 2] [--tokens 48] [--prompt-tokens 16] [--seconds 6] [--label <text>] [--svg <file>]
+ *       [--json <file>]
  *
  * Needs `npm run build`: what is measured is the program as it is installed.
  */
@@ -18,13 +19,14 @@ import type { RowRequest, RowRun } from '../src/bench/measure.ts';
 import { defaultPrompt, promptOf } from '../src/bench/prompt.ts';
 import { Model } from '../src/engine/model.ts';
 import { bestLogits, usualSampling } from '../src/engine/sampler.ts';
-import { formatBytes, MIB } from '../src/units.ts';
+import { formatBytes, MIB, parseSize, resolveSize } from '../src/units.ts';
 
 const text = (value: string) => ({ type: 'string', default: value }) as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     steps: text('10'),
+    budgets: text(''),
     repeat: text('2'),
     tokens: text('48'),
     'prompt-tokens': text('16'),
@@ -91,9 +93,14 @@ function measure(ffn: RowRequest['ffn'], budget: number): RowRun {
 }
 
 const steps = Math.max(2, Number(values.steps));
-const budgets = Array.from({ length: steps }, (_, i) =>
-  Math.round(floor + ((everything - floor) * i) / (steps - 1)),
-);
+const budgets =
+  values.budgets === ''
+    ? Array.from({ length: steps }, (_, i) =>
+        Math.round(floor + ((everything - floor) * i) / (steps - 1)),
+      )
+    : values.budgets
+        .split(',')
+        .map((size) => resolveSize(parseSize(size, '--budgets'), weightBytes));
 const rate = ({ totalMs }: RowRun) => 1000 / totalMs;
 const median = (numbers: readonly number[]) => {
   const sorted = [...numbers].sort((a, b) => a - b);

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { convertCheckpoint } from '../src/convert/convert.ts';
 import { Model } from '../src/engine/model.ts';
 import { Runtime } from '../src/engine/runtime.ts';
-import { type BegunFfn, SparseFfn } from '../src/engine/sparse-ffn.ts';
+import { SparseFfn } from '../src/engine/sparse-ffn.ts';
 import { processEstimate } from '../src/plan/process.ts';
 import { MIB } from '../src/units.ts';
 import { addPredictors } from '../test/support/predictors.ts';
@@ -24,19 +24,19 @@ const [prompt, tokens] = [192, 48];
 /** Share of neurons that a predictor wants, and how far above the mean of scores that begins. */
 const [wanted, deviations] = [0.1, 1.28];
 
-const { begin, finish } = SparseFfn.prototype;
+const { begin } = SparseFfn.prototype;
 type Input = Parameters<typeof begin>[0];
 
-/** Makes the FFN begin where it is finished, or where the decoder lets it. */
+/** Makes the FFN begin where it is finished, or where the transformer lets it. */
 function beginLate(late: boolean): void {
   SparseFfn.prototype.begin = late
-    ? (input) => ({ input }) as BegunFfn
-    : function (this: SparseFfn, input: Input) {
-        return begin.call(this, input);
-      };
-  SparseFfn.prototype.finish = function (this: SparseFfn, begun, output) {
-    return finish.call(this, late ? begin.call(this, begun.input) : begun, output);
-  };
+    ? function (this: SparseFfn, input: Input) {
+        return {
+          finish: (output) => begin.call(this, input).finish(output),
+          abandon: async () => {},
+        };
+      }
+    : begin;
 }
 
 try {

@@ -10,13 +10,12 @@
 import { readFileSync } from 'node:fs';
 import { splitDocuments, windowsOf } from '../src/engine/documents.ts';
 import { Model } from '../src/engine/model.ts';
-import { QualityObserver } from '../src/engine/prediction-quality.ts';
+import { QualityHook } from '../src/engine/prediction-quality.ts';
 import { Runtime } from '../src/engine/runtime.ts';
-import type { FfnInput } from '../src/engine/sparse-ffn.ts';
-import { bitWords } from '../src/plan/list-layout.ts';
+import { BitSelection, type FfnInput } from '../src/engine/selection.ts';
 import { hottest } from '../src/plan/share-slots.ts';
-import { NeuronStore, noSlot } from '../src/residency/neuron-store.ts';
 import { createPolicy } from '../src/residency/store-policy.ts';
+import { noSlot, UnitStore } from '../src/residency/unit-store.ts';
 
 const context = 256;
 /** Of each layer's FFN, in DRAM: the paper has a quarter, more, and less. */
@@ -35,13 +34,13 @@ const runtime = await Runtime.open(model, {
   ffn: 'measured',
 });
 const sequence = runtime.sequence();
-const { predictor, memory } = runtime;
+const { predictor } = runtime;
 if (predictor === null) throw new Error('the model has no predictors');
 
 /** One size of the stores, and what guesses would have come to. */
 class Trial {
   readonly share: number;
-  readonly stores: readonly NeuronStore[];
+  readonly stores: readonly UnitStore[];
   missing = 0;
   found = 0;
   wasted = 0;
@@ -51,7 +50,7 @@ class Trial {
     this.stores = layers.map((layer) => {
       const slots = Math.floor(share * layer.neurons);
       const policy = createPolicy('auto', layer.frequency);
-      const store = new NeuronStore(layer.neurons, slots, policy);
+      const store = new UnitStore(layer.neurons, slots, policy);
       for (const id of hottest(layer, slots)) store.preload(id);
       return store;
     });
@@ -62,7 +61,7 @@ class Trial {
     if (store === undefined) return;
     if (layer > 0) {
       const set = new Set(wanted);
-      for (let id = 0; id < store.neurons; id++) {
+      for (let id = 0; id < store.units; id++) {
         if (store.slotOf(id) !== noSlot) continue;
         if (set.has(id)) {
           this.missing++;
@@ -75,25 +74,23 @@ class Trial {
 }
 
 const trials = residentShares.map((share) => new Trial(share, predictors.layers));
-/** What the layer before guessed, a row of bits per position. */
-let guessed = new Uint32Array();
-let nextGuess = new Uint32Array();
+/** What the layer before guessed, and what this one guesses for the next. */
+const room = { units: manifest.spec.ffn.neurons, rows: runtime.plan.chunk };
+let guessed = new BitSelection(room);
+let nextGuess = new BitSelection(room);
 let place = 0;
-const quality = new QualityObserver(predictor, memory, manifest.layers, (layer, wanted) => {
-  const words = bitWords(predictors.layers[layer]?.neurons ?? 0);
-  const row = guessed.subarray(place * words, ++place * words);
-  const guess = (id: number) => (((row[id >> 5] ?? 0) >>> (id & 31)) & 1) === 1;
+const quality = new QualityHook(predictor, room, (layer, wanted) => {
+  const row = place++;
+  const guess = (id: number) => guessed.has(row, id);
   for (const trial of trials) trial.step(layer, wanted, guess);
 });
-const observer = {
+const hook = {
   input(call: FfnInput): void {
-    guessed = nextGuess;
+    [guessed, nextGuess] = [nextGuess, guessed];
     place = 0;
     const next = predictors.layers[call.layer + 1];
     if (next !== undefined) {
-      predictor.predict(call.layer + 1, call.x, call.residual, call.positions);
-      const count = call.positions * bitWords(next.neurons);
-      nextGuess = new Uint32Array(memory.buffer, predictor.bits, count).slice();
+      predictor.select({ ...call, layer: call.layer + 1 }, nextGuess);
     }
     quality.input(call);
   },
@@ -109,7 +106,7 @@ for await (const ids of windowsOf(
   if (left <= 0) break;
   sequence.rewind();
   // Token by token, as generation goes: a layer's positions are one step each.
-  for (const id of [bosId, ...ids]) await sequence.forward([id], 'none', { observer });
+  for (const id of [bosId, ...ids]) await sequence.forward([id], 'none', { hook });
   left -= ids.length + 1;
 }
 await runtime.close();

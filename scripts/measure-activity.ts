@@ -12,7 +12,7 @@ import { readFileSync } from 'node:fs';
 import { ModelActivity } from '../src/engine/activity.ts';
 import { splitDocuments, windowsOf } from '../src/engine/documents.ts';
 import { nllOf } from '../src/engine/evaluate.ts';
-import type { FfnObserver } from '../src/engine/forward-options.ts';
+import type { FfnHook } from '../src/engine/ffn-hook.ts';
 import { Model } from '../src/engine/model.ts';
 import { Runtime } from '../src/engine/runtime.ts';
 
@@ -36,7 +36,7 @@ const sequence = runtime.sequence();
 /** Ids of the neurons that fire, per position of the chunk; blocks of neurons come in order. */
 let fired: number[][] = [];
 let layer = 0;
-const observer: FfnObserver = {
+const hook: FfnHook = {
   input(call) {
     layer = call.layer;
     fired = Array.from({ length: call.positions }, () => []);
@@ -72,7 +72,7 @@ for await (const window of windowsOf(
       sum += nllOf(row, window[first + p] ?? 0);
     }
   };
-  await sequence.forward([bosId, ...window.slice(0, -1)], 'all', { observer, onLogits });
+  await sequence.forward([bosId, ...window.slice(0, -1)], 'all', { hook, onLogits });
   tokens += window.length;
 }
 await runtime.close();

@@ -8,7 +8,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { splitDocuments, windowsOf } from '../src/engine/documents.ts';
 import { Model } from '../src/engine/model.ts';
-import { QualityObserver } from '../src/engine/prediction-quality.ts';
+import { QualityHook } from '../src/engine/prediction-quality.ts';
 import { Runtime } from '../src/engine/runtime.ts';
 import { predictorWeights } from '../src/flash/predictor-file.ts';
 import { shareSlots } from '../src/plan/share-slots.ts';
@@ -61,22 +61,21 @@ async function record(dir: string, text: string) {
   const sequence = runtime.sequence();
   if (runtime.predictor === null) throw new Error('no predictors');
   const steps: Uint32Array[][] = manifest.layers.map(() => []);
-  const observer = new QualityObserver(
+  const hook = new QualityHook(
     runtime.predictor,
-    runtime.memory,
-    manifest.layers,
+    { units: manifest.spec.ffn.neurons, rows: runtime.plan.chunk },
     (layer, wanted) => steps[layer]?.push(wanted),
   );
   let left = mostTokens;
   for await (const ids of windowsOf(splitDocuments(text), tokenizer, context - 1)) {
     if (left <= 0) break;
     sequence.rewind();
-    await sequence.forward([tokenizer.bosId, ...ids], 'none', { observer });
+    await sequence.forward([tokenizer.bosId, ...ids], 'none', { hook });
     left -= ids.length + 1;
   }
   await runtime.close();
   model.close();
-  return { model, predictors, steps, quality: observer.quality };
+  return { model, predictors, steps, quality: hook.quality };
 }
 
 const [dir, textFile, svg] = process.argv.slice(2);

@@ -2,7 +2,7 @@
 
 import { IQ4_NL } from '../gguf-blocks';
 import { matmul, QuantisedDots } from '../matmul';
-import { BlockRows, exactMatmul, firstNonFiniteRow, matmulAdd, rowsToF32 } from '../stored-rows';
+import { BlockRows, exactMatmul, firstNonFiniteRow, rowsToF32 } from '../stored-rows';
 
 export function matmul_iq4_nl(
   y: usize,
@@ -17,20 +17,6 @@ export function matmul_iq4_nl(
   scratch: usize,
 ): void {
   matmul<QuantisedDots<IQ4_NL>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
-}
-
-export function matmulAdd_iq4_nl(
-  y: usize,
-  x: usize,
-  w: usize,
-  rows: i32,
-  cols: i32,
-  positions: i32,
-  xStride: usize,
-  yStride: usize,
-  scratch: usize,
-): void {
-  matmulAdd<BlockRows<IQ4_NL>>(y, x, w, rows, cols, positions, xStride, yStride, scratch);
 }
 
 export function exactMatmul_iq4_nl(

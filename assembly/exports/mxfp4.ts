@@ -2,7 +2,7 @@
 
 import { MXFP4 } from '../gguf-blocks';
 import { matmul, QuantisedDots } from '../matmul';
-import { BlockRows, exactMatmul, firstNonFiniteRow, matmulAdd, rowsToF32 } from '../stored-rows';
+import { BlockRows, exactMatmul, firstNonFiniteRow, rowsToF32 } from '../stored-rows';
 
 export function matmul_mxfp4(
   y: usize,
@@ -17,20 +17,6 @@ export function matmul_mxfp4(
   scratch: usize,
 ): void {
   matmul<QuantisedDots<MXFP4>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
-}
-
-export function matmulAdd_mxfp4(
-  y: usize,
-  x: usize,
-  w: usize,
-  rows: i32,
-  cols: i32,
-  positions: i32,
-  xStride: usize,
-  yStride: usize,
-  scratch: usize,
-): void {
-  matmulAdd<BlockRows<MXFP4>>(y, x, w, rows, cols, positions, xStride, yStride, scratch);
 }
 
 export function exactMatmul_mxfp4(

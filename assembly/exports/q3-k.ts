@@ -2,7 +2,7 @@
 
 import { Q3_K } from '../k-groups';
 import { GroupDots, matmul } from '../matmul';
-import { exactMatmul, firstNonFiniteRow, GroupRows, matmulAdd, rowsToF32 } from '../stored-rows';
+import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
 
 export function matmul_q3_k(
   y: usize,
@@ -17,20 +17,6 @@ export function matmul_q3_k(
   scratch: usize,
 ): void {
   matmul<GroupDots<Q3_K>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
-}
-
-export function matmulAdd_q3_k(
-  y: usize,
-  x: usize,
-  w: usize,
-  rows: i32,
-  cols: i32,
-  positions: i32,
-  xStride: usize,
-  yStride: usize,
-  scratch: usize,
-): void {
-  matmulAdd<GroupRows<Q3_K>>(y, x, w, rows, cols, positions, xStride, yStride, scratch);
 }
 
 export function exactMatmul_q3_k(

@@ -2,7 +2,7 @@
 
 import { GroupDots, matmul } from '../matmul';
 import { Q5_0 } from '../small-groups';
-import { exactMatmul, firstNonFiniteRow, GroupRows, matmulAdd, rowsToF32 } from '../stored-rows';
+import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
 
 export function matmul_q5_0(
   y: usize,
@@ -17,20 +17,6 @@ export function matmul_q5_0(
   scratch: usize,
 ): void {
   matmul<GroupDots<Q5_0>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
-}
-
-export function matmulAdd_q5_0(
-  y: usize,
-  x: usize,
-  w: usize,
-  rows: i32,
-  cols: i32,
-  positions: i32,
-  xStride: usize,
-  yStride: usize,
-  scratch: usize,
-): void {
-  matmulAdd<GroupRows<Q5_0>>(y, x, w, rows, cols, positions, xStride, yStride, scratch);
 }
 
 export function exactMatmul_q5_0(

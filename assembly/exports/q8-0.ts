@@ -2,7 +2,7 @@
 
 import { Q8_0 } from '../gguf-blocks';
 import { matmul, QuantisedDots } from '../matmul';
-import { BlockRows, exactMatmul, firstNonFiniteRow, matmulAdd, rowsToF32 } from '../stored-rows';
+import { BlockRows, exactMatmul, firstNonFiniteRow, rowsToF32 } from '../stored-rows';
 
 export function matmul_q8_0(
   y: usize,
@@ -17,20 +17,6 @@ export function matmul_q8_0(
   scratch: usize,
 ): void {
   matmul<QuantisedDots<Q8_0>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
-}
-
-export function matmulAdd_q8_0(
-  y: usize,
-  x: usize,
-  w: usize,
-  rows: i32,
-  cols: i32,
-  positions: i32,
-  xStride: usize,
-  yStride: usize,
-  scratch: usize,
-): void {
-  matmulAdd<BlockRows<Q8_0>>(y, x, w, rows, cols, positions, xStride, yStride, scratch);
 }
 
 export function exactMatmul_q8_0(

@@ -13,10 +13,12 @@ import { convertCheckpoint } from '../../src/convert/convert.ts';
 import type { EncodedDType } from '../../src/dtype.ts';
 import { Model } from '../../src/engine/model.ts';
 import { InterruptedError } from '../../src/errors.ts';
+import { manifestFile } from '../../src/flash/manifest.ts';
 import { predictTrain } from '../../src/predictor/predict-train.ts';
 import type { PredictTrainRequest } from '../../src/predictor/settings.ts';
 import { writeShards } from '../../test/support/checkpoint.ts';
 import { ggufBytes, u32 } from '../../test/support/gguf.ts';
+import { type ManifestDocument, mended } from '../../test/support/manifest.ts';
 import { writePublished } from '../../test/support/published.ts';
 import { readSafetensors, type Tensors } from '../../test/support/safetensors.ts';
 import { torchFile } from '../../test/support/torch-file.ts';
@@ -176,6 +178,10 @@ function tokenizers(corpus: CorpusWriter): void {
 interface MadeModel {
   readonly from: string;
   readonly dtype: EncodedDType;
+  /** Neurons of the tiles that FFNs are cut into. */
+  readonly tile?: number;
+  /** The manifest is as format version 2 had it. */
+  readonly version2?: boolean;
   /** Predictors are trained with this. */
   readonly train?: Partial<PredictTrainRequest>;
 }
@@ -185,6 +191,8 @@ const madeModels: Readonly<Record<string, MadeModel>> = {
   arranged: { from: 'opt-variants/pre-norm-f32', dtype: 'f32', train: { rank: 16, arrange: true } },
   magnitude: { from: 'families/llama-yarn', dtype: 'q8', train: { thresholdSparsity: 0.5 } },
   bare: { from: 'families/llama-relu', dtype: 'f16' },
+  tiled: { from: 'families/llama-relu', dtype: 'f16', tile: 16 },
+  version2: { from: 'families/llama-relu', dtype: 'f16', version2: true },
   quantised: { from: 'families/qwen3', dtype: 'q4' },
   alibi: { from: 'families/falcon-rw', dtype: 'q8' },
   windows: { from: 'families/bamboo', dtype: 'bf16' },
@@ -193,10 +201,13 @@ const madeModels: Readonly<Record<string, MadeModel>> = {
 
 /** Model directories, and what is used with one. */
 async function models(corpus: CorpusWriter): Promise<void> {
-  for (const [name, { from, dtype, train }] of Object.entries(madeModels)) {
+  for (const [name, made] of Object.entries(madeModels)) {
+    const { from, dtype, tile, train, version2 = false } = made;
     const output = corpus.place('model', name);
     const checkpoint = join(fixtures, from);
-    await convertCheckpoint({ checkpoint, output, dtype, dramBudget: roomyBudget });
+    const cut = tile === undefined ? {} : { tile };
+    await convertCheckpoint({ checkpoint, output, dtype, dramBudget: roomyBudget, ...cut });
+    if (version2) asVersion2(join(output, manifestFile));
     if (train !== undefined) await trainIn(output, { ...train, maxTokens: 512, epochs: 1 });
   }
   const bare = corpus.place('model', 'bare');
@@ -222,6 +233,12 @@ async function models(corpus: CorpusWriter): Promise<void> {
   const partial = join(fixed, 'model', 'predict-train.partial');
   cpSync(partial, subject, { recursive: true });
   rmSync(partial, { recursive: true });
+}
+
+/** Writes a manifest anew as it was before FFNs were described as units. */
+function asVersion2(path: string): void {
+  const { ffns: _, ...document } = JSON.parse(readFileSync(path, 'utf8')) as ManifestDocument;
+  writeFileSync(path, mended({ ...document, formatVersion: 2 }));
 }
 
 /** Stands for the device that a case runs on, wherever that is. */

@@ -15,7 +15,7 @@ import type { Sequence } from '../engine/sequence.ts';
 import type { RunRecorder } from '../engine/stats.ts';
 import { InterruptedError } from '../errors.ts';
 import { loadProfile } from '../flash/device-profile.ts';
-import { headProposalItem } from '../plan/memory-plan.ts';
+import type { PlanItemId } from '../plan/items.ts';
 import { peakResidentBytes } from '../plan/process.ts';
 import { needsPredictors, type RowName, rowSpec } from './rows.ts';
 
@@ -75,7 +75,7 @@ export interface RowRun {
 
 const largeRead = 32 * 1024;
 /** Items of a plan that are weights, or stand in for them. */
-const weightItems = ['resident weights', headProposalItem, 'neuron stores', 'predictors'];
+const weightItems: readonly PlanItemId[] = ['weights', 'headProposal', 'stores', 'predictors'];
 
 /** Measures a row in this process. */
 export async function measureRow(request: RowRequest, signal?: AbortSignal): Promise<RowRun> {
@@ -176,7 +176,7 @@ async function decode(
     deviceBytesPerToken: device === null || decodedTokens === 0 ? null : device / decodedTokens,
     directIo: model.files.directIo,
     dramBytes: plan.items
-      .filter(({ name }) => weightItems.includes(name))
+      .filter(({ id }) => weightItems.includes(id))
       .reduce((sum, { bytes }) => sum + bytes, 0),
     peakRss: peakResidentBytes(),
     cacheHitRate: after.cacheHitRate,

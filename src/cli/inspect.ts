@@ -109,6 +109,7 @@ function toJson({ manifest, dir, predictors }: ModelFiles, endTokens: readonly E
       ...layer,
       ...(order && { arranged: true }),
     })),
+    ffns: manifest.ffns,
     files: manifest.files,
     tensors: [...manifest.tensors.values()].map(({ checksums, ...tensor }) => ({
       ...tensor,

@@ -14,13 +14,13 @@ import type { EndToken } from '../tokenizer/end-tokens.ts';
 import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
 import type { ActivationChange, Adaptation } from './adaptation.ts';
-import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
+import { type BlockBuffers, blockBufferBytes, createBlockBuffers } from './blocks.ts';
 import type { SourceFormats, TargetDTypes } from './dtypes.ts';
 import { type Examination, examineCheckpoint } from './examine.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
 import { writeSideFiles } from './side-files.ts';
 import { TensorFileWriter } from './tensor-file.ts';
-import { bundleBytes, type Sources, tensorBytes } from './weights.ts';
+import { type Sources, tensorBytes, unitBytes } from './weights.ts';
 import { checkWritten, writeManifest } from './written.ts';
 
 export interface ConvertOptions extends Adaptation {
@@ -30,6 +30,8 @@ export interface ConvertOptions extends Adaptation {
   readonly dtype?: EncodedDType | 'auto';
   /** Dtype of the FFN, if it shall differ. */
   readonly ffnDtype?: EncodedDType;
+  /** Cuts FFNs into tiles of so many neurons, a divisor of theirs, in place of single neurons. */
+  readonly tile?: number;
   /** What the whole process may take: bytes, or a share of the converted weights. */
   readonly dramBudget?: number | Size;
   /** Replace a model that is already there. */
@@ -107,6 +109,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
           producer: `flashllm ${version}`,
           spec,
           dtypes,
+          ffns: layout.ffns,
           layers: layout.layers,
           files: { ...weights.files, ...stored },
           tensors: weights.tensors,
@@ -172,12 +175,12 @@ function planBuffers(
     recipe.spec.ffn.neurons,
     ...recipe.tensors.map(({ shape }) => shape.at(-1) ?? 1),
   );
-  const largestBundle = Math.max(...layout.layers.map((layer) => layer.bundleBytes));
-  const largestLayer = Math.max(...layout.layers.map((l) => l.bundleBytes * l.neurons));
+  const ffns = layout.ffns.flat();
+  const largestLayer = Math.max(...ffns.map(({ count, unitBytes }) => count * unitBytes));
   // Strips of fewer neurons than this would read the down projection in shreds.
-  const smallestStrip = largestBundle * 64;
+  const smallestStrip = Math.max(...ffns.map(({ k, unitBytes }) => Math.ceil(64 / k) * unitBytes));
   const processBytes = residentBytes() + headroomBytes;
-  const floor = processBytes + adapterBytes + workspaceBytes(longestRow) + smallestStrip;
+  const floor = processBytes + adapterBytes + blockBufferBytes(longestRow) + smallestStrip;
   if (dramBudget < floor) {
     throw new BudgetError(
       `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor)}: ` +
@@ -196,19 +199,19 @@ function planBuffers(
     longestRow,
     Math.min(largestBlock, Math.floor(free / 2 / byteLength('f32', 4))),
   );
-  const stripBytes = Math.min(largestLayer, free - workspaceBytes(blockElements));
+  const stripBytes = Math.min(largestLayer, free - blockBufferBytes(blockElements));
   return { blockElements, stripBytes: Math.max(smallestStrip, stripBytes) };
 }
 
-async function allocate(buffers: Buffers, signal: AbortSignal | undefined): Promise<Workspace> {
+async function allocate(buffers: Buffers, signal: AbortSignal | undefined): Promise<BlockBuffers> {
   const stripAddress = stripAddressOf(buffers);
   const memory = createMemory(stripAddress + buffers.stripBytes);
   const kernels = await instantiateKernels(memory);
-  return createWorkspace(memory, kernels, blocksAddress, buffers.blockElements, signal);
+  return createBlockBuffers(memory, kernels, blocksAddress, buffers.blockElements, signal);
 }
 
 function stripAddressOf({ blockElements }: Buffers): number {
-  return alignUp(blocksAddress + workspaceBytes(blockElements), 4096);
+  return alignUp(blocksAddress + blockBufferBytes(blockElements), 4096);
 }
 
 interface WriterContext {
@@ -216,7 +219,7 @@ interface WriterContext {
   readonly layout: ModelLayout;
   readonly storage: TargetDTypes;
   readonly sources: Sources;
-  readonly work: Workspace;
+  readonly work: BlockBuffers;
   readonly buffers: Buffers;
   readonly options: ConvertOptions;
 }
@@ -242,10 +245,10 @@ class ModelWriter {
       parts.set(tensor.name, () => tensorBytes(work, tensor, dtype, sources));
     }
     for (const [index, bundle] of recipe.bundles.entries()) {
-      const layer = layout.layers[index];
-      if (layer === undefined) throw new Error(`no layout for ${bundle.name}`);
-      parts.set(bundle.name, () =>
-        bundleBytes(work, bundle, layer, storage.bundles, sources, strip),
+      const units = layout.ffns[index]?.[0];
+      if (units === undefined) throw new Error(`no layout for ${bundle.name}`);
+      parts.set(units.tensor, () =>
+        unitBytes(work, bundle, units, storage.bundles, sources, strip),
       );
     }
     const files: Record<string, StoredFile> = {};

@@ -20,6 +20,8 @@ export interface AskedDTypes {
   readonly dtype?: EncodedDType | 'auto';
   /** Dtype of the FFN, if it shall differ. */
   readonly ffnDtype?: EncodedDType;
+  /** Neurons of the tiles that FFNs are cut into; absent: single neurons. */
+  readonly tile?: number;
 }
 
 /**

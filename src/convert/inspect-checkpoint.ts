@@ -116,6 +116,7 @@ function manifestOf({ spec, layout, storage, side }: Examination): Manifest {
     producer: `flashllm ${version}`,
     spec,
     dtypes: { resident: storage.resident, bundles: storage.bundles },
+    ffns: layout.ffns,
     layers: layout.layers,
     files: Object.fromEntries([
       ...files.map(({ file, bytes }) => [file, { bytes, crc32: '' }] as const),

@@ -2,9 +2,17 @@
 
 import type { SourceTensor } from '../checkpoint/source.ts';
 import { byteLength, type EncodedDType, type FloatDType, formats, isQuantised } from '../dtype.ts';
-import type { BundleLayer } from '../flash/manifest.ts';
+import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
 import { type BundleRecipe, bundleRows, type TensorRecipe } from '../models/spec.ts';
-import { type Block, loadBlocks, quantiseRows, rowBlocks, type Workspace } from './blocks.ts';
+import { alignUp } from '../units.ts';
+import {
+  type Block,
+  type BlockBuffers,
+  loadBlocks,
+  quantiseRows,
+  rowBlocks,
+  widestBlock,
+} from './blocks.ts';
 
 /** A checkpoint tensor whose shape and dtype were found right. */
 export interface CheckedSource {
@@ -23,7 +31,7 @@ const below =
 
 /** A vector or a matrix: its parts stacked along the rows. */
 export async function* tensorBytes(
-  work: Workspace,
+  work: BlockBuffers,
   recipe: TensorRecipe,
   dtype: EncodedDType,
   sources: Sources,
@@ -45,6 +53,87 @@ export async function* tensorBytes(
   }
 }
 
+/** Where units are put together before they are written. */
+interface Strip {
+  readonly address: number;
+  readonly bytes: number;
+}
+
+/** The bytes of an FFN's units, one after the other. */
+export function unitBytes(
+  work: BlockBuffers,
+  recipe: BundleRecipe,
+  units: FfnUnits,
+  dtype: EncodedDType,
+  sources: Sources,
+  strip: Strip,
+): AsyncGenerator<Uint8Array> {
+  const geometry = neuronGeometry(units);
+  return geometry === null
+    ? tileBytes(work, recipe, units, dtype, sources, strip)
+    : bundleBytes(work, recipe, { ...geometry, ...units }, dtype, sources, strip);
+}
+
+/**
+ * Tiles of k neurons, in strips of tiles that fit the memory given: rows are copied as they come, and
+ * of each row of the down projection the k values that belong to a tile.
+ *
+ *   gate, up (neurons, hidden)   rows [n0, n1)      copied to  tile + offset of the part
+ *   down     (hidden, neurons)   columns [n0, n1)   row by row to tile + downOffset
+ */
+async function* tileBytes(
+  work: BlockBuffers,
+  recipe: BundleRecipe,
+  { k, count: tiles, unitBytes: stride, parts }: FfnUnits,
+  dtype: EncodedDType,
+  sources: Sources,
+  strip: Strip,
+): AsyncGenerator<Uint8Array> {
+  const { kernels, memory, elements } = work;
+  const hidden = recipe.hiddenSize;
+  const rowElements = alignUp(k, widestBlock);
+  const atOnce = Math.min(Math.floor(strip.bytes / stride), Math.floor(elements / rowElements));
+  for (let first = 0; first < tiles; first += Math.max(1, atOnce)) {
+    const count = Math.min(Math.max(1, atOnce), tiles - first);
+    const view = new Uint8Array(memory.buffer, strip.address, count * stride);
+    view.fill(0);
+    for (const { part, offset, shape } of parts) {
+      const { tensor, dtype: from } = sources(recipe[part] ?? '');
+      const rowBytes = byteLength(dtype, shape[1]);
+      const isDown = part === 'down';
+      const blocks = isDown
+        ? rowBlocks(work, hidden, first * k, count * k)
+        : rowBlocks(work, count * k, 0, hidden).map(below(first * k));
+      for await (const { address, row, rows } of loadBlocks(work, tensor, from, dtype, blocks)) {
+        if (isDown) {
+          for (let tile = 0; tile < count; tile++) {
+            const target = strip.address + tile * stride + offset + row * rowBytes;
+            const source = address + tile * rowBytes;
+            kernels.copyRows(target, source, rows, rowBytes, count * rowBytes, rowBytes);
+          }
+          continue;
+        }
+        for (let done = 0; done < rows; ) {
+          const place = row + done - first * k;
+          const n = Math.min(k - (place % k), rows - done);
+          const target = strip.address + Math.floor(place / k) * stride + offset;
+          const source = address + done * rowBytes;
+          kernels.copyRows(
+            target + (place % k) * rowBytes,
+            source,
+            n,
+            rowBytes,
+            rowBytes,
+            rowBytes,
+          );
+          done += n;
+        }
+      }
+    }
+    yield view;
+  }
+}
+
 /**
  * A layer's bundles, in strips of neurons that fit the memory given:
  *
@@ -57,16 +146,16 @@ export async function* tensorBytes(
  * When a layer fits as a whole, all matrices are read in one sweep; otherwise the down projection
  * is read in as many column strips, each in runs of a strip's width.
  */
-export async function* bundleBytes(
-  work: Workspace,
+async function* bundleBytes(
+  work: BlockBuffers,
   recipe: BundleRecipe,
-  layer: BundleLayer,
+  units: FfnUnits & NeuronGeometry,
   dtype: EncodedDType,
   sources: Sources,
-  strip: { readonly address: number; readonly bytes: number },
+  strip: Strip,
 ): AsyncGenerator<Uint8Array> {
   const { kernels, memory, convertedAddress } = work;
-  const { bundleBytes: stride, downOffset, neurons } = layer;
+  const { bundleBytes: stride, downOffset, count: neurons } = units;
   const hidden = recipe.hiddenSize;
   const { blockBytes, blockElements } = formats[dtype];
   const rowBytes = byteLength(dtype, hidden);

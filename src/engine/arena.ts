@@ -1,28 +1,32 @@
 /**
- * Matrices and neurons at work where their weights lie. In the first memory that is in place; in
- * another, input and result travel between that arena's desk and the first memory. The arithmetic is
+ * Matrices and FFNs at work where their weights lie. In the first memory that is in place; in
+ * another, input and result are copied between that arena's transfer buffers and the
+ * first memory. The arithmetic is
  * the same, so are the bits.
  */
 
-import type { BundleLayer } from '../flash/manifest.ts';
+import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import { neuronGroup, neuronKernels, weightKernels } from '../kernels/weight-kernels.ts';
+import {
+  type NeuronKernels,
+  neuronGroup,
+  neuronKernels,
+  weightKernels,
+} from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type BlockRoom, blockNeurons } from '../plan/activations.ts';
-import { type Desk, deskRows } from '../plan/desk.ts';
+import { type TransferBuffers, transferRows } from '../plan/transfer-buffers.ts';
 import { neuronPlaces } from '../residency/rows-apart.ts';
 import type { LoadedRows } from '../residency/weight-stream.ts';
 import { activateNeurons } from './activate.ts';
+import type { NeuronHook } from './ffn-hook.ts';
+import { computeRowUnit } from './row-units.ts';
 
 const f32Bytes = 4;
 
-/** Addresses of tasks are in the first memory, but those of `rows` in the arena. */
-interface WeightTask {
+/** Some rows of y = W x + bias; addresses are in the first memory, but those of `rows` in the arena. */
+export interface LinearTask {
   readonly rows: LoadedRows;
-}
-
-/** Some rows of y = W x + bias. */
-export interface LinearTask extends WeightTask {
   readonly rowBytes: number;
   /** (positions, columns) */
   readonly x: number;
@@ -35,9 +39,11 @@ export interface LinearTask extends WeightTask {
   readonly positions: number;
 }
 
-/** Some neurons of y += sum of act(up . x + bias) down, or of the like with gates. */
-export interface NeuronTask extends WeightTask {
-  readonly geometry: BundleLayer;
+/** Some units of y += sum of act(up . x + bias) down, or of the like with gates; addresses likewise. */
+export interface FfnTask {
+  readonly units: FfnUnits;
+  /** Units in place of rows. */
+  readonly rows: LoadedRows;
   readonly ffn: ModelSpec['ffn'];
   /** (positions, hidden) */
   readonly x: number;
@@ -50,45 +56,29 @@ export interface NeuronTask extends WeightTask {
   readonly bias: number;
   readonly gateBias: number;
   readonly positions: number;
-  readonly observer?: NeuronObserver | undefined;
+  readonly hook?: NeuronHook | undefined;
 }
 
-/** Activations of some neurons, before their contributions are made. */
-export interface NeuronBlock {
-  readonly memory: WebAssembly.Memory;
-  /** (positions, stride) f32 */
-  readonly address: number;
-  readonly stride: number;
-  /** Neurons [first, first + count) of the layer. */
-  readonly first: number;
-  readonly count: number;
-  readonly positions: number;
-}
-
-export interface NeuronObserver {
-  /** Sees the activations of a block, and may change them. */
-  activations(block: NeuronBlock): void;
-}
-
-/** Addresses of one block in the memory where its bundles lie. */
-interface BlockPlaces {
+/** Addresses of some units in the memory where they lie. */
+interface UnitPlaces {
   readonly x: number;
   readonly y: number;
-  /** Of the block's first neuron, or 0. */
+  /** Of the first neuron, or 0. */
   readonly bias: number;
   readonly gateBias: number;
 }
 
-/** What the kernels of an arena need to work. */
-export type Workplace = BlockRoom & Pick<Desk, 'neurons' | 'gates' | 'sums' | 'scratch'>;
+/** What the kernels of an arena need to work; see Activations. */
+export type ArenaBuffers = BlockRoom &
+  Pick<TransferBuffers, 'neurons' | 'gates' | 'sums' | 'scratch'>;
 
 /** The first memory: everything is already there. */
 export class Arena {
   readonly memory: WebAssembly.Memory;
   readonly kernels: Kernels;
-  readonly #place: Workplace;
+  readonly #place: ArenaBuffers;
 
-  constructor(memory: WebAssembly.Memory, kernels: Kernels, place: Workplace) {
+  constructor(memory: WebAssembly.Memory, kernels: Kernels, place: ArenaBuffers) {
     this.memory = memory;
     this.kernels = kernels;
     this.#place = place;
@@ -96,7 +86,7 @@ export class Arena {
 
   linear(task: LinearTask): void {
     const { rows, x, columns, y, outputs, bias, positions } = task;
-    const { matmul } = weightKernels(this.kernels, rows.format);
+    const { matmul } = weightKernels(this.kernels, task.rows.format);
     const offset = rows.first * f32Bytes;
     const rowBias = bias === 0 ? 0 : bias + offset;
     const { scratch } = this.#place;
@@ -105,36 +95,63 @@ export class Arena {
   }
 
   /** @returns how many activations were not zero */
-  neurons(task: NeuronTask): number {
-    const { rows, x, y, bias, gateBias } = task;
+  ffn(task: FfnTask): number {
+    const from = (all: number, first: number) => (all === 0 ? 0 : all + first * f32Bytes);
+    return this.inPieces(task, (first) => ({
+      x: task.x,
+      y: task.y,
+      bias: from(task.bias, first),
+      gateBias: from(task.gateBias, first),
+    }));
+  }
+
+  /**
+   * Computes a task's units: single neurons in blocks, larger units one by one.
+   * @param placesOf where input, output and biases of neurons [first, first + count) are
+   */
+  protected inPieces(
+    task: FfnTask,
+    placesOf: (first: number, count: number) => UnitPlaces,
+  ): number {
+    const { units, rows, positions } = task;
+    const geometry = neuronGeometry(units);
+    const atOnce = geometry === null ? 1 : blockNeurons(this.#place, positions);
     let active = 0;
-    const block = this.blockNeurons(task);
-    for (let done = 0; done < rows.count; done += block) {
-      const count = Math.min(block, rows.count - done);
-      const from = (all: number) => (all === 0 ? 0 : all + (rows.first + done) * f32Bytes);
-      const places = { x, y, bias: from(bias), gateBias: from(gateBias) };
-      active += this.block(task, done, count, places);
+    for (let done = 0; done < rows.count; done += atOnce) {
+      const count = Math.min(atOnce, rows.count - done);
+      const places = placesOf((rows.first + done) * units.k, count * units.k);
+      active +=
+        geometry === null
+          ? computeRowUnit(this.memory, this.kernels, this.#place, {
+              ...{ ...task, ...places },
+              address: rows.address + done * units.unitBytes,
+              packed: rows.format.packed,
+              unit: rows.first + done,
+            })
+          : this.#neurons(task, geometry, done, count, places);
     }
     return active;
   }
 
-  protected blockNeurons({ positions }: NeuronTask): number {
-    return blockNeurons(this.#place, positions);
-  }
-
   /** Computes neurons [done, done + count) of the task's rows. */
-  protected block(task: NeuronTask, done: number, count: number, places: BlockPlaces): number {
-    const { rows, geometry, ffn, hidden, positions } = task;
-    const { x, y, bias, gateBias } = places;
+  #neurons(
+    task: FfnTask,
+    geometry: NeuronGeometry,
+    done: number,
+    count: number,
+    { x, y, bias, gateBias }: UnitPlaces,
+  ): number {
+    const { rows, ffn, hidden, positions } = task;
     const { neurons, gates, bundles, scratch } = this.#place;
     const { stride, group, groupStride, upOffset, downOffset } = neuronPlaces(geometry, rows.apart);
+    const kernels = neuronKernels(this.kernels, rows.format);
     const table = new Uint32Array(this.memory.buffer, bundles, count);
     for (let i = 0; i < count; i++) {
       const inGroup = (done + i) % group;
       table[i] = rows.address + ((done + i - inGroup) / group) * groupStride + inGroup * stride;
     }
-    const actStride = this.blockNeurons(task);
-    activateNeurons(neuronKernels(this.kernels, rows.format), ffn, {
+    const actStride = blockNeurons(this.#place, positions);
+    activateNeurons(kernels, ffn, {
       acts: neurons,
       gates,
       stride: actStride,
@@ -148,15 +165,16 @@ export class Arena {
       positions,
       scratch,
     });
-    task.observer?.activations({
+    task.hook?.activations({
       memory: this.memory,
       address: neurons,
       stride: actStride,
       first: rows.first + done,
       count,
+      position: 0,
       positions,
     });
-    this.#down(task, downOffset, rows.first + done, count, y);
+    this.#down(task, kernels, downOffset, rows.first + done, count, y);
     let active = 0;
     for (let position = 0; position < positions; position++) {
       active += this.kernels.countActive(neurons + position * actStride * f32Bytes, count);
@@ -165,10 +183,15 @@ export class Arena {
   }
 
   /** y += activations times down columns of neurons [first, first + count), group by group. */
-  #down(task: NeuronTask, downOffset: number, first: number, count: number, y: number) {
-    const { hidden, positions } = task;
+  #down(
+    { hidden, positions }: FfnTask,
+    { ffnSums, ffnDown }: NeuronKernels,
+    downOffset: number,
+    first: number,
+    count: number,
+    y: number,
+  ): void {
     const { neurons, bundles, sums, scratch } = this.#place;
-    const { ffnSums, ffnDown } = neuronKernels(this.kernels, task.rows.format);
     if (positions > 1) {
       ffnDown(
         y,
@@ -182,7 +205,7 @@ export class Arena {
         hidden,
         positions,
         hidden,
-        this.blockNeurons(task),
+        blockNeurons(this.#place, positions),
         scratch,
       );
       return;
@@ -200,26 +223,31 @@ export class Arena {
   }
 }
 
-/** A further memory, whose desk input and result pass over. */
+/** A further memory; input and result pass through its transfer buffers. */
 export class RemoteArena extends Arena {
   readonly #main: WebAssembly.Memory;
-  readonly #desk: Desk;
+  readonly #transfer: TransferBuffers;
 
-  constructor(memory: WebAssembly.Memory, kernels: Kernels, desk: Desk, main: WebAssembly.Memory) {
-    super(memory, kernels, desk);
+  constructor(
+    memory: WebAssembly.Memory,
+    kernels: Kernels,
+    transfer: TransferBuffers,
+    main: WebAssembly.Memory,
+  ) {
+    super(memory, kernels, transfer);
     this.#main = main;
-    this.#desk = desk;
+    this.#transfer = transfer;
   }
 
   override linear(task: LinearTask): void {
     const { rows, rowBytes, x, columns, y, outputs, bias, positions } = task;
-    const { input, output, scratch, bias: deskBias } = this.#desk;
-    const { matmul } = weightKernels(this.kernels, rows.format);
+    const { input, output, scratch, bias: transferBias } = this.#transfer;
+    const { matmul } = weightKernels(this.kernels, task.rows.format);
     this.#fetch(input, x, positions * columns);
-    for (let done = 0; done < rows.count; done += deskRows) {
-      const count = Math.min(deskRows, rows.count - done);
+    for (let done = 0; done < rows.count; done += transferRows) {
+      const count = Math.min(transferRows, rows.count - done);
       const first = rows.first + done;
-      const rowBias = bias === 0 ? 0 : this.#fetch(deskBias, bias + first * f32Bytes, count);
+      const rowBias = bias === 0 ? 0 : this.#fetch(transferBias, bias + first * f32Bytes, count);
       const address = rows.address + done * rowBytes;
       matmul(
         output,
@@ -230,37 +258,36 @@ export class RemoteArena extends Arena {
         columns,
         positions,
         columns,
-        deskRows,
+        transferRows,
         scratch,
       );
       for (let position = 0; position < positions; position++) {
         const target = y + (position * outputs + first) * f32Bytes;
-        this.#deliver(target, output + position * deskRows * f32Bytes, count);
+        this.#deliver(target, output + position * transferRows * f32Bytes, count);
       }
     }
   }
 
-  override neurons(task: NeuronTask): number {
-    const { rows, x, y, sums, hidden, bias, gateBias, positions } = task;
-    const { input, output, sums: deskSums, bias: deskBias, gateBias: deskGateBias } = this.#desk;
+  override ffn(task: FfnTask): number {
+    const { x, y, sums, hidden, bias, gateBias, positions } = task;
+    const {
+      input,
+      output,
+      sums: transferSums,
+      bias: transferBias,
+      gateBias: transferGateBias,
+    } = this.#transfer;
     this.#fetch(input, x, positions * hidden);
     this.#fetch(output, y, positions * hidden);
-    this.#fetch(deskSums, sums, positions * hidden);
-    let active = 0;
-    const block = this.blockNeurons(task);
-    for (let done = 0; done < rows.count; done += block) {
-      const count = Math.min(block, rows.count - done);
+    this.#fetch(transferSums, sums, positions * hidden);
+    const active = this.inPieces(task, (first, count) => {
       const from = (all: number, to: number) =>
-        all === 0 ? 0 : this.#fetch(to, all + (rows.first + done) * f32Bytes, count);
-      active += this.block(task, done, count, {
-        x: input,
-        y: output,
-        bias: from(bias, deskBias),
-        gateBias: from(gateBias, deskGateBias),
-      });
-    }
+        all === 0 ? 0 : this.#fetch(to, all + first * f32Bytes, count);
+      const biases = { bias: from(bias, transferBias), gateBias: from(gateBias, transferGateBias) };
+      return { x: input, y: output, ...biases };
+    });
     this.#deliver(y, output, positions * hidden);
-    this.#deliver(sums, deskSums, positions * hidden);
+    this.#deliver(sums, transferSums, positions * hidden);
     return active;
   }
 

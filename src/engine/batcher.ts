@@ -4,12 +4,13 @@
  * memory are read once for all of a batch.
  */
 
-import { breathe } from '../breathe.ts';
 import { FlashError, InterruptedError } from '../errors.ts';
 import type { PageList } from '../residency/kv-pages.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { Batch, type BatchPart } from './batch.ts';
-import type { Decoder } from './decoder.ts';
-import type { FfnObserver, LogitsWanted } from './forward-options.ts';
+import type { FfnHook } from './ffn-hook.ts';
+import type { LogitsWanted } from './forward-options.ts';
+import type { Transformer } from './transformer.ts';
 
 /** Ids to append to a sequence, which has pages for them, and what is wanted of it. */
 export interface Work {
@@ -26,7 +27,7 @@ export interface Work {
   readonly onDone: (logits: Float32Array) => void;
   readonly signal?: AbortSignal | undefined;
   /** Sees a pass of its own. */
-  readonly observer?: FfnObserver | undefined;
+  readonly hook?: FfnHook | undefined;
 }
 
 interface Waiting {
@@ -46,7 +47,7 @@ interface Share {
 }
 
 export interface BatcherParts {
-  readonly decoder: Decoder;
+  readonly transformer: Transformer;
   readonly vocabSize: number;
   /** Rows of a batch, and of these, whose logits have room. */
   readonly chunk: number;
@@ -102,7 +103,7 @@ export class Batcher {
     try {
       for (;;) {
         // Whoever got logits may sample meanwhile and come back with a token.
-        if (this.#parts.shared) await breathe();
+        if (this.#parts.shared) await yieldToEventLoop();
         this.#dropInterrupted();
         if (this.#closed) this.#refuseAll(new InterruptedError());
         if (this.#waiting.length === 0) return;
@@ -116,16 +117,16 @@ export class Batcher {
   }
 
   async #pass(shares: readonly Share[]): Promise<void> {
-    const { decoder, reset } = this.#parts;
+    const { transformer, reset } = this.#parts;
     const batch = new Batch(shares.map(({ part }) => part));
     for (const { waiting } of shares) waiting.inFlight = true;
     try {
-      const logits = await decoder.forward(batch, {
+      const logits = await transformer.forward(batch, {
         interrupted: () => {
           this.#dropInterrupted();
           return this.#closed || shares.every(({ waiting }) => waiting.work.signal?.aborted);
         },
-        observer: shares[0]?.waiting.work.observer,
+        hook: shares[0]?.waiting.work.hook,
       });
       this.#deliver(shares, logits);
     } catch (error) {
@@ -167,10 +168,10 @@ export class Batcher {
   #choose(): Share[] {
     const [first] = this.#waiting;
     const { chunk, logitPositions } = this.#parts;
-    const alone = first?.work.observer !== undefined;
+    const alone = first?.work.hook !== undefined;
     const chosen = alone
       ? this.#waiting.slice(0, 1)
-      : this.#waiting.filter(({ work }) => work.observer === undefined);
+      : this.#waiting.filter(({ work }) => work.hook === undefined);
     const left = ({ work, done }: Waiting) => work.ids.length - done;
     const single = (waiting: Waiting) => left(waiting) === 1;
     const order = [...chosen.filter(single), ...chosen.filter((each) => !single(each))];

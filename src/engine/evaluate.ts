@@ -3,9 +3,9 @@
 import { InputError } from '../errors.ts';
 import type { StoreSimulation } from '../residency/store-simulation.ts';
 import { type Documents, windowsOf } from './documents.ts';
-import type { FfnObserver } from './forward-options.ts';
+import type { FfnHook } from './ffn-hook.ts';
 import type { LoadedModel } from './loaded-model.ts';
-import { type PredictionQuality, QualityObserver } from './prediction-quality.ts';
+import { type PredictionQuality, QualityHook } from './prediction-quality.ts';
 import { type ReadingFactors, ReadingRecorder } from './reading-factors.ts';
 import { argmax } from './sampler.ts';
 import type { Sequence } from './sequence.ts';
@@ -77,7 +77,7 @@ export async function evaluate(
     // The last token is predicted, not fed.
     const ids = [bosId, ...window.slice(0, -1)];
     const best = new Int32Array(window.length);
-    const pass = async (observer: FfnObserver | undefined, onRow: RowUser) => {
+    const pass = async (hook: FfnHook | undefined, onRow: RowUser) => {
       sequence.rewind();
       const onLogits = (logits: Float32Array, first: number) => {
         for (let row = 0; row * vocabSize < logits.length; row++) {
@@ -85,7 +85,7 @@ export async function evaluate(
           onRow(values, first + row);
         }
       };
-      const forward = { onLogits, ...cut, ...(observer && { observer }) };
+      const forward = { onLogits, ...cut, ...(hook && { hook }) };
       await recorder.prefill(() => sequence.forward(ids, 'all', forward));
     };
     await pass(undefined, (logits, place) => {
@@ -94,7 +94,7 @@ export async function evaluate(
     });
     if (measure !== null) {
       measure.restart();
-      await pass(measure.observer, (logits, place) => {
+      await pass(measure.hook, (logits, place) => {
         predicted.add(logits, window[place] ?? 0);
         if (argmax(logits) === best[place]) agreed++;
       });
@@ -110,7 +110,7 @@ export async function evaluate(
     perplexity: Math.exp(score.nll),
     top1Agreement: measure === null ? 1 : agreed / score.tokens,
     predictor: measure && {
-      ...measure.observer.quality,
+      ...measure.hook.quality,
       exactNll: exact.nll,
       exactPerplexity: Math.exp(exact.nll),
       ...measure.reading,
@@ -138,19 +138,18 @@ class Score {
 
 /** Predictors at work, and stores as generation would have them. */
 class Measurement {
-  readonly observer: QualityObserver;
+  readonly hook: QualityHook;
   readonly #recorder: ReadingRecorder | null;
 
   constructor(runtime: LoadedModel, stores: StoreSimulation | null = null) {
-    const { predictor, memory } = runtime;
-    const { layers } = runtime.model.manifest;
+    const { predictor, plan, model } = runtime;
     if (predictor === null) throw new Error('there is no predictor to measure');
+    const { layers } = model.manifest;
     const recorder = stores && new ReadingRecorder(layers, stores);
     this.#recorder = recorder;
-    this.observer = new QualityObserver(
+    this.hook = new QualityHook(
       predictor,
-      memory,
-      layers,
+      { units: model.manifest.spec.ffn.neurons, rows: plan.chunk },
       (layer, wanted) => recorder?.wanted(layer, wanted),
       (layer, fired) => recorder?.fired(layer, fired),
     );

@@ -1,19 +1,12 @@
-/** What a forward pass is asked for, and who looks on. */
+/** What a forward pass is asked for, and what is hooked into it. */
 
-import type { NeuronObserver } from './arena.ts';
+import type { FfnHook } from './ffn-hook.ts';
 import type { BestLogits } from './sampler.ts';
-import type { FfnInput } from './sparse-ffn.ts';
-
-/** Looks on while every neuron is computed. */
-export interface FfnObserver extends NeuronObserver {
-  /** An FFN begins. */
-  input(call: FfnInput): void;
-}
 
 export interface ForwardOptions {
   /** Asked whenever the event loop has turned, between two layers: whether to break the pass off. */
   readonly interrupted?: () => boolean;
-  readonly observer?: FfnObserver | undefined;
+  readonly hook?: FfnHook | undefined;
 }
 
 /**

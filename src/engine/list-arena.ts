@@ -1,6 +1,7 @@
 /**
  * The FFN over a list of wanted neurons, in the memory where they lie: their activations, and their
- * contributions to the output. In a further memory, input and result pass over its desk.
+ * contributions to the output. In a further memory, input and result pass through its
+ * transfer buffers.
  */
 
 import type { Format } from '../dtype.ts';
@@ -9,6 +10,7 @@ import { neuronKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type ListTables, neuronBlock, type Staging } from '../plan/list-layout.ts';
 import { activateNeurons } from './activate.ts';
+import type { BitSelection } from './selection.ts';
 
 const f32Bytes = 4;
 
@@ -27,11 +29,8 @@ export interface ListTask {
   /** (neurons) each, or 0: of up rows, and of gates. */
   readonly bias: number;
   readonly gateBias: number;
-  /** Of the layer. */
-  readonly neurons: number;
-  /** (positions, words) u32 */
-  readonly bits: number;
-  readonly words: number;
+  /** What each position wants. */
+  readonly selection: BitSelection;
   /** Neurons whose contributions are summed up before they are added. */
   readonly group: number;
 }
@@ -71,7 +70,6 @@ export class ListArena {
   readonly #gateBias: Float32Array;
   #x = 0;
   #y = 0;
-  #bits = 0;
   /** Entries of the part whose activations are under way that are there early. */
   #early = 0;
   /** Whether the last part left a group open. */
@@ -102,17 +100,17 @@ export class ListArena {
 
   /** Begins a list: input and output are laid out. */
   begin(task: ListTask): void {
-    const { positions, hidden, words } = task;
+    const { positions, hidden, selection } = task;
     const { input, output, sums, bits } = this.place;
     const values = positions * hidden;
     this.#continued = false;
+    new Uint32Array(this.memory.buffer, bits, positions * selection.words).set(selection.bits);
     if (this.memory === this.#main) {
-      [this.#x, this.#y, this.#bits] = [task.x, task.y, task.bits];
+      [this.#x, this.#y] = [task.x, task.y];
     } else {
-      [this.#x, this.#y, this.#bits] = [input, output, bits];
+      [this.#x, this.#y] = [input, output];
       this.#copy(this.memory, input, this.#main, task.x, values);
       this.#copy(this.memory, output, this.#main, task.y, values);
-      this.#copy(this.memory, bits, this.#main, task.bits, positions * words);
     }
     new Float32Array(this.memory.buffer, sums, values).fill(0);
   }
@@ -121,7 +119,7 @@ export class ListArena {
   early(task: ListTask, part: ListPart): void {
     const { ups, order } = this.#tables;
     const biases = (address: number) =>
-      address === 0 ? null : new Float32Array(this.#main.buffer, address, task.neurons);
+      address === 0 ? null : new Float32Array(this.#main.buffer, address, task.selection.count);
     const [bias, gateBias] = [biases(task.bias), biases(task.gateBias)];
     let early = 0;
     for (let i = 0; i < part.count; i++) early += part.early[i] ?? 0;
@@ -143,8 +141,8 @@ export class ListArena {
    * @returns how many activations were not zero
    */
   finish(task: ListTask, part: ListPart): number {
-    const { positions, hidden, format, downOffset, words } = task;
-    const { neurons, wanted, order, ids, sums, downs, bounds, scratch } = this.place;
+    const { positions, hidden, format, downOffset, selection } = task;
+    const { neurons, wanted, order, ids, bits, sums, downs, bounds, scratch } = this.place;
     const { count } = part;
     this.#activate(task, this.#early, count);
     this.#tables.ids.set(part.ids.subarray(0, count));
@@ -154,12 +152,12 @@ export class ListArena {
       neurons,
       order,
       ids,
-      this.#bits,
+      bits,
       count,
       positions,
       neuronBlock,
       neuronBlock,
-      words,
+      selection.words,
     );
     const groups = this.#findGroups(task, part);
     const { ffnListSums, ffnListDown } = neuronKernels(this.#kernels, format);

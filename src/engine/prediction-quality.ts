@@ -3,12 +3,8 @@
  * was left out: neurons that are not predicted count as 0 from then on.
  */
 
-import type { BundleLayer } from '../flash/manifest.ts';
-import { bitWords } from '../plan/list-layout.ts';
-import type { NeuronBlock } from './arena.ts';
-import type { FfnObserver } from './forward-options.ts';
-import type { Predictor } from './predictor.ts';
-import type { FfnInput } from './sparse-ffn.ts';
+import type { FfnHook, NeuronBlock } from './ffn-hook.ts';
+import { BitSelection, type FfnInput, type Selector } from './selection.ts';
 
 /** Shares over all layers and tokens seen. */
 export interface PredictionQuality {
@@ -23,10 +19,10 @@ export interface PredictionQuality {
   readonly predicted: number;
 }
 
-export class QualityObserver implements FfnObserver {
-  readonly #predictor: Predictor;
-  readonly #memory: WebAssembly.Memory;
-  readonly #layers: readonly BundleLayer[];
+export class QualityHook implements FfnHook {
+  readonly #selector: Selector<BitSelection>;
+  /** What the FFN that is under way would compute. */
+  readonly #selection: BitSelection;
   /** Called for each position of each layer with the neurons it wants. */
   readonly #onWanted: (layer: number, wanted: Uint32Array) => void;
   /** Called for each position of each layer with the neurons that fire, where that is asked for. */
@@ -34,8 +30,6 @@ export class QualityObserver implements FfnObserver {
   #layer = 0;
   /** Per position of the call, of the blocks so far. */
   #firing: number[][] = [];
-  #bits = new Uint32Array();
-  #words = 0;
   #fired = 0;
   #predictedCount = 0;
   #hits = 0;
@@ -43,57 +37,44 @@ export class QualityObserver implements FfnObserver {
   #mass = 0;
   #kept = 0;
 
-  /** @param memory the first one */
+  /** @param most neurons of a layer, and positions at once */
   constructor(
-    predictor: Predictor,
-    memory: WebAssembly.Memory,
-    layers: readonly BundleLayer[],
+    selector: Selector<BitSelection>,
+    most: { readonly units: number; readonly rows: number },
     onWanted: (layer: number, wanted: Uint32Array) => void,
     onFired?: (layer: number, fired: readonly number[]) => void,
   ) {
-    this.#onFired = onFired;
-    this.#predictor = predictor;
-    this.#memory = memory;
-    this.#layers = layers;
+    this.#selector = selector;
+    this.#selection = new BitSelection(most);
     this.#onWanted = onWanted;
+    this.#onFired = onFired;
   }
 
-  input({ layer, x, residual, positions }: FfnInput): void {
-    const { neurons = 0 } = this.#layers[layer] ?? {};
-    this.#layer = layer;
+  input(call: FfnInput): void {
+    this.#layer = call.layer;
     if (this.#onFired) {
-      while (this.#firing.length < positions) this.#firing.push([]);
+      while (this.#firing.length < call.positions) this.#firing.push([]);
       for (const ids of this.#firing) ids.length = 0;
     }
-    this.#predictor.predict(layer, x, residual, positions);
-    this.#words = bitWords(neurons);
-    const bits = new Uint32Array(
-      this.#memory.buffer,
-      this.#predictor.bits,
-      positions * this.#words,
-    );
-    this.#bits = bits.slice();
-    this.#neurons += neurons * positions;
-    for (let p = 0; p < positions; p++) {
-      const row = this.#bits.subarray(p * this.#words, (p + 1) * this.#words);
-      const wanted = idsOf(row);
+    const { count } = this.#selector.select(call, this.#selection);
+    this.#neurons += count * call.positions;
+    for (let p = 0; p < call.positions; p++) {
+      const wanted = this.#selection.unitsOf(p);
       this.#predictedCount += wanted.length;
-      this.#onWanted(layer, wanted);
+      this.#onWanted(call.layer, wanted);
     }
   }
 
-  activations({ memory, address, stride, first, count, positions }: NeuronBlock): void {
+  activations({ memory, address, stride, first, count, position, positions }: NeuronBlock): void {
     for (let p = 0; p < positions; p++) {
       const row = new Float32Array(memory.buffer, address + p * stride * 4, count);
-      const bits = this.#bits.subarray(p * this.#words, (p + 1) * this.#words);
       for (let i = 0; i < count; i++) {
         const value = row[i] ?? 0;
         if (value === 0) continue;
-        const id = first + i;
-        this.#firing[p]?.push(id);
+        this.#firing[position + p]?.push(first + i);
         this.#fired++;
         this.#mass += Math.abs(value);
-        if ((((bits[id >> 5] ?? 0) >>> (id & 31)) & 1) === 1) {
+        if (this.#selection.has(position + p, first + i)) {
           this.#hits++;
           this.#kept += Math.abs(value);
         } else {
@@ -101,8 +82,10 @@ export class QualityObserver implements FfnObserver {
         }
       }
     }
-    if (first + count < (this.#layers[this.#layer]?.neurons ?? 0)) return;
-    for (const fired of this.#firing.slice(0, positions)) this.#onFired?.(this.#layer, fired);
+    if (first + count < this.#selection.count) return;
+    for (const fired of this.#firing.slice(position, position + positions)) {
+      this.#onFired?.(this.#layer, fired);
+    }
   }
 
   get quality(): PredictionQuality {
@@ -115,15 +98,4 @@ export class QualityObserver implements FfnObserver {
       predicted: share(this.#predictedCount, this.#neurons),
     };
   }
-}
-
-/** The places of bits that are set. */
-function idsOf(words: Uint32Array): Uint32Array {
-  const ids: number[] = [];
-  words.forEach((value, index) => {
-    for (let word = value; word !== 0; word &= word - 1) {
-      ids.push(index * 32 + 31 - Math.clz32(word & -word));
-    }
-  });
-  return Uint32Array.from(ids);
 }

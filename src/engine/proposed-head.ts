@@ -20,8 +20,14 @@ export interface ProposedHeadParts {
   readonly scratch: number;
   readonly vocabSize: number;
   readonly embeddingSize: number;
-  /** y = W x + bias of one position, by a matrix that is resident. */
-  readonly passOver: (matrix: StoredTensor, bias: number, y: number, x: number) => Promise<void>;
+  /** y = W x + bias of some rows, which lie together, by a matrix that is resident. */
+  readonly passOver: (
+    matrix: StoredTensor,
+    bias: number,
+    y: number,
+    x: number,
+    rows: number,
+  ) => Promise<void>;
 }
 
 export class ProposedHead {
@@ -32,18 +38,35 @@ export class ProposedHead {
   }
 
   /**
-   * y = the logits of one input x.
+   * y = the logits of some inputs x: (rows, vocab) and (rows, embedding). The copy is passed over once
+   * for all of them.
    * @param bias (vocab), or 0
-   * @param best of which logits the largest are wanted: others become -Infinity; null: all
+   * @param wanted per row of which logits the largest are wanted: others become -Infinity; null: all
    */
-  async logits(y: number, x: number, bias: number, best: BestLogits | null): Promise<void> {
-    const { proposal, memory, vocabSize, embeddingSize, passOver } = this.#parts;
-    if (best === null) {
-      const all = Array.from({ length: vocabSize }, (_, id) => id);
-      await this.#exact(all, y, x, bias);
-      return;
+  async logits(
+    y: number,
+    x: number,
+    bias: number,
+    wanted: readonly (BestLogits | null)[],
+  ): Promise<void> {
+    const { proposal, vocabSize, embeddingSize, passOver } = this.#parts;
+    if (wanted.some((best) => best !== null)) {
+      await passOver(proposal.tensor, bias, y, x, wanted.length);
     }
-    await passOver(proposal.tensor, bias, y, x);
+    for (const [row, best] of wanted.entries()) {
+      const own = { y: y + row * vocabSize * f32Bytes, x: x + row * embeddingSize * f32Bytes };
+      if (best === null) {
+        const all = Array.from({ length: vocabSize }, (_, id) => id);
+        await this.#exact(all, own.y, own.x, bias);
+      } else {
+        await this.#decide(own.y, own.x, bias, best);
+      }
+    }
+  }
+
+  /** Logits by the copy become those of the head, as far as they are wanted. */
+  async #decide(y: number, x: number, bias: number, best: BestLogits): Promise<void> {
+    const { proposal, memory, vocabSize, embeddingSize } = this.#parts;
     const logits = new Float32Array(memory.buffer, y, vocabSize);
     const input = new Float32Array(memory.buffer, x, embeddingSize);
     const { ids, lower, upper } = proposal.candidates(logits, lengthOf(input), best.best);

@@ -6,7 +6,8 @@
 import { InputError } from '../errors.ts';
 import type { PageList } from '../residency/kv-pages.ts';
 import type { Batcher } from './batcher.ts';
-import type { FfnObserver, LogitsWanted } from './forward-options.ts';
+import type { FfnHook } from './ffn-hook.ts';
+import type { LogitsWanted } from './forward-options.ts';
 import type { KvCache } from './kv-cache.ts';
 import type { LoadedModel } from './loaded-model.ts';
 
@@ -15,7 +16,7 @@ export interface SequenceForward {
   readonly onLogits?: (logits: Float32Array, first: number) => void;
   readonly signal?: AbortSignal;
   /** Sees, and may change, what the FFNs compute; its passes serve no other sequence. */
-  readonly observer?: FfnObserver;
+  readonly hook?: FfnHook;
 }
 
 /** What a sequence is made of. */
@@ -82,7 +83,7 @@ export class Sequence {
   async forward(
     ids: readonly number[],
     wanted: LogitsWanted = 'last',
-    { onLogits, signal, observer }: SequenceForward = {},
+    { onLogits, signal, hook }: SequenceForward = {},
   ): Promise<Float32Array> {
     this.runtime.model.tokenizer.checkIds(ids);
     this.#checkIdle();
@@ -90,8 +91,8 @@ export class Sequence {
     const start = this.length;
     if (start + ids.length > context) {
       throw new InputError(
-        `the sequence of ${start + ids.length} tokens is longer than the context of ` +
-          `${context} that was planned`,
+        `a sequence of ${start + ids.length} tokens exceeds the planned context of ` +
+          `${context} positions`,
       );
     }
     const { cache, batcher, logits: own } = this.#parts;
@@ -99,7 +100,7 @@ export class Sequence {
     this.#busy = true;
     try {
       const logits = await batcher.run({
-        ...{ pages: this.#pages, ids, start, wanted, onLogits, signal, observer },
+        ...{ pages: this.#pages, ids, start, wanted, onLogits, signal, hook },
         onProgress: (rows) => {
           for (let i = 0; i < rows; i++) this.#ids.push(ids[this.length - start] ?? 0);
         },

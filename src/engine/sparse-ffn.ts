@@ -1,32 +1,35 @@
 /**
- * An FFN over the neurons that its predictor wants: those in DRAM are computed while the missing ones
- * are read, straight into slots of the neuron store, or, where they are not worth one, into staging.
+ * An FFN over the units that its selector wants: those in DRAM are computed while the missing ones
+ * are read, straight into slots of the unit store, or, where they are not worth one, into staging.
  *
- *     predict ─ list ─┬─ part 1: read missing │ compute what is there │ wait │ compute the rest
+ *     select ── list ─┬─ part 1: read missing │ compute what is there │ wait │ compute the rest
  *                     └─ part 2:   read ......................              │ compute ...
  *
- * The list, its order and the sums depend on predictions alone, so that the result is the same to
+ * The list, its order and the sums depend on the selection alone, so that the result is the same to
  * the bit at every budget, for every policy, and for any number of threads.
  *
- * A call has two halves: `begin` predicts and starts to read, `finish` computes. Between them other
- * work may be done that the FFN does not wait for, as a parallel block's attention; reads hide behind it.
+ * `begin` selects and starts to read: reads hide behind what is done before `finish`.
  */
 
-import { breathe } from '../breathe.ts';
+import { neuronGeometry } from '../flash/ffn-units.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { ModelSpec } from '../models/spec.ts';
-import { bitWords, groupSize, neuronBlock } from '../plan/list-layout.ts';
-import { noSlot } from '../residency/neuron-store.ts';
-import { addressOf, type LayerStore, type NeuronStores } from '../residency/neuron-stores.ts';
+import { groupSize, neuronBlock } from '../plan/list-layout.ts';
+import { noSlot, unitState } from '../residency/unit-store.ts';
+import { addressOf, type LayerStore, type UnitStores } from '../residency/unit-stores.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
+import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
 import type { ListArena, ListPart, ListTask } from './list-arena.ts';
-import type { Predictor } from './predictor.ts';
+import { BitSelection, type FfnInput, type Selector } from './selection.ts';
 
 export interface SparseParts {
   readonly files: ModelFiles;
   /** As the plan has memories. */
   readonly arenas: readonly ListArena[];
-  readonly predictor: Predictor;
-  readonly stores: NeuronStores;
+  readonly selector: Selector<BitSelection>;
+  readonly stores: UnitStores;
+  /** The most positions at once. */
+  readonly chunk: number;
 }
 
 /** What the passes so far met; bytes are those of whole bundles. */
@@ -39,37 +42,19 @@ export interface SparseCounters {
   readonly storeMs: number;
 }
 
-/** What predicts a layer's neurons. */
-export interface FfnInput {
-  readonly layer: number;
-  /** (positions, hidden) in the first memory. */
-  readonly x: number;
-  /** The same before the norm. */
-  readonly residual: number;
-  readonly positions: number;
-}
-
-/** What the neurons then compute with. */
-export interface FfnOutput {
-  /** (positions, hidden), to which the result is added. */
-  readonly y: number;
-  /** (neurons) each, or 0: of up rows, and of gates. */
-  readonly bias: number;
-  readonly gateBias: number;
-}
-
-/** An FFN that has begun; its input stays where it is until the end. */
-export interface BegunFfn {
+/** An FFN that has begun. */
+interface ListedFfn {
   readonly input: FfnInput;
   readonly layer: LayerStore;
+  readonly selection: BitSelection;
   readonly parts: readonly PlannedPart[];
   /** Of the parts whose reads have begun. */
   readonly reads: Reads[];
-  readonly foreseen: Foreseen | null;
+  readonly speculation: SpeculativeRead | null;
 }
 
 /** Neurons of a layer that are read ahead. */
-interface Foreseen {
+interface SpeculativeRead {
   readonly layer: LayerStore;
   readonly neurons: readonly number[];
   readonly reads: Reads;
@@ -84,17 +69,24 @@ interface PlannedPart extends ListPart {
 
 type Reads = ReturnType<ModelFiles['requestScattered']>;
 
-export class SparseFfn {
+export class SparseFfn implements Ffn {
   readonly #parts: SparseParts;
   readonly #spec: ModelSpec;
   #residentBytes = 0;
   #streamedBytes = 0;
   #waitMs = 0;
   #storeMs = 0;
-  #foreseen: Foreseen | null = null;
+  #speculation: SpeculativeRead | null = null;
+  /** Of the FFN that has begun. */
+  readonly #selection: BitSelection;
+  readonly #guess: BitSelection;
+  #begun = false;
 
   constructor(parts: SparseParts) {
     this.#parts = parts;
+    const units = Math.max(...parts.stores.layers.map(({ store }) => store.units));
+    this.#selection = new BitSelection({ units, rows: parts.chunk });
+    this.#guess = new BitSelection({ units, rows: 1 });
     this.#spec = parts.files.manifest.spec;
   }
 
@@ -111,72 +103,74 @@ export class SparseFfn {
    * Begins to read what the layer will probably want, told from what its input would be without this
    * block's attention: the reads are under way while attention is computed. What is wanted is decided
    * by {@link begin}, so that nothing but time depends on it. The next call must be the layer's `begin`,
-   * or {@link forgetForeseen}.
+   * or {@link cancelSpeculation}.
    */
-  foresee(input: FfnInput): void {
-    const { files, stores, predictor } = this.#parts;
+  speculate(input: FfnInput): void {
+    const { files, stores, selector } = this.#parts;
     const layer = stores.layer(input.layer);
-    const guess = predictor.predict(input.layer, input.x, input.residual, input.positions);
+    const guess = selector.select(input, this.#guess).units;
     const started = performance.now();
-    const { neurons, slots } = layer.store.foresee(guess);
+    const { units: neurons, slots } = layer.store.speculate(guess);
     const addresses = slots.map((slot) => addressOf(layer, slot));
     this.#storeMs += performance.now() - started;
     const { memory } = this.#arena(layer);
     const options = { priority: 'prefetch', eager: true } as const;
     const places = { rows: neurons, addresses };
     const reads = files.requestScattered(layer.tensor, places, memory, options);
-    this.#foreseen = { layer, neurons, reads };
+    this.#speculation = { layer, neurons, reads };
   }
 
-  /** Whether it is worth while to call {@link foresee} before a layer's attention. */
-  foresees(layer: number, positions: number): boolean {
+  /** Whether it is worth while to {@link speculate} before a layer's attention. */
+  speculates(layer: number, positions: number): boolean {
     const { predictors } = this.#parts.files;
     // A predictor without A is as large as the gates: asking it twice costs more than waiting.
     if (positions > 1 || (predictors?.layers[layer]?.a ?? null) === null) return false;
-    return this.#parts.stores.layer(layer).foresight.tries();
+    return this.#parts.stores.layer(layer).throttle.open;
   }
 
   /** Lets reads that are under way go on, when a layer's attention is half done. */
-  async turn(): Promise<void> {
-    if (this.#foreseen !== null) await breathe();
+  async yieldToReads(): Promise<void> {
+    if (this.#speculation !== null) await yieldToEventLoop();
   }
 
-  /** Gives up what was foreseen for a layer that will not come. */
-  async forgetForeseen(): Promise<void> {
-    const foreseen = this.#foreseen;
-    this.#foreseen = null;
-    if (foreseen !== null) await this.#giveUp(foreseen);
+  /** Gives up speculative reads for a layer that will not come. */
+  async cancelSpeculation(): Promise<void> {
+    const speculation = this.#speculation;
+    this.#speculation = null;
+    if (speculation !== null) await this.#giveUp(speculation);
   }
 
   /**
-   * Predicts, finds places for what is missing, and begins to read it. Until {@link finish} or
-   * {@link abandon}, nothing else may predict.
+   * Selects units, finds places for what is missing, and begins to read it. One FFN is begun at a time:
+   * the next one after it was finished or abandoned.
    */
   begin(input: FfnInput): BegunFfn {
-    const { stores, predictor } = this.#parts;
+    if (this.#begun) throw new Error('an FFN has begun and is neither finished nor abandoned');
+    const { stores, selector } = this.#parts;
     const layer = stores.layer(input.layer);
-    const wanted = predictor.predict(input.layer, input.x, input.residual, input.positions);
-    const foreseen = this.#foreseen;
-    this.#foreseen = null;
-    foreseen?.reads.promote();
+    const selection = selector.select(input, this.#selection);
+    const speculation = this.#speculation;
+    this.#speculation = null;
+    speculation?.reads.promote();
+    // A token without a guess brings the layer's next trial nearer.
+    if (speculation === null && input.positions === 1) layer.throttle.skip();
     const started = performance.now();
-    const parts = this.#plan(layer, wanted, foreseen);
+    const parts = this.#plan(layer, selection.units, speculation);
     this.#storeMs += performance.now() - started;
-    const begun: BegunFfn = { input, layer, parts, reads: [], foreseen };
+    const begun: ListedFfn = { input, layer, selection, parts, reads: [], speculation };
+    this.#begun = true;
     this.#readUpTo(begun, 1);
-    return begun;
+    return {
+      finish: (output) => this.#finish(begun, output),
+      abandon: () => this.#abandon(begun),
+    };
   }
 
-  /**
-   * y += sum over the wanted neurons of what they contribute.
-   * @returns how many activations were not zero, over all positions
-   */
-  async finish(begun: BegunFfn, { y, bias, gateBias }: FfnOutput): Promise<number> {
-    const { files, predictor } = this.#parts;
-    const { input, layer, parts, reads, foreseen } = begun;
-    const geometry = files.manifest.layers[input.layer];
-    if (geometry === undefined) throw new Error(`no bundles for layer ${input.layer}`);
-    const { neurons, upOffset, downOffset } = geometry;
+  async #finish(begun: ListedFfn, { y, bias, gateBias }: FfnOutput): Promise<FfnCounts> {
+    const { input, layer, selection, parts, reads, speculation } = begun;
+    const geometry = neuronGeometry(layer.units);
+    if (geometry === null) throw new Error(`the units of ${layer.units.tensor} are no neurons`);
+    const { upOffset, downOffset } = geometry;
     const task: ListTask = {
       format: layer.format,
       upOffset,
@@ -188,10 +182,8 @@ export class SparseFfn {
       y,
       bias,
       gateBias,
-      neurons,
-      bits: predictor.bits,
-      words: bitWords(neurons),
-      group: groupSize(neurons),
+      selection,
+      group: groupSize(selection.count),
     };
     const arena = this.#arena(layer);
     try {
@@ -201,38 +193,40 @@ export class SparseFfn {
         this.#readUpTo(begun, index + 1);
         arena.early(task, part);
         const waiting = performance.now();
-        if (index === 0) await foreseen?.reads.done;
+        if (index === 0) await speculation?.reads.done;
         await reads[index]?.done;
         this.#waitMs += performance.now() - waiting;
         active += arena.finish(task, part);
       }
       arena.end(task);
       // Where nothing is wanted there was no part to wait in, and reads may still be under way.
-      await foreseen?.reads.done;
-      layer.store.settle();
-      return active;
+      await speculation?.reads.done;
+      layer.store.commit();
+      this.#begun = false;
+      return { neurons: selection.count * input.positions, active };
     } catch (error) {
-      await this.abandon(begun);
+      await this.#abandon(begun);
       throw error;
     }
   }
 
   /** Ends what has begun without a result: what did not come is not there. */
-  async abandon({ layer, parts, reads, foreseen }: BegunFfn): Promise<void> {
+  async #abandon({ layer, parts, reads, speculation }: ListedFfn): Promise<void> {
     // What is still coming must not hit anybody else.
+    this.#begun = false;
     await Promise.all(reads.map((ticket) => ticket.cancel()));
     for (const { rows } of parts) for (const neuron of rows) layer.store.forget(neuron);
-    if (foreseen !== null) await this.#giveUp(foreseen);
+    if (speculation !== null) await this.#giveUp(speculation);
   }
 
-  async #giveUp({ layer, neurons, reads }: Foreseen): Promise<void> {
+  async #giveUp({ layer, neurons, reads }: SpeculativeRead): Promise<void> {
     await reads.cancel();
     for (const neuron of neurons) layer.store.forget(neuron);
-    layer.store.settle();
+    layer.store.commit();
   }
 
   /** Reads the parts up to `last`: two of them, as each half of the staging serves one. */
-  #readUpTo({ layer, parts, reads }: BegunFfn, last: number): void {
+  #readUpTo({ layer, parts, reads }: ListedFfn, last: number): void {
     const { memory } = this.#arena(layer);
     for (const { rows, targets: addresses } of parts.slice(reads.length, last + 1)) {
       // Eager: whatever computes meanwhile keeps the event loop from starting one read after another.
@@ -243,36 +237,43 @@ export class SparseFfn {
   }
 
   /** Finds out what is there, finds places for what is not, and cuts the list into parts. */
-  #plan(layer: LayerStore, wanted: Uint32Array, foreseen: Foreseen | null): PlannedPart[] {
-    const { store, bundleBytes } = layer;
+  #plan(
+    layer: LayerStore,
+    wanted: Uint32Array,
+    speculation: SpeculativeRead | null,
+  ): PlannedPart[] {
+    const {
+      store,
+      units: { unitBytes },
+    } = layer;
     const count = wanted.length;
-    const { slots, hit, hits, arriving } = store.want(wanted, count);
-    if (foreseen !== null) {
-      const wasted = foreseen.neurons.length - arriving;
-      layer.foresight.learn(arriving, wasted, count - hits - arriving);
+    const { slots, states, resident, inFlight } = store.want(wanted, count);
+    if (speculation !== null) {
+      const wasted = speculation.neurons.length - inFlight;
+      layer.throttle.learn(inFlight, wasted, count - resident - inFlight);
       // From the next step on; this one has made its room.
-      store.reserve = layer.foresight.reserve;
+      store.reserve = layer.throttle.reserve;
     }
-    this.#residentBytes += hits * bundleBytes;
-    this.#streamedBytes += (count - hits) * bundleBytes;
+    this.#residentBytes += resident * unitBytes;
+    this.#streamedBytes += (count - resident) * unitBytes;
     const staging = this.#arena(layer).place.staging;
     const half = (staging?.slots ?? 0) / 2;
-    const group = groupSize(store.neurons);
+    const group = groupSize(store.units);
     const parts: PlannedPart[] = [];
     for (let from = 0; from < count; ) {
       const rows: number[] = [];
       const targets: number[] = [];
       const addresses = new Uint32Array(Math.min(neuronBlock, count - from));
-      const stagingFrom = (staging?.address ?? 0) + (parts.length % 2) * half * bundleBytes;
+      const stagingFrom = (staging?.address ?? 0) + (parts.length % 2) * half * unitBytes;
       let staged = 0;
       let n = 0;
       for (; n < addresses.length; n++) {
         const slot = slots[from + n] ?? noSlot;
         if (slot === noSlot && staged === half) break;
         const address =
-          slot === noSlot ? stagingFrom + staged++ * bundleBytes : addressOf(layer, slot);
+          slot === noSlot ? stagingFrom + staged++ * unitBytes : addressOf(layer, slot);
         addresses[n] = address;
-        if (hit[from + n] !== 0) continue;
+        if (states[from + n] !== unitState.missing) continue;
         rows.push(wanted[from + n] ?? 0);
         targets.push(address);
       }
@@ -282,7 +283,7 @@ export class SparseFfn {
         count: n,
         ids: wanted.subarray(from, end),
         addresses,
-        early: hit.slice(from, end).map((state) => (state === 1 ? 1 : 0)),
+        early: states.slice(from, end).map((state) => (state === unitState.resident ? 1 : 0)),
         open:
           end < count &&
           Math.floor((wanted[end] ?? 0) / group) === Math.floor((wanted[end - 1] ?? 0) / group),

@@ -3,10 +3,9 @@
  * decided before anything is written.
  *
  *   resident.safetensors   | header | vectors, 64-aligned | matrices, each 4096-aligned |
- *   bundles.safetensors    | header | layer 0, 4096-aligned | layer 1 | ...
+ *   bundles.safetensors    | header | layer 0's units, 4096-aligned | layer 1's | ...
  *
- *   one bundle             | up row | down column | padding to 512 |
- *   of a gated FFN         | gate row | up row | down column | padding to 512 |
+ * What a unit is stands in ffn-units.ts.
  *
  * Matrices lie in the order in which a token uses them, so that streaming them is one sweep.
  */
@@ -14,20 +13,25 @@
 import { byteLength, type DType, type FloatDType, formats, isQuantised } from '../dtype.ts';
 import {
   type BundleRecipe,
-  bundleRows,
   type ModelRecipe,
-  role,
   type TensorRecipe,
+  tensorNames,
   type WeightDTypes,
 } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import { rowsPerBlock } from './checksum.ts';
-import { type BundleLayer, bundlesFile, residentFile, type StoredTensor } from './manifest.ts';
+import { type FfnUnits, layoutUnit, unitTensor } from './ffn-units.ts';
+import {
+  type BundleLayer,
+  bundleLayers,
+  bundlesFile,
+  type Manifest,
+  residentFile,
+  type StoredTensor,
+} from './manifest.ts';
 
 /** Direct reads need it of offset, length and address on every device we know. */
 export const sectorBytes = 4096;
-/** Padding of one bundle: the smallest unit of direct I/O. */
-export const bundleAlignment = 512;
 /** A cache line. */
 export const vectorAlignment = 64;
 
@@ -46,6 +50,8 @@ export interface FileLayout {
 export interface ModelLayout {
   readonly resident: FileLayout;
   readonly bundles: FileLayout;
+  /** Per layer its FFNs. */
+  readonly ffns: Manifest['ffns'];
   readonly layers: readonly BundleLayer[];
 }
 
@@ -59,21 +65,12 @@ export interface Unplaced {
   readonly rowsPerBlock: number;
 }
 
-/** Bytes of one bundle and where its parts lie. */
-export function bundleGeometry(
-  recipe: Pick<BundleRecipe, 'hiddenSize' | 'gate' | 'up'>,
-  dtype: WeightDTypes['bundles'],
-): { bundleBytes: number; upOffset: number; downOffset: number } {
-  const rowBytes = byteLength(dtype, recipe.hiddenSize);
-  const downOffset = bundleRows(recipe).length * rowBytes;
-  const bundleBytes = alignUp(downOffset + rowBytes, bundleAlignment);
-  return { bundleBytes, upOffset: downOffset - rowBytes, downOffset };
-}
-
 /** How a model's tensors are stored. */
 export interface StorageDTypes extends WeightDTypes {
   /** For what is not worth quantising: the dtype that loses nothing, f32 unless one is given. */
   readonly exact?: FloatDType;
+  /** Neurons of a unit: absent, each is one of its own; else FFNs are cut into tiles of so many. */
+  readonly tile?: number;
 }
 
 /**
@@ -85,27 +82,40 @@ export function residentDType<Resident extends DType>(
   { resident, exact = 'f32' }: Pick<StorageDTypes, 'exact'> & { readonly resident: Resident },
 ): Resident | FloatDType {
   if (shape.length === 1) return 'f32';
-  return name === role.positions && isQuantised(resident) ? exact : resident;
+  return name === tensorNames.positions && isQuantised(resident) ? exact : resident;
 }
 
 export function layoutModel(recipe: ModelRecipe, weights: StorageDTypes): ModelLayout {
   const vectors = recipe.tensors.filter(({ shape }) => shape.length === 1);
   const matrices = recipe.tensors.filter(({ shape }) => shape.length > 1);
-  const layers = recipe.bundles.map(
-    (bundle): BundleLayer => ({
-      tensor: bundle.name,
-      neurons: bundle.neurons,
-      ...bundleGeometry(bundle, weights.bundles),
-    }),
-  );
+  const ffns = recipe.bundles.map((bundle, layer) => [layoutFfn(bundle, layer, weights)]);
   return {
     resident: layoutFile(residentFile, [
       ...vectors.map(placeVector),
       ...matrices.map((matrix) => placeMatrix(matrix, residentDType(matrix, weights))),
     ]),
-    bundles: layoutFile(bundlesFile, layers.map(placeBundles)),
-    layers,
+    bundles: layoutFile(bundlesFile, ffns.flat().map(placeUnits)),
+    ffns,
+    layers: bundleLayers(ffns),
   };
+}
+
+/** An FFN for all tokens, in neurons or in tiles. */
+function layoutFfn(
+  { neurons, hiddenSize, gate }: BundleRecipe,
+  layer: number,
+  { bundles, tile }: StorageDTypes,
+): FfnUnits {
+  const [kind, k] = tile === undefined ? (['neuron', 1] as const) : (['tile', tile] as const);
+  const { blockElements } = formats[bundles];
+  if (neurons % k !== 0 || (kind === 'tile' && k % blockElements !== 0)) {
+    throw new RangeError(
+      `${neurons} neurons cannot be cut into tiles of ${k}: k divides them and is a multiple of ${blockElements}`,
+    );
+  }
+  const geometry = { kind, k, hiddenSize, gated: gate !== undefined, dtypeOf: () => bundles };
+  const tensor = unitTensor(layer, 'ffn', kind);
+  return { name: 'ffn', tensor, kind, k, count: neurons / k, ...layoutUnit(geometry) };
 }
 
 function placeVector({ name, shape }: TensorRecipe): Unplaced {
@@ -126,12 +136,12 @@ function placeMatrix({ name, shape }: TensorRecipe, dtype: DType): Unplaced {
   };
 }
 
-function placeBundles({ tensor, neurons, bundleBytes }: BundleLayer): Unplaced {
+function placeUnits({ tensor, count, unitBytes }: FfnUnits): Unplaced {
   return {
     name: tensor,
     dtype: 'u8',
-    shape: [neurons, bundleBytes],
-    bytes: neurons * bundleBytes,
+    shape: [count, unitBytes],
+    bytes: count * unitBytes,
     alignment: sectorBytes,
     rowsPerBlock: 1,
   };

@@ -4,13 +4,24 @@
  * by is one that follows from the architecture and from the length of files, or the model is refused.
  */
 
-import { byteLength, isQuantised } from '../dtype.ts';
-import { role } from '../models/spec.ts';
+import { byteLength, type DType, isNeuronDType, isQuantised, wholeBlocks } from '../dtype.ts';
+import { type ModelSpec, tensorNames } from '../models/spec.ts';
 import { contradictionIn, type SpecTensor, tensorsOf } from '../models/spec-tensors.ts';
 import { alignUp } from '../units.ts';
 import { rowsPerBlock } from './checksum.ts';
-import { bundleGeometry, sectorBytes, vectorAlignment } from './layout.ts';
 import {
+  type FfnUnits,
+  ffnsOf,
+  layoutUnit,
+  neuronGeometry,
+  type PartName,
+  partOf,
+  type SpecFfn,
+  unitTensor,
+} from './ffn-units.ts';
+import { sectorBytes, vectorAlignment } from './layout.ts';
+import {
+  bundleLayers,
   bundlesFile,
   type Manifest,
   residentFile,
@@ -37,19 +48,19 @@ export function* problemsOf(manifest: Manifest): Generator<string> {
 function* fileProblems({ files }: Manifest): Generator<string> {
   for (const [name, { bytes, crc32, headerBytes }] of Object.entries(files)) {
     const at = `files: ${name}`;
-    if (!/^[0-9a-f]{8}$/.test(crc32)) yield `${at}: its checksum is none`;
+    if (!/^[0-9a-f]{8}$/.test(crc32)) yield `${at}: its crc32 is not 8 hexadecimal digits`;
     if (name === residentFile || name === bundlesFile) {
       const sectors = headerBytes !== undefined && headerBytes > 0 && bytes > 0;
       if (!sectors || headerBytes % sectorBytes !== 0 || bytes % sectorBytes !== 0) {
-        yield `${at}: ${bytes} bytes with a header of ${headerBytes ?? 0} are no whole sectors`;
+        yield `${at}: its length, ${bytes} bytes, or that of its header, ${headerBytes ?? 0}, is not a multiple of ${sectorBytes}`;
       }
       if (headerBytes !== undefined && headerBytes > Math.min(bytes, longestHeader)) {
         yield `${at}: its header of ${headerBytes} bytes is too long`;
       }
     } else if (!sideFileNames.some((known) => known === name)) {
-      yield `${at}: no model has a file of this name`;
+      yield `${at}: a model directory has no such file`;
     } else if (headerBytes !== undefined || bytes > longestSideFile) {
-      yield `${at}: it is said to have ${bytes} bytes`;
+      yield `${at}: it has ${bytes} bytes (at most ${longestSideFile}), or a header`;
     }
   }
   for (const name of [residentFile, bundlesFile, 'tokenizer.json']) {
@@ -57,24 +68,88 @@ function* fileProblems({ files }: Manifest): Generator<string> {
   }
 }
 
-function* layerProblems({ layers, spec, dtypes }: Manifest): Generator<string> {
+function* layerProblems({ layers, ffns, spec, dtypes }: Manifest): Generator<string> {
   // Before anything counts to it.
-  if (spec.layers !== layers.length) {
-    yield `architecture: ${spec.layers} layers, and bundles of ${layers.length}`;
+  if (spec.layers !== ffns.length) {
+    yield `architecture: ${spec.layers} layers, but FFNs of ${ffns.length}`;
   }
   const { hiddenSize, ffn } = spec;
-  const gated = ffn.gate === 'none' ? {} : { gate: '' };
-  const expected = bundleGeometry({ hiddenSize, up: '', ...gated }, dtypes.bundles);
+  const gated = ffn.gate !== 'none';
+  const dtypeOf = () => dtypes.bundles;
+  const neuron = layoutUnit({ kind: 'neuron', k: 1, hiddenSize, gated, dtypeOf });
+  const expected = neuronGeometry({ kind: 'neuron', ...neuron });
   for (const [index, layer] of layers.entries()) {
     const at = `layers.${index}`;
-    if (layer.tensor !== role.bundles(index)) yield `${at}: its bundles are not those of a layer`;
+    if (layer.tensor !== tensorNames.bundles(index))
+      yield `${at}: its bundles are not those of a layer`;
     if (layer.neurons !== ffn.neurons) yield `${at}: ${layer.neurons} neurons of ${ffn.neurons}`;
     for (const key of ['bundleBytes', 'upOffset', 'downOffset'] as const) {
-      if (layer[key] !== expected[key]) yield `${at}: ${key} ${layer[key]} is not ${expected[key]}`;
+      if (layer[key] === expected?.[key]) continue;
+      yield `${at}: ${key} ${layer[key]} is not ${expected?.[key]}`;
     }
     const { order, neurons } = layer;
     if (order !== undefined && !isPermutation(order, neurons))
       yield `${at}: its order does not name every neuron once`;
+  }
+  for (const [layer, units] of ffns.entries()) {
+    const wanted = ffnsOf(spec, layer);
+    if (units.map(({ name }) => name).join() !== wanted.map(({ name }) => name).join()) {
+      yield `ffns.${layer}: its FFNs are not ${wanted.map(({ name }) => name).join(' and ')}`;
+    }
+    for (const [index, ffn] of units.entries()) {
+      const expected = wanted[index];
+      if (expected === undefined) return;
+      for (const problem of unitProblems(ffn, expected, layer, spec, dtypes.bundles)) {
+        yield `ffns.${layer}.${index}: ${problem}`;
+      }
+    }
+  }
+  if (layers.length !== bundleLayers(ffns).length) {
+    yield `layers: ${layers.length} are described by bundles, of ${bundleLayers(ffns).length}`;
+  }
+}
+
+/** What is wrong with the units of one FFN. */
+function* unitProblems(
+  ffn: FfnUnits,
+  { name, neurons, k: asked, kinds }: SpecFfn,
+  layer: number,
+  { hiddenSize, ffn: { gate } }: ModelSpec,
+  bundles: DType,
+): Generator<string> {
+  const { tensor, kind, k, count, unitBytes, parts } = ffn;
+  if (!kinds.includes(kind)) yield `its units are of kind ${kind}, not ${kinds.join(' or ')}`;
+  if (tensor !== unitTensor(layer, name, kind)) yield 'its tensor is not that of its units';
+  if (k * count !== neurons) yield `${count} units of ${k} neurons are not ${neurons}`;
+  if ((kind === 'neuron') !== (k === 1)) yield `a unit of kind ${kind} has ${k} neurons`;
+  if (asked !== null && k !== asked) yield `a unit has ${k} neurons, not ${asked}`;
+  const dtypeOf = (part: PartName) => partOf(ffn, part)?.dtype ?? bundles;
+  const gated = gate !== 'none';
+  const expected = layoutUnit({ kind, k, hiddenSize, gated, dtypeOf });
+  if (unitBytes !== expected.unitBytes) {
+    yield `unitBytes ${unitBytes} is not ${expected.unitBytes}`;
+  }
+  if (parts.length !== expected.parts.length) yield `a unit has ${parts.length} parts`;
+  for (const [index, found] of parts.entries()) {
+    const wanted = expected.parts[index];
+    if (found.part !== wanted?.part) yield `its part ${index} is ${found.part}`;
+    // The kernels for single neurons take one dtype for all parts.
+    if (kind === 'neuron' && found.dtype !== bundles) yield `its ${found.part} is ${found.dtype}`;
+    if (kind === 'neuron' && !isNeuronDType(found.dtype)) {
+      yield `its ${found.part} is ${found.dtype}, which single neurons cannot be in`;
+    }
+    if (!wholeBlocks(found.dtype, found.shape[1])) {
+      yield `its ${found.part} has rows of ${found.shape[1]}, not of whole blocks of ${found.dtype}`;
+    }
+    if (found.offset !== wanted?.offset) {
+      yield `its ${found.part} is at ${found.offset}, not at ${wanted?.offset}`;
+    }
+    if (found.shape.join() !== wanted?.shape.join()) {
+      yield `its ${found.part} is not (${wanted?.shape.join(', ')})`;
+    }
+    if (found.orientation !== wanted?.orientation) {
+      yield `its ${found.part} lies by ${found.orientation}, not by ${wanted?.orientation}`;
+    }
   }
 }
 
@@ -89,7 +164,7 @@ export function isPermutation(order: Uint32Array, neurons: number): boolean {
   return true;
 }
 
-function* tensorProblems({ tensors, layers, spec, dtypes }: Manifest): Generator<string> {
+function* tensorProblems({ tensors, ffns, spec, dtypes }: Manifest): Generator<string> {
   const known = new Set<string>();
   const compare = function* (expected: SpecTensor, dtypeOk: (tensor: StoredTensor) => boolean) {
     known.add(expected.name);
@@ -101,12 +176,12 @@ function* tensorProblems({ tensors, layers, spec, dtypes }: Manifest): Generator
     yield* compare(expected, ({ name, dtype, shape }) => {
       if (shape.length === 1) return dtype === 'f32';
       // The table of positions is never quantised: see residentDType.
-      const exact = name === role.positions && isQuantised(dtypes.resident);
+      const exact = name === tensorNames.positions && isQuantised(dtypes.resident);
       return exact ? dtype !== 'u8' && !isQuantised(dtype) : dtype === dtypes.resident;
     });
   }
-  for (const { tensor: name, neurons, bundleBytes } of layers) {
-    const expected = { name, shape: [neurons, bundleBytes], needed: true };
+  for (const { tensor: name, count, unitBytes } of ffns.flat()) {
+    const expected = { name, shape: [count, unitBytes], needed: true };
     yield* compare(expected, ({ dtype }) => dtype === 'u8');
   }
   for (const name of tensors.keys()) {

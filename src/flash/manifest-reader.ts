@@ -7,12 +7,21 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import * as v from 'valibot';
 import { parseJsonText } from '../checkpoint/json-file.ts';
-import { dtypeNames } from '../dtype.ts';
+import { type DType, dtypeNames } from '../dtype.ts';
 import { InputError } from '../errors.ts';
-import { modelSpecSchema } from '../models/spec.ts';
+import { type ModelSpec, modelSpecSchema } from '../models/spec.ts';
 import { readRegular } from '../regular-file.ts';
 import { crcHex, decodeWords } from './checksum.ts';
 import {
+  type FfnUnits,
+  ffnNames,
+  layoutUnit,
+  orientations,
+  partNames,
+  unitKinds,
+} from './ffn-units.ts';
+import {
+  type BundleLayer,
   checksumField,
   formatVersion,
   type Manifest,
@@ -22,8 +31,10 @@ import {
 } from './manifest.ts';
 import { problemsOf } from './manifest-check.ts';
 
-/** What is read; what version 1 does not say has its default. */
-const readableVersions = [1, formatVersion] as const;
+/** What is read; what version 1 does not say has its default, and FFNs of 1 and 2 are of neurons. */
+const readableVersions = [1, 2, formatVersion] as const;
+/** From this one on the manifest describes FFNs as units. */
+const firstWithUnits = 3;
 
 /** Bytes: a model of 180 billion weights has 30 MB, nearly all of it checksums. */
 const longestManifest = 256 * 2 ** 20;
@@ -31,6 +42,24 @@ const longestManifest = 256 * 2 ** 20;
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const dtype = v.picklist(dtypeNames);
+
+const unitsSchema = v.object({
+  name: v.picklist(ffnNames),
+  tensor: v.string(),
+  kind: v.picklist(unitKinds),
+  k: positive,
+  count: positive,
+  unitBytes: positive,
+  parts: v.array(
+    v.object({
+      part: v.picklist(partNames),
+      dtype,
+      offset: count,
+      shape: v.tuple([positive, positive]),
+      orientation: v.exactOptional(v.picklist(orientations)),
+    }),
+  ),
+});
 
 const manifestSchema = v.object({
   formatVersion: v.picklist(readableVersions),
@@ -47,6 +76,7 @@ const manifestSchema = v.object({
       order: v.optional(v.string()),
     }),
   ),
+  ffns: v.optional(v.array(v.array(unitsSchema))),
   files: v.record(
     v.string(),
     v.object({ bytes: count, crc32: v.string(), headerBytes: v.optional(count) }),
@@ -134,18 +164,40 @@ export function parseManifest(text: string, file: string): Manifest {
   for (const [name, { crc32, ...rest }] of Object.entries(output.tensors)) {
     tensors.set(name, { name, ...rest, checksums: decodeWords(crc32) });
   }
+  const { architecture: spec, dtypes } = output;
+  const layers = output.layers.map(
+    ({ order, ...layer }): BundleLayer => ({
+      ...layer,
+      ...(order !== undefined && { order: decodeWords(order) }),
+    }),
+  );
+  const ffns =
+    output.formatVersion < firstWithUnits
+      ? layers.map((layer) => [unitsOfBundles(layer, spec, dtypes.bundles)])
+      : output.ffns;
+  if (ffns === undefined) throw damaged('it does not say what units its FFNs have (ffns)');
   const manifest: Manifest = {
     crc32: stored,
     producer: output.producer,
-    spec: output.architecture,
-    dtypes: output.dtypes,
-    layers: output.layers.map(({ order, ...layer }) => ({
-      ...layer,
-      ...(order !== undefined && { order: decodeWords(order) }),
-    })),
+    spec,
+    dtypes,
+    ffns,
+    layers,
     files: output.files,
     tensors,
   };
   for (const problem of problemsOf(manifest)) throw damaged(problem);
   return manifest;
+}
+
+/** The units of a layer as versions before {@link firstWithUnits} described it. */
+function unitsOfBundles(
+  { tensor, neurons, bundleBytes }: BundleLayer,
+  { hiddenSize, ffn }: ModelSpec,
+  dtype: DType,
+): FfnUnits {
+  const gated = ffn.gate !== 'none';
+  const { parts } = layoutUnit({ kind: 'neuron', k: 1, hiddenSize, gated, dtypeOf: () => dtype });
+  const units = { k: 1, count: neurons, unitBytes: bundleBytes, parts };
+  return { name: 'ffn', tensor, kind: 'neuron', ...units };
 }

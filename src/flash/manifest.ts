@@ -4,8 +4,9 @@
  */
 
 import { type DType, type Format, formats } from '../dtype.ts';
-import type { ModelSpec } from '../models/spec.ts';
+import { type ModelSpec, storedSpec } from '../models/spec.ts';
 import { crcHex, encodeWords } from './checksum.ts';
+import { type FfnUnits, type NeuronGeometry, neuronGeometry } from './ffn-units.ts';
 
 export const manifestFile = 'flash.json';
 export const residentFile = 'resident.safetensors';
@@ -25,7 +26,7 @@ export const sideFileNames = [
 ] as const;
 
 /** Raised whenever a reader of the old version could not read the new one. */
-export const formatVersion = 2;
+export const formatVersion = 3;
 
 /** Element type of a stored tensor; bundle tensors are plain bytes. */
 export type StoredDType = DType | 'u8';
@@ -45,16 +46,10 @@ export interface StoredTensor {
   readonly checksums: Uint32Array;
 }
 
-/** Geometry of one layer's bundles. */
-export interface BundleLayer {
+/** A layer whose only FFN has neurons as its units: its bundles. */
+export interface BundleLayer extends NeuronGeometry {
   readonly tensor: string;
   readonly neurons: number;
-  /** Distance between bundles: gate row, if the FFN is gated, up row, down column, padded to 512. */
-  readonly bundleBytes: number;
-  /** Where the up row starts in a bundle: behind the gate row, or at the beginning. */
-  readonly upOffset: number;
-  /** Where the down column starts in a bundle. */
-  readonly downOffset: number;
   /**
    * (neurons): the checkpoint's number of each, where predict-train has laid those side by side that
    * fire together. All of the model has the new order; who has numbers of the checkpoint needs this.
@@ -76,6 +71,9 @@ export interface Manifest {
   readonly producer: string;
   readonly spec: ModelSpec;
   readonly dtypes: { readonly resident: DType; readonly bundles: DType };
+  /** Per layer its FFNs. */
+  readonly ffns: readonly (readonly FfnUnits[])[];
+  /** Per layer its neurons, as predictors and their training see them; empty where units are others. */
   readonly layers: readonly BundleLayer[];
   readonly files: Readonly<Record<string, StoredFile>>;
   readonly tensors: ReadonlyMap<string, StoredTensor>;
@@ -85,6 +83,17 @@ export interface Manifest {
 export function rowsOf(tensor: StoredTensor): { rows: number; rowBytes: number } {
   const rows = tensor.shape.length > 1 ? (tensor.shape[0] ?? 1) : 1;
   return { rows, rowBytes: tensor.bytes / rows };
+}
+
+/** The neurons of each layer where all FFNs are made of them, else nothing; in the order they were in. */
+export function bundleLayers(ffns: Manifest['ffns']): readonly BundleLayer[] {
+  const layers = ffns.flatMap((units): BundleLayer[] => {
+    const [ffn] = units;
+    const geometry = ffn === undefined || units.length > 1 ? null : neuronGeometry(ffn);
+    if (ffn === undefined || geometry === null) return [];
+    return [{ tensor: ffn.tensor, neurons: ffn.count, ...geometry }];
+  });
+  return layers.length === ffns.length ? layers : [];
 }
 
 /** The format of a matrix, or of the rows and columns in a layer's bundles. */
@@ -125,12 +134,13 @@ export function formatManifest(manifest: Manifest): string {
   const document = {
     formatVersion,
     producer: manifest.producer,
-    architecture: manifest.spec,
+    architecture: storedSpec(manifest.spec),
     dtypes: manifest.dtypes,
     layers: manifest.layers.map(({ order, ...layer }) => ({
       ...layer,
       ...(order && { order: encodeWords(order) }),
     })),
+    ffns: manifest.ffns,
     files: manifest.files,
     tensors,
     crc32: noChecksum,

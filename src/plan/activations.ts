@@ -4,7 +4,13 @@ import { attentionScratch } from '../kernels/kernels.ts';
 import { neuronGroup, scratchBytes } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
-import { type ListTables, layoutListTables, mostGroups, neuronBlock } from './list-layout.ts';
+import {
+  bitWords,
+  type ListTables,
+  layoutListTables,
+  mostGroups,
+  neuronBlock,
+} from './list-layout.ts';
 
 export { neuronBlock };
 
@@ -80,7 +86,9 @@ export interface Activations extends BlockRoom {
 export interface PredictorWork {
   /** (chunk, rank): A x. */
   readonly reduced: number;
-  /** u32 (neurons): what any position of the chunk wants. */
+  /** u32 (chunk, bitWords): what each position wants, until it is copied. */
+  readonly predicted: number;
+  /** u32 (neurons): what any position of the chunk wants, until it is copied. */
   readonly union: number;
 }
 
@@ -96,7 +104,14 @@ export interface ActivationSizes {
   readonly context: number;
   /** Positions whose logits are kept. */
   readonly logits: number;
+  /** Neurons of the largest unit that is computed as a whole. */
+  readonly widestUnit: number;
   readonly predictors: PredictorSizes | null;
+}
+
+/** Activations that have room: of a chunk's block of neurons, or of one position's unit of k. */
+export function activationValues(chunk: number, k: number): number {
+  return Math.max(chunk * neuronBlock, k);
 }
 
 /** The most columns of any matrix. */
@@ -117,7 +132,7 @@ export function gateValues({ ffn }: ModelSpec, count: number): number {
 const alignment = 64; // a cache line
 
 export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Activations {
-  const { chunk, context, logits, predictors } = sizes;
+  const { chunk, context, logits, widestUnit, predictors } = sizes;
   const { heads, kvHeads, headDim } = spec.attention;
   let end = alignUp(sizes.address, alignment);
   const take = (elements: number) => {
@@ -125,7 +140,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     end = alignUp(end + elements * 4, alignment);
     return address;
   };
-  const columns = Math.max(widestRow(spec), predictors?.rank ?? 0);
+  const columns = Math.max(widestRow(spec), widestUnit, predictors?.rank ?? 0);
   const hidden = take(chunk * spec.hiddenSize);
   const input = take(chunk * spec.hiddenSize);
   const twoInputs = spec.block === 'parallel' && !spec.norm.shared;
@@ -140,8 +155,8 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     cosines: take(chunk * rotaryPairs(spec)),
     sines: take(chunk * rotaryPairs(spec)),
     positionBias: spec.positions.kind === 'alibi' ? take(heads * context) : 0,
-    neurons: take(chunk * neuronBlock),
-    gates: take(gateValues(spec, chunk * neuronBlock)),
+    neurons: take(activationValues(chunk, widestUnit)),
+    gates: take(gateValues(spec, activationValues(chunk, widestUnit))),
     chunk,
     bundles: take(mostNeurons),
     entries: mostNeurons,
@@ -152,6 +167,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     lists: predictors && {
       ...layoutListTables((bytes) => take(bytes / 4), { chunk, neurons: predictors.neurons }),
       reduced: take(chunk * predictors.rank),
+      predicted: take(chunk * bitWords(predictors.neurons)),
       union: take(predictors.neurons),
     },
     bytes: end - sizes.address,

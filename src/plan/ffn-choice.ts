@@ -1,21 +1,22 @@
 /**
- * Whether predictors pay at a budget. They take memory that weights would have, and neurons that are
- * missed are waited for, where a stream is read ahead: of models that are hardly sparse, or whose
- * bundles are short, and with little memory, every neuron computed can be faster. Both plans are made
- * and the cheaper one is taken, so that predictors never slow a model down knowingly.
+ * Whether predictors pay at a budget. They take memory that weights would have, and each run of missed
+ * neurons is a read of its own: of models that are hardly sparse, and with little memory, every neuron
+ * computed can be faster. Both plans are made and the cheaper one is taken, so that predictors never
+ * slow a model down knowingly.
  */
 
 import type { FfnChoice, FfnWay, LayerChoice } from './ffn-way.ts';
-import { type MemoryPlan, planMemory } from './memory-plan.ts';
+import type { MemoryPlan } from './memory-plan.ts';
+import { planMemory } from './plan-memory.ts';
 import type { PlanRequest } from './request.ts';
 import { type LayerCost, type TokenCost, tokenCost } from './token-cost.ts';
 
 /**
- * Every neuron computed must save a tenth of the time, and at least so many milliseconds per token,
+ * Every neuron computed must save 15% of the time, as estimates are off by as much, and at least 5 ms
  * before predictors are left aside: the output is then that of the exact model, and who gives another
  * budget should not get another text for less.
  */
-const clearly = 0.1;
+const clearly = 0.15;
 const leastMs = 5;
 /** Reads that bring this share of what is not in DRAM pass over all of it. */
 const nearlyAll = 0.9;
@@ -52,7 +53,7 @@ function layerChoices(
     return {
       way: !sparse || !predicted ? 'exact' : wayOf(cost),
       sparseMs: cost.computeMs + cost.missMs,
-      exactMs: Math.max(exact.computeMs, exact.streamMs),
+      exactMs: exact.computeMs + exact.streamMs,
     };
   });
 }

@@ -1,12 +1,13 @@
 /** What lies in the first memory whatever the budget: everything but weights and their ring. */
 
 import type { KvDType } from '../dtype.ts';
+import { widestUnit } from '../flash/ffn-units.ts';
 import { sectorBytes } from '../flash/layout.ts';
 import type { Manifest, StoredTensor } from '../flash/manifest.ts';
 import { type PredictorSet, predictorWeights } from '../flash/predictor-file.ts';
 import { type Span, spanOf } from '../flash/row-range.ts';
 import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.ts';
-import { role } from '../models/spec.ts';
+import { tensorNames } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import {
   type Activations,
@@ -15,9 +16,10 @@ import {
   widestRow,
 } from './activations.ts';
 import { type KvLayout, layoutKv } from './kv-layout.ts';
-import { bookkeepingBytes } from './neuron-book.ts';
+import { selectionLengths } from './list-layout.ts';
 import { type StreamRing, slotBytesFor } from './ring.ts';
 import type { LayerDemand } from './share-slots.ts';
+import { bookkeepingBytes } from './store-book.ts';
 
 const rowStagingSlots = 8;
 /** Nothing lies at address 0, so that it can mean none. */
@@ -99,10 +101,12 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
     chunk,
     context,
     logits: logitPositions,
+    widestUnit: widestUnit(manifest.ffns),
     predictors: predictors && predictorSizes(predictors),
   });
   take(activations.bytes);
-  const cols = Math.max(widestRow(spec), predictors === null ? 0 : predictorSizes(predictors).rank);
+  const wide = Math.max(widestRow(spec), widestUnit(manifest.ffns));
+  const cols = Math.max(wide, predictors === null ? 0 : predictorSizes(predictors).rank);
   const bytesPerThread = threadScratchBytes({ cols, context });
   const scratchBytes = (threads - 1) * bytesPerThread;
   const threadScratch = { address: take(scratchBytes), bytesPerThread };
@@ -126,9 +130,19 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
     rowStaging,
     predictorAddress,
     predictorBytes,
-    bookkeepingBytes: sumOver(predictors?.layers ?? [], ({ neurons }) => bookkeepingBytes(neurons)),
+    bookkeepingBytes: predictors === null ? 0 : booksOf(predictors, chunk),
     bytes: end - firstAddress,
   };
+}
+
+/** Of all stores, and of two selections: a chunk's, and the guess for a token. */
+function booksOf(predictors: PredictorDemand, chunk: number): number {
+  const { neurons: units } = predictorSizes(predictors);
+  const selections = [chunk, 1].map((rows) => selectionLengths({ units, rows }));
+  return (
+    sumOver(predictors.layers, ({ neurons }) => bookkeepingBytes(neurons)) +
+    sumOver(selections, ({ ids, bits }) => 4 * (ids + bits))
+  );
 }
 
 /** The sectors that hold tensors which lie together in their file, in this order. */
@@ -157,7 +171,7 @@ function sumOver<T>(items: readonly T[], value: (item: T) => number): number {
 }
 
 function rowSlotBytes({ tensors }: Manifest): number {
-  const tables = [tensors.get(role.tokens), tensors.get(role.positions)];
+  const tables = [tensors.get(tensorNames.tokens), tensors.get(tensorNames.positions)];
   return slotBytesFor(
     tables.filter((table) => table !== undefined),
     0,

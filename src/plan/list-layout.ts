@@ -42,6 +42,14 @@ export function bitWords(neurons: number): number {
   return Math.ceil(neurons / 32);
 }
 
+/** Elements of what holds a selection: ids of the units, and a row of bits for each position. */
+export function selectionLengths({ units, rows }: { units: number; rows: number }): {
+  readonly ids: number;
+  readonly bits: number;
+} {
+  return { ids: units, bits: rows * bitWords(units) };
+}
+
 /** @param take hands out places of so many bytes */
 export function layoutListTables(
   take: (bytes: number) => number,

@@ -52,7 +52,7 @@ export function missCost(missed: number, layer: LayerSize, costs: ReadCosts): Mi
 }
 
 /** Milliseconds of so many reads of so many bytes in all. */
-export function readMs(
+function readMs(
   reads: number,
   bytes: number,
   { bandwidth, processorMs }: Pick<ReadCosts, 'bandwidth' | 'processorMs'>,

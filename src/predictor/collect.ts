@@ -3,13 +3,12 @@
  * them, and keeps what the layer's predictor learns from.
  */
 
-import { breathe } from '../breathe.ts';
-import type { NeuronBlock } from '../engine/arena.ts';
 import { Batch } from '../engine/batch.ts';
-import type { Decoder } from '../engine/decoder.ts';
-import type { FfnObserver } from '../engine/forward-options.ts';
-import type { FfnInput } from '../engine/sparse-ffn.ts';
+import type { FfnHook, NeuronBlock } from '../engine/ffn-hook.ts';
+import type { FfnInput } from '../engine/selection.ts';
+import type { Transformer } from '../engine/transformer.ts';
 import type { PredictorShape } from '../flash/predictor-file.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import type { HiddenStates } from './hidden-states.ts';
 import type { Samples } from './samples.ts';
 
@@ -18,8 +17,8 @@ const f32Bytes = 4;
 export type PredictorInput = PredictorShape['input'];
 
 export interface CollectParts {
-  readonly decoder: Decoder;
-  /** Of the decoder. */
+  readonly transformer: Transformer;
+  /** Of the transformer. */
   readonly memory: WebAssembly.Memory;
   /** Where it keeps the residual stream. */
   readonly hiddenAddress: number;
@@ -43,11 +42,11 @@ export async function collectLayer(
   samples: Samples | null,
   options: { readonly signal?: AbortSignal; readonly onProgress?: (tokens: number) => void } = {},
 ): Promise<void> {
-  const { decoder, memory, hiddenAddress, hidden, chunk, windows, states } = parts;
-  const observer = samples && new SampleObserver(parts, samples);
+  const { transformer, memory, hiddenAddress, hidden, chunk, windows, states } = parts;
+  const hook = samples && new SampleHook(parts, samples);
   samples?.restart();
   states.begin(layer);
-  const pages = decoder.cache.open();
+  const pages = transformer.cache.open();
   try {
     let done = 0;
     for (const window of windows) {
@@ -55,15 +54,15 @@ export async function collectLayer(
       for (let start = 0; start < window.length; start += chunk) {
         const ids = window.slice(start, start + chunk);
         const view = new Float32Array(memory.buffer, hiddenAddress, ids.length * hidden);
-        decoder.cache.extend(pages, start, start + ids.length);
+        transformer.cache.extend(pages, start, start + ids.length);
         const batch = new Batch([{ pages, ids, start, wanted: 'none' }]);
-        if (layer === 0) await decoder.embed(batch);
+        if (layer === 0) await transformer.embed(batch);
         else states.read(done, view);
-        await decoder.layer(layer, batch, observer ?? undefined);
+        await transformer.layer(layer, batch, hook ?? undefined);
         states.write(done, view);
-        observer?.flush();
+        hook?.flush();
         done += ids.length;
-        await breathe(options.signal);
+        await yieldToEventLoop(options.signal);
         options.onProgress?.(done);
       }
     }
@@ -74,7 +73,7 @@ export async function collectLayer(
 }
 
 /** Gathers a chunk's activations, which come in blocks of neurons, into one row per token. */
-class SampleObserver implements FfnObserver {
+class SampleHook implements FfnHook {
   readonly #memory: WebAssembly.Memory;
   readonly #hidden: number;
   readonly #kind: PredictorInput;
@@ -98,11 +97,11 @@ class SampleObserver implements FfnObserver {
     this.#inputs.set(new Float32Array(this.#memory.buffer, input, positions * this.#hidden));
   }
 
-  activations({ memory, address, stride, first, count, positions }: NeuronBlock): void {
+  activations({ memory, address, stride, first, count, position, positions }: NeuronBlock): void {
     const { neurons } = this.#samples;
     for (let p = 0; p < positions; p++) {
       const row = new Float32Array(memory.buffer, address + p * stride * f32Bytes, count);
-      const target = p * neurons + first;
+      const target = (position + p) * neurons + first;
       // Predictors learn what matters by its size.
       for (let i = 0; i < count; i++) this.#activations[target + i] = Math.abs(row[i] ?? 0);
     }

@@ -1,21 +1,14 @@
-/**
- * Memory for training: one layer's weights at a time, keys and values of one window and one layer, a
- * region for the arithmetic, and samples, as many as there is room for.
- *
- *   vectors | KV cache | activations | thread scratch | row staging | one layer's weights | region
- */
+/** Memory for training: layers run one by one, a region for the arithmetic, and samples, as many as there is room for. */
 
 import { BudgetError } from '../errors.ts';
-import { sectorBytes } from '../flash/layout.ts';
-import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
+import type { Manifest, StoredTensor } from '../flash/manifest.ts';
 import { threadResidentBytes } from '../kernels/threads/pool.ts';
-import { role } from '../models/spec.ts';
+import { tensorNames } from '../models/spec.ts';
 import { maxMemoryBytes } from '../pages.ts';
-import { firstAddress, layoutFixed } from '../plan/fixed-layout.ts';
-import type { MemoryPlan, PlanItem } from '../plan/memory-plan.ts';
-import type { Residence } from '../plan/places.ts';
-import { wholeBytes } from '../plan/weight-order.ts';
-import { alignUp, formatBytes, MIB } from '../units.ts';
+import { listItems, type PlanItem, type PlanItemId, planItem } from '../plan/items.ts';
+import { layoutLayers } from '../plan/layer-plan.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
+import { formatBytes, MIB } from '../units.ts';
 import { gatherBytes } from './collect.ts';
 import { Samples } from './samples.ts';
 
@@ -47,11 +40,11 @@ const floorMarginBytes = 8 * MIB;
 /** Matrices of a layer, in the order in which they are laid. */
 export function layerTensors({ tensors, spec }: Manifest, layer: number): StoredTensor[] {
   const names = [
-    `${role.qkv(layer)}.weight`,
-    `${role.attentionOut(layer)}.weight`,
-    role.bundles(layer),
+    `${tensorNames.qkv(layer)}.weight`,
+    `${tensorNames.attentionOut(layer)}.weight`,
+    tensorNames.bundles(layer),
   ];
-  if (layer === 0 && spec.embeddingSize !== spec.hiddenSize) names.push(role.projectIn);
+  if (layer === 0 && spec.embeddingSize !== spec.hiddenSize) names.push(tensorNames.projectIn);
   return names.flatMap((name) => tensors.get(name) ?? []);
 }
 
@@ -60,77 +53,32 @@ export function planTraining(request: TrainingPlanRequest): TrainingPlan {
   const { manifest, dramBudget, processBytes, threads, context, tokens, regionBytes } = request;
   const { hiddenSize, layers } = manifest.spec;
   const neurons = Math.max(...manifest.layers.map((layer) => layer.neurons));
-  const perLayer = manifest.layers.map((_, layer) => layerTensors(manifest, layer));
-  const layerBytes = Math.max(
-    ...perLayer.map((tensors) => tensors.reduce((sum, tensor) => sum + wholeBytes(tensor), 0)),
-  );
+  const perLayer = Array.from({ length: layers }, (_, layer) => layerTensors(manifest, layer));
   let floor: readonly PlanItem[] = [];
   for (const chunk of chunkSizes.map((size) => Math.min(size, context))) {
-    const fixed = layoutFixed(
-      {
-        ...{ manifest, context, sequences: 1, positions: context, kvDtype: 'f32', threads },
-        ...{ logits: 'last', predictors: null, kvLayers: 1 },
-      },
-      chunk,
-    );
-    const slot = alignUp(firstAddress + fixed.bytes, sectorBytes);
-    const region = alignUp(slot + layerBytes, sectorBytes);
-    const memoryBytes = region + regionBytes;
+    const laid = layoutLayers({ manifest, threads, context, chunk, layers: perLayer, regionBytes });
+    const facts = { threads, positions: context, sequences: 1, kvDtype: 'f32', chunk, tokens };
+    const item = (id: PlanItemId, bytes: number) => planItem(id, bytes, facts);
     const items = [
-      { name: 'process', bytes: processBytes + threadResidentBytes(threads) },
-      { name: `KV cache of a layer (${context} positions)`, bytes: fixed.kv.cacheBytes },
-      { name: 'activations and the like', bytes: slot - fixed.kv.cacheBytes },
-      { name: "one layer's weights", bytes: region - slot },
-      { name: 'training', bytes: regionBytes },
-      {
-        name: `samples of ${tokens} tokens`,
-        bytes:
-          gatherBytes(chunk, hiddenSize, neurons) +
+      item('process', processBytes + threadResidentBytes(threads)),
+      item('kvCache', laid.kvBytes),
+      item('activations', laid.otherBytes),
+      item('weights', laid.layerBytes),
+      item('training', regionBytes),
+      item(
+        'samples',
+        gatherBytes(chunk, hiddenSize, neurons) +
           Samples.fixedBytes({ tokens, heldOut: 0, hidden: hiddenSize, neurons }) +
           4 * tokens,
-      },
+      ),
     ];
     floor = items;
     const sampleRoom = dramBudget - items.reduce((sum, { bytes }) => sum + bytes, 0);
-    if (sampleRoom < 0 || memoryBytes > maxMemoryBytes) continue;
-
-    const residences = new Map<StoredTensor, Residence>();
-    for (const tensors of perLayer) {
-      let address = slot;
-      for (const tensor of tensors) {
-        residences.set(tensor, { arena: 0, address, rows: rowsOf(tensor).rows });
-        address += wholeBytes(tensor);
-      }
-    }
-    const plan: MemoryPlan = {
-      dramBudget,
-      context,
-      chunk,
-      logitPositions: fixed.logitPositions,
-      threads,
-      memoryBytes,
-      arenas: [],
-      items,
-      vectors: { tensors: fixed.vectors, address: fixed.vectorAddress },
-      kvCache: fixed.kv,
-      activations: fixed.activations,
-      threadScratch: fixed.threadScratch,
-      rowStaging: fixed.rowStaging,
-      residences,
-      headProposal: null,
-      predictors: null,
-      sparse: null,
-      ring: null,
-      body: [],
-      head: [],
-      streamedBytes: 0,
-      usedBytes: layers * layerBytes,
-      fitsWhole: false,
-      choice: null,
-    };
-    return { plan, region: { address: region, bytes: regionBytes }, sampleRoom, items };
+    if (sampleRoom < 0 || laid.memoryBytes > maxMemoryBytes) continue;
+    const region = { address: laid.region, bytes: regionBytes };
+    return { plan: laid.plan(dramBudget, items), region, sampleRoom, items };
   }
-  const listed = floor.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(', ');
+  const listed = listItems(floor);
   const needed = floor.reduce((sum, { bytes }) => sum + bytes, 0);
   throw new BudgetError(
     `--dram-budget ${formatBytes(dramBudget)} is below the ${formatBytes(needed)} that training takes: ${listed}`,

@@ -18,8 +18,8 @@ export function memoryOf(memories: readonly WeightMemory[], arena: number): Weig
 }
 
 /**
- * Packs the first `count` rows of a matrix, or bundles, that lie at `address`, if their format has a
- * packed one and all of them are below 64.
+ * Packs the first `count` rows of a matrix, or units, that lie at `address`, if the formats of all their
+ * parts have packed ones and all of them are below 64.
  * @returns the format they have now
  */
 export function packInPlace(
@@ -30,13 +30,17 @@ export function packInPlace(
   count: number,
 ): Format {
   const format = weightFormat(tensor, manifest);
-  if (format.packedAs === null) return format;
-  const layer = manifest.layers.find((each) => each.tensor === tensor.name);
-  const columns = layer === undefined ? (tensor.shape[1] ?? 0) : manifest.spec.hiddenSize;
-  const parts = layer === undefined ? 1 : layer.downOffset / format.rowBytes(columns) + 1;
+  const units = manifest.ffns.flat().find((each) => each.tensor === tensor.name);
+  const row = { dtype: format.name, offset: 0, shape: [1, tensor.shape[1] ?? 0] } as const;
+  const parts = units?.parts ?? [row];
+  const { packedAs } = format;
+  if (packedAs === null || parts.some(({ dtype }) => dtype !== format.name)) return format;
   const { rowBytes } = rowsOf(tensor);
   const weights = (count * rowBytes) / format.rowBytes(1);
   if (packedF16.packable(address, weights) === 0) return format;
-  packedF16.pack(address, count, rowBytes, parts, columns);
-  return formats[format.packedAs];
+  for (const { offset, shape } of parts) {
+    const [rows, columns] = shape;
+    packedF16.pack(address + offset, count, rowBytes, rows, columns);
+  }
+  return formats[packedAs];
 }

@@ -9,6 +9,7 @@
  * twice as fast where rows follow each other. What is left of a last group stays as it was read.
  */
 
+import type { NeuronGeometry } from '../flash/ffn-units.ts';
 import { neuronGroup } from '../kernels/weight-kernels.ts';
 
 /** Where the parts of neurons lie; strides and offsets in bytes. */
@@ -23,14 +24,8 @@ export interface NeuronPlaces {
   readonly downOffset: number;
 }
 
-interface Bundles {
-  readonly bundleBytes: number;
-  readonly upOffset: number;
-  readonly downOffset: number;
-}
-
 /** Of neurons as they were read, or apart. */
-export function neuronPlaces(bundles: Bundles, apart: boolean): NeuronPlaces {
+export function neuronPlaces(bundles: NeuronGeometry, apart: boolean): NeuronPlaces {
   const { bundleBytes, upOffset, downOffset } = bundles;
   const scale = apart ? neuronGroup : 1;
   return {
@@ -52,7 +47,7 @@ export function layApart(
   memory: WebAssembly.Memory,
   address: number,
   count: number,
-  bundles: Bundles,
+  bundles: NeuronGeometry,
 ): void {
   const { bundleBytes, downOffset } = bundles;
   const bytes = partBytes(bundles);
@@ -72,6 +67,6 @@ export function layApart(
 }
 
 /** Bytes of a row, or of a down column: one like the other. */
-function partBytes({ upOffset, downOffset }: Bundles): number {
+function partBytes({ upOffset, downOffset }: NeuronGeometry): number {
   return upOffset === 0 ? downOffset : upOffset;
 }

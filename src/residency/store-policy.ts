@@ -1,15 +1,17 @@
 /**
- * What a neuron store keeps: each policy gives every neuron a value, and the store keeps those of the
+ * What a unit store keeps: each policy gives every unit a value, and the store keeps those of the
  * highest. A step is one forward pass: a token, or a chunk of a prompt.
  */
 
+import { allocateBook, policyBook } from '../plan/store-book.ts';
+
 export interface StorePolicy {
-  /** Begins a step; returns neurons that need not be kept any longer, whoever else needs room or not. */
+  /** Begins a step; returns units that need not be kept any longer, whoever else needs room or not. */
   step(): Iterable<number>;
-  /** The step wants this neuron. */
-  use(neuron: number): void;
+  /** The step wants this unit. */
+  use(unit: number): void;
   /** What it is worth to have it at the next step. */
-  value(neuron: number): number;
+  value(unit: number): number;
 }
 
 /** `auto`, or the number of steps of the paper's sliding window. */
@@ -23,35 +25,36 @@ export class WindowPolicy implements StorePolicy {
   readonly #k: number;
   /** The paper's `last_k_active`: what each of the last steps wanted. */
   readonly #lastActive: number[][];
+  /** (units): the step that used each last. */
   readonly #lastUsed: Float64Array;
   #now = 0;
 
   /** @param k steps; Infinity keeps what was used last, as long as there is room */
-  constructor(neurons: number, k: number) {
+  constructor(units: number, k: number) {
     this.#k = k;
     // One list more than the window has steps: the oldest is looked through when it leaves.
     this.#lastActive = Number.isFinite(k) ? Array.from({ length: k + 1 }, () => []) : [];
     // Before any step: what is in the store is as good as anything else.
-    this.#lastUsed = new Float64Array(neurons);
+    this.#lastUsed = new policyBook.values.type(units);
   }
 
   step(): number[] {
     this.#now++;
     const { length } = this.#lastActive;
     if (length === 0) return [];
-    const leaving = this.#lastActive[this.#now % length] ?? [];
+    const unwanted = this.#lastActive[this.#now % length] ?? [];
     this.#lastActive[this.#now % length] = [];
-    return leaving.filter((neuron) => this.#now - (this.#lastUsed[neuron] ?? 0) > this.#k);
+    return unwanted.filter((unit) => this.#now - (this.#lastUsed[unit] ?? 0) > this.#k);
   }
 
-  use(neuron: number): void {
-    this.#lastUsed[neuron] = this.#now;
+  use(unit: number): void {
+    this.#lastUsed[unit] = this.#now;
     const { length } = this.#lastActive;
-    if (length > 0) this.#lastActive[this.#now % length]?.push(neuron);
+    if (length > 0) this.#lastActive[this.#now % length]?.push(unit);
   }
 
-  value(neuron: number): number {
-    return this.#lastUsed[neuron] ?? 0;
+  value(unit: number): number {
+    return this.#lastUsed[unit] ?? 0;
   }
 }
 
@@ -66,7 +69,7 @@ export interface FrequencyOptions {
 export const defaultFrequency: FrequencyOptions = { halfLife: 16, prior: 0.3 };
 
 /**
- * Frequency and age: a neuron is worth its uses, each of which counts less the longer ago it was. In
+ * Frequency and age: a unit is worth its uses, each of which counts less the longer ago it was. In
  * place of ageing all values at every step, new uses count more and more.
  */
 export class FrequencyPolicy implements StorePolicy {
@@ -76,13 +79,14 @@ export class FrequencyPolicy implements StorePolicy {
   /** What the prior counts, in units of the current increment. */
   readonly #prior: Float32Array;
 
-  /** @param frequency (neurons) share of tokens that want the neuron, as training saw it */
+  /** @param frequency (units) share of tokens that want the unit, as training saw it */
   constructor(frequency: Float32Array, { halfLife, prior }: FrequencyOptions = defaultFrequency) {
     this.#growth = 2 ** (1 / halfLife);
     // Uses at this frequency, each ageing, come to frequency / (1 - ageing) in the end.
     const settled = 1 / (1 - 1 / this.#growth);
-    this.#prior = frequency.map((share) => share * settled * prior);
-    this.#values = new Float64Array(frequency.length);
+    const counts = { units: frequency.length, slots: 0 };
+    ({ values: this.#values, prior: this.#prior } = allocateBook(policyBook, counts));
+    this.#prior.set(frequency.map((share) => share * settled * prior));
   }
 
   step(): number[] {
@@ -96,12 +100,12 @@ export class FrequencyPolicy implements StorePolicy {
     return [];
   }
 
-  use(neuron: number): void {
-    this.#values[neuron] = (this.#values[neuron] ?? 0) + this.#increment;
+  use(unit: number): void {
+    this.#values[unit] = (this.#values[unit] ?? 0) + this.#increment;
   }
 
-  value(neuron: number): number {
-    return (this.#values[neuron] ?? 0) / this.#increment + (this.#prior[neuron] ?? 0);
+  value(unit: number): number {
+    return (this.#values[unit] ?? 0) / this.#increment + (this.#prior[unit] ?? 0);
   }
 }
 

@@ -1,13 +1,13 @@
 /**
- * What neuron stores would read, without reading: policies and sizes are compared, and `eval` tells
+ * What unit stores would read, without reading: policies and sizes are compared, and `eval` tells
  * what generation would cost, from lists of wanted neurons alone.
  */
 
 import type { DeviceFile } from '../flash/device-file.ts';
 import { type Extent, planReads, type ReadLimits } from '../flash/read-plan.ts';
 import { hottest, type LayerDemand } from '../plan/share-slots.ts';
-import { NeuronStore } from './neuron-store.ts';
 import { createPolicy, type PolicyName, type StorePolicy } from './store-policy.ts';
+import { UnitStore, unitState } from './unit-store.ts';
 
 export interface SimulatedLayer extends LayerDemand {
   readonly bundleBytes: number;
@@ -28,7 +28,7 @@ const file = { path: '', size: Number.MAX_SAFE_INTEGER, alignment: 512 } as Devi
 
 export class StoreSimulation {
   readonly #layers: readonly SimulatedLayer[];
-  readonly #stores: readonly NeuronStore[];
+  readonly #stores: readonly UnitStore[];
   readonly #limits: Omit<ReadLimits, 'lanes'>;
   readonly #target: Uint8Array;
   #wantedBytes = 0;
@@ -49,8 +49,8 @@ export class StoreSimulation {
       const { neurons, slots, frequency } = layer;
       const chosen =
         typeof policy === 'function' ? policy(frequency) : createPolicy(policy, frequency);
-      const store = new NeuronStore(neurons, slots, chosen);
-      // As in NeuronStores: a window begins empty.
+      const store = new UnitStore(neurons, slots, chosen);
+      // As in UnitStores: a window begins empty.
       const warm = typeof policy !== 'number';
       for (const id of warm ? hottest(layer, slots) : []) store.preload(id);
       return store;
@@ -60,13 +60,14 @@ export class StoreSimulation {
   /** A layer's step of one token, which wants these neurons. */
   step(layer: number, wanted: Uint32Array): void {
     const { bundleBytes } = this.#layers[layer] ?? { bundleBytes: 0 };
-    const { hit, hits } = this.#stores[layer]?.want(wanted) ?? { hit: [], hits: 0 };
+    const { states, resident } = this.#stores[layer]?.want(wanted) ?? { states: [], resident: 0 };
     this.#wantedBytes += wanted.length * bundleBytes;
-    this.#missedBytes += (wanted.length - hits) * bundleBytes;
+    this.#missedBytes += (wanted.length - resident) * bundleBytes;
     const target = this.#target.subarray(0, bundleBytes);
     const extents: Extent[] = [];
     wanted.forEach((id, i) => {
-      if (hit[i] !== 1) extents.push({ file, position: id * bundleBytes, target });
+      if (states[i] !== unitState.resident)
+        extents.push({ file, position: id * bundleBytes, target });
     });
     for (const { bytes } of planReads(extents, { ...this.#limits, lanes: 32 })) {
       this.#readBytes += bytes;

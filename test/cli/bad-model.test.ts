@@ -146,9 +146,9 @@ describe('a directory that is no model of this version', parallel, () => {
   it('is refused when its format is newer', async () => {
     const model = damagedModel('flash.json', (file) => {
       const text = readFileSync(file, 'utf8');
-      writeFileSync(file, text.replace('"formatVersion": 2', '"formatVersion": 3'));
+      writeFileSync(file, text.replace('"formatVersion": 3', '"formatVersion": 4'));
     });
-    await assertNeverOpens(model, ['flash.json: format version 3 is newer', 'Update flashllm']);
+    await assertNeverOpens(model, ['flash.json: format version 4 is newer', 'Update flashllm']);
   });
 
   it('is refused when it is a checkpoint', async () => {

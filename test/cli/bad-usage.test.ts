@@ -121,7 +121,7 @@ describe('a budget below the floor', parallel, () => {
       const result = await runCli([...args, '--dram-budget', '60MiB']);
       assertRefused(result, [
         '--dram-budget 60.0 MiB is below the floor of ',
-        /: process [\d.]+ MiB, norms and biases 40\.0 KiB, KV cache for \d+ positions/,
+        /: process [\d.]+ MiB, norms and biases 40\.0 KiB, KV cache \(\d+ positions/,
         /activations .*, row staging .*, stream ring /,
         /Give at least \d+MiB/,
       ]);

@@ -83,7 +83,7 @@ test('1, 4 and 16 sequences that grow to their limit stay below the budget', asy
     ];
     const refused = await runCli(batch(1));
     assert.equal(refused.code, 2);
-    if (parallel > 1) assert.match(refused.stderr, new RegExp(`of ${parallel} sequences in f32`));
+    if (parallel > 1) assert.match(refused.stderr, new RegExp(`of ${parallel} sequences, f32`));
     const lowest = Number(/Give at least (\d+)MiB/.exec(refused.stderr)?.[1]);
     await withMemoryGroupIfAny(t, lowest * MIB, async (group) => {
       const result = await runCli(batch(lowest), { under: group.under });

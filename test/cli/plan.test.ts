@@ -48,7 +48,7 @@ describe('plan', { concurrency: 2 }, () => {
     const item = items.find(({ name }) => name === 'KV cache (64 positions, f16)');
     assert.equal(item?.bytes, 192 * 1024);
     const { stderr } = await runCli(['plan', model, '--dram-budget', '1MiB', ...flags]);
-    assert.match(stderr, /KV cache for 64 positions in f16 192 KiB/);
+    assert.match(stderr, /KV cache \(64 positions, f16\) 192 KiB/);
     assert.match(stderr, /takes 3\.00 KiB per position/);
   });
 

@@ -6,7 +6,7 @@ import { bestLogits, greedy, Sampler, usualSampling } from '../../src/engine/sam
 import type { Sequence } from '../../src/engine/sequence.ts';
 import { writeRandomModel } from '../support/random-model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
-import { converted, withSequence } from './support.ts';
+import { converted, withRuntime, withSequence } from './support.ts';
 
 const MIB = 1024 * 1024;
 const root = temporaryRoot();
@@ -63,6 +63,25 @@ test('what is sampled is what the whole head gives', async () => {
     });
     assert.deepEqual(proposed, whole, name);
   }
+});
+
+test('sequences that go together sample what each samples alone', async () => {
+  const dir = await converted(root, writeRandomModel(root.directory(), config));
+  const all = Object.values(samplings);
+  const alone: number[][] = [];
+  for (const sampling of all) {
+    alone.push(
+      await withSequence(dir, 32 * MIB, { context: 64, threads: 1 }, (sequence) =>
+        sampled(sequence, sampling, 20),
+      ),
+    );
+  }
+  const asked = { context: 64, threads: 1, sequences: all.length, bestLogits: 60 };
+  const together = await withRuntime(dir, 4 * MIB, asked, (runtime) => {
+    assert.notEqual(runtime.plan.headProposal, null);
+    return Promise.all(all.map((sampling) => sampled(runtime.sequence(), sampling, 20)));
+  });
+  assert.deepEqual(together, alone);
 });
 
 test('all logits are there for those who ask, whatever the plan was made for', async () => {

@@ -24,7 +24,7 @@ function refused(text: string, says: RegExp): void {
 
 /** What is put where, and what is said of it. */
 const lies: readonly (readonly [path: string, value: unknown, says: RegExp])[] = [
-  ['architecture.layers', huge, /2147483647 layers, and bundles of 2/],
+  ['architecture.layers', huge, /2147483647 layers, but FFNs of 2/],
   ['architecture.layers', 1, /1 layers/],
   ['architecture.vocabSize', 1e15, /embed\.tokens: its shape/],
   ['architecture.vocabSize', 39, /embed\.tokens: its shape/],
@@ -35,7 +35,11 @@ const lies: readonly (readonly [path: string, value: unknown, says: RegExp])[] =
   ['architecture.positions.offset', 3, /embed\.positions/],
   ['architecture.positions', { kind: 'none' }, /has no embed\.positions/],
   ['architecture.attention.heads', 1e9, /qkv|attention/],
-  ['architecture.attention.kvHeads', 3, /4 heads cannot share 3/],
+  [
+    'architecture.attention.kvHeads',
+    3,
+    /number of query heads, 4, is not a multiple of the number of KV heads, 3/,
+  ],
   ['architecture.attention.kvHeads', 2, /qkv/],
   ['architecture.attention.headDim', 8, /qkv/],
   ['architecture.attention.windows', [4], /1 windows for 2 layers/],
@@ -56,17 +60,64 @@ const lies: readonly (readonly [path: string, value: unknown, says: RegExp])[] =
   ['layers.0.order', encodeWords(new Uint32Array(24).fill(3)), /its order/],
   ['layers.0.order', encodeWords(Uint32Array.from({ length: 24 }, (_, i) => i + 1)), /its order/],
   ['layers.0.order', encodeWords(Uint32Array.of(0, 1, 2)), /its order/],
-  ['files./etc/passwd', { bytes: 1, crc32: '00000000' }, /no model has a file/],
-  ['files.../other/config.json', { bytes: 1, crc32: '00000000' }, /no model has a file/],
-  ['files.predictors.safetensors', { bytes: 1, crc32: '00000000' }, /no model has a file/],
+  ['layers', [], /layers: 0 are described by bundles, of 2/],
+  ['ffns', undefined, /does not say what units/],
+  ['ffns', [], /2 layers, but FFNs of 0/],
+  ['ffns.0', [], /ffns\.0: its FFNs are not ffn/],
+  ['ffns.0.0.name', 'experts', /ffns\.0: its FFNs are not ffn/],
+  ['ffns.0.0.name', '__proto__', /ffns\.0\.0\.name/],
+  ['ffns.0.0.tensor', 'embed.tokens', /its tensor is not that of its units/],
+  ['ffns.0.0.kind', 'expert', /of kind expert, not neuron or tile/],
+  ['ffns.0.0.kind', 'tile', /its tensor is not/],
+  ['ffns.0.0.k', 0, /ffns\.0\.0\.k/],
+  ['ffns.0.0.k', 2, /24 units of 2 neurons are not 24/],
+  ['ffns.0.0.k', huge, /24 units of 2147483647/],
+  ['ffns.0.0.count', 25, /25 units of 1 neurons are not 24/],
+  ['ffns.0.0.count', 2 ** 60, /ffns/],
+  ['ffns.0.0.unitBytes', 513, /unitBytes 513 is not 512/],
+  ['ffns.0.0.parts', [], /a unit has 0 parts/],
+  ['ffns.0.0.parts.0.part', 'down', /its part 0 is down/],
+  ['ffns.0.0.parts.0.dtype', 'q4', /its up is q4/],
+  ['ffns.0.0.parts.0.dtype', 'u8', /dtype/],
+  ['ffns.0.0.parts.0.offset', 32, /its up is at 32, not at 0/],
+  ['ffns.0.0.parts.1.offset', 2 ** 40, /its down is at/],
+  ['ffns.0.0.parts.1.shape', [16, 1], /its down is not \(1, 16\)/],
+  ['ffns.0.0.parts.1.shape', [1], /ffns\.0\.0\.parts\.1\.shape/],
+  ['ffns.0.0.parts.1.orientation', 'rows', /its down lies by rows, not by column/],
+  ['ffns.0.0.parts.1.orientation', undefined, /its down lies by undefined/],
+  [
+    'architecture.ffn.experts',
+    {
+      count: 4,
+      topK: 2,
+      neurons: 6,
+      shared: 0,
+      denseLayers: 0,
+      score: 'softmax',
+      normalise: true,
+      scale: 1,
+    },
+    /ffns\.0: its FFNs are not experts/,
+  ],
+  ['files./etc/passwd', { bytes: 1, crc32: '00000000' }, /a model directory has no such file/],
+  [
+    'files.../other/config.json',
+    { bytes: 1, crc32: '00000000' },
+    /a model directory has no such file/,
+  ],
+  [
+    'files.predictors.safetensors',
+    { bytes: 1, crc32: '00000000' },
+    /a model directory has no such file/,
+  ],
   ['files.tokenizer.json', undefined, /there is no tokenizer\.json/],
-  ['files.tokenizer.json.bytes', 2 ** 40, /said to have/],
+  ['files.tokenizer.json.bytes', 2 ** 40, /has 1099511627776 bytes/],
   ['files.tokenizer.json.headerBytes', 8, /tokenizer\.json/],
-  ['files.tokenizer.json.crc32', 'nonsense', /its checksum is none/],
+  ['files.tokenizer.json.crc32', 'nonsense', /its crc32 is not 8 hexadecimal digits/],
   ['files.resident.safetensors', undefined, /resident/],
   ['files.resident.safetensors.headerBytes', 2 ** 40, /too long/],
-  ['files.resident.safetensors.headerBytes', undefined, /no whole sectors/],
-  ['files.resident.safetensors.bytes', 4097, /no whole sectors/],
+  ['files.resident.safetensors.headerBytes', undefined, /is not a multiple of 4096/],
+  ['files.resident.safetensors.bytes', 4097, /is not a multiple of 4096/],
   ['files.bundles.safetensors.bytes', 2 ** 40, /are not the/],
   ['tensors.embed.tokens', undefined, /there is no embed\.tokens/],
   ['tensors.embed.tokens.shape', [40], /its shape/],
@@ -123,6 +174,47 @@ test('the same is read as it is', () => {
   const order = Uint32Array.from({ length: 24 }, (_, i) => 23 - i);
   const arranged = withValue(document, ['layers', 0, 'order'], encodeWords(order));
   assert.deepEqual(parseManifest(mended(arranged), 'flash.json').layers[0]?.order, order);
+});
+
+/** A manifest whose FFNs are cut into tiles, as it would be written. */
+const tiled = documentOf(tinyManifest({}, { resident: 'f16', bundles: 'f16', tile: 8 }));
+
+test('FFNs in tiles are read as they are', () => {
+  const { ffns, layers } = parseManifest(mended(tiled), 'flash.json');
+  assert.deepEqual(layers, []);
+  assert.deepEqual(ffns[1], [
+    {
+      name: 'ffn',
+      tensor: 'layers.1.ffn.tiles',
+      kind: 'tile',
+      k: 8,
+      count: 3,
+      unitBytes: 512,
+      parts: [
+        { part: 'up', dtype: 'f16', offset: 0, shape: [8, 16] },
+        { part: 'down', dtype: 'f16', offset: 256, shape: [16, 8], orientation: 'rows' },
+      ],
+    },
+  ]);
+});
+
+describe('a manifest of tiles with a checksum that fits, and', () => {
+  for (const [path, value, says] of [
+    ['ffns.1.0.k', 12, /3 units of 12 neurons are not 24/],
+    ['ffns.1.0.k', 1, /3 units of 1 neurons/],
+    ['ffns.1.0.count', 4, /4 units of 8/],
+    ['ffns.1.0.kind', 'neuron', /its tensor is not/],
+    ['ffns.1.0.unitBytes', 1024, /unitBytes 1024 is not 512/],
+    ['ffns.1.0.parts.1.dtype', 'f32', /unitBytes 512 is not 1024/],
+    ['ffns.1.0.parts.1.orientation', 'column', /lies by column, not by rows/],
+    ['ffns.1.0.parts.1.shape', [8, 16], /its down is not \(16, 8\)/],
+    ['layers', document.layers, /2 are described by bundles, of 0/],
+    ['formatVersion', 2, /2 layers, but FFNs of 0/],
+  ] as const) {
+    it(`${path} ${JSON.stringify(value).slice(0, 40)} is refused`, () => {
+      refused(mended(withValue(tiled, path.split('.'), value)), says);
+    });
+  }
 });
 
 test('numbers beyond every range, and names of prototypes, are refused', () => {

@@ -28,10 +28,43 @@ test('a manifest of version 1 is read, with the defaults of what it does not say
       ffn: { neurons: ffn.neurons, activation: ffn.activation },
     },
     layers: manifest.layers.map(({ upOffset: _u, ...layer }) => layer),
+    ffns: undefined,
   };
   const text = mended(old);
   const crc32 = /"crc32": "(\w+)"\n\}\n$/.exec(text)?.[1];
   assert.deepEqual(parseManifest(text, 'flash.json'), { ...manifest, crc32 });
+});
+
+test('a manifest of version 2 is read: its FFNs are of neurons', () => {
+  const llama = { model_type: 'llama', intermediate_size: 24, num_key_value_heads: 4 };
+  for (const each of [manifest, tinyManifest({ ...llama, rms_norm_eps: 1e-5 })]) {
+    const old = { ...JSON.parse(formatManifest(each)), formatVersion: 2, ffns: undefined };
+    const text = mended(old);
+    const crc32 = /"crc32": "(\w+)"\n\}\n$/.exec(text)?.[1];
+    assert.deepEqual(parseManifest(text, 'flash.json'), { ...each, crc32 });
+    assert.ok(each.ffns.flat().every(({ kind, k }) => kind === 'neuron' && k === 1));
+  }
+});
+
+test('the scaling of Llama 3 is stored by the word of the first models', () => {
+  const llama = {
+    model_type: 'llama',
+    intermediate_size: 24,
+    num_key_value_heads: 4,
+    rms_norm_eps: 1e-5,
+    rope_scaling: { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 },
+  };
+  const written = tinyManifest(llama);
+  const text = formatManifest(written);
+  const scaling = { factor: 8, trained: 30, lowFactor: 1, highFactor: 4 };
+  const stored = JSON.parse(text).architecture.positions.scaling;
+  assert.deepEqual(stored, { kind: 'wavelength', ...scaling });
+  const { positions } = parseManifest(text, 'flash.json').spec;
+  assert.deepEqual(positions, written.spec.positions);
+  assert.deepEqual(positions.kind === 'rotary' && positions.scaling, {
+    kind: 'llama3',
+    ...scaling,
+  });
 });
 
 test('any changed byte is found', () => {
@@ -49,9 +82,9 @@ test('any changed byte is found', () => {
 });
 
 test('a newer version is named', () => {
-  const text = formatManifest(manifest).replace('"formatVersion": 2', '"formatVersion": 3');
+  const text = formatManifest(manifest).replace('"formatVersion": 3', '"formatVersion": 4');
   assert.throws(() => parseManifest(text, 'flash.json'), {
-    line: /flash.json: format version 3 is newer than this flashllm reads \(2\). Update flashllm/,
+    line: /flash.json: format version 4 is newer than this flashllm reads \(3\). Update flashllm/,
   });
 });
 

@@ -40,7 +40,7 @@ for (const build of builds) {
 
   for (const dtype of ggufDTypes) {
     const { blockElements } = formats[dtype];
-    const { matmul, matmulAdd, exactMatmul, toF32, firstNonFinite } = bench.kernels.byDType[dtype];
+    const { matmul, exactMatmul, toF32, firstNonFinite } = bench.kernels.byDType[dtype];
 
     test(`${dtype} (${build}) becomes what the gguf package makes of it`, () => {
       const found = all.filter(({ name }) => name === dtype);
@@ -81,41 +81,6 @@ for (const build of builds) {
         f32(wanted, x, values, bias, rows, cols, positions, cols, rows);
         const bits = (at: number) => bitsOf(bench.floats(at, rows * positions));
         assert.deepEqual(bits(y), bits(wanted));
-      }
-    });
-
-    test(`matmul add ${dtype} (${build}) adds what matmul gives, however it is split`, () => {
-      const random = new Random(5);
-      for (const [rows, blocks, positions] of [
-        [1, 1, 1],
-        [5, 1, 2],
-        [9, 2, 3],
-        [37, 1, 17],
-        [600, 1, 1],
-        [600, 1, 18],
-      ] as const) {
-        bench.reset();
-        const cols = blocks * blockElements;
-        const w = bench.putWeights(dtype, rows, cols, random);
-        const x = bench.putFloats(Array.from({ length: cols * positions }, () => random.unit()));
-        const scratch = bench.allocate(scratchBytes(cols));
-        const before = Array.from({ length: rows * positions }, () => random.unit());
-        const [y, parts] = [bench.putFloats(before), bench.putFloats(before)];
-        const product = bench.allocate(4 * rows * positions);
-        matmul(product, x, w.address, 0, rows, cols, positions, cols, rows, scratch);
-        matmulAdd(y, x, w.address, rows, cols, positions, cols, rows, scratch);
-        const products = bench.floats(product, rows * positions);
-        const sums = Float32Array.from(before, (value, i) => Math.fround(value) + products[i]!);
-        assert.deepEqual(bitsOf(bench.floats(y, rows * positions)), bitsOf(sums));
-        const cut = random.below(rows + 1);
-        const rowBytes = formats[dtype].rowBytes(cols);
-        for (let p = 0; p < positions; p++) {
-          const [at, xp] = [parts + 4 * p * rows, x + 4 * p * cols];
-          matmulAdd(at, xp, w.address, cut, cols, 1, cols, rows, scratch);
-          const rest = w.address + cut * rowBytes;
-          matmulAdd(at + 4 * cut, xp, rest, rows - cut, cols, 1, cols, rows, scratch);
-        }
-        assert.deepEqual(bitsOf(bench.floats(parts, rows * positions)), bitsOf(sums));
       }
     });
 

@@ -48,16 +48,6 @@ export const ggufCalls: [string, MakeCall][] = ggufDTypes.flatMap((dtype): [stri
       },
     ],
     [
-      `matmul add ${dtype}`,
-      (random) => {
-        const { rows, cols, positions } = shape(random);
-        return ({ byDType }, memory) => {
-          new Float32Array(memory.buffer, out, rows * positions).fill(0.5);
-          byDType[dtype].matmulAdd(out, a, c, rows, cols, positions, cols, rows, scratchAddress);
-        };
-      },
-    ],
-    [
       `to f32 ${dtype}`,
       (random) => {
         const n = wholeBlocks(random, 4000);

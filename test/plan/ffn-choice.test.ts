@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { defaultProfile } from '../../src/flash/device-profile.ts';
 import { planCheaper } from '../../src/plan/ffn-choice.ts';
-import { planMemory } from '../../src/plan/memory-plan.ts';
+import { planMemory } from '../../src/plan/plan-memory.ts';
 import { tokenCost } from '../../src/plan/token-cost.ts';
 import { manifestOf, planRequestOf, predictorsOf } from '../support/plans.ts';
 import { Dice } from '../support/random.ts';
@@ -28,7 +28,7 @@ test('the plan is the one that is expected to be cheaper, at any budget and spar
     const readCosts = {
       ...defaultProfile,
       bandwidth: dice.pick([2e8, 1e9, 8e9]),
-      processorMs: dice.pick([0.01, 0.045, 0.2]),
+      processorMs: dice.pick([0.045, 3]),
     };
     const request = planRequestOf(opt, dice.between(40, 320) * MIB, { predictors, readCosts });
     const { choice, ...plan } = planCheaper(request);
@@ -44,9 +44,9 @@ test('the plan is the one that is expected to be cheaper, at any budget and spar
       request,
     );
     const own = choice.sparse ? choice.sparseMs : choice.exactMs;
-    // Predictors are left aside where that saves a tenth and five milliseconds.
+    // Predictors are left aside where that saves 15% and five milliseconds.
     const saved = choice.sparse ? own - other.totalMs : other.totalMs - own;
-    const worth = saved >= 5 && saved >= 0.1 * (choice.sparse ? own : other.totalMs);
+    const worth = saved >= 5 && saved >= 0.15 * (choice.sparse ? own : other.totalMs);
     assert.equal(worth, !choice.sparse);
     assert.equal(choice.layers.length, opt.layers.length);
     for (const [layer, { way, sparseMs, exactMs }] of choice.layers.entries()) {
@@ -55,13 +55,13 @@ test('the plan is the one that is expected to be cheaper, at any budget and spar
       assert.ok(sparseMs > 0 && exactMs > 0);
     }
   }
-  assert.ok(made.sparse >= 10 && made.exact >= 10, JSON.stringify(made));
+  assert.ok(made.sparse >= 8 && made.exact >= 8, JSON.stringify(made));
 });
 
 test('a layer whose wanted neurons lie densely is read as a whole, beside others that are not', () => {
   const predictors = predictorsOf(opt, new Dice(6), () => 0.01);
   const dense = predictors.set.layers.findIndex((layer) => layer !== null);
-  predictors.layers[dense]?.frequency.fill(0.25);
+  predictors.layers[dense]?.frequency.fill(0.5);
   const { choice } = planCheaper(planRequestOf(opt, 32 * MIB, { predictors }));
   assert.equal(choice?.sparse, true);
   for (const [layer, { way }] of choice.layers.entries()) {

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Manifest, rowsOf, type StoredTensor } from '../../src/flash/manifest.ts';
 import { spanOf } from '../../src/flash/row-range.ts';
-import { headTensor, role } from '../../src/models/spec.ts';
+import { headTensor, tensorNames } from '../../src/models/spec.ts';
 import { predictorSpan } from '../../src/plan/fixed-layout.ts';
-import { type MemoryPlan, planFloor, planMemory } from '../../src/plan/memory-plan.ts';
+import type { MemoryPlan } from '../../src/plan/memory-plan.ts';
+import { planFloor, planMemory } from '../../src/plan/plan-memory.ts';
 import type { PlanRequest } from '../../src/plan/request.ts';
 import { manifestOf, predictorsOf, planRequestOf as request } from '../support/plans.ts';
 import { Dice } from '../support/random.ts';
@@ -104,12 +105,14 @@ function checkPlan(manifest: Manifest, plan: MemoryPlan, memoryLimit = 2 ** 32):
     const bytes = predictorSpan(plan.predictors.set)?.bytes ?? 0;
     if (bytes > 0) main.push(['predictors', plan.predictors.address, bytes]);
   }
-  const bundleBytes = Math.max(...manifest.layers.map((layer) => layer.bundleBytes));
+  const unitBytes = Math.max(...manifest.ffns.flat().map((units) => units.unitBytes));
   const staging = plan.sparse?.staging ?? null;
-  if (staging) main.push(['staging', staging.address, staging.slots * bundleBytes]);
+  if (staging) main.push(['staging', staging.address, staging.slots * unitBytes]);
   const memories = [
     main,
-    ...plan.arenas.map(({ desk }): Region[] => [['desk', 4096, desk.end - 4096]]),
+    ...plan.arenas.map(({ transfer }): Region[] => [
+      ['transfer buffers', 4096, transfer.end - 4096],
+    ]),
   ];
   for (const [tensor, { arena, address, rows }] of plan.residences) {
     assert.ok(rows > 0 && rows <= rowsOf(tensor).rows);
@@ -131,14 +134,14 @@ function checkPlan(manifest: Manifest, plan: MemoryPlan, memoryLimit = 2 ** 32):
   // What every token uses is resident or streamed, each row once and in order.
   const { spec } = manifest;
   const used = [
-    role.projectIn,
+    tensorNames.projectIn,
     ...Array.from({ length: spec.layers }, (_, layer) => [
-      `${role.qkv(layer)}.weight`,
-      `${role.attentionOut(layer)}.weight`,
+      `${tensorNames.qkv(layer)}.weight`,
+      `${tensorNames.attentionOut(layer)}.weight`,
       // With predictors, neurons are read one by one.
-      ...(plan.sparse ? [] : [role.bundles(layer)]),
+      ...(plan.sparse ? [] : (manifest.ffns[layer] ?? []).map(({ tensor }) => tensor)),
     ]).flat(),
-    role.projectOut,
+    tensorNames.projectOut,
     headTensor(spec),
   ].flatMap((name) => manifest.tensors.get(name) ?? []);
   const streamed = [...plan.body, ...plan.head];
@@ -158,6 +161,39 @@ function checkPlan(manifest: Manifest, plan: MemoryPlan, memoryLimit = 2 ** 32):
   }
   assert.equal(plan.ring === null, streamed.length === 0);
 }
+
+test('FFNs in tiles are placed and streamed like any matrix, a tile at a time', () => {
+  const dice = new Dice(12);
+  let [planned, streaming, whole] = [0, 0, 0];
+  for (let round = 0; round < 400; round++) {
+    const tile = dice.pick([2, 16, 100, 1500]);
+    const manifest = manifestOf(
+      {
+        hidden_size: 64 * dice.between(1, 6),
+        num_attention_heads: 4,
+        num_hidden_layers: dice.between(1, 6),
+        ffn_dim: tile * dice.between(1, 8),
+        vocab_size: dice.between(100, 4000),
+        max_position_embeddings: 256,
+      },
+      tile,
+    );
+    assert.deepEqual(manifest.layers, []);
+    const memoryLimit = dice.chance(0.3) ? dice.between(4, 12) * MIB : 2 ** 32;
+    const more = { memoryLimit, threads: dice.between(1, 3), chunk: dice.pick([1, 8, 64]) };
+    const weightBudget = Math.floor(dice.next() ** 2 * 30 * MIB);
+    const plan = tryPlan(request(manifest, weightBudget, more));
+    if (plan === null) continue;
+    planned++;
+    if (plan.fitsWhole) whole++;
+    else streaming++;
+    checkPlan(manifest, plan, memoryLimit);
+    // Activations of a whole tile have room, for one position at least.
+    const { neurons, bundles } = plan.activations;
+    assert.ok(bundles - neurons >= 4 * tile, `${bundles - neurons} bytes for ${tile} neurons`);
+  }
+  assert.ok(planned > 80 && streaming > 20 && whole > 20, `${planned} ${streaming} ${whole}`);
+});
 
 test('weights beyond one memory lie in further ones', () => {
   const plan = planMemory(request(opt125m, 500 * MIB, { memoryLimit: 100 * MIB }));
@@ -199,7 +235,7 @@ test('below the floor: refused, item by item, with what would lower it', () => {
   assert.throws(() => planMemory(request(opt125m, MIB)), {
     name: 'BudgetError',
     exitCode: 2,
-    line: /below the floor of .*: process 50.0 MiB, norms and biases .*, KV cache for 256 positions .*, activations .*, stream ring .*Give at least \d+MiB, or ask for a shorter context/,
+    line: /below the floor of .*: process 50.0 MiB, norms and biases .*, KV cache \(256 positions, f32\) .*, activations .*, stream ring .*Give at least \d+MiB, or ask for a shorter context/,
   });
 });
 

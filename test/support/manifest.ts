@@ -1,15 +1,14 @@
 /** A manifest of a tiny model, and manifests with a checksum that fits whatever is in them. */
 
 import { crcHex } from '../../src/flash/checksum.ts';
-import { layoutModel } from '../../src/flash/layout.ts';
+import { layoutModel, type StorageDTypes } from '../../src/flash/layout.ts';
 import { formatManifest, type Manifest, rowsOf } from '../../src/flash/manifest.ts';
 import { recipeOf } from '../../src/models/index.ts';
-import type { WeightDTypes } from '../../src/models/spec.ts';
 
 /** The manifest of an OPT of two layers; its checksums are those of nothing. */
 export function tinyManifest(
   config: Readonly<Record<string, unknown>> = {},
-  dtypes: WeightDTypes = { resident: 'f16', bundles: 'f16' },
+  storage: StorageDTypes = { resident: 'f16', bundles: 'f16' },
 ): Manifest {
   const recipe = recipeOf({
     config: {
@@ -24,9 +23,9 @@ export function tinyManifest(
       ...config,
     },
     configFile: 'config.json',
-    tensorNames: new Set(),
+    sourceNames: new Set(),
   });
-  const { resident, bundles, layers } = layoutModel(recipe, dtypes);
+  const { resident, bundles, ffns, layers } = layoutModel(recipe, storage);
   const fileOf = ({ bytes, header }: typeof resident) => ({
     bytes,
     crc32: '0a0b0c0d',
@@ -36,7 +35,8 @@ export function tinyManifest(
     crc32: '',
     producer: 'flashllm test',
     spec: recipe.spec,
-    dtypes,
+    dtypes: { resident: storage.resident, bundles: storage.bundles },
+    ffns,
     layers,
     files: {
       [resident.file]: fileOf(resident),

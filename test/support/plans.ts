@@ -11,16 +11,16 @@ const MIB = 1024 * 1024;
 /** What the process is said to take. */
 const processBytes = 50 * MIB;
 
-/** The manifest that a checkpoint of this geometry would get. */
-export function manifestOf(config: Record<string, unknown>): Manifest {
+/** The manifest that a checkpoint of this geometry would get, its FFNs in neurons or in tiles. */
+export function manifestOf(config: Record<string, unknown>, tile?: number): Manifest {
   const recipe = recipeOf({
     config: { model_type: 'opt', ...config },
     configFile: 'config.json',
-    tensorNames: new Set(['decoder.embed_tokens.weight']),
+    sourceNames: new Set(['decoder.embed_tokens.weight']),
     tensorCount: 1000,
   });
   const dtypes = { resident: 'f16', bundles: 'f16' } as const;
-  const layout = layoutModel(recipe, dtypes);
+  const layout = layoutModel(recipe, { ...dtypes, ...(tile !== undefined && { tile }) });
   const tensors = [...layout.resident.tensors, ...layout.bundles.tensors].map(
     (tensor): [string, StoredTensor] => [tensor.name, { ...tensor, checksums: new Uint32Array() }],
   );
@@ -29,6 +29,7 @@ export function manifestOf(config: Record<string, unknown>): Manifest {
     producer: 'test',
     spec: recipe.spec,
     dtypes,
+    ffns: layout.ffns,
     layers: layout.layers,
     files: {},
     tensors: new Map(tensors),

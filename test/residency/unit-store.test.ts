@@ -1,15 +1,15 @@
-/** The book-keeping of neurons in DRAM: properties after any sequence of steps. */
+/** The book-keeping of units in DRAM: properties after any sequence of steps. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hottest, shareSlots } from '../../src/plan/share-slots.ts';
-import { NeuronStore, noSlot } from '../../src/residency/neuron-store.ts';
 import { createPolicy, type PolicyName } from '../../src/residency/store-policy.ts';
+import { noSlot, UnitStore, unitState } from '../../src/residency/unit-store.ts';
 import { Dice } from '../support/random.ts';
 
 /** A store beside a plain account of what its slots must hold. */
 class Checked {
-  readonly store: NeuronStore;
+  readonly store: UnitStore;
   readonly held = new Map<number, number>();
 
   constructor(
@@ -19,40 +19,40 @@ class Checked {
     frequency: Float32Array,
     reserve = 0,
   ) {
-    this.store = new NeuronStore(neurons, slots, createPolicy(policy, frequency), reserve);
+    this.store = new UnitStore(neurons, slots, createPolicy(policy, frequency), reserve);
   }
 
   /** Reads ahead; nothing that is there is overwritten. */
-  foresee(guess: readonly number[]): void {
-    const { neurons, slots } = this.store.foresee(Uint32Array.from(guess));
+  speculate(guess: readonly number[]): void {
+    const { units: neurons, slots } = this.store.speculate(Uint32Array.from(guess));
     assert.equal(neurons.length, slots.length);
     for (const [i, neuron] of neurons.entries()) {
       assert.ok(guess.includes(neuron) && ![...this.held.values()].includes(neuron));
       const slot = slots[i] ?? noSlot;
       assert.ok(!this.held.has(slot), 'a free slot');
       this.held.set(slot, neuron);
-      this.#landing.set(neuron, slot);
+      this.#inFlight.set(neuron, slot);
     }
   }
 
-  readonly #landing = new Map<number, number>();
+  readonly #inFlight = new Map<number, number>();
 
   /** A step; what is missing is "read" unless it is to fail. */
   step(wanted: readonly number[], fails: (neuron: number) => boolean = () => false): number {
     const before = new Map(this.held);
-    const { slots, hit, hits, arriving } = this.store.want(Uint32Array.from(wanted));
+    const { slots, states, resident, inFlight } = this.store.want(Uint32Array.from(wanted));
     let counted = 0;
-    // What was foreseen for nothing is still arriving: nobody else is put there.
-    const unwanted = [...this.#landing].filter(([neuron]) => !wanted.includes(neuron));
+    // What was read ahead for nothing is still arriving: nobody else is put there.
+    const unwanted = [...this.#inFlight].filter(([neuron]) => !wanted.includes(neuron));
     const taken = new Set(unwanted.map(([, slot]) => slot));
     for (const slot of slots.subarray(0, wanted.length)) assert.ok(!taken.has(slot));
     for (const slot of taken) this.held.delete(slot);
-    assert.equal(arriving, this.#landing.size - unwanted.length);
+    assert.equal(inFlight, this.#inFlight.size - unwanted.length);
     wanted.forEach((neuron, i) => {
       const slot = slots[i] ?? noSlot;
-      assert.equal(hit[i] === 2, this.#landing.has(neuron));
-      if (hit[i] === 2) return;
-      if (hit[i] === 1) {
+      assert.equal(states[i] === unitState.inFlight, this.#inFlight.has(neuron));
+      if (states[i] === unitState.inFlight) return;
+      if (states[i] === unitState.resident) {
         counted++;
         assert.equal(before.get(slot), neuron, 'a hit is where it was read to');
       } else {
@@ -61,29 +61,29 @@ class Checked {
         this.held.set(slot, neuron);
       }
     });
-    assert.equal(hits, counted);
-    this.#landing.clear();
+    assert.equal(resident, counted);
+    this.#inFlight.clear();
     const places = wanted.map((_, i) => slots[i] ?? noSlot).filter((slot) => slot !== noSlot);
     assert.equal(new Set(places).size, places.length, 'no slot is used twice');
     for (const [i, neuron] of wanted.entries()) {
-      if (hit[i] !== 0 || !fails(neuron)) continue;
+      if (states[i] !== unitState.missing || !fails(neuron)) continue;
       const slot = slots[i] ?? noSlot;
       this.store.forget(neuron);
       if (slot !== noSlot) this.held.delete(slot);
     }
-    this.store.settle();
+    this.store.commit();
     for (const [slot, neuron] of this.held) {
       if (this.store.slotOf(neuron) !== slot) this.held.delete(slot); // put out
     }
     this.check();
-    return hits;
+    return resident;
   }
 
   check(): void {
     const { store } = this;
     let used = 0;
     for (let slot = 0; slot < store.slots; slot++) {
-      const neuron = store.neuronIn(slot);
+      const neuron = store.unitIn(slot);
       if (neuron < 0) continue;
       used++;
       assert.equal(store.slotOf(neuron), slot);
@@ -91,7 +91,7 @@ class Checked {
     }
     assert.equal(store.used, used);
     assert.ok(used <= store.slots, 'it never grows');
-    const found = Array.from({ length: store.neurons }, (_, n) => store.slotOf(n));
+    const found = Array.from({ length: store.units }, (_, n) => store.slotOf(n));
     assert.equal(found.filter((slot) => slot !== noSlot).length, used);
   }
 
@@ -122,7 +122,7 @@ test('after any sequence of steps the store holds what it says', () => {
         dice.chance(share),
       );
       if (reserve > 0 && dice.chance(0.7)) {
-        checked.foresee(
+        checked.speculate(
           wanted
             .filter(() => dice.chance(0.8))
             .concat(neurons - 1)
@@ -142,6 +142,29 @@ test('what fits is never read twice', () => {
     checked.step([1, 3, 5]);
     checked.step([2, 4, 6, 8]);
     assert.equal(checked.step([1, 2, 3, 4, 5, 6, 8]), 7, 'all are there');
+  }
+});
+
+test('a speculation that is given up before any step leaves all slots free', () => {
+  const dice = new Dice(11);
+  for (let round = 0; round < 100; round++) {
+    const units = dice.between(2, 40);
+    const slots = dice.between(1, units);
+    const store = new UnitStore(units, slots, createPolicy('auto', new Float32Array(units)));
+    const guess = Uint32Array.from({ length: units }, (_, id) => id).filter(() => dice.chance(0.6));
+    // Given up more often than there are slots, so that nothing may pile up.
+    for (let time = 0; time < 3; time++) {
+      const read = store.speculate(guess);
+      assert.equal(read.units.length, Math.min(guess.length, slots));
+      for (const unit of read.units) store.forget(unit);
+      store.commit();
+      assert.equal(store.used, 0);
+    }
+    const wanted = Uint32Array.from({ length: units }, (_, id) => id);
+    const { states, inFlight, resident } = store.want(wanted);
+    assert.deepEqual([inFlight, resident], [0, 0]);
+    assert.ok(states.subarray(0, units).every((state) => state === unitState.missing));
+    assert.equal(store.used, slots);
   }
 });
 

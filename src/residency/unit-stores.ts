@@ -1,41 +1,41 @@
-/** The neuron stores of all layers: their book-keeping, and the reads into their slots. */
+/** The unit stores of all layers: their book-keeping, and the reads into their slots. */
 
 import type { Format } from '../dtype.ts';
 import { InterruptedError } from '../errors.ts';
+import type { FfnUnits } from '../flash/ffn-units.ts';
 import { type StoredTensor, weightFormat } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
-import { role } from '../models/spec.ts';
 import { forEachParallel } from '../parallel.ts';
 import type { StorePlace } from '../plan/places.ts';
 import { hottest, type LayerDemand } from '../plan/share-slots.ts';
-import { Foresight } from './foresight.ts';
-import { NeuronStore } from './neuron-store.ts';
 import { memoryOf, packInPlace, type WeightMemory } from './packing.ts';
+import { SpeculationThrottle } from './speculation-throttle.ts';
 import { createPolicy, type PolicyName } from './store-policy.ts';
+import { UnitStore } from './unit-store.ts';
 
 const loadBytes = 1024 * 1024;
 const loadsInFlight = 16;
 
 /** One layer's store and where its slots lie. */
 export interface LayerStore {
-  readonly store: NeuronStore;
+  readonly store: UnitStore;
   readonly place: StorePlace;
-  /** The layer's bundles. */
+  /** The layer's FFN, and where its units lie in the file. */
+  readonly units: FfnUnits;
   readonly tensor: StoredTensor;
-  readonly bundleBytes: number;
-  readonly foresight: Foresight;
-  /** Of its neurons: packed where all of them stay. */
+  readonly throttle: SpeculationThrottle;
+  /** Of its units: packed where all of them stay. */
   format: Format;
 }
 
-export class NeuronStores {
+export class UnitStores {
   readonly layers: readonly LayerStore[];
 
   private constructor(layers: readonly LayerStore[]) {
     this.layers = layers;
   }
 
-  /** Makes the stores and fills them with the neurons that are wanted most; a window begins empty. */
+  /** Makes the stores and fills them with the units that are wanted most; a window begins empty. */
   static async load(
     files: ModelFiles,
     plan: { readonly stores: readonly StorePlace[]; readonly demand: readonly LayerDemand[] },
@@ -43,20 +43,23 @@ export class NeuronStores {
     policy: PolicyName,
     onProgress?: (doneBytes: number, totalBytes: number) => void,
     signal?: AbortSignal,
-  ): Promise<NeuronStores> {
+  ): Promise<UnitStores> {
     const layers = plan.stores.map((place, layer): LayerStore => {
-      const { neurons, bundleBytes = 0 } = files.manifest.layers[layer] ?? { neurons: 0 };
-      const { frequency = new Float32Array(neurons) } = plan.demand[layer] ?? {};
+      const units = files.manifest.ffns[layer]?.[0];
+      if (units === undefined) throw new Error(`layer ${layer} has no FFN`);
+      const { count } = units;
+      const { frequency = new Float32Array(count) } = plan.demand[layer] ?? {};
       // A window is the paper's, which reads nothing ahead; where all fits, there is nothing to read.
-      const foresight = new Foresight(policy === 'auto' && place.slots < neurons ? place.slots : 0);
-      const { reserve } = foresight;
-      const tensor = files.tensor(role.bundles(layer));
+      const speculates = policy === 'auto' && place.slots < count;
+      const throttle = new SpeculationThrottle(speculates ? place.slots : 0);
+      const { reserve } = throttle;
+      const tensor = files.tensor(units.tensor);
       return {
-        store: new NeuronStore(neurons, place.slots, createPolicy(policy, frequency), reserve),
-        foresight,
+        store: new UnitStore(count, place.slots, createPolicy(policy, frequency), reserve),
+        throttle,
         place,
+        units,
         tensor,
-        bundleBytes,
         format: weightFormat(tensor, files.manifest),
       };
     });
@@ -64,7 +67,7 @@ export class NeuronStores {
       const demand = plan.demand[index];
       const warm = demand !== undefined && policy === 'auto';
       const ids = warm ? hottest(demand, layer.store.capacity) : [];
-      const step = Math.max(1, Math.floor(loadBytes / layer.bundleBytes));
+      const step = Math.max(1, Math.floor(loadBytes / layer.units.unitBytes));
       const addresses = ids.map((id) => addressOf(layer, layer.store.preload(id)));
       return Array.from({ length: Math.ceil(ids.length / step) }, (_, i) => ({
         layer,
@@ -72,10 +75,7 @@ export class NeuronStores {
         addresses: addresses.slice(i * step, (i + 1) * step),
       }));
     });
-    const total = layers.reduce(
-      (sum, { place, bundleBytes }) => sum + place.slots * bundleBytes,
-      0,
-    );
+    const total = layers.reduce((sum, { place, units }) => sum + place.slots * units.unitBytes, 0);
     let done = 0;
     await forEachParallel(pieces, loadsInFlight, async ({ layer, rows, addresses }) => {
       if (signal?.aborted) throw new InterruptedError();
@@ -84,27 +84,27 @@ export class NeuronStores {
         priority: 'prefetch',
       });
       await request.done;
-      done += rows.length * layer.bundleBytes;
+      done += rows.length * layer.units.unitBytes;
       onProgress?.(done, total);
     });
     // Where neurons come and go, packing each would take longer than it saves.
     for (const layer of layers) {
       const { store, place, tensor } = layer;
-      if (policy !== 'auto' || store.capacity < store.neurons) continue;
+      if (policy !== 'auto' || store.capacity < store.units) continue;
       const memory = memoryOf(memories, layer.place.arena);
-      layer.format = packInPlace(memory, files.manifest, tensor, place.address, store.neurons);
+      layer.format = packInPlace(memory, files.manifest, tensor, place.address, store.units);
     }
-    return new NeuronStores(layers);
+    return new UnitStores(layers);
   }
 
   layer(index: number): LayerStore {
     const found = this.layers[index];
-    if (found === undefined) throw new Error(`no neuron store for layer ${index}`);
+    if (found === undefined) throw new Error(`no unit store for layer ${index}`);
     return found;
   }
 }
 
-/** Where a slot's bundle lies in its memory. */
-export function addressOf({ place, bundleBytes }: LayerStore, slot: number): number {
-  return place.address + slot * bundleBytes;
+/** Where a slot's unit lies in its memory. */
+export function addressOf({ place, units }: LayerStore, slot: number): number {
+  return place.address + slot * units.unitBytes;
 }

@@ -4,31 +4,34 @@
  * for all of them.
  */
 
-import { breathe } from '../breathe.ts';
 import { InterruptedError } from '../errors.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { weightKernels } from '../kernels/weight-kernels.ts';
-import { headTensor, type ModelSpec, role } from '../models/spec.ts';
+import { headTensor, type ModelSpec, tensorNames } from '../models/spec.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { HeadProposal } from '../residency/head-proposal.ts';
 import type { LoadedRows } from '../residency/weight-stream.ts';
 import type { Weights } from '../residency/weights.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { fillAlibi } from './alibi.ts';
 import type { Arena } from './arena.ts';
 import type { Batch } from './batch.ts';
-import type { FfnObserver, ForwardOptions } from './forward-options.ts';
+import { DenseFfn } from './dense-ffn.ts';
+import type { BegunFfn, Ffn } from './ffn.ts';
+import type { FfnHook } from './ffn-hook.ts';
+import type { ForwardOptions } from './forward-options.ts';
 import { KvCache } from './kv-cache.ts';
 import { ProposedHead } from './proposed-head.ts';
 import { Rotary } from './rotary.ts';
-import type { BegunFfn, FfnInput, SparseFfn } from './sparse-ffn.ts';
+import type { SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
 /** The event loop turns at least this often. */
 const longestBlockMs = 15;
 
-export interface DecoderParts {
+export interface TransformerParts {
   readonly files: ModelFiles;
   readonly plan: MemoryPlan;
   /** The plan's memories with their kernels: the first, then its arenas. */
@@ -40,15 +43,8 @@ export interface DecoderParts {
   readonly headProposal?: HeadProposal | null;
 }
 
-/** An FFN whose input is known. */
-interface EarlyFfn {
-  readonly input: FfnInput;
-  /** Null where every neuron is computed. */
-  readonly begun: BegunFfn | null;
-}
-
-export class Decoder {
-  readonly #parts: DecoderParts;
+export class Transformer {
+  readonly #parts: TransformerParts;
   readonly #spec: ModelSpec;
   /** Of the first memory, where all but weights lies. */
   readonly #kernels: Kernels;
@@ -59,11 +55,12 @@ export class Decoder {
   readonly #rotary: Rotary | null;
   /** Null where the head itself is passed over. */
   readonly #proposedHead: ProposedHead | null;
+  readonly #ffn: Ffn;
   #lastTurn = 0;
   #activeNeurons = 0;
   #neurons = 0;
 
-  constructor(parts: DecoderParts) {
+  constructor(parts: TransformerParts) {
     this.#parts = parts;
     this.#spec = parts.files.manifest.spec;
     this.#kernels = parts.arenas[0].kernels;
@@ -75,7 +72,8 @@ export class Decoder {
       positions.kind === 'rotary'
         ? new Rotary(this.#memory, this.#kernels, positions, activations, chunk)
         : null;
-    const { headProposal: proposal = null, weights } = parts;
+    const { headProposal: proposal = null, weights, sparse } = parts;
+    this.#ffn = sparse ?? new DenseFfn({ ...parts, sums: activations.sums });
     this.#proposedHead =
       proposal &&
       new ProposedHead({
@@ -83,7 +81,7 @@ export class Decoder {
         scratch: activations.scratch,
         vocabSize: this.#spec.vocabSize,
         embeddingSize: this.#spec.embeddingSize,
-        passOver: (matrix, bias, y, x) => this.#linear(matrix, bias, y, x, 1),
+        passOver: (matrix, bias, y, x, rows) => this.#linear(matrix, bias, y, x, rows),
       });
     if (positions.kind === 'alibi') {
       const { heads } = attention;
@@ -104,10 +102,7 @@ export class Decoder {
    * @throws InterruptedError between two layers when `interrupted` says so
    * @returns (batch.logits, vocab) logits, a view that the next call overwrites
    */
-  async forward(
-    batch: Batch,
-    { interrupted, observer }: ForwardOptions = {},
-  ): Promise<Float32Array> {
+  async forward(batch: Batch, { interrupted, hook }: ForwardOptions = {}): Promise<Float32Array> {
     const { plan, weights } = this.#parts;
     if (
       batch.rows > plan.chunk ||
@@ -120,7 +115,7 @@ export class Decoder {
     await this.embed(batch);
     for (let layer = 0; layer < this.#spec.layers; layer++) {
       await this.#turn(interrupted);
-      await this.layer(layer, batch, observer);
+      await this.layer(layer, batch, hook);
     }
     if (batch.logits.length === 0) return new Float32Array(0);
     return this.#logits(batch);
@@ -129,49 +124,49 @@ export class Decoder {
   /** Lets the event loop turn now and then, so that Ctrl-C and output do not wait for a token. */
   async #turn(interrupted: (() => boolean) | undefined): Promise<void> {
     if (performance.now() - this.#lastTurn < longestBlockMs) return;
-    await breathe();
+    await yieldToEventLoop();
     if (interrupted?.()) throw new InterruptedError();
     this.#lastTurn = performance.now();
   }
 
   /** One layer over the rows in `hidden`, which it replaces. */
-  async layer(layer: number, batch: Batch, observer?: FfnObserver): Promise<void> {
+  async layer(layer: number, batch: Batch, hook?: FfnHook): Promise<void> {
     const { rows: positions } = batch;
     const { hidden, input, ffnInput } = this.#parts.plan.activations;
     const parallel = this.#spec.block === 'parallel';
-    const attentionNorm = role.attentionNorm(layer);
-    const ffnNorm = role.ffnNorm(layer);
+    const attentionNorm = tensorNames.attentionNorm(layer);
+    const ffnNorm = tensorNames.ffnNorm(layer);
     const x = this.#normBefore(attentionNorm, input, positions);
     const beginFfn = () => {
       const shared = this.#spec.norm.shared;
       const own = shared ? x : this.#normBefore(ffnNorm, ffnInput, positions);
-      return this.#beginFfn({ layer, x: own, residual: hidden, positions }, observer);
+      return this.#ffn.begin({ layer, x: own, residual: hidden, positions }, hook);
     };
 
     // A parallel block's FFN does not wait for attention: its reads hide behind it. Those of another
     // are guessed.
     const early = parallel ? beginFfn() : null;
-    if (!parallel) this.#foresee(layer, positions);
+    if (!parallel) this.#speculate(layer, positions);
     try {
       await this.#attention(layer, batch, x);
     } catch (error) {
-      if (early?.begun) await this.#parts.sparse?.abandon(early.begun);
-      await this.#parts.sparse?.forgetForeseen();
+      await early?.abandon();
+      await this.#parts.sparse?.cancelSpeculation();
       throw error;
     }
     this.#addSublayer(attentionNorm, positions);
-    await this.#ffn(early ?? beginFfn(), observer);
+    await this.#finishFfn(early ?? beginFfn(), layer, positions);
     this.#addSublayer(ffnNorm, positions);
   }
 
   /** Guesses what the FFN will want from the state before attention, which changes it little. */
-  #foresee(layer: number, positions: number): void {
+  #speculate(layer: number, positions: number): void {
     const { sparse, plan } = this.#parts;
-    if (!sparse?.foresees(layer, positions) || this.#spec.norm.placement === 'post') return;
+    if (this.#spec.norm.placement === 'post' || !sparse?.speculates(layer, positions)) return;
     const { hidden, output } = plan.activations;
     // Attention's output is not there yet; its place is free.
-    const x = this.#normBefore(role.ffnNorm(layer), output, positions);
-    sparse.foresee({ layer, x, residual: hidden, positions });
+    const x = this.#normBefore(tensorNames.ffnNorm(layer), output, positions);
+    sparse.speculate({ layer, x, residual: hidden, positions });
   }
 
   /** hidden = (project_in) token row, + position row where there is a table of them */
@@ -182,15 +177,15 @@ export class Decoder {
     const { hidden, embedding, output } = plan.activations;
     const projected = embeddingSize !== hiddenSize;
     const target = projected ? embedding : hidden;
-    const tokens = files.tensor(role.tokens);
+    const tokens = files.tensor(tensorNames.tokens);
     await weights.lookUp(tokens, ids, (index, row, format) => {
       const { toF32 } = weightKernels(this.#kernels, format);
       toF32(target + index * embeddingSize * f32Bytes, row, embeddingSize);
     });
-    if (projected) await this.#linear(role.projectIn, 0, hidden, embedding, ids.length);
+    if (projected) await this.#linear(tensorNames.projectIn, 0, hidden, embedding, ids.length);
 
     if (positions.kind !== 'learned') return;
-    const table = files.tensor(role.positions);
+    const table = files.tensor(tensorNames.positions);
     const rows = Array.from(batch.positions, (position) => position + positions.offset);
     await weights.lookUp(table, rows, (index, row, format) => {
       weightKernels(this.#kernels, format).toF32(output, row, hiddenSize);
@@ -204,16 +199,16 @@ export class Decoder {
     const { rows: positions } = batch;
     const { output, qkv, attended } = plan.activations;
 
-    const name = role.qkv(layer);
+    const name = tensorNames.qkv(layer);
     await this.#linear(`${name}.weight`, weights.vector(`${name}.bias`), qkv, x, positions);
     this.#normHeads(layer, positions);
-    this.#turnHeads(batch);
+    this.#applyRope(batch);
 
-    await this.#parts.sparse?.turn();
+    await this.#parts.sparse?.yieldToReads();
     this.cache.append(layer, batch);
     this.cache.attend(layer, batch);
-    await this.#parts.sparse?.turn();
-    const out = role.attentionOut(layer);
+    await this.#parts.sparse?.yieldToReads();
+    const out = tensorNames.attentionOut(layer);
     await this.#linear(`${out}.weight`, weights.vector(`${out}.bias`), output, attended, positions);
   }
 
@@ -222,7 +217,7 @@ export class Decoder {
     const { heads, kvHeads, headDim, qkNorm } = this.#spec.attention;
     if (qkNorm === 'none') return;
     const { qkv } = this.#parts.plan.activations;
-    const [query, key] = [role.queryNorm(layer), role.keyNorm(layer)];
+    const [query, key] = [tensorNames.queryNorm(layer), tensorNames.keyNorm(layer)];
     for (let p = 0; p < positions; p++) {
       const queries = qkv + p * (heads + 2 * kvHeads) * headDim * f32Bytes;
       const keys = queries + heads * headDim * f32Bytes;
@@ -232,62 +227,26 @@ export class Decoder {
   }
 
   /** Tells queries and keys their positions, where that is done by rotation. */
-  #turnHeads({ positions }: Batch): void {
+  #applyRope({ positions }: Batch): void {
     const { heads, kvHeads, headDim } = this.#spec.attention;
     const { qkv } = this.#parts.plan.activations;
     const stride = (heads + 2 * kvHeads) * headDim;
     this.#rotary?.apply(qkv, positions, heads + kvHeads, headDim, stride);
   }
 
-  /** What needs the FFN's input alone: predictions and their reads, or to show it to an observer. */
-  #beginFfn(input: FfnInput, observer: FfnObserver | undefined): EarlyFfn {
-    const { sparse } = this.#parts;
-    if (sparse !== null) return { input, begun: sparse.begin(input) };
-    observer?.input(input);
-    return { input, begun: null };
-  }
-
   /** output = sum over the neurons of their activations times down columns. */
-  async #ffn({ input, begun }: EarlyFfn, observer: FfnObserver | undefined): Promise<void> {
-    const { plan, weights, files, sparse } = this.#parts;
-    const { layer, x, positions } = input;
-    const { hiddenSize } = this.#spec;
-    const { output, sums } = plan.activations;
-    const downBias = weights.vector(role.downBias(layer));
-    const rowBytes = hiddenSize * f32Bytes;
-    if (downBias === 0) {
-      new Uint8Array(this.#memory.buffer, output, positions * rowBytes).fill(0);
-    } else {
-      this.#kernels.copyRows(output, downBias, positions, rowBytes, 0, rowBytes);
-    }
-    const geometry = files.manifest.layers[layer];
-    if (geometry === undefined) throw new Error(`no bundles for layer ${layer}`);
-    const bias = weights.vector(role.upBias(layer));
-    const gateBias = weights.vector(role.gateBias(layer));
-    if (sparse !== null && begun !== null) {
-      this.#neurons += geometry.neurons * positions;
-      this.#activeNeurons += await sparse.finish(begun, { y: output, bias, gateBias });
-      return;
-    }
-    new Uint8Array(this.#memory.buffer, sums, positions * rowBytes).fill(0);
-    await weights.eachRows(files.tensor(role.bundles(layer)), (rows) => {
-      this.#neurons += rows.count * positions;
-      this.#activeNeurons += this.#arena(rows).neurons({
-        rows,
-        geometry,
-        ffn: this.#spec.ffn,
-        x,
-        y: output,
-        sums,
-        hidden: hiddenSize,
-        bias,
-        gateBias,
-        positions,
-        observer,
-      });
-    });
-    // Of a last group that is not whole.
-    this.#kernels.add(output, sums, positions * hiddenSize);
+  async #finishFfn(begun: BegunFfn, layer: number, positions: number): Promise<void> {
+    const { plan, weights } = this.#parts;
+    const { output: y } = plan.activations;
+    const downBias = weights.vector(tensorNames.downBias(layer));
+    const rowBytes = this.#spec.hiddenSize * f32Bytes;
+    if (downBias === 0) new Uint8Array(this.#memory.buffer, y, positions * rowBytes).fill(0);
+    else this.#kernels.copyRows(y, downBias, positions, rowBytes, 0, rowBytes);
+    const bias = weights.vector(tensorNames.upBias(layer));
+    const gateBias = weights.vector(tensorNames.gateBias(layer));
+    const { neurons, active } = await begun.finish({ y, bias, gateBias });
+    this.#neurons += neurons;
+    this.#activeNeurons += active;
   }
 
   /** Logits of the rows in `hidden` of which they are wanted. */
@@ -301,10 +260,10 @@ export class Decoder {
     const [together, first] = [wanted[0]?.row === rows - positions, rows - positions];
     let x = hidden + first * rowBytes;
     if (norm.final) {
-      if (together) this.#norm(role.finalNorm, input, x, positions);
+      if (together) this.#norm(tensorNames.finalNorm, input, x, positions);
       else {
         wanted.forEach(({ row }, i) => {
-          this.#norm(role.finalNorm, input + i * rowBytes, hidden + row * rowBytes, 1);
+          this.#norm(tensorNames.finalNorm, input + i * rowBytes, hidden + row * rowBytes, 1);
         });
       }
       x = input;
@@ -314,20 +273,17 @@ export class Decoder {
       });
       x = input;
     }
-    if (files.find(role.projectOut) !== undefined) {
-      await this.#linear(role.projectOut, 0, embedding, x, positions);
+    if (files.find(tensorNames.projectOut) !== undefined) {
+      await this.#linear(tensorNames.projectOut, 0, embedding, x, positions);
       x = embedding;
     }
     if (embeddingSize !== hiddenSize && x !== embedding) throw new Error('no project_out');
-    const bias = weights.vector(role.headBias);
+    const bias = weights.vector(tensorNames.headBias);
     if (this.#proposedHead === null) {
       await this.#linear(headTensor(this.#spec), bias, logits, x, positions);
     } else {
-      for (const [i, { wanted: how }] of wanted.entries()) {
-        const input = x + i * embeddingSize * f32Bytes;
-        const best = typeof how === 'object' ? how : null;
-        await this.#proposedHead.logits(logits + i * vocabSize * f32Bytes, input, bias, best);
-      }
+      const best = wanted.map(({ wanted: how }) => (typeof how === 'object' ? how : null));
+      await this.#proposedHead.logits(logits, x, bias, best);
     }
     return new Float32Array(this.#memory.buffer, logits, positions * vocabSize);
   }

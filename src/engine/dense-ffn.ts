@@ -1,0 +1,67 @@
+/** FFNs of which every row computes all units: resident ones where they lie, the others as they come. */
+
+import type { FfnUnits } from '../flash/ffn-units.ts';
+import type { ModelFiles } from '../flash/model-files.ts';
+import type { Weights } from '../residency/weights.ts';
+import type { Arena } from './arena.ts';
+import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
+import type { FfnHook } from './ffn-hook.ts';
+import type { FfnInput } from './selection.ts';
+
+const f32Bytes = 4;
+
+export interface DenseParts {
+  readonly files: ModelFiles;
+  /** The plan's memories: the first, then its arenas. */
+  readonly arenas: readonly [Arena, ...Arena[]];
+  readonly weights: Weights;
+  /** (sumRows, hidden) in the first memory: see Activations. */
+  readonly sums: number;
+}
+
+export class DenseFfn implements Ffn {
+  readonly #parts: DenseParts;
+
+  constructor(parts: DenseParts) {
+    this.#parts = parts;
+  }
+
+  begin(input: FfnInput, hook?: FfnHook): BegunFfn {
+    hook?.input(input);
+    return {
+      finish: async (output) => {
+        const counts = { neurons: 0, active: 0 };
+        for (const units of this.#parts.files.manifest.ffns[input.layer] ?? []) {
+          const { neurons, active } = await this.#compute(units, input, output, hook);
+          counts.neurons += neurons;
+          counts.active += active;
+        }
+        return counts;
+      },
+      abandon: async () => {},
+    };
+  }
+
+  /** y += sum over all units of an FFN of what they contribute. */
+  async #compute(
+    units: FfnUnits,
+    { x, positions }: FfnInput,
+    output: FfnOutput,
+    hook: FfnHook | undefined,
+  ): Promise<FfnCounts> {
+    const { files, arenas, weights, sums } = this.#parts;
+    const { hiddenSize: hidden, ffn } = files.manifest.spec;
+    const [{ memory, kernels }] = arenas;
+    let [neurons, active] = [0, 0];
+    new Uint8Array(memory.buffer, sums, positions * hidden * f32Bytes).fill(0);
+    await weights.eachRows(files.tensor(units.tensor), (rows) => {
+      const arena = arenas[rows.arena];
+      if (arena === undefined) throw new Error(`the plan has no arena ${rows.arena}`);
+      neurons += rows.count * units.k * positions;
+      active += arena.ffn({ units, rows, ffn, x, ...output, sums, hidden, positions, hook });
+    });
+    // Of a last group that is not whole.
+    kernels.add(output.y, sums, positions * hidden);
+    return { neurons, active };
+  }
+}

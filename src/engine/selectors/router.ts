@@ -1,0 +1,110 @@
+/**
+ * The router of a mixture of experts: each row takes the k experts with the largest scores, weighted
+ * by them. The gate's logits come from whoever multiplies its matrix; here is what follows.
+ */
+
+import type { FfnInput, Selector, WeightSelection } from '../selection.ts';
+
+/** How scores become a choice, as configurations of models say it. */
+export interface Routing {
+  readonly experts: number;
+  /** Experts that each row takes. */
+  readonly topK: number;
+  /** Of the logits: softmax over all experts, or a sigmoid of each. */
+  readonly score: 'softmax' | 'sigmoid';
+  /** Whether the weights of the chosen are divided by their sum. */
+  readonly normalise: boolean;
+  /** Factor on all weights. */
+  readonly scale: number;
+  /** (experts): is added to scores for the choice, not for the weights. */
+  readonly correction?: Float32Array;
+  /**
+   * Experts stand in so many groups of equal size, of which a row chooses from `topK`: those with the
+   * largest sums of their two best.
+   */
+  readonly groups?: { readonly count: number; readonly topK: number };
+}
+
+/** Places of the `n` largest of the values that are finite or +Infinity; of equals the first. */
+function largest(values: Float64Array, n: number): number[] {
+  const places: number[] = [];
+  for (let rank = 0; rank < n; rank++) {
+    let best = -1;
+    let most = Number.NEGATIVE_INFINITY;
+    for (const [place, value] of values.entries()) {
+      if (value > most && !places.includes(place)) [best, most] = [place, value];
+    }
+    if (best < 0) break;
+    places.push(best);
+  }
+  return places;
+}
+
+/** Scores of one row's logits, in double precision. */
+function scoresOf(logits: Float32Array, kind: Routing['score']): Float64Array {
+  if (kind === 'sigmoid') return Float64Array.from(logits, (logit) => 1 / (1 + Math.exp(-logit)));
+  let most = Number.NEGATIVE_INFINITY;
+  for (const logit of logits) most = Math.max(most, logit);
+  const scores = Float64Array.from(logits, (logit) => Math.exp(logit - most));
+  const sum = scores.reduce((total, score) => total + score, 0);
+  return scores.map((score) => score / sum);
+}
+
+/** The scores by which a row chooses: corrected, and -Infinity in groups that it leaves out. */
+function choiceOf(scores: Float64Array, { correction, groups, experts }: Routing): Float64Array {
+  const choice = scores.map((score, expert) => score + (correction?.[expert] ?? 0));
+  if (groups === undefined) return choice;
+  const size = experts / groups.count;
+  const merits = Float64Array.from({ length: groups.count }, (_, group) => {
+    const own = choice.subarray(group * size, (group + 1) * size);
+    return largest(own, 2).reduce((sum, place) => sum + (own[place] ?? 0), 0);
+  });
+  const chosen = largest(merits, groups.topK);
+  return choice.map((score, expert) =>
+    chosen.includes(Math.floor(expert / size)) ? score : Number.NEGATIVE_INFINITY,
+  );
+}
+
+/**
+ * Routes rows of logits.
+ * @param logits (rows, experts)
+ * @param into room for the experts and rows
+ * @throws RangeError where a routing asks for more than there is, or a logit is NaN
+ */
+export function route(
+  logits: Float32Array,
+  rows: number,
+  routing: Routing,
+  into: WeightSelection,
+): WeightSelection {
+  const { experts, topK, score, normalise, scale, groups } = routing;
+  const eligible = groups === undefined ? experts : (experts / groups.count) * groups.topK;
+  if (topK > eligible || !Number.isInteger(eligible) || (groups && groups.topK > groups.count)) {
+    throw new RangeError(`a row cannot take ${topK} of ${eligible} experts`);
+  }
+  into.clear(experts, rows);
+  for (let row = 0; row < rows; row++) {
+    const own = logits.subarray(row * experts, (row + 1) * experts);
+    if (own.some(Number.isNaN)) throw new RangeError(`a router's logit of row ${row} is NaN`);
+    const scores = scoresOf(own, score);
+    const chosen = largest(choiceOf(scores, routing), topK);
+    const sum = normalise ? chosen.reduce((total, expert) => total + (scores[expert] ?? 0), 0) : 1;
+    for (const expert of chosen) into.take(row, expert, ((scores[expert] ?? 0) / sum) * scale);
+  }
+  return into.seal();
+}
+
+export class Router implements Selector<WeightSelection> {
+  readonly #routing: Routing;
+  readonly #logits: (input: FfnInput) => Float32Array;
+
+  /** @param logits multiplies the gate's matrix with an input: (positions, experts) */
+  constructor(routing: Routing, logits: (input: FfnInput) => Float32Array) {
+    this.#routing = routing;
+    this.#logits = logits;
+  }
+
+  select(input: FfnInput, into: WeightSelection): WeightSelection {
+    return route(this.#logits(input), input.positions, this.#routing, into);
+  }
+}
