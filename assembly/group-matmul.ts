@@ -69,20 +69,17 @@ abstract class Fours {
   }
 
   /** The integers of half j of a group, of four rows, from its sums of pairs. */
-  @inline static half<T extends GroupCodec>(s: v128, j: i32, u: usize, sums: usize): v128 {
+  @inline static half<T extends GroupCodec>(s: v128, j: usize, u: usize, sums: usize): v128 {
     const t = changetype<T>(0);
     if (!t.scaled) return i32x4.extadd_pairwise_i16x8_s(s);
-    const at = <usize>j;
-    if (t.offset != 0) s = i16x8.add(s, v128.load_splat<u32>(sums + (at << 2)));
+    if (t.offset != 0) s = i16x8.add(s, v128.load_splat<u32>(sums + (j << 2)));
     const scales = u + WEIGHT_BYTES + 16 + G.leastBytes<T>();
-    return i32x4.dot_i16x8_s(s, v128.load(scales + (at << 4)));
+    return i32x4.dot_i16x8_s(s, v128.load(scales + (j << 4)));
   }
 
-  /** Those of a group: of the first half d, and of the second; or of both, whose sums are one. */
-  @inline static whole<T extends GroupCodec>(d: v128, s: v128, u: usize, sums: usize): v128 {
-    const t = changetype<T>(0);
-    if (t.pairs < 8) return i32x4.add(d, Fours.half<T>(s, 1, u, sums));
-    if (t.offset != 0) s = i16x8.add(s, v128.load_splat<u32>(sums));
+  /** Those of a group, both of whose halves are in one sum. */
+  @inline static whole<T extends GroupCodec>(s: v128, sums: usize): v128 {
+    if (changetype<T>(0).offset != 0) s = i16x8.add(s, v128.load_splat<u32>(sums));
     return i32x4.extadd_pairwise_i16x8_s(s);
   }
 
@@ -168,78 +165,62 @@ function dots8x2<T extends GroupCodec>(
   let sums0 = scale0 + <usize>groups * ACTIVATION_SCALE_BYTES;
   let sums1 = scale1 + <usize>groups * ACTIVATION_SCALE_BYTES;
   for (let left = groups; left > 0; left--) {
-    let w0 = v128.load(u0);
-    let w1 = v128.load(u1);
-    let v0 = v128.load_splat<u32>(x0);
-    let v1 = v128.load_splat<u32>(x1);
-    let s00 = I.pairs(v0, w0);
-    let s01 = I.pairs(v1, w0);
-    let s10 = I.pairs(v0, w1);
-    let s11 = I.pairs(v1, w1);
-    w0 = v128.load(u0, 16);
-    w1 = v128.load(u1, 16);
-    v0 = v128.load_splat<u32>(x0, 4);
-    v1 = v128.load_splat<u32>(x1, 4);
-    s00 = i16x8.add(s00, I.pairs(v0, w0));
-    s01 = i16x8.add(s01, I.pairs(v1, w0));
-    s10 = i16x8.add(s10, I.pairs(v0, w1));
-    s11 = i16x8.add(s11, I.pairs(v1, w1));
-    w0 = v128.load(u0, 32);
-    w1 = v128.load(u1, 32);
-    v0 = v128.load_splat<u32>(x0, 8);
-    v1 = v128.load_splat<u32>(x1, 8);
-    s00 = i16x8.add(s00, I.pairs(v0, w0));
-    s01 = i16x8.add(s01, I.pairs(v1, w0));
-    s10 = i16x8.add(s10, I.pairs(v0, w1));
-    s11 = i16x8.add(s11, I.pairs(v1, w1));
-    w0 = v128.load(u0, 48);
-    w1 = v128.load(u1, 48);
-    v0 = v128.load_splat<u32>(x0, 12);
-    v1 = v128.load_splat<u32>(x1, 12);
-    s00 = i16x8.add(s00, I.pairs(v0, w0));
-    s01 = i16x8.add(s01, I.pairs(v1, w0));
-    s10 = i16x8.add(s10, I.pairs(v0, w1));
-    s11 = i16x8.add(s11, I.pairs(v1, w1));
-    let d00 = carry ? s00 : Fours.half<T>(s00, 0, u0, sums0);
-    let d01 = carry ? s01 : Fours.half<T>(s01, 0, u0, sums1);
-    let d10 = carry ? s10 : Fours.half<T>(s10, 0, u1, sums0);
-    let d11 = carry ? s11 : Fours.half<T>(s11, 0, u1, sums1);
-    w0 = v128.load(u0, 64);
-    w1 = v128.load(u1, 64);
-    v0 = v128.load_splat<u32>(x0, 16);
-    v1 = v128.load_splat<u32>(x1, 16);
-    s00 = carry ? i16x8.add(s00, I.pairs(v0, w0)) : I.pairs(v0, w0);
-    s01 = carry ? i16x8.add(s01, I.pairs(v1, w0)) : I.pairs(v1, w0);
-    s10 = carry ? i16x8.add(s10, I.pairs(v0, w1)) : I.pairs(v0, w1);
-    s11 = carry ? i16x8.add(s11, I.pairs(v1, w1)) : I.pairs(v1, w1);
-    w0 = v128.load(u0, 80);
-    w1 = v128.load(u1, 80);
-    v0 = v128.load_splat<u32>(x0, 20);
-    v1 = v128.load_splat<u32>(x1, 20);
-    s00 = i16x8.add(s00, I.pairs(v0, w0));
-    s01 = i16x8.add(s01, I.pairs(v1, w0));
-    s10 = i16x8.add(s10, I.pairs(v0, w1));
-    s11 = i16x8.add(s11, I.pairs(v1, w1));
-    w0 = v128.load(u0, 96);
-    w1 = v128.load(u1, 96);
-    v0 = v128.load_splat<u32>(x0, 24);
-    v1 = v128.load_splat<u32>(x1, 24);
-    s00 = i16x8.add(s00, I.pairs(v0, w0));
-    s01 = i16x8.add(s01, I.pairs(v1, w0));
-    s10 = i16x8.add(s10, I.pairs(v0, w1));
-    s11 = i16x8.add(s11, I.pairs(v1, w1));
-    w0 = v128.load(u0, 112);
-    w1 = v128.load(u1, 112);
-    v0 = v128.load_splat<u32>(x0, 28);
-    v1 = v128.load_splat<u32>(x1, 28);
-    s00 = i16x8.add(s00, I.pairs(v0, w0));
-    s01 = i16x8.add(s01, I.pairs(v1, w0));
-    s10 = i16x8.add(s10, I.pairs(v0, w1));
-    s11 = i16x8.add(s11, I.pairs(v1, w1));
-    d00 = Fours.whole<T>(d00, s00, u0, sums0);
-    d01 = Fours.whole<T>(d01, s01, u0, sums1);
-    d10 = Fours.whole<T>(d10, s10, u1, sums0);
-    d11 = Fours.whole<T>(d11, s11, u1, sums1);
+    let s00 = i32x4.splat(0);
+    let d00 = i32x4.splat(0);
+    let s01 = i32x4.splat(0);
+    let d01 = i32x4.splat(0);
+    let s10 = i32x4.splat(0);
+    let d10 = i32x4.splat(0);
+    let s11 = i32x4.splat(0);
+    let d11 = i32x4.splat(0);
+    for (let j: usize = 0; j < 2; j++) {
+      const uj = j << 6;
+      const xj = j << 4;
+      let w0 = v128.load(u0 + uj);
+      let w1 = v128.load(u1 + uj);
+      let v0 = v128.load_splat<u32>(x0 + xj);
+      let v1 = v128.load_splat<u32>(x1 + xj);
+      s00 = carry ? i16x8.add(s00, I.pairs(v0, w0)) : I.pairs(v0, w0);
+      s01 = carry ? i16x8.add(s01, I.pairs(v1, w0)) : I.pairs(v1, w0);
+      s10 = carry ? i16x8.add(s10, I.pairs(v0, w1)) : I.pairs(v0, w1);
+      s11 = carry ? i16x8.add(s11, I.pairs(v1, w1)) : I.pairs(v1, w1);
+      w0 = v128.load(u0 + uj, 16);
+      w1 = v128.load(u1 + uj, 16);
+      v0 = v128.load_splat<u32>(x0 + xj, 4);
+      v1 = v128.load_splat<u32>(x1 + xj, 4);
+      s00 = i16x8.add(s00, I.pairs(v0, w0));
+      s01 = i16x8.add(s01, I.pairs(v1, w0));
+      s10 = i16x8.add(s10, I.pairs(v0, w1));
+      s11 = i16x8.add(s11, I.pairs(v1, w1));
+      w0 = v128.load(u0 + uj, 32);
+      w1 = v128.load(u1 + uj, 32);
+      v0 = v128.load_splat<u32>(x0 + xj, 8);
+      v1 = v128.load_splat<u32>(x1 + xj, 8);
+      s00 = i16x8.add(s00, I.pairs(v0, w0));
+      s01 = i16x8.add(s01, I.pairs(v1, w0));
+      s10 = i16x8.add(s10, I.pairs(v0, w1));
+      s11 = i16x8.add(s11, I.pairs(v1, w1));
+      w0 = v128.load(u0 + uj, 48);
+      w1 = v128.load(u1 + uj, 48);
+      v0 = v128.load_splat<u32>(x0 + xj, 12);
+      v1 = v128.load_splat<u32>(x1 + xj, 12);
+      s00 = i16x8.add(s00, I.pairs(v0, w0));
+      s01 = i16x8.add(s01, I.pairs(v1, w0));
+      s10 = i16x8.add(s10, I.pairs(v0, w1));
+      s11 = i16x8.add(s11, I.pairs(v1, w1));
+      if (!carry) {
+        d00 = i32x4.add(d00, Fours.half<T>(s00, j, u0, sums0));
+        d01 = i32x4.add(d01, Fours.half<T>(s01, j, u0, sums1));
+        d10 = i32x4.add(d10, Fours.half<T>(s10, j, u1, sums0));
+        d11 = i32x4.add(d11, Fours.half<T>(s11, j, u1, sums1));
+      }
+    }
+    if (carry) {
+      d00 = Fours.whole<T>(s00, sums0);
+      d01 = Fours.whole<T>(s01, sums1);
+      d10 = Fours.whole<T>(s10, sums0);
+      d11 = Fours.whole<T>(s11, sums1);
+    }
     a00 = Fours.added<T>(a00, d00, u0, scale0, sums0);
     a01 = Fours.added<T>(a01, d01, u0, scale1, sums1);
     a10 = Fours.added<T>(a10, d10, u1, scale0, sums0);

@@ -15,10 +15,10 @@ import type { KernelOf } from './signature.ts';
 export const { neuronGroup } = kernelSizes;
 
 /**
- * Bytes of `scratch` for matmul, ffnUp and ffnDown with up to `cols` columns: there, weights that
- * are used for several positions are unpacked to f32 once, and activations are quantised for q8 and
- * q4. Without it (undefined or 0) f32, f16 and bf16 give the same results to the bit, only slower:
- * f16 takes up to twice as long. matmul and ffnUp of q8 and q4 cannot do without.
+ * Bytes of `scratch` for matmul, exactMatmul, ffnUp and ffnDown with up to `cols` columns: there,
+ * weights that are used for several positions are unpacked once, and activations are quantised for
+ * formats with blocks. Without it (undefined or 0) f32, f16 and bf16 give the same results to the bit,
+ * only slower: f16 takes up to twice as long. matmul and ffnUp of formats with blocks cannot do without.
  */
 export function scratchBytes(cols: number): number {
   const { unpackedColumns, unpackedBlockBytes, quantisedPositions } = kernelSizes;

@@ -125,6 +125,28 @@ for (const build of builds) {
       }
     });
 
+    test(`matmul ${dtype} (${build}) keeps to its scratch`, () => {
+      const random = new Random(10);
+      for (const [rows, blocks, positions] of [
+        [1, 1, 1],
+        [9, 1, 40],
+        [9, 3, 2],
+        [9, 3, 33],
+      ] as const) {
+        bench.reset();
+        const cols = blocks * blockElements;
+        const w = bench.putWeights(dtype, rows, cols, random);
+        const x = bench.putFloats(Array.from({ length: cols * positions }, () => random.unit()));
+        const y = bench.allocate(4 * rows * positions);
+        const scratch = bench.allocate(scratchBytes(cols));
+        const behind = bench.allocate(4096);
+        for (const kernel of [matmul, exactMatmul]) {
+          kernel(y, x, w.address, 0, rows, cols, positions, cols, rows, scratch);
+          assert.ok(bench.bytes(behind, 4096).every((byte) => byte === 0xff));
+        }
+      }
+    });
+
     test(`${dtype} (${build}): activations that are NaN make NaN, and weights are searched for it`, () => {
       const random = new Random(9);
       bench.reset();
