@@ -4,7 +4,7 @@
  * by is one that follows from the architecture and from the length of files, or the model is refused.
  */
 
-import { byteLength, type DType, isQuantised } from '../dtype.ts';
+import { byteLength, type DType, isNeuronDType, isQuantised, wholeBlocks } from '../dtype.ts';
 import { type ModelSpec, tensorNames } from '../models/spec.ts';
 import { contradictionIn, type SpecTensor, tensorsOf } from '../models/spec-tensors.ts';
 import { alignUp } from '../units.ts';
@@ -135,6 +135,12 @@ function* unitProblems(
     if (found.part !== wanted?.part) yield `its part ${index} is ${found.part}`;
     // The kernels for single neurons take one dtype for all parts.
     if (kind === 'neuron' && found.dtype !== bundles) yield `its ${found.part} is ${found.dtype}`;
+    if (kind === 'neuron' && !isNeuronDType(found.dtype)) {
+      yield `its ${found.part} is ${found.dtype}, which single neurons cannot be in`;
+    }
+    if (!wholeBlocks(found.dtype, found.shape[1])) {
+      yield `its ${found.part} has rows of ${found.shape[1]}, not of whole blocks of ${found.dtype}`;
+    }
     if (found.offset !== wanted?.offset) {
       yield `its ${found.part} is at ${found.offset}, not at ${wanted?.offset}`;
     }
