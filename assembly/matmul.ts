@@ -6,7 +6,9 @@ import { activeDots, BlockFours, PlainFours } from './active-dot';
 import { BlockCodec } from './block';
 import { blockDots } from './block-dot';
 import { dots } from './dot';
-import { Codec } from './dtype';
+import { Codec, F32 } from './dtype';
+import { GroupCodec } from './group';
+import { groupDots } from './group-matmul';
 import { add } from './math';
 
 /** How rows of a format are multiplied with activations; never instantiated, like the codecs. */
@@ -129,6 +131,40 @@ export class QuantisedDots<T extends BlockCodec> extends Dots {
       yStride,
       scratch,
     );
+  }
+}
+
+/** In integers, of groups: rows whose gates are 0 are computed as well. `scratch` must be given. */
+@unmanaged
+export class GroupDots<T extends GroupCodec> extends Dots {
+  @inline override dots(
+    y: usize,
+    x: usize,
+    w: usize,
+    ptrs: usize,
+    count: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void {
+    groupDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch, false);
+  }
+  @inline override activeDots(
+    y: usize,
+    _gates: usize,
+    x: usize,
+    w: usize,
+    ptrs: usize,
+    count: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void {
+    groupDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch, false);
   }
 }
 

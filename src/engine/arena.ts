@@ -6,7 +6,7 @@
 
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import { neuronGroup, type WeightKernels, weightKernels } from '../kernels/weight-kernels.ts';
+import { type NeuronKernels, neuronGroup, neuronKernels, weightKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type BlockRoom, blockNeurons } from '../plan/activations.ts';
 import { type Desk, deskRows } from '../plan/desk.ts';
@@ -79,17 +79,12 @@ export class Arena {
 
   linear(task: LinearTask): void {
     const { rows, x, columns, y, outputs, bias, positions } = task;
-    const { matmul } = this.weightKernels(task.rows);
+    const { matmul } = weightKernels(this.kernels, rows.format);
     const offset = rows.first * f32Bytes;
     const rowBias = bias === 0 ? 0 : bias + offset;
     const { scratch } = this.#place;
     const { address, count } = rows;
     matmul(y + offset, x, address, rowBias, count, columns, positions, columns, outputs, scratch);
-  }
-
-  /** What computes with weights as they lie here. */
-  protected weightKernels({ format }: LoadedRows): WeightKernels {
-    return weightKernels(this.kernels, format);
   }
 
   /** @returns how many activations were not zero */
@@ -142,7 +137,7 @@ export class Arena {
     const { rows, ffn, hidden, positions } = task;
     const { neurons, gates, bundles, scratch } = this.#place;
     const { stride, group, groupStride, upOffset, downOffset } = neuronPlaces(geometry, rows.apart);
-    const kernels = this.weightKernels(rows);
+    const kernels = neuronKernels(this.kernels, rows.format);
     const table = new Uint32Array(this.memory.buffer, bundles, count);
     for (let i = 0; i < count; i++) {
       const inGroup = (done + i) % group;
@@ -183,7 +178,7 @@ export class Arena {
   /** y += activations times down columns of neurons [first, first + count), group by group. */
   #down(
     { hidden, positions }: FfnTask,
-    { ffnSums, ffnDown }: WeightKernels,
+    { ffnSums, ffnDown }: NeuronKernels,
     downOffset: number,
     first: number,
     count: number,
@@ -235,7 +230,7 @@ export class RemoteArena extends Arena {
   override linear(task: LinearTask): void {
     const { rows, rowBytes, x, columns, y, outputs, bias, positions } = task;
     const { input, output, scratch, bias: deskBias } = this.#desk;
-    const { matmul } = this.weightKernels(task.rows);
+    const { matmul } = weightKernels(this.kernels, rows.format);
     this.#fetch(input, x, positions * columns);
     for (let done = 0; done < rows.count; done += deskRows) {
       const count = Math.min(deskRows, rows.count - done);

@@ -1,6 +1,13 @@
 /** Kernels that compute with weights, once for each format they lie in memory in. */
 
-import { type DType, type Format, type FormatName, formats } from '../dtype.ts';
+import {
+  type DType,
+  type Format,
+  type FormatName,
+  formats,
+  isNeuronDType,
+  type NeuronDType,
+} from '../dtype.ts';
 import { kernelSizes } from './constants.ts';
 import type { formatKernelTable } from './format-kernel-table.ts';
 import type { KernelOf } from './signature.ts';
@@ -32,12 +39,16 @@ export type FormatKernels<Name extends FormatName> = {
     : never]: KernelOf<Table[Kernel]>;
 };
 
-/** The kernels that every format has, whichever it is: those that compute with its weights. */
-export type WeightKernels = {
-  readonly [Kernel in keyof Table as FormatName extends keyof Table[Kernel]['implementations']
+type KernelsOfAll<Names extends FormatName> = {
+  readonly [Kernel in keyof Table as [Names] extends [keyof Table[Kernel]['implementations']]
     ? Kernel
     : never]: KernelOf<Table[Kernel]>;
 };
+
+/** The kernels that every format has, whichever it is: those that compute with its rows. */
+export type WeightKernels = KernelsOfAll<FormatName>;
+/** The kernels that every format of FFN bundles has. */
+export type NeuronKernels = KernelsOfAll<NeuronDType | 'packed_f16'>;
 
 /** The kernels of all formats, those of weights as they are stored by the names of their dtypes. */
 export interface KernelsByFormat {
@@ -51,4 +62,17 @@ export function weightKernels(
   { name }: Format,
 ): WeightKernels {
   return name === 'packed_f16' ? packedF16 : byDType[name];
+}
+
+/**
+ * What computes with bundles of a format.
+ * @throws RangeError where bundles cannot be in it
+ */
+export function neuronKernels(
+  { byDType, packedF16 }: KernelsByFormat,
+  { name }: Format,
+): NeuronKernels {
+  if (name === 'packed_f16') return packedF16;
+  if (!isNeuronDType(name)) throw new RangeError(`FFN bundles cannot be in ${name}`);
+  return byDType[name];
 }

@@ -2,7 +2,7 @@
 
 import { encodedDTypes, formatNames, formats } from '../../src/dtype.ts';
 import { activationCodes } from '../../src/kernels/constants.ts';
-import { neuronGroup, weightKernels } from '../../src/kernels/weight-kernels.ts';
+import { neuronGroup, neuronKernels, weightKernels } from '../../src/kernels/weight-kernels.ts';
 import {
   a,
   b,
@@ -128,6 +128,11 @@ export const formatCalls: [string, MakeCall][] = [
           };
         },
       ],
+    ]),
+  ...formatNames
+    .map((name) => formats[name])
+    .filter((format) => format.neurons)
+    .flatMap((format): [string, MakeCall][] => [
       [
         `ffn down ${format.name}`,
         (random) => {
@@ -143,7 +148,7 @@ export const formatCalls: [string, MakeCall][] = [
             new Float32Array(memory.buffer, out, positions * cols).fill(0.5);
             new Float32Array(memory.buffer, out2, positions * cols).fill(0.25);
             halfActive(memory, positions * count);
-            weightKernels(kernels, format).ffnDown(
+            neuronKernels(kernels, format).ffnDown(
               out,
               out2,
               a,
@@ -176,7 +181,7 @@ export const formatCalls: [string, MakeCall][] = [
             new Float32Array(memory.buffer, out, cols).fill(0.25);
             new Float32Array(memory.buffer, out2, cols).fill(0.5);
             halfActive(memory, count);
-            weightKernels(kernels, format).ffnSums(out, a, e, 16, first, count, cols, begin, end);
+            neuronKernels(kernels, format).ffnSums(out, a, e, 16, first, count, cols, begin, end);
             kernels.fold(out2, out, end - begin, cols, cols);
           };
         },
@@ -195,7 +200,7 @@ export const formatCalls: [string, MakeCall][] = [
             new Float32Array(memory.buffer, out, cols).fill(0.25);
             halfActive(memory, count);
             new Uint32Array(memory.buffer, b, ends.length).set(ends);
-            weightKernels(kernels, format).ffnListSums(
+            neuronKernels(kernels, format).ffnListSums(
               out,
               a,
               e,
@@ -224,7 +229,7 @@ export const formatCalls: [string, MakeCall][] = [
             new Float32Array(memory.buffer, out2, cols * positions).fill(0.5);
             halfActive(memory, count * positions);
             new Uint32Array(memory.buffer, b, ends.length).set(ends);
-            weightKernels(kernels, format).ffnListDown(
+            neuronKernels(kernels, format).ffnListDown(
               out,
               out2,
               a,

@@ -1,0 +1,170 @@
+/**
+ * Rows in the block formats of GGUF files, whichever arithmetic they are multiplied in: what they are
+ * in f32, products with those values, and products that are added up.
+ */
+import { BLOCK } from './block';
+import { Blocks, blockDots } from './block-dot';
+import { dots } from './dot';
+import { F32 } from './dtype';
+import { StoredBlock } from './gguf-blocks';
+import { GroupCodec } from './group';
+import { groupDots } from './group-matmul';
+import { firstNonFiniteGroups, groupsToF32 } from './group-rows';
+import { add } from './math';
+import { blocksToF32 } from './quantise';
+
+/** How rows of a format are read; never instantiated, like the codecs. */
+@unmanaged
+export abstract class StoredRows {
+  /** Bytes of `n` weights, of whole blocks. */
+  abstract bytes(n: i32): usize;
+  abstract toF32(dst: usize, src: usize, n: i32): void;
+  abstract firstNonFinite(src: usize, n: i32): i32;
+  /** y[p, r] += dot(w_r, x_p). */
+  abstract addDots(
+    y: usize,
+    x: usize,
+    w: usize,
+    rows: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void;
+}
+
+@unmanaged
+export class GroupRows<T extends GroupCodec> extends StoredRows {
+  @inline override bytes(n: i32): usize {
+    const t = changetype<T>(0);
+    return <usize>(n / (32 * t.groups)) * t.bytes;
+  }
+  @inline override toF32(dst: usize, src: usize, n: i32): void {
+    groupsToF32<T>(dst, src, n);
+  }
+  @inline override firstNonFinite(src: usize, n: i32): i32 {
+    return firstNonFiniteGroups<T>(src, n);
+  }
+  @inline override addDots(
+    y: usize,
+    x: usize,
+    w: usize,
+    rows: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void {
+    groupDots<T>(y, x, w, 0, rows, cols, positions, xStride, yStride, scratch, true);
+  }
+}
+
+/** Positions, and rows for each of a position's blocks, whose products are added up at a time. */
+const POSITIONS: i32 = 16;
+const ROWS: i32 = 16;
+
+@unmanaged
+export class BlockRows<T extends StoredBlock> extends StoredRows {
+  @inline override bytes(n: i32): usize {
+    return <usize>Blocks.count(n) * changetype<T>(0).bytes;
+  }
+  @inline override toF32(dst: usize, src: usize, n: i32): void {
+    blocksToF32<T>(dst, src, n);
+  }
+  @inline override firstNonFinite(src: usize, n: i32): i32 {
+    const t = changetype<T>(0);
+    for (let i = 0; i < n; i += BLOCK) {
+      if (!t.finite(src)) return i;
+      src += t.bytes;
+    }
+    return -1;
+  }
+  /** Products are made behind the activations in `scratch`, which has room for twice as many positions. */
+  @inline override addDots(
+    y: usize,
+    x: usize,
+    w: usize,
+    rows: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void {
+    const blocks = Blocks.count(cols);
+    const products = scratch + <usize>POSITIONS * Blocks.xBytes(cols);
+    for (let first = 0; first < positions; first += POSITIONS) {
+      const n = min(POSITIONS, positions - first);
+      const xf = x + ((<usize>first * xStride) << 2);
+      const yf = y + ((<usize>first * yStride) << 2);
+      for (let r = 0; r < rows; r += ROWS * blocks) {
+        const count = min(ROWS * blocks, rows - r);
+        const wr = w + <usize>(r * blocks) * changetype<T>(0).bytes;
+        blockDots<T>(products, xf, wr, 0, count, cols, n, xStride, <usize>count, scratch);
+        for (let p: usize = 0; p < <usize>n; p++) {
+          add(yf + ((p * yStride + <usize>r) << 2), products + ((p * <usize>count) << 2), count);
+        }
+      }
+    }
+  }
+}
+
+/** dst[0..n) (f32) = src[0..n). */
+export function rowsToF32<R extends StoredRows>(dst: usize, src: usize, n: i32): void {
+  changetype<R>(0).toF32(dst, src, n);
+}
+
+/** Index of the first of n weights whose block's scale is NaN or infinite, or -1. */
+export function firstNonFiniteRow<R extends StoredRows>(src: usize, n: i32): i32 {
+  return changetype<R>(0).firstNonFinite(src, n);
+}
+
+/** y[p, r] += dot(w[r], x[p]). Strides in elements. */
+export function matmulAdd<R extends StoredRows>(
+  y: usize,
+  x: usize,
+  w: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  changetype<R>(0).addDots(y, x, w, rows, cols, positions, xStride, yStride, scratch);
+}
+
+/**
+ * y[p, r] = dot(w[r], x[p]) + bias[r] in f32; bias is f32, or 0 for none. Four rows at a time become
+ * f32 in `scratch`.
+ */
+export function exactMatmul<R extends StoredRows>(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  const r = changetype<R>(0);
+  const rowBytes = r.bytes(cols);
+  for (let first = 0; first < rows; first += 4) {
+    const n = min(4, rows - first);
+    for (let i: usize = 0; i < <usize>n; i++) {
+      r.toF32(scratch + ((i * <usize>cols) << 2), w, cols);
+      w += rowBytes;
+    }
+    const yr = y + ((<usize>first) << 2);
+    dots<F32>(yr, x, scratch, 0, n, cols, positions, xStride, yStride, 0);
+    if (bias == 0) continue;
+    for (let p: usize = 0; p < <usize>positions; p++) {
+      add(yr + ((p * yStride) << 2), bias + ((<usize>first) << 2), n);
+    }
+  }
+}
