@@ -106,10 +106,9 @@ abstract class Fours {
     return acc;
   }
 
-  /** y[0..n) = or += the first n lanes. */
-  @inline static put(y: usize, v: v128, n: i32, onto: bool): void {
-    if (n <= 0) return;
-    V.storeLanes(y, onto ? f32x4.add(V.loadLanes(y, n), v) : v, min(n, 4));
+  /** y[0..n) = the first n lanes, any n. */
+  @inline static put(y: usize, v: v128, n: i32): void {
+    if (n > 0) V.storeLanes(y, v, min(n, 4));
   }
 }
 
@@ -156,7 +155,6 @@ function dots8x2<T extends GroupCodec>(
   x1: usize,
   u0: usize,
   groups: i32,
-  onto: bool,
 ): void {
   let a00 = f32x4.splat(0);
   let a01 = f32x4.splat(0);
@@ -255,14 +253,14 @@ function dots8x2<T extends GroupCodec>(
     sums0 += SUM_BYTES;
     sums1 += SUM_BYTES;
   }
-  Fours.put(y0, a00, n, onto);
-  Fours.put(y0 + 16, a10, n - 4, onto);
+  Fours.put(y0, a00, n);
+  Fours.put(y0 + 16, a10, n - 4);
   if (y0 == y1) return;
-  Fours.put(y1, a01, n, onto);
-  Fours.put(y1 + 16, a11, n - 4, onto);
+  Fours.put(y1, a01, n);
+  Fours.put(y1 + 16, a11, n - 4);
 }
 
-/** One position, rows as they lie: y[r] = or += dot(w_r, x). */
+/** One position, rows as they lie: y[r] = dot(w_r, x). */
 function dotsOfOne<T extends GroupCodec>(
   y: usize,
   x: usize,
@@ -272,37 +270,30 @@ function dotsOfOne<T extends GroupCodec>(
   count: i32,
   groups: i32,
   heads: usize,
-  onto: bool,
 ): void {
   const quarter = Quarters.rows(count);
-  const last = count - 1;
   for (let i = 0; i < quarter; i++) {
-    const w0 = Quarters.row(w, ptrs, rowBytes, i);
-    const w1 = Quarters.row(w, ptrs, rowBytes, min(i + quarter, last));
-    const w2 = Quarters.row(w, ptrs, rowBytes, min(i + 2 * quarter, last));
-    const w3 = Quarters.row(w, ptrs, rowBytes, min(i + 3 * quarter, last));
-    let v = dot4<T>(w0, w1, w2, w3, x, groups, heads);
-    const y0 = y + ((<usize>i) << 2);
-    const step = (<usize>quarter) << 2;
-    // Rows that are taken again are not added again.
-    if (onto) {
-      let old = v128.load_splat<f32>(y0);
-      if (i + quarter < count) old = v128.load_lane<f32>(y0 + step, old, 1);
-      if (i + 2 * quarter < count) old = v128.load_lane<f32>(y0 + 2 * step, old, 2);
-      if (i + 3 * quarter < count) old = v128.load_lane<f32>(y0 + 3 * step, old, 3);
-      v = f32x4.add(old, v);
-    }
-    v128.store_lane<f32>(y0, v, 0);
-    if (i + quarter < count) v128.store_lane<f32>(y0 + step, v, 1);
-    if (i + 2 * quarter < count) v128.store_lane<f32>(y0 + 2 * step, v, 2);
-    if (i + 3 * quarter < count) v128.store_lane<f32>(y0 + 3 * step, v, 3);
+    const r1 = min(i + quarter, count - 1);
+    const r2 = min(i + 2 * quarter, count - 1);
+    const r3 = min(i + 3 * quarter, count - 1);
+    const dots = dot4<T>(
+      Quarters.row(w, ptrs, rowBytes, i),
+      Quarters.row(w, ptrs, rowBytes, r1),
+      Quarters.row(w, ptrs, rowBytes, r2),
+      Quarters.row(w, ptrs, rowBytes, r3),
+      x,
+      groups,
+      heads,
+    );
+    const at0 = (<usize>i) << 2;
+    Quarters.store(y, dots, at0, (<usize>r1) << 2, (<usize>r2) << 2, (<usize>r3) << 2);
   }
 }
 
 /**
- * y_p[r] = dot(w_r, x_p), or += with `onto`, for r in [0, count), p in [0, positions). Rows lie `w`
- * bytes beyond the addresses in `ptrs`; without `ptrs`, one after the other from `w` on. They are
- * whole blocks. `scratch` is for quantised activations and unpacked weights, and must be given.
+ * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows lie `w` bytes beyond the
+ * addresses in `ptrs`; without `ptrs`, one after the other from `w` on. They are whole blocks.
+ * `scratch` is for quantised activations and unpacked weights, and must be given.
  */
 export function groupDots<T extends GroupCodec>(
   y: usize,
@@ -315,7 +306,6 @@ export function groupDots<T extends GroupCodec>(
   xStride: usize,
   yStride: usize,
   scratch: usize,
-  onto: bool,
 ): void {
   if (scratch == 0) unreachable();
   const t = changetype<T>(0);
@@ -332,7 +322,7 @@ export function groupDots<T extends GroupCodec>(
     if (n < UNPACK_FROM) {
       for (let p: usize = 0; p < <usize>n; p++) {
         const xp = xs + p * xBytes;
-        dotsOfOne<T>(y + p * yBytes, xp, w, ptrs, rowBytes, count, groups, scratch, onto);
+        dotsOfOne<T>(y + p * yBytes, xp, w, ptrs, rowBytes, count, groups, scratch);
       }
     } else {
       const unpacked = xs + <usize>n * xBytes;
@@ -360,7 +350,6 @@ export function groupDots<T extends GroupCodec>(
             xs + <usize>q * xBytes,
             unpacked,
             groups,
-            onto,
           );
         }
       }

@@ -6,7 +6,7 @@ import { activeDots, BlockFours, PlainFours } from './active-dot';
 import { BlockCodec } from './block';
 import { blockDots } from './block-dot';
 import { dots } from './dot';
-import { Codec, F32 } from './dtype';
+import { Codec } from './dtype';
 import { GroupCodec } from './group';
 import { groupDots } from './group-matmul';
 import { add } from './math';
@@ -26,6 +26,11 @@ export abstract class Dots {
     yStride: usize,
     scratch: usize,
   ): void;
+}
+
+/** The same for rows of FFN bundles. */
+@unmanaged
+export abstract class NeuronDots extends Dots {
   /** Those whose gates are not 0; `scratch` is as `dots` has left it for the same x. */
   abstract activeDots(
     y: usize,
@@ -44,7 +49,7 @@ export abstract class Dots {
 
 /** In f32. `scratch` may be 0. */
 @unmanaged
-export class PlainDots<T extends Codec> extends Dots {
+export class PlainDots<T extends Codec> extends NeuronDots {
   @inline override dots(
     y: usize,
     x: usize,
@@ -90,7 +95,7 @@ export class PlainDots<T extends Codec> extends Dots {
 
 /** In integers. `scratch` must be given. */
 @unmanaged
-export class QuantisedDots<T extends BlockCodec> extends Dots {
+export class QuantisedDots<T extends BlockCodec> extends NeuronDots {
   @inline override dots(
     y: usize,
     x: usize,
@@ -134,7 +139,7 @@ export class QuantisedDots<T extends BlockCodec> extends Dots {
   }
 }
 
-/** In integers, of groups: rows whose gates are 0 are computed as well. `scratch` must be given. */
+/** In integers, of groups (group-dot.ts). `scratch` must be given. */
 @unmanaged
 export class GroupDots<T extends GroupCodec> extends Dots {
   @inline override dots(
@@ -149,22 +154,7 @@ export class GroupDots<T extends GroupCodec> extends Dots {
     yStride: usize,
     scratch: usize,
   ): void {
-    groupDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch, false);
-  }
-  @inline override activeDots(
-    y: usize,
-    _gates: usize,
-    x: usize,
-    w: usize,
-    ptrs: usize,
-    count: i32,
-    cols: i32,
-    positions: i32,
-    xStride: usize,
-    yStride: usize,
-    scratch: usize,
-  ): void {
-    groupDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch, false);
+    groupDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch);
   }
 }
 

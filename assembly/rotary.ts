@@ -42,7 +42,7 @@ export function rotaryHalves(
 }
 
 /** Pairs (2i, 2i + 1), as GPT-J and the original Llama have them. */
-export function rotaryNeighbours(
+export function rotaryInterleaved(
   x: usize,
   cos: usize,
   sin: usize,

@@ -1,6 +1,6 @@
 /**
  * Rows in the block formats of GGUF files, whichever arithmetic they are multiplied in: what they are
- * in f32, products with those values, and products that are added up.
+ * in f32, and products with those values.
  */
 import { BLOCK } from './block';
 import { Blocks, blockDots } from './block-dot';
@@ -8,7 +8,6 @@ import { dots } from './dot';
 import { F32 } from './dtype';
 import { StoredBlock } from './gguf-blocks';
 import { GroupCodec } from './group';
-import { groupDots } from './group-matmul';
 import { firstNonFiniteGroups, groupsToF32 } from './group-rows';
 import { add } from './math';
 import { blocksToF32 } from './quantise';
@@ -20,18 +19,6 @@ export abstract class StoredRows {
   abstract bytes(n: i32): usize;
   abstract toF32(dst: usize, src: usize, n: i32): void;
   abstract firstNonFinite(src: usize, n: i32): i32;
-  /** y[p, r] += dot(w_r, x_p). */
-  abstract addDots(
-    y: usize,
-    x: usize,
-    w: usize,
-    rows: i32,
-    cols: i32,
-    positions: i32,
-    xStride: usize,
-    yStride: usize,
-    scratch: usize,
-  ): void;
 }
 
 @unmanaged
@@ -46,24 +33,7 @@ export class GroupRows<T extends GroupCodec> extends StoredRows {
   @inline override firstNonFinite(src: usize, n: i32): i32 {
     return firstNonFiniteGroups<T>(src, n);
   }
-  @inline override addDots(
-    y: usize,
-    x: usize,
-    w: usize,
-    rows: i32,
-    cols: i32,
-    positions: i32,
-    xStride: usize,
-    yStride: usize,
-    scratch: usize,
-  ): void {
-    groupDots<T>(y, x, w, 0, rows, cols, positions, xStride, yStride, scratch, true);
-  }
 }
-
-/** Positions, and rows for each of a position's blocks, whose products are added up at a time. */
-const POSITIONS: i32 = 16;
-const ROWS: i32 = 16;
 
 @unmanaged
 export class BlockRows<T extends StoredBlock> extends StoredRows {
@@ -81,34 +51,6 @@ export class BlockRows<T extends StoredBlock> extends StoredRows {
     }
     return -1;
   }
-  /** Products are made behind the activations in `scratch`, which has room for twice as many positions. */
-  @inline override addDots(
-    y: usize,
-    x: usize,
-    w: usize,
-    rows: i32,
-    cols: i32,
-    positions: i32,
-    xStride: usize,
-    yStride: usize,
-    scratch: usize,
-  ): void {
-    const blocks = Blocks.count(cols);
-    const products = scratch + <usize>POSITIONS * Blocks.xBytes(cols);
-    for (let first = 0; first < positions; first += POSITIONS) {
-      const n = min(POSITIONS, positions - first);
-      const xf = x + ((<usize>first * xStride) << 2);
-      const yf = y + ((<usize>first * yStride) << 2);
-      for (let r = 0; r < rows; r += ROWS * blocks) {
-        const count = min(ROWS * blocks, rows - r);
-        const wr = w + <usize>(r * blocks) * changetype<T>(0).bytes;
-        blockDots<T>(products, xf, wr, 0, count, cols, n, xStride, <usize>count, scratch);
-        for (let p: usize = 0; p < <usize>n; p++) {
-          add(yf + ((p * yStride + <usize>r) << 2), products + ((p * <usize>count) << 2), count);
-        }
-      }
-    }
-  }
 }
 
 /** dst[0..n) (f32) = src[0..n). */
@@ -119,21 +61,6 @@ export function rowsToF32<R extends StoredRows>(dst: usize, src: usize, n: i32):
 /** Index of the first of n weights whose block's scale is NaN or infinite, or -1. */
 export function firstNonFiniteRow<R extends StoredRows>(src: usize, n: i32): i32 {
   return changetype<R>(0).firstNonFinite(src, n);
-}
-
-/** y[p, r] += dot(w[r], x[p]). Strides in elements. */
-export function matmulAdd<R extends StoredRows>(
-  y: usize,
-  x: usize,
-  w: usize,
-  rows: i32,
-  cols: i32,
-  positions: i32,
-  xStride: usize,
-  yStride: usize,
-  scratch: usize,
-): void {
-  changetype<R>(0).addDots(y, x, w, rows, cols, positions, xStride, yStride, scratch);
 }
 
 /**

@@ -15,6 +15,7 @@
  */
 import { availableParallelism, cpus } from 'node:os';
 import { byteLength, encodedDTypes, isQuantised } from '../src/dtype.ts';
+import { callAttention } from '../src/kernels/attention.ts';
 import { activationCodes, type KernelActivation } from '../src/kernels/constants.ts';
 import type { Kernels } from '../src/kernels/kernels.ts';
 import { chooseBuild, compileCore, instantiateKernels } from '../src/kernels/module.ts';
@@ -341,28 +342,12 @@ for (const dtype of ['f32', 'f16'] as const) {
       byteLength(dtype, 2 * cacheElements),
       4 * positions * context * width,
       (k) => {
-        const attention = dtype === 'f32' ? k.attention : k.attentionF16;
-        attention(
-          y,
-          x,
-          batchRows,
-          weights,
-          values,
-          scratch,
-          0,
-          heads,
-          1,
-          headDim,
-          width,
-          width,
-          width,
-          context,
-          positions,
-          scale,
-          context,
-          0,
-          0,
-        );
+        callAttention(dtype === 'f32' ? k.attention : k.attentionF16, {
+          ...{ out: y, q: x, rows: batchRows, keys: weights, values, scores: scratch },
+          ...{ headStart: 0, headEnd: heads, group: 1, headDim },
+          ...{ kvStride: width, qStride: width, outStride: width, length: context, positions },
+          ...{ scale, window: context, bias: 0, biasStride: 0 },
+        });
       },
     );
   }
@@ -374,8 +359,8 @@ measure('layer norm, 64 positions', vectorBytes, 0, (k) =>
 measure('RMS norm, 64 positions', vectorBytes, 0, (k) =>
   k.rmsNorm(y, x, x, cols, maxPositions, cols, cols, 1e-5),
 );
-const { rotaryHalves, rotaryNeighbours } = kernels;
-for (const [name, rotary] of Object.entries({ rotaryHalves, rotaryNeighbours })) {
+const { rotaryHalves, rotaryInterleaved } = kernels;
+for (const [name, rotary] of Object.entries({ rotaryHalves, rotaryInterleaved })) {
   measure(`${name}, 64 positions`, vectorBytes, 0, () =>
     rotary(y, x, x, heads, headDim, headDim / 2, maxPositions, width),
   );

@@ -27,7 +27,7 @@ const [wanted, deviations] = [0.1, 1.28];
 const { begin } = SparseFfn.prototype;
 type Input = Parameters<typeof begin>[0];
 
-/** Makes the FFN begin where it is finished, or where the decoder lets it. */
+/** Makes the FFN begin where it is finished, or where the transformer lets it. */
 function beginLate(late: boolean): void {
   SparseFfn.prototype.begin = late
     ? function (this: SparseFfn, input: Input) {

@@ -63,7 +63,7 @@ export function checkAddresses(memoryBytes: number, threads: number): void {
   const needed = memoryBytes + (threads - 1) * threadBytes + spareBytes();
   if (needed <= found.left) return;
   throw new BudgetError(
-    `${found.name} is limited to ${formatBytes(found.limit)}, of which ${formatBytes(found.left)} are left, and this run takes ${formatBytes(needed)}`,
+    `this run takes ${formatBytes(needed)}, but ${found.name} is limited to ${formatBytes(found.limit)}, of which ${formatBytes(found.left)} are left`,
     {},
     `Raise the limit, or give a smaller --dram-budget${threads > 1 ? ' or fewer --threads' : ''}`,
   );

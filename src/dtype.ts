@@ -167,6 +167,12 @@ export function isNeuronDType(name: DType): name is NeuronDType {
   return formats[name].neurons;
 }
 
+/** Whether a row of `elements` values can be in a format: formats that are only read have whole blocks. */
+export function wholeBlocks(name: FormatName, elements: number): boolean {
+  const { blockElements, encoder, packed } = formats[name];
+  return encoder || packed || elements % blockElements === 0;
+}
+
 /** `rowBytes` of the format of this name. */
 export function byteLength(name: FormatName, elements: number): number {
   return formats[name].rowBytes(elements);

@@ -6,7 +6,7 @@
 import { cutMiddle, oneLine, shown } from './plain-text.ts';
 
 /** Where an error happened: any part that is known. */
-export interface Place {
+export interface ErrorPlace {
   /** Path of the file or directory. */
   readonly file?: string;
   /** Name of the tensor inside the file. */
@@ -26,12 +26,12 @@ export type ExitCode = 1 | 2;
 
 /** Base of all errors that carry a place and a way out. */
 export class FlashError extends Error {
-  readonly place: Place;
+  readonly place: ErrorPlace;
   /** What the user can do; a whole sentence without the final stop. */
   readonly hint: string | undefined;
   readonly exitCode: ExitCode = 1;
 
-  constructor(message: string, place: Place = {}, hint?: string, options?: ErrorOptions) {
+  constructor(message: string, place: ErrorPlace = {}, hint?: string, options?: ErrorOptions) {
     super(shown(message, longestLine), options);
     this.name = new.target.name;
     this.place = place;
@@ -90,7 +90,7 @@ export function writeError(cause: unknown, file: string): FlashError {
   if (cause instanceof FlashError) return cause;
   const { code, message } = cause as NodeJS.ErrnoException;
   if (code === 'ENOTEMPTY') {
-    return new InputError('was made by someone else meanwhile', { file }, undefined, { cause });
+    return new InputError('another process created it meanwhile', { file }, undefined, { cause });
   }
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     const hint = 'Free some space or choose another place';

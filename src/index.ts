@@ -25,11 +25,11 @@ export { Sequence, type SequenceForward } from './engine/sequence.ts';
 export type { RunStats } from './engine/stats.ts';
 export {
   BudgetError,
+  type ErrorPlace,
   FlashError,
   InputError,
   InterruptedError,
   IoError,
-  type Place,
 } from './errors.ts';
 export { ModelFiles } from './flash/model-files.ts';
 export { type VerifyReport, verifyModel } from './flash/verify.ts';

@@ -2,7 +2,7 @@
 
 import { readdirSync } from 'node:fs';
 import { readText } from './control-groups.ts';
-import { FlashError, IoError, type Place } from './errors.ts';
+import { type ErrorPlace, FlashError, IoError } from './errors.ts';
 
 /** Files that a worker thread has open for its event loop: 4 on Node 20, 5 from 22 on. */
 const workerFiles = 5;
@@ -57,7 +57,7 @@ export function tooManyThreads(threads: number): IoError {
   return limitError({}, `Raise the limit, or give fewer than ${threads} --threads`);
 }
 
-function limitError(place: Place, hint: string, cause?: unknown): IoError {
+function limitError(place: ErrorPlace, hint: string, cause?: unknown): IoError {
   const limit = openFilesLimit();
   const most = limit === null ? '' : `: this process may have ${limit} (ulimit -n)`;
   return new IoError(`too many open files${most}`, place, hint, { cause });

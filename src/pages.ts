@@ -40,12 +40,12 @@ function allocate(pages: number, shared: boolean): WebAssembly.Memory {
     const size = formatBytes(pages * pageBytes);
     throw new FlashError(
       limit === null
-        ? `the system gives no ${size} of memory`
-        : `the system gives no ${size} of memory: ${limit.name} is limited to ${formatBytes(limit.limit)}, of which ${formatBytes(limit.left)} are left`,
+        ? `the system refuses to reserve ${size} of memory`
+        : `the system refuses to reserve ${size} of memory: ${limit.name} is limited to ${formatBytes(limit.limit)}, of which ${formatBytes(limit.left)} are left`,
       {},
       limit === null
         ? 'Give a smaller --dram-budget'
-        : 'Raise the limit, or start Node with --disable-wasm-trap-handler, with which memories take no more addresses than bytes',
+        : 'Raise the limit, or start Node with --disable-wasm-trap-handler: then a memory reserves no more address space than it has bytes',
       { cause },
     );
   }

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -68,6 +68,29 @@ test('no file imports itself by way of others', () => {
   assert.ok(imports.size > 200 && [...imports.values()].flat().length > imports.size);
   const circle = circleIn(imports);
   assert.equal(circle?.map((file) => relative(root, file)).join(' -> ') ?? null, null);
+});
+
+test('imports between rooms go down the list in ARCHITECTURE.md', () => {
+  const text = readFileSync(join(root, 'docs/ARCHITECTURE.md'), 'utf8');
+  const rooms = [...text.matchAll(/^\| `src\/([a-z]+)\/` \|/gm)].map(([, room = '']) => room);
+  const folders = readdirSync(join(root, 'src'), { withFileTypes: true }).filter((entry) =>
+    entry.isDirectory(),
+  );
+  assert.deepEqual(rooms.toSorted(), folders.map(({ name }) => name).toSorted());
+  /** How far down a file is; those beside the rooms are below all of them, but for the library. */
+  const floorOf = (file: string) => {
+    const [room = '', ...inside] = relative(join(root, 'src'), file).split(sep);
+    if (inside.length === 0) return room === 'index.ts' ? 0 : rooms.length;
+    return rooms.indexOf(room);
+  };
+  const known = [rooms.indexOf('models'), rooms.indexOf('checkpoint')].join();
+  const up = [...importsOf(sources('src'))].flatMap(([file, targets]) =>
+    targets
+      .filter((target) => floorOf(target) < floorOf(file))
+      .filter((target) => [floorOf(file), floorOf(target)].join() !== known)
+      .map((target) => `${relative(root, file)} -> ${relative(root, target)}`),
+  );
+  assert.deepEqual(up, []);
 });
 
 test('plans are made in the room for plans', () => {

@@ -6,7 +6,7 @@ import { F16, Unpacked } from '../dtype';
 export { copyRows, readSum, transpose16, transpose32 } from '../convert';
 export { activation, add, clamp, countActive, fold, multiply, scale } from '../math';
 export { layerNorm, rmsNorm } from '../norm';
-export { rotaryHalves, rotaryNeighbours } from '../rotary';
+export { rotaryHalves, rotaryInterleaved } from '../rotary';
 export { positiveBits, unionIds, wantedActs } from '../select';
 export { adamw, gemm, logisticGradient } from '../train';
 

@@ -118,7 +118,7 @@ export async function runOutside(
   process.off('exit', end);
   const faults = faultsOfText({ ...out, json: args.includes('--json') });
   const detail = `${name}: exit code ${code}, ${signal}: ${out.stderr.slice(-1000)}`;
-  const isFault = code === 1 && out.stderr.includes('a fault in flashllm');
+  const isFault = code === 1 && out.stderr.includes('a bug in flashllm');
   if (stopped !== '') faults.push({ kind: stopped, detail });
   else if (isFault || ![0, 1, 2].includes(code ?? -1)) {
     faults.push({ kind: `a process ends with ${code ?? signal}`, detail });

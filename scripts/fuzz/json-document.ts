@@ -31,7 +31,7 @@ export function formatDocument(node: JsonNode): string {
 }
 
 /** A place in a tree: a node within its parent. */
-export interface Place {
+export interface JsonPlace {
   readonly node: JsonNode;
   /** Keys and indices from the root, for people. */
   readonly path: string;
@@ -44,7 +44,7 @@ export interface Place {
 }
 
 /** The places directly in `node`. */
-export function placesIn(node: JsonNode, path = ''): Place[] {
+export function placesIn(node: JsonNode, path = ''): JsonPlace[] {
   if (node.kind === 'leaf') return [];
   if (node.kind === 'list') {
     const { items } = node;

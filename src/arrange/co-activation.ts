@@ -4,7 +4,7 @@
  * little less where few tokens say so.
  */
 
-import { breathe } from '../breathe.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 
 /** Neighbours of each neuron, those most like it; an edge may be there twice, from either end. */
 export interface Neighbours {
@@ -29,7 +29,7 @@ const mostFirings = 64;
 const doubt = 0.5;
 
 /** Neurons between two turns of the event loop: a quarter of a second at 7B. */
-const neuronsPerBreath = 512;
+const neuronsPerTurn = 512;
 
 /** Ids that {@link sampleSteps} takes at most, 16 MiB with what is made of them. */
 const mostIds = 2 * 1024 * 1024;
@@ -75,7 +75,7 @@ export async function coActivation(
   const together = new Uint32Array(neurons);
   const met = new Uint32Array(neurons);
   for (let neuron = 0; neuron < neurons; neuron++) {
-    if (neuron % neuronsPerBreath === 0) await breathe(signal);
+    if (neuron % neuronsPerTurn === 0) await yieldToEventLoop(signal);
     let found = 0;
     const counted = Math.min(firings(neuron), mostFirings);
     const stride = firings(neuron) / counted;

@@ -1,9 +1,9 @@
 /** The order of a layer's neurons, learned from sample tokens, and what it is worth on others. */
 
-import { breathe } from '../breathe.ts';
 import type { BundleLayer } from '../flash/manifest.ts';
 import { type ReadLimits, smallestRead } from '../flash/read-plan.ts';
 import { StoreSimulation } from '../residency/store-simulation.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { coActivation, sampleSteps } from './co-activation.ts';
 import { orderOf, placesIn } from './neuron-order.ts';
 
@@ -28,7 +28,7 @@ export interface LayerOrder {
 const residentShare = 0.25;
 
 /** Held-out tokens between two turns of the event loop. */
-const tokensPerBreath = 32;
+const tokensPerTurn = 32;
 
 /** Whether an order can matter: not where each neuron is as long as the smallest read. */
 export function ordersMatter({ bundleBytes }: Pick<BundleLayer, 'bundleBytes'>): boolean {
@@ -60,7 +60,7 @@ export async function arrangeLayer(
     const layer = { neurons, bundleBytes, slots, frequency: moved };
     const simulation = new StoreSimulation([layer], 'auto', limits);
     for (let index = learned; index < samples.count; index++) {
-      if (index % tokensPerBreath === 0) await breathe(signal);
+      if (index % tokensPerTurn === 0) await yieldToEventLoop(signal);
       const active = samples.active(index);
       simulation.step(0, at === null ? active : active.map((id) => at[id] ?? 0).sort());
     }

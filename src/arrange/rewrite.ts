@@ -23,7 +23,7 @@ import {
 import { parseManifest } from '../flash/manifest-reader.ts';
 import { type Part, predictorChecksum, predictorsFile } from '../flash/predictor-file.ts';
 import { type PredictorSource, writePredictors } from '../flash/predictor-writer.ts';
-import { role } from '../models/spec.ts';
+import { tensorNames } from '../models/spec.ts';
 import { isOwnedName } from '../owned.ts';
 import { gatherRows, permuteRows } from './neuron-order.ts';
 
@@ -89,7 +89,7 @@ async function checkMovable(place: string): Promise<void> {
   const parent = dirname(place);
   const [{ dev }, above] = [await stat(place), await stat(parent)];
   if (dev === above.dev && parent !== place) return;
-  throw new InputError('is a mount point, which no new directory can take the place of', {
+  throw new InputError('is a mount point, so the rewritten model cannot take its place', {
     file: place,
   });
 }
@@ -123,7 +123,7 @@ async function permuteBiases(
   const file = await open(path, 'r+');
   try {
     for (const [layer, order] of orders.entries()) {
-      for (const name of [role.upBias(layer), role.gateBias(layer)]) {
+      for (const name of [tensorNames.upBias(layer), tensorNames.gateBias(layer)]) {
         const tensor = manifest.tensors.get(name);
         if (tensor === undefined) continue;
         const bytes = Buffer.alloc(tensor.bytes);

@@ -51,7 +51,7 @@ async function encode(
   try {
     const ids = await engine.encode(prompt, signal);
     if (ids.length > 0) return ids;
-    const message = 'the prompt is empty and the model has no token to begin with';
+    const message = 'the prompt is empty and the model has no BOS token to start from';
     throw badRequest('invalid_prompt', message, 'prompt');
   } catch (error) {
     if (error instanceof PromptTooLongError) throw tooLong(engine, error.tokens);

@@ -75,13 +75,16 @@ function markAnswered(
   const name = customId === null ? '' : ` (custom_id ${brief(customId)})`;
   const refuse = (why: string, hint: string) =>
     new InputError(`line ${number}${name} ${why}`, { file: path }, hint);
-  if (slot === null) throw refuse(`answers no line of ${input}`, another);
+  if (slot === null) throw refuse(`answers no request of ${input}`, another);
   if (!table.hasContent(slot, key)) {
-    throw refuse(`answers another request than ${input} has by this name`, anew);
+    throw refuse(
+      `answers a request that differs from the one in ${input} with the same custom_id`,
+      anew,
+    );
   }
-  if (table.isAnswered(slot)) throw refuse('answers what an earlier line answers, too', anew);
+  if (table.isAnswered(slot)) throw refuse('answers the same request as an earlier line', anew);
   if (fingerprint !== null && fingerprint !== by.fingerprint) {
-    throw refuse('comes from another model, or from other --exact or --kv-dtype', another);
+    throw refuse('was made with another model, --exact or --kv-dtype', another);
   }
   table.setAnswered(slot);
 }

@@ -108,7 +108,11 @@ export class Output {
       const found = await openFound(path);
       if (found !== null && (await isSame(found.source, input))) {
         await found.source.close();
-        throw new InputError('is the input, too', { file: path }, 'Give another output file');
+        throw new InputError(
+          'is the input file as well',
+          { file: path },
+          'Give another output file',
+        );
       }
       return new Output(path, found, release);
     } catch (error) {

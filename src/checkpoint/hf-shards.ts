@@ -1,7 +1,7 @@
 /** A checkpoint in several files, and the index that says which tensor is in which. */
 
 import { dirname, join } from 'node:path';
-import { InputError, type Place } from '../errors.ts';
+import { type ErrorPlace, InputError } from '../errors.ts';
 import { some } from '../plain-text.ts';
 import { brief, isJsonObject, readJsonFile } from './json-file.ts';
 import type { SourceTensor, TensorSource } from './source.ts';
@@ -72,7 +72,7 @@ function tensorsOf(shards: readonly TensorSource[]) {
   return { tensors, copies };
 }
 
-function notInShard(place: Place, index: string): InputError {
+function notInShard(place: ErrorPlace, index: string): InputError {
   return new InputError(
     `${index} says that this file holds the tensor, but it does not`,
     place,
@@ -105,10 +105,13 @@ function shardsOf(index: unknown, file: string): ReadonlyMap<string, string[]> {
     const shard = weightMap[tensor];
     checkTensorName(tensor, file);
     if (typeof shard !== 'string' || !shardName.test(shard)) {
-      throw new InputError(`${brief(shard)} is no name of a file beside the index`, {
-        file,
-        tensor,
-      });
+      throw new InputError(
+        `${brief(shard)} is not the name of a file in the directory of the index`,
+        {
+          file,
+          tensor,
+        },
+      );
     }
     const names = shards.get(shard);
     if (names === undefined) shards.set(shard, [tensor]);

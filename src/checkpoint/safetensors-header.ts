@@ -7,7 +7,7 @@
  *     byte 8+n  the data; offsets count from here
  */
 
-import { InputError, type Place } from '../errors.ts';
+import { type ErrorPlace, InputError } from '../errors.ts';
 import type { RangeFile } from './file.ts';
 import { brief, findDuplicateKey, isJsonObject, parseJson } from './json-file.ts';
 import { elementCount, isCount, maxDimensions } from './shape.ts';
@@ -130,7 +130,7 @@ export function parseSafetensorsHeader(
   return { tensors, metadata, dataStart };
 }
 
-function parseMetadata(value: unknown, place: Place): ReadonlyMap<string, string> {
+function parseMetadata(value: unknown, place: ErrorPlace): ReadonlyMap<string, string> {
   if (value === null) return new Map();
   const pairs = isJsonObject(value) ? Object.entries(value) : undefined;
   const isText = (pair: [string, unknown]): pair is [string, string] => typeof pair[1] === 'string';
@@ -143,14 +143,14 @@ function parseMetadata(value: unknown, place: Place): ReadonlyMap<string, string
 function parseEntry(
   name: string,
   value: unknown,
-  place: Place,
+  place: ErrorPlace,
   dataStart: number,
 ): SafetensorsEntry {
   if (!isJsonObject(value)) throw new InputError('its header entry is not an object', place);
   const { dtype: dtypeName, shape, data_offsets: range } = value;
 
   if (typeof dtypeName !== 'string' || !plainDType.test(dtypeName)) {
-    throw new InputError(`its dtype ${brief(dtypeName)} is no name of a type`, place);
+    throw new InputError(`its dtype ${brief(dtypeName)} is not the name of a dtype`, place);
   }
   const dtype = dtypeOfSafetensors.get(dtypeName);
   if (!isCounts(shape) || shape.length > maxDimensions) {

@@ -10,7 +10,7 @@
  *     raw      per storage: number of elements, i64; the elements
  */
 
-import { InputError, type Place } from '../errors.ts';
+import { type ErrorPlace, InputError } from '../errors.ts';
 import type { RangeFile } from './file.ts';
 import { brief } from './json-file.ts';
 import { maxPickleBytes, unpickle } from './pickle.ts';
@@ -113,7 +113,7 @@ async function storageRanges(
 }
 
 /** Without its size, what follows an unknown storage could not be found. */
-function elementBytes({ dtype, key }: StorageRef, place: Place): number {
+function elementBytes({ dtype, key }: StorageRef, place: ErrorPlace): number {
   const known = dtypeOfTorch.get(dtype);
   const bytes = known === undefined ? unreadTorch.get(dtype) : sourceDTypes[known].bytes;
   if (bytes !== undefined) return bytes;

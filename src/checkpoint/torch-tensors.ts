@@ -1,6 +1,6 @@
 /** From the evaluated pickle of a torch file to its tensors: names, checks, reads. */
 
-import { InputError, type Place } from '../errors.ts';
+import { type ErrorPlace, InputError } from '../errors.ts';
 import type { RangeFile } from './file.ts';
 import { brief } from './json-file.ts';
 import { PickleTuple, type PickleValue } from './pickle-values.ts';
@@ -73,7 +73,7 @@ function* namedTensors(root: PickleValue, file: string): Generator<[string, Tens
     }
     for (const [key, child] of children(value)) {
       if (++visits > maxVisits || path.length >= maxDepth) {
-        throw new InputError('its dictionaries nest too much', { file });
+        throw new InputError('its dictionaries are nested too deeply', { file });
       }
       yield* visit(child, [...path, key]);
     }
@@ -127,7 +127,7 @@ function stridedTensor(
   };
 }
 
-function checkStorage(storage: StorageRef, range: StorageRange, place: Place): void {
+function checkStorage(storage: StorageRef, range: StorageRange, place: ErrorPlace): void {
   if (storage.isView) {
     throw new InputError(
       'its storage is a view of another one, which only files of PyTorch before 0.4 have',
@@ -151,7 +151,7 @@ function checkGeometry(
   { shape, strides, offset }: TensorRef,
   range: StorageRange,
   elementBytes: number,
-  place: Place,
+  place: ErrorPlace,
 ): number {
   const elements = shape.every(isCount) ? elementCount(shape) : undefined;
   if (
@@ -162,7 +162,7 @@ function checkGeometry(
     !isCount(offset)
   ) {
     throw new InputError(
-      `shape ${brief(shape)}, strides ${brief(strides)}, offset ${offset} make no tensor`,
+      `shape ${brief(shape)}, strides ${brief(strides)}, offset ${offset} do not describe a tensor`,
       place,
     );
   }
@@ -171,7 +171,7 @@ function checkGeometry(
   const capacity = Math.floor(range.bytes / elementBytes);
   if (elements > 0 && last >= capacity) {
     throw new InputError(
-      `it reaches element ${last} of a storage of ${capacity}`,
+      `it needs element ${last} of its storage, which has ${capacity} elements`,
       place,
       'Download the file again',
     );

@@ -56,7 +56,7 @@ function archivePrefix(zip: ZipArchive, file: string): string {
   const [name] = found;
   if (name === undefined || found.length > 1) {
     throw new InputError(
-      `is a zip archive with ${found.length} entries data.pkl, torch.save writes one`,
+      `is a zip archive with ${found.length} entries named data.pkl; torch.save writes exactly one`,
       {
         file,
       },

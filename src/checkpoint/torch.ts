@@ -23,7 +23,7 @@ export async function openTorch(path: string): Promise<TensorSource> {
     const isZip = zipMagic.equals(head.subarray(0, zipMagic.length));
     if (!isZip && !isTorchLegacy(head)) {
       throw new InputError(
-        'is no file of torch.save: it begins neither like a zip archive nor with the legacy magic number',
+        'was not written by torch.save: it begins with neither the zip signature nor the legacy magic number',
         { file: path, offset: 0 },
         'Download it again, or save the state_dict as safetensors',
       );

@@ -23,7 +23,7 @@ export function loraOption(): Option {
 export function hiddenActOption(): Option {
   return new Option(
     '--hidden-act <name>',
-    'activation of the FFN, whatever checkpoint and adapters say',
+    'activation function of the FFN; overrides checkpoint and adapters',
   ).choices(activationConfigNames);
 }
 

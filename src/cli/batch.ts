@@ -44,20 +44,20 @@ interface BatchFlags {
 
 export function batchCommand(): Command {
   return new Command('batch')
-    .description("answer a file of requests in OpenAI's batch format; goes on where it was stopped")
+    .description("answer a file of requests in OpenAI's batch format; resumes an interrupted run")
     .argument('<model>', 'model directory')
     .argument('<in.jsonl>', 'requests, one a line')
-    .argument('<out.jsonl>', 'results, one a line; those that it holds are kept')
-    .option('--parallel <n>', 'lines that are answered at once', parallelArgument, 4)
+    .argument('<out.jsonl>', 'results, one a line; results that it holds already are kept')
+    .option('--parallel <n>', 'requests that are answered at the same time', parallelArgument, 4)
     .option(
       '--context <n>',
-      'positions of a prompt and its answer; default: what the longest line can need',
+      'positions of a prompt and its answer; default: what the longest request can need',
       countArgument,
     )
-    .option('--max-tokens <n>', 'for lines that do not say max_tokens', countArgument, 256)
+    .option('--max-tokens <n>', 'max_tokens of requests that do not set it', countArgument, 256)
     .option(
       '--seed <n>',
-      'what the seeds of lines without one are made from; the same gives the same texts',
+      'base of the seeds of requests that set none; the same base gives the same texts',
       countArgument,
       0,
     )
@@ -229,7 +229,7 @@ function report(summary: Summary, to: string, flags: BatchFlags): void {
   const { lines, answered, errors, answeredBefore } = summary;
   if (flags.json) printJson(summary);
   else print(summaryTable(summary));
-  if (answeredBefore === lines) note('nothing was left to answer');
+  if (answeredBefore === lines) note('all requests were answered already');
   if (errors > 0) note(`${errors} of ${answered} results are errors: see 'error' in ${to}`);
   if (!interruption.aborted) return;
   note(`interrupted; run the same command to answer the ${lines - answered} lines left`);

@@ -54,19 +54,19 @@ export interface BenchFlags {
 export function benchCommand(): Command {
   const half = parseSize('50%', 'the value');
   return new Command('bench')
-    .description('compare what the paper compares, row by row, and the default, on this machine')
+    .description("measure the rows of the paper's tables, and flashllm's default, on this machine")
     .argument('<model>', 'model directory')
     .addOption(budgetOption('memory for the whole process').default(half, '50%'))
     .addOption(
-      new Option('--rows <names>', `which rows, of ${rowNames.join(', ')}`)
+      new Option('--rows <names>', `rows to measure: ${rowNames.join(', ')}`)
         .argParser(rowsArgument)
         .default(rowNames, 'all'),
     )
-    .option('--prompt <text>', 'text to begin with; shorter ones are repeated')
-    .option('--data <file>', 'the same from a file')
+    .option('--prompt <text>', 'prompt; repeated until it has --prompt-tokens tokens')
+    .option('--data <file>', 'file with the prompt')
     .option('--prompt-tokens <n>', 'tokens of the prompt', atLeast(1), 128)
     .option('--max-tokens <n>', 'tokens to generate', atLeast(2), 256)
-    .option('--max-seconds <s>', 'end a slow row after so long', atLeast(1), 120)
+    .option('--max-seconds <s>', 'stop measuring a row after this many seconds', atLeast(1), 120)
     .option('--repeat <n>', 'times that each row is measured', atLeast(1), 3)
     .option('--window <k>', "tokens of the paper's sliding window", atLeast(1), 4)
     .option(
@@ -75,13 +75,16 @@ export function benchCommand(): Command {
       numberArgument,
       usualSampling.temperature,
     )
-    .option('--seed <n>', 'of what is generated', countArgument, 1)
+    .option('--seed <n>', 'seed of the sampler', countArgument, 1)
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
-    .option('--scratch <dir>', 'where unbundled neurons lie meanwhile; default: beside the model')
-    .option('--label <text>', 'what the model is, to stand with every figure')
-    .option('--svg <file>', 'write a chart')
-    .option('--html <file>', 'write a page with chart and table')
+    .option(
+      '--scratch <dir>',
+      'directory for the temporary file of unbundled neurons; default: that of the model',
+    )
+    .option('--label <text>', 'name of the model in tables and charts')
+    .option('--svg <file>', 'write a chart to this file')
+    .option('--html <file>', 'write a page with chart and table to this file')
     .addOption(jsonOption())
     .addOption(new Option('--row-request <json>').hideHelp())
     .action(run);
@@ -196,7 +199,9 @@ async function measureAll(
   const place = join(flags.scratch ?? dirname(dir), basename(dir));
   await sweepBeside(place, ['unbundled']);
   const file = ownedName(place, 'unbundled');
-  note(`writing neurons unbundled to ${file}, for the rows before bundling; it is removed again`);
+  note(
+    `writing a temporary copy of the neurons, unbundled, to ${file}, for the rows before bundling`,
+  );
   return withTemporaryFile(file, async () => {
     const progress = showProgress('unbundling', flags.json);
     const onProgress = (done: number, total: number) => progress.update(done, total);

@@ -30,7 +30,7 @@ export function convertCommand(): Command {
   return new Command('convert')
     .description('turn a Hugging Face checkpoint or a GGUF file into a model directory')
     .argument('<checkpoint>', 'directory with config.json, weights and tokenizer, or a .gguf file')
-    .argument('<model>', 'directory to make')
+    .argument('<model>', 'model directory to write')
     .addOption(
       new Option(
         '--dtype <dtype>',
@@ -40,15 +40,16 @@ export function convertCommand(): Command {
         .default('auto'),
     )
     .addOption(
-      new Option('--ffn-dtype <dtype>', 'dtype of the FFN alone, if it shall differ').choices(
-        encodedDTypes,
-      ),
+      new Option(
+        '--ffn-dtype <dtype>',
+        'dtype of the FFN weights, if it differs from --dtype',
+      ).choices(encodedDTypes),
     )
     .addOption(loraOption())
     .addOption(hiddenActOption())
     .addOption(budgetOption('memory for the whole process').default(undefined, '512MiB'))
-    .option('--force', 'replace a model that is already there')
-    .option('--dry-run', 'check the checkpoint and report, but write nothing')
+    .option('--force', 'replace an existing model directory')
+    .option('--dry-run', 'check the checkpoint and report; write nothing')
     .addOption(jsonOption())
     .action(run);
 }

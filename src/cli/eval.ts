@@ -37,10 +37,13 @@ export function evalCommand(): Command {
   return new Command('eval')
     .description('measure negative log-likelihood and perplexity on a text')
     .argument('<model>', 'model directory')
-    .requiredOption('--data <file>', 'text; lines that hold only <|endoftext|> part documents')
+    .requiredOption(
+      '--data <file>',
+      'text file; lines that hold only <|endoftext|> separate documents',
+    )
     .option(
       '--context <n>',
-      "positions of a window; default: the model's, at most 2048",
+      "positions of a window; default: the model's context, at most 2048",
       countArgument,
     )
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))

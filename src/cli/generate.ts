@@ -69,24 +69,34 @@ export function generateCommand(): Command {
     )
     .option(
       '--top-p <p>',
-      'sample from the most likely share p',
+      'sample from the most likely tokens whose probabilities add up to p',
       numberArgument,
       usualSampling.topP,
     )
-    .option('--min-p <p>', 'drop tokens below p times the most likely', numberArgument, 0)
-    .option('--repetition-penalty <r>', 'above 1 avoids repetition', numberArgument, 1)
+    .option(
+      '--min-p <p>',
+      'drop tokens with less than p times the probability of the most likely one',
+      numberArgument,
+      0,
+    )
+    .option(
+      '--repetition-penalty <r>',
+      'above 1 makes tokens that have occurred less likely',
+      numberArgument,
+      1,
+    )
     .option('--seed <n>', 'the same seed gives the same text; default: random', countArgument)
     .option(
       '--stop <text>',
-      'end before this text, or at the special token written so; may be given several times',
+      'stop before this text, or at the special token of this name; may be given several times',
       listArgument,
     )
-    .option('--ignore-eos', 'go on where a token ends the text')
+    .option('--ignore-eos', 'do not stop at tokens that end the text')
     .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
-    .option('--stats', 'print where the time and the bytes went')
+    .option('--stats', 'print what the time was spent on and which bytes were read')
     .addOption(jsonOption())
     .action(run);
 }

@@ -3,7 +3,7 @@
  * exit code is what a shell makes of the signal.
  */
 
-import { breathe } from '../breathe.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { written } from './terminal.ts';
 
 const controller = new AbortController();
@@ -53,7 +53,7 @@ export async function leaveInterrupted(): Promise<void> {
 /** Whether the user wants to stop; a signal that came during a long computation is heard first. */
 export async function wasInterrupted(): Promise<boolean> {
   // The turn that is on may have asked the system for its events before.
-  await breathe();
-  await breathe();
+  await yieldToEventLoop();
+  await yieldToEventLoop();
   return interruption.aborted;
 }

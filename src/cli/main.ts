@@ -72,6 +72,6 @@ function report(error: unknown, debug: boolean): number {
     return error.exitCode;
   }
   noteError(error instanceof Error ? error.message : String(error));
-  note('This is a fault in flashllm; run again with --debug to see where.');
+  note('This is a bug in flashllm; run again with --debug for a stack trace.');
   return 1;
 }

@@ -50,7 +50,7 @@ const mostThreads = 64;
 export function threadsOption(): Option {
   return new Option(
     '--threads <n>',
-    'threads that compute; default: as many as cores and budget allow',
+    'compute threads; default: as many as cores and budget allow',
   ).argParser((text) => {
     const threads = countArgument(text);
     if (threads < 1 || threads > mostThreads) {
@@ -63,7 +63,7 @@ export function threadsOption(): Option {
 export function kvDTypeOption(): Option {
   return new Option(
     '--kv-dtype <dtype>',
-    'dtype of keys and values; f16 takes half the memory and is not exact',
+    'dtype of the KV cache; f16 takes half the memory and is not exact',
   )
     .choices(kvDTypes)
     .default('f32');
@@ -76,7 +76,7 @@ export function exactOption(): Option {
 export function windowOption(): Option {
   return new Option(
     '--window <k>',
-    'keep neurons of the last k tokens, as the paper does; auto: those that are wanted most',
+    'keep the neurons of the last k tokens in DRAM, as the paper does; auto: those used most often',
   )
     .default('auto')
     .argParser((text) => {

@@ -39,10 +39,14 @@ interface PlanFlags extends AdaptationFlags {
 
 export function planCommand(): Command {
   return new Command('plan')
-    .description('say what a budget would be spent on, without loading anything')
+    .description('show what a DRAM budget is spent on, without loading the model')
     .argument('<model>', 'model directory, or a checkpoint before its conversion')
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
-    .option('--context <n>', 'positions, prompt and generated tokens together', countArgument)
+    .option(
+      '--context <n>',
+      'positions of the KV cache: prompt and generated tokens together',
+      countArgument,
+    )
     .addOption(threadsOption())
     .addOption(exactOption())
     .addOption(kvDTypeOption())

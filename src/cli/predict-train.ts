@@ -41,45 +41,55 @@ interface PredictTrainFlags {
 
 export function predictTrainCommand(): Command {
   return new Command('predict-train')
-    .description("train predictors of which neurons fire, on one's own text")
+    .description('train predictors that tell which neurons fire, on your own text')
     .argument('<model>', 'model directory')
     .requiredOption('--data <file...>', 'text of the kind that the model is used for', listOfFiles)
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
-    .option('--rank <n>', 'the same rank for every layer; default: what is worth it', atLeastOne)
+    .option(
+      '--rank <n>',
+      'rank of the predictors of all layers; default: chosen by cost',
+      atLeastOne,
+    )
     .option(
       '--share <percent>',
-      'size of all predictors, in percent of the model; default: 4, or 6 below 64 MiB',
+      'size of all predictors together, in percent of the model; default: 4, or 6 for models below 64 MiB',
       percentArgument,
     )
     .option('--epochs <n>', 'passes over the text, at most; default: 3', atLeastOne)
     .option(
       '--max-tokens <n>',
-      'tokens of the text that are used; default: by size of the model',
+      'use at most this many tokens of the text; default: fewer for larger models',
       atLeastOne,
     )
     .option('--seed <n>', 'the same seed gives the same predictors; default: 1', countArgument)
     .option(
       '--recall <share>',
-      'share of the activations, by weight, that predictions keep; default: 0.997',
+      'share of the activation mass that the predicted neurons must hold; default: 0.997',
       shareArgument,
     )
     .addOption(
       new Option(
         '--method <method>',
-        'rows: the gates in 4 bits; low-rank: two factors, trained; svd: factors without training; auto: per layer what costs a token least time',
+        'rows: the gate rows in 4 bits; low-rank: two trained factors; svd: factors without training; auto: per layer, whichever costs a token the least time',
       )
         .choices([...methods])
         .default('auto'),
     )
     .option('--relu', 'a ReLU between the two factors')
-    .option('--import <dir>', 'published predictors (model_<layer>.pt) in place of training')
+    .option(
+      '--import <dir>',
+      'read published predictors (model_<layer>.pt) from this directory instead of training',
+    )
     .option(
       '--threshold-sparsity <share>',
-      'for models without exact zeros: share of neurons, those of the smallest gates, taken for 0',
+      'for models without exact zeros: treat this share of the neurons, those with the smallest gate activations, as 0',
       sparsityArgument,
     )
-    .option('--arrange', 'lay neurons side by side that fire together: writes the model anew')
-    .option('--no-arrange', 'keep the order; default: a new one where reads become fewer')
+    .option('--arrange', 'store neurons that fire together side by side; rewrites the model')
+    .option(
+      '--no-arrange',
+      'keep the order of the neurons; default: reorder them where that saves reads',
+    )
     .addOption(threadsOption())
     .addOption(jsonOption())
     .action(run);
@@ -193,7 +203,7 @@ function describe(report: PredictTrainReport): void {
   print(table([...head, 'recall', 'precision', 'mass kept'], rows));
   print(`\n${verdict(report)}\n`);
   if (report.arrangement !== undefined) note(describeArrangement(report.arrangement));
-  if (report.resumed > 0) note(`${report.resumed} layers were there from a run that had stopped`);
+  if (report.resumed > 0) note(`${report.resumed} layers were taken over from an interrupted run`);
   note(
     `${report.tokens} tokens in ${formatMs(report.ms)}, ` +
       `peak memory ${formatBytes(report.peakRss)} of ${formatBytes(report.dramBudget)}`,

@@ -22,7 +22,7 @@ interface ProbeFlags {
 
 export function probeCommand(): Command {
   return new Command('probe')
-    .description("measure how fast a directory's device is read, and keep its profile")
+    .description("measure the read throughput of a directory's device, and save its profile")
     .argument('[dir]', 'a model, or any directory on the device', '.')
     .addOption(jsonOption())
     .action(run);
@@ -124,7 +124,7 @@ function report(
       `${formatBytes(profile.bandwidth)}/s from ${formatBytes(profile.smallestPiece)} on, ` +
       `${profile.depth} reads in flight; gaps up to ${formatBytes(profile.breakEvenGap)} are read over.\n`,
   );
-  note(profileFile === null ? 'the profile could not be kept' : `profile kept in ${profileFile}`);
+  note(profileFile === null ? 'the profile could not be saved' : `profile saved in ${profileFile}`);
 }
 
 function grid(name: string, cells: readonly ProbeCell[]): string {

@@ -39,7 +39,8 @@ export async function withModel<T>(
 ): Promise<T> {
   const model = await Model.open(dir, options);
   try {
-    const onProbe = () => note('measuring this device once, for its profile');
+    const onProbe = () =>
+      note('measuring how fast this device is read, once; the profile is saved');
     model.files.scheduler.profile = await ensureProfile(dir, onProbe);
     return await work(model);
   } finally {

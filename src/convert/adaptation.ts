@@ -5,10 +5,10 @@ import { type Adapter, openAdapter } from '../checkpoint/lora/adapter.ts';
 import type { ActivationRequest } from '../checkpoint/lora/adapter-config.ts';
 import { headTensor, type MergedSource, mergeAdapters } from '../checkpoint/lora/merged-source.ts';
 import type { TensorSource } from '../checkpoint/source.ts';
-import { InputError, type Place } from '../errors.ts';
+import { type ErrorPlace, InputError } from '../errors.ts';
 import { activationConfigNames } from '../models/config.ts';
 import { activationKey, recipeOf } from '../models/index.ts';
-import { type CheckpointFacts, type ModelRecipe, role } from '../models/spec.ts';
+import { type CheckpointFacts, type ModelRecipe, tensorNames } from '../models/spec.ts';
 import type { Checkpoint } from './checkpoint.ts';
 
 /** What is to be done to a checkpoint before it is converted. */
@@ -63,7 +63,7 @@ export function mergeInto(
   const { facts, recipe, tensors } = withEmbedding(source, described);
   const merged = mergeAdapters({ ...source, tensors }, recipe, adapters);
   const config = merged.untied ? untied(facts.config) : facts.config;
-  const known = { ...facts, config, tensorNames: new Set(merged.tensors.keys()) };
+  const known = { ...facts, config, sourceNames: new Set(merged.tensors.keys()) };
   return { source: merged, facts: known, recipe: recipeOf(known) };
 }
 
@@ -85,12 +85,12 @@ function withEmbedding(
   if (table === undefined || embeddingOf(recipe) !== headTensor) return { ...described, tensors };
   const name = embeddingOf(recipeOf({ ...facts, config: untied(facts.config) }));
   const all = new Map(tensors).set(name, table);
-  const known = { ...facts, tensorNames: new Set(all.keys()) };
+  const known = { ...facts, sourceNames: new Set(all.keys()) };
   return { facts: known, recipe: recipeOf(known), tensors: all };
 }
 
 function embeddingOf({ tensors }: ModelRecipe): string {
-  return tensors.find(({ name }) => name === role.tokens)?.parts[0]?.source ?? '';
+  return tensors.find(({ name }) => name === tensorNames.tokens)?.parts[0]?.source ?? '';
 }
 
 /** `checkpoint` with another configuration, in its config.json as well. */
@@ -153,7 +153,7 @@ function requestOf(
 }
 
 /** @throws InputError when no activation has this name */
-function checkActivation(name: string, what: string, place: Place = {}): void {
+function checkActivation(name: string, what: string, place: ErrorPlace = {}): void {
   if (activationConfigNames.includes(name)) return;
   throw new InputError(
     `${what} ${brief(name)} is not supported`,

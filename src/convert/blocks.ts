@@ -32,7 +32,7 @@ export interface LoadedBlock extends Block {
 }
 
 /** Buffers for blocks of at most `elements` values; allocated once. */
-export interface Workspace {
+export interface BlockBuffers {
   readonly kernels: Kernels;
   readonly memory: WebAssembly.Memory;
   readonly elements: number;
@@ -43,19 +43,19 @@ export interface Workspace {
   readonly signal: AbortSignal | undefined;
 }
 
-/** Bytes of a workspace's buffers. */
-export function workspaceBytes(elements: number): number {
+/** Bytes of the buffers for blocks. */
+export function blockBufferBytes(elements: number): number {
   return 4 * byteLength('f32', elements);
 }
 
-/** Lays a workspace's buffers out from `address` on. */
-export function createWorkspace(
+/** Lays the buffers for blocks out from `address` on. */
+export function createBlockBuffers(
   memory: WebAssembly.Memory,
   kernels: Kernels,
   address: number,
   elements: number,
   signal: AbortSignal | undefined,
-): Workspace {
+): BlockBuffers {
   const bytes = byteLength('f32', elements);
   return {
     kernels,
@@ -74,9 +74,9 @@ const stridedReads = 16;
 /** Quantised rows are no longer than f32 ones if columns are counted in these. */
 export const widestBlock = Math.max(...encodedDTypes.map((dtype) => formats[dtype].blockElements));
 
-/** Rows of `columns` values that fit the workspace, cut from `rows` at multiples of `multiple`. */
+/** Rows of `columns` values that fit the buffers, cut from `rows` at multiples of `multiple`. */
 export function rowBlocks(
-  work: Workspace,
+  work: BlockBuffers,
   rows: number,
   column: number,
   columns: number,
@@ -97,7 +97,7 @@ export function rowBlocks(
  * @throws InputError at a NaN, an infinity, or a value beyond the range of `dtype`
  */
 export async function* loadBlocks(
-  work: Workspace,
+  work: BlockBuffers,
   source: SourceTensor,
   from: FloatDType,
   to: EncodedDType,
@@ -122,7 +122,7 @@ export async function* loadBlocks(
 }
 
 async function readBlock(
-  work: Workspace,
+  work: BlockBuffers,
   source: SourceTensor,
   dtype: FloatDType,
   block: Block,
@@ -143,7 +143,7 @@ async function readBlock(
 
 /** Checks the block at `address` and converts it; returns where the result lies. */
 function convertBlock(
-  work: Workspace,
+  work: BlockBuffers,
   source: SourceTensor,
   from: FloatDType,
   to: EncodedDType,
@@ -181,7 +181,7 @@ function convertBlock(
 
 /** Quantises the f32 rows at `from`; finite values give finite scales. */
 export function quantiseRows(
-  { kernels }: Workspace,
+  { kernels }: BlockBuffers,
   dtype: EncodedDType,
   { rows, columns }: Pick<Block, 'rows' | 'columns'>,
   to: number,

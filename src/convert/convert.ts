@@ -14,7 +14,7 @@ import type { EndToken } from '../tokenizer/end-tokens.ts';
 import { alignUp, formatBytes, MIB, resolveSize, type Size } from '../units.ts';
 import { version } from '../version.ts';
 import type { ActivationChange, Adaptation } from './adaptation.ts';
-import { createWorkspace, type Workspace, workspaceBytes } from './blocks.ts';
+import { type BlockBuffers, blockBufferBytes, createBlockBuffers } from './blocks.ts';
 import type { SourceFormats, TargetDTypes } from './dtypes.ts';
 import { type Examination, examineCheckpoint } from './examine.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
@@ -180,7 +180,7 @@ function planBuffers(
   // Strips of fewer neurons than this would read the down projection in shreds.
   const smallestStrip = Math.max(...ffns.map(({ k, unitBytes }) => Math.ceil(64 / k) * unitBytes));
   const processBytes = residentBytes() + headroomBytes;
-  const floor = processBytes + adapterBytes + workspaceBytes(longestRow) + smallestStrip;
+  const floor = processBytes + adapterBytes + blockBufferBytes(longestRow) + smallestStrip;
   if (dramBudget < floor) {
     throw new BudgetError(
       `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor)}: ` +
@@ -199,19 +199,19 @@ function planBuffers(
     longestRow,
     Math.min(largestBlock, Math.floor(free / 2 / byteLength('f32', 4))),
   );
-  const stripBytes = Math.min(largestLayer, free - workspaceBytes(blockElements));
+  const stripBytes = Math.min(largestLayer, free - blockBufferBytes(blockElements));
   return { blockElements, stripBytes: Math.max(smallestStrip, stripBytes) };
 }
 
-async function allocate(buffers: Buffers, signal: AbortSignal | undefined): Promise<Workspace> {
+async function allocate(buffers: Buffers, signal: AbortSignal | undefined): Promise<BlockBuffers> {
   const stripAddress = stripAddressOf(buffers);
   const memory = createMemory(stripAddress + buffers.stripBytes);
   const kernels = await instantiateKernels(memory);
-  return createWorkspace(memory, kernels, blocksAddress, buffers.blockElements, signal);
+  return createBlockBuffers(memory, kernels, blocksAddress, buffers.blockElements, signal);
 }
 
 function stripAddressOf({ blockElements }: Buffers): number {
-  return alignUp(blocksAddress + workspaceBytes(blockElements), 4096);
+  return alignUp(blocksAddress + blockBufferBytes(blockElements), 4096);
 }
 
 interface WriterContext {
@@ -219,7 +219,7 @@ interface WriterContext {
   readonly layout: ModelLayout;
   readonly storage: TargetDTypes;
   readonly sources: Sources;
-  readonly work: Workspace;
+  readonly work: BlockBuffers;
   readonly buffers: Buffers;
   readonly options: ConvertOptions;
 }

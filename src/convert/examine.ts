@@ -92,7 +92,7 @@ export async function examineCheckpoint(
     const facts: CheckpointFacts = {
       config: active?.config ?? said.config,
       configFile,
-      tensorNames: new Set(base?.source.tensors.keys()),
+      sourceNames: new Set(base?.source.tensors.keys()),
       tensorCount: base?.source.listed ?? 0,
     };
     const settled = await settle(facts, base?.source, attempt, notes).catch((error: unknown) => {
@@ -102,7 +102,7 @@ export async function examineCheckpoint(
       base && (await attempt(() => checkWeights(settled.recipe, base, configFile, path)));
     const passedOver = checked?.passedOver ?? [];
     if (passedOver.length > 0)
-      notes.push(`${some(passedOver)} passed over: the text does not need them`);
+      notes.push(`${some(passedOver)} passed over: text generation does not need them`);
     const merged =
       base && checked && adapters.length > 0
         ? await attempt(() => mergeInto(base.source, settled, adapters))
@@ -167,7 +167,7 @@ async function settle(
   const same = await attempt(() => sameValues(embedding, head));
   if (same !== false) return tied;
   notes.push(
-    `${basename(facts.configFile)} ties the head to the embedding, but ${head.name} holds other values: taken as a head of its own`,
+    `${basename(facts.configFile)} ties the head to the embedding, but ${head.name} holds other values: it is kept as a separate head`,
   );
   const apart = { ...facts, config: untied(facts.config) };
   return { facts: apart, recipe: recipeOf(apart) };

@@ -61,7 +61,10 @@ async function ropeFactors(tensor: SourceTensor | undefined): Promise<Float32Arr
   if (tensor === undefined) return null;
   const [count = 0, ...more] = tensor.shape;
   if (tensor.dtype !== 'f32' || more.length > 0 || count > mostRopeFactors) {
-    throw new InputError('is no list of f32 factors', { file: tensor.file, tensor: tensor.name });
+    throw new InputError('is not a one-dimensional f32 tensor', {
+      file: tensor.file,
+      tensor: tensor.name,
+    });
   }
   const factors = new Float32Array(count);
   await tensor.read(0, count, new Uint8Array(factors.buffer));

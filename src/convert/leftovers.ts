@@ -1,4 +1,4 @@
-/** Tensors that checkpoints hold and no decoder computes with. */
+/** Tensors that checkpoints hold and no text model computes with. */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
 

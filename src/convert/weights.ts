@@ -7,10 +7,10 @@ import { type BundleRecipe, bundleRows, type TensorRecipe } from '../models/spec
 import { alignUp } from '../units.ts';
 import {
   type Block,
+  type BlockBuffers,
   loadBlocks,
   quantiseRows,
   rowBlocks,
-  type Workspace,
   widestBlock,
 } from './blocks.ts';
 
@@ -31,7 +31,7 @@ const below =
 
 /** A vector or a matrix: its parts stacked along the rows. */
 export async function* tensorBytes(
-  work: Workspace,
+  work: BlockBuffers,
   recipe: TensorRecipe,
   dtype: EncodedDType,
   sources: Sources,
@@ -61,7 +61,7 @@ interface Strip {
 
 /** The bytes of an FFN's units, one after the other. */
 export function unitBytes(
-  work: Workspace,
+  work: BlockBuffers,
   recipe: BundleRecipe,
   units: FfnUnits,
   dtype: EncodedDType,
@@ -82,7 +82,7 @@ export function unitBytes(
  *   down     (hidden, neurons)   columns [n0, n1)   row by row to tile + downOffset
  */
 async function* tileBytes(
-  work: Workspace,
+  work: BlockBuffers,
   recipe: BundleRecipe,
   { k, count: tiles, unitBytes: stride, parts }: FfnUnits,
   dtype: EncodedDType,
@@ -147,7 +147,7 @@ async function* tileBytes(
  * is read in as many column strips, each in runs of a strip's width.
  */
 async function* bundleBytes(
-  work: Workspace,
+  work: BlockBuffers,
   recipe: BundleRecipe,
   units: FfnUnits & NeuronGeometry,
   dtype: EncodedDType,

@@ -28,7 +28,7 @@ export async function checkWritten(dir: string): Promise<void> {
     throw new FlashError(
       `the model that was written cannot be opened: ${cause.message}`,
       cause.place,
-      'This is a fault in flashllm; nothing was put in place',
+      'This is a bug in flashllm; no model was written',
       { cause },
     );
   }

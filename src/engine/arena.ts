@@ -1,15 +1,21 @@
 /**
  * Matrices and FFNs at work where their weights lie. In the first memory that is in place; in
- * another, input and result travel between that arena's desk and the first memory. The arithmetic is
+ * another, input and result are copied between that arena's transfer buffers and the
+ * first memory. The arithmetic is
  * the same, so are the bits.
  */
 
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import { type NeuronKernels, neuronGroup, neuronKernels, weightKernels } from '../kernels/weight-kernels.ts';
+import {
+  type NeuronKernels,
+  neuronGroup,
+  neuronKernels,
+  weightKernels,
+} from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type BlockRoom, blockNeurons } from '../plan/activations.ts';
-import { type Desk, deskRows } from '../plan/desk.ts';
+import { type TransferBuffers, transferRows } from '../plan/transfer-buffers.ts';
 import { neuronPlaces } from '../residency/rows-apart.ts';
 import type { LoadedRows } from '../residency/weight-stream.ts';
 import { activateNeurons } from './activate.ts';
@@ -63,15 +69,16 @@ interface UnitPlaces {
 }
 
 /** What the kernels of an arena need to work; see Activations. */
-export type Workplace = BlockRoom & Pick<Desk, 'neurons' | 'gates' | 'sums' | 'scratch'>;
+export type ArenaBuffers = BlockRoom &
+  Pick<TransferBuffers, 'neurons' | 'gates' | 'sums' | 'scratch'>;
 
 /** The first memory: everything is already there. */
 export class Arena {
   readonly memory: WebAssembly.Memory;
   readonly kernels: Kernels;
-  readonly #place: Workplace;
+  readonly #place: ArenaBuffers;
 
-  constructor(memory: WebAssembly.Memory, kernels: Kernels, place: Workplace) {
+  constructor(memory: WebAssembly.Memory, kernels: Kernels, place: ArenaBuffers) {
     this.memory = memory;
     this.kernels = kernels;
     this.#place = place;
@@ -79,7 +86,7 @@ export class Arena {
 
   linear(task: LinearTask): void {
     const { rows, x, columns, y, outputs, bias, positions } = task;
-    const { matmul } = weightKernels(this.kernels, rows.format);
+    const { matmul } = weightKernels(this.kernels, task.rows.format);
     const offset = rows.first * f32Bytes;
     const rowBias = bias === 0 ? 0 : bias + offset;
     const { scratch } = this.#place;
@@ -216,26 +223,31 @@ export class Arena {
   }
 }
 
-/** A further memory, whose desk input and result pass over. */
+/** A further memory; input and result pass through its transfer buffers. */
 export class RemoteArena extends Arena {
   readonly #main: WebAssembly.Memory;
-  readonly #desk: Desk;
+  readonly #transfer: TransferBuffers;
 
-  constructor(memory: WebAssembly.Memory, kernels: Kernels, desk: Desk, main: WebAssembly.Memory) {
-    super(memory, kernels, desk);
+  constructor(
+    memory: WebAssembly.Memory,
+    kernels: Kernels,
+    transfer: TransferBuffers,
+    main: WebAssembly.Memory,
+  ) {
+    super(memory, kernels, transfer);
     this.#main = main;
-    this.#desk = desk;
+    this.#transfer = transfer;
   }
 
   override linear(task: LinearTask): void {
     const { rows, rowBytes, x, columns, y, outputs, bias, positions } = task;
-    const { input, output, scratch, bias: deskBias } = this.#desk;
-    const { matmul } = weightKernels(this.kernels, rows.format);
+    const { input, output, scratch, bias: transferBias } = this.#transfer;
+    const { matmul } = weightKernels(this.kernels, task.rows.format);
     this.#fetch(input, x, positions * columns);
-    for (let done = 0; done < rows.count; done += deskRows) {
-      const count = Math.min(deskRows, rows.count - done);
+    for (let done = 0; done < rows.count; done += transferRows) {
+      const count = Math.min(transferRows, rows.count - done);
       const first = rows.first + done;
-      const rowBias = bias === 0 ? 0 : this.#fetch(deskBias, bias + first * f32Bytes, count);
+      const rowBias = bias === 0 ? 0 : this.#fetch(transferBias, bias + first * f32Bytes, count);
       const address = rows.address + done * rowBytes;
       matmul(
         output,
@@ -246,30 +258,36 @@ export class RemoteArena extends Arena {
         columns,
         positions,
         columns,
-        deskRows,
+        transferRows,
         scratch,
       );
       for (let position = 0; position < positions; position++) {
         const target = y + (position * outputs + first) * f32Bytes;
-        this.#deliver(target, output + position * deskRows * f32Bytes, count);
+        this.#deliver(target, output + position * transferRows * f32Bytes, count);
       }
     }
   }
 
   override ffn(task: FfnTask): number {
     const { x, y, sums, hidden, bias, gateBias, positions } = task;
-    const { input, output, sums: deskSums, bias: deskBias, gateBias: deskGateBias } = this.#desk;
+    const {
+      input,
+      output,
+      sums: transferSums,
+      bias: transferBias,
+      gateBias: transferGateBias,
+    } = this.#transfer;
     this.#fetch(input, x, positions * hidden);
     this.#fetch(output, y, positions * hidden);
-    this.#fetch(deskSums, sums, positions * hidden);
+    this.#fetch(transferSums, sums, positions * hidden);
     const active = this.inPieces(task, (first, count) => {
       const from = (all: number, to: number) =>
         all === 0 ? 0 : this.#fetch(to, all + first * f32Bytes, count);
-      const biases = { bias: from(bias, deskBias), gateBias: from(gateBias, deskGateBias) };
+      const biases = { bias: from(bias, transferBias), gateBias: from(gateBias, transferGateBias) };
       return { x: input, y: output, ...biases };
     });
     this.#deliver(y, output, positions * hidden);
-    this.#deliver(sums, deskSums, positions * hidden);
+    this.#deliver(sums, transferSums, positions * hidden);
     return active;
   }
 

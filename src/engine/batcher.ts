@@ -4,13 +4,13 @@
  * memory are read once for all of a batch.
  */
 
-import { breathe } from '../breathe.ts';
 import { FlashError, InterruptedError } from '../errors.ts';
 import type { PageList } from '../residency/kv-pages.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { Batch, type BatchPart } from './batch.ts';
-import type { Decoder } from './decoder.ts';
 import type { FfnHook } from './ffn-hook.ts';
 import type { LogitsWanted } from './forward-options.ts';
+import type { Transformer } from './transformer.ts';
 
 /** Ids to append to a sequence, which has pages for them, and what is wanted of it. */
 export interface Work {
@@ -47,7 +47,7 @@ interface Share {
 }
 
 export interface BatcherParts {
-  readonly decoder: Decoder;
+  readonly transformer: Transformer;
   readonly vocabSize: number;
   /** Rows of a batch, and of these, whose logits have room. */
   readonly chunk: number;
@@ -103,7 +103,7 @@ export class Batcher {
     try {
       for (;;) {
         // Whoever got logits may sample meanwhile and come back with a token.
-        if (this.#parts.shared) await breathe();
+        if (this.#parts.shared) await yieldToEventLoop();
         this.#dropInterrupted();
         if (this.#closed) this.#refuseAll(new InterruptedError());
         if (this.#waiting.length === 0) return;
@@ -117,11 +117,11 @@ export class Batcher {
   }
 
   async #pass(shares: readonly Share[]): Promise<void> {
-    const { decoder, reset } = this.#parts;
+    const { transformer, reset } = this.#parts;
     const batch = new Batch(shares.map(({ part }) => part));
     for (const { waiting } of shares) waiting.inFlight = true;
     try {
-      const logits = await decoder.forward(batch, {
+      const logits = await transformer.forward(batch, {
         interrupted: () => {
           this.#dropInterrupted();
           return this.#closed || shares.every(({ waiting }) => waiting.work.signal?.aborted);

@@ -5,10 +5,10 @@
  *     parts of a text -> DocumentSplitter -> parts of documents -> PieceEncoder -> ids -> windows
  */
 
-import { breathe } from '../breathe.ts';
 import { patiently } from '../tokenizer/patience.ts';
 import { PieceEncoder } from '../tokenizer/pieces.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 
 /** A stretch of a document; of one document after the other. */
 export interface DocumentPart {
@@ -182,7 +182,7 @@ class PatientEncoder {
       const ids = await patiently(next, this.#signal);
       if (ids === null) return;
       yield ids;
-      await breathe(this.#signal);
+      await yieldToEventLoop(this.#signal);
     }
   }
 

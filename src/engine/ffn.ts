@@ -1,5 +1,5 @@
 /**
- * A layer's FFN as the decoder sees it, whichever units it computes. A call has two halves: `begin`
+ * A layer's FFN as the transformer sees it, whichever units it computes. A call has two halves: `begin`
  * needs the input alone and starts what can be started, `finish` computes. Between them other work may
  * be done that the FFN does not wait for, as a parallel block's attention.
  *

@@ -47,7 +47,7 @@ export async function generate(
   const { tokenizer } = model;
   const { context } = plan;
   if (promptIds.length === 0) {
-    throw new InputError('the prompt is empty and the model has no token to begin with');
+    throw new InputError('the prompt is empty and the model has no BOS token to start from');
   }
   const sampler = new Sampler(options.sampling);
   const decoder = new StreamDecoder(tokenizer, { skipSpecial: true });

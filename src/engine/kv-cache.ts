@@ -4,6 +4,7 @@
  */
 
 import { byteLength } from '../dtype.ts';
+import { callAttention } from '../kernels/attention.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import type { Activations } from '../plan/activations.ts';
@@ -129,28 +130,27 @@ export class KvCache {
     const { keys, values } = this.#places(layer);
     const { queryWidth, rowWidth } = this.#qkv;
     const { attention, attentionF16 } = this.#kernels;
-    const attend = this.#layout.dtype === 'f32' ? attention : attentionF16;
-    attend(
-      attended,
-      qkv,
-      this.#layout.rows,
+    callAttention(this.#layout.dtype === 'f32' ? attention : attentionF16, {
+      out: attended,
+      q: qkv,
+      rows: this.#layout.rows,
       keys,
       values,
       scores,
-      0,
-      heads,
-      heads / kvHeads,
+      headStart: 0,
+      headEnd: heads,
+      group: heads / kvHeads,
       headDim,
-      this.#width,
-      rowWidth,
-      queryWidth,
+      kvStride: this.#width,
+      qStride: rowWidth,
+      outStride: queryWidth,
       length,
       positions,
       scale,
-      windows[layer] ?? context,
-      positionBias,
-      context,
-    );
+      window: windows[layer] ?? context,
+      bias: positionBias,
+      biasStride: context,
+    });
   }
 
   /** Elements of a row of `qkv`, and of the queries at its beginning. */

@@ -1,6 +1,7 @@
 /**
  * The FFN over a list of wanted neurons, in the memory where they lie: their activations, and their
- * contributions to the output. In a further memory, input and result pass over its desk.
+ * contributions to the output. In a further memory, input and result pass through its
+ * transfer buffers.
  */
 
 import type { Format } from '../dtype.ts';

@@ -50,8 +50,8 @@ export class Rotary {
   apply(x: number, positions: Uint32Array, heads: number, headDim: number, stride: number): void {
     this.#prepare(positions);
     const { pairs, dims } = this.#positions;
-    const { rotaryHalves, rotaryNeighbours } = this.#kernels;
-    const turn = pairs === 'halves' ? rotaryHalves : rotaryNeighbours;
+    const { rotaryHalves, rotaryInterleaved } = this.#kernels;
+    const turn = pairs === 'halves' ? rotaryHalves : rotaryInterleaved;
     const { cosines, sines } = this.#place;
     turn(x, cosines, sines, heads, headDim, dims / 2, positions.length, stride);
   }
@@ -96,7 +96,7 @@ export function frequenciesOf(
       return plain;
     case 'linear':
       return plain.map((frequency) => frequency / scaling.factor);
-    case 'wavelength':
+    case 'llama3':
       return plain.map((frequency) => byWavelength(frequency, scaling));
     case 'yarn':
       return byTurns(plain, theta, dims, scaling);
@@ -118,7 +118,7 @@ function dynamicBase(
 
 function byWavelength(
   frequency: number,
-  { factor, trained, lowFactor, highFactor }: Scaling<'wavelength'>,
+  { factor, trained, lowFactor, highFactor }: Scaling<'llama3'>,
 ): number {
   const wavelength = (2 * Math.PI) / frequency;
   if (wavelength < trained / highFactor) return frequency;

@@ -64,16 +64,18 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
   }
   const { sequences = 1, positions = sequences * context } = request;
   if (!Number.isInteger(sequences) || sequences < 1 || sequences > mostSequences) {
-    throw new InputError(`there may be 1 to ${mostSequences} sequences, not ${sequences}`);
+    throw new InputError(`the number of sequences must be 1 to ${mostSequences}, not ${sequences}`);
   }
   if (!Number.isInteger(positions) || positions < context || positions > sequences * context) {
     throw new InputError(
-      `${sequences} sequences of up to ${context} positions have ${context} to ` +
-        `${sequences * context} positions together, not ${positions}`,
+      `the KV cache of ${sequences} sequences of up to ${context} positions must have ${context} to ` +
+        `${sequences * context} positions, not ${positions}`,
     );
   }
   if (!kvDTypes.includes(request.kvDtype ?? 'f32')) {
-    throw new InputError(`keys and values are kept in ${kvDTypes.join(' or ')}`);
+    throw new InputError(
+      `the dtype of the KV cache must be ${kvDTypes.join(' or ')}, not ${request.kvDtype}`,
+    );
   }
   if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
   const plan = (threads: number) => {

@@ -14,7 +14,6 @@ import { UnitStores } from '../residency/unit-stores.ts';
 import { Weights } from '../residency/weights.ts';
 import { Arena, RemoteArena } from './arena.ts';
 import { Batcher } from './batcher.ts';
-import { Decoder } from './decoder.ts';
 import { ListArena } from './list-arena.ts';
 import type { LoadedModel } from './loaded-model.ts';
 import type { Model } from './model.ts';
@@ -23,6 +22,7 @@ import type { RunRequest } from './run-request.ts';
 import { Sequence } from './sequence.ts';
 import { SparseFfn } from './sparse-ffn.ts';
 import { RuntimeStats } from './stats.ts';
+import { Transformer } from './transformer.ts';
 
 /** Allocates the plan's memories, each with its kernels on all threads. */
 async function createArenas(
@@ -33,10 +33,10 @@ async function createArenas(
   const memory = createMemory(plan.memoryBytes);
   const kernels = await threads.kernels(memory, { module, scratch: plan.threadScratch });
   const remote: Arena[] = [];
-  for (const { desk, memoryBytes } of plan.arenas) {
+  for (const { transfer, memoryBytes } of plan.arenas) {
     const own = createMemory(memoryBytes);
-    const options = { module, scratch: desk.threadScratch };
-    remote.push(new RemoteArena(own, await threads.kernels(own, options), desk, memory));
+    const options = { module, scratch: transfer.threadScratch };
+    remote.push(new RemoteArena(own, await threads.kernels(own, options), transfer, memory));
   }
   return [new Arena(memory, kernels, plan.activations), ...remote];
 }
@@ -59,7 +59,7 @@ async function openSparse(
   const [main] = arenas;
   const places = [
     { ...activations, staging: sparse.staging },
-    ...plan.arenas.map(({ desk }) => desk),
+    ...plan.arenas.map(({ transfer }) => transfer),
   ];
   const lists = arenas.map(({ memory, kernels }, index) => {
     const place = places[index];
@@ -86,7 +86,7 @@ async function openPredictor(
 interface RuntimeParts {
   readonly threads: ComputeThreads;
   readonly weights: Weights;
-  readonly decoder: Decoder;
+  readonly transformer: Transformer;
   readonly sparse: SparseFfn | null;
   readonly predictor: Predictor | null;
   readonly memory: WebAssembly.Memory;
@@ -102,15 +102,15 @@ export class Runtime implements LoadedModel {
   readonly #batcher: Batcher;
 
   private constructor(model: Model, plan: MemoryPlan, parts: RuntimeParts) {
-    const { weights, decoder, sparse } = parts;
+    const { weights, transformer, sparse } = parts;
     this.model = model;
     this.plan = plan;
     this.predictor = parts.predictor;
     this.memory = parts.memory;
     this.#parts = parts;
-    this.stats = new RuntimeStats({ files: model.files, plan, weights, decoder, sparse });
+    this.stats = new RuntimeStats({ files: model.files, plan, weights, transformer, sparse });
     this.#batcher = new Batcher({
-      decoder,
+      transformer,
       vocabSize: model.manifest.spec.vocabSize,
       chunk: plan.chunk,
       logitPositions: plan.logitPositions,
@@ -140,9 +140,9 @@ export class Runtime implements LoadedModel {
       const sparse = await openSparse(model, plan, arenas, predictor, options);
       const { files } = model;
       const headProposal = await HeadProposal.load(files, plan, arenas, onProgress, signal);
-      const decoder = new Decoder({ files, plan, arenas, weights, sparse, headProposal });
+      const transformer = new Transformer({ files, plan, arenas, weights, sparse, headProposal });
       const [{ memory }] = arenas;
-      return new Runtime(model, plan, { threads, weights, decoder, sparse, predictor, memory });
+      return new Runtime(model, plan, { threads, weights, transformer, sparse, predictor, memory });
     } catch (error) {
       await threads.close();
       throw error;
@@ -154,11 +154,11 @@ export class Runtime implements LoadedModel {
    * @throws InputError when as many are open as were planned
    */
   sequence(): Sequence {
-    return this.#adopt(this.#parts.decoder.cache.open(), []);
+    return this.#adopt(this.#parts.transformer.cache.open(), []);
   }
 
   #adopt(pages: PageList, ids: readonly number[]): Sequence {
-    const { cache } = this.#parts.decoder;
+    const { cache } = this.#parts.transformer;
     const { vocabSize } = this.model.manifest.spec;
     // Alone, nobody overwrites what a pass leaves.
     const logits = this.plan.kvCache.sequences > 1 ? new Float32Array(vocabSize) : null;

@@ -91,8 +91,8 @@ export class Sequence {
     const start = this.length;
     if (start + ids.length > context) {
       throw new InputError(
-        `the sequence of ${start + ids.length} tokens is longer than the context of ` +
-          `${context} that was planned`,
+        `a sequence of ${start + ids.length} tokens exceeds the planned context of ` +
+          `${context} positions`,
       );
     }
     const { cache, batcher, logits: own } = this.#parts;

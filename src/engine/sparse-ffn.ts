@@ -11,13 +11,13 @@
  * `begin` selects and starts to read: reads hide behind what is done before `finish`.
  */
 
-import { breathe } from '../breathe.ts';
 import { neuronGeometry } from '../flash/ffn-units.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { groupSize, neuronBlock } from '../plan/list-layout.ts';
 import { noSlot, unitState } from '../residency/unit-store.ts';
 import { addressOf, type LayerStore, type UnitStores } from '../residency/unit-stores.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
 import type { ListArena, ListPart, ListTask } from './list-arena.ts';
 import { BitSelection, type FfnInput, type Selector } from './selection.ts';
@@ -130,7 +130,7 @@ export class SparseFfn implements Ffn {
 
   /** Lets reads that are under way go on, when a layer's attention is half done. */
   async yieldToReads(): Promise<void> {
-    if (this.#speculation !== null) await breathe();
+    if (this.#speculation !== null) await yieldToEventLoop();
   }
 
   /** Gives up speculative reads for a layer that will not come. */

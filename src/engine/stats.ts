@@ -5,8 +5,8 @@ import type { ModelFiles } from '../flash/model-files.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { peakResidentBytes } from '../plan/process.ts';
 import type { Weights } from '../residency/weights.ts';
-import type { Decoder } from './decoder.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
+import type { Transformer } from './transformer.ts';
 
 /** Bytes, milliseconds and shares; the keys are a contract with programs that read them. */
 export interface RunStats {
@@ -40,7 +40,7 @@ export interface StatsSources {
   readonly files: ModelFiles;
   readonly plan: MemoryPlan;
   readonly weights: Weights;
-  readonly decoder: Decoder;
+  readonly transformer: Transformer;
   readonly sparse: SparseFfn | null;
 }
 
@@ -69,7 +69,7 @@ function readsSince(now: IoSnapshot, before: IoSnapshot): IoSnapshot {
   };
 }
 
-function countersOf({ files, weights, decoder, sparse }: StatsSources): Counters {
+function countersOf({ files, weights, transformer, sparse }: StatsSources): Counters {
   const stores = sparse?.counters ?? { residentBytes: 0, streamedBytes: 0, waitMs: 0, storeMs: 0 };
   const { resident, streamed } = weights.bytesUsed;
   return {
@@ -78,7 +78,7 @@ function countersOf({ files, weights, decoder, sparse }: StatsSources): Counters
     memoryMs: files.checkMs + stores.storeMs,
     resident: resident + stores.residentBytes,
     streamed: streamed + stores.streamedBytes,
-    ...decoder.activations,
+    ...transformer.activations,
   };
 }
 

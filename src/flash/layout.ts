@@ -14,8 +14,8 @@ import { byteLength, type DType, type FloatDType, formats, isQuantised } from '.
 import {
   type BundleRecipe,
   type ModelRecipe,
-  role,
   type TensorRecipe,
+  tensorNames,
   type WeightDTypes,
 } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
@@ -82,7 +82,7 @@ export function residentDType<Resident extends DType>(
   { resident, exact = 'f32' }: Pick<StorageDTypes, 'exact'> & { readonly resident: Resident },
 ): Resident | FloatDType {
   if (shape.length === 1) return 'f32';
-  return name === role.positions && isQuantised(resident) ? exact : resident;
+  return name === tensorNames.positions && isQuantised(resident) ? exact : resident;
 }
 
 export function layoutModel(recipe: ModelRecipe, weights: StorageDTypes): ModelLayout {

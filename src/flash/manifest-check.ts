@@ -4,8 +4,8 @@
  * by is one that follows from the architecture and from the length of files, or the model is refused.
  */
 
-import { byteLength, type DType, isQuantised } from '../dtype.ts';
-import { type ModelSpec, role } from '../models/spec.ts';
+import { byteLength, type DType, isNeuronDType, isQuantised, wholeBlocks } from '../dtype.ts';
+import { type ModelSpec, tensorNames } from '../models/spec.ts';
 import { contradictionIn, type SpecTensor, tensorsOf } from '../models/spec-tensors.ts';
 import { alignUp } from '../units.ts';
 import { rowsPerBlock } from './checksum.ts';
@@ -48,19 +48,19 @@ export function* problemsOf(manifest: Manifest): Generator<string> {
 function* fileProblems({ files }: Manifest): Generator<string> {
   for (const [name, { bytes, crc32, headerBytes }] of Object.entries(files)) {
     const at = `files: ${name}`;
-    if (!/^[0-9a-f]{8}$/.test(crc32)) yield `${at}: its checksum is none`;
+    if (!/^[0-9a-f]{8}$/.test(crc32)) yield `${at}: its crc32 is not 8 hexadecimal digits`;
     if (name === residentFile || name === bundlesFile) {
       const sectors = headerBytes !== undefined && headerBytes > 0 && bytes > 0;
       if (!sectors || headerBytes % sectorBytes !== 0 || bytes % sectorBytes !== 0) {
-        yield `${at}: ${bytes} bytes with a header of ${headerBytes ?? 0} are no whole sectors`;
+        yield `${at}: its length, ${bytes} bytes, or that of its header, ${headerBytes ?? 0}, is not a multiple of ${sectorBytes}`;
       }
       if (headerBytes !== undefined && headerBytes > Math.min(bytes, longestHeader)) {
         yield `${at}: its header of ${headerBytes} bytes is too long`;
       }
     } else if (!sideFileNames.some((known) => known === name)) {
-      yield `${at}: no model has a file of this name`;
+      yield `${at}: a model directory has no such file`;
     } else if (headerBytes !== undefined || bytes > longestSideFile) {
-      yield `${at}: it is said to have ${bytes} bytes`;
+      yield `${at}: it has ${bytes} bytes (at most ${longestSideFile}), or a header`;
     }
   }
   for (const name of [residentFile, bundlesFile, 'tokenizer.json']) {
@@ -71,7 +71,7 @@ function* fileProblems({ files }: Manifest): Generator<string> {
 function* layerProblems({ layers, ffns, spec, dtypes }: Manifest): Generator<string> {
   // Before anything counts to it.
   if (spec.layers !== ffns.length) {
-    yield `architecture: ${spec.layers} layers, and bundles of ${ffns.length}`;
+    yield `architecture: ${spec.layers} layers, but FFNs of ${ffns.length}`;
   }
   const { hiddenSize, ffn } = spec;
   const gated = ffn.gate !== 'none';
@@ -80,7 +80,8 @@ function* layerProblems({ layers, ffns, spec, dtypes }: Manifest): Generator<str
   const expected = neuronGeometry({ kind: 'neuron', ...neuron });
   for (const [index, layer] of layers.entries()) {
     const at = `layers.${index}`;
-    if (layer.tensor !== role.bundles(index)) yield `${at}: its bundles are not those of a layer`;
+    if (layer.tensor !== tensorNames.bundles(index))
+      yield `${at}: its bundles are not those of a layer`;
     if (layer.neurons !== ffn.neurons) yield `${at}: ${layer.neurons} neurons of ${ffn.neurons}`;
     for (const key of ['bundleBytes', 'upOffset', 'downOffset'] as const) {
       if (layer[key] === expected?.[key]) continue;
@@ -134,6 +135,12 @@ function* unitProblems(
     if (found.part !== wanted?.part) yield `its part ${index} is ${found.part}`;
     // The kernels for single neurons take one dtype for all parts.
     if (kind === 'neuron' && found.dtype !== bundles) yield `its ${found.part} is ${found.dtype}`;
+    if (kind === 'neuron' && !isNeuronDType(found.dtype)) {
+      yield `its ${found.part} is ${found.dtype}, which single neurons cannot be in`;
+    }
+    if (!wholeBlocks(found.dtype, found.shape[1])) {
+      yield `its ${found.part} has rows of ${found.shape[1]}, not of whole blocks of ${found.dtype}`;
+    }
     if (found.offset !== wanted?.offset) {
       yield `its ${found.part} is at ${found.offset}, not at ${wanted?.offset}`;
     }
@@ -169,7 +176,7 @@ function* tensorProblems({ tensors, ffns, spec, dtypes }: Manifest): Generator<s
     yield* compare(expected, ({ name, dtype, shape }) => {
       if (shape.length === 1) return dtype === 'f32';
       // The table of positions is never quantised: see residentDType.
-      const exact = name === role.positions && isQuantised(dtypes.resident);
+      const exact = name === tensorNames.positions && isQuantised(dtypes.resident);
       return exact ? dtype !== 'u8' && !isQuantised(dtype) : dtype === dtypes.resident;
     });
   }

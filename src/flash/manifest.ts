@@ -4,7 +4,7 @@
  */
 
 import { type DType, type Format, formats } from '../dtype.ts';
-import type { ModelSpec } from '../models/spec.ts';
+import { type ModelSpec, storedSpec } from '../models/spec.ts';
 import { crcHex, encodeWords } from './checksum.ts';
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from './ffn-units.ts';
 
@@ -134,7 +134,7 @@ export function formatManifest(manifest: Manifest): string {
   const document = {
     formatVersion,
     producer: manifest.producer,
-    architecture: manifest.spec,
+    architecture: storedSpec(manifest.spec),
     dtypes: manifest.dtypes,
     layers: manifest.layers.map(({ order, ...layer }) => ({
       ...layer,

@@ -246,7 +246,11 @@ export function parsePredictors(
     const where = v.getDotPath(issue);
     if (where === 'version') {
       const hint = 'Update flashllm, or train again with this one';
-      throw new InputError('of a version that this flashllm does not read', { file: path }, hint);
+      throw new InputError(
+        'has a format version that this flashllm does not read',
+        { file: path },
+        hint,
+      );
     }
     throw damaged(`${where ?? 'document'}: ${issue.message}`);
   }

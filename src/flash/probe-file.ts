@@ -31,7 +31,7 @@ export interface ProbeFile {
 export async function probeFileIn(dir: string): Promise<ProbeFile> {
   const found = await stat(dir).catch(() => null);
   if (found === null || !found.isDirectory())
-    throw new InputError('is no directory', { file: dir });
+    throw new InputError('is not a directory', { file: dir });
   const model = await modelFile(dir);
   if (model !== null) return { ...model, release: async () => {} };
   const base = join(resolve(dir), '.flashllm');

@@ -19,7 +19,7 @@ import type { Signature } from './signature.ts';
 
 /** Classes in assembly with which the generic kernels compute in a format. */
 interface Arithmetic {
-  /** Products of rows with activations: a `Dots`. */
+  /** Products of rows with activations: a `Dots`, of neurons a `NeuronDots`. */
   readonly dots: string;
 }
 
@@ -121,18 +121,6 @@ const biasedProduct = [
   'scratch?: address',
 ] as const;
 
-const product = [
-  'y: address',
-  'x: address',
-  'w: address',
-  'rows: i32',
-  'cols: i32',
-  'positions: i32',
-  'xStride: size',
-  'yStride: size',
-  'scratch: address',
-] as const;
-
 const conversion = ['dst: address', 'src: address', 'n: i32'] as const;
 
 export const formatKernelTable = {
@@ -143,14 +131,6 @@ export const formatKernelTable = {
   matmul: {
     parameters: biasedProduct,
     implementations: each(arithmetic, 'matmul', 'dots'),
-  },
-  /**
-   * y[p, r] += w[r] . x[p]: the second half of an FFN for a part of its neurons, of which x are the
-   * activations. Splits as matmul does.
-   */
-  matmulAdd: {
-    parameters: product,
-    implementations: each(ggufArithmetic, 'matmulAdd', 'rows'),
   },
   /**
    * matmul in f32: to the bit as matmul of f32 with the weights that toF32 gives. `scratch` must be
@@ -180,7 +160,7 @@ export const formatKernelTable = {
       'scratch?: address',
       'threshold?: f32',
     ],
-    implementations: each(arithmetic, 'ffnUp', 'dots'),
+    implementations: each(neuronArithmetic, 'ffnUp', 'dots'),
   },
   /**
    * acts[p, i] = activation(gate_i . x[p] + gateBias[i]) upActivation(up_i . x[p] + upBias[i]), where
@@ -208,7 +188,7 @@ export const formatKernelTable = {
       'scratch?: address',
       'threshold?: f32',
     ],
-    implementations: each(arithmetic, 'ffnGatedUp', 'dots'),
+    implementations: each(neuronArithmetic, 'ffnGatedUp', 'dots'),
   },
   /**
    * For one position, sums of acts[i] down_i[c] over i of each group [groupStart, groupEnd), where

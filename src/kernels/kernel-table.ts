@@ -104,7 +104,7 @@ export const kernelTable = {
    */
   rotaryHalves: { parameters: rotary },
   /** The same with pairs (2i, 2i + 1). */
-  rotaryNeighbours: { parameters: rotary },
+  rotaryInterleaved: { parameters: rotary },
   /** y[0..n) += x[0..n) */
   add: { parameters: ['y: address', 'x: address', 'n: i32'] },
   /** y[0..n) += each of `rows` rows of n values, `stride` elements apart, one after the other. */

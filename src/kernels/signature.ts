@@ -79,3 +79,27 @@ export function parametersOf({ parameters }: Signature): readonly AssemblyParame
     return { name, type: assemblyTypes[word as Word] };
   });
 }
+
+/** The type that a parameter's text names. */
+type TypeIn<Text extends string> = Text extends `${string}: ${infer Type extends Word}`
+  ? TypeOfWord[Type]
+  : never;
+
+/** What a call passes, by the names of the signature's parameters; none of them is left out. */
+export type NamedArguments<Row extends Signature> = {
+  readonly [Text in Row['parameters'][number] as NameIn<Text>]: TypeIn<Text>;
+};
+
+/**
+ * Calls kernels of one signature by the names of its parameters: for signatures that are too long to be
+ * read by position. It makes an array per call, so it is for kernels that compute for longer than that.
+ */
+export function callerByName<Row extends Signature>(
+  row: Row,
+): (kernel: KernelOf<Row>, named: NamedArguments<Row>) => ReturnType<KernelOf<Row>> {
+  const names = parametersOf(row).map(({ name }) => name as keyof NamedArguments<Row>);
+  return (kernel, named) => {
+    const values: unknown[] = names.map((name) => named[name]);
+    return kernel(...(values as Parameters<KernelOf<Row>>)) as ReturnType<KernelOf<Row>>;
+  };
+}

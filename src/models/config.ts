@@ -2,7 +2,7 @@
 
 import { brief } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
-import type { Activation } from './spec.ts';
+import type { ActivationFunction } from './spec.ts';
 
 export interface ConfigFile {
   readonly config: Readonly<Record<string, unknown>>;
@@ -73,14 +73,16 @@ export function tokenIds(at: ConfigFile, key: string, fallback: readonly number[
   if (ids.every((id) => typeof id === 'number' && Number.isInteger(id))) {
     return (ids as readonly number[]).filter((id) => id >= 0 && id < 2 ** 31);
   }
-  throw new InputError(`'${key}' names no ids: ${brief(value)}`, { file: at.file });
+  throw new InputError(`'${key}' is not a token id or a list of token ids: ${brief(value)}`, {
+    file: at.file,
+  });
 }
 
 /** The id of a token, null when there is none. */
 export function tokenId(at: ConfigFile, key: string, fallback: number | null): number | null {
   const [first, second] = tokenIds(at, key, fallback === null ? [] : [fallback]);
   if (second === undefined) return first ?? null;
-  throw new InputError(`'${key}' names several tokens: ${brief(at.config[key])}`, {
+  throw new InputError(`'${key}' must be a single token id: ${brief(at.config[key])}`, {
     file: at.file,
   });
 }
@@ -163,7 +165,7 @@ export function derivedHeadDim(at: ConfigFile, hiddenSize: number, heads: number
   const derived = evenHeadDim(at, hiddenSize, heads);
   if ((optionalInteger(at, 'head_dim', derived) ?? derived) === derived) return derived;
   throw new InputError(
-    `'head_dim' is ${brief(at.config.head_dim)}, 'hidden_size' and 'num_attention_heads' make it ${derived}`,
+    `'head_dim' is ${brief(at.config.head_dim)}, but 'hidden_size' / 'num_attention_heads' is ${derived}`,
     { file: at.file },
   );
 }
@@ -183,13 +185,16 @@ export function kvHeadsOf(
   const byDefault = unsaid && heads % fallback === 0 ? fallback : heads;
   const kvHeads = firstInteger(at, keys, byDefault, limits.heads);
   if (heads % kvHeads === 0) return kvHeads;
-  throw new InputError(`${heads} query heads cannot share ${kvHeads} KV heads evenly`, {
-    file: at.file,
-  });
+  throw new InputError(
+    `the number of query heads, ${heads}, is not a multiple of the number of KV heads, ${kvHeads}`,
+    {
+      file: at.file,
+    },
+  );
 }
 
 /** What configurations call the activations that the kernels compute. */
-const activationNames: ReadonlyMap<string, Activation> = new Map(
+const activationNames: ReadonlyMap<string, ActivationFunction> = new Map(
   Object.entries({
     relu: 'relu',
     relu2: 'relu2',
@@ -219,7 +224,7 @@ export function activationOf(
   at: ConfigFile,
   fallback: string,
   ...keys: readonly string[]
-): { readonly activation: Activation; readonly threshold: number } {
+): { readonly activation: ActivationFunction; readonly threshold: number } {
   const key = activationKeyOf(at, keys);
   const name = text(at, key, fallback);
   const activation = activationNames.get(name);

@@ -25,7 +25,7 @@ import {
   type Family,
   type ModelRecipe,
   type ModelSpec,
-  role,
+  tensorNames,
 } from './spec.ts';
 
 /** What a family has of its own. */
@@ -158,7 +158,7 @@ function recipeOf(spec: ModelSpec, traits: DecoderTraits, facts: CheckpointFacts
   for (let layer = 0; layer < spec.layers; layer++) {
     const from = `${prefix}layers.${layer}`;
     const attention = `${from}.self_attn`;
-    norm(role.attentionNorm(layer), `${from}.input_layernorm`);
+    norm(tensorNames.attentionNorm(layer), `${from}.input_layernorm`);
     if (traits.fused) {
       build.fusedQueryKeyValue(layer, linear(`${attention}.query_key_value`, 'qkv'));
     } else {
@@ -170,11 +170,17 @@ function recipeOf(spec: ModelSpec, traits: DecoderTraits, facts: CheckpointFacts
     const { qkNorm, headDim } = spec.attention;
     if (qkNorm !== 'none') {
       const ofHead = { bias: qkNorm === 'layer', width: headDim };
-      build.norm(role.queryNorm(layer), { source: `${attention}.${names.queryNorm}`, ...ofHead });
-      build.norm(role.keyNorm(layer), { source: `${attention}.${names.keyNorm}`, ...ofHead });
+      build.norm(tensorNames.queryNorm(layer), {
+        source: `${attention}.${names.queryNorm}`,
+        ...ofHead,
+      });
+      build.norm(tensorNames.keyNorm(layer), {
+        source: `${attention}.${names.keyNorm}`,
+        ...ofHead,
+      });
     }
     build.attentionOut(layer, linear(`${attention}.${names.out}`, 'out'));
-    if (!spec.norm.shared) norm(role.ffnNorm(layer), `${from}.post_attention_layernorm`);
+    if (!spec.norm.shared) norm(tensorNames.ffnNorm(layer), `${from}.post_attention_layernorm`);
     build.ffn(layer, {
       ...(spec.ffn.gate === 'none' ? {} : { gate: linear(`${from}.mlp.${names.gate}`, 'ffn') }),
       up: linear(`${from}.mlp.${names.up}`, 'ffn'),
@@ -182,7 +188,7 @@ function recipeOf(spec: ModelSpec, traits: DecoderTraits, facts: CheckpointFacts
     });
     build.ignore(...(traits.ignored ?? []).map((name) => `${from}.${name}`));
   }
-  norm(role.finalNorm, `${prefix}${names.finalNorm}`);
+  norm(tensorNames.finalNorm, `${prefix}${names.finalNorm}`);
   build.head(linear('lm_head', 'head'));
   return build.recipe;
 }

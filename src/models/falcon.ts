@@ -27,7 +27,7 @@ import {
   type Family,
   type ModelRecipe,
   type ModelSpec,
-  role,
+  tensorNames,
 } from './spec.ts';
 
 const activationKeys = ['activation', 'hidden_act', 'activation_function'];
@@ -50,17 +50,20 @@ function describe(at: ConfigFile): ModelSpec {
   const parallel = newDecoder || boolean(at, 'parallel_attn', true);
   if (newDecoder && !boolean(at, 'parallel_attn', true)) {
     throw new InputError(
-      "'new_decoder_architecture' is true and 'parallel_attn' false: the new decoder is parallel",
+      "'new_decoder_architecture' is true, which requires 'parallel_attn', but 'parallel_attn' is false",
       { file },
     );
   }
   if (boolean(at, 'apply_residual_connection_post_layernorm', false)) {
-    throw new InputError('residual connections behind the norm are not supported', { file });
+    throw new InputError(
+      "'apply_residual_connection_post_layernorm' is true, which is not supported",
+      { file },
+    );
   }
   const norms = optionalInteger(at, 'num_ln_in_parallel_attn', 0) || (newDecoder ? 2 : 1);
   if (norms === 2 && !newDecoder) {
     throw new InputError(
-      "'num_ln_in_parallel_attn' is 2, which the new decoder alone has, and 'new_decoder_architecture' is not true",
+      "'num_ln_in_parallel_attn' is 2, which requires 'new_decoder_architecture', but that is not true",
       { file },
     );
   }
@@ -118,14 +121,14 @@ function recipeOf(spec: ModelSpec, facts: CheckpointFacts, bias: boolean): Model
   for (let layer = 0; layer < spec.layers; layer++) {
     const from = `${prefix}h.${layer}`;
     const linear = (source: string) => ({ source: `${from}.${source}`, bias });
-    norm(role.attentionNorm(layer), `${from}.${twoNorms ? 'ln_attn' : 'input_layernorm'}`);
+    norm(tensorNames.attentionNorm(layer), `${from}.${twoNorms ? 'ln_attn' : 'input_layernorm'}`);
     build.fusedQueryKeyValue(layer, linear('self_attention.query_key_value'));
     build.attentionOut(layer, linear('self_attention.dense'));
-    if (twoNorms) norm(role.ffnNorm(layer), `${from}.ln_mlp`);
-    if (!parallel) norm(role.ffnNorm(layer), `${from}.post_attention_layernorm`);
+    if (twoNorms) norm(tensorNames.ffnNorm(layer), `${from}.ln_mlp`);
+    if (!parallel) norm(tensorNames.ffnNorm(layer), `${from}.post_attention_layernorm`);
     build.ffn(layer, { up: linear('mlp.dense_h_to_4h'), down: linear('mlp.dense_4h_to_h') });
   }
-  norm(role.finalNorm, `${prefix}ln_f`);
+  norm(tensorNames.finalNorm, `${prefix}ln_f`);
   build.head({ source: 'lm_head', bias: false });
   return build.recipe;
 }

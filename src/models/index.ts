@@ -72,8 +72,11 @@ function refuseTwoTruths({ config, configFile: file }: CheckpointFacts): void {
   for (const key of ['per_layer_config', 'text_config']) {
     const part = config[key];
     if (!isJsonObject(part) || Object.keys(part).length === 0) continue;
-    throw new InputError(`'${key}' changes what the other fields say, which is not supported`, {
-      file,
-    });
+    throw new InputError(
+      `'${key}' overrides other fields of the configuration, which is not supported`,
+      {
+        file,
+      },
+    );
   }
 }

@@ -16,7 +16,7 @@ import {
 } from './config.ts';
 import { RecipeBuilder } from './recipe-builder.ts';
 import type { CheckpointFacts, Family, ModelRecipe, ModelSpec } from './spec.ts';
-import { role } from './spec.ts';
+import { tensorNames } from './spec.ts';
 
 /** Real checkpoints use both; transformers writes the first. */
 const prefixes = ['model.decoder.', 'decoder.', ''];
@@ -93,18 +93,18 @@ function recipeOf(spec: ModelSpec, facts: CheckpointFacts): ModelRecipe {
   const prefix = build.prefix(prefixes, 'embed_tokens.weight', 'layers.0.');
   build.tokens(`${prefix}embed_tokens`, 'lm_head');
   build.add(
-    role.positions,
+    tensorNames.positions,
     [spec.maxPositions + positionOffset, hidden],
     `${prefix}embed_positions.weight`,
   );
   if (embedding !== hidden) {
-    build.add(role.projectIn, [hidden, embedding], `${prefix}project_in.weight`);
-    build.add(role.projectOut, [embedding, hidden], `${prefix}project_out.weight`);
+    build.add(tensorNames.projectIn, [hidden, embedding], `${prefix}project_in.weight`);
+    build.add(tensorNames.projectOut, [embedding, hidden], `${prefix}project_out.weight`);
   }
   for (let layer = 0; layer < spec.layers; layer++) {
     const from = `${prefix}layers.${layer}`;
     const attention = `${from}.self_attn`;
-    norm(role.attentionNorm(layer), `${from}.self_attn_layer_norm`);
+    norm(tensorNames.attentionNorm(layer), `${from}.self_attn_layer_norm`);
     build.queryKeyValue(
       layer,
       linear(`${attention}.q_proj`),
@@ -112,10 +112,10 @@ function recipeOf(spec: ModelSpec, facts: CheckpointFacts): ModelRecipe {
       linear(`${attention}.v_proj`),
     );
     build.attentionOut(layer, linear(`${attention}.out_proj`));
-    norm(role.ffnNorm(layer), `${from}.final_layer_norm`);
+    norm(tensorNames.ffnNorm(layer), `${from}.final_layer_norm`);
     build.ffn(layer, { up: linear(`${from}.fc1`), down: linear(`${from}.fc2`) });
   }
-  if (spec.norm.final) norm(role.finalNorm, `${prefix}final_layer_norm`);
+  if (spec.norm.final) norm(tensorNames.finalNorm, `${prefix}final_layer_norm`);
   build.head({ source: 'lm_head', bias: false });
   build.ignore(`${prefix}version`);
   return build.recipe;

@@ -6,10 +6,10 @@ import {
   type CheckpointFacts,
   type ModelRecipe,
   type ModelSpec,
-  type RowRange,
-  role,
+  type SourceRows,
   type TensorPart,
   type TensorRecipe,
+  tensorNames,
 } from './spec.ts';
 
 /** A projection in the checkpoint: `<source>.weight`, and `<source>.bias` if it has one. */
@@ -47,20 +47,20 @@ export class RecipeBuilder {
   #twoHeads: ModelRecipe['twoHeads'];
 
   /** @throws InputError when there are more layers than the checkpoint can hold */
-  constructor(spec: ModelSpec, { tensorNames, tensorCount, configFile }: CheckpointFacts) {
+  constructor(spec: ModelSpec, { sourceNames, tensorCount, configFile }: CheckpointFacts) {
     this.#spec = spec;
-    this.#names = tensorNames;
+    this.#names = sourceNames;
     const { layers, attention } = spec;
-    const count = Math.max(tensorNames.size, tensorCount ?? 0);
+    const count = Math.max(sourceNames.size, tensorCount ?? 0);
     if (count > 0 && layers > count) {
       throw new InputError(
-        `'num_hidden_layers' is ${layers}, and the checkpoint has ${count} tensors in all`,
+        `'num_hidden_layers' is ${layers}, but the checkpoint has only ${count} tensors`,
         { file: configFile },
       );
     }
     if (layers * attention.kvHeads > mostKvHeads) {
       throw new InputError(
-        `${layers} layers of ${attention.kvHeads} KV heads are more than a model has (at most ${mostKvHeads} in all)`,
+        `${layers} layers of ${attention.kvHeads} KV heads are too many (at most ${mostKvHeads} KV heads in all layers)`,
         { file: configFile },
       );
     }
@@ -89,7 +89,7 @@ export class RecipeBuilder {
     const hasCopy = tiedHead && this.#names.has(copy);
     const hasOwn = this.#names.has(own);
     if (hasCopy && hasOwn) this.#twoHeads = { embedding: own, head: copy };
-    this.add(role.tokens, [vocabSize, embeddingSize], hasCopy && !hasOwn ? copy : own);
+    this.add(tensorNames.tokens, [vocabSize, embeddingSize], hasCopy && !hasOwn ? copy : own);
   }
 
   /** Stacks `sources`, each of `shape`, along the rows. */
@@ -131,7 +131,7 @@ export class RecipeBuilder {
       { ...key, rows: kvHeads * headDim },
       { ...value, rows: kvHeads * headDim },
     ];
-    const name = role.qkv(layer);
+    const name = tensorNames.qkv(layer);
     this.addParts(
       `${name}.weight`,
       all.map(({ source, rows }) => ({ source: `${source}.weight`, shape: [rows, hiddenSize] })),
@@ -152,7 +152,7 @@ export class RecipeBuilder {
     const { heads, kvHeads, headDim } = this.#spec.attention;
     const queries = (heads / kvHeads) * headDim;
     const perHead = queries + 2 * headDim;
-    const ranges = (offset: number, count: number): RowRange[] =>
+    const ranges = (offset: number, count: number): SourceRows[] =>
       Array.from({ length: kvHeads }, (_, head) => ({ first: head * perHead + offset, count }));
     const rows = [
       ...ranges(0, queries),
@@ -162,24 +162,24 @@ export class RecipeBuilder {
     const part = (name: string, shape: readonly number[]) =>
       rows.map((range) => ({ source: name, shape, rows: range }));
     const all = kvHeads * perHead;
-    const name = role.qkv(layer);
+    const name = tensorNames.qkv(layer);
     this.addParts(`${name}.weight`, part(`${source}.weight`, [all, this.#spec.hiddenSize]));
     if (bias) this.addParts(`${name}.bias`, part(`${source}.bias`, [all]));
   }
 
   attentionOut(layer: number, linear: Linear): void {
     const { heads, headDim } = this.#spec.attention;
-    this.linear(role.attentionOut(layer), this.#spec.hiddenSize, heads * headDim, linear);
+    this.linear(tensorNames.attentionOut(layer), this.#spec.hiddenSize, heads * headDim, linear);
   }
 
   ffn(layer: number, { gate, up, down }: FfnSources): void {
     const { hiddenSize } = this.#spec;
     const { neurons } = this.#spec.ffn;
-    if (gate?.bias) this.add(role.gateBias(layer), [neurons], `${gate.source}.bias`);
-    if (up.bias) this.add(role.upBias(layer), [neurons], `${up.source}.bias`);
-    if (down.bias) this.add(role.downBias(layer), [hiddenSize], `${down.source}.bias`);
+    if (gate?.bias) this.add(tensorNames.gateBias(layer), [neurons], `${gate.source}.bias`);
+    if (up.bias) this.add(tensorNames.upBias(layer), [neurons], `${up.source}.bias`);
+    if (down.bias) this.add(tensorNames.downBias(layer), [hiddenSize], `${down.source}.bias`);
     this.#bundles.push({
-      name: role.bundles(layer),
+      name: tensorNames.bundles(layer),
       neurons,
       hiddenSize,
       ...(gate === undefined ? {} : { gate: `${gate.source}.weight` }),
@@ -192,8 +192,8 @@ export class RecipeBuilder {
   head({ source, bias }: Linear): void {
     const { vocabSize, embeddingSize, tiedHead } = this.#spec;
     if (tiedHead) this.#ignored.push(`${source}.weight`);
-    else this.add(role.head, [vocabSize, embeddingSize], `${source}.weight`);
-    if (bias) this.add(role.headBias, [vocabSize], `${source}.bias`);
+    else this.add(tensorNames.head, [vocabSize, embeddingSize], `${source}.weight`);
+    if (bias) this.add(tensorNames.headBias, [vocabSize], `${source}.bias`);
   }
 
   /** Passes over tensors of these names, where the checkpoint has them. */

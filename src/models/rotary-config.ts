@@ -37,15 +37,18 @@ export function rotaryOf(
   const whole = defaults.partial === null;
   if (whole && share !== 1 && kindOf(rope) !== 'default') {
     throw new InputError(
-      `'partial_rotary_factor' ${share} beside a scaling of ${brief(kindOf(rope))}: this family turns whole heads`,
+      `'partial_rotary_factor' is ${share} and the rotary scaling is ${brief(kindOf(rope))}: in this family scaling needs a partial_rotary_factor of 1`,
       { file: at.file },
     );
   }
   const dims = whole ? headDim : Math.trunc(headDim * share);
   if (dims < 2 || dims % 2 !== 0 || dims > headDim) {
-    throw new InputError(`of heads of ${headDim} values, a rotary embedding cannot turn ${dims}`, {
-      file: at.file,
-    });
+    throw new InputError(
+      `the rotary embedding has ${dims} dimensions; it must have an even number from 2 to the head size, ${headDim}`,
+      {
+        file: at.file,
+      },
+    );
   }
   const scaling = scalingOf(rope, at, dims, trained);
   return {
@@ -64,7 +67,7 @@ function ropeOf(at: ConfigFile): ConfigFile {
   const nested = Object.keys(rope?.config ?? {}).find((name) => isJsonObject(rope?.config[name]));
   if (nested !== undefined) {
     throw new InputError(
-      `'${key}' has parameters of their own for ${brief(nested)}: positions that are told differently from layer to layer are not supported`,
+      `'${key}' has separate parameters for ${brief(nested)}: rotary embeddings that differ from layer to layer are not supported`,
       { file: at.file },
     );
   }
@@ -91,11 +94,15 @@ function scalingOf(
     case 'linear':
       return { kind: 'linear', factor: positiveNumber(at, 'factor') };
     case 'dynamic':
-      if (dims === 2) throw new InputError('dynamic scaling takes more than one pair', at);
+      if (dims === 2)
+        throw new InputError(
+          'dynamic rotary scaling needs at least 4 rotary dimensions, not 2',
+          at,
+        );
       return { kind: 'dynamic', factor: positiveNumber(at, 'factor'), trained };
     case 'llama3':
       return {
-        kind: 'wavelength',
+        kind: 'llama3',
         factor: positiveNumber(at, 'factor'),
         trained: original,
         lowFactor: positiveNumber(at, 'low_freq_factor'),

@@ -1,6 +1,6 @@
 /** The tensors of a model directory, as the architecture alone implies them; and whether it can be. */
 
-import { type ModelSpec, role } from './spec.ts';
+import { type ModelSpec, tensorNames } from './spec.ts';
 
 /** A tensor that the engine looks for. */
 export interface SpecTensor {
@@ -22,7 +22,8 @@ export function contradictionIn(spec: ModelSpec): string | null {
   const { attention, positions, layers, ffn } = spec;
   const { heads, kvHeads, headDim, windows } = attention;
   if (layers > mostLayers) return `${layers} layers are more than ${mostLayers}`;
-  if (heads % kvHeads !== 0) return `${heads} heads cannot share ${kvHeads} for keys and values`;
+  if (heads % kvHeads !== 0)
+    return `the number of query heads, ${heads}, is not a multiple of the number of KV heads, ${kvHeads}`;
   if (windows.length !== 0 && windows.length !== layers) {
     return `there are ${windows.length} windows for ${layers} layers`;
   }
@@ -46,42 +47,43 @@ export function contradictionIn(spec: ModelSpec): string | null {
 /** All tensors but bundles, those of the first layers first; `layers` of the spec must be trustworthy. */
 export function* tensorsOf(spec: ModelSpec): Generator<SpecTensor> {
   const { vocabSize, hiddenSize, embeddingSize, positions, norm, layers } = spec;
-  yield { name: role.tokens, shape: [vocabSize, embeddingSize], needed: true };
+  yield { name: tensorNames.tokens, shape: [vocabSize, embeddingSize], needed: true };
   if (positions.kind === 'learned') {
     const rows = spec.maxPositions + positions.offset;
-    yield { name: role.positions, shape: [rows, hiddenSize], needed: true };
+    yield { name: tensorNames.positions, shape: [rows, hiddenSize], needed: true };
   }
   if (embeddingSize !== hiddenSize) {
-    yield { name: role.projectIn, shape: [hiddenSize, embeddingSize], needed: true };
-    yield { name: role.projectOut, shape: [embeddingSize, hiddenSize], needed: true };
+    yield { name: tensorNames.projectIn, shape: [hiddenSize, embeddingSize], needed: true };
+    yield { name: tensorNames.projectOut, shape: [embeddingSize, hiddenSize], needed: true };
   }
   for (let layer = 0; layer < layers; layer++) yield* layerTensors(spec, layer);
-  if (norm.final) yield* normTensors(norm.kind, role.finalNorm, hiddenSize);
-  if (!spec.tiedHead) yield { name: role.head, shape: [vocabSize, embeddingSize], needed: true };
-  yield { name: role.headBias, shape: [vocabSize], needed: false };
+  if (norm.final) yield* normTensors(norm.kind, tensorNames.finalNorm, hiddenSize);
+  if (!spec.tiedHead)
+    yield { name: tensorNames.head, shape: [vocabSize, embeddingSize], needed: true };
+  yield { name: tensorNames.headBias, shape: [vocabSize], needed: false };
 }
 
 function* layerTensors(spec: ModelSpec, layer: number): Generator<SpecTensor> {
   const { hiddenSize, norm, ffn } = spec;
   const { heads, kvHeads, headDim, qkNorm } = spec.attention;
   const queries = heads * headDim;
-  yield* normTensors(norm.kind, role.attentionNorm(layer), hiddenSize);
-  yield* linearTensors(role.qkv(layer), queries + 2 * kvHeads * headDim, hiddenSize);
+  yield* normTensors(norm.kind, tensorNames.attentionNorm(layer), hiddenSize);
+  yield* linearTensors(tensorNames.qkv(layer), queries + 2 * kvHeads * headDim, hiddenSize);
   if (qkNorm !== 'none') {
-    yield* normTensors(qkNorm, role.queryNorm(layer), headDim);
-    yield* normTensors(qkNorm, role.keyNorm(layer), headDim);
+    yield* normTensors(qkNorm, tensorNames.queryNorm(layer), headDim);
+    yield* normTensors(qkNorm, tensorNames.keyNorm(layer), headDim);
   }
-  yield* linearTensors(role.attentionOut(layer), hiddenSize, queries);
-  if (!norm.shared) yield* normTensors(norm.kind, role.ffnNorm(layer), hiddenSize);
+  yield* linearTensors(tensorNames.attentionOut(layer), hiddenSize, queries);
+  if (!norm.shared) yield* normTensors(norm.kind, tensorNames.ffnNorm(layer), hiddenSize);
   if (ffn.experts !== undefined && layer >= ffn.experts.denseLayers) {
-    yield* linearTensors(role.router(layer), ffn.experts.count, hiddenSize);
+    yield* linearTensors(tensorNames.router(layer), ffn.experts.count, hiddenSize);
     return;
   }
   if (ffn.gate !== 'none') {
-    yield { name: role.gateBias(layer), shape: [ffn.neurons], needed: false };
+    yield { name: tensorNames.gateBias(layer), shape: [ffn.neurons], needed: false };
   }
-  yield { name: role.upBias(layer), shape: [ffn.neurons], needed: false };
-  yield { name: role.downBias(layer), shape: [hiddenSize], needed: false };
+  yield { name: tensorNames.upBias(layer), shape: [ffn.neurons], needed: false };
+  yield { name: tensorNames.downBias(layer), shape: [hiddenSize], needed: false };
 }
 
 function* normTensors(kind: 'layer' | 'rms', name: string, width: number): Generator<SpecTensor> {

@@ -1,5 +1,5 @@
 /**
- * What a decoder is, in the words of the field and without any family's name: the engine, the
+ * What a model is, in the words of the field and without any family's name: the engine, the
  * layout and the planner know a model only through these types. They are plain data and are stored
  * in `flash.json`.
  */
@@ -11,13 +11,28 @@ import { activationFunctions } from '../kernels/constants.ts';
 const { none: _none, ...ofFfns } = activationFunctions;
 /** Activations of FFNs; where `zeros` is true, most values are exactly 0, so that neurons can be left out. */
 export const activations = ofFfns;
-export type Activation = keyof typeof activations;
-const activationNames = Object.keys(activations) as [Activation, ...Activation[]];
+export type ActivationFunction = keyof typeof activations;
+const activationNames = Object.keys(activations) as [ActivationFunction, ...ActivationFunction[]];
 
 const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const index = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const finite = v.pipe(v.number(), v.finite());
 const factor = v.pipe(finite, v.gtValue(0));
+
+/** What `flash.json` calls the scaling `llama3`: the word of the first models that were written. */
+const storedLlama3 = 'wavelength';
+
+/** Low frequencies divided by `factor`, high ones kept, in between a mixture. */
+const llama3ScalingSchema = v.pipe(
+  v.object({
+    kind: v.literal(storedLlama3),
+    factor,
+    trained: positive,
+    lowFactor: factor,
+    highFactor: factor,
+  }),
+  v.transform((scaling) => ({ ...scaling, kind: 'llama3' as const })),
+);
 
 /** How the frequencies of a rotary embedding are stretched to longer sequences than it was trained on. */
 const rotaryScalingSchema = v.variant('kind', [
@@ -26,14 +41,7 @@ const rotaryScalingSchema = v.variant('kind', [
   v.object({ kind: v.literal('linear'), factor }),
   /** The base grows with the position once it is beyond `trained` positions. */
   v.object({ kind: v.literal('dynamic'), factor, trained: positive }),
-  /** Low frequencies divided by `factor`, high ones kept, in between a mixture: `llama3` in files. */
-  v.object({
-    kind: v.literal('wavelength'),
-    factor,
-    trained: positive,
-    lowFactor: factor,
-    highFactor: factor,
-  }),
+  llama3ScalingSchema,
   /** The same by the number of turns within `trained` positions; q . k is scaled, too. */
   v.object({
     kind: v.literal('yarn'),
@@ -58,7 +66,7 @@ const positionsSchema = v.variant('kind', [
     theta: factor,
     dims: positive,
     /** Pairs (i, i + dims / 2), or (2i, 2i + 1). */
-    pairs: v.picklist(['halves', 'neighbours']),
+    pairs: v.picklist(['halves', 'interleaved']),
     scaling: rotaryScalingSchema,
   }),
   /**
@@ -149,11 +157,26 @@ export const modelSpecSchema = v.object({
 /** The parsed form of {@link modelSpecSchema}. */
 export type ModelSpec = v.InferOutput<typeof modelSpecSchema>;
 
+/** The form in which `flash.json` holds a spec, and {@link modelSpecSchema} reads it. */
+type StoredSpec = v.InferInput<typeof modelSpecSchema>;
+
+/** The spec as `flash.json` holds it. */
+export function storedSpec(spec: ModelSpec): StoredSpec {
+  return { ...spec, positions: storedPositions(spec.positions) };
+}
+
+function storedPositions(positions: Positions): StoredSpec['positions'] {
+  if (positions.kind !== 'rotary') return positions;
+  const { scaling } = positions;
+  if (scaling.kind !== 'llama3') return { ...positions, scaling };
+  return { ...positions, scaling: { ...scaling, kind: storedLlama3 } };
+}
+
 /**
  * Names of tensors in a model directory. Matrices are `(rows, columns)` with `y = W x`; vectors are
  * f32. Those that a model does not have are absent.
  */
-export const role = {
+export const tensorNames = {
   tokens: 'embed.tokens', // (vocab, embedding)
   positions: 'embed.positions', // (positions + offset, hidden)
   projectIn: 'embed.project_in', // (hidden, embedding)
@@ -188,12 +211,12 @@ export interface TensorPart {
   /** Of the whole source. */
   readonly shape: readonly number[];
   /** Which rows; all of them when absent. */
-  readonly rows?: RowRange;
+  readonly rows?: SourceRows;
   /** Is added to each value; of vectors only. */
   readonly plus?: number;
 }
 
-export interface RowRange {
+export interface SourceRows {
   readonly first: number;
   readonly count: number;
 }
@@ -235,7 +258,7 @@ export interface CheckpointFacts {
   readonly config: Readonly<Record<string, unknown>>;
   /** Path of config.json, for messages. */
   readonly configFile: string;
-  readonly tensorNames: ReadonlySet<string>;
+  readonly sourceNames: ReadonlySet<string>;
   /** How many it would have if all were there that an index lists; as many as there are names if absent. */
   readonly tensorCount?: number;
 }
@@ -259,5 +282,5 @@ export interface WeightDTypes {
 
 /** The head's tensor: its own, or the embedding when tied. */
 export function headTensor(spec: ModelSpec): string {
-  return spec.tiedHead ? role.tokens : role.head;
+  return spec.tiedHead ? tensorNames.tokens : tensorNames.head;
 }

@@ -6,7 +6,9 @@ import { decoderFamily } from './decoder-family.ts';
 
 export const stablelm = decoderFamily(['stablelm'], (at) => {
   if (boolean(at, 'qk_layernorm', false)) {
-    throw new InputError('a norm of its own for each head is not supported', { file: at.file });
+    throw new InputError("'qk_layernorm' is true: a separate norm for each head is not supported", {
+      file: at.file,
+    });
   }
   return {
     norm: { kind: 'layer', eps: ['layer_norm_eps', 1e-5] },

@@ -18,7 +18,7 @@ export function windowEverywhere(at: ConfigFile): Windows {
   if (types === null || slidingLayers(at, types).every((slides) => slides === slide))
     return windows;
   throw new InputError(
-    `'layer_types' contradicts 'sliding_window': in this family ${slide ? 'every' : 'no'} layer slides then`,
+    `'layer_types' contradicts 'sliding_window', with which ${slide ? 'every' : 'no'} layer of this family has sliding_attention`,
     { file: at.file },
   );
 }
@@ -36,7 +36,7 @@ export function windowByLayer(at: ConfigFile, defaultFirst: number): Windows {
     const windows = used ? windowIn(at, (layer) => slides[layer] ?? false) : [];
     if (windows.length > 0 || !slides.includes(true)) return windows;
     throw new InputError(
-      "'layer_types' has sliding_attention, and 'use_sliding_window' or 'sliding_window' says that nothing slides",
+      "'layer_types' has sliding_attention, but 'use_sliding_window' or 'sliding_window' turns it off",
       { file: at.file },
     );
   }

@@ -2,24 +2,24 @@
  * Hands out places in one memory after the other. A place never spans two; what is left at the end
  * of a memory stays untouched and so costs no resident memory.
  */
-export interface Place {
+export interface ArenaAddress {
   readonly arena: number;
   readonly address: number;
 }
 
 export class ArenaSpace {
   readonly #limit: number;
-  readonly #deskEnd: number;
+  readonly #transferEnd: number;
   readonly #ends: number[];
 
   /**
    * @param limit bytes one memory may have
    * @param mainEnd where free space begins in the first memory
-   * @param deskEnd where it begins in all others
+   * @param transferEnd where it begins in all others
    */
-  constructor(limit: number, mainEnd: number, deskEnd: number) {
+  constructor(limit: number, mainEnd: number, transferEnd: number) {
     this.#limit = limit;
-    this.#deskEnd = deskEnd;
+    this.#transferEnd = transferEnd;
     this.#ends = [mainEnd];
   }
 
@@ -30,17 +30,17 @@ export class ArenaSpace {
 
   /** The largest place that a fresh memory has. */
   get largest(): number {
-    return this.#limit - this.#deskEnd;
+    return this.#limit - this.#transferEnd;
   }
 
   /** What a place of `bytes` costs: more than its size where it needs a memory of its own. */
   cost(bytes: number): number {
-    return this.#fits(bytes) ? bytes : bytes + this.#deskEnd;
+    return this.#fits(bytes) ? bytes : bytes + this.#transferEnd;
   }
 
   /** Takes a place of `bytes`, at most {@link largest}. */
-  take(bytes: number): Place {
-    if (!this.#fits(bytes)) this.#ends.push(this.#deskEnd);
+  take(bytes: number): ArenaAddress {
+    if (!this.#fits(bytes)) this.#ends.push(this.#transferEnd);
     const arena = this.#ends.length - 1;
     const address = this.#ends[arena] ?? 0;
     this.#ends[arena] = address + bytes;

@@ -7,7 +7,7 @@ import type { Manifest, StoredTensor } from '../flash/manifest.ts';
 import { type PredictorSet, predictorWeights } from '../flash/predictor-file.ts';
 import { type Span, spanOf } from '../flash/row-range.ts';
 import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.ts';
-import { role } from '../models/spec.ts';
+import { tensorNames } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import {
   type Activations,
@@ -171,7 +171,7 @@ function sumOver<T>(items: readonly T[], value: (item: T) => number): number {
 }
 
 function rowSlotBytes({ tensors }: Manifest): number {
-  const tables = [tensors.get(role.tokens), tensors.get(role.positions)];
+  const tables = [tensors.get(tensorNames.tokens), tensors.get(tensorNames.positions)];
   return slotBytesFor(
     tables.filter((table) => table !== undefined),
     0,

@@ -18,7 +18,7 @@ const names = {
   sequences: ({ sequences }: ItemFacts) => `logits of ${sequences} sequences`,
   stores: () => 'neuron stores',
   staging: () => 'neuron staging',
-  desks: () => 'arena desks',
+  transferBuffers: () => 'transfer buffers',
   training: () => 'training',
   samples: ({ tokens }: ItemFacts) => `samples of ${tokens} tokens`,
 } as const;

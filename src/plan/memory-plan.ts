@@ -7,7 +7,7 @@
  *   vectors | KV cache | predictors | activations | thread scratch | row staging | stream ring |
  *   neuron staging | resident weights and neuron stores
  *
- * Weights beyond its end lie in further memories, behind a desk each (desk.ts). Which weights get a
+ * Weights beyond its end lie in further memories, behind transfer buffers (transfer-buffers.ts). Which weights get a
  * place is decided in placement.ts.
  */
 
@@ -15,7 +15,6 @@ import type { StoredTensor } from '../flash/manifest.ts';
 import type { RowRange } from '../flash/row-range.ts';
 import type { ThreadScratch } from '../kernels/threads/pool.ts';
 import type { Activations } from './activations.ts';
-import type { Desk } from './desk.ts';
 import type { FfnChoice } from './ffn-way.ts';
 import type { PredictorDemand } from './fixed-layout.ts';
 import type { PlanItem } from './items.ts';
@@ -23,6 +22,7 @@ import type { KvLayout } from './kv-layout.ts';
 import type { Staging } from './list-layout.ts';
 import type { Residence, StorePlace } from './places.ts';
 import type { StreamRing } from './ring.ts';
+import type { TransferBuffers } from './transfer-buffers.ts';
 
 /** Predictors in memory. */
 export interface PredictorPlan extends PredictorDemand {
@@ -52,7 +52,7 @@ export interface MemoryPlan {
   /** Bytes of the first memory, which holds all but weights. */
   readonly memoryBytes: number;
   /** Further memories, for weights beyond what one can hold; arena 1 is the first of these. */
-  readonly arenas: readonly { readonly desk: Desk; readonly memoryBytes: number }[];
+  readonly arenas: readonly { readonly transfer: TransferBuffers; readonly memoryBytes: number }[];
   /** What the budget is spent on; the sum is at most the budget. */
   readonly items: readonly PlanItem[];
   readonly vectors: { readonly tensors: readonly StoredTensor[]; readonly address: number };

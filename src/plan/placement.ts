@@ -14,7 +14,6 @@ import { headTensor } from '../models/spec.ts';
 import { maxMemoryBytes } from '../pages.ts';
 import { MIB } from '../units.ts';
 import { ArenaSpace } from './arena-space.ts';
-import { type Desk, layoutDesk } from './desk.ts';
 import { type Fixed, firstAddress, predictorSizes } from './fixed-layout.ts';
 import { proposable, proposalBookkeeping, proposalTensor } from './head-copy.ts';
 import { type Staging, slotsBytes, stagingSlots } from './list-layout.ts';
@@ -22,6 +21,7 @@ import type { Residence, StorePlace } from './places.ts';
 import type { PlanRequest, PlanRequestBase } from './request.ts';
 import { planRing, type StreamRing } from './ring.ts';
 import { neuronsBeforeMatrices, shareSlots } from './share-slots.ts';
+import { layoutTransferBuffers, type TransferBuffers } from './transfer-buffers.ts';
 import { matricesInOrder, rowsThatFit, rowTables, wholeBytes } from './weight-order.ts';
 
 /** A token passes over the copy instead of reading four times as much: it is worth most of the room. */
@@ -44,7 +44,7 @@ export interface Placed {
   /** In the first memory; null where nothing passes through. */
   readonly staging: Staging | null;
   readonly ring: StreamRing | null;
-  readonly arenas: readonly { readonly desk: Desk; readonly memoryBytes: number }[];
+  readonly arenas: readonly { readonly transfer: TransferBuffers; readonly memoryBytes: number }[];
   readonly memoryBytes: number;
   readonly residentBytes: number;
   readonly storeBytes: number;
@@ -130,7 +130,7 @@ function placeBeside(
   const ringBytes = ring === null ? 0 : ring.slots * ring.slotBytes;
   const stagingAddress = ringAddress + ringBytes;
   const stagingBytes = slotsBytes(stagingSlots, bundleBytes);
-  const desk = layoutDesk(manifest.spec, {
+  const transfer = layoutTransferBuffers(manifest.spec, {
     address: firstAddress,
     chunk,
     context,
@@ -139,7 +139,7 @@ function placeBeside(
     predictors: predictors && predictorSizes(predictors),
     staging: stagingSlots === 0 ? null : { slots: stagingSlots, bundleBytes },
   });
-  const space = new ArenaSpace(memoryLimitOf(request), stagingAddress + stagingBytes, desk.end);
+  const space = new ArenaSpace(memoryLimitOf(request), stagingAddress + stagingBytes, transfer.end);
   const residences = new Map<StoredTensor, Residence>();
   let free = room - ringBytes - stagingBytes;
   let residentBytes = 0;
@@ -220,7 +220,7 @@ function placeBeside(
     staging: stagingSlots === 0 ? null : { address: stagingAddress, slots: stagingSlots },
     ring: ring === null ? null : { ...ring, address: ringAddress },
     memoryBytes,
-    arenas: ends.map((end) => ({ desk, memoryBytes: end })),
+    arenas: ends.map((end) => ({ transfer, memoryBytes: end })),
     residentBytes,
     storeBytes,
   };

@@ -82,7 +82,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
         ...optionalItems(request, chunk, fixed),
         item('stores', placed.storeBytes),
         item('staging', slotsBytes(staging?.slots ?? 0, bundleBytes)),
-        item('desks', sum(arenas.map(({ desk }) => desk.end))),
+        item('transferBuffers', sum(arenas.map(({ transfer }) => transfer.end))),
       ].filter(({ bytes }) => bytes > 0),
     ],
     vectors: { tensors: fixed.vectors, address: fixed.vectorAddress },
@@ -193,7 +193,7 @@ function belowFloor(request: PlanRequest): BudgetError {
   const inFirstMemory = floor.bytes - processBytes - threadResidentBytes(threads);
   if (inFirstMemory > memoryLimit) {
     return new BudgetError(
-      `what must lie in one memory of ${formatBytes(memoryLimit)} takes ${formatBytes(inFirstMemory)}: ${listed}`,
+      `${formatBytes(inFirstMemory)} do not fit the first WebAssembly memory, which has at most ${formatBytes(memoryLimit)}: ${listed}`,
       {},
       'Ask for a shorter context (--context, --max-tokens)',
     );

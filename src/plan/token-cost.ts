@@ -8,7 +8,7 @@
 
 import { defaultProfile } from '../flash/device-profile.ts';
 import { rowsOf } from '../flash/manifest.ts';
-import { activations, role } from '../models/spec.ts';
+import { activations, tensorNames } from '../models/spec.ts';
 import type { PredictorDemand } from './fixed-layout.ts';
 import type { MemoryPlan } from './memory-plan.ts';
 import { missCost } from './miss-cost.ts';
@@ -52,7 +52,7 @@ export function tokenCost(plan: MemoryPlan, request: PlanRequest): TokenCost {
   const streamMs = (bytes: number) => (1000 * bytes) / costs.bandwidth;
   const layers = request.manifest.layers.map((layer, index): LayerCost => {
     const { neurons, bundleBytes } = layer;
-    const stream = streamed.get(role.bundles(index)) ?? 0;
+    const stream = streamed.get(tensorNames.bundles(index)) ?? 0;
     if (plan.sparse === null || plan.predictors === null) {
       return {
         computeMs: (neurons * bundleBytes * exactShare(request, index)) / bytesPerMs,

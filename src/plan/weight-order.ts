@@ -3,7 +3,7 @@
 import { sectorBytes } from '../flash/layout.ts';
 import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { blockBytesOf, spanOf } from '../flash/row-range.ts';
-import { headTensor, role } from '../models/spec.ts';
+import { headTensor, tensorNames } from '../models/spec.ts';
 
 /** Matrices in the order in which a token uses them: the body, then the head. */
 export function matricesInOrder({ spec, tensors, ffns }: Manifest): {
@@ -16,18 +16,18 @@ export function matricesInOrder({ spec, tensors, ffns }: Manifest): {
     const tensor = tensors.get(name);
     return tensor === undefined ? [] : [tensor];
   };
-  const body = [...get(role.projectIn)];
+  const body = [...get(tensorNames.projectIn)];
   const bundles: StoredTensor[] = [];
   for (let layer = 0; layer < spec.layers; layer++) {
     const ffn = (ffns[layer] ?? []).flatMap(({ tensor }) => get(tensor));
     body.push(
-      ...get(`${role.qkv(layer)}.weight`),
-      ...get(`${role.attentionOut(layer)}.weight`),
+      ...get(`${tensorNames.qkv(layer)}.weight`),
+      ...get(`${tensorNames.attentionOut(layer)}.weight`),
       ...ffn,
     );
     bundles.push(...ffn);
   }
-  const head = [...get(role.projectOut), ...get(headTensor(spec))];
+  const head = [...get(tensorNames.projectOut), ...get(headTensor(spec))];
   const matrices = [...body.filter((tensor) => !bundles.includes(tensor)), ...head];
   return { matrices, bundles, body, head };
 }
@@ -43,7 +43,7 @@ export function usedMatrices(
 /** Tables of which a pass uses a few rows only. */
 export function rowTables(manifest: Manifest): StoredTensor[] {
   const head = headTensor(manifest.spec);
-  return [role.tokens, role.positions]
+  return [tensorNames.tokens, tensorNames.positions]
     .filter((name) => name !== head)
     .flatMap((name) => manifest.tensors.get(name) ?? []);
 }

@@ -3,12 +3,12 @@
  * them, and keeps what the layer's predictor learns from.
  */
 
-import { breathe } from '../breathe.ts';
 import { Batch } from '../engine/batch.ts';
-import type { Decoder } from '../engine/decoder.ts';
 import type { FfnHook, NeuronBlock } from '../engine/ffn-hook.ts';
 import type { FfnInput } from '../engine/selection.ts';
+import type { Transformer } from '../engine/transformer.ts';
 import type { PredictorShape } from '../flash/predictor-file.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import type { HiddenStates } from './hidden-states.ts';
 import type { Samples } from './samples.ts';
 
@@ -17,8 +17,8 @@ const f32Bytes = 4;
 export type PredictorInput = PredictorShape['input'];
 
 export interface CollectParts {
-  readonly decoder: Decoder;
-  /** Of the decoder. */
+  readonly transformer: Transformer;
+  /** Of the transformer. */
   readonly memory: WebAssembly.Memory;
   /** Where it keeps the residual stream. */
   readonly hiddenAddress: number;
@@ -42,11 +42,11 @@ export async function collectLayer(
   samples: Samples | null,
   options: { readonly signal?: AbortSignal; readonly onProgress?: (tokens: number) => void } = {},
 ): Promise<void> {
-  const { decoder, memory, hiddenAddress, hidden, chunk, windows, states } = parts;
+  const { transformer, memory, hiddenAddress, hidden, chunk, windows, states } = parts;
   const hook = samples && new SampleHook(parts, samples);
   samples?.restart();
   states.begin(layer);
-  const pages = decoder.cache.open();
+  const pages = transformer.cache.open();
   try {
     let done = 0;
     for (const window of windows) {
@@ -54,15 +54,15 @@ export async function collectLayer(
       for (let start = 0; start < window.length; start += chunk) {
         const ids = window.slice(start, start + chunk);
         const view = new Float32Array(memory.buffer, hiddenAddress, ids.length * hidden);
-        decoder.cache.extend(pages, start, start + ids.length);
+        transformer.cache.extend(pages, start, start + ids.length);
         const batch = new Batch([{ pages, ids, start, wanted: 'none' }]);
-        if (layer === 0) await decoder.embed(batch);
+        if (layer === 0) await transformer.embed(batch);
         else states.read(done, view);
-        await decoder.layer(layer, batch, hook ?? undefined);
+        await transformer.layer(layer, batch, hook ?? undefined);
         states.write(done, view);
         hook?.flush();
         done += ids.length;
-        await breathe(options.signal);
+        await yieldToEventLoop(options.signal);
         options.onProgress?.(done);
       }
     }

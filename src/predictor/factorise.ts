@@ -8,9 +8,9 @@
  * Both are found by subspace iteration: what is multiplied are thin matrices only.
  */
 
-import { breathe } from '../breathe.ts';
 import { Random } from '../engine/random.ts';
 import type { Address } from '../kernels/signature.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import type { Factors, LayerProblem } from './layer.ts';
 
 /** Directions beyond the rank, so that the last ones of the rank are found, too. */
@@ -62,7 +62,7 @@ export async function factorise(
   const random = new Random(options.seed);
   await work.during(async () => {
     const moments = momentsOf(problem, columns);
-    await breathe(signal);
+    await yieldToEventLoop(signal);
     const q = work.take(neurons * columns);
     const next = work.take(neurons * columns);
     const small = work.take(columns * hidden);
@@ -93,11 +93,11 @@ export async function factorise(
       if (scale !== null) scaleRows(grown, scale, columns);
       values.set(grown);
       orthonormalise(problem, q, neurons, columns);
-      await breathe(signal);
+      await yieldToEventLoop(signal);
     }
     project(problem, q, small, columns, scale);
     if (sampled) keepWhatInputsTake(problem, small, columns, moments);
-    await breathe(signal);
+    await yieldToEventLoop(signal);
     const reduced = work.floats(small, columns * hidden);
     const { mean, covarianceOf } = moments;
     // How much each direction says; Q need not be sorted after so few iterations.

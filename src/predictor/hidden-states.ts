@@ -51,7 +51,11 @@ export class HiddenStates {
       const n = readSync(this.#input ?? -1, buffer, done, bytes.length - done, start + done);
       if (n === 0) {
         const place = { file: this.#path(this.#layer), offset: start + done };
-        throw new IoError('is shorter than it was', place, 'Remove the directory and train again');
+        throw new IoError(
+          'was truncated while training ran',
+          place,
+          'Remove the directory and train again',
+        );
       }
       done += n;
     }

@@ -1,11 +1,11 @@
 /** One layer's training: AdamW over its samples, what the weights then predict, and their stored form. */
 
-import { breathe } from '../breathe.ts';
 import { byteLength } from '../dtype.ts';
 import { Random } from '../engine/random.ts';
 import { activationCodes } from '../kernels/constants.ts';
 import type { Address } from '../kernels/signature.ts';
 import type { WeightKernels } from '../kernels/weight-kernels.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { addCounts, reportOf, ScoreHistogram } from './calibrate.ts';
 import { factoriseFloats } from './factorise.ts';
 import type { Factors, LayerProblem, TrainedPredictor, TrainingOptions } from './layer.ts';
@@ -130,7 +130,7 @@ export class LayerTraining {
         }
       }
       if (t % 8 === 0) {
-        await breathe(this.#problem.signal);
+        await yieldToEventLoop(this.#problem.signal);
         this.#problem.onProgress?.(t / steps);
       }
     }

@@ -8,7 +8,7 @@
 
 import { compareMagnitudes } from '../engine/selectors/predicted-units.ts';
 import { activationCodes } from '../kernels/constants.ts';
-import type { Activation } from '../models/spec.ts';
+import type { ActivationFunction } from '../models/spec.ts';
 import { reportOf } from './calibrate.ts';
 import { CoarseRows, spread } from './coarse-rows.ts';
 import type { LayerProblem, TrainedPredictor } from './layer.ts';
@@ -25,7 +25,7 @@ const [lowest, doublings] = [-24, 32];
  */
 export function magnitudePredictor(
   problem: LayerProblem,
-  activation: Activation,
+  activation: ActivationFunction,
   sparsity: number,
 ): TrainedPredictor {
   const { work, hidden, neurons, samples, upBias, importance } = problem;

@@ -99,7 +99,7 @@ function checkActivation(model: Model, request: PredictTrainRequest): void {
   const { zeros } = activations[spec.ffn.activation];
   if (zeros && request.thresholdSparsity !== undefined) {
     throw new InputError(
-      `its FFNs use ${spec.ffn.activation}, most of whose values are 0 as they are`,
+      `its FFNs use ${spec.ffn.activation}, most of whose outputs are exactly 0 already`,
       { file: model.files.dir },
       'Train without --threshold-sparsity',
     );
@@ -108,7 +108,7 @@ function checkActivation(model: Model, request: PredictTrainRequest): void {
     throw new InputError(
       `its FFNs use ${spec.ffn.activation}, where no neuron is ever exactly 0`,
       { file: model.files.dir },
-      'With --threshold-sparsity 0.5, the half of the neurons that is nearest to 0 is taken for 0; without, it runs with every neuron computed',
+      '--threshold-sparsity 0.5 treats the half of the neurons that is nearest to 0 as 0; without predictors, the model computes every neuron',
     );
   }
   if (!zeros && request.arrange === true) {

@@ -4,7 +4,7 @@
  * rows name hardly more, and take about an eighth of an f16 model's bytes.
  */
 
-import { breathe } from '../breathe.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { reportOf, ScoreHistogram } from './calibrate.ts';
 import { CoarseRows, spread } from './coarse-rows.ts';
 import type { LayerProblem, TrainedPredictor } from './layer.ts';
@@ -41,7 +41,7 @@ export async function rowPredictor(problem: LayerProblem): Promise<TrainedPredic
         histogram.add(work.floats(scores + row, neurons), values, importance);
       }
     });
-    await breathe(signal);
+    await yieldToEventLoop(signal);
     return histogram;
   };
   const threshold = (await histogramOf(learn)).threshold(options.recall);

@@ -26,13 +26,14 @@ export async function sampleWindows(
 ): Promise<number[][]> {
   if (most < context) {
     throw new InputError(
-      `${most} tokens are fewer than a window of ${context}, the least to train from`,
+      `--max-tokens ${most} is less than one window of ${context} tokens, the least that training takes`,
       {},
       `Give --max-tokens ${context} or more`,
     );
   }
   const { bosId } = tokenizer;
-  if (bosId === undefined) throw new InputError('the model has no BOS token to begin with');
+  if (bosId === undefined)
+    throw new InputError('the model has no BOS token to start a window with');
   const room = Math.max(alwaysBytes, budget - processEstimate(manifest) - heapBytes);
   let tokens = 0;
   let windowCount = 0;
@@ -57,7 +58,7 @@ export async function sampleWindows(
   if (tokens < context) {
     const found = tokens === 0 ? 'holds no tokens' : `holds ${tokens} tokens`;
     throw new InputError(
-      `${found}; a window of ${context} is the least to train from`,
+      `${found}; training takes at least one window of ${context} tokens`,
       { file },
       `Give a text of the kind the model is used for, ${Math.min(most, manifest.spec.maxPositions * 20)} tokens or more`,
     );

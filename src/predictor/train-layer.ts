@@ -5,9 +5,9 @@
  * what stops training and what the best weights are chosen by.
  */
 
-import { breathe } from '../breathe.ts';
 import { byteLength } from '../dtype.ts';
 import type { Address } from '../kernels/signature.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { type Factorisation, factorise, truncate } from './factorise.ts';
 import type { ImportedMatrix, ImportedPredictor } from './import.ts';
 import type { LayerProblem, TrainedPredictor } from './layer.ts';
@@ -50,7 +50,7 @@ async function approximations(
   for (const rank of candidates) {
     const judge = () => startFrom(problem, whole, rank).judge();
     curve.push({ rank, predicted: problem.work.within(judge).predicted });
-    await breathe(problem.signal);
+    await yieldToEventLoop(problem.signal);
   }
   return curve;
 }

@@ -3,7 +3,7 @@
 import { BudgetError } from '../errors.ts';
 import type { Manifest, StoredTensor } from '../flash/manifest.ts';
 import { threadResidentBytes } from '../kernels/threads/pool.ts';
-import { role } from '../models/spec.ts';
+import { tensorNames } from '../models/spec.ts';
 import { maxMemoryBytes } from '../pages.ts';
 import { listItems, type PlanItem, type PlanItemId, planItem } from '../plan/items.ts';
 import { layoutLayers } from '../plan/layer-plan.ts';
@@ -40,11 +40,11 @@ const floorMarginBytes = 8 * MIB;
 /** Matrices of a layer, in the order in which they are laid. */
 export function layerTensors({ tensors, spec }: Manifest, layer: number): StoredTensor[] {
   const names = [
-    `${role.qkv(layer)}.weight`,
-    `${role.attentionOut(layer)}.weight`,
-    role.bundles(layer),
+    `${tensorNames.qkv(layer)}.weight`,
+    `${tensorNames.attentionOut(layer)}.weight`,
+    tensorNames.bundles(layer),
   ];
-  if (layer === 0 && spec.embeddingSize !== spec.hiddenSize) names.push(role.projectIn);
+  if (layer === 0 && spec.embeddingSize !== spec.hiddenSize) names.push(tensorNames.projectIn);
   return names.flatMap((name) => tensors.get(name) ?? []);
 }
 

@@ -2,13 +2,13 @@
 
 import { arrangeLayer, type LayerOrder } from '../arrange/layer-order.ts';
 import { Arena } from '../engine/arena.ts';
-import { Decoder } from '../engine/decoder.ts';
 import type { Model } from '../engine/model.ts';
+import { Transformer } from '../engine/transformer.ts';
 import { readLimits } from '../flash/device-profile.ts';
 import { weightCount } from '../flash/manifest.ts';
 import { compileCore } from '../kernels/module.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
-import { role } from '../models/spec.ts';
+import { tensorNames } from '../models/spec.ts';
 import { createMemory } from '../pages.ts';
 import { Weights } from '../residency/weights.ts';
 import { collectLayer } from './collect.ts';
@@ -45,7 +45,7 @@ export class TrainingRun {
   #samples: Samples | null = null;
   readonly #states: HiddenStates;
   readonly #chooser: RankChooser;
-  #decoder: Decoder | null = null;
+  #transformer: Transformer | null = null;
 
   private constructor(parts: {
     model: Model;
@@ -220,7 +220,7 @@ export class TrainingRun {
     const { files, manifest } = this.#model;
     const { plan } = this.#plan;
     const { signal, importFrom } = this.#settings;
-    this.#decoder ??= new Decoder({
+    this.#transformer ??= new Transformer({
       files,
       plan,
       arenas: [this.#arena],
@@ -228,7 +228,7 @@ export class TrainingRun {
       sparse: null,
     });
     const parts = {
-      decoder: this.#decoder,
+      transformer: this.#transformer,
       memory: this.#memory,
       hiddenAddress: plan.activations.hidden,
       hidden: manifest.spec.hiddenSize,
@@ -246,7 +246,7 @@ export class TrainingRun {
 
   /** All bundles of a layer, one after the other; valid until the next call. */
   async bundles(layer: number): Promise<Uint8Array> {
-    const bundles = this.#model.files.tensor(role.bundles(layer));
+    const bundles = this.#model.files.tensor(tensorNames.bundles(layer));
     await this.#weights.read([bundles], undefined, this.#settings.signal);
     const { address = 0 } = this.#plan.plan.residences.get(bundles) ?? {};
     return new Uint8Array(this.#memory.buffer, address, bundles.bytes);
@@ -323,7 +323,7 @@ export class TrainingRun {
     const { manifest, files } = this.#model;
     const hidden = manifest.spec.hiddenSize;
     const { neurons = 0, bundleBytes = 0, downOffset = 0 } = manifest.layers[layer] ?? {};
-    const bundles = files.tensor(role.bundles(layer));
+    const bundles = files.tensor(tensorNames.bundles(layer));
     const { address = 0 } = this.#plan.plan.residences.get(bundles) ?? {};
     const { toF32 } = work.kernels.byDType[manifest.dtypes.bundles];
     const up = work.take(neurons * hidden);
@@ -337,7 +337,9 @@ export class TrainingRun {
       toF32(row, address + i * bundleBytes, hidden);
     }
     const { gate, threshold } = manifest.spec.ffn;
-    const bias = this.#weights.vector((gate === 'none' ? role.upBias : role.gateBias)(layer));
+    const bias = this.#weights.vector(
+      (gate === 'none' ? tensorNames.upBias : tensorNames.gateBias)(layer),
+    );
     const upBias = bias === 0 ? new Float32Array(neurons) : work.floats(bias, neurons).slice();
     for (let i = 0; i < neurons; i++) upBias[i] = (upBias[i] ?? 0) - threshold;
     return { up, upBias, importance };

@@ -44,7 +44,7 @@ export class KvPages {
     if (slot === undefined) {
       const { sequences } = this.#layout;
       throw new InputError(
-        `${sequences === 1 ? 'the one sequence that was planned is' : `all ${sequences} sequences that were planned are`} open`,
+        `${sequences === 1 ? 'the one planned sequence is' : `all ${sequences} planned sequences are`} open already`,
         {},
         'Close one, or plan for more of them',
       );
@@ -68,8 +68,8 @@ export class KvPages {
     if (count > this.#free.length) {
       const { positions, sequences } = this.#layout;
       throw new InputError(
-        `the ${positions} positions that were planned for ${sequences} sequences are in use: ` +
-          `${count * pagePositions} more are needed, ${this.#free.length * pagePositions} are free`,
+        `the KV cache is full: ${count * pagePositions} positions are needed, ` +
+          `${this.#free.length * pagePositions} of the ${positions} planned for ${sequences} sequences are free`,
         {},
         'Close or shorten a sequence, or plan for more positions',
       );

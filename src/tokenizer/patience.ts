@@ -1,6 +1,6 @@
 /** Work with a time limit, on a machine that is busy with other things. */
 
-import { breathe } from '../breathe.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { TimeLimitError } from './time-limit.ts';
 
 /** How often what did not get the processor is tried. */
@@ -18,6 +18,6 @@ export async function patiently<T>(work: () => T, signal?: AbortSignal): Promise
     } catch (error) {
       if (!(error instanceof TimeLimitError && error.starved) || left === 1) throw error;
     }
-    await breathe(signal);
+    await yieldToEventLoop(signal);
   }
 }

@@ -69,9 +69,9 @@ export class PieceEncoder {
         yield ids;
       } else if (this.#wanted >= mostPieces * this.#pieceUnits) {
         throw new InputError(
-          `${this.#wanted} characters in a row leave no place where they can be tokenised apart`,
+          `a run of ${this.#wanted} characters has no place where the tokenizer may split it`,
           { file: this.#file },
-          'Break them into lines',
+          'Insert line breaks',
         );
       } else {
         this.#wanted += this.#pieceUnits;

@@ -138,7 +138,7 @@ function decoderTokens(
     const token = flagged(value, isSpecial);
     if (!isTokenId(Number(key)) || token === undefined) {
       throw new InputError(
-        `'added_tokens_decoder' has a token without a usable id and content: ${brief(key)}: ${brief(value)}`,
+        `'added_tokens_decoder' has an entry without a valid id and content: ${brief(key)}: ${brief(value)}`,
         { file },
       );
     }
@@ -157,12 +157,9 @@ function olderTokens(
   const tokens: Said[] = [];
   for (const [content, id] of Object.entries(addedTokens)) {
     if (!isTokenId(id)) {
-      throw new InputError(
-        `added_tokens.json: ${brief(content)} has an unusable id: ${brief(id)}`,
-        {
-          file,
-        },
-      );
+      throw new InputError(`added_tokens.json: ${brief(content)} has an invalid id: ${brief(id)}`, {
+        file,
+      });
     }
     tokens.push([id, plain(content, isSpecial.has(content))]);
   }

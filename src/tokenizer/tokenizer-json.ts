@@ -91,9 +91,12 @@ export function checkTokenizerJson(json: unknown, file: string): TokenizerJson {
 
 function checkAddedToken(token: unknown, file: string): AddedToken {
   if (!isJsonObject(token) || !isTokenId(token.id) || typeof token.content !== 'string') {
-    throw new InputError(`an added token without a usable id and content: ${brief(token)}`, {
-      file,
-    });
+    throw new InputError(
+      `'added_tokens' has an entry without a valid id and content: ${brief(token)}`,
+      {
+        file,
+      },
+    );
   }
   const special = token.special === true;
   return {
@@ -143,7 +146,10 @@ function checkPieces(vocab: unknown, file: string): void {
       typeof piece[0] !== 'string' ||
       typeof piece[1] !== 'number'
     ) {
-      throw new InputError(`piece ${id} is not a text and its score: ${brief(piece)}`, { file });
+      throw new InputError(
+        `entry ${id} of the vocabulary is not a [token, score] pair: ${brief(piece)}`,
+        { file },
+      );
     }
   }
 }
@@ -163,7 +169,7 @@ export function checkVocabulary(
   for (const token in vocab) {
     const id = vocab[token];
     if (!isTokenId(id)) {
-      throw new InputError(`token ${brief(token)} has an unusable id: ${brief(id)}`, { file });
+      throw new InputError(`token ${brief(token)} has an invalid id: ${brief(id)}`, { file });
     }
     const other = tokenOf[id];
     if (other !== undefined) {

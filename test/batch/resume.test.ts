@@ -104,7 +104,7 @@ describe('an output', () => {
     const changed = [last, request('new', 'new'), second, third, first];
     writeFileSync(files.input, changed.map((line) => `${line}\n`).join(''));
     // The double is gone from the input, its result is not.
-    await assert.rejects(runOnce(files), /line \d answers no line of/);
+    await assert.rejects(runOnce(files), /line \d answers no request of/);
     const kept = text(files.output)
       .split('\n')
       .filter((line) => !line.includes('duplicate_custom_id'));
@@ -152,7 +152,7 @@ describe('an output is refused, and left as it is,', () => {
     const other = batchFiles(root.directory(), [request('other', 'x')]);
     await runOnce(other);
     writeFileSync(other.input, text(files.input));
-    await refuse(other, /line 1 \(custom_id "other"\) answers no line of .*in\.jsonl/);
+    await refuse(other, /line 1 \(custom_id "other"\) answers no request of .*in\.jsonl/);
   });
 
   it('when what they answer was changed', async () => {
@@ -160,26 +160,26 @@ describe('an output is refused, and left as it is,', () => {
     writeFileSync(files.input, text(files.input).replace('a longer prompt', 'another'));
     await refuse(
       files,
-      /line \d \(custom_id "c"\) answers another request than .* has by this name/,
+      /line \d \(custom_id "c"\) answers a request that differs from the one in .* with the same custom_id/,
     );
   });
 
   it('when one line is answered twice', async () => {
     const { files, output } = await whole();
     writeFileSync(files.output, `${output}${output}`);
-    await refuse(files, /line 6.* answers what an earlier line answers, too/);
+    await refuse(files, /line 6.* answers the same request as an earlier line/);
   });
 
   it('when another model answered', async () => {
     const { files } = await whole();
-    await refuse(files, /comes from another model/, new RuleEngine('fp_other'));
+    await refuse(files, /was made with another model/, new RuleEngine('fp_other'));
   });
 
   it('when it is the input, by whatever name', async () => {
     const files = fresh();
     linkSync(files.input, files.output);
-    await refuse(files, /is the input, too/);
-    await refuse({ ...files, output: files.input }, /is the input, too/);
+    await refuse(files, /is the input file as well/);
+    await refuse({ ...files, output: files.input }, /is the input file as well/);
   });
 
   it('when it is no file, or there is no place for it', async () => {

@@ -133,7 +133,7 @@ refuses('LoRA with parts that are not computed', [
   ...['pissa', 'pissa_niter_4', 'olora', 'loftq', 'corda', 'lora_ga', 'other', 3].map((init) => ({
     name: `weights that began as ${init}`,
     config: { init_lora_weights: init },
-    says: /'init_lora_weights' is .* not fit the base as it was/,
+    says: /'init_lora_weights' is .* so it does not fit the original base model/,
   })),
 ]);
 
@@ -141,46 +141,50 @@ refuses('numbers that are none', [
   ...[-1, 0, 1.5, 1e9, '2', [2], 2 ** 53].map((r) => ({
     name: `rank ${JSON.stringify(r)}`,
     config: { r },
-    says: /'r' is no rank from 1 to 65536/,
+    says: /'r' must be an integer from 1 to 65536/,
   })),
   ...[-4, '4', [4], { a: 1 }].map((alpha) => ({
     name: `alpha ${JSON.stringify(alpha)}`,
     config: { lora_alpha: alpha },
-    says: /'lora_alpha' is no number from 0 on/,
+    says: /'lora_alpha' must be a number of at least 0/,
   })),
   {
     name: 'alpha beyond all numbers',
     change: (dir) =>
       writeFileSync(join(dir, adapterConfig), '{"peft_type":"LORA","r":2,"lora_alpha":1e999}'),
-    says: /'lora_alpha' is no number from 0 on/,
+    says: /'lora_alpha' must be a number of at least 0/,
   },
   {
     name: 'alpha NaN',
     change: (dir) =>
       writeFileSync(join(dir, adapterConfig), '{"peft_type":"LORA","r":2,"lora_alpha":NaN}'),
-    says: /is not valid JSON|'lora_alpha' is no number from 0 on/,
+    says: /is not valid JSON|'lora_alpha' must be a number of at least 0/,
   },
-  { name: 'ranks in a list', config: { rank_pattern: [2] }, says: /'rank_pattern' is no object/ },
+  {
+    name: 'ranks in a list',
+    config: { rank_pattern: [2] },
+    says: /'rank_pattern' is not an object/,
+  },
   {
     name: 'a negative rank in a pattern',
     config: { rank_pattern: { q_proj: -2 } },
-    says: /'rank_pattern' is no rank/,
+    says: /'rank_pattern' must be an integer/,
   },
   {
     name: 'an alpha of text in a pattern',
     config: { alpha_pattern: { q_proj: 'x' } },
-    says: /'alpha_pattern' is no number/,
+    says: /'alpha_pattern' must be a number/,
   },
   { name: 'a string for a flag', config: { use_rslora: 'yes' }, says: /'use_rslora' is neither/ },
   {
     name: 'targets of numbers',
     config: { target_modules: [1] },
-    says: /'target_modules' is no li/,
+    says: /'target_modules' is not a li/,
   },
   {
     name: 'layers of text',
     config: { layers_to_transform: ['a'] },
-    says: /'layers_to_transform' names no layers from 0 on: \["a"\]/,
+    says: /'layers_to_transform' is not a list of layer indexes: \["a"\]/,
   },
 ]);
 
@@ -188,7 +192,7 @@ refuses('patterns', [
   {
     name: 'that take for ever',
     config: { target_modules: '((([a-z_.0-9]+)+)+)+!' },
-    says: /'target_modules' takes more than 2 s/,
+    says: /matching 'target_modules' with \d+ module names takes more than 2 s/,
   },
   {
     name: 'that are not closed',
@@ -218,22 +222,22 @@ refuses('tensors that do not fit together', [
     tensors: (tensors) =>
       tensors.set(`${module}.lora_A.default.weight`, take(tensors, `${module}.lora_A.weight`)) &&
       tensors.set(`${module}.lora_A.weight`, zeros(2, 32)),
-    says: /another tensor does the same to "model\.layers\.1\.self_attn\.q_proj"/,
+    says: /another tensor of the adapter has the same part of the update of "model\.layers\.1\.self_attn\.q_proj"/,
   },
   {
     name: 'another rank than the configuration says',
     config: { r: 4 },
-    says: /A of \[2, 32\] and B of \[.*\] are no factors of rank 4, which model\.layers\.1/,
+    says: /lora_A of \[2, 32\] and lora_B of \[.*\] do not have rank 4, .* gives for model\.layers\.1/,
   },
   {
     name: 'another rank than a pattern says',
     config: { rank_pattern: { q_proj: 3 } },
-    says: /no factors of rank 3, which model\.layers\.1\.self_attn\.q_proj has/,
+    says: /do not have rank 3, .* gives for model\.layers\.1\.self_attn\.q_proj/,
   },
   {
     name: 'a factor of one dimension',
     tensors: (tensors) => tensors.set(`${module}.lora_A.weight`, zeros(64)),
-    says: /A of \[64\] and B of \[32, 2\] are no factors of rank 2/,
+    says: /lora_A of \[64\] and lora_B of \[32, 2\] do not have rank 2/,
   },
   {
     name: 'factors for another width',
@@ -246,7 +250,7 @@ refuses('tensors that do not fit together', [
       tensors.set(`${module}.lora_A.weight`, zeros(0, 32));
       tensors.set(`${module}.lora_B.weight`, zeros(32, 0));
     },
-    says: /are no factors of rank 2/,
+    says: /do not have rank 2/,
   },
   {
     name: 'factors of integers',
@@ -266,7 +270,7 @@ refuses('tensors that do not fit together', [
   {
     name: 'a tensor of another kind of adapter',
     tensors: (tensors) => tensors.set(`${module}.lora_E`, zeros(2, 1)),
-    says: /lora_E: is no tensor of a LoRA adapter/,
+    says: /lora_E: is not a tensor of a LoRA adapter/,
   },
   {
     name: 'names with control characters',

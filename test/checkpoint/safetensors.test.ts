@@ -122,10 +122,13 @@ const damaged: Readonly<Record<string, [header: unknown, message: RegExp]>> = {
   ],
   'metadata that is not text': [{ __metadata__: { a: 1 } }, /not an object of strings/],
   'an entry that is no object': [{ a: null }, /tensor a: its header entry is not an object/],
-  'a dtype that is no text': [{ a: { ...entry, dtype: { toString: 1 } } }, /dtype .*no name of a/],
+  'a dtype that is no text': [
+    { a: { ...entry, dtype: { toString: 1 } } },
+    /dtype .*not the name of a/,
+  ],
   'a dtype that is no word': [
     { a: { ...entry, dtype: 'F 8' } },
-    /dtype "F 8" is no name of a type/,
+    /dtype "F 8" is not the name of a dtype/,
   ],
   'a size that does not fit a dtype that is not read': [
     { a: { ...entry, dtype: 'U64' } },

@@ -88,7 +88,7 @@ describe('a limit of address space', () => {
     const { stdout } = spawnSync(shell, [...args, ...node], { encoding: 'utf8' });
     assert.match(
       stdout,
-      /^the system gives no 4\.00 GiB of memory: .*ulimit -v\) is limited to 2\.86 GiB/,
+      /^the system refuses to reserve 4\.00 GiB of memory: .*ulimit -v\) is limited to 2\.86 GiB/,
     );
   });
 });

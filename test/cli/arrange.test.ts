@@ -13,7 +13,7 @@ import { dirname, join } from 'node:path';
 import { before, test } from 'node:test';
 import type { Manifest } from '../../src/flash/manifest.ts';
 import { readManifest } from '../../src/flash/manifest-reader.ts';
-import { role } from '../../src/models/spec.ts';
+import { tensorNames } from '../../src/models/spec.ts';
 import { assertRefused, runCli, runCliJson, runCliWell, startCli } from '../support/cli.ts';
 import { calibText, storiesOpt, validText } from '../support/fixtures.ts';
 import { convert, copyModel } from '../support/model.ts';
@@ -74,7 +74,7 @@ test('the model is the same in another order, and reads less', async () => {
   for (const [layer, { order, neurons }] of after.layers.entries()) {
     assert.ok(order !== undefined);
     assert.equal(new Set(order).size, neurons);
-    for (const name of [role.bundles(layer), role.upBias(layer)]) {
+    for (const name of [tensorNames.bundles(layer), tensorNames.upBias(layer)]) {
       const [old, moved] = [
         rowsOf(plain, before, name, neurons),
         rowsOf(arranged, after, name, neurons),

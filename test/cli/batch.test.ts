@@ -176,7 +176,7 @@ describe('batch', { concurrency: 2 }, () => {
     const { input, output } = files(many(1, 4));
     const args = ['batch', model, input, output, ...budget];
     await runCliJson<Summary>(args);
-    assertRefused(await runCli([...args, '--kv-dtype', 'f16']), ['comes from another model']);
+    assertRefused(await runCli([...args, '--kv-dtype', 'f16']), ['was made with another model']);
     assert.equal((await runCliJson<Summary>(args)).answeredBefore, 1);
     writeFileSync(output, 'my notes');
     assertRefused(await runCli(args), [`${output}: line 1 is not the result of a batch`]);

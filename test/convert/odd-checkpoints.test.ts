@@ -9,7 +9,8 @@ import { inspectCheckpoint } from '../../src/convert/inspect-checkpoint.ts';
 import { FlashError } from '../../src/errors.ts';
 import { readManifest } from '../../src/flash/manifest-reader.ts';
 import { temporaryRoot } from '../support/temporary.ts';
-import { makeOdd, oddities, plain } from './odd-checkpoints.ts';
+import { makeOdd, plain } from './odd-changes.ts';
+import { oddities } from './odd-checkpoints.ts';
 
 const root = temporaryRoot();
 // The test process itself is larger than the default budget foresees.

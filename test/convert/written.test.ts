@@ -38,7 +38,7 @@ describe('a model that was written', () => {
     await writeManifest(dir, change(manifest));
   }
 
-  const fault = { name: 'FlashError', exitCode: 1, line: /cannot be opened.*a fault in flashllm/ };
+  const fault = { name: 'FlashError', exitCode: 1, line: /cannot be opened.*a bug in flashllm/ };
 
   it('is opened', async () => {
     await rewrite((manifest) => manifest);

@@ -151,7 +151,7 @@ test('a format that keys and values cannot have is refused', async () => {
   const opened = await Model.open(model);
   try {
     const request = { budget: 512 * MIB, context: 64, kvDtype: 'q8' as KvDType };
-    assert.throws(() => opened.plan(request), /keys and values are kept in f32 or f16/);
+    assert.throws(() => opened.plan(request), /the dtype of the KV cache must be f32 or f16/);
   } finally {
     opened.close();
   }

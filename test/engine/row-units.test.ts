@@ -48,7 +48,12 @@ interface Problem {
 
 const signed = () => dice.next() * 2 - 1;
 
-function problem(places: Places, kind: 'tile' | 'expert', dtype: EncodedDType, packed: boolean): Problem {
+function problem(
+  places: Places,
+  kind: 'tile' | 'expert',
+  dtype: EncodedDType,
+  packed: boolean,
+): Problem {
   const quantised = dtype === 'q8' || dtype === 'q4';
   const k = quantised ? 32 * dice.between(1, 4) : dice.pick([2, 7, 64, 150, 1500]);
   const hidden = quantised ? 32 * dice.between(1, 3) : dice.between(1, 90);

@@ -79,7 +79,7 @@ class Driver {
       assert.deepEqual(fork.ids, sequence.ids);
       return fork;
     } catch (error) {
-      assert.match((error as Error).message, /sequences? that (was|were) planned/);
+      assert.match((error as Error).message, /planned sequences? (is|are) open/);
       return null;
     }
   }
@@ -238,17 +238,17 @@ test('one too many is refused, positions that are short too, and what is closed 
     const [a, b, c] = [runtime.sequence(), runtime.sequence(), runtime.sequence()];
     assert.throws(
       () => runtime.sequence(),
-      (error) => error instanceof InputError && /all 3 sequences/.test(error.message),
+      (error) => error instanceof InputError && /all 3 planned sequences/.test(error.message),
     );
     const ids = (n: number) => Array.from({ length: n }, (_, i) => 10 + i);
     await a.forward(ids(64));
-    await assert.rejects(a.forward([1]), /65 tokens is longer than the context of 64/);
+    await assert.rejects(a.forward([1]), /65 tokens exceeds the planned context of 64/);
     await b.forward(ids(40));
     const short = await c.forward(ids(64)).catch((error: unknown) => error);
     assert.ok(short instanceof InputError);
     assert.match(
       short.message,
-      /the 96 positions .* 3 sequences .*: 64 more are needed, \d+ are free/,
+      /KV cache is full: 64 positions are needed, \d+ of the 96 planned for 3 sequences are free/,
     );
     assert.equal(c.length, 0);
     a.close();

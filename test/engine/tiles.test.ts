@@ -37,7 +37,11 @@ const models: Record<string, { config: Record<string, unknown>; tile: number }> 
   'one tile wider than a block': { config: { ...size, model_type: 'persimmon' }, tile: 2112 },
 };
 
-async function convertedAs(checkpoint: string, dtype: EncodedDType, tile?: number): Promise<string> {
+async function convertedAs(
+  checkpoint: string,
+  dtype: EncodedDType,
+  tile?: number,
+): Promise<string> {
   const output = join(root.directory(), 'model');
   const cut = tile === undefined ? {} : { tile };
   await convertCheckpoint({ checkpoint, output, dtype, dramBudget: 2048 * MIB, ...cut });

@@ -24,7 +24,7 @@ function refused(text: string, says: RegExp): void {
 
 /** What is put where, and what is said of it. */
 const lies: readonly (readonly [path: string, value: unknown, says: RegExp])[] = [
-  ['architecture.layers', huge, /2147483647 layers, and bundles of 2/],
+  ['architecture.layers', huge, /2147483647 layers, but FFNs of 2/],
   ['architecture.layers', 1, /1 layers/],
   ['architecture.vocabSize', 1e15, /embed\.tokens: its shape/],
   ['architecture.vocabSize', 39, /embed\.tokens: its shape/],
@@ -35,7 +35,11 @@ const lies: readonly (readonly [path: string, value: unknown, says: RegExp])[] =
   ['architecture.positions.offset', 3, /embed\.positions/],
   ['architecture.positions', { kind: 'none' }, /has no embed\.positions/],
   ['architecture.attention.heads', 1e9, /qkv|attention/],
-  ['architecture.attention.kvHeads', 3, /4 heads cannot share 3/],
+  [
+    'architecture.attention.kvHeads',
+    3,
+    /number of query heads, 4, is not a multiple of the number of KV heads, 3/,
+  ],
   ['architecture.attention.kvHeads', 2, /qkv/],
   ['architecture.attention.headDim', 8, /qkv/],
   ['architecture.attention.windows', [4], /1 windows for 2 layers/],
@@ -58,7 +62,7 @@ const lies: readonly (readonly [path: string, value: unknown, says: RegExp])[] =
   ['layers.0.order', encodeWords(Uint32Array.of(0, 1, 2)), /its order/],
   ['layers', [], /layers: 0 are described by bundles, of 2/],
   ['ffns', undefined, /does not say what units/],
-  ['ffns', [], /2 layers, and bundles of 0/],
+  ['ffns', [], /2 layers, but FFNs of 0/],
   ['ffns.0', [], /ffns\.0: its FFNs are not ffn/],
   ['ffns.0.0.name', 'experts', /ffns\.0: its FFNs are not ffn/],
   ['ffns.0.0.name', '__proto__', /ffns\.0\.0\.name/],
@@ -95,17 +99,25 @@ const lies: readonly (readonly [path: string, value: unknown, says: RegExp])[] =
     },
     /ffns\.0: its FFNs are not experts/,
   ],
-  ['files./etc/passwd', { bytes: 1, crc32: '00000000' }, /no model has a file/],
-  ['files.../other/config.json', { bytes: 1, crc32: '00000000' }, /no model has a file/],
-  ['files.predictors.safetensors', { bytes: 1, crc32: '00000000' }, /no model has a file/],
+  ['files./etc/passwd', { bytes: 1, crc32: '00000000' }, /a model directory has no such file/],
+  [
+    'files.../other/config.json',
+    { bytes: 1, crc32: '00000000' },
+    /a model directory has no such file/,
+  ],
+  [
+    'files.predictors.safetensors',
+    { bytes: 1, crc32: '00000000' },
+    /a model directory has no such file/,
+  ],
   ['files.tokenizer.json', undefined, /there is no tokenizer\.json/],
-  ['files.tokenizer.json.bytes', 2 ** 40, /said to have/],
+  ['files.tokenizer.json.bytes', 2 ** 40, /has 1099511627776 bytes/],
   ['files.tokenizer.json.headerBytes', 8, /tokenizer\.json/],
-  ['files.tokenizer.json.crc32', 'nonsense', /its checksum is none/],
+  ['files.tokenizer.json.crc32', 'nonsense', /its crc32 is not 8 hexadecimal digits/],
   ['files.resident.safetensors', undefined, /resident/],
   ['files.resident.safetensors.headerBytes', 2 ** 40, /too long/],
-  ['files.resident.safetensors.headerBytes', undefined, /no whole sectors/],
-  ['files.resident.safetensors.bytes', 4097, /no whole sectors/],
+  ['files.resident.safetensors.headerBytes', undefined, /is not a multiple of 4096/],
+  ['files.resident.safetensors.bytes', 4097, /is not a multiple of 4096/],
   ['files.bundles.safetensors.bytes', 2 ** 40, /are not the/],
   ['tensors.embed.tokens', undefined, /there is no embed\.tokens/],
   ['tensors.embed.tokens.shape', [40], /its shape/],
@@ -197,7 +209,7 @@ describe('a manifest of tiles with a checksum that fits, and', () => {
     ['ffns.1.0.parts.1.orientation', 'column', /lies by column, not by rows/],
     ['ffns.1.0.parts.1.shape', [8, 16], /its down is not \(16, 8\)/],
     ['layers', document.layers, /2 are described by bundles, of 0/],
-    ['formatVersion', 2, /2 layers, and bundles of 0/],
+    ['formatVersion', 2, /2 layers, but FFNs of 0/],
   ] as const) {
     it(`${path} ${JSON.stringify(value).slice(0, 40)} is refused`, () => {
       refused(mended(withValue(tiled, path.split('.'), value)), says);

@@ -17,7 +17,7 @@ function layoutOf(config: Record<string, unknown>, dtypes: WeightDTypes) {
       ...config,
     },
     configFile: 'config.json',
-    tensorNames: new Set(['decoder.embed_tokens.weight']),
+    sourceNames: new Set(['decoder.embed_tokens.weight']),
     tensorCount: 50,
   });
   return layoutModel(recipe, dtypes);

@@ -46,6 +46,27 @@ test('a manifest of version 2 is read: its FFNs are of neurons', () => {
   }
 });
 
+test('the scaling of Llama 3 is stored by the word of the first models', () => {
+  const llama = {
+    model_type: 'llama',
+    intermediate_size: 24,
+    num_key_value_heads: 4,
+    rms_norm_eps: 1e-5,
+    rope_scaling: { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 },
+  };
+  const written = tinyManifest(llama);
+  const text = formatManifest(written);
+  const scaling = { factor: 8, trained: 30, lowFactor: 1, highFactor: 4 };
+  const stored = JSON.parse(text).architecture.positions.scaling;
+  assert.deepEqual(stored, { kind: 'wavelength', ...scaling });
+  const { positions } = parseManifest(text, 'flash.json').spec;
+  assert.deepEqual(positions, written.spec.positions);
+  assert.deepEqual(positions.kind === 'rotary' && positions.scaling, {
+    kind: 'llama3',
+    ...scaling,
+  });
+});
+
 test('any changed byte is found', () => {
   const text = formatManifest(manifest);
   const dice = new Dice(3);

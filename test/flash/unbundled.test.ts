@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
 import { ModelFiles } from '../../src/flash/model-files.ts';
 import { writeUnbundled } from '../../src/flash/unbundled-writer.ts';
-import { role } from '../../src/models/spec.ts';
+import { tensorNames } from '../../src/models/spec.ts';
 import { storiesOpt } from '../support/fixtures.ts';
 import { Dice } from '../support/random.ts';
 import { temporaryRoot } from '../support/temporary.ts';
@@ -31,14 +31,17 @@ for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const) {
       const addresses = rows.map((_, i) => (rows.length - 1 - i) * bundleBytes);
       const read = async (files: ModelFiles) => {
         const memory = new WebAssembly.Memory({ initial: 1 + ((rows.length * bundleBytes) >> 16) });
-        await files.requestScattered(files.tensor(role.bundles(layer)), { rows, addresses }, memory)
-          .done;
+        await files.requestScattered(
+          files.tensor(tensorNames.bundles(layer)),
+          { rows, addresses },
+          memory,
+        ).done;
         return Buffer.from(memory.buffer);
       };
       assert.ok(rows.length > 0 && (await read(bundled)).equals(await read(unbundled)));
     }
     // One neuron: one read from the one file, two far apart from the other.
-    const tensor = bundled.tensor(role.bundles(0));
+    const tensor = bundled.tensor(tensorNames.bundles(0));
     const memory = new WebAssembly.Memory({ initial: 1 });
     for (const [files, reads] of [
       [bundled, 1],

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { callAttention } from '../../src/kernels/attention.ts';
 import { attentionScratch } from '../../src/kernels/kernels.ts';
 import { assertClose, Bench, bitsOf, builds, fromHalf, Random, toHalf } from './support.ts';
 
@@ -81,7 +82,6 @@ for (const build of builds) {
 
   for (const cache of ['f32', 'f16'] as const) {
     test(`attention over ${cache} agrees with double precision, and with itself when split (${build})`, () => {
-      const attention = cache === 'f32' ? kernels.attention : kernels.attentionF16;
       const random = new Random(8);
       for (const [heads, group, headDim, start, positions] of attentionShapes) {
         for (const [steepness, window, biased] of [
@@ -140,27 +140,27 @@ for (const build of builds) {
           const out = bench.allocate(4 * positions * outStride);
           const parts = bench.allocate(4 * positions * outStride);
           const run = (to: number, h0: number, h1: number, p0: number, p1: number) =>
-            attention(
-              to + 4 * p0 * outStride,
-              q + 4 * p0 * qStride,
-              rows + 8 * p0,
-              k,
-              v,
+            callAttention(kernels[cache === 'f32' ? 'attention' : 'attentionF16'], {
+              out: to + 4 * p0 * outStride,
+              q: q + 4 * p0 * qStride,
+              rows: rows + 8 * p0,
+              keys: k,
+              values: v,
               scores,
-              h0,
-              h1,
+              headStart: h0,
+              headEnd: h1,
               group,
               headDim,
               kvStride,
               qStride,
               outStride,
-              start + p1,
-              p1 - p0,
+              length: start + p1,
+              positions: p1 - p0,
               scale,
               window,
               bias,
-              length,
-            );
+              biasStride: length,
+            });
           run(out, 0, heads, 0, positions);
           assert.equal(bench.words(guard, 1)[0], 0x12345678);
           for (let p = 0; p < positions; p++) {
@@ -214,7 +214,7 @@ for (const build of builds) {
       [4, 80, 40, 2],
       [2, 32, 7, 5],
     ] as const) {
-      for (const style of ['rotaryHalves', 'rotaryNeighbours'] as const) {
+      for (const style of ['rotaryHalves', 'rotaryInterleaved'] as const) {
         bench.reset();
         const stride = heads * headDim + 3;
         const xs = Array.from({ length: stride * positions }, () => Math.fround(random.unit()));

@@ -1,8 +1,10 @@
 /** Random calls of every kernel, to be made with different kernels on equal memories. */
 
+import { callAttention } from '../../src/kernels/attention.ts';
 import { activationCodes } from '../../src/kernels/constants.ts';
 import { attentionScratch } from '../../src/kernels/kernels.ts';
 import { formatCalls } from './random-format-calls.ts';
+import { ggufCalls } from './random-gguf-calls.ts';
 import {
   a,
   b,
@@ -20,6 +22,7 @@ import {
 
 export const calls: [string, MakeCall][] = [
   ...formatCalls,
+  ...ggufCalls,
   ...(['attention', 'attentionF16'] as const).map((cache): [string, MakeCall] => [
     cache,
     (random) => {
@@ -40,34 +43,34 @@ export const calls: [string, MakeCall][] = [
         for (let p = 0; p < positions; p++) {
           table.set([rowsAddress, start + p], pages.length + 2 * p);
         }
-        kernels[cache](
+        callAttention(kernels[cache], {
           out,
-          a,
-          rowsAddress + 4 * pages.length,
-          b,
-          c,
-          scratchAddress,
-          first,
-          kvHeads * group,
+          q: a,
+          rows: rowsAddress + 4 * pages.length,
+          keys: b,
+          values: c,
+          scores: scratchAddress,
+          headStart: first,
+          headEnd: kvHeads * group,
           group,
           headDim,
-          kvWidth,
-          width,
-          width,
-          start + positions,
+          kvStride: kvWidth,
+          qStride: width,
+          outStride: width,
+          length: start + positions,
           positions,
-          0.1,
+          scale: 0.1,
           window,
           bias,
-          start + positions,
-        );
+          biasStride: start + positions,
+        });
         new Uint8Array(memory.buffer, scratchAddress, 4 * attentionScratch(start + positions)).fill(
           0xff,
         );
       };
     },
   ]),
-  ...(['rotaryHalves', 'rotaryNeighbours'] as const).map((style): [string, MakeCall] => [
+  ...(['rotaryHalves', 'rotaryInterleaved'] as const).map((style): [string, MakeCall] => [
     style,
     (random) => {
       const [heads, pairs, positions] = [

@@ -2,7 +2,7 @@
 
 import { encodedDTypes, formatNames, formats } from '../../src/dtype.ts';
 import { activationCodes } from '../../src/kernels/constants.ts';
-import { neuronGroup, neuronKernels, weightKernels } from '../../src/kernels/weight-kernels.ts';
+import { neuronGroup, neuronKernels } from '../../src/kernels/weight-kernels.ts';
 import {
   a,
   b,
@@ -36,6 +36,7 @@ function groupEnds(random: Random, count: number): number[] {
 export const formatCalls: [string, MakeCall][] = [
   ...formatNames
     .map((name) => formats[name])
+    .filter((format) => format.neurons)
     .flatMap((format): [string, MakeCall][] => [
       [
         `matmul ${format.name}`,
@@ -48,7 +49,7 @@ export const formatCalls: [string, MakeCall][] = [
           const bias = oneOf(random, 0, b);
           const own = format.quantised ? scratchAddress : oneOf(random, 0, scratchAddress);
           return (kernels) =>
-            weightKernels(kernels, format).matmul(
+            neuronKernels(kernels, format).matmul(
               out,
               a,
               c,
@@ -75,7 +76,7 @@ export const formatCalls: [string, MakeCall][] = [
           const { silu } = activationCodes;
           return (kernels, memory) => {
             addresses(memory, e, count, 4 * cols);
-            weightKernels(kernels, format).ffnUp(
+            neuronKernels(kernels, format).ffnUp(
               out,
               a,
               e,
@@ -107,7 +108,7 @@ export const formatCalls: [string, MakeCall][] = [
           const code = [gelu_tanh, relu, fatrelu][random.below(3)] ?? relu;
           return (kernels, memory) => {
             addresses(memory, e, count, 4 * cols);
-            weightKernels(kernels, format).ffnGatedUp(
+            neuronKernels(kernels, format).ffnGatedUp(
               out,
               out2,
               a,
@@ -128,11 +129,6 @@ export const formatCalls: [string, MakeCall][] = [
           };
         },
       ],
-    ]),
-  ...formatNames
-    .map((name) => formats[name])
-    .filter((format) => format.neurons)
-    .flatMap((format): [string, MakeCall][] => [
       [
         `ffn down ${format.name}`,
         (random) => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import { callAttention } from '../../src/kernels/attention.ts';
 import type { Kernels } from '../../src/kernels/kernels.ts';
 import { compileCore, instantiateKernels } from '../../src/kernels/module.ts';
 import { ComputeThreads } from '../../src/kernels/threads/pool.ts';
@@ -65,27 +66,12 @@ test('workers take part in a large job, each with scratch of its own', async () 
   const used = () => areas.filter((at) => new Float32Array(memory.buffer, at, 1)[0] !== 0).length;
   // On a busy machine a worker may get no core for a while.
   for (let i = 0; i < 2000 && used() < areas.length; i++) {
-    kernels.attention(
-      out,
-      a,
-      e,
-      b,
-      c,
-      scratchAddress,
-      0,
-      64,
-      1,
-      16,
-      1024,
-      1024,
-      1024,
-      8,
-      8,
-      1,
-      8,
-      0,
-      0,
-    );
+    callAttention(kernels.attention, {
+      ...{ out, q: a, rows: e, keys: b, values: c, scores: scratchAddress },
+      ...{ headStart: 0, headEnd: 64, group: 1, headDim: 16 },
+      ...{ kvStride: 1024, qStride: 1024, outStride: 1024, length: 8, positions: 8 },
+      ...{ scale: 1, window: 8, bias: 0, biasStride: 0 },
+    });
   }
   assert.equal(used(), areas.length);
   await kernels.close();

@@ -112,7 +112,7 @@ const near = (a: number, b: number) => Math.abs(a - b) <= 1e-6 * Math.abs(b);
 test('every configuration means what it means to transformers, or is refused', () => {
   for (const { name, config, values } of cases) {
     const make = () =>
-      valuesOf(recipeOf({ config, configFile: 'config.json', tensorNames: new Set() }));
+      valuesOf(recipeOf({ config, configFile: 'config.json', sourceNames: new Set() }));
     if (values === null ? !readAllTheSame.has(name) : refusedAllTheSame.has(name)) {
       assert.throws(make, InputError, name);
       continue;

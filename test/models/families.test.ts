@@ -15,7 +15,7 @@ const size = {
 };
 
 function recipe(config: Record<string, unknown>): ModelRecipe {
-  return recipeOf({ config, configFile: 'config.json', tensorNames: new Set() });
+  return recipeOf({ config, configFile: 'config.json', sourceNames: new Set() });
 }
 
 const spec = (config: Record<string, unknown>) => recipe({ ...size, ...config }).spec;
@@ -49,7 +49,7 @@ test('rotary scalings are read from both forms of configuration', () => {
     theta: 500_000,
     dims: 8,
     pairs: 'halves',
-    scaling: { kind: 'wavelength', factor: 8, trained: 32, lowFactor: 1, highFactor: 4 },
+    scaling: { kind: 'llama3', factor: 8, trained: 32, lowFactor: 1, highFactor: 4 },
   });
   assert.equal(older.maxPositions, 64);
 });
@@ -120,8 +120,12 @@ const refused: [string, Record<string, unknown>, RegExp][] = [
     /'factor' is not above 0/,
   ],
   ['a scaling that is no object', { rope_scaling: 4 }, /'rope_scaling' is not an object/],
-  ['half a pair', { head_dim: 7 }, /heads of 7 values.*cannot turn 7/],
-  ['uneven groups', { num_key_value_heads: 3 }, /4 query heads cannot share 3 KV heads evenly/],
+  ['half a pair', { head_dim: 7 }, /7 dimensions.*even number/],
+  [
+    'uneven groups',
+    { num_key_value_heads: 3 },
+    /number of query heads, 4, is not a multiple of the number of KV heads, 3/,
+  ],
   ['an activation', { hidden_act: 'mish' }, /hidden_act 'mish' is not supported.*fatrelu/],
   ['heads that do not divide', { num_attention_heads: 5 }, /hidden_size 32 is not a multiple/],
   ['an epsilon of 0', { rms_norm_eps: 0 }, /'rms_norm_eps' is not above 0/],

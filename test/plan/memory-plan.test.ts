@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Manifest, rowsOf, type StoredTensor } from '../../src/flash/manifest.ts';
 import { spanOf } from '../../src/flash/row-range.ts';
-import { headTensor, role } from '../../src/models/spec.ts';
+import { headTensor, tensorNames } from '../../src/models/spec.ts';
 import { predictorSpan } from '../../src/plan/fixed-layout.ts';
 import type { MemoryPlan } from '../../src/plan/memory-plan.ts';
 import { planFloor, planMemory } from '../../src/plan/plan-memory.ts';
@@ -110,7 +110,9 @@ function checkPlan(manifest: Manifest, plan: MemoryPlan, memoryLimit = 2 ** 32):
   if (staging) main.push(['staging', staging.address, staging.slots * unitBytes]);
   const memories = [
     main,
-    ...plan.arenas.map(({ desk }): Region[] => [['desk', 4096, desk.end - 4096]]),
+    ...plan.arenas.map(({ transfer }): Region[] => [
+      ['transfer buffers', 4096, transfer.end - 4096],
+    ]),
   ];
   for (const [tensor, { arena, address, rows }] of plan.residences) {
     assert.ok(rows > 0 && rows <= rowsOf(tensor).rows);
@@ -132,14 +134,14 @@ function checkPlan(manifest: Manifest, plan: MemoryPlan, memoryLimit = 2 ** 32):
   // What every token uses is resident or streamed, each row once and in order.
   const { spec } = manifest;
   const used = [
-    role.projectIn,
+    tensorNames.projectIn,
     ...Array.from({ length: spec.layers }, (_, layer) => [
-      `${role.qkv(layer)}.weight`,
-      `${role.attentionOut(layer)}.weight`,
+      `${tensorNames.qkv(layer)}.weight`,
+      `${tensorNames.attentionOut(layer)}.weight`,
       // With predictors, neurons are read one by one.
       ...(plan.sparse ? [] : (manifest.ffns[layer] ?? []).map(({ tensor }) => tensor)),
     ]).flat(),
-    role.projectOut,
+    tensorNames.projectOut,
     headTensor(spec),
   ].flatMap((name) => manifest.tensors.get(name) ?? []);
   const streamed = [...plan.body, ...plan.head];

@@ -23,7 +23,7 @@ export function tinyManifest(
       ...config,
     },
     configFile: 'config.json',
-    tensorNames: new Set(),
+    sourceNames: new Set(),
   });
   const { resident, bundles, ffns, layers } = layoutModel(recipe, storage);
   const fileOf = ({ bytes, header }: typeof resident) => ({

@@ -16,7 +16,7 @@ export function manifestOf(config: Record<string, unknown>, tile?: number): Mani
   const recipe = recipeOf({
     config: { model_type: 'opt', ...config },
     configFile: 'config.json',
-    tensorNames: new Set(['decoder.embed_tokens.weight']),
+    sourceNames: new Set(['decoder.embed_tokens.weight']),
     tensorCount: 1000,
   });
   const dtypes = { resident: 'f16', bundles: 'f16' } as const;

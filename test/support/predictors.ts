@@ -10,7 +10,7 @@ import {
   predictorChecksum,
 } from '../../src/flash/predictor-file.ts';
 import { writePredictors } from '../../src/flash/predictor-writer.ts';
-import { role } from '../../src/models/spec.ts';
+import { tensorNames } from '../../src/models/spec.ts';
 import { fromF16, toF16 } from './dtypes.ts';
 
 /** One layer's weights as f32. */
@@ -64,7 +64,7 @@ export async function addPredictors(
 export function perfectPredictor(dir: string, layer: number, manifest: Manifest): PredictorValues {
   const { hiddenSize } = manifest.spec;
   const { neurons = 0, bundleBytes = 0 } = manifest.layers[layer] ?? {};
-  const bundles = readTensor(dir, manifest, role.bundles(layer));
+  const bundles = readTensor(dir, manifest, tensorNames.bundles(layer));
   const b = new Float32Array(neurons * hiddenSize);
   for (let i = 0; i < neurons; i++) {
     for (let j = 0; j < hiddenSize; j++) {
@@ -74,7 +74,7 @@ export function perfectPredictor(dir: string, layer: number, manifest: Manifest)
   const a = new Float32Array(hiddenSize * hiddenSize);
   for (let i = 0; i < hiddenSize; i++) a[i * hiddenSize + i] = 1;
   const { gate, threshold } = manifest.spec.ffn;
-  const name = gate === 'none' ? role.upBias(layer) : role.gateBias(layer);
+  const name = gate === 'none' ? tensorNames.upBias(layer) : tensorNames.gateBias(layer);
   const stored = manifest.tensors.has(name) ? readTensor(dir, manifest, name) : null;
   const bias = Float32Array.from(
     { length: neurons },

@@ -26,7 +26,7 @@ export function writeRandomModel(
   copySideFiles(dir);
   const full = { vocab_size: vocabSize, bos_token_id: 1, eos_token_id: 2, ...config };
   writeFileSync(configFile, JSON.stringify(full));
-  const { tensors, bundles } = recipeOf({ config: full, configFile, tensorNames: new Set() });
+  const { tensors, bundles } = recipeOf({ config: full, configFile, sourceNames: new Set() });
 
   const dice = new Dice(seed);
   const written: Tensors = new Map();

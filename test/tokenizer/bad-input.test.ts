@@ -112,7 +112,7 @@ describe('tokenizer.json', () => {
     [
       'a bad added token',
       { model: { type: 'BPE', vocab, merges: [] }, added_tokens: [{ content: 'x' }] },
-      /added token/,
+      /'added_tokens' has an entry/,
     ],
     ...unsupported.map(
       ([what, part, line]) =>
@@ -153,9 +153,9 @@ describe('vocab.json and merges.txt', () => {
 
   test('an id that two tokens share, or that is none', () => {
     refused('vocab.json', /id 4 .*"a" and "b"/, { a: 4, b: 4 }, '');
-    refused('vocab.json', /"a" has an unusable id: -1/, { a: -1 }, '');
-    refused('vocab.json', /"a" has an unusable id: 1.5/, { a: 1.5 }, '');
-    refused('vocab.json', /unusable id/, { a: 4e9 }, '');
+    refused('vocab.json', /"a" has an invalid id: -1/, { a: -1 }, '');
+    refused('vocab.json', /"a" has an invalid id: 1.5/, { a: 1.5 }, '');
+    refused('vocab.json', /invalid id/, { a: 4e9 }, '');
   });
 
   test('a vocabulary that is no object', () => {

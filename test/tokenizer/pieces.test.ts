@@ -115,7 +115,7 @@ test('a text that cannot be cut anywhere is refused when it gets too long', () =
   const text = 'a'.repeat(100_000);
   assert.throws(
     () => inPieces(encode, text, 1000),
-    (error) => error instanceof InputError && /\d+ characters in a row/.test(error.line),
+    (error) => error instanceof InputError && /a run of \d+ characters/.test(error.line),
   );
   const short = 'a'.repeat(5000);
   assert.deepEqual(inPieces(encode, short, 1000).ids, [5000]);

@@ -5,20 +5,20 @@ import { hostileJson, hostileNumbers, hostileTexts } from '../hostile-values.ts'
 import {
   formatDocument,
   type JsonNode,
+  type JsonPlace,
   leaf,
   nodeOf,
-  type Place,
   parseDocument,
   placesIn,
 } from '../json-document.ts';
 import { type Donors, type Mutation, short } from './mutation.ts';
 
 /** Numbers are what readers count, allocate and seek by. */
-const isNumber = ({ node }: Place) => node.kind === 'leaf' && /^-?\d/.test(node.text);
+const isNumber = ({ node }: JsonPlace) => node.kind === 'leaf' && /^-?\d/.test(node.text);
 
 /** A place in the tree: every level of nesting is as likely, however much there is on it. */
-function choosePlace(root: JsonNode, dice: Dice): Place | null {
-  let found: Place | null = null;
+function choosePlace(root: JsonNode, dice: Dice): JsonPlace | null {
+  let found: JsonPlace | null = null;
   let node = root;
   let path = '';
   for (;;) {
@@ -38,7 +38,7 @@ function hostileNode(dice: Dice): JsonNode {
   return leaf(dice.pick(hostileJson));
 }
 
-type Change = (place: Place, root: JsonNode, dice: Dice, donors: Donors) => string;
+type Change = (place: JsonPlace, root: JsonNode, dice: Dice, donors: Donors) => string;
 
 const replace: Change = (place, _root, dice) => {
   const node = hostileNode(dice);

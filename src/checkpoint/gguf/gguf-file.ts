@@ -40,7 +40,7 @@ export async function openGguf(path: string): Promise<GgufSource> {
     for (const tensor of header.tensors.values()) {
       const { name } = tensor;
       if (tensors.has(name)) {
-        throw new InputError('is in another file of this model as well', {
+        throw new InputError('another file of this model holds a tensor of the same name', {
           file: part,
           tensor: name,
         });
@@ -59,7 +59,7 @@ export async function openGguf(path: string): Promise<GgufSource> {
     const promised = metadata.get('split.tensors.count');
     if (typeof promised === 'number' && promised !== tensors.size) {
       throw new InputError(
-        `its parts hold ${tensors.size} tensors, its metadata promises ${promised}`,
+        `its files hold ${tensors.size} tensors, but split.tensors.count is ${promised}`,
         { file: path },
         'Download all parts again',
       );
@@ -89,7 +89,7 @@ function sourceTensor(file: CheckpointFile, tensor: GgufTensor): SourceTensor {
 function furtherParts(path: string, metadata: GgufMetadata): readonly string[] {
   const count = metadata.get('split.count') ?? 1;
   if (typeof count !== 'number' || !Number.isInteger(count) || count < 0 || count > maxParts) {
-    throw new InputError(`split.count ${String(count)} is no number of files up to ${maxParts}`, {
+    throw new InputError(`split.count must be an integer up to ${maxParts}, not ${String(count)}`, {
       file: path,
     });
   }
@@ -127,7 +127,7 @@ function checkPart(
     return;
   }
   throw new InputError(
-    `is not file ${index + 1} of the model: its metadata says otherwise`,
+    `is named as file ${index + 1} of the model, but split.no or split.count in its metadata differs`,
     { file },
     'Download all parts again',
   );

@@ -145,17 +145,20 @@ async function readTensor(
 
   const elements = elementCount(sizes);
   if (elements === undefined || elements === 0 || !sizes.every(Number.isSafeInteger)) {
-    throw new InputError(`its sizes [${sizes.join(', ')}] are not those of a tensor`, place);
+    throw new InputError(`its sizes [${sizes.join(', ')}] are not valid tensor dimensions`, place);
   }
   const [columns = 1] = sizes;
   if (columns % type.blockElements !== 0) {
     throw new InputError(
-      `its rows have ${columns} values, no multiple of the ${type.blockElements} of a ${type.name} block`,
+      `its rows have ${columns} values, which is not a multiple of the ${type.blockElements} of a ${type.name} block`,
       place,
     );
   }
   if (!Number.isSafeInteger(offset) || offset % alignment !== 0) {
-    throw new InputError(`its data begins at ${offset}, no multiple of ${alignment}`, place);
+    throw new InputError(
+      `its data begins at byte ${offset}, which is not a multiple of the alignment, ${alignment}`,
+      place,
+    );
   }
   const bytes = (elements / type.blockElements) * type.blockBytes;
   return { name, type, shape: sizes.reverse(), elements, offset, bytes };

@@ -1,6 +1,6 @@
 /** The metadata of a GGUF file: named values, read with every count and length held against a limit. */
 
-import { InputError, type Place } from '../../errors.ts';
+import { type ErrorPlace, InputError } from '../../errors.ts';
 import { brief } from '../json-file.ts';
 import type { HeaderCursor } from './cursor.ts';
 
@@ -117,10 +117,10 @@ async function readValue(
   return scalar.read(cursor);
 }
 
-function scalarOf(code: number, what: string, place: Place): Scalar {
+function scalarOf(code: number, what: string, place: ErrorPlace): Scalar {
   const scalar = scalars.get(code);
   if (scalar !== undefined) return scalar;
-  throw new InputError(`${what} is of the unknown type ${code}`, place);
+  throw new InputError(`${what} has the unknown type ${code}`, place);
 }
 
 async function readArray(cursor: HeaderCursor, what: string, file: string): Promise<GgufValue> {

@@ -135,7 +135,7 @@ function checkKind({ config, file }: ConfigFile): void {
   const beginning = config.init_lora_weights ?? true;
   if (!plainBeginnings.includes(beginning)) {
     throw new InputError(
-      `'init_lora_weights' is ${brief(beginning)}: the adapter does not fit the base as it was, but what its training began with`,
+      `'init_lora_weights' is ${brief(beginning)}: the adapter was trained on base weights that this method had changed, so it does not fit the original base model`,
       { file },
       'Save it with path_initial_model_for_weight_conversion; or convert the changed base, and set init_lora_weights to true',
     );
@@ -146,12 +146,14 @@ function rank(value: unknown, field: string, file: string): number {
   if (Number.isInteger(value) && Number(value) >= 1 && Number(value) <= largestRank) {
     return Number(value);
   }
-  throw new InputError(`'${field}' is no rank from 1 to ${largestRank}: ${brief(value)}`, { file });
+  throw new InputError(`'${field}' must be an integer from 1 to ${largestRank}: ${brief(value)}`, {
+    file,
+  });
 }
 
 function alpha(value: unknown, field: string, file: string): number {
   if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value;
-  throw new InputError(`'${field}' is no number from 0 on: ${brief(value)}`, { file });
+  throw new InputError(`'${field}' must be a number of at least 0: ${brief(value)}`, { file });
 }
 
 function pattern(
@@ -161,7 +163,7 @@ function pattern(
 ): Pattern {
   const value = config[key] ?? {};
   if (!isJsonObject(value)) {
-    throw new InputError(`'${key}' is no object of numbers: ${brief(value)}`, { file });
+    throw new InputError(`'${key}' is not an object of numbers: ${brief(value)}`, { file });
   }
   return Object.entries(value).map(([name, number]) => [name, check(number, key, file)]);
 }
@@ -170,7 +172,7 @@ function names({ config, file }: ConfigFile, key: string): readonly string[] {
   const value = config[key] ?? [];
   const list: readonly unknown[] = Array.isArray(value) ? value : [value];
   if (list.every((name) => typeof name === 'string')) return list.filter((name) => name !== '');
-  throw new InputError(`'${key}' is no list of names: ${brief(value)}`, { file });
+  throw new InputError(`'${key}' is not a list of names: ${brief(value)}`, { file });
 }
 
 function modules(at: ConfigFile, key: string): Modules | null {
@@ -187,7 +189,7 @@ function layersOf({ config, file }: ConfigFile): readonly number[] | null {
   const isLayer = (layer: unknown) =>
     Number.isInteger(layer) && Number(layer) >= 0 && Number(layer) < limits.layers;
   if (!layers.every(isLayer)) {
-    throw new InputError(`'${key}' names no layers from 0 on: ${brief(value)}`, { file });
+    throw new InputError(`'${key}' is not a list of layer indexes: ${brief(value)}`, { file });
   }
   return layers.length === 0 ? null : layers.map(Number);
 }

@@ -127,9 +127,13 @@ function sorted(
       const found = modules.get(module) ?? { embedding };
       const part = kind === 'bias' ? 'bias' : factor === 'A' ? 'a' : 'b';
       if (found.embedding !== embedding || found[part] !== undefined) {
-        throw new InputError(`another tensor does the same to ${brief(module)}`, place);
+        throw new InputError(
+          `another tensor of the adapter has the same part of the update of ${brief(module)}`,
+          place,
+        );
       }
-      if (kind === 'bias' && factor === 'A') throw new InputError('is not known', place);
+      if (kind === 'bias' && factor === 'A')
+        throw new InputError('is not a tensor of a LoRA adapter', place);
       modules.set(module, found);
       found[part] = tensor;
       continue;
@@ -143,11 +147,11 @@ function sorted(
     }
     const [, saved, savedKind] = name.includes('lora_') ? [] : (wholeName.exec(name) ?? []);
     if (saved === undefined) {
-      throw new InputError('is no tensor of a LoRA adapter', place);
+      throw new InputError('is not a tensor of a LoRA adapter', place);
     }
     const target = `${saved}.${savedKind}`;
     if (whole.has(target)) {
-      throw new InputError(`another tensor takes the place of ${brief(target)} as well`, place);
+      throw new InputError(`another tensor of the adapter replaces ${brief(target)}, too`, place);
     }
     whole.set(target, { name: target, tensor });
   }

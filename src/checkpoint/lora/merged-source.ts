@@ -4,7 +4,7 @@
  */
 
 import { InputError } from '../../errors.ts';
-import { type ModelRecipe, role } from '../../models/spec.ts';
+import { type ModelRecipe, tensorNames } from '../../models/spec.ts';
 import { some } from '../../plain-text.ts';
 import type { SourceTensor, TensorSource } from '../source.ts';
 import type { Adapter, LowRank, WholeTensor } from './adapter.ts';
@@ -77,8 +77,8 @@ class Merging {
     this.#wasTied = recipe.spec.tiedHead;
     const sources = (wanted: (name: string) => boolean) =>
       recipe.tensors.filter(({ name }) => wanted(name)).flatMap(({ parts }) => parts);
-    this.#embedding = sources((name) => name === role.tokens)[0]?.source ?? '';
-    const tables = sources((name) => name === role.tokens || name === role.positions);
+    this.#embedding = sources((name) => name === tensorNames.tokens)[0]?.source ?? '';
+    const tables = sources((name) => name === tensorNames.tokens || name === tensorNames.positions);
     const outer = new Set([...tables.map((part) => part.source), headTensor]);
     const used = new Set([
       ...sources(() => true)
@@ -219,7 +219,7 @@ class Merging {
     const areMatrices = a.shape.length === 2 && b.shape.length === 2;
     if (!areMatrices || aRank !== rank || bRank !== rank) {
       throw new InputError(
-        `A of [${a.shape.join(', ')}] and B of [${b.shape.join(', ')}] are no factors of rank ${rank}, which ${module} has by its configuration`,
+        `lora_A of [${a.shape.join(', ')}] and lora_B of [${b.shape.join(', ')}] do not have rank ${rank}, which ${adapterConfigFile} gives for ${module}`,
         { file: a.file, tensor: a.name },
         `${adapterConfigFile} and the weights contradict each other`,
       );

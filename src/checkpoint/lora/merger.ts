@@ -104,7 +104,7 @@ export class Merger {
       if (needed > mostBytes) {
         const { file, name: tensor } = matrix.updates[0]?.right ?? matrix.base;
         throw new InputError(
-          `the factors take ${formatBytes(needed)}, more than ${formatBytes(mostBytes)}`,
+          `its LoRA factors take ${formatBytes(needed)} of memory (at most ${formatBytes(mostBytes)})`,
           { file, tensor },
         );
       }

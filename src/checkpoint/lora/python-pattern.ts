@@ -73,9 +73,9 @@ export function matchPatterns(
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw cause;
     throw new InputError(
-      `'${place.field}' takes more than ${limitMs / 1000} s to be matched with ${names.length} names`,
+      `matching '${place.field}' with ${names.length} module names takes more than ${limitMs / 1000} s`,
       { file: place.file },
-      'These are not the patterns of an adapter',
+      'Write a simpler regular expression, or list the names',
     );
   }
 }

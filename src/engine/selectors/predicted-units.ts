@@ -4,7 +4,7 @@ import type { DType } from '../../dtype.ts';
 import type { StoredPredictor } from '../../flash/predictor-file.ts';
 import { activationCodes } from '../../kernels/constants.ts';
 import type { Kernels } from '../../kernels/kernels.ts';
-import type { Activation } from '../../models/spec.ts';
+import type { ActivationFunction } from '../../models/spec.ts';
 import type { Activations } from '../../plan/activations.ts';
 import { bitWords, neuronBlock } from '../../plan/list-layout.ts';
 import type { BitSelection, FfnInput, Selector } from '../selection.ts';
@@ -94,14 +94,14 @@ export class PredictedUnits implements Selector<BitSelection> {
 
 /** Takes the units whose activation, told from coarse rows, has a magnitude above a threshold. */
 export class UnitsAboveThreshold extends PredictedUnits {
-  readonly #activation: Activation;
+  readonly #activation: ActivationFunction;
   readonly #threshold: number;
 
   constructor(
     room: PredictorRoom,
     predictor: StoredPredictor & { readonly magnitude: { readonly threshold: number } },
     units: number,
-    activation: Activation,
+    activation: ActivationFunction,
   ) {
     super(room, predictor, units);
     this.#activation = activation;
@@ -118,7 +118,7 @@ export function compareMagnitudes(
   kernels: Pick<Kernels, 'activation' | 'multiply'>,
   gates: number,
   n: number,
-  activation: Activation,
+  activation: ActivationFunction,
   threshold: number,
 ): void {
   kernels.activation(gates, n, activationCodes[activation]);

@@ -69,7 +69,7 @@ const plainSplits: {
   attention,
   attentionF16: attention,
   rotaryHalves: rotary,
-  rotaryNeighbours: rotary,
+  rotaryInterleaved: rotary,
   layerNorm: {
     over: 'positions',
     granule: 1,

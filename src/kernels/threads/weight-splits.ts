@@ -78,13 +78,6 @@ export function formatSplits(format: Format): {
       work: (a) => a.rows * a.cols * a.positions,
       scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional },
     },
-    matmulAdd: {
-      over: 'rows',
-      granule: 4,
-      moves: { y: f32Bytes, w: (a) => format.rowBytes(a.cols) },
-      work: (a) => a.rows * a.cols * a.positions,
-      scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional: false },
-    },
     exactMatmul: {
       over: 'rows',
       granule: 4,

@@ -34,16 +34,22 @@ export function geometryOf(facts: GgufFacts, architecture: string): Geometry {
   const heads = keys.integer('attention.head_count', undefined, limits.heads);
   const kvHeads = keys.integer('attention.head_count_kv', heads, limits.heads);
   if (heads % kvHeads !== 0) {
-    throw new InputError(`${heads} heads do not divide among ${kvHeads} for keys and values`, {
-      file,
-    });
+    throw new InputError(
+      `the number of query heads, ${heads}, is not a multiple of the number of KV heads, ${kvHeads}`,
+      {
+        file,
+      },
+    );
   }
   const headDim = keys.integer('attention.key_length', hidden / heads, limits.headDim);
   const valueDim = keys.integer('attention.value_length', headDim, limits.headDim);
   if (valueDim !== headDim) {
-    throw new InputError(`keys have ${headDim} values and values ${valueDim}: not supported`, {
-      file,
-    });
+    throw new InputError(
+      `a head has ${headDim} dimensions in keys and ${valueDim} in values: different sizes are not supported`,
+      {
+        file,
+      },
+    );
   }
   const rotaryDim = keys.integer('rope.dimension_count', headDim, limits.headDim);
   const vocabulary = shapes.get(embedding)?.[0];
@@ -82,7 +88,7 @@ export function geometryOf(facts: GgufFacts, architecture: string): Geometry {
 export function checkFullRotary({ rotaryDim, headDim }: Geometry, { file }: GgufFacts): void {
   if (rotaryDim === headDim) return;
   throw new InputError(
-    `rotates ${rotaryDim} of the ${headDim} values of a head: not supported for this architecture`,
+    `applies rotary embedding to ${rotaryDim} of the ${headDim} dimensions of a head: not supported for this architecture`,
     { file },
   );
 }

@@ -71,7 +71,10 @@ function scalingByFactors(
 ): RopeScaling | null {
   const place = { file, tensor: 'rope_freqs.weight' };
   if (factors.length !== rotaryDim / 2 || !factors.every((factor) => factor >= 1)) {
-    throw new InputError(`is no list of ${rotaryDim / 2} factors of rotary frequencies`, place);
+    throw new InputError(
+      `must hold ${rotaryDim / 2} rotary frequency factors, all at least 1`,
+      place,
+    );
   }
   const wavelengths = Array.from(factors, (_, i) => 2 * Math.PI * theta ** ((2 * i) / rotaryDim));
   const factor = shortest(Math.max(...factors));
@@ -111,7 +114,7 @@ function scalingByFactors(
     const found = candidate(1, high, Math.round(slope * (high - 1)));
     if (fits(found)) return found;
   }
-  throw new InputError('its factors are of no known rotary scaling', place);
+  throw new InputError('its frequency factors match no supported rotary scaling (llama3)', place);
 }
 
 /** The number with the fewest digits that differs from `value` by less than a thousandth. */

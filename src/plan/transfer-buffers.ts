@@ -1,7 +1,7 @@
 /**
  * A WebAssembly memory has at most 4 GiB, so weights beyond that lie in further memories (arenas). A
- * kernel sees one memory only: what it works on is laid on the desk of the arena that holds the
- * weights, and the result is fetched from there. These are a few KiB for each position.
+ * kernel sees one memory only: its input is copied to the transfer buffers of the arena that
+ * holds the weights, and the result is copied back. These are a few KiB for each position.
  */
 
 import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.ts';
@@ -19,15 +19,15 @@ import {
 } from './activations.ts';
 import { type ListTables, layoutListTables, type Staging, slotsBytes } from './list-layout.ts';
 
-/** Outputs of a matrix that are computed in one go on a desk; bounds the desk's size. */
-export const deskRows = 1024;
+/** Outputs of a matrix that are computed in one go; bounds the size of the buffers. */
+export const transferRows = 1024;
 
-export interface Desk extends BlockRoom {
+export interface TransferBuffers extends BlockRoom {
   /** (chunk, widest row): what comes in. */
   readonly input: number;
-  /** (chunk, deskRows) or (chunk, hidden): what goes out. */
+  /** (chunk, transferRows) or (chunk, hidden): what goes out. */
   readonly output: number;
-  /** (deskRows) or (neuronBlock): the biases of the rows in work. */
+  /** (transferRows) or (neuronBlock): the biases of the rows in work. */
   readonly bias: number;
   /** (neuronBlock): those of gates. */
   readonly gateBias: number;
@@ -47,7 +47,7 @@ export interface Desk extends BlockRoom {
   readonly end: number;
 }
 
-export interface DeskSizes {
+export interface TransferSizes {
   readonly address: number;
   readonly chunk: number;
   readonly context: number;
@@ -61,7 +61,7 @@ export interface DeskSizes {
 
 const alignment = 4096; // of the weights behind it
 
-export function layoutDesk(spec: ModelSpec, sizes: DeskSizes): Desk {
+export function layoutTransferBuffers(spec: ModelSpec, sizes: TransferSizes): TransferBuffers {
   const { address, chunk, context, threads, widestUnit, predictors, staging } = sizes;
   let end = address;
   const take = (bytes: number) => {
@@ -74,8 +74,8 @@ export function layoutDesk(spec: ModelSpec, sizes: DeskSizes): Desk {
   const bytesPerThread = threadScratchBytes({ cols, context });
   return {
     input: take(chunk * cols * 4),
-    output: take(chunk * Math.max(deskRows, spec.hiddenSize) * 4),
-    bias: take(Math.max(deskRows, neuronBlock, widestUnit) * 4),
+    output: take(chunk * Math.max(transferRows, spec.hiddenSize) * 4),
+    bias: take(Math.max(transferRows, neuronBlock, widestUnit) * 4),
     gateBias: take(gateValues(spec, Math.max(neuronBlock, widestUnit)) * 4),
     neurons: take(values * 4),
     gates: take(gateValues(spec, values) * 4),

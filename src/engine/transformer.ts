@@ -4,17 +4,17 @@
  * for all of them.
  */
 
-import { breathe } from '../breathe.ts';
 import { InterruptedError } from '../errors.ts';
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { weightKernels } from '../kernels/weight-kernels.ts';
-import { headTensor, type ModelSpec, role } from '../models/spec.ts';
+import { headTensor, type ModelSpec, tensorNames } from '../models/spec.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { HeadProposal } from '../residency/head-proposal.ts';
 import type { LoadedRows } from '../residency/weight-stream.ts';
 import type { Weights } from '../residency/weights.ts';
+import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { fillAlibi } from './alibi.ts';
 import type { Arena } from './arena.ts';
 import type { Batch } from './batch.ts';
@@ -31,7 +31,7 @@ const f32Bytes = 4;
 /** The event loop turns at least this often. */
 const longestBlockMs = 15;
 
-export interface DecoderParts {
+export interface TransformerParts {
   readonly files: ModelFiles;
   readonly plan: MemoryPlan;
   /** The plan's memories with their kernels: the first, then its arenas. */
@@ -43,8 +43,8 @@ export interface DecoderParts {
   readonly headProposal?: HeadProposal | null;
 }
 
-export class Decoder {
-  readonly #parts: DecoderParts;
+export class Transformer {
+  readonly #parts: TransformerParts;
   readonly #spec: ModelSpec;
   /** Of the first memory, where all but weights lies. */
   readonly #kernels: Kernels;
@@ -60,7 +60,7 @@ export class Decoder {
   #activeNeurons = 0;
   #neurons = 0;
 
-  constructor(parts: DecoderParts) {
+  constructor(parts: TransformerParts) {
     this.#parts = parts;
     this.#spec = parts.files.manifest.spec;
     this.#kernels = parts.arenas[0].kernels;
@@ -124,7 +124,7 @@ export class Decoder {
   /** Lets the event loop turn now and then, so that Ctrl-C and output do not wait for a token. */
   async #turn(interrupted: (() => boolean) | undefined): Promise<void> {
     if (performance.now() - this.#lastTurn < longestBlockMs) return;
-    await breathe();
+    await yieldToEventLoop();
     if (interrupted?.()) throw new InterruptedError();
     this.#lastTurn = performance.now();
   }
@@ -134,8 +134,8 @@ export class Decoder {
     const { rows: positions } = batch;
     const { hidden, input, ffnInput } = this.#parts.plan.activations;
     const parallel = this.#spec.block === 'parallel';
-    const attentionNorm = role.attentionNorm(layer);
-    const ffnNorm = role.ffnNorm(layer);
+    const attentionNorm = tensorNames.attentionNorm(layer);
+    const ffnNorm = tensorNames.ffnNorm(layer);
     const x = this.#normBefore(attentionNorm, input, positions);
     const beginFfn = () => {
       const shared = this.#spec.norm.shared;
@@ -165,7 +165,7 @@ export class Decoder {
     if (this.#spec.norm.placement === 'post' || !sparse?.speculates(layer, positions)) return;
     const { hidden, output } = plan.activations;
     // Attention's output is not there yet; its place is free.
-    const x = this.#normBefore(role.ffnNorm(layer), output, positions);
+    const x = this.#normBefore(tensorNames.ffnNorm(layer), output, positions);
     sparse.speculate({ layer, x, residual: hidden, positions });
   }
 
@@ -177,15 +177,15 @@ export class Decoder {
     const { hidden, embedding, output } = plan.activations;
     const projected = embeddingSize !== hiddenSize;
     const target = projected ? embedding : hidden;
-    const tokens = files.tensor(role.tokens);
+    const tokens = files.tensor(tensorNames.tokens);
     await weights.lookUp(tokens, ids, (index, row, format) => {
       const { toF32 } = weightKernels(this.#kernels, format);
       toF32(target + index * embeddingSize * f32Bytes, row, embeddingSize);
     });
-    if (projected) await this.#linear(role.projectIn, 0, hidden, embedding, ids.length);
+    if (projected) await this.#linear(tensorNames.projectIn, 0, hidden, embedding, ids.length);
 
     if (positions.kind !== 'learned') return;
-    const table = files.tensor(role.positions);
+    const table = files.tensor(tensorNames.positions);
     const rows = Array.from(batch.positions, (position) => position + positions.offset);
     await weights.lookUp(table, rows, (index, row, format) => {
       weightKernels(this.#kernels, format).toF32(output, row, hiddenSize);
@@ -199,16 +199,16 @@ export class Decoder {
     const { rows: positions } = batch;
     const { output, qkv, attended } = plan.activations;
 
-    const name = role.qkv(layer);
+    const name = tensorNames.qkv(layer);
     await this.#linear(`${name}.weight`, weights.vector(`${name}.bias`), qkv, x, positions);
     this.#normHeads(layer, positions);
-    this.#turnHeads(batch);
+    this.#applyRope(batch);
 
     await this.#parts.sparse?.yieldToReads();
     this.cache.append(layer, batch);
     this.cache.attend(layer, batch);
     await this.#parts.sparse?.yieldToReads();
-    const out = role.attentionOut(layer);
+    const out = tensorNames.attentionOut(layer);
     await this.#linear(`${out}.weight`, weights.vector(`${out}.bias`), output, attended, positions);
   }
 
@@ -217,7 +217,7 @@ export class Decoder {
     const { heads, kvHeads, headDim, qkNorm } = this.#spec.attention;
     if (qkNorm === 'none') return;
     const { qkv } = this.#parts.plan.activations;
-    const [query, key] = [role.queryNorm(layer), role.keyNorm(layer)];
+    const [query, key] = [tensorNames.queryNorm(layer), tensorNames.keyNorm(layer)];
     for (let p = 0; p < positions; p++) {
       const queries = qkv + p * (heads + 2 * kvHeads) * headDim * f32Bytes;
       const keys = queries + heads * headDim * f32Bytes;
@@ -227,7 +227,7 @@ export class Decoder {
   }
 
   /** Tells queries and keys their positions, where that is done by rotation. */
-  #turnHeads({ positions }: Batch): void {
+  #applyRope({ positions }: Batch): void {
     const { heads, kvHeads, headDim } = this.#spec.attention;
     const { qkv } = this.#parts.plan.activations;
     const stride = (heads + 2 * kvHeads) * headDim;
@@ -238,12 +238,12 @@ export class Decoder {
   async #finishFfn(begun: BegunFfn, layer: number, positions: number): Promise<void> {
     const { plan, weights } = this.#parts;
     const { output: y } = plan.activations;
-    const downBias = weights.vector(role.downBias(layer));
+    const downBias = weights.vector(tensorNames.downBias(layer));
     const rowBytes = this.#spec.hiddenSize * f32Bytes;
     if (downBias === 0) new Uint8Array(this.#memory.buffer, y, positions * rowBytes).fill(0);
     else this.#kernels.copyRows(y, downBias, positions, rowBytes, 0, rowBytes);
-    const bias = weights.vector(role.upBias(layer));
-    const gateBias = weights.vector(role.gateBias(layer));
+    const bias = weights.vector(tensorNames.upBias(layer));
+    const gateBias = weights.vector(tensorNames.gateBias(layer));
     const { neurons, active } = await begun.finish({ y, bias, gateBias });
     this.#neurons += neurons;
     this.#activeNeurons += active;
@@ -260,10 +260,10 @@ export class Decoder {
     const [together, first] = [wanted[0]?.row === rows - positions, rows - positions];
     let x = hidden + first * rowBytes;
     if (norm.final) {
-      if (together) this.#norm(role.finalNorm, input, x, positions);
+      if (together) this.#norm(tensorNames.finalNorm, input, x, positions);
       else {
         wanted.forEach(({ row }, i) => {
-          this.#norm(role.finalNorm, input + i * rowBytes, hidden + row * rowBytes, 1);
+          this.#norm(tensorNames.finalNorm, input + i * rowBytes, hidden + row * rowBytes, 1);
         });
       }
       x = input;
@@ -273,12 +273,12 @@ export class Decoder {
       });
       x = input;
     }
-    if (files.find(role.projectOut) !== undefined) {
-      await this.#linear(role.projectOut, 0, embedding, x, positions);
+    if (files.find(tensorNames.projectOut) !== undefined) {
+      await this.#linear(tensorNames.projectOut, 0, embedding, x, positions);
       x = embedding;
     }
     if (embeddingSize !== hiddenSize && x !== embedding) throw new Error('no project_out');
-    const bias = weights.vector(role.headBias);
+    const bias = weights.vector(tensorNames.headBias);
     if (this.#proposedHead === null) {
       await this.#linear(headTensor(this.#spec), bias, logits, x, positions);
     } else {
