@@ -42,6 +42,7 @@ const longestManifest = 256 * 2 ** 20;
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const dtype = v.picklist(dtypeNames);
+const commonDType = v.picklist([...dtypeNames, 'mixed']);
 
 const unitsSchema = v.object({
   name: v.picklist(ffnNames),
@@ -65,7 +66,7 @@ const manifestSchema = v.object({
   formatVersion: v.picklist(readableVersions),
   producer: v.string(),
   architecture: modelSpecSchema,
-  dtypes: v.object({ resident: dtype, bundles: dtype }),
+  dtypes: v.object({ resident: commonDType, bundles: commonDType }),
   layers: v.array(
     v.object({
       tensor: v.string(),
@@ -171,9 +172,10 @@ export function parseManifest(text: string, file: string): Manifest {
       ...(order !== undefined && { order: decodeWords(order) }),
     }),
   );
+  const { bundles } = dtypes;
   const ffns =
-    output.formatVersion < firstWithUnits
-      ? layers.map((layer) => [unitsOfBundles(layer, spec, dtypes.bundles)])
+    output.formatVersion < firstWithUnits && bundles !== 'mixed'
+      ? layers.map((layer) => [unitsOfBundles(layer, spec, bundles)])
       : output.ffns;
   if (ffns === undefined) throw damaged('it does not say what units its FFNs have (ffns)');
   const manifest: Manifest = {
