@@ -40,7 +40,7 @@ const mixed: BlockModel = {
 const models: Record<string, BlockModel> = {
   'several formats': mixed,
   'blocks of 32, a tied head': {
-    ...{ ...geometry, layers: 10, hidden: 96, ffn: 2112 },
+    ...{ ...geometry, layers: 6, hidden: 96, ffn: 2112 },
     typeOf: (name) => {
       if (name === 'output.weight') return null;
       if (name === 'token_embd.weight') return 'Q8_0';
@@ -49,7 +49,7 @@ const models: Record<string, BlockModel> = {
     },
   },
   'few bits, and a matrix of single values': {
-    ...{ ...geometry, layers: 10, ffn: 512 },
+    ...{ ...geometry, layers: 6, ffn: 512 },
     typeOf: (name) => {
       if (name === 'output.weight') return 'F16';
       if (name === 'token_embd.weight') return 'Q3_K';
@@ -81,7 +81,7 @@ const variants: [number, Partial<RunRequest>][] = [
   [64 * MIB, { residency: 'none' }],
   [64 * MIB, { residency: 'none', chunk: 5, threads: 2 }],
   [40 * MIB, { threads: 2 }],
-  [32 * MIB, { memoryLimit: 4 * MIB, chunk: 8 }],
+  [32 * MIB, { memoryLimit: 3 * MIB, chunk: 8 }],
 ];
 
 for (const [name, model] of Object.entries(models)) {
