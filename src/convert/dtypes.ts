@@ -1,7 +1,13 @@
 /** Which dtypes a model is stored in, by what its checkpoint holds and what was asked for. */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { dtypeNames, type EncodedDType, type FloatDType, floatDTypes } from '../dtype.ts';
+import {
+  dtypeNames,
+  type EncodedDType,
+  type FloatDType,
+  floatDTypes,
+  isEncodedDType,
+} from '../dtype.ts';
 import type { StorageDTypes } from '../flash/layout.ts';
 import { activations, bundleRows, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
 import { apartByFormat, canBeTiled, keptFormats } from './kept-formats.ts';
@@ -124,7 +130,28 @@ export function isQuantisation(format: string): boolean {
   return !dtypeNames.some((name) => name === format);
 }
 
-/** `q8`, `f16, FFN q4`, or `mixed`. */
+/** `q8`, `f16, FFN q4`, or `several formats`. */
 export function describeDTypes({ resident, bundles }: WeightDTypes): string {
-  return resident === bundles ? bundles : `${resident}, FFN ${bundles}`;
+  const [matrices, ffns] = [resident, bundles].map((dtype) =>
+    dtype === 'mixed' ? 'several formats' : dtype,
+  );
+  return resident === bundles ? `${ffns}` : `${matrices}, FFN ${ffns}`;
+}
+
+/** One line about what became of a quantised checkpoint's formats. */
+export function describeKept(formats: SourceFormats, dtypes: WeightDTypes): string {
+  const [resident, bundles] = [isKept(dtypes.resident), isKept(dtypes.bundles)];
+  const found = describeFormats(formats);
+  if (!resident && !bundles)
+    return `dequantised from ${found}, stored as ${describeDTypes(dtypes)}`;
+  if (resident && bundles) return `stored as they are: ${found}`;
+  const [other, dtype] = resident
+    ? ['the FFN', dtypes.bundles]
+    : ['all but the FFN', dtypes.resident];
+  return `stored as they are, but ${other} as ${dtype}: ${found}`;
+}
+
+/** Whether weights are in formats that only files have; of several, some are. */
+function isKept(dtype: WeightDTypes['resident']): boolean {
+  return dtype === 'mixed' || !isEncodedDType(dtype);
 }

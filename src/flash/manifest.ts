@@ -3,7 +3,14 @@
  * block. It is the last file written, so a directory without it is not a model. See docs/FORMAT.md.
  */
 
-import { type DType, type Format, formats, isNeuronDType, type NeuronDType } from '../dtype.ts';
+import {
+  type DType,
+  type Format,
+  formats,
+  ggufDTypes,
+  isNeuronDType,
+  type NeuronDType,
+} from '../dtype.ts';
 import { type ModelSpec, storedSpec, type WeightDTypes } from '../models/spec.ts';
 import { crcHex, encodeWords } from './checksum.ts';
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from './ffn-units.ts';
@@ -109,6 +116,32 @@ export function weightFormat(
   const [part] = ffns.flat().find(({ tensor }) => tensor === name)?.parts ?? [];
   if (part === undefined) throw new Error(`no FFN has its units in ${name}`);
   return formats[part.dtype];
+}
+
+/** Whether products with some of its weights round activations to 8 bits, unless they are asked not to. */
+export function roundsActivations(manifest: Pick<Manifest, 'tensors' | 'ffns'>): boolean {
+  return Object.keys(weightsByFormat(manifest)).some((dtype) =>
+    ggufDTypes.some((known) => known === dtype),
+  );
+}
+
+/** How many weights are in each format: of matrices, and of the parts of units. */
+export function weightsByFormat({
+  tensors,
+  ffns,
+}: Pick<Manifest, 'tensors' | 'ffns'>): Partial<Record<DType, number>> {
+  const counts: Partial<Record<DType, number>> = {};
+  const add = (dtype: DType, weights: number) => {
+    counts[dtype] = (counts[dtype] ?? 0) + weights;
+  };
+  for (const { dtype, shape } of tensors.values()) {
+    const [rows = 0, columns] = shape;
+    if (dtype !== 'u8' && columns !== undefined) add(dtype, rows * columns);
+  }
+  for (const { count, parts } of ffns.flat()) {
+    for (const { dtype, shape } of parts) add(dtype, count * shape[0] * shape[1]);
+  }
+  return counts;
 }
 
 /**

@@ -9,10 +9,12 @@ import { inspectCheckpoint } from '../../src/convert/inspect-checkpoint.ts';
 import { Model } from '../../src/engine/model.ts';
 import type { RunRequest } from '../../src/engine/run-request.ts';
 import type { InputError } from '../../src/errors.ts';
+import { parseManifest } from '../../src/flash/manifest-reader.ts';
 import { ModelFiles } from '../../src/flash/model-files.ts';
 import { verifyModel } from '../../src/flash/verify.ts';
 import { predictTrain } from '../../src/predictor/predict-train.ts';
 import { type BlockModel, writeBlockGguf } from '../support/gguf-model.ts';
+import { type ManifestDocument, mended, withValue } from '../support/manifest.ts';
 import { readManifest } from '../support/model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 import { assertSameBits } from './sparse-runs.ts';
@@ -146,6 +148,36 @@ test('blocks are copied as they are, rows whole where rotary pairs ask for anoth
     return query[64 * head + 32 * (within % 2) + Math.floor(within / 2)] ?? Buffer.alloc(0);
   });
   assert.ok(file.includes(Buffer.concat(pairs)), 'the query projection');
+});
+
+test('a manifest with several formats is believed no more than another', async () => {
+  const model = await convertedAs(writeBlockGguf(root.directory(), mixed));
+  const document = JSON.parse(readFileSync(join(model, 'flash.json'), 'utf8')) as ManifestDocument;
+  const key = 'layers.0.attention.key.weight';
+  parseManifest(mended(document), 'flash.json');
+  for (const [path, value, says] of [
+    [['dtypes', 'resident'], 'q4_k', /its dtype is /],
+    [['tensors', 'embed.tokens', 'dtype'], 'q5_1', /bytes are not 2048 rows of 192/],
+    [['tensors', 'embed.tokens', 'dtype'], 'q7_k', /Invalid type/],
+    [['tensors', key, 'dtype'], 'f32', /bytes are not 128 rows of 1024/],
+    [['tensors', key, 'shape'], [128, 512], /its shape is not \(128, 256\)/],
+    [['tensors', key], undefined, /there is no layers\.0\.attention\.qkv\.weight/],
+    [['ffns', 0, 0, 'k'], 128, /3 units of 128 neurons are not 768/],
+    [['ffns', 0, 0, 'parts', 2, 'dtype'], 'q4_k', /unitBytes/],
+    [
+      ['ffns', 0, 0, 'parts', 2, 'shape'],
+      [256, 128],
+      /its down has rows of 128, not of whole blocks of q6_k/,
+    ],
+    [['formatVersion'], 2, /FFNs of 0|what units/],
+  ] as const) {
+    const text = mended(withValue(document, path, value));
+    assert.throws(
+      () => parseManifest(text, 'flash.json'),
+      (error: InputError) => says.test(error.message),
+      path.join('.'),
+    );
+  }
 });
 
 test('a damaged tile is found and named', async () => {
