@@ -122,75 +122,72 @@ export function quantise<T extends GroupCodec>(q: usize, x: usize, groups: i32):
   }
 }
 
-/** Groups of four rows where they lie. */
+/** Groups where they lie. */
 abstract class Stored {
-  /** The part of four rows' sums that a group of a block contributes; all of them where they lie. */
-  @inline static group<T extends GroupCodec>(
-    acc: v128,
-    head: usize,
-    x: usize,
-    scale: usize,
-    sums: usize,
-    w0: usize,
-    w1: usize,
-    w2: usize,
-    w3: usize,
+  /**
+   * The integer of a group of one row, in four parts: group 4 h + g of the block at w, the g-th of the
+   * activations at x. Its scales, if any, are at `scales`.
+   */
+  @inline static integer<T extends GroupCodec>(
+    w: usize,
     h: usize,
     g: i32,
+    x: usize,
+    scales: usize,
     low: v128,
     high: v128,
     centre: v128,
   ): v128 {
     const t = changetype<T>(0);
-    const at = <usize>g;
-    head += at * G.headBytes<T>();
-    x += at << 5;
-    scale += at << 2;
-    sums += at << 3;
-    const x0 = v128.load(x);
-    const x1 = v128.load(x, 16);
-    let d: v128;
-    if (t.runs == 1) {
-      let p0 = i16x8.add(
-        I.pairs(x0, t.half(w0, h, g, 0, low, high)),
-        I.pairs(x1, t.half(w0, h, g, 1, low, high)),
-      );
-      let p1 = i16x8.add(
-        I.pairs(x0, t.half(w1, h, g, 0, low, high)),
-        I.pairs(x1, t.half(w1, h, g, 1, low, high)),
-      );
-      let p2 = i16x8.add(
-        I.pairs(x0, t.half(w2, h, g, 0, low, high)),
-        I.pairs(x1, t.half(w2, h, g, 1, low, high)),
-      );
-      let p3 = i16x8.add(
-        I.pairs(x0, t.half(w3, h, g, 0, low, high)),
-        I.pairs(x1, t.half(w3, h, g, 1, low, high)),
-      );
+    const x0 = v128.load(x + ((<usize>g) << 5));
+    const x1 = v128.load(x + ((<usize>g) << 5), 16);
+    let p0 = I.pairs(x0, t.half(w, h, g, 0, low, high));
+    let p1 = I.pairs(x1, t.half(w, h, g, 1, low, high));
+    if (t.scaled) {
       if (t.offset != 0) {
-        const c = i16x8.add(I.pairs(x0, centre), I.pairs(x1, centre));
-        p0 = i16x8.sub(p0, c);
-        p1 = i16x8.sub(p1, c);
-        p2 = i16x8.sub(p2, c);
-        p3 = i16x8.sub(p3, c);
+        p0 = i16x8.sub(p0, I.pairs(x0, centre));
+        p1 = i16x8.sub(p1, I.pairs(x1, centre));
       }
-      d = I.sums(
-        i32x4.extadd_pairwise_i16x8_s(p0),
-        i32x4.extadd_pairwise_i16x8_s(p1),
-        i32x4.extadd_pairwise_i16x8_s(p2),
-        i32x4.extadd_pairwise_i16x8_s(p3),
-      );
-    } else {
-      const c0 = t.offset != 0 ? I.pairs(x0, centre) : x0;
-      const c1 = t.offset != 0 ? I.pairs(x1, centre) : x1;
-      const s = head + 16 + G.leastBytes<T>();
-      d = I.sums(
-        Stored.scaledRuns<T>(x0, x1, c0, c1, s, w0, h, g, low, high),
-        Stored.scaledRuns<T>(x0, x1, c0, c1, s + 4, w1, h, g, low, high),
-        Stored.scaledRuns<T>(x0, x1, c0, c1, s + 8, w2, h, g, low, high),
-        Stored.scaledRuns<T>(x0, x1, c0, c1, s + 12, w3, h, g, low, high),
+      return i32x4.add(
+        i32x4.dot_i16x8_s(p0, v128.load_splat<u32>(scales)),
+        i32x4.dot_i16x8_s(p1, v128.load_splat<u32>(scales, 16)),
       );
     }
+    let p = i16x8.add(p0, p1);
+    if (t.offset != 0) p = i16x8.sub(p, i16x8.add(I.pairs(x0, centre), I.pairs(x1, centre)));
+    return i32x4.extadd_pairwise_i16x8_s(p);
+  }
+
+  /** Lane g: the integer of group 4 h + g of one row. */
+  @inline static four<T extends GroupCodec>(
+    w: usize,
+    h: usize,
+    x: usize,
+    scales: usize,
+    low: v128,
+    high: v128,
+    centre: v128,
+    room: usize,
+  ): v128 {
+    const stride = G.headBytes<T>();
+    const q0 = Stored.integer<T>(w, h, 0, x, scales, low, high, centre);
+    const q1 = Stored.integer<T>(w, h, 1, x, scales + stride, low, high, centre);
+    v128.store(room, q0);
+    v128.store(room, q1, 16);
+    const q2 = Stored.integer<T>(w, h, 2, x, scales + 2 * stride, low, high, centre);
+    const q3 = Stored.integer<T>(w, h, 3, x, scales + 3 * stride, low, high, centre);
+    return I.sums(v128.load(room), v128.load(room, 16), q2, q3);
+  }
+
+  /** Four rows' sums with a group, whose integers are `d`. */
+  @inline static added<T extends GroupCodec>(
+    acc: v128,
+    d: v128,
+    head: usize,
+    scale: usize,
+    sums: usize,
+  ): v128 {
+    const t = changetype<T>(0);
     const f = f32x4.mul(v128.load(head), v128.load_splat<f32>(scale));
     acc = V.madd(acc, f, f32x4.convert_i32x4_s(d));
     if (t.least != 0) {
@@ -198,32 +195,6 @@ abstract class Stored {
       if (t.runs == 2) acc = V.madd(acc, v128.load(head, 32), v128.load_splat<f32>(sums, 4));
     }
     return acc;
-  }
-
-  /** The integers of a group of one row, in four parts; its scales are at s. */
-  @inline static scaledRuns<T extends GroupCodec>(
-    x0: v128,
-    x1: v128,
-    c0: v128,
-    c1: v128,
-    s: usize,
-    w: usize,
-    h: usize,
-    g: i32,
-    low: v128,
-    high: v128,
-  ): v128 {
-    const t = changetype<T>(0);
-    let p0 = I.pairs(x0, t.half(w, h, g, 0, low, high));
-    let p1 = I.pairs(x1, t.half(w, h, g, 1, low, high));
-    if (t.offset != 0) {
-      p0 = i16x8.sub(p0, c0);
-      p1 = i16x8.sub(p1, c1);
-    }
-    return i32x4.add(
-      i32x4.dot_i16x8_s(p0, v128.load_splat<u32>(s)),
-      i32x4.dot_i16x8_s(p1, v128.load_splat<u32>(s, 16)),
-    );
   }
 }
 
@@ -242,23 +213,46 @@ export function dot4<T extends GroupCodec>(
   const high = t.high;
   const centre = i8x16.splat(<i8>(t.offset | ZERO));
   const stride = G.headBytes<T>();
+  const rows = head + 768;
   let acc = f32x4.splat(0);
   let scale = x + <usize>(groups * GROUP);
   let sums = scale + <usize>groups * ACTIVATION_SCALE_BYTES;
   for (let left = groups; left > 0; left -= t.groups) {
     t.heads(head, stride, w0, w1, w2, w3);
     if (t.groups == 1) {
-      acc = Stored.group<T>(acc, head, x, scale, sums, w0, w1, w2, w3, 0, 0, low, high, centre);
+      const d0 = Stored.integer<T>(w0, 0, 0, x, head, low, high, centre);
+      const d1 = Stored.integer<T>(w1, 0, 0, x, head, low, high, centre);
+      const d2 = Stored.integer<T>(w2, 0, 0, x, head, low, high, centre);
+      const d3 = Stored.integer<T>(w3, 0, 0, x, head, low, high, centre);
+      acc = Stored.added<T>(acc, I.sums(d0, d1, d2, d3), head, scale, sums);
       x += 32;
       scale += 4;
       sums += 8;
     } else {
+      // Row by row, since four groups share bytes: those of four rows are too many for registers.
       let at = head;
       for (let h: usize = 0; h < 2; h++) {
-        acc = Stored.group<T>(acc, at, x, scale, sums, w0, w1, w2, w3, h, 0, low, high, centre);
-        acc = Stored.group<T>(acc, at, x, scale, sums, w0, w1, w2, w3, h, 1, low, high, centre);
-        acc = Stored.group<T>(acc, at, x, scale, sums, w0, w1, w2, w3, h, 2, low, high, centre);
-        acc = Stored.group<T>(acc, at, x, scale, sums, w0, w1, w2, w3, h, 3, low, high, centre);
+        const scales = at + 16 + G.leastBytes<T>();
+        v128.store(rows, Stored.four<T>(w0, h, x, scales, low, high, centre, rows + 64));
+        v128.store(rows, Stored.four<T>(w1, h, x, scales + 4, low, high, centre, rows + 64), 16);
+        v128.store(rows, Stored.four<T>(w2, h, x, scales + 8, low, high, centre, rows + 64), 32);
+        v128.store(rows, Stored.four<T>(w3, h, x, scales + 12, low, high, centre, rows + 64), 48);
+        const r0 = v128.load(rows);
+        const r1 = v128.load(rows, 16);
+        const r2 = v128.load(rows, 32);
+        const r3 = v128.load(rows, 48);
+        const a = i32x4.shuffle(r0, r1, 0, 4, 1, 5);
+        const b = i32x4.shuffle(r2, r3, 0, 4, 1, 5);
+        const c = i32x4.shuffle(r0, r1, 2, 6, 3, 7);
+        const d = i32x4.shuffle(r2, r3, 2, 6, 3, 7);
+        const g0 = i32x4.shuffle(a, b, 0, 1, 4, 5);
+        const g1 = i32x4.shuffle(a, b, 2, 3, 6, 7);
+        const g2 = i32x4.shuffle(c, d, 0, 1, 4, 5);
+        const g3 = i32x4.shuffle(c, d, 2, 3, 6, 7);
+        acc = Stored.added<T>(acc, g0, at, scale, sums);
+        acc = Stored.added<T>(acc, g1, at + stride, scale + 4, sums + 8);
+        acc = Stored.added<T>(acc, g2, at + 2 * stride, scale + 8, sums + 16);
+        acc = Stored.added<T>(acc, g3, at + 3 * stride, scale + 12, sums + 24);
         at += 4 * stride;
         x += 128;
         scale += 16;
