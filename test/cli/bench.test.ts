@@ -148,5 +148,8 @@ function leftBehind(): string[] {
 
 /** Leaves out what was said before the error. */
 function withoutNotes<T extends { readonly stderr: string }>(result: T): T {
-  return { ...result, stderr: result.stderr.replace(/^writing neurons[^\n]+\n/, '') };
+  return {
+    ...result,
+    stderr: result.stderr.replace(/^writing a temporary copy of the neurons[^\n]+\n/, ''),
+  };
 }

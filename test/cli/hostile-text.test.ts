@@ -150,7 +150,10 @@ describe('in a model, whatever flash.json says', posix, () => {
   it('a file beyond the directory is not opened', async () => {
     for (const name of ['../secret', '/etc/hostname']) {
       const dir = changedModel(['files', name], { bytes: 1, crc32: '00000000' });
-      assertRefused(await runCli(['inspect', dir]), ['flash.json: damaged', 'no model has a file']);
+      assertRefused(await runCli(['inspect', dir]), [
+        'flash.json: damaged',
+        'a model directory has no such file',
+      ]);
     }
   });
 
