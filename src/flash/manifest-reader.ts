@@ -9,7 +9,7 @@ import * as v from 'valibot';
 import { parseJsonText } from '../checkpoint/json-file.ts';
 import { type DType, dtypeNames } from '../dtype.ts';
 import { InputError } from '../errors.ts';
-import { type ModelSpec, modelSpecSchema } from '../models/spec.ts';
+import { type ModelSpec, modelSpecSchema, type WeightDTypes } from '../models/spec.ts';
 import { readRegular } from '../regular-file.ts';
 import { crcHex, decodeWords } from './checksum.ts';
 import {
@@ -172,11 +172,8 @@ export function parseManifest(text: string, file: string): Manifest {
       ...(order !== undefined && { order: decodeWords(order) }),
     }),
   );
-  const { bundles } = dtypes;
   const ffns =
-    output.formatVersion < firstWithUnits && bundles !== 'mixed'
-      ? layers.map((layer) => [unitsOfBundles(layer, spec, bundles)])
-      : output.ffns;
+    output.formatVersion < firstWithUnits ? bundledFfns(layers, spec, dtypes.bundles) : output.ffns;
   if (ffns === undefined) throw damaged('it does not say what units its FFNs have (ffns)');
   const manifest: Manifest = {
     crc32: stored,
@@ -192,8 +189,16 @@ export function parseManifest(text: string, file: string): Manifest {
   return manifest;
 }
 
-/** The units of a layer as versions before {@link firstWithUnits} described it. */
-function unitsOfBundles(
+/** FFNs as versions before {@link firstWithUnits} described them; undefined where they cannot be these. */
+function bundledFfns(
+  layers: readonly BundleLayer[],
+  spec: ModelSpec,
+  dtype: WeightDTypes['bundles'],
+): Manifest['ffns'] | undefined {
+  return dtype === 'mixed' ? undefined : layers.map((layer) => [unitsOf(layer, spec, dtype)]);
+}
+
+function unitsOf(
   { tensor, neurons, bundleBytes }: BundleLayer,
   { hiddenSize, ffn }: ModelSpec,
   dtype: DType,
