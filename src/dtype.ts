@@ -162,6 +162,11 @@ export const floatDTypes = dtypeNames.filter(
 export const kvDTypes = ['f32', 'f16'] as const satisfies readonly EncodedDType[];
 export type KvDType = (typeof kvDTypes)[number];
 
+/** Whether f32 can be converted to the format of this name. */
+export function isEncodedDType(name: DType): name is EncodedDType {
+  return formats[name].encoder;
+}
+
 /** Whether FFN bundles can be in the format of this name. */
 export function isNeuronDType(name: DType): name is NeuronDType {
   return formats[name].neurons;

@@ -65,6 +65,20 @@ export function weightKernels(
 }
 
 /**
+ * Products with rows of a format: as it is fastest, or, where that rounds activations to 8 bits, in f32 on
+ * the weights' values when `exact`.
+ */
+export function matmulOf(
+  { byDType, packedF16 }: KernelsByFormat,
+  { name }: Format,
+  exact: boolean,
+): KernelOf<Table['matmul']> {
+  if (name === 'packed_f16') return packedF16.matmul;
+  const own = byDType[name];
+  return exact && 'exactMatmul' in own ? own.exactMatmul : own.matmul;
+}
+
+/**
  * What computes with bundles of a format.
  * @throws RangeError where bundles cannot be in it
  */
