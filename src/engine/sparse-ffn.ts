@@ -122,10 +122,7 @@ export class SparseFfn implements Ffn {
 
   /** Whether it is worth while to {@link speculate} before a layer's attention. */
   speculates(layer: number, positions: number): boolean {
-    const { predictors } = this.#parts.files;
-    // A predictor without A is as large as the gates: asking it twice costs more than waiting.
-    if (positions > 1 || (predictors?.layers[layer]?.a ?? null) === null) return false;
-    return this.#parts.stores.layer(layer).throttle.open;
+    return positions === 1 && this.#parts.stores.layer(layer).throttle.open;
   }
 
   /** Lets reads that are under way go on, when a layer's attention is half done. */

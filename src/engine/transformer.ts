@@ -146,7 +146,7 @@ export class Transformer {
     // A parallel block's FFN does not wait for attention: its reads hide behind it. Those of another
     // are guessed.
     const early = parallel ? beginFfn() : null;
-    if (!parallel) this.#speculate(layer, positions);
+    this.#speculate(layer, positions);
     try {
       await this.#attention(layer, batch, x);
     } catch (error) {
@@ -162,7 +162,7 @@ export class Transformer {
   /** Guesses what the FFN will want from the state before attention, which changes it little. */
   #speculate(layer: number, positions: number): void {
     const { sparse, plan } = this.#parts;
-    if (this.#spec.norm.placement === 'post' || !sparse?.speculates(layer, positions)) return;
+    if (!sparse?.speculates(layer, positions)) return;
     const { hidden, output } = plan.activations;
     // Attention's output is not there yet; its place is free.
     const x = this.#normBefore(tensorNames.ffnNorm(layer), output, positions);

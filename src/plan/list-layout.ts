@@ -76,7 +76,7 @@ export interface Staging {
   readonly slots: number;
 }
 
-const largestStagingBytes = 8 * 1024 * 1024;
+const largestStagingBytes = 4 * 1024 * 1024;
 const smallStagingBytes = 2 * 1024 * 1024;
 
 /** The least with which a device is kept busy, or a quarter of a small model's neurons. */

@@ -5,6 +5,8 @@ import { InterruptedError } from '../errors.ts';
 import type { FfnUnits } from '../flash/ffn-units.ts';
 import { type StoredTensor, weightFormat } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
+import type { StoredPredictor } from '../flash/predictor-file.ts';
+import type { ModelSpec } from '../models/spec.ts';
 import { forEachParallel } from '../parallel.ts';
 import type { StorePlace } from '../plan/places.ts';
 import { hottest, type LayerDemand } from '../plan/share-slots.ts';
@@ -50,7 +52,10 @@ export class UnitStores {
       const { count } = units;
       const { frequency = new Float32Array(count) } = plan.demand[layer] ?? {};
       // A window is the paper's, which reads nothing ahead; where all fits, there is nothing to read.
-      const speculates = policy === 'auto' && place.slots < count;
+      const speculates =
+        policy === 'auto' &&
+        place.slots < count &&
+        maySpeculate(files.manifest.spec, files.predictors?.layers[layer] ?? null);
       const throttle = new SpeculationThrottle(speculates ? place.slots : 0);
       const { reserve } = throttle;
       const tensor = files.tensor(units.tensor);
@@ -102,6 +107,16 @@ export class UnitStores {
     if (found === undefined) throw new Error(`no unit store for layer ${index}`);
     return found;
   }
+}
+
+/**
+ * Whether units may be read before a layer's attention; if not, no slot is kept free for that. A
+ * parallel block's FFN begins before attention, one whose norm stands after the sublayer cannot be told
+ * from the state before it, and a predictor without A is as large as the gates: asking it twice costs
+ * more than waiting.
+ */
+function maySpeculate({ block, norm }: ModelSpec, predictor: StoredPredictor | null): boolean {
+  return block !== 'parallel' && norm.placement !== 'post' && (predictor?.a ?? null) !== null;
 }
 
 /** Where a slot's unit lies in its memory. */

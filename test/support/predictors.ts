@@ -18,6 +18,8 @@ export interface PredictorValues {
   readonly rank: number;
   readonly relu?: boolean;
   readonly input?: 'ffn' | 'residual';
+  /** `rows`: there is no A, whatever `a` holds. */
+  readonly form?: 'rows';
   readonly a: Float32Array;
   readonly b: Float32Array;
   readonly bias: Float32Array;
@@ -49,6 +51,7 @@ export async function addPredictors(
           rank: layer.rank,
           relu: layer.relu ?? false,
           input: layer.input ?? 'ffn',
+          ...(layer.form && { form: layer.form }),
           report,
         },
     ),

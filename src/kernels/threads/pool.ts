@@ -9,6 +9,7 @@
  *     await threads.close();
  */
 
+import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { FlashError } from '../../errors.ts';
 import { threadsWithinOpenFiles, tooManyThreads } from '../../open-files.ts';
@@ -128,6 +129,7 @@ export class ComputeThreads {
     const pool = new ComputeThreads(threads);
     try {
       await pool.#answers();
+      if (threads > 1) keepYoungGenerationSmall();
       return pool;
     } catch (error) {
       await pool.close();
@@ -331,6 +333,15 @@ export class ComputeThreads {
       Atomics.store(words, layout.callerAsleep, 0);
     }
   }
+}
+
+/**
+ * Keeps the young generation of this process's heap at the size it has. The launcher does so at its
+ * start (bin/flashllm.cjs), but V8 of Node 20 and 22 sets the flag back for the whole process whenever
+ * a worker's heap is made: then it grows to 32 MiB, which no plan counts.
+ */
+function keepYoungGenerationSmall(): void {
+  setFlagsFromString('--semi-space-growth-factor=1');
 }
 
 function createControl(): Control {
