@@ -9,12 +9,22 @@
 
 /** 0: no memory has 2^17 pages. */
 const zero: i32 = memory.size() >>> 17;
+/** The same for constants that are made elsewhere. */
+export const ZERO: i32 = zero;
 
 function all16(value: i32): v128 {
   return i16x8.splat(<i16>(value | zero));
 }
 function all32(value: i32): v128 {
   return i32x4.splat(value | zero);
+}
+
+function all8(value: i32): v128 {
+  return i8x16.splat(<i8>(value | zero));
+}
+
+function bytes16(low: i64, high: i64): v128 {
+  return i64x2.replace_lane(i64x2.splat(low | <i64>zero), 1, high | <i64>zero);
 }
 
 /** Of binary32: exponent, sign, and everything but the sign. */
@@ -47,3 +57,14 @@ export const NIBBLE: v128 = all16(0xf000);
 /** The integers of q4, as f32: -8 and 7. */
 export const Q4_LEAST: v128 = all32(0xc1000000);
 export const Q4_MOST: v128 = all32(0x40e00000);
+/** The same integer in each byte: masks for bits of integers that are stored apart. */
+export const EACH_3: v128 = all8(3);
+export const EACH_4: v128 = all8(4);
+export const EACH_15: v128 = all8(15);
+export const EACH_16: v128 = all8(16);
+export const EACH_48: v128 = all8(48);
+/** Bit k of byte k and of byte 8 + k. */
+export const BITS_OF_TWO: v128 = i64x2.splat(<i64>0x8040201008040201 | <i64>zero);
+/** The integers that GGUF's IQ4_NL and MXFP4 number, i8. */
+export const IQ4_NL_INTEGERS: v128 = bytes16(0xf6eaddcfbfad9881, 0x7159453526190d01);
+export const MXFP4_INTEGERS: v128 = bytes16(0x0c08060403020100, 0xf4f8fafcfdfeff00);

@@ -9,7 +9,7 @@
  *     y[p, c]   += sum_i acts[p, i] down_i[c]          ffn-down.ts
  */
 import { activation, add, countActive, hasZeros, multiply, multiplyNonZero } from './math';
-import { Dots } from './matmul';
+import { Dots, NeuronDots } from './matmul';
 
 /**
  * Where fewer than one in so many gates of several positions have fired, up rows are multiplied with
@@ -50,7 +50,7 @@ export function ffnUp<D extends Dots>(
  * Where a gate's function is exactly 0 for most neurons, so is the result, and only the up rows of the
  * others are needed.
  */
-export function ffnGatedUp<D extends Dots>(
+export function ffnGatedUp<D extends NeuronDots>(
   acts: usize,
   gates: usize,
   x: usize,

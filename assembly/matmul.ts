@@ -7,6 +7,8 @@ import { BlockCodec } from './block';
 import { blockDots } from './block-dot';
 import { dots } from './dot';
 import { Codec } from './dtype';
+import { GroupCodec } from './group';
+import { groupDots } from './group-matmul';
 import { add } from './math';
 
 /** How rows of a format are multiplied with activations; never instantiated, like the codecs. */
@@ -24,6 +26,11 @@ export abstract class Dots {
     yStride: usize,
     scratch: usize,
   ): void;
+}
+
+/** The same for rows of FFN bundles. */
+@unmanaged
+export abstract class NeuronDots extends Dots {
   /** Those whose gates are not 0; `scratch` is as `dots` has left it for the same x. */
   abstract activeDots(
     y: usize,
@@ -42,7 +49,7 @@ export abstract class Dots {
 
 /** In f32. `scratch` may be 0. */
 @unmanaged
-export class PlainDots<T extends Codec> extends Dots {
+export class PlainDots<T extends Codec> extends NeuronDots {
   @inline override dots(
     y: usize,
     x: usize,
@@ -88,7 +95,7 @@ export class PlainDots<T extends Codec> extends Dots {
 
 /** In integers. `scratch` must be given. */
 @unmanaged
-export class QuantisedDots<T extends BlockCodec> extends Dots {
+export class QuantisedDots<T extends BlockCodec> extends NeuronDots {
   @inline override dots(
     y: usize,
     x: usize,
@@ -129,6 +136,25 @@ export class QuantisedDots<T extends BlockCodec> extends Dots {
       yStride,
       scratch,
     );
+  }
+}
+
+/** In integers, of groups (group-dot.ts). `scratch` must be given. */
+@unmanaged
+export class GroupDots<T extends GroupCodec> extends Dots {
+  @inline override dots(
+    y: usize,
+    x: usize,
+    w: usize,
+    ptrs: usize,
+    count: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void {
+    groupDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch);
   }
 }
 

@@ -25,6 +25,7 @@ import { neuronGroup, scratchBytes } from '../src/kernels/weight-kernels.ts';
 import { createMemory } from '../src/pages.ts';
 import { neuronBlock } from '../src/plan/activations.ts';
 import { pagePositions } from '../src/plan/kv-layout.ts';
+import { fillGgufWeights, ggufMeasurements } from './gguf-speeds.ts';
 import { heading, type SpeedRow, speedLine } from './kernel-speeds.ts';
 
 const MiB = 2 ** 20;
@@ -265,6 +266,13 @@ for (const dtype of encodedDTypes) {
     floats(scratch, sampleCount).set(sample);
     measure(`f32 to ${dtype}`, 4 * sampleCount, 0, fill, isQuantised(dtype) ? 2 : 5);
   }
+}
+
+const gguf = { memory, weights, weightBytes, x, y: logits, cols, scratch: unpacked };
+const ggufBench = { ...gguf, rowsPerCall: matrixRows };
+fillGgufWeights(ggufBench);
+for (const { kernel, bytes, flops, run } of ggufMeasurements(ggufBench)) {
+  measure(kernel, bytes, flops, run, 3);
 }
 
 // A down matrix (hidden, neurons) is taken to bundles 256 columns at a time.

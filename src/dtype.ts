@@ -13,29 +13,85 @@ interface FormatRow {
   readonly safetensors: string | null;
   /** Whether f32 can be converted to it. A format without an encoder is only read. */
   readonly encoder: boolean;
+  /**
+   * Whether FFN bundles can be in it, of which each neuron's column is a row of its own. Blocks of GGUF
+   * files run along the neurons instead: these are formats of matrices.
+   */
+  readonly neurons: boolean;
   /** The packed format in which weights of this one stay in memory, if there is one. */
   readonly packedAs: string | null;
 }
 
+/** Blocks that f32 can be converted to. */
+const encoded = (blockElements: number, blockBytes: number) =>
+  ({
+    blockElements,
+    blockBytes,
+    safetensors: 'U8',
+    encoder: true,
+    neurons: true,
+    packedAs: null,
+  }) as const;
+
+/** Blocks as GGUF files have them. */
+const ofGguf = (blockElements: number, blockBytes: number) =>
+  ({
+    blockElements,
+    blockBytes,
+    safetensors: 'U8',
+    encoder: false,
+    neurons: false,
+    packedAs: null,
+  }) as const;
+
 const rows = {
-  f32: { blockElements: 1, blockBytes: 4, safetensors: 'F32', encoder: true, packedAs: null },
+  f32: {
+    blockElements: 1,
+    blockBytes: 4,
+    safetensors: 'F32',
+    encoder: true,
+    neurons: true,
+    packedAs: null,
+  },
   f16: {
     blockElements: 1,
     blockBytes: 2,
     safetensors: 'F16',
     encoder: true,
+    neurons: true,
     packedAs: 'packed_f16',
   },
-  bf16: { blockElements: 1, blockBytes: 2, safetensors: 'BF16', encoder: true, packedAs: null },
+  bf16: {
+    blockElements: 1,
+    blockBytes: 2,
+    safetensors: 'BF16',
+    encoder: true,
+    neurons: true,
+    packedAs: null,
+  },
   // 32 values of 8 or 4 bits and a scale of 16 bits, as drawn in assembly/block.ts.
-  q8: { blockElements: 32, blockBytes: 34, safetensors: 'U8', encoder: true, packedAs: null },
-  q4: { blockElements: 32, blockBytes: 18, safetensors: 'U8', encoder: true, packedAs: null },
+  q8: encoded(32, 34),
+  q4: encoded(32, 18),
+  // The block formats of GGUF files, as drawn in checkpoint/gguf/dequantise.ts.
+  q4_0: ofGguf(32, 18),
+  q4_1: ofGguf(32, 20),
+  q5_0: ofGguf(32, 22),
+  q5_1: ofGguf(32, 24),
+  q8_0: ofGguf(32, 34),
+  iq4_nl: ofGguf(32, 18),
+  mxfp4: ofGguf(32, 17),
+  q2_k: ofGguf(256, 84),
+  q3_k: ofGguf(256, 110),
+  q4_k: ofGguf(256, 144),
+  q5_k: ofGguf(256, 176),
+  q6_k: ofGguf(256, 210),
   // The same numbers as f16, rearranged as drawn in assembly/packed.ts.
   packed_f16: {
     blockElements: 1,
     blockBytes: 2,
     safetensors: null,
     encoder: false,
+    neurons: true,
     packedAs: null,
   },
 } as const satisfies Readonly<Record<string, FormatRow>>;
@@ -51,6 +107,10 @@ type NamesWhere<Row> = {
 export type DType = NamesWhere<{ readonly safetensors: string }>;
 /** Those that f32 can be converted to. */
 export type EncodedDType = NamesWhere<{ readonly safetensors: string; readonly encoder: true }>;
+/** Those that FFN bundles can be in. */
+export type NeuronDType = NamesWhere<{ readonly safetensors: string; readonly neurons: true }>;
+/** Those that weights of GGUF files stay in. */
+export type GgufDType = NamesWhere<{ readonly safetensors: string; readonly encoder: false }>;
 /** Formats of single values, which checkpoints may hold as well. */
 export type FloatDType = NamesWhere<{ readonly safetensors: string; readonly blockElements: 1 }>;
 /** Those that exist in memory only. */
@@ -92,6 +152,8 @@ export const dtypeNames = formatNames.filter((name): name is DType => !formats[n
 export const encodedDTypes = dtypeNames.filter(
   (name): name is EncodedDType => formats[name].encoder,
 );
+export const neuronDTypes = dtypeNames.filter((name): name is NeuronDType => formats[name].neurons);
+export const ggufDTypes = dtypeNames.filter((name): name is GgufDType => !formats[name].encoder);
 export const floatDTypes = dtypeNames.filter(
   (name): name is FloatDType => !formats[name].quantised,
 );
@@ -99,6 +161,22 @@ export const floatDTypes = dtypeNames.filter(
 /** Formats that keys and values of the sequence are kept in. */
 export const kvDTypes = ['f32', 'f16'] as const satisfies readonly EncodedDType[];
 export type KvDType = (typeof kvDTypes)[number];
+
+/** Whether f32 can be converted to the format of this name. */
+export function isEncodedDType(name: DType): name is EncodedDType {
+  return formats[name].encoder;
+}
+
+/** Whether FFN bundles can be in the format of this name. */
+export function isNeuronDType(name: DType): name is NeuronDType {
+  return formats[name].neurons;
+}
+
+/** Whether a row of `elements` values can be in a format: formats that are only read have whole blocks. */
+export function wholeBlocks(name: FormatName, elements: number): boolean {
+  const { blockElements, encoder, packed } = formats[name];
+  return encoder || packed || elements % blockElements === 0;
+}
 
 /** `rowBytes` of the format of this name. */
 export function byteLength(name: FormatName, elements: number): number {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ggmlTypes } from '../src/checkpoint/gguf/ggml-types.ts';
 import {
   byteLength,
   dtypeNames,
@@ -7,12 +8,29 @@ import {
   floatDTypes,
   formatNames,
   formats,
+  ggufDTypes,
+  neuronDTypes,
 } from '../src/dtype.ts';
 
 test('flash.json knows the formats that are stored', () => {
-  assert.deepEqual(dtypeNames, ['f32', 'f16', 'bf16', 'q8', 'q4']);
+  const encoded = ['f32', 'f16', 'bf16', 'q8', 'q4'];
   assert.deepEqual(floatDTypes, ['f32', 'f16', 'bf16']);
-  assert.deepEqual(encodedDTypes, dtypeNames);
+  assert.deepEqual(encodedDTypes, encoded);
+  assert.deepEqual(neuronDTypes, encoded);
+  assert.deepEqual(dtypeNames, [...encoded, ...ggufDTypes]);
+});
+
+test('formats of GGUF files have the sizes that the files have', () => {
+  const types = [...ggmlTypes.values()].filter(({ dequantise }) => dequantise !== null);
+  const sizes = types.map(({ name, blockElements, blockBytes }) => {
+    return [name.toLowerCase(), blockElements, blockBytes];
+  });
+  const ours = ggufDTypes.map((name) => [
+    name,
+    formats[name].blockElements,
+    formats[name].blockBytes,
+  ]);
+  assert.deepEqual(ours.sort(), sizes.sort());
 });
 
 test('a row of blocks ends with a whole one', () => {

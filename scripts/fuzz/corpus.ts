@@ -18,6 +18,7 @@ import { predictTrain } from '../../src/predictor/predict-train.ts';
 import type { PredictTrainRequest } from '../../src/predictor/settings.ts';
 import { writeShards } from '../../test/support/checkpoint.ts';
 import { ggufBytes, u32 } from '../../test/support/gguf.ts';
+import { type BlockModel, writeBlockGguf } from '../../test/support/gguf-model.ts';
 import { type ManifestDocument, mended } from '../../test/support/manifest.ts';
 import { writePublished } from '../../test/support/published.ts';
 import { readSafetensors, type Tensors } from '../../test/support/safetensors.ts';
@@ -117,10 +118,21 @@ function writeBinShards(dir: string, tensors: Tensors): void {
   writeFileSync(file, JSON.stringify({ metadata: {}, weight_map: weightMap }));
 }
 
+/** Blocks that stay as they are: of FFNs in tiles, of attention in one matrix or in three. */
+const keptFormats: BlockModel = {
+  ...{ hidden: 256, layers: 2, heads: 4, kvHeads: 2, ffn: 512, vocab: 600 },
+  typeOf: (name) => {
+    if (name === 'output.weight') return null;
+    if (name === 'token_embd.weight') return 'Q5_0';
+    return /0\.(attn_v|ffn_down)/.test(name) ? 'Q6_K' : 'Q4_K';
+  },
+};
+
 function ggufs(corpus: CorpusWriter): void {
   for (const name of foldersIn('gguf').filter((folder) => !/quants|tokenizers/.test(folder))) {
     corpus.copy(`gguf/${name}/model.gguf`, join(corpus.place('gguf', name), 'model.gguf'));
   }
+  writeBlockGguf(corpus.place('gguf', 'blocks'), keptFormats);
   splitGguf(join(fixtures, 'gguf/llama/model.gguf'), corpus.place('gguf', 'llama-split'), 3);
 }
 
@@ -210,6 +222,11 @@ async function models(corpus: CorpusWriter): Promise<void> {
     if (version2) asVersion2(join(output, manifestFile));
     if (train !== undefined) await trainIn(output, { ...train, maxTokens: 512, epochs: 1 });
   }
+  await convertCheckpoint({
+    checkpoint: writeBlockGguf(corpus.place('gguf', 'blocks'), keptFormats),
+    output: corpus.place('model', 'kept'),
+    dramBudget: roomyBudget,
+  });
   const bare = corpus.place('model', 'bare');
   const withModel = (route: Route, name = 'bare') => {
     const fixed = corpus.place(route, name, 'fixed');

@@ -1,5 +1,6 @@
 /** Tensors that are another one's rows in another order, or its values with something added. */
 
+import { formats } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { checkReadRange } from './shape.ts';
 import type { SourceTensor } from './source.ts';
@@ -31,35 +32,63 @@ export function reorderedRows(
     );
   }
   const width = rest.reduce((product, size) => product * size, 1);
-  const elementBytes = sourceDTypes[dtype].bytes;
-  const rowBytes = width * elementBytes;
-
+  const { blocks } = tensor;
+  const blockElements = blocks === undefined ? 1 : formats[blocks.dtype].blockElements;
   return {
     ...tensor,
     shape: [count, ...rest],
     contiguous: false,
-    async read(start, length, target) {
-      checkReadRange(tensor.name, count * width, elementBytes, start, length, target);
-      if (length === 0) return;
-      const end = start + length;
-      const lastRow = Math.ceil(end / width);
-      for (let first = Math.floor(start / width); first < lastRow; ) {
-        const window = nextWindow(first, lastRow, rowBytes, sourceOf);
-        const bytes = new Uint8Array((window.high - window.low) * rowBytes);
-        await tensor.read(window.low * width, (window.high - window.low) * width, bytes);
-        for (let row = first; row < window.end; row++) {
-          // Of the range's first and last row, a part may be wanted.
-          const from = Math.max(start, row * width);
-          const to = Math.min(end, (row + 1) * width);
-          const at = ((sourceOf(row) - window.low - row) * width + from) * elementBytes;
-          target.set(
-            bytes.subarray(at, at + (to - from) * elementBytes),
-            (from - start) * elementBytes,
-          );
-        }
-        first = window.end;
+    read: rowReader(tensor.name, tensor.read, count, sourceOf, width, sourceDTypes[dtype].bytes),
+    ...(blocks && {
+      blocks: {
+        dtype: blocks.dtype,
+        read: rowReader(
+          tensor.name,
+          blocks.read,
+          count,
+          sourceOf,
+          width / blockElements,
+          formats[blocks.dtype].blockBytes,
+        ),
+      },
+    }),
+  };
+}
+
+/** Reads a range of something that rows consist of: elements or blocks. */
+type ReadRange = (start: number, length: number, target: Uint8Array) => Promise<void>;
+
+/**
+ * `read` with rows in another order.
+ * @param width elements or blocks of a row, `unitBytes` each
+ */
+function rowReader(
+  name: string,
+  read: ReadRange,
+  count: number,
+  sourceOf: (row: number) => number,
+  width: number,
+  unitBytes: number,
+): ReadRange {
+  const rowBytes = width * unitBytes;
+  return async (start, length, target) => {
+    checkReadRange(name, count * width, unitBytes, start, length, target);
+    if (length === 0) return;
+    const end = start + length;
+    const lastRow = Math.ceil(end / width);
+    for (let first = Math.floor(start / width); first < lastRow; ) {
+      const window = nextWindow(first, lastRow, rowBytes, sourceOf);
+      const bytes = new Uint8Array((window.high - window.low) * rowBytes);
+      await read(window.low * width, (window.high - window.low) * width, bytes);
+      for (let row = first; row < window.end; row++) {
+        // Of the range's first and last row, a part may be wanted.
+        const from = Math.max(start, row * width);
+        const to = Math.min(end, (row + 1) * width);
+        const at = ((sourceOf(row) - window.low - row) * width + from) * unitBytes;
+        target.set(bytes.subarray(at, at + (to - from) * unitBytes), (from - start) * unitBytes);
       }
-    },
+      first = window.end;
+    }
   };
 }
 
@@ -98,8 +127,9 @@ export function withAddend(tensor: SourceTensor, addend: number): SourceTensor {
       tensor: tensor.name,
     });
   }
+  const { blocks: _, ...values } = tensor;
   return {
-    ...tensor,
+    ...values,
     async read(start, count, target) {
       await tensor.read(start, count, target);
       const view = new DataView(target.buffer, target.byteOffset, target.byteLength);

@@ -3,6 +3,7 @@
  * bytes are read by range, so that nothing ever needs a whole tensor in memory.
  */
 
+import type { GgufDType } from '../dtype.ts';
 import type { InputError } from '../errors.ts';
 
 /** Element types that are read. Those that are not `DType`s can be listed but not converted. */
@@ -18,6 +19,17 @@ export type SourceDType =
   | 'u8'
   | 'bool';
 
+/** The blocks of a quantised tensor as its file has them, for who keeps them. */
+export interface StoredBlocks {
+  readonly dtype: GgufDType;
+  /**
+   * Reads blocks [first, first + count) of the tensor, counted in row-major order, into `target` (count
+   * times a block's bytes, filled whole). Rows are whole blocks.
+   * @throws InputError when the file is shorter than its header says; IoError when reading fails.
+   */
+  read(first: number, count: number, target: Uint8Array): Promise<void>;
+}
+
 export interface SourceTensor {
   /** Name in the checkpoint. */
   readonly name: string;
@@ -28,6 +40,8 @@ export interface SourceTensor {
   /** The checkpoint's own dtype, where values are computed in reading. */
   readonly keptAs?: SourceDType | 'other';
   readonly refusal?: () => InputError;
+  /** Of a tensor in blocks that a model directory can hold; absent where values are computed in reading. */
+  readonly blocks?: StoredBlocks;
   readonly shape: readonly number[];
   /** File that holds it, for messages. */
   readonly file: string;

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../convert/convert.ts';
-import { describeDTypes, describeFormats, isQuantisation } from '../convert/dtypes.ts';
+import { describeDTypes, describeKept, isQuantisation } from '../convert/dtypes.ts';
 import { type EncodedDType, encodedDTypes } from '../dtype.ts';
 import { defaultBudget } from '../engine/run-plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
@@ -34,7 +34,7 @@ export function convertCommand(): Command {
     .addOption(
       new Option(
         '--dtype <dtype>',
-        "dtype of the weights; auto keeps the checkpoint's, q8 for a quantised GGUF",
+        "dtype of the weights; auto keeps the checkpoint's, of a GGUF each tensor's",
       )
         .choices(['auto', ...encodedDTypes])
         .default('auto'),
@@ -102,9 +102,7 @@ function describe(report: ConvertReport, flags: ConvertFlags): void {
   );
   for (const line of describeAdaptation(report)) note(line);
   if (Object.keys(report.formats).some(isQuantisation)) {
-    note(
-      `dequantised from ${describeFormats(report.formats)}, stored as ${describeDTypes(dtypes)}`,
-    );
+    note(describeKept(report.formats, dtypes));
   }
   for (const said of report.notes) note(said);
   const sizes = `${formatBytes(checkpointBytes)} -> ${formatBytes(modelBytes)}`;

@@ -6,6 +6,7 @@ import { encodePromptParts } from '../engine/prompt.ts';
 import { bestLogits, checkSampling, usualSampling } from '../engine/sampler.ts';
 import type { SamplingOptions } from '../engine/sampling-options.ts';
 import { InputError } from '../errors.ts';
+import { roundsActivations } from '../flash/manifest.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
 import { doesNotPay } from './ffn-choice.ts';
@@ -179,7 +180,8 @@ async function generateWith(
     flags.json ?? false,
     (sequence) => {
       if (!flags.exact && model.predictors === null) {
-        const exact = flags.kvDtype === 'f32' ? ', the output is exact' : '';
+        const rounded = roundsActivations(model.manifest);
+        const exact = flags.kvDtype === 'f32' && !rounded ? ', the output is exact' : '';
         note(`no predictors: every neuron is computed${exact}`);
       }
       const { choice } = sequence.runtime.plan;

@@ -1,7 +1,8 @@
 import { Command } from 'commander';
+import { describeFormats } from '../convert/dtypes.ts';
 import { inspectCheckpoint, isCheckpoint } from '../convert/inspect-checkpoint.ts';
 import { InputError } from '../errors.ts';
-import { rowsOf } from '../flash/manifest.ts';
+import { type Manifest, rowsOf, weightsByFormat } from '../flash/manifest.ts';
 import { ModelFiles } from '../flash/model-files.ts';
 import { type PredictorSet, predictorTensors } from '../flash/predictor-file.ts';
 import { verifyModel } from '../flash/verify.ts';
@@ -153,19 +154,27 @@ function describePredictors(predictors: PredictorSet | null): string {
   );
 }
 
+/** What matrices and FFNs are in; where that is several formats, their shares of the weights. */
+function describeStored(manifest: Manifest): string {
+  const { resident, bundles } = manifest.dtypes;
+  return resident === 'mixed' || bundles === 'mixed'
+    ? describeFormats(weightsByFormat(manifest))
+    : `${resident}, bundles ${bundles}`;
+}
+
 function describe(
   { manifest, dir, predictors }: ModelFiles,
   endTokens: readonly EndToken[],
 ): string {
-  const { spec, dtypes } = manifest;
+  const { spec } = manifest;
   const size = (names: (name: string) => boolean) =>
     [...manifest.tensors.values()]
       .filter(({ name }) => names(name))
       .reduce((sum, { bytes }) => sum + bytes, 0);
-  const isBundle = (name: string) => name.endsWith('.bundles');
+  const isUnits = (name: string) => /\.ffn\.(bundles|tiles|shared|experts)$/.test(name);
   const parts = [
-    ['FFN bundles', size(isBundle)],
-    ['attention', size((name) => /\.attention\.(qkv|out)\.weight$/.test(name))],
+    [manifest.layers.length > 0 ? 'FFN bundles' : 'FFN tiles', size(isUnits)],
+    ['attention', size((name) => /\.attention\.(qkv|query|key|value|out)\.weight$/.test(name))],
     ['embeddings and head', size((name) => /^(embed\.|head$)/.test(name))],
     ['norms and biases', size((name) => /norm\.(weight|bias)$|\.bias$/.test(name))],
   ] as const;
@@ -183,7 +192,7 @@ function describe(
       ['FFN', `${describeFfn(spec)}; ${describeSparsity(spec)}`],
       ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'of its own'}`],
       ['ends at', describeEnds(endTokens)],
-      ['dtypes', `${dtypes.resident}, bundles ${dtypes.bundles}`],
+      ['dtypes', describeStored(manifest)],
       ['predictors', describePredictors(predictors)],
     ],
   );

@@ -70,7 +70,10 @@ export function kvDTypeOption(): Option {
 }
 
 export function exactOption(): Option {
-  return new Option('--exact', 'compute every neuron, as the dense model does');
+  return new Option(
+    '--exact',
+    'compute every neuron, as the dense model does, and activations as f32',
+  );
 }
 
 export function windowOption(): Option {

@@ -69,7 +69,7 @@ export function createBlockBuffers(
 }
 
 /** Reads for rows that are not whole are short; this many are kept in flight. */
-const stridedReads = 16;
+export const stridedReads = 16;
 
 /** Quantised rows are no longer than f32 ones if columns are counted in these. */
 export const widestBlock = Math.max(...encodedDTypes.map((dtype) => formats[dtype].blockElements));

@@ -91,7 +91,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     if (problem !== undefined) throw problem;
     const { recipe, spec, storage, layout, notes } = found;
     const { source, sources, formats, side } = complete(found);
-    const dtypes = { resident: storage.resident, bundles: storage.bundles };
+    const { dtypes } = layout;
     const modelBytes = layout.resident.bytes + layout.bundles.bytes;
     const dramBudget = budgetBytes(options.dramBudget ?? defaultConvertBudget, modelBytes);
     const buffers = planBuffers(recipe, layout, dramBudget, found.workBytes);
@@ -247,9 +247,7 @@ class ModelWriter {
     for (const [index, bundle] of recipe.bundles.entries()) {
       const units = layout.ffns[index]?.[0];
       if (units === undefined) throw new Error(`no layout for ${bundle.name}`);
-      parts.set(units.tensor, () =>
-        unitBytes(work, bundle, units, storage.bundles, sources, strip),
-      );
+      parts.set(units.tensor, () => unitBytes(work, bundle, units, sources, strip));
     }
     const files: Record<string, StoredFile> = {};
     for (const file of [layout.resident, layout.bundles]) {

@@ -1,22 +1,29 @@
 /** Which dtypes a model is stored in, by what its checkpoint holds and what was asked for. */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { dtypeNames, type EncodedDType, type FloatDType, floatDTypes } from '../dtype.ts';
+import {
+  dtypeNames,
+  type EncodedDType,
+  type FloatDType,
+  floatDTypes,
+  isEncodedDType,
+} from '../dtype.ts';
 import type { StorageDTypes } from '../flash/layout.ts';
-import { bundleRows, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
+import { activations, bundleRows, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
+import { apartByFormat, canBeTiled, keptFormats } from './kept-formats.ts';
 import type { CheckedSource, Sources } from './weights.ts';
 
 /** Number of weights in matrices, by the format they are stored in: `f16`, `Q4_K`. */
 export type SourceFormats = Readonly<Record<string, number>>;
 
-/** How a model's tensors are to be stored: as f32 can be converted to. */
+/** How a model's tensors are to be stored: kept, or as f32 can be converted to. */
 export interface TargetDTypes extends StorageDTypes {
   readonly resident: EncodedDType;
   readonly bundles: EncodedDType;
 }
 
 export interface AskedDTypes {
-  /** `auto` keeps the checkpoint's, or takes the one nearest to its quantisation. */
+  /** `auto`, the default, keeps the checkpoint's. */
   readonly dtype?: EncodedDType | 'auto';
   /** Dtype of the FFN, if it shall differ. */
   readonly ffnDtype?: EncodedDType;
@@ -25,17 +32,27 @@ export interface AskedDTypes {
 }
 
 /**
- * What a quantised checkpoint is stored in. Its blocks are not ours, and quantising a second time
- * adds an error: in 8 bits one too small to see beside the first, in 4 bits a part of the first.
+ * What is stored of a quantised checkpoint where its blocks cannot be kept. Quantising a second time adds an
+ * error: in 8 bits one too small to see beside the first, in 4 bits a part of the first.
  */
 const forQuantised: EncodedDType = 'q8';
 
+/** What a checkpoint is stored in. */
+interface Storage {
+  readonly storage: TargetDTypes;
+  /** The one given, whose tensors have one format each. */
+  readonly recipe: ModelRecipe;
+  readonly formats: SourceFormats;
+  /** What is stored otherwise than one might expect, a sentence each. */
+  readonly notes: readonly string[];
+}
+
 /** Decides the dtypes, and counts what the checkpoint's matrices are stored in. */
 export function storageOf(
-  { dtype = 'auto', ffnDtype }: AskedDTypes,
+  { dtype = 'auto', ffnDtype, tile }: AskedDTypes,
   recipe: ModelRecipe,
   sources: Sources,
-): { readonly storage: TargetDTypes; readonly formats: SourceFormats } {
+): Storage {
   const matrices = matricesOf(recipe, sources);
   const formats: Record<string, number> = {};
   for (const { tensor } of matrices) {
@@ -46,8 +63,29 @@ export function storageOf(
   const exact = commonDType(matrices);
   const resident = dtype !== 'auto' ? dtype : quantised ? forQuantised : exact;
   // What is not worth quantising again is stored in 16 bits, where the file had fewer.
-  const kept = quantised ? 'bf16' : exact;
-  return { storage: { resident, bundles: ffnDtype ?? resident, exact: kept }, formats };
+  const storage = {
+    resident,
+    bundles: ffnDtype ?? resident,
+    exact: quantised ? ('bf16' as const) : exact,
+    ...(tile !== undefined && { tile }),
+  };
+  if (dtype !== 'auto' || !quantised) return { storage, recipe, formats, notes: [] };
+  const { activation } = recipe.spec.ffn;
+  // Predictors choose single neurons, whose down columns are rows of their own.
+  const sparse = activations[activation].zeros;
+  const tiled = canBeTiled(recipe, sources, storage.bundles);
+  const ffns = ffnDtype === undefined && tile === undefined && !sparse && tiled;
+  const kept = keptFormats(recipe, sources, ffns);
+  const why = sparse
+    ? `with ${activation}, single neurons are chosen`
+    : 'they cannot be cut into tiles';
+  const note = `FFNs are stored as ${storage.bundles} and not in their blocks, as ${why}`;
+  return {
+    storage: { ...storage, kept },
+    recipe: apartByFormat(recipe, (source) => kept.get(source) ?? resident),
+    formats,
+    notes: ffns || ffnDtype !== undefined || tile !== undefined ? [] : [note],
+  };
 }
 
 /** What a tensor's values are stored in. */
@@ -92,7 +130,28 @@ export function isQuantisation(format: string): boolean {
   return !dtypeNames.some((name) => name === format);
 }
 
-/** `q8`, or `f16, FFN q4`. */
+/** `q8`, `f16, FFN q4`, or `several formats`. */
 export function describeDTypes({ resident, bundles }: WeightDTypes): string {
-  return resident === bundles ? bundles : `${resident}, FFN ${bundles}`;
+  const [matrices, ffns] = [resident, bundles].map((dtype) =>
+    dtype === 'mixed' ? 'several formats' : dtype,
+  );
+  return resident === bundles ? `${ffns}` : `${matrices}, FFN ${ffns}`;
+}
+
+/** One line about what became of a quantised checkpoint's formats. */
+export function describeKept(formats: SourceFormats, dtypes: WeightDTypes): string {
+  const [resident, bundles] = [isKept(dtypes.resident), isKept(dtypes.bundles)];
+  const found = describeFormats(formats);
+  if (!resident && !bundles)
+    return `dequantised from ${found}, stored as ${describeDTypes(dtypes)}`;
+  if (resident && bundles) return `stored as they are: ${found}`;
+  const [other, dtype] = resident
+    ? ['the FFN', dtypes.bundles]
+    : ['all but the FFN', dtypes.resident];
+  return `stored as they are, but ${other} as ${dtype}: ${found}`;
+}
+
+/** Whether weights are in formats that only files have; of several, some are. */
+function isKept(dtype: WeightDTypes['resident']): boolean {
+  return dtype === 'mixed' || !isEncodedDType(dtype);
 }

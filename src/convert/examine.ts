@@ -118,22 +118,20 @@ export async function examineCheckpoint(
       : (checked?.sources ?? null);
     const side = checkpoint && (await attempt(() => checkpoint.readSideFiles(recipe.spec)));
     notes.push(...(side?.notes ?? []));
-    const { storage, formats } = sources
+    const { storage, formats, ...laid } = sources
       ? storageOf(asked, recipe, sources)
-      : { storage: storageByConfig(asked, said.config), formats: null };
+      : { storage: storageByConfig(asked, said.config), recipe, formats: null, notes: [] };
+    notes.push(...laid.notes);
     return {
       checkpoint,
       adapters: merged?.source.adapters ?? [],
       activation: active?.change ?? null,
       workBytes: merged?.source.workBytes ?? 0,
-      recipe,
+      recipe: laid.recipe,
       spec: { ...recipe.spec, eosIds: [...(side?.eosIds ?? recipe.spec.eosIds)] },
       storage,
       formats,
-      layout: layoutModel(recipe, {
-        ...storage,
-        ...(asked.tile !== undefined && { tile: asked.tile }),
-      }),
+      layout: layoutModel(laid.recipe, storage),
       sources,
       side,
       problems,
@@ -226,11 +224,12 @@ async function configAlone(
 
 /** Dtypes by what the configuration says of weights that are not there. */
 function storageByConfig(
-  { dtype = 'auto', ffnDtype }: AskedDTypes,
+  { dtype = 'auto', ffnDtype, tile }: AskedDTypes,
   config: Readonly<Record<string, unknown>>,
 ): TargetDTypes {
   const names: Readonly<Record<string, FloatDType>> = { float16: 'f16', bfloat16: 'bf16' };
   const exact = own(names, String(config.dtype ?? config.torch_dtype)) ?? 'f32';
   const resident = dtype === 'auto' ? exact : dtype;
-  return { resident, bundles: ffnDtype ?? resident, exact };
+  const tiled = tile === undefined ? {} : { tile };
+  return { resident, bundles: ffnDtype ?? resident, exact, ...tiled };
 }

@@ -104,7 +104,7 @@ export async function inspectCheckpoint(
   };
 }
 
-function manifestOf({ spec, layout, storage, side }: Examination): Manifest {
+function manifestOf({ spec, layout, side }: Examination): Manifest {
   const files = [layout.resident, layout.bundles];
   const tensors = files.flatMap((file) => file.tensors);
   const blocksOf = (tensor: PlacedTensor) =>
@@ -115,7 +115,7 @@ function manifestOf({ spec, layout, storage, side }: Examination): Manifest {
     crc32: '',
     producer: `flashllm ${version}`,
     spec,
-    dtypes: { resident: storage.resident, bundles: storage.bundles },
+    dtypes: layout.dtypes,
     ffns: layout.ffns,
     layers: layout.layers,
     files: Object.fromEntries([

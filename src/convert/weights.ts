@@ -1,18 +1,27 @@
 /** The bytes of each tensor of the model directory, made from checkpoint tensors block by block. */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { byteLength, type EncodedDType, type FloatDType, formats, isQuantised } from '../dtype.ts';
+import {
+  byteLength,
+  type DType,
+  type FloatDType,
+  formats,
+  isEncodedDType,
+  isQuantised,
+} from '../dtype.ts';
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
 import { type BundleRecipe, bundleRows, type TensorRecipe } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import {
   type Block,
   type BlockBuffers,
+  type LoadedBlock,
   loadBlocks,
   quantiseRows,
   rowBlocks,
   widestBlock,
 } from './blocks.ts';
+import { copyBlocks, storedRows } from './stored-blocks.ts';
 
 /** A checkpoint tensor whose shape and dtype were found right. */
 export interface CheckedSource {
@@ -29,21 +38,37 @@ const below =
   (rows: number) =>
   (block: Block): Block => ({ ...block, row: block.row + rows });
 
+/** A rectangle of a matrix as `dtype`: the file's own blocks where they are that, else converted. */
+function loadRows(
+  work: BlockBuffers,
+  { tensor, dtype: from }: CheckedSource,
+  dtype: DType,
+  { row: first, rows, column, columns }: Block,
+): AsyncGenerator<LoadedBlock> {
+  const { blocks } = tensor;
+  if (blocks?.dtype === dtype) {
+    const pieces = storedRows(work, dtype, rows, column, columns).map(below(first));
+    return copyBlocks(work, tensor, blocks, pieces);
+  }
+  if (!isEncodedDType(dtype)) throw new Error(`${tensor.name} cannot become ${dtype}`);
+  const pieces = rowBlocks(work, rows, column, columns).map(below(first));
+  return loadBlocks(work, tensor, from, dtype, pieces);
+}
+
 /** A vector or a matrix: its parts stacked along the rows. */
 export async function* tensorBytes(
   work: BlockBuffers,
   recipe: TensorRecipe,
-  dtype: EncodedDType,
+  dtype: DType,
   sources: Sources,
 ): AsyncGenerator<Uint8Array> {
   for (const { source, shape, rows, plus } of recipe.parts) {
-    const { tensor, dtype: from } = sources(source);
     const { first, count } = rows ?? { first: 0, count: shape[0] ?? 1 };
-    const blocks =
+    const wanted =
       shape.length > 1
-        ? rowBlocks(work, count, 0, shape.at(-1) ?? 1).map(below(first))
-        : rowBlocks(work, 1, first, count);
-    for await (const { view } of loadBlocks(work, tensor, from, dtype, blocks)) {
+        ? { row: first, rows: count, column: 0, columns: shape.at(-1) ?? 1 }
+        : { row: 0, rows: 1, column: first, columns: count };
+    for await (const { view } of loadRows(work, sources(source), dtype, wanted)) {
       if (plus !== undefined) {
         const values = new Float32Array(view.buffer, view.byteOffset, view.length / f32Bytes);
         for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + plus;
@@ -64,14 +89,13 @@ export function unitBytes(
   work: BlockBuffers,
   recipe: BundleRecipe,
   units: FfnUnits,
-  dtype: EncodedDType,
   sources: Sources,
   strip: Strip,
 ): AsyncGenerator<Uint8Array> {
   const geometry = neuronGeometry(units);
   return geometry === null
-    ? tileBytes(work, recipe, units, dtype, sources, strip)
-    : bundleBytes(work, recipe, { ...geometry, ...units }, dtype, sources, strip);
+    ? tileBytes(work, recipe, units, sources, strip)
+    : bundleBytes(work, recipe, { ...geometry, ...units }, sources, strip);
 }
 
 /**
@@ -85,7 +109,6 @@ async function* tileBytes(
   work: BlockBuffers,
   recipe: BundleRecipe,
   { k, count: tiles, unitBytes: stride, parts }: FfnUnits,
-  dtype: EncodedDType,
   sources: Sources,
   strip: Strip,
 ): AsyncGenerator<Uint8Array> {
@@ -97,14 +120,14 @@ async function* tileBytes(
     const count = Math.min(Math.max(1, atOnce), tiles - first);
     const view = new Uint8Array(memory.buffer, strip.address, count * stride);
     view.fill(0);
-    for (const { part, offset, shape } of parts) {
-      const { tensor, dtype: from } = sources(recipe[part] ?? '');
+    for (const { part, dtype, offset, shape } of parts) {
       const rowBytes = byteLength(dtype, shape[1]);
       const isDown = part === 'down';
-      const blocks = isDown
-        ? rowBlocks(work, hidden, first * k, count * k)
-        : rowBlocks(work, count * k, 0, hidden).map(below(first * k));
-      for await (const { address, row, rows } of loadBlocks(work, tensor, from, dtype, blocks)) {
+      const wanted = isDown
+        ? { row: 0, rows: hidden, column: first * k, columns: count * k }
+        : { row: first * k, rows: count * k, column: 0, columns: hidden };
+      const source = sources(recipe[part] ?? '');
+      for await (const { address, row, rows } of loadRows(work, source, dtype, wanted)) {
         if (isDown) {
           for (let tile = 0; tile < count; tile++) {
             const target = strip.address + tile * stride + offset + row * rowBytes;
@@ -150,12 +173,13 @@ async function* bundleBytes(
   work: BlockBuffers,
   recipe: BundleRecipe,
   units: FfnUnits & NeuronGeometry,
-  dtype: EncodedDType,
   sources: Sources,
   strip: Strip,
 ): AsyncGenerator<Uint8Array> {
   const { kernels, memory, convertedAddress } = work;
-  const { bundleBytes: stride, downOffset, count: neurons } = units;
+  const { bundleBytes: stride, downOffset, count: neurons, parts } = units;
+  const dtype = parts[0]?.dtype ?? 'f32';
+  if (!isEncodedDType(dtype)) throw new Error(`bundles cannot be in ${dtype}`);
   const hidden = recipe.hiddenSize;
   const { blockBytes, blockElements } = formats[dtype];
   const rowBytes = byteLength(dtype, hidden);

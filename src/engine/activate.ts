@@ -1,7 +1,7 @@
 /** The first half of an FFN over bundles, gated or not. */
 
 import { activationCodes } from '../kernels/constants.ts';
-import type { WeightKernels } from '../kernels/weight-kernels.ts';
+import type { NeuronKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 
 /** Addresses are in the memory where the bundles lie. */
@@ -27,7 +27,7 @@ export interface ActivateCall {
 
 /** acts = act(up . x + bias), or act(gate . x + gateBias) times (act of) that. */
 export function activateNeurons(
-  { ffnUp, ffnGatedUp }: WeightKernels,
+  { ffnUp, ffnGatedUp }: NeuronKernels,
   { activation, gate, threshold }: ModelSpec['ffn'],
   call: ActivateCall,
 ): void {

@@ -7,7 +7,12 @@
 
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import { neuronGroup, type WeightKernels, weightKernels } from '../kernels/weight-kernels.ts';
+import {
+  matmulOf,
+  type NeuronKernels,
+  neuronGroup,
+  neuronKernels,
+} from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type BlockRoom, blockNeurons } from '../plan/activations.ts';
 import { type TransferBuffers, transferRows } from '../plan/transfer-buffers.ts';
@@ -71,27 +76,25 @@ export type ArenaBuffers = BlockRoom &
 export class Arena {
   readonly memory: WebAssembly.Memory;
   readonly kernels: Kernels;
+  /** Whether products are in f32 whatever the format of the weights. */
+  protected readonly exact: boolean;
   readonly #place: ArenaBuffers;
 
-  constructor(memory: WebAssembly.Memory, kernels: Kernels, place: ArenaBuffers) {
+  constructor(memory: WebAssembly.Memory, kernels: Kernels, place: ArenaBuffers, exact = false) {
     this.memory = memory;
     this.kernels = kernels;
+    this.exact = exact;
     this.#place = place;
   }
 
   linear(task: LinearTask): void {
     const { rows, x, columns, y, outputs, bias, positions } = task;
-    const { matmul } = this.weightKernels(task.rows);
+    const matmul = matmulOf(this.kernels, task.rows.format, this.exact);
     const offset = rows.first * f32Bytes;
     const rowBias = bias === 0 ? 0 : bias + offset;
     const { scratch } = this.#place;
     const { address, count } = rows;
     matmul(y + offset, x, address, rowBias, count, columns, positions, columns, outputs, scratch);
-  }
-
-  /** What computes with weights as they lie here. */
-  protected weightKernels({ format }: LoadedRows): WeightKernels {
-    return weightKernels(this.kernels, format);
   }
 
   /** @returns how many activations were not zero */
@@ -127,6 +130,7 @@ export class Arena {
               address: rows.address + done * units.unitBytes,
               packed: rows.format.packed,
               unit: rows.first + done,
+              exact: this.exact,
             })
           : this.#neurons(task, geometry, done, count, places);
     }
@@ -144,7 +148,7 @@ export class Arena {
     const { rows, ffn, hidden, positions } = task;
     const { neurons, gates, bundles, scratch } = this.#place;
     const { stride, group, groupStride, upOffset, downOffset } = neuronPlaces(geometry, rows.apart);
-    const kernels = this.weightKernels(rows);
+    const kernels = neuronKernels(this.kernels, rows.format);
     const table = new Uint32Array(this.memory.buffer, bundles, count);
     for (let i = 0; i < count; i++) {
       const inGroup = (done + i) % group;
@@ -185,7 +189,7 @@ export class Arena {
   /** y += activations times down columns of neurons [first, first + count), group by group. */
   #down(
     { hidden, positions }: FfnTask,
-    { ffnSums, ffnDown }: WeightKernels,
+    { ffnSums, ffnDown }: NeuronKernels,
     downOffset: number,
     first: number,
     count: number,
@@ -233,8 +237,9 @@ export class RemoteArena extends Arena {
     kernels: Kernels,
     transfer: TransferBuffers,
     main: WebAssembly.Memory,
+    exact: boolean,
   ) {
-    super(memory, kernels, transfer);
+    super(memory, kernels, transfer, exact);
     this.#main = main;
     this.#transfer = transfer;
   }
@@ -242,7 +247,7 @@ export class RemoteArena extends Arena {
   override linear(task: LinearTask): void {
     const { rows, rowBytes, x, columns, y, outputs, bias, positions } = task;
     const { input, output, scratch, bias: transferBias } = this.#transfer;
-    const { matmul } = this.weightKernels(task.rows);
+    const matmul = matmulOf(this.kernels, task.rows.format, this.exact);
     this.#fetch(input, x, positions * columns);
     for (let done = 0; done < rows.count; done += transferRows) {
       const count = Math.min(transferRows, rows.count - done);

@@ -6,7 +6,7 @@
 
 import type { Format } from '../dtype.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import { weightKernels } from '../kernels/weight-kernels.ts';
+import { neuronKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type ListTables, neuronBlock, type Staging } from '../plan/list-layout.ts';
 import { activateNeurons } from './activate.ts';
@@ -160,7 +160,7 @@ export class ListArena {
       selection.words,
     );
     const groups = this.#findGroups(task, part);
-    const { ffnListSums, ffnListDown } = weightKernels(this.#kernels, format);
+    const { ffnListSums, ffnListDown } = neuronKernels(this.#kernels, format);
     if (positions === 1) {
       const continued = this.#continued ? 1 : 0;
       const rows = groups + (part.open ? 1 : 0);
@@ -219,7 +219,7 @@ export class ListArena {
     const { format, ffn, upOffset, hidden, positions } = task;
     const { neurons, gates, ups, bias, gateBias, scratch } = this.place;
     const offset = from * f32Bytes;
-    activateNeurons(weightKernels(this.#kernels, format), ffn, {
+    activateNeurons(neuronKernels(this.#kernels, format), ffn, {
       acts: neurons + offset,
       gates: gates + offset,
       stride: neuronBlock,

@@ -8,7 +8,7 @@ import { formats } from '../dtype.ts';
 import { type FfnUnits, partOf, type UnitPart } from '../flash/ffn-units.ts';
 import { activationCodes } from '../kernels/constants.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import { weightKernels } from '../kernels/weight-kernels.ts';
+import { matmulOf } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { activationValues } from '../plan/activations.ts';
 import type { NeuronHook } from './ffn-hook.ts';
@@ -45,6 +45,8 @@ export interface RowUnitTask {
   readonly gateBias: number;
   readonly positions: number;
   readonly hook?: NeuronHook | undefined;
+  /** Whether products are in f32 whatever the formats; false unless given. */
+  readonly exact?: boolean;
 }
 
 /**
@@ -103,7 +105,7 @@ function activate(
 function multiply(
   kernels: Kernels,
   { scratch }: RowUnitPlace,
-  { address, packed }: RowUnitTask,
+  { address, packed, exact = false }: RowUnitTask,
   call: { readonly part: UnitPart; readonly y: number; readonly x: number; readonly bias?: number },
   positions: number,
 ): void {
@@ -111,7 +113,7 @@ function multiply(
   const [rows, columns] = part.shape;
   const format = formats[part.dtype];
   const inMemory = packed && format.packedAs !== null ? formats[format.packedAs] : format;
-  const { matmul } = weightKernels(kernels, inMemory);
+  const matmul = matmulOf(kernels, inMemory, exact);
   const w = address + part.offset;
   matmul(y, x, w, bias, rows, columns, positions, columns, rows, scratch);
 }

@@ -24,10 +24,11 @@ import { SparseFfn } from './sparse-ffn.ts';
 import { RuntimeStats } from './stats.ts';
 import { Transformer } from './transformer.ts';
 
-/** Allocates the plan's memories, each with its kernels on all threads. */
+/** Allocates the plan's memories, each with its kernels on all threads; `exact`: see {@link Arena}. */
 async function createArenas(
   plan: MemoryPlan,
   threads: ComputeThreads,
+  exact: boolean,
 ): Promise<readonly [Arena, ...Arena[]]> {
   const module = await compileCore();
   const memory = createMemory(plan.memoryBytes);
@@ -36,9 +37,9 @@ async function createArenas(
   for (const { transfer, memoryBytes } of plan.arenas) {
     const own = createMemory(memoryBytes);
     const options = { module, scratch: transfer.threadScratch };
-    remote.push(new RemoteArena(own, await threads.kernels(own, options), transfer, memory));
+    remote.push(new RemoteArena(own, await threads.kernels(own, options), transfer, memory, exact));
   }
-  return [new Arena(memory, kernels, plan.activations), ...remote];
+  return [new Arena(memory, kernels, plan.activations, exact), ...remote];
 }
 
 /** What computes only wanted neurons, or null where the plan has all computed. */
@@ -132,7 +133,7 @@ export class Runtime implements LoadedModel {
     const plan = model.plan(request);
     const threads = await ComputeThreads.start(plan.threads);
     try {
-      const arenas = await createArenas(plan, threads);
+      const arenas = await createArenas(plan, threads, request.ffn === 'exact');
       const weights = await Weights.load(model.files, plan, arenas, onProgress, signal);
       const policy = request.window ?? 'auto';
       const predictor = await openPredictor(model, plan, arenas[0]);

@@ -10,6 +10,7 @@ import type { ModelFiles } from '../flash/model-files.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { weightKernels } from '../kernels/weight-kernels.ts';
 import { headTensor, type ModelSpec, tensorNames } from '../models/spec.ts';
+import { fusedProjection, projectionsOf } from '../models/spec-tensors.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { HeadProposal } from '../residency/head-proposal.ts';
 import type { LoadedRows } from '../residency/weight-stream.ts';
@@ -197,10 +198,9 @@ export class Transformer {
   async #attention(layer: number, batch: Batch, x: number): Promise<void> {
     const { plan, weights } = this.#parts;
     const { rows: positions } = batch;
-    const { output, qkv, attended } = plan.activations;
+    const { output, attended } = plan.activations;
 
-    const name = tensorNames.qkv(layer);
-    await this.#linear(`${name}.weight`, weights.vector(`${name}.bias`), qkv, x, positions);
+    await this.#queryKeyValue(layer, x, positions);
     this.#normHeads(layer, positions);
     this.#applyRope(batch);
 
@@ -210,6 +210,19 @@ export class Transformer {
     await this.#parts.sparse?.yieldToReads();
     const out = tensorNames.attentionOut(layer);
     await this.#linear(`${out}.weight`, weights.vector(`${out}.bias`), output, attended, positions);
+  }
+
+  /** qkv = queries, keys and values of x, from one matrix or from three. */
+  async #queryKeyValue(layer: number, x: number, positions: number): Promise<void> {
+    const { plan, weights, files } = this.#parts;
+    const { tensors } = files.manifest;
+    const { rows: outputs } = fusedProjection(this.#spec, layer);
+    const allBias = weights.vector(`${tensorNames.qkv(layer)}.bias`);
+    for (const { name, first } of projectionsOf(this.#spec, layer, tensors)) {
+      const offset = first * f32Bytes;
+      const bias = allBias === 0 ? 0 : allBias + offset;
+      await this.#linear(name, bias, plan.activations.qkv + offset, x, positions, outputs);
+    }
   }
 
   /** Norms each query and key head on its own, where the model does. */
@@ -288,20 +301,25 @@ export class Transformer {
     return new Float32Array(this.#memory.buffer, logits, positions * vocabSize);
   }
 
-  /** y = W x + bias for `positions` rows; both packed, f32. */
+  /**
+   * y = W x + bias for `positions` rows of f32, those of x one right after the other.
+   * @param outputs from one row of y to the next: as many as W has rows, unless it gives a part of them
+   */
   async #linear(
     matrix: StoredTensor | string,
     bias: number,
     y: number,
     x: number,
     positions: number,
+    outputs?: number,
   ): Promise<void> {
     const { weights, files } = this.#parts;
     const tensor = typeof matrix === 'string' ? files.tensor(matrix) : matrix;
-    const [outputs = 0, columns = 0] = tensor.shape;
+    const [own = 0, columns = 0] = tensor.shape;
     const { rowBytes } = rowsOf(tensor);
+    const call = { rowBytes, x, columns, y, outputs: outputs ?? own, bias, positions };
     await weights.eachRows(tensor, (rows) => {
-      this.#arena(rows).linear({ rows, rowBytes, x, columns, y, outputs, bias, positions });
+      this.#arena(rows).linear({ rows, ...call });
     });
   }
 

@@ -69,6 +69,23 @@ interface UnitGeometry {
   readonly dtypeOf: (part: PartName) => DType;
 }
 
+/** Neurons of a tile, if they divide an FFN's: a block of the largest formats. */
+const usualTile = 256;
+/** Tiles of fewer are not worth their calls. */
+const smallestTile = 32;
+
+/**
+ * Neurons of the tiles that an FFN is cut into where its down projection lies in blocks of `blockElements`:
+ * whole blocks, as near to 256 as divides all neurons; null where nothing does.
+ */
+export function tileNeurons(neurons: number, blockElements: number): number | null {
+  const largest = Math.max(1, Math.floor(usualTile / blockElements)) * blockElements;
+  for (let k = largest; k >= smallestTile; k -= blockElements) {
+    if (neurons % k === 0) return k;
+  }
+  return null;
+}
+
 /** Where the parts of a unit lie, and its bytes. */
 export function layoutUnit({ kind, k, hiddenSize, gated, dtypeOf }: UnitGeometry): {
   readonly unitBytes: number;

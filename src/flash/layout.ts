@@ -13,6 +13,7 @@
 import { byteLength, type DType, type FloatDType, formats, isQuantised } from '../dtype.ts';
 import {
   type BundleRecipe,
+  bundleRows,
   type ModelRecipe,
   type TensorRecipe,
   tensorNames,
@@ -20,7 +21,7 @@ import {
 } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import { rowsPerBlock } from './checksum.ts';
-import { type FfnUnits, layoutUnit, unitTensor } from './ffn-units.ts';
+import { type FfnUnits, layoutUnit, type PartName, tileNeurons, unitTensor } from './ffn-units.ts';
 import {
   type BundleLayer,
   bundleLayers,
@@ -50,6 +51,7 @@ export interface FileLayout {
 export interface ModelLayout {
   readonly resident: FileLayout;
   readonly bundles: FileLayout;
+  readonly dtypes: WeightDTypes;
   /** Per layer its FFNs. */
   readonly ffns: Manifest['ffns'];
   readonly layers: readonly BundleLayer[];
@@ -66,54 +68,78 @@ export interface Unplaced {
 }
 
 /** How a model's tensors are stored. */
-export interface StorageDTypes extends WeightDTypes {
+export interface StorageDTypes {
+  /** Of matrices, and of FFNs, that are not kept. */
+  readonly resident: DType;
+  readonly bundles: DType;
   /** For what is not worth quantising: the dtype that loses nothing, f32 unless one is given. */
   readonly exact?: FloatDType;
   /** Neurons of a unit: absent, each is one of its own; else FFNs are cut into tiles of so many. */
   readonly tile?: number;
+  /**
+   * Checkpoint tensors that stay in the format they have, and that format. An FFN of which a matrix is
+   * among them is cut into tiles.
+   */
+  readonly kept?: ReadonlyMap<string, DType>;
 }
 
 /**
  * The dtype of a resident tensor. Vectors are f32. Learned positions are never quantised: of that
  * table a token reads one row, so it would save nothing but disk, and every layer sees the error.
  */
-export function residentDType<Resident extends DType>(
-  { name, shape }: Pick<TensorRecipe, 'name' | 'shape'>,
-  { resident, exact = 'f32' }: Pick<StorageDTypes, 'exact'> & { readonly resident: Resident },
-): Resident | FloatDType {
+export function residentDType(
+  { name, shape, parts }: TensorRecipe,
+  { resident, exact = 'f32', kept }: StorageDTypes,
+): DType {
   if (shape.length === 1) return 'f32';
-  return name === tensorNames.positions && isQuantised(resident) ? exact : resident;
+  if (name === tensorNames.positions && isQuantised(resident)) return exact;
+  return kept?.get(parts[0]?.source ?? '') ?? resident;
 }
 
 export function layoutModel(recipe: ModelRecipe, weights: StorageDTypes): ModelLayout {
   const vectors = recipe.tensors.filter(({ shape }) => shape.length === 1);
   const matrices = recipe.tensors.filter(({ shape }) => shape.length > 1);
   const ffns = recipe.bundles.map((bundle, layer) => [layoutFfn(bundle, layer, weights)]);
+  const dtypesOf = (tensors: readonly TensorRecipe[]) =>
+    tensors.map((matrix) => residentDType(matrix, weights));
+  const isTable = ({ name }: TensorRecipe) => name === tensorNames.positions;
   return {
     resident: layoutFile(residentFile, [
       ...vectors.map(placeVector),
       ...matrices.map((matrix) => placeMatrix(matrix, residentDType(matrix, weights))),
     ]),
     bundles: layoutFile(bundlesFile, ffns.flat().map(placeUnits)),
+    dtypes: {
+      resident: commonDType(dtypesOf(matrices.filter((matrix) => !isTable(matrix)))),
+      bundles: commonDType(ffns.flat().flatMap(({ parts }) => parts.map(({ dtype }) => dtype))),
+    },
     ffns,
     layers: bundleLayers(ffns),
   };
 }
 
+/** The one that all are of. */
+function commonDType([first = 'f32', ...more]: readonly DType[]): DType | 'mixed' {
+  return more.every((dtype) => dtype === first) ? first : 'mixed';
+}
+
 /** An FFN for all tokens, in neurons or in tiles. */
-function layoutFfn(
-  { neurons, hiddenSize, gate }: BundleRecipe,
-  layer: number,
-  { bundles, tile }: StorageDTypes,
-): FfnUnits {
-  const [kind, k] = tile === undefined ? (['neuron', 1] as const) : (['tile', tile] as const);
-  const { blockElements } = formats[bundles];
+function layoutFfn(bundle: BundleRecipe, layer: number, storage: StorageDTypes): FfnUnits {
+  const { neurons, hiddenSize, gate } = bundle;
+  const { bundles, kept } = storage;
+  const dtypeOf = (part: PartName) => kept?.get(bundle[part] ?? '') ?? bundles;
+  const { blockElements } = formats[dtypeOf('down')];
+  const isKept = bundleRows(bundle)
+    .concat(bundle.down)
+    .some((name) => kept?.has(name));
+  const tile = storage.tile ?? (isKept ? tileNeurons(neurons, blockElements) : null);
+  const [kind, k] = tile === null ? (['neuron', 1] as const) : (['tile', tile] as const);
   if (neurons % k !== 0 || (kind === 'tile' && k % blockElements !== 0)) {
     throw new RangeError(
       `${neurons} neurons cannot be cut into tiles of ${k}: k divides them and is a multiple of ${blockElements}`,
     );
   }
-  const geometry = { kind, k, hiddenSize, gated: gate !== undefined, dtypeOf: () => bundles };
+  const geometry = { kind, k, hiddenSize, gated: gate !== undefined, dtypeOf };
   const tensor = unitTensor(layer, 'ffn', kind);
   return { name: 'ffn', tensor, kind, k, count: neurons / k, ...layoutUnit(geometry) };
 }

@@ -4,8 +4,8 @@
  * by is one that follows from the architecture and from the length of files, or the model is refused.
  */
 
-import { byteLength, type DType, isQuantised } from '../dtype.ts';
-import { type ModelSpec, tensorNames } from '../models/spec.ts';
+import { byteLength, isNeuronDType, isQuantised, wholeBlocks } from '../dtype.ts';
+import { type ModelSpec, tensorNames, type WeightDTypes } from '../models/spec.ts';
 import { contradictionIn, type SpecTensor, tensorsOf } from '../models/spec-tensors.ts';
 import { alignUp } from '../units.ts';
 import { rowsPerBlock } from './checksum.ts';
@@ -75,7 +75,10 @@ function* layerProblems({ layers, ffns, spec, dtypes }: Manifest): Generator<str
   }
   const { hiddenSize, ffn } = spec;
   const gated = ffn.gate !== 'none';
-  const dtypeOf = () => dtypes.bundles;
+  const { bundles } = dtypes;
+  const isNeurons = bundles !== 'mixed' && isNeuronDType(bundles);
+  if (layers.length > 0 && !isNeurons) yield `dtypes: single neurons cannot be in ${bundles}`;
+  const dtypeOf = () => (bundles === 'mixed' ? 'f32' : bundles);
   const neuron = layoutUnit({ kind: 'neuron', k: 1, hiddenSize, gated, dtypeOf });
   const expected = neuronGeometry({ kind: 'neuron', ...neuron });
   for (const [index, layer] of layers.entries()) {
@@ -115,7 +118,7 @@ function* unitProblems(
   { name, neurons, k: asked, kinds }: SpecFfn,
   layer: number,
   { hiddenSize, ffn: { gate } }: ModelSpec,
-  bundles: DType,
+  bundles: WeightDTypes['bundles'],
 ): Generator<string> {
   const { tensor, kind, k, count, unitBytes, parts } = ffn;
   if (!kinds.includes(kind)) yield `its units are of kind ${kind}, not ${kinds.join(' or ')}`;
@@ -123,7 +126,7 @@ function* unitProblems(
   if (k * count !== neurons) yield `${count} units of ${k} neurons are not ${neurons}`;
   if ((kind === 'neuron') !== (k === 1)) yield `a unit of kind ${kind} has ${k} neurons`;
   if (asked !== null && k !== asked) yield `a unit has ${k} neurons, not ${asked}`;
-  const dtypeOf = (part: PartName) => partOf(ffn, part)?.dtype ?? bundles;
+  const dtypeOf = (part: PartName) => partOf(ffn, part)?.dtype ?? 'f32';
   const gated = gate !== 'none';
   const expected = layoutUnit({ kind, k, hiddenSize, gated, dtypeOf });
   if (unitBytes !== expected.unitBytes) {
@@ -135,6 +138,12 @@ function* unitProblems(
     if (found.part !== wanted?.part) yield `its part ${index} is ${found.part}`;
     // The kernels for single neurons take one dtype for all parts.
     if (kind === 'neuron' && found.dtype !== bundles) yield `its ${found.part} is ${found.dtype}`;
+    if (kind === 'neuron' && !isNeuronDType(found.dtype)) {
+      yield `its ${found.part} is ${found.dtype}, which single neurons cannot be in`;
+    }
+    if (!wholeBlocks(found.dtype, found.shape[1])) {
+      yield `its ${found.part} has rows of ${found.shape[1]}, not of whole blocks of ${found.dtype}`;
+    }
     if (found.offset !== wanted?.offset) {
       yield `its ${found.part} is at ${found.offset}, not at ${wanted?.offset}`;
     }
@@ -166,12 +175,15 @@ function* tensorProblems({ tensors, ffns, spec, dtypes }: Manifest): Generator<s
     if (tensor !== undefined) yield* oneTensorProblems(tensor, expected, dtypeOk(tensor));
     else if (expected.needed) yield `tensors: there is no ${expected.name}`;
   };
-  for (const expected of tensorsOf(spec)) {
+  const { resident } = dtypes;
+  for (const expected of tensorsOf(spec, tensors)) {
     yield* compare(expected, ({ name, dtype, shape }) => {
       if (shape.length === 1) return dtype === 'f32';
       // The table of positions is never quantised: see residentDType.
-      const exact = name === tensorNames.positions && isQuantised(dtypes.resident);
-      return exact ? dtype !== 'u8' && !isQuantised(dtype) : dtype === dtypes.resident;
+      const exact =
+        name === tensorNames.positions && (resident === 'mixed' || isQuantised(resident));
+      if (dtype === 'u8') return false;
+      return exact ? !isQuantised(dtype) : resident === 'mixed' || dtype === resident;
     });
   }
   for (const { tensor: name, count, unitBytes } of ffns.flat()) {
@@ -194,6 +206,9 @@ function* oneTensorProblems(
     return;
   }
   if (!dtypeOk) yield `${at}: its dtype is ${tensor.dtype}`;
+  if (tensor.dtype !== 'u8' && !wholeBlocks(tensor.dtype, shape.at(-1) ?? 1)) {
+    yield `${at}: its rows are no whole blocks of ${tensor.dtype}`;
+  }
   const isBundles = tensor.dtype === 'u8';
   const file = isBundles ? bundlesFile : residentFile;
   if (tensor.file !== file) yield `${at}: it is not in ${file}`;

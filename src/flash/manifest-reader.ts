@@ -9,7 +9,7 @@ import * as v from 'valibot';
 import { parseJsonText } from '../checkpoint/json-file.ts';
 import { type DType, dtypeNames } from '../dtype.ts';
 import { InputError } from '../errors.ts';
-import { type ModelSpec, modelSpecSchema } from '../models/spec.ts';
+import { type ModelSpec, modelSpecSchema, type WeightDTypes } from '../models/spec.ts';
 import { readRegular } from '../regular-file.ts';
 import { crcHex, decodeWords } from './checksum.ts';
 import {
@@ -42,6 +42,7 @@ const longestManifest = 256 * 2 ** 20;
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const dtype = v.picklist(dtypeNames);
+const commonDType = v.picklist([...dtypeNames, 'mixed']);
 
 const unitsSchema = v.object({
   name: v.picklist(ffnNames),
@@ -65,7 +66,7 @@ const manifestSchema = v.object({
   formatVersion: v.picklist(readableVersions),
   producer: v.string(),
   architecture: modelSpecSchema,
-  dtypes: v.object({ resident: dtype, bundles: dtype }),
+  dtypes: v.object({ resident: commonDType, bundles: commonDType }),
   layers: v.array(
     v.object({
       tensor: v.string(),
@@ -172,9 +173,7 @@ export function parseManifest(text: string, file: string): Manifest {
     }),
   );
   const ffns =
-    output.formatVersion < firstWithUnits
-      ? layers.map((layer) => [unitsOfBundles(layer, spec, dtypes.bundles)])
-      : output.ffns;
+    output.formatVersion < firstWithUnits ? bundledFfns(layers, spec, dtypes.bundles) : output.ffns;
   if (ffns === undefined) throw damaged('it does not say what units its FFNs have (ffns)');
   const manifest: Manifest = {
     crc32: stored,
@@ -190,8 +189,16 @@ export function parseManifest(text: string, file: string): Manifest {
   return manifest;
 }
 
-/** The units of a layer as versions before {@link firstWithUnits} described it. */
-function unitsOfBundles(
+/** FFNs as versions before {@link firstWithUnits} described them; undefined where they cannot be these. */
+function bundledFfns(
+  layers: readonly BundleLayer[],
+  spec: ModelSpec,
+  dtype: WeightDTypes['bundles'],
+): Manifest['ffns'] | undefined {
+  return dtype === 'mixed' ? undefined : layers.map((layer) => [unitsOf(layer, spec, dtype)]);
+}
+
+function unitsOf(
   { tensor, neurons, bundleBytes }: BundleLayer,
   { hiddenSize, ffn }: ModelSpec,
   dtype: DType,

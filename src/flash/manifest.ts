@@ -3,8 +3,15 @@
  * block. It is the last file written, so a directory without it is not a model. See docs/FORMAT.md.
  */
 
-import { type DType, type Format, formats } from '../dtype.ts';
-import { type ModelSpec, storedSpec } from '../models/spec.ts';
+import {
+  type DType,
+  type Format,
+  formats,
+  ggufDTypes,
+  isNeuronDType,
+  type NeuronDType,
+} from '../dtype.ts';
+import { type ModelSpec, storedSpec, type WeightDTypes } from '../models/spec.ts';
 import { crcHex, encodeWords } from './checksum.ts';
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from './ffn-units.ts';
 
@@ -70,7 +77,7 @@ export interface Manifest {
   readonly crc32: string;
   readonly producer: string;
   readonly spec: ModelSpec;
-  readonly dtypes: { readonly resident: DType; readonly bundles: DType };
+  readonly dtypes: WeightDTypes;
   /** Per layer its FFNs. */
   readonly ffns: readonly (readonly FfnUnits[])[];
   /** Per layer its neurons, as predictors and their training see them; empty where units are others. */
@@ -96,12 +103,54 @@ export function bundleLayers(ffns: Manifest['ffns']): readonly BundleLayer[] {
   return layers.length === ffns.length ? layers : [];
 }
 
-/** The format of a matrix, or of the rows and columns in a layer's bundles. */
+/**
+ * The format of a matrix, or of the rows and columns in an FFN's units: of units whose parts have several,
+ * that of the first part.
+ */
 export function weightFormat(
-  { dtype }: StoredTensor,
-  { dtypes }: Pick<Manifest, 'dtypes'>,
+  { name, dtype }: StoredTensor,
+  { dtypes, ffns }: Pick<Manifest, 'dtypes' | 'ffns'>,
 ): Format {
-  return formats[dtype === 'u8' ? dtypes.bundles : dtype];
+  if (dtype !== 'u8') return formats[dtype];
+  if (dtypes.bundles !== 'mixed') return formats[dtypes.bundles];
+  const [part] = ffns.flat().find(({ tensor }) => tensor === name)?.parts ?? [];
+  if (part === undefined) throw new Error(`no FFN has its units in ${name}`);
+  return formats[part.dtype];
+}
+
+/** Whether products with some of its weights round activations to 8 bits, unless they are asked not to. */
+export function roundsActivations(manifest: Pick<Manifest, 'tensors' | 'ffns'>): boolean {
+  return Object.keys(weightsByFormat(manifest)).some((dtype) =>
+    ggufDTypes.some((known) => known === dtype),
+  );
+}
+
+/** How many weights are in each format: of matrices, and of the parts of units. */
+export function weightsByFormat({
+  tensors,
+  ffns,
+}: Pick<Manifest, 'tensors' | 'ffns'>): Partial<Record<DType, number>> {
+  const counts: Partial<Record<DType, number>> = {};
+  const add = (dtype: DType, weights: number) => {
+    counts[dtype] = (counts[dtype] ?? 0) + weights;
+  };
+  for (const { dtype, shape } of tensors.values()) {
+    const [rows = 0, columns] = shape;
+    if (dtype !== 'u8' && columns !== undefined) add(dtype, rows * columns);
+  }
+  for (const { count, parts } of ffns.flat()) {
+    for (const { dtype, shape } of parts) add(dtype, count * shape[0] * shape[1]);
+  }
+  return counts;
+}
+
+/**
+ * The format of an FFN's single neurons, of which all parts have the same.
+ * @throws RangeError where units are others
+ */
+export function neuronDType({ bundles }: WeightDTypes): NeuronDType {
+  if (bundles !== 'mixed' && isNeuronDType(bundles)) return bundles;
+  throw new RangeError(`single neurons cannot be in ${bundles}`);
 }
 
 /** Weights, whatever they are stored in: of all tensors, or of some. */

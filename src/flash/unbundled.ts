@@ -3,7 +3,7 @@ import { InputError } from '../errors.ts';
 import { alignUp } from '../units.ts';
 import type { DeviceFile } from './device-file.ts';
 import { sectorBytes } from './layout.ts';
-import type { BundleLayer, Manifest, StoredTensor } from './manifest.ts';
+import { type BundleLayer, type Manifest, neuronDType, type StoredTensor } from './manifest.ts';
 import type { Extent } from './read-plan.ts';
 import type { RowPlaces } from './row-range.ts';
 
@@ -19,7 +19,7 @@ interface LayerPlace {
 /** Where everything lies, by the name of the layer's bundles, and how long the file is. */
 export function layoutUnbundled({ layers, spec, dtypes }: Manifest) {
   const places = new Map<string, LayerPlace>();
-  const rowBytes = byteLength(dtypes.bundles, spec.hiddenSize);
+  const rowBytes = layers.length === 0 ? 0 : byteLength(neuronDType(dtypes), spec.hiddenSize);
   let end = 0;
   for (const layer of layers) {
     const parts = layer.downOffset / rowBytes + 1;

@@ -7,39 +7,60 @@
  * ffnDown. `scratch` is of `scratchBytes(cols)`. A row of n weights is of the format's `rowBytes(n)`.
  */
 
-import {
-  type DType,
-  type EncodedDType,
-  type FormatName,
-  formatNames,
-  type PackedFormat,
+import type {
+  DType,
+  EncodedDType,
+  FormatName,
+  GgufDType,
+  NeuronDType,
+  PackedFormat,
 } from '../dtype.ts';
 import type { Signature } from './signature.ts';
 
 /** Classes in assembly with which the generic kernels compute in a format. */
 interface Arithmetic {
-  /** Products of rows with activations: a `Dots`. */
+  /** Products of rows with activations: a `Dots`, of neurons a `NeuronDots`. */
   readonly dots: string;
+}
+
+interface NeuronArithmetic extends Arithmetic {
   /** Sums of down columns, and of those that were unpacked: `Columns`. */
   readonly columns: string;
   readonly unpacked: string;
 }
 
+interface GgufArithmetic extends Arithmetic {
+  /** A class in assembly/stored-rows.ts. */
+  readonly rows: string;
+}
+
 /** Of formats of single weights. */
-const plain = (codec: string): Arithmetic => ({
+const plain = (codec: string): NeuronArithmetic => ({
   dots: `PlainDots<${codec}>`,
   columns: `PlainColumns<${codec}>`,
   unpacked: 'PlainColumns<Unpacked>',
 });
 
-/** Of blocks that are multiplied with quantised activations. */
-const blocks = (codec: string): Arithmetic => ({
+/** Of blocks that are multiplied with activations quantised to i16. */
+const blocks = (codec: string): NeuronArithmetic => ({
   dots: `QuantisedDots<${codec}>`,
   columns: `QuantisedColumns<${codec}>`,
   unpacked: 'QuantisedColumns<UnpackedBlock>',
 });
 
-const arithmetic: Readonly<Record<FormatName, Arithmetic>> = {
+/** Of blocks that are multiplied with activations quantised to i8. */
+const groups = (codec: string): GgufArithmetic => ({
+  dots: `GroupDots<${codec}>`,
+  rows: `GroupRows<${codec}>`,
+});
+
+/** The same of formats that are only read. */
+const storedBlocks = (codec: string): GgufArithmetic => ({
+  dots: `QuantisedDots<${codec}>`,
+  rows: `BlockRows<${codec}>`,
+});
+
+const neuronArithmetic: Readonly<Record<NeuronDType | PackedFormat, NeuronArithmetic>> = {
   f32: plain('F32'),
   f16: plain('F16'),
   bf16: plain('BF16'),
@@ -48,19 +69,57 @@ const arithmetic: Readonly<Record<FormatName, Arithmetic>> = {
   packed_f16: plain('PackedF16'),
 };
 
-/** The same generic function with each format's arithmetic. */
-function everyFormat(kernel: string, ...classes: readonly (keyof Arithmetic)[]) {
-  const entry = (format: FormatName) => {
-    const types = classes.map((name) => arithmetic[format][name]).join(', ');
-    return [format, `${kernel}<${types}>`] as const;
+const ggufArithmetic: Readonly<Record<GgufDType, GgufArithmetic>> = {
+  q4_0: groups('Q4_0'),
+  q4_1: groups('Q4_1'),
+  q5_0: groups('Q5_0'),
+  q5_1: groups('Q5_1'),
+  q8_0: storedBlocks('Q8_0'),
+  iq4_nl: storedBlocks('IQ4_NL'),
+  mxfp4: storedBlocks('MXFP4'),
+  q2_k: groups('Q2_K'),
+  q3_k: groups('Q3_K'),
+  q4_k: groups('Q4_K'),
+  q5_k: groups('Q5_K'),
+  q6_k: groups('Q6_K'),
+};
+
+/** The same generic function with the arithmetic of each format in `of`. */
+function each<Name extends FormatName, Of extends Arithmetic>(
+  of: Readonly<Record<Name, Of>>,
+  kernel: string,
+  ...classes: readonly (keyof Of)[]
+): Readonly<Record<Name, string>> {
+  const names = Object.keys(of) as Name[];
+  const entry = (name: Name) => {
+    const types = classes.map((part) => of[name][part]).join(', ');
+    return [name, `${kernel}<${types}>`] as const;
   };
-  return Object.fromEntries(formatNames.map(entry)) as Readonly<Record<FormatName, string>>;
+  return Object.fromEntries(names.map(entry)) as Record<Name, string>;
 }
+
+const arithmetic: Readonly<Record<FormatName, Arithmetic>> = {
+  ...neuronArithmetic,
+  ...ggufArithmetic,
+};
 
 interface FormatKernelRow extends Signature {
   /** By the names of formats. */
   readonly implementations: Readonly<Partial<Record<FormatName, string>>>;
 }
+
+const biasedProduct = [
+  'y: address',
+  'x: address',
+  'w: address',
+  'bias: address',
+  'rows: i32',
+  'cols: i32',
+  'positions: i32',
+  'xStride: size',
+  'yStride: size',
+  'scratch?: address',
+] as const;
 
 const conversion = ['dst: address', 'src: address', 'n: i32'] as const;
 
@@ -70,19 +129,16 @@ export const formatKernelTable = {
    * after the other. y[p, r] is the same to the bit however rows and positions are split over calls.
    */
   matmul: {
-    parameters: [
-      'y: address',
-      'x: address',
-      'w: address',
-      'bias: address',
-      'rows: i32',
-      'cols: i32',
-      'positions: i32',
-      'xStride: size',
-      'yStride: size',
-      'scratch?: address',
-    ],
-    implementations: everyFormat('matmul', 'dots'),
+    parameters: biasedProduct,
+    implementations: each(arithmetic, 'matmul', 'dots'),
+  },
+  /**
+   * matmul in f32: to the bit as matmul of f32 with the weights that toF32 gives. `scratch` must be
+   * given.
+   */
+  exactMatmul: {
+    parameters: biasedProduct,
+    implementations: each(ggufArithmetic, 'exactMatmul', 'rows'),
   },
   /**
    * acts[p, i] = activation(up_i . x[p] + bias[i]), where up_i is the row of `cols` weights at
@@ -104,7 +160,7 @@ export const formatKernelTable = {
       'scratch?: address',
       'threshold?: f32',
     ],
-    implementations: everyFormat('ffnUp', 'dots'),
+    implementations: each(neuronArithmetic, 'ffnUp', 'dots'),
   },
   /**
    * acts[p, i] = activation(gate_i . x[p] + gateBias[i]) upActivation(up_i . x[p] + upBias[i]), where
@@ -132,7 +188,7 @@ export const formatKernelTable = {
       'scratch?: address',
       'threshold?: f32',
     ],
-    implementations: everyFormat('ffnGatedUp', 'dots'),
+    implementations: each(neuronArithmetic, 'ffnGatedUp', 'dots'),
   },
   /**
    * For one position, sums of acts[i] down_i[c] over i of each group [groupStart, groupEnd), where
@@ -154,7 +210,7 @@ export const formatKernelTable = {
       'groupStart: i32',
       'groupEnd: i32',
     ],
-    implementations: everyFormat('ffnSums', 'columns'),
+    implementations: each(neuronArithmetic, 'ffnSums', 'columns'),
   },
   /**
    * y[p, c] += sum over i < count of acts[p, i] down_i[c] for colStart <= c < colEnd, group by group:
@@ -178,7 +234,7 @@ export const formatKernelTable = {
       'actStride: size',
       'scratch?: address',
     ],
-    implementations: everyFormat('ffnDown', 'columns', 'unpacked'),
+    implementations: each(neuronArithmetic, 'ffnDown', 'columns', 'unpacked'),
   },
   /**
    * ffnSums over a list of neurons in the order of their ids, whose groups are ranges of ids: group g
@@ -200,7 +256,7 @@ export const formatKernelTable = {
       'groupStart: i32',
       'groupEnd: i32',
     ],
-    implementations: everyFormat('ffnListSums', 'columns'),
+    implementations: each(neuronArithmetic, 'ffnListSums', 'columns'),
   },
   /** ffnDown over such a list. The same to the bit for a position whatever else is on the list. */
   ffnListDown: {
@@ -220,7 +276,7 @@ export const formatKernelTable = {
       'actStride: size',
       'scratch?: address',
     ],
-    implementations: everyFormat('ffnListDown', 'columns', 'unpacked'),
+    implementations: each(neuronArithmetic, 'ffnListDown', 'columns', 'unpacked'),
   },
   /** dst[0..n) (f32) = src[0..n) (weights of one row). */
   toF32: {
@@ -231,10 +287,11 @@ export const formatKernelTable = {
       bf16: 'toF32<FromBF16>',
       q8: 'blocksToF32<Q8>',
       q4: 'blocksToF32<Q4>',
+      ...each(ggufArithmetic, 'rowsToF32', 'rows'),
       packed_f16: 'unpack<PackedF16>',
     } satisfies Record<FormatName, string>,
   },
-  /** Index of the first NaN or infinity among n weights of one row, or -1; q8, q4: of its block. */
+  /** Index of the first NaN or infinity among n weights of one row, or -1; with blocks: of its block. */
   firstNonFinite: {
     parameters: ['src: address', 'n: i32'],
     result: 'i32',
@@ -244,6 +301,7 @@ export const formatKernelTable = {
       bf16: 'firstNonFinite16<FromBF16>',
       q8: 'firstNonFiniteBlock<Q8>',
       q4: 'firstNonFiniteBlock<Q4>',
+      ...each(ggufArithmetic, 'firstNonFiniteRow', 'rows'),
     } satisfies Record<DType, string>,
   },
   /**

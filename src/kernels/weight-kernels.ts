@@ -1,6 +1,13 @@
 /** Kernels that compute with weights, once for each format they lie in memory in. */
 
-import { type DType, type Format, type FormatName, formats } from '../dtype.ts';
+import {
+  type DType,
+  type Format,
+  type FormatName,
+  formats,
+  isNeuronDType,
+  type NeuronDType,
+} from '../dtype.ts';
 import { kernelSizes } from './constants.ts';
 import type { formatKernelTable } from './format-kernel-table.ts';
 import type { KernelOf } from './signature.ts';
@@ -8,10 +15,10 @@ import type { KernelOf } from './signature.ts';
 export const { neuronGroup } = kernelSizes;
 
 /**
- * Bytes of `scratch` for matmul, ffnUp and ffnDown with up to `cols` columns: there, weights that
- * are used for several positions are unpacked to f32 once, and activations are quantised for q8 and
- * q4. Without it (undefined or 0) f32, f16 and bf16 give the same results to the bit, only slower:
- * f16 takes up to twice as long. matmul and ffnUp of q8 and q4 cannot do without.
+ * Bytes of `scratch` for matmul, exactMatmul, ffnUp and ffnDown with up to `cols` columns: there,
+ * weights that are used for several positions are unpacked once, and activations are quantised for
+ * formats with blocks. Without it (undefined or 0) f32, f16 and bf16 give the same results to the bit,
+ * only slower: f16 takes up to twice as long. matmul and ffnUp of formats with blocks cannot do without.
  */
 export function scratchBytes(cols: number): number {
   const { unpackedColumns, unpackedBlockBytes, quantisedPositions } = kernelSizes;
@@ -32,12 +39,16 @@ export type FormatKernels<Name extends FormatName> = {
     : never]: KernelOf<Table[Kernel]>;
 };
 
-/** The kernels that every format has, whichever it is: those that compute with its weights. */
-export type WeightKernels = {
-  readonly [Kernel in keyof Table as FormatName extends keyof Table[Kernel]['implementations']
+type KernelsOfAll<Names extends FormatName> = {
+  readonly [Kernel in keyof Table as [Names] extends [keyof Table[Kernel]['implementations']]
     ? Kernel
     : never]: KernelOf<Table[Kernel]>;
 };
+
+/** The kernels that every format has, whichever it is: those that compute with its rows. */
+export type WeightKernels = KernelsOfAll<FormatName>;
+/** The kernels that every format of FFN bundles has. */
+export type NeuronKernels = KernelsOfAll<NeuronDType | 'packed_f16'>;
 
 /** The kernels of all formats, those of weights as they are stored by the names of their dtypes. */
 export interface KernelsByFormat {
@@ -51,4 +62,31 @@ export function weightKernels(
   { name }: Format,
 ): WeightKernels {
   return name === 'packed_f16' ? packedF16 : byDType[name];
+}
+
+/**
+ * Products with rows of a format: as it is fastest, or, where that rounds activations to 8 bits, in f32 on
+ * the weights' values when `exact`.
+ */
+export function matmulOf(
+  { byDType, packedF16 }: KernelsByFormat,
+  { name }: Format,
+  exact: boolean,
+): KernelOf<Table['matmul']> {
+  if (name === 'packed_f16') return packedF16.matmul;
+  const own = byDType[name];
+  return exact && 'exactMatmul' in own ? own.exactMatmul : own.matmul;
+}
+
+/**
+ * What computes with bundles of a format.
+ * @throws RangeError where bundles cannot be in it
+ */
+export function neuronKernels(
+  { byDType, packedF16 }: KernelsByFormat,
+  { name }: Format,
+): NeuronKernels {
+  if (name === 'packed_f16') return packedF16;
+  if (!isNeuronDType(name)) throw new RangeError(`FFN bundles cannot be in ${name}`);
+  return byDType[name];
 }

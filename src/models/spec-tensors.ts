@@ -44,8 +44,52 @@ export function contradictionIn(spec: ModelSpec): string | null {
   return null;
 }
 
-/** All tensors but bundles, those of the first layers first; `layers` of the spec must be trustworthy. */
-export function* tensorsOf(spec: ModelSpec): Generator<SpecTensor> {
+/** A matrix that gives some of the queries, keys and values of a layer, side by side for each position. */
+interface Projection {
+  readonly name: string;
+  readonly rows: number;
+  /** The first of the values that its rows give. */
+  readonly first: number;
+}
+
+/** Query, key and value rows of a layer stacked in one matrix: what there is unless formats differ. */
+export function fusedProjection({ attention }: ModelSpec, layer: number): Projection {
+  const { heads, kvHeads, headDim } = attention;
+  const rows = (heads + 2 * kvHeads) * headDim;
+  return { name: `${tensorNames.qkv(layer)}.weight`, rows, first: 0 };
+}
+
+/** The same as three matrices. */
+export function separateProjections({ attention }: ModelSpec, layer: number): Projection[] {
+  const { heads, kvHeads, headDim } = attention;
+  const [queries, keys] = [heads * headDim, kvHeads * headDim];
+  return [
+    { name: `${tensorNames.query(layer)}.weight`, rows: queries, first: 0 },
+    { name: `${tensorNames.key(layer)}.weight`, rows: keys, first: queries },
+    { name: `${tensorNames.value(layer)}.weight`, rows: keys, first: queries + keys },
+  ];
+}
+
+/** Those of the two that a model has, by the names of its tensors. */
+export function projectionsOf(
+  spec: ModelSpec,
+  layer: number,
+  tensors: Pick<ReadonlyMap<string, unknown>, 'has'>,
+): readonly Projection[] {
+  const separate = separateProjections(spec, layer);
+  return separate.every(({ name }) => tensors.has(name))
+    ? separate
+    : [fusedProjection(spec, layer)];
+}
+
+/**
+ * All tensors but bundles, those of the first layers first; `layers` of the spec must be trustworthy.
+ * @param found the tensors that there are, by name: a model may have one of several forms
+ */
+export function* tensorsOf(
+  spec: ModelSpec,
+  found: Pick<ReadonlyMap<string, unknown>, 'has'>,
+): Generator<SpecTensor> {
   const { vocabSize, hiddenSize, embeddingSize, positions, norm, layers } = spec;
   yield { name: tensorNames.tokens, shape: [vocabSize, embeddingSize], needed: true };
   if (positions.kind === 'learned') {
@@ -56,19 +100,27 @@ export function* tensorsOf(spec: ModelSpec): Generator<SpecTensor> {
     yield { name: tensorNames.projectIn, shape: [hiddenSize, embeddingSize], needed: true };
     yield { name: tensorNames.projectOut, shape: [embeddingSize, hiddenSize], needed: true };
   }
-  for (let layer = 0; layer < layers; layer++) yield* layerTensors(spec, layer);
+  for (let layer = 0; layer < layers; layer++) yield* layerTensors(spec, layer, found);
   if (norm.final) yield* normTensors(norm.kind, tensorNames.finalNorm, hiddenSize);
   if (!spec.tiedHead)
     yield { name: tensorNames.head, shape: [vocabSize, embeddingSize], needed: true };
   yield { name: tensorNames.headBias, shape: [vocabSize], needed: false };
 }
 
-function* layerTensors(spec: ModelSpec, layer: number): Generator<SpecTensor> {
+function* layerTensors(
+  spec: ModelSpec,
+  layer: number,
+  found: Pick<ReadonlyMap<string, unknown>, 'has'>,
+): Generator<SpecTensor> {
   const { hiddenSize, norm, ffn } = spec;
-  const { heads, kvHeads, headDim, qkNorm } = spec.attention;
+  const { heads, headDim, qkNorm } = spec.attention;
   const queries = heads * headDim;
   yield* normTensors(norm.kind, tensorNames.attentionNorm(layer), hiddenSize);
-  yield* linearTensors(tensorNames.qkv(layer), queries + 2 * kvHeads * headDim, hiddenSize);
+  for (const { name, rows } of projectionsOf(spec, layer, found)) {
+    yield { name, shape: [rows, hiddenSize], needed: true };
+  }
+  const { rows } = fusedProjection(spec, layer);
+  yield { name: `${tensorNames.qkv(layer)}.bias`, shape: [rows], needed: false };
   if (qkNorm !== 'none') {
     yield* normTensors(qkNorm, tensorNames.queryNorm(layer), headDim);
     yield* normTensors(qkNorm, tensorNames.keyNorm(layer), headDim);

@@ -186,6 +186,9 @@ export const tensorNames = {
   headBias: 'head.bias', // (vocab)
   attentionNorm: (layer: number) => `layers.${layer}.attention_norm`, // .weight, .bias (hidden)
   qkv: (layer: number) => `layers.${layer}.attention.qkv`, // .weight ((heads + 2 kvHeads) headDim, hidden), .bias
+  query: (layer: number) => `layers.${layer}.attention.query`, // .weight, where the three have several formats
+  key: (layer: number) => `layers.${layer}.attention.key`, // .weight
+  value: (layer: number) => `layers.${layer}.attention.value`, // .weight
   queryNorm: (layer: number) => `layers.${layer}.attention.query_norm`, // .weight, .bias (headDim)
   keyNorm: (layer: number) => `layers.${layer}.attention.key_norm`, // .weight, .bias (headDim)
   attentionOut: (layer: number) => `layers.${layer}.attention.out`, // .weight (hidden, heads headDim), .bias
@@ -273,11 +276,11 @@ export interface Family {
   recipe(facts: CheckpointFacts): ModelRecipe;
 }
 
-/** Weight dtypes of a converted model. */
+/** Weight dtypes of a converted model: `mixed` where its tensors, or the parts of its units, have several. */
 export interface WeightDTypes {
   /** Embeddings, attention and head. */
-  readonly resident: DType;
-  readonly bundles: DType;
+  readonly resident: DType | 'mixed';
+  readonly bundles: DType | 'mixed';
 }
 
 /** The head's tensor: its own, or the embedding when tied. */

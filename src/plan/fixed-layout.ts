@@ -140,7 +140,7 @@ function booksOf(predictors: PredictorDemand, chunk: number): number {
   const { neurons: units } = predictorSizes(predictors);
   const selections = [chunk, 1].map((rows) => selectionLengths({ units, rows }));
   return (
-    sumOver(predictors.layers, ({ neurons }) => bookkeepingBytes(neurons)) +
+    bookkeepingBytes(predictors.layers.map(({ neurons }) => neurons)) +
     sumOver(selections, ({ ids, bits }) => 4 * (ids + bits))
   );
 }

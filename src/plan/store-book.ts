@@ -25,25 +25,29 @@ export type BookArrays<B extends Book> = {
 export const unitStoreBook = {
   /** The slot of each unit, or -1. */
   slotOf: { per: 'unit', type: Int32Array },
-  /** What a step's lookup found, for each entry of its list: the slot, and the state. */
-  foundSlots: { per: 'unit', type: Int32Array },
-  foundStates: { per: 'unit', type: Uint8Array },
   /** The step that wanted each unit in a slot last: of this step nothing may go. */
-  wantedAt: { per: 'unit', type: Float64Array },
+  wantedAt: { per: 'unit', type: Int32Array },
   /** 1 for units that were read ahead for the next step. */
   isInFlight: { per: 'unit', type: Uint8Array },
-  /** Entries of the list that are missing. */
-  missing: { per: 'unit', type: Int32Array },
-  /** What is being sorted is worth so much: entries of the list, or units. */
-  worth: { per: 'unit', type: Float64Array },
   /** The paper's `pointer`: the unit in each slot, or -1. */
   unitIn: { per: 'slot', type: Int32Array },
   /** From the front a stack of free slots; from the back those of unwanted units, still read into. */
   free: { per: 'slot', type: Int32Array },
   /** Units that were read ahead for the next step. */
   inFlight: { per: 'slot', type: Int32Array },
+} as const satisfies Book;
+
+/** What a step of a `UnitStore` works with: stores of several layers may share it, as large as the largest needs. */
+export const unitStoreScratch = {
+  /** What the step's lookup found, for each entry of its list: the slot, and the state. */
+  foundSlots: { per: 'unit', type: Int32Array },
+  foundStates: { per: 'unit', type: Uint8Array },
+  /** Entries of the list that are missing. */
+  missing: { per: 'unit', type: Int32Array },
+  /** What is being sorted is worth so much: entries of the list, or units. */
+  worth: { per: 'unit', type: Float64Array },
   /** Units that may be evicted. */
-  candidates: { per: 'slot', type: Int32Array },
+  candidates: { per: 'unit', type: Int32Array },
 } as const satisfies Book;
 
 /** Of `FrequencyPolicy`, and of `WindowPolicy` its `values`. */
@@ -69,9 +73,15 @@ export function allocateBook<B extends Book>(
   return Object.fromEntries(arrays) as BookArrays<B>;
 }
 
-/** Bytes of book-keeping for a layer with a slot for each unit, the most it can have. */
-export function bookkeepingBytes(units: number): number {
-  return [unitStoreBook, policyBook, demandBook]
-    .flatMap((book): BookArray[] => Object.values(book))
-    .reduce((sum, { type }) => sum + units * type.BYTES_PER_ELEMENT, 0);
+/** Bytes of book-keeping for layers of so many units, each with a slot for each unit, the most it can have. */
+export function bookkeepingBytes(units: readonly number[]): number {
+  const perUnit = (...books: readonly Book[]) =>
+    books
+      .flatMap((book): BookArray[] => Object.values(book))
+      .reduce((sum, { type }) => sum + type.BYTES_PER_ELEMENT, 0);
+  const all = units.reduce((sum, count) => sum + count, 0);
+  return (
+    all * perUnit(unitStoreBook, policyBook, demandBook) +
+    Math.max(0, ...units) * perUnit(unitStoreScratch)
+  );
 }

@@ -4,6 +4,7 @@ import { sectorBytes } from '../flash/layout.ts';
 import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { blockBytesOf, spanOf } from '../flash/row-range.ts';
 import { headTensor, tensorNames } from '../models/spec.ts';
+import { projectionsOf } from '../models/spec-tensors.ts';
 
 /** Matrices in the order in which a token uses them: the body, then the head. */
 export function matricesInOrder({ spec, tensors, ffns }: Manifest): {
@@ -21,7 +22,7 @@ export function matricesInOrder({ spec, tensors, ffns }: Manifest): {
   for (let layer = 0; layer < spec.layers; layer++) {
     const ffn = (ffns[layer] ?? []).flatMap(({ tensor }) => get(tensor));
     body.push(
-      ...get(`${tensorNames.qkv(layer)}.weight`),
+      ...projectionsOf(spec, layer, tensors).flatMap(({ name }) => get(name)),
       ...get(`${tensorNames.attentionOut(layer)}.weight`),
       ...ffn,
     );

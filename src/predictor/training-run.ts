@@ -5,7 +5,7 @@ import { Arena } from '../engine/arena.ts';
 import type { Model } from '../engine/model.ts';
 import { Transformer } from '../engine/transformer.ts';
 import { readLimits } from '../flash/device-profile.ts';
-import { weightCount } from '../flash/manifest.ts';
+import { neuronDType, weightCount } from '../flash/manifest.ts';
 import { compileCore } from '../kernels/module.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
 import { tensorNames } from '../models/spec.ts';
@@ -325,7 +325,7 @@ export class TrainingRun {
     const { neurons = 0, bundleBytes = 0, downOffset = 0 } = manifest.layers[layer] ?? {};
     const bundles = files.tensor(tensorNames.bundles(layer));
     const { address = 0 } = this.#plan.plan.residences.get(bundles) ?? {};
-    const { toF32 } = work.kernels.byDType[manifest.dtypes.bundles];
+    const { toF32 } = work.kernels.byDType[neuronDType(manifest.dtypes)];
     const up = work.take(neurons * hidden);
     const importance = new Float32Array(neurons);
     for (let i = 0; i < neurons; i++) {

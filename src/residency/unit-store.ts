@@ -5,7 +5,12 @@
  * properties can be tested and policies compared without a model.
  */
 
-import { allocateBook, type BookArrays, unitStoreBook } from '../plan/store-book.ts';
+import {
+  allocateBook,
+  type BookArrays,
+  unitStoreBook,
+  unitStoreScratch,
+} from '../plan/store-book.ts';
 import type { StorePolicy } from './store-policy.ts';
 
 /** The slot of a unit that the store does not hold. */
@@ -14,7 +19,7 @@ export const noSlot = -1;
 /** Where a wanted unit is: on flash alone, in its slot, or being read into its slot. */
 export const unitState = { missing: 0, resident: 1, inFlight: 2 } as const;
 
-/** What a step's list of units met; the arrays are valid until the next step. */
+/** What a step's list of units met; the arrays are valid until the next step of any store that shares its scratch. */
 export interface Lookup {
   /** For each entry of the list its slot, or {@link noSlot} where it found none. */
   readonly slots: Int32Array;
@@ -31,11 +36,19 @@ export interface SpeculativeSlots {
   readonly slots: readonly number[];
 }
 
+type StoreScratch = BookArrays<typeof unitStoreScratch>;
+
+/** What steps of stores of up to so many units work with. */
+export function storeScratch(units: number): StoreScratch {
+  return allocateBook(unitStoreScratch, { units, slots: 0 });
+}
+
 export class UnitStore {
   readonly units: number;
   readonly slots: number;
   readonly #policy: StorePolicy;
   readonly #book: BookArrays<typeof unitStoreBook>;
+  readonly #scratch: StoreScratch;
   #free: number;
   #unwanted = 0;
   #inFlight = 0;
@@ -43,8 +56,18 @@ export class UnitStore {
   /** Slots that are kept free between steps, for speculative reads; may be changed at any time. */
   reserve: number;
 
-  /** @param reserve slots, less than all, that are kept free for speculative reads */
-  constructor(units: number, slots: number, policy: StorePolicy, reserve = 0) {
+  /**
+   * @param reserve slots, less than all, that are kept free for speculative reads
+   * @param scratch for at least so many units; nothing in it outlives a step
+   */
+  constructor(
+    units: number,
+    slots: number,
+    policy: StorePolicy,
+    reserve = 0,
+    scratch: StoreScratch = storeScratch(units),
+  ) {
+    this.#scratch = scratch;
     this.reserve = reserve;
     this.units = units;
     this.slots = slots;
@@ -93,7 +116,7 @@ export class UnitStore {
   speculate(guess: Uint32Array): SpeculativeSlots {
     let missing = Array.from(guess).filter((unit) => this.slotOf(unit) === noSlot);
     if (missing.length > this.#free) {
-      const { worth } = this.#book;
+      const { worth } = this.#scratch;
       for (const unit of missing) worth[unit] = this.#policy.value(unit);
       missing.sort((a, b) => (worth[b] as number) - (worth[a] as number) || a - b);
       missing = missing.slice(0, this.#free).sort((a, b) => a - b);
@@ -128,7 +151,8 @@ export class UnitStore {
    * them there, or says that it could not: {@link forget}.
    */
   want(wanted: Uint32Array, count = wanted.length): Lookup {
-    const { foundSlots: slots, foundStates: states, wantedAt, isInFlight } = this.#book;
+    const { wantedAt, isInFlight } = this.#book;
+    const { foundSlots: slots, foundStates: states } = this.#scratch;
     const policy = this.#policy;
     this.#step++;
     for (const unit of policy.step()) this.forget(unit);
@@ -200,9 +224,10 @@ export class UnitStore {
 
   /** Finds slots for the `missing` entries that have none, and empties those beyond the capacity. */
   #admit(wanted: Uint32Array, count: number, missing: number): void {
-    const { foundSlots: slots, slotOf, worth } = this.#book;
+    const { slotOf } = this.#book;
+    const { foundSlots: slots, worth } = this.#scratch;
     const policy = this.#policy;
-    const without = this.#book.missing.subarray(0, missing);
+    const without = this.#scratch.missing.subarray(0, missing);
     let found = 0;
     for (let i = 0; i < count; i++) if (slots[i] === noSlot) without[found++] = i;
     let room = this.capacity - this.used;
@@ -236,7 +261,8 @@ export class UnitStore {
    * has passed through the caches, and of 3,000 slots each would cost two misses.
    */
   #leastValued(n: number): ArrayLike<number> {
-    const { candidates, worth, slotOf, wantedAt } = this.#book;
+    const { slotOf, wantedAt } = this.#book;
+    const { candidates, worth } = this.#scratch;
     let found = 0;
     for (let unit = 0; unit < this.units; unit++) {
       if (slotOf[unit] === noSlot || wantedAt[unit] === this.#step) continue;

@@ -13,7 +13,7 @@ import { hottest, type LayerDemand } from '../plan/share-slots.ts';
 import { memoryOf, packInPlace, type WeightMemory } from './packing.ts';
 import { SpeculationThrottle } from './speculation-throttle.ts';
 import { createPolicy, type PolicyName } from './store-policy.ts';
-import { UnitStore } from './unit-store.ts';
+import { storeScratch, UnitStore } from './unit-store.ts';
 
 const loadBytes = 1024 * 1024;
 const loadsInFlight = 16;
@@ -46,6 +46,8 @@ export class UnitStores {
     onProgress?: (doneBytes: number, totalBytes: number) => void,
     signal?: AbortSignal,
   ): Promise<UnitStores> {
+    // One FFN is begun at a time.
+    const scratch = storeScratch(Math.max(...files.manifest.layers.map(({ neurons }) => neurons)));
     const layers = plan.stores.map((place, layer): LayerStore => {
       const units = files.manifest.ffns[layer]?.[0];
       if (units === undefined) throw new Error(`layer ${layer} has no FFN`);
@@ -60,7 +62,7 @@ export class UnitStores {
       const { reserve } = throttle;
       const tensor = files.tensor(units.tensor);
       return {
-        store: new UnitStore(count, place.slots, createPolicy(policy, frequency), reserve),
+        store: new UnitStore(count, place.slots, createPolicy(policy, frequency), reserve, scratch),
         throttle,
         place,
         units,

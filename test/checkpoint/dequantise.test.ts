@@ -11,12 +11,21 @@ import { Dice } from '../support/random.ts';
 import { elementsOf, readTensor } from './helpers.ts';
 
 const quantised = ['Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q4_K', 'Q6_K'];
+const more = ['Q5_K', 'Q3_K', 'Q2_K', 'IQ4_NL', 'MXFP4'];
+const files = ['quants', 'more'];
 
 async function eachTensor(
   use: (tensor: SourceTensor, expected: Buffer) => Promise<void>,
 ): Promise<void> {
-  const source = await openGguf(join(ggufFixtures, 'quants', 'quants.gguf'));
-  const values = readFileSync(join(ggufFixtures, 'quants', 'quants.f32'));
+  for (const file of files) await eachTensorOf(file, use);
+}
+
+async function eachTensorOf(
+  file: string,
+  use: (tensor: SourceTensor, expected: Buffer) => Promise<void>,
+): Promise<void> {
+  const source = await openGguf(join(ggufFixtures, 'quants', `${file}.gguf`));
+  const values = readFileSync(join(ggufFixtures, 'quants', `${file}.f32`));
   try {
     let at = 0;
     for (const tensor of source.tensors.values()) {
@@ -55,16 +64,16 @@ test('every type gives the values of the reference', async () => {
   await eachTensor(async (tensor, expected) => {
     const { name } = tensor;
     assert.deepEqual(widened(tensor, await readTensor(tensor)), expected, name);
-    assert.equal(tensor.storedAs, quantised.includes(name) ? name : undefined);
+    assert.equal(tensor.storedAs, [...quantised, ...more].includes(name) ? name : undefined);
     seen.push(name);
   });
-  assert.deepEqual(seen, [...quantised, 'F32', 'F16', 'BF16']);
+  assert.deepEqual(seen, [...quantised, 'F32', 'F16', 'BF16', ...more]);
 });
 
 test('any range gives a part of the whole, wherever it is read to', async () => {
   const dice = new Dice(1);
   await eachTensor(async (tensor, expected) => {
-    if (!quantised.includes(tensor.name)) return;
+    if (tensor.storedAs === undefined) return;
     const elements = elementsOf(tensor);
     for (let i = 0; i < 200; i++) {
       const start = dice.between(0, elements);
@@ -80,7 +89,7 @@ test('any range gives a part of the whole, wherever it is read to', async () => 
 
 test('reads at the same time do not disturb each other', async () => {
   await eachTensor(async (tensor, expected) => {
-    if (!quantised.includes(tensor.name)) return;
+    if (tensor.storedAs === undefined) return;
     const starts = Array.from({ length: 40 }, (_, i) => i * 3);
     const parts = await Promise.all(starts.map((start) => readTensor(tensor, start, 71)));
     for (const [i, start] of starts.entries()) {

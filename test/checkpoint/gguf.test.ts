@@ -71,7 +71,7 @@ test('metadata and tensors are read', async (t) => {
 
 test('tensors of types that are not read are listed, and refused when they are read', async (t) => {
   const types = [
-    [10, 'Q2_K'],
+    [16, 'IQ2_XXS'],
     [4711, 'number 4711'],
   ] as const;
   const tensors = types.map(([type, name]) => ({ ...floats(name, [1, 2]), type }));

@@ -64,7 +64,7 @@ describe('a GGUF and the checkpoint it was made from', { concurrency: 2 }, () =>
     const model = join(root.directory(), 'model');
     const gguf = join(ggufFixtures, 'llama-mixed', 'model.gguf');
     const { stderr } = await runCliWell(['convert', gguf, model]);
-    assert.match(stderr, /^dequantised from \d+% f16, \d+% Q8_0, .*, stored as q8$/m);
+    assert.match(stderr, /^stored as they are: \d+% f16, \d+% Q8_0, /m);
     assert.ok(Object.keys(readManifest(model).tensors).length > 0);
     const { text } = await runCliJson<{ text: string }>([
       'generate',
@@ -75,6 +75,11 @@ describe('a GGUF and the checkpoint it was made from', { concurrency: 2 }, () =>
       '4',
     ]);
     assert.ok(text.length > 0);
+    const { stdout } = await runCliWell(['inspect', model, '--verify']);
+    assert.match(stdout, /^dtypes +\d+% f16, \d+% q8_0, /m);
+    assert.match(stdout, /^FFN tiles +/m);
+    const q8 = await runCliWell(['convert', gguf, model, '--dtype', 'q8', '--force']);
+    assert.match(q8.stderr, /^dequantised from \d+% f16, \d+% Q8_0, .*, stored as q8$/m);
     const f32 = join(root.directory(), 'model');
     const { dtypes, formats } = await runCliJson<Converted>([
       'convert',
@@ -94,7 +99,7 @@ describe('a GGUF and the checkpoint it was made from', { concurrency: 2 }, () =>
     assert.match(stdout, /^weights +\d+% f16, \d+% Q8_0, /m);
     assert.match(stdout, /^FFN +48 neurons, silu, gated$/m);
     assert.match(stdout, /^sparsity +no neuron is exactly 0: every one is computed$/m);
-    assert.match(stdout, /^converted +q8, /m);
+    assert.match(stdout, /^converted +several formats, /m);
     assert.match(stdout, /^runs +yes, once converted$/m);
     const planned = await runCliJson<{ checkpoint: { runs: boolean } }>(['plan', gguf]);
     assert.equal(planned.checkpoint.runs, true);

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { byteLength, type DType } from '../../src/dtype.ts';
+import { byteLength, type EncodedDType } from '../../src/dtype.ts';
 import { computeExpert } from '../../src/engine/routed-units.ts';
 import { computeRowUnit, type RowUnitPlace } from '../../src/engine/row-units.ts';
 import { WeightSelection } from '../../src/engine/selection.ts';
@@ -48,7 +48,12 @@ interface Problem {
 
 const signed = () => dice.next() * 2 - 1;
 
-function problem(places: Places, kind: 'tile' | 'expert', dtype: DType, packed: boolean): Problem {
+function problem(
+  places: Places,
+  kind: 'tile' | 'expert',
+  dtype: EncodedDType,
+  packed: boolean,
+): Problem {
   const quantised = dtype === 'q8' || dtype === 'q4';
   const k = quantised ? 32 * dice.between(1, 4) : dice.pick([2, 7, 64, 150, 1500]);
   const hidden = quantised ? 32 * dice.between(1, 3) : dice.between(1, 90);
@@ -137,7 +142,7 @@ function close(actual: Float32Array, wanted: readonly number[], bound: number, w
   });
 }
 
-const formats: readonly (readonly [DType, boolean])[] = [
+const formats: readonly (readonly [EncodedDType, boolean])[] = [
   ['f32', false],
   ['f16', false],
   ['f16', true],
@@ -146,7 +151,7 @@ const formats: readonly (readonly [DType, boolean])[] = [
   ['q4', false],
 ];
 /** Activations are quantised for q8 and q4. */
-const boundOf = (dtype: DType) => (dtype === 'q8' || dtype === 'q4' ? 0.02 : 2e-5);
+const boundOf = (dtype: EncodedDType) => (dtype === 'q8' || dtype === 'q4' ? 0.02 : 2e-5);
 
 for (const [dtype, packed] of formats) {
   test(`tiles in ${packed ? 'packed ' : ''}${dtype} add what their neurons contribute`, () => {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
-import type { DType } from '../../src/dtype.ts';
+import type { EncodedDType } from '../../src/dtype.ts';
 import { Model } from '../../src/engine/model.ts';
 import type { RunRequest } from '../../src/engine/run-request.ts';
 import { predictTrain } from '../../src/predictor/predict-train.ts';
@@ -37,7 +37,11 @@ const models: Record<string, { config: Record<string, unknown>; tile: number }> 
   'one tile wider than a block': { config: { ...size, model_type: 'persimmon' }, tile: 2112 },
 };
 
-async function convertedAs(checkpoint: string, dtype: DType, tile?: number): Promise<string> {
+async function convertedAs(
+  checkpoint: string,
+  dtype: EncodedDType,
+  tile?: number,
+): Promise<string> {
   const output = join(root.directory(), 'model');
   const cut = tile === undefined ? {} : { tile };
   await convertCheckpoint({ checkpoint, output, dtype, dramBudget: 2048 * MIB, ...cut });

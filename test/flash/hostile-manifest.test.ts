@@ -52,6 +52,8 @@ const lies: readonly (readonly [path: string, value: unknown, says: RegExp])[] =
   ['architecture.tiedHead', false, /there is no head/],
   ['dtypes.resident', 'f32', /its dtype is f16/],
   ['dtypes.bundles', 'q4', /downOffset|bundleBytes/],
+  ['dtypes.bundles', 'mixed', /single neurons cannot be in mixed/],
+  ['dtypes.bundles', 'q8_0', /single neurons cannot be in q8_0/],
   ['layers.0.tensor', 'embed.tokens', /layers\.0: its bundles/],
   ['layers.1.neurons', 1e15, /layers\.1: /],
   ['layers.0.bundleBytes', 1024, /bundleBytes 1024 is not 512/],

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { layoutModel, sectorBytes } from '../../src/flash/layout.ts';
+import { layoutModel, type StorageDTypes, sectorBytes } from '../../src/flash/layout.ts';
 import { recipeOf } from '../../src/models/index.ts';
-import type { WeightDTypes } from '../../src/models/spec.ts';
 
-function layoutOf(config: Record<string, unknown>, dtypes: WeightDTypes) {
+function layoutOf(config: Record<string, unknown>, dtypes: StorageDTypes) {
   const recipe = recipeOf({
     config: {
       model_type: 'opt',

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { byteLength, type DType, dtypeNames } from '../../src/dtype.ts';
+import { byteLength, type NeuronDType, neuronDTypes } from '../../src/dtype.ts';
 import { neuronGroup, scratchBytes } from '../../src/kernels/weight-kernels.ts';
 import { type Bundles, putBundles } from './bundles.ts';
 import { assertClose, Bench, bitsOf, builds, Random } from './support.ts';
@@ -45,7 +45,7 @@ interface Case extends Bundles {
 
 function makeCase(
   bench: Bench,
-  dtype: DType,
+  dtype: NeuronDType,
   [count, cols, positions, first]: (typeof shapes)[number],
   density: number,
   random: Random,
@@ -106,7 +106,7 @@ interface Part {
   readonly scratch?: number;
 }
 
-const kinds = builds.flatMap((build) => dtypeNames.map((dtype) => [build, dtype] as const));
+const kinds = builds.flatMap((build) => neuronDTypes.map((dtype) => [build, dtype] as const));
 
 for (const [build, dtype] of kinds) {
   const bench = await Bench.create(8 << 20, build);

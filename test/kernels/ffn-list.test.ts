@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type DType, dtypeNames } from '../../src/dtype.ts';
+import { type NeuronDType, neuronDTypes } from '../../src/dtype.ts';
 import { scratchBytes } from '../../src/kernels/weight-kernels.ts';
 import { putBundles } from './bundles.ts';
 import { assertClose, Bench, bitsOf, builds, Random } from './support.ts';
@@ -15,7 +15,7 @@ function randomList(random: Random, neurons: number, share: number): number[] {
 }
 
 interface ListCase {
-  readonly dtype: DType;
+  readonly dtype: NeuronDType;
   readonly cols: number;
   readonly group: number;
   readonly positions: number;
@@ -96,7 +96,7 @@ for (const build of builds) {
   test(`lists of neurons, ${build}`, async () => {
     const bench = await Bench.create(1 << 23, build);
     const random = new Random(77);
-    for (const dtype of dtypeNames) {
+    for (const dtype of neuronDTypes) {
       for (const [neurons, cols, positions, group, share] of [
         [1, 7, 1, 64, 1],
         [70, 33, 2, 64, 0.5],

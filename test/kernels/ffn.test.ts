@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { dtypeNames, isQuantised } from '../../src/dtype.ts';
+import { isQuantised, neuronDTypes } from '../../src/dtype.ts';
 import {
   type ActivationCode,
   activationCodes,
@@ -25,7 +25,7 @@ const shapes = [
   [20, 192, 3],
 ] as const;
 
-const kinds = builds.flatMap((build) => dtypeNames.map((dtype) => [build, dtype] as const));
+const kinds = builds.flatMap((build) => neuronDTypes.map((dtype) => [build, dtype] as const));
 
 for (const [build, dtype] of kinds) {
   const bench = await Bench.create(8 << 20, build);

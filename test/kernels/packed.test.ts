@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { activationCodes } from '../../src/kernels/constants.ts';
-import { neuronGroup, scratchBytes, type WeightKernels } from '../../src/kernels/weight-kernels.ts';
+import { type NeuronKernels, neuronGroup, scratchBytes } from '../../src/kernels/weight-kernels.ts';
 import { Bench, bitsOf, builds, fromHalf, Random, toHalf } from './support.ts';
 
 /** rows, cols, positions */
@@ -76,7 +76,7 @@ for (const build of builds) {
       const places = Array.from({ length: 3 }, () => bench.allocate(4 * width * (positions + 2)));
       const [out, second, sums] = places as [number, number, number];
       /** What every kernel makes of the same input. */
-      const all = (kernels: WeightKernels) => {
+      const all = (kernels: NeuronKernels) => {
         const results: number[][] = [];
         const run = (kernel: () => void) => {
           for (const place of places) bench.floats(place, width * (positions + 2)).fill(0);

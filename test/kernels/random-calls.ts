@@ -4,6 +4,7 @@ import { callAttention } from '../../src/kernels/attention.ts';
 import { activationCodes } from '../../src/kernels/constants.ts';
 import { attentionScratch } from '../../src/kernels/kernels.ts';
 import { formatCalls } from './random-format-calls.ts';
+import { ggufCalls } from './random-gguf-calls.ts';
 import {
   a,
   b,
@@ -21,6 +22,7 @@ import {
 
 export const calls: [string, MakeCall][] = [
   ...formatCalls,
+  ...ggufCalls,
   ...(['attention', 'attentionF16'] as const).map((cache): [string, MakeCall] => [
     cache,
     (random) => {

@@ -2,7 +2,7 @@
 
 import { encodedDTypes, formatNames, formats } from '../../src/dtype.ts';
 import { activationCodes } from '../../src/kernels/constants.ts';
-import { neuronGroup, weightKernels } from '../../src/kernels/weight-kernels.ts';
+import { neuronGroup, neuronKernels } from '../../src/kernels/weight-kernels.ts';
 import {
   a,
   b,
@@ -36,6 +36,7 @@ function groupEnds(random: Random, count: number): number[] {
 export const formatCalls: [string, MakeCall][] = [
   ...formatNames
     .map((name) => formats[name])
+    .filter((format) => format.neurons)
     .flatMap((format): [string, MakeCall][] => [
       [
         `matmul ${format.name}`,
@@ -48,7 +49,7 @@ export const formatCalls: [string, MakeCall][] = [
           const bias = oneOf(random, 0, b);
           const own = format.quantised ? scratchAddress : oneOf(random, 0, scratchAddress);
           return (kernels) =>
-            weightKernels(kernels, format).matmul(
+            neuronKernels(kernels, format).matmul(
               out,
               a,
               c,
@@ -75,7 +76,7 @@ export const formatCalls: [string, MakeCall][] = [
           const { silu } = activationCodes;
           return (kernels, memory) => {
             addresses(memory, e, count, 4 * cols);
-            weightKernels(kernels, format).ffnUp(
+            neuronKernels(kernels, format).ffnUp(
               out,
               a,
               e,
@@ -107,7 +108,7 @@ export const formatCalls: [string, MakeCall][] = [
           const code = [gelu_tanh, relu, fatrelu][random.below(3)] ?? relu;
           return (kernels, memory) => {
             addresses(memory, e, count, 4 * cols);
-            weightKernels(kernels, format).ffnGatedUp(
+            neuronKernels(kernels, format).ffnGatedUp(
               out,
               out2,
               a,
@@ -143,7 +144,7 @@ export const formatCalls: [string, MakeCall][] = [
             new Float32Array(memory.buffer, out, positions * cols).fill(0.5);
             new Float32Array(memory.buffer, out2, positions * cols).fill(0.25);
             halfActive(memory, positions * count);
-            weightKernels(kernels, format).ffnDown(
+            neuronKernels(kernels, format).ffnDown(
               out,
               out2,
               a,
@@ -176,7 +177,7 @@ export const formatCalls: [string, MakeCall][] = [
             new Float32Array(memory.buffer, out, cols).fill(0.25);
             new Float32Array(memory.buffer, out2, cols).fill(0.5);
             halfActive(memory, count);
-            weightKernels(kernels, format).ffnSums(out, a, e, 16, first, count, cols, begin, end);
+            neuronKernels(kernels, format).ffnSums(out, a, e, 16, first, count, cols, begin, end);
             kernels.fold(out2, out, end - begin, cols, cols);
           };
         },
@@ -195,7 +196,7 @@ export const formatCalls: [string, MakeCall][] = [
             new Float32Array(memory.buffer, out, cols).fill(0.25);
             halfActive(memory, count);
             new Uint32Array(memory.buffer, b, ends.length).set(ends);
-            weightKernels(kernels, format).ffnListSums(
+            neuronKernels(kernels, format).ffnListSums(
               out,
               a,
               e,
@@ -224,7 +225,7 @@ export const formatCalls: [string, MakeCall][] = [
             new Float32Array(memory.buffer, out2, cols * positions).fill(0.5);
             halfActive(memory, count * positions);
             new Uint32Array(memory.buffer, b, ends.length).set(ends);
-            weightKernels(kernels, format).ffnListDown(
+            neuronKernels(kernels, format).ffnListDown(
               out,
               out2,
               a,

@@ -13,6 +13,7 @@ import {
 } from '../../src/kernels/module.ts';
 import type { Address } from '../../src/kernels/signature.ts';
 import { createMemory } from '../../src/pages.ts';
+import { fillGguf, isGguf } from './gguf-blocks.ts';
 
 /** The builds of the core that this Node runs: every kernel is tested in each. */
 export const builds: readonly CoreBuild[] = coreBuilds.filter(runsBuild);
@@ -116,6 +117,7 @@ export class Bench {
   /** Fills one row. */
   fillWeights(dtype: DType, address: Address, n: number, random: Random): number[] {
     if (dtype === 'q8' || dtype === 'q4') return this.#fillBlocks(dtype, address, n, random);
+    if (isGguf(dtype)) return fillGguf(this.bytes(address, byteLength(dtype, n)), dtype, n, random);
     return Array.from({ length: n }, (_, i) => {
       const value = random.value();
       if (dtype === 'f32') {
@@ -207,10 +209,19 @@ export function alignmentOf(dtype: DType): number {
   return isQuantised(dtype) ? 2 : byteLength(dtype, 1);
 }
 
+/** What the largest activation of a block becomes; 127 for all others. */
+const activationLevels: Readonly<Partial<Record<DType, number>>> = {
+  q8: 32767,
+  q4: 8191,
+  q8_0: 32767,
+  iq4_nl: 32767,
+  mxfp4: 32767,
+};
+
 /**
  * By how much quantising the activations in x may change a dot product with w: half a step for each
- * weight, a step being the 32,767th (q4: 8,191st) part of the largest activation of the block; and
- * blocks of activations below 2^-100 are taken for 0.
+ * weight, a step being the 32,767th part (or as activationLevels says) of the largest activation of
+ * the block; and blocks of activations below 2^-100 are taken for 0.
  */
 export function activationError(
   dtype: DType,
@@ -220,8 +231,8 @@ export function activationError(
   w0 = 0,
   x0 = 0,
 ): number {
-  if (dtype !== 'q8' && dtype !== 'q4') return 0;
-  const levels = dtype === 'q8' ? 32767 : 8191;
+  if (!isQuantised(dtype)) return 0;
+  const levels = activationLevels[dtype] ?? 127;
   let error = 0;
   for (let start = 0; start < n; start += 32) {
     let [top, size] = [2 ** -86, 0];

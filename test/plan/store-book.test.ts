@@ -8,17 +8,21 @@ import {
   policyBook,
   unitStoreBook,
 } from '../../src/plan/store-book.ts';
+import { storeScratch } from '../../src/residency/unit-store.ts';
 
-test('a layer with a slot for each unit takes the bytes that the plan counts', () => {
-  for (const units of [1, 7, 4864]) {
-    const counts = { units, slots: units };
-    const arrays: ArrayBufferView[] = [
-      ...Object.values(allocateBook(unitStoreBook, counts)),
-      ...Object.values(allocateBook(policyBook, counts)),
-      new Float32Array(units), // how often each is wanted
-    ];
+test('layers with a slot for each unit take the bytes that the plan counts, and share their scratch', () => {
+  for (const layers of [[1], [7, 3], [4864, 4864, 100]]) {
+    const arrays: ArrayBufferView[] = layers.flatMap((units) => {
+      const counts = { units, slots: units };
+      return [
+        ...Object.values(allocateBook(unitStoreBook, counts)),
+        ...Object.values(allocateBook(policyBook, counts)),
+        new Float32Array(units), // how often each is wanted
+      ];
+    });
+    arrays.push(...Object.values(storeScratch(Math.max(...layers))));
     const bytes = arrays.reduce((sum, { byteLength }) => sum + byteLength, 0);
-    assert.equal(bookkeepingBytes(units), bytes);
+    assert.equal(bookkeepingBytes(layers), bytes);
   }
 });
 

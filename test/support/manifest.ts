@@ -25,7 +25,7 @@ export function tinyManifest(
     configFile: 'config.json',
     sourceNames: new Set(),
   });
-  const { resident, bundles, ffns, layers } = layoutModel(recipe, storage);
+  const { resident, bundles, dtypes, ffns, layers } = layoutModel(recipe, storage);
   const fileOf = ({ bytes, header }: typeof resident) => ({
     bytes,
     crc32: '0a0b0c0d',
@@ -35,7 +35,7 @@ export function tinyManifest(
     crc32: '',
     producer: 'flashllm test',
     spec: recipe.spec,
-    dtypes: { resident: storage.resident, bundles: storage.bundles },
+    dtypes,
     ffns,
     layers,
     files: {

@@ -13,6 +13,13 @@
  *     Q5_1   | d | m | fifth bits, u32 | as Q4_1, with the fifth bit |        d q + m
  *     Q4_K   | d | m | 12 bytes: scales and minima of 8 runs, 6 bits each |
  *            | 4 x 32 bytes: low is run 2k, high run 2k + 1 |                 d scale q - m min
+ *     Q5_K   | d | m | 12 bytes as Q4_K | 32 bytes: bit r is the fifth of run r | as Q4_K |
+ *     Q2_K   | 16 bytes, of runs: low is the scale, high the least value |
+ *            | 2 x 32 bytes: two bits of each of 4 x 32 values | d | m |      d scale q - m min
+ *     Q3_K   | 32 bytes: bit r is the third of 32 values | 2 x 32 bytes as Q2_K |
+ *            | 12 bytes: scales of 16 runs, 6 bits each, + 32 | d |           d scale (q - 4)
+ *     IQ4_NL | d | 16 bytes as Q4_0: numbers of integers |                    d integer
+ *     MXFP4  | exponent e, u8 | 16 bytes as Q4_0: numbers of integers |       2^(e - 128) integer
  *     Q6_K   | 2 x 64 bytes of low halves | 2 x 32 bytes of upper two bits |
  *            | scales of 16 runs, i8 | d |                                    d scale (q - 32)
  */
@@ -123,24 +130,106 @@ export const dequantiseQ5_1 = blockwise(24, 32, (table, bytes, at, out, to) => {
   }
 });
 
+/** Blocks in which four bits are the number of an integer; `scaleBytes` in front say what it is worth. */
+function numbered(
+  integers: readonly number[],
+  scaleBytes: number,
+  scale: (table: Float64Array, bytes: Uint8Array, at: number) => number,
+): Dequantise {
+  return blockwise(scaleBytes + 16, 32, (table, bytes, at, out, to) => {
+    const d = scale(table, bytes, at);
+    for (let i = 0; i < 16; i++) {
+      const pair = bytes[at + scaleBytes + i] as number;
+      out[to + i] = d * (integers[pair & 15] as number);
+      out[to + 16 + i] = d * (integers[pair >> 4] as number);
+    }
+  });
+}
+
+export const dequantiseIq4Nl = numbered(
+  [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113],
+  2,
+  half,
+);
+
+/** The integers are twice the numbers that E2M1 stands for, so that the power of two is halved. */
+export const dequantiseMxfp4 = numbered(
+  [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12],
+  1,
+  (_table, bytes, at) => 2 ** ((bytes[at] as number) - 128),
+);
+
 /**
  * Of the 12 bytes, the first four hold the lower bits of scales 0-3, the next four those of minima
  * 0-3, the last four the lower four bits of scales and minima 4-7; the upper two bits of these are
  * the upper two of the first eight bytes.
  */
+function scaleAndLeast(bytes: Uint8Array, at: number, run: number): [number, number] {
+  const low = bytes[at + (run & 3)] as number;
+  const high = bytes[at + 4 + (run & 3)] as number;
+  const both = bytes[at + 8 + (run & 3)] as number;
+  return run < 4
+    ? [low & 63, high & 63]
+    : [(both & 15) | ((low >> 6) << 4), (both >> 4) | ((high >> 6) << 4)];
+}
+
 export const dequantiseQ4K = blockwise(144, 256, (table, bytes, at, out, to) => {
   const d = half(table, bytes, at);
   const m = half(table, bytes, at + 2);
   for (let run = 0; run < 8; run++) {
-    const low = bytes[at + 4 + (run & 3)] as number;
-    const high = bytes[at + 8 + (run & 3)] as number;
-    const both = bytes[at + 12 + (run & 3)] as number;
-    const scale = d * (run < 4 ? low & 63 : (both & 15) | ((low >> 6) << 4));
-    const least = m * (run < 4 ? high & 63 : (both >> 4) | ((high >> 6) << 4));
+    const [scale, least] = scaleAndLeast(bytes, at + 4, run);
     const from = at + 16 + (run >> 1) * 32;
     const shift = (run & 1) * 4;
     for (let i = 0; i < 32; i++) {
-      out[to + run * 32 + i] = scale * (((bytes[from + i] as number) >> shift) & 15) - least;
+      out[to + run * 32 + i] =
+        d * scale * (((bytes[from + i] as number) >> shift) & 15) - m * least;
+    }
+  }
+});
+
+export const dequantiseQ5K = blockwise(176, 256, (table, bytes, at, out, to) => {
+  const d = half(table, bytes, at);
+  const m = half(table, bytes, at + 2);
+  for (let run = 0; run < 8; run++) {
+    const [scale, least] = scaleAndLeast(bytes, at + 4, run);
+    const from = at + 48 + (run >> 1) * 32;
+    const shift = (run & 1) * 4;
+    for (let i = 0; i < 32; i++) {
+      const fifth = ((bytes[at + 16 + i] as number) >> run) & 1;
+      const q = (((bytes[from + i] as number) >> shift) & 15) | (fifth << 4);
+      out[to + run * 32 + i] = d * scale * q - m * least;
+    }
+  }
+});
+
+export const dequantiseQ2K = blockwise(84, 256, (table, bytes, at, out, to) => {
+  const d = half(table, bytes, at + 80);
+  const m = half(table, bytes, at + 82);
+  for (let run = 0; run < 16; run++) {
+    const both = bytes[at + run] as number;
+    const from = at + 16 + (run >> 3) * 32 + (run & 1) * 16;
+    const shift = ((run >> 1) & 3) * 2;
+    for (let i = 0; i < 16; i++) {
+      const q = ((bytes[from + i] as number) >> shift) & 3;
+      out[to + run * 16 + i] = d * (both & 15) * q - m * (both >> 4);
+    }
+  }
+});
+
+/** Of the 12 bytes, eight hold the lower four bits of scales 0-7, and of 8-15; four the other two bits. */
+export const dequantiseQ3K = blockwise(110, 256, (table, bytes, at, out, to) => {
+  const d = half(table, bytes, at + 108);
+  for (let run = 0; run < 16; run++) {
+    const four = ((bytes[at + 96 + (run & 7)] as number) >> (run < 8 ? 0 : 4)) & 15;
+    const two = ((bytes[at + 104 + (run & 3)] as number) >> ((run >> 2) * 2)) & 3;
+    const scale = d * ((four | (two << 4)) - 32);
+    const within = (run & 1) * 16;
+    const from = at + 32 + (run >> 3) * 32 + within;
+    const shift = ((run >> 1) & 3) * 2;
+    for (let i = 0; i < 16; i++) {
+      const third = ((bytes[at + within + i] as number) >> (run >> 1)) & 1;
+      const q = (((bytes[from + i] as number) >> shift) & 3) | (third << 2);
+      out[to + run * 16 + i] = scale * (q - 4);
     }
   }
 });

@@ -5,11 +5,16 @@
 
 import {
   type Dequantise,
+  dequantiseIq4Nl,
+  dequantiseMxfp4,
+  dequantiseQ2K,
+  dequantiseQ3K,
   dequantiseQ4_0,
   dequantiseQ4_1,
   dequantiseQ4K,
   dequantiseQ5_0,
   dequantiseQ5_1,
+  dequantiseQ5K,
   dequantiseQ6K,
   dequantiseQ8_0,
 } from './dequantise.ts';
@@ -47,9 +52,14 @@ export const ggmlTypes: ReadonlyMap<number, GgmlType> = new Map([
   [6, blocks('Q5_0', 32, 22, dequantiseQ5_0)],
   [7, blocks('Q5_1', 32, 24, dequantiseQ5_1)],
   [8, blocks('Q8_0', 32, 34, dequantiseQ8_0)],
+  [10, blocks('Q2_K', 256, 84, dequantiseQ2K)],
+  [11, blocks('Q3_K', 256, 110, dequantiseQ3K)],
   [12, blocks('Q4_K', 256, 144, dequantiseQ4K)],
+  [13, blocks('Q5_K', 256, 176, dequantiseQ5K)],
   [14, blocks('Q6_K', 256, 210, dequantiseQ6K)],
+  [20, blocks('IQ4_NL', 32, 18, dequantiseIq4Nl)],
   [30, float('BF16', 'bf16', 2)],
+  [39, blocks('MXFP4', 32, 17, dequantiseMxfp4)],
 ]);
 
 /** Codes that are known and not read. */
@@ -57,15 +67,11 @@ const otherTypes: Readonly<Record<number, string>> = {
   4: 'Q4_2',
   5: 'Q4_3',
   9: 'Q8_1',
-  10: 'Q2_K',
-  11: 'Q3_K',
-  13: 'Q5_K',
   15: 'Q8_K',
   16: 'IQ2_XXS',
   17: 'IQ2_XS',
   18: 'IQ3_XXS',
   19: 'IQ1_S',
-  20: 'IQ4_NL',
   21: 'IQ3_S',
   22: 'IQ2_S',
   23: 'IQ4_XS',
@@ -77,7 +83,6 @@ const otherTypes: Readonly<Record<number, string>> = {
   29: 'IQ1_M',
   34: 'TQ1_0',
   35: 'TQ2_0',
-  39: 'MXFP4',
   40: 'NVFP4',
   41: 'Q1_0',
 };

@@ -1,8 +1,12 @@
-/** A tensor of quantised blocks as a source of f32 values: dequantised in reading, piece by piece. */
+/**
+ * A tensor of quantised blocks as a source of f32 values, dequantised in reading, piece by piece; and of
+ * the blocks themselves.
+ */
 
+import { ggufDTypes } from '../../dtype.ts';
 import type { RangeFile } from '../file.ts';
 import { checkReadRange } from '../shape.ts';
-import type { SourceTensor } from '../source.ts';
+import type { SourceTensor, StoredBlocks } from '../source.ts';
 import type { Dequantise } from './dequantise.ts';
 import type { GgufTensor } from './header.ts';
 
@@ -48,10 +52,12 @@ export function quantisedTensor(
     free.push(buffer);
   }
 
+  const blocks = storedBlocks(file, tensor);
   return {
     name,
     dtype: 'f32',
     storedAs: type.name,
+    ...(blocks && { blocks }),
     shape,
     file: file.path,
     contiguous: true,
@@ -70,6 +76,23 @@ export function quantisedTensor(
         done += length;
       }
       if (!aligned) target.set(new Uint8Array(out.buffer));
+    },
+  };
+}
+
+/** The blocks as they lie in the file; null where no model directory has such. */
+function storedBlocks(
+  file: RangeFile,
+  { name, offset, elements, type }: GgufTensor,
+): StoredBlocks | null {
+  const dtype = ggufDTypes.find((known) => known === type.name.toLowerCase());
+  if (dtype === undefined) return null;
+  const all = elements / type.blockElements;
+  return {
+    dtype,
+    async read(first, count, target) {
+      checkReadRange(name, all, type.blockBytes, first, count, target);
+      await file.read(offset + first * type.blockBytes, target, name);
     },
   };
 }

@@ -78,6 +78,17 @@ export function formatSplits(format: Format): {
       work: (a) => a.rows * a.cols * a.positions,
       scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional },
     },
+    exactMatmul: {
+      over: 'rows',
+      granule: 4,
+      moves: {
+        y: f32Bytes,
+        w: (a) => format.rowBytes(a.cols),
+        bias: (a) => (a.bias === 0 ? 0 : f32Bytes),
+      },
+      work: (a) => a.rows * a.cols * a.positions,
+      scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional: false },
+    },
     ffnUp: {
       over: 'count',
       granule: 4,

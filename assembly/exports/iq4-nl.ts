@@ -1,0 +1,43 @@
+/** The kernels for weights in iq4_nl. Written by "npm run generate". */
+
+import { IQ4_NL } from '../gguf-blocks';
+import { matmul, QuantisedDots } from '../matmul';
+import { BlockRows, exactMatmul, firstNonFiniteRow, rowsToF32 } from '../stored-rows';
+
+export function matmul_iq4_nl(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<QuantisedDots<IQ4_NL>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function exactMatmul_iq4_nl(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  exactMatmul<BlockRows<IQ4_NL>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function toF32_iq4_nl(dst: usize, src: usize, n: i32): void {
+  rowsToF32<BlockRows<IQ4_NL>>(dst, src, n);
+}
+
+export function firstNonFinite_iq4_nl(src: usize, n: i32): i32 {
+  return firstNonFiniteRow<BlockRows<IQ4_NL>>(src, n);
+}

@@ -1,0 +1,43 @@
+/** The kernels for weights in mxfp4. Written by "npm run generate". */
+
+import { MXFP4 } from '../gguf-blocks';
+import { matmul, QuantisedDots } from '../matmul';
+import { BlockRows, exactMatmul, firstNonFiniteRow, rowsToF32 } from '../stored-rows';
+
+export function matmul_mxfp4(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<QuantisedDots<MXFP4>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function exactMatmul_mxfp4(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  exactMatmul<BlockRows<MXFP4>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function toF32_mxfp4(dst: usize, src: usize, n: i32): void {
+  rowsToF32<BlockRows<MXFP4>>(dst, src, n);
+}
+
+export function firstNonFinite_mxfp4(src: usize, n: i32): i32 {
+  return firstNonFiniteRow<BlockRows<MXFP4>>(src, n);
+}

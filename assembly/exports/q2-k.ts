@@ -1,0 +1,43 @@
+/** The kernels for weights in q2_k. Written by "npm run generate". */
+
+import { Q2_K } from '../k-groups';
+import { GroupDots, matmul } from '../matmul';
+import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
+
+export function matmul_q2_k(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<GroupDots<Q2_K>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function exactMatmul_q2_k(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  exactMatmul<GroupRows<Q2_K>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function toF32_q2_k(dst: usize, src: usize, n: i32): void {
+  rowsToF32<GroupRows<Q2_K>>(dst, src, n);
+}
+
+export function firstNonFinite_q2_k(src: usize, n: i32): i32 {
+  return firstNonFiniteRow<GroupRows<Q2_K>>(src, n);
+}

@@ -1,0 +1,43 @@
+/** The kernels for weights in q4_0. Written by "npm run generate". */
+
+import { GroupDots, matmul } from '../matmul';
+import { Q4_0 } from '../small-groups';
+import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
+
+export function matmul_q4_0(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<GroupDots<Q4_0>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function exactMatmul_q4_0(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  exactMatmul<GroupRows<Q4_0>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function toF32_q4_0(dst: usize, src: usize, n: i32): void {
+  rowsToF32<GroupRows<Q4_0>>(dst, src, n);
+}
+
+export function firstNonFinite_q4_0(src: usize, n: i32): i32 {
+  return firstNonFiniteRow<GroupRows<Q4_0>>(src, n);
+}

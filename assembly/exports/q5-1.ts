@@ -1,0 +1,43 @@
+/** The kernels for weights in q5_1. Written by "npm run generate". */
+
+import { GroupDots, matmul } from '../matmul';
+import { Q5_1 } from '../small-groups';
+import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
+
+export function matmul_q5_1(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<GroupDots<Q5_1>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function exactMatmul_q5_1(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  exactMatmul<GroupRows<Q5_1>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function toF32_q5_1(dst: usize, src: usize, n: i32): void {
+  rowsToF32<GroupRows<Q5_1>>(dst, src, n);
+}
+
+export function firstNonFinite_q5_1(src: usize, n: i32): i32 {
+  return firstNonFiniteRow<GroupRows<Q5_1>>(src, n);
+}

@@ -1,0 +1,43 @@
+/** The kernels for weights in q5_k. Written by "npm run generate". */
+
+import { Q5_K } from '../k-groups';
+import { GroupDots, matmul } from '../matmul';
+import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
+
+export function matmul_q5_k(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<GroupDots<Q5_K>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function exactMatmul_q5_k(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  exactMatmul<GroupRows<Q5_K>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function toF32_q5_k(dst: usize, src: usize, n: i32): void {
+  rowsToF32<GroupRows<Q5_K>>(dst, src, n);
+}
+
+export function firstNonFinite_q5_k(src: usize, n: i32): i32 {
+  return firstNonFiniteRow<GroupRows<Q5_K>>(src, n);
+}

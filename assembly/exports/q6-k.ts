@@ -1,0 +1,43 @@
+/** The kernels for weights in q6_k. Written by "npm run generate". */
+
+import { Q6_K } from '../k-groups';
+import { GroupDots, matmul } from '../matmul';
+import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
+
+export function matmul_q6_k(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<GroupDots<Q6_K>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function exactMatmul_q6_k(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  exactMatmul<GroupRows<Q6_K>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function toF32_q6_k(dst: usize, src: usize, n: i32): void {
+  rowsToF32<GroupRows<Q6_K>>(dst, src, n);
+}
+
+export function firstNonFinite_q6_k(src: usize, n: i32): i32 {
+  return firstNonFiniteRow<GroupRows<Q6_K>>(src, n);
+}

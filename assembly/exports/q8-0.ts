@@ -1,0 +1,43 @@
+/** The kernels for weights in q8_0. Written by "npm run generate". */
+
+import { Q8_0 } from '../gguf-blocks';
+import { matmul, QuantisedDots } from '../matmul';
+import { BlockRows, exactMatmul, firstNonFiniteRow, rowsToF32 } from '../stored-rows';
+
+export function matmul_q8_0(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<QuantisedDots<Q8_0>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function exactMatmul_q8_0(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  exactMatmul<BlockRows<Q8_0>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function toF32_q8_0(dst: usize, src: usize, n: i32): void {
+  rowsToF32<BlockRows<Q8_0>>(dst, src, n);
+}
+
+export function firstNonFinite_q8_0(src: usize, n: i32): i32 {
+  return firstNonFiniteRow<BlockRows<Q8_0>>(src, n);
+}

@@ -1,0 +1,76 @@
+/** What scripts/bench-kernels.ts measures of the block formats of GGUF files. */
+
+import { formats, ggufDTypes } from '../src/dtype.ts';
+import type { Kernels } from '../src/kernels/kernels.ts';
+
+/** Where things are; addresses are in `memory`. */
+interface GgufBench {
+  readonly memory: WebAssembly.Memory;
+  readonly weights: number;
+  readonly weightBytes: number;
+  /** (64, cols) activations, and room for (64, rows of a call) results. */
+  readonly x: number;
+  readonly y: number;
+  readonly rowsPerCall: number;
+  /** A multiple of 256. */
+  readonly cols: number;
+  /** Of `scratchBytes(cols)`. */
+  readonly scratch: number;
+}
+
+interface Measurement {
+  readonly kernel: string;
+  readonly bytes: number;
+  readonly flops: number;
+  readonly run: (kernels: Kernels) => void;
+}
+
+/** Fills the weights with bytes that are small normal numbers, whatever they are taken for. */
+export function fillGgufWeights({ memory, weights, weightBytes }: GgufBench): void {
+  const patternBytes = 2 ** 20;
+  const bytes = new Uint8Array(memory.buffer, weights, weightBytes);
+  for (let i = 0; i < patternBytes; i++) bytes[i] = 32 + Math.floor(32 * Math.random());
+  for (let at = patternBytes; at < weightBytes; at += patternBytes) {
+    bytes.copyWithin(at, 0, Math.min(patternBytes, weightBytes - at));
+  }
+}
+
+export function ggufMeasurements(bench: GgufBench): readonly Measurement[] {
+  const { weights, weightBytes, x, y, rowsPerCall, cols, scratch } = bench;
+  return ggufDTypes.flatMap((dtype) => {
+    const rowBytes = formats[dtype].rowBytes(cols);
+    const rows = Math.floor(weightBytes / rowBytes);
+    const bytes = rows * rowBytes;
+    const one: Measurement = {
+      kernel: `${dtype} matmul, 1 position`,
+      bytes,
+      flops: 2 * rows * cols,
+      run: ({ byDType }) => {
+        for (let row = 0; row < rows; row += rowsPerCall) {
+          const part = Math.min(rowsPerCall, rows - row);
+          const w = weights + row * rowBytes;
+          byDType[dtype].matmul(y, x, w, 0, part, cols, 1, cols, part, scratch);
+        }
+      },
+    };
+    const several = [4, 16, 64].map((positions): Measurement => {
+      const part = Math.min(rows, rowsPerCall / 2);
+      return {
+        kernel: `${dtype} matmul, ${positions} positions`,
+        bytes: part * rowBytes,
+        flops: 2 * part * cols * positions,
+        run: ({ byDType }) =>
+          byDType[dtype].matmul(y, x, weights, 0, part, cols, positions, cols, part, scratch),
+      };
+    });
+    const few = Math.min(rows, rowsPerCall);
+    const exact: Measurement = {
+      kernel: `${dtype} exact matmul, 1 position`,
+      bytes: few * rowBytes,
+      flops: 2 * few * cols,
+      run: ({ byDType }) =>
+        byDType[dtype].exactMatmul(y, x, weights, 0, few, cols, 1, cols, few, scratch),
+    };
+    return [one, ...several, exact];
+  });
+}
