@@ -155,7 +155,10 @@ test('a corpus that cannot be used is refused by name', async () => {
   const cases = [
     [file('empty.txt', ''), /holds no tokens/],
     [file('blank.txt', '\n\n\n'), /holds (no|\d+) tokens/],
-    [file('short.txt', 'Once upon a time.'), /holds \d+ tokens; training takes at least one window of 512/],
+    [
+      file('short.txt', 'Once upon a time.'),
+      /holds \d+ tokens; training takes at least one window of 512/,
+    ],
     [file('binary.txt', bytes), /is not text/],
     [join(dir, 'absent.txt'), /absent\.txt/],
     [dir, /directory/],
