@@ -69,14 +69,15 @@ const largestProcessorGap = 48 * 1024;
 
 /**
  * What reads are planned by: a gap is worth reading over while its bytes take less time than another
- * read, which costs the device its fixed time and the processor, that computes meanwhile, its own.
+ * read, which costs the device its fixed time or the processor, that computes meanwhile, its own. What
+ * was measured as the fixed time holds the processor's: many small reads wait for it.
  */
 export function readLimits(
   profile: Omit<ReadLimits, 'lanes'> & Pick<DeviceProfile, 'bandwidth' | 'processorMs'>,
 ): Omit<ReadLimits, 'lanes'> {
   const { bandwidth, processorMs, breakEvenGap, smallestPiece, largestRead } = profile;
   const bytes = alignDown(Math.round((bandwidth * processorMs) / 1000), 512);
-  const gap = Math.max(breakEvenGap, Math.min(largestProcessorGap, bytes));
+  const gap = Math.max(breakEvenGap - bytes, Math.min(largestProcessorGap, bytes));
   return { breakEvenGap: gap, smallestPiece, largestRead };
 }
 

@@ -29,6 +29,12 @@ export interface LoadedRows {
   readonly apart: boolean;
 }
 
+/**
+ * Reads of a stream in flight beside an FFN that asks for single units: these wait in the device behind
+ * what was asked for before them, and the stream is ahead of its use anyway.
+ */
+const readsBesideUnits = 4;
+
 interface Slot {
   readonly range: RowRange;
   readonly request: RowRequest;
@@ -47,14 +53,18 @@ export class WeightStream {
   /** What is submitted of the first of these, or of the body of the pass that may follow. */
   #submitted = 0;
   #nextSlot = 0;
+  readonly #mostReading: number;
+  /** Slots that are being filled. */
+  #reading = 0;
   #waitMs = 0;
 
   constructor(
     files: ModelFiles,
     memory: WebAssembly.Memory,
     ring: StreamRing,
-    { body, head }: Pick<MemoryPlan, 'body' | 'head'>,
+    { body, head, sparse }: Pick<MemoryPlan, 'body' | 'head' | 'sparse'>,
   ) {
+    this.#mostReading = sparse === null ? ring.slots : readsBesideUnits;
     this.#files = files;
     this.#memory = memory;
     this.#ring = ring;
@@ -108,13 +118,21 @@ export class WeightStream {
   }
 
   #fill(): void {
-    while (this.#queue.length < this.#ring.slots) {
+    while (this.#queue.length < this.#ring.slots && this.#reading < this.#mostReading) {
       const range = this.#upcoming();
       if (range === undefined) return;
       const address = this.#ring.address + this.#nextSlot * this.#ring.slotBytes;
       this.#nextSlot = (this.#nextSlot + 1) % this.#ring.slots;
       const request = this.#files.requestRows(range, this.#memory, address, 'prefetch');
-      this.#queue.push({ range, request });
+      const slot = { range, request };
+      this.#queue.push(slot);
+      this.#reading++;
+      const ended = () => {
+        this.#reading--;
+        // Of a slot that was given up, nothing follows.
+        if (this.#queue.includes(slot)) this.#fill();
+      };
+      request.done.then(ended, ended);
     }
   }
 
