@@ -7,7 +7,7 @@ import { forEachParallel } from '../parallel.ts';
 import { type Block, type BlockBuffers, type LoadedBlock, stridedReads } from './blocks.ts';
 
 /** Bytes in one read at most: past the point where larger ones are faster. */
-const largestRead = 4 * 2 ** 20;
+const largestRead = 8 * 2 ** 20;
 
 /** Rows of `columns` weights as many as a buffer of the workspace holds of their bytes. */
 export function storedRows(
