@@ -1,6 +1,7 @@
 /** The budget as a ceiling: the kernel enforces it, and nothing is killed. */
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { before, test } from 'node:test';
 import { withMemoryGroupIfAny } from '../support/cgroup.ts';
@@ -102,4 +103,24 @@ test('1, 4 and 16 sequences that grow to their limit stay below the budget', asy
     );
   }
   assert.equal(texts.size, 1, 'texts depend on how many sequences there are');
+});
+
+test('garbage does not make the young generation grow, whether a compute thread has started or not', () => {
+  const pool = new URL('../../dist/kernels/threads/pool.js', import.meta.url).href;
+  const script = `
+    const { setFlagsFromString, getHeapSpaceStatistics } = await import('node:v8');
+    setFlagsFromString('--semi-space-growth-factor=1'); // as the launcher does
+    const { ComputeThreads } = await import('${pool}');
+    const threads = await ComputeThreads.start(2);
+    let kept = [];
+    for (let i = 0; i < 6e6; i++) {
+      kept.push({ i });
+      if (kept.length > 30000) kept = [];
+    }
+    const young = getHeapSpaceStatistics().find((space) => space.space_name === 'new_space');
+    console.log(young.space_size);
+    await threads.close();
+  `;
+  const bytes = Number(execFileSync(process.execPath, ['--input-type=module', '-e', script]));
+  assert.ok(bytes > 0 && bytes <= 4 * MIB, `${bytes} bytes`);
 });

@@ -52,6 +52,10 @@ test('gaps are read over while they cost less than a read costs device or proces
   assert.equal(readLimits({ ...profile, processorMs: 0 }).breakEvenGap, 4096);
   // However slow a processor is, bytes count as well.
   assert.equal(readLimits({ ...profile, processorMs: 10 }).breakEvenGap, 48 * KIB);
+  // What was measured holds the processor's time, which is no reason for more; a slow device's is.
+  const measured = { ...profile, breakEvenGap: 64 * KIB, processorMs: 0.048 };
+  assert.equal(readLimits(measured).breakEvenGap, 47_616);
+  assert.equal(readLimits({ ...measured, breakEvenGap: 256 * KIB }).breakEvenGap, 214_528);
 });
 
 test('a device that gains nothing from size or depth gets no gap and few reads', () => {
