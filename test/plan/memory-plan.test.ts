@@ -4,7 +4,7 @@ import { type Manifest, rowsOf, type StoredTensor } from '../../src/flash/manife
 import { spanOf } from '../../src/flash/row-range.ts';
 import { headTensor, role } from '../../src/models/spec.ts';
 import { predictorSpan } from '../../src/plan/fixed-layout.ts';
-import { type MemoryPlan } from '../../src/plan/memory-plan.ts';
+import type { MemoryPlan } from '../../src/plan/memory-plan.ts';
 import { planFloor, planMemory } from '../../src/plan/plan-memory.ts';
 import type { PlanRequest } from '../../src/plan/request.ts';
 import { manifestOf, predictorsOf, planRequestOf as request } from '../support/plans.ts';
