@@ -18,7 +18,14 @@ import { textMethods } from './python-text.ts';
 import { pythonText } from './python-values.ts';
 import type { IterableNode, OutputNode, ScopeNode } from './template-program.ts';
 import { checkSize, TemplateSizeError, ValueMeter } from './template-size.ts';
-import { functionValue, kindOf, listValue, textOf, toTemplateValue } from './template-values.ts';
+import {
+  functionValue,
+  itemsOf,
+  kindOf,
+  listValue,
+  textOf,
+  toTemplateValue,
+} from './template-values.ts';
 
 /** Nodes of the template that are evaluated. A conversation of a thousand messages takes 100,000. */
 const mostSteps = 20_000_000;
@@ -125,7 +132,13 @@ export class BoundedInterpreter extends Interpreter {
   #iterable(value: TemplateValue): TemplateValue {
     if (value.type === 'UndefinedValue') return listValue([]);
     const text = textOf(value);
-    return text === undefined ? value : characters(text);
+    if (text !== undefined) return characters(text);
+    const items = itemsOf(value);
+    // The interpreter takes lists alone apart, into the names of a loop.
+    if (!items?.some(({ type }) => type === 'TupleValue')) return value;
+    return listValue(
+      items.map((item) => (item.type === 'TupleValue' ? listValue(itemsOf(item) ?? []) : item)),
+    );
   }
 
   #operator(node: BinaryNode, environment: Environment): TemplateValue {
@@ -143,6 +156,11 @@ export class BoundedInterpreter extends Interpreter {
   #member(node: MemberNode, environment: Environment): TemplateValue {
     const object = this.evaluate(node.object, environment);
     if (object.type === 'UndefinedValue') throw new TypeError('what is not defined has no parts');
+    const text = textOf(object);
+    if (text !== undefined && node.computed && node.property.type !== 'SliceExpression') {
+      const index = this.evaluate(node.property, environment);
+      if (index.type === 'IntegerValue') return toTemplateValue([...text].at(Number(index.value)));
+    }
     const named = { ...node, object: heldName };
     const value = super.evaluate(named, holding(environment, object));
     // A method of a text that is kept could be called without its limits.

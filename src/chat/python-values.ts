@@ -39,7 +39,8 @@ function pythonRepr(value: TemplateValue): string {
 /** A number as Python writes it: a float has a point or an exponent, and that from 16 digits on. */
 function numberText({ type, value }: TemplateValue): string {
   const number = Number(value);
-  if (type !== 'FloatValue') return String(BigInt(Math.trunc(number)));
+  // What JSON had as a large number may have been a float; its digits are lost in any case.
+  if (type !== 'FloatValue' && Number.isSafeInteger(number)) return String(number);
   if (!Number.isFinite(number)) return Number.isNaN(number) ? 'nan' : number > 0 ? 'inf' : '-inf';
   const [mantissa = '', exponent = '0'] = number.toExponential().split('e');
   const power = Number(exponent);
@@ -142,6 +143,8 @@ function jsonScalar(value: TemplateValue): string {
   return jsonNames[text] ?? text;
 }
 
+const noneKinds: ReadonlySet<string> = new Set(['NullValue', 'UndefinedValue']);
+
 /** `bool(value)`. */
 export function pythonTruth(value: TemplateValue): boolean {
   const items = itemsOf(value);
@@ -172,6 +175,8 @@ export function pythonEquals(a: TemplateValue, b: TemplateValue): boolean {
       })
     );
   }
+  const [nothing, none] = [noneKinds.has(a.type), noneKinds.has(b.type)];
+  if (nothing || none) return a.type === b.type;
   const plain = (value: unknown) => (typeof value === 'boolean' ? Number(value) : value);
   return plain(a.value) === plain(b.value);
 }
