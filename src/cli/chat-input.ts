@@ -17,6 +17,8 @@ export interface ChatInput {
   readonly interactive: boolean;
   /** What is said next, which is not empty, or why there is nothing. */
   next(): Promise<Said | NoLine>;
+  /** Forgets what was said ahead at a terminal. */
+  drop(): void;
 }
 
 /** Where lines come from; `prompt` is shown where somebody types. */
@@ -29,14 +31,18 @@ type ReadLine = (prompt: string) => Promise<Line>;
 export function chatInput(context: number): ChatInput {
   if (LineEditor.isPossible) {
     const editor = new LineEditor();
-    return { interactive: true, next: () => nextSaid((prompt) => editor.read(prompt)) };
+    return {
+      interactive: true,
+      next: () => nextSaid((prompt) => editor.read(prompt)),
+      drop: () => editor.drop(),
+    };
   }
   const lines = linesOf(promptParts(process.stdin, Number.POSITIVE_INFINITY), context);
   const read = async (): Promise<Line> => {
     const { done, value } = await lines.next();
     return done ? 'end' : { text: value };
   };
-  return { interactive: false, next: () => nextSaid(read) };
+  return { interactive: false, next: () => nextSaid(read), drop() {} };
 }
 
 async function nextSaid(read: ReadLine): Promise<Said | NoLine> {

@@ -177,6 +177,7 @@ class ChatSession {
     if (flags.stats) noteLines(this.figures);
     if (answer.finishReason !== 'interrupted') return 'done';
     if (interruption.aborted || !input.interactive) throw new InterruptedError();
+    input.drop();
     return 'interrupted';
   }
 

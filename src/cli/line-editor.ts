@@ -12,10 +12,19 @@ const historySize = 500;
 
 export class LineEditor {
   #history: string[] = [];
+  /** Lines that came with the one before, as those that are pasted do, and what was typed behind them. */
+  #pending: string[] = [];
+  #typed = '';
 
   /** Whether somebody can type, and see what. */
   static get isPossible(): boolean {
     return process.stdin.isTTY && process.stderr.isTTY;
+  }
+
+  /** Forgets what was typed or pasted ahead. */
+  drop(): void {
+    this.#pending = [];
+    this.#typed = '';
   }
 
   /**
@@ -23,6 +32,8 @@ export class LineEditor {
    * On Ctrl-C what was typed is dropped; without anything typed there is no line.
    */
   read(prompt: string): Promise<Line> {
+    const pending = this.#pending.shift();
+    if (pending !== undefined) return Promise.resolve({ text: pending });
     const editor = createInterface({
       input: process.stdin,
       output: process.stderr,
@@ -37,17 +48,24 @@ export class LineEditor {
     });
     return new Promise((resolve) => {
       let line: Line = 'end';
-      const finish = (found: Line) => {
-        line = found;
+      const stop = () => {
+        line = 'interrupted';
         editor.close();
       };
-      const stop = () => finish('interrupted');
       interruption.addEventListener('abort', stop, { once: true });
-      editor.on('line', (text) => finish({ text }));
+      editor.on('line', (text) => {
+        if (typeof line !== 'string') this.#pending.push(text);
+        else line = { text };
+        // The rest of what came at once is taken in before.
+        setImmediate(() => {
+          this.#typed = editor.line;
+          editor.close();
+        });
+      });
       editor.on('SIGINT', () => {
         const { length } = editor.line;
         process.stderr.write('\n');
-        if (length === 0) return finish('interrupted');
+        if (length === 0) return stop();
         // Ctrl-E, then Ctrl-U.
         editor.write(null, { ctrl: true, name: 'e' });
         editor.write(null, { ctrl: true, name: 'u' });
@@ -59,6 +77,8 @@ export class LineEditor {
         resolve(line);
       });
       editor.prompt();
+      if (this.#typed !== '') editor.write(this.#typed);
+      this.#typed = '';
     });
   }
 }
