@@ -16,6 +16,9 @@ import { compileTemplate } from './template-program.ts';
 import { longestList, TemplateSizeError } from './template-size.ts';
 import { functionValue, textOf, toTemplateValue } from './template-values.ts';
 
+/** Longer templates are given no more time than these. */
+const usualTemplate = 2 ** 15;
+
 /** UTF-16 units of a template. The longest that is known has 20,000. */
 export const longestTemplate = 2 ** 18;
 
@@ -68,7 +71,7 @@ export class ChatTemplate {
       throw new TemplateError(`the chat template has ${size}`, { file });
     }
     const compile = () => compileTemplate(source);
-    this.#program = this.#limited(source.length, compile, 'is not valid');
+    this.#program = this.#limited(Math.min(source.length, usualTemplate), compile, 'is not valid');
   }
 
   /**
@@ -92,7 +95,7 @@ export class ChatTemplate {
       documents: options.documents ?? null,
       add_generation_prompt: addGenerationPrompt,
     };
-    const units = JSON.stringify(marked).length + this.source.length;
+    const units = JSON.stringify(marked).length;
     const work = () => this.#run(variables, options.now ?? new Date());
     const text = this.#limited(units, work, 'cannot be rendered');
     return continueFinalMessage ? this.#upToMark(text, prepared) : text;
