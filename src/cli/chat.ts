@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { type ChatResult, chat } from '../chat/chat.ts';
+import { type ChatResult, chat, conversationBytes } from '../chat/chat.ts';
 import type { ChatTemplates } from '../chat/chat-templates.ts';
 import { Conversation } from '../chat/conversation.ts';
 import type { KvDType } from '../dtype.ts';
@@ -81,6 +81,7 @@ async function run(dir: string, flags: ChatFlags): Promise<void> {
       const input = chatInput(context);
       const request = {
         budget: chooseBudget(model, flags.dramBudget),
+        ownBytes: conversationBytes(context),
         context,
         kvDtype: flags.kvDtype,
         window: flags.window,

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { chatPrompt } from '../chat/chat.ts';
+import { chatPrompt, conversationBytes } from '../chat/chat.ts';
 import { Conversation } from '../chat/conversation.ts';
 import type { KvDType } from '../dtype.ts';
 import { type GenerateResult, generate } from '../engine/generate.ts';
@@ -143,6 +143,7 @@ async function generateWith(
     model,
     {
       budget,
+      ...(flags.chat && { ownBytes: conversationBytes(context) }),
       context,
       kvDtype: flags.kvDtype,
       window: flags.window,
