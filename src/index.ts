@@ -1,5 +1,15 @@
 /** The library: what the command line uses, and nothing that it does not need. */
 
+export {
+  type ChatOptions,
+  type ChatPromptOptions,
+  type ChatResult,
+  chat,
+  chatPrompt,
+} from './chat/chat.ts';
+export { ChatTemplates, templatesInFile } from './chat/chat-templates.ts';
+export type { ChatMessage, ChatTool, ContentPart, ToolCall } from './chat/messages.ts';
+export { ChatTemplate, type RenderOptions, TemplateError } from './chat/template.ts';
 export type { ActivationChange, Adaptation } from './convert/adaptation.ts';
 export {
   type ConvertOptions,

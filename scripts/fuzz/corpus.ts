@@ -31,6 +31,7 @@ export const routes = [
   'model',
   'reader',
   'tokenizer',
+  'template',
   'import',
   'leftover',
   'text',
@@ -53,6 +54,7 @@ export async function buildCorpus(dir: string): Promise<void> {
   ggufs(corpus);
   readers(corpus);
   tokenizers(corpus);
+  templates(corpus);
   await models(corpus);
 }
 
@@ -185,6 +187,15 @@ function tokenizers(corpus: CorpusWriter): void {
   copySides('stories-opt', corpus.place('tokenizer', 'stories-bpe'), ['vocab.json', 'merges.txt']);
   const bpe = corpus.place('tokenizer', 'opt-bpe');
   copySides('opt-variants/untied', bpe, ['vocab.json', 'merges.txt']);
+}
+
+/** Chat templates of published models. */
+function templates(corpus: CorpusWriter): void {
+  const names = readdirSync(join(fixtures, 'templates')).filter((name) => name.endsWith('.jinja'));
+  for (const name of names.sort()) {
+    const place = corpus.place('template', basename(name, '.jinja'));
+    corpus.copy(`templates/${name}`, join(place, 'chat_template.jinja'));
+  }
 }
 
 interface MadeModel {

@@ -1,7 +1,9 @@
 /** What is done with an input of each kind, as its users would do it. */
 
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { templatesInFile } from '../../src/chat/chat-templates.ts';
+import type { ChatMessage, ChatTool } from '../../src/chat/messages.ts';
 import { openGguf } from '../../src/checkpoint/gguf/gguf-file.ts';
 import { openSafetensors } from '../../src/checkpoint/safetensors.ts';
 import type { SourceTensor, TensorSource } from '../../src/checkpoint/source.ts';
@@ -30,6 +32,19 @@ const sampled = [
   '--repetition-penalty',
   '1.1',
 ];
+
+/** Some of the committed ones: a template that never ends takes two seconds for each. */
+const conversations = (
+  JSON.parse(
+    readFileSync(new URL('../../fixtures/templates/conversations.json', import.meta.url), 'utf8'),
+  ) as readonly Conversation[]
+).filter(({ name }) => /^(system and user|three turns|text parts|two tool calls)$/.test(name));
+
+interface Conversation {
+  readonly name: string;
+  readonly messages: readonly ChatMessage[];
+  readonly tools?: readonly ChatTool[];
+}
 
 type Walk = (trial: Trial, dice: Dice) => Promise<void>;
 
@@ -213,6 +228,22 @@ const tokenizer: Walk = async (trial, dice) => {
   });
 };
 
+/** A chat template: rendered over conversations of several forms. */
+const template: Walk = async (trial) => {
+  for (const name of readdirSync(at(trial, 'subject')).sort()) {
+    const roles = new Map([['bos_token', '<s>']]);
+    const templates = await trial.attempt('template', () =>
+      templatesInFile(at(trial, 'subject', name), roles),
+    );
+    if (templates === null) continue;
+    for (const { messages, tools } of conversations) {
+      await trial.attempt('render', async () => {
+        templates.choose(tools !== undefined).render(messages, { tools });
+      });
+    }
+  }
+};
+
 const training = (trial: Trial) => [
   at(trial, 'fixed', 'model'),
   ...['--max-tokens', String(trainedTokens), '--epochs', '1', ...lone],
@@ -289,11 +320,12 @@ interface RouteRow {
 }
 
 export const routeTable: Readonly<Record<Route, RouteRow>> = {
-  checkpoint: { share: 34, place: 'subject', walk: checkpoint },
+  checkpoint: { share: 30, place: 'subject', walk: checkpoint },
   gguf: { share: 15, place: 'subject', walk: gguf },
   model: { share: 20, place: 'subject', walk: model },
   reader: { share: 10, place: 'subject', walk: reader },
   tokenizer: { share: 10, place: 'subject', walk: tokenizer },
+  template: { share: 4, place: 'subject', walk: template },
   import: { share: 3, place: 'subject', walk: imported },
   leftover: { share: 3, place: 'fixed/model/predict-train.partial', walk: leftover },
   text: { share: 3, place: 'subject', walk: text },

@@ -1,9 +1,11 @@
 import { Command } from 'commander';
+import { chatPrompt, conversationBytes } from '../chat/chat.ts';
+import { Conversation } from '../chat/conversation.ts';
 import type { KvDType } from '../dtype.ts';
 import { type GenerateResult, generate } from '../engine/generate.ts';
 import type { Model } from '../engine/model.ts';
 import { encodePromptParts } from '../engine/prompt.ts';
-import { bestLogits, checkSampling, usualSampling } from '../engine/sampler.ts';
+import { bestLogits } from '../engine/sampler.ts';
 import type { SamplingOptions } from '../engine/sampling-options.ts';
 import { InputError } from '../errors.ts';
 import { roundsActivations } from '../flash/manifest.ts';
@@ -17,31 +19,25 @@ import {
   exactOption,
   jsonOption,
   kvDTypeOption,
-  listArgument,
-  numberArgument,
   threadsOf,
   threadsOption,
   windowOption,
 } from './options.ts';
 import { findText, longestTokenBytes, promptParts } from './read-text.ts';
-import { chooseBudget, statsTable, withModel, withSequence } from './run.ts';
+import { chooseBudget, chosenTemplates, statsTable, withModel, withSequence } from './run.ts';
+import { type SamplingFlags, samplingOf, withSamplingOptions } from './sampling.ts';
 import { note, noteLines, print, printJson } from './terminal.ts';
 
-interface GenerateFlags {
+interface GenerateFlags extends SamplingFlags {
   readonly prompt?: string;
   readonly promptFile?: string;
   readonly dramBudget?: Size;
   readonly threads?: number;
   readonly kvDtype: KvDType;
   readonly maxTokens: number;
-  readonly temperature: number;
-  readonly topK: number;
-  readonly topP: number;
-  readonly minP: number;
-  readonly repetitionPenalty: number;
-  readonly seed?: number;
-  readonly stop?: string[];
-  readonly ignoreEos?: boolean;
+  readonly chat?: boolean;
+  readonly system?: string;
+  readonly template?: string;
   readonly window: PolicyName;
   readonly exact?: boolean;
   readonly stats?: boolean;
@@ -49,50 +45,17 @@ interface GenerateFlags {
 }
 
 export function generateCommand(): Command {
-  return new Command('generate')
+  const command = new Command('generate')
     .description('continue a prompt')
     .argument('<model>', 'model directory')
     .option('--prompt <text>', 'the prompt, taken verbatim')
     .option('--prompt-file <file>', 'a file with the prompt, taken verbatim')
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
-    .option('--max-tokens <n>', 'generate at most this many tokens', countArgument, 256)
-    .option(
-      '--temperature <t>',
-      '0 takes the most likely token',
-      numberArgument,
-      usualSampling.temperature,
-    )
-    .option(
-      '--top-k <k>',
-      'sample from the k most likely tokens; 0: all',
-      countArgument,
-      usualSampling.topK,
-    )
-    .option(
-      '--top-p <p>',
-      'sample from the most likely tokens whose probabilities add up to p',
-      numberArgument,
-      usualSampling.topP,
-    )
-    .option(
-      '--min-p <p>',
-      'drop tokens with less than p times the probability of the most likely one',
-      numberArgument,
-      0,
-    )
-    .option(
-      '--repetition-penalty <r>',
-      'above 1 makes tokens that have occurred less likely',
-      numberArgument,
-      1,
-    )
-    .option('--seed <n>', 'the same seed gives the same text; default: random', countArgument)
-    .option(
-      '--stop <text>',
-      'stop before this text, or at the special token of this name; may be given several times',
-      listArgument,
-    )
-    .option('--ignore-eos', 'do not stop at tokens that end the text')
+    .option('--chat', "the prompt is a user's turn, in the form that the model's template gives it")
+    .option('--system <text>', 'with --chat: what the system says first')
+    .option('--template <file>', "with --chat: a chat template in place of the model's own")
+    .option('--max-tokens <n>', 'generate at most this many tokens', countArgument, 256);
+  return withSamplingOptions(command)
     .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
@@ -103,15 +66,7 @@ export function generateCommand(): Command {
 }
 
 async function run(dir: string, flags: GenerateFlags): Promise<void> {
-  const sampling: SamplingOptions = {
-    temperature: flags.temperature,
-    topK: flags.topK,
-    topP: flags.topP,
-    minP: flags.minP,
-    repetitionPenalty: flags.repetitionPenalty,
-    seed: flags.seed ?? Math.floor(Math.random() * 2 ** 32),
-  };
-  checkSampling(sampling);
+  const sampling = samplingOf(flags);
   checkPromptFlags(flags);
   const result = await withModel(
     dir,
@@ -125,7 +80,10 @@ async function run(dir: string, flags: GenerateFlags): Promise<void> {
   if (result.finishReason === 'interrupted') process.exitCode = interruptedExitCode();
 }
 
-function checkPromptFlags({ prompt, promptFile }: GenerateFlags): void {
+function checkPromptFlags({ prompt, promptFile, ...flags }: GenerateFlags): void {
+  if (!flags.chat && (flags.system !== undefined || flags.template !== undefined)) {
+    throw new InputError('--system and --template are for conversations', {}, 'Give --chat, too');
+  }
   if (prompt !== undefined && promptFile !== undefined) {
     throw new InputError('give either --prompt or --prompt-file, not both');
   }
@@ -135,18 +93,34 @@ function checkPromptFlags({ prompt, promptFile }: GenerateFlags): void {
 }
 
 /** The ids of the prompt, which is read and tokenised no further than the context reaches. */
-async function readPrompt({ prompt, promptFile }: GenerateFlags, model: Model): Promise<number[]> {
+async function readPrompt(flags: GenerateFlags, model: Model): Promise<readonly number[]> {
+  const { prompt, promptFile } = flags;
   const { maxPositions } = model.manifest.spec;
   const source =
     promptFile === undefined ? process.stdin : await findText(promptFile, 'the prompt');
   const parts =
     prompt === undefined ? promptParts(source, maxPositions * longestTokenBytes) : [prompt];
+  if (flags.chat) return chatTurn(flags, model, parts);
   const file = prompt === undefined ? (promptFile ?? 'stdin') : '--prompt';
   return encodePromptParts(model.tokenizer, parts, {
     most: maxPositions,
     file,
     signal: interruption,
   });
+}
+
+/** The ids of a conversation of one turn. */
+async function chatTurn(
+  { system, template }: GenerateFlags,
+  model: Model,
+  parts: Iterable<string> | AsyncIterable<string>,
+): Promise<readonly number[]> {
+  const conversation = new Conversation(system ?? null);
+  let content = '';
+  for await (const part of parts) content += part;
+  conversation.add({ role: 'user', content });
+  const templates = await chosenTemplates(model, template);
+  return chatPrompt(model, conversation.messages, { templates, signal: interruption });
 }
 
 async function generateWith(
@@ -170,6 +144,7 @@ async function generateWith(
     model,
     {
       budget,
+      ...(flags.chat && { ownBytes: conversationBytes(context) }),
       context,
       kvDtype: flags.kvDtype,
       window: flags.window,

@@ -15,6 +15,9 @@ const graceMs = 4000;
 const echoMs = 100;
 
 let received: StopSignal | null = null;
+/** What the next Ctrl-C ends in place of the command, and when that was done last. */
+let answering: AbortController | null = null;
+let answerEnded = Number.NEGATIVE_INFINITY;
 
 /** What an interrupted command ends with. */
 export function interruptedExitCode(): number {
@@ -25,6 +28,15 @@ export function interruptedExitCode(): number {
 export function catchInterrupts(): void {
   let first = 0;
   const stop = (signal: StopSignal) => {
+    if (signal === 'SIGINT' && received === null) {
+      if (performance.now() - answerEnded < echoMs) return;
+      if (answering !== null) {
+        answering.abort();
+        answering = null;
+        answerEnded = performance.now();
+        return;
+      }
+    }
     if (received !== null) {
       if (signal === received && performance.now() - first < echoMs) return;
       process.exit(interruptedExitCode());
@@ -39,6 +51,19 @@ export function catchInterrupts(): void {
 
 /** Aborts when the user wants to stop. */
 export const interruption: AbortSignal = controller.signal;
+
+/** Runs work that the first Ctrl-C ends alone; the second, and SIGTERM, end the command as usual. */
+export async function answeringInterrupts<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const own = new AbortController();
+  answering = own;
+  try {
+    return await work(AbortSignal.any([own.signal, interruption]));
+  } finally {
+    answering = null;
+  }
+}
 
 /**
  * Ends an interrupted process as soon as its output is written. While Node takes a process apart that

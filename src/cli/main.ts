@@ -6,6 +6,7 @@ import { tooManyFiles } from '../open-files.ts';
 import { version } from '../version.ts';
 import { batchCommand } from './batch.ts';
 import { benchCommand } from './bench.ts';
+import { chatCommand } from './chat.ts';
 import { convertCommand } from './convert.ts';
 import { evalCommand } from './eval.ts';
 import { generateCommand } from './generate.ts';
@@ -36,6 +37,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     convertCommand(),
     predictTrainCommand(),
     generateCommand(),
+    chatCommand(),
     batchCommand(),
     evalCommand(),
     planCommand(),

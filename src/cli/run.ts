@@ -1,5 +1,6 @@
 /** What the commands that run a model share: opening it under its budget, and showing the figures. */
 
+import { type ChatTemplates, templatesInFile, templatesOf } from '../chat/chat-templates.ts';
 import { Model } from '../engine/model.ts';
 import type { Plannable } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
@@ -29,6 +30,11 @@ export function chooseBudget(model: Plannable, size: Size | undefined): number {
 /** Says what a budget is that nobody asked for. */
 export function sayBudget(bytes: number, source: AvailableMemory['source']): void {
   note(`DRAM budget ${formatBytes(bytes)}: 90% of ${givers[source]}; set it with --dram-budget`);
+}
+
+/** The chat templates in a file that the user names, or the model's own. */
+export function chosenTemplates(model: Model, file: string | undefined): Promise<ChatTemplates> {
+  return file === undefined ? templatesOf(model) : templatesInFile(file, model.tokenizer.roles);
 }
 
 /** Opens a model, runs `work` with it, and closes it whatever happens. */

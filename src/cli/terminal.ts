@@ -16,6 +16,18 @@ export function print(text: string): void {
   process.stdout.write(harmless(text));
 }
 
+/** Whether results may have colours: somebody looks at them, and does not say that there be none. */
+function hasColours(): boolean {
+  const { NO_COLOR = '', TERM = '' } = process.env;
+  return process.stdout.isTTY && NO_COLOR === '' && TERM !== 'dumb';
+}
+
+/** Writes a part of a result that matters less. */
+export function printDim(text: string): void {
+  if (hasColours()) process.stdout.write(`\x1b[2m${harmless(text)}\x1b[22m`);
+  else print(text);
+}
+
 /** Writes the one JSON object of a `--json` run. */
 export function printJson(value: unknown): void {
   process.stdout.write(`${harmlessJson(JSON.stringify(value, null, 2))}\n`);

@@ -70,9 +70,7 @@ export async function generate(
     sequence.forward(next, sampler.wanted, signal && { signal });
 
   const run = async (): Promise<FinishReason> => {
-    // The last one is computed in any case: its logits are wanted.
-    sequence.rewind(Math.min(commonLength(sequence.ids, promptIds), promptIds.length - 1));
-    const rest = promptIds.slice(sequence.length);
+    const rest = promptIds.slice(keepBeginning(sequence, promptIds));
     let logits = await recorder.prefill(() => forward(rest));
     for (;;) {
       if (tokens.length >= maxTokens) return 'length';
@@ -97,6 +95,16 @@ export async function generate(
   emit(stop.flush());
   const figures = recorder.snapshot(promptIds.length, tokens.length);
   return { text, promptTokens: promptIds, tokens, finishReason, stats: figures };
+}
+
+/**
+ * Forgets what the sequence holds beyond the beginning that it has in common with a prompt. The prompt's
+ * last token is forgotten in any case: it is computed, as its logits are wanted.
+ * @returns how many of the prompt's tokens need not be computed
+ */
+export function keepBeginning(sequence: Sequence, promptIds: readonly number[]): number {
+  sequence.rewind(Math.min(commonLength(sequence.ids, promptIds), promptIds.length - 1));
+  return sequence.length;
 }
 
 /** How many ids two lists begin with alike. */

@@ -26,6 +26,7 @@ export const sideFileNames = [
   'generation_config.json',
   'tokenizer.json',
   'tokenizer_config.json',
+  'chat_template.jinja',
   'special_tokens_map.json',
   'added_tokens.json',
   'vocab.json',

@@ -56,7 +56,6 @@ export function tokenizerFromGguf(metadata: Metadata, file: string): GgufTokeniz
     // Padding of the vocabulary is no token, whatever role it is given.
     return content === undefined || !Object.hasOwn(vocab, content) ? {} : { [key]: content };
   };
-  const template = metadata.get('tokenizer.chat_template');
   return {
     json,
     config: {
@@ -67,10 +66,24 @@ export function tokenizerFromGguf(metadata: Metadata, file: string): GgufTokeniz
       ...special('eos', 'eos_token'),
       ...special('unknown', 'unk_token'),
       ...special('padding', 'pad_token'),
-      ...(typeof template === 'string' ? { chat_template: template } : {}),
+      ...chatTemplates(metadata),
     },
     eosIds: [...new Set(endingRoles.flatMap((role) => parts.special(role)?.id ?? []))],
   };
+}
+
+const templateKey = 'tokenizer.chat_template';
+
+/** `chat_template` as tokenizer_config.json has it: a text, or several with names. */
+function chatTemplates(metadata: Metadata): { readonly chat_template?: unknown } {
+  const named = [...metadata].flatMap(([key, template]) => {
+    const name = key === templateKey ? 'default' : key.slice(templateKey.length + 1);
+    const isTemplate = key === templateKey || key.startsWith(`${templateKey}.`);
+    return isTemplate && typeof template === 'string' ? [{ name, template }] : [];
+  });
+  const [first, ...more] = named;
+  if (first === undefined) return {};
+  return { chat_template: more.length === 0 && first.name === 'default' ? first.template : named };
 }
 
 /** The metadata of a tokenizer, checked as it is read. */

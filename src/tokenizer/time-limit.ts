@@ -26,14 +26,15 @@ export class TimeLimitError extends InputError {
   /** Whether it did not even get the processor, so that it may be tried once more. */
   readonly starved: boolean;
 
-  constructor(starved: boolean, limitMs: number, units: number, file: string) {
+  constructor(starved: boolean, limitMs: number, { units, file, subject }: TimeLimit) {
+    const { what, hint } = subject ?? expressions;
     const time = `${Math.round(limitMs / 1000)} s over ${units} characters`;
     super(
-      `its regular expressions were broken off after ${time}`,
+      `${what} broken off after ${time}`,
       { file },
       starved
         ? 'The process hardly got the processor: try again when the machine is less busy'
-        : 'One of them backtracks without end: use the tokenizer.json of the published model',
+        : hint,
     );
     this.starved = starved;
   }
@@ -46,14 +47,22 @@ export interface TimeLimit {
   readonly file: string;
   /** The caller tries again where the processor was missing, when the event loop has turned. */
   readonly once?: boolean;
+  /** What is limited, as a message begins, and what to do about it; regular expressions by default. */
+  readonly subject?: { readonly what: string; readonly hint: string };
 }
+
+const expressions = {
+  what: 'its regular expressions were',
+  hint: 'One of them backtracks without end: use the tokenizer.json of the published model',
+};
 
 /**
  * The result of `work`. It is done once more if it was broken off without having had the processor,
  * so it must leave nothing half done behind.
  * @throws TimeLimitError when it does not end
  */
-export function withinTime<T>(work: () => T, { units, file, once = false }: TimeLimit): T {
+export function withinTime<T>(work: () => T, limit: TimeLimit): T {
+  const { units, once = false } = limit;
   let limitMs = baseMs + Math.ceil(units / unitsPerMs);
   for (let left = once ? 1 : attempts; ; limitMs *= 2) {
     const before = process.cpuUsage();
@@ -61,7 +70,7 @@ export function withinTime<T>(work: () => T, { units, file, once = false }: Time
     if (done !== null) return done.value;
     const { user, system } = process.cpuUsage(before);
     const starved = (user + system) / 1000 < leastBusyShare * limitMs;
-    if (!starved || --left === 0) throw new TimeLimitError(starved, limitMs, units, file);
+    if (!starved || --left === 0) throw new TimeLimitError(starved, limitMs, limit);
   }
 }
 

@@ -44,6 +44,8 @@ export interface Tokenizer {
   readonly eosIds: readonly number[];
   /** What `encodePrompt` puts around every text. */
   readonly around: readonly number[];
+  /** What is written for the tokens that have a role, such as `bos_token`. */
+  readonly roles: ReadonlyMap<string, string>;
   /** One more than the largest id; there may be holes below. */
   readonly vocabularySize: number;
   /**
@@ -138,6 +140,7 @@ class PipelineTokenizer implements Tokenizer {
   readonly bosId: number | undefined;
   readonly eosIds: readonly number[];
   readonly around: readonly number[];
+  readonly roles: ReadonlyMap<string, string>;
   readonly vocabularySize: number;
   readonly #pipeline: Pipeline;
   readonly #source: TokenizerFile;
@@ -155,6 +158,7 @@ class PipelineTokenizer implements Tokenizer {
     this.#source = source;
     this.#rows = model.vocabSize ?? Number.POSITIVE_INFINITY;
     this.vocabularySize = pipeline.size;
+    this.roles = pipeline.roles;
 
     const idOfRole = (role: string): number | undefined => {
       const content = pipeline.roles.get(role) ?? tokenContent(tokensMap?.[role]);

@@ -195,3 +195,18 @@ test("GPT-2's vocabulary as a GGUF gives the ids that llama.cpp ships", async (t
     assert.deepEqual(tokenizer.encode(text), ids, JSON.stringify(text));
   }
 });
+
+test('chat templates are kept, under their names where there are several', async () => {
+  const metadata = await metadataOf('merges');
+  const templates = () => tokenizerFromGguf(metadata, 'model.gguf').config.chat_template;
+  assert.equal(templates(), undefined);
+  metadata.set('tokenizer.chat_template', '{{ 1 }}');
+  assert.equal(templates(), '{{ 1 }}');
+  metadata.set('tokenizer.chat_templates', ['tool_use']);
+  metadata.set('tokenizer.chat_template.tool_use', '{{ 2 }}');
+  metadata.set('tokenizer.chat_template.rag', 3);
+  assert.deepEqual(templates(), [
+    { name: 'default', template: '{{ 1 }}' },
+    { name: 'tool_use', template: '{{ 2 }}' },
+  ]);
+});

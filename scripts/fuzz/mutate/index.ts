@@ -12,6 +12,7 @@ import { mendEntry, mendManifest } from './model.ts';
 import type { Donors, Mutation, Mutator } from './mutation.ts';
 import { mutatePredictors } from './predictors.ts';
 import { mutateSafetensors } from './safetensors.ts';
+import { mutateTemplate } from './template.ts';
 import { mutateText } from './text.ts';
 import { mutateTorch } from './torch.ts';
 
@@ -22,6 +23,7 @@ function mutatorOf(name: string): Mutator {
   if (name.endsWith('.safetensors')) return mutateSafetensors;
   if (name.endsWith('.gguf')) return mutateGguf;
   if (/\.(bin|pt)$/.test(name)) return mutateTorch;
+  if (name.endsWith('.jinja')) return mutateTemplate;
   if (name.endsWith('.txt')) return mutateText;
   return mutateBytes;
 }
@@ -35,6 +37,7 @@ const optionalFiles = [
     'added_tokens.json',
   ],
   ...['tokenizer.json', 'vocab.json', 'merges.txt', 'config.json', predictorsFile],
+  'chat_template.jinja',
   ...['model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin.index.json'],
 ] as const;
 

@@ -1,0 +1,126 @@
+/**
+ * The templates of a model: chat_template.jinja, or `chat_template` of tokenizer_config.json, which may
+ * be several by name. The one called `tool_use` is for conversations with tools, `default` for the rest.
+ */
+
+import { join } from 'node:path';
+import { isJsonObject } from '../checkpoint/json-file.ts';
+import type { Model } from '../engine/model.ts';
+import { InputError } from '../errors.ts';
+import { own } from '../own.ts';
+import { some } from '../plain-text.ts';
+import { readRegular } from '../regular-file.ts';
+import { exists, readOptionalObject } from '../tokenizer/token-files.ts';
+import { ChatTemplate, longestTemplate } from './template.ts';
+
+/** Templates of a model. */
+const mostTemplates = 64;
+
+/** Texts by name. */
+type Sources = ReadonlyMap<string, string>;
+
+export class ChatTemplates {
+  readonly #sources: Sources;
+  readonly #file: string;
+  readonly #specialTokens: ReadonlyMap<string, string>;
+  readonly #compiled = new Map<string, ChatTemplate>();
+
+  constructor(sources: Sources, file: string, specialTokens: ReadonlyMap<string, string>) {
+    this.#sources = sources;
+    this.#file = file;
+    this.#specialTokens = specialTokens;
+  }
+
+  /**
+   * The template for a conversation with or without tools.
+   * @throws InputError when there is none for it, or it is no template
+   */
+  choose(withTools: boolean): ChatTemplate {
+    const name = withTools && this.#sources.has('tool_use') ? 'tool_use' : 'default';
+    const known = this.#compiled.get(name);
+    if (known !== undefined) return known;
+    const source = this.#sources.get(name);
+    if (source === undefined) {
+      const names = some([...this.#sources.keys()]);
+      throw new InputError(
+        `has chat templates called ${names}, and no default`,
+        { file: this.#file },
+        'Give one with --template',
+      );
+    }
+    const template = new ChatTemplate(source, this.#file, this.#specialTokens);
+    this.#compiled.set(name, template);
+    return template;
+  }
+}
+
+const kept = new WeakMap<Model, Promise<ChatTemplates>>();
+
+/**
+ * The model's own templates; read once.
+ * @throws InputError when it has none
+ */
+export function templatesOf(model: Model): Promise<ChatTemplates> {
+  const known = kept.get(model);
+  if (known !== undefined) return known;
+  const found = readTemplates(model);
+  kept.set(model, found);
+  return found;
+}
+
+async function readTemplates({ files, tokenizer }: Model): Promise<ChatTemplates> {
+  const { dir } = files;
+  const file = join(dir, 'chat_template.jinja');
+  if (await exists(file)) return templatesInFile(file, tokenizer.roles);
+  const configFile = join(dir, 'tokenizer_config.json');
+  const config = (await readOptionalObject(configFile)) ?? {};
+  const sources = sourcesIn(own(config, 'chat_template'), configFile);
+  if (sources.size === 0) {
+    throw new InputError(
+      'the model has no chat template',
+      { file: dir },
+      'It may not be made for conversations; --template takes a file with one',
+    );
+  }
+  return new ChatTemplates(sources, configFile, tokenizer.roles);
+}
+
+/** What tokenizer_config.json has under `chat_template`: a text, or a list of texts with names. */
+function sourcesIn(value: unknown, file: string): Sources {
+  if (value === undefined || value === null) return new Map();
+  if (typeof value === 'string') return new Map([['default', value]]);
+  const entries = Array.isArray(value) ? value.slice(0, mostTemplates) : [];
+  const sources = new Map<string, string>();
+  for (const entry of entries) {
+    if (!isJsonObject(entry)) continue;
+    const { name, template } = entry;
+    if (typeof name === 'string' && typeof template === 'string') sources.set(name, template);
+  }
+  if (sources.size > 0) return sources;
+  throw new InputError("'chat_template' is neither a text nor a list of texts with names", {
+    file,
+  });
+}
+
+/**
+ * The template in a file of its own.
+ * @param specialTokens contents by role, as the tokenizer has them
+ * @throws InputError when the file is too long, no text in UTF-8, or no template
+ */
+export async function templatesInFile(
+  file: string,
+  specialTokens: ReadonlyMap<string, string>,
+): Promise<ChatTemplates> {
+  const bytes = await readRegular(file, 4 * longestTemplate).catch((error: unknown) => {
+    if (error instanceof InputError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new InputError(`cannot read the chat template: ${reason}`, { file });
+  });
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new InputError('the chat template is not text in UTF-8', { file });
+  }
+  return new ChatTemplates(new Map([['default', text]]), file, specialTokens);
+}

@@ -1,0 +1,120 @@
+/** A conversation as somebody has it: turns that come, are taken back, are saved and loaded. */
+
+import { writeAside } from '../aside.ts';
+import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
+import { InputError, writeError } from '../errors.ts';
+import { readRegular } from '../regular-file.ts';
+import type { ChatMessage } from './messages.ts';
+import { longestList } from './template-size.ts';
+
+/** Bytes of a saved conversation. */
+const longestFile = 16 * 2 ** 20;
+
+export class Conversation {
+  /** What the system says before everything else; null: nothing. */
+  system: string | null;
+  #turns: ChatMessage[] = [];
+  /** Messages at the beginning that there was no room for, and that are no longer sent. */
+  #left = 0;
+
+  constructor(system: string | null = null) {
+    this.system = system;
+  }
+
+  /** What the model is given: the system's message, and the turns that are still sent. */
+  get messages(): readonly ChatMessage[] {
+    return [...this.#systemMessages(), ...this.#turns.slice(this.#left)];
+  }
+
+  /** Turns of the user. */
+  get turns(): number {
+    return this.#turns.filter(({ role }) => role === 'user').length;
+  }
+
+  add(message: ChatMessage): void {
+    this.#turns.push(message);
+  }
+
+  /** The oldest `count` messages that are sent are sent no more. */
+  leave(count: number): void {
+    this.#left = Math.min(this.#left + count, this.#turns.length);
+  }
+
+  /** Takes back the last turn of the user, and what followed it. @returns false where there is none */
+  undo(): boolean {
+    const at = this.#turns.findLastIndex(({ role }) => role === 'user');
+    if (at < 0) return false;
+    this.#turns.length = at;
+    this.#left = Math.min(this.#left, at);
+    return true;
+  }
+
+  /** Forgets the turns; what the system says stays. */
+  reset(): void {
+    this.#turns = [];
+    this.#left = 0;
+  }
+
+  /**
+   * Writes everything that was said, as JSON; what was at `file` is replaced at once or not at all.
+   * @throws InputError when it cannot be written
+   */
+  async save(file: string): Promise<void> {
+    const messages = [...this.#systemMessages(), ...this.#turns];
+    const json = `${JSON.stringify({ messages }, null, 2)}\n`;
+    try {
+      await writeAside(file, async (handle) => {
+        await handle.writeFile(json);
+      });
+    } catch (error) {
+      throw writeError(error, file);
+    }
+  }
+
+  /**
+   * Takes the place of this conversation by one that was saved.
+   * @throws InputError when the file is none; then nothing changed
+   */
+  async load(file: string): Promise<void> {
+    const messages = await readMessages(file);
+    const [first] = messages;
+    const isSystem = first?.role === 'system';
+    this.system = isSystem ? String(first.content) : null;
+    this.#turns = messages.slice(isSystem ? 1 : 0);
+    this.#left = 0;
+  }
+
+  #systemMessages(): readonly ChatMessage[] {
+    return this.system === null ? [] : [{ role: 'system', content: this.system }];
+  }
+}
+
+async function readMessages(file: string): Promise<ChatMessage[]> {
+  const bytes = await readRegular(file, longestFile).catch((error: unknown) => {
+    if (error instanceof InputError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new InputError(`cannot read the conversation: ${reason}`, { file });
+  });
+  const value = parseJson(bytes, file);
+  const list: unknown = isJsonObject(value) ? value.messages : undefined;
+  if (!Array.isArray(list)) {
+    throw new InputError("is no conversation: it has no list 'messages'", { file });
+  }
+  if (list.length > longestList) {
+    throw new InputError(`has ${list.length} messages; at most ${longestList} are read`, { file });
+  }
+  return list.map((message: unknown, at) => checkedMessage(message, `messages[${at}]`, file));
+}
+
+/** A message of texts alone, as `save` writes it. */
+function checkedMessage(message: unknown, at: string, file: string): ChatMessage {
+  if (!isJsonObject(message)) {
+    throw new InputError(`${at} is no message: ${brief(message)}`, { file });
+  }
+  const { role, content, ...more } = message;
+  for (const [name, value] of Object.entries({ role, content })) {
+    if (typeof value === 'string') continue;
+    throw new InputError(`${at}.${name} is no text: ${brief(value)}`, { file });
+  }
+  return { ...more, role: String(role), content: String(content) };
+}

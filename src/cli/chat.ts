@@ -1,0 +1,221 @@
+import { Command } from 'commander';
+import { type ChatResult, chat, conversationBytes } from '../chat/chat.ts';
+import type { ChatTemplates } from '../chat/chat-templates.ts';
+import { Conversation } from '../chat/conversation.ts';
+import type { KvDType } from '../dtype.ts';
+import { bestLogits } from '../engine/sampler.ts';
+import type { SamplingOptions } from '../engine/sampling-options.ts';
+import type { Sequence } from '../engine/sequence.ts';
+import { InputError, InterruptedError } from '../errors.ts';
+import type { PolicyName } from '../residency/store-policy.ts';
+import type { Size } from '../units.ts';
+import { runChatCommand } from './chat-commands.ts';
+import { type ChatInput, chatInput, type Said } from './chat-input.ts';
+import { doesNotPay } from './ffn-choice.ts';
+import { answeringInterrupts, interruption } from './interrupt.ts';
+import {
+  budgetOption,
+  countArgument,
+  exactOption,
+  kvDTypeOption,
+  threadsOf,
+  threadsOption,
+  windowOption,
+} from './options.ts';
+import { chooseBudget, chosenTemplates, statsTable, withModel, withSequence } from './run.ts';
+import { type SamplingFlags, samplingOf, withSamplingOptions } from './sampling.ts';
+import { note, noteError, noteLines, print, printDim } from './terminal.ts';
+
+interface ChatFlags extends SamplingFlags {
+  readonly system?: string;
+  readonly template?: string;
+  readonly context?: number;
+  readonly maxTokens?: number;
+  readonly dramBudget?: Size;
+  readonly threads?: number;
+  readonly kvDtype: KvDType;
+  readonly window: PolicyName;
+  readonly exact?: boolean;
+  readonly stats?: boolean;
+}
+
+/** Positions where nobody says how many: some pages of text, and not all of the memory. */
+const usualContext = 4096;
+
+export function chatCommand(): Command {
+  const command = new Command('chat')
+    .description('talk with a model; without a terminal, each line of stdin is a turn')
+    .argument('<model>', 'model directory')
+    .option('--system <text>', 'what the system says first')
+    .option('--template <file>', "a chat template in place of the model's own")
+    .option(
+      '--context <n>',
+      `positions of the conversation; default: what the model has, up to ${usualContext}`,
+      countArgument,
+    )
+    .option(
+      '--max-tokens <n>',
+      'of an answer; default: what the context has room for',
+      countArgument,
+    )
+    .addOption(budgetOption('memory for the whole process; default: what the machine can give'));
+  return withSamplingOptions(command)
+    .addOption(windowOption())
+    .addOption(threadsOption())
+    .addOption(kvDTypeOption())
+    .addOption(exactOption())
+    .option('--stats', 'print where the time and the bytes of each answer went')
+    .action(run);
+}
+
+async function run(dir: string, flags: ChatFlags): Promise<void> {
+  const sampling = samplingOf(flags);
+  await withModel(
+    dir,
+    async (model) => {
+      const templates = await chosenTemplates(model, flags.template);
+      // A template that is none is told before anything is loaded.
+      templates.choose(false);
+      const { maxPositions } = model.manifest.spec;
+      const context = contextOf(flags, maxPositions);
+      const input = chatInput(context);
+      const request = {
+        budget: chooseBudget(model, flags.dramBudget),
+        ownBytes: conversationBytes(context),
+        context,
+        kvDtype: flags.kvDtype,
+        window: flags.window,
+        ffn: flags.exact ? 'exact' : 'auto',
+        ...bestLogits(sampling),
+        ...threadsOf(flags),
+      } as const;
+      await withSequence(model, request, false, async (sequence) => {
+        const { choice } = sequence.runtime.plan;
+        if (choice?.sparse === false) note(doesNotPay(choice, request.budget));
+        if (input.interactive) note('/help lists commands, Ctrl-C ends an answer, Ctrl-D the chat');
+        await new ChatSession(sequence, { flags, sampling, templates, input }).run();
+      });
+    },
+    { predictors: flags.exact !== true },
+  );
+}
+
+function contextOf({ context }: ChatFlags, most: number): number {
+  if (context === undefined) return Math.min(usualContext, most);
+  if (context >= 1 && context <= most) return context;
+  throw new InputError(`--context must be from 1 to ${most}, the positions that the model has`);
+}
+
+interface SessionParts {
+  readonly flags: ChatFlags;
+  readonly sampling: SamplingOptions;
+  readonly templates: ChatTemplates;
+  readonly input: ChatInput;
+}
+
+/** One conversation, from its first turn to its end. */
+class ChatSession {
+  readonly conversation: Conversation;
+  figures: string | null = null;
+  readonly #sequence: Sequence;
+  readonly #parts: SessionParts;
+
+  constructor(sequence: Sequence, parts: SessionParts) {
+    this.#sequence = sequence;
+    this.#parts = parts;
+    this.conversation = new Conversation(parts.flags.system ?? null);
+  }
+
+  /** @throws InterruptedError when Ctrl-C ended it */
+  async run(): Promise<void> {
+    const { input } = this.#parts;
+    /** Ctrl-C came last. */
+    let stopped = false;
+    for (;;) {
+      const said = await input.next();
+      if (said === 'end') return;
+      if (said === 'interrupted') {
+        if (stopped || interruption.aborted) throw new InterruptedError();
+        note('Ctrl-C once more ends the chat; so do /exit and Ctrl-D');
+        stopped = true;
+        continue;
+      }
+      const went = await this.#hear(said);
+      if (went === 'ended') return;
+      stopped = went === 'interrupted';
+    }
+  }
+
+  /** Does what was said. A mistake at a terminal is told, elsewhere it ends the chat. */
+  async #hear({ text, quoted }: Said): Promise<'done' | 'ended' | 'interrupted'> {
+    const isCommand = !quoted && text.startsWith('/');
+    try {
+      if (isCommand) return (await runChatCommand(text, this)) ? 'done' : 'ended';
+      return await this.#answer(text);
+    } catch (error) {
+      if (!(this.#parts.input.interactive && error instanceof InputError)) throw error;
+      noteError(error.line);
+      // What could not be answered was not said.
+      if (!isCommand) this.conversation.undo();
+      return 'done';
+    }
+  }
+
+  async #answer(content: string): Promise<'done' | 'interrupted'> {
+    const { conversation } = this;
+    const { input, flags } = this.#parts;
+    conversation.add({ role: 'user', content });
+    const answer = input.interactive
+      ? await answeringInterrupts((signal) => this.#generate(signal))
+      : await this.#generate(interruption);
+    conversation.leave(answer.droppedMessages);
+    // Who stopped before the first word may say it anew.
+    if (answer.finishReason === 'interrupted' && answer.text === '') conversation.undo();
+    else conversation.add(answer.message);
+    if (!answer.text.endsWith('\n')) print('\n');
+    this.#tell(answer);
+    this.figures = this.#figuresOf(answer);
+    if (flags.stats) noteLines(this.figures);
+    if (answer.finishReason !== 'interrupted') return 'done';
+    if (interruption.aborted || !input.interactive) throw new InterruptedError();
+    input.drop();
+    return 'interrupted';
+  }
+
+  #generate(signal: AbortSignal): Promise<ChatResult> {
+    const { flags, sampling, templates } = this.#parts;
+    return chat(this.#sequence, this.conversation.messages, {
+      prompt: { templates },
+      dropOldest: true,
+      maxTokens: flags.maxTokens ?? this.#sequence.runtime.plan.context,
+      sampling,
+      stop: flags.stop ?? [],
+      ignoreEos: flags.ignoreEos ?? false,
+      signal,
+      onPart: ({ text, thought }) => (thought ? printDim(text) : print(text)),
+    });
+  }
+
+  /** What is to be known of an answer besides its text. */
+  #tell({ droppedMessages, finishReason }: ChatResult): void {
+    const { context } = this.#sequence.runtime.plan;
+    if (droppedMessages > 0) {
+      note(
+        `the context of ${context} positions has no room for the whole conversation: ` +
+          `its oldest ${droppedMessages} messages are left out; --context gives more room`,
+      );
+    }
+    if (finishReason === 'context') note(`the answer ends here: the context of ${context} is full`);
+    if (finishReason === 'interrupted') note('interrupted');
+  }
+
+  #figuresOf({ stats, promptTokens, reusedTokens }: ChatResult): string {
+    const { length, runtime } = this.#sequence;
+    const computed = promptTokens.length - reusedTokens;
+    return (
+      `${statsTable(stats)}` +
+      `context: ${length} of ${runtime.plan.context} positions; ` +
+      `of the prompt, ${computed} tokens were computed and ${reusedTokens} kept from before\n`
+    );
+  }
+}
