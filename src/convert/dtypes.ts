@@ -72,9 +72,9 @@ export function storageOf(
   if (dtype !== 'auto' || !quantised) return { storage, recipe, formats, notes: [] };
   const { activation } = recipe.spec.ffn;
   // Predictors choose single neurons, whose down columns are rows of their own.
-  const sparse = activations[activation].zeros;
-  const tiled = canBeTiled(recipe, sources, storage.bundles);
-  const ffns = ffnDtype === undefined && tile === undefined && !sparse && tiled;
+  const sparse = activations[activation].zeros && tile === undefined;
+  const tiled = tile !== undefined || canBeTiled(recipe, sources, storage.bundles);
+  const ffns = ffnDtype === undefined && !sparse && tiled;
   const kept = keptFormats(recipe, sources, ffns);
   const why = sparse
     ? `with ${activation}, single neurons are chosen`
@@ -84,7 +84,7 @@ export function storageOf(
     storage: { ...storage, kept },
     recipe: apartByFormat(recipe, (source) => kept.get(source) ?? resident),
     formats,
-    notes: ffns || ffnDtype !== undefined || tile !== undefined ? [] : [note],
+    notes: ffns || ffnDtype !== undefined ? [] : [note],
   };
 }
 

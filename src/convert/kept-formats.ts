@@ -47,7 +47,7 @@ function keptFormat({ tensor, dtype }: CheckedSource): DType | null {
 export function canBeTiled(recipe: ModelRecipe, sources: Sources, other: DType): boolean {
   return recipe.bundles.every(({ neurons, down }) => {
     const { blockElements } = formats[keptFormat(sources(down)) ?? other];
-    return tileNeurons(neurons, blockElements) !== null;
+    return tileNeurons(neurons, blockElements, 0) !== null;
   });
 }
 

@@ -92,6 +92,16 @@ function activate(
   const values = positions * units.k;
   const code = activationCodes[ffn.activation];
   const up = partNamed(units, 'up');
+  const gateAndUp = positions === 1 && bias === 0 && gateBias === 0 ? stacked(units) : null;
+  if (gateAndUp !== null && 2 * units.k <= activationValues(place.chunk, units.k)) {
+    // One call for both: their rows lie together, and so do their values where there is one position.
+    multiply(kernels, place, task, { part: gateAndUp, y: neurons, x }, positions);
+    const ups = neurons + units.k * f32Bytes;
+    if (ffn.gate === 'both') kernels.activation(ups, units.k, code, ffn.threshold);
+    kernels.activation(neurons, units.k, code, ffn.threshold);
+    kernels.multiply(neurons, ups, units.k);
+    return;
+  }
   multiply(kernels, place, task, { part: up, y: neurons, x, bias }, positions);
   if (ffn.gate !== 'linear') kernels.activation(neurons, values, code, ffn.threshold);
   if (ffn.gate === 'none') return;
@@ -116,6 +126,14 @@ function multiply(
   const matmul = matmulOf(kernels, inMemory, exact);
   const w = address + part.offset;
   matmul(y, x, w, bias, rows, columns, positions, columns, rows, scratch);
+}
+
+/** Gate and up rows as one matrix, where they are in one format; null where they are not. */
+function stacked(units: FfnUnits): UnitPart | null {
+  const gate = partOf(units, 'gate');
+  const up = partNamed(units, 'up');
+  if (gate?.dtype !== up.dtype) return null;
+  return { ...gate, shape: [gate.shape[0] + up.shape[0], up.shape[1]] };
 }
 
 function partNamed(units: FfnUnits, name: UnitPart['part']): UnitPart {

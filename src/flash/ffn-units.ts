@@ -69,21 +69,25 @@ interface UnitGeometry {
   readonly dtypeOf: (part: PartName) => DType;
 }
 
-/** Neurons of a tile, if they divide an FFN's: a block of the largest formats. */
-const usualTile = 256;
-/** Tiles of fewer are not worth their calls. */
+/** A tile's bytes at most, where there are such tiles: a large read, and few calls for each layer. */
+const largestTileBytes = 2 * 2 ** 20;
+/** Tiles of fewer neurons are not worth their calls. */
 const smallestTile = 32;
 
 /**
  * Neurons of the tiles that an FFN is cut into where its down projection lies in blocks of `blockElements`:
- * whole blocks, as near to 256 as divides all neurons; null where nothing does.
+ * as many whole blocks as divide all neurons and are no more than 2 MiB, else the fewest that divide them;
+ * null where none do.
+ * @param bytes of all neurons
  */
-export function tileNeurons(neurons: number, blockElements: number): number | null {
-  const largest = Math.max(1, Math.floor(usualTile / blockElements)) * blockElements;
-  for (let k = largest; k >= smallestTile; k -= blockElements) {
-    if (neurons % k === 0) return k;
+export function tileNeurons(neurons: number, blockElements: number, bytes: number): number | null {
+  let found: number | null = null;
+  for (let k = blockElements; k <= neurons; k += blockElements) {
+    if (neurons % k !== 0 || k < smallestTile) continue;
+    if (found !== null && (k / neurons) * bytes > largestTileBytes) break;
+    found = k;
   }
-  return null;
+  return found;
 }
 
 /** Where the parts of a unit lie, and its bytes. */

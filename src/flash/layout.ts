@@ -129,17 +129,20 @@ function layoutFfn(bundle: BundleRecipe, layer: number, storage: StorageDTypes):
   const { bundles, kept } = storage;
   const dtypeOf = (part: PartName) => kept?.get(bundle[part] ?? '') ?? bundles;
   const { blockElements } = formats[dtypeOf('down')];
+  const gated = gate !== undefined;
+  const whole = layoutUnit({ kind: 'tile', k: neurons, hiddenSize, gated, dtypeOf });
   const isKept = bundleRows(bundle)
     .concat(bundle.down)
     .some((name) => kept?.has(name));
-  const tile = storage.tile ?? (isKept ? tileNeurons(neurons, blockElements) : null);
+  const tile =
+    storage.tile ?? (isKept ? tileNeurons(neurons, blockElements, whole.unitBytes) : null);
   const [kind, k] = tile === null ? (['neuron', 1] as const) : (['tile', tile] as const);
   if (neurons % k !== 0 || (kind === 'tile' && k % blockElements !== 0)) {
     throw new RangeError(
       `${neurons} neurons cannot be cut into tiles of ${k}: k divides them and is a multiple of ${blockElements}`,
     );
   }
-  const geometry = { kind, k, hiddenSize, gated: gate !== undefined, dtypeOf };
+  const geometry = { kind, k, hiddenSize, gated, dtypeOf };
   const tensor = unitTensor(layer, 'ffn', kind);
   return { name: 'ffn', tensor, kind, k, count: neurons / k, ...layoutUnit(geometry) };
 }

@@ -39,10 +39,10 @@ const mixed: BlockModel = {
   },
 };
 
-const models: Record<string, BlockModel> = {
-  'several formats': mixed,
+const models: Record<string, BlockModel & { readonly tile?: number }> = {
+  'several formats': { ...mixed, tile: 256 },
   'blocks of 32, a tied head': {
-    ...{ ...geometry, layers: 6, hidden: 96, ffn: 2112 },
+    ...{ ...geometry, layers: 6, hidden: 96, ffn: 2112, tile: 192 },
     typeOf: (name) => {
       if (name === 'output.weight') return null;
       if (name === 'token_embd.weight') return 'Q8_0';
@@ -89,7 +89,8 @@ const variants: [number, Partial<RunRequest>][] = [
 for (const [name, model] of Object.entries(models)) {
   test(`${name}: computes what the values of its blocks give, the same bits everywhere`, async () => {
     const gguf = writeBlockGguf(root.directory(), model);
-    const kept = await convertedAs(gguf);
+    const { tile } = model;
+    const kept = await convertedAs(gguf, tile === undefined ? {} : { tile });
     const values = await logits(await convertedAs(gguf, { dtype: 'f32' }));
     const exact = relativeError(await logits(kept, { ffn: 'exact' }), values);
     assert.ok(exact < 1e-5, `in f32, a relative error of ${exact}`);
@@ -116,6 +117,8 @@ for (const [name, model] of Object.entries(models)) {
       names.sort(),
     );
     for (const [layer, [units]] of manifest.ffns.entries()) {
+      // One tile: each layer is smaller than a large read.
+      assert.equal(units?.k, model.ffn);
       assert.equal(units?.kind, 'tile');
       const down = units?.parts.find(({ part }) => part === 'down')?.dtype.toUpperCase();
       assert.equal(down, model.typeOf(`blk.${layer}.ffn_down.weight`));
@@ -151,7 +154,7 @@ test('blocks are copied as they are, rows whole where rotary pairs ask for anoth
 });
 
 test('a manifest with several formats is believed no more than another', async () => {
-  const model = await convertedAs(writeBlockGguf(root.directory(), mixed));
+  const model = await convertedAs(writeBlockGguf(root.directory(), mixed), { tile: 256 });
   const document = JSON.parse(readFileSync(join(model, 'flash.json'), 'utf8')) as ManifestDocument;
   const key = 'layers.0.attention.key.weight';
   parseManifest(mended(document), 'flash.json');
