@@ -2,6 +2,7 @@
 
 import { createInterface } from 'node:readline';
 import { interruption } from './interrupt.ts';
+import { editorOutput, endTypedLine } from './terminal.ts';
 
 /** Why there is no line: Ctrl-C, or the end of the input. */
 export type NoLine = 'interrupted' | 'end';
@@ -18,7 +19,7 @@ export class LineEditor {
 
   /** Whether somebody can type, and see what. */
   static get isPossible(): boolean {
-    return process.stdin.isTTY && process.stderr.isTTY;
+    return process.stdin.isTTY && editorOutput.isTTY;
   }
 
   /** Forgets what was typed or pasted ahead. */
@@ -36,7 +37,7 @@ export class LineEditor {
     if (pending !== undefined) return Promise.resolve({ text: pending });
     const editor = createInterface({
       input: process.stdin,
-      output: process.stderr,
+      output: editorOutput,
       terminal: true,
       history: [...this.#history],
       historySize,
@@ -64,7 +65,7 @@ export class LineEditor {
       });
       editor.on('SIGINT', () => {
         const { length } = editor.line;
-        process.stderr.write('\n');
+        endTypedLine();
         if (length === 0) return stop();
         // Ctrl-E, then Ctrl-U.
         editor.write(null, { ctrl: true, name: 'e' });
@@ -73,7 +74,7 @@ export class LineEditor {
       });
       editor.on('close', () => {
         interruption.removeEventListener('abort', stop);
-        if (line === 'end') process.stderr.write('\n');
+        if (line === 'end') endTypedLine();
         resolve(line);
       });
       editor.prompt();

@@ -55,6 +55,14 @@ export function noteLines(text: string): void {
   for (const line of lines) note(line);
 }
 
+/** Where a line that is typed is shown and edited: what somebody types acts on their own terminal. */
+export const editorOutput: NodeJS.WriteStream = process.stderr;
+
+/** Ends the line on which somebody has typed. */
+export function endTypedLine(): void {
+  process.stderr.write('\n');
+}
+
 /** How commander writes help and what is wrong with the command line. */
 export const commanderOutput: OutputConfiguration = {
   writeOut: print,
