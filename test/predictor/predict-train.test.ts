@@ -73,6 +73,6 @@ for (const [name, config] of Object.entries(models)) {
 test('a model without exact zeros is told so, and left alone', async () => {
   await assert.rejects(train({ ...size, model_type: 'llama' }), {
     name: 'InputError',
-    line: /its FFNs use silu, where no neuron is ever exactly 0.*without, it runs with every neuron computed/,
+    line: /its FFNs use silu, where no neuron is ever exactly 0.*without predictors, the model computes every neuron/,
   });
 });
