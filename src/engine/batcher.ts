@@ -143,7 +143,11 @@ export class Batcher {
     for (const { waiting, part } of shares) {
       const { work } = waiting;
       const rows = part.wanted === 'none' ? 0 : part.wanted === 'all' ? part.ids.length : 1;
-      const own = logits.subarray(row * vocabSize, (row + rows) * vocabSize);
+      // A view costs as much as some kernels: alone, all of it is one's own.
+      const own =
+        rows * vocabSize === logits.length
+          ? logits
+          : logits.subarray(row * vocabSize, (row + rows) * vocabSize);
       row += rows;
       if (work.signal?.aborted) {
         this.#end(waiting, () => waiting.reject(new InterruptedError()));

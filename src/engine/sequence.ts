@@ -100,7 +100,13 @@ export class Sequence {
     this.#busy = true;
     try {
       const logits = await batcher.run({
-        ...{ pages: this.#pages, ids, start, wanted, onLogits, signal, hook },
+        pages: this.#pages,
+        ids,
+        start,
+        wanted,
+        onLogits,
+        signal,
+        hook,
         onProgress: (rows) => {
           for (let i = 0; i < rows; i++) this.#ids.push(ids[this.length - start] ?? 0);
         },
