@@ -14,6 +14,7 @@ import { Runtime } from '../src/engine/runtime.ts';
 import { greedy } from '../src/engine/sampler.ts';
 import { loadProfile } from '../src/flash/device-profile.ts';
 import { parseSize } from '../src/units.ts';
+import { median } from './median.ts';
 
 const text = (value: string) => ({ type: 'string', default: value }) as const;
 const { values, positionals } = parseArgs({
@@ -91,8 +92,6 @@ if (values.sequences !== '') {
       runs.get(size)?.push(JSON.parse(output.toString()) as Figures);
     }
   }
-  const median = (numbers: readonly number[]) =>
-    [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
   const rate = (size: number) =>
     median((runs.get(size) ?? []).map(({ tokensPerSecond }) => tokensPerSecond));
   const rows = sizes.map((size) => {

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { defaultPrompt, promptOf } from '../src/bench/prompt.ts';
 import { Model } from '../src/engine/model.ts';
+import { median } from './median.ts';
 
 const text = (value: string) => ({ type: 'string', default: value }) as const;
 const { values, positionals } = parseArgs({
@@ -70,8 +71,6 @@ for (let round = 0; round < Number(values.rounds); round++) {
   const second = run(round % 2 === 0 ? after : before);
   pairs.push(round % 2 === 0 ? { before: first, after: second } : { before: second, after: first });
 }
-const median = (numbers: readonly number[]) =>
-  [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
 for (const key of ['prefill', 'decode'] as const) {
   const ratios = pairs.map((pair) => pair.after[key] / pair.before[key]);
   const rate = (which: 'before' | 'after') => median(pairs.map((pair) => pair[which][key]));

@@ -26,6 +26,7 @@ import { readManifest } from '../src/flash/manifest-reader.ts';
 import { formatBytes, parseSize, resolveSize } from '../src/units.ts';
 import { openMemoryGroup } from '../test/support/cgroup.ts';
 import { installPeer, runPeer } from './llama-peer.ts';
+import { median } from './median.ts';
 
 /** Llama geometries as large as OPT's of the same width: layers, heads, FFN, vocabulary. */
 const llamaOf: Readonly<Record<number, readonly number[]>> = {
@@ -151,8 +152,6 @@ function theirs(mmap: boolean, under: readonly string[]): Figures {
 }
 
 function report(): void {
-  const median = (numbers: readonly number[]) =>
-    [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
   const rate = (runs: readonly Figures[]) => median(runs.map((run) => run.tokensPerSecond));
   const own = rate(measured.find(({ name }) => name === 'flashllm')?.runs ?? []);
   const label = values.label === '' ? '' : ` (${values.label})`;

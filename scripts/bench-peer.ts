@@ -9,6 +9,7 @@ import { execFileSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { installPeer, runPeer } from './llama-peer.ts';
+import { median } from './median.ts';
 
 const [model = '', gguf = '', threads = '2'] = process.argv.slice(2);
 if (model === '' || gguf === '') {
@@ -28,8 +29,6 @@ for (let round = 0; round < rounds; round++) {
   theirs.push(runPeer(request).tokensPerSecond);
 }
 const ratios = ours.map((rate, round) => rate / (theirs[round] ?? Number.NaN));
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 const show = (values: readonly number[]) => values.map((value) => value.toFixed(2)).join(' ');
 process.stdout.write(
   `${threads} threads, tokens/s in ${rounds} alternating rounds\n` +

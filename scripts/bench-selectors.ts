@@ -12,6 +12,7 @@ import { Runtime } from '../src/engine/runtime.ts';
 import { processEstimate } from '../src/plan/process.ts';
 import { MIB } from '../src/units.ts';
 import { Dice } from '../test/support/random.ts';
+import { median } from './median.ts';
 
 const [dir, rounds = '5', threads = '1'] = process.argv.slice(2);
 if (dir === undefined) throw new Error('give a model with predictors');
@@ -56,7 +57,6 @@ for (let round = 0; round <= Number(rounds); round++) {
       `one by one: dense ${dense.toFixed(1)}, list ${list.toFixed(1)}\n`,
   );
 }
-const median = (values: number[]) => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 process.stdout.write(
   `list / dense: prompt ${median(ratios.prompt).toFixed(2)}, tokens ${median(ratios.tokens).toFixed(2)}\n`,
 );

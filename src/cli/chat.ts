@@ -11,7 +11,7 @@ import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
 import { runChatCommand } from './chat-commands.ts';
 import { type ChatInput, chatInput, type Said } from './chat-input.ts';
-import { doesNotPay } from './ffn-choice.ts';
+import { noteChoice } from './ffn-choice.ts';
 import { answeringInterrupts, interruption } from './interrupt.ts';
 import {
   budgetOption,
@@ -90,8 +90,7 @@ async function run(dir: string, flags: ChatFlags): Promise<void> {
         ...threadsOf(flags),
       } as const;
       await withSequence(model, request, false, async (sequence) => {
-        const { choice } = sequence.runtime.plan;
-        if (choice?.sparse === false) note(doesNotPay(choice, request.budget));
+        noteChoice(sequence.runtime.plan);
         if (input.interactive) note('/help lists commands, Ctrl-C ends an answer, Ctrl-D the chat');
         await new ChatSession(sequence, { flags, sampling, templates, input }).run();
       });

@@ -1,8 +1,9 @@
 /** What is said of the choice between predictors and every neuron computed. */
 
 import type { FfnChoice, FfnWay, LayerChoice } from '../plan/ffn-way.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, formatMs } from '../units.ts';
-import { table } from './terminal.ts';
+import { note, table } from './terminal.ts';
 
 const meanings: Readonly<Record<FfnWay, string>> = {
   chosen: 'neurons that are wanted and missing',
@@ -10,11 +11,13 @@ const meanings: Readonly<Record<FfnWay, string>> = {
   exact: 'all rows, every neuron computed',
 };
 
-/** Why predictors are left aside, in one line. */
-export function doesNotPay({ sparseMs, exactMs }: FfnChoice, budget: number): string {
-  return (
-    `predictors do not pay at ${formatBytes(budget)}: about ${formatMs(sparseMs)} per token with them, ` +
-    `${formatMs(exactMs)} with every neuron computed, so every neuron is computed`
+/** Says in one line why predictors are left aside, where a plan does so. */
+export function noteChoice({ choice, dramBudget }: MemoryPlan): void {
+  if (choice === null || choice.sparse) return;
+  const { sparseMs, exactMs } = choice;
+  note(
+    `predictors do not pay at ${formatBytes(dramBudget)}: about ${formatMs(sparseMs)} per token with them, ` +
+      `${formatMs(exactMs)} with every neuron computed, so every neuron is computed`,
   );
 }
 

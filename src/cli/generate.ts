@@ -11,7 +11,7 @@ import { InputError } from '../errors.ts';
 import { roundsActivations } from '../flash/manifest.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
-import { doesNotPay } from './ffn-choice.ts';
+import { noteChoice } from './ffn-choice.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
   budgetOption,
@@ -159,8 +159,7 @@ async function generateWith(
         const exact = flags.kvDtype === 'f32' && !rounded ? ', the output is exact' : '';
         note(`no predictors: every neuron is computed${exact}`);
       }
-      const { choice } = sequence.runtime.plan;
-      if (choice?.sparse === false) note(doesNotPay(choice, budget));
+      noteChoice(sequence.runtime.plan);
       return generate(sequence, {
         promptIds,
         maxTokens: flags.maxTokens,

@@ -21,6 +21,12 @@ export interface LogitsRow {
   readonly wanted: Exclude<LogitsWanted, 'none'>;
 }
 
+/** How many logits are computed of a part of so many rows. */
+export function logitsCount({ wanted, ids }: Pick<BatchPart, 'wanted' | 'ids'>): number {
+  if (wanted === 'none') return 0;
+  return wanted === 'all' ? ids.length : 1;
+}
+
 export class Batch {
   readonly parts: readonly BatchPart[];
   /** (rows) each. */

@@ -7,7 +7,7 @@
 import { FlashError, InterruptedError } from '../errors.ts';
 import type { PageList } from '../residency/kv-pages.ts';
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
-import { Batch, type BatchPart } from './batch.ts';
+import { Batch, type BatchPart, logitsCount } from './batch.ts';
 import type { FfnHook } from './ffn-hook.ts';
 import type { LogitsWanted } from './forward-options.ts';
 import type { Transformer } from './transformer.ts';
@@ -142,7 +142,7 @@ export class Batcher {
     let row = 0;
     for (const { waiting, part } of shares) {
       const { work } = waiting;
-      const rows = part.wanted === 'none' ? 0 : part.wanted === 'all' ? part.ids.length : 1;
+      const rows = logitsCount(part);
       // A view costs as much as some kernels: alone, all of it is one's own.
       const own =
         rows * vocabSize === logits.length
@@ -190,9 +190,9 @@ export class Batcher {
       if (wanted !== 'none' && logits === 0) count = 0;
       if (count === 0) return;
       rows -= count;
-      logits -= wanted === 'none' ? 0 : wanted === 'all' ? count : 1;
       const ids = count === work.ids.length ? work.ids : work.ids.slice(done, done + count);
       const part = { pages: work.pages, ids, start: work.start + done, wanted };
+      logits -= logitsCount(part);
       shares.push({ waiting, part });
     });
     return shares;

@@ -6,31 +6,23 @@ import { defaultProfile } from '../../src/flash/device-profile.ts';
 import { planCheaper } from '../../src/plan/ffn-choice.ts';
 import { planMemory } from '../../src/plan/plan-memory.ts';
 import { tokenCost } from '../../src/plan/token-cost.ts';
-import { manifestOf, planRequestOf, predictorsOf } from '../support/plans.ts';
+import { opt125m, planRequestOf, predictorsOf } from '../support/plans.ts';
 import { Dice } from '../support/random.ts';
 
 const MIB = 1024 * 1024;
-const opt = manifestOf({
-  hidden_size: 768,
-  num_attention_heads: 12,
-  num_hidden_layers: 12,
-  ffn_dim: 3072,
-  vocab_size: 50272,
-  max_position_embeddings: 2048,
-});
 
 test('the plan is the one that is expected to be cheaper, at any budget and sparsity', () => {
   const dice = new Dice(5);
   const made = { sparse: 0, exact: 0 };
   for (let round = 0; round < 60; round++) {
     const power = dice.pick([0.05, 0.3, 1, 4, 20]);
-    const predictors = predictorsOf(opt, dice, () => dice.next() ** power);
+    const predictors = predictorsOf(opt125m, dice, () => dice.next() ** power);
     const readCosts = {
       ...defaultProfile,
       bandwidth: dice.pick([2e8, 1e9, 8e9]),
       processorMs: dice.pick([0.045, 3]),
     };
-    const request = planRequestOf(opt, dice.between(40, 320) * MIB, { predictors, readCosts });
+    const request = planRequestOf(opt125m, dice.between(40, 320) * MIB, { predictors, readCosts });
     const { choice, ...plan } = planCheaper(request);
     assert.ok(choice);
     made[choice.sparse ? 'sparse' : 'exact']++;
@@ -48,7 +40,7 @@ test('the plan is the one that is expected to be cheaper, at any budget and spar
     const saved = choice.sparse ? own - other.totalMs : other.totalMs - own;
     const worth = saved >= 5 && saved >= 0.15 * (choice.sparse ? own : other.totalMs);
     assert.equal(worth, !choice.sparse);
-    assert.equal(choice.layers.length, opt.layers.length);
+    assert.equal(choice.layers.length, opt125m.layers.length);
     for (const [layer, { way, sparseMs, exactMs }] of choice.layers.entries()) {
       const computed: boolean = !choice.sparse || predictors.set.layers[layer] === null;
       assert.equal(way === 'exact', computed);
@@ -59,10 +51,10 @@ test('the plan is the one that is expected to be cheaper, at any budget and spar
 });
 
 test('a layer whose wanted neurons lie densely is read as a whole, beside others that are not', () => {
-  const predictors = predictorsOf(opt, new Dice(6), () => 0.01);
+  const predictors = predictorsOf(opt125m, new Dice(6), () => 0.01);
   const dense = predictors.set.layers.findIndex((layer) => layer !== null);
   predictors.layers[dense]?.frequency.fill(0.5);
-  const { choice } = planCheaper(planRequestOf(opt, 32 * MIB, { predictors }));
+  const { choice } = planCheaper(planRequestOf(opt125m, 32 * MIB, { predictors }));
   assert.equal(choice?.sparse, true);
   for (const [layer, { way }] of choice.layers.entries()) {
     const others = predictors.set.layers[layer] === null ? 'exact' : 'chosen';
@@ -72,11 +64,11 @@ test('a layer whose wanted neurons lie densely is read as a whole, beside others
 
 test('more memory is never expected to be slower', () => {
   const dice = new Dice(7);
-  const predictors = predictorsOf(opt, dice, () => dice.next() ** 8);
+  const predictors = predictorsOf(opt125m, dice, () => dice.next() ** 8);
   for (const sparse of [true, false]) {
     let before = Number.POSITIVE_INFINITY;
     for (let budget = 30; budget <= 330; budget += 20) {
-      const request = planRequestOf(opt, budget * MIB, {
+      const request = planRequestOf(opt125m, budget * MIB, {
         predictors: sparse ? predictors : null,
         sparse,
       });

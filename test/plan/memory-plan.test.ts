@@ -7,19 +7,10 @@ import { predictorSpan } from '../../src/plan/fixed-layout.ts';
 import type { MemoryPlan } from '../../src/plan/memory-plan.ts';
 import { planFloor, planMemory } from '../../src/plan/plan-memory.ts';
 import type { PlanRequest } from '../../src/plan/request.ts';
-import { manifestOf, predictorsOf, planRequestOf as request } from '../support/plans.ts';
+import { manifestOf, opt125m, predictorsOf, planRequestOf as request } from '../support/plans.ts';
 import { Dice } from '../support/random.ts';
 
 const MIB = 1024 * 1024;
-
-const opt125m = manifestOf({
-  hidden_size: 768,
-  num_attention_heads: 12,
-  num_hidden_layers: 12,
-  ffn_dim: 3072,
-  vocab_size: 50272,
-  max_position_embeddings: 2048,
-});
 
 test('properties hold for random models and budgets', () => {
   const dice = new Dice(21);

@@ -56,21 +56,16 @@ export async function withMemoryGroupIfAny(
 }
 
 /** Calls `work` with a group of `bytes`; skips the test where no such group can be made. */
-export async function withMemoryGroup(
+export function withMemoryGroup(
   t: TestContext,
   bytes: number,
   work: (group: MemoryGroup) => Promise<void>,
 ): Promise<void> {
-  const group = openMemoryGroup(bytes);
-  if (group === null) {
-    t.skip('making a control group with a memory limit is not permitted here');
-    return;
-  }
-  try {
-    await work(group);
-  } finally {
-    group.remove();
-  }
+  return withMemoryGroupIfAny(t, bytes, async (group) => {
+    if (group === withoutGroup)
+      t.skip('making a control group with a memory limit is not permitted here');
+    else await work(group);
+  });
 }
 
 function makeGroup(dir: string, limit: string, bytes: number): boolean {

@@ -36,6 +36,16 @@ export function manifestOf(config: Record<string, unknown>, tile?: number): Mani
   };
 }
 
+/** OPT 125M's geometry. */
+export const opt125m = manifestOf({
+  hidden_size: 768,
+  num_attention_heads: 12,
+  num_hidden_layers: 12,
+  ffn_dim: 3072,
+  vocab_size: 50272,
+  max_position_embeddings: 2048,
+});
+
 /** A plan's request for so many bytes beside the process. */
 export function planRequestOf(
   manifest: Manifest,
