@@ -143,7 +143,7 @@ class JsonBytes {
 
   /** Text of ASCII alone, as it is. */
   plain(text: string): void {
-    this.#at += this.#bytes.write(text, this.#at, 'latin1');
+    for (let i = 0; i < text.length; i++) this.#bytes[this.#at++] = text.charCodeAt(i);
   }
 
   /** A text of a list as a string, in quotes. */
