@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../convert/convert.ts';
 import { describeDTypes, describeKept, isQuantisation } from '../convert/dtypes.ts';
-import { type EncodedDType, encodedDTypes } from '../dtype.ts';
+import { type TargetFormat, targetFormats } from '../convert/target-formats.ts';
 import { defaultBudget } from '../engine/run-plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import {
@@ -18,8 +18,8 @@ import { sayBudget } from './run.ts';
 import { note, printJson, showProgress } from './terminal.ts';
 
 interface ConvertFlags extends AdaptationFlags {
-  readonly dtype: EncodedDType | 'auto';
-  readonly ffnDtype?: EncodedDType;
+  readonly dtype: TargetFormat | 'auto';
+  readonly ffnDtype?: TargetFormat;
   readonly dramBudget?: Size;
   readonly force?: boolean;
   readonly dryRun?: boolean;
@@ -36,14 +36,14 @@ export function convertCommand(): Command {
         '--dtype <dtype>',
         "dtype of the weights; auto keeps the checkpoint's, of a GGUF each tensor's",
       )
-        .choices(['auto', ...encodedDTypes])
+        .choices(['auto', ...targetFormats])
         .default('auto'),
     )
     .addOption(
       new Option(
         '--ffn-dtype <dtype>',
         'dtype of the FFN weights, if it differs from --dtype',
-      ).choices(encodedDTypes),
+      ).choices(targetFormats),
     )
     .addOption(loraOption())
     .addOption(hiddenActOption())
@@ -102,7 +102,7 @@ function describe(report: ConvertReport, flags: ConvertFlags): void {
   );
   for (const line of describeAdaptation(report)) note(line);
   if (Object.keys(report.formats).some(isQuantisation)) {
-    note(describeKept(report.formats, dtypes));
+    note(describeKept(report.formats, dtypes, flags));
   }
   for (const said of report.notes) note(said);
   const sizes = `${formatBytes(checkpointBytes)} -> ${formatBytes(modelBytes)}`;
