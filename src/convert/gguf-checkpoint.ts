@@ -1,6 +1,7 @@
 /** A GGUF file as a checkpoint: what a Hugging Face directory would say, from its metadata. */
 
 import { reorderedRows, withAddend } from '../checkpoint/derived-tensor.ts';
+import { type OpenFile, openLocal } from '../checkpoint/file.ts';
 import { openGguf } from '../checkpoint/gguf/gguf-file.ts';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import { InputError } from '../errors.ts';
@@ -21,8 +22,11 @@ const mostRopeFactors = 4096;
  * Opens the GGUF file at `path`; of a model in several files, the first.
  * @throws InputError when it is damaged, or its architecture is not supported
  */
-export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
-  const source = await openGguf(path);
+export async function openGgufCheckpoint(
+  path: string,
+  open: OpenFile = openLocal,
+): Promise<Checkpoint> {
+  const source = await openGguf(path, open);
   try {
     const { config, translate } = translateGguf({
       file: path,
