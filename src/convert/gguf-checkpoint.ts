@@ -9,7 +9,7 @@ import { translateGguf } from '../models/gguf/index.ts';
 import type { Translated } from '../models/gguf/translation.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type GgufTokenizer, tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
-import { tokenizerOf } from '../tokenizer/tokenizer.ts';
+import { pipelineTokenizer } from '../tokenizer/tokenizer.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { type SideContent, type SideFiles, sideContent } from './side-files.ts';
 
@@ -82,15 +82,19 @@ function readSideFiles(
   path: string,
 ): SideContent {
   const model = { ...spec, eosIds: made.eosIds };
-  const tokenizer = tokenizerOf(made.json, path, { config: made.config }, model);
+  const { json, config: tokenizerConfig, tables } = made;
+  const built = pipelineTokenizer(
+    { json, file: path, files: { config: tokenizerConfig }, ...(tables && { ready: tables }) },
+    model,
+  );
   // Other programs take for the end only what the file says.
-  const eosIds = [...tokenizer.eosIds];
-  return sideContent(sideFiles(config, made, eosIds), tokenizer, { ...spec, eosIds });
+  const eosIds = [...built.tokenizer.eosIds];
+  return sideContent(sideFiles(config, made, eosIds), built, { ...spec, eosIds });
 }
 
 function sideFiles(
   config: Readonly<Record<string, unknown>>,
-  { json, config: tokenizerConfig }: GgufTokenizer,
+  { text, config: tokenizerConfig }: GgufTokenizer,
   eosIds: readonly number[],
 ): SideFiles {
   const file = (value: unknown, indent?: number) =>
@@ -98,7 +102,7 @@ function sideFiles(
   return new Map([
     ['config.json', file(config, 2)],
     ['generation_config.json', file(eosIds.length === 0 ? {} : { eos_token_id: eosIds }, 2)],
-    ['tokenizer.json', file(json)],
+    ['tokenizer.json', Buffer.from(text())],
     ['tokenizer_config.json', file(tokenizerConfig, 2)],
   ]);
 }
