@@ -63,6 +63,8 @@ export interface Tokenizer {
   checkIds(ids: readonly number[]): void;
   /** The text of `ids`. Ids that have no token (the padding of a vocabulary) have no text. */
   decode(ids: readonly number[], options?: DecodeOptions): string;
+  /** The bytes that an id adds to a text, which may be a part of a character; none for an id without token. */
+  bytesOf(id: number): Uint8Array;
   /** True for a byte that has a text together with its neighbours alone, those after it included. */
   isByte(id: number): boolean;
   /** True when `decode` passes over the id as if it were not there. */
@@ -164,6 +166,8 @@ class PipelineTokenizer implements Tokenizer {
   readonly #rows: number;
   /** BOS, when the tokenizer's post-processor leaves adding it to us. */
   readonly #prefix: readonly number[];
+  /** Ids that make another one not the first. */
+  #before: readonly number[] | null = null;
 
   constructor(
     pipeline: Pipeline,
@@ -236,6 +240,14 @@ class PipelineTokenizer implements Tokenizer {
     const work = () => this.#pipeline.decode(spoken);
     const { file, limitsDecoding } = this.#source;
     return limitsDecoding ? withinTime(work, { units: spoken.length, file }) : work();
+  }
+
+  bytesOf(id: number): Uint8Array {
+    this.#before ??= this.#encode('a', false);
+    const before = this.#before;
+    const { file, limitsDecoding } = this.#source;
+    const work = () => this.#pipeline.bytesOf(id, before);
+    return limitsDecoding ? withinTime(work, { units: before.length + 1, file }) : work();
   }
 
   isByte(id: number): boolean {
