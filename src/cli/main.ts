@@ -20,6 +20,7 @@ import {
 import { planCommand } from './plan.ts';
 import { predictTrainCommand } from './predict-train.ts';
 import { probeCommand } from './probe.ts';
+import { pullCommand } from './pull.ts';
 import { commanderOutput, note, noteError, noteLines, watchOutput } from './terminal.ts';
 
 /** Runs the command in `argv` and sets the process's exit code. */
@@ -34,6 +35,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .configureOutput(commanderOutput)
     .showHelpAfterError('Run with --help for usage.');
   for (const command of [
+    pullCommand(),
     convertCommand(),
     predictTrainCommand(),
     generateCommand(),
