@@ -42,13 +42,18 @@ export function ggufModels(files: readonly HubFile[]): readonly GgufModel[] {
     return { group, path, stem, type: quantisation.exec(stem)?.[1] ?? null };
   });
   return found.map(({ group, path, stem, type }) => {
-    const alike = found.filter((other) => other.type?.toLowerCase() === type?.toLowerCase());
+    const isText = !otherThanText.test(stem);
+    const alike = found.filter(
+      (other) =>
+        other.type?.toLowerCase() === type?.toLowerCase() &&
+        otherThanText.test(other.stem) !== isText,
+    );
     return {
       files: group,
       stem,
       bytes: group.reduce((sum, { bytes }) => sum + bytes, 0),
       label: type === null || alike.length > 1 ? path : type,
-      isText: !otherThanText.test(stem),
+      isText,
       isCalled: (asked) =>
         type?.toLowerCase() === asked.toLowerCase() ||
         group.some((file) => file.path === asked || file.path.endsWith(`/${asked}`)),
