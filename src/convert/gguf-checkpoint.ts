@@ -94,7 +94,7 @@ function readSideFiles(
 
 function sideFiles(
   config: Readonly<Record<string, unknown>>,
-  { text, config: tokenizerConfig }: GgufTokenizer,
+  { bytes, config: tokenizerConfig }: GgufTokenizer,
   eosIds: readonly number[],
 ): SideFiles {
   const file = (value: unknown, indent?: number) =>
@@ -102,7 +102,7 @@ function sideFiles(
   return new Map([
     ['config.json', file(config, 2)],
     ['generation_config.json', file(eosIds.length === 0 ? {} : { eos_token_id: eosIds }, 2)],
-    ['tokenizer.json', Buffer.from(text())],
+    ['tokenizer.json', bytes()],
     ['tokenizer_config.json', file(tokenizerConfig, 2)],
   ]);
 }
