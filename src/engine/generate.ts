@@ -5,8 +5,11 @@ import { StreamDecoder } from '../tokenizer/stream-decoder.ts';
 import { Sampler } from './sampler.ts';
 import type { SamplingOptions } from './sampling-options.ts';
 import type { Sequence } from './sequence.ts';
+import type { Drafter } from './speculation/draft.ts';
+import { SpeculativeTokens } from './speculation/speculative-tokens.ts';
 import type { RunStats } from './stats.ts';
 import { StopStrings } from './stop-strings.ts';
+import { SingleTokens, type SourceParts, type TokenSource } from './token-source.ts';
 
 /** Why generation ended; `context`: no position is left, `length`: max tokens were made. */
 export type FinishReason = 'eos' | 'stop' | 'length' | 'context' | 'interrupted';
@@ -20,6 +23,11 @@ export interface GenerateOptions {
   /** Take what ends a text for a token like any other. Default: false. */
   readonly ignoreEos?: boolean;
   readonly signal?: AbortSignal;
+  /**
+   * Proposes tokens, of which the model verifies several in one pass; the text is the same. For a
+   * runtime that was planned with `draftTokens`.
+   */
+  readonly draft?: Drafter | undefined;
   /** Called with each piece of text as soon as it is certain. */
   readonly onText?: (text: string) => void;
 }
@@ -66,15 +74,23 @@ export async function generate(
 
   const recorder = stats.begin();
   const { signal } = options;
-  const forward = (next: readonly number[]) =>
-    sequence.forward(next, sampler.wanted, signal && { signal });
+  const drafter = options.draft;
+  const draft = drafter?.begin(sequence, sampler);
+  const parts: SourceParts = { sequence, sampler, recorder, signal };
+  const source: TokenSource =
+    drafter && draft
+      ? new SpeculativeTokens({ ...parts, drafter, draft, endIds })
+      : new SingleTokens(parts);
 
   const run = async (): Promise<FinishReason> => {
     const rest = promptIds.slice(keepBeginning(sequence, promptIds));
-    let logits = await recorder.prefill(() => forward(rest));
+    const logits = await recorder.prefill(async () => {
+      await draft?.prepare(promptIds, signal);
+      return sequence.forward(rest, sampler.wanted, signal && { signal });
+    });
+    if (maxTokens <= 0) return 'length';
+    let token = sampler.sample(logits, ids);
     for (;;) {
-      if (tokens.length >= maxTokens) return 'length';
-      const token = sampler.sample(logits, ids);
       if (endIds.has(token)) return 'eos';
       if (stopIds.has(token)) return 'stop';
       tokens.push(token);
@@ -82,8 +98,8 @@ export async function generate(
       emit(stop.push(decoder.push(token)));
       if (stop.found) return 'stop';
       if (tokens.length >= maxTokens) return 'length';
-      if (sequence.length >= context) return 'context';
-      logits = await recorder.decode(() => forward([token]));
+      if (ids.length > context) return 'context';
+      token = await source.next(ids, maxTokens - tokens.length);
     }
   };
 
@@ -91,9 +107,10 @@ export async function generate(
     if (error instanceof InterruptedError) return 'interrupted';
     throw error;
   });
+  source.end();
   emit(stop.push(decoder.flush()));
   emit(stop.flush());
-  const figures = recorder.snapshot(promptIds.length, tokens.length);
+  const figures = recorder.snapshot(promptIds.length, tokens.length, source.figures);
   return { text, promptTokens: promptIds, tokens, finishReason, stats: figures };
 }
 

@@ -125,6 +125,7 @@ function planRequest(
     ...(readCosts && { readCosts }),
     ...(memoryLimit === undefined ? {} : { memoryLimit }),
     ...(request.bestLogits === undefined ? {} : { bestLogits: request.bestLogits }),
+    draftTokens: request.draftTokens ?? 0,
   };
 }
 

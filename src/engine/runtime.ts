@@ -17,6 +17,7 @@ import { Batcher } from './batcher.ts';
 import { ListArena } from './list-arena.ts';
 import type { LoadedModel } from './loaded-model.ts';
 import type { Model } from './model.ts';
+import { PassTimes } from './pass-times.ts';
 import { Predictor } from './predictor.ts';
 import type { RunRequest } from './run-request.ts';
 import { Sequence } from './sequence.ts';
@@ -99,6 +100,7 @@ export class Runtime implements LoadedModel {
   readonly stats: RuntimeStats;
   readonly predictor: Predictor | null;
   readonly memory: WebAssembly.Memory;
+  readonly passTimes = new PassTimes();
   readonly #parts: RuntimeParts;
   readonly #batcher: Batcher;
 
@@ -116,6 +118,7 @@ export class Runtime implements LoadedModel {
       chunk: plan.chunk,
       logitPositions: plan.logitPositions,
       shared: plan.kvCache.sequences > 1,
+      passTimes: this.passTimes,
       reset: () => weights.reset(),
     });
   }
