@@ -98,6 +98,10 @@ export class Batcher {
         reject(new FlashError('the model is closed'));
         return;
       }
+      if (work.signal?.aborted) {
+        reject(new InterruptedError());
+        return;
+      }
       if (work.ids.length === 0) {
         resolve(noLogits);
         return;
