@@ -190,7 +190,7 @@ test('sequences that verify at once share the rows of a pass, and get what they 
   };
   await withRuntime(exact, 8 * MIB, plan, async (runtime) => {
     const all = Array.from({ length: 5 }, () => runtime.sequence());
-    const alone = [];
+    const alone: Awaited<ReturnType<typeof one>>[] = [];
     for (const [i, sequence] of all.entries()) alone.push(await one(sequence, i));
     const together = await Promise.all(
       all.map((sequence, i) => {
