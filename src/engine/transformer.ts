@@ -12,6 +12,7 @@ import { weightKernels } from '../kernels/weight-kernels.ts';
 import { headTensor, type ModelSpec, tensorNames } from '../models/spec.ts';
 import { fusedProjection, projectionsOf } from '../models/spec-tensors.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
+import type { ExpertStores } from '../residency/expert-stores.ts';
 import type { HeadProposal } from '../residency/head-proposal.ts';
 import type { LoadedRows } from '../residency/weight-stream.ts';
 import type { Weights } from '../residency/weights.ts';
@@ -24,6 +25,7 @@ import type { BegunFfn, Ffn } from './ffn.ts';
 import type { FfnHook } from './ffn-hook.ts';
 import type { ForwardOptions } from './forward-options.ts';
 import { KvCache } from './kv-cache.ts';
+import { MixtureFfn } from './mixture-ffn.ts';
 import { ProposedHead } from './proposed-head.ts';
 import { Rotary } from './rotary.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
@@ -40,6 +42,8 @@ export interface TransformerParts {
   readonly weights: Weights;
   /** Null: every neuron is computed. */
   readonly sparse: SparseFfn | null;
+  /** Of mixtures of experts only. */
+  readonly experts?: ExpertStores | null;
   /** Null where the head itself is passed over for every token. */
   readonly headProposal?: HeadProposal | null;
 }
@@ -74,7 +78,11 @@ export class Transformer {
         ? new Rotary(this.#memory, this.#kernels, positions, activations, chunk)
         : null;
     const { headProposal: proposal = null, weights, sparse } = parts;
-    this.#ffn = sparse ?? new DenseFfn({ ...parts, sums: activations.sums });
+    const dense = new DenseFfn({ ...parts, sums: activations.sums });
+    const { experts: stores = null } = parts;
+    const { experts: buffers, scratch } = activations;
+    const mixture = buffers && stores && { ...parts, stores, dense, buffers, scratch, chunk };
+    this.#ffn = sparse ?? (mixture && new MixtureFfn(mixture)) ?? dense;
     this.#proposedHead =
       proposal &&
       new ProposedHead({
