@@ -11,8 +11,16 @@ import {
   type NeuronDType,
 } from '../dtype.ts';
 import type { StorageDTypes } from '../flash/layout.ts';
-import { activations, bundleRows, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
-import { apartByFormat, canBeTiled, keptFfns, keptResident } from './kept-formats.ts';
+import { ffnSources } from '../models/ffn-sources.ts';
+import { activations, isRouter, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
+import {
+  apartByFormat,
+  canBeTiled,
+  type KeptFormats,
+  keptExperts,
+  keptFfns,
+  keptResident,
+} from './kept-formats.ts';
 import {
   type BlockTarget,
   baseOf,
@@ -76,9 +84,11 @@ export function storageOf(asked: AskedDTypes, recipe: ModelRecipe, sources: Sour
   if (dtype !== 'auto' && isBlockTarget(dtype)) chosen.addResident(recipe, dtype);
   const target = ffnDtype ?? dtype;
   const ffns = ffnStorage({ target, tile, otherwise, quantised }, recipe, sources);
-  if (ffns.blocks !== null) chosen.addFfns(recipe.bundles, ffns.blocks);
+  if (ffns.blocks !== null) chosen.addFfns(recipe, ffns.blocks);
+  if (target !== 'auto' && isBlockTarget(target)) chosen.addExperts(recipe, target);
   const byTensor = new Map<string, DType>([
     ...(keeps ? keptResident(recipe, sources) : []),
+    ...(target === 'auto' && quantised ? keptExperts(recipe, sources) : []),
     ...ffns.formats,
     ...chosen.formats,
   ]);
@@ -103,7 +113,7 @@ interface FfnStorage {
   /** Of what has no format of its own. */
   readonly bundles: EncodedDType;
   /** Those that are kept. */
-  readonly formats: ReadonlyMap<string, DType>;
+  readonly formats: KeptFormats;
   /** What their matrices are converted to, each to a format of its own. */
   readonly blocks: BlockTarget | null;
   readonly notes: readonly string[];
@@ -146,7 +156,8 @@ function ffnStorage(
     ? `with ${activation}, single neurons are chosen`
     : 'they cannot be cut into tiles';
   const note = `FFNs are stored as ${bundles} and not ${blocks === null ? 'in their blocks' : `as ${blocks}`}, as ${why}`;
-  return { bundles, formats: new Map(), blocks: null, notes: [note] };
+  const notes = recipe.bundles.length === 0 ? [] : [note];
+  return { bundles, formats: new Map(), blocks: null, notes };
 }
 
 /** What a tensor's values are stored in. */
@@ -157,11 +168,11 @@ export function formatOf({ storedAs, keptAs, dtype }: SourceTensor): string {
 /** The checkpoint's matrices that the recipe uses. */
 function matricesOf(recipe: ModelRecipe, sources: Sources): readonly CheckedSource[] {
   const names = new Set<string>();
-  for (const bundle of recipe.bundles) {
-    for (const source of [...bundleRows(bundle), bundle.down]) names.add(source);
-  }
-  for (const { parts, shape } of recipe.tensors) {
-    if (shape.length > 1) for (const { source } of parts) names.add(source);
+  for (const { source } of ffnSources(recipe)) names.add(source);
+  for (const { name, parts, shape } of recipe.tensors) {
+    // Files that have all else in 16 bits may have routers in f32, as they are stored.
+    if (shape.length === 1 || isRouter(name)) continue;
+    for (const { source } of parts) names.add(source);
   }
   return [...names].map((name) => sources(name));
 }

@@ -1,7 +1,9 @@
 /** A GGUF file as a checkpoint: what a Hugging Face directory would say, from its metadata. */
 
 import { reorderedRows, withAddend } from '../checkpoint/derived-tensor.ts';
+import { type OpenFile, openLocal } from '../checkpoint/file.ts';
 import { openGguf } from '../checkpoint/gguf/gguf-file.ts';
+import { elementCount } from '../checkpoint/shape.ts';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import { InputError } from '../errors.ts';
 import { translateGguf } from '../models/gguf/index.ts';
@@ -21,8 +23,11 @@ const mostRopeFactors = 4096;
  * Opens the GGUF file at `path`; of a model in several files, the first.
  * @throws InputError when it is damaged, or its architecture is not supported
  */
-export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
-  const source = await openGguf(path);
+export async function openGgufCheckpoint(
+  path: string,
+  open: OpenFile = openLocal,
+): Promise<Checkpoint> {
+  const source = await openGguf(path, open);
   try {
     const { config, translate } = translateGguf({
       file: path,
@@ -52,7 +57,10 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
   }
 }
 
-function derived(tensor: SourceTensor, { rows, add }: Translated): SourceTensor {
+function derived(found: SourceTensor, { rows, add, shape }: Translated): SourceTensor {
+  // Of another number of values it keeps its own, to be refused by it.
+  const fits = shape !== undefined && elementCount(shape) === elementCount(found.shape);
+  const tensor = fits ? { ...found, shape } : found;
   const ordered = rows === undefined ? tensor : reorderedRows(tensor, rows.count, rows.sourceOf);
   return add === undefined ? ordered : withAddend(ordered, add);
 }

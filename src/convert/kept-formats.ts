@@ -6,7 +6,14 @@
 
 import { type DType, floatDTypes, formats } from '../dtype.ts';
 import { tileNeurons } from '../flash/ffn-units.ts';
-import { bundleRows, type ModelRecipe, type TensorRecipe, tensorNames } from '../models/spec.ts';
+import { partsOfExperts } from '../models/ffn-sources.ts';
+import {
+  bundleRows,
+  isRouter,
+  type ModelRecipe,
+  type TensorRecipe,
+  tensorNames,
+} from '../models/spec.ts';
 import { fusedProjection, separateProjections } from '../models/spec-tensors.ts';
 import type { CheckedSource, Sources } from './weights.ts';
 
@@ -14,24 +21,35 @@ import type { CheckedSource, Sources } from './weights.ts';
 export type KeptFormats = ReadonlyMap<string, DType>;
 
 /**
+/**
  * The formats in which matrices stay, but those of FFNs. A tensor whose values are computed in reading, as
  * with an adapter merged into it, has none, unless it is of single values.
  */
-export function keptResident({ tensors }: ModelRecipe, sources: Sources): KeptFormats {
-  const matrices = tensors.filter(
-    ({ name, shape }) => shape.length > 1 && name !== tensorNames.positions,
-  );
-  return kept(
-    matrices.flatMap(({ parts }) => parts.map(({ source }) => source)),
-    sources,
-  );
+export function keptResident(recipe: ModelRecipe, sources: Sources): KeptFormats {
+  const names = quantisable(recipe).flatMap(({ parts }) => parts.map(({ source }) => source));
+  return kept(names, sources);
 }
 
-/** The same of FFNs. */
+/** The same of FFNs for all tokens. */
 export function keptFfns({ bundles }: ModelRecipe, sources: Sources): KeptFormats {
-  return kept(
-    bundles.flatMap((bundle) => [...bundleRows(bundle), bundle.down]),
-    sources,
+  const names = bundles.flatMap((bundle) => [...bundleRows(bundle), bundle.down]);
+  return kept(names, sources);
+}
+
+/** The same of experts, where those of a layer have one format, as they are laid alike. */
+export function keptExperts({ experts }: ModelRecipe, sources: Sources): KeptFormats {
+  const names = experts.flatMap(partsOfExperts).flatMap((part) => {
+    const own = [...new Set(part.map(({ source }) => source))];
+    const found = new Set(own.map((name) => keptFormat(sources(name))));
+    return found.size === 1 ? own : [];
+  });
+  return kept(names, sources);
+}
+
+/** The matrices of a recipe that are not in FFNs and may be quantised: tables of positions and routers are not. */
+export function quantisable({ tensors }: ModelRecipe): readonly TensorRecipe[] {
+  return tensors.filter(
+    ({ name, shape }) => shape.length > 1 && name !== tensorNames.positions && !isRouter(name),
   );
 }
 

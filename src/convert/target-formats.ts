@@ -13,14 +13,9 @@ import {
   type NeuronDType,
   wholeBlocks,
 } from '../dtype.ts';
-import {
-  type BundleRecipe,
-  bundleRows,
-  type ModelRecipe,
-  type TensorRecipe,
-  tensorNames,
-} from '../models/spec.ts';
+import { bundleRows, type ModelRecipe, type TensorRecipe, tensorNames } from '../models/spec.ts';
 import { fusedProjection } from '../models/spec-tensors.ts';
+import { quantisable } from './kept-formats.ts';
 import type { Sources } from './weights.ts';
 
 /** Whether one of some matrices, number `index` of `count` in the order of layers, has more bits. */
@@ -140,12 +135,11 @@ export class ChosenFormats {
     ];
   }
 
-  /** Chooses for all matrices but those of FFNs; a table of positions is not quantised. */
-  addResident({ tensors, spec }: ModelRecipe, target: BlockTarget): void {
+  /** Chooses for all matrices but those of FFNs. */
+  addResident(recipe: ModelRecipe, target: BlockTarget): void {
     const mix = mixOf(target);
-    const matrices = tensors.filter(
-      ({ name, shape }) => shape.length > 1 && name !== tensorNames.positions,
-    );
+    const { spec } = recipe;
+    const matrices = quantisable(recipe);
     const tokens = matrices.find(({ name }) => name === tensorNames.tokens);
     const head = matrices.find(({ name }) => name === tensorNames.head) ?? tokens;
     const layerOf = new Map(
@@ -161,12 +155,26 @@ export class ChosenFormats {
     }
   }
 
-  /** Chooses for the matrices of FFNs. */
-  addFfns(bundles: readonly BundleRecipe[], target: BlockTarget): void {
+  /** Chooses for the matrices of FFNs for all tokens. */
+  addFfns({ bundles, spec }: ModelRecipe, target: BlockTarget): void {
     const mix = mixOf(target);
-    for (const [layer, bundle] of bundles.entries()) {
+    for (const bundle of bundles) {
       for (const rows of bundleRows(bundle)) this.#add(rows, mix.base);
-      this.#add(bundle.down, mix.down(layer, bundles.length) ? mix.more : mix.base);
+      this.#add(bundle.down, mix.down(bundle.layer, spec.layers) ? mix.more : mix.base);
+    }
+  }
+
+  /** Chooses for those of experts. */
+  addExperts({ experts, spec }: ModelRecipe, target: BlockTarget): void {
+    const mix = mixOf(target);
+    for (const layer of experts) {
+      const down = mix.down(layer.layer, spec.layers) ? mix.more : mix.base;
+      for (const expert of layer.experts) {
+        for (const part of [expert.gate, expert.up]) {
+          if (part !== undefined) this.#add(part.source, mix.base);
+        }
+        this.#add(expert.down.source, down);
+      }
     }
   }
 

@@ -63,12 +63,16 @@ export interface Tokenizer {
   checkIds(ids: readonly number[]): void;
   /** The text of `ids`. Ids that have no token (the padding of a vocabulary) have no text. */
   decode(ids: readonly number[], options?: DecodeOptions): string;
+  /** The bytes that an id adds to a text, which may be a part of a character; none for an id without token. */
+  bytesOf(id: number): Uint8Array;
   /** True for a byte that has a text together with its neighbours alone, those after it included. */
   isByte(id: number): boolean;
   /** True when `decode` passes over the id as if it were not there. */
   isSilent(id: number, options?: DecodeOptions): boolean;
   /** True for what was added to the model's own vocabulary, special or not. */
   isAdded(id: number): boolean;
+  /** What the vocabulary has at `id`, as its files write it. */
+  tokenOf(id: number): string | undefined;
   /** The id of the special token that is written `text`. */
   specialId(text: string): number | undefined;
 }
@@ -164,6 +168,8 @@ class PipelineTokenizer implements Tokenizer {
   readonly #rows: number;
   /** BOS, when the tokenizer's post-processor leaves adding it to us. */
   readonly #prefix: readonly number[];
+  /** Ids that make another one not the first. */
+  #before: readonly number[] | null = null;
 
   constructor(
     pipeline: Pipeline,
@@ -238,6 +244,14 @@ class PipelineTokenizer implements Tokenizer {
     return limitsDecoding ? withinTime(work, { units: spoken.length, file }) : work();
   }
 
+  bytesOf(id: number): Uint8Array {
+    this.#before ??= this.#encode('a', false);
+    const before = this.#before;
+    const { file, limitsDecoding } = this.#source;
+    const work = () => this.#pipeline.bytesOf(id, before);
+    return limitsDecoding ? withinTime(work, { units: before.length + 1, file }) : work();
+  }
+
   isByte(id: number): boolean {
     return this.#pipeline.isByte(id);
   }
@@ -249,6 +263,10 @@ class PipelineTokenizer implements Tokenizer {
 
   isAdded(id: number): boolean {
     return this.#pipeline.addedTokens.has(id);
+  }
+
+  tokenOf(id: number): string | undefined {
+    return this.#pipeline.tokenOf(id);
   }
 
   specialId(text: string): number | undefined {
