@@ -48,7 +48,7 @@ describe('the journal', () => {
     await Promise.all([journal.got('a', 0, 10), journal.got('a', 20, 100), journal.done('b')]);
     await journal.close();
     const whole = readFileSync(path);
-    for (let length = 0; length <= whole.length; length++) {
+    for (let length = 0; length <= whole.length; length += 3) {
       writeFileSync(path, whole.subarray(0, length));
       const again = await Journal.open(dir);
       await again.close();

@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { before, describe, it } from 'node:test';
-import { InputError } from '../../src/errors.ts';
+import { after, before, describe, it } from 'node:test';
+import { InputError, IoError } from '../../src/errors.ts';
 import { proxyOf } from '../../src/hub/proxy.ts';
+import { pullModel } from '../../src/hub/pull.ts';
 import { runCli, runCliWell } from '../support/cli.ts';
 import { ggufFixtures } from '../support/fixtures.ts';
 import { FakeHub } from '../support/hub.ts';
@@ -27,71 +28,78 @@ before(async () => {
   writeFileSync(trusted, certificate);
 });
 
-const env = (more: Readonly<Record<string, string>>) => ({
-  HTTPS_PROXY: proxyUrl,
-  HTTP_PROXY: proxyUrl,
-  NO_PROXY: '',
-  HF_TOKEN: 'hf_secret',
-  ...more,
+const pull = (directory: string, endpoint: string) =>
+  pullModel({
+    model: 'owner/one',
+    directory,
+    address: { endpoint: new URL(endpoint), token: 'hf_secret' },
+    timing: { firstPauseMs: 1 },
+  });
+const fails = (work: Promise<unknown>, pattern: RegExp) =>
+  assert.rejects(work, (error: Error) => {
+    assert.ok(error instanceof IoError, error.stack);
+    assert.match(error.line, pattern);
+    assert.doesNotMatch(error.line, /you|p%20w/);
+    return true;
+  });
+/** Names by which the hub and its storage are known to the proxy alone. */
+const publish = (storage: string, [one = 0, other = 0]: readonly number[]) => {
+  hub.storageName = storage;
+  names = new Map([
+    ['hub.test', { port: one }],
+    ['storage.test', { port: other }],
+  ]);
+};
+const environment = { ...process.env };
+
+/** For this process, which asks for it at each request. */
+function use(url: string): void {
+  for (const name of ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY', 'NO_PROXY']) {
+    for (const form of [name, name.toLowerCase()]) delete process.env[form];
+  }
+  process.env.HTTPS_PROXY = url;
+  process.env.HTTP_PROXY = url;
+}
+
+after(() => {
+  process.env = environment;
 });
-const pull = (cwd: string, more: Readonly<Record<string, string>>) =>
-  runCli(['pull', 'owner/one', 'to'], { cwd, env: env(more) });
 
 describe('pull through a proxy', () => {
   it('speaks TLS with the hub through a tunnel', async () => {
-    const [one, other] = hub.ports.map((port) => proxy.secured(() => port));
-    names = new Map([
-      ['hub.test', { port: (await one) ?? 0 }],
-      ['storage.test', { port: (await other) ?? 0 }],
-    ]);
-    hub.storageName = 'https://storage.test';
+    use(proxyUrl);
+    const ports = await Promise.all(hub.ports.map((port) => proxy.secured(() => port)));
+    publish('https://storage.test', ports);
+    await fails(pull(join(root.path, 'distrusted'), 'https://hub.test'), /is not trusted: .*CERTS/);
     const cwd = root.directory();
-    const secure = { HF_ENDPOINT: 'https://hub.test' };
-    const distrusted = await pull(cwd, secure);
-    assert.equal(distrusted.code, 1);
-    assert.match(distrusted.stderr, /is not trusted: .*NODE_EXTRA_CA_CERTS/);
-    await runCliWell(['pull', 'owner/one', 'to'], {
-      cwd,
-      env: env({ ...secure, NODE_EXTRA_CA_CERTS: trusted }),
-    });
+    const trusting = { HF_ENDPOINT: 'https://hub.test', NODE_EXTRA_CA_CERTS: trusted };
+    await runCliWell(['pull', 'owner/one', 'to'], { cwd, env: trusting });
     assert.ok(readFileSync(join(cwd, 'to/one.gguf')).equals(gguf));
-    assert.deepEqual(
-      new Set(proxy.seen),
-      new Set(['CONNECT hub.test:443', 'CONNECT storage.test:443']),
-    );
+    const tunnels = ['CONNECT hub.test:443', 'CONNECT storage.test:443'];
+    assert.deepEqual(new Set(proxy.seen), new Set(tunnels));
     // From https nothing leads to http.
-    hub.storageName = 'http://storage.test';
-    const down = await pull(root.directory(), { ...secure, NODE_EXTRA_CA_CERTS: trusted });
-    assert.match(down.stderr, /redirects to 'http:\/\/storage\.test.*which is not followed/);
-  });
-
-  it('says when the proxy refuses', async () => {
-    for (const [scheme, endpoint] of [
-      ['HTTPS_PROXY', 'https://hub.test'],
-      ['HTTP_PROXY', 'http://hub.test'],
-    ] as const) {
-      const wrong = proxyUrl.replace('me:', 'you:');
-      const { code, stderr } = await pull(root.path, { HF_ENDPOINT: endpoint, [scheme]: wrong });
-      assert.equal(code, 1);
-      assert.match(stderr, /127\.0\.0\.1:\d+\/: the proxy lets nothing pass \(status 407\)/);
-      assert.doesNotMatch(stderr, /you|p%20w/);
-    }
+    publish('http://storage.test', ports);
+    const { stderr } = await runCli(['pull', 'owner/one', 'down'], { cwd, env: trusting });
+    assert.match(stderr, /redirects to 'http:\/\/storage\.test.*which is not followed/);
   });
 
   it('asks the proxy for what is not encrypted', async () => {
-    const [one = 0, other = 0] = hub.ports;
-    names = new Map([
-      ['hub.test', { port: one }],
-      ['storage.test', { port: other }],
-    ]);
-    hub.storageName = 'http://storage.test';
+    use(proxyUrl);
+    publish('http://storage.test', hub.ports);
     hub.reset();
-    const cwd = root.directory();
-    const { code, stderr } = await pull(cwd, { HF_ENDPOINT: 'http://hub.test' });
-    assert.equal(code, 0, stderr);
-    assert.ok(readFileSync(join(cwd, 'to/one.gguf')).equals(gguf));
+    const { checkpoint } = await pull(join(root.directory(), 'to'), 'http://hub.test');
+    assert.ok(readFileSync(checkpoint).equals(gguf));
+    // Neither the token nor the proxy's own password goes on to the storage.
     const tokens = hub.seen.filter(({ authorization }) => authorization !== undefined);
     assert.ok(tokens.length > 0 && tokens.every(({ at }) => at === 'hub'));
+  });
+
+  it('says when the proxy refuses', async () => {
+    use(proxyUrl.replace('me:', 'you:'));
+    for (const endpoint of ['https://hub.test', 'http://hub.test']) {
+      const refused = pull(join(root.path, 'refused'), endpoint);
+      await fails(refused, /127\.0\.0\.1:\d+\/: the proxy lets nothing pass \(status 407\)/);
+    }
   });
 });
 
