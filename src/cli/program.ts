@@ -14,6 +14,7 @@ import { inspectCommand } from './inspect.ts';
 import { planCommand } from './plan.ts';
 import { predictTrainCommand } from './predict-train.ts';
 import { probeCommand } from './probe.ts';
+import { serveCommand } from './serve.ts';
 import { commanderOutput } from './terminal.ts';
 
 /** The program with all its commands, none of them run yet. */
@@ -30,6 +31,7 @@ export function createProgram(): Command {
     predictTrainCommand(),
     generateCommand(),
     chatCommand(),
+    serveCommand(),
     batchCommand(),
     evalCommand(),
     planCommand(),
