@@ -1,14 +1,5 @@
-import { isIP } from 'node:net';
 import { Command, InvalidArgumentError } from 'commander';
-import type { KvDType } from '../dtype.ts';
-import type { Model } from '../engine/model.ts';
-import type { RunRequest } from '../engine/run-request.ts';
-import type { Runtime } from '../engine/runtime.ts';
-import type { PolicyName } from '../residency/store-policy.ts';
-import { ModelServer, type ServeOptions, serveBytes, usualQueue } from '../serve/model-server.ts';
-import type { Size } from '../units.ts';
-import { noteChoice } from './ffn-choice.ts';
-import { extendGrace, interruption } from './interrupt.ts';
+import { usualQueue } from '../serve/job-queue.ts';
 import {
   budgetOption,
   countArgument,
@@ -16,40 +7,11 @@ import {
   kvDTypeOption,
   listArgument,
   parallelArgument,
-  threadsOf,
   threadsOption,
   windowOption,
 } from './options.ts';
-import {
-  chooseBudget,
-  chosenTemplates,
-  contextOf,
-  usualContext,
-  withModel,
-  withRuntime,
-} from './run.ts';
-import { note } from './terminal.ts';
-
-interface ServeFlags {
-  readonly host: string;
-  readonly port: number;
-  readonly parallel: number;
-  readonly queue: number;
-  readonly context?: number;
-  readonly template?: string;
-  readonly apiKey?: string;
-  readonly allowHost?: string[];
-  readonly allowOrigin?: string[];
-  readonly grammars: boolean;
-  readonly dramBudget?: Size;
-  readonly threads?: number;
-  readonly kvDtype: KvDType;
-  readonly window: PolicyName;
-  readonly exact?: boolean;
-}
-
-/** How long answers under way are waited for when the server is told to end. */
-const drainMs = 30_000;
+import { usualContext } from './run.ts';
+import type { ServeFlags } from './serve-flags.ts';
 
 export function serveCommand(): Command {
   return new Command('serve')
@@ -94,72 +56,7 @@ function portArgument(text: string): number {
 }
 
 async function run(dir: string, flags: ServeFlags): Promise<void> {
-  await withModel(dir, (model) => serveModel(model, flags), { predictors: flags.exact !== true });
-}
-
-async function serveModel(model: Model, flags: ServeFlags): Promise<void> {
-  const { spec } = model.manifest;
-  const sizes = {
-    context: contextOf(flags.context, spec.maxPositions),
-    sequences: flags.parallel,
-  };
-  const request: RunRequest = {
-    budget: chooseBudget(model, flags.dramBudget),
-    ownBytes: serveBytes(sizes, spec.vocabSize, flags),
-    ...sizes,
-    kvDtype: flags.kvDtype,
-    window: flags.window,
-    ffn: flags.exact ? 'exact' : 'auto',
-    ...threadsOf(flags),
-  };
-  const templates =
-    flags.template === undefined ? undefined : await chosenTemplates(model, flags.template);
-  // A template that is none is told before anything is loaded.
-  templates?.choose(false);
-  const options: ServeOptions = {
-    request,
-    queue: flags.queue,
-    templates,
-    grammars: flags.grammars,
-    apiKey: flags.apiKey ?? (process.env.FLASHLLM_API_KEY || undefined),
-    allowHosts: [...(flags.allowHost ?? []), ...namesOf(flags.host)],
-    allowOrigins: flags.allowOrigin,
-    log: note,
-  };
-  await withRuntime(model, request, false, (runtime) => listen(runtime, options, flags));
-}
-
-/** A name that one listens at is one's own. */
-function namesOf(host: string): string[] {
-  return isIP(host) === 0 ? [host] : [];
-}
-
-async function listen(runtime: Runtime, options: ServeOptions, flags: ServeFlags): Promise<void> {
-  noteChoice(runtime.plan);
-  const server = await ModelServer.create(runtime, options);
-  try {
-    const { address, port } = await server.listen(flags);
-    const isLocal = address === '::1' || address.startsWith('127.');
-    if (!isLocal && options.apiKey === undefined) {
-      note('whoever reaches this machine may use the model: set FLASHLLM_API_KEY');
-    }
-    const host = address.includes(':') ? `[${address}]` : address;
-    note(`listening at http://${host}:${port} (${flags.parallel} at once); Ctrl-C ends`);
-    await interrupted();
-    note('ending when requests under way are answered; once more ends at once');
-    const broken = await server.drain(drainMs);
-    if (broken > 0) note(`${broken} requests were broken off after ${drainMs / 1000} s`);
-  } finally {
-    await server.close();
-  }
-}
-
-/** Waits until the user wants to stop, which then takes as long as answers do. */
-function interrupted(): Promise<void> {
-  // Longer than the drain, whose own end is a clean one.
-  extendGrace(drainMs + 5000);
-  return new Promise((resolve) => {
-    if (interruption.aborted) resolve();
-    else interruption.addEventListener('abort', () => resolve(), { once: true });
-  });
+  // Other commands have no use for an HTTP server in their memory.
+  const { serveDirectory } = await import('./serve-model.ts');
+  await serveDirectory(dir, flags);
 }

@@ -3,6 +3,9 @@
 import { InterruptedError } from '../errors.ts';
 import { Refusal } from '../openai/refusal.ts';
 
+/** Requests that may wait where nobody says how many. */
+export const usualQueue = 64;
+
 /** Seconds of `Retry-After` at most: a client that waits longer has given up. */
 const longestRetry = 60;
 

@@ -14,6 +14,7 @@ import { ChatEndpoint } from './chat-endpoint.ts';
 import { CompletionsEndpoint } from './completions-endpoint.ts';
 import { Gate, type GateOptions } from './gate.ts';
 import { RequestHandler } from './handler.ts';
+import { usualQueue } from './job-queue.ts';
 import { allBodies, BodyReader, memoryPerBodyByte } from './read-body.ts';
 import { ModelService } from './service.ts';
 
@@ -30,8 +31,6 @@ export interface ServeOptions extends GateOptions {
   readonly log?: (line: string) => void;
 }
 
-/** Requests that may wait where nobody says how many. */
-export const usualQueue = 64;
 /** Node's HTTP server, connections and their buffers. */
 const connectionBytes = 16 * MIB;
 /** What an answer is while it is made: its text, and its parts. */
