@@ -2,7 +2,6 @@
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after } from 'node:test';
 import OpenAI from 'openai';
 import { templatesInFile } from '../../src/chat/chat-templates.ts';
 import { Model } from '../../src/engine/model.ts';
@@ -29,6 +28,7 @@ export interface TestServer {
   readonly client: OpenAI;
   /** What it has logged. */
   readonly log: string[];
+  readonly close: () => Promise<void>;
 }
 
 export interface TestServerOptions extends Omit<ServeOptions, 'request' | 'templates' | 'log'> {
@@ -41,7 +41,7 @@ export function storiesModel(root: TemporaryRoot): Promise<string> {
   return converted(root, storiesOpt);
 }
 
-/** Starts a server that ends after the file's tests. */
+/** Starts a server, to be closed when the tests have ended. */
 export async function startServer(
   root: TemporaryRoot,
   dir: string,
@@ -62,15 +62,15 @@ export async function startServer(
     log: (line) => log.push(line),
   });
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
-  after(async () => {
+  const close = async () => {
     await server.close();
     await runtime.close();
     model.close();
-  });
+  };
   const url = `http://127.0.0.1:${port}`;
   const apiKey = options.apiKey ?? 'none';
   const client = new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0 });
-  return { server, runtime, url, client, log };
+  return { server, runtime, url, client, log, close };
 }
 
 /** Waits until `holds`, for a few seconds at most. */
