@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { type EarlierResults, readEarlierResults } from '../batch/earlier-results.ts';
 import { Output } from '../batch/journal.ts';
 import type { LineFile } from '../batch/lines.ts';
@@ -8,7 +8,6 @@ import { batchBytes, type Survey, surveyInput } from '../batch/survey.ts';
 import { fileError } from '../checkpoint/file.ts';
 import type { KvDType } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
-import { mostSequences } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import type { Answerer } from '../openai/answerer.ts';
 import { answererOf } from '../openai/answerer.ts';
@@ -23,6 +22,7 @@ import {
   exactOption,
   jsonOption,
   kvDTypeOption,
+  parallelArgument,
   threadsOf,
   threadsOption,
   windowOption,
@@ -69,12 +69,6 @@ export function batchCommand(): Command {
     .addOption(exactOption())
     .addOption(jsonOption())
     .action(run);
-}
-
-function parallelArgument(text: string): number {
-  const n = countArgument(text);
-  if (n >= 1 && n <= mostSequences) return n;
-  throw new InvalidArgumentError(`It is not a number from 1 to ${mostSequences}.`);
 }
 
 /** What the command says at its end; keys are those of `--json`. */
