@@ -8,6 +8,7 @@ import { encodePromptParts, PromptTooLongError } from '../engine/prompt.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import type { Runtime } from '../engine/runtime.ts';
 import type { Sequence } from '../engine/sequence.ts';
+import type { Drafter } from '../engine/speculation/draft.ts';
 import { InterruptedError } from '../errors.ts';
 import { predictorTensors } from '../flash/predictor-file.ts';
 import type { Answerer, Completion } from './completions.ts';
@@ -32,10 +33,14 @@ export class RuntimeEngine implements Engine {
   /** Open sequences that nobody uses: what the next prompt has in common with one is kept. */
   readonly #idle: Sequence[] = [];
 
-  constructor(runtime: Runtime, { model, fingerprint }: Answerer) {
+  readonly #draft: Drafter | undefined;
+
+  /** @param draft proposes tokens for all calls */
+  constructor(runtime: Runtime, { model, fingerprint }: Answerer, draft?: Drafter) {
     this.model = model;
     this.fingerprint = fingerprint;
     this.#runtime = runtime;
+    this.#draft = draft;
   }
 
   get context(): number {
@@ -65,7 +70,11 @@ export class RuntimeEngine implements Engine {
     const sequence = this.#idle.pop() ?? this.#runtime.sequence();
     try {
       let made = 0;
-      const result = await generate(sequence, { ...call, onText: () => onTokens(++made) });
+      const result = await generate(sequence, {
+        ...call,
+        draft: this.#draft,
+        onText: () => onTokens(++made),
+      });
       const { text, promptTokens, tokens, finishReason } = result;
       if (finishReason === 'interrupted') throw new InterruptedError();
       return {

@@ -15,6 +15,7 @@ import { peakResidentBytes } from '../plan/process.ts';
 import { openRegular } from '../regular-file.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
+import { type DraftFlags, draftOption, draftTokensOption, withDraftedRuntime } from './draft.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
   budgetOption,
@@ -26,10 +27,10 @@ import {
   threadsOption,
   windowOption,
 } from './options.ts';
-import { chooseBudget, withModel, withRuntime } from './run.ts';
+import { chooseBudget, withModel } from './run.ts';
 import { note, print, printJson, showProgress, table } from './terminal.ts';
 
-interface BatchFlags {
+interface BatchFlags extends DraftFlags {
   readonly parallel: number;
   readonly context?: number;
   readonly maxTokens: number;
@@ -66,6 +67,8 @@ export function batchCommand(): Command {
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
+    .addOption(draftOption())
+    .addOption(draftTokensOption())
     .addOption(jsonOption())
     .action(run);
 }
@@ -159,12 +162,12 @@ async function answerFile(
     ...(survey.bestLogits === null ? {} : { bestLogits: survey.bestLogits }),
     ...threadsOf(flags),
   };
-  return withRuntime(model, request, flags.json ?? false, async (runtime) => {
+  return withDraftedRuntime(model, flags, request, flags.json ?? false, async (runtime, draft) => {
     const journal = await output.begin(earlier.bytes);
     const started = performance.now();
     const progress = showProgress('answering', flags.json);
     try {
-      const counts = await runBatch(new RuntimeEngine(runtime, by), {
+      const counts = await runBatch(new RuntimeEngine(runtime, by, draft), {
         input,
         table: survey.table,
         journal,
