@@ -11,6 +11,7 @@ import type { KvDType } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
 import { mostSequences } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
+import type { Drafter } from '../engine/speculation/draft.ts';
 import { peakResidentBytes } from '../plan/process.ts';
 import { openRegular } from '../regular-file.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
@@ -27,7 +28,7 @@ import {
   threadsOption,
   windowOption,
 } from './options.ts';
-import { chooseBudget, withModel } from './run.ts';
+import { chooseBudget, draftLine, withModel } from './run.ts';
 import { note, print, printJson, showProgress, table } from './terminal.ts';
 
 interface BatchFlags extends DraftFlags {
@@ -97,6 +98,9 @@ interface Summary {
   readonly flashBytes: number;
   readonly parallel: number;
   readonly peakRss: number;
+  /** With a draft, as the figures of a single text. */
+  readonly acceptance?: number;
+  readonly tokensPerPass?: number;
 }
 
 async function run(dir: string, from: string, to: string, flags: BatchFlags): Promise<void> {
@@ -182,12 +186,21 @@ async function answerFile(
           progress.update(answered + underWay, left, detail);
         },
       });
-      return summarise(counts, performance.now() - started);
+      return { ...summarise(counts, performance.now() - started), ...draftShares(draft) };
     } finally {
       progress.stop();
       await journal.close();
     }
   });
+}
+
+function draftShares(draft: Drafter | undefined): Pick<Summary, 'acceptance' | 'tokensPerPass'> {
+  if (draft === undefined) return {};
+  const { proposed, accepted, passes, tokens } = draft.control.totals;
+  return {
+    acceptance: proposed === 0 ? 0 : accepted / proposed,
+    tokensPerPass: passes === 0 ? 0 : tokens / passes,
+  };
 }
 
 /** Reads the input once, and the output if there is one. */
@@ -243,6 +256,7 @@ function summaryTable(summary: Summary): string {
   const { lines, answered, errors, answeredBefore, promptTokens, tokens } = summary;
   const before = answeredBefore === 0 ? '' : `, ${answeredBefore} of them before`;
   const { elapsedMs, tokensPerSecond, flashBytes, peakRss } = summary;
+  const { acceptance, tokensPerPass } = summary;
   return table(
     ['', ''],
     [
@@ -254,6 +268,9 @@ function summaryTable(summary: Summary): string {
         `${tokens} tokens in ${formatMs(elapsedMs)}, ${tokensPerSecond.toFixed(2)} tokens/s`,
       ],
       ['flash', formatBytes(flashBytes)],
+      ...(acceptance === undefined || tokensPerPass === undefined
+        ? []
+        : [['draft', draftLine(acceptance, tokensPerPass)]]),
       ['memory', `peak ${formatBytes(peakRss)}`],
     ],
   ).replace(/^\n/, '');
