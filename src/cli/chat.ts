@@ -12,7 +12,7 @@ import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
 import { runChatCommand } from './chat-commands.ts';
 import { type ChatInput, chatInput, type Said } from './chat-input.ts';
-import { type DraftFlags, draftOption, draftTokensOption, withDraft } from './draft.ts';
+import { type DraftFlags, draftOption, draftTokensOption, withDraftedRuntime } from './draft.ts';
 import { noteChoice } from './ffn-choice.ts';
 import { answeringInterrupts, interruption } from './interrupt.ts';
 import {
@@ -97,7 +97,7 @@ async function run(dir: string, flags: ChatFlags): Promise<void> {
         ...bestLogits(sampling),
         ...threadsOf(flags),
       } as const;
-      await withDraft(model, flags, request, false, async (runtime, draft) => {
+      await withDraftedRuntime(model, flags, request, false, async (runtime, draft) => {
         const sequence = runtime.sequence();
         noteChoice(runtime.plan);
         if (input.interactive) note('/help lists commands, Ctrl-C ends an answer, Ctrl-D the chat');

@@ -11,7 +11,7 @@ import { InputError } from '../errors.ts';
 import { roundsActivations } from '../flash/manifest.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
-import { type DraftFlags, draftOption, draftTokensOption, withDraft } from './draft.ts';
+import { type DraftFlags, draftOption, draftTokensOption, withDraftedRuntime } from './draft.ts';
 import { noteChoice } from './ffn-choice.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
@@ -143,7 +143,7 @@ async function generateWith(
     );
   }
   const budget = chooseBudget(model, flags.dramBudget);
-  return withDraft(
+  return withDraftedRuntime(
     model,
     flags,
     {

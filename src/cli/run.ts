@@ -94,10 +94,16 @@ function draftRows({ acceptance, tokensPerPass, draftMs = 0, draftDeclined = 0 }
     draftDeclined === 0
       ? ''
       : `; ${(100 * draftDeclined).toFixed(0)}% of the passes went without, as proposals did not pay`;
-  const figures =
+  const line = draftLine(acceptance, tokensPerPass);
+  return [['draft', `${line}, ${formatMs(draftMs)} for proposing${declined}`]];
+}
+
+/** @param acceptance the share of the proposed tokens that were right */
+export function draftLine(acceptance: number, tokensPerPass: number): string {
+  return (
     `${(100 * acceptance).toFixed(1)}% of the proposed tokens accepted, ` +
-    `${tokensPerPass.toFixed(2)} tokens per pass, ${formatMs(draftMs)} for proposing${declined}`;
-  return [['draft', figures]];
+    `${tokensPerPass.toFixed(2)} tokens per pass`
+  );
 }
 
 /** The figures of a run as a table. */
