@@ -4,6 +4,7 @@ import type { KvDType } from '../dtype.ts';
 import { type Plannable, plannable } from '../engine/run-plan.ts';
 import { bestLogits, usualSampling } from '../engine/sampler.ts';
 import type { DeviceProfile } from '../flash/device-profile.ts';
+import { type ExpertOutlook, expertOutlook } from '../plan/expert-demand.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import {
@@ -20,6 +21,8 @@ import {
   budgetOption,
   countArgument,
   exactOption,
+  expertsOf,
+  expertsOption,
   jsonOption,
   kvDTypeOption,
   threadsOf,
@@ -33,6 +36,7 @@ interface PlanFlags extends AdaptationFlags {
   readonly threads?: number;
   readonly kvDtype: KvDType;
   readonly exact?: boolean;
+  readonly experts?: number;
   readonly context?: number;
   readonly json?: boolean;
 }
@@ -49,6 +53,7 @@ export function planCommand(): Command {
     )
     .addOption(threadsOption())
     .addOption(exactOption())
+    .addOption(expertsOption())
     .addOption(kvDTypeOption())
     .addOption(loraOption())
     .addOption(hiddenActOption())
@@ -87,6 +92,7 @@ function show(
     kvDtype: flags.kvDtype,
     ...bestLogits(usualSampling),
     ...threadsOf(flags),
+    ...expertsOf(flags),
   };
   const plan = model.plan({ budget: chooseBudget(model, flags.dramBudget), ...request });
   const facts: Facts = {
@@ -96,6 +102,7 @@ function show(
     flashMsPerToken: (plan.streamedBytes / profile.bandwidth) * 1000,
     bandwidth: profile.bandwidth,
     profileSource: profile.source,
+    experts: expertOutlook(model.manifest, plan, profile),
   };
   if (flags.json) printJson({ ...toJson(facts), ...(checkpoint && { checkpoint }) });
   else print(describe(facts));
@@ -109,6 +116,8 @@ interface Facts {
   readonly flashMsPerToken: number;
   readonly bandwidth: number;
   readonly profileSource: 'measured' | 'default';
+  /** Null for models that are not mixtures of experts. */
+  readonly experts: ExpertOutlook | null;
 }
 
 function toJson({ plan, ...facts }: Facts) {
@@ -134,7 +143,21 @@ function toJson({ plan, ...facts }: Facts) {
   };
 }
 
-function describe({ plan, weightBytes, floor, ...device }: Facts): string {
+/** What the plan gives to experts, and what is expected of that. */
+function describeExperts(experts: ExpertOutlook | null): string {
+  if (experts === null) return '';
+  const { count, perToken, slots, hitRate, bytesPerToken, tokensPerSecond } = experts;
+  const present = slots.filter((each) => each > 0);
+  const [least, most] = [Math.min(...present), Math.max(...present)];
+  const kept = present.length === 0 ? 'none' : least === most ? `${least}` : `${least} to ${most}`;
+  return (
+    `Experts: ${kept} of ${count} in a layer have a slot; of the ${perToken} that a token takes ` +
+    `(${formatBytes(bytesPerToken)} in all layers), ${(100 * hitRate).toFixed(0)}% are expected there. ` +
+    `About ${tokensPerSecond.toPrecision(2)} tokens/s.\n`
+  );
+}
+
+function describe({ plan, weightBytes, floor, experts, ...device }: Facts): string {
   const total = plan.items.reduce((sum, { bytes }) => sum + bytes, 0);
   const rows = [...plan.items, { name: 'in all', bytes: total }].map(({ name, bytes }) => [
     name,
@@ -155,6 +178,6 @@ function describe({ plan, weightBytes, floor, ...device }: Facts): string {
   return (
     `${table(['item', 'bytes'], rows)}\n${choice}` +
     `Weights: ${formatBytes(weightBytes)}. Budget: ${formatBytes(plan.dramBudget)}. ` +
-    `Floor: ${formatBytes(floor)}.\n${sparse}${verdict}\n`
+    `Floor: ${formatBytes(floor)}.\n${sparse}${describeExperts(experts)}${verdict}\n`
   );
 }

@@ -108,6 +108,9 @@ export function statsTable(stats: RunStats): string {
           `${stats.directIo ? '' : ', through the page cache'}`,
       ],
       ['weights from DRAM', share(stats.cacheHitRate)],
+      ...(stats.expertHitRate === undefined
+        ? []
+        : [['experts from DRAM', share(stats.expertHitRate)]]),
       ['FFN sparsity', share(stats.ffnSparsity)],
       [
         'memory',

@@ -77,6 +77,7 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
       `the dtype of the KV cache must be ${kvDTypes.join(' or ')}, not ${request.kvDtype}`,
     );
   }
+  checkExperts(planned.manifest, request.experts);
   if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
   const plan = (threads: number) => {
     const wanted = { ...planRequest(planned, request, threads), dramBudget: request.budget };
@@ -92,6 +93,24 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
   } catch (error) {
     if (!(error instanceof BudgetError)) throw error;
     return plan(1); // each thread takes memory, too
+  }
+}
+
+/** @throws InputError when a token cannot take so many experts of this model */
+function checkExperts({ spec }: Manifest, asked: number | undefined): void {
+  if (asked === undefined) return;
+  const { experts } = spec.ffn;
+  if (experts === undefined) {
+    throw new InputError(
+      'the number of experts per token cannot be changed: the model is not a mixture of experts',
+      {},
+      'Leave --experts away',
+    );
+  }
+  if (!Number.isInteger(asked) || asked < 1 || asked > experts.topK) {
+    throw new InputError(
+      `the number of experts per token must be 1 to ${experts.topK}, as many as the model was trained with, not ${asked}`,
+    );
   }
 }
 
@@ -125,6 +144,7 @@ function planRequest(
     ...(readCosts && { readCosts }),
     ...(memoryLimit === undefined ? {} : { memoryLimit }),
     ...(request.bestLogits === undefined ? {} : { bestLogits: request.bestLogits }),
+    ...(request.experts === undefined ? {} : { expertsPerToken: request.experts }),
   };
 }
 

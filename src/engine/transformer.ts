@@ -79,9 +79,10 @@ export class Transformer {
         : null;
     const { headProposal: proposal = null, weights, sparse } = parts;
     const dense = new DenseFfn({ ...parts, sums: activations.sums });
-    const { experts: stores = null } = parts;
+    const { experts: stores = null, plan } = parts;
     const { experts: buffers, scratch } = activations;
-    const mixture = buffers && stores && { ...parts, stores, dense, buffers, scratch, chunk };
+    const { topK = 0 } = plan.experts ?? {};
+    const mixture = buffers && stores && { ...parts, stores, dense, buffers, scratch, chunk, topK };
     this.#ffn = sparse ?? (mixture && new MixtureFfn(mixture)) ?? dense;
     this.#proposedHead =
       proposal &&
