@@ -17,6 +17,11 @@ import type { RunRequest } from './run-request.ts';
 
 /** Positions of a prompt that are processed at once, at most. */
 const prefillChunk = 64;
+/**
+ * The same of a mixture of experts. A chunk wants nearly all experts, however long it is, and reads those
+ * that have no slot: one of 512 positions reads an eighth of what eight of 64 do.
+ */
+const mixtureChunk = 512;
 /** Sequences at once: each has a row in a batch of single tokens. */
 export const mostSequences = prefillChunk;
 
@@ -127,7 +132,9 @@ function planRequest(
   request: Omit<RunRequest, 'budget'>,
   threads: number,
 ) {
-  const { context, logits = 'last', chunk = prefillChunk, memoryLimit, ffn = 'sparse' } = request;
+  const { context, logits = 'last', memoryLimit, ffn = 'sparse' } = request;
+  const isMixture = manifest.spec.ffn.experts !== undefined;
+  const { chunk = isMixture ? mixtureChunk : prefillChunk } = request;
   const { sequences = 1, positions = sequences * context } = request;
   const predictors = ffn === 'exact' ? null : all;
   return {

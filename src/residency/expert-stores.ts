@@ -106,8 +106,9 @@ export class ExpertStores {
     const stores = plan.stores.map((place, layer) => {
       const own = units[layer] ?? null;
       if (place === null || own === null) return null;
-      const policyOf = createPolicy(policy, new Float32Array(own.count));
-      const store = new UnitStore(own.count, place.slots, policyOf, 0, scratch);
+      // Where all stay, none is ever dropped: they may be packed.
+      const kept = createPolicy(place.slots === own.count ? 'auto' : policy, noFrequency(own.count));
+      const store = new UnitStore(own.count, place.slots, kept, 0, scratch);
       const tensor = files.tensor(own.tensor);
       return { store, place, units: own, tensor, format: weightFormat(tensor, manifest) };
     });
@@ -239,6 +240,7 @@ export class ExpertStep {
       if (next.staged !== null) this.#parts.freeStaging.push(next.staged);
       this.#readAhead();
     }
+    if (this.#missing.length > 0) throw new Error('neither a slot nor staging for an expert');
   }
 
   /** Gives up what has not come, after a pass that was broken off: it is not there. */
@@ -266,6 +268,11 @@ export class ExpertStep {
       this.#reading.push(this.#parts.read(next, staged));
     }
   }
+}
+
+/** Of experts nothing is known before anything has run. */
+function noFrequency(experts: number): Float32Array {
+  return new Float32Array(experts);
 }
 
 /** Where a slot's expert lies in its memory. */
