@@ -11,6 +11,7 @@ import { InputError } from '../errors.ts';
 import type { DeviceProfile } from '../flash/device-profile.ts';
 import { parseModelName } from '../hub/address.ts';
 import { examineOnHub } from '../hub/hub-model.ts';
+import { type ExpertOutlook, expertOutlook } from '../plan/expert-demand.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import {
@@ -29,6 +30,8 @@ import {
   budgetOption,
   countArgument,
   exactOption,
+  expertsOf,
+  expertsOption,
   jsonOption,
   kvDTypeOption,
   threadsOf,
@@ -42,6 +45,7 @@ interface PlanFlags extends AdaptationFlags, DraftFlags {
   readonly threads?: number;
   readonly kvDtype: KvDType;
   readonly exact?: boolean;
+  readonly experts?: number;
   readonly context?: number;
   readonly revision?: string;
   readonly json?: boolean;
@@ -62,6 +66,7 @@ export function planCommand(): Command {
     )
     .addOption(threadsOption())
     .addOption(exactOption())
+    .addOption(expertsOption())
     .addOption(kvDTypeOption())
     .addOption(draftOption())
     .addOption(draftTokensOption())
@@ -151,6 +156,7 @@ function show(
     kvDtype: flags.kvDtype,
     ...bestLogits(usualSampling),
     ...threadsOf(flags),
+    ...expertsOf(flags),
   };
   const budget = chooseBudget(model, flags.dramBudget);
   const { draftTokens = 0, draftBytes = 0 } = withIt({ budget, ...request });
@@ -164,6 +170,7 @@ function show(
     flashMsPerToken: (plan.streamedBytes / profile.bandwidth) * 1000,
     bandwidth: profile.bandwidth,
     profileSource: profile.source,
+    experts: expertOutlook(model.manifest, plan, profile),
   };
   if (flags.json) printJson({ ...toJson(facts), ...about });
   else print(describe(facts));
@@ -179,6 +186,8 @@ interface Facts {
   readonly profileSource: 'measured' | 'default';
   /** What a draft makes of a pass, by how often it is right; null without one. */
   readonly drafts: readonly ExpectedDraft[] | null;
+  /** Null for models that are not mixtures of experts. */
+  readonly experts: ExpertOutlook | null;
 }
 
 interface ExpectedDraft {
@@ -236,7 +245,21 @@ function draftTable(drafts: readonly ExpectedDraft[]): string {
   return `${table(['proposals right', 'tokens per pass', 'from flash per token'], rows)}\n`;
 }
 
-function describe({ plan, weightBytes, floor, drafts, ...device }: Facts): string {
+/** What the plan gives to experts, and what is expected of that. */
+function describeExperts(experts: ExpertOutlook | null): string {
+  if (experts === null) return '';
+  const { count, perToken, slots, hitRate, bytesPerToken, tokensPerSecond } = experts;
+  const present = slots.filter((each) => each > 0);
+  const [least, most] = [Math.min(...present), Math.max(...present)];
+  const kept = present.length === 0 ? 'none' : least === most ? `${least}` : `${least} to ${most}`;
+  return (
+    `Experts: ${kept} of ${count} in a layer have a slot; of the ${perToken} that a token takes ` +
+    `(${formatBytes(bytesPerToken)} in all layers), ${(100 * hitRate).toFixed(0)}% are expected there. ` +
+    `About ${tokensPerSecond.toPrecision(2)} tokens/s.\n`
+  );
+}
+
+function describe({ plan, weightBytes, floor, drafts, experts, ...device }: Facts): string {
   const total = plan.items.reduce((sum, { bytes }) => sum + bytes, 0);
   const rows = [...plan.items, { name: 'in all', bytes: total }].map(({ name, bytes }) => [
     name,
@@ -257,6 +280,7 @@ function describe({ plan, weightBytes, floor, drafts, ...device }: Facts): strin
   return (
     `${table(['item', 'bytes'], rows)}\n${choice}` +
     `Weights: ${formatBytes(weightBytes)}. Budget: ${formatBytes(plan.dramBudget)}. ` +
-    `Floor: ${formatBytes(floor)}.\n${sparse}${verdict}\n${drafts === null ? '' : draftTable(drafts)}`
+    `Floor: ${formatBytes(floor)}.\n${sparse}${describeExperts(experts)}${verdict}\n` +
+    (drafts === null ? '' : draftTable(drafts))
   );
 }

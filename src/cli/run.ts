@@ -133,6 +133,9 @@ export function statsTable(stats: RunStats): string {
       ],
       ...draftRows(stats),
       ['weights from DRAM', share(stats.cacheHitRate)],
+      ...(stats.expertHitRate === undefined
+        ? []
+        : [['experts from DRAM', share(stats.expertHitRate)]]),
       ['FFN sparsity', share(stats.ffnSparsity)],
       [
         'memory',
