@@ -9,6 +9,7 @@ import type { Kernels } from '../kernels/kernels.ts';
 import { weightKernels } from '../kernels/weight-kernels.ts';
 import { type ModelSpec, tensorNames } from '../models/spec.ts';
 import { normsAround } from '../models/spec-tensors.ts';
+import type { ExpertStores } from '../residency/expert-stores.ts';
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { AttentionBlock } from './attention-block.ts';
 import type { Batch } from './batch.ts';
@@ -19,6 +20,7 @@ import type { ForwardOptions } from './forward-options.ts';
 import { Head, type HeadParts } from './head.ts';
 import type { KvCache } from './kv-cache.ts';
 import { LayerMath } from './layer-math.ts';
+import { MixtureFfn } from './mixture-ffn.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
@@ -28,6 +30,8 @@ const longestBlockMs = 15;
 export interface TransformerParts extends HeadParts {
   /** Null: every neuron is computed. */
   readonly sparse: SparseFfn | null;
+  /** Of mixtures of experts only. */
+  readonly experts?: ExpertStores | null;
 }
 
 export class Transformer {
@@ -49,11 +53,15 @@ export class Transformer {
     this.#spec = parts.files.manifest.spec;
     this.#kernels = parts.arenas[0].kernels;
     this.#memory = parts.arenas[0].memory;
-    const { sparse, plan } = parts;
+    const { sparse, experts: stores = null, plan } = parts;
     this.#math = new LayerMath(parts);
     this.#attention = new AttentionBlock(parts, this.#math);
     this.#head = new Head(parts, this.#math);
-    this.#ffn = sparse ?? new DenseFfn({ ...parts, sums: plan.activations.sums });
+    const { experts: buffers, scratch, sums } = plan.activations;
+    const dense = new DenseFfn({ ...parts, sums });
+    const mixture = buffers &&
+      stores && { ...parts, stores, dense, buffers, scratch, chunk: plan.chunk };
+    this.#ffn = sparse ?? (mixture && new MixtureFfn(mixture)) ?? dense;
   }
 
   /** Keys and values of all sequences. */

@@ -1,6 +1,7 @@
 /** The tensors of a model directory, as the architecture alone implies them; and whether it can be. */
 
-import { type ModelSpec, type RotaryPositions, tensorNames } from './spec.ts';
+import type { RotaryPositions } from './positions.ts';
+import { type ExpertsSpec, expertsOf, type ModelSpec, tensorNames } from './spec.ts';
 
 /** A tensor that the engine looks for. */
 export interface SpecTensor {
@@ -28,11 +29,9 @@ export function contradictionIn(spec: ModelSpec): string | null {
     return `there are ${windows.length} windows for ${layers} layers`;
   }
   const { experts } = ffn;
-  if (experts !== undefined && experts.topK > experts.count) {
-    return `a token takes ${experts.topK} of ${experts.count} experts`;
-  }
-  if (experts !== undefined && experts.denseLayers > layers) {
-    return `${experts.denseLayers} of ${layers} layers have no experts`;
+  if (experts !== undefined) {
+    const contradiction = contradictionInExperts(experts, layers);
+    if (contradiction !== null) return contradiction;
   }
   if (spec.maxPositions > mostPositions) return `${spec.maxPositions} positions are too many`;
   for (const rotary of [positions, spec.localPositions]) {
@@ -59,6 +58,27 @@ function rotaryProblem({ dims, scaling }: RotaryPositions, headDim: number): str
   if (scaling.kind !== 'longrope') return null;
   const wrong = [scaling.short, scaling.long].find(({ length }) => length !== dims / 2);
   return wrong === undefined ? null : `${wrong.length} factors are not those of ${dims / 2} pairs`;
+}
+
+/** More experts, in all layers, than any model has: of each, and of each of its weights, lists are kept. */
+const mostExperts = 2 ** 17;
+
+function contradictionInExperts(
+  { count, topK, denseLayers, groups }: ExpertsSpec,
+  layers: number,
+): string | null {
+  if (count * layers > mostExperts) return `${layers} layers of ${count} experts are too many`;
+  if (topK > count) return `a token takes ${topK} of ${count} experts`;
+  if (denseLayers.some((layer, i) => layer >= layers || layer <= (denseLayers[i - 1] ?? -1))) {
+    return `layers ${denseLayers.join(', ')} of ${layers} have no experts`;
+  }
+  if (denseLayers.length === layers) return 'no layer has experts';
+  if (groups === undefined) return null;
+  const eligible = (count / groups.count) * groups.topK;
+  if (count % groups.count !== 0 || groups.topK > groups.count || topK > eligible) {
+    return `a token takes ${topK} of ${count} experts in ${groups.topK} of ${groups.count} groups`;
+  }
+  return null;
 }
 
 /** A matrix that gives some of the queries, keys and values of a layer, side by side for each position. */
@@ -151,8 +171,9 @@ function* layerTensors(
   yield* linearTensors(tensorNames.attentionOut(layer), hiddenSize, queries);
   if (input && !norm.shared) yield* normTensors(tensorNames.ffnNorm(layer), ofNorm);
   if (output) yield* normTensors(tensorNames.ffnOutputNorm(layer), ofNorm);
-  if (ffn.experts !== undefined && layer >= ffn.experts.denseLayers) {
-    yield* linearTensors(tensorNames.router(layer), ffn.experts.count, hiddenSize);
+  const experts = expertsOf(spec, layer);
+  if (experts !== null) {
+    yield* expertTensors(spec, experts, layer);
     return;
   }
   if (ffn.gate !== 'none') {
@@ -160,6 +181,27 @@ function* layerTensors(
   }
   yield { name: tensorNames.upBias(layer), shape: [ffn.neurons], needed: false };
   yield { name: tensorNames.downBias(layer), shape: [hiddenSize], needed: false };
+}
+
+/** What a layer with experts has besides their weights and those of the FFN beside them. */
+function* expertTensors(
+  { hiddenSize, ffn }: ModelSpec,
+  { count, neurons, shared, sharedGate }: ExpertsSpec,
+  layer: number,
+): Generator<SpecTensor> {
+  const router = tensorNames.router(layer);
+  yield* linearTensors(router, count, hiddenSize);
+  yield { name: `${router}.correction`, shape: [count], needed: false };
+  if (shared > 0 && sharedGate) {
+    yield { name: tensorNames.sharedGate(layer), shape: [hiddenSize], needed: true };
+  }
+  const values = [count * neurons];
+  if (ffn.gate !== 'none') {
+    yield { name: tensorNames.expertGateBias(layer), shape: values, needed: false };
+  }
+  yield { name: tensorNames.expertUpBias(layer), shape: values, needed: false };
+  const outputs = [count * hiddenSize];
+  yield { name: tensorNames.expertDownBias(layer), shape: outputs, needed: false };
 }
 
 /** Where norms stand about a sublayer: their weights have names of their own. */

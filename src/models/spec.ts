@@ -7,102 +7,14 @@
 import * as v from 'valibot';
 import type { DType } from '../dtype.ts';
 import { activationFunctions } from '../kernels/constants.ts';
+import { positionsSchema, rotarySchema, storedRotary } from './positions.ts';
+import { factor, finite, index, positive } from './spec-values.ts';
 
 const { none: _none, ...ofFfns } = activationFunctions;
 /** Activations of FFNs; where `zeros` is true, most values are exactly 0, so that neurons can be left out. */
 export const activations = ofFfns;
 export type ActivationFunction = keyof typeof activations;
 const activationNames = Object.keys(activations) as [ActivationFunction, ...ActivationFunction[]];
-
-const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
-const index = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-const finite = v.pipe(v.number(), v.finite());
-const factor = v.pipe(finite, v.gtValue(0));
-
-/** What `flash.json` calls the scaling `llama3`: the word of the first models that were written. */
-const storedLlama3 = 'wavelength';
-
-/** Low frequencies divided by `factor`, high ones kept, in between a mixture. */
-const llama3ScalingSchema = v.pipe(
-  v.object({
-    kind: v.literal(storedLlama3),
-    factor,
-    trained: positive,
-    lowFactor: factor,
-    highFactor: factor,
-  }),
-  v.transform((scaling) => ({ ...scaling, kind: 'llama3' as const })),
-);
-
-/** How the frequencies of a rotary embedding are stretched to longer sequences than it was trained on. */
-const rotaryScalingSchema = v.variant('kind', [
-  v.object({ kind: v.literal('none') }),
-  /** All frequencies divided by `factor`. */
-  v.object({ kind: v.literal('linear'), factor }),
-  /** The base grows with the position once it is beyond `trained` positions. */
-  v.object({ kind: v.literal('dynamic'), factor, trained: positive }),
-  llama3ScalingSchema,
-  /** The same by the number of turns within `trained` positions; q . k is scaled, too. */
-  v.object({
-    kind: v.literal('yarn'),
-    factor,
-    trained: positive,
-    betaFast: factor,
-    betaSlow: factor,
-    /** Whether the range between them is rounded to whole pairs. */
-    truncate: v.boolean(),
-    /** On cosine and sine. */
-    attentionFactor: factor,
-  }),
-  /**
-   * Each pair's frequency divided by a factor of its own: one list for sequences of up to `trained`
-   * positions, another for longer ones.
-   */
-  v.object({
-    kind: v.literal('longrope'),
-    short: v.array(factor),
-    long: v.array(factor),
-    trained: positive,
-    /** On cosine and sine. */
-    attentionFactor: factor,
-  }),
-]);
-export type RotaryScaling = v.InferOutput<typeof rotaryScalingSchema>;
-
-/** The first `dims` values of each query and key head are turned by pairs. */
-const rotarySchema = v.object({
-  kind: v.literal('rotary'),
-  theta: factor,
-  dims: positive,
-  /** Pairs (i, i + dims / 2), or (2i, 2i + 1). */
-  pairs: v.picklist(['halves', 'interleaved']),
-  scaling: rotaryScalingSchema,
-});
-
-const positionsSchema = v.variant('kind', [
-  /** Row `position + offset` of a table is added to the embedding. */
-  v.object({ kind: v.literal('learned'), offset: index }),
-  rotarySchema,
-  /** The score of a key grows with its position, by a slope for each head. */
-  v.object({
-    kind: v.literal('alibi'),
-    /**
-     * `rounded`, unless said: slopes and their products with positions are rounded to bf16 and added
-     * before the scores are scaled. `plain`: added to scaled scores, nothing rounded.
-     */
-    form: v.optional(v.picklist(['rounded', 'plain'])),
-    /** The steepest slope is 2 to the power of minus this over the number of heads; 8 unless said. */
-    steepest: v.optional(factor),
-    /**
-     * Of which sequence slopes are where heads are no power of two: the sequence of the power below and
-     * every other of the power above, unless said; `above`: all of the power above, every other first.
-     */
-    slopes: v.optional(v.picklist(['above'])),
-  }),
-  v.object({ kind: v.literal('none') }),
-]);
-export type Positions = v.InferOutput<typeof positionsSchema>;
-export type RotaryPositions = v.InferOutput<typeof rotarySchema>;
 
 /** FFNs of which a router chooses for each token. */
 const expertsSchema = v.object({
@@ -113,12 +25,19 @@ const expertsSchema = v.object({
   neurons: positive,
   /** Of the FFN beside them that every token takes; 0: there is none. */
   shared: index,
-  /** The first layers have one FFN for all tokens. */
-  denseLayers: index,
+  /** Whether what that FFN gives is multiplied by the sigmoid of one more product, `sharedGate`. */
+  sharedGate: v.optional(v.boolean(), false),
+  /** The layers, ascending, that have one FFN for all tokens and no experts. */
+  denseLayers: v.array(index),
   /** Of the router's logits: softmax over all experts, or a sigmoid of each. */
   score: v.picklist(['softmax', 'sigmoid']),
   /** Whether the weights of the chosen are divided by their sum. */
   normalise: v.boolean(),
+  /**
+   * Experts stand in so many groups of equal size, of which a token chooses from `topK`: those with the
+   * largest sums of their two best scores.
+   */
+  groups: v.optional(v.object({ count: positive, topK: positive })),
   /** Factor on all weights. */
   scale: factor,
 });
@@ -209,6 +128,15 @@ export const modelSpecSchema = v.object({
 /** The parsed form of {@link modelSpecSchema}. */
 export type ModelSpec = v.InferOutput<typeof modelSpecSchema>;
 
+/** The experts of a model's layers. */
+export type ExpertsSpec = v.InferOutput<typeof expertsSchema>;
+
+/** The experts of a layer, or null where it has one FFN for all tokens. */
+export function expertsOf({ ffn }: Pick<ModelSpec, 'ffn'>, layer: number): ExpertsSpec | null {
+  const { experts } = ffn;
+  return experts === undefined || experts.denseLayers.includes(layer) ? null : experts;
+}
+
 /** The form in which `flash.json` holds a spec, and {@link modelSpecSchema} reads it. */
 type StoredSpec = v.InferInput<typeof modelSpecSchema>;
 
@@ -220,12 +148,6 @@ export function storedSpec(spec: ModelSpec): StoredSpec {
     positions: positions.kind === 'rotary' ? storedRotary(positions) : positions,
     ...(localPositions && { localPositions: storedRotary(localPositions) }),
   };
-}
-
-function storedRotary(positions: RotaryPositions): v.InferInput<typeof rotarySchema> {
-  const { scaling } = positions;
-  if (scaling.kind !== 'llama3') return { ...positions, scaling };
-  return { ...positions, scaling: { ...scaling, kind: storedLlama3 } };
 }
 
 /**
@@ -257,8 +179,19 @@ export const tensorNames = {
   upBias: (layer: number) => `layers.${layer}.ffn.up.bias`, // (neurons)
   downBias: (layer: number) => `layers.${layer}.ffn.down.bias`, // (hidden)
   bundles: (layer: number) => `layers.${layer}.ffn.bundles`, // (neurons, bundle bytes)
-  router: (layer: number) => `layers.${layer}.ffn.router`, // .weight (experts, hidden), .bias (experts)
+  router: (layer: number) => `layers.${layer}.ffn.router`, // .weight (experts, hidden), .bias, .correction (experts)
+  sharedGate: (layer: number) => `layers.${layer}.ffn.shared_gate`, // (hidden)
+  expertGateBias: (layer: number) => `layers.${layer}.ffn.experts.gate.bias`, // (experts k)
+  expertUpBias: (layer: number) => `layers.${layer}.ffn.experts.up.bias`, // (experts k)
+  expertDownBias: (layer: number) => `layers.${layer}.ffn.experts.down.bias`, // (experts hidden)
 } as const;
+
+const routerName = /^layers\.\d+\.ffn\.router\.weight$/;
+
+/** Whether a tensor of a model directory is a router, which is f32 whatever the others are. */
+export function isRouter(name: string): boolean {
+  return routerName.test(name);
+}
 
 /** How one resident tensor is made from checkpoint tensors stacked along their rows. */
 export interface TensorRecipe {
@@ -273,7 +206,7 @@ export interface TensorPart {
   readonly source: string;
   /** Of the whole source. */
   readonly shape: readonly number[];
-  /** Which rows; all of them when absent. */
+  /** Which rows, counted over all axes but the last; all of them when absent. */
   readonly rows?: SourceRows;
   /** Is added to each value; of vectors only. */
   readonly plus?: number;
@@ -284,9 +217,11 @@ export interface SourceRows {
   readonly count: number;
 }
 
-/** How a layer's bundles are made: the gate and up rows, and the columns of the down projection. */
+/** How an FFN for all tokens is made: the gate and up rows, and the columns of the down projection. */
 export interface BundleRecipe {
-  readonly name: string;
+  readonly layer: number;
+  /** Whether it is the layer's only FFN, or stands beside experts. */
+  readonly ffn: 'ffn' | 'shared';
   readonly neurons: number;
   readonly hiddenSize: number;
   /** `(neurons, hidden)`, of gated FFNs. */
@@ -302,11 +237,31 @@ export function bundleRows({ gate, up }: Pick<BundleRecipe, 'gate' | 'up'>): rea
   return gate === undefined ? [up] : [gate, up];
 }
 
+/** How the experts of a layer are made. */
+export interface ExpertsRecipe {
+  readonly layer: number;
+  /** Of each expert. */
+  readonly neurons: number;
+  readonly hiddenSize: number;
+  readonly experts: readonly ExpertRecipe[];
+}
+
+/** One expert: (k, hidden), (k, hidden) and (hidden, k) rows of checkpoint tensors. */
+export interface ExpertRecipe {
+  /** Of gated FFNs. */
+  readonly gate?: TensorPart;
+  readonly up: TensorPart;
+  readonly down: TensorPart;
+}
+
 /** Everything that conversion needs to know about one checkpoint. */
 export interface ModelRecipe {
   readonly spec: ModelSpec;
   readonly tensors: readonly TensorRecipe[];
+  /** FFNs for all tokens, those of the first layers first. */
   readonly bundles: readonly BundleRecipe[];
+  /** Layers with experts, the first ones first; none of other models. */
+  readonly experts: readonly ExpertsRecipe[];
   /** Checkpoint tensors that carry nothing the model needs (a tied head's copy, buffers). */
   readonly ignored: readonly string[];
   /**
