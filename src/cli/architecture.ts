@@ -1,12 +1,8 @@
 /** A model's architecture in words. */
 
 import { brief } from '../checkpoint/json-file.ts';
-import {
-  activations,
-  type ModelSpec,
-  type RotaryPositions,
-  type RotaryScaling,
-} from '../models/spec.ts';
+import type { RotaryPositions, RotaryScaling } from '../models/positions.ts';
+import { activations, type ModelSpec } from '../models/spec.ts';
 import type { EndToken } from '../tokenizer/end-tokens.ts';
 
 export function describeFfn({ ffn, layers }: ModelSpec): string {
