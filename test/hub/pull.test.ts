@@ -13,7 +13,7 @@ import {
 import { basename, join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { inspectCheckpoint } from '../../src/convert/inspect-checkpoint.ts';
-import { InputError } from '../../src/errors.ts';
+import { DiskFullError, InputError } from '../../src/errors.ts';
 import { examineOnHub } from '../../src/hub/hub-model.ts';
 import { type PullRequest, pullModel } from '../../src/hub/pull.ts';
 import { writeShards } from '../support/checkpoint.ts';
@@ -22,6 +22,7 @@ import { splitGguf } from '../support/gguf-split.ts';
 import { commit, FakeHub } from '../support/hub.ts';
 import { readSafetensors } from '../support/safetensors.ts';
 import { assertEntries, temporaryRoot } from '../support/temporary.ts';
+import { withTmpfs } from '../support/tmpfs.ts';
 
 const root = temporaryRoot();
 const hub = new FakeHub();
@@ -170,6 +171,20 @@ describe('pull', () => {
     writeFileSync(join(`${other}.partial`, 'mine'), '');
     await rejects(pull(stories, { directory: other }), /place of an unfinished download/);
     assert.ok(existsSync(join(`${other}.partial`, 'mine')));
+  });
+
+  it('looks for room before it begins', async (t) => {
+    const dir = root.directory();
+    await withTmpfs(t, dir, 'size=1m', async () => {
+      hub.reset();
+      await rejects(
+        pull(stories, { directory: join(dir, 'to') }),
+        /to\.partial: the download needs [\d.]+ MiB more and the disk has [\d.]+ KiB free\. Free/,
+        DiskFullError,
+      );
+      assert.deepEqual(readdirSync(dir), []);
+      assert.ok(hub.sentBytes < 400_000);
+    });
   });
 
   it('sends the token to the hub alone', async () => {
