@@ -16,7 +16,7 @@ import { inspectCheckpoint } from '../../src/convert/inspect-checkpoint.ts';
 import { DiskFullError, InputError } from '../../src/errors.ts';
 import { examineOnHub } from '../../src/hub/hub-model.ts';
 import { type PullRequest, pullModel } from '../../src/hub/pull.ts';
-import { writeShards } from '../support/checkpoint.ts';
+import { changeTensors, writeShards } from '../support/checkpoint.ts';
 import { ggufFixtures, storiesOpt, storiesOptBin } from '../support/fixtures.ts';
 import { splitGguf } from '../support/gguf-split.ts';
 import { commit, FakeHub } from '../support/hub.ts';
@@ -130,6 +130,29 @@ describe('pull', () => {
     hub.reset();
     await examineOnHub({ model: stories, address: hub.address() });
     assert.ok(hub.sentBytes < 300_000, `${hub.sentBytes} of ${found.bytes}`);
+  });
+
+  it('compares two heads by how they begin', async () => {
+    for (const [change, note] of [
+      [0, /lm_head\.weight begins with the values of .*embed_tokens\.weight: taken for the same/],
+      [1, /lm_head\.weight holds other values: it is kept as a separate head/],
+    ] as const) {
+      const dir = join(root.directory(), 'heads');
+      cpSync(storiesOpt, dir, { recursive: true });
+      changeTensors(dir, (tensors) => {
+        const embedding = tensors.get('model.decoder.embed_tokens.weight');
+        assert.ok(embedding);
+        const data = Buffer.from(embedding.data);
+        data[0] = (data[0] ?? 0) ^ change;
+        tensors.set('lm_head.weight', { ...embedding, data });
+      });
+      hub.publish('owner/heads', dir);
+      hub.reset();
+      const { report } = await examineOnHub({ model: 'owner/heads', address: hub.address() });
+      assert.match(report.notes.join('\n'), note);
+      assert.equal(report.spec.tiedHead, change === 0);
+      assert.ok(hub.sentBytes < 800_000, `${hub.sentBytes}`);
+    }
   });
 
   it('refuses what would not run before its weights are read, and leaves nothing', async () => {
