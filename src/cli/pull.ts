@@ -83,7 +83,7 @@ async function run(model: string, dir: string | undefined, flags: PullFlags): Pr
       dryRun: false,
       ...(converted && { converted: conversionJson(converted, false) }),
     });
-  } else if (converted !== null) noteConversion(converted, false);
+  } else if (converted !== null) noteConversion(converted, flags, false);
 }
 
 /** @throws InputError when there are options of a conversion, and none is asked for */
