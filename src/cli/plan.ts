@@ -19,7 +19,7 @@ import {
   loraOption,
 } from './adaptation.ts';
 import { checkpointJson, describeCheckpoint, profileOf } from './checkpoint.ts';
-import { type DraftFlags, draftOption, draftTokensOption, withDraftSource } from './draft.ts';
+import { type DraftFlags, withDraftOptions, withDraftSource } from './draft.ts';
 import { choiceTable } from './ffn-choice.ts';
 import {
   budgetOption,
@@ -43,7 +43,7 @@ interface PlanFlags extends AdaptationFlags, DraftFlags {
 }
 
 export function planCommand(): Command {
-  return new Command('plan')
+  const command = new Command('plan')
     .description('show what a DRAM budget is spent on, without loading the model')
     .argument('<model>', 'model directory, or a checkpoint before its conversion')
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
@@ -55,12 +55,11 @@ export function planCommand(): Command {
     .addOption(threadsOption())
     .addOption(exactOption())
     .addOption(kvDTypeOption())
-    .addOption(draftOption())
-    .addOption(draftTokensOption())
     .addOption(loraOption())
     .addOption(hiddenActOption())
     .addOption(jsonOption())
     .action(run);
+  return withDraftOptions(command);
 }
 
 async function run(path: string, flags: PlanFlags): Promise<void> {

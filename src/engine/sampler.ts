@@ -71,14 +71,14 @@ export function checkSampling(options: SamplingOptions): void {
 }
 
 export class Sampler {
-  readonly #options: SamplingOptions;
+  readonly options: SamplingOptions;
   readonly #random: Random;
   /** Draws whose numbers were looked at, the next one first. */
   readonly #ahead: Draw[] = [];
 
   constructor(options: SamplingOptions) {
     checkSampling(options);
-    this.#options = options;
+    this.options = options;
     this.#random = new Random(options.seed);
   }
 
@@ -89,7 +89,7 @@ export class Sampler {
 
   /** The same of the sample that follows `ahead` others. */
   wantedAfter(ahead: number): 'last' | BestLogits {
-    const best = logitsThatDecide(this.#options);
+    const best = logitsThatDecide(this.options);
     if (best === null) return 'last';
     if (best === 1) return { best };
     const draw = this.#draw(ahead);
@@ -98,7 +98,7 @@ export class Sampler {
     return {
       best,
       suffice: (bounded) => {
-        draw.decided = decideEarly(bounded, this.#options, draw.point);
+        draw.decided = decideEarly(bounded, this.options, draw.point);
         return draw.decided !== null;
       },
     };
@@ -110,7 +110,7 @@ export class Sampler {
    * @param ahead how many samples come before it
    */
   guess(logits: Float32Array, context: Iterable<number>, ahead: number): number {
-    return choose(logits, context, this.#options, () => this.#draw(ahead).point);
+    return choose(logits, context, this.options, () => this.#draw(ahead).point);
   }
 
   /**
@@ -124,7 +124,7 @@ export class Sampler {
       this.#ahead.shift();
       return decided;
     }
-    return choose(logits, context, this.#options, () => {
+    return choose(logits, context, this.options, () => {
       const { point } = this.#draw(0);
       this.#ahead.shift();
       return point;
