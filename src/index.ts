@@ -51,6 +51,15 @@ export {
 } from './errors.ts';
 export { ModelFiles } from './flash/model-files.ts';
 export { type VerifyReport, verifyModel } from './flash/verify.ts';
+export { examineOnHub, type HubModel, type HubRequest } from './hub/hub-model.ts';
+export {
+  type PullPlace,
+  type PullProgress,
+  type PullReport,
+  type PullRequest,
+  pullModel,
+} from './hub/pull.ts';
 export type { ModelSpec } from './models/spec.ts';
+export { ModelServer, type ServeOptions, serveBytes } from './serve/model-server.ts';
 export type { EndToken } from './tokenizer/end-tokens.ts';
 export { formatBytes, parseSize, type Size } from './units.ts';

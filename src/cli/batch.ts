@@ -1,17 +1,17 @@
-import { Command, InvalidArgumentError } from 'commander';
-import type { Answerer } from '../batch/completions.ts';
+import { Command } from 'commander';
 import { type EarlierResults, readEarlierResults } from '../batch/earlier-results.ts';
 import { Output } from '../batch/journal.ts';
 import type { LineFile } from '../batch/lines.ts';
 import { type RunCounts, runBatch } from '../batch/run.ts';
-import { answererOf, RuntimeEngine } from '../batch/runtime-engine.ts';
+import { RuntimeEngine } from '../batch/runtime-engine.ts';
 import { batchBytes, type Survey, surveyInput } from '../batch/survey.ts';
 import { fileError } from '../checkpoint/file.ts';
 import type { KvDType } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
-import { mostSequences } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import type { Drafter } from '../engine/speculation/draft.ts';
+import type { Answerer } from '../openai/answerer.ts';
+import { answererOf } from '../openai/answerer.ts';
 import { peakResidentBytes } from '../plan/process.ts';
 import { openRegular } from '../regular-file.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
@@ -24,6 +24,7 @@ import {
   exactOption,
   jsonOption,
   kvDTypeOption,
+  parallelArgument,
   threadsOf,
   threadsOption,
   windowOption,
@@ -71,12 +72,6 @@ export function batchCommand(): Command {
     .addOption(jsonOption())
     .action(run);
   return withDraftOptions(command);
-}
-
-function parallelArgument(text: string): number {
-  const n = countArgument(text);
-  if (n >= 1 && n <= mostSequences) return n;
-  throw new InvalidArgumentError(`It is not a number from 1 to ${mostSequences}.`);
 }
 
 /** What the command says at its end; keys are those of `--json`. */

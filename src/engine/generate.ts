@@ -9,7 +9,8 @@ import type { Drafter } from './speculation/draft.ts';
 import { SpeculativeTokens } from './speculation/speculative-tokens.ts';
 import type { RunStats } from './stats.ts';
 import { StopStrings } from './stop-strings.ts';
-import { SingleTokens, type SourceParts, type TokenSource } from './token-source.ts';
+import type { TokenGuide } from './token-guide.ts';
+import { drawToken, SingleTokens, type SourceParts, type TokenSource } from './token-source.ts';
 
 /** Why generation ended; `context`: no position is left, `length`: max tokens were made. */
 export type FinishReason = 'eos' | 'stop' | 'length' | 'context' | 'interrupted';
@@ -22,6 +23,10 @@ export interface GenerateOptions {
   readonly stop?: readonly string[];
   /** Take what ends a text for a token like any other. Default: false. */
   readonly ignoreEos?: boolean;
+  /** Whether the text has special tokens as they are written. Default: false. */
+  readonly keepSpecial?: boolean;
+  /** Has a say in each token; one after the other, as it may depend on those before. */
+  readonly guide?: TokenGuide | undefined;
   readonly signal?: AbortSignal;
   /**
    * Proposes tokens, of which the model verifies several in one pass; the text is the same. For a
@@ -50,7 +55,7 @@ export async function generate(
   sequence: Sequence,
   options: GenerateOptions,
 ): Promise<GenerateResult> {
-  const { promptIds, maxTokens } = options;
+  const { promptIds, maxTokens, guide } = options;
   const { model, plan, stats } = sequence.runtime;
   const { tokenizer } = model;
   const { context } = plan;
@@ -58,7 +63,7 @@ export async function generate(
     throw new InputError('the prompt is empty and the model has no BOS token to start from');
   }
   const sampler = new Sampler(options.sampling);
-  const decoder = new StreamDecoder(tokenizer, { skipSpecial: true });
+  const decoder = new StreamDecoder(tokenizer, { skipSpecial: options.keepSpecial !== true });
   decoder.follow(promptIds);
   const stop = new StopStrings(options.stop ?? []);
   const endIds = new Set(options.ignoreEos ? [] : tokenizer.eosIds);
@@ -74,9 +79,11 @@ export async function generate(
 
   const recorder = stats.begin();
   const { signal } = options;
-  const drafter = options.draft;
+  // What a guide says of a token depends on those before it: none can be chosen ahead.
+  const drafter = guide === undefined ? options.draft : undefined;
   const draft = drafter?.begin(sequence, sampler);
-  const parts: SourceParts = { sequence, sampler, recorder, signal };
+  const wanted = guide === undefined ? sampler.wanted : 'last';
+  const parts: SourceParts = { sequence, sampler, recorder, wanted, guide, signal };
   const source: TokenSource =
     drafter && draft
       ? new SpeculativeTokens({ ...parts, drafter, draft, endIds })
@@ -86,10 +93,10 @@ export async function generate(
     const rest = promptIds.slice(keepBeginning(sequence, promptIds));
     const logits = await recorder.prefill(async () => {
       await draft?.prepare(promptIds, signal);
-      return sequence.forward(rest, sampler.wanted, signal && { signal });
+      return sequence.forward(rest, wanted, signal && { signal });
     });
     if (maxTokens <= 0) return 'length';
-    let token = sampler.sample(logits, ids);
+    let token = await drawToken(parts, logits, ids);
     for (;;) {
       if (endIds.has(token)) return 'eos';
       if (stopIds.has(token)) return 'stop';
@@ -125,7 +132,7 @@ export function keepBeginning(sequence: Sequence, promptIds: readonly number[]):
 }
 
 /** How many ids two lists begin with alike. */
-function commonLength(a: readonly number[], b: readonly number[]): number {
+export function commonLength(a: readonly number[], b: readonly number[]): number {
   let length = 0;
   while (length < Math.min(a.length, b.length) && a[length] === b[length]) length++;
   return length;

@@ -1,9 +1,11 @@
 /** Where the tokens of a generation come from, one after the other. */
 
+import type { LogitsWanted } from './forward-options.ts';
 import type { Sampler } from './sampler.ts';
 import type { Sequence } from './sequence.ts';
 import type { DraftFigures } from './speculation/proposal.ts';
 import type { RunRecorder } from './stats.ts';
+import type { TokenGuide } from './token-guide.ts';
 
 export interface TokenSource {
   /**
@@ -21,7 +23,26 @@ export interface SourceParts {
   readonly sequence: Sequence;
   readonly sampler: Sampler;
   readonly recorder: RunRecorder;
+  /** Which logits a token is drawn from. */
+  readonly wanted: LogitsWanted;
+  readonly guide?: TokenGuide | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Draws a token as sampler and guide have it.
+ * @param logits (vocab), which both may change
+ * @param ids of the text so far
+ */
+export async function drawToken(
+  { sampler, guide }: Pick<SourceParts, 'sampler' | 'guide'>,
+  logits: Float32Array,
+  ids: readonly number[],
+): Promise<number> {
+  if (guide !== undefined) await guide.prepare(logits);
+  const token = sampler.sample(logits, ids);
+  guide?.drawn(token);
+  return token;
 }
 
 /** A pass for each token. */
@@ -34,12 +55,12 @@ export class SingleTokens implements TokenSource {
   }
 
   async next(ids: readonly number[]): Promise<number> {
-    const { sequence, sampler, recorder, signal } = this.#parts;
+    const { sequence, recorder, wanted, signal } = this.#parts;
     const last = ids.slice(-1);
     const logits = await recorder.decode(() =>
-      sequence.forward(last, sampler.wanted, signal && { signal }),
+      sequence.forward(last, wanted, signal && { signal }),
     );
-    return sampler.sample(logits, ids);
+    return drawToken(this.#parts, logits, ids);
   }
 
   end(): void {}

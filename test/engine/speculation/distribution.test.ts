@@ -82,6 +82,7 @@ async function speculated(sampling: SamplingOptions, count: number, most: number
   const source = new SpeculativeTokens({
     ...{ sequence, sampler, drafter, draft: drafter.begin(sequence, sampler), signal: undefined },
     recorder: recorder as unknown as RunRecorder,
+    wanted: sampler.wanted,
     endIds: new Set(),
   });
   const ids = [0];
