@@ -1,7 +1,7 @@
 /**
  * A small model proposes for a large one: both have the same tokens, lie in the same process within one
- * budget, and compute on the same threads, one after the other. It chooses as the large one's sampler
- * does, with the numbers that will be drawn there, so that like distributions choose alike.
+ * budget, and compute on the same threads, one after the other. It guesses what the large
+ * one's sampler will choose, with the numbers that will be drawn there.
  */
 
 import { brief } from '../../checkpoint/json-file.ts';
@@ -83,7 +83,7 @@ export class ModelDrafter implements Drafter {
   readonly control: DraftControl;
   readonly #draft: Runtime;
   /** The draft's sequence for each of the model's; what two generations begin with is kept. */
-  readonly #sequences = new WeakMap<Sequence, Sequence>();
+  readonly #pairs: { of: Sequence; readonly own: Sequence }[] = [];
 
   constructor({ passTimes, draft, most, always = false }: ModelDraftOptions) {
     this.control = new DraftControl({ passTimes, levels: priors, most, free: false, always });
@@ -91,9 +91,20 @@ export class ModelDrafter implements Drafter {
   }
 
   begin(sequence: Sequence, sampler: Sampler): Draft {
-    const own = this.#sequences.get(sequence) ?? this.#draft.sequence();
-    this.#sequences.set(sequence, own);
-    return new ModelDraft(own, sampler, sequence.runtime.model.manifest.spec.vocabSize);
+    const { vocabSize } = sequence.runtime.model.manifest.spec;
+    return new ModelDraft(this.#sequenceFor(sequence), sampler, vocabSize);
+  }
+
+  #sequenceFor(sequence: Sequence): Sequence {
+    const pairs = this.#pairs;
+    const pair = pairs.find(({ of }) => of === sequence) ?? pairs.find(({ of }) => of.closed);
+    if (pair !== undefined) {
+      pair.of = sequence;
+      return pair.own;
+    }
+    const own = this.#draft.sequence();
+    pairs.push({ of: sequence, own });
+    return own;
   }
 }
 
