@@ -107,7 +107,10 @@ export class ExpertStores {
       const own = units[layer] ?? null;
       if (place === null || own === null) return null;
       // Where all stay, none is ever dropped: they may be packed.
-      const kept = createPolicy(place.slots === own.count ? 'auto' : policy, noFrequency(own.count));
+      const kept = createPolicy(
+        place.slots === own.count ? 'auto' : policy,
+        noFrequency(own.count),
+      );
       const store = new UnitStore(own.count, place.slots, kept, 0, scratch);
       const tensor = files.tensor(own.tensor);
       return { store, place, units: own, tensor, format: weightFormat(tensor, manifest) };
