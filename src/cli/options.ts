@@ -2,6 +2,7 @@
 
 import { InvalidArgumentError, Option } from 'commander';
 import { kvDTypes } from '../dtype.ts';
+import { mostSequences } from '../engine/run-plan.ts';
 import { InputError } from '../errors.ts';
 import { parseSize, type Size } from '../units.ts';
 
@@ -42,6 +43,13 @@ export function budgetOption(description: string): Option {
 
 export function jsonOption(): Option {
   return new Option('--json', 'print one JSON object and nothing else on stdout');
+}
+
+/** How many sequences are worked on at once. */
+export function parallelArgument(text: string): number {
+  const n = countArgument(text);
+  if (n >= 1 && n <= mostSequences) return n;
+  throw new InvalidArgumentError(`It is not a number from 1 to ${mostSequences}.`);
 }
 
 /** As many threads as nobody needs; more are a typing error. */
