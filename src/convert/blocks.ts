@@ -4,6 +4,7 @@
  */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
+import { readTurned } from '../checkpoint/transposed-tensor.ts';
 import {
   byteLength,
   type EncodedDType,
@@ -132,6 +133,7 @@ async function readBlock(
   const elementBytes = formats[dtype].blockBytes;
   const { row, rows, column, columns } = block;
   const target = new Uint8Array(work.memory.buffer, address, rows * columns * elementBytes);
+  if (source.turned !== undefined) return readTurned(source.turned, block, target);
   if (columns === width) return source.read(row * width, rows * width, target);
   const rowBytes = columns * elementBytes;
   const indices = Array.from({ length: rows }, (_, index) => index);
