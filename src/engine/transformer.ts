@@ -53,14 +53,15 @@ export class Transformer {
     this.#spec = parts.files.manifest.spec;
     this.#kernels = parts.arenas[0].kernels;
     this.#memory = parts.arenas[0].memory;
-    const { sparse, experts: stores = null, plan } = parts;
+    const { sparse, plan, experts: stores = null } = parts;
     this.#math = new LayerMath(parts);
     this.#attention = new AttentionBlock(parts, this.#math);
     this.#head = new Head(parts, this.#math);
     const { experts: buffers, scratch, sums } = plan.activations;
+    const { topK = 0 } = plan.experts ?? {};
+    const { chunk } = plan;
     const dense = new DenseFfn({ ...parts, sums });
-    const mixture = buffers &&
-      stores && { ...parts, stores, dense, buffers, scratch, chunk: plan.chunk };
+    const mixture = buffers && stores && { ...parts, stores, dense, buffers, scratch, chunk, topK };
     this.#ffn = sparse ?? (mixture && new MixtureFfn(mixture)) ?? dense;
   }
 

@@ -15,6 +15,7 @@ import {
   type TensorRecipe,
   tensorNames,
 } from './spec.ts';
+import { mostExperts } from './spec-tensors.ts';
 
 /** A projection in the checkpoint: `<source>.weight`, and `<source>.bias` if it has one. */
 export interface Linear {
@@ -74,6 +75,18 @@ export class RecipeBuilder {
         { file: configFile },
       );
     }
+    this.#checkExperts(configFile);
+  }
+
+  /** @throws InputError where there are more experts than any model has */
+  #checkExperts(configFile: string): void {
+    const { layers, ffn } = this.#spec;
+    const { count = 0 } = ffn.experts ?? {};
+    if (layers * count <= mostExperts) return;
+    throw new InputError(
+      `${layers} layers of ${count} experts are too many (at most ${mostExperts} experts in all layers)`,
+      { file: configFile },
+    );
   }
 
   /** The one of `prefixes` that the checkpoint's names begin with; the first, where none does. */

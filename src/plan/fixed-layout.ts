@@ -61,9 +61,13 @@ export interface FixedSizes {
   readonly kvDtype: KvDType;
   /** Of which positions of a batch logits are kept: of the last of each sequence, or of all. */
   readonly logits: 'last' | 'all';
+  /** Positions besides whose logits are kept, of tokens that are proposed; 0 by default. */
+  readonly draftTokens?: number;
   readonly threads: number;
   /** Null: every neuron is computed. */
   readonly predictors: PredictorDemand | null;
+  /** Experts that a token takes, where these shall be fewer than the model's. */
+  readonly expertsPerToken?: number;
   /** Layers whose keys and values are kept at once: all of them, unless one is run at a time. */
   readonly kvLayers?: number;
 }
@@ -94,7 +98,8 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
   const kvSizes = { context, sequences, positions, dtype: kvDtype, chunk, layers };
   const kv = layoutKv(spec, kvSizes, end);
   take(kv.bytes);
-  const logitPositions = logits === 'all' ? chunk : Math.min(chunk, sequences);
+  const { draftTokens = 0 } = sizes;
+  const logitPositions = logits === 'all' ? chunk : Math.min(chunk, sequences + draftTokens);
   const predictorBytes = predictors === null ? 0 : (predictorSpan(predictors.set)?.bytes ?? 0);
   const predictorAddress = take(predictorBytes);
   const activations = layoutActivations(spec, {
