@@ -39,6 +39,8 @@ export interface MixtureParts {
   readonly scratch: number;
   /** The most rows at once. */
   readonly chunk: number;
+  /** Experts that a row takes. */
+  readonly topK: number;
 }
 
 export class MixtureFfn implements Ffn {
@@ -60,7 +62,8 @@ export class MixtureFfn implements Ffn {
       const { count = 0 } = experts ?? {};
       const address = parts.weights.vector(`${tensorNames.router(layer)}.correction`);
       const correction = address === 0 ? null : new Float32Array(memory.buffer, address, count);
-      return experts && routingOf(experts, correction?.slice() ?? null);
+      const { topK } = parts;
+      return experts && routingOf({ ...experts, topK }, correction?.slice() ?? null);
     });
   }
 
@@ -85,7 +88,7 @@ export class MixtureFfn implements Ffn {
       this.#selection,
     );
     const experts = rowsByExpert(selection);
-    const step = stores.begin(layer, byRows(experts), positions * routing.topK);
+    const step = stores.begin(layer, byRows(experts));
     let active = 0;
     try {
       await this.#shared(input, output.y);
