@@ -14,7 +14,7 @@ import type { TemporaryRoot } from '../support/temporary.ts';
 
 /** Turns of ChatML, with tools as Hermes has them. */
 export const chatml =
-  `{%- if tools %}<|im_start|>system\nTools: {{ tools | tojson }}\nCall with <tool_call><|im_end|>\n{% endif %}` +
+  `{%- if tools %}<|im_start|>system\nTools:{% for tool in tools %} {{ tool.function.name }}{% endfor %}, by <tool_call><|im_end|>\n{% endif %}` +
   `{%- for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}` +
   `{%- for call in message.tool_calls or [] %}<tool_call>\n{{ call.function | tojson }}\n</tool_call>{% endfor %}` +
   `<|im_end|>\n{% endfor %}` +
