@@ -44,6 +44,7 @@ export {
 export { ModelFiles } from './flash/model-files.ts';
 export { type VerifyReport, verifyModel } from './flash/verify.ts';
 export type { ModelSpec } from './models/spec.ts';
+export type { ServerStats } from './serve/figures.ts';
 export { ModelServer, type ServeOptions, serveBytes } from './serve/model-server.ts';
 export type { EndToken } from './tokenizer/end-tokens.ts';
 export { formatBytes, parseSize, type Size } from './units.ts';
