@@ -84,10 +84,26 @@ export function exactOption(): Option {
   );
 }
 
+export function expertsOption(): Option {
+  return new Option(
+    '--experts <k>',
+    'of a mixture of experts, take k experts for each token and not as many as the model; the output is another',
+  ).argParser((text) => {
+    const k = countArgument(text);
+    if (k < 1) throw new InvalidArgumentError('It is not a number from 1 on.');
+    return k;
+  });
+}
+
+/** The `experts` of a request, left out where the flag was. */
+export function expertsOf({ experts }: { readonly experts?: number }): { experts?: number } {
+  return experts === undefined ? {} : { experts };
+}
+
 export function windowOption(): Option {
   return new Option(
     '--window <k>',
-    'keep the neurons of the last k tokens in DRAM, as the paper does; auto: those used most often',
+    'keep the neurons or experts of the last k tokens in DRAM, as the paper does; auto: those used most often',
   )
     .default('auto')
     .argParser((text) => {

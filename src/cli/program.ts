@@ -14,6 +14,7 @@ import { inspectCommand } from './inspect.ts';
 import { planCommand } from './plan.ts';
 import { predictTrainCommand } from './predict-train.ts';
 import { probeCommand } from './probe.ts';
+import { pullCommand } from './pull.ts';
 import { serveCommand } from './serve.ts';
 import { commanderOutput } from './terminal.ts';
 
@@ -27,6 +28,7 @@ export function createProgram(): Command {
     .configureOutput(commanderOutput)
     .showHelpAfterError('Run with --help for usage.');
   for (const command of [
+    pullCommand(),
     convertCommand(),
     predictTrainCommand(),
     generateCommand(),

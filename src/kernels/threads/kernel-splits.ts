@@ -92,6 +92,7 @@ const plainSplits: {
   multiply: elementwise(1, 'y', 'x'),
   clamp: elementwise(1, 'x'),
   scale: elementwise(1, 'x'),
+  softCap: elementwise(6, 'x'),
   activation: elementwise(4, 'x'),
   transpose16: transpose(2),
   transpose32: transpose(4),
