@@ -61,7 +61,7 @@ function rotaryProblem({ dims, scaling }: RotaryPositions, headDim: number): str
 }
 
 /** More experts, in all layers, than any model has: of each, and of each of its weights, lists are kept. */
-const mostExperts = 2 ** 17;
+export const mostExperts = 2 ** 17;
 
 function contradictionInExperts(
   { count, topK, denseLayers, groups }: ExpertsSpec,
