@@ -200,8 +200,8 @@ async function tokenizerDirectory(trial: Trial): Promise<string> {
   }
   const source = await openGguf(join(dir, file));
   await source.close();
-  const { json, config } = tokenizerFromGguf(source.metadata, file);
-  writeFileSync(join(made, 'tokenizer.json'), JSON.stringify(json));
+  const { text, config } = tokenizerFromGguf(source.metadata, file);
+  writeFileSync(join(made, 'tokenizer.json'), text());
   writeFileSync(join(made, 'tokenizer_config.json'), JSON.stringify(config));
   return made;
 }

@@ -3,10 +3,10 @@
 import { brief, isJsonObject, parseJsonText } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { jsonExcess } from '../json-limits.ts';
-import type { CompletionRequest } from './completions.ts';
+import type { CompletionRequest } from '../openai/completions.ts';
+import { badRequest, Refusal } from '../openai/refusal.ts';
 import { type Endpoint, endpointAt } from './endpoints.ts';
 import type { Line } from './lines.ts';
-import { badRequest, Refusal } from './refusal.ts';
 
 /** Bytes of a line. A prompt as long as this has some 200,000 tokens. */
 export const longestLineBytes = 2 ** 20;

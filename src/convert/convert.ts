@@ -2,7 +2,6 @@
 
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
 import { byteLength, type EncodedDType } from '../dtype.ts';
-import { openTokenizer } from '../engine/model-tokenizer.ts';
 import { BudgetError, InterruptedError, withNothingLeft } from '../errors.ts';
 import { type FileLayout, type ModelLayout, residentDType } from '../flash/layout.ts';
 import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
@@ -103,7 +102,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
         const work = await allocate(buffers, signal);
         const write = new ModelWriter({ recipe, layout, storage, sources, work, buffers, options });
         const weights = await write.weights(directory.path);
-        const stored = await writeSideFiles(side.files, directory.path);
+        const stored = await writeSideFiles(side, directory.path);
         const manifest = {
           crc32: '',
           producer: `flashllm ${version}`,
@@ -116,8 +115,6 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
         };
         await writeManifest(directory.path, manifest);
         await checkWritten(directory.path);
-        // Keeps what it makes of tokenizer.json.
-        await openTokenizer(directory.path, manifest);
         if (signal?.aborted) throw new InterruptedError();
         await directory.commit();
       } catch (error) {

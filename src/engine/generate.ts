@@ -7,6 +7,7 @@ import type { SamplingOptions } from './sampling-options.ts';
 import type { Sequence } from './sequence.ts';
 import type { RunStats } from './stats.ts';
 import { StopStrings } from './stop-strings.ts';
+import type { TokenGuide } from './token-guide.ts';
 
 /** Why generation ended; `context`: no position is left, `length`: max tokens were made. */
 export type FinishReason = 'eos' | 'stop' | 'length' | 'context' | 'interrupted';
@@ -19,6 +20,10 @@ export interface GenerateOptions {
   readonly stop?: readonly string[];
   /** Take what ends a text for a token like any other. Default: false. */
   readonly ignoreEos?: boolean;
+  /** Whether the text has special tokens as they are written. Default: false. */
+  readonly keepSpecial?: boolean;
+  /** Has a say in each token; one after the other, as it may depend on those before. */
+  readonly guide?: TokenGuide | undefined;
   readonly signal?: AbortSignal;
   /** Called with each piece of text as soon as it is certain. */
   readonly onText?: (text: string) => void;
@@ -42,7 +47,7 @@ export async function generate(
   sequence: Sequence,
   options: GenerateOptions,
 ): Promise<GenerateResult> {
-  const { promptIds, maxTokens } = options;
+  const { promptIds, maxTokens, guide } = options;
   const { model, plan, stats } = sequence.runtime;
   const { tokenizer } = model;
   const { context } = plan;
@@ -50,7 +55,7 @@ export async function generate(
     throw new InputError('the prompt is empty and the model has no BOS token to start from');
   }
   const sampler = new Sampler(options.sampling);
-  const decoder = new StreamDecoder(tokenizer, { skipSpecial: true });
+  const decoder = new StreamDecoder(tokenizer, { skipSpecial: options.keepSpecial !== true });
   decoder.follow(promptIds);
   const stop = new StopStrings(options.stop ?? []);
   const endIds = new Set(options.ignoreEos ? [] : tokenizer.eosIds);
@@ -67,14 +72,16 @@ export async function generate(
   const recorder = stats.begin();
   const { signal } = options;
   const forward = (next: readonly number[]) =>
-    sequence.forward(next, sampler.wanted, signal && { signal });
+    sequence.forward(next, guide === undefined ? sampler.wanted : 'last', signal && { signal });
 
   const run = async (): Promise<FinishReason> => {
     const rest = promptIds.slice(keepBeginning(sequence, promptIds));
     let logits = await recorder.prefill(() => forward(rest));
     for (;;) {
       if (tokens.length >= maxTokens) return 'length';
+      if (guide !== undefined) await guide.prepare(logits);
       const token = sampler.sample(logits, ids);
+      guide?.drawn(token);
       if (endIds.has(token)) return 'eos';
       if (stopIds.has(token)) return 'stop';
       tokens.push(token);

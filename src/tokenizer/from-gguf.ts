@@ -9,25 +9,30 @@ import {
 } from '../models/gguf/pre-tokenizers.ts';
 import { endingRoles, specialTokenId } from '../models/gguf/special-tokens.ts';
 import { gpt2Class } from './bpe-classes.ts';
-import { tokenizerJsonFromBpe } from './from-bpe-files.ts';
+import { byteLevelJson } from './from-bpe-files.ts';
+import { bpeTablesOf, tokenizerText } from './gguf-bpe.ts';
+import type { BpeTables } from './pipeline/bpe.ts';
 import { surround } from './post-processor.ts';
-import {
-  pieceKind,
-  specialPieces,
-  tokenizerJsonFromPieces,
-  vocabularyOf,
-} from './sentencepiece.ts';
+import { pieceKind, specialPieces, tokenizerJsonFromPieces } from './sentencepiece.ts';
 import type { Component, TokenizerJson } from './tokenizer-json.ts';
 
 /** Metadata by key, as the file has it; nobody has checked it. */
 type Metadata = ReadonlyMap<string, unknown>;
 
 export interface GgufTokenizer {
+  /** A tokenizer.json; without vocabulary and merges where `tables` are there. */
   readonly json: TokenizerJson;
+  readonly tables: BpeTables | null;
+  /** The whole of tokenizer.json. */
+  readonly text: () => string;
   /** The content of tokenizer_config.json. */
   readonly config: Readonly<Record<string, unknown>>;
   /** What the metadata says ends a sequence. */
   readonly eosIds: readonly number[];
+}
+
+interface Made extends Pick<GgufTokenizer, 'json' | 'tables' | 'text'> {
+  readonly has: (token: string) => boolean;
 }
 
 const prefix = 'tokenizer.ggml.';
@@ -49,15 +54,14 @@ export function tokenizerFromGguf(metadata: Metadata, file: string): GgufTokeniz
       `Supported: ${[...tokenizerModels].map(([known, what]) => `${known} (${what})`).join(', ')}`,
     );
   }
-  const json = kind === 'SentencePiece' ? fromPieces(parts) : fromMerges(parts, file);
-  const vocab = json.model.vocab as Readonly<Record<string, unknown>>;
+  const { has, ...made } = kind === 'SentencePiece' ? fromPieces(parts) : fromMerges(parts, file);
   const special = (role: string, key: string) => {
     const content = parts.special(role)?.content;
     // Padding of the vocabulary is no token, whatever role it is given.
-    return content === undefined || !Object.hasOwn(vocab, content) ? {} : { [key]: content };
+    return content === undefined || !has(content) ? {} : { [key]: content };
   };
   return {
-    json,
+    ...made,
     config: {
       add_bos_token: parts.addBos(kind),
       add_eos_token: parts.flag('add_eos_token') ?? false,
@@ -157,9 +161,9 @@ class TokenizerParts {
   }
 }
 
-function fromPieces(parts: TokenizerParts): TokenizerJson {
+function fromPieces(parts: TokenizerParts): Made {
   const unknown = Array.from(parts.kinds).indexOf(pieceKind.unknown);
-  return tokenizerJsonFromPieces({
+  const json = tokenizerJsonFromPieces({
     pieces: parts.tokens,
     scores: parts.numbers('scores') ?? parts.tokens.map((_, id) => -id),
     kinds: parts.kinds,
@@ -170,25 +174,40 @@ function fromPieces(parts: TokenizerParts): TokenizerJson {
     addBos: parts.addBos('SentencePiece'),
     addEos: parts.flag('add_eos_token') ?? false,
   });
+  const vocab = json.model.vocab as Readonly<Record<string, unknown>>;
+  return {
+    json,
+    tables: null,
+    text: () => JSON.stringify(json),
+    has: (token) => Object.hasOwn(vocab, token),
+  };
 }
 
-function fromMerges(parts: TokenizerParts, file: string): TokenizerJson {
+function fromMerges(parts: TokenizerParts, file: string): Made {
   const { splits, ignoreMerges = false } = parts.preTokenizer();
   const { tokens, kinds } = parts;
-  const vocab = vocabularyOf(tokens, (id) => kinds[id] !== pieceKind.unused);
-  const names = { vocab: file, merges: file, config: file };
-  const kind = { ...gpt2Class, roles: {} };
-  const json = tokenizerJsonFromBpe(vocab, parts.texts('merges').join('\n'), {}, kind, names);
+  const merges = parts.texts('merges');
+  const tables = bpeTablesOf(tokens, (id) => kinds[id] !== pieceKind.unused, merges, file);
   const addEos = parts.flag('add_eos_token') ?? false;
+  const json = byteLevelJson(
+    {
+      added_tokens: specialPieces(tokens, kinds).filter(
+        ({ id, content }) => tables.vocabulary.idOf(content) === id,
+      ),
+      normalizer: gpt2Class.normalizer,
+      pre_tokenizer: splits === null ? gpt2Class.preTokenizer(false) : splitter(splits),
+      post_processor: surround(
+        parts.addBos('byte-level BPE') ? parts.special('bos') : undefined,
+        addEos ? parts.special('eos') : undefined,
+      ),
+    },
+    { ignore_merges: ignoreMerges },
+  );
   return {
-    ...json,
-    added_tokens: specialPieces(tokens, kinds).filter(({ id, content }) => vocab[content] === id),
-    pre_tokenizer: splits === null ? json.pre_tokenizer : splitter(splits),
-    post_processor: surround(
-      parts.addBos('byte-level BPE') ? parts.special('bos') : undefined,
-      addEos ? parts.special('eos') : undefined,
-    ),
-    model: { ...json.model, ignore_merges: ignoreMerges },
+    json,
+    tables,
+    text: () => tokenizerText(json, tables, merges),
+    has: (token) => tables.vocabulary.idOf(token) !== undefined,
   };
 }
 

@@ -79,7 +79,7 @@ export function tokenizerJsonFromPieces(model: SentencePieceModel): TokenizerJso
 }
 
 /** `{piece: id}`; of pieces that occur twice, the first counts. */
-export function vocabularyOf(
+function vocabularyOf(
   pieces: readonly string[],
   counts: (id: number) => boolean,
 ): Record<string, number> {

@@ -21,7 +21,8 @@ async function metadataOf(name: string): Promise<Metadata> {
 }
 
 async function load(t: TestContext, metadata: Metadata): Promise<Tokenizer> {
-  const { json, config } = tokenizerFromGguf(metadata, 'model.gguf');
+  const { text, config } = tokenizerFromGguf(metadata, 'model.gguf');
+  const json: unknown = JSON.parse(text());
   const dir = await directoryWith(t, { 'tokenizer.json': json, 'tokenizer_config.json': config });
   return loadTokenizer(dir);
 }

@@ -2,7 +2,7 @@
 
 import { basename, dirname, join } from 'node:path';
 import { InputError } from '../../errors.ts';
-import { CheckpointFile } from '../file.ts';
+import { type OpenedFile, type OpenFile, openLocal, type RangeFile } from '../file.ts';
 import { rangeTensor } from '../range-tensor.ts';
 import type { SourceTensor, TensorSource } from '../source.ts';
 import { unreadTensor } from '../unread-tensor.ts';
@@ -26,15 +26,15 @@ export interface GgufSource extends TensorSource {
  * (`name-00001-of-00003.gguf`), the first is to be given.
  * @throws InputError when a file is missing, truncated, damaged, or holds a type that is not read
  */
-export async function openGguf(path: string): Promise<GgufSource> {
-  const opened: CheckpointFile[] = [];
+export async function openGguf(path: string, open: OpenFile = openLocal): Promise<GgufSource> {
+  const opened: OpenedFile[] = [];
   const close = async (): Promise<void> => {
     await Promise.all(opened.map((file) => file.close()));
   };
   const tensors = new Map<string, SourceTensor>();
   let bytes = 0;
   const openPart = async (part: string): Promise<GgufHeader> => {
-    const file = await CheckpointFile.open(part);
+    const file = await open(part);
     opened.push(file);
     const header = await readGgufHeader(file);
     for (const tensor of header.tensors.values()) {
@@ -71,7 +71,7 @@ export async function openGguf(path: string): Promise<GgufSource> {
   }
 }
 
-function sourceTensor(file: CheckpointFile, tensor: GgufTensor): SourceTensor {
+function sourceTensor(file: RangeFile, tensor: GgufTensor): SourceTensor {
   const { name, shape, elements, offset, type } = tensor;
   const { dtype, dequantise } = type;
   if (dequantise !== null) return quantisedTensor(file, tensor, dequantise);

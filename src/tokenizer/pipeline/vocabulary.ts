@@ -16,6 +16,13 @@ export interface VocabularyArrays {
   readonly present: Uint8Array;
 }
 
+/** A part of a text, [from, to). */
+interface Gap {
+  readonly from: number;
+  readonly to: number;
+}
+const noGap: Gap = { from: 0, to: 0 };
+
 export class Vocabulary {
   readonly arrays: VocabularyArrays;
   /** How many tokens there are, without holes. */
@@ -44,12 +51,20 @@ export class Vocabulary {
   }
 
   idOf(token: string): number | undefined {
+    return this.idOfPart(token, 0, token.length);
+  }
+
+  /** The id of [start, end) of a text, which is looked up where it stands, without its gap. */
+  idOfPart(text: string, start: number, end: number, gap: Gap = noGap): number | undefined {
+    const { from, to } = gap;
     let hash = hashSeed;
-    for (let i = 0; i < token.length; i++) hash = mixed(hash, token.charCodeAt(i));
+    for (let i = start; i < end; i++) {
+      if (i < from || i >= to) hash = mixed(hash, text.charCodeAt(i));
+    }
     for (let place = finished(hash) & this.#mask; ; place = (place + 1) & this.#mask) {
       const id = (this.#places[place] as number) - 1;
       if (id < 0) return undefined;
-      if (this.#is(id, token)) return id;
+      if (this.#is(id, text, start, end, gap)) return id;
     }
   }
 
@@ -68,12 +83,13 @@ export class Vocabulary {
     return id === 0 ? 0 : (this.arrays.ends[id - 1] as number);
   }
 
-  #is(id: number, token: string): boolean {
+  #is(id: number, text: string, start: number, end: number, { from, to }: Gap): boolean {
     const { units, ends } = this.arrays;
-    const start = this.#start(id);
-    if ((ends[id] as number) - start !== token.length) return false;
-    for (let i = 0; i < token.length; i++) {
-      if (units[start + i] !== token.charCodeAt(i)) return false;
+    let at = this.#start(id);
+    if ((ends[id] as number) - at !== end - start - (to - from)) return false;
+    for (let i = start; i < end; i++) {
+      if (i >= from && i < to) continue;
+      if (units[at++] !== text.charCodeAt(i)) return false;
     }
     return true;
   }

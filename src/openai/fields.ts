@@ -35,3 +35,35 @@ export function numberField(
 export function invalid(name: string, must: string, value: unknown): Error {
   return badRequest('invalid_value', `'${name}' must be ${must}, not ${brief(value)}`, name);
 }
+
+/** A truth value. @throws Refusal */
+export function flagField(body: Body, name: string): boolean | undefined {
+  const value = field(body, name);
+  if (value === undefined || typeof value === 'boolean') return value;
+  throw invalid(name, 'true or false', value);
+}
+
+/** What a value must be to ask for nothing, of fields that are not supported. */
+export type NeutralValues = Readonly<Record<string, (value: unknown) => boolean>>;
+
+/**
+ * Refuses what is unknown, and what is not supported unless its value asks for nothing: an answer must
+ * not be another one than was asked for.
+ * @throws Refusal that names the field
+ */
+export function checkFields(
+  body: Body,
+  known: ReadonlySet<string>,
+  unsupported: NeutralValues,
+): void {
+  for (const name of Object.keys(body)) {
+    const value = field(body, name);
+    if (value === undefined || known.has(name)) continue;
+    if (!Object.hasOwn(unsupported, name)) {
+      throw badRequest('unknown_parameter', `the parameter ${brief(name)} is unknown`, name);
+    }
+    if (unsupported[name]?.(value)) continue;
+    const message = `'${name}' of ${brief(value)} is not supported: leave it out`;
+    throw badRequest('unsupported_parameter', message, name);
+  }
+}
