@@ -4,7 +4,8 @@ import { basename } from 'node:path';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import { floatDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
-import { bundleRows, type ModelRecipe } from '../models/spec.ts';
+import { ffnSources } from '../models/ffn-sources.ts';
+import type { ModelRecipe } from '../models/spec.ts';
 import { some } from '../plain-text.ts';
 import { formatOf } from './dtypes.ts';
 import { isBuffer, isOtherHead } from './leftovers.ts';
@@ -39,10 +40,7 @@ export function checkSources(
   for (const tensor of recipe.tensors) {
     for (const part of tensor.parts) need(part.source, part.shape);
   }
-  for (const bundle of recipe.bundles) {
-    for (const rows of bundleRows(bundle)) need(rows, [bundle.neurons, bundle.hiddenSize]);
-    need(bundle.down, [bundle.hiddenSize, bundle.neurons]);
-  }
+  for (const { source: name, shape } of ffnSources(recipe)) need(name, shape);
   const ignored = new Set(recipe.ignored);
   const extra = [...source.tensors]
     .filter(([name, { shape }]) => {

@@ -3,6 +3,7 @@
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
 import { byteLength, type EncodedDType } from '../dtype.ts';
 import { BudgetError, InterruptedError, withNothingLeft } from '../errors.ts';
+import type { FfnUnits } from '../flash/ffn-units.ts';
 import { type FileLayout, type ModelLayout, residentDType } from '../flash/layout.ts';
 import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
 import { instantiateKernels } from '../kernels/module.ts';
@@ -16,6 +17,7 @@ import type { ActivationChange, Adaptation } from './adaptation.ts';
 import { type BlockBuffers, blockBufferBytes, createBlockBuffers } from './blocks.ts';
 import type { SourceFormats, TargetDTypes } from './dtypes.ts';
 import { type Examination, examineCheckpoint } from './examine.ts';
+import { expertBytes } from './expert-weights.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
 import { writeSideFiles } from './side-files.ts';
 import { TensorFileWriter } from './tensor-file.ts';
@@ -169,13 +171,18 @@ function planBuffers(
   adapterBytes: number,
 ): Buffers {
   const longestRow = Math.max(
-    recipe.spec.ffn.neurons,
+    ...recipe.bundles.map(({ neurons }) => neurons),
+    ...recipe.experts.map(({ neurons }) => neurons),
     ...recipe.tensors.map(({ shape }) => shape.at(-1) ?? 1),
   );
-  const ffns = layout.ffns.flat();
-  const largestLayer = Math.max(...ffns.map(({ count, unitBytes }) => count * unitBytes));
+  // Experts pass through without being put together.
+  const ffns = layout.ffns.flat().filter(({ kind }) => kind !== 'expert');
+  const largestLayer = Math.max(0, ...ffns.map(({ count, unitBytes }) => count * unitBytes));
   // Strips of fewer neurons than this would read the down projection in shreds.
-  const smallestStrip = Math.max(...ffns.map(({ k, unitBytes }) => Math.ceil(64 / k) * unitBytes));
+  const smallestStrip = Math.max(
+    0,
+    ...ffns.map(({ k, unitBytes }) => Math.ceil(64 / k) * unitBytes),
+  );
   const processBytes = residentBytes() + headroomBytes;
   const floor = processBytes + adapterBytes + blockBufferBytes(longestRow) + smallestStrip;
   if (dramBudget < floor) {
@@ -241,10 +248,18 @@ class ModelWriter {
       const dtype = residentDType(tensor, storage);
       parts.set(tensor.name, () => tensorBytes(work, tensor, dtype, sources));
     }
-    for (const [index, bundle] of recipe.bundles.entries()) {
-      const units = layout.ffns[index]?.[0];
-      if (units === undefined) throw new Error(`no layout for ${bundle.name}`);
+    const unitsOf = (layer: number, name: FfnUnits['name']) => {
+      const units = layout.ffns[layer]?.find((ffn) => ffn.name === name);
+      if (units === undefined) throw new Error(`no layout for the ${name} of layer ${layer}`);
+      return units;
+    };
+    for (const bundle of recipe.bundles) {
+      const units = unitsOf(bundle.layer, bundle.ffn);
       parts.set(units.tensor, () => unitBytes(work, bundle, units, sources, strip));
+    }
+    for (const experts of recipe.experts) {
+      const units = unitsOf(experts.layer, 'experts');
+      parts.set(units.tensor, () => expertBytes(work, experts, units, sources));
     }
     const files: Record<string, StoredFile> = {};
     for (const file of [layout.resident, layout.bundles]) {

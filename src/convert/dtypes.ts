@@ -9,7 +9,8 @@ import {
   isEncodedDType,
 } from '../dtype.ts';
 import type { StorageDTypes } from '../flash/layout.ts';
-import { activations, bundleRows, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
+import { ffnSources } from '../models/ffn-sources.ts';
+import { activations, isRouter, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
 import { apartByFormat, canBeTiled, keptFormats } from './kept-formats.ts';
 import type { CheckedSource, Sources } from './weights.ts';
 
@@ -74,8 +75,9 @@ export function storageOf(
   // Predictors choose single neurons, whose down columns are rows of their own.
   const sparse = activations[activation].zeros && tile === undefined;
   const tiled = tile !== undefined || canBeTiled(recipe, sources, storage.bundles);
-  const ffns = ffnDtype === undefined && !sparse && tiled;
-  const kept = keptFormats(recipe, sources, ffns);
+  const experts = ffnDtype === undefined;
+  const ffns = experts && !sparse && tiled;
+  const kept = keptFormats(recipe, sources, { ffns, experts });
   const why = sparse
     ? `with ${activation}, single neurons are chosen`
     : 'they cannot be cut into tiles';
@@ -84,7 +86,7 @@ export function storageOf(
     storage: { ...storage, kept },
     recipe: apartByFormat(recipe, (source) => kept.get(source) ?? resident),
     formats,
-    notes: ffns || ffnDtype !== undefined ? [] : [note],
+    notes: ffns || ffnDtype !== undefined || recipe.bundles.length === 0 ? [] : [note],
   };
 }
 
@@ -96,11 +98,11 @@ export function formatOf({ storedAs, keptAs, dtype }: SourceTensor): string {
 /** The checkpoint's matrices that the recipe uses. */
 function matricesOf(recipe: ModelRecipe, sources: Sources): readonly CheckedSource[] {
   const names = new Set<string>();
-  for (const bundle of recipe.bundles) {
-    for (const source of [...bundleRows(bundle), bundle.down]) names.add(source);
-  }
-  for (const { parts, shape } of recipe.tensors) {
-    if (shape.length > 1) for (const { source } of parts) names.add(source);
+  for (const { source } of ffnSources(recipe)) names.add(source);
+  for (const { name, parts, shape } of recipe.tensors) {
+    // Files that have all else in 16 bits may have routers in f32, as they are stored.
+    if (shape.length === 1 || isRouter(name)) continue;
+    for (const { source } of parts) names.add(source);
   }
   return [...names].map((name) => sources(name));
 }

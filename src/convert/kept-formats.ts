@@ -6,7 +6,14 @@
 
 import { type DType, floatDTypes, formats } from '../dtype.ts';
 import { tileNeurons } from '../flash/ffn-units.ts';
-import { bundleRows, type ModelRecipe, type TensorRecipe, tensorNames } from '../models/spec.ts';
+import { partsOfExperts } from '../models/ffn-sources.ts';
+import {
+  bundleRows,
+  isRouter,
+  type ModelRecipe,
+  type TensorRecipe,
+  tensorNames,
+} from '../models/spec.ts';
 import { fusedProjection, separateProjections } from '../models/spec-tensors.ts';
 import type { CheckedSource, Sources } from './weights.ts';
 
@@ -16,20 +23,31 @@ export type KeptFormats = ReadonlyMap<string, DType>;
 /**
  * The formats in which matrices stay. A tensor whose values are computed in reading, as with an adapter
  * merged into it, has none, unless it is of single values.
- * @param ffns whether those of FFNs stay, too
+ * @param ffns whether those of FFNs for all tokens stay, too
+ * @param experts whether those of experts do
  */
-export function keptFormats(recipe: ModelRecipe, sources: Sources, ffns: boolean): KeptFormats {
+export function keptFormats(
+  recipe: ModelRecipe,
+  sources: Sources,
+  { ffns, experts }: { readonly ffns: boolean; readonly experts: boolean },
+): KeptFormats {
   const kept = new Map<string, DType>();
   const keep = (name: string) => {
     const dtype = keptFormat(sources(name));
     if (dtype !== null) kept.set(name, dtype);
   };
   for (const { name, parts, shape } of recipe.tensors) {
-    if (shape.length === 1 || name === tensorNames.positions) continue;
+    if (shape.length === 1 || name === tensorNames.positions || isRouter(name)) continue;
     for (const { source } of parts) keep(source);
   }
   for (const bundle of ffns ? recipe.bundles : []) {
     for (const name of [...bundleRows(bundle), bundle.down]) keep(name);
+  }
+  for (const part of (experts ? recipe.experts : []).flatMap(partsOfExperts)) {
+    // Experts of a layer are laid alike.
+    const names = new Set(part.map(({ source }) => source));
+    const found = new Set([...names].map((name) => keptFormat(sources(name))));
+    if (found.size === 1) for (const name of names) keep(name);
   }
   return kept;
 }

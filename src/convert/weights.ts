@@ -39,7 +39,7 @@ const below =
   (block: Block): Block => ({ ...block, row: block.row + rows });
 
 /** A rectangle of a matrix as `dtype`: the file's own blocks where they are that, else converted. */
-function loadRows(
+export function loadRows(
   work: BlockBuffers,
   { tensor, dtype: from }: CheckedSource,
   dtype: DType,

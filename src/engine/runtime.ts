@@ -7,6 +7,7 @@ import { compileCore } from '../kernels/module.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
 import { createMemory } from '../pages.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
+import { ExpertStores } from '../residency/expert-stores.ts';
 import { HeadProposal } from '../residency/head-proposal.ts';
 import type { PageList } from '../residency/kv-pages.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
@@ -89,6 +90,7 @@ interface RuntimeParts {
   readonly weights: Weights;
   readonly transformer: Transformer;
   readonly sparse: SparseFfn | null;
+  readonly experts: ExpertStores | null;
   readonly predictor: Predictor | null;
   readonly memory: WebAssembly.Memory;
 }
@@ -103,13 +105,15 @@ export class Runtime implements LoadedModel {
   readonly #batcher: Batcher;
 
   private constructor(model: Model, plan: MemoryPlan, parts: RuntimeParts) {
-    const { weights, transformer, sparse } = parts;
+    const { weights, transformer, sparse, experts } = parts;
     this.model = model;
     this.plan = plan;
     this.predictor = parts.predictor;
     this.memory = parts.memory;
     this.#parts = parts;
-    this.stats = new RuntimeStats({ files: model.files, plan, weights, transformer, sparse });
+    this.stats = new RuntimeStats({
+      ...{ files: model.files, plan, weights, transformer, sparse, experts },
+    });
     this.#batcher = new Batcher({
       transformer,
       vocabSize: model.manifest.spec.vocabSize,
@@ -141,9 +145,13 @@ export class Runtime implements LoadedModel {
       const sparse = await openSparse(model, plan, arenas, predictor, options);
       const { files } = model;
       const headProposal = await HeadProposal.load(files, plan, arenas, onProgress, signal);
-      const transformer = new Transformer({ files, plan, arenas, weights, sparse, headProposal });
+      const experts =
+        plan.experts &&
+        (await ExpertStores.load(files, plan.experts, arenas, policy, onProgress, signal));
+      const parts = { weights, sparse, experts };
+      const transformer = new Transformer({ ...parts, files, plan, arenas, headProposal });
       const [{ memory }] = arenas;
-      return new Runtime(model, plan, { threads, weights, transformer, sparse, predictor, memory });
+      return new Runtime(model, plan, { ...parts, threads, transformer, predictor, memory });
     } catch (error) {
       await threads.close();
       throw error;

@@ -4,6 +4,7 @@ import type { IoSnapshot } from '../flash/io-stats.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { peakResidentBytes } from '../plan/process.ts';
+import type { ExpertStores } from '../residency/expert-stores.ts';
 import type { Weights } from '../residency/weights.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
 import type { Transformer } from './transformer.ts';
@@ -42,6 +43,7 @@ export interface StatsSources {
   readonly weights: Weights;
   readonly transformer: Transformer;
   readonly sparse: SparseFfn | null;
+  readonly experts: ExpertStores | null;
 }
 
 interface Counters {
@@ -69,8 +71,9 @@ function readsSince(now: IoSnapshot, before: IoSnapshot): IoSnapshot {
   };
 }
 
-function countersOf({ files, weights, transformer, sparse }: StatsSources): Counters {
-  const stores = sparse?.counters ?? { residentBytes: 0, streamedBytes: 0, waitMs: 0, storeMs: 0 };
+function countersOf({ files, weights, transformer, sparse, experts }: StatsSources): Counters {
+  const none = { residentBytes: 0, streamedBytes: 0, waitMs: 0, storeMs: 0 };
+  const stores = sparse?.counters ?? experts?.counters ?? none;
   const { resident, streamed } = weights.bytesUsed;
   return {
     io: files.scheduler.stats.snapshot(),

@@ -8,6 +8,7 @@ import { InterruptedError } from '../errors.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { weightKernels } from '../kernels/weight-kernels.ts';
 import { type ModelSpec, tensorNames } from '../models/spec.ts';
+import type { ExpertStores } from '../residency/expert-stores.ts';
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { AttentionBlock } from './attention-block.ts';
 import type { Batch } from './batch.ts';
@@ -18,6 +19,7 @@ import type { ForwardOptions } from './forward-options.ts';
 import { Head, type HeadParts } from './head.ts';
 import type { KvCache } from './kv-cache.ts';
 import { LayerMath } from './layer-math.ts';
+import { MixtureFfn } from './mixture-ffn.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
@@ -27,6 +29,8 @@ const longestBlockMs = 15;
 export interface TransformerParts extends HeadParts {
   /** Null: every neuron is computed. */
   readonly sparse: SparseFfn | null;
+  /** Of mixtures of experts only. */
+  readonly experts?: ExpertStores | null;
 }
 
 export class Transformer {
@@ -52,7 +56,12 @@ export class Transformer {
     this.#math = new LayerMath(parts);
     this.#attention = new AttentionBlock(parts, this.#math);
     this.#head = new Head(parts, this.#math);
-    this.#ffn = sparse ?? new DenseFfn({ ...parts, sums: plan.activations.sums });
+    const { activations, chunk } = plan;
+    const dense = new DenseFfn({ ...parts, sums: activations.sums });
+    const { experts: stores = null } = parts;
+    const { experts: buffers, scratch } = activations;
+    const mixture = buffers && stores && { ...parts, stores, dense, buffers, scratch, chunk };
+    this.#ffn = sparse ?? (mixture && new MixtureFfn(mixture)) ?? dense;
   }
 
   /** Keys and values of all sequences. */

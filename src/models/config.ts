@@ -19,6 +19,7 @@ export const limits = {
   headDim: 2 ** 16,
   hiddenSize: 2 ** 20,
   neurons: 2 ** 22,
+  experts: 2 ** 12,
   vocabSize: 2 ** 24,
   /** Of a table that is stored. */
   storedPositions: 2 ** 24,

@@ -18,10 +18,13 @@ import {
   tokenId,
   tokenIds,
 } from './config.ts';
-import { RecipeBuilder } from './recipe-builder.ts';
+import type { ExpertNames } from './expert-recipe.ts';
+import { type Linear, RecipeBuilder } from './recipe-builder.ts';
 import { rotaryOf } from './rotary-config.ts';
 import {
   type CheckpointFacts,
+  type ExpertsSpec,
+  expertsOf,
   type Family,
   type ModelRecipe,
   type ModelSpec,
@@ -52,6 +55,8 @@ export interface DecoderTraits {
   readonly evenHeads?: boolean;
   readonly qkNorm?: ModelSpec['attention']['qkNorm'];
   readonly windows?: ModelSpec['attention']['windows'];
+  /** Of mixtures of experts. */
+  readonly experts?: ExpertTraits;
   /** Which projections have biases; none unless said. */
   readonly bias?: Partial<Record<'qkv' | 'out' | 'ffn' | 'head', boolean>>;
   /** BOS and EOS where the configuration does not say. */
@@ -63,6 +68,15 @@ export interface DecoderTraits {
   readonly fused?: boolean;
   /** Tensors of a layer that carry nothing the model needs. */
   readonly ignored?: readonly string[];
+}
+
+/** The experts of a family, by their names below a layer. */
+interface ExpertTraits {
+  readonly spec: ExpertsSpec;
+  readonly router: Linear;
+  readonly names: ExpertNames;
+  /** The FFN beside them, and the row whose product with the input tells its share. */
+  readonly shared?: { readonly source: string; readonly gate?: string };
 }
 
 const commonNames = {
@@ -130,6 +144,7 @@ function describe(at: ConfigFile, family: string, traits: DecoderTraits): ModelS
       neurons: integer(at, 'intermediate_size', limits.neurons),
       ...activationOf(at, traits.activation, 'hidden_act'),
       gate: traits.gate,
+      ...(traits.experts && { experts: traits.experts.spec }),
     },
     tiedHead: boolean(at, 'tie_word_embeddings', false),
     bosId: tokenId(at, 'bos_token_id', traits.bosId),
@@ -181,11 +196,23 @@ function recipeOf(spec: ModelSpec, traits: DecoderTraits, facts: CheckpointFacts
     }
     build.attentionOut(layer, linear(`${attention}.${names.out}`, 'out'));
     if (!spec.norm.shared) norm(tensorNames.ffnNorm(layer), `${from}.post_attention_layernorm`);
-    build.ffn(layer, {
-      ...(spec.ffn.gate === 'none' ? {} : { gate: linear(`${from}.mlp.${names.gate}`, 'ffn') }),
-      up: linear(`${from}.mlp.${names.up}`, 'ffn'),
-      down: linear(`${from}.mlp.${names.down}`, 'ffn'),
+    const ffn = (prefix: string) => ({
+      ...(spec.ffn.gate === 'none' ? {} : { gate: linear(`${prefix}.${names.gate}`, 'ffn') }),
+      up: linear(`${prefix}.${names.up}`, 'ffn'),
+      down: linear(`${prefix}.${names.down}`, 'ffn'),
     });
+    const { experts } = traits;
+    if (experts === undefined || expertsOf(spec, layer) === null) {
+      build.ffn(layer, ffn(`${from}.mlp`));
+    } else {
+      const { router, shared } = experts;
+      const source = `${from}.${router.source}`;
+      build.experts(layer, from, { ...router, source }, experts.names);
+      if (shared !== undefined) {
+        const gate = shared.gate === undefined ? undefined : `${from}.${shared.gate}`;
+        build.sharedFfn(layer, ffn(`${from}.${shared.source}`), gate);
+      }
+    }
     build.ignore(...(traits.ignored ?? []).map((name) => `${from}.${name}`));
   }
   norm(tensorNames.finalNorm, `${prefix}${names.finalNorm}`);

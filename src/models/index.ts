@@ -13,7 +13,9 @@ import { opt } from './opt.ts';
 import { persimmon } from './persimmon.ts';
 import { phi } from './phi.ts';
 import { qwen2 } from './qwen2.ts';
+import { qwen2Moe } from './qwen2-moe.ts';
 import { qwen3 } from './qwen3.ts';
+import { qwen3Moe } from './qwen3-moe.ts';
 import type { CheckpointFacts, Family, ModelRecipe } from './spec.ts';
 import { stablelm } from './stablelm.ts';
 
@@ -28,7 +30,9 @@ const families: readonly Family[] = [
   persimmon,
   phi,
   qwen2,
+  qwen2Moe,
   qwen3,
+  qwen3Moe,
   stablelm,
 ];
 

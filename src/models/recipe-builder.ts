@@ -1,9 +1,11 @@
 /** Puts a model's recipe together, tensor by tensor, in the order in which a token uses them. */
 
 import { InputError } from '../errors.ts';
+import { type ExpertNames, expertsRecipe } from './expert-recipe.ts';
 import {
   type BundleRecipe,
   type CheckpointFacts,
+  type ExpertsRecipe,
   type ModelRecipe,
   type ModelSpec,
   type SourceRows,
@@ -43,6 +45,7 @@ export class RecipeBuilder {
   readonly #names: ReadonlySet<string>;
   readonly #tensors: TensorRecipe[] = [];
   readonly #bundles: BundleRecipe[] = [];
+  readonly #experts: ExpertsRecipe[] = [];
   readonly #ignored: string[] = [];
   #twoHeads: ModelRecipe['twoHeads'];
 
@@ -178,14 +181,40 @@ export class RecipeBuilder {
     if (gate?.bias) this.add(tensorNames.gateBias(layer), [neurons], `${gate.source}.bias`);
     if (up.bias) this.add(tensorNames.upBias(layer), [neurons], `${up.source}.bias`);
     if (down.bias) this.add(tensorNames.downBias(layer), [hiddenSize], `${down.source}.bias`);
+    this.#bundle(layer, 'ffn', neurons, { ...(gate && { gate }), up, down });
+  }
+
+  #bundle(
+    layer: number,
+    ffn: BundleRecipe['ffn'],
+    neurons: number,
+    { gate, up, down }: FfnSources,
+  ): void {
     this.#bundles.push({
-      name: tensorNames.bundles(layer),
-      neurons,
-      hiddenSize,
+      ...{ layer, ffn, neurons, hiddenSize: this.#spec.hiddenSize },
       ...(gate === undefined ? {} : { gate: `${gate.source}.weight` }),
       up: `${up.source}.weight`,
       down: `${down.source}.weight`,
     });
+  }
+
+  /** The FFN beside a layer's experts, and the row that its share is told by, where there is one. */
+  sharedFfn(layer: number, sources: FfnSources, gate?: string): void {
+    this.#bundle(layer, 'shared', this.#spec.ffn.experts?.shared ?? 0, sources);
+    if (gate === undefined) return;
+    const { hiddenSize } = this.#spec;
+    const part = { source: `${gate}.weight`, shape: [1, hiddenSize] };
+    this.#tensors.push({ name: tensorNames.sharedGate(layer), shape: [hiddenSize], parts: [part] });
+  }
+
+  /**
+   * The router and the experts of a layer.
+   * @param from the layer's prefix
+   */
+  experts(layer: number, from: string, router: Linear, names: ExpertNames): void {
+    const { hiddenSize, ffn } = this.#spec;
+    this.linear(tensorNames.router(layer), ffn.experts?.count ?? 0, hiddenSize, router);
+    this.#experts.push(expertsRecipe(this.#spec, layer, from, names, this.#names));
   }
 
   /** The head of a model that has its own; of one with a tied head, `source` is passed over. */
@@ -202,8 +231,8 @@ export class RecipeBuilder {
   }
 
   get recipe(): ModelRecipe {
-    const [tensors, bundles, ignored] = [this.#tensors, this.#bundles, this.#ignored];
-    const twoHeads = this.#twoHeads;
-    return { spec: this.#spec, tensors, bundles, ignored, ...(twoHeads && { twoHeads }) };
+    const [tensors, bundles, experts] = [this.#tensors, this.#bundles, this.#experts];
+    const [ignored, twoHeads] = [this.#ignored, this.#twoHeads];
+    return { spec: this.#spec, tensors, bundles, experts, ignored, ...(twoHeads && { twoHeads }) };
   }
 }

@@ -1,6 +1,6 @@
 /** The tensors of a model directory, as the architecture alone implies them; and whether it can be. */
 
-import { type ModelSpec, tensorNames } from './spec.ts';
+import { type ExpertsSpec, expertsOf, type ModelSpec, tensorNames } from './spec.ts';
 
 /** A tensor that the engine looks for. */
 export interface SpecTensor {
@@ -28,11 +28,9 @@ export function contradictionIn(spec: ModelSpec): string | null {
     return `there are ${windows.length} windows for ${layers} layers`;
   }
   const { experts } = ffn;
-  if (experts !== undefined && experts.topK > experts.count) {
-    return `a token takes ${experts.topK} of ${experts.count} experts`;
-  }
-  if (experts !== undefined && experts.denseLayers > layers) {
-    return `${experts.denseLayers} of ${layers} layers have no experts`;
+  if (experts !== undefined) {
+    const contradiction = contradictionInExperts(experts, layers);
+    if (contradiction !== null) return contradiction;
   }
   if (spec.maxPositions > mostPositions) return `${spec.maxPositions} positions are too many`;
   if (positions.kind === 'rotary' && (positions.dims % 2 !== 0 || positions.dims > headDim)) {
@@ -40,6 +38,27 @@ export function contradictionIn(spec: ModelSpec): string | null {
   }
   if (positions.kind === 'learned' && positions.offset > mostPositions) {
     return `positions begin at ${positions.offset}`;
+  }
+  return null;
+}
+
+/** More experts, in all layers, than any model has: of each, and of each of its weights, lists are kept. */
+const mostExperts = 2 ** 17;
+
+function contradictionInExperts(
+  { count, topK, denseLayers, groups }: ExpertsSpec,
+  layers: number,
+): string | null {
+  if (count * layers > mostExperts) return `${layers} layers of ${count} experts are too many`;
+  if (topK > count) return `a token takes ${topK} of ${count} experts`;
+  if (denseLayers.some((layer, i) => layer >= layers || layer <= (denseLayers[i - 1] ?? -1))) {
+    return `layers ${denseLayers.join(', ')} of ${layers} have no experts`;
+  }
+  if (denseLayers.length === layers) return 'no layer has experts';
+  if (groups === undefined) return null;
+  const eligible = (count / groups.count) * groups.topK;
+  if (count % groups.count !== 0 || groups.topK > groups.count || topK > eligible) {
+    return `a token takes ${topK} of ${count} experts in ${groups.topK} of ${groups.count} groups`;
   }
   return null;
 }
@@ -127,8 +146,9 @@ function* layerTensors(
   }
   yield* linearTensors(tensorNames.attentionOut(layer), hiddenSize, queries);
   if (!norm.shared) yield* normTensors(norm.kind, tensorNames.ffnNorm(layer), hiddenSize);
-  if (ffn.experts !== undefined && layer >= ffn.experts.denseLayers) {
-    yield* linearTensors(tensorNames.router(layer), ffn.experts.count, hiddenSize);
+  const experts = expertsOf(spec, layer);
+  if (experts !== null) {
+    yield* expertTensors(spec, experts, layer);
     return;
   }
   if (ffn.gate !== 'none') {
@@ -136,6 +156,27 @@ function* layerTensors(
   }
   yield { name: tensorNames.upBias(layer), shape: [ffn.neurons], needed: false };
   yield { name: tensorNames.downBias(layer), shape: [hiddenSize], needed: false };
+}
+
+/** What a layer with experts has besides their weights and those of the FFN beside them. */
+function* expertTensors(
+  { hiddenSize, ffn }: ModelSpec,
+  { count, neurons, shared, sharedGate }: ExpertsSpec,
+  layer: number,
+): Generator<SpecTensor> {
+  const router = tensorNames.router(layer);
+  yield* linearTensors(router, count, hiddenSize);
+  yield { name: `${router}.correction`, shape: [count], needed: false };
+  if (shared > 0 && sharedGate) {
+    yield { name: tensorNames.sharedGate(layer), shape: [hiddenSize], needed: true };
+  }
+  const values = [count * neurons];
+  if (ffn.gate !== 'none') {
+    yield { name: tensorNames.expertGateBias(layer), shape: values, needed: false };
+  }
+  yield { name: tensorNames.expertUpBias(layer), shape: values, needed: false };
+  const outputs = [count * hiddenSize];
+  yield { name: tensorNames.expertDownBias(layer), shape: outputs, needed: false };
 }
 
 function* normTensors(kind: 'layer' | 'rms', name: string, width: number): Generator<SpecTensor> {

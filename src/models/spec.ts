@@ -88,12 +88,19 @@ const expertsSchema = v.object({
   neurons: positive,
   /** Of the FFN beside them that every token takes; 0: there is none. */
   shared: index,
-  /** The first layers have one FFN for all tokens. */
-  denseLayers: index,
+  /** Whether what that FFN gives is multiplied by the sigmoid of one more product, `sharedGate`. */
+  sharedGate: v.optional(v.boolean(), false),
+  /** The layers, ascending, that have one FFN for all tokens and no experts. */
+  denseLayers: v.array(index),
   /** Of the router's logits: softmax over all experts, or a sigmoid of each. */
   score: v.picklist(['softmax', 'sigmoid']),
   /** Whether the weights of the chosen are divided by their sum. */
   normalise: v.boolean(),
+  /**
+   * Experts stand in so many groups of equal size, of which a token chooses from `topK`: those with the
+   * largest sums of their two best scores.
+   */
+  groups: v.optional(v.object({ count: positive, topK: positive })),
   /** Factor on all weights. */
   scale: factor,
 });
@@ -157,6 +164,15 @@ export const modelSpecSchema = v.object({
 /** The parsed form of {@link modelSpecSchema}. */
 export type ModelSpec = v.InferOutput<typeof modelSpecSchema>;
 
+/** The experts of a model's layers. */
+export type ExpertsSpec = v.InferOutput<typeof expertsSchema>;
+
+/** The experts of a layer, or null where it has one FFN for all tokens. */
+export function expertsOf({ ffn }: Pick<ModelSpec, 'ffn'>, layer: number): ExpertsSpec | null {
+  const { experts } = ffn;
+  return experts === undefined || experts.denseLayers.includes(layer) ? null : experts;
+}
+
 /** The form in which `flash.json` holds a spec, and {@link modelSpecSchema} reads it. */
 type StoredSpec = v.InferInput<typeof modelSpecSchema>;
 
@@ -197,8 +213,19 @@ export const tensorNames = {
   upBias: (layer: number) => `layers.${layer}.ffn.up.bias`, // (neurons)
   downBias: (layer: number) => `layers.${layer}.ffn.down.bias`, // (hidden)
   bundles: (layer: number) => `layers.${layer}.ffn.bundles`, // (neurons, bundle bytes)
-  router: (layer: number) => `layers.${layer}.ffn.router`, // .weight (experts, hidden), .bias (experts)
+  router: (layer: number) => `layers.${layer}.ffn.router`, // .weight (experts, hidden), .bias, .correction (experts)
+  sharedGate: (layer: number) => `layers.${layer}.ffn.shared_gate`, // (hidden)
+  expertGateBias: (layer: number) => `layers.${layer}.ffn.experts.gate.bias`, // (experts k)
+  expertUpBias: (layer: number) => `layers.${layer}.ffn.experts.up.bias`, // (experts k)
+  expertDownBias: (layer: number) => `layers.${layer}.ffn.experts.down.bias`, // (experts hidden)
 } as const;
+
+const routerName = /^layers\.\d+\.ffn\.router\.weight$/;
+
+/** Whether a tensor of a model directory is a router, which is f32 whatever the others are. */
+export function isRouter(name: string): boolean {
+  return routerName.test(name);
+}
 
 /** How one resident tensor is made from checkpoint tensors stacked along their rows. */
 export interface TensorRecipe {
@@ -213,7 +240,7 @@ export interface TensorPart {
   readonly source: string;
   /** Of the whole source. */
   readonly shape: readonly number[];
-  /** Which rows; all of them when absent. */
+  /** Which rows, counted over all axes but the last; all of them when absent. */
   readonly rows?: SourceRows;
   /** Is added to each value; of vectors only. */
   readonly plus?: number;
@@ -224,9 +251,11 @@ export interface SourceRows {
   readonly count: number;
 }
 
-/** How a layer's bundles are made: the gate and up rows, and the columns of the down projection. */
+/** How an FFN for all tokens is made: the gate and up rows, and the columns of the down projection. */
 export interface BundleRecipe {
-  readonly name: string;
+  readonly layer: number;
+  /** Whether it is the layer's only FFN, or stands beside experts. */
+  readonly ffn: 'ffn' | 'shared';
   readonly neurons: number;
   readonly hiddenSize: number;
   /** `(neurons, hidden)`, of gated FFNs. */
@@ -242,11 +271,31 @@ export function bundleRows({ gate, up }: Pick<BundleRecipe, 'gate' | 'up'>): rea
   return gate === undefined ? [up] : [gate, up];
 }
 
+/** How the experts of a layer are made. */
+export interface ExpertsRecipe {
+  readonly layer: number;
+  /** Of each expert. */
+  readonly neurons: number;
+  readonly hiddenSize: number;
+  readonly experts: readonly ExpertRecipe[];
+}
+
+/** One expert: (k, hidden), (k, hidden) and (hidden, k) rows of checkpoint tensors. */
+export interface ExpertRecipe {
+  /** Of gated FFNs. */
+  readonly gate?: TensorPart;
+  readonly up: TensorPart;
+  readonly down: TensorPart;
+}
+
 /** Everything that conversion needs to know about one checkpoint. */
 export interface ModelRecipe {
   readonly spec: ModelSpec;
   readonly tensors: readonly TensorRecipe[];
+  /** FFNs for all tokens, those of the first layers first. */
   readonly bundles: readonly BundleRecipe[];
+  /** Layers with experts, the first ones first; none of other models. */
+  readonly experts: readonly ExpertsRecipe[];
   /** Checkpoint tensors that carry nothing the model needs (a tied head's copy, buffers). */
   readonly ignored: readonly string[];
   /**

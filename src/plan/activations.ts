@@ -78,8 +78,23 @@ export interface Activations extends BlockRoom {
   readonly scratch: number;
   /** With predictors only. */
   readonly lists: (ListTables & PredictorWork) | null;
+  /** With experts only. */
+  readonly experts: ExpertBuffers | null;
   /** Bytes of all of these. */
   readonly bytes: number;
+}
+
+/** What routing to experts needs. */
+export interface ExpertBuffers {
+  /** (chunk, experts): the router's logits. */
+  readonly logits: number;
+  /** (chunk, hidden): the rows that take an expert. */
+  readonly gathered: number;
+  /** (chunk topK, hidden): what each expert contributes to each row that takes it. */
+  readonly contributions: number;
+  /** (chunk, hidden) and (chunk): what the FFN beside experts gives, and each row's share of it. */
+  readonly shared: number;
+  readonly shares: number;
 }
 
 /** What predicting needs. */
@@ -129,6 +144,23 @@ export function gateValues({ ffn }: ModelSpec, count: number): number {
   return ffn.gate === 'none' ? 0 : count;
 }
 
+/** @param take hands out places of so many values */
+function layoutExperts(
+  { hiddenSize, ffn: { experts } }: ModelSpec,
+  chunk: number,
+  take: (values: number) => number,
+): ExpertBuffers | null {
+  if (experts === undefined) return null;
+  const { count, topK, shared } = experts;
+  return {
+    logits: take(chunk * count),
+    gathered: take(chunk * hiddenSize),
+    contributions: take(chunk * topK * hiddenSize),
+    shared: shared === 0 ? 0 : take(chunk * hiddenSize),
+    shares: shared === 0 ? 0 : take(chunk),
+  };
+}
+
 const alignment = 64; // a cache line
 
 export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Activations {
@@ -170,6 +202,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
       predicted: take(chunk * bitWords(predictors.neurons)),
       union: take(predictors.neurons),
     },
+    experts: layoutExperts(spec, chunk, take),
     bytes: end - sizes.address,
   };
 }

@@ -15,6 +15,7 @@ import {
   type PredictorSizes,
   widestRow,
 } from './activations.ts';
+import { expertUnits } from './expert-slots.ts';
 import { type KvLayout, layoutKv } from './kv-layout.ts';
 import { selectionLengths } from './list-layout.ts';
 import { type StreamRing, slotBytesFor } from './ring.ts';
@@ -43,7 +44,7 @@ export interface Fixed {
   /** Where predictors lie; 0 bytes without. */
   readonly predictorAddress: number;
   readonly predictorBytes: number;
-  /** Of what is kept about neurons, outside of the memories. */
+  /** Of what is kept about neurons or experts, outside of the memories. */
   readonly bookkeepingBytes: number;
   /** Bytes from `firstAddress` to the end of all this. */
   readonly bytes: number;
@@ -130,9 +131,17 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
     rowStaging,
     predictorAddress,
     predictorBytes,
-    bookkeepingBytes: predictors === null ? 0 : booksOf(predictors, chunk),
+    bookkeepingBytes:
+      predictors === null ? booksOfExperts(manifest, chunk) : booksOf(predictors, chunk),
     bytes: end - firstAddress,
   };
+}
+
+/** Of the stores of experts, and of a chunk's selection. */
+function booksOfExperts(manifest: Manifest, chunk: number): number {
+  const counts = expertUnits(manifest).flatMap((units) => units?.count ?? []);
+  if (counts.length === 0) return 0;
+  return bookkeepingBytes(counts) + 4 * (chunk + 1) * Math.max(...counts);
 }
 
 /** Of all stores, and of two selections: a chunk's, and the guess for a token. */

@@ -6,12 +6,14 @@ import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { cutRows, type RowRange } from '../flash/row-range.ts';
 import { threadResidentBytes } from '../kernels/threads/pool.ts';
 import { formatBytes, MIB } from '../units.ts';
+import { expertDemand } from './expert-demand.ts';
+import { smallestExpertStaging } from './expert-slots.ts';
 import { type Fixed, firstAddress, layoutFixed, type PredictorDemand } from './fixed-layout.ts';
 import { listItems, type PlanItem, type PlanItemId, planItem } from './items.ts';
 import { kvRowBytes } from './kv-layout.ts';
 import { slotsBytes, smallestStaging } from './list-layout.ts';
 import { type MemoryPlan, sealPlan } from './memory-plan.ts';
-import { bundleSizes, memoryLimitOf, placeWeights } from './placement.ts';
+import { bundleSizes, memoryLimitOf, placeWeights, storesAreFull } from './placement.ts';
 import type { StorePlace } from './places.ts';
 import type { PlanRequest, PlanRequestBase } from './request.ts';
 import { smallestRing } from './ring.ts';
@@ -52,7 +54,8 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
   const { manifest, dramBudget, context, threads, predictors } = request;
   const { matrices, bundles, body, head } = matricesInOrder(manifest);
   const placed = placeWeights(request, chunk, fixed, room);
-  const { residences, ring, arenas, stores, staging, headProposal } = placed;
+  const { residences, ring, arenas, stores, staging, headProposal, experts } = placed;
+  const { staging: expertStaging = null } = experts ?? {};
 
   const slotBytes = (ring?.slotBytes ?? sectorBytes) - sectorBytes;
   const stream = (tensors: readonly StoredTensor[]) =>
@@ -63,6 +66,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
   const streamedHead = stream(headProposal === null ? head : head.slice(0, -1));
   const bytesOf = ({ tensor, count }: RowRange) => count * rowsOf(tensor).rowBytes;
   const demand = predictors && stores && neuronDemand(request, predictors, stores);
+  const routed = experts && expertDemand(manifest, experts);
   const { bundleBytes } = bundleSizes(request);
   const item = (id: PlanItemId, bytes: number) => planItem(id, bytes, { ...request, chunk });
   return sealPlan({
@@ -80,7 +84,8 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
       ...[
         item('headProposal', headProposal?.bytes ?? 0),
         ...optionalItems(request, chunk, fixed),
-        item('stores', placed.storeBytes),
+        item(experts === null ? 'stores' : 'experts', placed.storeBytes),
+        item('expertStaging', expertStaging ? expertStaging.slots * expertStaging.slotBytes : 0),
         item('staging', slotsBytes(staging?.slots ?? 0, bundleBytes)),
         item('transferBuffers', sum(arenas.map(({ transfer }) => transfer.end))),
       ].filter(({ bytes }) => bytes > 0),
@@ -94,16 +99,20 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
     headProposal,
     predictors: predictors && { ...predictors, address: fixed.predictorAddress },
     sparse: stores && { stores, staging },
+    experts,
     ring,
     body: streamedBody,
     head: streamedHead,
     streamedBytes:
-      sum([...streamedBody, ...streamedHead].map(bytesOf)) + (demand?.missingBytes ?? 0),
+      sum([...streamedBody, ...streamedHead].map(bytesOf)) +
+      (demand?.missingBytes ?? 0) +
+      (routed?.missingBytes ?? 0),
     usedBytes:
       sum(usedMatrices(matrices, headProposal).map(({ bytes }) => bytes)) +
+      (routed?.bytes ?? 0) +
       (demand?.bytes ?? sum(bundles.map(({ bytes }) => bytes))),
     fitsWhole:
-      (stores?.every(({ slots }, i) => slots === manifest.layers[i]?.neurons) ?? true) &&
+      storesAreFull(manifest, placed) &&
       [...matrices, ...(stores === null ? bundles : []), ...rowTables(manifest)].every(
         (tensor) => residences.get(tensor)?.rows === rowsOf(tensor).rows,
       ),
@@ -130,7 +139,7 @@ function neuronDemand(
 
 /** The least room in which weights pass through: streamed rows, and neurons. */
 function smallestPassage(request: PlanRequestBase): number {
-  const ring = smallestRing(request.manifest);
+  const ring = smallestRing(request.manifest) + smallestExpertStaging(request.manifest);
   if (!request.sparse) return ring;
   const { bundleBytes, allBytes } = bundleSizes(request);
   return ring + slotsBytes(1, smallestStaging(bundleBytes, allBytes));
@@ -161,10 +170,11 @@ function fixedItems(request: PlanRequestBase, chunk: number, fixed: Fixed): Plan
 
 /** The same, of items that not every plan has. */
 function optionalItems(request: PlanRequestBase, chunk: number, fixed: Fixed): PlanItem[] {
+  const { predictors } = request;
   const item = (id: PlanItemId, bytes: number) => planItem(id, bytes, { ...request, chunk });
   return [
     item('predictors', fixed.predictorBytes),
-    item('bookkeeping', fixed.bookkeepingBytes),
+    item(predictors === null ? 'expertBookkeeping' : 'bookkeeping', fixed.bookkeepingBytes),
     item('sequences', fixed.sequenceBytes),
   ].filter(({ bytes }) => bytes > 0);
 }
@@ -176,9 +186,11 @@ export function planFloor(request: PlanRequestBase): {
 } {
   const chunk = smallestChunk(request);
   const fixed = layoutFixed(request, chunk);
+  const experts = smallestExpertStaging(request.manifest);
   const items = [
     ...fixedItems(request, chunk, fixed),
-    planItem('ring', smallestPassage(request), { ...request, chunk }),
+    planItem('ring', smallestPassage(request) - experts, { ...request, chunk }),
+    ...(experts === 0 ? [] : [planItem('expertStaging', experts, { ...request, chunk })]),
     ...optionalItems(request, chunk, fixed),
   ];
   const alignmentBytes = sectorBytes * (items.length + 1);

@@ -4,6 +4,7 @@
  */
 
 import { InputError } from '../../errors.ts';
+import { ffnSources } from '../../models/ffn-sources.ts';
 import { type ModelRecipe, tensorNames } from '../../models/spec.ts';
 import { some } from '../../plain-text.ts';
 import type { SourceTensor, TensorSource } from '../source.ts';
@@ -84,7 +85,9 @@ class Merging {
       ...sources(() => true)
         .filter(({ shape }) => shape.length === 2)
         .map((part) => part.source),
-      ...recipe.bundles.flatMap(({ gate, up, down }) => [gate ?? up, up, down]),
+      ...[...ffnSources(recipe)]
+        .filter(({ shape }) => shape.length === 2)
+        .map(({ source: name }) => name),
     ]);
     this.#candidates = [...used]
       .filter((name) => source.tensors.has(name))

@@ -1,0 +1,277 @@
+/**
+ * The experts of all layers: which lie in DRAM, and the reads of those that do not. A step is one pass
+ * through a layer. Those that it wants and has are there at once; the others come one after the other,
+ * each with a request of its own, so that one is computed while those behind it are still being read.
+ */
+
+import type { Format } from '../dtype.ts';
+import { InterruptedError } from '../errors.ts';
+import type { FfnUnits } from '../flash/ffn-units.ts';
+import { type StoredTensor, weightFormat } from '../flash/manifest.ts';
+import type { ModelFiles } from '../flash/model-files.ts';
+import { forEachParallel } from '../parallel.ts';
+import { type ExpertPlan, type ExpertStaging, expertUnits } from '../plan/expert-slots.ts';
+import type { StorePlace } from '../plan/places.ts';
+import { memoryOf, packInPlace, type WeightMemory } from './packing.ts';
+import { createPolicy, type PolicyName } from './store-policy.ts';
+import { noSlot, storeScratch, UnitStore, unitState } from './unit-store.ts';
+
+/** Bytes of experts that are asked for at once: more than any device needs to be kept busy. */
+const mostReading = 64 * 2 ** 20;
+const loadsInFlight = 16;
+
+/** An expert in memory. */
+export interface PresentExpert {
+  readonly expert: number;
+  /** The memory it lies in: 0, or one of the plan's arenas, counted from 1. */
+  readonly arena: number;
+  /** Of its first byte. */
+  readonly address: number;
+}
+
+/** The store of a layer's experts. */
+export interface ExpertLayer {
+  readonly store: UnitStore;
+  readonly place: StorePlace;
+  readonly units: FfnUnits;
+  readonly tensor: StoredTensor;
+  /** Packed where all of them stay. */
+  readonly format: Format;
+}
+
+/** What the steps so far met; bytes are those of whole experts. */
+export interface ExpertCounters {
+  /** Experts that rows of batches took, and of the experts that a step read or had those that were there. */
+  readonly taken: number;
+  readonly wanted: number;
+  readonly present: number;
+  readonly residentBytes: number;
+  readonly streamedBytes: number;
+  /** Time spent waiting for reads, and on book-keeping, in milliseconds. */
+  readonly waitMs: number;
+  readonly storeMs: number;
+}
+
+/** An expert on its way. */
+interface ReadingExpert extends PresentExpert {
+  readonly request: ReturnType<ModelFiles['requestScattered']>;
+  /** Its staging slot, where no slot of the store is worth it. */
+  readonly staged: number | null;
+}
+
+/** What is still to be read: the expert and its slot, or {@link noSlot}. */
+interface MissingExpert {
+  readonly expert: number;
+  readonly slot: number;
+}
+
+export class ExpertStores {
+  readonly #files: ModelFiles;
+  readonly #memories: readonly WeightMemory[];
+  readonly #layers: readonly (ExpertLayer | null)[];
+  readonly #staging: ExpertStaging | null;
+  /** Staging slots that nothing is read into or computed in. */
+  readonly #freeStaging: number[];
+  readonly #counts = { taken: 0, wanted: 0, present: 0, residentBytes: 0, streamedBytes: 0 };
+  #waitMs = 0;
+  #storeMs = 0;
+
+  private constructor(
+    files: ModelFiles,
+    memories: readonly WeightMemory[],
+    layers: readonly (ExpertLayer | null)[],
+    staging: ExpertStaging | null,
+  ) {
+    this.#files = files;
+    this.#memories = memories;
+    this.#layers = layers;
+    this.#staging = staging;
+    this.#freeStaging = Array.from({ length: staging?.slots ?? 0 }, (_, slot) => slot);
+  }
+
+  /**
+   * Makes the stores. Where a layer's experts all fit, they are read at once; other stores begin empty, as
+   * nothing is known of what will be wanted.
+   */
+  static async load(
+    files: ModelFiles,
+    plan: ExpertPlan,
+    memories: readonly WeightMemory[],
+    policy: PolicyName,
+    onProgress?: (doneBytes: number, totalBytes: number) => void,
+    signal?: AbortSignal,
+  ): Promise<ExpertStores> {
+    const { manifest } = files;
+    const units = expertUnits(manifest);
+    const scratch = storeScratch(Math.max(0, ...units.map((each) => each?.count ?? 0)));
+    const stores = plan.stores.map((place, layer) => {
+      const own = units[layer] ?? null;
+      if (place === null || own === null) return null;
+      const policyOf = createPolicy(policy, new Float32Array(own.count));
+      const store = new UnitStore(own.count, place.slots, policyOf, 0, scratch);
+      const tensor = files.tensor(own.tensor);
+      return { store, place, units: own, tensor, format: weightFormat(tensor, manifest) };
+    });
+    const whole = stores.filter(
+      (layer) => layer !== null && layer.store.slots === layer.units.count,
+    );
+    const pieces = whole.flatMap((layer) =>
+      layer === null
+        ? []
+        : Array.from({ length: layer.units.count }, (_, expert) => ({ layer, expert })),
+    );
+    const total = pieces.reduce((sum, { layer }) => sum + layer.units.unitBytes, 0);
+    let done = 0;
+    await forEachParallel(pieces, loadsInFlight, async ({ layer, expert }) => {
+      if (signal?.aborted) throw new InterruptedError();
+      const { memory } = memoryOf(memories, layer.place.arena);
+      const addresses = [slotAddress(layer, layer.store.preload(expert))];
+      const places = { rows: [expert], addresses };
+      await files.requestScattered(layer.tensor, places, memory, { priority: 'prefetch' }).done;
+      done += layer.units.unitBytes;
+      onProgress?.(done, total);
+    });
+    const layers = stores.map((layer): ExpertLayer | null => {
+      if (layer === null || !whole.includes(layer)) return layer;
+      const memory = memoryOf(memories, layer.place.arena);
+      const { address, slots } = layer.place;
+      return { ...layer, format: packInPlace(memory, manifest, layer.tensor, address, slots) };
+    });
+    return new ExpertStores(files, memories, layers, plan.staging);
+  }
+
+  get counters(): ExpertCounters {
+    return { ...this.#counts, waitMs: this.#waitMs, storeMs: this.#storeMs };
+  }
+
+  layer(index: number): ExpertLayer {
+    const found = this.#layers[index] ?? null;
+    if (found === null) throw new Error(`layer ${index} has no experts`);
+    return found;
+  }
+
+  /**
+   * Begins a step that wants these experts, each once: finds places for those that are missing, and
+   * begins to read them. One step has begun at a time: {@link ExpertStep.end} ends it.
+   * @param wanted those most worth reading first come first
+   * @param taken how many experts the batch's rows take, each row's own counted
+   */
+  begin(index: number, wanted: Uint32Array, taken: number): ExpertStep {
+    const started = performance.now();
+    const layer = this.layer(index);
+    const { store, place, units } = layer;
+    const { slots, states, resident } = store.want(wanted);
+    const present: PresentExpert[] = [];
+    const missing: MissingExpert[] = [];
+    for (const [i, expert] of wanted.entries()) {
+      const slot = slots[i] ?? noSlot;
+      if (states[i] === unitState.missing) missing.push({ expert, slot });
+      else present.push({ expert, arena: place.arena, address: slotAddress(layer, slot) });
+    }
+    this.#counts.taken += taken;
+    this.#counts.wanted += wanted.length;
+    this.#counts.present += resident;
+    this.#counts.residentBytes += resident * units.unitBytes;
+    this.#counts.streamedBytes += missing.length * units.unitBytes;
+    this.#storeMs += performance.now() - started;
+    return new ExpertStep(layer, present, missing, {
+      freeStaging: this.#freeStaging,
+      read: (entry, staged) => this.#read(layer, entry, staged),
+      waited: (ms) => {
+        this.#waitMs += ms;
+      },
+    });
+  }
+
+  #read(layer: ExpertLayer, { expert, slot }: MissingExpert, staged: number | null): ReadingExpert {
+    const { arena } = staged === null ? layer.place : { arena: 0 };
+    const address =
+      staged === null
+        ? slotAddress(layer, slot)
+        : (this.#staging?.address ?? 0) + staged * (this.#staging?.slotBytes ?? 0);
+    const { memory } = memoryOf(this.#memories, arena);
+    const places = { rows: [expert], addresses: [address] };
+    // Eager: whatever computes meanwhile keeps the event loop from starting one read after another.
+    const request = this.#files.requestScattered(layer.tensor, places, memory, { eager: true });
+    return { expert, arena, address, request, staged };
+  }
+}
+
+/** What a step needs of the stores. */
+interface StepParts {
+  readonly freeStaging: number[];
+  readonly read: (entry: MissingExpert, staged: number | null) => ReadingExpert;
+  readonly waited: (ms: number) => void;
+}
+
+/** The experts of one pass through a layer. */
+export class ExpertStep {
+  /** Those that are there already. */
+  readonly present: readonly PresentExpert[];
+  readonly #layer: ExpertLayer;
+  readonly #parts: StepParts;
+  readonly #missing: MissingExpert[];
+  readonly #reading: ReadingExpert[] = [];
+
+  constructor(
+    layer: ExpertLayer,
+    present: readonly PresentExpert[],
+    missing: readonly MissingExpert[],
+    parts: StepParts,
+  ) {
+    this.present = present;
+    this.#layer = layer;
+    this.#parts = parts;
+    this.#missing = [...missing];
+    this.#readAhead();
+  }
+
+  /**
+   * Gives the missing ones in the order in which they come.
+   * @param use computes with an expert, whose place may be read into afterwards
+   */
+  async eachMissing(use: (expert: PresentExpert) => void): Promise<void> {
+    for (;;) {
+      const next = this.#reading[0];
+      if (next === undefined) break;
+      const started = performance.now();
+      await next.request.done;
+      this.#parts.waited(performance.now() - started);
+      use(next);
+      this.#reading.shift();
+      if (next.staged !== null) this.#parts.freeStaging.push(next.staged);
+      this.#readAhead();
+    }
+  }
+
+  /** Gives up what has not come, after a pass that was broken off: it is not there. */
+  async abandon(): Promise<void> {
+    const reading = this.#reading.splice(0);
+    await Promise.all(reading.map(({ request }) => request.cancel()));
+    for (const { expert, staged } of reading) {
+      if (staged !== null) this.#parts.freeStaging.push(staged);
+      else this.#layer.store.forget(expert);
+    }
+    for (const { expert } of this.#missing.splice(0)) this.#layer.store.forget(expert);
+  }
+
+  /** Asks for as much as keeps the device busy, and as there is staging for. */
+  #readAhead(): void {
+    const { unitBytes } = this.#layer.units;
+    // One is being read while another is computed, however large they are.
+    const most = Math.max(2, Math.floor(mostReading / unitBytes));
+    while (this.#reading.length < most) {
+      const [next] = this.#missing;
+      if (next === undefined) return;
+      const staged = next.slot === noSlot ? (this.#parts.freeStaging.pop() ?? null) : null;
+      if (next.slot === noSlot && staged === null) return;
+      this.#missing.shift();
+      this.#reading.push(this.#parts.read(next, staged));
+    }
+  }
+}
+
+/** Where a slot's expert lies in its memory. */
+function slotAddress({ place, units }: Pick<ExpertLayer, 'place' | 'units'>, slot: number): number {
+  return place.address + slot * units.unitBytes;
+}
