@@ -177,13 +177,14 @@ export class MixtureFfn implements Ffn {
 }
 
 function routingOf(
-  { count, topK, score, normalise, scale, groups }: ExpertsSpec,
+  { count, topK, score, normalise, scale, groups, jitter }: ExpertsSpec,
   correction: Float32Array | null,
 ): Routing {
   return {
     ...{ experts: count, topK, score, normalise, scale },
     ...(correction && { correction }),
     ...(groups && { groups }),
+    ...(jitter !== undefined && { jitter }),
   };
 }
 

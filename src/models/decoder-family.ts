@@ -18,7 +18,7 @@ import {
   tokenId,
   tokenIds,
 } from './config.ts';
-import type { ExpertNames } from './expert-recipe.ts';
+import { commonExpertNames, type ExpertNames } from './expert-recipe.ts';
 import { type Linear, RecipeBuilder } from './recipe-builder.ts';
 import { rotaryOf } from './rotary-config.ts';
 import {
@@ -70,14 +70,26 @@ export interface DecoderTraits {
   readonly ignored?: readonly string[];
 }
 
-/** The experts of a family, by their names below a layer. */
-interface ExpertTraits {
+/** The experts of a family. */
+export interface ExpertTraits {
   readonly spec: ExpertsSpec;
-  readonly router: Linear;
-  readonly names: ExpertNames;
+  /** In each of the forms that its checkpoints have: the first whose router is there, else the first. */
+  readonly forms: readonly [ExpertForm, ...ExpertForm[]];
   /** The FFN beside them, and the row whose product with the input tells its share. */
   readonly shared?: { readonly source: string; readonly gate?: string };
 }
+
+/** What a router and its experts are called, below a layer. */
+export interface ExpertForm {
+  readonly router: Linear;
+  readonly names: ExpertNames;
+}
+
+/** The form of most families. */
+export const commonExperts: ExpertForm = {
+  router: { source: 'mlp.gate', bias: false },
+  names: commonExpertNames,
+};
 
 const commonNames = {
   out: 'o_proj',
@@ -205,9 +217,11 @@ function recipeOf(spec: ModelSpec, traits: DecoderTraits, facts: CheckpointFacts
     if (experts === undefined || expertsOf(spec, layer) === null) {
       build.ffn(layer, ffn(`${from}.mlp`));
     } else {
-      const { router, shared } = experts;
+      const { forms, shared } = experts;
+      const present = forms.find(({ router }) => build.has(`${from}.${router.source}.weight`));
+      const { router, names: expertNames } = present ?? forms[0];
       const source = `${from}.${router.source}`;
-      build.experts(layer, from, { ...router, source }, experts.names);
+      build.experts(layer, from, { ...router, source }, expertNames);
       if (shared !== undefined) {
         const gate = shared.gate === undefined ? undefined : `${from}.${shared.gate}`;
         build.sharedFfn(layer, ffn(`${from}.${shared.source}`), gate);

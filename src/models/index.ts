@@ -8,10 +8,12 @@ import { activationKeyOf } from './config.ts';
 import { falcon } from './falcon.ts';
 import { llama } from './llama.ts';
 import { mistral } from './mistral.ts';
+import { mixtral } from './mixtral.ts';
 import { nemotron } from './nemotron.ts';
 import { opt } from './opt.ts';
 import { persimmon } from './persimmon.ts';
 import { phi } from './phi.ts';
+import { phimoe } from './phimoe.ts';
 import { qwen2 } from './qwen2.ts';
 import { qwen2Moe } from './qwen2-moe.ts';
 import { qwen3 } from './qwen3.ts';
@@ -25,10 +27,12 @@ const families: readonly Family[] = [
   falcon,
   llama,
   mistral,
+  mixtral,
   nemotron,
   opt,
   persimmon,
   phi,
+  phimoe,
   qwen2,
   qwen2Moe,
   qwen3,

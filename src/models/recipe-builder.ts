@@ -225,6 +225,11 @@ export class RecipeBuilder {
     if (bias) this.add(tensorNames.headBias, [vocabSize], `${source}.bias`);
   }
 
+  /** Whether the checkpoint has a tensor of this name. */
+  has(name: string): boolean {
+    return this.#names.has(name);
+  }
+
   /** Passes over tensors of these names, where the checkpoint has them. */
   ignore(...names: readonly string[]): void {
     this.#ignored.push(...names.filter((name) => this.#names.has(name)));

@@ -57,6 +57,7 @@ function contradictionInExperts(
   if (denseLayers.length === layers) return 'no layer has experts';
   if (groups === undefined) return null;
   const eligible = (count / groups.count) * groups.topK;
+  if (groups.best * groups.count > count) return `groups have no ${groups.best} best experts`;
   if (count % groups.count !== 0 || groups.topK > groups.count || topK > eligible) {
     return `a token takes ${topK} of ${count} experts in ${groups.topK} of ${groups.count} groups`;
   }

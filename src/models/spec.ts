@@ -92,15 +92,20 @@ const expertsSchema = v.object({
   sharedGate: v.optional(v.boolean(), false),
   /** The layers, ascending, that have one FFN for all tokens and no experts. */
   denseLayers: v.array(index),
-  /** Of the router's logits: softmax over all experts, or a sigmoid of each. */
-  score: v.picklist(['softmax', 'sigmoid']),
+  /**
+   * Of the router's logits: softmax over all experts, a sigmoid of each, or, for each of the chosen, softmax
+   * over those that are left and near it (sparsemixer).
+   */
+  score: v.picklist(['softmax', 'sigmoid', 'sparsemixer']),
+  /** Of sparsemixer: half of how far below it others are near, relative to the larger of both. */
+  jitter: v.optional(v.pipe(finite, v.minValue(0))),
   /** Whether the weights of the chosen are divided by their sum. */
   normalise: v.boolean(),
   /**
    * Experts stand in so many groups of equal size, of which a token chooses from `topK`: those with the
-   * largest sums of their two best scores.
+   * largest sums of their `best` best scores.
    */
-  groups: v.optional(v.object({ count: positive, topK: positive })),
+  groups: v.optional(v.object({ count: positive, topK: positive, best: positive })),
   /** Factor on all weights. */
   scale: factor,
 });
