@@ -180,3 +180,15 @@ export function scale(x: usize, n: i32, factor: f32): void {
   for (; n >= 4; n -= 4, x += 16) v128.store(x, f32x4.mul(v128.load(x), f));
   for (; n > 0; n--, x += 4) store<f32>(x, load<f32>(x) * factor);
 }
+
+/** x[0..n) = cap tanh(x[0..n) / cap); -Infinity, which stands for what is not computed, stays. */
+export function softCap(x: usize, n: i32, cap: f32): void {
+  const c = f32x4.splat(cap);
+  const inverse = f32x4.splat(1 / cap);
+  for (; n > 0; n -= 4, x += 16) {
+    const v = V.loadLanes(x, n);
+    const capped = f32x4.mul(V.tanh(f32x4.mul(v, inverse)), c);
+    const absent = f32x4.eq(v, f32x4.splat(-Infinity));
+    V.storeLanes(x, v128.bitselect(v, capped, absent), min(n, 4));
+  }
+}

@@ -354,7 +354,8 @@ for (const dtype of ['f32', 'f16'] as const) {
           ...{ out: y, q: x, rows: batchRows, keys: weights, values, scores: scratch },
           ...{ headStart: 0, headEnd: heads, group: 1, headDim },
           ...{ kvStride: width, qStride: width, outStride: width, length: context, positions },
-          ...{ scale, window: context, bias: 0, biasStride: 0 },
+          ...{ scale, window: context, bias: 0, biasStride: 0, biasScale: 1 },
+          ...{ softCap: 0, sinks: 0 },
         });
       },
     );

@@ -200,8 +200,8 @@ async function tokenizerDirectory(trial: Trial): Promise<string> {
   }
   const source = await openGguf(join(dir, file));
   await source.close();
-  const { text, config } = tokenizerFromGguf(source.metadata, file);
-  writeFileSync(join(made, 'tokenizer.json'), text());
+  const { bytes, config } = tokenizerFromGguf(source.metadata, file);
+  writeFileSync(join(made, 'tokenizer.json'), bytes());
   writeFileSync(join(made, 'tokenizer_config.json'), JSON.stringify(config));
   return made;
 }

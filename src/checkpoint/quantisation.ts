@@ -66,6 +66,11 @@ const sideFiles: readonly (readonly [string, string])[] = [
   ['qmodel.pt', 'HQQ'],
 ];
 
+/** Files beside the weights that say so. */
+export const quantisationFileNames: readonly string[] = sideFiles
+  .map(([name]) => name)
+  .filter((name) => name.endsWith('.json'));
+
 /** How names of tensors end that only one method has, the most telling first. */
 const tensorNames: readonly (readonly [RegExp, string])[] = [
   [/\.g_idx$/, 'GPTQ'],

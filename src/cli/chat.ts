@@ -6,11 +6,13 @@ import type { KvDType } from '../dtype.ts';
 import { bestLogits } from '../engine/sampler.ts';
 import type { SamplingOptions } from '../engine/sampling-options.ts';
 import type { Sequence } from '../engine/sequence.ts';
+import type { Drafter } from '../engine/speculation/draft.ts';
 import { InputError, InterruptedError } from '../errors.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
 import { runChatCommand } from './chat-commands.ts';
 import { type ChatInput, chatInput, type Said } from './chat-input.ts';
+import { type DraftFlags, draftOption, draftTokensOption, withDraft } from './draft.ts';
 import { noteChoice } from './ffn-choice.ts';
 import { answeringInterrupts, interruption } from './interrupt.ts';
 import {
@@ -22,11 +24,11 @@ import {
   threadsOption,
   windowOption,
 } from './options.ts';
-import { chooseBudget, chosenTemplates, statsTable, withModel, withSequence } from './run.ts';
+import { chooseBudget, chosenTemplates, statsTable, withModel } from './run.ts';
 import { type SamplingFlags, samplingOf, withSamplingOptions } from './sampling.ts';
 import { note, noteError, noteLines, print, printDim } from './terminal.ts';
 
-interface ChatFlags extends SamplingFlags {
+interface ChatFlags extends SamplingFlags, DraftFlags {
   readonly system?: string;
   readonly template?: string;
   readonly context?: number;
@@ -64,6 +66,8 @@ export function chatCommand(): Command {
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
+    .addOption(draftOption())
+    .addOption(draftTokensOption())
     .option('--stats', 'print where the time and the bytes of each answer went')
     .action(run);
 }
@@ -89,10 +93,11 @@ async function run(dir: string, flags: ChatFlags): Promise<void> {
         ...bestLogits(sampling),
         ...threadsOf(flags),
       } as const;
-      await withSequence(model, request, false, async (sequence) => {
-        noteChoice(sequence.runtime.plan);
+      await withDraft(model, flags, request, false, async (runtime, draft) => {
+        const sequence = runtime.sequence();
+        noteChoice(runtime.plan);
         if (input.interactive) note('/help lists commands, Ctrl-C ends an answer, Ctrl-D the chat');
-        await new ChatSession(sequence, { flags, sampling, templates, input }).run();
+        await new ChatSession(sequence, { flags, sampling, templates, input, draft }).run();
       });
     },
     { predictors: flags.exact !== true },
@@ -110,6 +115,7 @@ interface SessionParts {
   readonly sampling: SamplingOptions;
   readonly templates: ChatTemplates;
   readonly input: ChatInput;
+  readonly draft: Drafter | undefined;
 }
 
 /** One conversation, from its first turn to its end. */
@@ -182,7 +188,7 @@ class ChatSession {
   }
 
   #generate(signal: AbortSignal): Promise<ChatResult> {
-    const { flags, sampling, templates } = this.#parts;
+    const { flags, sampling, templates, draft } = this.#parts;
     return chat(this.#sequence, this.conversation.messages, {
       prompt: { templates },
       dropOldest: true,
@@ -190,6 +196,7 @@ class ChatSession {
       sampling,
       stop: flags.stop ?? [],
       ignoreEos: flags.ignoreEos ?? false,
+      draft,
       signal,
       onPart: ({ text, thought }) => (thought ? printDim(text) : print(text)),
     });

@@ -19,7 +19,7 @@ import {
   windowOption,
 } from './options.ts';
 import { findText, type TextFile, textParts } from './read-text.ts';
-import { chooseBudget, statsTable, withModel, withSequence } from './run.ts';
+import { chooseBudget, statsTable, withModel, withRuntime } from './run.ts';
 import { noteLines, print, printJson, showProgress, table } from './terminal.ts';
 
 interface EvalFlags {
@@ -78,7 +78,8 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
       const stores = measured
         ? simulateStores(model, model.plan({ ...common, context }), flags.window)
         : null;
-      return withSequence(model, request, flags.json ?? false, async (sequence) => {
+      return withRuntime(model, request, flags.json ?? false, async (runtime) => {
+        const sequence = runtime.sequence();
         const progress = showProgress('evaluating', flags.json);
         try {
           return await evaluate(sequence, {

@@ -11,6 +11,7 @@ import { InputError } from '../errors.ts';
 import { roundsActivations } from '../flash/manifest.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
+import { type DraftFlags, draftOption, draftTokensOption, withDraft } from './draft.ts';
 import { noteChoice } from './ffn-choice.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
@@ -24,11 +25,11 @@ import {
   windowOption,
 } from './options.ts';
 import { findText, longestTokenBytes, promptParts } from './read-text.ts';
-import { chooseBudget, chosenTemplates, statsTable, withModel, withSequence } from './run.ts';
+import { chooseBudget, chosenTemplates, statsTable, withModel } from './run.ts';
 import { type SamplingFlags, samplingOf, withSamplingOptions } from './sampling.ts';
 import { note, noteLines, print, printJson } from './terminal.ts';
 
-interface GenerateFlags extends SamplingFlags {
+interface GenerateFlags extends SamplingFlags, DraftFlags {
   readonly prompt?: string;
   readonly promptFile?: string;
   readonly dramBudget?: Size;
@@ -60,6 +61,8 @@ export function generateCommand(): Command {
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
+    .addOption(draftOption())
+    .addOption(draftTokensOption())
     .option('--stats', 'print what the time was spent on and which bytes were read')
     .addOption(jsonOption())
     .action(run);
@@ -140,8 +143,9 @@ async function generateWith(
     );
   }
   const budget = chooseBudget(model, flags.dramBudget);
-  return withSequence(
+  return withDraft(
     model,
+    flags,
     {
       budget,
       ...(flags.chat && { ownBytes: conversationBytes(context) }),
@@ -153,14 +157,15 @@ async function generateWith(
       ...threadsOf(flags),
     },
     flags.json ?? false,
-    (sequence) => {
+    (runtime, draft) => {
       if (!flags.exact && model.predictors === null) {
         const rounded = roundsActivations(model.manifest);
         const exact = flags.kvDtype === 'f32' && !rounded ? ', the output is exact' : '';
         note(`no predictors: every neuron is computed${exact}`);
       }
-      noteChoice(sequence.runtime.plan);
-      return generate(sequence, {
+      noteChoice(runtime.plan);
+      return generate(runtime.sequence(), {
+        draft,
         promptIds,
         maxTokens: flags.maxTokens,
         sampling,

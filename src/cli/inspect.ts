@@ -23,6 +23,7 @@ import {
   describeEnds,
   describeFfn,
   describePositions,
+  describeScales,
   describeSparsity,
 } from './architecture.ts';
 import {
@@ -167,6 +168,7 @@ function describe(
   endTokens: readonly EndToken[],
 ): string {
   const { spec } = manifest;
+  const scales = describeScales(spec);
   const size = (names: (name: string) => boolean) =>
     [...manifest.tensors.values()]
       .filter(({ name }) => names(name))
@@ -175,8 +177,8 @@ function describe(
   const parts = [
     [manifest.layers.length > 0 ? 'FFN bundles' : 'FFN tiles', size(isUnits)],
     ['attention', size((name) => /\.attention\.(qkv|query|key|value|out)\.weight$/.test(name))],
-    ['embeddings and head', size((name) => /^(embed\.|head$)/.test(name))],
-    ['norms and biases', size((name) => /norm\.(weight|bias)$|\.bias$/.test(name))],
+    ['embeddings and head', size((name) => /^(embed\.(?!norm)|head$)/.test(name))],
+    ['norms and biases', size((name) => /norm\.(weight|bias)$|\.(bias|sinks)$/.test(name))],
   ] as const;
   const total = size(() => true);
   const summary = table(
@@ -189,6 +191,7 @@ function describe(
       ['block', describeBlock(spec)],
       ['attention', describeAttention(spec)],
       ['positions', describePositions(spec)],
+      ...(scales === null ? [] : [['scales', scales]]),
       ['FFN', `${describeFfn(spec)}; ${describeSparsity(spec)}`],
       ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'of its own'}`],
       ['ends at', describeEnds(endTokens)],

@@ -1,9 +1,12 @@
+import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import { inspectCheckpoint, isCheckpoint } from '../convert/inspect-checkpoint.ts';
 import type { KvDType } from '../dtype.ts';
 import { type Plannable, plannable } from '../engine/run-plan.ts';
 import { bestLogits, usualSampling } from '../engine/sampler.ts';
 import type { DeviceProfile } from '../flash/device-profile.ts';
+import { parseModelName } from '../hub/address.ts';
+import { examineOnHub } from '../hub/hub-model.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import {
@@ -16,6 +19,7 @@ import {
 } from './adaptation.ts';
 import { checkpointJson, describeCheckpoint, profileOf } from './checkpoint.ts';
 import { choiceTable } from './ffn-choice.ts';
+import { interruption } from './interrupt.ts';
 import {
   budgetOption,
   countArgument,
@@ -26,7 +30,7 @@ import {
   threadsOption,
 } from './options.ts';
 import { chooseBudget, withModel } from './run.ts';
-import { note, print, printJson, table } from './terminal.ts';
+import { note, print, printJson, showWaiting, table } from './terminal.ts';
 
 interface PlanFlags extends AdaptationFlags {
   readonly dramBudget?: Size;
@@ -34,13 +38,17 @@ interface PlanFlags extends AdaptationFlags {
   readonly kvDtype: KvDType;
   readonly exact?: boolean;
   readonly context?: number;
+  readonly revision?: string;
   readonly json?: boolean;
 }
 
 export function planCommand(): Command {
   return new Command('plan')
     .description('show what a DRAM budget is spent on, without loading the model')
-    .argument('<model>', 'model directory, or a checkpoint before its conversion')
+    .argument(
+      '<model>',
+      'model directory, a checkpoint before its conversion, or owner/name on the hub',
+    )
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
     .option(
       '--context <n>',
@@ -52,12 +60,14 @@ export function planCommand(): Command {
     .addOption(kvDTypeOption())
     .addOption(loraOption())
     .addOption(hiddenActOption())
+    .option('--revision <revision>', 'of a model on the hub: branch, tag or commit; default: main')
     .addOption(jsonOption())
     .action(run);
 }
 
 async function run(path: string, flags: PlanFlags): Promise<void> {
   if (await isCheckpoint(path)) return runCheckpoint(path, flags);
+  if (await isOnHub(path)) return runOnHub(path, flags);
   checkAdaptable(path, flags);
   const open = { predictors: flags.exact !== true };
   await withModel(path, async (model) => show(model, model.files.scheduler.profile, flags), open);
@@ -69,14 +79,41 @@ async function runCheckpoint(path: string, flags: PlanFlags): Promise<void> {
   for (const line of describeAdaptation(report)) note(line);
   const { tensors: _, ...about } = checkpointJson(report);
   if (!flags.json) print(describeCheckpoint(report));
-  show(plannable(report.manifest), await profileOf(path), flags, about);
+  show(plannable(report.manifest), await profileOf(path), flags, { checkpoint: about });
+}
+
+/** Whether `path` names a model on the hub, and nothing here. */
+async function isOnHub(path: string): Promise<boolean> {
+  return parseModelName(path) !== null && (await stat(path).catch(() => null)) === null;
+}
+
+/** The plan of a model that would be downloaded and converted. */
+async function runOnHub(model: string, flags: PlanFlags): Promise<void> {
+  const { revision, json = false } = flags;
+  note(`no ${model} here; asking the hub`);
+  const request = {
+    model,
+    asked: adaptationOf(flags),
+    signal: interruption,
+    ...(revision !== undefined && { revision }),
+  };
+  const found = await showWaiting(`examining ${model}`, json, examineOnHub(request));
+  const { report, bytes, files } = found;
+  for (const line of describeAdaptation(report)) note(line);
+  const { tensors: _, ...about } = checkpointJson(report);
+  if (!json) {
+    print(describeCheckpoint(report));
+    print(`Download: ${formatBytes(bytes)} in ${files.length} files.\n`);
+  }
+  const download = { model: found.model, revision: found.revision, bytes, files };
+  show(plannable(report.manifest), await profileOf('.'), flags, { checkpoint: about, download });
 }
 
 function show(
   model: Plannable,
   profile: DeviceProfile,
   flags: PlanFlags,
-  checkpoint?: Readonly<Record<string, unknown>>,
+  about: Readonly<Record<string, unknown>> = {},
 ): void {
   const { maxPositions } = model.manifest.spec;
   const context = flags.context ?? Math.min(512, maxPositions);
@@ -97,7 +134,7 @@ function show(
     bandwidth: profile.bandwidth,
     profileSource: profile.source,
   };
-  if (flags.json) printJson({ ...toJson(facts), ...(checkpoint && { checkpoint }) });
+  if (flags.json) printJson({ ...toJson(facts), ...about });
   else print(describe(facts));
 }
 

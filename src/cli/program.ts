@@ -14,6 +14,7 @@ import { inspectCommand } from './inspect.ts';
 import { planCommand } from './plan.ts';
 import { predictTrainCommand } from './predict-train.ts';
 import { probeCommand } from './probe.ts';
+import { pullCommand } from './pull.ts';
 import { commanderOutput } from './terminal.ts';
 
 /** The program with all its commands, none of them run yet. */
@@ -26,6 +27,7 @@ export function createProgram(): Command {
     .configureOutput(commanderOutput)
     .showHelpAfterError('Run with --help for usage.');
   for (const command of [
+    pullCommand(),
     convertCommand(),
     predictTrainCommand(),
     generateCommand(),

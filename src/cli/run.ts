@@ -5,7 +5,6 @@ import { Model } from '../engine/model.ts';
 import type { Plannable } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import { Runtime } from '../engine/runtime.ts';
-import type { Sequence } from '../engine/sequence.ts';
 import type { RunStats } from '../engine/stats.ts';
 import type { OpenOptions } from '../flash/model-files.ts';
 import { ensureProfile } from '../flash/probe-file.ts';
@@ -73,14 +72,17 @@ export async function withRuntime<T>(
   }
 }
 
-/** The same with one sequence. */
-export function withSequence<T>(
-  model: Model,
-  request: RunRequest,
-  quiet: boolean,
-  work: (sequence: Sequence) => Promise<T>,
-): Promise<T> {
-  return withRuntime(model, request, quiet, (runtime) => work(runtime.sequence()));
+/** What came of a draft, where there was one. */
+function draftRows({ acceptance, tokensPerPass, draftMs = 0, draftDeclined = 0 }: RunStats) {
+  if (acceptance === undefined || tokensPerPass === undefined) return [];
+  const declined =
+    draftDeclined === 0
+      ? ''
+      : `; ${(100 * draftDeclined).toFixed(0)}% of the passes went without, as proposals did not pay`;
+  const figures =
+    `${(100 * acceptance).toFixed(1)}% of the proposed tokens accepted, ` +
+    `${tokensPerPass.toFixed(2)} tokens per pass, ${formatMs(draftMs)} for proposing${declined}`;
+  return [['draft', figures]];
 }
 
 /** The figures of a run as a table. */
@@ -105,8 +107,10 @@ export function statsTable(stats: RunStats): string {
         'flash',
         `${formatBytes(stats.flashBytes)} in ${stats.flashReads} reads, ` +
           `${largeReads} of them 32 KiB or more, ${formatBytes(stats.flashThroughput)}/s` +
-          `${stats.directIo ? '' : ', through the page cache'}`,
+          `${stats.directIo ? '' : ', through the page cache'}; ` +
+          `${formatBytes(stats.flashBytesPerToken)} per generated token`,
       ],
+      ...draftRows(stats),
       ['weights from DRAM', share(stats.cacheHitRate)],
       ['FFN sparsity', share(stats.ffnSparsity)],
       [

@@ -1,6 +1,7 @@
 /**
  * The way of every weight from a checkpoint: read by range into WebAssembly memory, checked for NaN
- * and infinity, converted to its dtype. While one block is worked on, the next is being read.
+ * and infinity, converted to its dtype. While one block is worked on, the next is being read, and what
+ * was made of earlier ones is being written.
  */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
@@ -16,6 +17,7 @@ import { InputError, InterruptedError } from '../errors.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { forEachParallel } from '../parallel.ts';
 import { alignUp } from '../units.ts';
+import { PendingWrites, Rotation } from './pending-writes.ts';
 
 /** A rectangle of a matrix; a vector is a matrix of one row. */
 export interface Block {
@@ -41,6 +43,10 @@ export interface BlockBuffers {
   readonly floatAddress: number;
   readonly convertedAddress: number;
   readonly signal: AbortSignal | undefined;
+  /** All of them, for what is copied and not converted. */
+  readonly copies: Rotation;
+  /** Writes out of the buffers that have not ended. */
+  readonly pending: PendingWrites;
 }
 
 /** Bytes of the buffers for blocks. */
@@ -57,14 +63,23 @@ export function createBlockBuffers(
   signal: AbortSignal | undefined,
 ): BlockBuffers {
   const bytes = byteLength('f32', elements);
+  const [first, second, third, fourth] = [0, 1, 2, 3].map((index) => address + index * bytes) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const pending = new PendingWrites();
   return {
     kernels,
     memory,
     elements,
-    readAddresses: [address, address + bytes],
-    floatAddress: address + 2 * bytes,
-    convertedAddress: address + 3 * bytes,
+    readAddresses: [first, second],
+    floatAddress: third,
+    convertedAddress: fourth,
     signal,
+    copies: new Rotation([first, second, third, fourth], pending),
+    pending,
   };
 }
 
@@ -106,7 +121,10 @@ export async function* loadBlocks(
   const start = (index: number) => {
     const block = blocks[index];
     if (block === undefined) return null;
-    const reading = readBlock(work, source, from, block, work.readAddresses[index & 1] ?? 0);
+    const address = work.readAddresses[index & 1] ?? 0;
+    const reading = work.pending
+      .ended(address)
+      .then(() => readBlock(work, source, from, block, address));
     reading.catch(() => {}); // it is awaited below, unless an earlier block failed
     return reading;
   };
@@ -115,6 +133,8 @@ export async function* loadBlocks(
     if (work.signal?.aborted) throw new InterruptedError();
     await reading;
     reading = start(index + 1);
+    await work.pending.ended(work.floatAddress);
+    await work.pending.ended(work.convertedAddress);
     const address = convertBlock(work, source, from, to, block, work.readAddresses[index & 1] ?? 0);
     const bytes = block.rows * byteLength(to, block.columns);
     yield { ...block, address, view: new Uint8Array(work.memory.buffer, address, bytes) };

@@ -19,6 +19,7 @@ import type { SourceFormats, TargetDTypes } from './dtypes.ts';
 import { type Examination, examineCheckpoint } from './examine.ts';
 import { expertBytes } from './expert-weights.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
+import { Rotation } from './pending-writes.ts';
 import { writeSideFiles } from './side-files.ts';
 import { TensorFileWriter } from './tensor-file.ts';
 import { type Sources, tensorBytes, unitBytes } from './weights.ts';
@@ -162,6 +163,8 @@ const blocksAddress = 64 * 1024;
 interface Buffers {
   readonly blockElements: number;
   readonly stripBytes: number;
+  /** Strips of so many bytes. */
+  readonly strips: 1 | 2;
 }
 
 function planBuffers(
@@ -203,20 +206,27 @@ function planBuffers(
     longestRow,
     Math.min(largestBlock, Math.floor(free / 2 / byteLength('f32', 4))),
   );
-  const stripBytes = Math.min(largestLayer, free - blockBufferBytes(blockElements));
-  return { blockElements, stripBytes: Math.max(smallestStrip, stripBytes) };
+  const room = free - blockBufferBytes(blockElements);
+  // Two only of whole layers: halves of one would read its down projection in shorter runs.
+  if (room >= 2 * alignUp(largestLayer, stripAlignment)) {
+    return { blockElements, stripBytes: alignUp(largestLayer, stripAlignment), strips: 2 };
+  }
+  const stripBytes = Math.max(smallestStrip, Math.min(largestLayer, room));
+  return { blockElements, stripBytes, strips: 1 };
 }
 
 async function allocate(buffers: Buffers, signal: AbortSignal | undefined): Promise<BlockBuffers> {
   const stripAddress = stripAddressOf(buffers);
-  const memory = createMemory(stripAddress + buffers.stripBytes);
+  const memory = createMemory(stripAddress + buffers.strips * buffers.stripBytes);
   const kernels = await instantiateKernels(memory);
   return createBlockBuffers(memory, kernels, blocksAddress, buffers.blockElements, signal);
 }
 
 function stripAddressOf({ blockElements }: Buffers): number {
-  return alignUp(blocksAddress + blockBufferBytes(blockElements), 4096);
+  return alignUp(blocksAddress + blockBufferBytes(blockElements), stripAlignment);
 }
+
+const stripAlignment = 4096;
 
 interface WriterContext {
   readonly recipe: ModelRecipe;
@@ -242,7 +252,12 @@ class ModelWriter {
   ): Promise<{ files: Record<string, StoredFile>; tensors: Map<string, StoredTensor> }> {
     const { recipe, layout, storage, sources, work, buffers } = this.#context;
     const tensors = new Map<string, StoredTensor>();
-    const strip = { address: stripAddressOf(buffers), bytes: buffers.stripBytes };
+    const { strips: count, stripBytes } = buffers;
+    const addresses = Array.from(
+      { length: count },
+      (_, index) => stripAddressOf(buffers) + index * stripBytes,
+    );
+    const strips = { places: new Rotation(addresses, work.pending), bytes: stripBytes };
     const parts = new Map<string, () => AsyncIterable<Uint8Array>>();
     for (const tensor of recipe.tensors) {
       const dtype = residentDType(tensor, storage);
@@ -255,7 +270,7 @@ class ModelWriter {
     };
     for (const bundle of recipe.bundles) {
       const units = unitsOf(bundle.layer, bundle.ffn);
-      parts.set(units.tensor, () => unitBytes(work, bundle, units, sources, strip));
+      parts.set(units.tensor, () => unitBytes(work, bundle, units, sources, strips));
     }
     for (const experts of recipe.experts) {
       const units = unitsOf(experts.layer, 'experts');
@@ -274,16 +289,20 @@ class ModelWriter {
     parts: ReadonlyMap<string, () => AsyncIterable<Uint8Array>>,
     tensors: Map<string, StoredTensor>,
   ): Promise<StoredFile> {
+    const { pending } = this.#context.work;
     const writer = await TensorFileWriter.create(dir, layout);
     try {
       for (const tensor of layout.tensors) {
         const bytes = parts.get(tensor.name);
         if (bytes === undefined) throw new Error(`nothing makes ${tensor.name}`);
-        const stored = await writer.writeTensor(tensor, this.#counted(tensor.name, bytes()));
-        tensors.set(tensor.name, stored);
+        const counted = this.#counted(tensor.name, bytes());
+        tensors.set(tensor.name, await writer.writeTensor(tensor, counted, pending));
       }
+      await pending.allEnded();
       return await writer.finish();
     } catch (error) {
+      // The file is removed; a write that is under way would be into what is closed.
+      await pending.settled();
       await writer.close().catch(() => {});
       throw error;
     }

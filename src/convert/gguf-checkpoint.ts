@@ -3,6 +3,7 @@
 import { reorderedRows, withAddend } from '../checkpoint/derived-tensor.ts';
 import { type OpenFile, openLocal } from '../checkpoint/file.ts';
 import { openGguf } from '../checkpoint/gguf/gguf-file.ts';
+import { elementCount } from '../checkpoint/shape.ts';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import { InputError } from '../errors.ts';
 import { translateGguf } from '../models/gguf/index.ts';
@@ -56,7 +57,10 @@ export async function openGgufCheckpoint(
   }
 }
 
-function derived(tensor: SourceTensor, { rows, add }: Translated): SourceTensor {
+function derived(found: SourceTensor, { rows, add, shape }: Translated): SourceTensor {
+  // Of another number of values it keeps its own, to be refused by it.
+  const fits = shape !== undefined && elementCount(shape) === elementCount(found.shape);
+  const tensor = fits ? { ...found, shape } : found;
   const ordered = rows === undefined ? tensor : reorderedRows(tensor, rows.count, rows.sourceOf);
   return add === undefined ? ordered : withAddend(ordered, add);
 }
@@ -94,7 +98,7 @@ function readSideFiles(
 
 function sideFiles(
   config: Readonly<Record<string, unknown>>,
-  { text, config: tokenizerConfig }: GgufTokenizer,
+  { bytes, config: tokenizerConfig }: GgufTokenizer,
   eosIds: readonly number[],
 ): SideFiles {
   const file = (value: unknown, indent?: number) =>
@@ -102,7 +106,7 @@ function sideFiles(
   return new Map([
     ['config.json', file(config, 2)],
     ['generation_config.json', file(eosIds.length === 0 ? {} : { eos_token_id: eosIds }, 2)],
-    ['tokenizer.json', Buffer.from(text())],
+    ['tokenizer.json', bytes()],
     ['tokenizer_config.json', file(tokenizerConfig, 2)],
   ]);
 }

@@ -32,8 +32,8 @@ export interface SideContent {
   readonly notes: readonly string[];
 }
 
-/** Larger ones are not what their name says. */
-const largestBytes = 256 * 1024 * 1024;
+/** In bytes; larger ones are not what their name says. */
+export const largestSideFile = 256 * 1024 * 1024;
 
 const generationConfig = 'generation_config.json';
 
@@ -106,7 +106,7 @@ export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideC
   for (const name of sideFileNames) {
     const path = join(dir, name);
     if ((await stat(path).catch(() => null)) === null) continue;
-    const content = await readRegular(path, largestBytes).catch((error: unknown) => {
+    const content = await readRegular(path, largestSideFile).catch((error: unknown) => {
       throw fileError(error, path, 'reading');
     });
     files.set(name, content);

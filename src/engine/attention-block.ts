@@ -1,13 +1,13 @@
 /** A layer's attention: queries, keys and values, their positions, the cache, the projection out. */
 
-import { type ModelSpec, tensorNames } from '../models/spec.ts';
+import { type ModelSpec, type Positions, tensorNames } from '../models/spec.ts';
 import { fusedProjection, projectionsOf } from '../models/spec-tensors.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { fillAlibi } from './alibi.ts';
 import type { Batch } from './batch.ts';
 import { KvCache } from './kv-cache.ts';
 import type { LayerMath, LayerMathParts } from './layer-math.ts';
-import { Rotary } from './rotary.ts';
+import { Rotary, type RotaryPlace } from './rotary.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
@@ -24,8 +24,8 @@ export class AttentionBlock {
   readonly #math: LayerMath;
   /** Keys and values of all sequences. */
   readonly cache: KvCache;
-  /** Null where positions are told otherwise. */
-  readonly #rotary: Rotary | null;
+  /** By what `attention.rotary` calls them; none where positions are told otherwise. */
+  readonly #rotaries: Readonly<Record<'global' | 'local', Rotary | null>>;
 
   constructor(parts: AttentionParts, math: LayerMath) {
     this.#parts = parts;
@@ -33,16 +33,18 @@ export class AttentionBlock {
     this.#spec = parts.files.manifest.spec;
     const [{ memory, kernels }] = parts.arenas;
     const { activations, chunk, context } = parts.plan;
-    const { positions, attention } = this.#spec;
+    const { positions, localPositions, attention } = this.#spec;
     this.cache = new KvCache(memory, kernels, parts.plan, this.#spec);
-    this.#rotary =
-      positions.kind === 'rotary'
-        ? new Rotary(memory, kernels, positions, activations, chunk)
-        : null;
+    const rotary = (told: Positions | undefined, place: RotaryPlace) =>
+      told?.kind === 'rotary' ? new Rotary(memory, kernels, told, place, chunk, context) : null;
+    this.#rotaries = {
+      global: rotary(positions, activations),
+      local: rotary(localPositions, activations.local),
+    };
     if (positions.kind === 'alibi') {
       const { heads } = attention;
-      const { positionBias } = activations;
-      fillAlibi(new Float32Array(memory.buffer, positionBias, heads * context), heads, context);
+      const bias = new Float32Array(memory.buffer, activations.positionBias, heads * context);
+      fillAlibi(bias, heads, context, positions);
     }
   }
 
@@ -53,12 +55,15 @@ export class AttentionBlock {
     const { output, attended } = plan.activations;
 
     await this.#queryKeyValue(layer, x, positions);
-    this.#normHeads(layer, positions);
-    this.#applyRope(batch);
+    this.#clip(positions);
+    const { qkNormLast = false } = this.#spec.attention;
+    if (!qkNormLast) this.#normHeads(layer, positions);
+    this.#applyRope(layer, batch);
+    if (qkNormLast) this.#normHeads(layer, positions);
 
     await this.#parts.sparse?.yieldToReads();
     this.cache.append(layer, batch);
-    this.cache.attend(layer, batch);
+    this.cache.attend(layer, batch, weights.vector(tensorNames.sinks(layer)));
     await this.#parts.sparse?.yieldToReads();
     const out = tensorNames.attentionOut(layer);
     await this.#math.linear(
@@ -83,25 +88,55 @@ export class AttentionBlock {
     }
   }
 
-  /** Norms each query and key head on its own, where the model does. */
+  /** Holds queries, keys and values within the model's bounds. */
+  #clip(positions: number): void {
+    const { clip } = this.#spec.attention;
+    if (clip === undefined) return;
+    const { rows: outputs } = fusedProjection(this.#spec, 0);
+    this.#parts.arenas[0].kernels.clamp(
+      this.#parts.plan.activations.qkv,
+      positions * outputs,
+      clip,
+    );
+  }
+
+  /** Norms queries and keys, where the model does. */
   #normHeads(layer: number, positions: number): void {
-    const { heads, kvHeads, headDim, qkNorm } = this.#spec.attention;
+    const { heads, kvHeads, headDim, qkNorm, qkNormOver } = this.#spec.attention;
     if (qkNorm === 'none') return;
     const { qkv } = this.#parts.plan.activations;
-    const [query, key] = [tensorNames.queryNorm(layer), tensorNames.keyNorm(layer)];
-    for (let p = 0; p < positions; p++) {
-      const queries = qkv + p * (heads + 2 * kvHeads) * headDim * f32Bytes;
-      const keys = queries + heads * headDim * f32Bytes;
-      this.#math.normRows(qkNorm, query, queries, queries, headDim, heads);
-      this.#math.normRows(qkNorm, key, keys, keys, headDim, kvHeads);
+    const stride = (heads + 2 * kvHeads) * headDim;
+    const keys = qkv + heads * headDim * f32Bytes;
+    for (const [name, at, count] of [
+      [tensorNames.queryNorm(layer), qkv, heads],
+      [tensorNames.keyNorm(layer), keys, kvHeads],
+    ] as const) {
+      const norm = (
+        x: number,
+        rows: { n: number; rows: number; stride?: number; first?: number },
+      ) => this.#math.normRows(qkNorm, name, x, x, rows);
+      if (qkNormOver === 'row') {
+        norm(at, { n: count * headDim, rows: positions, stride });
+      } else if (qkNormOver === 'heads') {
+        for (let head = 0; head < count; head++) {
+          const first = head * headDim;
+          norm(at + first * f32Bytes, { n: headDim, rows: positions, stride, first });
+        }
+      } else {
+        for (let p = 0; p < positions; p++) {
+          norm(at + p * stride * f32Bytes, { n: headDim, rows: count });
+        }
+      }
     }
   }
 
   /** Tells queries and keys their positions, where that is done by rotation. */
-  #applyRope({ positions }: Batch): void {
-    const { heads, kvHeads, headDim } = this.#spec.attention;
+  #applyRope(layer: number, { positions }: Batch): void {
+    const { heads, kvHeads, headDim, rotary } = this.#spec.attention;
     const { qkv } = this.#parts.plan.activations;
     const stride = (heads + 2 * kvHeads) * headDim;
-    this.#rotary?.apply(qkv, positions, heads + kvHeads, headDim, stride);
+    const kind = rotary?.[layer] ?? 'global';
+    if (kind === 'none') return;
+    this.#rotaries[kind]?.apply(qkv, positions, heads + kvHeads, headDim, stride);
   }
 }

@@ -5,9 +5,12 @@ import { StreamDecoder } from '../tokenizer/stream-decoder.ts';
 import { Sampler } from './sampler.ts';
 import type { SamplingOptions } from './sampling-options.ts';
 import type { Sequence } from './sequence.ts';
+import type { Drafter } from './speculation/draft.ts';
+import { SpeculativeTokens } from './speculation/speculative-tokens.ts';
 import type { RunStats } from './stats.ts';
 import { StopStrings } from './stop-strings.ts';
 import type { TokenGuide } from './token-guide.ts';
+import { drawToken, SingleTokens, type SourceParts, type TokenSource } from './token-source.ts';
 
 /** Why generation ended; `context`: no position is left, `length`: max tokens were made. */
 export type FinishReason = 'eos' | 'stop' | 'length' | 'context' | 'interrupted';
@@ -25,6 +28,11 @@ export interface GenerateOptions {
   /** Has a say in each token; one after the other, as it may depend on those before. */
   readonly guide?: TokenGuide | undefined;
   readonly signal?: AbortSignal;
+  /**
+   * Proposes tokens, of which the model verifies several in one pass; the text is the same. For a
+   * runtime that was planned with `draftTokens`.
+   */
+  readonly draft?: Drafter | undefined;
   /** Called with each piece of text as soon as it is certain. */
   readonly onText?: (text: string) => void;
 }
@@ -71,17 +79,25 @@ export async function generate(
 
   const recorder = stats.begin();
   const { signal } = options;
-  const forward = (next: readonly number[]) =>
-    sequence.forward(next, guide === undefined ? sampler.wanted : 'last', signal && { signal });
+  // What a guide says of a token depends on those before it: none can be chosen ahead.
+  const drafter = guide === undefined ? options.draft : undefined;
+  const draft = drafter?.begin(sequence, sampler);
+  const wanted = guide === undefined ? sampler.wanted : 'last';
+  const parts: SourceParts = { sequence, sampler, recorder, wanted, guide, signal };
+  const source: TokenSource =
+    drafter && draft
+      ? new SpeculativeTokens({ ...parts, drafter, draft, endIds })
+      : new SingleTokens(parts);
 
   const run = async (): Promise<FinishReason> => {
     const rest = promptIds.slice(keepBeginning(sequence, promptIds));
-    let logits = await recorder.prefill(() => forward(rest));
+    const logits = await recorder.prefill(async () => {
+      await draft?.prepare(promptIds, signal);
+      return sequence.forward(rest, wanted, signal && { signal });
+    });
+    if (maxTokens <= 0) return 'length';
+    let token = await drawToken(parts, logits, ids);
     for (;;) {
-      if (tokens.length >= maxTokens) return 'length';
-      if (guide !== undefined) await guide.prepare(logits);
-      const token = sampler.sample(logits, ids);
-      guide?.drawn(token);
       if (endIds.has(token)) return 'eos';
       if (stopIds.has(token)) return 'stop';
       tokens.push(token);
@@ -89,8 +105,8 @@ export async function generate(
       emit(stop.push(decoder.push(token)));
       if (stop.found) return 'stop';
       if (tokens.length >= maxTokens) return 'length';
-      if (sequence.length >= context) return 'context';
-      logits = await recorder.decode(() => forward([token]));
+      if (ids.length > context) return 'context';
+      token = await source.next(ids, maxTokens - tokens.length);
     }
   };
 
@@ -98,9 +114,10 @@ export async function generate(
     if (error instanceof InterruptedError) return 'interrupted';
     throw error;
   });
+  source.end();
   emit(stop.push(decoder.flush()));
   emit(stop.flush());
-  const figures = recorder.snapshot(promptIds.length, tokens.length);
+  const figures = recorder.snapshot(promptIds.length, tokens.length, source.figures);
   return { text, promptTokens: promptIds, tokens, finishReason, stats: figures };
 }
 

@@ -6,6 +6,7 @@ import type { HeadProposal } from '../residency/head-proposal.ts';
 import type { Batch } from './batch.ts';
 import type { LayerMath, LayerMathParts } from './layer-math.ts';
 import { ProposedHead } from './proposed-head.ts';
+import type { BestLogits } from './sampler.ts';
 
 const f32Bytes = 4;
 
@@ -72,13 +73,47 @@ export class Head {
       x = embedding;
     }
     if (embeddingSize !== hiddenSize && x !== embedding) throw new Error('no project_out');
+    const { logitScale, logitSoftCap } = this.#spec;
+    if (logitScale !== undefined) kernels.scale(x, positions * embeddingSize, logitScale);
     const bias = weights.vector(tensorNames.headBias);
     if (this.#proposed === null) {
       await this.#math.linear(headTensor(this.#spec), bias, logits, x, positions);
     } else {
       const best = wanted.map(({ wanted: how }) => (typeof how === 'object' ? how : null));
-      await this.#proposed.logits(logits, x, bias, best);
+      const wishes =
+        logitSoftCap === undefined ? best : best.map((one) => this.#withCap(logitSoftCap, one));
+      await this.#proposed.logits(logits, x, bias, wishes);
+    }
+    if (logitSoftCap !== undefined) {
+      kernels.softCap(logits, positions * vocabSize, logitSoftCap);
     }
     return new Float32Array(memory.buffer, logits, positions * vocabSize);
+  }
+
+  /** The same wish, whose bounds are of logits that are not yet capped. */
+  #withCap(cap: number, best: BestLogits | null): BestLogits | null {
+    if (best?.suffice === undefined) return best;
+    const { suffice } = best;
+    return {
+      ...best,
+      suffice: ({ ids, lower, upper }) =>
+        suffice({ ids, lower: this.#capped(lower, cap), upper: this.#capped(upper, cap) }),
+    };
+  }
+
+  /** `values` capped by the kernel that caps logits, so that equal ones stay equal to them. */
+  #capped(values: Float32Array, cap: number): Float32Array {
+    const [{ memory, kernels }] = this.#parts.arenas;
+    // A sublayer's output has been added before logits are computed.
+    const { output } = this.#parts.plan.activations;
+    const room = new Float32Array(memory.buffer, output, this.#spec.hiddenSize);
+    const result = Float32Array.from(values);
+    for (let at = 0; at < result.length; at += room.length) {
+      const piece = result.subarray(at, at + room.length);
+      room.set(piece);
+      kernels.softCap(output, piece.length, cap);
+      piece.set(room.subarray(0, piece.length));
+    }
+    return result;
   }
 }

@@ -15,6 +15,15 @@ export interface LayerMathParts {
   readonly weights: Weights;
 }
 
+const f32Bytes = 4;
+
+interface NormedRows {
+  readonly n: number;
+  readonly rows: number;
+  readonly stride?: number;
+  readonly first?: number;
+}
+
 /** Addresses are in the first memory; values are f32. */
 export class LayerMath {
   readonly #parts: LayerMathParts;
@@ -53,24 +62,27 @@ export class LayerMath {
   /** y = the model's norm, with the weights `name`, of `positions` rows of the residual stream's width. */
   norm(name: string, y: number, x: number, positions: number): void {
     const { norm, hiddenSize } = this.#spec;
-    this.normRows(norm.kind, name, y, x, hiddenSize, positions);
+    this.normRows(norm.kind, name, y, x, { n: hiddenSize, rows: positions });
   }
 
-  /** The same of `rows` rows of n values, one right after the other. */
+  /** The same of rows of n values, `stride` elements apart, whose weights begin at `first` of those of `name`. */
   normRows(
     kind: 'layer' | 'rms',
     name: string,
     y: number,
     x: number,
-    n: number,
-    rows: number,
+    { n, rows, stride = n, first = 0 }: NormedRows,
   ): void {
     const { weights } = this.#parts;
     const { eps } = this.#spec.norm;
-    const weight = weights.vector(`${name}.weight`);
+    const from = (vector: number) => (vector === 0 ? 0 : vector + first * f32Bytes);
+    const weight = from(weights.vector(`${name}.weight`));
     const { layerNorm, rmsNorm } = this.#kernels;
-    if (kind === 'rms') rmsNorm(y, x, weight, n, rows, n, n, eps);
-    else layerNorm(y, x, weight, weights.vector(`${name}.bias`), n, rows, n, n, eps);
+    if (kind === 'rms') rmsNorm(y, x, weight, n, rows, stride, stride, eps);
+    else {
+      const bias = from(weights.vector(`${name}.bias`));
+      layerNorm(y, x, weight, bias, n, rows, stride, stride, eps);
+    }
   }
 
   #arena({ arena }: LoadedRows): Arena {

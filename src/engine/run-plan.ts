@@ -11,7 +11,7 @@ import type { PredictorDemand } from '../plan/fixed-layout.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { ReadCosts } from '../plan/miss-cost.ts';
 import { planFloor, planMemory } from '../plan/plan-memory.ts';
-import { processEstimate } from '../plan/process.ts';
+import { modelEstimate, processEstimate } from '../plan/process.ts';
 import { resolveSize, type Size } from '../units.ts';
 import type { RunRequest } from './run-request.ts';
 
@@ -111,9 +111,10 @@ function planRequest(
   const { context, logits = 'last', chunk = prefillChunk, memoryLimit, ffn = 'sparse' } = request;
   const { sequences = 1, positions = sequences * context } = request;
   const predictors = ffn === 'exact' ? null : all;
+  const own = request.beside ? modelEstimate(manifest) : processBytes;
   return {
     manifest,
-    processBytes: processBytes + (request.ownBytes ?? 0),
+    processBytes: own + (request.ownBytes ?? 0),
     ...{ context, sequences, positions },
     kvDtype: request.kvDtype ?? 'f32',
     chunk: Math.min(chunk, positions),
@@ -125,6 +126,9 @@ function planRequest(
     ...(readCosts && { readCosts }),
     ...(memoryLimit === undefined ? {} : { memoryLimit }),
     ...(request.bestLogits === undefined ? {} : { bestLogits: request.bestLogits }),
+    draftTokens: request.draftTokens ?? 0,
+    draftBytes: request.draftBytes ?? 0,
+    beside: request.beside ?? false,
   };
 }
 

@@ -38,6 +38,18 @@ export interface RunRequest {
    * the head takes a quarter of the room (see `HeadProposal`); the logits are the same.
    */
   readonly bestLogits?: number;
+  /**
+   * Tokens that may be proposed for a pass, of all sequences together, so that their logits have room;
+   * 0 by default.
+   */
+  readonly draftTokens?: number;
+  /** Bytes of the budget that go to whoever proposes; 0 by default. */
+  readonly draftBytes?: number;
+  /**
+   * Whether it runs beside another model of this process, on its threads: then the plan of that one
+   * counts the process and the threads.
+   */
+  readonly beside?: boolean;
   /** Threads that compute; default: as many as the process has cores and the budget room. */
   readonly threads?: number;
   /** Bytes one WebAssembly memory may have: 4 GiB, or less in tests. */

@@ -18,6 +18,7 @@ import { Batcher } from './batcher.ts';
 import { ListArena } from './list-arena.ts';
 import type { LoadedModel } from './loaded-model.ts';
 import type { Model } from './model.ts';
+import { PassTimes } from './pass-times.ts';
 import { Predictor } from './predictor.ts';
 import type { RunRequest } from './run-request.ts';
 import { Sequence } from './sequence.ts';
@@ -85,8 +86,15 @@ async function openPredictor(
   return predictor;
 }
 
-interface RuntimeParts {
+interface LoadOptions {
   readonly threads: ComputeThreads;
+  /** Gives them back. */
+  readonly close: () => Promise<void>;
+  readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface RuntimeParts extends Pick<LoadOptions, 'threads' | 'close'> {
   readonly weights: Weights;
   readonly transformer: Transformer;
   readonly sparse: SparseFfn | null;
@@ -101,6 +109,7 @@ export class Runtime implements LoadedModel {
   readonly stats: RuntimeStats;
   readonly predictor: Predictor | null;
   readonly memory: WebAssembly.Memory;
+  readonly passTimes = new PassTimes();
   readonly #parts: RuntimeParts;
   readonly #batcher: Batcher;
 
@@ -120,6 +129,7 @@ export class Runtime implements LoadedModel {
       chunk: plan.chunk,
       logitPositions: plan.logitPositions,
       shared: plan.kvCache.sequences > 1,
+      passTimes: this.passTimes,
       reset: () => weights.reset(),
     });
   }
@@ -136,6 +146,32 @@ export class Runtime implements LoadedModel {
   ): Promise<Runtime> {
     const plan = model.plan(request);
     const threads = await ComputeThreads.start(plan.threads);
+    const close = () => threads.close();
+    return Runtime.#load(model, plan, request, { threads, close, onProgress, signal });
+  }
+
+  /**
+   * The same on the threads of this one, which is closed after it.
+   * @param request with as many threads as this one's plan, and `beside`
+   */
+  async openBeside(
+    model: Model,
+    request: RunRequest,
+    onProgress?: (doneBytes: number, totalBytes: number) => void,
+    signal?: AbortSignal,
+  ): Promise<Runtime> {
+    const { threads } = this.#parts;
+    const close = async () => {};
+    const plan = model.plan({ ...request, threads: threads.threads });
+    return Runtime.#load(model, plan, request, { threads, close, onProgress, signal });
+  }
+
+  static async #load(
+    model: Model,
+    plan: MemoryPlan,
+    request: RunRequest,
+    { threads, close, onProgress, signal }: LoadOptions,
+  ): Promise<Runtime> {
     try {
       const arenas = await createArenas(plan, threads, request.ffn === 'exact');
       const weights = await Weights.load(model.files, plan, arenas, onProgress, signal);
@@ -151,9 +187,10 @@ export class Runtime implements LoadedModel {
       const parts = { weights, sparse, experts };
       const transformer = new Transformer({ ...parts, files, plan, arenas, headProposal });
       const [{ memory }] = arenas;
-      return new Runtime(model, plan, { ...parts, threads, transformer, predictor, memory });
+      const rest = { threads, close, transformer, predictor, memory };
+      return new Runtime(model, plan, { ...parts, ...rest });
     } catch (error) {
-      await threads.close();
+      await close();
       throw error;
     }
   }
@@ -179,6 +216,6 @@ export class Runtime implements LoadedModel {
   /** Breaks off what runs, ends the threads, and waits until no read is in flight. */
   async close(): Promise<void> {
     await this.#batcher.close();
-    await Promise.all([this.#parts.threads.close(), this.#parts.weights.reset()]);
+    await Promise.all([this.#parts.close(), this.#parts.weights.reset()]);
   }
 }

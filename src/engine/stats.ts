@@ -7,6 +7,7 @@ import { peakResidentBytes } from '../plan/process.ts';
 import type { ExpertStores } from '../residency/expert-stores.ts';
 import type { Weights } from '../residency/weights.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
+import type { DraftFigures } from './speculation/proposal.ts';
 import type { Transformer } from './transformer.ts';
 
 /** Bytes, milliseconds and shares; the keys are a contract with programs that read them. */
@@ -34,6 +35,15 @@ export interface RunStats {
   readonly peakRss: number;
   readonly directIo: boolean;
   readonly threads: number;
+  /** Bytes read per token that was decoded; those of the prompt and of loading do not count. */
+  readonly flashBytesPerToken: number;
+  /** With a draft: the share of its tokens that were right, and tokens that a pass made on average. */
+  readonly acceptance?: number;
+  readonly tokensPerPass?: number;
+  /** Time that proposing took. */
+  readonly draftMs?: number;
+  /** Share of the passes that went without proposals, because these would have slowed them down. */
+  readonly draftDeclined?: number;
 }
 
 /** What is counted. */
@@ -114,6 +124,8 @@ export class RunRecorder {
   #prefillMs = 0;
   #decodeMs = 0;
   #decodedTokens = 0;
+  /** Bytes that had been read when the prompt was processed. */
+  #bytesBefore = 0;
 
   constructor(sources: StatsSources, base: Counters) {
     this.#sources = sources;
@@ -127,6 +139,7 @@ export class RunRecorder {
       return await work();
     } finally {
       this.#prefillMs += performance.now() - started;
+      this.#bytesBefore = this.#sources.files.scheduler.stats.snapshot().bytes;
     }
   }
 
@@ -142,8 +155,13 @@ export class RunRecorder {
     }
   }
 
+  /** Counts a token that came along with another one. */
+  token(): void {
+    this.#decodedTokens++;
+  }
+
   /** The figures so far. `tokens` counts generated ones, the first of which prefill makes. */
-  snapshot(promptTokens: number, tokens: number): RunStats {
+  snapshot(promptTokens: number, tokens: number, draft: DraftFigures | null = null): RunStats {
     const { files, plan } = this.#sources;
     const now = countersOf(this.#sources);
     const base = this.#base;
@@ -172,6 +190,13 @@ export class RunRecorder {
       peakRss: peakResidentBytes(),
       directIo: files.directIo,
       threads: plan.threads,
+      flashBytesPerToken: (now.io.bytes - this.#bytesBefore) / Math.max(1, this.#decodedTokens),
+      ...(draft && {
+        acceptance: draft.proposed === 0 ? 0 : draft.accepted / draft.proposed,
+        tokensPerPass: draft.passes === 0 ? 0 : draft.tokens / draft.passes,
+        draftMs: draft.draftMs,
+        draftDeclined: draft.passes === 0 ? 0 : draft.passesWithout / draft.passes,
+      }),
     };
   }
 }

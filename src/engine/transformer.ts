@@ -8,6 +8,7 @@ import { InterruptedError } from '../errors.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { weightKernels } from '../kernels/weight-kernels.ts';
 import { type ModelSpec, tensorNames } from '../models/spec.ts';
+import { normsAround } from '../models/spec-tensors.ts';
 import type { ExpertStores } from '../residency/expert-stores.ts';
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { AttentionBlock } from './attention-block.ts';
@@ -52,15 +53,14 @@ export class Transformer {
     this.#spec = parts.files.manifest.spec;
     this.#kernels = parts.arenas[0].kernels;
     this.#memory = parts.arenas[0].memory;
-    const { sparse, plan } = parts;
+    const { sparse, plan, experts: stores = null } = parts;
     this.#math = new LayerMath(parts);
     this.#attention = new AttentionBlock(parts, this.#math);
     this.#head = new Head(parts, this.#math);
-    const { activations, chunk } = plan;
-    const dense = new DenseFfn({ ...parts, sums: activations.sums });
-    const { experts: stores = null } = parts;
-    const { experts: buffers, scratch } = activations;
-    const mixture = buffers && stores && { ...parts, stores, dense, buffers, scratch, chunk };
+    const { experts: buffers, scratch, sums } = plan.activations;
+    const dense = new DenseFfn({ ...parts, sums });
+    const mixture = buffers &&
+      stores && { ...parts, stores, dense, buffers, scratch, chunk: plan.chunk };
     this.#ffn = sparse ?? (mixture && new MixtureFfn(mixture)) ?? dense;
   }
 
@@ -132,9 +132,9 @@ export class Transformer {
       await this.#parts.sparse?.cancelSpeculation();
       throw error;
     }
-    this.#addSublayer(attentionNorm, positions);
+    this.#addSublayer(attentionNorm, tensorNames.attentionOutputNorm(layer), positions);
     await this.#finishFfn(early ?? beginFfn(), layer, positions);
-    this.#addSublayer(ffnNorm, positions);
+    this.#addSublayer(ffnNorm, tensorNames.ffnOutputNorm(layer), positions);
   }
 
   /** Guesses what the FFN will want from the state before attention, which changes it little. */
@@ -147,7 +147,7 @@ export class Transformer {
     sparse.speculate({ layer, x, residual: hidden, positions });
   }
 
-  /** hidden = (project_in) token row, + position row where there is a table of them */
+  /** hidden = (project_in) token row, scaled, normed, + position row, as far as the model does these */
   async embed(batch: Batch): Promise<void> {
     const { plan, files, weights } = this.#parts;
     const { ids } = batch;
@@ -162,6 +162,13 @@ export class Transformer {
     });
     if (projected) await this.#math.linear(tensorNames.projectIn, 0, hidden, embedding, ids.length);
 
+    const { embeddingScale, norm } = this.#spec;
+    if (embeddingScale !== undefined) {
+      this.#kernels.scale(hidden, ids.length * hiddenSize, embeddingScale);
+    }
+    if (norm.embedding === true) {
+      this.#math.norm(tensorNames.embeddingNorm, hidden, hidden, ids.length);
+    }
     if (positions.kind !== 'learned') return;
     const table = files.tensor(tensorNames.positions);
     const rows = Array.from(batch.positions, (position) => position + positions.offset);
@@ -189,15 +196,23 @@ export class Transformer {
   /** The sublayer's input: normed where norms stand before, else the residual stream itself. */
   #normBefore(name: string, target: number, positions: number): number {
     const { hidden } = this.#parts.plan.activations;
-    if (this.#spec.norm.placement === 'post') return hidden;
+    const { placement } = this.#spec.norm;
+    if (placement === 'post' || placement === 'output') return hidden;
     this.#math.norm(name, target, hidden, positions);
     return target;
   }
 
-  /** hidden += output; then the norm, where it stands after. */
-  #addSublayer(name: string, positions: number): void {
+  /**
+   * hidden += output, scaled; then the norm, where it stands behind the sum.
+   * @param outputNorm the norm of what is added, where there is one
+   */
+  #addSublayer(name: string, outputNorm: string, positions: number): void {
     const { hidden, output } = this.#parts.plan.activations;
-    this.#kernels.add(hidden, output, positions * this.#spec.hiddenSize);
-    if (this.#spec.norm.placement === 'post') this.#math.norm(name, hidden, hidden, positions);
+    const { norm, residualScale, hiddenSize } = this.#spec;
+    const values = positions * hiddenSize;
+    if (normsAround(norm.placement).output) this.#math.norm(outputNorm, output, output, positions);
+    if (residualScale !== undefined) this.#kernels.scale(output, values, residualScale);
+    this.#kernels.add(hidden, output, values);
+    if (norm.placement === 'post') this.#math.norm(name, hidden, hidden, positions);
   }
 }

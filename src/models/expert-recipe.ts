@@ -30,6 +30,8 @@ export const commonExpertNames: ExpertNames = {
  *   gate_proj, up_proj (experts, k, hidden), down_proj (experts, hidden, k)
  *   gate_proj, up_proj (k, hidden), down_proj (hidden, k), of each expert; also where no name is known
  *
+ * The first two are called so, or so with `.weight` behind it.
+ *
  * @param from the layer's prefix, such as `model.layers.0`
  */
 export function expertsRecipe(
@@ -42,11 +44,13 @@ export function expertsRecipe(
   const { count = 0, neurons = 0 } = ffn.experts ?? {};
   const gated = ffn.gate !== 'none';
   const prefix = `${from}.${names.prefix}`;
+  const nameOf = (name: string) =>
+    [`${prefix}.${name}`, `${prefix}.${name}.weight`].find((known) => found.has(known));
   /** Rows of one expert in a tensor of all, of which each has `all` rows and begins at `first`. */
   const within =
     (name: string, all: number, columns: number, first = 0, rows = all) =>
     (expert: number): TensorPart => ({
-      source: `${prefix}.${name}`,
+      source: nameOf(name) ?? `${prefix}.${name}`,
       shape: [count, all, columns],
       rows: { first: expert * all + first, count: rows },
     });
@@ -70,11 +74,11 @@ export function expertsRecipe(
     );
   const recipe = { layer, neurons, hiddenSize };
   const allDown = within(names.down, hiddenSize, neurons);
-  if (gated && found.has(`${prefix}.${names.gateUp}`)) {
+  if (gated && nameOf(names.gateUp) !== undefined) {
     const half = (first: number) => within(names.gateUp, 2 * neurons, hiddenSize, first, neurons);
     return { ...recipe, experts: experts(half(0), half(neurons), allDown) };
   }
-  if (found.has(`${prefix}.${names.up}`)) {
+  if (nameOf(names.up) !== undefined) {
     const all = (name: string) => within(name, neurons, hiddenSize);
     return { ...recipe, experts: experts(all(names.gate), all(names.up), allDown) };
   }

@@ -1,6 +1,12 @@
 /** The tensors of a model directory, as the architecture alone implies them; and whether it can be. */
 
-import { type ExpertsSpec, expertsOf, type ModelSpec, tensorNames } from './spec.ts';
+import {
+  type ExpertsSpec,
+  expertsOf,
+  type ModelSpec,
+  type RotaryPositions,
+  tensorNames,
+} from './spec.ts';
 
 /** A tensor that the engine looks for. */
 export interface SpecTensor {
@@ -33,13 +39,30 @@ export function contradictionIn(spec: ModelSpec): string | null {
     if (contradiction !== null) return contradiction;
   }
   if (spec.maxPositions > mostPositions) return `${spec.maxPositions} positions are too many`;
-  if (positions.kind === 'rotary' && (positions.dims % 2 !== 0 || positions.dims > headDim)) {
-    return `${positions.dims} values of a head of ${headDim} cannot be turned in pairs`;
+  for (const rotary of [positions, spec.localPositions]) {
+    const problem = rotary?.kind === 'rotary' ? rotaryProblem(rotary, headDim) : null;
+    if (problem !== null) return problem;
+  }
+  const { rotary } = attention;
+  if (rotary !== undefined && (rotary.length !== layers || positions.kind !== 'rotary')) {
+    return `${rotary.length} layers are said to have rotary positions or none, of ${layers}`;
+  }
+  if (rotary?.includes('local') === true && spec.localPositions === undefined) {
+    return 'there are no rotary positions for local layers';
   }
   if (positions.kind === 'learned' && positions.offset > mostPositions) {
     return `positions begin at ${positions.offset}`;
   }
   return null;
+}
+
+function rotaryProblem({ dims, scaling }: RotaryPositions, headDim: number): string | null {
+  if (dims % 2 !== 0 || dims > headDim) {
+    return `${dims} values of a head of ${headDim} cannot be turned in pairs`;
+  }
+  if (scaling.kind !== 'longrope') return null;
+  const wrong = [scaling.short, scaling.long].find(({ length }) => length !== dims / 2);
+  return wrong === undefined ? null : `${wrong.length} factors are not those of ${dims / 2} pairs`;
 }
 
 /** More experts, in all layers, than any model has: of each, and of each of its weights, lists are kept. */
@@ -120,11 +143,16 @@ export function* tensorsOf(
     yield { name: tensorNames.projectIn, shape: [hiddenSize, embeddingSize], needed: true };
     yield { name: tensorNames.projectOut, shape: [embeddingSize, hiddenSize], needed: true };
   }
+  const ofNorm = { ...norm, width: hiddenSize };
+  if (norm.embedding === true) yield* normTensors(tensorNames.embeddingNorm, ofNorm);
   for (let layer = 0; layer < layers; layer++) yield* layerTensors(spec, layer, found);
-  if (norm.final) yield* normTensors(norm.kind, tensorNames.finalNorm, hiddenSize);
+  if (norm.final) yield* normTensors(tensorNames.finalNorm, ofNorm);
   if (!spec.tiedHead)
     yield { name: tensorNames.head, shape: [vocabSize, embeddingSize], needed: true };
-  yield { name: tensorNames.headBias, shape: [vocabSize], needed: false };
+  // What has a factor on logits has it on the head's input.
+  if (spec.logitScale === undefined) {
+    yield { name: tensorNames.headBias, shape: [vocabSize], needed: false };
+  }
 }
 
 function* layerTensors(
@@ -133,20 +161,22 @@ function* layerTensors(
   found: Pick<ReadonlyMap<string, unknown>, 'has'>,
 ): Generator<SpecTensor> {
   const { hiddenSize, norm, ffn } = spec;
-  const { heads, headDim, qkNorm } = spec.attention;
+  const { heads, headDim, sinks } = spec.attention;
   const queries = heads * headDim;
-  yield* normTensors(norm.kind, tensorNames.attentionNorm(layer), hiddenSize);
+  const ofNorm = { ...norm, width: hiddenSize };
+  const { input, output } = normsAround(norm.placement);
+  if (input) yield* normTensors(tensorNames.attentionNorm(layer), ofNorm);
+  if (output) yield* normTensors(tensorNames.attentionOutputNorm(layer), ofNorm);
   for (const { name, rows } of projectionsOf(spec, layer, found)) {
     yield { name, shape: [rows, hiddenSize], needed: true };
   }
   const { rows } = fusedProjection(spec, layer);
   yield { name: `${tensorNames.qkv(layer)}.bias`, shape: [rows], needed: false };
-  if (qkNorm !== 'none') {
-    yield* normTensors(qkNorm, tensorNames.queryNorm(layer), headDim);
-    yield* normTensors(qkNorm, tensorNames.keyNorm(layer), headDim);
-  }
+  yield* headNormTensors(spec, layer);
+  if (sinks === true) yield { name: tensorNames.sinks(layer), shape: [heads], needed: true };
   yield* linearTensors(tensorNames.attentionOut(layer), hiddenSize, queries);
-  if (!norm.shared) yield* normTensors(norm.kind, tensorNames.ffnNorm(layer), hiddenSize);
+  if (input && !norm.shared) yield* normTensors(tensorNames.ffnNorm(layer), ofNorm);
+  if (output) yield* normTensors(tensorNames.ffnOutputNorm(layer), ofNorm);
   const experts = expertsOf(spec, layer);
   if (experts !== null) {
     yield* expertTensors(spec, experts, layer);
@@ -157,6 +187,26 @@ function* layerTensors(
   }
   yield { name: tensorNames.upBias(layer), shape: [ffn.neurons], needed: false };
   yield { name: tensorNames.downBias(layer), shape: [hiddenSize], needed: false };
+}
+
+/** Where norms stand about a sublayer: their weights have names of their own. */
+export function normsAround(placement: ModelSpec['norm']['placement']): {
+  readonly input: boolean;
+  readonly output: boolean;
+} {
+  return {
+    input: placement !== 'output',
+    output: placement === 'output' || placement === 'both',
+  };
+}
+
+/** Values of the weights of the norms over queries and over keys. */
+export function headNormWidths({
+  attention: { heads, kvHeads, headDim, qkNormOver },
+}: Pick<ModelSpec, 'attention'>): { readonly query: number; readonly key: number } {
+  return qkNormOver === undefined
+    ? { query: headDim, key: headDim }
+    : { query: heads * headDim, key: kvHeads * headDim };
 }
 
 /** What a layer with experts has besides their weights and those of the FFN beside them. */
@@ -180,8 +230,23 @@ function* expertTensors(
   yield { name: tensorNames.expertDownBias(layer), shape: outputs, needed: false };
 }
 
-function* normTensors(kind: 'layer' | 'rms', name: string, width: number): Generator<SpecTensor> {
-  // Layer norms without weights exist; those by the root of mean squares are always weighted.
+function* headNormTensors(spec: ModelSpec, layer: number): Generator<SpecTensor> {
+  const { qkNorm: kind, qkNormPlain: plain } = spec.attention;
+  if (kind === 'none') return;
+  const { query, key } = headNormWidths(spec);
+  yield* normTensors(tensorNames.queryNorm(layer), { kind, plain, width: query });
+  yield* normTensors(tensorNames.keyNorm(layer), { kind, plain, width: key });
+}
+
+interface NormTensors {
+  readonly kind: 'layer' | 'rms';
+  readonly plain?: boolean | undefined;
+  readonly width: number;
+}
+
+function* normTensors(name: string, { kind, plain, width }: NormTensors): Generator<SpecTensor> {
+  // Layer norms without weights exist; those by the root of mean squares say so.
+  if (plain === true) return;
   yield { name: `${name}.weight`, shape: [width], needed: kind === 'rms' };
   if (kind === 'layer') yield { name: `${name}.bias`, shape: [width], needed: false };
 }

@@ -54,30 +54,55 @@ const rotaryScalingSchema = v.variant('kind', [
     /** On cosine and sine. */
     attentionFactor: factor,
   }),
+  /**
+   * Each pair's frequency divided by a factor of its own: one list for sequences of up to `trained`
+   * positions, another for longer ones.
+   */
+  v.object({
+    kind: v.literal('longrope'),
+    short: v.array(factor),
+    long: v.array(factor),
+    trained: positive,
+    /** On cosine and sine. */
+    attentionFactor: factor,
+  }),
 ]);
 export type RotaryScaling = v.InferOutput<typeof rotaryScalingSchema>;
+
+/** The first `dims` values of each query and key head are turned by pairs. */
+const rotarySchema = v.object({
+  kind: v.literal('rotary'),
+  theta: factor,
+  dims: positive,
+  /** Pairs (i, i + dims / 2), or (2i, 2i + 1). */
+  pairs: v.picklist(['halves', 'interleaved']),
+  scaling: rotaryScalingSchema,
+});
 
 const positionsSchema = v.variant('kind', [
   /** Row `position + offset` of a table is added to the embedding. */
   v.object({ kind: v.literal('learned'), offset: index }),
-  /** The first `dims` values of each query and key head are turned by pairs. */
+  rotarySchema,
+  /** The score of a key grows with its position, by a slope for each head. */
   v.object({
-    kind: v.literal('rotary'),
-    theta: factor,
-    dims: positive,
-    /** Pairs (i, i + dims / 2), or (2i, 2i + 1). */
-    pairs: v.picklist(['halves', 'interleaved']),
-    scaling: rotaryScalingSchema,
+    kind: v.literal('alibi'),
+    /**
+     * `rounded`, unless said: slopes and their products with positions are rounded to bf16 and added
+     * before the scores are scaled. `plain`: added to scaled scores, nothing rounded.
+     */
+    form: v.optional(v.picklist(['rounded', 'plain'])),
+    /** The steepest slope is 2 to the power of minus this over the number of heads; 8 unless said. */
+    steepest: v.optional(factor),
+    /**
+     * Of which sequence slopes are where heads are no power of two: the sequence of the power below and
+     * every other of the power above, unless said; `above`: all of the power above, every other first.
+     */
+    slopes: v.optional(v.picklist(['above'])),
   }),
-  /**
-   * The score of a key grows with its position, by a slope for each head. Slopes and their products
-   * with positions are rounded to bf16 before the scores are scaled.
-   */
-  v.object({ kind: v.literal('alibi') }),
   v.object({ kind: v.literal('none') }),
 ]);
 export type Positions = v.InferOutput<typeof positionsSchema>;
-export type RotaryPositions = Extract<Positions, { kind: 'rotary' }>;
+export type RotaryPositions = v.InferOutput<typeof rotarySchema>;
 
 /** FFNs of which a router chooses for each token. */
 const expertsSchema = v.object({
@@ -126,6 +151,14 @@ export const modelSpecSchema = v.object({
   layers: positive,
   /** Longest sequence, in positions. */
   maxPositions: positive,
+  /** Factor on embedding rows, before positions are added. */
+  embeddingScale: v.optional(factor),
+  /** Factor on what a sublayer adds. */
+  residualScale: v.optional(factor),
+  /** Factor on logits. */
+  logitScale: v.optional(factor),
+  /** Logits become cap tanh(logit / cap), after their factor. */
+  logitSoftCap: v.optional(factor),
   /** `sequential`: x + f(norm(x + a(norm(x)))); `parallel`: x + a(norm(x)) + f(norm(x)). */
   block: v.optional(v.picklist(['sequential', 'parallel']), 'sequential'),
   attention: v.object({
@@ -134,21 +167,40 @@ export const modelSpecSchema = v.object({
     headDim: positive,
     /** Factor on q . k. */
     scale: finite,
-    /** Norm over each query and key head, before positions are told. */
+    /** Norm over each query and key head, before positions are told unless `qkNormLast`. */
     qkNorm: v.optional(v.picklist(['none', 'layer', 'rms']), 'none'),
+    /** Its weights: of a head, which all share, unless said; `heads`: of each head its own; `row`: one norm over all heads. */
+    qkNormOver: v.optional(v.picklist(['heads', 'row'])),
+    /** Whether positions are told before it. */
+    qkNormLast: v.optional(v.boolean()),
+    /** Whether it has no weights. */
+    qkNormPlain: v.optional(v.boolean()),
+    /** Queries, keys and values are held within [-clip, clip]. */
+    clip: v.optional(factor),
+    /** Scores become cap tanh(score / cap). */
+    softCap: v.optional(factor),
+    /** Whether each head has a score of its own that takes part in the softmax and brings no value. */
+    sinks: v.optional(v.boolean()),
     /** For each layer how many positions a query sees, itself included, or null for all; empty: all. */
     windows: v.optional(v.array(v.nullable(positive)), []),
+    /** For each layer how rotary positions are told: as `positions`, as `localPositions`, or not at all; absent: as `positions`. */
+    rotary: v.optional(v.array(v.picklist(['global', 'local', 'none']))),
   }),
   positions: positionsSchema,
+  localPositions: v.optional(rotarySchema),
   norm: v.object({
     kind: v.picklist(['layer', 'rms']),
     eps: v.pipe(finite, v.minValue(0)),
-    /** `pre`: x + f(norm(x)); `post`: norm(x + f(x)). */
-    placement: v.picklist(['pre', 'post']),
+    /** `pre`: x + f(norm(x)); `post`: norm(x + f(x)); `output`: x + norm(f(x)); `both`: x + norm(f(norm(x))). */
+    placement: v.picklist(['pre', 'post', 'output', 'both']),
     /** Whether the FFN's input is the attention's, in a parallel block with one norm. */
     shared: v.optional(v.boolean(), false),
     /** Whether a norm stands before the head. */
     final: v.boolean(),
+    /** Whether one stands behind the embedding. */
+    embedding: v.optional(v.boolean()),
+    /** Whether norms by the root of mean squares have no weights. */
+    plain: v.optional(v.boolean()),
   }),
   ffn: v.object({
     neurons: positive,
@@ -183,11 +235,15 @@ type StoredSpec = v.InferInput<typeof modelSpecSchema>;
 
 /** The spec as `flash.json` holds it. */
 export function storedSpec(spec: ModelSpec): StoredSpec {
-  return { ...spec, positions: storedPositions(spec.positions) };
+  const { positions, localPositions, ...rest } = spec;
+  return {
+    ...rest,
+    positions: positions.kind === 'rotary' ? storedRotary(positions) : positions,
+    ...(localPositions && { localPositions: storedRotary(localPositions) }),
+  };
 }
 
-function storedPositions(positions: Positions): StoredSpec['positions'] {
-  if (positions.kind !== 'rotary') return positions;
+function storedRotary(positions: RotaryPositions): v.InferInput<typeof rotarySchema> {
   const { scaling } = positions;
   if (scaling.kind !== 'llama3') return { ...positions, scaling };
   return { ...positions, scaling: { ...scaling, kind: storedLlama3 } };
@@ -203,6 +259,7 @@ export const tensorNames = {
   projectIn: 'embed.project_in', // (hidden, embedding)
   projectOut: 'embed.project_out', // (embedding, hidden)
   finalNorm: 'final_norm', // .weight, .bias (hidden)
+  embeddingNorm: 'embed.norm', // .weight, .bias (hidden)
   head: 'head', // (vocab, embedding), absent when tied
   headBias: 'head.bias', // (vocab)
   attentionNorm: (layer: number) => `layers.${layer}.attention_norm`, // .weight, .bias (hidden)
@@ -210,9 +267,12 @@ export const tensorNames = {
   query: (layer: number) => `layers.${layer}.attention.query`, // .weight, where the three have several formats
   key: (layer: number) => `layers.${layer}.attention.key`, // .weight
   value: (layer: number) => `layers.${layer}.attention.value`, // .weight
-  queryNorm: (layer: number) => `layers.${layer}.attention.query_norm`, // .weight, .bias (headDim)
-  keyNorm: (layer: number) => `layers.${layer}.attention.key_norm`, // .weight, .bias (headDim)
+  queryNorm: (layer: number) => `layers.${layer}.attention.query_norm`, // .weight, .bias (headDim), or (heads headDim)
+  keyNorm: (layer: number) => `layers.${layer}.attention.key_norm`, // .weight, .bias (headDim), or (kvHeads headDim)
+  sinks: (layer: number) => `layers.${layer}.attention.sinks`, // (heads)
   attentionOut: (layer: number) => `layers.${layer}.attention.out`, // .weight (hidden, heads headDim), .bias
+  attentionOutputNorm: (layer: number) => `layers.${layer}.attention_output_norm`, // .weight, .bias (hidden)
+  ffnOutputNorm: (layer: number) => `layers.${layer}.ffn_output_norm`, // .weight, .bias (hidden)
   ffnNorm: (layer: number) => `layers.${layer}.ffn_norm`, // .weight, .bias (hidden)
   gateBias: (layer: number) => `layers.${layer}.ffn.gate.bias`, // (neurons)
   upBias: (layer: number) => `layers.${layer}.ffn.up.bias`, // (neurons)

@@ -2,7 +2,7 @@
 
 import { attentionScratch } from '../kernels/kernels.ts';
 import { neuronGroup, scratchBytes } from '../kernels/weight-kernels.ts';
-import type { ModelSpec } from '../models/spec.ts';
+import type { ModelSpec, Positions } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import {
   bitWords,
@@ -62,6 +62,8 @@ export interface Activations extends BlockRoom {
   /** (chunk, rotaryPairs) each: of the angles by which queries and keys are turned. */
   readonly cosines: number;
   readonly sines: number;
+  /** The same of the layers whose positions are told otherwise; empty where there are none. */
+  readonly local: { readonly cosines: number; readonly sines: number };
   /** (heads, context): what a head adds to scores, with ALiBi; else 0. */
   readonly positionBias: number;
   /** (chunk, neuronBlock): activations of a block of neurons; see blockNeurons. */
@@ -135,8 +137,8 @@ export function widestRow({ hiddenSize, embeddingSize, attention }: ModelSpec): 
 }
 
 /** Pairs of a head's values that a rotary embedding turns. */
-export function rotaryPairs({ positions }: ModelSpec): number {
-  return positions.kind === 'rotary' ? positions.dims / 2 : 0;
+export function rotaryPairs(positions: Positions | undefined): number {
+  return positions?.kind === 'rotary' ? positions.dims / 2 : 0;
 }
 
 /** Values that are kept of gates next to `count` activations. */
@@ -184,8 +186,12 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     qkv: take(chunk * (heads + 2 * kvHeads) * headDim),
     attended: take(chunk * heads * headDim),
     scores: take(attentionScratch(context)),
-    cosines: take(chunk * rotaryPairs(spec)),
-    sines: take(chunk * rotaryPairs(spec)),
+    cosines: take(chunk * rotaryPairs(spec.positions)),
+    sines: take(chunk * rotaryPairs(spec.positions)),
+    local: {
+      cosines: take(chunk * rotaryPairs(spec.localPositions)),
+      sines: take(chunk * rotaryPairs(spec.localPositions)),
+    },
     positionBias: spec.positions.kind === 'alibi' ? take(heads * context) : 0,
     neurons: take(activationValues(chunk, widestUnit)),
     gates: take(gateValues(spec, activationValues(chunk, widestUnit))),

@@ -61,6 +61,8 @@ export interface FixedSizes {
   readonly kvDtype: KvDType;
   /** Of which positions of a batch logits are kept: of the last of each sequence, or of all. */
   readonly logits: 'last' | 'all';
+  /** Positions besides whose logits are kept, of tokens that are proposed; 0 by default. */
+  readonly draftTokens?: number;
   readonly threads: number;
   /** Null: every neuron is computed. */
   readonly predictors: PredictorDemand | null;
@@ -94,7 +96,8 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
   const kvSizes = { context, sequences, positions, dtype: kvDtype, chunk, layers };
   const kv = layoutKv(spec, kvSizes, end);
   take(kv.bytes);
-  const logitPositions = logits === 'all' ? chunk : Math.min(chunk, sequences);
+  const { draftTokens = 0 } = sizes;
+  const logitPositions = logits === 'all' ? chunk : Math.min(chunk, sequences + draftTokens);
   const predictorBytes = predictors === null ? 0 : (predictorSpan(predictors.set)?.bytes ?? 0);
   const predictorAddress = take(predictorBytes);
   const activations = layoutActivations(spec, {

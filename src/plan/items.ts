@@ -16,6 +16,7 @@ const names = {
   predictors: () => 'predictors',
   bookkeeping: () => 'neuron book-keeping',
   sequences: ({ sequences }: ItemFacts) => `logits of ${sequences} sequences`,
+  draft: () => 'draft',
   stores: () => 'neuron stores',
   staging: () => 'neuron staging',
   experts: () => 'expert slots',

@@ -34,8 +34,8 @@ export function planMemory(request: PlanRequest): MemoryPlan {
   const chunks = chunkSizes.filter((size) => size < request.chunk && size >= smallest);
   for (const chunk of [request.chunk, ...chunks]) {
     const fixed = layoutFixed(request, chunk);
-    const outside = fixed.bookkeepingBytes + fixed.sequenceBytes;
-    const free = dramBudget - processBytes - outside - threadResidentBytes(request.threads);
+    const outside = fixed.bookkeepingBytes + fixed.sequenceBytes + (request.draftBytes ?? 0);
+    const free = dramBudget - processBytes - outside - threadBytes(request);
     const room = free - fixed.bytes;
     // What weights pass through must lie in the first memory, with everything that is fixed.
     const passage = smallestPassage(request);
@@ -137,6 +137,11 @@ function neuronDemand(
   return { bytes: Math.round(bytes), missingBytes: Math.round(missingBytes) };
 }
 
+/** Of the threads themselves, where nobody else counts them. */
+function threadBytes({ threads, beside }: PlanRequestBase): number {
+  return beside ? 0 : threadResidentBytes(threads);
+}
+
 /** The least room in which weights pass through: streamed rows, and neurons. */
 function smallestPassage(request: PlanRequestBase): number {
   const ring = smallestRing(request.manifest) + smallestExpertStaging(request.manifest);
@@ -160,7 +165,7 @@ function fixedItems(request: PlanRequestBase, chunk: number, fixed: Fixed): Plan
   const item = (id: PlanItemId, bytes: number) => planItem(id, bytes, { ...request, chunk });
   return [
     item('process', processBytes),
-    ...(threads === 1 ? [] : [item('threads', threadResidentBytes(threads) + fixed.threadBytes)]),
+    ...(threads === 1 ? [] : [item('threads', threadBytes(request) + fixed.threadBytes)]),
     item('vectors', fixed.vectorBytes),
     item('kvCache', fixed.kv.cacheBytes),
     item('activations', fixed.activationBytes),
@@ -176,6 +181,7 @@ function optionalItems(request: PlanRequestBase, chunk: number, fixed: Fixed): P
     item('predictors', fixed.predictorBytes),
     item(predictors === null ? 'expertBookkeeping' : 'bookkeeping', fixed.bookkeepingBytes),
     item('sequences', fixed.sequenceBytes),
+    item('draft', request.draftBytes ?? 0),
   ].filter(({ bytes }) => bytes > 0);
 }
 
@@ -202,7 +208,8 @@ function belowFloor(request: PlanRequest): BudgetError {
   const memoryLimit = memoryLimitOf(request);
   const floor = planFloor(request);
   const listed = listItems(floor.items);
-  const inFirstMemory = floor.bytes - processBytes - threadResidentBytes(threads);
+  const inFirstMemory =
+    floor.bytes - processBytes - threadBytes(request) - (request.draftBytes ?? 0);
   if (inFirstMemory > memoryLimit) {
     return new BudgetError(
       `${formatBytes(inFirstMemory)} do not fit the first WebAssembly memory, which has at most ${formatBytes(memoryLimit)}: ${listed}`,

@@ -8,9 +8,10 @@ import {
   tokenizerModels,
 } from '../models/gguf/pre-tokenizers.ts';
 import { endingRoles, specialTokenId } from '../models/gguf/special-tokens.ts';
+import { TextList } from '../text-list.ts';
 import { gpt2Class } from './bpe-classes.ts';
 import { byteLevelJson } from './from-bpe-files.ts';
-import { bpeTablesOf, tokenizerText } from './gguf-bpe.ts';
+import { bpeTablesOf, tokenizerBytes } from './gguf-bpe.ts';
 import type { BpeTables } from './pipeline/bpe.ts';
 import { surround } from './post-processor.ts';
 import { pieceKind, specialPieces, tokenizerJsonFromPieces } from './sentencepiece.ts';
@@ -24,14 +25,14 @@ export interface GgufTokenizer {
   readonly json: TokenizerJson;
   readonly tables: BpeTables | null;
   /** The whole of tokenizer.json. */
-  readonly text: () => string;
+  readonly bytes: () => Buffer;
   /** The content of tokenizer_config.json. */
   readonly config: Readonly<Record<string, unknown>>;
   /** What the metadata says ends a sequence. */
   readonly eosIds: readonly number[];
 }
 
-interface Made extends Pick<GgufTokenizer, 'json' | 'tables' | 'text'> {
+interface Made extends Pick<GgufTokenizer, 'json' | 'tables' | 'bytes'> {
   readonly has: (token: string) => boolean;
 }
 
@@ -92,7 +93,7 @@ function chatTemplates(metadata: Metadata): { readonly chat_template?: unknown }
 
 /** The metadata of a tokenizer, checked as it is read. */
 class TokenizerParts {
-  readonly tokens: readonly string[];
+  readonly tokens: TextList;
   readonly kinds: ArrayLike<number>;
   readonly #metadata: Metadata;
   readonly #file: string;
@@ -101,14 +102,15 @@ class TokenizerParts {
     this.#metadata = metadata;
     this.#file = file;
     this.tokens = this.texts('tokens');
-    this.kinds = this.numbers('token_type') ?? this.tokens.map(() => pieceKind.normal);
+    this.kinds =
+      this.numbers('token_type') ?? new Int32Array(this.tokens.length).fill(pieceKind.normal);
   }
 
-  texts(key: string): readonly string[] {
+  texts(key: string): TextList {
     const value = this.#metadata.get(prefix + key);
-    const isTexts = Array.isArray(value) && value.every((text) => typeof text === 'string');
+    if (value instanceof TextList && (value.length > 0 || key !== 'tokens')) return value;
     // An empty array has no type of its own.
-    if (isTexts && (value.length > 0 || key !== 'tokens')) return value;
+    if (Array.isArray(value) && value.length === 0 && key !== 'tokens') return TextList.of([]);
     throw new InputError(
       `the metadata has no list of texts ${prefix}${key}`,
       { file: this.#file },
@@ -139,7 +141,7 @@ class TokenizerParts {
   /** The special token with a role, when it has one that is in the vocabulary. */
   special(role: string): { readonly id: number; readonly content: string } | undefined {
     const id = specialTokenId(this.#metadata, role);
-    const content = id === null ? undefined : this.tokens[id];
+    const content = id === null ? undefined : this.tokens.text(id);
     return id === null || content === undefined ? undefined : { id, content };
   }
 
@@ -162,10 +164,11 @@ class TokenizerParts {
 }
 
 function fromPieces(parts: TokenizerParts): Made {
+  const pieces = [...parts.tokens];
   const unknown = Array.from(parts.kinds).indexOf(pieceKind.unknown);
   const json = tokenizerJsonFromPieces({
-    pieces: parts.tokens,
-    scores: parts.numbers('scores') ?? parts.tokens.map((_, id) => -id),
+    pieces,
+    scores: parts.numbers('scores') ?? pieces.map((_, id) => -id),
     kinds: parts.kinds,
     unknownId: parts.special('unknown')?.id ?? (unknown < 0 ? undefined : unknown),
     bosId: parts.special('bos')?.id,
@@ -178,7 +181,7 @@ function fromPieces(parts: TokenizerParts): Made {
   return {
     json,
     tables: null,
-    text: () => JSON.stringify(json),
+    bytes: () => Buffer.from(JSON.stringify(json)),
     has: (token) => Object.hasOwn(vocab, token),
   };
 }
@@ -191,7 +194,7 @@ function fromMerges(parts: TokenizerParts, file: string): Made {
   const addEos = parts.flag('add_eos_token') ?? false;
   const json = byteLevelJson(
     {
-      added_tokens: specialPieces(tokens, kinds).filter(
+      added_tokens: specialPieces((id) => tokens.text(id), kinds).filter(
         ({ id, content }) => tables.vocabulary.idOf(content) === id,
       ),
       normalizer: gpt2Class.normalizer,
@@ -206,7 +209,7 @@ function fromMerges(parts: TokenizerParts, file: string): Made {
   return {
     json,
     tables,
-    text: () => tokenizerText(json, tables, merges),
+    bytes: () => tokenizerBytes(json, tables, tokens, merges),
     has: (token) => tables.vocabulary.idOf(token) !== undefined,
   };
 }

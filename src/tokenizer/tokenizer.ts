@@ -71,6 +71,8 @@ export interface Tokenizer {
   isSilent(id: number, options?: DecodeOptions): boolean;
   /** True for what was added to the model's own vocabulary, special or not. */
   isAdded(id: number): boolean;
+  /** What the vocabulary has at `id`, as its files write it. */
+  tokenOf(id: number): string | undefined;
   /** The id of the special token that is written `text`. */
   specialId(text: string): number | undefined;
 }
@@ -261,6 +263,10 @@ class PipelineTokenizer implements Tokenizer {
 
   isAdded(id: number): boolean {
     return this.#pipeline.addedTokens.has(id);
+  }
+
+  tokenOf(id: number): string | undefined {
+    return this.#pipeline.tokenOf(id);
   }
 
   specialId(text: string): number | undefined {

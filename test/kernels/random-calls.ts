@@ -36,6 +36,7 @@ export const calls: [string, MakeCall][] = [
       const first = random.below(kvHeads * group);
       const window = oneOf(random, 1000, 1 + random.below(60));
       const bias = oneOf(random, 0, e);
+      const [softCap, sinks] = [oneOf(random, 0, 5), oneOf(random, 0, e)];
       const pages = Array.from({ length: 5 }, () => random.below(5));
       return (kernels, memory) => {
         const table = new Uint32Array(memory.buffer, rowsAddress, pages.length + 2 * positions);
@@ -63,6 +64,9 @@ export const calls: [string, MakeCall][] = [
           window,
           bias,
           biasStride: start + positions,
+          biasScale: 0.1,
+          softCap,
+          sinks,
         });
         new Uint8Array(memory.buffer, scratchAddress, 4 * attentionScratch(start + positions)).fill(
           0xff,

@@ -16,6 +16,12 @@ const maxParts = 512;
 
 const partName = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
 
+/** What the name of one of several files says: what stands before its number, its number, how many there are. */
+export function ggufPart(name: string) {
+  const [, prefix, number, count] = partName.exec(name) ?? [];
+  return prefix === undefined ? null : { prefix, number: Number(number), count: Number(count) };
+}
+
 export interface GgufSource extends TensorSource {
   /** That of the first file. */
   readonly metadata: GgufMetadata;
@@ -94,15 +100,16 @@ function furtherParts(path: string, metadata: GgufMetadata): readonly string[] {
     });
   }
   if (count <= 1) return [];
-  const [, prefix, number, total] = partName.exec(basename(path)) ?? [];
-  if (prefix === undefined || Number(total) !== count) {
+  const part = ggufPart(basename(path));
+  if (part?.count !== count) {
     throw new InputError(
       `is one of ${count} files, but is not named like name-00001-of-${digits(count)}.gguf`,
       { file: path },
       'Keep the names that the files were published under',
     );
   }
-  if (Number(number) !== 1 || metadata.get('split.no') !== 0) {
+  const { prefix, number } = part;
+  if (number !== 1 || metadata.get('split.no') !== 0) {
     throw new InputError(
       `is not the first of its ${count} files`,
       { file: path },

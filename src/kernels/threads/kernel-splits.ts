@@ -93,6 +93,7 @@ const plainSplits: {
   clampedGate: elementwise(5, 'y', 'x'),
   clamp: elementwise(1, 'x'),
   scale: elementwise(1, 'x'),
+  softCap: elementwise(6, 'x'),
   activation: elementwise(4, 'x'),
   transpose16: transpose(2),
   transpose32: transpose(4),

@@ -3,6 +3,7 @@
 import { InputError } from '../../errors.ts';
 import { own } from '../../own.ts';
 import { limits } from '../config.ts';
+import { refuseExperts } from './experts.ts';
 import { GgufKeys } from './keys.ts';
 import { ropeConfig } from './rope.ts';
 import type { GgufFacts, RowOrder, Translated } from './translation.ts';
@@ -22,14 +23,14 @@ export interface Geometry {
 
 const embedding = 'token_embd.weight';
 
-/** Reads what every architecture says in the same way. */
-export function geometryOf(facts: GgufFacts, architecture: string): Geometry {
+/**
+ * Reads what every architecture says in the same way.
+ * @param experts whether the architecture may be one of a mixture of experts
+ */
+export function geometryOf(facts: GgufFacts, architecture: string, experts = false): Geometry {
   const keys = new GgufKeys(facts, architecture);
   const { file, shapes } = facts;
-  const experts = keys.optionalNumber('expert_count') ?? 0;
-  if (experts > 0) {
-    throw new InputError(`is a mixture of ${experts} experts, which is not supported`, { file });
-  }
+  if (!experts) refuseExperts({ keys }, facts);
   const hidden = keys.integer('embedding_length', undefined, limits.hiddenSize);
   const heads = keys.integer('attention.head_count', undefined, limits.heads);
   const kvHeads = keys.integer('attention.head_count_kv', heads, limits.heads);

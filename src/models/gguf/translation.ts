@@ -22,6 +22,8 @@ export interface Translated {
   readonly name: string;
   /** Its rows, where they are not those of the file in their order. */
   readonly rows?: RowOrder;
+  /** Its shape, where the file has its values in another one. */
+  readonly shape?: readonly number[];
   /** Added to every value; norms may be stored with an offset. */
   readonly add?: number;
 }

@@ -4,7 +4,7 @@ import { brief } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
 import { MergeQueue } from './merge-queue.ts';
 import type { MergeTable } from './merge-table.ts';
-import { mergeTableOf } from './merges.ts';
+import { MergeTableBuilder } from './merges.ts';
 import { type Model, type ModelFields, vocabOf } from './model.ts';
 import { byteTokens, pairsOf, Vocabulary } from './vocabulary.ts';
 
@@ -57,11 +57,14 @@ export function buildBpe(read: ModelFields, ready?: BpeTables): Model {
 function mergeTable(read: ModelFields, vocabulary: Vocabulary, prefix: string): MergeTable {
   const { merges } = read.json;
   if (!Array.isArray(merges)) throw read.refused("'merges' is not a list");
-  return mergeTableOf(merges, vocabulary, { prefix }, (index, merge) => {
-    return new InputError(`merge ${index} does not fit the vocabulary: ${brief(merge)}`, {
+  const table = new MergeTableBuilder(vocabulary, merges.length, prefix);
+  for (const [index, merge] of merges.entries()) {
+    if (table.add(merge)) continue;
+    throw new InputError(`merge ${index} does not fit the vocabulary: ${brief(merge)}`, {
       file: read.file,
     });
-  });
+  }
+  return table.finish();
 }
 
 const encoder = new TextEncoder();
