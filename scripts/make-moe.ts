@@ -5,7 +5,7 @@
  * GPT-2's, filled up, so that English text can be given.
  *
  *   node --import tsx scripts/make-moe.ts <qwen3-30b-a3b|olmoe-1b-7b|gpt-oss-20b> <file.gguf>
- *       [--layers <n>] [--repeat <share of choices that repeat at the next token, 0.45>] [--dry-run]
+ *       [--layers <n>] [--repeat <share of choices that repeat at the next token, 0.42>] [--dry-run]
  */
 
 import { parseArgs } from 'node:util';
@@ -19,7 +19,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     layers: { type: 'string' },
-    repeat: { type: 'string', default: '0.45' },
+    repeat: { type: 'string', default: '0.42' },
     'dry-run': { type: 'boolean', default: false },
   },
 });

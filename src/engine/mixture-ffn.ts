@@ -68,22 +68,24 @@ export class MixtureFfn implements Ffn {
     const routing = this.#routings[input.layer] ?? null;
     if (routing === null) return this.#parts.dense.begin(input, hook);
     return {
-      finish: (output) => this.#finish(input, routing, output),
+      finish: (output) => this.#finish(input, routing, output, hook),
       abandon: async () => {},
     };
   }
 
-  async #finish(input: FfnInput, routing: Routing, output: FfnOutput): Promise<FfnCounts> {
+  async #finish(
+    input: FfnInput,
+    routing: Routing,
+    output: FfnOutput,
+    hook: FfnHook | undefined,
+  ): Promise<FfnCounts> {
     const { stores, weights, arenas, buffers, files } = this.#parts;
     const { layer, positions } = input;
     const { hiddenSize: hidden } = files.manifest.spec;
     const [{ kernels }] = arenas;
-    const selection = route(
-      await this.#logits(input, routing),
-      positions,
-      routing,
-      this.#selection,
-    );
+    const logits = await this.#logits(input, routing);
+    const selection = route(logits, positions, routing, this.#selection);
+    hook?.routed?.(layer, selection, logits);
     const experts = rowsByExpert(selection);
     const step = stores.begin(layer, byRows(experts), positions * routing.topK);
     let active = 0;
