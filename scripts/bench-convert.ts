@@ -38,6 +38,7 @@ const dir = mkdtempSync(join(values.dir ?? dirname(file), 'bench-convert-'));
 const copy = join(dir, 'copy.gguf');
 const model = join(dir, 'model.flash');
 
+const say = (line: string): boolean => process.stdout.write(`${line}\n`);
 const ms = { copy: [] as number[], convert: [] as number[] };
 
 function timed(list: number[], work: () => void): void {
@@ -72,13 +73,13 @@ try {
     timed(ms.copy, copyOnce);
     timed(ms.convert, convertOnce);
     const [cp, conversion] = [ms.copy.at(-1) ?? 0, ms.convert.at(-1) ?? 0];
-    console.log(
+    say(
       `pair ${pair + 1}: copy ${cp.toFixed(0)} ms, convert ${conversion.toFixed(0)} ms, ${(cp / conversion).toFixed(2)} of its speed`,
     );
   }
   const bytes = statSync(file).size;
   const ratio = median(ms.copy) / median(ms.convert);
-  console.log(
+  say(
     `median: copy ${median(ms.copy).toFixed(0)} ms, convert ${median(ms.convert).toFixed(0)} ms, ${ratio.toFixed(2)} of its speed; ` +
       `the model directory is ${(size(model) / bytes).toFixed(4)} of the file`,
   );

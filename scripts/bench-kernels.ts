@@ -14,7 +14,7 @@
  * roughly are: a quarter of a percent of them are denormal in f16.
  */
 import { availableParallelism, cpus } from 'node:os';
-import { byteLength, encodedDTypes, isQuantised } from '../src/dtype.ts';
+import { byteLength, isQuantised, neuronDTypes } from '../src/dtype.ts';
 import { callAttention } from '../src/kernels/attention.ts';
 import { activationCodes, type KernelActivation } from '../src/kernels/constants.ts';
 import type { Kernels } from '../src/kernels/kernels.ts';
@@ -113,7 +113,7 @@ process.stdout.write(
   `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, Node ${process.version}, ${build} build\n${heading(threads)}`,
 );
 
-for (const dtype of encodedDTypes) {
+for (const dtype of neuronDTypes) {
   const rowBytes = byteLength(dtype, cols);
   floats(scratch, sampleCount).set(sample);
   const bytes = new Uint8Array(memory.buffer);

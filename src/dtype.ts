@@ -33,13 +33,17 @@ const encoded = (blockElements: number, blockBytes: number) =>
     packedAs: null,
   }) as const;
 
-/** Blocks as GGUF files have them. */
-const ofGguf = (blockElements: number, blockBytes: number) =>
+/** Blocks as GGUF files have them, which f32 can be converted to or not. */
+const ofGguf = <Encoder extends boolean>(
+  blockElements: number,
+  blockBytes: number,
+  encoder: Encoder,
+) =>
   ({
     blockElements,
     blockBytes,
     safetensors: 'U8',
-    encoder: false,
+    encoder,
     neurons: false,
     packedAs: null,
   }) as const;
@@ -73,18 +77,18 @@ const rows = {
   q8: encoded(32, 34),
   q4: encoded(32, 18),
   // The block formats of GGUF files, as drawn in checkpoint/gguf/dequantise.ts.
-  q4_0: ofGguf(32, 18),
-  q4_1: ofGguf(32, 20),
-  q5_0: ofGguf(32, 22),
-  q5_1: ofGguf(32, 24),
-  q8_0: ofGguf(32, 34),
-  iq4_nl: ofGguf(32, 18),
-  mxfp4: ofGguf(32, 17),
-  q2_k: ofGguf(256, 84),
-  q3_k: ofGguf(256, 110),
-  q4_k: ofGguf(256, 144),
-  q5_k: ofGguf(256, 176),
-  q6_k: ofGguf(256, 210),
+  q4_0: ofGguf(32, 18, true),
+  q4_1: ofGguf(32, 20, true),
+  q5_0: ofGguf(32, 22, true),
+  q5_1: ofGguf(32, 24, true),
+  q8_0: ofGguf(32, 34, true),
+  iq4_nl: ofGguf(32, 18, false),
+  mxfp4: ofGguf(32, 17, false),
+  q2_k: ofGguf(256, 84, false),
+  q3_k: ofGguf(256, 110, false),
+  q4_k: ofGguf(256, 144, true),
+  q5_k: ofGguf(256, 176, true),
+  q6_k: ofGguf(256, 210, true),
   // The same numbers as f16, rearranged as drawn in assembly/packed.ts.
   packed_f16: {
     blockElements: 1,
@@ -109,8 +113,8 @@ export type DType = NamesWhere<{ readonly safetensors: string }>;
 export type EncodedDType = NamesWhere<{ readonly safetensors: string; readonly encoder: true }>;
 /** Those that FFN bundles can be in. */
 export type NeuronDType = NamesWhere<{ readonly safetensors: string; readonly neurons: true }>;
-/** Those that weights of GGUF files stay in. */
-export type GgufDType = NamesWhere<{ readonly safetensors: string; readonly encoder: false }>;
+/** The block formats of GGUF files. */
+export type GgufDType = NamesWhere<{ readonly safetensors: string; readonly neurons: false }>;
 /** Formats of single values, which checkpoints may hold as well. */
 export type FloatDType = NamesWhere<{ readonly safetensors: string; readonly blockElements: 1 }>;
 /** Those that exist in memory only. */
@@ -153,7 +157,7 @@ export const encodedDTypes = dtypeNames.filter(
   (name): name is EncodedDType => formats[name].encoder,
 );
 export const neuronDTypes = dtypeNames.filter((name): name is NeuronDType => formats[name].neurons);
-export const ggufDTypes = dtypeNames.filter((name): name is GgufDType => !formats[name].encoder);
+export const ggufDTypes = dtypeNames.filter((name): name is GgufDType => !formats[name].neurons);
 export const floatDTypes = dtypeNames.filter(
   (name): name is FloatDType => !formats[name].quantised,
 );
@@ -172,10 +176,10 @@ export function isNeuronDType(name: DType): name is NeuronDType {
   return formats[name].neurons;
 }
 
-/** Whether a row of `elements` values can be in a format: formats that are only read have whole blocks. */
+/** Whether a row of `elements` values can be in a format: those of GGUF files have whole blocks. */
 export function wholeBlocks(name: FormatName, elements: number): boolean {
-  const { blockElements, encoder, packed } = formats[name];
-  return encoder || packed || elements % blockElements === 0;
+  const { blockElements, neurons } = formats[name];
+  return neurons || elements % blockElements === 0;
 }
 
 /** `rowBytes` of the format of this name. */

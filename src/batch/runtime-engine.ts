@@ -3,6 +3,7 @@
 import { generate } from '../engine/generate.ts';
 import type { Runtime } from '../engine/runtime.ts';
 import type { Sequence } from '../engine/sequence.ts';
+import type { Drafter } from '../engine/speculation/draft.ts';
 import { InterruptedError } from '../errors.ts';
 import type { Answerer } from '../openai/answerer.ts';
 import type { Completion } from '../openai/completion.ts';
@@ -16,10 +17,14 @@ export class RuntimeEngine implements Engine {
   /** Open sequences that nobody uses: what the next prompt has in common with one is kept. */
   readonly #idle: Sequence[] = [];
 
-  constructor(runtime: Runtime, { model, fingerprint }: Answerer) {
+  readonly #draft: Drafter | undefined;
+
+  /** @param draft proposes tokens for all calls */
+  constructor(runtime: Runtime, { model, fingerprint }: Answerer, draft?: Drafter) {
     this.model = model;
     this.fingerprint = fingerprint;
     this.#runtime = runtime;
+    this.#draft = draft;
   }
 
   get context(): number {
@@ -39,7 +44,11 @@ export class RuntimeEngine implements Engine {
     const sequence = this.#idle.pop() ?? this.#runtime.sequence();
     try {
       let made = 0;
-      const result = await generate(sequence, { ...call, onText: () => onTokens(++made) });
+      const result = await generate(sequence, {
+        ...call,
+        draft: this.#draft,
+        onText: () => onTokens(++made),
+      });
       const { text, promptTokens, tokens, finishReason } = result;
       if (finishReason === 'interrupted') throw new InterruptedError();
       return {

@@ -1,19 +1,24 @@
 /** A model's architecture in words. */
 
 import { brief } from '../checkpoint/json-file.ts';
-import {
-  activations,
-  type ModelSpec,
-  type RotaryPositions,
-  type RotaryScaling,
-} from '../models/spec.ts';
+import type { RotaryPositions, RotaryScaling } from '../models/positions.ts';
+import { activations, type ModelSpec } from '../models/spec.ts';
 import type { EndToken } from '../tokenizer/end-tokens.ts';
 
-export function describeFfn({ ffn }: ModelSpec): string {
-  const { neurons, activation, gate, threshold } = ffn;
+export function describeFfn({ ffn, layers }: ModelSpec): string {
+  const { neurons, activation, gate, threshold, experts } = ffn;
   const above = threshold === 0 ? '' : ` above ${threshold}`;
   const gated = { none: '', linear: ', gated', both: ', gated, on both' }[gate];
-  return `${neurons} neurons, ${activation}${above}${gated}`;
+  const arithmetic = `${activation}${above}${gated}`;
+  if (experts === undefined) return `${neurons} neurons, ${arithmetic}`;
+  const { count, topK, neurons: each, shared, denseLayers } = experts;
+  const dense = denseLayers.length;
+  return [
+    `${count} experts of ${each} neurons, ${topK} for each token`,
+    ...(shared === 0 ? [] : [`${shared} neurons beside them for all`]),
+    ...(dense === 0 ? [] : [`${dense} of ${layers} layers of ${neurons} neurons without experts`]),
+    arithmetic,
+  ].join(', ');
 }
 
 export function describeAttention({ attention }: ModelSpec): string {
@@ -92,6 +97,7 @@ export function describeEnds(endTokens: readonly EndToken[]): string {
 
 /** Whether neurons can be left out, and what that takes. */
 export function describeSparsity({ ffn }: ModelSpec): string {
+  if (ffn.experts !== undefined) return 'a router tells which experts are read';
   return activations[ffn.activation].zeros
     ? 'most neurons are 0: predictors pay'
     : 'no neuron is exactly 0: every one is computed';

@@ -12,7 +12,7 @@ import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
 import { runChatCommand } from './chat-commands.ts';
 import { type ChatInput, chatInput, type Said } from './chat-input.ts';
-import { type DraftFlags, draftOption, draftTokensOption, withDraft } from './draft.ts';
+import { type DraftFlags, draftOption, draftTokensOption, withDraftedRuntime } from './draft.ts';
 import { noteChoice } from './ffn-choice.ts';
 import { answeringInterrupts, interruption } from './interrupt.ts';
 import {
@@ -24,7 +24,14 @@ import {
   threadsOption,
   windowOption,
 } from './options.ts';
-import { chooseBudget, chosenTemplates, statsTable, withModel } from './run.ts';
+import {
+  chooseBudget,
+  chosenTemplates,
+  contextOf,
+  statsTable,
+  usualContext,
+  withModel,
+} from './run.ts';
 import { type SamplingFlags, samplingOf, withSamplingOptions } from './sampling.ts';
 import { note, noteError, noteLines, print, printDim } from './terminal.ts';
 
@@ -40,9 +47,6 @@ interface ChatFlags extends SamplingFlags, DraftFlags {
   readonly exact?: boolean;
   readonly stats?: boolean;
 }
-
-/** Positions where nobody says how many: some pages of text, and not all of the memory. */
-const usualContext = 4096;
 
 export function chatCommand(): Command {
   const command = new Command('chat')
@@ -81,7 +85,7 @@ async function run(dir: string, flags: ChatFlags): Promise<void> {
       // A template that is none is told before anything is loaded.
       templates.choose(false);
       const { maxPositions } = model.manifest.spec;
-      const context = contextOf(flags, maxPositions);
+      const context = contextOf(flags.context, maxPositions);
       const input = chatInput(context);
       const request = {
         budget: chooseBudget(model, flags.dramBudget),
@@ -93,7 +97,7 @@ async function run(dir: string, flags: ChatFlags): Promise<void> {
         ...bestLogits(sampling),
         ...threadsOf(flags),
       } as const;
-      await withDraft(model, flags, request, false, async (runtime, draft) => {
+      await withDraftedRuntime(model, flags, request, false, async (runtime, draft) => {
         const sequence = runtime.sequence();
         noteChoice(runtime.plan);
         if (input.interactive) note('/help lists commands, Ctrl-C ends an answer, Ctrl-D the chat');
@@ -102,12 +106,6 @@ async function run(dir: string, flags: ChatFlags): Promise<void> {
     },
     { predictors: flags.exact !== true },
   );
-}
-
-function contextOf({ context }: ChatFlags, most: number): number {
-  if (context === undefined) return Math.min(usualContext, most);
-  if (context >= 1 && context <= most) return context;
-  throw new InputError(`--context must be from 1 to ${most}, the positions that the model has`);
 }
 
 interface SessionParts {

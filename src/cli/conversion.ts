@@ -3,7 +3,7 @@
 import { type Command, Option } from 'commander';
 import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../convert/convert.ts';
 import { describeDTypes, describeKept, isQuantisation } from '../convert/dtypes.ts';
-import { type EncodedDType, encodedDTypes } from '../dtype.ts';
+import { type TargetFormat, targetFormats } from '../convert/target-formats.ts';
 import { defaultBudget } from '../engine/run-plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import {
@@ -20,8 +20,8 @@ import { sayBudget } from './run.ts';
 import { note, showProgress } from './terminal.ts';
 
 export interface ConversionFlags extends AdaptationFlags {
-  readonly dtype: EncodedDType | 'auto';
-  readonly ffnDtype?: EncodedDType;
+  readonly dtype: TargetFormat | 'auto';
+  readonly ffnDtype?: TargetFormat;
   readonly dramBudget?: Size;
   readonly force?: boolean;
 }
@@ -34,14 +34,14 @@ export function addConversionOptions(command: Command): Command {
         '--dtype <dtype>',
         "dtype of the weights; auto keeps the checkpoint's, of a GGUF each tensor's",
       )
-        .choices(['auto', ...encodedDTypes])
+        .choices(['auto', ...targetFormats])
         .default('auto'),
     )
     .addOption(
       new Option(
         '--ffn-dtype <dtype>',
         'dtype of the FFN weights, if it differs from --dtype',
-      ).choices(encodedDTypes),
+      ).choices(targetFormats),
     )
     .addOption(loraOption())
     .addOption(hiddenActOption())
@@ -91,7 +91,11 @@ export function conversionJson({ spec, ...rest }: ConvertReport, dryRun: boolean
   return { ...rest, architecture: spec, dryRun };
 }
 
-export function noteConversion(report: ConvertReport, dryRun: boolean): void {
+export function noteConversion(
+  report: ConvertReport,
+  asked: Pick<ConversionFlags, 'dtype' | 'ffnDtype'>,
+  dryRun: boolean,
+): void {
   const { spec, dtypes, modelBytes, checkpointBytes } = report;
   note(
     `${spec.family}: ${spec.layers} layers, hidden ${spec.hiddenSize}, ` +
@@ -99,7 +103,7 @@ export function noteConversion(report: ConvertReport, dryRun: boolean): void {
   );
   for (const line of describeAdaptation(report)) note(line);
   if (Object.keys(report.formats).some(isQuantisation)) {
-    note(describeKept(report.formats, dtypes));
+    note(describeKept(report.formats, dtypes, asked));
   }
   for (const said of report.notes) note(said);
   const sizes = `${formatBytes(checkpointBytes)} -> ${formatBytes(modelBytes)}`;

@@ -29,5 +29,5 @@ async function run(checkpoint: string, output: string, flags: ConvertFlags): Pro
   const { dryRun = false, json = false } = flags;
   const report = await runConversion(checkpoint, output, flags, { dryRun, quiet: json });
   if (json) printJson(conversionJson(report, dryRun));
-  else noteConversion(report, dryRun);
+  else noteConversion(report, flags, dryRun);
 }

@@ -6,8 +6,12 @@ import { mostSequences } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import type { Runtime } from '../engine/runtime.ts';
 import type { Drafter } from '../engine/speculation/draft.ts';
-import { LookupDrafter, lookupBytes } from '../engine/speculation/lookup.ts';
-import { checkSameTokens, draftRequest, ModelDrafter } from '../engine/speculation/model-draft.ts';
+import {
+  type DraftOptions,
+  openDraft,
+  usualDraftTokens,
+  withDraft,
+} from '../engine/speculation/open-draft.ts';
 import { interruption } from './interrupt.ts';
 import { countArgument } from './options.ts';
 import { withModel, withRuntime } from './run.ts';
@@ -18,9 +22,6 @@ export interface DraftFlags {
   readonly draftTokens?: number;
 }
 
-/** Tokens that are proposed for a pass at most, where nobody says how many. */
-const usualTokens = { lookup: 12, model: 8 };
-
 export function draftOption(): Option {
   return new Option(
     '--draft <lookup or model>',
@@ -30,9 +31,10 @@ export function draftOption(): Option {
 }
 
 export function draftTokensOption(): Option {
+  const { lookup, model } = usualDraftTokens;
   return new Option(
     '--draft-tokens <n>',
-    `with --draft: propose at most so many tokens for a pass; default: ${usualTokens.lookup}, of a model ${usualTokens.model}`,
+    `with --draft: propose at most so many tokens for a pass; default: ${lookup}, of a model ${model}`,
   ).argParser((text) => {
     const n = countArgument(text);
     if (n >= 1 && n < mostSequences) return n;
@@ -40,70 +42,40 @@ export function draftTokensOption(): Option {
   });
 }
 
-/** A request with what the draft needs, and how it is opened beside the runtime. */
-export interface PlannedDraft {
-  readonly request: RunRequest;
-  /** Calls `work` with the draft, and closes what was opened for it. */
-  use<T>(runtime: Runtime, work: (drafter: Drafter | undefined) => Promise<T>): Promise<T>;
-}
-
-/** Calls `work` with a request that leaves room for the draft that the flags name. */
-export async function withPlannedDraft<T>(
-  model: Model,
-  { draft: name, draftTokens }: DraftFlags,
-  request: RunRequest,
-  work: (planned: PlannedDraft) => Promise<T>,
+/** Opens the draft that flags name, if they do, and closes it whatever happens. */
+export function withDraftSource<T>(
+  { draft, draftTokens: most }: DraftFlags,
+  work: (options: DraftOptions | null) => Promise<T>,
 ): Promise<T> {
-  if (name === undefined) return work({ request, use: (_, use) => use(undefined) });
-  if (name === 'lookup') {
-    const { context, sequences = 1 } = request;
-    const added = {
-      draftTokens: draftTokens ?? usualTokens.lookup,
-      draftBytes: lookupBytes * context * sequences,
-    };
-    return work({
-      request: { ...request, ...added },
-      use: (runtime, use) => use(new LookupDrafter(optionsOf(runtime))),
-    });
-  }
-  return withModel(name, async (draft) => {
-    checkSameTokens(model, draft);
-    const own = draftRequest(draft, request);
-    const added = { draftTokens: draftTokens ?? usualTokens.model, draftBytes: own.budget };
-    return work({
-      request: { ...request, ...added },
-      use: async (runtime, use) => {
-        const progress = showProgress('loading the draft', true);
-        const opened = await runtime
-          .openBeside(draft, own, (done, all) => progress.update(done, all), interruption)
-          .finally(() => progress.stop());
-        try {
-          const { passTimes, most } = optionsOf(runtime);
-          return await use(new ModelDrafter({ passTimes, most, draft: opened }));
-        } finally {
-          await opened.close();
-        }
-      },
-    });
-  });
+  if (draft === undefined) return work(null);
+  if (draft === 'lookup') return work({ source: draft, most });
+  return withModel(draft, (source) => work({ source, most }));
 }
 
-/** Loads a model with what its flags say of a draft, and closes both whatever happens. */
-export function withDraft<T>(
+/** Loads a model with the draft that its flags name, and closes both whatever happens. */
+export function withDraftedRuntime<T>(
   model: Model,
   flags: DraftFlags,
   request: RunRequest,
   quiet: boolean,
   work: (runtime: Runtime, drafter: Drafter | undefined) => Promise<T>,
 ): Promise<T> {
-  return withPlannedDraft(model, flags, request, ({ request: whole, use }) =>
-    withRuntime(model, whole, quiet, (runtime) =>
-      use(runtime, (drafter) => work(runtime, drafter)),
-    ),
-  );
-}
-
-/** As many tokens as the plan has room for. */
-function optionsOf({ plan, passTimes }: Runtime) {
-  return { passTimes, most: Math.max(0, plan.logitPositions - plan.kvCache.sequences) };
+  return withDraftSource(flags, (options) => {
+    if (options === null) {
+      return withRuntime(model, request, quiet, (runtime) => work(runtime, undefined));
+    }
+    const whole = withDraft(model, request, options);
+    return withRuntime(model, whole, quiet, async (runtime) => {
+      const progress = showProgress('loading the draft', quiet);
+      const onProgress = (done: number, all: number) => progress.update(done, all);
+      const draft = await openDraft(runtime, whole, options, onProgress, interruption).finally(() =>
+        progress.stop(),
+      );
+      try {
+        return await work(runtime, draft.drafter);
+      } finally {
+        await draft.close();
+      }
+    });
+  });
 }

@@ -12,6 +12,8 @@ import {
   budgetOption,
   countArgument,
   exactOption,
+  expertsOf,
+  expertsOption,
   jsonOption,
   kvDTypeOption,
   threadsOf,
@@ -30,6 +32,7 @@ interface EvalFlags {
   readonly window: PolicyName;
   readonly kvDtype: KvDType;
   readonly exact?: boolean;
+  readonly experts?: number;
   readonly json?: boolean;
 }
 
@@ -51,6 +54,7 @@ export function evalCommand(): Command {
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
+    .addOption(expertsOption())
     .addOption(jsonOption())
     .action(run);
 }
@@ -70,7 +74,8 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
       const budget = chooseBudget(model, flags.dramBudget);
       // A window is never longer than the text, and a token has at least a byte.
       const longest = Math.max(2, Math.min(context, (text.bytes ?? context) + 1));
-      const common = { budget, kvDtype: flags.kvDtype, ...threadsOf(flags) };
+      const asked = { ...threadsOf(flags), ...expertsOf(flags) };
+      const common = { budget, kvDtype: flags.kvDtype, ...asked };
       const ffn = flags.exact ? 'exact' : 'measured';
       const measured = !flags.exact && model.predictors !== null;
       const ownBytes = measured ? recordingBytes(model.manifest.layers) : 0;

@@ -11,13 +11,15 @@ import { InputError } from '../errors.ts';
 import { roundsActivations } from '../flash/manifest.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
-import { type DraftFlags, draftOption, draftTokensOption, withDraft } from './draft.ts';
+import { type DraftFlags, draftOption, draftTokensOption, withDraftedRuntime } from './draft.ts';
 import { noteChoice } from './ffn-choice.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
   budgetOption,
   countArgument,
   exactOption,
+  expertsOf,
+  expertsOption,
   jsonOption,
   kvDTypeOption,
   threadsOf,
@@ -41,6 +43,7 @@ interface GenerateFlags extends SamplingFlags, DraftFlags {
   readonly template?: string;
   readonly window: PolicyName;
   readonly exact?: boolean;
+  readonly experts?: number;
   readonly stats?: boolean;
   readonly json?: boolean;
 }
@@ -63,6 +66,7 @@ export function generateCommand(): Command {
     .addOption(exactOption())
     .addOption(draftOption())
     .addOption(draftTokensOption())
+    .addOption(expertsOption())
     .option('--stats', 'print what the time was spent on and which bytes were read')
     .addOption(jsonOption())
     .action(run);
@@ -143,7 +147,7 @@ async function generateWith(
     );
   }
   const budget = chooseBudget(model, flags.dramBudget);
-  return withDraft(
+  return withDraftedRuntime(
     model,
     flags,
     {
@@ -155,14 +159,11 @@ async function generateWith(
       ffn: flags.exact ? 'exact' : 'auto',
       ...bestLogits(sampling),
       ...threadsOf(flags),
+      ...expertsOf(flags),
     },
     flags.json ?? false,
     (runtime, draft) => {
-      if (!flags.exact && model.predictors === null) {
-        const rounded = roundsActivations(model.manifest);
-        const exact = flags.kvDtype === 'f32' && !rounded ? ', the output is exact' : '';
-        note(`no predictors: every neuron is computed${exact}`);
-      }
+      noteExactness(model, flags);
       noteChoice(runtime.plan);
       return generate(runtime.sequence(), {
         draft,
@@ -176,6 +177,26 @@ async function generateWith(
       });
     },
   );
+}
+
+/** Says what is computed of the FFNs, where no predictors choose. */
+function noteExactness({ manifest, predictors }: Model, flags: GenerateFlags): void {
+  const { experts } = manifest.spec.ffn;
+  if (experts !== undefined && (flags.experts ?? experts.topK) !== experts.topK) {
+    const { topK, count } = experts;
+    note(
+      `${flags.experts} of ${count} experts for each token in place of ${topK}: the output is not the model's`,
+    );
+    return;
+  }
+  if (flags.exact || predictors !== null) return;
+  const rounded = roundsActivations(manifest);
+  const exact = flags.kvDtype === 'f32' && !rounded ? ', the output is exact' : '';
+  const what =
+    experts === undefined
+      ? 'no predictors: every neuron is computed'
+      : `${experts.topK} of ${experts.count} experts for each token`;
+  note(`${what}${exact}`);
 }
 
 function report(result: GenerateResult, flags: GenerateFlags, sampling: SamplingOptions): void {

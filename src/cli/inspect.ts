@@ -6,6 +6,7 @@ import { type Manifest, rowsOf, weightsByFormat } from '../flash/manifest.ts';
 import { ModelFiles } from '../flash/model-files.ts';
 import { type PredictorSet, predictorTensors } from '../flash/predictor-file.ts';
 import { verifyModel } from '../flash/verify.ts';
+import { isRouter } from '../models/spec.ts';
 import { type EndToken, endTokensOf } from '../tokenizer/end-tokens.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import { formatBytes, formatMs } from '../units.ts';
@@ -173,9 +174,14 @@ function describe(
     [...manifest.tensors.values()]
       .filter(({ name }) => names(name))
       .reduce((sum, { bytes }) => sum + bytes, 0);
-  const isUnits = (name: string) => /\.ffn\.(bundles|tiles|shared|experts)$/.test(name);
+  const isUnits = (name: string) => /\.ffn\.(bundles|tiles|shared)$/.test(name);
+  const experts = size((name) => /\.ffn\.experts$/.test(name));
+  const units = size(isUnits);
   const parts = [
-    [manifest.layers.length > 0 ? 'FFN bundles' : 'FFN tiles', size(isUnits)],
+    ...(experts === 0 ? [] : ([['experts', experts]] as const)),
+    ...(experts === 0
+      ? ([[manifest.layers.length > 0 ? 'FFN bundles' : 'FFN tiles', units]] as const)
+      : ([['routers and FFNs for all tokens', units + size(isRouter)]] as const)),
     ['attention', size((name) => /\.attention\.(qkv|query|key|value|out)\.weight$/.test(name))],
     ['embeddings and head', size((name) => /^(embed\.(?!norm)|head$)/.test(name))],
     ['norms and biases', size((name) => /norm\.(weight|bias)$|\.(bias|sinks)$/.test(name))],

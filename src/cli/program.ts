@@ -15,6 +15,7 @@ import { planCommand } from './plan.ts';
 import { predictTrainCommand } from './predict-train.ts';
 import { probeCommand } from './probe.ts';
 import { pullCommand } from './pull.ts';
+import { serveCommand } from './serve.ts';
 import { commanderOutput } from './terminal.ts';
 
 /** The program with all its commands, none of them run yet. */
@@ -32,6 +33,7 @@ export function createProgram(): Command {
     predictTrainCommand(),
     generateCommand(),
     chatCommand(),
+    serveCommand(),
     batchCommand(),
     evalCommand(),
     planCommand(),

@@ -60,7 +60,12 @@ async function run(model: string, dir: string | undefined, flags: PullFlags): Pr
     ...(dir !== undefined && { directory: dir }),
     onProgress: (done) => progress.update(...progressOf(model, done)),
     onExamined: (found, place) => checkConversion(found, place, flags),
-  }).finally(() => progress.stop());
+  })
+    .catch((error: unknown) => {
+      if (interruption.aborted) note('run the same command again to go on');
+      throw error;
+    })
+    .finally(() => progress.stop());
   if (!json) notePull(report);
   const converted =
     convert === undefined
@@ -78,7 +83,7 @@ async function run(model: string, dir: string | undefined, flags: PullFlags): Pr
       dryRun: false,
       ...(converted && { converted: conversionJson(converted, false) }),
     });
-  } else if (converted !== null) noteConversion(converted, false);
+  } else if (converted !== null) noteConversion(converted, flags, false);
 }
 
 /** @throws InputError when there are options of a conversion, and none is asked for */

@@ -6,6 +6,7 @@ import type { Plannable } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import { Runtime } from '../engine/runtime.ts';
 import type { RunStats } from '../engine/stats.ts';
+import { InputError } from '../errors.ts';
 import type { OpenOptions } from '../flash/model-files.ts';
 import { ensureProfile } from '../flash/probe-file.ts';
 import type { AvailableMemory } from '../plan/available.ts';
@@ -29,6 +30,20 @@ export function chooseBudget(model: Plannable, size: Size | undefined): number {
 /** Says what a budget is that nobody asked for. */
 export function sayBudget(bytes: number, source: AvailableMemory['source']): void {
   note(`DRAM budget ${formatBytes(bytes)}: 90% of ${givers[source]}; set it with --dram-budget`);
+}
+
+/** Positions of a conversation where nobody says how many: some pages of text, and not all of the memory. */
+export const usualContext = 4096;
+
+/**
+ * Positions of a conversation.
+ * @param most that the model has
+ * @throws InputError when more are asked for
+ */
+export function contextOf(asked: number | undefined, most: number): number {
+  if (asked === undefined) return Math.min(usualContext, most);
+  if (asked >= 1 && asked <= most) return asked;
+  throw new InputError(`--context must be from 1 to ${most}, the positions that the model has`);
 }
 
 /** The chat templates in a file that the user names, or the model's own. */
@@ -79,10 +94,16 @@ function draftRows({ acceptance, tokensPerPass, draftMs = 0, draftDeclined = 0 }
     draftDeclined === 0
       ? ''
       : `; ${(100 * draftDeclined).toFixed(0)}% of the passes went without, as proposals did not pay`;
-  const figures =
+  const line = draftLine(acceptance, tokensPerPass);
+  return [['draft', `${line}, ${formatMs(draftMs)} for proposing${declined}`]];
+}
+
+/** @param acceptance the share of the proposed tokens that were right */
+export function draftLine(acceptance: number, tokensPerPass: number): string {
+  return (
     `${(100 * acceptance).toFixed(1)}% of the proposed tokens accepted, ` +
-    `${tokensPerPass.toFixed(2)} tokens per pass, ${formatMs(draftMs)} for proposing${declined}`;
-  return [['draft', figures]];
+    `${tokensPerPass.toFixed(2)} tokens per pass`
+  );
 }
 
 /** The figures of a run as a table. */
@@ -112,6 +133,9 @@ export function statsTable(stats: RunStats): string {
       ],
       ...draftRows(stats),
       ['weights from DRAM', share(stats.cacheHitRate)],
+      ...(stats.expertHitRate === undefined
+        ? []
+        : [['experts from DRAM', share(stats.expertHitRate)]]),
       ['FFN sparsity', share(stats.ffnSparsity)],
       [
         'memory',

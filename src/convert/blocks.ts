@@ -8,10 +8,10 @@ import type { SourceTensor } from '../checkpoint/source.ts';
 import {
   byteLength,
   type EncodedDType,
-  encodedDTypes,
   type FloatDType,
   formats,
   isQuantised,
+  neuronDTypes,
 } from '../dtype.ts';
 import { InputError, InterruptedError } from '../errors.ts';
 import type { Kernels } from '../kernels/kernels.ts';
@@ -86,8 +86,11 @@ export function createBlockBuffers(
 /** Reads for rows that are not whole are short; this many are kept in flight. */
 export const stridedReads = 16;
 
-/** Quantised rows are no longer than f32 ones if columns are counted in these. */
-export const widestBlock = Math.max(...encodedDTypes.map((dtype) => formats[dtype].blockElements));
+/**
+ * Quantised rows are no longer than f32 ones if columns are counted in these; rows in blocks of GGUF files
+ * are whole blocks anyway.
+ */
+export const widestBlock = Math.max(...neuronDTypes.map((dtype) => formats[dtype].blockElements));
 
 /** Rows of `columns` values that fit the buffers, cut from `rows` at multiples of `multiple`. */
 export function rowBlocks(
@@ -185,6 +188,7 @@ function convertBlock(
   if (to === 'f32') return work.floatAddress;
   if (isQuantised(to)) {
     quantiseRows(work, to, block, work.convertedAddress, work.floatAddress);
+    checkScales(work, source, to, block);
     return work.convertedAddress;
   }
   kernels.byDType[to].fromF32(work.convertedAddress, work.floatAddress, count);
@@ -197,6 +201,23 @@ function convertBlock(
     );
   }
   return work.convertedAddress;
+}
+
+/** @throws InputError where a block's scale is beyond f16, in the formats that have such scales */
+function checkScales(
+  { kernels, convertedAddress }: BlockBuffers,
+  source: SourceTensor,
+  to: EncodedDType,
+  block: Block,
+): void {
+  if (formats[to].neurons) return;
+  const overflow = kernels.byDType[to].firstNonFinite(convertedAddress, block.rows * block.columns);
+  if (overflow < 0) return;
+  throw new InputError(
+    `a value in the block of index ${elementIndex(source, block, overflow)} is too large for ${to}`,
+    { file: source.file, tensor: source.name },
+    'Convert with --dtype q8, bf16 or f32',
+  );
 }
 
 /** Quantises the f32 rows at `from`; finite values give finite scales. */

@@ -1,7 +1,7 @@
 /** Checkpoint in, model directory out. */
 
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
-import { byteLength, type EncodedDType } from '../dtype.ts';
+import { byteLength } from '../dtype.ts';
 import { BudgetError, InterruptedError, withNothingLeft } from '../errors.ts';
 import type { FfnUnits } from '../flash/ffn-units.ts';
 import { type FileLayout, type ModelLayout, residentDType } from '../flash/layout.ts';
@@ -21,6 +21,7 @@ import { expertBytes } from './expert-weights.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
 import { Rotation } from './pending-writes.ts';
 import { writeSideFiles } from './side-files.ts';
+import type { TargetFormat } from './target-formats.ts';
 import { TensorFileWriter } from './tensor-file.ts';
 import { type Sources, tensorBytes, unitBytes } from './weights.ts';
 import { checkWritten, writeManifest } from './written.ts';
@@ -28,10 +29,10 @@ import { checkWritten, writeManifest } from './written.ts';
 export interface ConvertOptions extends Adaptation {
   readonly checkpoint: string;
   readonly output: string;
-  /** `auto` keeps the checkpoint's, or takes the one nearest to its quantisation. */
-  readonly dtype?: EncodedDType | 'auto';
-  /** Dtype of the FFN, if it shall differ. */
-  readonly ffnDtype?: EncodedDType;
+  /** `auto` keeps the checkpoint's; `q4_k_m` and its like are mixes of formats. */
+  readonly dtype?: TargetFormat | 'auto';
+  /** That of the FFN, if it shall differ. */
+  readonly ffnDtype?: TargetFormat;
   /** Cuts FFNs into tiles of so many neurons, a divisor of theirs, in place of single neurons. */
   readonly tile?: number;
   /** What the whole process may take: bytes, or a share of the converted weights. */

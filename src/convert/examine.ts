@@ -31,6 +31,7 @@ import { type AskedDTypes, type SourceFormats, storageOf, type TargetDTypes } fr
 import { openCheckpoint } from './open-checkpoint.ts';
 import { sameValues } from './same-values.ts';
 import type { SideContent } from './side-files.ts';
+import { neuronFormat, type TargetFormat } from './target-formats.ts';
 import type { Sources } from './weights.ts';
 
 export interface Examination {
@@ -242,7 +243,7 @@ function storageByConfig(
 ): TargetDTypes {
   const names: Readonly<Record<string, FloatDType>> = { float16: 'f16', bfloat16: 'bf16' };
   const exact = own(names, String(config.dtype ?? config.torch_dtype)) ?? 'f32';
-  const resident = dtype === 'auto' ? exact : dtype;
+  const known = (asked: TargetFormat | 'auto') => (asked === 'auto' ? exact : neuronFormat(asked));
   const tiled = tile === undefined ? {} : { tile };
-  return { resident, bundles: ffnDtype ?? resident, exact, ...tiled };
+  return { resident: known(dtype), bundles: known(ffnDtype ?? dtype), exact, ...tiled };
 }

@@ -9,8 +9,10 @@ export class PendingWrites {
   /** Notes that `part`, which begins where its buffer does, is being written. */
   begin(part: Uint8Array, writing: Promise<void>): void {
     const address = part.byteOffset;
-    writing.catch(() => {}); // whoever waits sees the error
-    this.#byAddress.set(address, writing);
+    const earlier = this.#byAddress.get(address);
+    const all = earlier === undefined ? writing : Promise.all([earlier, writing]).then(() => {});
+    all.catch(() => {}); // whoever waits sees the error
+    this.#byAddress.set(address, all);
   }
 
   /**

@@ -7,6 +7,7 @@ import {
   type FloatDType,
   formats,
   isEncodedDType,
+  isNeuronDType,
   isQuantised,
 } from '../dtype.ts';
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
@@ -183,7 +184,7 @@ async function* bundleBytes(
   const { kernels, memory, convertedAddress } = work;
   const { bundleBytes: stride, downOffset, count: neurons, parts } = units;
   const dtype = parts[0]?.dtype ?? 'f32';
-  if (!isEncodedDType(dtype)) throw new Error(`bundles cannot be in ${dtype}`);
+  if (!isNeuronDType(dtype)) throw new Error(`bundles cannot be in ${dtype}`);
   const hidden = recipe.hiddenSize;
   const { blockBytes, blockElements } = formats[dtype];
   const rowBytes = byteLength(dtype, hidden);

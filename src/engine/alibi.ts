@@ -1,6 +1,6 @@
 /** ALiBi: what each head adds to the scores of keys by their positions. */
 
-import type { Positions } from '../models/spec.ts';
+import type { Positions } from '../models/positions.ts';
 
 export type AlibiForm = Omit<Extract<Positions, { kind: 'alibi' }>, 'kind'>;
 

@@ -1,6 +1,7 @@
 /** A layer's attention: queries, keys and values, their positions, the cache, the projection out. */
 
-import { type ModelSpec, type Positions, tensorNames } from '../models/spec.ts';
+import type { Positions } from '../models/positions.ts';
+import { type ModelSpec, tensorNames } from '../models/spec.ts';
 import { fusedProjection, projectionsOf } from '../models/spec-tensors.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { fillAlibi } from './alibi.ts';

@@ -132,7 +132,7 @@ export function keepBeginning(sequence: Sequence, promptIds: readonly number[]):
 }
 
 /** How many ids two lists begin with alike. */
-function commonLength(a: readonly number[], b: readonly number[]): number {
+export function commonLength(a: readonly number[], b: readonly number[]): number {
   let length = 0;
   while (length < Math.min(a.length, b.length) && a[length] === b[length]) length++;
   return length;

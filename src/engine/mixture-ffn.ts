@@ -39,6 +39,8 @@ export interface MixtureParts {
   readonly scratch: number;
   /** The most rows at once. */
   readonly chunk: number;
+  /** Experts that a row takes. */
+  readonly topK: number;
 }
 
 export class MixtureFfn implements Ffn {
@@ -60,7 +62,8 @@ export class MixtureFfn implements Ffn {
       const { count = 0 } = experts ?? {};
       const address = parts.weights.vector(`${tensorNames.router(layer)}.correction`);
       const correction = address === 0 ? null : new Float32Array(memory.buffer, address, count);
-      return experts && routingOf(experts, correction?.slice() ?? null);
+      const { topK } = parts;
+      return experts && routingOf({ ...experts, topK }, correction?.slice() ?? null);
     });
   }
 
@@ -87,7 +90,7 @@ export class MixtureFfn implements Ffn {
     const selection = route(logits, positions, routing, this.#selection);
     hook?.routed?.(layer, selection, logits);
     const experts = rowsByExpert(selection);
-    const step = stores.begin(layer, byRows(experts), positions * routing.topK);
+    const step = stores.begin(layer, byRows(experts));
     let active = 0;
     try {
       await this.#shared(input, output.y);

@@ -4,7 +4,7 @@
  */
 
 import type { Kernels } from '../kernels/kernels.ts';
-import type { RotaryPositions, RotaryScaling } from '../models/spec.ts';
+import type { RotaryPositions, RotaryScaling } from '../models/positions.ts';
 
 const f = Math.fround;
 

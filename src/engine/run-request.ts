@@ -27,9 +27,14 @@ export interface RunRequest {
    * unless every neuron is expected to be faster at this budget (see `MemoryPlan.choice`).
    */
   readonly ffn?: 'sparse' | 'exact' | 'measured' | 'auto';
+  /**
+   * Experts that a token takes, of a mixture of experts: as many as the model says, or fewer, with which
+   * the output is no longer the model's.
+   */
+  readonly experts?: number;
   /** Which weights may stay in DRAM; all by default. */
   readonly residency?: Residency;
-  /** Which neurons are kept in DRAM, with predictors. */
+  /** Which neurons, with predictors, or experts are kept in DRAM. */
   readonly window?: PolicyName;
   /** Positions processed at once, at most. */
   readonly chunk?: number;

@@ -29,6 +29,8 @@ export interface RunStats {
   readonly flashThroughput: number;
   /** Share of the weight bytes used that were already in DRAM. */
   readonly cacheHitRate: number;
+  /** Of mixtures of experts: share of the experts that passes wanted which were already in DRAM. */
+  readonly expertHitRate?: number;
   /** Share of FFN activations that were zero. */
   readonly ffnSparsity: number;
   readonly dramBudget: number;
@@ -65,6 +67,9 @@ interface Counters {
   readonly streamed: number;
   readonly neurons: number;
   readonly active: number;
+  /** Experts that passes wanted, each once, and those of them that were there. */
+  readonly expertsWanted: number;
+  readonly expertsPresent: number;
 }
 
 const noReads: IoSnapshot = { bytes: 0, reads: 0, histogram: {}, busyMs: 0 };
@@ -85,6 +90,7 @@ function countersOf({ files, weights, transformer, sparse, experts }: StatsSourc
   const none = { residentBytes: 0, streamedBytes: 0, waitMs: 0, storeMs: 0 };
   const stores = sparse?.counters ?? experts?.counters ?? none;
   const { resident, streamed } = weights.bytesUsed;
+  const { wanted: expertsWanted = 0, present: expertsPresent = 0 } = experts?.counters ?? {};
   return {
     io: files.scheduler.stats.snapshot(),
     waitMs: weights.waitMs + stores.waitMs,
@@ -92,6 +98,7 @@ function countersOf({ files, weights, transformer, sparse, experts }: StatsSourc
     resident: resident + stores.residentBytes,
     streamed: streamed + stores.streamedBytes,
     ...transformer.activations,
+    ...{ expertsWanted, expertsPresent },
   };
 }
 
@@ -103,7 +110,8 @@ export class RuntimeStats {
   constructor(sources: StatsSources) {
     this.#sources = sources;
     const none = { io: noReads, waitMs: 0, resident: 0, streamed: 0, neurons: 0, active: 0 };
-    this.#loading = { ...none, memoryMs: countersOf(sources).memoryMs };
+    const experts = { expertsWanted: 0, expertsPresent: 0 };
+    this.#loading = { ...none, ...experts, memoryMs: countersOf(sources).memoryMs };
   }
 
   /** Begins a run; the first one includes what loading read. */
@@ -162,7 +170,7 @@ export class RunRecorder {
 
   /** The figures so far. `tokens` counts generated ones, the first of which prefill makes. */
   snapshot(promptTokens: number, tokens: number, draft: DraftFigures | null = null): RunStats {
-    const { files, plan } = this.#sources;
+    const { files, plan, experts } = this.#sources;
     const now = countersOf(this.#sources);
     const base = this.#base;
     const io = readsSince(now.io, base.io);
@@ -171,6 +179,7 @@ export class RunRecorder {
     const resident = now.resident - base.resident;
     const streamed = now.streamed - base.streamed;
     const neurons = now.neurons - base.neurons;
+    const wanted = now.expertsWanted - base.expertsWanted;
     return {
       promptTokens,
       tokens,
@@ -185,6 +194,9 @@ export class RunRecorder {
       readSizeHistogram: io.histogram,
       flashThroughput: io.busyMs === 0 ? 0 : (io.bytes * 1000) / io.busyMs,
       cacheHitRate: resident + streamed === 0 ? 1 : resident / (resident + streamed),
+      ...(experts && {
+        expertHitRate: wanted === 0 ? 1 : (now.expertsPresent - base.expertsPresent) / wanted,
+      }),
       ffnSparsity: neurons === 0 ? 0 : 1 - (now.active - base.active) / neurons,
       dramBudget: plan.dramBudget,
       peakRss: peakResidentBytes(),

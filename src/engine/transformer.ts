@@ -58,9 +58,10 @@ export class Transformer {
     this.#attention = new AttentionBlock(parts, this.#math);
     this.#head = new Head(parts, this.#math);
     const { experts: buffers, scratch, sums } = plan.activations;
+    const { topK = 0 } = plan.experts ?? {};
+    const { chunk } = plan;
     const dense = new DenseFfn({ ...parts, sums });
-    const mixture = buffers &&
-      stores && { ...parts, stores, dense, buffers, scratch, chunk: plan.chunk };
+    const mixture = buffers && stores && { ...parts, stores, dense, buffers, scratch, chunk, topK };
     this.#ffn = sparse ?? (mixture && new MixtureFfn(mixture)) ?? dense;
   }
 

@@ -79,8 +79,8 @@ export interface StorageDTypes {
   /** Neurons of a unit: absent, each is one of its own; else FFNs are cut into tiles of so many. */
   readonly tile?: number;
   /**
-   * Checkpoint tensors that stay in the format they have, and that format. An FFN of which a matrix is
-   * among them is cut into tiles.
+   * Checkpoint tensors that have a format of their own, mostly the one in which they are. An FFN of which a
+   * matrix is among them is cut into tiles.
    */
   readonly kept?: ReadonlyMap<string, DType>;
 }

@@ -4,12 +4,19 @@
  */
 
 import { setMaxListeners } from 'node:events';
-import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, request } from 'node:http';
+import {
+  type ClientRequest,
+  Agent as HttpAgent,
+  type IncomingMessage,
+  type RequestOptions,
+  request,
+} from 'node:http';
 import { Agent as HttpsAgent, request as secureRequest } from 'node:https';
-import { InputError, IoError } from '../errors.ts';
+import { FlashError, InputError, IoError } from '../errors.ts';
 import { version } from '../version.ts';
 import { type HubAddress, withoutSecrets } from './address.ts';
 import { type HubTiming, Patience, patiently, TransientError, usualTiming } from './patience.ts';
+import { addressOf, proxyHeaders, proxyOf, proxyRefusal, TunnelAgent } from './proxy.ts';
 
 export interface ConnectionOptions {
   readonly address: HubAddress;
@@ -53,10 +60,8 @@ export class HubConnection {
   readonly signal: AbortSignal;
   readonly #token: string | null;
   readonly #stopped = new AbortController();
-  readonly #agents = {
-    'http:': new HttpAgent({ keepAlive: true }),
-    'https:': new HttpsAgent({ keepAlive: true }),
-  };
+  /** Of each protocol, and of each proxy for https. */
+  readonly #agents = new Map<string, HttpAgent | HttpsAgent>();
 
   constructor({ address, signal, timing }: ConnectionOptions) {
     this.endpoint = address.endpoint;
@@ -75,7 +80,7 @@ export class HubConnection {
 
   /** Closes connections that are kept for later. */
   close(): void {
-    for (const agent of Object.values(this.#agents)) agent.destroy();
+    for (const agent of this.#agents.values()) agent.destroy();
   }
 
   /** Counts the failures of one piece of work. @param what is asked for, for messages */
@@ -99,6 +104,11 @@ export class HubConnection {
         continue;
       }
       const from = withoutSecrets(url);
+      const proxy = proxyOf(url);
+      if (status === 407 && proxy !== null) {
+        drain(response);
+        throw proxyRefusal(status, proxy);
+      }
       if (status !== 200 && status !== 206) {
         drain(response);
         throw refusal(status, headers, from, this.#token !== null);
@@ -133,6 +143,17 @@ export class HubConnection {
     });
   }
 
+  #agentFor(protocol: string, proxy: URL | null): HttpAgent | HttpsAgent {
+    const key = `${protocol} ${proxy?.href}`;
+    const known = this.#agents.get(key);
+    if (known !== undefined) return known;
+    const kept = { keepAlive: true };
+    const tunnelled = () => (proxy === null ? new HttpsAgent(kept) : new TunnelAgent(proxy, kept));
+    const agent = protocol === 'https:' ? tunnelled() : new HttpAgent(kept);
+    this.#agents.set(key, agent);
+    return agent;
+  }
+
   async #request(url: URL, range: ByteRange | undefined): Promise<IncomingMessage> {
     const { stallMs } = this.timing;
     const headers = {
@@ -144,12 +165,14 @@ export class HubConnection {
         url.origin === this.endpoint.origin && { authorization: `Bearer ${this.#token}` }),
     };
     const secure = url.protocol === 'https:';
-    const agent = this.#agents[secure ? 'https:' : 'http:'];
+    const proxy = proxyOf(url);
+    const options = { headers, signal: this.signal, agent: this.#agentFor(url.protocol, proxy) };
     let sent: ClientRequest | undefined;
     const late = setTimeout(() => sent?.destroy(new Error('no answer')), stallMs);
     try {
       return await new Promise<IncomingMessage>((resolve, reject) => {
-        sent = (secure ? secureRequest : request)(url, { headers, agent, signal: this.signal });
+        if (secure) sent = secureRequest(url, options);
+        else sent = proxy === null ? request(url, options) : throughProxy(url, proxy, options);
         sent.on('response', resolve).on('error', reject);
         sent.setTimeout(stallMs, () => sent?.destroy(new Error('nothing came for a while')));
         sent.end();
@@ -161,6 +184,12 @@ export class HubConnection {
       clearTimeout(late);
     }
   }
+}
+
+/** A request that the proxy makes in our place. */
+function throughProxy(url: URL, proxy: URL, options: RequestOptions): ClientRequest {
+  const headers = { ...options.headers, host: url.host, ...proxyHeaders(proxy) };
+  return request({ ...options, ...addressOf(proxy), headers, path: url.href });
 }
 
 function redirected(from: URL, location: string): URL {
@@ -205,6 +234,7 @@ async function* bodyOf(
 
 /** An error of the network as one that may pass, or, where it will not, as what is wrong. */
 function networkError(error: unknown, url: string): Error {
+  if (error instanceof FlashError) return error;
   const { code = '', message } = error as NodeJS.ErrnoException;
   if (distrust.test(code)) {
     return new IoError(

@@ -12,6 +12,8 @@ import { Journal, journalFile } from './journal.ts';
 import { PartFile } from './part-file.ts';
 import type { WantedFile } from './selection.ts';
 
+const weights = /\.(safetensors|bin|gguf)$/i;
+
 export class PartialDirectory {
   readonly path: string;
   readonly #target: string;
@@ -24,6 +26,13 @@ export class PartialDirectory {
     this.#target = target;
     this.#journal = journal;
     this.#release = release;
+  }
+
+  /** Whether an earlier run has left more than small files. */
+  get holdsWeights(): boolean {
+    return [...this.#journal.known].some(
+      ([name, { got, done }]) => (done || got.bytes > 0) && weights.test(name),
+    );
   }
 
   /**
@@ -83,26 +92,16 @@ export class PartialDirectory {
     }
   }
 
-  /** Removes all that is here, unless it holds more than the files that were begun: hours of an earlier run. */
-  async removeBegun(): Promise<void> {
-    const others = [...this.#journal.known].filter(([name]) => !this.#parts.has(name));
-    if (others.some(([, { got, done }]) => done || got.bytes > 0)) return;
-    await this.#remove();
+  /** Removes all that is here. */
+  async remove(): Promise<void> {
+    await rm(this.path, { recursive: true, force: true });
   }
 
-  /** Gives it up; what is there stays for the next run, unless it is nothing. */
+  /** Gives it up; what is there stays for the next run. */
   async close(): Promise<void> {
     for (const part of this.#parts.values()) await part.close();
     await this.#journal.close();
-    if (![...this.#parts.values()].some(({ got, done }) => done || got.bytes > 0)) {
-      const names = await readdir(this.path).catch(() => []);
-      if (names.every((name) => name === journalFile)) await this.#remove();
-    }
     this.#release();
-  }
-
-  #remove(): Promise<void> {
-    return rm(this.path, { recursive: true, force: true });
   }
 
   /** Of another selection, or another commit. */

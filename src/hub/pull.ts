@@ -118,18 +118,14 @@ async function download(
     },
   };
   const partial = await PartialDirectory.open(directory);
+  // Small files alone are not worth leaving behind.
+  let isKept = partial.holdsWeights;
   try {
     const whole = await gatherSmall(connection, choice, partial, counting);
     const small = { ...done };
-    const model = await describeRemote(connection, whole, partial.path, asked).catch(
-      async (error: unknown) => {
-        if (error instanceof InputError) await partial.removeBegun();
-        throw error;
-      },
-    );
+    const model = await describeRemote(connection, whole, partial.path, asked);
     const [problem] = model.report.problems;
     if (problem !== undefined) {
-      await partial.removeBegun();
       throw new InputError(`the model would not run, and is not downloaded: ${problem}`);
     }
     const parts = [];
@@ -143,11 +139,13 @@ async function download(
       bytesToDownload: small.downloadedBytes + missingBytes,
       bytesToCheck: small.checkedBytes + sum(unchecked.map(({ file }) => file.bytes)),
     };
+    isKept = true;
     await transfer(connection, choice.repository, unchecked, counting);
     await partial.commit();
     const resumedBytes = sum(parts.map((part) => part.resumedBytes));
     return { ...model, downloadedBytes: done.downloadedBytes, resumedBytes };
   } finally {
+    if (!isKept) await partial.remove();
     await partial.close();
   }
 }

@@ -44,7 +44,7 @@ export function selectFiles(repository: Repository, { choice, name }: ModelName)
     const called = models.filter((model) => model.isCalled(choice));
     const found = called.length > 1 ? called.filter(({ isText }) => isText) : called;
     const [only] = found;
-    if (only !== undefined && found.length === 1) return ofGguf(only);
+    if (only !== undefined && found.length === 1) return ofGguf(only, name);
     throw new InputError(
       found.length > 1
         ? `'${choice}' may be any of ${listed(found)}`
@@ -78,7 +78,7 @@ export function selectFiles(repository: Repository, { choice, name }: ModelName)
   }
   const plain = models.filter((model) => model.isText);
   const [only] = plain;
-  if (only !== undefined && plain.length === 1) return ofGguf(only);
+  if (only !== undefined && plain.length === 1) return ofGguf(only, name);
   if (plain.length > 1) {
     throw new InputError(
       `has several GGUF models: ${listed(plain)}`,
@@ -113,9 +113,15 @@ export function withShards(
   return { ...selection, weights: wanted(files, taken), index: null };
 }
 
-function ofGguf({ files, stem }: GgufModel): Selection {
+function ofGguf({ files, stem }: GgufModel, name: string): Selection {
   const weights = wanted(files);
-  return { format: 'GGUF', directoryName: stem, small: [], weights, index: null };
+  return {
+    format: 'GGUF',
+    directoryName: stem === '' ? name : stem,
+    small: [],
+    weights,
+    index: null,
+  };
 }
 
 function wanted(files: readonly HubFile[], others: ReadonlySet<string> = new Set()): WantedFile[] {

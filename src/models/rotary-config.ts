@@ -7,7 +7,7 @@
 import { brief, isJsonObject } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { boolean, type ConfigFile, firstInteger, number, positiveNumber } from './config.ts';
-import type { RotaryPositions, RotaryScaling } from './spec.ts';
+import type { RotaryPositions, RotaryScaling } from './positions.ts';
 
 export interface RotaryDefaults {
   /** Share of a head's values that are turned, where the file does not say; null: the family turns all. */

@@ -1,12 +1,7 @@
 /** The tensors of a model directory, as the architecture alone implies them; and whether it can be. */
 
-import {
-  type ExpertsSpec,
-  expertsOf,
-  type ModelSpec,
-  type RotaryPositions,
-  tensorNames,
-} from './spec.ts';
+import type { RotaryPositions } from './positions.ts';
+import { type ExpertsSpec, expertsOf, type ModelSpec, tensorNames } from './spec.ts';
 
 /** A tensor that the engine looks for. */
 export interface SpecTensor {
@@ -189,26 +184,6 @@ function* layerTensors(
   yield { name: tensorNames.downBias(layer), shape: [hiddenSize], needed: false };
 }
 
-/** Where norms stand about a sublayer: their weights have names of their own. */
-export function normsAround(placement: ModelSpec['norm']['placement']): {
-  readonly input: boolean;
-  readonly output: boolean;
-} {
-  return {
-    input: placement !== 'output',
-    output: placement === 'output' || placement === 'both',
-  };
-}
-
-/** Values of the weights of the norms over queries and over keys. */
-export function headNormWidths({
-  attention: { heads, kvHeads, headDim, qkNormOver },
-}: Pick<ModelSpec, 'attention'>): { readonly query: number; readonly key: number } {
-  return qkNormOver === undefined
-    ? { query: headDim, key: headDim }
-    : { query: heads * headDim, key: kvHeads * headDim };
-}
-
 /** What a layer with experts has besides their weights and those of the FFN beside them. */
 function* expertTensors(
   { hiddenSize, ffn }: ModelSpec,
@@ -228,6 +203,26 @@ function* expertTensors(
   yield { name: tensorNames.expertUpBias(layer), shape: values, needed: false };
   const outputs = [count * hiddenSize];
   yield { name: tensorNames.expertDownBias(layer), shape: outputs, needed: false };
+}
+
+/** Where norms stand about a sublayer: their weights have names of their own. */
+export function normsAround(placement: ModelSpec['norm']['placement']): {
+  readonly input: boolean;
+  readonly output: boolean;
+} {
+  return {
+    input: placement !== 'output',
+    output: placement === 'output' || placement === 'both',
+  };
+}
+
+/** Values of the weights of the norms over queries and over keys. */
+export function headNormWidths({
+  attention: { heads, kvHeads, headDim, qkNormOver },
+}: Pick<ModelSpec, 'attention'>): { readonly query: number; readonly key: number } {
+  return qkNormOver === undefined
+    ? { query: headDim, key: headDim }
+    : { query: heads * headDim, key: kvHeads * headDim };
 }
 
 function* headNormTensors(spec: ModelSpec, layer: number): Generator<SpecTensor> {

@@ -2,7 +2,8 @@
 
 import { attentionScratch } from '../kernels/kernels.ts';
 import { neuronGroup, scratchBytes } from '../kernels/weight-kernels.ts';
-import type { ModelSpec, Positions } from '../models/spec.ts';
+import type { Positions } from '../models/positions.ts';
+import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import {
   bitWords,

@@ -2,6 +2,9 @@
 
 import type { Manifest } from '../flash/manifest.ts';
 import { type ExpertPlan, expertUnits } from './expert-slots.ts';
+import type { MemoryPlan } from './memory-plan.ts';
+import type { ReadCosts } from './miss-cost.ts';
+import { kernelBytesPerMs } from './token-cost.ts';
 
 /**
  * How steeply hits grow with the share of the experts that slots hold. Text repeats its choices: of
@@ -23,10 +26,9 @@ export interface ExpertDemand {
 }
 
 export function expertDemand(
-  manifest: Pick<Manifest, 'ffns' | 'spec'>,
-  { stores }: ExpertPlan,
+  manifest: Pick<Manifest, 'ffns'>,
+  { stores, topK }: ExpertPlan,
 ): ExpertDemand {
-  const topK = manifest.spec.ffn.experts?.topK ?? 0;
   let [bytes, missingBytes] = [0, 0];
   for (const [layer, units] of expertUnits(manifest).entries()) {
     if (units === null) continue;
@@ -35,4 +37,38 @@ export function expertDemand(
     missingBytes += wanted * (1 - expectedHits(stores[layer]?.slots ?? 0, units.count));
   }
   return { bytes, missingBytes: Math.round(missingBytes) };
+}
+
+/** What is expected of a mixture of experts under a plan. */
+export interface ExpertOutlook {
+  /** In each layer that has some, and those that a token takes. */
+  readonly count: number;
+  readonly perToken: number;
+  /** Per layer, 0 where it has no experts. */
+  readonly slots: readonly number[];
+  /** Share of the wanted experts that are expected in DRAM. */
+  readonly hitRate: number;
+  /** Bytes of experts that a token takes. */
+  readonly bytesPerToken: number;
+  /** Computing and reading one after the other: what overlaps comes on top. */
+  readonly tokensPerSecond: number;
+}
+
+/** Null for other models. */
+export function expertOutlook(
+  manifest: Pick<Manifest, 'ffns' | 'spec'>,
+  { experts, usedBytes, streamedBytes, threads }: MemoryPlan,
+  { bandwidth }: Pick<ReadCosts, 'bandwidth'>,
+): ExpertOutlook | null {
+  const { count } = manifest.spec.ffn.experts ?? {};
+  if (experts === null || count === undefined) return null;
+  const { bytes, missingBytes } = expertDemand(manifest, experts);
+  const ms = usedBytes / (kernelBytesPerMs * threads) + (1000 * streamedBytes) / bandwidth;
+  return {
+    ...{ count, perToken: experts.topK },
+    slots: experts.stores.map((place) => place?.slots ?? 0),
+    hitRate: 1 - missingBytes / bytes,
+    bytesPerToken: bytes,
+    tokensPerSecond: 1000 / ms,
+  };
 }

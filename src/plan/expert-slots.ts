@@ -22,6 +22,8 @@ export interface ExpertPlan {
   readonly stores: readonly (StorePlace | null)[];
   /** Null where every expert has a slot. */
   readonly staging: ExpertStaging | null;
+  /** Experts that a token takes: the model's, or fewer where that was asked for. */
+  readonly topK: number;
 }
 
 /** With two, one expert is read while another is computed. */
@@ -44,7 +46,7 @@ export function smallestExpertStaging(manifest: Pick<Manifest, 'ffns'>): number 
   return fewestStagingSlots * largestExpert(manifest);
 }
 
-/** Staging slots beside so much room for weights: as many as a token takes experts, where that is little of it. */
+/** Staging slots beside so much room for weights: as many as the model's tokens take experts, where that is little of it. */
 export function expertStagingSlots({ spec, ffns }: Manifest, room: number): number {
   const { experts } = spec.ffn;
   if (experts === undefined) return 0;

@@ -66,6 +66,8 @@ export interface FixedSizes {
   readonly threads: number;
   /** Null: every neuron is computed. */
   readonly predictors: PredictorDemand | null;
+  /** Experts that a token takes, where these shall be fewer than the model's. */
+  readonly expertsPerToken?: number;
   /** Layers whose keys and values are kept at once: all of them, unless one is run at a time. */
   readonly kvLayers?: number;
 }

@@ -254,6 +254,7 @@ function placeBeside(
     experts = {
       stores: units.map((each, i) => each && takeStore(shares[i] ?? 0, each.unitBytes)),
       staging: expertSlots === 0 ? null : expertStaging,
+      topK: request.expertsPerToken ?? manifest.spec.ffn.experts.topK,
     };
   }
   for (const table of residency === 'none' ? [] : rowTables(manifest)) {

@@ -21,7 +21,10 @@ import { wantedOf } from './share-slots.ts';
 import { matricesInOrder, rowTables, usedMatrices } from './weight-order.ts';
 
 /** Chunk sizes tried from large to small until the activations are a small part of the budget. */
-const chunkSizes = [64, 32, 16, 8];
+const chunkSizes = [256, 128, 64, 32, 16, 8];
+/** A chunk is worth so much of the room for weights; one of more than 64 positions, so much. */
+const chunkShare = 1 / 4;
+const largeChunkShare = 1 / 16;
 
 /**
  * Makes the plan.
@@ -41,7 +44,8 @@ export function planMemory(request: PlanRequest): MemoryPlan {
     const passage = smallestPassage(request);
     if (firstAddress + fixed.bytes + passage > memoryLimit) continue;
     // A large chunk is worth some memory, not most of it.
-    const generous = fixed.activationBytes <= Math.max(0, free) / 4;
+    const share = chunk > 64 ? largeChunkShare : chunkShare;
+    const generous = fixed.activationBytes <= Math.max(0, free) * share;
     const last = chunk === smallest;
     if (room >= passage && (generous || last)) {
       return makePlan(request, chunk, fixed, room);

@@ -41,8 +41,7 @@ export interface ExpertLayer {
 
 /** What the steps so far met; bytes are those of whole experts. */
 export interface ExpertCounters {
-  /** Experts that rows of batches took, and of the experts that a step read or had those that were there. */
-  readonly taken: number;
+  /** Experts that steps wanted, each once, and those of them that were there. */
   readonly wanted: number;
   readonly present: number;
   readonly residentBytes: number;
@@ -72,7 +71,7 @@ export class ExpertStores {
   readonly #staging: ExpertStaging | null;
   /** Staging slots that nothing is read into or computed in. */
   readonly #freeStaging: number[];
-  readonly #counts = { taken: 0, wanted: 0, present: 0, residentBytes: 0, streamedBytes: 0 };
+  readonly #counts = { wanted: 0, present: 0, residentBytes: 0, streamedBytes: 0 };
   #waitMs = 0;
   #storeMs = 0;
 
@@ -107,8 +106,12 @@ export class ExpertStores {
     const stores = plan.stores.map((place, layer) => {
       const own = units[layer] ?? null;
       if (place === null || own === null) return null;
-      const policyOf = createPolicy(policy, new Float32Array(own.count));
-      const store = new UnitStore(own.count, place.slots, policyOf, 0, scratch);
+      // Where all stay, none is ever dropped: they may be packed.
+      const kept = createPolicy(
+        place.slots === own.count ? 'auto' : policy,
+        noFrequency(own.count),
+      );
+      const store = new UnitStore(own.count, place.slots, kept, 0, scratch);
       const tensor = files.tensor(own.tensor);
       return { store, place, units: own, tensor, format: weightFormat(tensor, manifest) };
     });
@@ -154,9 +157,8 @@ export class ExpertStores {
    * Begins a step that wants these experts, each once: finds places for those that are missing, and
    * begins to read them. One step has begun at a time: {@link ExpertStep.end} ends it.
    * @param wanted those most worth reading first come first
-   * @param taken how many experts the batch's rows take, each row's own counted
    */
-  begin(index: number, wanted: Uint32Array, taken: number): ExpertStep {
+  begin(index: number, wanted: Uint32Array): ExpertStep {
     const started = performance.now();
     const layer = this.layer(index);
     const { store, place, units } = layer;
@@ -168,7 +170,6 @@ export class ExpertStores {
       if (states[i] === unitState.missing) missing.push({ expert, slot });
       else present.push({ expert, arena: place.arena, address: slotAddress(layer, slot) });
     }
-    this.#counts.taken += taken;
     this.#counts.wanted += wanted.length;
     this.#counts.present += resident;
     this.#counts.residentBytes += resident * units.unitBytes;
@@ -242,6 +243,7 @@ export class ExpertStep {
       if (next.staged !== null) this.#parts.freeStaging.push(next.staged);
       this.#readAhead();
     }
+    if (this.#missing.length > 0) throw new Error('neither a slot nor staging for an expert');
   }
 
   /** Gives up what has not come, after a pass that was broken off: it is not there. */
@@ -269,6 +271,11 @@ export class ExpertStep {
       this.#reading.push(this.#parts.read(next, staged));
     }
   }
+}
+
+/** Of experts nothing is known before anything has run. */
+function noFrequency(experts: number): Float32Array {
+  return new Float32Array(experts);
 }
 
 /** Where a slot's expert lies in its memory. */

@@ -30,6 +30,7 @@ const variants: [number, Partial<RunRequest>][] = [
   [3 * MIB, {}],
   [2 * MIB, { chunk: 7, window: Number.POSITIVE_INFINITY }],
   [64 * MIB, { residency: 'none', chunk: 1 }],
+  [64 * MIB, { window: 2, chunk: 64 }],
   [64 * MIB, { residency: 'attention', threads: 2 }],
   [17 * MIB, { threads: 2, window: 3 }],
   [32 * MIB, { memoryLimit: 2.5 * MIB, chunk: 8, threads: 2 }],

@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { before, describe, it } from 'node:test';
+import { inspectCheckpoint } from '../../src/convert/inspect-checkpoint.ts';
 import { InputError } from '../../src/errors.ts';
 import { examineOnHub } from '../../src/hub/hub-model.ts';
 import { type PullRequest, pullModel } from '../../src/hub/pull.ts';
@@ -121,8 +122,10 @@ describe('pull', () => {
       assert.ok(found.report.modelBytes > 50_000);
     }
     const found = await examineOnHub({ model: stories, address: hub.address() });
-    assert.equal(found.report.checkpoint, stories);
-    assert.equal(found.report.spec.family, 'opt');
+    const { checkpoint, ...report } = found.report;
+    const { checkpoint: _, ...local } = await inspectCheckpoint(storiesOpt);
+    assert.equal(checkpoint, stories);
+    assert.deepEqual(report, local);
     hub.reset();
     await examineOnHub({ model: stories, address: hub.address() });
     assert.ok(hub.sentBytes < 300_000, `${hub.sentBytes} of ${found.bytes}`);

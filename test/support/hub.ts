@@ -52,6 +52,8 @@ export class FakeHub {
   /** Bytes of contents that were sent. */
   sentBytes = 0;
   readonly #servers: readonly Server[];
+  /** How the storage is called in redirects, where that is not its own address. */
+  storageName: string | null = null;
   #ports: readonly [number, number] = [0, 0];
   /** When the next piece may go, where the speed is limited. */
   #freeAt = 0;
@@ -85,8 +87,9 @@ export class FakeHub {
     return `http://127.0.0.1:${this.#ports[0]}`;
   }
 
-  get storageUrl(): string {
-    return `http://127.0.0.1:${this.#ports[1]}`;
+  /** Of the hub, and of the storage. */
+  get ports(): readonly [number, number] {
+    return this.#ports;
   }
 
   address(token: string | null = null): HubAddress {
@@ -131,7 +134,8 @@ export class FakeHub {
     if (bytes === undefined) {
       response.writeHead(404).end('not found');
     } else if (at === 'hub' && bytes.length >= largeBytes) {
-      response.writeHead(302, { location: `${this.storageUrl}${url}?signature=secret` }).end();
+      const storage = this.storageName ?? `http://127.0.0.1:${this.#ports[1]}`;
+      response.writeHead(302, { location: `${storage}${url}?signature=secret` }).end();
     } else await this.#send(seen, name, bytes, response);
   }
 

@@ -5,7 +5,7 @@
  */
 
 import type { PassTimes } from '../pass-times.ts';
-import type { Proposal } from './proposal.ts';
+import type { DraftFigures, Proposal } from './proposal.ts';
 
 /** What may be lost by proposing, as a share of the time. */
 const mostLoss = 0.03;
@@ -83,6 +83,7 @@ export class DraftControl {
   #totalMs = 0;
   #lostMs = 0;
   #sincePlain = 0;
+  readonly #totals = { proposed: 0, accepted: 0, passes: 0, tokens: 0 };
 
   constructor(options: ControlOptions) {
     this.#options = options;
@@ -94,6 +95,11 @@ export class DraftControl {
   /** Tokens that are proposed for a pass at most. */
   get most(): number {
     return this.#options.most;
+  }
+
+  /** What came of all proposals so far. */
+  get totals(): Pick<DraftFigures, 'proposed' | 'accepted' | 'passes' | 'tokens'> {
+    return this.#totals;
   }
 
   /** Whether another token is to be proposed for the next pass, `room` in all at most. */
@@ -113,6 +119,11 @@ export class DraftControl {
 
   /** Learns from a pass. */
   add({ proposals, verified, accepted, tokens, draftMs, totalMs }: Outcome): void {
+    const totals = this.#totals;
+    totals.proposed += verified;
+    totals.accepted += accepted;
+    totals.passes++;
+    totals.tokens += tokens.length;
     // What was proposed in vain can be compared all the same, up to the first that is wrong.
     const compared = Math.min(Math.max(verified, 1), accepted + 1, proposals.length);
     for (let i = 0; i < compared; i++) {

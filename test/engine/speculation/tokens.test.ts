@@ -4,17 +4,16 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
+import { RightDrafter } from '../../../scripts/right-drafter.ts';
 import { type GenerateOptions, generate } from '../../../src/engine/generate.ts';
 import type { RunRequest } from '../../../src/engine/run-request.ts';
 import { greedy } from '../../../src/engine/sampler.ts';
 import type { SamplingOptions } from '../../../src/engine/sampling-options.ts';
 import type { Sequence } from '../../../src/engine/sequence.ts';
-import { DraftControl } from '../../../src/engine/speculation/control.ts';
-import type { Draft, Drafter } from '../../../src/engine/speculation/draft.ts';
+import type { Drafter } from '../../../src/engine/speculation/draft.ts';
 import { LookupDrafter } from '../../../src/engine/speculation/lookup.ts';
 import { InterruptedError } from '../../../src/errors.ts';
 import { references, storiesOpt } from '../../support/fixtures.ts';
-import { Dice } from '../../support/random.ts';
 import { temporaryRoot } from '../../support/temporary.ts';
 import { addRandomPredictors } from '../sparse-runs.ts';
 import { converted, withRuntime, withSequence } from '../support.ts';
@@ -33,38 +32,6 @@ const { prompts } = JSON.parse(readFileSync(join(references, 'prompts.json'), 'u
   prompts: { name: string; ids: number[]; greedy_ids: number[] }[];
 };
 const context = 320;
-
-/** Proposes a text's true continuation, but now and then something else. */
-class KnowingDrafter implements Drafter {
-  readonly control: DraftControl;
-  readonly #text: readonly number[];
-  readonly #dice: Dice;
-  readonly #right: number;
-
-  constructor(sequence: Sequence, text: readonly number[], right: number, most: number) {
-    const { passTimes } = sequence.runtime;
-    const options = { passTimes, levels: [right], most, free: true, always: true };
-    this.control = new DraftControl(options);
-    this.#text = text;
-    this.#dice = new Dice(3);
-    this.#right = right;
-  }
-
-  begin(): Draft {
-    let place = 0;
-    return {
-      prepare: async () => {},
-      start: (ids) => {
-        place = ids.length;
-      },
-      next: async () => {
-        const token = this.#text[place++];
-        if (token === undefined) return null;
-        return { token: this.#dice.chance(this.#right) ? token : (token + 7) % 2048, level: 0 };
-      },
-    };
-  }
-}
 
 function lookup(sequence: Sequence, most: number, always = true): LookupDrafter {
   return new LookupDrafter({ passTimes: sequence.runtime.passTimes, most, always });
@@ -104,7 +71,7 @@ for (const [name, mebibytes, request, predicted] of settings) {
         for (const draft of [
           lookup(sequence, 1 + (i % 8)),
           lookup(sequence, 8, false),
-          new KnowingDrafter(sequence, text, 0.8, 1 + ((3 * i) % 8)),
+          new RightDrafter(sequence.runtime, text, 0.8, 1 + ((3 * i) % 8)),
         ]) {
           const { made, stats } = await run(sequence, { ...options, draft });
           assert.deepEqual(made, alone);
@@ -122,7 +89,7 @@ test('a reference prompt is continued as the reference does, and in fewer passes
   await withSequence(exact, 64 * MIB, plan, async (sequence) => {
     for (const { ids, greedy_ids: expected } of prompts) {
       if (ids.length + expected.length > context) continue;
-      const draft = new KnowingDrafter(sequence, [...ids, ...expected], 1, 4);
+      const draft = new RightDrafter(sequence.runtime, [...ids, ...expected], 1, 4);
       const options = { promptIds: ids, maxTokens: expected.length, ignoreEos: true, draft };
       const { made, stats } = await run(sequence, options);
       assert.deepEqual(made.tokens, expected);
@@ -147,7 +114,7 @@ test('every sampler, penalties too, draws the same with proposals', async () => 
       const sampling = { ...greedy, ...some, seed: i };
       const options = { promptIds, sampling, maxTokens: 48, ignoreEos: true };
       const { made: alone } = await run(sequence, options);
-      const draft = new KnowingDrafter(sequence, [...promptIds, ...alone.tokens], 0.7, 6);
+      const draft = new RightDrafter(sequence.runtime, [...promptIds, ...alone.tokens], 0.7, 6);
       const { made } = await run(sequence, { ...options, draft });
       assert.deepEqual(made, alone);
     }
@@ -172,7 +139,7 @@ test('stop texts, ends of texts and limits within what was accepted end it where
       const options = { ...long, ...end };
       const { made: alone } = await run(sequence, options);
       for (const most of [1, 3, 8]) {
-        const draft = new KnowingDrafter(sequence, all, 1, most);
+        const draft = new RightDrafter(sequence.runtime, all, 1, most);
         const { made: speculated } = await run(sequence, { ...options, draft });
         assert.deepEqual(speculated, alone, JSON.stringify(end));
       }
@@ -196,7 +163,11 @@ test('sequences that verify at once share the rows of a pass, and get what they 
       all.map((sequence, i) => {
         const text = [...(prompts[i % prompts.length]?.ids.slice(0, 60) ?? [])];
         const known = [...text, ...(alone[i]?.tokens ?? [])];
-        return one(sequence, i, i === 4 ? undefined : new KnowingDrafter(sequence, known, 0.9, 6));
+        return one(
+          sequence,
+          i,
+          i === 4 ? undefined : new RightDrafter(sequence.runtime, known, 0.9, 6),
+        );
       }),
     );
     assert.deepEqual(together, alone);
@@ -212,7 +183,7 @@ test('an interruption leaves what was asked for', async () => {
     const { made } = await run(sequence, {
       promptIds,
       signal: stop.signal,
-      draft: new KnowingDrafter(sequence, [...promptIds, ...alone.tokens], 1, 4),
+      draft: new RightDrafter(sequence.runtime, [...promptIds, ...alone.tokens], 1, 4),
       onText: () => {
         if (++pieces === 8) stop.abort();
       },
