@@ -1,6 +1,6 @@
 /** Mixtures of experts that people run, as their GGUF files describe them. */
 
-import type { RotaryPositions } from '../../src/models/spec.ts';
+import type { RotaryPositions } from '../../src/models/positions.ts';
 import { value } from '../../test/support/gguf.ts';
 import type { GgufEntry } from '../gguf/writer.ts';
 import type { blockFormats } from './blocks.ts';

@@ -9,7 +9,7 @@
  */
 
 import { frequenciesOf } from '../../src/engine/rotary.ts';
-import type { RotaryPositions } from '../../src/models/spec.ts';
+import type { RotaryPositions } from '../../src/models/positions.ts';
 import { normals } from '../checkpoint/random-halfs.ts';
 
 /** What locality follows from. */

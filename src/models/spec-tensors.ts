@@ -28,7 +28,11 @@ export function contradictionIn(spec: ModelSpec): string | null {
   if (windows.length !== 0 && windows.length !== layers) {
     return `there are ${windows.length} windows for ${layers} layers`;
   }
-  const { experts } = ffn;
+  const { experts, gate, clamped } = ffn;
+  if ((gate === 'clamped') !== (clamped !== undefined)) return 'a gate is clamped without limits';
+  if (gate === 'clamped' && (experts?.denseLayers.length !== 0 || experts.shared !== 0)) {
+    return 'gates of FFNs that are no experts are clamped';
+  }
   if (experts !== undefined) {
     const contradiction = contradictionInExperts(experts, layers);
     if (contradiction !== null) return contradiction;

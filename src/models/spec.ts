@@ -117,8 +117,13 @@ export const modelSpecSchema = v.object({
   ffn: v.object({
     neurons: positive,
     activation: v.picklist(activationNames),
-    /** `none`: act(up x); `linear`: act(gate x) (up x); `both`: act(gate x) act(up x). */
-    gate: v.optional(v.picklist(['none', 'linear', 'both']), 'none'),
+    /**
+     * `none`: act(up x); `linear`: act(gate x) (up x); `both`: act(gate x) act(up x); `clamped`, of experts
+     * alone: g sigmoid(steepness g) (u + 1), whatever the activation, where g is gate x, but at most
+     * `limit`, and u is up x, within [-limit, limit].
+     */
+    gate: v.optional(v.picklist(['none', 'linear', 'both', 'clamped']), 'none'),
+    clamped: v.optional(v.object({ limit: factor, steepness: factor })),
     /** Of fatrelu: values up to it count as 0. */
     threshold: v.optional(finite, 0),
     /** Of a mixture of experts; `neurons` above are those of its dense layers. */
