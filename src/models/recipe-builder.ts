@@ -13,6 +13,7 @@ import {
   type TensorRecipe,
   tensorNames,
 } from './spec.ts';
+import { attendedWidth } from './spec-tensors.ts';
 
 /** A projection in the checkpoint: `<source>.weight`, and `<source>.bias` if it has one. */
 export interface Linear {
@@ -171,8 +172,8 @@ export class RecipeBuilder {
   }
 
   attentionOut(layer: number, linear: Linear): void {
-    const { heads, headDim } = this.#spec.attention;
-    this.linear(tensorNames.attentionOut(layer), this.#spec.hiddenSize, heads * headDim, linear);
+    const { hiddenSize, attention } = this.#spec;
+    this.linear(tensorNames.attentionOut(layer), hiddenSize, attendedWidth(attention), linear);
   }
 
   ffn(layer: number, { gate, up, down }: FfnSources): void {

@@ -93,6 +93,20 @@ export const modelSpecSchema = v.object({
     softCap: v.optional(factor),
     /** Whether each head has a score of its own that takes part in the softmax and brings no value. */
     sinks: v.optional(v.boolean()),
+    /**
+     * Keys and values are made of a latent vector of `rank` values, queries of one of `queryRank` where that
+     * is not null; these are normed by the root of mean squares. Of a head, the first `rope` values tell
+     * positions, and are the same for all keys; a head has `value` values, and zeros up to `headDim`.
+     */
+    latent: v.optional(
+      v.object({
+        queryRank: v.nullable(positive),
+        rank: positive,
+        rope: positive,
+        value: positive,
+        eps: v.pipe(finite, v.minValue(0)),
+      }),
+    ),
     /** For each layer how many positions a query sees, itself included, or null for all; empty: all. */
     windows: v.optional(v.array(v.nullable(positive)), []),
     /** For each layer how rotary positions are told: as `positions`, as `localPositions`, or not at all; absent: as `positions`. */
@@ -141,6 +155,9 @@ export type ModelSpec = v.InferOutput<typeof modelSpecSchema>;
 /** The experts of a model's layers. */
 export type ExpertsSpec = v.InferOutput<typeof expertsSchema>;
 
+/** What keys and values are made of, where that is a latent vector. */
+export type LatentSpec = NonNullable<ModelSpec['attention']['latent']>;
+
 /** The experts of a layer, or null where it has one FFN for all tokens. */
 export function expertsOf({ ffn }: Pick<ModelSpec, 'ffn'>, layer: number): ExpertsSpec | null {
   const { experts } = ffn;
@@ -175,9 +192,14 @@ export const tensorNames = {
   headBias: 'head.bias', // (vocab)
   attentionNorm: (layer: number) => `layers.${layer}.attention_norm`, // .weight, .bias (hidden)
   qkv: (layer: number) => `layers.${layer}.attention.qkv`, // .weight ((heads + 2 kvHeads) headDim, hidden), .bias
-  query: (layer: number) => `layers.${layer}.attention.query`, // .weight, where the three have several formats
+  query: (layer: number) => `layers.${layer}.attention.query`, // .weight, where the three have several formats, or of a latent one
   key: (layer: number) => `layers.${layer}.attention.key`, // .weight
   value: (layer: number) => `layers.${layer}.attention.value`, // .weight
+  latentQuery: (layer: number) => `layers.${layer}.attention.latent_query`, // .weight (queryRank, hidden), .bias
+  latentQueryNorm: (layer: number) => `layers.${layer}.attention.latent_query_norm`, // .weight (queryRank)
+  latent: (layer: number) => `layers.${layer}.attention.latent`, // .weight (rope + rank, hidden), .bias
+  latentNorm: (layer: number) => `layers.${layer}.attention.latent_norm`, // .weight (rank)
+  keyValue: (layer: number) => `layers.${layer}.attention.key_value`, // .weight (heads (headDim - rope + value), rank)
   queryNorm: (layer: number) => `layers.${layer}.attention.query_norm`, // .weight, .bias (headDim), or (heads headDim)
   keyNorm: (layer: number) => `layers.${layer}.attention.key_norm`, // .weight, .bias (headDim), or (kvHeads headDim)
   sinks: (layer: number) => `layers.${layer}.attention.sinks`, // (heads)
