@@ -241,3 +241,14 @@ export function activationOf(
     threshold: activation === 'fatrelu' ? positiveNumber(at, 'hidden_act_param', 0.01) : 0,
   };
 }
+
+/** A number above 0, `fallback` when absent, null when null. */
+export function optionalPositive(
+  at: ConfigFile,
+  key: string,
+  fallback: number | null,
+): number | null {
+  const value = at.config[key];
+  if (value === undefined) return fallback;
+  return value === null ? null : positiveNumber(at, key);
+}

@@ -19,6 +19,7 @@ import {
   tokenIds,
 } from './config.ts';
 import { commonExpertNames, type ExpertNames } from './expert-recipe.ts';
+import { buildLatentAttention } from './latent-recipe.ts';
 import { type Linear, RecipeBuilder } from './recipe-builder.ts';
 import { rotaryOf } from './rotary-config.ts';
 import {
@@ -30,6 +31,7 @@ import {
   type ModelSpec,
   tensorNames,
 } from './spec.ts';
+import { headNormWidths } from './spec-tensors.ts';
 
 /** What a family has of its own. */
 export interface DecoderTraits {
@@ -51,10 +53,24 @@ export interface DecoderTraits {
     readonly kvHeads?: number;
     readonly headDim?: number;
   };
+  /** Heads of which the configuration's keys say something else. */
+  readonly heads?: { readonly headDim: number; readonly kvHeads: number };
   /** Whether heads are an equal share of the hidden size, whatever `head_dim` says. */
   readonly evenHeads?: boolean;
   readonly qkNorm?: ModelSpec['attention']['qkNorm'];
   readonly windows?: ModelSpec['attention']['windows'];
+  /** What else attention does. */
+  readonly attention?: Partial<
+    Pick<ModelSpec['attention'], 'scale' | 'qkNormOver' | 'clip' | 'sinks' | 'latent'>
+  >;
+  /** Factors on what flows through. */
+  readonly scales?: Partial<Pick<ModelSpec, 'embeddingScale' | 'residualScale' | 'logitScale'>>;
+  /** Of gates that are clamped. */
+  readonly clamped?: ModelSpec['ffn']['clamped'];
+  /** The base of the rotary embedding where the configuration does not say. */
+  readonly theta?: number;
+  /** Whether pairs of a rotary embedding lie side by side. */
+  readonly interleaved?: boolean;
   /** Of mixtures of experts. */
   readonly experts?: ExpertTraits;
   /** Which projections have biases; none unless said. */
@@ -95,6 +111,7 @@ const commonNames = {
   out: 'o_proj',
   queryNorm: 'q_norm',
   keyNorm: 'k_norm',
+  sinks: 'sinks',
   gate: 'gate_proj',
   up: 'up_proj',
   down: 'down_proj',
@@ -120,12 +137,19 @@ function describe(at: ConfigFile, family: string, traits: DecoderTraits): ModelS
   const hiddenSize = integer(at, 'hidden_size', limits.hiddenSize);
   const heads = integer(at, 'num_attention_heads', limits.heads);
   const { defaults = {} } = traits;
-  const headDim = traits.evenHeads
-    ? derivedHeadDim(at, hiddenSize, heads)
-    : headDimOf(at, hiddenSize, heads, defaults.headDim);
+  const byConfig = () =>
+    traits.evenHeads
+      ? derivedHeadDim(at, hiddenSize, heads)
+      : headDimOf(at, hiddenSize, heads, defaults.headDim);
+  const headDim = traits.heads?.headDim ?? byConfig();
   const block = traits.block ?? 'sequential';
   const trained = firstInteger(at, ['max_position_embeddings'], defaults.positions ?? 2048);
-  const rotary = { partial: traits.rotaryShare ?? null };
+  const partial = traits.rotaryShare ?? null;
+  const { theta, attention } = traits;
+  const { positions, maxPositions } = rotaryOf(at, attention?.latent?.rope ?? headDim, trained, {
+    partial,
+    ...(theta !== undefined && { theta }),
+  });
   return {
     family,
     vocabSize: integer(at, 'vocab_size', limits.vocabSize),
@@ -136,15 +160,18 @@ function describe(at: ConfigFile, family: string, traits: DecoderTraits): ModelS
     attention: {
       heads,
       // A fused projection has one for each query head.
-      kvHeads: traits.fused
-        ? heads
-        : kvHeadsOf(at, ['num_key_value_heads'], heads, defaults.kvHeads),
+      kvHeads:
+        traits.heads?.kvHeads ??
+        (traits.fused ? heads : kvHeadsOf(at, ['num_key_value_heads'], heads, defaults.kvHeads)),
       headDim,
       scale: headDim ** -0.5,
       qkNorm: traits.qkNorm ?? 'none',
       windows: traits.windows ?? [],
+      ...traits.attention,
     },
-    ...rotaryOf(at, headDim, trained, rotary),
+    ...traits.scales,
+    ...{ positions: traits.interleaved ? { ...positions, pairs: 'interleaved' } : positions },
+    maxPositions,
     norm: {
       kind: traits.norm.kind,
       eps: positiveNumber(at, ...traits.norm.eps),
@@ -156,6 +183,7 @@ function describe(at: ConfigFile, family: string, traits: DecoderTraits): ModelS
       neurons: integer(at, 'intermediate_size', limits.neurons),
       ...activationOf(at, traits.activation, 'hidden_act'),
       gate: traits.gate,
+      ...(traits.clamped && { clamped: traits.clamped }),
       ...(traits.experts && { experts: traits.experts.spec }),
     },
     tiedHead: boolean(at, 'tie_word_embeddings', false),
@@ -186,7 +214,11 @@ function recipeOf(spec: ModelSpec, traits: DecoderTraits, facts: CheckpointFacts
     const from = `${prefix}layers.${layer}`;
     const attention = `${from}.self_attn`;
     norm(tensorNames.attentionNorm(layer), `${from}.input_layernorm`);
-    if (traits.fused) {
+    const { latent } = spec.attention;
+    if (latent !== undefined) {
+      const place = { layer, from: attention, bias: bias.qkv ?? false };
+      buildLatentAttention(build, spec, latent, place);
+    } else if (traits.fused) {
       build.fusedQueryKeyValue(layer, linear(`${attention}.query_key_value`, 'qkv'));
     } else {
       const [query, key, value] = (['q_proj', 'k_proj', 'v_proj'] as const).map((name) =>
@@ -194,18 +226,18 @@ function recipeOf(spec: ModelSpec, traits: DecoderTraits, facts: CheckpointFacts
       );
       if (query && key && value) build.queryKeyValue(layer, query, key, value);
     }
-    const { qkNorm, headDim } = spec.attention;
+    const { qkNorm, heads, sinks } = spec.attention;
     if (qkNorm !== 'none') {
-      const ofHead = { bias: qkNorm === 'layer', width: headDim };
+      const { query, key } = headNormWidths(spec);
+      const layerNorm = qkNorm === 'layer';
       build.norm(tensorNames.queryNorm(layer), {
-        source: `${attention}.${names.queryNorm}`,
-        ...ofHead,
+        ...{ source: `${attention}.${names.queryNorm}`, bias: layerNorm, width: query },
       });
       build.norm(tensorNames.keyNorm(layer), {
-        source: `${attention}.${names.keyNorm}`,
-        ...ofHead,
+        ...{ source: `${attention}.${names.keyNorm}`, bias: layerNorm, width: key },
       });
     }
+    if (sinks) build.add(tensorNames.sinks(layer), [heads], `${attention}.${names.sinks}`);
     build.attentionOut(layer, linear(`${attention}.${names.out}`, 'out'));
     if (!spec.norm.shared) norm(tensorNames.ffnNorm(layer), `${from}.post_attention_layernorm`);
     const ffn = (prefix: string) => ({

@@ -5,11 +5,15 @@ import { InputError } from '../errors.ts';
 import { arcee } from './arcee.ts';
 import { bamboo } from './bamboo.ts';
 import { activationKeyOf } from './config.ts';
+import { deepseekV2 } from './deepseek-v2.ts';
 import { falcon } from './falcon.ts';
+import { gptOss } from './gpt-oss.ts';
+import { granitemoe } from './granitemoe.ts';
 import { llama } from './llama.ts';
 import { mistral } from './mistral.ts';
 import { mixtral } from './mixtral.ts';
 import { nemotron } from './nemotron.ts';
+import { olmoe } from './olmoe.ts';
 import { opt } from './opt.ts';
 import { persimmon } from './persimmon.ts';
 import { phi } from './phi.ts';
@@ -24,11 +28,15 @@ import { stablelm } from './stablelm.ts';
 const families: readonly Family[] = [
   arcee,
   bamboo,
+  deepseekV2,
   falcon,
+  gptOss,
+  granitemoe,
   llama,
   mistral,
   mixtral,
   nemotron,
+  olmoe,
   opt,
   persimmon,
   phi,

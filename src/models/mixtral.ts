@@ -37,6 +37,7 @@ export const mixtral = decoderFamily(['mixtral'], (at) => ({
   activation: 'silu',
   gate: 'linear',
   defaults: { positions: 131_072, kvHeads: 8 },
+  theta: 1_000_000,
   windows: (at.config.sliding_window ?? null) === null ? [] : windowEverywhere(at),
   experts: { spec: localExperts(at, 8, 2), forms: [mixtralExperts, commonExperts] },
   bosId: 1,

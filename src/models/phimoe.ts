@@ -19,6 +19,7 @@ export const phimoe = decoderFamily(['phimoe'], (at) => {
     activation: 'silu',
     gate: 'linear',
     defaults: { positions: 131_072, kvHeads: 8 },
+    theta: 1_000_000,
     windows: (at.config.sliding_window ?? null) === null ? [] : windowEverywhere(at),
     bias: { qkv: attention, out: attention, head: boolean(at, 'lm_head_bias', false) },
     experts: { spec: experts(at), forms: [mixtralExperts, commonForm] },

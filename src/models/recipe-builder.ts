@@ -216,6 +216,16 @@ export class RecipeBuilder {
     const { hiddenSize, ffn } = this.#spec;
     this.linear(tensorNames.router(layer), ffn.experts?.count ?? 0, hiddenSize, router);
     this.#experts.push(expertsRecipe(this.#spec, layer, from, names, this.#names));
+    const { biases } = names;
+    const { count = 0, neurons = 0 } = ffn.experts ?? {};
+    const bias = (name: string, part: keyof NonNullable<typeof biases>, width: number) => {
+      if (biases === undefined) return;
+      const source = { source: `${from}.${names.prefix}.${biases[part]}`, shape: [count, width] };
+      this.#tensors.push({ name, shape: [count * width], parts: [source] });
+    };
+    bias(tensorNames.expertGateBias(layer), 'gate', neurons);
+    bias(tensorNames.expertUpBias(layer), 'up', neurons);
+    bias(tensorNames.expertDownBias(layer), 'down', hiddenSize);
   }
 
   /** The head of a model that has its own; of one with a tied head, `source` is passed over. */

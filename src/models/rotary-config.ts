@@ -12,6 +12,8 @@ import type { RotaryPositions, RotaryScaling } from './positions.ts';
 export interface RotaryDefaults {
   /** Share of a head's values that are turned, where the file does not say; null: the family turns all. */
   readonly partial: number | null;
+  /** The base where it does not say; {@link defaultTheta} unless given. */
+  readonly theta?: number;
 }
 
 /** What transformers takes for the base, in every family that is read here. */
@@ -32,7 +34,7 @@ export function rotaryOf(
   /** What newer files have within `rope_parameters` and older ones beside `rope_scaling`. */
   const either = (key: string, fallback: number) =>
     positiveNumber(rope.config[key] === undefined ? at : rope, key, fallback);
-  const theta = either('rope_theta', defaultTheta);
+  const theta = either('rope_theta', defaults.theta ?? defaultTheta);
   const share = either('partial_rotary_factor', defaults.partial ?? 1);
   const whole = defaults.partial === null;
   if (whole && share !== 1 && kindOf(rope) !== 'default') {
