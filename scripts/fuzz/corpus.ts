@@ -199,6 +199,8 @@ const madeModels: Readonly<Record<string, MadeModel>> = {
   tiled: { from: 'families/llama-relu', dtype: 'f16', tile: 16 },
   version2: { from: 'families/llama-relu', dtype: 'f16', version2: true },
   quantised: { from: 'families/qwen3', dtype: 'q4' },
+  experts: { from: 'families/qwen3-moe-apart', dtype: 'f16' },
+  shared: { from: 'families/qwen2-moe', dtype: 'q8' },
   alibi: { from: 'families/falcon-rw', dtype: 'q8' },
   windows: { from: 'families/bamboo', dtype: 'bf16' },
   projected: { from: 'opt-variants/proj', dtype: 'f16' },

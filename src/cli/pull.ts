@@ -119,15 +119,19 @@ async function checkConversion(
   );
 }
 
+/** Time that a byte takes to be checked, against that of its download. */
+const checkingShare = 0.1;
+
 function progressOf(model: string, progress: PullProgress): [number, number, string] {
   const { downloadedBytes, checkedBytes, bytesToDownload, bytesToCheck } = progress;
-  const total = bytesToDownload + bytesToCheck;
+  const total = bytesToDownload + checkingShare * bytesToCheck;
   const checking = downloadedBytes >= bytesToDownload;
   const detail = checking
     ? `checking ${model}: ${formatBytes(checkedBytes)} of ${formatBytes(bytesToCheck)}`
     : `pulling ${model}: ${formatBytes(downloadedBytes)} of ${formatBytes(bytesToDownload)}`;
   const known = total > 0 ? total : Number.POSITIVE_INFINITY;
-  return [Math.min(downloadedBytes + checkedBytes, known), known, detail];
+  const done = downloadedBytes + checkingShare * checkedBytes;
+  return [Math.min(done, known), known, detail];
 }
 
 function toJson({ model, revision, files, bytes, report }: HubModel) {

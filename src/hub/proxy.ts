@@ -69,6 +69,9 @@ export function proxyRefusal(status: number | undefined, proxy: URL): IoError {
   );
 }
 
+/** A proxy that takes longer to make a tunnel does not answer. */
+const silentMs = 30_000;
+
 type Connected = (error: Error | null, socket?: Duplex) => void;
 
 /** Where a tunnel leads, as Node tells an agent. */
@@ -98,6 +101,7 @@ export class TunnelAgent extends HttpsAgent {
       agent: false,
     });
     asked.once('connect', ({ statusCode }, socket) => {
+      socket.setTimeout(0);
       if (statusCode === 200) {
         const servername = destination.servername ?? host;
         connected(null, connect({ ...this.options, socket, servername }));
@@ -110,6 +114,7 @@ export class TunnelAgent extends HttpsAgent {
       response.destroy();
       connected(proxyRefusal(response.statusCode, this.#proxy));
     });
+    asked.setTimeout(silentMs, () => asked.destroy(new Error('the proxy does not answer')));
     asked.once('error', connected);
     asked.end();
   }

@@ -118,6 +118,17 @@ export function positiveNumber(at: ConfigFile, key: string, fallback?: number): 
   return value;
 }
 
+/** A number above 0 or null, `fallback` when absent. */
+export function optionalPositive(
+  at: ConfigFile,
+  key: string,
+  fallback: number | null,
+): number | null {
+  const value = at.config[key];
+  if (value === null) return null;
+  return value === undefined ? fallback : positiveNumber(at, key);
+}
+
 export function boolean(at: ConfigFile, key: string, fallback: boolean): boolean {
   const value = at.config[key];
   if (value === undefined || value === null) return fallback;
@@ -240,15 +251,4 @@ export function activationOf(
     activation,
     threshold: activation === 'fatrelu' ? positiveNumber(at, 'hidden_act_param', 0.01) : 0,
   };
-}
-
-/** A number above 0, `fallback` when absent, null when null. */
-export function optionalPositive(
-  at: ConfigFile,
-  key: string,
-  fallback: number | null,
-): number | null {
-  const value = at.config[key];
-  if (value === undefined) return fallback;
-  return value === null ? null : positiveNumber(at, key);
 }

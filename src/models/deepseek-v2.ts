@@ -12,7 +12,8 @@ import {
   positiveNumber,
   text,
 } from './config.ts';
-import { commonExperts, decoderFamily } from './decoder-family.ts';
+import { decoderFamily } from './decoder-family.ts';
+import { commonExperts } from './decoder-traits.ts';
 import type { ExpertsSpec, LatentSpec } from './spec.ts';
 
 /** Of the norms of latent vectors: the configuration's is that of the others. */

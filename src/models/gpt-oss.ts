@@ -8,7 +8,8 @@ import {
   optionalInteger,
   positiveNumber,
 } from './config.ts';
-import { decoderFamily, type ExpertForm } from './decoder-family.ts';
+import { decoderFamily } from './decoder-family.ts';
+import type { ExpertForm } from './decoder-traits.ts';
 import { commonExpertNames } from './expert-recipe.ts';
 import { localExperts } from './mixtral.ts';
 import type { ModelSpec } from './spec.ts';

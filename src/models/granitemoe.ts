@@ -1,7 +1,8 @@
 /** Granite's mixtures of experts: the form of Llama with experts, and factors on what flows through. */
 
 import { boolean, positiveNumber } from './config.ts';
-import { decoderFamily, type ExpertForm } from './decoder-family.ts';
+import { decoderFamily } from './decoder-family.ts';
+import type { ExpertForm } from './decoder-traits.ts';
 import { localExperts } from './mixtral.ts';
 
 /** Gate and up rows of all experts in one tensor; the second form is transformers 5's. */

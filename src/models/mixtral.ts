@@ -1,7 +1,8 @@
 /** Mixtral: the form of Mistral with experts. */
 
 import { type ConfigFile, firstInteger, integer, limits } from './config.ts';
-import { commonExperts, decoderFamily, type ExpertForm } from './decoder-family.ts';
+import { decoderFamily } from './decoder-family.ts';
+import { commonExperts, type ExpertForm } from './decoder-traits.ts';
 import type { ExpertsSpec } from './spec.ts';
 import { windowEverywhere } from './windows.ts';
 

@@ -1,7 +1,8 @@
 /** OLMoE: the form of Llama with experts, a norm over all queries and one over all keys, and bounds for both. */
 
 import { boolean, firstInteger, limits, optionalPositive } from './config.ts';
-import { commonExperts, decoderFamily } from './decoder-family.ts';
+import { decoderFamily } from './decoder-family.ts';
+import { commonExperts } from './decoder-traits.ts';
 
 export const olmoe = decoderFamily(['olmoe'], (at) => {
   const attention = boolean(at, 'attention_bias', false);

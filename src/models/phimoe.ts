@@ -1,7 +1,8 @@
 /** Phi's mixtures of experts: the form of Mistral with layer norms, biases, and a router of its own. */
 
 import { boolean, type ConfigFile, number } from './config.ts';
-import { decoderFamily, type ExpertForm } from './decoder-family.ts';
+import { decoderFamily } from './decoder-family.ts';
+import type { ExpertForm } from './decoder-traits.ts';
 import { commonExpertNames } from './expert-recipe.ts';
 import { localExperts, mixtralExperts } from './mixtral.ts';
 import { windowEverywhere } from './windows.ts';

@@ -1,7 +1,8 @@
 /** Qwen2's mixtures of experts: the form of Qwen2, and beside the experts an FFN for all tokens with a gate of its own. */
 
 import { boolean, type ConfigFile, firstInteger, integer, limits } from './config.ts';
-import { commonExperts, decoderFamily } from './decoder-family.ts';
+import { decoderFamily } from './decoder-family.ts';
+import { commonExperts } from './decoder-traits.ts';
 import { qwenExperts } from './qwen-moe.ts';
 import { qwen2Traits } from './qwen2.ts';
 import type { ModelSpec } from './spec.ts';

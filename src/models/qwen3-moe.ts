@@ -1,7 +1,8 @@
 /** Qwen3's mixtures of experts: the form of Qwen3, of whose layers most have experts. */
 
 import { boolean } from './config.ts';
-import { commonExperts, decoderFamily } from './decoder-family.ts';
+import { decoderFamily } from './decoder-family.ts';
+import { commonExperts } from './decoder-traits.ts';
 import { qwenExperts } from './qwen-moe.ts';
 import { qwen3Traits } from './qwen3.ts';
 import { windowEverywhere } from './windows.ts';

@@ -89,7 +89,7 @@ function contradictionInLatent(
 }
 
 /** More experts, in all layers, than any model has: of each, and of each of its weights, lists are kept. */
-const mostExperts = 2 ** 17;
+export const mostExperts = 2 ** 17;
 
 function contradictionInExperts(
   { count, topK, denseLayers, groups }: ExpertsSpec,

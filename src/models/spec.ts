@@ -8,6 +8,7 @@ import * as v from 'valibot';
 import type { DType } from '../dtype.ts';
 import { activationFunctions } from '../kernels/constants.ts';
 import { positionsSchema, rotarySchema, storedRotary } from './positions.ts';
+import type { RowOrder } from './row-order.ts';
 import { factor, finite, index, positive } from './spec-values.ts';
 
 const { none: _none, ...ofFfns } = activationFunctions;
@@ -244,6 +245,17 @@ export interface TensorPart {
   readonly plus?: number;
 }
 
+/** A matrix of the checkpoint under a name of the recipe's own, as the model wants it. */
+export interface SourceView {
+  readonly source: string;
+  /** Of the source. */
+  readonly shape: readonly [rows: number, columns: number];
+  /** Which of its rows, in which order; all of them when absent. */
+  readonly order?: RowOrder;
+  /** Whether the source's columns are the rows. */
+  readonly transposed?: boolean;
+}
+
 export interface SourceRows {
   readonly first: number;
   readonly count: number;
@@ -294,6 +306,8 @@ export interface ModelRecipe {
   readonly bundles: readonly BundleRecipe[];
   /** Layers with experts, the first ones first; none of other models. */
   readonly experts: readonly ExpertsRecipe[];
+  /** What of the names above are views, and of what; others are those of checkpoint tensors. */
+  readonly views: ReadonlyMap<string, SourceView>;
   /** Checkpoint tensors that carry nothing the model needs (a tied head's copy, buffers). */
   readonly ignored: readonly string[];
   /**

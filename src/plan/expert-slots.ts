@@ -46,11 +46,20 @@ export function smallestExpertStaging(manifest: Pick<Manifest, 'ffns'>): number 
   return fewestStagingSlots * largestExpert(manifest);
 }
 
-/** Staging slots beside so much room for weights: as many as the model's tokens take experts, where that is little of it. */
-export function expertStagingSlots({ spec, ffns }: Manifest, room: number): number {
+/**
+ * Staging slots where there is so much room for weights: as many as the model's tokens take experts, where
+ * that is little of it.
+ * @param ringBytes the least that has to be left of it
+ */
+export function expertStagingSlots(
+  { spec, ffns }: Manifest,
+  room: number,
+  ringBytes: number,
+): number {
   const { experts } = spec.ffn;
   if (experts === undefined) return 0;
-  const affordable = Math.floor((room * largestStagingShare) / largestExpert({ ffns }));
+  const bytes = Math.min(room * largestStagingShare, room - ringBytes);
+  const affordable = Math.floor(bytes / largestExpert({ ffns }));
   return Math.max(fewestStagingSlots, Math.min(experts.topK, affordable));
 }
 

@@ -26,7 +26,7 @@ import { proposable, proposalBookkeeping, proposalTensor } from './head-copy.ts'
 import { type Staging, slotsBytes, stagingSlots } from './list-layout.ts';
 import type { Residence, StorePlace } from './places.ts';
 import type { PlanRequest, PlanRequestBase } from './request.ts';
-import { planRing, type StreamRing } from './ring.ts';
+import { planRing, type StreamRing, smallestRing } from './ring.ts';
 import { neuronsBeforeMatrices, shareSlots } from './share-slots.ts';
 import { layoutTransferBuffers, type TransferBuffers } from './transfer-buffers.ts';
 import { matricesInOrder, rowsThatFit, rowTables, wholeBytes } from './weight-order.ts';
@@ -92,7 +92,7 @@ export function placeWeights(
 
   const { bundleBytes, allBytes } = bundleSizes(request);
   const slots = sparse ? stagingSlots(bundleBytes, allBytes, room) : 0;
-  const expertSlots = expertStagingSlots(manifest, Math.min(limit, room));
+  const expertSlots = expertStagingSlots(manifest, Math.min(limit, room), smallestRing(manifest));
   const staging = slotsBytes(slots, bundleBytes) + expertSlots * largestExpert(manifest);
   const proposal = proposalFor(request, room - staging);
   const reserve = { stagingSlots: slots, expertSlots, proposal };

@@ -13,15 +13,16 @@ import {
 import { basename, join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { inspectCheckpoint } from '../../src/convert/inspect-checkpoint.ts';
-import { InputError } from '../../src/errors.ts';
+import { DiskFullError, InputError } from '../../src/errors.ts';
 import { examineOnHub } from '../../src/hub/hub-model.ts';
 import { type PullRequest, pullModel } from '../../src/hub/pull.ts';
-import { writeShards } from '../support/checkpoint.ts';
+import { changeTensors, writeShards } from '../support/checkpoint.ts';
 import { ggufFixtures, storiesOpt, storiesOptBin } from '../support/fixtures.ts';
 import { splitGguf } from '../support/gguf-split.ts';
 import { commit, FakeHub } from '../support/hub.ts';
 import { readSafetensors } from '../support/safetensors.ts';
 import { assertEntries, temporaryRoot } from '../support/temporary.ts';
+import { withTmpfs } from '../support/tmpfs.ts';
 
 const root = temporaryRoot();
 const hub = new FakeHub();
@@ -131,6 +132,29 @@ describe('pull', () => {
     assert.ok(hub.sentBytes < 300_000, `${hub.sentBytes} of ${found.bytes}`);
   });
 
+  it('compares two heads by how they begin', async () => {
+    for (const [change, note] of [
+      [0, /lm_head\.weight begins with the values of .*embed_tokens\.weight: taken for the same/],
+      [1, /lm_head\.weight holds other values: it is kept as a separate head/],
+    ] as const) {
+      const dir = join(root.directory(), 'heads');
+      cpSync(storiesOpt, dir, { recursive: true });
+      changeTensors(dir, (tensors) => {
+        const embedding = tensors.get('model.decoder.embed_tokens.weight');
+        assert.ok(embedding);
+        const data = Buffer.from(embedding.data);
+        data[0] = (data[0] ?? 0) ^ change;
+        tensors.set('lm_head.weight', { ...embedding, data });
+      });
+      hub.publish('owner/heads', dir);
+      hub.reset();
+      const { report } = await examineOnHub({ model: 'owner/heads', address: hub.address() });
+      assert.match(report.notes.join('\n'), note);
+      assert.equal(report.spec.tiedHead, change === 0);
+      assert.ok(hub.sentBytes < 800_000, `${hub.sentBytes}`);
+    }
+  });
+
   it('refuses what would not run before its weights are read, and leaves nothing', async () => {
     const config = JSON.parse(readFileSync(join(storiesOpt, 'config.json'), 'utf8'));
     const publish = (id: string, change: object) =>
@@ -170,6 +194,20 @@ describe('pull', () => {
     writeFileSync(join(`${other}.partial`, 'mine'), '');
     await rejects(pull(stories, { directory: other }), /place of an unfinished download/);
     assert.ok(existsSync(join(`${other}.partial`, 'mine')));
+  });
+
+  it('looks for room before it begins', async (t) => {
+    const dir = root.directory();
+    await withTmpfs(t, dir, 'size=1m', async () => {
+      hub.reset();
+      await rejects(
+        pull(stories, { directory: join(dir, 'to') }),
+        /to\.partial: the download needs [\d.]+ MiB more and the disk has [\d.]+ KiB free\. Free/,
+        DiskFullError,
+      );
+      assert.deepEqual(readdirSync(dir), []);
+      assert.ok(hub.sentBytes < 400_000);
+    });
   });
 
   it('sends the token to the hub alone', async () => {
