@@ -15,7 +15,7 @@ import {
   type TensorRecipe,
   tensorNames,
 } from './spec.ts';
-import { mostExperts } from './spec-tensors.ts';
+import { attendedWidth, mostExperts } from './spec-tensors.ts';
 
 /** A projection in the checkpoint: `<source>.weight`, and `<source>.bias` if it has one. */
 export interface Linear {
@@ -219,8 +219,8 @@ export class RecipeBuilder {
   }
 
   attentionOut(layer: number, linear: Linear): void {
-    const { heads, headDim } = this.#spec.attention;
-    this.linear(tensorNames.attentionOut(layer), this.#spec.hiddenSize, heads * headDim, linear);
+    const { hiddenSize, attention } = this.#spec;
+    this.linear(tensorNames.attentionOut(layer), hiddenSize, attendedWidth(attention), linear);
   }
 
   ffn(layer: number, { gate, up, down }: FfnSources): void {
@@ -264,6 +264,16 @@ export class RecipeBuilder {
     const { hiddenSize, ffn } = this.#spec;
     this.linear(tensorNames.router(layer), ffn.experts?.count ?? 0, hiddenSize, router);
     this.#experts.push(expertsRecipe(this.#spec, layer, from, names, this.#names));
+    const { biases } = names;
+    const { count = 0, neurons = 0 } = ffn.experts ?? {};
+    const bias = (name: string, part: keyof NonNullable<typeof biases>, width: number) => {
+      if (biases === undefined) return;
+      const source = { source: `${from}.${names.prefix}.${biases[part]}`, shape: [count, width] };
+      this.#tensors.push({ name, shape: [count * width], parts: [source] });
+    };
+    bias(tensorNames.expertGateBias(layer), 'gate', neurons);
+    bias(tensorNames.expertUpBias(layer), 'up', neurons);
+    bias(tensorNames.expertDownBias(layer), 'down', hiddenSize);
   }
 
   /** The head of a model that has its own; of one with a tied head, `source` is passed over. */
@@ -272,6 +282,11 @@ export class RecipeBuilder {
     if (tiedHead) this.#ignored.push(`${source}.weight`);
     else this.add(tensorNames.head, [vocabSize, embeddingSize], `${source}.weight`);
     if (bias) this.add(tensorNames.headBias, [vocabSize], `${source}.bias`);
+  }
+
+  /** Whether the checkpoint has a tensor of this name. */
+  has(name: string): boolean {
+    return this.#names.has(name);
   }
 
   /** Passes over tensors of these names, where the checkpoint has them. */
