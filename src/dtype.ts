@@ -34,11 +34,26 @@ const encoded = (blockElements: number, blockBytes: number) =>
   }) as const;
 
 /** Blocks as GGUF files have them. */
-const ofGguf = (blockElements: number, blockBytes: number) =>
+const ofGguf = <PackedAs extends string | null = null>(
+  blockElements: number,
+  blockBytes: number,
+  packedAs: PackedAs,
+) =>
   ({
     blockElements,
     blockBytes,
     safetensors: 'U8',
+    encoder: false,
+    neurons: false,
+    packedAs,
+  }) as const;
+
+/** The same blocks of four rows, word by word, as drawn in assembly/packed-groups.ts. */
+const fours = (blockElements: number, blockBytes: number) =>
+  ({
+    blockElements,
+    blockBytes,
+    safetensors: null,
     encoder: false,
     neurons: false,
     packedAs: null,
@@ -73,18 +88,18 @@ const rows = {
   q8: encoded(32, 34),
   q4: encoded(32, 18),
   // The block formats of GGUF files, as drawn in checkpoint/gguf/dequantise.ts.
-  q4_0: ofGguf(32, 18),
-  q4_1: ofGguf(32, 20),
-  q5_0: ofGguf(32, 22),
-  q5_1: ofGguf(32, 24),
-  q8_0: ofGguf(32, 34),
-  iq4_nl: ofGguf(32, 18),
-  mxfp4: ofGguf(32, 17),
-  q2_k: ofGguf(256, 84),
-  q3_k: ofGguf(256, 110),
-  q4_k: ofGguf(256, 144),
-  q5_k: ofGguf(256, 176),
-  q6_k: ofGguf(256, 210),
+  q4_0: ofGguf(32, 18, 'packed_q4_0'),
+  q4_1: ofGguf(32, 20, 'packed_q4_1'),
+  q5_0: ofGguf(32, 22, 'packed_q5_0'),
+  q5_1: ofGguf(32, 24, 'packed_q5_1'),
+  q8_0: ofGguf(32, 34, null),
+  iq4_nl: ofGguf(32, 18, null),
+  mxfp4: ofGguf(32, 17, null),
+  q2_k: ofGguf(256, 84, 'packed_q2_k'),
+  q3_k: ofGguf(256, 110, 'packed_q3_k'),
+  q4_k: ofGguf(256, 144, 'packed_q4_k'),
+  q5_k: ofGguf(256, 176, 'packed_q5_k'),
+  q6_k: ofGguf(256, 210, 'packed_q6_k'),
   // The same numbers as f16, rearranged as drawn in assembly/packed.ts.
   packed_f16: {
     blockElements: 1,
@@ -94,6 +109,15 @@ const rows = {
     neurons: true,
     packedAs: null,
   },
+  packed_q4_0: fours(32, 18),
+  packed_q4_1: fours(32, 20),
+  packed_q5_0: fours(32, 22),
+  packed_q5_1: fours(32, 24),
+  packed_q2_k: fours(256, 84),
+  packed_q3_k: fours(256, 110),
+  packed_q4_k: fours(256, 144),
+  packed_q5_k: fours(256, 176),
+  packed_q6_k: fours(256, 210),
 } as const satisfies Readonly<Record<string, FormatRow>>;
 
 type Rows = typeof rows;
@@ -115,6 +139,10 @@ export type GgufDType = NamesWhere<{ readonly safetensors: string; readonly enco
 export type FloatDType = NamesWhere<{ readonly safetensors: string; readonly blockElements: 1 }>;
 /** Those that exist in memory only. */
 export type PackedFormat = NamesWhere<{ readonly safetensors: null }>;
+/** Of these, those in which four rows lie together. */
+export type FoursFormat = NamesWhere<{ readonly safetensors: null; readonly neurons: false }>;
+/** Those in which each row lies by itself. */
+export type RowFormat = Exclude<FormatName, FoursFormat>;
 
 /** A format as it is carried with weights. */
 export interface Format<Name extends FormatName = FormatName> extends FormatRow {
@@ -176,6 +204,11 @@ export function isNeuronDType(name: DType): name is NeuronDType {
 export function wholeBlocks(name: FormatName, elements: number): boolean {
   const { blockElements, encoder, packed } = formats[name];
   return encoder || packed || elements % blockElements === 0;
+}
+
+/** Whether four rows lie together in a format, so that they are used by fours. */
+export function inFours(format: Format): format is Format<FoursFormat> {
+  return format.packed && !format.neurons;
 }
 
 /** `rowBytes` of the format of this name. */

@@ -1,7 +1,7 @@
 /** The kernels for weights in q6_k. Written by "npm run generate". */
 
-import { Q6_K } from '../k-groups';
 import { GroupDots, matmul } from '../matmul';
+import { Q6_K } from '../run-groups';
 import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
 
 export function matmul_q6_k(

@@ -11,9 +11,10 @@ import type {
   DType,
   EncodedDType,
   FormatName,
+  FoursFormat,
   GgufDType,
   NeuronDType,
-  PackedFormat,
+  RowFormat,
 } from '../dtype.ts';
 import type { Signature } from './signature.ts';
 
@@ -32,6 +33,11 @@ interface NeuronArithmetic extends Arithmetic {
 interface GgufArithmetic extends Arithmetic {
   /** A class in assembly/stored-rows.ts. */
   readonly rows: string;
+}
+
+interface FoursArithmetic extends Arithmetic {
+  /** A `GroupCodec`. */
+  readonly codec: string;
 }
 
 /** Of formats of single weights. */
@@ -54,13 +60,16 @@ const groups = (codec: string): GgufArithmetic => ({
   rows: `GroupRows<${codec}>`,
 });
 
+/** Of the same, four rows together. */
+const fours = (codec: string): FoursArithmetic => ({ dots: `PackedGroupDots<${codec}>`, codec });
+
 /** The same of formats that are only read. */
 const storedBlocks = (codec: string): GgufArithmetic => ({
   dots: `QuantisedDots<${codec}>`,
   rows: `BlockRows<${codec}>`,
 });
 
-const neuronArithmetic: Readonly<Record<NeuronDType | PackedFormat, NeuronArithmetic>> = {
+const neuronArithmetic: Readonly<Record<NeuronDType | 'packed_f16', NeuronArithmetic>> = {
   f32: plain('F32'),
   f16: plain('F16'),
   bf16: plain('BF16'),
@@ -84,6 +93,18 @@ const ggufArithmetic: Readonly<Record<GgufDType, GgufArithmetic>> = {
   q6_k: groups('Q6_K'),
 };
 
+const foursArithmetic: Readonly<Record<FoursFormat, FoursArithmetic>> = {
+  packed_q4_0: fours('Q4_0'),
+  packed_q4_1: fours('Q4_1'),
+  packed_q5_0: fours('Q5_0'),
+  packed_q5_1: fours('Q5_1'),
+  packed_q2_k: fours('Q2_K'),
+  packed_q3_k: fours('Q3_K'),
+  packed_q4_k: fours('Q4_K'),
+  packed_q5_k: fours('Q5_K'),
+  packed_q6_k: fours('Q6_K'),
+};
+
 /** The same generic function with the arithmetic of each format in `of`. */
 function each<Name extends FormatName, Of extends Arithmetic>(
   of: Readonly<Record<Name, Of>>,
@@ -101,6 +122,7 @@ function each<Name extends FormatName, Of extends Arithmetic>(
 const arithmetic: Readonly<Record<FormatName, Arithmetic>> = {
   ...neuronArithmetic,
   ...ggufArithmetic,
+  ...foursArithmetic,
 };
 
 interface FormatKernelRow extends Signature {
@@ -127,6 +149,7 @@ export const formatKernelTable = {
   /**
    * y[p, r] = w[r] . x[p] + bias[r] for r < rows, p < positions; w is (rows, cols), one row right
    * after the other. y[p, r] is the same to the bit however rows and positions are split over calls.
+   * Formats in which four rows lie together take a multiple of four.
    */
   matmul: {
     parameters: biasedProduct,
@@ -289,7 +312,7 @@ export const formatKernelTable = {
       q4: 'blocksToF32<Q4>',
       ...each(ggufArithmetic, 'rowsToF32', 'rows'),
       packed_f16: 'unpack<PackedF16>',
-    } satisfies Record<FormatName, string>,
+    } satisfies Record<RowFormat, string>,
   },
   /** Index of the first NaN or infinity among n weights of one row, or -1; with blocks: of its block. */
   firstNonFinite: {
@@ -326,7 +349,7 @@ export const formatKernelTable = {
   packable: {
     parameters: ['src: address', 'n: i32'],
     result: 'i32',
-    implementations: { packed_f16: 'packableF16' } satisfies Record<PackedFormat, string>,
+    implementations: { packed_f16: 'packableF16' },
   },
   /**
    * Packs f16 where they are: of each of `units` bundles (or rows), `unitBytes` apart, the first `rows`
@@ -334,6 +357,20 @@ export const formatKernelTable = {
    */
   pack: {
     parameters: ['w: address', 'units: i32', 'unitBytes: size', 'rows: i32', 'cols: i32'],
-    implementations: { packed_f16: 'packF16' } satisfies Record<PackedFormat, string>,
+    implementations: { packed_f16: 'packF16' },
+  },
+  /**
+   * Packs a multiple of four rows of `cols` weights where they are, four rows together
+   * (assembly/packed-groups.ts). matmul of the packed format takes as many of them, and its results are
+   * to the bit those of the rows as they were. `scratch` is of `scratchBytes(cols)`.
+   */
+  packRows: {
+    parameters: ['w: address', 'rows: i32', 'cols: i32', 'scratch: address'],
+    implementations: each(foursArithmetic, 'packGroups', 'codec'),
+  },
+  /** dst = row `row` of the four packed rows of `cols` weights at `src`, as it was before. */
+  unpackRow: {
+    parameters: ['dst: address', 'src: address', 'row: i32', 'cols: i32'],
+    implementations: each(foursArithmetic, 'unpackGroupRow', 'codec'),
   },
 } as const satisfies Readonly<Record<string, FormatKernelRow>>;

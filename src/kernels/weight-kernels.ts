@@ -4,9 +4,12 @@ import {
   type DType,
   type Format,
   type FormatName,
+  type FoursFormat,
   formats,
+  inFours,
   isNeuronDType,
   type NeuronDType,
+  type RowFormat,
 } from '../dtype.ts';
 import { kernelSizes } from './constants.ts';
 import type { formatKernelTable } from './format-kernel-table.ts';
@@ -45,8 +48,8 @@ type KernelsOfAll<Names extends FormatName> = {
     : never]: KernelOf<Table[Kernel]>;
 };
 
-/** The kernels that every format has, whichever it is: those that compute with its rows. */
-export type WeightKernels = KernelsOfAll<FormatName>;
+/** The kernels that every format has of which each row lies by itself. */
+export type WeightKernels = KernelsOfAll<RowFormat>;
 /** The kernels that every format of FFN bundles has. */
 export type NeuronKernels = KernelsOfAll<NeuronDType | 'packed_f16'>;
 
@@ -54,12 +57,14 @@ export type NeuronKernels = KernelsOfAll<NeuronDType | 'packed_f16'>;
 export interface KernelsByFormat {
   readonly byDType: { readonly [Name in DType]: FormatKernels<Name> };
   readonly packedF16: FormatKernels<'packed_f16'>;
+  /** Of formats in which four rows lie together. */
+  readonly fours: { readonly [Name in FoursFormat]: FormatKernels<Name> };
 }
 
-/** What computes with weights of a format. */
+/** What computes with rows of a format. */
 export function weightKernels(
   { byDType, packedF16 }: KernelsByFormat,
-  { name }: Format,
+  { name }: Format<RowFormat>,
 ): WeightKernels {
   return name === 'packed_f16' ? packedF16 : byDType[name];
 }
@@ -69,10 +74,12 @@ export function weightKernels(
  * the weights' values when `exact`.
  */
 export function matmulOf(
-  { byDType, packedF16 }: KernelsByFormat,
-  { name }: Format,
+  { byDType, packedF16, fours }: KernelsByFormat,
+  format: Format,
   exact: boolean,
 ): KernelOf<Table['matmul']> {
+  if (inFours(format)) return fours[format.name].matmul;
+  const { name } = format as Format<RowFormat>;
   if (name === 'packed_f16') return packedF16.matmul;
   const own = byDType[name];
   return exact && 'exactMatmul' in own ? own.exactMatmul : own.matmul;
@@ -87,6 +94,6 @@ export function neuronKernels(
   { name }: Format,
 ): NeuronKernels {
   if (name === 'packed_f16') return packedF16;
-  if (!isNeuronDType(name)) throw new RangeError(`FFN bundles cannot be in ${name}`);
+  if (formats[name].packed || !isNeuronDType(name)) throw new RangeError(`FFN bundles cannot be in ${name}`);
   return byDType[name];
 }

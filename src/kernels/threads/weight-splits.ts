@@ -145,6 +145,14 @@ export function formatSplits(format: Format): {
       moves: { w: (a) => a.unitBytes },
       work: (a) => a.units * a.rows * a.cols * conversionWork,
     },
+    packRows: {
+      over: 'rows',
+      granule: 4,
+      moves: { w: (a) => format.rowBytes(a.cols) },
+      work: (a) => a.rows * a.cols * conversionWork,
+      scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional: false },
+    },
+    unpackRow: null,
     packable: {
       over: 'n',
       granule,
