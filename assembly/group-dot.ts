@@ -33,6 +33,9 @@ export const GROUP: i32 = 32;
 export const SUM_BYTES: usize = 8;
 /** Activations are -127 to 127. */
 const LEVELS: f32 = 127;
+/** 1.5 2^23, and its bits. */
+const ROUNDING: f32 = 12582912;
+const ROUNDING_BITS: i32 = 0x4b400000;
 /** Activations that are smaller than this throughout a group are taken for 0: 2^-100. */
 const X_MIN: f32 = 7.888609052210118e-31;
 
@@ -66,11 +69,16 @@ export abstract class Activations {
     return Activations.scales(x, groups) + <usize>groups * ACTIVATION_SCALE_BYTES;
   }
 
-  /** Eight activations as i16. */
+  /** Eight activations as i16: products of at most 127 to nearest, ties to even. */
   @inline static eight(x: usize, factor: v128): v128 {
-    const low = f32x4.nearest(f32x4.mul(v128.load(x), factor));
-    const high = f32x4.nearest(f32x4.mul(v128.load(x, 16), factor));
-    return i16x8.narrow_i32x4_s(i32x4.trunc_sat_f32x4_s(low), i32x4.trunc_sat_f32x4_s(high));
+    return i16x8.narrow_i32x4_s(
+      Activations.integers(f32x4.mul(v128.load(x), factor)),
+      Activations.integers(f32x4.mul(v128.load(x, 16), factor)),
+    );
+  }
+  /** Behind the addition, which rounds, the integer stands in the lower bits: a conversion takes longer. */
+  @inline static integers(v: v128): v128 {
+    return i32x4.sub(f32x4.add(v, f32x4.splat(ROUNDING)), i32x4.splat(ROUNDING_BITS));
   }
 
   /** Four bytes of `sums`, of a run whose pairs of activations have these sums. */
@@ -99,10 +107,10 @@ export function quantise<T extends GroupCodec>(q: usize, x: usize, groups: i32):
     }
     top4 = f32x4.max(top4, i32x4.shuffle(top4, top4, 2, 3, 0, 1));
     const top = max(f32x4.extract_lane(top4, 0), f32x4.extract_lane(top4, 1));
-    // Neither comparison holds for NaN, which makes the scale NaN and with it every result.
+    // NaN and infinity make the scale NaN, and with it every result.
     const small = top < X_MIN;
     const factor = f32x4.splat(small ? 0 : LEVELS / top);
-    const step: f32 = small ? 0 : top * (<f32>1 / LEVELS);
+    const step: f32 = small ? 0 : top * (<f32>1 / LEVELS) + (top - top);
     store<f32>(scale, step);
     const q0 = i8x16.narrow_i16x8_s(
       Activations.eight(x, factor),

@@ -154,40 +154,33 @@ export function dots8x2<T extends GroupCodec>(
     let s11 = i32x4.splat(0);
     let d11 = i32x4.splat(0);
     for (let j: usize = 0; j < 2; j++) {
-      const uj = j << 6;
-      const xj = j << 4;
-      let w0 = v128.load(u0 + uj);
-      let w1 = v128.load(u1 + uj);
-      let v0 = v128.load_splat<u32>(x0 + xj);
-      let v1 = v128.load_splat<u32>(x1 + xj);
-      s00 = carry ? i16x8.add(s00, I.pairs(v0, w0)) : I.pairs(v0, w0);
-      s01 = carry ? i16x8.add(s01, I.pairs(v1, w0)) : I.pairs(v1, w0);
-      s10 = carry ? i16x8.add(s10, I.pairs(v0, w1)) : I.pairs(v0, w1);
-      s11 = carry ? i16x8.add(s11, I.pairs(v1, w1)) : I.pairs(v1, w1);
-      w0 = v128.load(u0 + uj, 16);
-      w1 = v128.load(u1 + uj, 16);
-      v0 = v128.load_splat<u32>(x0 + xj, 4);
-      v1 = v128.load_splat<u32>(x1 + xj, 4);
-      s00 = i16x8.add(s00, I.pairs(v0, w0));
-      s01 = i16x8.add(s01, I.pairs(v1, w0));
-      s10 = i16x8.add(s10, I.pairs(v0, w1));
-      s11 = i16x8.add(s11, I.pairs(v1, w1));
-      w0 = v128.load(u0 + uj, 32);
-      w1 = v128.load(u1 + uj, 32);
-      v0 = v128.load_splat<u32>(x0 + xj, 8);
-      v1 = v128.load_splat<u32>(x1 + xj, 8);
-      s00 = i16x8.add(s00, I.pairs(v0, w0));
-      s01 = i16x8.add(s01, I.pairs(v1, w0));
-      s10 = i16x8.add(s10, I.pairs(v0, w1));
-      s11 = i16x8.add(s11, I.pairs(v1, w1));
-      w0 = v128.load(u0 + uj, 48);
-      w1 = v128.load(u1 + uj, 48);
-      v0 = v128.load_splat<u32>(x0 + xj, 12);
-      v1 = v128.load_splat<u32>(x1 + xj, 12);
-      s00 = i16x8.add(s00, I.pairs(v0, w0));
-      s01 = i16x8.add(s01, I.pairs(v1, w0));
-      s10 = i16x8.add(s10, I.pairs(v0, w1));
-      s11 = i16x8.add(s11, I.pairs(v1, w1));
+      // Two turns of two fours of weights: as many vectors as there are registers for.
+      if (!carry) {
+        s00 = i32x4.splat(0);
+        s01 = i32x4.splat(0);
+        s10 = i32x4.splat(0);
+        s11 = i32x4.splat(0);
+      }
+      for (let k = j << 1; k < (j << 1) + 2; k++) {
+        const uk = k << 5;
+        const xk = k << 3;
+        let w0 = v128.load(u0 + uk);
+        let w1 = v128.load(u1 + uk);
+        let v0 = v128.load_splat<u32>(x0 + xk);
+        let v1 = v128.load_splat<u32>(x1 + xk);
+        s00 = i16x8.add(s00, I.pairs(v0, w0));
+        s01 = i16x8.add(s01, I.pairs(v1, w0));
+        s10 = i16x8.add(s10, I.pairs(v0, w1));
+        s11 = i16x8.add(s11, I.pairs(v1, w1));
+        w0 = v128.load(u0 + uk, 16);
+        w1 = v128.load(u1 + uk, 16);
+        v0 = v128.load_splat<u32>(x0 + xk, 4);
+        v1 = v128.load_splat<u32>(x1 + xk, 4);
+        s00 = i16x8.add(s00, I.pairs(v0, w0));
+        s01 = i16x8.add(s01, I.pairs(v1, w0));
+        s10 = i16x8.add(s10, I.pairs(v0, w1));
+        s11 = i16x8.add(s11, I.pairs(v1, w1));
+      }
       if (!carry) {
         d00 = i32x4.add(d00, Fours.half<T>(s00, j, u0 + scalesAt, sums0));
         d01 = i32x4.add(d01, Fours.half<T>(s01, j, u0 + scalesAt, sums1));

@@ -75,10 +75,7 @@ abstract class ScalesOfGroups extends GroupCodec {
     ScalesOfGroups.store4(at + 4 * stride, stride, scales, factors);
     const leasts = f32x4.neg(G.upperHalves(both));
     ScalesOfGroups.store4(at + 16, stride, v128.and(b, sixes), leasts);
-    const more = v128.or(
-      v128.and(i32x4.shr_u(c, 4), fours),
-      v128.and(i32x4.shr_u(b, 2), upper),
-    );
+    const more = v128.or(v128.and(i32x4.shr_u(c, 4), fours), v128.and(i32x4.shr_u(b, 2), upper));
     ScalesOfGroups.store4(at + 16 + 4 * stride, stride, more, leasts);
   }
 

@@ -107,11 +107,12 @@ abstract class Packed {
 const STREAMS: i32 = 4;
 
 /**
- * Dot products of STREAMS times four rows with one position, those of a stream `apart` bytes from those
+ * Dot products of `streams` times four rows with one position, those of a stream `apart` bytes from those
  * of the one before. Sums come to be at `head`; behind them is room for the heads of a block.
  */
 function dotsPacked<T extends GroupCodec>(
   p0: usize,
+  streams: i32,
   apart: usize,
   x: usize,
   groups: i32,
@@ -122,9 +123,9 @@ function dotsPacked<T extends GroupCodec>(
   const high = t.packedHigh;
   const stride = G.headBytes<T>();
   const accs = head;
-  const end = accs + (STREAMS << 4);
-  const room = end;
-  head = end + 16;
+  const end = accs + ((<usize>streams) << 4);
+  const room = accs + ((<usize>STREAMS) << 4);
+  head = room + 16;
   for (let acc = accs; acc < end; acc += 16) v128.store(acc, f32x4.splat(0));
   let scale = Activations.scales(x, groups);
   let sums = Activations.sums(x, groups);
@@ -177,16 +178,15 @@ function dotsOfPacked<T extends GroupCodec>(
   const each = fours / STREAMS;
   const apart = <usize>each * foursBytes;
   for (let i = 0; i < each; i++) {
-    dotsPacked<T>(w + <usize>i * foursBytes, apart, x, groups, head);
+    dotsPacked<T>(w + <usize>i * foursBytes, STREAMS, apart, x, groups, head);
     for (let k = 0; k < STREAMS; k++) {
       v128.store(y + ((<usize>(i + k * each)) << 4), v128.load(head + ((<usize>k) << 4)));
     }
   }
-  // What is left, one after the other.
-  for (let i = each * STREAMS; i < fours; i++) {
-    dotsPacked<T>(w + <usize>i * foursBytes, 0, x, groups, head);
-    v128.store(y + ((<usize>i) << 4), v128.load(head));
-  }
+  const done = each * STREAMS;
+  if (done == fours) return;
+  dotsPacked<T>(w + <usize>done * foursBytes, fours - done, foursBytes, x, groups, head);
+  memory.copy(y + ((<usize>done) << 4), head, (<usize>(fours - done)) << 4);
 }
 
 /** Four packed rows as group-matmul.ts has them for many positions. */
@@ -290,7 +290,7 @@ function packedFifths(words: v128): v128 {
     const four = i32x4.shr_u(words, 4 * c);
     const each = i8x16.shuffle(four, four, 0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
     const set = i8x16.eq(v128.and(each, bits), bits);
-    packed = v128.or(packed, v128.and(set, i8x16.splat(<i8>(<i32>1 << c))));
+    packed = v128.or(packed, v128.and(set, i8x16.splat(<i8>((<i32>1) << c))));
   }
   return packed;
 }

@@ -4,11 +4,7 @@
  * crosses from one byte to the next is masked out.
  */
 import { EACH_3, EACH_4, EACH_15, EACH_48 } from './constants';
-import {
-  Q2_K_BLOCK_BYTES,
-  Q3_K_BLOCK_BYTES,
-  Q6_K_BLOCK_BYTES,
-} from './exports/shared-constants';
+import { Q2_K_BLOCK_BYTES, Q3_K_BLOCK_BYTES, Q6_K_BLOCK_BYTES } from './exports/shared-constants';
 import { G, GroupCodec } from './group';
 
 /** Integer scales of runs of 16, i8. */
@@ -247,10 +243,7 @@ export class Q3_K extends ScalesOfRuns {
   }
   /** Bytes of scales, less 32: four bits of each from `lower`, two from `upper`. */
   @inline static scale(lower: v128, upper: v128): v128 {
-    const all = v128.or(
-      v128.and(lower, EACH_15),
-      v128.and(upper, EACH_48),
-    );
+    const all = v128.or(v128.and(lower, EACH_15), v128.and(upper, EACH_48));
     return i8x16.sub(all, i8x16.splat(32));
   }
   @inline override heads(

@@ -76,4 +76,5 @@ for (const threads of values.threads.split(',').map(Number)) {
     );
   }
 }
-if (values.json) process.stdout.write(`${JSON.stringify({ node: values.node, ...lengths, results })}\n`);
+if (values.json)
+  process.stdout.write(`${JSON.stringify({ node: values.node, ...lengths, results })}\n`);

@@ -65,7 +65,9 @@ export function installPeer(): void {
   if (!existsSync(join(peerDirectory, 'node_modules', 'node-llama-cpp'))) {
     mkdirSync(peerDirectory, { recursive: true });
     writeFileSync(join(peerDirectory, 'package.json'), '{"type":"module"}');
-    execFileSync('npm', ['install', '--ignore-scripts', 'node-llama-cpp@3'], { cwd: peerDirectory });
+    execFileSync('npm', ['install', '--ignore-scripts', 'node-llama-cpp@3'], {
+      cwd: peerDirectory,
+    });
   }
   writeFileSync(join(peerDirectory, programFile), program);
 }

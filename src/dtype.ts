@@ -196,8 +196,8 @@ export function isEncodedDType(name: DType): name is EncodedDType {
 }
 
 /** Whether FFN bundles can be in the format of this name. */
-export function isNeuronDType(name: DType): name is NeuronDType {
-  return formats[name].neurons;
+export function isNeuronDType(name: FormatName): name is NeuronDType {
+  return formats[name].neurons && !formats[name].packed;
 }
 
 /** Whether a row of `elements` values can be in a format: formats that are only read have whole blocks. */

@@ -7,7 +7,7 @@
 import type { FfnUnits } from '../flash/ffn-units.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
-import { computeRowUnit, type RowUnitPlace } from './row-units.ts';
+import { computeRowUnits, type RowUnitPlace } from './row-units.ts';
 import type { WeightSelection } from './selection.ts';
 
 const f32Bytes = 4;
@@ -57,7 +57,7 @@ export function computeExpert(
     rows.push(row);
   }
   new Uint8Array(memory.buffer, contributed, rows.length * rowBytes).fill(0);
-  const active = computeRowUnit(memory, kernels, place, {
+  const active = computeRowUnits(memory, kernels, place, {
     ...{ units, address, packed, unit: expert, ffn, hidden },
     x: gathered,
     y: contributed,

@@ -164,6 +164,54 @@ export const formatKernelTable = {
     implementations: each(ggufArithmetic, 'exactMatmul', 'rows'),
   },
   /**
+   * matmul with a matrix that lies in tiles of an FFN (assembly/tiles.ts): row r is row r - t perTile of
+   * tile t = floor(r / perTile), whose first row is at w + t tileBytes; rows [rowStart, rowEnd) are made.
+   * The same to the bit as matmul of each tile. Starts, ends and perTile are multiples of four where
+   * four rows lie together.
+   */
+  tileRows: {
+    parameters: [
+      'y: address',
+      'x: address',
+      'w: address',
+      'tileBytes: size',
+      'perTile: i32',
+      'rowBytes: size',
+      'rowStart: i32',
+      'rowEnd: i32',
+      'cols: i32',
+      'positions: i32',
+      'xStride: size',
+      'yStride: size',
+      'scratch: address',
+    ],
+    implementations: each(arithmetic, 'tileRows', 'dots'),
+  },
+  /**
+   * y[p, r] += w_t[r] . x[p, t cols ..] for each tile t < tiles in turn, r in [rowStart, rowEnd): w_t, of
+   * rows of `cols` weights, is at w + t tileBytes. `sums`, of the shape of y, is overwritten there. The
+   * same to the bit as matmul of each tile, added one after the other.
+   */
+  tileSums: {
+    parameters: [
+      'y: address',
+      'sums: address',
+      'x: address',
+      'w: address',
+      'tileBytes: size',
+      'tiles: i32',
+      'rowBytes: size',
+      'rowStart: i32',
+      'rowEnd: i32',
+      'cols: i32',
+      'positions: i32',
+      'xStride: size',
+      'yStride: size',
+      'scratch: address',
+    ],
+    implementations: each(arithmetic, 'tileSums', 'dots'),
+  },
+  /**
    * acts[p, i] = activation(up_i . x[p] + bias[i]), where up_i is the row of `cols` weights at
    * ptrs[i] (u32), and `code` says which activation. The same to the bit however list and positions
    * are split. The threshold is that of fatrelu, and not looked at by others.

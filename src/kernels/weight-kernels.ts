@@ -74,15 +74,21 @@ export function weightKernels(
  * the weights' values when `exact`.
  */
 export function matmulOf(
-  { byDType, packedF16, fours }: KernelsByFormat,
+  kernels: KernelsByFormat,
   format: Format,
   exact: boolean,
 ): KernelOf<Table['matmul']> {
-  if (inFours(format)) return fours[format.name].matmul;
-  const { name } = format as Format<RowFormat>;
-  if (name === 'packed_f16') return packedF16.matmul;
-  const own = byDType[name];
-  return exact && 'exactMatmul' in own ? own.exactMatmul : own.matmul;
+  if (exact && !format.packed) {
+    const own = kernels.byDType[format.name as DType];
+    if ('exactMatmul' in own) return own.exactMatmul;
+  }
+  return productKernels(kernels, format).matmul;
+}
+
+/** What multiplies with rows of a format, whether each lies by itself or four together. */
+export function productKernels(kernels: KernelsByFormat, format: Format): KernelsOfAll<FormatName> {
+  if (inFours(format)) return kernels.fours[format.name];
+  return weightKernels(kernels, format as Format<RowFormat>);
 }
 
 /**
@@ -94,6 +100,6 @@ export function neuronKernels(
   { name }: Format,
 ): NeuronKernels {
   if (name === 'packed_f16') return packedF16;
-  if (formats[name].packed || !isNeuronDType(name)) throw new RangeError(`FFN bundles cannot be in ${name}`);
+  if (!isNeuronDType(name)) throw new RangeError(`FFN bundles cannot be in ${name}`);
   return byDType[name];
 }

@@ -50,6 +50,10 @@ const models: Record<string, BlockModel & { readonly tile?: number }> = {
       return /attn_k/.test(name) ? 'Q4_0' : 'Q4_1';
     },
   },
+  'a tied head whose rows are packed, and of which one is left': {
+    ...{ ...geometry, vocab: 2049, layers: 2, hidden: 96, ffn: 192 },
+    typeOf: (name) => (name === 'output.weight' ? null : 'Q5_0'),
+  },
   'few bits, and a matrix of single values': {
     ...{ ...geometry, layers: 6, ffn: 512 },
     typeOf: (name) => {
