@@ -1,7 +1,7 @@
 /**
  * The number formats of weights, one row each. A `DType` is what flash.json calls a format that
  * weights are stored in; a packed format exists in memory only. What computes with a format is in
- * kernels/format-kernel-table.ts.
+ * kernels/format-arithmetic.ts and format-kernel-table.ts.
  */
 
 interface FormatRow {
