@@ -18,7 +18,7 @@ import { dot4 } from './dot';
 import { dot1x4 } from './dot-positions';
 import { Codec } from './dtype';
 import { HEADS_TOGETHER, PAGE_POSITIONS } from './exports/shared-constants';
-import { scale as scaleBy } from './math';
+import { scale as scaleBy, softCap as softCapOf } from './math';
 import { V } from './vector';
 
 /** Heads with the same keys and values that read them together, at least: fewer are better off alone. */
@@ -29,9 +29,11 @@ const PAGE_SHIFT: i32 = ctz(PAGE_POSITIONS);
 const VALUES: i32 = 32;
 
 /**
- * out[p, h] = softmax(scale (q[p, h] . k + bias[h])) v for heads [headStart, headEnd); `scores` is
- * scratch of HEADS_TOGETHER times `length` f32, which is more than any row's position. What a head adds to
- * the score of each position is f32, (heads, biasStride), or 0 for none. Strides in elements.
+ * out[p, h] = softmax(cap(scale q[p, h] . k) + biasScale bias[h]) v for heads [headStart, headEnd);
+ * `scores` is scratch of HEADS_TOGETHER times `length` f32, which is more than any row's position. What a
+ * head adds to the score of each position is f32, (heads, biasStride), or 0 for none. With softCap c above 0,
+ * cap(s) = c tanh(s / c). A head's sink, f32 (heads) or 0 for none, takes part in the softmax as the score
+ * of a position whose value is 0. Strides in elements.
  */
 export function attention<T extends Codec>(
   out: usize,
@@ -53,6 +55,9 @@ export function attention<T extends Codec>(
   window: i32,
   bias: usize,
   biasStride: usize,
+  biasScale: f32,
+  softCap: f32,
+  sinks: usize,
 ): void {
   const bytes = changetype<T>(0).bytes;
   const rowBytes = kvStride * bytes;
@@ -90,14 +95,15 @@ export function attention<T extends Codec>(
       let sum3: f64 = 1;
       for (let i = 0; i < heads; i++) {
         const row = scores + <usize>i * scoreBytes;
+        if (softCap > 0) softCapOf(row, n, softCap);
         if (bias != 0) {
           const from = bias + ((<usize>(h + i) * biasStride + <usize>first) << 2);
-          addScaled(row, from, n, scale);
+          addScaled(row, from, n, biasScale);
         }
         sum3 = sum2;
         sum2 = sum1;
         sum1 = sum0;
-        sum0 = softmax(row, n);
+        sum0 = softmax(row, n, sinks == 0 ? 0 : sinks + ((<usize>(h + i)) << 2));
       }
       for (let j = first; j < end; ) {
         const run = runFrom(pages, j, end);
@@ -202,15 +208,19 @@ function addScaled(scores: usize, bias: usize, n: i32, scale: f32): void {
   }
 }
 
-/** x[j] = e^(x[j] - max x) for j in [0, n), n > 0; returns their sum. */
-function softmax(x: usize, n: i32): f64 {
+/**
+ * x[j] = e^(x[j] - max x) for j in [0, n), n > 0; returns their sum. The f32 at `sink`, unless that is 0,
+ * counts as one more.
+ */
+function softmax(x: usize, n: i32, sink: usize): f64 {
   const bytes = (<usize>n) << 2;
   const whole = bytes & ~15;
   let top4 = v128.load_splat<f32>(x);
   for (let c: usize = 0; c < whole; c += 16) top4 = f32x4.max(top4, v128.load(x + c));
   for (let c = whole; c < bytes; c += 4) top4 = f32x4.max(top4, v128.load_splat<f32>(x + c));
   top4 = f32x4.max(top4, i32x4.shuffle(top4, top4, 2, 3, 0, 1));
-  const top = max(f32x4.extract_lane(top4, 0), f32x4.extract_lane(top4, 1));
+  let top = max(f32x4.extract_lane(top4, 0), f32x4.extract_lane(top4, 1));
+  if (sink != 0) top = max(top, load<f32>(sink));
   const shift = f32x4.splat(top);
   let sum = f64x2.splat(0);
   for (let c: usize = 0; c < whole; c += 16) {
@@ -223,6 +233,10 @@ function softmax(x: usize, n: i32): f64 {
   for (let c = whole; c < bytes; c += 4) {
     const e = V.exp(f32x4.sub(v128.load_splat<f32>(x + c), shift));
     v128.store_lane<f32>(x + c, e, 0);
+    total += <f64>f32x4.extract_lane(e, 0);
+  }
+  if (sink != 0) {
+    const e = V.exp(f32x4.sub(v128.load_splat<f32>(sink), shift));
     total += <f64>f32x4.extract_lane(e, 0);
   }
   return total;

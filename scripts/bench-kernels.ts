@@ -14,7 +14,7 @@
  * roughly are: a quarter of a percent of them are denormal in f16.
  */
 import { availableParallelism, cpus } from 'node:os';
-import { byteLength, encodedDTypes, isQuantised } from '../src/dtype.ts';
+import { byteLength, isQuantised, neuronDTypes } from '../src/dtype.ts';
 import { callAttention } from '../src/kernels/attention.ts';
 import { activationCodes, type KernelActivation } from '../src/kernels/constants.ts';
 import type { Kernels } from '../src/kernels/kernels.ts';
@@ -113,7 +113,7 @@ process.stdout.write(
   `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, Node ${process.version}, ${build} build\n${heading(threads)}`,
 );
 
-for (const dtype of encodedDTypes) {
+for (const dtype of neuronDTypes) {
   const rowBytes = byteLength(dtype, cols);
   floats(scratch, sampleCount).set(sample);
   const bytes = new Uint8Array(memory.buffer);
@@ -354,7 +354,8 @@ for (const dtype of ['f32', 'f16'] as const) {
           ...{ out: y, q: x, rows: batchRows, keys: weights, values, scores: scratch },
           ...{ headStart: 0, headEnd: heads, group: 1, headDim },
           ...{ kvStride: width, qStride: width, outStride: width, length: context, positions },
-          ...{ scale, window: context, bias: 0, biasStride: 0 },
+          ...{ scale, window: context, bias: 0, biasStride: 0, biasScale: 1 },
+          ...{ softCap: 0, sinks: 0 },
         });
       },
     );

@@ -102,3 +102,19 @@ export async function openUp(dir: string, directoryMode: number): Promise<void> 
   for (const path of paths) await chmod(path, mode).catch(() => {});
   await chmod(dir, directoryMode | ownerOnlyDirectory).catch(() => {});
 }
+
+/** Makes a file or a directory durable, where the system can. */
+export async function syncPath(path: string): Promise<void> {
+  // Windows cannot open directories; there the rename alone has to do.
+  const handle = await open(path, 'r').catch(() => null);
+  if (handle === null) return;
+  try {
+    await handle.sync();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EPERM' && code !== 'EINVAL' && code !== 'EISDIR' && code !== 'EACCES')
+      throw error;
+  } finally {
+    await handle.close();
+  }
+}

@@ -33,17 +33,18 @@ const encoded = (blockElements: number, blockBytes: number) =>
     packedAs: null,
   }) as const;
 
-/** Blocks as GGUF files have them. */
-const ofGguf = <PackedAs extends string | null = null>(
+/** Blocks as GGUF files have them, which f32 can be converted to or not. */
+const ofGguf = <Encoder extends boolean, PackedAs extends string | null>(
   blockElements: number,
   blockBytes: number,
+  encoder: Encoder,
   packedAs: PackedAs,
 ) =>
   ({
     blockElements,
     blockBytes,
     safetensors: 'U8',
-    encoder: false,
+    encoder,
     neurons: false,
     packedAs,
   }) as const;
@@ -88,18 +89,19 @@ const rows = {
   q8: encoded(32, 34),
   q4: encoded(32, 18),
   // The block formats of GGUF files, as drawn in checkpoint/gguf/dequantise.ts.
-  q4_0: ofGguf(32, 18, 'packed_q4_0'),
-  q4_1: ofGguf(32, 20, 'packed_q4_1'),
-  q5_0: ofGguf(32, 22, 'packed_q5_0'),
-  q5_1: ofGguf(32, 24, 'packed_q5_1'),
-  q8_0: ofGguf(32, 34, null),
-  iq4_nl: ofGguf(32, 18, null),
-  mxfp4: ofGguf(32, 17, null),
-  q2_k: ofGguf(256, 84, 'packed_q2_k'),
-  q3_k: ofGguf(256, 110, 'packed_q3_k'),
-  q4_k: ofGguf(256, 144, 'packed_q4_k'),
-  q5_k: ofGguf(256, 176, 'packed_q5_k'),
-  q6_k: ofGguf(256, 210, 'packed_q6_k'),
+  q4_0: ofGguf(32, 18, true, 'packed_q4_0'),
+  q4_1: ofGguf(32, 20, true, 'packed_q4_1'),
+  q5_0: ofGguf(32, 22, true, 'packed_q5_0'),
+  q5_1: ofGguf(32, 24, true, 'packed_q5_1'),
+  q8_0: ofGguf(32, 34, true, null),
+  iq4_nl: ofGguf(32, 18, false, null),
+  iq4_xs: ofGguf(256, 136, false, null),
+  mxfp4: ofGguf(32, 17, false, null),
+  q2_k: ofGguf(256, 84, false, 'packed_q2_k'),
+  q3_k: ofGguf(256, 110, false, 'packed_q3_k'),
+  q4_k: ofGguf(256, 144, true, 'packed_q4_k'),
+  q5_k: ofGguf(256, 176, true, 'packed_q5_k'),
+  q6_k: ofGguf(256, 210, true, 'packed_q6_k'),
   // The same numbers as f16, rearranged as drawn in assembly/packed.ts.
   packed_f16: {
     blockElements: 1,
@@ -133,8 +135,8 @@ export type DType = NamesWhere<{ readonly safetensors: string }>;
 export type EncodedDType = NamesWhere<{ readonly safetensors: string; readonly encoder: true }>;
 /** Those that FFN bundles can be in. */
 export type NeuronDType = NamesWhere<{ readonly safetensors: string; readonly neurons: true }>;
-/** Those that weights of GGUF files stay in. */
-export type GgufDType = NamesWhere<{ readonly safetensors: string; readonly encoder: false }>;
+/** The block formats of GGUF files. */
+export type GgufDType = NamesWhere<{ readonly safetensors: string; readonly neurons: false }>;
 /** Formats of single values, which checkpoints may hold as well. */
 export type FloatDType = NamesWhere<{ readonly safetensors: string; readonly blockElements: 1 }>;
 /** Those that exist in memory only. */
@@ -181,7 +183,7 @@ export const encodedDTypes = dtypeNames.filter(
   (name): name is EncodedDType => formats[name].encoder,
 );
 export const neuronDTypes = dtypeNames.filter((name): name is NeuronDType => formats[name].neurons);
-export const ggufDTypes = dtypeNames.filter((name): name is GgufDType => !formats[name].encoder);
+export const ggufDTypes = dtypeNames.filter((name): name is GgufDType => !formats[name].neurons);
 export const floatDTypes = dtypeNames.filter(
   (name): name is FloatDType => !formats[name].quantised,
 );
@@ -200,10 +202,10 @@ export function isNeuronDType(name: FormatName): name is NeuronDType {
   return formats[name].neurons && !formats[name].packed;
 }
 
-/** Whether a row of `elements` values can be in a format: formats that are only read have whole blocks. */
+/** Whether a row of `elements` values can be in a format: those of GGUF files have whole blocks. */
 export function wholeBlocks(name: FormatName, elements: number): boolean {
-  const { blockElements, encoder, packed } = formats[name];
-  return encoder || packed || elements % blockElements === 0;
+  const { blockElements, neurons } = formats[name];
+  return neurons || elements % blockElements === 0;
 }
 
 /** Whether four rows lie together in a format, so that they are used by fours. */

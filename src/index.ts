@@ -32,6 +32,14 @@ export { Runtime } from './engine/runtime.ts';
 export { greedy } from './engine/sampler.ts';
 export type { SamplingOptions } from './engine/sampling-options.ts';
 export { Sequence, type SequenceForward } from './engine/sequence.ts';
+export type { Drafter } from './engine/speculation/draft.ts';
+export {
+  type DraftOptions,
+  type DraftSource,
+  type OpenDraft,
+  openDraft,
+  withDraft,
+} from './engine/speculation/open-draft.ts';
 export type { RunStats } from './engine/stats.ts';
 export {
   BudgetError,
@@ -43,6 +51,16 @@ export {
 } from './errors.ts';
 export { ModelFiles } from './flash/model-files.ts';
 export { type VerifyReport, verifyModel } from './flash/verify.ts';
+export { examineOnHub, type HubModel, type HubRequest } from './hub/hub-model.ts';
+export {
+  type PullPlace,
+  type PullProgress,
+  type PullReport,
+  type PullRequest,
+  pullModel,
+} from './hub/pull.ts';
 export type { ModelSpec } from './models/spec.ts';
+export type { ServerStats } from './serve/figures.ts';
+export { ModelServer, type ServeOptions, serveBytes } from './serve/model-server.ts';
 export type { EndToken } from './tokenizer/end-tokens.ts';
 export { formatBytes, parseSize, type Size } from './units.ts';

@@ -4,7 +4,17 @@ import { attention as attentionOf } from '../attention';
 import { F16, Unpacked } from '../dtype';
 
 export { copyRows, readSum, transpose16, transpose32 } from '../convert';
-export { activation, add, clamp, countActive, fold, multiply, scale } from '../math';
+export {
+  activation,
+  add,
+  clamp,
+  clampedGate,
+  countActive,
+  fold,
+  multiply,
+  scale,
+  softCap,
+} from '../math';
 export { layerNorm, rmsNorm } from '../norm';
 export { rotaryHalves, rotaryInterleaved } from '../rotary';
 export { positiveBits, unionIds, wantedActs } from '../select';
@@ -30,6 +40,9 @@ export function attention(
   window: i32,
   bias: usize,
   biasStride: usize,
+  biasScale: f32,
+  softCap: f32,
+  sinks: usize,
 ): void {
   attentionOf<Unpacked>(
     out,
@@ -51,6 +64,9 @@ export function attention(
     window,
     bias,
     biasStride,
+    biasScale,
+    softCap,
+    sinks,
   );
 }
 
@@ -74,6 +90,9 @@ export function attentionF16(
   window: i32,
   bias: usize,
   biasStride: usize,
+  biasScale: f32,
+  softCap: f32,
+  sinks: usize,
 ): void {
   attentionOf<F16>(
     out,
@@ -95,5 +114,8 @@ export function attentionF16(
     window,
     bias,
     biasStride,
+    biasScale,
+    softCap,
+    sinks,
   );
 }

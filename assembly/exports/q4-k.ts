@@ -1,6 +1,7 @@
 /** The kernels for weights in q4_k. Written by "npm run generate". */
 
 import { Q4_K } from '../k-groups';
+import { MakeQ4_K, rowsFromF32 } from '../make-gguf';
 import { GroupDots, matmul } from '../matmul';
 import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
 import { tileRows, tileSums } from '../tiles';
@@ -107,4 +108,8 @@ export function toF32_q4_k(dst: usize, src: usize, n: i32): void {
 
 export function firstNonFinite_q4_k(src: usize, n: i32): i32 {
   return firstNonFiniteRow<GroupRows<Q4_K>>(src, n);
+}
+
+export function fromF32_q4_k(dst: usize, src: usize, n: i32): void {
+  rowsFromF32<MakeQ4_K>(dst, src, n);
 }

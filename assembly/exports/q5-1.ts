@@ -1,5 +1,6 @@
 /** The kernels for weights in q5_1. Written by "npm run generate". */
 
+import { MakeQ5_1, rowsFromF32 } from '../make-gguf';
 import { GroupDots, matmul } from '../matmul';
 import { Q5_1 } from '../small-groups';
 import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
@@ -107,4 +108,8 @@ export function toF32_q5_1(dst: usize, src: usize, n: i32): void {
 
 export function firstNonFinite_q5_1(src: usize, n: i32): i32 {
   return firstNonFiniteRow<GroupRows<Q5_1>>(src, n);
+}
+
+export function fromF32_q5_1(dst: usize, src: usize, n: i32): void {
+  rowsFromF32<MakeQ5_1>(dst, src, n);
 }

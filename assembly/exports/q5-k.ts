@@ -1,6 +1,7 @@
 /** The kernels for weights in q5_k. Written by "npm run generate". */
 
 import { Q5_K } from '../k-groups';
+import { MakeQ5_K, rowsFromF32 } from '../make-gguf';
 import { GroupDots, matmul } from '../matmul';
 import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
 import { tileRows, tileSums } from '../tiles';
@@ -107,4 +108,8 @@ export function toF32_q5_k(dst: usize, src: usize, n: i32): void {
 
 export function firstNonFinite_q5_k(src: usize, n: i32): i32 {
   return firstNonFiniteRow<GroupRows<Q5_K>>(src, n);
+}
+
+export function fromF32_q5_k(dst: usize, src: usize, n: i32): void {
+  rowsFromF32<MakeQ5_K>(dst, src, n);
 }

@@ -1,5 +1,6 @@
 /** The kernels for weights in q6_k. Written by "npm run generate". */
 
+import { MakeQ6_K, rowsFromF32 } from '../make-gguf';
 import { GroupDots, matmul } from '../matmul';
 import { Q6_K } from '../run-groups';
 import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
@@ -107,4 +108,8 @@ export function toF32_q6_k(dst: usize, src: usize, n: i32): void {
 
 export function firstNonFinite_q6_k(src: usize, n: i32): i32 {
   return firstNonFiniteRow<GroupRows<Q6_K>>(src, n);
+}
+
+export function fromF32_q6_k(dst: usize, src: usize, n: i32): void {
+  rowsFromF32<MakeQ6_K>(dst, src, n);
 }

@@ -1,6 +1,7 @@
 /** The kernels for weights in q8_0. Written by "npm run generate". */
 
 import { Q8_0 } from '../gguf-blocks';
+import { MakeQ8_0, rowsFromF32 } from '../make-gguf';
 import { matmul, QuantisedDots } from '../matmul';
 import { BlockRows, exactMatmul, firstNonFiniteRow, rowsToF32 } from '../stored-rows';
 import { tileRows, tileSums } from '../tiles';
@@ -107,4 +108,8 @@ export function toF32_q8_0(dst: usize, src: usize, n: i32): void {
 
 export function firstNonFinite_q8_0(src: usize, n: i32): i32 {
   return firstNonFiniteRow<BlockRows<Q8_0>>(src, n);
+}
+
+export function fromF32_q8_0(dst: usize, src: usize, n: i32): void {
+  rowsFromF32<MakeQ8_0>(dst, src, n);
 }

@@ -17,13 +17,12 @@ import { manifestFile } from '../../src/flash/manifest.ts';
 import { predictTrain } from '../../src/predictor/predict-train.ts';
 import type { PredictTrainRequest } from '../../src/predictor/settings.ts';
 import { writeShards } from '../../test/support/checkpoint.ts';
-import { ggufBytes, u32 } from '../../test/support/gguf.ts';
 import { type BlockModel, writeBlockGguf } from '../../test/support/gguf-model.ts';
+import { splitGguf } from '../../test/support/gguf-split.ts';
 import { type ManifestDocument, mended } from '../../test/support/manifest.ts';
 import { writePublished } from '../../test/support/published.ts';
 import { readSafetensors, type Tensors } from '../../test/support/safetensors.ts';
 import { torchFile } from '../../test/support/torch-file.ts';
-import { parseGguf } from './gguf-document.ts';
 
 export const routes = [
   'checkpoint',
@@ -126,6 +125,7 @@ const keptFormats: BlockModel = {
   typeOf: (name) => {
     if (name === 'output.weight') return null;
     if (name === 'token_embd.weight') return 'Q5_0';
+    if (/attn_output/.test(name)) return 'IQ4_XS';
     return /0\.(attn_v|ffn_down)/.test(name) ? 'Q6_K' : 'Q4_K';
   },
 };
@@ -135,26 +135,9 @@ function ggufs(corpus: CorpusWriter): void {
     corpus.copy(`gguf/${name}/model.gguf`, join(corpus.place('gguf', name), 'model.gguf'));
   }
   writeBlockGguf(corpus.place('gguf', 'blocks'), keptFormats);
-  splitGguf(join(fixtures, 'gguf/llama/model.gguf'), corpus.place('gguf', 'llama-split'), 3);
-}
-
-/** A model in several files, as llama.cpp splits it. */
-function splitGguf(file: string, dir: string, parts: number): void {
-  const { metadata, tensors } = parseGguf(readFileSync(file));
-  const u16 = (number: number) => Buffer.concat([u32(2), u32(number).subarray(0, 2)]);
-  for (let part = 0; part < parts; part++) {
-    const at = (n: number) => Math.floor((tensors.length * n) / parts);
-    const split: [string, Buffer][] = [
-      ['split.no', u16(part)],
-      ['split.count', u16(parts)],
-      ['split.tensors.count', Buffer.concat([u32(5), u32(tensors.length)])],
-    ];
-    const bytes = ggufBytes({
-      metadata: part === 0 ? [...metadata, ...split] : split,
-      tensors: tensors.slice(at(part), at(part + 1)),
-    });
-    writeFileSync(join(dir, `model-0000${part + 1}-of-0000${parts}.gguf`), bytes);
-  }
+  const split = corpus.place('gguf', 'llama-split');
+  const parts = splitGguf(readFileSync(join(fixtures, 'gguf/llama/model.gguf')), 'model', 3);
+  for (const [name, bytes] of Object.entries(parts)) writeFileSync(join(split, name), bytes);
 }
 
 /** Single files of tensors, for the readers alone. */
@@ -217,6 +200,8 @@ const madeModels: Readonly<Record<string, MadeModel>> = {
   tiled: { from: 'families/llama-relu', dtype: 'f16', tile: 16 },
   version2: { from: 'families/llama-relu', dtype: 'f16', version2: true },
   quantised: { from: 'families/qwen3', dtype: 'q4' },
+  experts: { from: 'families/qwen3-moe-apart', dtype: 'f16' },
+  shared: { from: 'families/qwen2-moe', dtype: 'q8' },
   alibi: { from: 'families/falcon-rw', dtype: 'q8' },
   windows: { from: 'families/bamboo', dtype: 'bf16' },
   projected: { from: 'opt-variants/proj', dtype: 'f16' },

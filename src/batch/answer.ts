@@ -1,14 +1,12 @@
 /** One line's way: request, tokens, completion, result. */
 
-import { PromptTooLongError } from '../engine/prompt.ts';
-import { InputError } from '../errors.ts';
-import { TimeLimitError } from '../tokenizer/time-limit.ts';
-import type { Completion } from './completions.ts';
+import type { Completion } from '../openai/completion.ts';
+import { samplerSeed } from '../openai/generation-fields.ts';
+import { promptIdsFor, tokensWithin } from '../openai/prompt-room.ts';
 import type { Engine } from './engine.ts';
 import { seedOf } from './line-ids.ts';
 import type { LineKey } from './line-table.ts';
 import type { Call } from './read-line.ts';
-import { badRequest } from './refusal.ts';
 
 export interface AnswerOptions {
   /** Tokens of requests that do not say how many. */
@@ -30,62 +28,16 @@ export async function complete(
   key: LineKey,
   { maxTokens: usual, seed, signal, onTokens }: AnswerOptions,
 ): Promise<Completion> {
-  const promptIds = await encode(engine, request.prompt, signal);
+  const encode = () => engine.encode(request.prompt, signal);
+  const promptIds = await promptIdsFor(engine, 'prompt', encode);
   const maxTokens = tokensWithin(engine, promptIds.length, request.maxTokens, usual);
   const { sampling, stop } = request;
   return engine.complete({
     promptIds,
     maxTokens,
-    sampling: { ...sampling, seed: sampling.seed ?? seedOf(key, seed) },
+    sampling: { ...sampling, seed: samplerSeed(sampling.seed ?? seedOf(key, seed)) },
     stop,
     signal,
     onTokens: (tokens) => onTokens(tokens, maxTokens),
   });
-}
-
-async function encode(
-  engine: Engine,
-  prompt: string | readonly number[],
-  signal: AbortSignal,
-): Promise<readonly number[]> {
-  try {
-    const ids = await engine.encode(prompt, signal);
-    if (ids.length > 0) return ids;
-    const message = 'the prompt is empty and the model has no BOS token to start from';
-    throw badRequest('invalid_prompt', message, 'prompt');
-  } catch (error) {
-    if (error instanceof PromptTooLongError) throw tooLong(engine, error.tokens);
-    // A machine that is too busy is not the request's fault.
-    const isFault =
-      error instanceof InputError && !(error instanceof TimeLimitError && error.starved);
-    throw isFault ? badRequest('invalid_prompt', error.line, 'prompt') : error;
-  }
-}
-
-type Contexts = Pick<Engine, 'context' | 'maxContext'>;
-
-function tooLong(contexts: Contexts, tokens: string): Error {
-  const message = `the prompt has ${tokens} tokens, ${hasRoom(contexts)}. Shorten it`;
-  return badRequest('context_length_exceeded', message, 'prompt');
-}
-
-/** How many tokens may be generated. The last one is not fed back, so it needs no position. */
-function tokensWithin(
-  contexts: Contexts,
-  promptTokens: number,
-  asked: number | undefined,
-  usual: number,
-): number {
-  const room = contexts.context - promptTokens + 1;
-  if (asked === undefined) return Math.min(usual, room);
-  if (asked <= room) return asked;
-  const message =
-    `the prompt has ${promptTokens} tokens and 'max_tokens' is ${asked}: they need ` +
-    `${promptTokens + asked - 1} positions, ${hasRoom(contexts)}. Lower 'max_tokens' to ${room}`;
-  throw badRequest('context_length_exceeded', message, 'max_tokens');
-}
-
-function hasRoom({ context, maxContext }: Contexts): string {
-  const more = context < maxContext ? ` (--context may be up to ${maxContext})` : '';
-  return `the context has ${context}${more}`;
 }

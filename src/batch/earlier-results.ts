@@ -6,7 +6,7 @@
 
 import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
-import type { Answerer } from './completions.ts';
+import type { Answerer } from '../openai/answerer.ts';
 import { parseId, resultStart } from './line-ids.ts';
 import type { LineKey, LineTable } from './line-table.ts';
 import { isBlank, type Line, type LineFile, linesOf } from './lines.ts';

@@ -1,16 +1,12 @@
 /** The endpoints that lines may name in `url`. */
 
-import { brief } from '../checkpoint/json-file.ts';
+import { brief, isJsonObject } from '../checkpoint/json-file.ts';
+import type { Answerer } from '../openai/answerer.ts';
+import { type Completion, completionBody } from '../openai/completion.ts';
+import { type CompletionRequest, readCompletionRequest } from '../openai/completions.ts';
+import type { Body, NeutralValues } from '../openai/fields.ts';
+import { Refusal } from '../openai/refusal.ts';
 import { own } from '../own.ts';
-import {
-  type Answerer,
-  type Completion,
-  type CompletionRequest,
-  completionBody,
-  readCompletionRequest,
-} from './completions.ts';
-import type { Body } from './fields.ts';
-import { Refusal } from './refusal.ts';
 
 export interface Endpoint {
   /** What a body asks for. @throws Refusal */
@@ -19,8 +15,25 @@ export interface Endpoint {
   readonly answer: (id: string, completion: Completion, by: Answerer) => object;
 }
 
+/** Fields that would change the result, and the value that asks for nothing. */
+const notOfBatches: NeutralValues = {
+  n: (value) => value === 1,
+  best_of: (value) => value === 1,
+  echo: (value) => value === false,
+  stream: (value) => value === false,
+  stream_options: () => false,
+  logprobs: () => false,
+  suffix: (value) => value === '',
+  logit_bias: (value) => isJsonObject(value) && Object.keys(value).length === 0,
+  presence_penalty: (value) => value === 0,
+  frequency_penalty: (value) => value === 0,
+};
+
 const endpoints: Readonly<Record<string, Endpoint>> = {
-  '/v1/completions': { read: readCompletionRequest, answer: completionBody },
+  '/v1/completions': {
+    read: (body) => readCompletionRequest(body, notOfBatches),
+    answer: completionBody,
+  },
 };
 
 /** Endpoints of the API that are not supported, and what to do. */

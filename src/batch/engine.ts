@@ -1,7 +1,9 @@
 /** What a batch needs of whatever runs the model. */
 
 import type { SamplingOptions } from '../engine/sampling-options.ts';
-import type { Answerer, Completion } from './completions.ts';
+import type { Answerer } from '../openai/answerer.ts';
+import type { Completion } from '../openai/completion.ts';
+import type { Contexts } from '../openai/prompt-room.ts';
 
 export interface EngineCall {
   readonly promptIds: readonly number[];
@@ -13,11 +15,7 @@ export interface EngineCall {
   readonly onTokens: (tokens: number) => void;
 }
 
-export interface Engine extends Answerer {
-  /** Positions of a sequence. */
-  readonly context: number;
-  /** Positions that the model itself has room for. */
-  readonly maxContext: number;
+export interface Engine extends Answerer, Contexts {
   /**
    * The ids of a prompt's tokens, with those that the model expects around it; ids are checked.
    * @throws PromptTooLongError when they are more than the context; InputError for a prompt that is no

@@ -3,10 +3,11 @@
 import { brief, isJsonObject, parseJsonText } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { jsonExcess } from '../json-limits.ts';
-import type { CompletionRequest } from './completions.ts';
+import type { CompletionRequest } from '../openai/completions.ts';
+import { badRequest, Refusal } from '../openai/refusal.ts';
+import { textOfUtf8 } from '../utf8.ts';
 import { type Endpoint, endpointAt } from './endpoints.ts';
 import type { Line } from './lines.ts';
-import { badRequest, Refusal } from './refusal.ts';
 
 /** Bytes of a line. A prompt as long as this has some 200,000 tokens. */
 export const longestLineBytes = 2 ** 20;
@@ -49,7 +50,7 @@ function parseLine({ bytes, length }: Line): Fields {
     const message = `the line has ${length} bytes; at most ${longestLineBytes} are read`;
     throw new Refusal('line_too_long', message);
   }
-  const text = decode(bytes);
+  const text = textOfUtf8(bytes);
   const excess = text === null ? null : jsonExcess(text, mostBrackets);
   if (text === null || excess !== null) {
     throw new Refusal('invalid_json_line', `the line ${excess?.what ?? 'is not UTF-8 text'}`);
@@ -63,15 +64,6 @@ function parseLine({ bytes, length }: Line): Fields {
   }
   if (isJsonObject(value)) return value;
   throw new Refusal('invalid_json_line', `the line is no JSON object: ${brief(value)}`);
-}
-
-/** Null for what is not UTF-8. */
-function decode(bytes: Uint8Array): string | null {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    return null;
-  }
 }
 
 function customIdOf({ custom_id: value }: Fields): string {

@@ -1,10 +1,11 @@
 /** Lines of the output, as OpenAI's batches have them. */
 
-import type { Answerer, Completion } from './completions.ts';
+import type { Answerer } from '../openai/answerer.ts';
+import type { Completion } from '../openai/completion.ts';
+import type { Refusal } from '../openai/refusal.ts';
 import type { Endpoint } from './endpoints.ts';
 import { digitsOf, formatId } from './line-ids.ts';
 import type { LineKey } from './line-table.ts';
-import type { Refusal } from './refusal.ts';
 
 /** A completion, and the endpoint whose object it goes into. */
 export interface Outcome {
@@ -35,10 +36,9 @@ export function answerLine(
 export function refusalLine(
   key: LineKey,
   customId: string | null,
-  { code, message, param, status }: Refusal,
+  { code, message, param, status, error }: Refusal,
   line: number,
 ): string {
-  const error = { message, type: 'invalid_request_error', param, code };
   const response = { status_code: status, request_id: requestId(key), body: { error } };
   return format({
     id: formatId(key),

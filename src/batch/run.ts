@@ -1,5 +1,6 @@
 /** The second pass: lines that are not answered yet go to the engine, several at a time. */
 
+import { Refusal } from '../openai/refusal.ts';
 import { type AnswerOptions, complete } from './answer.ts';
 import type { Engine } from './engine.ts';
 import type { Journal } from './journal.ts';
@@ -7,7 +8,6 @@ import type { LineKey, LineTable } from './line-table.ts';
 import type { LineFile } from './lines.ts';
 import { type OpenLine, openLines } from './open-lines.ts';
 import type { Call } from './read-line.ts';
-import { Refusal } from './refusal.ts';
 import { answerLine, type Outcome, refusalLine } from './results.ts';
 
 /** Counts of one run. */

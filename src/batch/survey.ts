@@ -2,12 +2,12 @@
 
 import { logitsThatDecide } from '../engine/sampler.ts';
 import { InputError } from '../errors.ts';
-import type { CompletionRequest } from './completions.ts';
+import type { CompletionRequest } from '../openai/completions.ts';
+import { Refusal } from '../openai/refusal.ts';
 import { enterLine } from './line-ids.ts';
 import { LineTable, TooManyLinesError } from './line-table.ts';
 import { isBlank, type LineFile, linesOf } from './lines.ts';
 import { longestLineBytes, memoryPerLineByte, readLine } from './read-line.ts';
-import { Refusal } from './refusal.ts';
 
 export interface Survey {
   /** All lines that are to be answered. */

@@ -11,6 +11,7 @@ import { own } from '../own.ts';
 import { some } from '../plain-text.ts';
 import { readRegular } from '../regular-file.ts';
 import { exists, readOptionalObject } from '../tokenizer/token-files.ts';
+import { textOfUtf8 } from '../utf8.ts';
 import { ChatTemplate, longestTemplate } from './template.ts';
 
 /** Templates of a model. */
@@ -54,11 +55,14 @@ export class ChatTemplates {
   }
 }
 
+/** A model without a chat template. */
+export class NoTemplateError extends InputError {}
+
 const kept = new WeakMap<Model, Promise<ChatTemplates>>();
 
 /**
  * The model's own templates; read once.
- * @throws InputError when it has none
+ * @throws NoTemplateError when it has none
  */
 export function templatesOf(model: Model): Promise<ChatTemplates> {
   const known = kept.get(model);
@@ -76,7 +80,7 @@ async function readTemplates({ files, tokenizer }: Model): Promise<ChatTemplates
   const config = (await readOptionalObject(configFile)) ?? {};
   const sources = sourcesIn(own(config, 'chat_template'), configFile);
   if (sources.size === 0) {
-    throw new InputError(
+    throw new NoTemplateError(
       'the model has no chat template',
       { file: dir },
       'It may not be made for conversations; --template takes a file with one',
@@ -116,10 +120,8 @@ export async function templatesInFile(
     const reason = error instanceof Error ? error.message : String(error);
     throw new InputError(`cannot read the chat template: ${reason}`, { file });
   });
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
+  const text = textOfUtf8(bytes);
+  if (text === null) {
     throw new InputError('the chat template is not text in UTF-8', { file });
   }
   return new ChatTemplates(new Map([['default', text]]), file, specialTokens);

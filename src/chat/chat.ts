@@ -60,19 +60,21 @@ export async function chatPrompt(
   messages: readonly ChatMessage[],
   options: ChatPromptOptions = {},
 ): Promise<readonly number[]> {
-  return (await render(model, messages, options)).ids;
+  return (await renderChat(model, messages, options)).ids;
 }
 
-interface Prompt {
+/** A conversation as the model is given it. */
+export interface RenderedChat {
   readonly text: string;
   readonly ids: readonly number[];
 }
 
-async function render(
+/** The same with the text that the ids stand for. @throws as {@link chatPrompt} */
+export async function renderChat(
   model: Model,
   messages: readonly ChatMessage[],
   options: ChatPromptOptions,
-): Promise<Prompt> {
+): Promise<RenderedChat> {
   const templates = options.templates ?? (await templatesOf(model));
   const text = templates.choose(options.tools !== undefined).render(messages, options);
   const encode = () => model.tokenizer.encode(text, { once: true });
@@ -94,7 +96,7 @@ export async function chat(
   const { plan, model } = sequence.runtime;
   const { prompt, dropped } = await fit(
     messages,
-    (some) => render(model, some, { ...rendering, signal }),
+    (some) => renderChat(model, some, { ...rendering, signal }),
     { context: plan.context, maxTokens, dropOldest },
   );
   const reusedTokens = prompt.ids.length === 0 ? 0 : keepBeginning(sequence, prompt.ids);
@@ -133,9 +135,9 @@ interface Room {
  */
 async function fit(
   messages: readonly ChatMessage[],
-  render: (messages: readonly ChatMessage[]) => Promise<Prompt>,
+  render: (messages: readonly ChatMessage[]) => Promise<RenderedChat>,
   { context, maxTokens, dropOldest }: Room,
-): Promise<{ readonly prompt: Prompt; readonly dropped: number }> {
+): Promise<{ readonly prompt: RenderedChat; readonly dropped: number }> {
   const prompt = await render(messages);
   const room = context - Math.min(maxTokens, Math.floor(context / 4));
   if (prompt.ids.length <= (dropOldest ? room : context)) return { prompt, dropped: 0 };

@@ -18,6 +18,14 @@ export interface RangeFile {
   read(offset: number, target: Uint8Array, tensor?: string): Promise<void>;
 }
 
+/** A file that stays open until nobody needs it. */
+export interface OpenedFile extends RangeFile {
+  close(): Promise<void>;
+}
+
+/** Opens the file at a path, be it here or elsewhere; throws as {@link CheckpointFile.open} does. */
+export type OpenFile = (path: string) => Promise<OpenedFile>;
+
 /** Longest single read in bytes: the system's own limit is 2 GiB less a page. */
 const maxReadBytes = 2 ** 30;
 
@@ -45,7 +53,7 @@ export function fileError(error: unknown, path: string, doing: string): FlashErr
   return new IoError(`${doing} failed: ${reason}`, { file: path }, undefined, { cause: error });
 }
 
-export class CheckpointFile implements RangeFile {
+export class CheckpointFile implements OpenedFile {
   readonly path: string;
   readonly size: number;
   readonly #handle: PooledHandle;
@@ -115,3 +123,6 @@ export class CheckpointFile implements RangeFile {
     await this.#handle.close();
   }
 }
+
+/** Opens a file of this machine. */
+export const openLocal: OpenFile = (path) => CheckpointFile.open(path);

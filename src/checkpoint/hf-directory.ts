@@ -3,7 +3,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InputError } from '../errors.ts';
-import { fileError } from './file.ts';
+import { fileError, type OpenFile, openLocal } from './file.ts';
 import { openShards } from './hf-shards.ts';
 import { isJsonObject, readJsonFile } from './json-file.ts';
 import { adapterConfigFile } from './lora/adapter-config.ts';
@@ -14,16 +14,32 @@ import { openTorch } from './torch.ts';
 
 interface WeightFile {
   readonly name: string;
-  readonly open: (path: string) => Promise<TensorSource>;
+  readonly open: (path: string, open: OpenFile) => Promise<TensorSource>;
 }
 
 /** What is looked for, best first: safetensors before pickles, a single file before shards. */
 const weightFiles: readonly WeightFile[] = [
   { name: 'model.safetensors', open: openSafetensors },
-  { name: 'model.safetensors.index.json', open: (path) => openShards(path, openSafetensors) },
+  {
+    name: 'model.safetensors.index.json',
+    open: (path, open) => openShards(path, (shard) => openSafetensors(shard, open)),
+  },
   { name: 'pytorch_model.bin', open: openTorch },
-  { name: 'pytorch_model.bin.index.json', open: (path) => openShards(path, openTorch) },
+  {
+    name: 'pytorch_model.bin.index.json',
+    open: (path, open) => openShards(path, (shard) => openTorch(shard, open)),
+  },
 ];
+
+/** Names under which weights are looked for, the best first; one that ends in .json is an index. */
+export const weightFileNames: readonly string[] = weightFiles.map(({ name }) => name);
+
+/** Where the weights of a directory are. */
+export interface WeightPlace {
+  /** Files in the directory. */
+  readonly names: readonly string[];
+  readonly open: OpenFile;
+}
 
 /** Weights in formats that are not read, to be named when nothing else is there. */
 const otherWeights = /\.(h5|msgpack|onnx|ot|pth?|gguf|ggml|npz|ckpt|safetensors|bin)$/;
@@ -58,13 +74,13 @@ export async function readConfig(dir: string): Promise<CheckpointConfig> {
 }
 
 /**
- * Opens the weights in the directory `dir`.
+ * Opens the weights in the directory `dir`, or those that `place` has under its path; an index is in `dir`.
  * @throws InputError when there is no such directory, no weights in it, or they cannot be used.
  */
-export async function openWeights(dir: string): Promise<TensorSource> {
-  const names = await namesIn(dir);
+export async function openWeights(dir: string, place?: WeightPlace): Promise<TensorSource> {
+  const { names, open } = place ?? { names: await namesIn(dir), open: openLocal };
   const found = weightFiles.find(({ name }) => names.includes(name));
-  if (found !== undefined) return found.open(join(dir, found.name));
+  if (found !== undefined) return found.open(join(dir, found.name), open);
 
   const quantised = await hiddenQuantisation(dir, []);
   if (quantised !== undefined) throw quantised;

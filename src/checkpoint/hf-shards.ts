@@ -93,6 +93,11 @@ function missingShard(error: unknown, names: readonly string[], index: string): 
   );
 }
 
+/** Names of the shards that the index at `path` names. @throws InputError when it is damaged */
+export async function shardNamesIn(path: string): Promise<readonly string[]> {
+  return [...shardsOf(await readJsonFile(path), path).keys()];
+}
+
 /** Shard name to the names of its tensors. */
 function shardsOf(index: unknown, file: string): ReadonlyMap<string, string[]> {
   const weightMap = isJsonObject(index) ? index.weight_map : undefined;

@@ -1,7 +1,7 @@
 /** A safetensors file as a source of tensors: each is one range of the file. */
 
 import { InputError } from '../errors.ts';
-import { CheckpointFile } from './file.ts';
+import { type OpenFile, openLocal } from './file.ts';
 import { rangeTensor } from './range-tensor.ts';
 import { readSafetensorsHeader, type SafetensorsEntry } from './safetensors-header.ts';
 import type { SourceTensor, TensorSource } from './source.ts';
@@ -12,8 +12,11 @@ import { unreadTensor } from './unread-tensor.ts';
  * Opens one safetensors file; its header is read and checked, its data is not.
  * @throws InputError when the file is missing, truncated or damaged.
  */
-export async function openSafetensors(path: string): Promise<TensorSource> {
-  const file = await CheckpointFile.open(path);
+export async function openSafetensors(
+  path: string,
+  open: OpenFile = openLocal,
+): Promise<TensorSource> {
+  const file = await open(path);
   try {
     const header = await readSafetensorsHeader(file);
     const tensors = new Map<string, SourceTensor>();

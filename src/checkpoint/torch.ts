@@ -1,7 +1,7 @@
 /** A file written by `torch.save`, in either of its two formats. */
 
 import { InputError } from '../errors.ts';
-import { CheckpointFile } from './file.ts';
+import { type OpenFile, openLocal } from './file.ts';
 import type { TensorSource } from './source.ts';
 import { isTorchLegacy, legacyHeadBytes, readTorchLegacy } from './torch-legacy.ts';
 import { readTorchZip } from './torch-zip.ts';
@@ -15,8 +15,8 @@ const zipMagic = Buffer.from('PK\x03\x04', 'latin1');
  * @throws InputError when the file is missing, truncated, damaged, in neither format, or asks for
  * anything but tensors.
  */
-export async function openTorch(path: string): Promise<TensorSource> {
-  const file = await CheckpointFile.open(path);
+export async function openTorch(path: string, open: OpenFile = openLocal): Promise<TensorSource> {
+  const file = await open(path);
   try {
     const head = Buffer.alloc(Math.min(legacyHeadBytes, file.size));
     await file.read(0, head);

@@ -1,38 +1,93 @@
 /** A model's architecture in words. */
 
 import { brief } from '../checkpoint/json-file.ts';
+import type { RotaryPositions, RotaryScaling } from '../models/positions.ts';
 import { activations, type ModelSpec } from '../models/spec.ts';
 import type { EndToken } from '../tokenizer/end-tokens.ts';
 
-export function describeFfn({ ffn }: ModelSpec): string {
-  const { neurons, activation, gate, threshold } = ffn;
+export function describeFfn({ ffn, layers }: ModelSpec): string {
+  const { neurons, activation, gate, threshold, experts } = ffn;
   const above = threshold === 0 ? '' : ` above ${threshold}`;
-  const gated = { none: '', linear: ', gated', both: ', gated, on both' }[gate];
-  return `${neurons} neurons, ${activation}${above}${gated}`;
+  const gated = {
+    none: '',
+    linear: ', gated',
+    both: ', gated, on both',
+    clamped: ', gated, clamped',
+  }[gate];
+  const arithmetic = `${activation}${above}${gated}`;
+  if (experts === undefined) return `${neurons} neurons, ${arithmetic}`;
+  const { count, topK, neurons: each, shared, denseLayers } = experts;
+  const dense = denseLayers.length;
+  return [
+    `${count} experts of ${each} neurons, ${topK} for each token`,
+    ...(shared === 0 ? [] : [`${shared} neurons beside them for all`]),
+    ...(dense === 0 ? [] : [`${dense} of ${layers} layers of ${neurons} neurons without experts`]),
+    arithmetic,
+  ].join(', ');
 }
 
 export function describeAttention({ attention }: ModelSpec): string {
-  const { heads, kvHeads, headDim, qkNorm, windows } = attention;
+  const { heads, kvHeads, headDim, qkNorm, windows, clip, softCap, sinks } = attention;
   const shown = windows.filter((window) => window !== null);
   const where = shown.length === windows.length ? '' : ` in ${shown.length} layers`;
   return [
     `${heads} heads of ${headDim}, ${kvHeads} for keys and values`,
     ...(qkNorm === 'none' ? [] : ['each normed']),
+    ...(clip === undefined ? [] : [`clipped at ${clip}`]),
+    ...(softCap === undefined ? [] : [`scores capped at ${softCap}`]),
+    ...(sinks === true ? ['a sink each'] : []),
     ...(shown.length === 0 ? [] : [`window of ${shown[0]}${where}`]),
   ].join(', ');
 }
 
-export function describePositions({ positions }: ModelSpec): string {
+export function describePositions({ positions, localPositions, attention }: ModelSpec): string {
   if (positions.kind !== 'rotary') return positions.kind;
-  const { theta, dims, scaling } = positions;
-  const scaled = scaling.kind === 'none' ? '' : `, ${scaling.kind} scaling by ${scaling.factor}`;
-  return `rotary, ${dims} of each head, base ${theta}${scaled}`;
+  const count = (kind: 'local' | 'none') =>
+    attention.rotary?.filter((told) => told === kind).length ?? 0;
+  const [local, none] = [count('local'), count('none')];
+  return [
+    `rotary, ${describeRotary(positions)}`,
+    ...(localPositions ? [`in ${local} layers ${describeRotary(localPositions)}`] : []),
+    ...(none === 0 ? [] : [`none in ${none} layers`]),
+  ].join('; ');
 }
+
+function describeRotary({ dims, theta, scaling }: RotaryPositions): string {
+  const scaled = scaling.kind === 'none' ? '' : `, ${describeScaling(scaling)}`;
+  return `${dims} of each head, base ${theta}${scaled}`;
+}
+
+function describeScaling(scaling: Exclude<RotaryScaling, { kind: 'none' }>): string {
+  return scaling.kind === 'longrope'
+    ? `longrope scaling beyond ${scaling.trained} positions`
+    : `${scaling.kind} scaling by ${scaling.factor}`;
+}
+
+const placements = {
+  pre: 'pre',
+  post: 'post',
+  output: 'on what is added',
+  both: 'before and on what is added',
+} as const;
 
 export function describeBlock({ block, norm }: ModelSpec): string {
   const kind = norm.kind === 'rms' ? 'RMS norm' : 'layer norm';
-  if (block === 'sequential') return `attention, then FFN, ${kind} ${norm.placement}`;
+  if (block === 'sequential') return `attention, then FFN, ${kind} ${placements[norm.placement]}`;
   return `attention beside FFN, ${norm.shared ? 'one' : 'two'} ${kind}${norm.shared ? '' : 's'}`;
+}
+
+/** What is done to embedding, sublayers and logits besides, or null for nothing. */
+export function describeScales(spec: ModelSpec): string | null {
+  const { embeddingScale, residualScale, logitScale, logitSoftCap } = spec;
+  const by = (what: string, factor: number | undefined) =>
+    factor === undefined ? [] : [`${what} by ${Number(factor.toPrecision(6))}`];
+  const all = [
+    ...by('embedding', embeddingScale),
+    ...by('sublayers', residualScale),
+    ...by('logits', logitScale),
+    ...(logitSoftCap === undefined ? [] : [`logits capped at ${logitSoftCap}`]),
+  ];
+  return all.length === 0 ? null : all.join(', ');
 }
 
 /** More are a list for programs. */
@@ -47,6 +102,7 @@ export function describeEnds(endTokens: readonly EndToken[]): string {
 
 /** Whether neurons can be left out, and what that takes. */
 export function describeSparsity({ ffn }: ModelSpec): string {
+  if (ffn.experts !== undefined) return 'a router tells which experts are read';
   return activations[ffn.activation].zeros
     ? 'most neurons are 0: predictors pay'
     : 'no neuron is exactly 0: every one is computed';

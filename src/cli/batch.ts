@@ -1,20 +1,22 @@
-import { Command, InvalidArgumentError } from 'commander';
-import type { Answerer } from '../batch/completions.ts';
+import { Command } from 'commander';
 import { type EarlierResults, readEarlierResults } from '../batch/earlier-results.ts';
 import { Output } from '../batch/journal.ts';
 import type { LineFile } from '../batch/lines.ts';
 import { type RunCounts, runBatch } from '../batch/run.ts';
-import { answererOf, RuntimeEngine } from '../batch/runtime-engine.ts';
+import { RuntimeEngine } from '../batch/runtime-engine.ts';
 import { batchBytes, type Survey, surveyInput } from '../batch/survey.ts';
 import { fileError } from '../checkpoint/file.ts';
 import type { KvDType } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
-import { mostSequences } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
+import type { Drafter } from '../engine/speculation/draft.ts';
+import type { Answerer } from '../openai/answerer.ts';
+import { answererOf } from '../openai/answerer.ts';
 import { peakResidentBytes } from '../plan/process.ts';
 import { openRegular } from '../regular-file.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
+import { type DraftFlags, withDraftedRuntime, withDraftOptions } from './draft.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
   budgetOption,
@@ -22,14 +24,15 @@ import {
   exactOption,
   jsonOption,
   kvDTypeOption,
+  parallelArgument,
   threadsOf,
   threadsOption,
   windowOption,
 } from './options.ts';
-import { chooseBudget, withModel, withRuntime } from './run.ts';
+import { chooseBudget, draftLine, withModel } from './run.ts';
 import { note, print, printJson, showProgress, table } from './terminal.ts';
 
-interface BatchFlags {
+interface BatchFlags extends DraftFlags {
   readonly parallel: number;
   readonly context?: number;
   readonly maxTokens: number;
@@ -43,7 +46,7 @@ interface BatchFlags {
 }
 
 export function batchCommand(): Command {
-  return new Command('batch')
+  const command = new Command('batch')
     .description("answer a file of requests in OpenAI's batch format; resumes an interrupted run")
     .argument('<model>', 'model directory')
     .argument('<in.jsonl>', 'requests, one a line')
@@ -68,12 +71,7 @@ export function batchCommand(): Command {
     .addOption(exactOption())
     .addOption(jsonOption())
     .action(run);
-}
-
-function parallelArgument(text: string): number {
-  const n = countArgument(text);
-  if (n >= 1 && n <= mostSequences) return n;
-  throw new InvalidArgumentError(`It is not a number from 1 to ${mostSequences}.`);
+  return withDraftOptions(command);
 }
 
 /** What the command says at its end; keys are those of `--json`. */
@@ -94,6 +92,9 @@ interface Summary {
   readonly flashBytes: number;
   readonly parallel: number;
   readonly peakRss: number;
+  /** With a draft, as the figures of a single text. */
+  readonly acceptance?: number;
+  readonly tokensPerPass?: number;
 }
 
 async function run(dir: string, from: string, to: string, flags: BatchFlags): Promise<void> {
@@ -159,12 +160,12 @@ async function answerFile(
     ...(survey.bestLogits === null ? {} : { bestLogits: survey.bestLogits }),
     ...threadsOf(flags),
   };
-  return withRuntime(model, request, flags.json ?? false, async (runtime) => {
+  return withDraftedRuntime(model, flags, request, flags.json ?? false, async (runtime, draft) => {
     const journal = await output.begin(earlier.bytes);
     const started = performance.now();
     const progress = showProgress('answering', flags.json);
     try {
-      const counts = await runBatch(new RuntimeEngine(runtime, by), {
+      const counts = await runBatch(new RuntimeEngine(runtime, by, draft), {
         input,
         table: survey.table,
         journal,
@@ -179,12 +180,21 @@ async function answerFile(
           progress.update(answered + underWay, left, detail);
         },
       });
-      return summarise(counts, performance.now() - started);
+      return { ...summarise(counts, performance.now() - started), ...draftShares(draft) };
     } finally {
       progress.stop();
       await journal.close();
     }
   });
+}
+
+function draftShares(draft: Drafter | undefined): Pick<Summary, 'acceptance' | 'tokensPerPass'> {
+  if (draft === undefined) return {};
+  const { proposed, accepted, passes, tokens } = draft.control.totals;
+  return {
+    acceptance: proposed === 0 ? 0 : accepted / proposed,
+    tokensPerPass: passes === 0 ? 0 : tokens / passes,
+  };
 }
 
 /** Reads the input once, and the output if there is one. */
@@ -240,6 +250,7 @@ function summaryTable(summary: Summary): string {
   const { lines, answered, errors, answeredBefore, promptTokens, tokens } = summary;
   const before = answeredBefore === 0 ? '' : `, ${answeredBefore} of them before`;
   const { elapsedMs, tokensPerSecond, flashBytes, peakRss } = summary;
+  const { acceptance, tokensPerPass } = summary;
   return table(
     ['', ''],
     [
@@ -251,6 +262,9 @@ function summaryTable(summary: Summary): string {
         `${tokens} tokens in ${formatMs(elapsedMs)}, ${tokensPerSecond.toFixed(2)} tokens/s`,
       ],
       ['flash', formatBytes(flashBytes)],
+      ...(acceptance === undefined || tokensPerPass === undefined
+        ? []
+        : [['draft', draftLine(acceptance, tokensPerPass)]]),
       ['memory', `peak ${formatBytes(peakRss)}`],
     ],
   ).replace(/^\n/, '');

@@ -6,11 +6,13 @@ import type { KvDType } from '../dtype.ts';
 import { bestLogits } from '../engine/sampler.ts';
 import type { SamplingOptions } from '../engine/sampling-options.ts';
 import type { Sequence } from '../engine/sequence.ts';
+import type { Drafter } from '../engine/speculation/draft.ts';
 import { InputError, InterruptedError } from '../errors.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
 import { runChatCommand } from './chat-commands.ts';
 import { type ChatInput, chatInput, type Said } from './chat-input.ts';
+import { type DraftFlags, withDraftedRuntime, withDraftOptions } from './draft.ts';
 import { noteChoice } from './ffn-choice.ts';
 import { answeringInterrupts, interruption } from './interrupt.ts';
 import {
@@ -22,11 +24,18 @@ import {
   threadsOption,
   windowOption,
 } from './options.ts';
-import { chooseBudget, chosenTemplates, statsTable, withModel, withSequence } from './run.ts';
+import {
+  chooseBudget,
+  chosenTemplates,
+  contextOf,
+  statsTable,
+  usualContext,
+  withModel,
+} from './run.ts';
 import { type SamplingFlags, samplingOf, withSamplingOptions } from './sampling.ts';
 import { note, noteError, noteLines, print, printDim } from './terminal.ts';
 
-interface ChatFlags extends SamplingFlags {
+interface ChatFlags extends SamplingFlags, DraftFlags {
   readonly system?: string;
   readonly template?: string;
   readonly context?: number;
@@ -38,9 +47,6 @@ interface ChatFlags extends SamplingFlags {
   readonly exact?: boolean;
   readonly stats?: boolean;
 }
-
-/** Positions where nobody says how many: some pages of text, and not all of the memory. */
-const usualContext = 4096;
 
 export function chatCommand(): Command {
   const command = new Command('chat')
@@ -59,7 +65,7 @@ export function chatCommand(): Command {
       countArgument,
     )
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'));
-  return withSamplingOptions(command)
+  return withDraftOptions(withSamplingOptions(command))
     .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
@@ -77,7 +83,7 @@ async function run(dir: string, flags: ChatFlags): Promise<void> {
       // A template that is none is told before anything is loaded.
       templates.choose(false);
       const { maxPositions } = model.manifest.spec;
-      const context = contextOf(flags, maxPositions);
+      const context = contextOf(flags.context, maxPositions);
       const input = chatInput(context);
       const request = {
         budget: chooseBudget(model, flags.dramBudget),
@@ -89,20 +95,15 @@ async function run(dir: string, flags: ChatFlags): Promise<void> {
         ...bestLogits(sampling),
         ...threadsOf(flags),
       } as const;
-      await withSequence(model, request, false, async (sequence) => {
-        noteChoice(sequence.runtime.plan);
+      await withDraftedRuntime(model, flags, request, false, async (runtime, draft) => {
+        const sequence = runtime.sequence();
+        noteChoice(runtime.plan);
         if (input.interactive) note('/help lists commands, Ctrl-C ends an answer, Ctrl-D the chat');
-        await new ChatSession(sequence, { flags, sampling, templates, input }).run();
+        await new ChatSession(sequence, { flags, sampling, templates, input, draft }).run();
       });
     },
     { predictors: flags.exact !== true },
   );
-}
-
-function contextOf({ context }: ChatFlags, most: number): number {
-  if (context === undefined) return Math.min(usualContext, most);
-  if (context >= 1 && context <= most) return context;
-  throw new InputError(`--context must be from 1 to ${most}, the positions that the model has`);
 }
 
 interface SessionParts {
@@ -110,6 +111,7 @@ interface SessionParts {
   readonly sampling: SamplingOptions;
   readonly templates: ChatTemplates;
   readonly input: ChatInput;
+  readonly draft: Drafter | undefined;
 }
 
 /** One conversation, from its first turn to its end. */
@@ -182,7 +184,7 @@ class ChatSession {
   }
 
   #generate(signal: AbortSignal): Promise<ChatResult> {
-    const { flags, sampling, templates } = this.#parts;
+    const { flags, sampling, templates, draft } = this.#parts;
     return chat(this.#sequence, this.conversation.messages, {
       prompt: { templates },
       dropOldest: true,
@@ -190,6 +192,7 @@ class ChatSession {
       sampling,
       stop: flags.stop ?? [],
       ignoreEos: flags.ignoreEos ?? false,
+      draft,
       signal,
       onPart: ({ text, thought }) => (thought ? printDim(text) : print(text)),
     });

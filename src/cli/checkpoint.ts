@@ -14,6 +14,7 @@ import {
   describeEnds,
   describeFfn,
   describePositions,
+  describeScales,
   describeSparsity,
 } from './architecture.ts';
 import { table } from './terminal.ts';
@@ -90,6 +91,7 @@ export function checkpointJson(report: CheckpointReport) {
 
 export function describeCheckpoint(report: CheckpointReport): string {
   const { spec, formats, dtypes, endTokens, notes, problems } = report;
+  const scales = describeScales(spec);
   const weights =
     formats === null || report.checkpointBytes === null
       ? 'cannot be opened'
@@ -105,6 +107,7 @@ export function describeCheckpoint(report: CheckpointReport): string {
       ['block', describeBlock(spec)],
       ['attention', describeAttention(spec)],
       ['positions', describePositions(spec)],
+      ...(scales === null ? [] : [['scales', scales]]),
       ['FFN', describeFfn(spec)],
       ['sparsity', describeSparsity(spec)],
       ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'of its own'}`],

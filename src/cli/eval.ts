@@ -12,6 +12,8 @@ import {
   budgetOption,
   countArgument,
   exactOption,
+  expertsOf,
+  expertsOption,
   jsonOption,
   kvDTypeOption,
   threadsOf,
@@ -19,7 +21,7 @@ import {
   windowOption,
 } from './options.ts';
 import { findText, type TextFile, textParts } from './read-text.ts';
-import { chooseBudget, statsTable, withModel, withSequence } from './run.ts';
+import { chooseBudget, statsTable, withModel, withRuntime } from './run.ts';
 import { noteLines, print, printJson, showProgress, table } from './terminal.ts';
 
 interface EvalFlags {
@@ -30,6 +32,7 @@ interface EvalFlags {
   readonly window: PolicyName;
   readonly kvDtype: KvDType;
   readonly exact?: boolean;
+  readonly experts?: number;
   readonly json?: boolean;
 }
 
@@ -51,6 +54,7 @@ export function evalCommand(): Command {
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
+    .addOption(expertsOption())
     .addOption(jsonOption())
     .action(run);
 }
@@ -70,7 +74,8 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
       const budget = chooseBudget(model, flags.dramBudget);
       // A window is never longer than the text, and a token has at least a byte.
       const longest = Math.max(2, Math.min(context, (text.bytes ?? context) + 1));
-      const common = { budget, kvDtype: flags.kvDtype, ...threadsOf(flags) };
+      const asked = { ...threadsOf(flags), ...expertsOf(flags) };
+      const common = { budget, kvDtype: flags.kvDtype, ...asked };
       const ffn = flags.exact ? 'exact' : 'measured';
       const measured = !flags.exact && model.predictors !== null;
       const ownBytes = measured ? recordingBytes(model.manifest.layers) : 0;
@@ -78,7 +83,8 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
       const stores = measured
         ? simulateStores(model, model.plan({ ...common, context }), flags.window)
         : null;
-      return withSequence(model, request, flags.json ?? false, async (sequence) => {
+      return withRuntime(model, request, flags.json ?? false, async (runtime) => {
+        const sequence = runtime.sequence();
         const progress = showProgress('evaluating', flags.json);
         try {
           return await evaluate(sequence, {

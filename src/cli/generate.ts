@@ -11,12 +11,15 @@ import { InputError } from '../errors.ts';
 import { roundsActivations } from '../flash/manifest.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
+import { type DraftFlags, withDraftedRuntime, withDraftOptions } from './draft.ts';
 import { noteChoice } from './ffn-choice.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
   budgetOption,
   countArgument,
   exactOption,
+  expertsOf,
+  expertsOption,
   jsonOption,
   kvDTypeOption,
   threadsOf,
@@ -24,11 +27,11 @@ import {
   windowOption,
 } from './options.ts';
 import { findText, longestTokenBytes, promptParts } from './read-text.ts';
-import { chooseBudget, chosenTemplates, statsTable, withModel, withSequence } from './run.ts';
+import { chooseBudget, chosenTemplates, statsTable, withModel } from './run.ts';
 import { type SamplingFlags, samplingOf, withSamplingOptions } from './sampling.ts';
 import { note, noteLines, print, printJson } from './terminal.ts';
 
-interface GenerateFlags extends SamplingFlags {
+interface GenerateFlags extends SamplingFlags, DraftFlags {
   readonly prompt?: string;
   readonly promptFile?: string;
   readonly dramBudget?: Size;
@@ -40,6 +43,7 @@ interface GenerateFlags extends SamplingFlags {
   readonly template?: string;
   readonly window: PolicyName;
   readonly exact?: boolean;
+  readonly experts?: number;
   readonly stats?: boolean;
   readonly json?: boolean;
 }
@@ -55,11 +59,12 @@ export function generateCommand(): Command {
     .option('--system <text>', 'with --chat: what the system says first')
     .option('--template <file>', "with --chat: a chat template in place of the model's own")
     .option('--max-tokens <n>', 'generate at most this many tokens', countArgument, 256);
-  return withSamplingOptions(command)
+  return withDraftOptions(withSamplingOptions(command))
     .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
+    .addOption(expertsOption())
     .option('--stats', 'print what the time was spent on and which bytes were read')
     .addOption(jsonOption())
     .action(run);
@@ -140,8 +145,9 @@ async function generateWith(
     );
   }
   const budget = chooseBudget(model, flags.dramBudget);
-  return withSequence(
+  return withDraftedRuntime(
     model,
+    flags,
     {
       budget,
       ...(flags.chat && { ownBytes: conversationBytes(context) }),
@@ -151,16 +157,14 @@ async function generateWith(
       ffn: flags.exact ? 'exact' : 'auto',
       ...bestLogits(sampling),
       ...threadsOf(flags),
+      ...expertsOf(flags),
     },
     flags.json ?? false,
-    (sequence) => {
-      if (!flags.exact && model.predictors === null) {
-        const rounded = roundsActivations(model.manifest);
-        const exact = flags.kvDtype === 'f32' && !rounded ? ', the output is exact' : '';
-        note(`no predictors: every neuron is computed${exact}`);
-      }
-      noteChoice(sequence.runtime.plan);
-      return generate(sequence, {
+    (runtime, draft) => {
+      noteExactness(model, flags);
+      noteChoice(runtime.plan);
+      return generate(runtime.sequence(), {
+        draft,
         promptIds,
         maxTokens: flags.maxTokens,
         sampling,
@@ -171,6 +175,26 @@ async function generateWith(
       });
     },
   );
+}
+
+/** Says what is computed of the FFNs, where no predictors choose. */
+function noteExactness({ manifest, predictors }: Model, flags: GenerateFlags): void {
+  const { experts } = manifest.spec.ffn;
+  if (experts !== undefined && (flags.experts ?? experts.topK) !== experts.topK) {
+    const { topK, count } = experts;
+    note(
+      `${flags.experts} of ${count} experts for each token in place of ${topK}: the output is not the model's`,
+    );
+    return;
+  }
+  if (flags.exact || predictors !== null) return;
+  const rounded = roundsActivations(manifest);
+  const exact = flags.kvDtype === 'f32' && !rounded ? ', the output is exact' : '';
+  const what =
+    experts === undefined
+      ? 'no predictors: every neuron is computed'
+      : `${experts.topK} of ${experts.count} experts for each token`;
+  note(`${what}${exact}`);
 }
 
 function report(result: GenerateResult, flags: GenerateFlags, sampling: SamplingOptions): void {

@@ -6,6 +6,7 @@ import { type Manifest, rowsOf, weightsByFormat } from '../flash/manifest.ts';
 import { ModelFiles } from '../flash/model-files.ts';
 import { type PredictorSet, predictorTensors } from '../flash/predictor-file.ts';
 import { verifyModel } from '../flash/verify.ts';
+import { isRouter } from '../models/spec.ts';
 import { type EndToken, endTokensOf } from '../tokenizer/end-tokens.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import { formatBytes, formatMs } from '../units.ts';
@@ -23,6 +24,7 @@ import {
   describeEnds,
   describeFfn,
   describePositions,
+  describeScales,
   describeSparsity,
 } from './architecture.ts';
 import {
@@ -167,16 +169,22 @@ function describe(
   endTokens: readonly EndToken[],
 ): string {
   const { spec } = manifest;
+  const scales = describeScales(spec);
   const size = (names: (name: string) => boolean) =>
     [...manifest.tensors.values()]
       .filter(({ name }) => names(name))
       .reduce((sum, { bytes }) => sum + bytes, 0);
-  const isUnits = (name: string) => /\.ffn\.(bundles|tiles|shared|experts)$/.test(name);
+  const isUnits = (name: string) => /\.ffn\.(bundles|tiles|shared)$/.test(name);
+  const experts = size((name) => /\.ffn\.experts$/.test(name));
+  const units = size(isUnits);
   const parts = [
-    [manifest.layers.length > 0 ? 'FFN bundles' : 'FFN tiles', size(isUnits)],
+    ...(experts === 0 ? [] : ([['experts', experts]] as const)),
+    ...(experts === 0
+      ? ([[manifest.layers.length > 0 ? 'FFN bundles' : 'FFN tiles', units]] as const)
+      : ([['routers and FFNs for all tokens', units + size(isRouter)]] as const)),
     ['attention', size((name) => /\.attention\.(qkv|query|key|value|out)\.weight$/.test(name))],
-    ['embeddings and head', size((name) => /^(embed\.|head$)/.test(name))],
-    ['norms and biases', size((name) => /norm\.(weight|bias)$|\.bias$/.test(name))],
+    ['embeddings and head', size((name) => /^(embed\.(?!norm)|head$)/.test(name))],
+    ['norms and biases', size((name) => /norm\.(weight|bias)$|\.(bias|sinks)$/.test(name))],
   ] as const;
   const total = size(() => true);
   const summary = table(
@@ -189,6 +197,7 @@ function describe(
       ['block', describeBlock(spec)],
       ['attention', describeAttention(spec)],
       ['positions', describePositions(spec)],
+      ...(scales === null ? [] : [['scales', scales]]),
       ['FFN', `${describeFfn(spec)}; ${describeSparsity(spec)}`],
       ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'of its own'}`],
       ['ends at', describeEnds(endTokens)],

@@ -10,7 +10,7 @@ const controller = new AbortController();
 const exitCodes = { SIGINT: 130, SIGTERM: 143 } as const;
 type StopSignal = keyof typeof exitCodes;
 /** What does not end by itself within this long is ended. */
-const graceMs = 4000;
+let graceMs = 4000;
 /** A terminal and a parent process may both pass on the same Ctrl-C. */
 const echoMs = 100;
 
@@ -47,6 +47,11 @@ export function catchInterrupts(): void {
     setTimeout(() => process.exit(interruptedExitCode()), graceMs).unref();
   };
   for (const signal of Object.keys(exitCodes) as StopSignal[]) process.on(signal, stop);
+}
+
+/** Gives the command more time to end by itself, in milliseconds, as it has promised others to answer. */
+export function extendGrace(milliseconds: number): void {
+  graceMs = milliseconds;
 }
 
 /** Aborts when the user wants to stop. */

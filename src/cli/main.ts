@@ -1,52 +1,22 @@
-/** The command line: registers the commands and turns errors into a line and an exit code. */
+/** The command line: runs a command and turns errors into a line and an exit code. */
 
-import { Command, CommanderError } from 'commander';
+import { CommanderError } from 'commander';
 import { FlashError, InterruptedError } from '../errors.ts';
 import { tooManyFiles } from '../open-files.ts';
-import { version } from '../version.ts';
-import { batchCommand } from './batch.ts';
-import { benchCommand } from './bench.ts';
-import { chatCommand } from './chat.ts';
-import { convertCommand } from './convert.ts';
-import { evalCommand } from './eval.ts';
-import { generateCommand } from './generate.ts';
-import { inspectCommand } from './inspect.ts';
 import {
   catchInterrupts,
   interruptedExitCode,
   leaveInterrupted,
   wasInterrupted,
 } from './interrupt.ts';
-import { planCommand } from './plan.ts';
-import { predictTrainCommand } from './predict-train.ts';
-import { probeCommand } from './probe.ts';
-import { commanderOutput, note, noteError, noteLines, watchOutput } from './terminal.ts';
+import { createProgram } from './program.ts';
+import { note, noteError, noteLines, watchOutput } from './terminal.ts';
 
 /** Runs the command in `argv` and sets the process's exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
   catchInterrupts();
   watchOutput();
-  const program = new Command('flashllm')
-    .description('Run language models larger than the memory they are given.')
-    .version(version)
-    .option('--debug', 'print stack traces')
-    .configureHelp({ showGlobalOptions: true })
-    .configureOutput(commanderOutput)
-    .showHelpAfterError('Run with --help for usage.');
-  for (const command of [
-    convertCommand(),
-    predictTrainCommand(),
-    generateCommand(),
-    chatCommand(),
-    batchCommand(),
-    evalCommand(),
-    planCommand(),
-    inspectCommand(),
-    probeCommand(),
-    benchCommand(),
-  ]) {
-    program.addCommand(command.copyInheritedSettings(program));
-  }
+  const program = createProgram();
   program.exitOverride();
   for (const command of program.commands) command.exitOverride();
   try {

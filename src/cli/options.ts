@@ -2,6 +2,7 @@
 
 import { InvalidArgumentError, Option } from 'commander';
 import { kvDTypes } from '../dtype.ts';
+import { mostSequences } from '../engine/run-plan.ts';
 import { InputError } from '../errors.ts';
 import { parseSize, type Size } from '../units.ts';
 
@@ -44,6 +45,13 @@ export function jsonOption(): Option {
   return new Option('--json', 'print one JSON object and nothing else on stdout');
 }
 
+/** How many sequences are worked on at once. */
+export function parallelArgument(text: string): number {
+  const n = countArgument(text);
+  if (n >= 1 && n <= mostSequences) return n;
+  throw new InvalidArgumentError(`It is not a number from 1 to ${mostSequences}.`);
+}
+
 /** As many threads as nobody needs; more are a typing error. */
 const mostThreads = 64;
 
@@ -76,10 +84,26 @@ export function exactOption(): Option {
   );
 }
 
+export function expertsOption(): Option {
+  return new Option(
+    '--experts <k>',
+    'of a mixture of experts, take k experts for each token and not as many as the model; the output is another',
+  ).argParser((text) => {
+    const k = countArgument(text);
+    if (k < 1) throw new InvalidArgumentError('It is not a number from 1 on.');
+    return k;
+  });
+}
+
+/** The `experts` of a request, left out where the flag was. */
+export function expertsOf({ experts }: { readonly experts?: number }): { experts?: number } {
+  return experts === undefined ? {} : { experts };
+}
+
 export function windowOption(): Option {
   return new Option(
     '--window <k>',
-    'keep the neurons of the last k tokens in DRAM, as the paper does; auto: those used most often',
+    'keep the neurons or experts of the last k tokens in DRAM, as the paper does; auto: those used most often',
   )
     .default('auto')
     .argParser((text) => {

@@ -5,8 +5,8 @@ import { Model } from '../engine/model.ts';
 import type { Plannable } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import { Runtime } from '../engine/runtime.ts';
-import type { Sequence } from '../engine/sequence.ts';
 import type { RunStats } from '../engine/stats.ts';
+import { InputError } from '../errors.ts';
 import type { OpenOptions } from '../flash/model-files.ts';
 import { ensureProfile } from '../flash/probe-file.ts';
 import type { AvailableMemory } from '../plan/available.ts';
@@ -30,6 +30,20 @@ export function chooseBudget(model: Plannable, size: Size | undefined): number {
 /** Says what a budget is that nobody asked for. */
 export function sayBudget(bytes: number, source: AvailableMemory['source']): void {
   note(`DRAM budget ${formatBytes(bytes)}: 90% of ${givers[source]}; set it with --dram-budget`);
+}
+
+/** Positions of a conversation where nobody says how many: some pages of text, and not all of the memory. */
+export const usualContext = 4096;
+
+/**
+ * Positions of a conversation.
+ * @param most that the model has
+ * @throws InputError when more are asked for
+ */
+export function contextOf(asked: number | undefined, most: number): number {
+  if (asked === undefined) return Math.min(usualContext, most);
+  if (asked >= 1 && asked <= most) return asked;
+  throw new InputError(`--context must be from 1 to ${most}, the positions that the model has`);
 }
 
 /** The chat templates in a file that the user names, or the model's own. */
@@ -73,14 +87,26 @@ export async function withRuntime<T>(
   }
 }
 
-/** The same with one sequence. */
-export function withSequence<T>(
-  model: Model,
-  request: RunRequest,
-  quiet: boolean,
-  work: (sequence: Sequence) => Promise<T>,
-): Promise<T> {
-  return withRuntime(model, request, quiet, (runtime) => work(runtime.sequence()));
+/** What came of a draft, where there was one. */
+function draftRows(stats: RunStats) {
+  const { acceptance, tokensPerPass, flashBytesPerToken = 0 } = stats;
+  const { draftMs = 0, draftDeclined = 0 } = stats;
+  if (acceptance === undefined || tokensPerPass === undefined) return [];
+  const declined =
+    draftDeclined === 0
+      ? ''
+      : `; ${(100 * draftDeclined).toFixed(0)}% of the passes went without, as proposals did not pay`;
+  const line = draftLine(acceptance, tokensPerPass);
+  const bytes = `${formatBytes(flashBytesPerToken)} from flash per generated token`;
+  return [['draft', `${line}, ${bytes}, ${formatMs(draftMs)} for proposing${declined}`]];
+}
+
+/** @param acceptance the share of the proposed tokens that were right */
+export function draftLine(acceptance: number, tokensPerPass: number): string {
+  return (
+    `${(100 * acceptance).toFixed(1)}% of the proposed tokens accepted, ` +
+    `${tokensPerPass.toFixed(2)} tokens per pass`
+  );
 }
 
 /** The figures of a run as a table. */
@@ -107,7 +133,11 @@ export function statsTable(stats: RunStats): string {
           `${largeReads} of them 32 KiB or more, ${formatBytes(stats.flashThroughput)}/s` +
           `${stats.directIo ? '' : ', through the page cache'}`,
       ],
+      ...draftRows(stats),
       ['weights from DRAM', share(stats.cacheHitRate)],
+      ...(stats.expertHitRate === undefined
+        ? []
+        : [['experts from DRAM', share(stats.expertHitRate)]]),
       ['FFN sparsity', share(stats.ffnSparsity)],
       [
         'memory',

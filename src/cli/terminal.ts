@@ -136,6 +136,8 @@ export interface Progress {
 
 /** Work shorter than this shows nothing. */
 const quietMs = 1000;
+/** How often a spinner of work that tells nothing turns. */
+const waitingMs = 200;
 /** Without a terminal, a line is written this often. */
 const lineEveryMs = 10_000;
 
@@ -169,6 +171,18 @@ export function showProgress(what: string, quiet = false): Progress {
       spinner?.stop();
     },
   };
+}
+
+/** What `work` gives; while it is waited for, a spinner says `what` for. */
+export async function showWaiting<T>(what: string, quiet: boolean, work: Promise<T>): Promise<T> {
+  const progress = showProgress(what, quiet);
+  const timer = setInterval(() => progress.update(1, Number.POSITIVE_INFINITY), waitingMs);
+  try {
+    return await work;
+  } finally {
+    clearInterval(timer);
+    progress.stop();
+  }
 }
 
 /** Resolves when all that was printed is written. */

@@ -1,21 +1,24 @@
 /**
  * The way of every weight from a checkpoint: read by range into WebAssembly memory, checked for NaN
- * and infinity, converted to its dtype. While one block is worked on, the next is being read.
+ * and infinity, converted to its dtype. While one block is worked on, the next is being read, and what
+ * was made of earlier ones is being written.
  */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
+import { readTurned } from '../checkpoint/transposed-tensor.ts';
 import {
   byteLength,
   type EncodedDType,
-  encodedDTypes,
   type FloatDType,
   formats,
   isQuantised,
+  neuronDTypes,
 } from '../dtype.ts';
 import { InputError, InterruptedError } from '../errors.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { forEachParallel } from '../parallel.ts';
 import { alignUp } from '../units.ts';
+import { PendingWrites, Rotation } from './pending-writes.ts';
 
 /** A rectangle of a matrix; a vector is a matrix of one row. */
 export interface Block {
@@ -41,6 +44,10 @@ export interface BlockBuffers {
   readonly floatAddress: number;
   readonly convertedAddress: number;
   readonly signal: AbortSignal | undefined;
+  /** All of them, for what is copied and not converted. */
+  readonly copies: Rotation;
+  /** Writes out of the buffers that have not ended. */
+  readonly pending: PendingWrites;
 }
 
 /** Bytes of the buffers for blocks. */
@@ -57,22 +64,34 @@ export function createBlockBuffers(
   signal: AbortSignal | undefined,
 ): BlockBuffers {
   const bytes = byteLength('f32', elements);
+  const [first, second, third, fourth] = [0, 1, 2, 3].map((index) => address + index * bytes) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const pending = new PendingWrites();
   return {
     kernels,
     memory,
     elements,
-    readAddresses: [address, address + bytes],
-    floatAddress: address + 2 * bytes,
-    convertedAddress: address + 3 * bytes,
+    readAddresses: [first, second],
+    floatAddress: third,
+    convertedAddress: fourth,
     signal,
+    copies: new Rotation([first, second, third, fourth], pending),
+    pending,
   };
 }
 
 /** Reads for rows that are not whole are short; this many are kept in flight. */
 export const stridedReads = 16;
 
-/** Quantised rows are no longer than f32 ones if columns are counted in these. */
-export const widestBlock = Math.max(...encodedDTypes.map((dtype) => formats[dtype].blockElements));
+/**
+ * Quantised rows are no longer than f32 ones if columns are counted in these; rows in blocks of GGUF files
+ * are whole blocks anyway.
+ */
+export const widestBlock = Math.max(...neuronDTypes.map((dtype) => formats[dtype].blockElements));
 
 /** Rows of `columns` values that fit the buffers, cut from `rows` at multiples of `multiple`. */
 export function rowBlocks(
@@ -106,7 +125,10 @@ export async function* loadBlocks(
   const start = (index: number) => {
     const block = blocks[index];
     if (block === undefined) return null;
-    const reading = readBlock(work, source, from, block, work.readAddresses[index & 1] ?? 0);
+    const address = work.readAddresses[index & 1] ?? 0;
+    const reading = work.pending
+      .ended(address)
+      .then(() => readBlock(work, source, from, block, address));
     reading.catch(() => {}); // it is awaited below, unless an earlier block failed
     return reading;
   };
@@ -115,6 +137,8 @@ export async function* loadBlocks(
     if (work.signal?.aborted) throw new InterruptedError();
     await reading;
     reading = start(index + 1);
+    await work.pending.ended(work.floatAddress);
+    await work.pending.ended(work.convertedAddress);
     const address = convertBlock(work, source, from, to, block, work.readAddresses[index & 1] ?? 0);
     const bytes = block.rows * byteLength(to, block.columns);
     yield { ...block, address, view: new Uint8Array(work.memory.buffer, address, bytes) };
@@ -132,6 +156,7 @@ async function readBlock(
   const elementBytes = formats[dtype].blockBytes;
   const { row, rows, column, columns } = block;
   const target = new Uint8Array(work.memory.buffer, address, rows * columns * elementBytes);
+  if (source.turned !== undefined) return readTurned(source.turned, block, target);
   if (columns === width) return source.read(row * width, rows * width, target);
   const rowBytes = columns * elementBytes;
   const indices = Array.from({ length: rows }, (_, index) => index);
@@ -165,6 +190,7 @@ function convertBlock(
   if (to === 'f32') return work.floatAddress;
   if (isQuantised(to)) {
     quantiseRows(work, to, block, work.convertedAddress, work.floatAddress);
+    checkScales(work, source, to, block);
     return work.convertedAddress;
   }
   kernels.byDType[to].fromF32(work.convertedAddress, work.floatAddress, count);
@@ -177,6 +203,23 @@ function convertBlock(
     );
   }
   return work.convertedAddress;
+}
+
+/** @throws InputError where a block's scale is beyond f16, in the formats that have such scales */
+function checkScales(
+  { kernels, convertedAddress }: BlockBuffers,
+  source: SourceTensor,
+  to: EncodedDType,
+  block: Block,
+): void {
+  if (formats[to].neurons) return;
+  const overflow = kernels.byDType[to].firstNonFinite(convertedAddress, block.rows * block.columns);
+  if (overflow < 0) return;
+  throw new InputError(
+    `a value in the block of index ${elementIndex(source, block, overflow)} is too large for ${to}`,
+    { file: source.file, tensor: source.name },
+    'Convert with --dtype q8, bf16 or f32',
+  );
 }
 
 /** Quantises the f32 rows at `from`; finite values give finite scales. */

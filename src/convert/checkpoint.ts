@@ -4,6 +4,9 @@ import type { TensorSource } from '../checkpoint/source.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import type { SideContent } from './side-files.ts';
 
+/** Opens the checkpoint at a path; throws InputError when it cannot be used. */
+export type OpenCheckpoint = (path: string) => Promise<Checkpoint>;
+
 export interface Checkpoint {
   /** For people. */
   readonly format: 'Hugging Face' | 'GGUF';

@@ -1,9 +1,9 @@
 /** Checkpoint in, model directory out. */
 
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
-import { byteLength, type EncodedDType } from '../dtype.ts';
-import { openTokenizer } from '../engine/model-tokenizer.ts';
+import { byteLength } from '../dtype.ts';
 import { BudgetError, InterruptedError, withNothingLeft } from '../errors.ts';
+import type { FfnUnits } from '../flash/ffn-units.ts';
 import { type FileLayout, type ModelLayout, residentDType } from '../flash/layout.ts';
 import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
 import { instantiateKernels } from '../kernels/module.ts';
@@ -17,8 +17,11 @@ import type { ActivationChange, Adaptation } from './adaptation.ts';
 import { type BlockBuffers, blockBufferBytes, createBlockBuffers } from './blocks.ts';
 import type { SourceFormats, TargetDTypes } from './dtypes.ts';
 import { type Examination, examineCheckpoint } from './examine.ts';
+import { expertBytes } from './expert-weights.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
+import { Rotation } from './pending-writes.ts';
 import { writeSideFiles } from './side-files.ts';
+import type { TargetFormat } from './target-formats.ts';
 import { TensorFileWriter } from './tensor-file.ts';
 import { type Sources, tensorBytes, unitBytes } from './weights.ts';
 import { checkWritten, writeManifest } from './written.ts';
@@ -26,10 +29,10 @@ import { checkWritten, writeManifest } from './written.ts';
 export interface ConvertOptions extends Adaptation {
   readonly checkpoint: string;
   readonly output: string;
-  /** `auto` keeps the checkpoint's, or takes the one nearest to its quantisation. */
-  readonly dtype?: EncodedDType | 'auto';
-  /** Dtype of the FFN, if it shall differ. */
-  readonly ffnDtype?: EncodedDType;
+  /** `auto` keeps the checkpoint's; `q4_k_m` and its like are mixes of formats. */
+  readonly dtype?: TargetFormat | 'auto';
+  /** That of the FFN, if it shall differ. */
+  readonly ffnDtype?: TargetFormat;
   /** Cuts FFNs into tiles of so many neurons, a divisor of theirs, in place of single neurons. */
   readonly tile?: number;
   /** What the whole process may take: bytes, or a share of the converted weights. */
@@ -103,7 +106,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
         const work = await allocate(buffers, signal);
         const write = new ModelWriter({ recipe, layout, storage, sources, work, buffers, options });
         const weights = await write.weights(directory.path);
-        const stored = await writeSideFiles(side.files, directory.path);
+        const stored = await writeSideFiles(side, directory.path);
         const manifest = {
           crc32: '',
           producer: `flashllm ${version}`,
@@ -116,8 +119,6 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
         };
         await writeManifest(directory.path, manifest);
         await checkWritten(directory.path);
-        // Keeps what it makes of tokenizer.json.
-        await openTokenizer(directory.path, manifest);
         if (signal?.aborted) throw new InterruptedError();
         await directory.commit();
       } catch (error) {
@@ -163,6 +164,8 @@ const blocksAddress = 64 * 1024;
 interface Buffers {
   readonly blockElements: number;
   readonly stripBytes: number;
+  /** Strips of so many bytes. */
+  readonly strips: 1 | 2;
 }
 
 function planBuffers(
@@ -172,13 +175,18 @@ function planBuffers(
   adapterBytes: number,
 ): Buffers {
   const longestRow = Math.max(
-    recipe.spec.ffn.neurons,
+    ...recipe.bundles.map(({ neurons }) => neurons),
+    ...recipe.experts.map(({ neurons }) => neurons),
     ...recipe.tensors.map(({ shape }) => shape.at(-1) ?? 1),
   );
-  const ffns = layout.ffns.flat();
-  const largestLayer = Math.max(...ffns.map(({ count, unitBytes }) => count * unitBytes));
+  // Experts pass through without being put together.
+  const ffns = layout.ffns.flat().filter(({ kind }) => kind !== 'expert');
+  const largestLayer = Math.max(0, ...ffns.map(({ count, unitBytes }) => count * unitBytes));
   // Strips of fewer neurons than this would read the down projection in shreds.
-  const smallestStrip = Math.max(...ffns.map(({ k, unitBytes }) => Math.ceil(64 / k) * unitBytes));
+  const smallestStrip = Math.max(
+    0,
+    ...ffns.map(({ k, unitBytes }) => Math.ceil(64 / k) * unitBytes),
+  );
   const processBytes = residentBytes() + headroomBytes;
   const floor = processBytes + adapterBytes + blockBufferBytes(longestRow) + smallestStrip;
   if (dramBudget < floor) {
@@ -199,20 +207,27 @@ function planBuffers(
     longestRow,
     Math.min(largestBlock, Math.floor(free / 2 / byteLength('f32', 4))),
   );
-  const stripBytes = Math.min(largestLayer, free - blockBufferBytes(blockElements));
-  return { blockElements, stripBytes: Math.max(smallestStrip, stripBytes) };
+  const room = free - blockBufferBytes(blockElements);
+  // Two only of whole layers: halves of one would read its down projection in shorter runs.
+  if (room >= 2 * alignUp(largestLayer, stripAlignment)) {
+    return { blockElements, stripBytes: alignUp(largestLayer, stripAlignment), strips: 2 };
+  }
+  const stripBytes = Math.max(smallestStrip, Math.min(largestLayer, room));
+  return { blockElements, stripBytes, strips: 1 };
 }
 
 async function allocate(buffers: Buffers, signal: AbortSignal | undefined): Promise<BlockBuffers> {
   const stripAddress = stripAddressOf(buffers);
-  const memory = createMemory(stripAddress + buffers.stripBytes);
+  const memory = createMemory(stripAddress + buffers.strips * buffers.stripBytes);
   const kernels = await instantiateKernels(memory);
   return createBlockBuffers(memory, kernels, blocksAddress, buffers.blockElements, signal);
 }
 
 function stripAddressOf({ blockElements }: Buffers): number {
-  return alignUp(blocksAddress + blockBufferBytes(blockElements), 4096);
+  return alignUp(blocksAddress + blockBufferBytes(blockElements), stripAlignment);
 }
+
+const stripAlignment = 4096;
 
 interface WriterContext {
   readonly recipe: ModelRecipe;
@@ -238,16 +253,29 @@ class ModelWriter {
   ): Promise<{ files: Record<string, StoredFile>; tensors: Map<string, StoredTensor> }> {
     const { recipe, layout, storage, sources, work, buffers } = this.#context;
     const tensors = new Map<string, StoredTensor>();
-    const strip = { address: stripAddressOf(buffers), bytes: buffers.stripBytes };
+    const { strips: count, stripBytes } = buffers;
+    const addresses = Array.from(
+      { length: count },
+      (_, index) => stripAddressOf(buffers) + index * stripBytes,
+    );
+    const strips = { places: new Rotation(addresses, work.pending), bytes: stripBytes };
     const parts = new Map<string, () => AsyncIterable<Uint8Array>>();
     for (const tensor of recipe.tensors) {
       const dtype = residentDType(tensor, storage);
       parts.set(tensor.name, () => tensorBytes(work, tensor, dtype, sources));
     }
-    for (const [index, bundle] of recipe.bundles.entries()) {
-      const units = layout.ffns[index]?.[0];
-      if (units === undefined) throw new Error(`no layout for ${bundle.name}`);
-      parts.set(units.tensor, () => unitBytes(work, bundle, units, sources, strip));
+    const unitsOf = (layer: number, name: FfnUnits['name']) => {
+      const units = layout.ffns[layer]?.find((ffn) => ffn.name === name);
+      if (units === undefined) throw new Error(`no layout for the ${name} of layer ${layer}`);
+      return units;
+    };
+    for (const bundle of recipe.bundles) {
+      const units = unitsOf(bundle.layer, bundle.ffn);
+      parts.set(units.tensor, () => unitBytes(work, bundle, units, sources, strips));
+    }
+    for (const experts of recipe.experts) {
+      const units = unitsOf(experts.layer, 'experts');
+      parts.set(units.tensor, () => expertBytes(work, experts, units, sources));
     }
     const files: Record<string, StoredFile> = {};
     for (const file of [layout.resident, layout.bundles]) {
@@ -262,16 +290,20 @@ class ModelWriter {
     parts: ReadonlyMap<string, () => AsyncIterable<Uint8Array>>,
     tensors: Map<string, StoredTensor>,
   ): Promise<StoredFile> {
+    const { pending } = this.#context.work;
     const writer = await TensorFileWriter.create(dir, layout);
     try {
       for (const tensor of layout.tensors) {
         const bytes = parts.get(tensor.name);
         if (bytes === undefined) throw new Error(`nothing makes ${tensor.name}`);
-        const stored = await writer.writeTensor(tensor, this.#counted(tensor.name, bytes()));
-        tensors.set(tensor.name, stored);
+        const counted = this.#counted(tensor.name, bytes());
+        tensors.set(tensor.name, await writer.writeTensor(tensor, counted, pending));
       }
+      await pending.allEnded();
       return await writer.finish();
     } catch (error) {
+      // The file is removed; a write that is under way would be into what is closed.
+      await pending.settled();
       await writer.close().catch(() => {});
       throw error;
     }

@@ -2,15 +2,34 @@
 
 import type { SourceTensor } from '../checkpoint/source.ts';
 import {
+  type DType,
   dtypeNames,
   type EncodedDType,
   type FloatDType,
   floatDTypes,
-  isEncodedDType,
+  isNeuronDType,
+  type NeuronDType,
 } from '../dtype.ts';
 import type { StorageDTypes } from '../flash/layout.ts';
-import { activations, bundleRows, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
-import { apartByFormat, canBeTiled, keptFormats } from './kept-formats.ts';
+import { ffnSources } from '../models/ffn-sources.ts';
+import { activations, isRouter, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
+import {
+  apartByFormat,
+  canBeTiled,
+  type KeptFormats,
+  keptExperts,
+  keptFfns,
+  keptResident,
+} from './kept-formats.ts';
+import {
+  type BlockTarget,
+  baseOf,
+  ChosenFormats,
+  formatOfRows,
+  isBlockTarget,
+  neuronFormat,
+  type TargetFormat,
+} from './target-formats.ts';
 import type { CheckedSource, Sources } from './weights.ts';
 
 /** Number of weights in matrices, by the format they are stored in: `f16`, `Q4_K`. */
@@ -24,9 +43,9 @@ export interface TargetDTypes extends StorageDTypes {
 
 export interface AskedDTypes {
   /** `auto`, the default, keeps the checkpoint's. */
-  readonly dtype?: EncodedDType | 'auto';
-  /** Dtype of the FFN, if it shall differ. */
-  readonly ffnDtype?: EncodedDType;
+  readonly dtype?: TargetFormat | 'auto';
+  /** That of the FFN, if it shall differ. */
+  readonly ffnDtype?: TargetFormat;
   /** Neurons of the tiles that FFNs are cut into; absent: single neurons. */
   readonly tile?: number;
 }
@@ -35,7 +54,7 @@ export interface AskedDTypes {
  * What is stored of a quantised checkpoint where its blocks cannot be kept. Quantising a second time adds an
  * error: in 8 bits one too small to see beside the first, in 4 bits a part of the first.
  */
-const forQuantised: EncodedDType = 'q8';
+const forQuantised: NeuronDType = 'q8';
 
 /** What a checkpoint is stored in. */
 interface Storage {
@@ -48,11 +67,8 @@ interface Storage {
 }
 
 /** Decides the dtypes, and counts what the checkpoint's matrices are stored in. */
-export function storageOf(
-  { dtype = 'auto', ffnDtype, tile }: AskedDTypes,
-  recipe: ModelRecipe,
-  sources: Sources,
-): Storage {
+export function storageOf(asked: AskedDTypes, recipe: ModelRecipe, sources: Sources): Storage {
+  const { dtype = 'auto', ffnDtype, tile } = asked;
   const matrices = matricesOf(recipe, sources);
   const formats: Record<string, number> = {};
   for (const { tensor } of matrices) {
@@ -61,31 +77,87 @@ export function storageOf(
   }
   const quantised = matrices.some(({ tensor }) => tensor.storedAs !== undefined);
   const exact = commonDType(matrices);
-  const resident = dtype !== 'auto' ? dtype : quantised ? forQuantised : exact;
+  const otherwise = quantised ? forQuantised : exact;
+  const resident = dtype === 'auto' ? otherwise : baseOf(dtype);
+  const keeps = dtype === 'auto' && quantised;
+  const chosen = new ChosenFormats(sources);
+  if (dtype !== 'auto' && isBlockTarget(dtype)) chosen.addResident(recipe, dtype);
+  const target = ffnDtype ?? dtype;
+  const ffns = ffnStorage({ target, tile, otherwise, quantised }, recipe, sources);
+  if (ffns.blocks !== null) chosen.addFfns(recipe, ffns.blocks);
+  if (target !== 'auto' && isBlockTarget(target)) chosen.addExperts(recipe, target);
+  const byTensor = new Map<string, DType>([
+    ...(keeps ? keptResident(recipe, sources) : []),
+    ...(target === 'auto' && quantised ? keptExperts(recipe, sources) : []),
+    ...ffns.formats,
+    ...chosen.formats,
+  ]);
   // What is not worth quantising again is stored in 16 bits, where the file had fewer.
   const storage = {
     resident,
-    bundles: ffnDtype ?? resident,
+    bundles: ffns.bundles,
     exact: quantised ? ('bf16' as const) : exact,
     ...(tile !== undefined && { tile }),
   };
-  if (dtype !== 'auto' || !quantised) return { storage, recipe, formats, notes: [] };
+  const notes = [...ffns.notes, ...chosen.notes];
+  if (byTensor.size === 0) return { storage, recipe, formats, notes };
+  return {
+    storage: { ...storage, kept: byTensor },
+    recipe: apartByFormat(recipe, (source) => byTensor.get(source) ?? resident),
+    formats,
+    notes,
+  };
+}
+
+interface FfnStorage {
+  /** Of what has no format of its own. */
+  readonly bundles: EncodedDType;
+  /** Those that are kept. */
+  readonly formats: KeptFormats;
+  /** What their matrices are converted to, each to a format of its own. */
+  readonly blocks: BlockTarget | null;
+  readonly notes: readonly string[];
+}
+
+/** How FFNs are stored: kept, or in blocks, where they can be tiles; else as neurons. */
+function ffnStorage(
+  {
+    target,
+    tile,
+    otherwise,
+    quantised,
+  }: {
+    readonly target: TargetFormat | 'auto';
+    readonly tile: number | undefined;
+    readonly otherwise: NeuronDType;
+    readonly quantised: boolean;
+  },
+  recipe: ModelRecipe,
+  sources: Sources,
+): FfnStorage {
+  const blocks = target !== 'auto' && isBlockTarget(target) ? target : null;
+  const bundles = target === 'auto' ? otherwise : neuronFormat(target);
+  const formats =
+    target === 'auto' && quantised ? keptFfns(recipe, sources) : new Map<string, DType>();
+  if (blocks === null && (target !== 'auto' || !quantised)) {
+    return { bundles, formats, blocks, notes: [] };
+  }
   const { activation } = recipe.spec.ffn;
   // Predictors choose single neurons, whose down columns are rows of their own.
   const sparse = activations[activation].zeros && tile === undefined;
-  const tiled = tile !== undefined || canBeTiled(recipe, sources, storage.bundles);
-  const ffns = ffnDtype === undefined && !sparse && tiled;
-  const kept = keptFormats(recipe, sources, ffns);
+  const formatOf = (source: string) => {
+    const columns = sources(source).tensor.shape.at(-1) ?? 1;
+    return blocks === null ? (formats.get(source) ?? bundles) : formatOfRows(blocks, columns);
+  };
+  if (!sparse && (tile !== undefined || canBeTiled(recipe, formatOf))) {
+    return { bundles, formats, blocks, notes: [] };
+  }
   const why = sparse
     ? `with ${activation}, single neurons are chosen`
     : 'they cannot be cut into tiles';
-  const note = `FFNs are stored as ${storage.bundles} and not in their blocks, as ${why}`;
-  return {
-    storage: { ...storage, kept },
-    recipe: apartByFormat(recipe, (source) => kept.get(source) ?? resident),
-    formats,
-    notes: ffns || ffnDtype !== undefined ? [] : [note],
-  };
+  const note = `FFNs are stored as ${bundles} and not ${blocks === null ? 'in their blocks' : `as ${blocks}`}, as ${why}`;
+  const notes = recipe.bundles.length === 0 ? [] : [note];
+  return { bundles, formats: new Map(), blocks: null, notes };
 }
 
 /** What a tensor's values are stored in. */
@@ -96,11 +168,11 @@ export function formatOf({ storedAs, keptAs, dtype }: SourceTensor): string {
 /** The checkpoint's matrices that the recipe uses. */
 function matricesOf(recipe: ModelRecipe, sources: Sources): readonly CheckedSource[] {
   const names = new Set<string>();
-  for (const bundle of recipe.bundles) {
-    for (const source of [...bundleRows(bundle), bundle.down]) names.add(source);
-  }
-  for (const { parts, shape } of recipe.tensors) {
-    if (shape.length > 1) for (const { source } of parts) names.add(source);
+  for (const { source } of ffnSources(recipe)) names.add(source);
+  for (const { name, parts, shape } of recipe.tensors) {
+    // Files that have all else in 16 bits may have routers in f32, as they are stored.
+    if (shape.length === 1 || isRouter(name)) continue;
+    for (const { source } of parts) names.add(source);
   }
   return [...names].map((name) => sources(name));
 }
@@ -138,20 +210,28 @@ export function describeDTypes({ resident, bundles }: WeightDTypes): string {
   return resident === bundles ? `${ffns}` : `${matrices}, FFN ${ffns}`;
 }
 
-/** One line about what became of a quantised checkpoint's formats. */
-export function describeKept(formats: SourceFormats, dtypes: WeightDTypes): string {
-  const [resident, bundles] = [isKept(dtypes.resident), isKept(dtypes.bundles)];
+/**
+ * One line about what became of a quantised checkpoint's formats.
+ * @param asked what was asked for: what is not `auto` is not kept
+ */
+export function describeKept(
+  formats: SourceFormats,
+  dtypes: WeightDTypes,
+  { dtype = 'auto', ffnDtype }: AskedDTypes,
+): string {
+  const resident = dtype === 'auto' && isBlocks(dtypes.resident);
+  const bundles = (ffnDtype ?? dtype) === 'auto' && isBlocks(dtypes.bundles);
   const found = describeFormats(formats);
   if (!resident && !bundles)
     return `dequantised from ${found}, stored as ${describeDTypes(dtypes)}`;
   if (resident && bundles) return `stored as they are: ${found}`;
-  const [other, dtype] = resident
+  const [other, written] = resident
     ? ['the FFN', dtypes.bundles]
     : ['all but the FFN', dtypes.resident];
-  return `stored as they are, but ${other} as ${dtype}: ${found}`;
+  return `stored as they are, but ${other} as ${written}: ${found}`;
 }
 
-/** Whether weights are in formats that only files have; of several, some are. */
-function isKept(dtype: WeightDTypes['resident']): boolean {
-  return dtype === 'mixed' || !isEncodedDType(dtype);
+/** Whether weights are in formats of GGUF files; of several, some are. */
+function isBlocks(dtype: WeightDTypes['resident']): boolean {
+  return dtype === 'mixed' || !isNeuronDType(dtype);
 }

@@ -26,11 +26,12 @@ import {
   withConfig,
 } from './adaptation.ts';
 import { checkSources } from './check.ts';
-import type { Checkpoint } from './checkpoint.ts';
+import type { Checkpoint, OpenCheckpoint } from './checkpoint.ts';
 import { type AskedDTypes, type SourceFormats, storageOf, type TargetDTypes } from './dtypes.ts';
 import { openCheckpoint } from './open-checkpoint.ts';
 import { sameValues } from './same-values.ts';
 import type { SideContent } from './side-files.ts';
+import { neuronFormat, type TargetFormat } from './target-formats.ts';
 import type { Sources } from './weights.ts';
 
 export interface Examination {
@@ -61,12 +62,14 @@ export interface Examination {
 }
 
 /**
- * Examines a Hugging Face directory or a GGUF file, and what is to be done to it; close the result when done.
+ * Examines a Hugging Face directory or a GGUF file, which `open` opens, and what is to be done to it; close
+ * the result when done.
  * @throws InputError when it cannot be said what model it is, or when its family is not supported
  */
 export async function examineCheckpoint(
   path: string,
   asked: AskedDTypes & Adaptation,
+  open: OpenCheckpoint = openCheckpoint,
 ): Promise<Examination> {
   const problems: InputError[] = [];
   const notes: string[] = [];
@@ -80,7 +83,7 @@ export async function examineCheckpoint(
       return null;
     }
   };
-  const base = await attempt(() => openCheckpoint(path));
+  const base = await attempt(() => open(path));
   const adapters = (await attempt(() => openAdapters(asked.lora ?? []))) ?? [];
   const close = async () => {
     await Promise.all([base?.source, ...adapters].map((opened) => opened?.close()));
@@ -162,7 +165,13 @@ async function settle(
     name === undefined ? undefined : source?.tensors.get(name),
   );
   if (embedding === undefined || head === undefined) return tied;
-  const same = await attempt(() => sameValues(embedding, head));
+  const most = source?.mostCompared;
+  const same = await attempt(() => sameValues(embedding, head, most));
+  if (same === true && most !== undefined) {
+    notes.push(
+      `${head.name} begins with the values of ${embedding.name}: taken for the same, as ${basename(facts.configFile)} says`,
+    );
+  }
   if (same !== false) return tied;
   notes.push(
     `${basename(facts.configFile)} ties the head to the embedding, but ${head.name} holds other values: it is kept as a separate head`,
@@ -191,7 +200,8 @@ async function checkWeights(
   try {
     const checked = checkSources(recipe, source, configFile);
     for (const copy of source.copies ?? []) {
-      if (checked.needs(copy.name)) await checkCopy(source.tensors.get(copy.name), copy);
+      if (checked.needs(copy.name))
+        await checkCopy(source.tensors.get(copy.name), copy, source.mostCompared);
     }
     return checked;
   } catch (error) {
@@ -201,8 +211,12 @@ async function checkWeights(
 }
 
 /** @throws InputError when two files hold a tensor, each with other values */
-async function checkCopy(tensor: SourceTensor | undefined, copy: SourceTensor): Promise<void> {
-  if (tensor === undefined || (await sameValues(tensor, copy))) return;
+async function checkCopy(
+  tensor: SourceTensor | undefined,
+  copy: SourceTensor,
+  mostBytes: number | undefined,
+): Promise<void> {
+  if (tensor === undefined || (await sameValues(tensor, copy, mostBytes))) return;
   throw new InputError(
     `holds other values than in ${tensor.file}`,
     { file: copy.file, tensor: copy.name },
@@ -229,7 +243,7 @@ function storageByConfig(
 ): TargetDTypes {
   const names: Readonly<Record<string, FloatDType>> = { float16: 'f16', bfloat16: 'bf16' };
   const exact = own(names, String(config.dtype ?? config.torch_dtype)) ?? 'f32';
-  const resident = dtype === 'auto' ? exact : dtype;
+  const known = (asked: TargetFormat | 'auto') => (asked === 'auto' ? exact : neuronFormat(asked));
   const tiled = tile === undefined ? {} : { tile };
-  return { resident, bundles: ffnDtype ?? resident, exact, ...tiled };
+  return { resident: known(dtype), bundles: known(ffnDtype ?? dtype), exact, ...tiled };
 }

@@ -1,14 +1,16 @@
 /** A GGUF file as a checkpoint: what a Hugging Face directory would say, from its metadata. */
 
 import { reorderedRows, withAddend } from '../checkpoint/derived-tensor.ts';
+import { type OpenFile, openLocal } from '../checkpoint/file.ts';
 import { openGguf } from '../checkpoint/gguf/gguf-file.ts';
+import { elementCount } from '../checkpoint/shape.ts';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import { InputError } from '../errors.ts';
 import { translateGguf } from '../models/gguf/index.ts';
 import type { Translated } from '../models/gguf/translation.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type GgufTokenizer, tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
-import { tokenizerOf } from '../tokenizer/tokenizer.ts';
+import { pipelineTokenizer } from '../tokenizer/tokenizer.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { type SideContent, type SideFiles, sideContent } from './side-files.ts';
 
@@ -21,8 +23,11 @@ const mostRopeFactors = 4096;
  * Opens the GGUF file at `path`; of a model in several files, the first.
  * @throws InputError when it is damaged, or its architecture is not supported
  */
-export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
-  const source = await openGguf(path);
+export async function openGgufCheckpoint(
+  path: string,
+  open: OpenFile = openLocal,
+): Promise<Checkpoint> {
+  const source = await openGguf(path, open);
   try {
     const { config, translate } = translateGguf({
       file: path,
@@ -52,7 +57,10 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
   }
 }
 
-function derived(tensor: SourceTensor, { rows, add }: Translated): SourceTensor {
+function derived(found: SourceTensor, { rows, add, shape }: Translated): SourceTensor {
+  // Of another number of values it keeps its own, to be refused by it.
+  const fits = shape !== undefined && elementCount(shape) === elementCount(found.shape);
+  const tensor = fits ? { ...found, shape } : found;
   const ordered = rows === undefined ? tensor : reorderedRows(tensor, rows.count, rows.sourceOf);
   return add === undefined ? ordered : withAddend(ordered, add);
 }
@@ -78,15 +86,19 @@ function readSideFiles(
   path: string,
 ): SideContent {
   const model = { ...spec, eosIds: made.eosIds };
-  const tokenizer = tokenizerOf(made.json, path, { config: made.config }, model);
+  const { json, config: tokenizerConfig, tables } = made;
+  const built = pipelineTokenizer(
+    { json, file: path, files: { config: tokenizerConfig }, ...(tables && { ready: tables }) },
+    model,
+  );
   // Other programs take for the end only what the file says.
-  const eosIds = [...tokenizer.eosIds];
-  return sideContent(sideFiles(config, made, eosIds), tokenizer, { ...spec, eosIds });
+  const eosIds = [...built.tokenizer.eosIds];
+  return sideContent(sideFiles(config, made, eosIds), built, { ...spec, eosIds });
 }
 
 function sideFiles(
   config: Readonly<Record<string, unknown>>,
-  { json, config: tokenizerConfig }: GgufTokenizer,
+  { bytes, config: tokenizerConfig }: GgufTokenizer,
   eosIds: readonly number[],
 ): SideFiles {
   const file = (value: unknown, indent?: number) =>
@@ -94,7 +106,7 @@ function sideFiles(
   return new Map([
     ['config.json', file(config, 2)],
     ['generation_config.json', file(eosIds.length === 0 ? {} : { eos_token_id: eosIds }, 2)],
-    ['tokenizer.json', file(json)],
+    ['tokenizer.json', bytes()],
     ['tokenizer_config.json', file(tokenizerConfig, 2)],
   ]);
 }

@@ -18,7 +18,7 @@ import { activations, type ModelSpec, type WeightDTypes } from '../models/spec.t
 import type { EndToken } from '../tokenizer/end-tokens.ts';
 import { version } from '../version.ts';
 import type { ActivationChange, Adaptation } from './adaptation.ts';
-import type { Checkpoint } from './checkpoint.ts';
+import type { Checkpoint, OpenCheckpoint } from './checkpoint.ts';
 import type { AskedDTypes, SourceFormats } from './dtypes.ts';
 import { type Examination, examineCheckpoint } from './examine.ts';
 
@@ -71,14 +71,15 @@ export async function isCheckpoint(path: string): Promise<boolean> {
 }
 
 /**
- * Inspects a Hugging Face directory or a GGUF file.
+ * Inspects a Hugging Face directory or a GGUF file, which `open` opens.
  * @throws InputError when it cannot be said what model it is, or when its family is not supported
  */
 export async function inspectCheckpoint(
   path: string,
   asked: AskedDTypes & Adaptation = {},
+  open?: OpenCheckpoint,
 ): Promise<CheckpointReport> {
-  const found = await examineCheckpoint(path, asked);
+  const found = await examineCheckpoint(path, asked, open);
   await found.close();
   const { checkpoint, spec, formats, problems, notes } = found;
   const manifest = manifestOf(found);

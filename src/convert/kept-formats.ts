@@ -6,7 +6,14 @@
 
 import { type DType, floatDTypes, formats } from '../dtype.ts';
 import { tileNeurons } from '../flash/ffn-units.ts';
-import { bundleRows, type ModelRecipe, type TensorRecipe, tensorNames } from '../models/spec.ts';
+import { partsOfExperts } from '../models/ffn-sources.ts';
+import {
+  bundleRows,
+  isRouter,
+  type ModelRecipe,
+  type TensorRecipe,
+  tensorNames,
+} from '../models/spec.ts';
 import { fusedProjection, separateProjections } from '../models/spec-tensors.ts';
 import type { CheckedSource, Sources } from './weights.ts';
 
@@ -14,24 +21,45 @@ import type { CheckedSource, Sources } from './weights.ts';
 export type KeptFormats = ReadonlyMap<string, DType>;
 
 /**
- * The formats in which matrices stay. A tensor whose values are computed in reading, as with an adapter
- * merged into it, has none, unless it is of single values.
- * @param ffns whether those of FFNs stay, too
+/**
+ * The formats in which matrices stay, but those of FFNs. A tensor whose values are computed in reading, as
+ * with an adapter merged into it, has none, unless it is of single values.
  */
-export function keptFormats(recipe: ModelRecipe, sources: Sources, ffns: boolean): KeptFormats {
-  const kept = new Map<string, DType>();
-  const keep = (name: string) => {
-    const dtype = keptFormat(sources(name));
-    if (dtype !== null) kept.set(name, dtype);
-  };
-  for (const { name, parts, shape } of recipe.tensors) {
-    if (shape.length === 1 || name === tensorNames.positions) continue;
-    for (const { source } of parts) keep(source);
-  }
-  for (const bundle of ffns ? recipe.bundles : []) {
-    for (const name of [...bundleRows(bundle), bundle.down]) keep(name);
-  }
-  return kept;
+export function keptResident(recipe: ModelRecipe, sources: Sources): KeptFormats {
+  const names = quantisable(recipe).flatMap(({ parts }) => parts.map(({ source }) => source));
+  return kept(names, sources);
+}
+
+/** The same of FFNs for all tokens. */
+export function keptFfns({ bundles }: ModelRecipe, sources: Sources): KeptFormats {
+  const names = bundles.flatMap((bundle) => [...bundleRows(bundle), bundle.down]);
+  return kept(names, sources);
+}
+
+/** The same of experts, where those of a layer have one format, as they are laid alike. */
+export function keptExperts({ experts }: ModelRecipe, sources: Sources): KeptFormats {
+  const names = experts.flatMap(partsOfExperts).flatMap((part) => {
+    const own = [...new Set(part.map(({ source }) => source))];
+    const found = new Set(own.map((name) => keptFormat(sources(name))));
+    return found.size === 1 ? own : [];
+  });
+  return kept(names, sources);
+}
+
+/** The matrices of a recipe that are not in FFNs and may be quantised: tables of positions and routers are not. */
+export function quantisable({ tensors }: ModelRecipe): readonly TensorRecipe[] {
+  return tensors.filter(
+    ({ name, shape }) => shape.length > 1 && name !== tensorNames.positions && !isRouter(name),
+  );
+}
+
+function kept(names: readonly string[], sources: Sources): KeptFormats {
+  return new Map(
+    names.flatMap((name) => {
+      const dtype = keptFormat(sources(name));
+      return dtype === null ? [] : [[name, dtype] as const];
+    }),
+  );
 }
 
 function keptFormat({ tensor, dtype }: CheckedSource): DType | null {
@@ -41,12 +69,12 @@ function keptFormat({ tensor, dtype }: CheckedSource): DType | null {
 }
 
 /**
- * Whether FFNs can be cut into tiles in which their weights stay in their blocks.
- * @param other the format of what does not stay
+ * Whether FFNs can be cut into tiles of whole blocks.
+ * @param formatOf the format of a checkpoint tensor
  */
-export function canBeTiled(recipe: ModelRecipe, sources: Sources, other: DType): boolean {
-  return recipe.bundles.every(({ neurons, down }) => {
-    const { blockElements } = formats[keptFormat(sources(down)) ?? other];
+export function canBeTiled({ bundles }: ModelRecipe, formatOf: (source: string) => DType): boolean {
+  return bundles.every(({ neurons, down }) => {
+    const { blockElements } = formats[formatOf(down)];
     return tileNeurons(neurons, blockElements, 0) !== null;
   });
 }

@@ -2,7 +2,8 @@
 
 import { stat } from 'node:fs/promises';
 import { fileError } from '../checkpoint/file.ts';
-import { openWeights, readConfig } from '../checkpoint/hf-directory.ts';
+import { openWeights, readConfig, type WeightPlace } from '../checkpoint/hf-directory.ts';
+import { withMxfp4 } from '../checkpoint/mxfp4-source.ts';
 import { refuseQuantised } from '../checkpoint/quantisation.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { openGgufCheckpoint } from './gguf-checkpoint.ts';
@@ -19,14 +20,21 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     if (code === 'ENOENT' || code === 'ENOTDIR') return null;
     throw fileError(error, path, 'opening');
   });
-  if (found?.isFile()) return openGgufCheckpoint(path);
+  return found?.isFile() ? openGgufCheckpoint(path) : openDirectory(path);
+}
+
+/**
+ * Opens a Hugging Face directory, its weights from wherever `place` has them.
+ * @throws InputError when it cannot be used
+ */
+export async function openDirectory(path: string, place?: WeightPlace): Promise<Checkpoint> {
   const { config, file: configFile } = await readConfig(path);
   refuseQuantised(config, configFile);
   return {
     format: 'Hugging Face',
     config,
     configFile,
-    source: await openWeights(path),
+    source: withMxfp4(await openWeights(path, place)),
     readSideFiles: (spec) => readSideFiles(path, spec),
   };
 }

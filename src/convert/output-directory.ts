@@ -4,11 +4,12 @@
  * next one that writes to the same place; that of a living one holds others off.
  */
 
-import { mkdir, open, readdir, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { modeOf, openUp, ownerOnlyDirectory } from '../aside.ts';
+import { modeOf, openUp, ownerOnlyDirectory, syncPath } from '../aside.ts';
 import { InputError, withNothingLeft, writeError } from '../errors.ts';
 import { manifestFile, trainingBase } from '../flash/manifest.ts';
+import { freeBytes } from '../free-space.ts';
 import { claim, othersBeside, ownedBeside, ownedName, sweepBeside } from '../owned.ts';
 import { formatBytes } from '../units.ts';
 
@@ -69,14 +70,14 @@ export class OutputDirectory {
   async commit(): Promise<void> {
     try {
       await openUp(this.path, await modeOf(this.#target, 0o777));
-      for (const name of await readdir(this.path)) await sync(join(this.path, name));
-      await sync(this.path);
+      for (const name of await readdir(this.path)) await syncPath(join(this.path, name));
+      await syncPath(this.path);
       if (this.#replaced !== null) await rename(this.#target, this.#replaced);
       await rename(this.path, this.#target).catch(async (cause: unknown) => {
         if (this.#replaced !== null) await rename(this.#replaced, this.#target);
         throw cause;
       });
-      await sync(dirname(this.#target));
+      await syncPath(dirname(this.#target));
       if (this.#replaced !== null) await rm(this.#replaced, { recursive: true, force: true });
     } catch (cause) {
       throw writeError(cause, this.#target);
@@ -131,8 +132,7 @@ export async function recoverModel(dir: string): Promise<void> {
 export async function checkOutput(target: string, bytes: number, force: boolean): Promise<boolean> {
   const place = resolve(target);
   const exists = await checkTarget(place, target, force);
-  const { bavail, bsize } = await statfs(await nearestDirectory(dirname(place)));
-  const free = bavail * bsize;
+  const free = await freeBytes(dirname(place));
   if (free < bytes) {
     throw new InputError(
       `the model needs ${formatBytes(bytes)} and the disk has ${formatBytes(free)} free`,
@@ -141,13 +141,6 @@ export async function checkOutput(target: string, bytes: number, force: boolean)
     );
   }
   return exists;
-}
-
-/** `dir`, or the lowest directory above it that exists. */
-async function nearestDirectory(dir: string): Promise<string> {
-  for (let at = dir; ; at = dirname(at)) {
-    if ((await stat(at).catch(() => null)) !== null || at === dirname(at)) return at;
-  }
 }
 
 /** Whether something that may be replaced is at `place`. */
@@ -168,19 +161,4 @@ async function checkTarget(place: string, target: string, force: boolean): Promi
     );
   }
   return true;
-}
-
-async function sync(path: string): Promise<void> {
-  // Windows cannot open directories; there the rename alone has to do.
-  const handle = await open(path, 'r').catch(() => null);
-  if (handle === null) return;
-  try {
-    await handle.sync();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'EPERM' && code !== 'EINVAL' && code !== 'EISDIR' && code !== 'EACCES')
-      throw error;
-  } finally {
-    await handle.close();
-  }
 }

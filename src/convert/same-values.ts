@@ -9,14 +9,20 @@ const pieceBytes = 2 ** 20;
 /**
  * Whether `a` and `b` hold the same values in the same type and shape. Reads both, up to the first
  * difference; tensors that differ mostly do so at the beginning.
+ * @param mostBytes of each tensor that are compared
  * @throws InputError when a file is shorter than its header says; IoError when reading fails
  */
-export async function sameValues(a: SourceTensor, b: SourceTensor): Promise<boolean> {
+export async function sameValues(
+  a: SourceTensor,
+  b: SourceTensor,
+  mostBytes = Number.POSITIVE_INFINITY,
+): Promise<boolean> {
   const { dtype, shape } = a;
   if (dtype === 'other' || dtype !== b.dtype || shape.join() !== b.shape.join()) return false;
   const { bytes } = sourceDTypes[dtype];
-  const elements = shape.reduce((product, size) => product * size, 1);
-  const step = Math.floor(pieceBytes / bytes);
+  const all = shape.reduce((product, size) => product * size, 1);
+  const elements = Math.min(all, Math.floor(mostBytes / bytes));
+  const step = Math.floor(Math.min(pieceBytes, mostBytes) / bytes);
   const [left, right] = [Buffer.allocUnsafe(step * bytes), Buffer.allocUnsafe(step * bytes)];
   for (let start = 0; start < elements; start += step) {
     const count = Math.min(step, elements - start);

@@ -13,7 +13,8 @@ import type { ModelSpec } from '../models/spec.ts';
 import { readRegular } from '../regular-file.ts';
 import { type EndToken, endTokensOf } from '../tokenizer/end-tokens.ts';
 import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
-import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { tokenizerFile, writeTokenCache } from '../tokenizer/token-cache.ts';
+import { type BuiltTokenizer, buildTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 
 /** Content by name. */
 export type SideFiles = ReadonlyMap<string, Uint8Array>;
@@ -25,12 +26,14 @@ export interface SideContent {
   readonly eosIds: readonly number[];
   /** What ends one when the model runs: these, the tokenizer's own, and those that are called so. */
   readonly endTokens: readonly EndToken[];
+  /** What is kept beside tokenizer.json. */
+  readonly kept: BuiltTokenizer['kept'];
   /** What is odd and keeps nothing from running, a line each. */
   readonly notes: readonly string[];
 }
 
-/** Larger ones are not what their name says. */
-const largestBytes = 256 * 1024 * 1024;
+/** In bytes; larger ones are not what their name says. */
+export const largestSideFile = 256 * 1024 * 1024;
 
 const generationConfig = 'generation_config.json';
 
@@ -80,7 +83,7 @@ export function eosIdsOf(files: SideFiles, spec: ModelSpec, dir: string): readon
  */
 export function sideContent(
   files: SideFiles,
-  tokenizer: Tokenizer,
+  { tokenizer, kept }: BuiltTokenizer,
   { eosIds, vocabSize }: Pick<ModelSpec, 'eosIds' | 'vocabSize'>,
 ): SideContent {
   tokenizer.checkIds(tokenizer.around);
@@ -88,6 +91,7 @@ export function sideContent(
     files,
     eosIds,
     endTokens: endTokensOf(tokenizer),
+    kept,
     notes: tokensWithoutRow(tokenizer, vocabSize),
   };
 }
@@ -102,22 +106,22 @@ export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideC
   for (const name of sideFileNames) {
     const path = join(dir, name);
     if ((await stat(path).catch(() => null)) === null) continue;
-    const content = await readRegular(path, largestBytes).catch((error: unknown) => {
+    const content = await readRegular(path, largestSideFile).catch((error: unknown) => {
       throw fileError(error, path, 'reading');
     });
     files.set(name, content);
   }
   const { files: usable, reason } = usableSideFiles(files, dir);
   const model = { ...spec, eosIds: [...eosIdsOf(usable, spec, dir)] };
-  const content = (all: SideFiles, tokenizer: Tokenizer): SideContent => {
-    const found = sideContent(all, tokenizer, model);
+  const content = (all: SideFiles, built: BuiltTokenizer): SideContent => {
+    const found = sideContent(all, built, model);
     return { ...found, notes: [...(reason === null ? [] : [reason]), ...found.notes] };
   };
-  if (usable.has('tokenizer.json')) return content(usable, await loadTokenizer(dir, model));
+  if (usable.has(tokenizerFile)) return content(usable, await buildTokenizer(dir, model));
   if (usable.has('vocab.json') && usable.has('merges.txt')) {
     const made = await readBpeFiles(dir);
-    const all = new Map([...usable, ['tokenizer.json', Buffer.from(JSON.stringify(made))]]);
-    return content(all, await loadTokenizer(dir, model, made));
+    const all = new Map([...usable, [tokenizerFile, Buffer.from(JSON.stringify(made))]]);
+    return content(all, await buildTokenizer(dir, model, made));
   }
   throw new InputError(
     'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt',
@@ -126,9 +130,9 @@ export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideC
   );
 }
 
-/** Writes the side files into the model directory. */
+/** Writes the side files into the model directory, and beside tokenizer.json what is kept of it. */
 export async function writeSideFiles(
-  files: SideFiles,
+  { files, kept }: Pick<SideContent, 'files' | 'kept'>,
   target: string,
 ): Promise<Record<string, StoredFile>> {
   const stored: Record<string, StoredFile> = {};
@@ -141,6 +145,8 @@ export async function writeSideFiles(
     }
     stored[name] = { bytes: data.length, crc32: crcHex(data) };
   }
+  const tokenizer = stored[tokenizerFile];
+  if (kept !== null && tokenizer !== undefined) await writeTokenCache(target, tokenizer, kept);
   return stored;
 }
 

@@ -39,20 +39,21 @@ export async function* copyBlocks(
   rectangles: readonly Block[],
 ): AsyncGenerator<LoadedBlock> {
   const { firstNonFinite } = work.kernels.byDType[blocks.dtype];
-  const placeOf = (index: number) => work.readAddresses[index & 1] ?? 0;
   const start = (index: number) => {
     const rectangle = rectangles[index];
     if (rectangle === undefined) return null;
-    const reading = read(work, source, blocks, rectangle, placeOf(index));
+    const reading = work.copies.next().then(async (address) => {
+      await read(work, source, blocks, rectangle, address);
+      return address;
+    });
     reading.catch(() => {}); // it is awaited below, unless an earlier one failed
     return reading;
   };
   let reading = start(0);
   for (const [index, rectangle] of rectangles.entries()) {
     if (work.signal?.aborted) throw new InterruptedError();
-    await reading;
+    const address = (await reading) as number;
     reading = start(index + 1);
-    const address = placeOf(index);
     const { row, rows, column, columns } = rectangle;
     const bad = firstNonFinite(address, rows * columns);
     if (bad >= 0) {

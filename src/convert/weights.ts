@@ -7,6 +7,7 @@ import {
   type FloatDType,
   formats,
   isEncodedDType,
+  isNeuronDType,
   isQuantised,
 } from '../dtype.ts';
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
@@ -21,6 +22,7 @@ import {
   rowBlocks,
   widestBlock,
 } from './blocks.ts';
+import type { Rotation } from './pending-writes.ts';
 import { copyBlocks, storedRows } from './stored-blocks.ts';
 
 /** A checkpoint tensor whose shape and dtype were found right. */
@@ -39,7 +41,7 @@ const below =
   (block: Block): Block => ({ ...block, row: block.row + rows });
 
 /** A rectangle of a matrix as `dtype`: the file's own blocks where they are that, else converted. */
-function loadRows(
+export function loadRows(
   work: BlockBuffers,
   { tensor, dtype: from }: CheckedSource,
   dtype: DType,
@@ -79,8 +81,10 @@ export async function* tensorBytes(
 }
 
 /** Where units are put together before they are written. */
-interface Strip {
-  readonly address: number;
+export interface Strips {
+  /** One strip, or two, so that one is filled while the other is written. */
+  readonly places: Rotation;
+  /** Of each. */
   readonly bytes: number;
 }
 
@@ -90,12 +94,12 @@ export function unitBytes(
   recipe: BundleRecipe,
   units: FfnUnits,
   sources: Sources,
-  strip: Strip,
+  strips: Strips,
 ): AsyncGenerator<Uint8Array> {
   const geometry = neuronGeometry(units);
   return geometry === null
-    ? tileBytes(work, recipe, units, sources, strip)
-    : bundleBytes(work, recipe, { ...geometry, ...units }, sources, strip);
+    ? tileBytes(work, recipe, units, sources, strips)
+    : bundleBytes(work, recipe, { ...geometry, ...units }, sources, strips);
 }
 
 /**
@@ -110,15 +114,16 @@ async function* tileBytes(
   recipe: BundleRecipe,
   { k, count: tiles, unitBytes: stride, parts }: FfnUnits,
   sources: Sources,
-  strip: Strip,
+  strips: Strips,
 ): AsyncGenerator<Uint8Array> {
   const { kernels, memory, elements } = work;
   const hidden = recipe.hiddenSize;
   const rowElements = alignUp(k, widestBlock);
-  const atOnce = Math.min(Math.floor(strip.bytes / stride), Math.floor(elements / rowElements));
+  const atOnce = Math.min(Math.floor(strips.bytes / stride), Math.floor(elements / rowElements));
   for (let first = 0; first < tiles; first += Math.max(1, atOnce)) {
     const count = Math.min(Math.max(1, atOnce), tiles - first);
-    const view = new Uint8Array(memory.buffer, strip.address, count * stride);
+    const strip = await strips.places.next();
+    const view = new Uint8Array(memory.buffer, strip, count * stride);
     view.fill(0);
     for (const { part, dtype, offset, shape } of parts) {
       const rowBytes = byteLength(dtype, shape[1]);
@@ -130,7 +135,7 @@ async function* tileBytes(
       for await (const { address, row, rows } of loadRows(work, source, dtype, wanted)) {
         if (isDown) {
           for (let tile = 0; tile < count; tile++) {
-            const target = strip.address + tile * stride + offset + row * rowBytes;
+            const target = strip + tile * stride + offset + row * rowBytes;
             const source = address + tile * rowBytes;
             kernels.copyRows(target, source, rows, rowBytes, count * rowBytes, rowBytes);
           }
@@ -139,7 +144,7 @@ async function* tileBytes(
         for (let done = 0; done < rows; ) {
           const place = row + done - first * k;
           const n = Math.min(k - (place % k), rows - done);
-          const target = strip.address + Math.floor(place / k) * stride + offset;
+          const target = strip + Math.floor(place / k) * stride + offset;
           const source = address + done * rowBytes;
           kernels.copyRows(
             target + (place % k) * rowBytes,
@@ -174,39 +179,51 @@ async function* bundleBytes(
   recipe: BundleRecipe,
   units: FfnUnits & NeuronGeometry,
   sources: Sources,
-  strip: Strip,
+  strips: Strips,
 ): AsyncGenerator<Uint8Array> {
   const { kernels, memory, convertedAddress } = work;
   const { bundleBytes: stride, downOffset, count: neurons, parts } = units;
   const dtype = parts[0]?.dtype ?? 'f32';
-  if (!isEncodedDType(dtype)) throw new Error(`bundles cannot be in ${dtype}`);
+  if (!isNeuronDType(dtype)) throw new Error(`bundles cannot be in ${dtype}`);
   const hidden = recipe.hiddenSize;
   const { blockBytes, blockElements } = formats[dtype];
   const rowBytes = byteLength(dtype, hidden);
   const down = sources(recipe.down);
+  const { turned } = down.tensor;
   const stripNeurons = Math.min(
     neurons,
-    Math.floor(strip.bytes / stride),
+    Math.floor(strips.bytes / stride),
     Math.floor(work.elements / blockElements),
   );
   const padding = stride - downOffset - rowBytes;
 
   for (let first = 0; first < neurons; first += stripNeurons) {
     const count = Math.min(stripNeurons, neurons - first);
-    const view = new Uint8Array(memory.buffer, strip.address, count * stride);
+    const strip = await strips.places.next();
+    const view = new Uint8Array(memory.buffer, strip, count * stride);
     if (padding > 0) view.fill(0);
-    for (const [index, name] of bundleRows(recipe).entries()) {
-      const { tensor, dtype: from } = sources(name);
+    const copied = bundleRows(recipe).map((name, index) => ({
+      ...sources(name),
+      offset: index * rowBytes,
+    }));
+    // What lies the other way round has a row for each neuron, too.
+    if (turned !== undefined)
+      copied.push({ tensor: turned, dtype: down.dtype, offset: downOffset });
+    for (const { tensor, dtype: from, offset } of copied) {
       const rows = rowBlocks(work, count, 0, hidden).map(below(first));
       for await (const block of loadBlocks(work, tensor, from, dtype, rows)) {
-        const target = strip.address + (block.row - first) * stride + index * rowBytes;
+        const target = strip + (block.row - first) * stride + offset;
         kernels.copyRows(target, block.address, block.rows, rowBytes, rowBytes, stride);
       }
+    }
+    if (turned !== undefined) {
+      yield view;
+      continue;
     }
     const downColumns = rowBlocks(work, hidden, first, count, blockElements);
     const loadedAs = isQuantised(dtype) ? 'f32' : dtype;
     for await (const block of loadBlocks(work, down.tensor, down.dtype, loadedAs, downColumns)) {
-      const target = strip.address + downOffset + byteLength(dtype, block.row);
+      const target = strip + downOffset + byteLength(dtype, block.row);
       if (isQuantised(dtype)) {
         const columns = { rows: count, columns: block.rows };
         const columnBytes = byteLength('f32', block.rows);

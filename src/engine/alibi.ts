@@ -1,19 +1,40 @@
 /** ALiBi: what each head adds to the scores of keys by their positions. */
 
-/** Slope of each head: a geometric sequence; where heads are no power of two, of twice as many every other. */
-export function alibiSlopes(heads: number): number[] {
-  const power = 2 ** Math.floor(Math.log2(heads));
-  const sequence = (n: number) => (i: number) => toBf16(2 ** ((-8 * i) / n));
-  const first = Array.from({ length: power }, (_, i) => sequence(power)(i + 1));
-  const others = Array.from({ length: heads - power }, (_, i) => sequence(2 * power)(2 * i + 1));
-  return [...first, ...others];
+import type { Positions } from '../models/positions.ts';
+
+export type AlibiForm = Omit<Extract<Positions, { kind: 'alibi' }>, 'kind'>;
+
+/** Slope of each head: a geometric sequence; where heads are no power of two, parts of two of them. */
+export function alibiSlopes(
+  heads: number,
+  { form, steepest = 8, slopes }: AlibiForm = {},
+): number[] {
+  const rounded = roundingOf(form);
+  const sequence = (n: number) =>
+    Array.from({ length: n }, (_, i) => rounded(2 ** ((-steepest * (i + 1)) / n)));
+  const below = 2 ** Math.floor(Math.log2(heads));
+  if (below === heads) return sequence(heads);
+  const above = sequence(2 * below);
+  const every = (first: number) => above.filter((_, i) => i % 2 === first);
+  const all = slopes === 'above' ? [...every(1), ...every(0)] : [...sequence(below), ...every(0)];
+  return all.slice(0, heads);
 }
 
 /** Fills `bias`, (heads, context). */
-export function fillAlibi(bias: Float32Array, heads: number, context: number): void {
-  for (const [head, slope] of alibiSlopes(heads).entries()) {
-    for (let j = 0; j < context; j++) bias[head * context + j] = toBf16(slope * toBf16(j));
+export function fillAlibi(
+  bias: Float32Array,
+  heads: number,
+  context: number,
+  alibi: AlibiForm = {},
+): void {
+  const rounded = roundingOf(alibi.form);
+  for (const [head, slope] of alibiSlopes(heads, alibi).entries()) {
+    for (let j = 0; j < context; j++) bias[head * context + j] = rounded(slope * rounded(j));
   }
+}
+
+function roundingOf(form: AlibiForm['form']): (value: number) => number {
+  return form === 'plain' ? Math.fround : toBf16;
 }
 
 const float = new Float32Array(1);

@@ -20,7 +20,7 @@ import { neuronPlaces } from '../residency/rows-apart.ts';
 import type { LoadedRows } from '../residency/weight-stream.ts';
 import { activateNeurons } from './activate.ts';
 import type { NeuronHook } from './ffn-hook.ts';
-import { computeRowUnits, unitsAtOnce } from './row-units.ts';
+import { computeRowUnits, type RowUnitTask, unitsAtOnce } from './row-units.ts';
 
 const f32Bytes = 4;
 
@@ -57,6 +57,11 @@ export interface FfnTask {
   readonly gateBias: number;
   readonly positions: number;
   readonly hook?: NeuronHook | undefined;
+}
+
+/** One expert, which lies in the arena; the other addresses are in the first memory. */
+export interface ExpertTask extends Omit<RowUnitTask, 'unit' | 'hook' | 'exact'> {
+  readonly expert: number;
 }
 
 /** Addresses of some units in the memory where they lie. */
@@ -111,6 +116,17 @@ export class Arena {
       bias: from(task.bias, first),
       gateBias: from(task.gateBias, first),
     }));
+  }
+
+  /**
+   * y = what an expert makes of the rows in x; what y held is overwritten.
+   * @returns how many activations were not zero
+   */
+  expert(task: ExpertTask): number {
+    const { y, hidden, positions, expert: unit } = task;
+    new Uint8Array(this.memory.buffer, y, positions * hidden * f32Bytes).fill(0);
+    const { memory, kernels, exact } = this;
+    return computeRowUnits(memory, kernels, this.#place, { ...task, unit, exact });
   }
 
   /**
@@ -306,6 +322,20 @@ export class RemoteArena extends Arena {
     });
     this.#deliver(y, output, positions * hidden);
     this.#deliver(sums, transferSums, positions * hidden);
+    return active;
+  }
+
+  override expert(task: ExpertTask): number {
+    const { x, y, hidden, positions, units, bias, gateBias } = task;
+    const { input, output, bias: transferBias, gateBias: transferGateBias } = this.#transfer;
+    const active = super.expert({
+      ...task,
+      x: this.#fetch(input, x, positions * hidden),
+      y: output,
+      bias: bias === 0 ? 0 : this.#fetch(transferBias, bias, units.k),
+      gateBias: gateBias === 0 ? 0 : this.#fetch(transferGateBias, gateBias, units.k),
+    });
+    this.#deliver(y, output, positions * hidden);
     return active;
   }
 

@@ -4,7 +4,8 @@
  */
 
 import type { PageList } from '../residency/kv-pages.ts';
-import type { LogitsWanted } from './forward-options.ts';
+import { isEachWanted, type LogitsWanted } from './forward-options.ts';
+import type { BestLogits } from './sampler.ts';
 
 /** Rows of one sequence, one after the other. */
 export interface BatchPart {
@@ -18,13 +19,24 @@ export interface BatchPart {
 /** A row whose logits are wanted. */
 export interface LogitsRow {
   readonly row: number;
-  readonly wanted: Exclude<LogitsWanted, 'none'>;
+  readonly wanted: 'last' | 'all' | BestLogits;
 }
 
 /** How many logits are computed of a part of so many rows. */
 export function logitsCount({ wanted, ids }: Pick<BatchPart, 'wanted' | 'ids'>): number {
   if (wanted === 'none') return 0;
-  return wanted === 'all' ? ids.length : 1;
+  return wanted === 'all' || isEachWanted(wanted) ? ids.length : 1;
+}
+
+/** What is wanted of one of so many rows of a part. */
+function wantedOfRow(
+  wanted: LogitsWanted,
+  row: number,
+  rows: number,
+): 'none' | LogitsRow['wanted'] {
+  if (wanted === 'none' || wanted === 'all') return wanted;
+  if (isEachWanted(wanted)) return wanted.each[row] ?? 'none';
+  return row === rows - 1 ? wanted : 'none';
 }
 
 export class Batch {
@@ -47,8 +59,8 @@ export class Batch {
     for (const { ids, start, wanted } of parts) {
       ids.forEach((_, i) => {
         this.positions[row] = start + i;
-        const last = i === ids.length - 1;
-        if (wanted === 'all' || (wanted !== 'none' && last)) logits.push({ row, wanted });
+        const of = wantedOfRow(wanted, i, ids.length);
+        if (of !== 'none') logits.push({ row, wanted: of });
         row++;
       });
     }

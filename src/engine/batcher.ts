@@ -9,7 +9,8 @@ import type { PageList } from '../residency/kv-pages.ts';
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { Batch, type BatchPart, logitsCount } from './batch.ts';
 import type { FfnHook } from './ffn-hook.ts';
-import type { LogitsWanted } from './forward-options.ts';
+import { isEachWanted, type LogitsWanted } from './forward-options.ts';
+import type { PassTimes } from './pass-times.ts';
 import type { Transformer } from './transformer.ts';
 
 /** Ids to append to a sequence, which has pages for them, and what is wanted of it. */
@@ -18,8 +19,15 @@ export interface Work {
   readonly ids: readonly number[];
   /** Where they begin. */
   readonly start: number;
+  /**
+   * Where they are wanted of each row, only the first id must be appended: as many of the others are
+   * as have room in the pass.
+   */
   readonly wanted: LogitsWanted;
-  /** For `all`: called with the logits (rows, vocab) of some rows, and the index in `ids` of their first. */
+  /**
+   * For `all` and each: called with the logits (rows, vocab) of some rows, and the index in `ids` of
+   * their first.
+   */
   readonly onLogits?: ((logits: Float32Array, first: number) => void) | undefined;
   /** Called when so many more of the ids are in the cache. */
   readonly onProgress: (rows: number) => void;
@@ -54,11 +62,17 @@ export interface BatcherParts {
   readonly logitPositions: number;
   /** Whether others may join: then they are given a moment before each pass. */
   readonly shared: boolean;
+  readonly passTimes: PassTimes;
   /** After a pass that was broken off. */
   readonly reset: () => Promise<void>;
 }
 
 const noLogits = new Float32Array(0);
+
+/** Whether it makes the next token of a text, or verifies some. */
+function isDecode({ ids, wanted, hook }: Work): boolean {
+  return hook === undefined && (ids.length === 1 || isEachWanted(wanted));
+}
 
 export class Batcher {
   readonly #parts: BatcherParts;
@@ -82,6 +96,10 @@ export class Batcher {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
         reject(new FlashError('the model is closed'));
+        return;
+      }
+      if (work.signal?.aborted) {
+        reject(new InterruptedError());
         return;
       }
       if (work.ids.length === 0) {
@@ -120,6 +138,8 @@ export class Batcher {
     const { transformer, reset } = this.#parts;
     const batch = new Batch(shares.map(({ part }) => part));
     for (const { waiting } of shares) waiting.inFlight = true;
+    const decodes = shares.every(({ waiting }) => isDecode(waiting.work));
+    const started = performance.now();
     try {
       const logits = await transformer.forward(batch, {
         interrupted: () => {
@@ -128,6 +148,9 @@ export class Batcher {
         },
         hook: shares[0]?.waiting.work.hook,
       });
+      if (decodes) {
+        this.#parts.passTimes.add(batch.rows, shares.length, performance.now() - started);
+      }
       this.#deliver(shares, logits);
     } catch (error) {
       await reset(); // the pass was broken off; the next one begins anew
@@ -154,15 +177,17 @@ export class Batcher {
         continue;
       }
       try {
-        if (part.wanted === 'all') work.onLogits?.(own, waiting.done);
+        const each = isEachWanted(part.wanted);
+        if (part.wanted === 'all' || each) work.onLogits?.(own, waiting.done);
         work.onProgress(part.ids.length);
       } catch (error) {
         this.#end(waiting, () => waiting.reject(error));
         continue;
       }
       waiting.done += part.ids.length;
-      if (waiting.done < work.ids.length) continue;
-      const result = part.wanted === 'all' ? noLogits : own;
+      const optional = isEachWanted(work.wanted);
+      if (waiting.done < work.ids.length && !optional) continue;
+      const result = part.wanted === 'all' || optional ? noLogits : own;
       if (result.length > 0) work.onDone(result);
       this.#end(waiting, () => waiting.resolve(result));
     }
@@ -178,15 +203,22 @@ export class Batcher {
       : this.#waiting.filter(({ work }) => work.hook === undefined);
     const left = ({ work, done }: Waiting) => work.ids.length - done;
     const single = (waiting: Waiting) => left(waiting) === 1;
-    const order = [...chosen.filter(single), ...chosen.filter((each) => !single(each))];
+    const optional = ({ work }: Waiting) => isEachWanted(work.wanted) && work.ids.length > 1;
+    const order = [
+      ...chosen.filter(single),
+      ...chosen.filter(optional),
+      ...chosen.filter((each) => !single(each) && !optional(each)),
+    ];
     const shares: Share[] = [];
     let [rows, logits] = [chunk, logitPositions];
     order.forEach((waiting, index) => {
       const { work, done } = waiting;
       let count = Math.min(left(waiting), Math.ceil(rows / (order.length - index)));
       if (work.wanted === 'all') count = Math.min(count, logits);
+      // Of logits that have room, each of the others has its share too.
+      if (optional(waiting)) count = Math.min(count, Math.ceil(logits / (order.length - index)));
       const last = count === left(waiting);
-      const wanted = work.wanted === 'all' || last ? work.wanted : 'none';
+      const wanted = work.wanted === 'all' || last || optional(waiting) ? work.wanted : 'none';
       if (wanted !== 'none' && logits === 0) count = 0;
       if (count === 0) return;
       rows -= count;

@@ -32,7 +32,7 @@ export class DenseFfn implements Ffn {
       finish: async (output) => {
         const counts = { neurons: 0, active: 0 };
         for (const units of this.#parts.files.manifest.ffns[input.layer] ?? []) {
-          const { neurons, active } = await this.#compute(units, input, output, hook);
+          const { neurons, active } = await this.compute(units, input, output, hook);
           counts.neurons += neurons;
           counts.active += active;
         }
@@ -43,11 +43,11 @@ export class DenseFfn implements Ffn {
   }
 
   /** y += sum over all units of an FFN of what they contribute. */
-  async #compute(
+  async compute(
     units: FfnUnits,
     { x, positions }: FfnInput,
     output: FfnOutput,
-    hook: FfnHook | undefined,
+    hook?: FfnHook,
   ): Promise<FfnCounts> {
     const { files, arenas, weights, sums } = this.#parts;
     const { hiddenSize: hidden, ffn } = files.manifest.spec;

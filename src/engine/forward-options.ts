@@ -13,4 +13,13 @@ export interface ForwardOptions {
  * Of which rows of a sequence the logits are computed. `best`: of the last, and only so many of the
  * largest need be right; others may be -Infinity.
  */
-export type LogitsWanted = 'none' | 'last' | 'all' | BestLogits;
+export type LogitsWanted = 'none' | 'last' | 'all' | BestLogits | EachWanted;
+
+/** Of each row on its own: all logits, or so many of the largest. */
+export interface EachWanted {
+  readonly each: readonly ('last' | BestLogits)[];
+}
+
+export function isEachWanted(wanted: LogitsWanted): wanted is EachWanted {
+  return typeof wanted === 'object' && 'each' in wanted;
+}

@@ -5,8 +5,12 @@ import { StreamDecoder } from '../tokenizer/stream-decoder.ts';
 import { Sampler } from './sampler.ts';
 import type { SamplingOptions } from './sampling-options.ts';
 import type { Sequence } from './sequence.ts';
+import type { Drafter } from './speculation/draft.ts';
+import { SpeculativeTokens } from './speculation/speculative-tokens.ts';
 import type { RunStats } from './stats.ts';
 import { StopStrings } from './stop-strings.ts';
+import type { TokenGuide } from './token-guide.ts';
+import { drawToken, SingleTokens, type SourceParts, type TokenSource } from './token-source.ts';
 
 /** Why generation ended; `context`: no position is left, `length`: max tokens were made. */
 export type FinishReason = 'eos' | 'stop' | 'length' | 'context' | 'interrupted';
@@ -19,7 +23,16 @@ export interface GenerateOptions {
   readonly stop?: readonly string[];
   /** Take what ends a text for a token like any other. Default: false. */
   readonly ignoreEos?: boolean;
+  /** Whether the text has special tokens as they are written. Default: false. */
+  readonly keepSpecial?: boolean;
+  /** Has a say in each token; one after the other, as it may depend on those before. */
+  readonly guide?: TokenGuide | undefined;
   readonly signal?: AbortSignal;
+  /**
+   * Proposes tokens, of which the model verifies several in one pass; the text is the same. For a
+   * runtime that was planned with `draftTokens`.
+   */
+  readonly draft?: Drafter | undefined;
   /** Called with each piece of text as soon as it is certain. */
   readonly onText?: (text: string) => void;
 }
@@ -42,7 +55,7 @@ export async function generate(
   sequence: Sequence,
   options: GenerateOptions,
 ): Promise<GenerateResult> {
-  const { promptIds, maxTokens } = options;
+  const { promptIds, maxTokens, guide } = options;
   const { model, plan, stats } = sequence.runtime;
   const { tokenizer } = model;
   const { context } = plan;
@@ -50,7 +63,7 @@ export async function generate(
     throw new InputError('the prompt is empty and the model has no BOS token to start from');
   }
   const sampler = new Sampler(options.sampling);
-  const decoder = new StreamDecoder(tokenizer, { skipSpecial: true });
+  const decoder = new StreamDecoder(tokenizer, { skipSpecial: options.keepSpecial !== true });
   decoder.follow(promptIds);
   const stop = new StopStrings(options.stop ?? []);
   const endIds = new Set(options.ignoreEos ? [] : tokenizer.eosIds);
@@ -66,15 +79,24 @@ export async function generate(
 
   const recorder = stats.begin();
   const { signal } = options;
-  const forward = (next: readonly number[]) =>
-    sequence.forward(next, sampler.wanted, signal && { signal });
+  const drafter = options.draft;
+  const draft = drafter?.begin(sequence, sampler);
+  const wanted = guide === undefined ? sampler.wanted : 'last';
+  const parts: SourceParts = { sequence, sampler, recorder, wanted, guide, signal };
+  const source: TokenSource =
+    drafter && draft
+      ? new SpeculativeTokens({ ...parts, drafter, draft, endIds })
+      : new SingleTokens(parts);
 
   const run = async (): Promise<FinishReason> => {
     const rest = promptIds.slice(keepBeginning(sequence, promptIds));
-    let logits = await recorder.prefill(() => forward(rest));
+    const logits = await recorder.prefill(async () => {
+      await draft?.prepare(promptIds, signal);
+      return sequence.forward(rest, wanted, signal && { signal });
+    });
+    if (maxTokens <= 0) return 'length';
+    let token = await drawToken(parts, logits, ids);
     for (;;) {
-      if (tokens.length >= maxTokens) return 'length';
-      const token = sampler.sample(logits, ids);
       if (endIds.has(token)) return 'eos';
       if (stopIds.has(token)) return 'stop';
       tokens.push(token);
@@ -82,8 +104,8 @@ export async function generate(
       emit(stop.push(decoder.push(token)));
       if (stop.found) return 'stop';
       if (tokens.length >= maxTokens) return 'length';
-      if (sequence.length >= context) return 'context';
-      logits = await recorder.decode(() => forward([token]));
+      if (ids.length > context) return 'context';
+      token = await source.next(ids, maxTokens - tokens.length);
     }
   };
 
@@ -91,9 +113,10 @@ export async function generate(
     if (error instanceof InterruptedError) return 'interrupted';
     throw error;
   });
+  source.end();
   emit(stop.push(decoder.flush()));
   emit(stop.flush());
-  const figures = recorder.snapshot(promptIds.length, tokens.length);
+  const figures = recorder.snapshot(promptIds.length, tokens.length, source.figures);
   return { text, promptTokens: promptIds, tokens, finishReason, stats: figures };
 }
 
@@ -108,7 +131,7 @@ export function keepBeginning(sequence: Sequence, promptIds: readonly number[]):
 }
 
 /** How many ids two lists begin with alike. */
-function commonLength(a: readonly number[], b: readonly number[]): number {
+export function commonLength(a: readonly number[], b: readonly number[]): number {
   let length = 0;
   while (length < Math.min(a.length, b.length) && a[length] === b[length]) length++;
   return length;

@@ -29,6 +29,8 @@ export class KvCache {
   readonly #layout: KvLayout;
   readonly #attention: ModelSpec['attention'];
   readonly #layers: number;
+  /** On what a head adds to scores. */
+  readonly #biasScale: number;
   readonly #pages: KvPages;
   /** What attention is told of the batch: (rows, 2). */
   readonly #rows: Uint32Array;
@@ -41,13 +43,15 @@ export class KvCache {
     memory: WebAssembly.Memory,
     kernels: Kernels,
     plan: KvPlan & { readonly chunk: number },
-    { attention, layers }: Pick<ModelSpec, 'attention' | 'layers'>,
+    { attention, layers, positions }: Pick<ModelSpec, 'attention' | 'layers' | 'positions'>,
   ) {
     this.#kernels = kernels;
     this.#plan = plan;
     this.#layout = plan.kvCache;
     this.#attention = attention;
     this.#layers = layers;
+    const isPlain = positions.kind === 'alibi' && positions.form === 'plain';
+    this.#biasScale = isPlain ? 1 : attention.scale;
     this.#pages = new KvPages(memory, plan.kvCache);
     this.#rows = new Uint32Array(memory.buffer, plan.kvCache.rows, 2 * plan.chunk);
     this.#width = attention.kvHeads * attention.headDim;
@@ -122,9 +126,12 @@ export class KvCache {
     }
   }
 
-  /** attended = attention of the batch's rows, which have been appended, over their sequences. */
-  attend(layer: number, { rows: positions, length }: Batch): void {
-    const { heads, kvHeads, headDim, scale, windows } = this.#attention;
+  /**
+   * attended = attention of the batch's rows, which have been appended, over their sequences.
+   * @param sinks address of the scores (heads) that bring no value; 0: there are none
+   */
+  attend(layer: number, { rows: positions, length }: Batch, sinks = 0): void {
+    const { heads, kvHeads, headDim, scale, windows, softCap = 0 } = this.#attention;
     const { qkv, attended, scores, positionBias } = this.#plan.activations;
     const { context } = this.#plan;
     const { keys, values } = this.#places(layer);
@@ -150,6 +157,9 @@ export class KvCache {
       window: windows[layer] ?? context,
       bias: positionBias,
       biasStride: context,
+      biasScale: this.#biasScale,
+      softCap,
+      sinks,
     });
   }
 

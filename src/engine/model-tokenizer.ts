@@ -4,12 +4,10 @@ import { join } from 'node:path';
 import { parseJson } from '../checkpoint/json-file.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { readRegular } from '../regular-file.ts';
-import { readTokenCache, writeTokenCache } from '../tokenizer/token-cache.ts';
+import { readTokenCache, tokenizerFile, writeTokenCache } from '../tokenizer/token-cache.ts';
 import { readTokenFiles } from '../tokenizer/token-files.ts';
 import { loadTokenizer, pipelineTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { checkTokenizerJson } from '../tokenizer/tokenizer-json.ts';
-
-const tokenizerFile = 'tokenizer.json';
 
 /**
  * Opens the tokenizer of the model in `dir`; what it takes time to make of tokenizer.json is kept there.
@@ -28,7 +26,7 @@ export async function openTokenizer(dir: string, { spec, files }: Manifest): Pro
   }
   const bytes = await readRegular(path, stored.bytes);
   const json = checkTokenizerJson(parseJson(bytes, path), path);
-  const { tokenizer, tables } = pipelineTokenizer({ json, file: path, files: others }, spec);
-  if (tables !== null) await writeTokenCache(dir, stored, { json, tables });
+  const { tokenizer, kept: made } = pipelineTokenizer({ json, file: path, files: others }, spec);
+  if (made !== null) await writeTokenCache(dir, stored, made);
   return tokenizer;
 }

@@ -1,6 +1,5 @@
 /** A model directory, opened but not loaded: enough to tokenize and to plan. */
 
-import { InputError } from '../errors.ts';
 import { readLimits } from '../flash/device-profile.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
@@ -43,9 +42,6 @@ export class Model implements Plannable {
   static async open(dir: string, options: OpenOptions = {}): Promise<Model> {
     const files = await ModelFiles.open(dir, options);
     try {
-      if (files.manifest.spec.ffn.experts !== undefined) {
-        throw new InputError('is a mixture of experts, which cannot be run yet', { file: dir });
-      }
       const tokenizer = await openTokenizer(dir, files.manifest);
       return new Model(files, tokenizer, await predictorDemand(files));
     } catch (error) {

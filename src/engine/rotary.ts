@@ -4,7 +4,7 @@
  */
 
 import type { Kernels } from '../kernels/kernels.ts';
-import type { RotaryPositions, RotaryScaling } from '../models/spec.ts';
+import type { RotaryPositions, RotaryScaling } from '../models/positions.ts';
 
 const f = Math.fround;
 
@@ -26,13 +26,17 @@ export class Rotary {
   /** What the angles now are of. */
   #prepared: Uint32Array | null = null;
 
-  /** @param chunk positions that there is room for */
+  /**
+   * @param chunk positions that there is room for
+   * @param context the longest sequence
+   */
   constructor(
     memory: WebAssembly.Memory,
     kernels: Kernels,
     positions: RotaryPositions,
     place: RotaryPlace,
     chunk: number,
+    context: number,
   ) {
     this.#kernels = kernels;
     this.#positions = positions;
@@ -40,7 +44,11 @@ export class Rotary {
     const values = chunk * (positions.dims / 2);
     this.#cosines = new Float32Array(memory.buffer, place.cosines, values);
     this.#sines = new Float32Array(memory.buffer, place.sines, values);
-    this.#frequencies = frequenciesOf(positions, 0);
+    // By the longest sequence, whatever it has now: a key's angles must fit those of later queries.
+    this.#frequencies = frequenciesOf(
+      positions,
+      positions.scaling.kind === 'longrope' ? context : 0,
+    );
   }
 
   /**
@@ -59,7 +67,7 @@ export class Rotary {
   #prepare(positions: Uint32Array): void {
     if (positions === this.#prepared) return;
     const { scaling, dims } = this.#positions;
-    const factor = scaling.kind === 'yarn' ? scaling.attentionFactor : 1;
+    const factor = 'attentionFactor' in scaling ? scaling.attentionFactor : 1;
     const pairs = dims / 2;
     positions.forEach((position, p) => {
       const frequencies = this.#frequenciesAt(position);
@@ -83,7 +91,7 @@ export class Rotary {
   }
 }
 
-/** Angle per position of each pair; `length` counts with `dynamic` scaling only. */
+/** Angle per position of each pair; `length` counts with `dynamic` scaling and `longrope` only. */
 export function frequenciesOf(
   { theta, dims, scaling }: RotaryPositions,
   length: number,
@@ -100,6 +108,13 @@ export function frequenciesOf(
       return plain.map((frequency) => byWavelength(frequency, scaling));
     case 'yarn':
       return byTurns(plain, theta, dims, scaling);
+    case 'longrope': {
+      const factors = length > scaling.trained ? scaling.long : scaling.short;
+      return Float32Array.from(
+        factors,
+        (factor, i) => 1 / f(f(factor) * f(theta ** f((2 * i) / dims))),
+      );
+    }
   }
 }
 

@@ -98,10 +98,16 @@ function activate(
   const { neurons, gates } = place;
   const values = positions * count * units.k;
   const code = activationCodes[ffn.activation];
+  const { clamped } = ffn;
   multiply(kernels, place, task, { name: 'up', y: neurons, x, bias }, positions);
-  if (ffn.gate !== 'linear') kernels.activation(neurons, values, code, ffn.threshold);
+  const activated = ffn.gate === 'none' || ffn.gate === 'both';
+  if (activated) kernels.activation(neurons, values, code, ffn.threshold);
   if (ffn.gate === 'none') return;
   multiply(kernels, place, task, { name: 'gate', y: gates, x, bias: gateBias }, positions);
+  if (clamped !== undefined) {
+    kernels.clampedGate(neurons, gates, values, clamped.limit, clamped.steepness);
+    return;
+  }
   kernels.activation(gates, values, code, ffn.threshold);
   kernels.multiply(neurons, gates, values);
 }

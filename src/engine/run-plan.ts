@@ -11,12 +11,17 @@ import type { PredictorDemand } from '../plan/fixed-layout.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { ReadCosts } from '../plan/miss-cost.ts';
 import { planFloor, planMemory } from '../plan/plan-memory.ts';
-import { processEstimate } from '../plan/process.ts';
+import { modelEstimate, processEstimate } from '../plan/process.ts';
 import { resolveSize, type Size } from '../units.ts';
 import type { RunRequest } from './run-request.ts';
 
 /** Positions of a prompt that are processed at once, at most. */
 const prefillChunk = 64;
+/**
+ * The same of a mixture of experts. A chunk wants nearly all experts, however long it is, and reads those
+ * that have no slot: one of 512 positions reads an eighth of what eight of 64 do.
+ */
+const mixtureChunk = 512;
 /** Sequences at once: each has a row in a batch of single tokens. */
 export const mostSequences = prefillChunk;
 
@@ -77,6 +82,7 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
       `the dtype of the KV cache must be ${kvDTypes.join(' or ')}, not ${request.kvDtype}`,
     );
   }
+  checkExperts(planned.manifest, request.experts);
   if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
   const plan = (threads: number) => {
     const wanted = { ...planRequest(planned, request, threads), dramBudget: request.budget };
@@ -95,6 +101,24 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
   }
 }
 
+/** @throws InputError when a token cannot take so many experts of this model */
+function checkExperts({ spec }: Manifest, asked: number | undefined): void {
+  if (asked === undefined) return;
+  const { experts } = spec.ffn;
+  if (experts === undefined) {
+    throw new InputError(
+      'the number of experts per token cannot be changed: the model is not a mixture of experts',
+      {},
+      'Leave --experts away',
+    );
+  }
+  if (!Number.isInteger(asked) || asked < 1 || asked > experts.topK) {
+    throw new InputError(
+      `the number of experts per token must be 1 to ${experts.topK}, as many as the model was trained with, not ${asked}`,
+    );
+  }
+}
+
 /** The smallest budget for such sequences, and what it consists of. */
 export function floorOfRun(
   planned: Planned,
@@ -108,12 +132,15 @@ function planRequest(
   request: Omit<RunRequest, 'budget'>,
   threads: number,
 ) {
-  const { context, logits = 'last', chunk = prefillChunk, memoryLimit, ffn = 'sparse' } = request;
+  const { context, logits = 'last', memoryLimit, ffn = 'sparse' } = request;
+  const isMixture = manifest.spec.ffn.experts !== undefined;
+  const { chunk = isMixture ? mixtureChunk : prefillChunk } = request;
   const { sequences = 1, positions = sequences * context } = request;
   const predictors = ffn === 'exact' ? null : all;
+  const own = request.beside ? modelEstimate(manifest) : processBytes;
   return {
     manifest,
-    processBytes: processBytes + (request.ownBytes ?? 0),
+    processBytes: own + (request.ownBytes ?? 0),
     ...{ context, sequences, positions },
     kvDtype: request.kvDtype ?? 'f32',
     chunk: Math.min(chunk, positions),
@@ -125,6 +152,10 @@ function planRequest(
     ...(readCosts && { readCosts }),
     ...(memoryLimit === undefined ? {} : { memoryLimit }),
     ...(request.bestLogits === undefined ? {} : { bestLogits: request.bestLogits }),
+    draftTokens: request.draftTokens ?? 0,
+    draftBytes: request.draftBytes ?? 0,
+    beside: request.beside ?? false,
+    ...(request.experts === undefined ? {} : { expertsPerToken: request.experts }),
   };
 }
 

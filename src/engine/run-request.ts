@@ -27,9 +27,14 @@ export interface RunRequest {
    * unless every neuron is expected to be faster at this budget (see `MemoryPlan.choice`).
    */
   readonly ffn?: 'sparse' | 'exact' | 'measured' | 'auto';
+  /**
+   * Experts that a token takes, of a mixture of experts: as many as the model says, or fewer, with which
+   * the output is no longer the model's.
+   */
+  readonly experts?: number;
   /** Which weights may stay in DRAM; all by default. */
   readonly residency?: Residency;
-  /** Which neurons are kept in DRAM, with predictors. */
+  /** Which neurons, with predictors, or experts are kept in DRAM. */
   readonly window?: PolicyName;
   /** Positions processed at once, at most. */
   readonly chunk?: number;
@@ -38,6 +43,18 @@ export interface RunRequest {
    * the head takes a quarter of the room (see `HeadProposal`); the logits are the same.
    */
   readonly bestLogits?: number;
+  /**
+   * Tokens that may be proposed for a pass, of all sequences together, so that their logits have room;
+   * 0 by default.
+   */
+  readonly draftTokens?: number;
+  /** Bytes of the budget that go to whoever proposes; 0 by default. */
+  readonly draftBytes?: number;
+  /**
+   * Whether it runs beside another model of this process, on its threads: then the plan of that one
+   * counts the process and the threads.
+   */
+  readonly beside?: boolean;
   /** Threads that compute; default: as many as the process has cores and the budget room. */
   readonly threads?: number;
   /** Bytes one WebAssembly memory may have: 4 GiB, or less in tests. */

@@ -7,6 +7,7 @@ import { compileCore } from '../kernels/module.ts';
 import { ComputeThreads } from '../kernels/threads/pool.ts';
 import { createMemory } from '../pages.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
+import { ExpertStores } from '../residency/expert-stores.ts';
 import { HeadProposal } from '../residency/head-proposal.ts';
 import type { PageList } from '../residency/kv-pages.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
@@ -17,6 +18,7 @@ import { Batcher } from './batcher.ts';
 import { ListArena } from './list-arena.ts';
 import type { LoadedModel } from './loaded-model.ts';
 import type { Model } from './model.ts';
+import { PassTimes } from './pass-times.ts';
 import { Predictor } from './predictor.ts';
 import type { RunRequest } from './run-request.ts';
 import { Sequence } from './sequence.ts';
@@ -84,11 +86,19 @@ async function openPredictor(
   return predictor;
 }
 
-interface RuntimeParts {
+interface LoadOptions {
   readonly threads: ComputeThreads;
+  /** Gives them back. */
+  readonly close: () => Promise<void>;
+  readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface RuntimeParts extends Pick<LoadOptions, 'threads' | 'close'> {
   readonly weights: Weights;
   readonly transformer: Transformer;
   readonly sparse: SparseFfn | null;
+  readonly experts: ExpertStores | null;
   readonly predictor: Predictor | null;
   readonly memory: WebAssembly.Memory;
 }
@@ -99,23 +109,27 @@ export class Runtime implements LoadedModel {
   readonly stats: RuntimeStats;
   readonly predictor: Predictor | null;
   readonly memory: WebAssembly.Memory;
+  readonly passTimes = new PassTimes();
   readonly #parts: RuntimeParts;
   readonly #batcher: Batcher;
 
   private constructor(model: Model, plan: MemoryPlan, parts: RuntimeParts) {
-    const { weights, transformer, sparse } = parts;
+    const { weights, transformer, sparse, experts } = parts;
     this.model = model;
     this.plan = plan;
     this.predictor = parts.predictor;
     this.memory = parts.memory;
     this.#parts = parts;
-    this.stats = new RuntimeStats({ files: model.files, plan, weights, transformer, sparse });
+    this.stats = new RuntimeStats({
+      ...{ files: model.files, plan, weights, transformer, sparse, experts },
+    });
     this.#batcher = new Batcher({
       transformer,
       vocabSize: model.manifest.spec.vocabSize,
       chunk: plan.chunk,
       logitPositions: plan.logitPositions,
       shared: plan.kvCache.sequences > 1,
+      passTimes: this.passTimes,
       reset: () => weights.reset(),
     });
   }
@@ -132,6 +146,32 @@ export class Runtime implements LoadedModel {
   ): Promise<Runtime> {
     const plan = model.plan(request);
     const threads = await ComputeThreads.start(plan.threads);
+    const close = () => threads.close();
+    return Runtime.#load(model, plan, request, { threads, close, onProgress, signal });
+  }
+
+  /**
+   * The same on the threads of this one, which is closed after it.
+   * @param request with as many threads as this one's plan, and `beside`
+   */
+  async openBeside(
+    model: Model,
+    request: RunRequest,
+    onProgress?: (doneBytes: number, totalBytes: number) => void,
+    signal?: AbortSignal,
+  ): Promise<Runtime> {
+    const { threads } = this.#parts;
+    const close = async () => {};
+    const plan = model.plan({ ...request, threads: threads.threads });
+    return Runtime.#load(model, plan, request, { threads, close, onProgress, signal });
+  }
+
+  static async #load(
+    model: Model,
+    plan: MemoryPlan,
+    request: RunRequest,
+    { threads, close, onProgress, signal }: LoadOptions,
+  ): Promise<Runtime> {
     try {
       const arenas = await createArenas(plan, threads, request.ffn === 'exact');
       const weights = await Weights.load(model.files, plan, arenas, onProgress, signal);
@@ -141,11 +181,16 @@ export class Runtime implements LoadedModel {
       const sparse = await openSparse(model, plan, arenas, predictor, options);
       const { files } = model;
       const headProposal = await HeadProposal.load(files, plan, arenas, onProgress, signal);
-      const transformer = new Transformer({ files, plan, arenas, weights, sparse, headProposal });
+      const experts =
+        plan.experts &&
+        (await ExpertStores.load(files, plan.experts, arenas, policy, onProgress, signal));
+      const parts = { weights, sparse, experts };
+      const transformer = new Transformer({ ...parts, files, plan, arenas, headProposal });
       const [{ memory }] = arenas;
-      return new Runtime(model, plan, { threads, weights, transformer, sparse, predictor, memory });
+      const rest = { threads, close, transformer, predictor, memory };
+      return new Runtime(model, plan, { ...parts, ...rest });
     } catch (error) {
-      await threads.close();
+      await close();
       throw error;
     }
   }
@@ -171,6 +216,7 @@ export class Runtime implements LoadedModel {
   /** Breaks off what runs, ends the threads, and waits until no read is in flight. */
   async close(): Promise<void> {
     await this.#batcher.close();
-    await Promise.all([this.#parts.threads.close(), this.#parts.weights.reset()]);
+    const { weights, experts } = this.#parts;
+    await Promise.all([this.#parts.close(), weights.reset(), experts?.abandonGuesses()]);
   }
 }

@@ -71,31 +71,51 @@ export function checkSampling(options: SamplingOptions): void {
 }
 
 export class Sampler {
-  readonly #options: SamplingOptions;
+  readonly options: SamplingOptions;
   readonly #random: Random;
-  /** The next draw's number, once it was looked at, and what it has decided. */
-  #point: number | null = null;
-  #decided: number | null = null;
+  /** Draws whose numbers were looked at, the next one first. */
+  readonly #ahead: Draw[] = [];
 
   constructor(options: SamplingOptions) {
     checkSampling(options);
-    this.#options = options;
+    this.options = options;
     this.#random = new Random(options.seed);
   }
 
   /** Which logits the next {@link sample} needs, for a forward pass that computes no more of them. */
   get wanted(): 'last' | BestLogits {
-    const best = logitsThatDecide(this.#options);
+    return this.wantedAfter(0);
+  }
+
+  /** The same of the sample that follows `ahead` others. */
+  wantedAfter(ahead: number): 'last' | BestLogits {
+    const best = logitsThatDecide(this.options);
     if (best === null) return 'last';
     if (best === 1) return { best };
+    const draw = this.#draw(ahead);
+    // Of logits that were never sampled from.
+    draw.decided = null;
     return {
       best,
       suffice: (bounded) => {
-        this.#point ??= this.#random.next();
-        this.#decided = decideEarly(bounded, this.#options, this.#point);
-        return this.#decided !== null;
+        draw.decided = decideEarly(bounded, this.options, draw.point);
+        return draw.decided !== null;
       },
     };
+  }
+
+  /**
+   * The token that a sample is likely to be, if its logits are about these: the one that its number
+   * draws from them, or the most likely one up to halfway beyond its share, as the order of the others is
+   * less certain. Nothing is drawn by it.
+   * @param logits (vocab), changed in place by the repetition penalty
+   * @param ahead how many samples come before it
+   */
+  guess(logits: Float32Array, context: Iterable<number>, ahead: number): number {
+    return choose(logits, context, this.options, (largest) => {
+      const { point } = this.#draw(ahead);
+      return point < (1 + largest) / 2 ? 0 : point;
+    });
   }
 
   /**
@@ -104,35 +124,66 @@ export class Sampler {
    * @param context the tokens so far, prompt included
    */
   sample(logits: Float32Array, context: Iterable<number>): number {
-    const { temperature, topK, topP, minP, repetitionPenalty } = this.#options;
-    const decided = this.#decided;
+    const decided = this.#ahead[0]?.decided ?? null;
     if (decided !== null) {
-      this.#point = null;
-      this.#decided = null;
+      this.#ahead.shift();
       return decided;
     }
-    if (repetitionPenalty !== 1) penalise(logits, context, repetitionPenalty);
-    if (temperature === 0) return argmax(logits);
-
-    const candidates = topK > 0 && topK < logits.length ? topIds(logits, topK) : sortedIds(logits);
-    const largest = logits[candidates[0] ?? 0] ?? 0;
-    const weights = Float64Array.from(candidates, (id) =>
-      Math.exp(((logits[id] ?? 0) - largest) / temperature),
-    );
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
-    let kept = topP < 1 ? countReaching(weights, topP * total) : weights.length;
-    // The most likely token has weight 1, so min-p is a bound on the weight itself.
-    if (minP > 0) while (kept > 1 && (weights[kept - 1] ?? 0) < minP) kept--;
-
-    const keptTotal = weights.subarray(0, kept).reduce((sum, weight) => sum + weight, 0);
-    let point = (this.#point ?? this.#random.next()) * keptTotal;
-    this.#point = null;
-    for (let i = 0; i < kept; i++) {
-      point -= weights[i] ?? 0;
-      if (point < 0) return candidates[i] ?? 0;
-    }
-    return candidates[kept - 1] ?? 0;
+    return choose(logits, context, this.options, () => {
+      const { point } = this.#draw(0);
+      this.#ahead.shift();
+      return point;
+    });
   }
+
+  /** The draw that follows `ahead` others. */
+  #draw(ahead: number): Draw {
+    for (;;) {
+      const draw = this.#ahead[ahead];
+      if (draw !== undefined) return draw;
+      this.#ahead.push({ point: this.#random.next(), decided: null });
+    }
+  }
+}
+
+/** A number in [0, 1) that draws, and the token that it has decided. */
+interface Draw {
+  readonly point: number;
+  decided: number | null;
+}
+
+/**
+ * The token of these logits.
+ * @param logits (vocab), changed in place by the repetition penalty
+ * @param pointOf gives the number in [0, 1) that draws, of which the most likely token's share is the
+ * first part; not asked where nothing is drawn
+ */
+function choose(
+  logits: Float32Array,
+  context: Iterable<number>,
+  { temperature, topK, topP, minP, repetitionPenalty }: SamplingOptions,
+  pointOf: (largestShare: number) => number,
+): number {
+  if (repetitionPenalty !== 1) penalise(logits, context, repetitionPenalty);
+  if (temperature === 0) return argmax(logits);
+
+  const candidates = topK > 0 && topK < logits.length ? topIds(logits, topK) : sortedIds(logits);
+  const largest = logits[candidates[0] ?? 0] ?? 0;
+  const weights = Float64Array.from(candidates, (id) =>
+    Math.exp(((logits[id] ?? 0) - largest) / temperature),
+  );
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  let kept = topP < 1 ? countReaching(weights, topP * total) : weights.length;
+  // The most likely token has weight 1, so min-p is a bound on the weight itself.
+  if (minP > 0) while (kept > 1 && (weights[kept - 1] ?? 0) < minP) kept--;
+
+  const keptTotal = weights.subarray(0, kept).reduce((sum, weight) => sum + weight, 0);
+  let point = pointOf((weights[0] ?? 0) / keptTotal) * keptTotal;
+  for (let i = 0; i < kept; i++) {
+    point -= weights[i] ?? 0;
+    if (point < 0) return candidates[i] ?? 0;
+  }
+  return candidates[kept - 1] ?? 0;
 }
 
 /** The index of the largest value, the first of equals. */

@@ -4,10 +4,11 @@
  */
 
 import { InputError } from '../errors.ts';
+import { pagePositions } from '../plan/kv-layout.ts';
 import type { PageList } from '../residency/kv-pages.ts';
 import type { Batcher } from './batcher.ts';
 import type { FfnHook } from './ffn-hook.ts';
-import type { LogitsWanted } from './forward-options.ts';
+import type { EachWanted, LogitsWanted } from './forward-options.ts';
 import type { KvCache } from './kv-cache.ts';
 import type { LoadedModel } from './loaded-model.ts';
 
@@ -83,7 +84,52 @@ export class Sequence {
   async forward(
     ids: readonly number[],
     wanted: LogitsWanted = 'last',
-    { onLogits, signal, hook }: SequenceForward = {},
+    options: SequenceForward = {},
+  ): Promise<Float32Array> {
+    const { logits: own } = this.#parts;
+    const logits = await this.#append(ids, wanted, options);
+    return own === null || logits.length === 0 ? logits : own;
+  }
+
+  /**
+   * Appends ids of which all but the first are proposals, and computes the logits of each. Where the
+   * pass has no room for all, the last ones are left out.
+   * @param wanted of each
+   * @param use called once with the (appended, vocab) logits, while they are valid
+   * @returns what `use` does
+   * @throws as {@link forward} does
+   */
+  async verify<T extends object>(
+    ids: readonly number[],
+    wanted: EachWanted,
+    use: (logits: Float32Array) => T,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const results: T[] = [];
+    const onLogits = (logits: Float32Array) => results.push(use(logits));
+    await this.#append(ids, wanted, { onLogits, ...(signal && { signal }) });
+    this.#pages.truncate(this.length);
+    const [result] = results;
+    if (result === undefined) throw new Error('a verification needs ids');
+    return result;
+  }
+
+  /**
+   * How many positions a verification may append: beyond the first, none that takes what another
+   * sequence may need.
+   */
+  get room(): number {
+    const { context, kvCache } = this.runtime.plan;
+    const left = context - this.length;
+    const shared = kvCache.positions < kvCache.sequences * context;
+    return shared ? Math.min(left, pagePositions - (this.length % pagePositions)) : left;
+  }
+
+  /** Appends some or all of the ids in passes. @returns what {@link Batcher.run} does */
+  async #append(
+    ids: readonly number[],
+    wanted: LogitsWanted,
+    options: SequenceForward,
   ): Promise<Float32Array> {
     this.runtime.model.tokenizer.checkIds(ids);
     this.#checkIdle();
@@ -99,20 +145,17 @@ export class Sequence {
     cache.extend(this.#pages, start, start + ids.length);
     this.#busy = true;
     try {
-      const logits = await batcher.run({
+      return await batcher.run({
         pages: this.#pages,
         ids,
         start,
         wanted,
-        onLogits,
-        signal,
-        hook,
+        ...options,
         onProgress: (rows) => {
           for (let i = 0; i < rows; i++) this.#ids.push(ids[this.length - start] ?? 0);
         },
         onDone: (logits) => own?.set(logits),
       });
-      return own === null || logits.length === 0 ? logits : own;
     } catch (error) {
       this.#pages.truncate(this.length);
       throw error;
@@ -133,6 +176,10 @@ export class Sequence {
     const onLogits = (logits: Float32Array, first: number) => all.set(logits, first * vocabSize);
     await this.forward(ids, 'all', { onLogits });
     return all;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
   }
 
   /** Gives its pages back, when a pass that has rows of it has ended; twice is once. */

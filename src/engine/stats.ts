@@ -4,8 +4,10 @@ import type { IoSnapshot } from '../flash/io-stats.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { peakResidentBytes } from '../plan/process.ts';
+import type { ExpertStores } from '../residency/expert-stores.ts';
 import type { Weights } from '../residency/weights.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
+import type { DraftFigures } from './speculation/proposal.ts';
 import type { Transformer } from './transformer.ts';
 
 /** Bytes, milliseconds and shares; the keys are a contract with programs that read them. */
@@ -27,12 +29,23 @@ export interface RunStats {
   readonly flashThroughput: number;
   /** Share of the weight bytes used that were already in DRAM. */
   readonly cacheHitRate: number;
+  /** Of mixtures of experts: share of the experts that passes wanted which were already in DRAM. */
+  readonly expertHitRate?: number;
   /** Share of FFN activations that were zero. */
   readonly ffnSparsity: number;
   readonly dramBudget: number;
   readonly peakRss: number;
   readonly directIo: boolean;
   readonly threads: number;
+  /** With a draft: the share of its tokens that were right, and tokens that a pass made on average. */
+  readonly acceptance?: number;
+  readonly tokensPerPass?: number;
+  /** Bytes read per token that was decoded; those of the prompt and of loading do not count. */
+  readonly flashBytesPerToken?: number;
+  /** Time that proposing took. */
+  readonly draftMs?: number;
+  /** Share of the passes that went without proposals, because these would have slowed them down. */
+  readonly draftDeclined?: number;
 }
 
 /** What is counted. */
@@ -42,6 +55,7 @@ export interface StatsSources {
   readonly weights: Weights;
   readonly transformer: Transformer;
   readonly sparse: SparseFfn | null;
+  readonly experts: ExpertStores | null;
 }
 
 interface Counters {
@@ -53,6 +67,9 @@ interface Counters {
   readonly streamed: number;
   readonly neurons: number;
   readonly active: number;
+  /** Experts that passes wanted, each once, and those of them that were there. */
+  readonly expertsWanted: number;
+  readonly expertsPresent: number;
 }
 
 const noReads: IoSnapshot = { bytes: 0, reads: 0, histogram: {}, busyMs: 0 };
@@ -69,9 +86,11 @@ function readsSince(now: IoSnapshot, before: IoSnapshot): IoSnapshot {
   };
 }
 
-function countersOf({ files, weights, transformer, sparse }: StatsSources): Counters {
-  const stores = sparse?.counters ?? { residentBytes: 0, streamedBytes: 0, waitMs: 0, storeMs: 0 };
+function countersOf({ files, weights, transformer, sparse, experts }: StatsSources): Counters {
+  const none = { residentBytes: 0, streamedBytes: 0, waitMs: 0, storeMs: 0 };
+  const stores = sparse?.counters ?? experts?.counters ?? none;
   const { resident, streamed } = weights.bytesUsed;
+  const { wanted: expertsWanted = 0, present: expertsPresent = 0 } = experts?.counters ?? {};
   return {
     io: files.scheduler.stats.snapshot(),
     waitMs: weights.waitMs + stores.waitMs,
@@ -79,6 +98,7 @@ function countersOf({ files, weights, transformer, sparse }: StatsSources): Coun
     resident: resident + stores.residentBytes,
     streamed: streamed + stores.streamedBytes,
     ...transformer.activations,
+    ...{ expertsWanted, expertsPresent },
   };
 }
 
@@ -90,7 +110,8 @@ export class RuntimeStats {
   constructor(sources: StatsSources) {
     this.#sources = sources;
     const none = { io: noReads, waitMs: 0, resident: 0, streamed: 0, neurons: 0, active: 0 };
-    this.#loading = { ...none, memoryMs: countersOf(sources).memoryMs };
+    const experts = { expertsWanted: 0, expertsPresent: 0 };
+    this.#loading = { ...none, ...experts, memoryMs: countersOf(sources).memoryMs };
   }
 
   /** Begins a run; the first one includes what loading read. */
@@ -111,6 +132,8 @@ export class RunRecorder {
   #prefillMs = 0;
   #decodeMs = 0;
   #decodedTokens = 0;
+  /** Bytes that had been read when the prompt was processed. */
+  #bytesBefore = 0;
 
   constructor(sources: StatsSources, base: Counters) {
     this.#sources = sources;
@@ -124,6 +147,7 @@ export class RunRecorder {
       return await work();
     } finally {
       this.#prefillMs += performance.now() - started;
+      this.#bytesBefore = this.#sources.files.scheduler.stats.snapshot().bytes;
     }
   }
 
@@ -139,9 +163,14 @@ export class RunRecorder {
     }
   }
 
+  /** Counts a token that came along with another one. */
+  token(): void {
+    this.#decodedTokens++;
+  }
+
   /** The figures so far. `tokens` counts generated ones, the first of which prefill makes. */
-  snapshot(promptTokens: number, tokens: number): RunStats {
-    const { files, plan } = this.#sources;
+  snapshot(promptTokens: number, tokens: number, draft: DraftFigures | null = null): RunStats {
+    const { files, plan, experts } = this.#sources;
     const now = countersOf(this.#sources);
     const base = this.#base;
     const io = readsSince(now.io, base.io);
@@ -150,6 +179,7 @@ export class RunRecorder {
     const resident = now.resident - base.resident;
     const streamed = now.streamed - base.streamed;
     const neurons = now.neurons - base.neurons;
+    const wanted = now.expertsWanted - base.expertsWanted;
     return {
       promptTokens,
       tokens,
@@ -164,11 +194,21 @@ export class RunRecorder {
       readSizeHistogram: io.histogram,
       flashThroughput: io.busyMs === 0 ? 0 : (io.bytes * 1000) / io.busyMs,
       cacheHitRate: resident + streamed === 0 ? 1 : resident / (resident + streamed),
+      ...(experts && {
+        expertHitRate: wanted === 0 ? 1 : (now.expertsPresent - base.expertsPresent) / wanted,
+      }),
       ffnSparsity: neurons === 0 ? 0 : 1 - (now.active - base.active) / neurons,
       dramBudget: plan.dramBudget,
       peakRss: peakResidentBytes(),
       directIo: files.directIo,
       threads: plan.threads,
+      ...(draft && {
+        flashBytesPerToken: (now.io.bytes - this.#bytesBefore) / Math.max(1, this.#decodedTokens),
+        acceptance: draft.proposed === 0 ? 0 : draft.accepted / draft.proposed,
+        tokensPerPass: draft.passes === 0 ? 0 : draft.tokens / draft.passes,
+        draftMs: draft.draftMs,
+        draftDeclined: draft.passes === 0 ? 0 : draft.passesWithout / draft.passes,
+      }),
     };
   }
 }

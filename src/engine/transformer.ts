@@ -5,43 +5,33 @@
  */
 
 import { InterruptedError } from '../errors.ts';
-import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
-import type { ModelFiles } from '../flash/model-files.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { weightKernels } from '../kernels/weight-kernels.ts';
-import { headTensor, type ModelSpec, tensorNames } from '../models/spec.ts';
-import { fusedProjection, projectionsOf } from '../models/spec-tensors.ts';
-import type { MemoryPlan } from '../plan/memory-plan.ts';
-import type { HeadProposal } from '../residency/head-proposal.ts';
-import type { LoadedRows } from '../residency/weight-stream.ts';
-import type { Weights } from '../residency/weights.ts';
+import { type ModelSpec, tensorNames } from '../models/spec.ts';
+import { normsAround } from '../models/spec-tensors.ts';
+import type { ExpertStores } from '../residency/expert-stores.ts';
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
-import { fillAlibi } from './alibi.ts';
-import type { Arena } from './arena.ts';
+import { AttentionBlock } from './attention-block.ts';
 import type { Batch } from './batch.ts';
 import { DenseFfn } from './dense-ffn.ts';
 import type { BegunFfn, Ffn } from './ffn.ts';
 import type { FfnHook } from './ffn-hook.ts';
 import type { ForwardOptions } from './forward-options.ts';
-import { KvCache } from './kv-cache.ts';
-import { ProposedHead } from './proposed-head.ts';
-import { Rotary } from './rotary.ts';
+import { Head, type HeadParts } from './head.ts';
+import type { KvCache } from './kv-cache.ts';
+import { LayerMath } from './layer-math.ts';
+import { MixtureFfn } from './mixture-ffn.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
 /** The event loop turns at least this often. */
 const longestBlockMs = 15;
 
-export interface TransformerParts {
-  readonly files: ModelFiles;
-  readonly plan: MemoryPlan;
-  /** The plan's memories with their kernels: the first, then its arenas. */
-  readonly arenas: readonly [Arena, ...Arena[]];
-  readonly weights: Weights;
+export interface TransformerParts extends HeadParts {
   /** Null: every neuron is computed. */
   readonly sparse: SparseFfn | null;
-  /** Null where the head itself is passed over for every token. */
-  readonly headProposal?: HeadProposal | null;
+  /** Of mixtures of experts only. */
+  readonly experts?: ExpertStores | null;
 }
 
 export class Transformer {
@@ -50,12 +40,9 @@ export class Transformer {
   /** Of the first memory, where all but weights lies. */
   readonly #kernels: Kernels;
   readonly #memory: WebAssembly.Memory;
-  /** Keys and values of all sequences. */
-  readonly cache: KvCache;
-  /** Null where positions are told otherwise. */
-  readonly #rotary: Rotary | null;
-  /** Null where the head itself is passed over. */
-  readonly #proposedHead: ProposedHead | null;
+  readonly #math: LayerMath;
+  readonly #attention: AttentionBlock;
+  readonly #head: Head;
   readonly #ffn: Ffn;
   #lastTurn = 0;
   #activeNeurons = 0;
@@ -66,30 +53,23 @@ export class Transformer {
     this.#spec = parts.files.manifest.spec;
     this.#kernels = parts.arenas[0].kernels;
     this.#memory = parts.arenas[0].memory;
-    const { activations, chunk, context } = parts.plan;
-    const { positions, attention } = this.#spec;
-    this.cache = new KvCache(this.#memory, this.#kernels, parts.plan, this.#spec);
-    this.#rotary =
-      positions.kind === 'rotary'
-        ? new Rotary(this.#memory, this.#kernels, positions, activations, chunk)
-        : null;
-    const { headProposal: proposal = null, weights, sparse } = parts;
-    this.#ffn = sparse ?? new DenseFfn({ ...parts, sums: activations.sums });
-    this.#proposedHead =
-      proposal &&
-      new ProposedHead({
-        ...{ proposal, weights, memory: this.#memory, kernels: this.#kernels },
-        scratch: activations.scratch,
-        vocabSize: this.#spec.vocabSize,
-        embeddingSize: this.#spec.embeddingSize,
-        passOver: (matrix, bias, y, x, rows) => this.#linear(matrix, bias, y, x, rows),
-      });
-    if (positions.kind === 'alibi') {
-      const { heads } = attention;
-      const { positionBias } = activations;
-      const bias = new Float32Array(this.#memory.buffer, positionBias, heads * context);
-      fillAlibi(bias, heads, context);
-    }
+    const { sparse, plan, experts: stores = null } = parts;
+    this.#math = new LayerMath(parts);
+    this.#attention = new AttentionBlock(parts, this.#math);
+    this.#head = new Head(parts, this.#math);
+    const { experts: buffers, scratch, sums } = plan.activations;
+    const { topK = 0 } = plan.experts ?? {};
+    const { chunk } = plan;
+    const dense = new DenseFfn({ ...parts, sums });
+    const { residences } = plan;
+    const sizes = { scratch, chunk, topK, residences };
+    const mixture = buffers && stores && { ...parts, ...sizes, stores, dense, buffers };
+    this.#ffn = sparse ?? (mixture && new MixtureFfn(mixture)) ?? dense;
+  }
+
+  /** Keys and values of all sequences. */
+  get cache(): KvCache {
+    return this.#attention.cache;
   }
 
   /** FFN activations so far, and how many of them were not zero. */
@@ -119,7 +99,7 @@ export class Transformer {
       await this.layer(layer, batch, hook);
     }
     if (batch.logits.length === 0) return new Float32Array(0);
-    return this.#logits(batch);
+    return this.#head.logits(batch);
   }
 
   /** Lets the event loop turn now and then, so that Ctrl-C and output do not wait for a token. */
@@ -149,15 +129,15 @@ export class Transformer {
     const early = parallel ? beginFfn() : null;
     this.#speculate(layer, positions);
     try {
-      await this.#attention(layer, batch, x);
+      await this.#attention.run(layer, batch, x);
     } catch (error) {
       await early?.abandon();
       await this.#parts.sparse?.cancelSpeculation();
       throw error;
     }
-    this.#addSublayer(attentionNorm, positions);
+    this.#addSublayer(attentionNorm, tensorNames.attentionOutputNorm(layer), positions);
     await this.#finishFfn(early ?? beginFfn(), layer, positions);
-    this.#addSublayer(ffnNorm, positions);
+    this.#addSublayer(ffnNorm, tensorNames.ffnOutputNorm(layer), positions);
   }
 
   /** Guesses what the FFN will want from the state before attention, which changes it little. */
@@ -170,7 +150,7 @@ export class Transformer {
     sparse.speculate({ layer, x, residual: hidden, positions });
   }
 
-  /** hidden = (project_in) token row, + position row where there is a table of them */
+  /** hidden = (project_in) token row, scaled, normed, + position row, as far as the model does these */
   async embed(batch: Batch): Promise<void> {
     const { plan, files, weights } = this.#parts;
     const { ids } = batch;
@@ -183,8 +163,15 @@ export class Transformer {
       const { toF32 } = weightKernels(this.#kernels, format);
       toF32(target + index * embeddingSize * f32Bytes, row, embeddingSize);
     });
-    if (projected) await this.#linear(tensorNames.projectIn, 0, hidden, embedding, ids.length);
+    if (projected) await this.#math.linear(tensorNames.projectIn, 0, hidden, embedding, ids.length);
 
+    const { embeddingScale, norm } = this.#spec;
+    if (embeddingScale !== undefined) {
+      this.#kernels.scale(hidden, ids.length * hiddenSize, embeddingScale);
+    }
+    if (norm.embedding === true) {
+      this.#math.norm(tensorNames.embeddingNorm, hidden, hidden, ids.length);
+    }
     if (positions.kind !== 'learned') return;
     const table = files.tensor(tensorNames.positions);
     const rows = Array.from(batch.positions, (position) => position + positions.offset);
@@ -192,59 +179,6 @@ export class Transformer {
       weightKernels(this.#kernels, format).toF32(output, row, hiddenSize);
       this.#kernels.add(hidden + index * hiddenSize * f32Bytes, output, hiddenSize);
     });
-  }
-
-  /** output = out(attention(x)) */
-  async #attention(layer: number, batch: Batch, x: number): Promise<void> {
-    const { plan, weights } = this.#parts;
-    const { rows: positions } = batch;
-    const { output, attended } = plan.activations;
-
-    await this.#queryKeyValue(layer, x, positions);
-    this.#normHeads(layer, positions);
-    this.#applyRope(batch);
-
-    await this.#parts.sparse?.yieldToReads();
-    this.cache.append(layer, batch);
-    this.cache.attend(layer, batch);
-    await this.#parts.sparse?.yieldToReads();
-    const out = tensorNames.attentionOut(layer);
-    await this.#linear(`${out}.weight`, weights.vector(`${out}.bias`), output, attended, positions);
-  }
-
-  /** qkv = queries, keys and values of x, from one matrix or from three. */
-  async #queryKeyValue(layer: number, x: number, positions: number): Promise<void> {
-    const { plan, weights, files } = this.#parts;
-    const { tensors } = files.manifest;
-    const { rows: outputs } = fusedProjection(this.#spec, layer);
-    const allBias = weights.vector(`${tensorNames.qkv(layer)}.bias`);
-    for (const { name, first } of projectionsOf(this.#spec, layer, tensors)) {
-      const offset = first * f32Bytes;
-      const bias = allBias === 0 ? 0 : allBias + offset;
-      await this.#linear(name, bias, plan.activations.qkv + offset, x, positions, outputs);
-    }
-  }
-
-  /** Norms each query and key head on its own, where the model does. */
-  #normHeads(layer: number, positions: number): void {
-    const { heads, kvHeads, headDim, qkNorm } = this.#spec.attention;
-    if (qkNorm === 'none') return;
-    const { qkv } = this.#parts.plan.activations;
-    const [query, key] = [tensorNames.queryNorm(layer), tensorNames.keyNorm(layer)];
-    for (let p = 0; p < positions; p++) {
-      const queries = qkv + p * (heads + 2 * kvHeads) * headDim * f32Bytes;
-      const keys = queries + heads * headDim * f32Bytes;
-      this.#normRows(qkNorm, query, queries, queries, headDim, heads);
-      this.#normRows(qkNorm, key, keys, keys, headDim, kvHeads);
-    }
-  }
-
-  /** Tells queries and keys their positions, where that is done by rotation. */
-  #applyRope({ positions }: Batch): void {
-    const { heads, kvHeads, headDim } = this.#spec.attention;
-    const { qkv } = this.#parts.plan.activations;
-    const stride = (heads + 2 * kvHeads) * headDim;
-    this.#rotary?.apply(qkv, positions, heads + kvHeads, headDim, stride);
   }
 
   /** output = sum over the neurons of their activations times down columns. */
@@ -262,107 +196,26 @@ export class Transformer {
     this.#activeNeurons += active;
   }
 
-  /** Logits of the rows in `hidden` of which they are wanted. */
-  async #logits({ logits: wanted, rows }: Batch): Promise<Float32Array> {
-    const { plan, files, weights } = this.#parts;
-    const { hiddenSize, embeddingSize, vocabSize, norm } = this.#spec;
-    const { hidden, input, embedding, logits } = plan.activations;
-    const positions = wanted.length;
-    const rowBytes = hiddenSize * f32Bytes;
-    // The last rows lie together; others are gathered as they are normed.
-    const [together, first] = [wanted[0]?.row === rows - positions, rows - positions];
-    let x = hidden + first * rowBytes;
-    if (norm.final) {
-      if (together) this.#norm(tensorNames.finalNorm, input, x, positions);
-      else {
-        wanted.forEach(({ row }, i) => {
-          this.#norm(tensorNames.finalNorm, input + i * rowBytes, hidden + row * rowBytes, 1);
-        });
-      }
-      x = input;
-    } else if (!together) {
-      wanted.forEach(({ row }, i) => {
-        this.#kernels.copyRows(input + i * rowBytes, hidden + row * rowBytes, 1, rowBytes, 0, 0);
-      });
-      x = input;
-    }
-    if (files.find(tensorNames.projectOut) !== undefined) {
-      await this.#linear(tensorNames.projectOut, 0, embedding, x, positions);
-      x = embedding;
-    }
-    if (embeddingSize !== hiddenSize && x !== embedding) throw new Error('no project_out');
-    const bias = weights.vector(tensorNames.headBias);
-    if (this.#proposedHead === null) {
-      await this.#linear(headTensor(this.#spec), bias, logits, x, positions);
-    } else {
-      const best = wanted.map(({ wanted: how }) => (typeof how === 'object' ? how : null));
-      await this.#proposedHead.logits(logits, x, bias, best);
-    }
-    return new Float32Array(this.#memory.buffer, logits, positions * vocabSize);
-  }
-
-  /**
-   * y = W x + bias for `positions` rows of f32, those of x one right after the other.
-   * @param outputs from one row of y to the next: as many as W has rows, unless it gives a part of them
-   */
-  async #linear(
-    matrix: StoredTensor | string,
-    bias: number,
-    y: number,
-    x: number,
-    positions: number,
-    outputs?: number,
-  ): Promise<void> {
-    const { weights, files } = this.#parts;
-    const tensor = typeof matrix === 'string' ? files.tensor(matrix) : matrix;
-    const [own = 0, columns = 0] = tensor.shape;
-    const { rowBytes } = rowsOf(tensor);
-    const call = { rowBytes, x, columns, y, outputs: outputs ?? own, bias, positions };
-    await weights.eachRows(tensor, (rows) => {
-      this.#arena(rows).linear({ rows, ...call });
-    });
-  }
-
   /** The sublayer's input: normed where norms stand before, else the residual stream itself. */
   #normBefore(name: string, target: number, positions: number): number {
     const { hidden } = this.#parts.plan.activations;
-    if (this.#spec.norm.placement === 'post') return hidden;
-    this.#norm(name, target, hidden, positions);
+    const { placement } = this.#spec.norm;
+    if (placement === 'post' || placement === 'output') return hidden;
+    this.#math.norm(name, target, hidden, positions);
     return target;
   }
 
-  /** hidden += output; then the norm, where it stands after. */
-  #addSublayer(name: string, positions: number): void {
+  /**
+   * hidden += output, scaled; then the norm, where it stands behind the sum.
+   * @param outputNorm the norm of what is added, where there is one
+   */
+  #addSublayer(name: string, outputNorm: string, positions: number): void {
     const { hidden, output } = this.#parts.plan.activations;
-    this.#kernels.add(hidden, output, positions * this.#spec.hiddenSize);
-    if (this.#spec.norm.placement === 'post') this.#norm(name, hidden, hidden, positions);
-  }
-
-  #norm(name: string, y: number, x: number, positions: number): void {
-    const { norm, hiddenSize } = this.#spec;
-    this.#normRows(norm.kind, name, y, x, hiddenSize, positions);
-  }
-
-  /** `rows` rows of n values, one right after the other. */
-  #normRows(
-    kind: 'layer' | 'rms',
-    name: string,
-    y: number,
-    x: number,
-    n: number,
-    rows: number,
-  ): void {
-    const { weights } = this.#parts;
-    const { eps } = this.#spec.norm;
-    const weight = weights.vector(`${name}.weight`);
-    const { layerNorm, rmsNorm } = this.#kernels;
-    if (kind === 'rms') rmsNorm(y, x, weight, n, rows, n, n, eps);
-    else layerNorm(y, x, weight, weights.vector(`${name}.bias`), n, rows, n, n, eps);
-  }
-
-  #arena({ arena }: LoadedRows): Arena {
-    const found = this.#parts.arenas[arena];
-    if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
-    return found;
+    const { norm, residualScale, hiddenSize } = this.#spec;
+    const values = positions * hiddenSize;
+    if (normsAround(norm.placement).output) this.#math.norm(outputNorm, output, output, positions);
+    if (residualScale !== undefined) this.#kernels.scale(output, values, residualScale);
+    this.#kernels.add(hidden, output, values);
+    if (norm.placement === 'post') this.#math.norm(name, hidden, hidden, positions);
   }
 }

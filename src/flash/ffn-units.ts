@@ -9,11 +9,11 @@
  * A neuron's down projection is its column, laid beside its rows. That of the others is as checkpoints
  * have it, untransposed: of each row of the matrix the k values that belong to the unit, so that block
  * formats whose blocks run along the neurons stay as they are. Units are padded to a multiple of 512
- * bytes, so that one can be read straight into a slot with direct I/O.
+ * bytes, experts to one of 4096, so that one can be read straight into a slot with direct I/O.
  */
 
 import { byteLength, type DType } from '../dtype.ts';
-import type { ModelSpec } from '../models/spec.ts';
+import { expertsOf, type ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 
 export const unitKinds = ['neuron', 'tile', 'expert'] as const;
@@ -56,8 +56,8 @@ export interface FfnUnits {
   readonly parts: readonly UnitPart[];
 }
 
-/** Padding of one unit: the smallest piece of direct I/O. */
-const unitAlignment = 512;
+/** Padding of a unit: the smallest piece of direct I/O; an expert's is what every device takes. */
+const unitAlignment = { neuron: 512, tile: 512, expert: 4096 } as const;
 
 /** What the parts of a unit follow from. */
 interface UnitGeometry {
@@ -104,7 +104,7 @@ export function layoutUnit({ kind, k, hiddenSize, gated, dtypeOf }: UnitGeometry
     offset += shape[0] * byteLength(dtype, shape[1]);
     return part === 'down' ? { ...placed, orientation: transposed ? 'column' : 'rows' } : placed;
   });
-  return { unitBytes: alignUp(offset, unitAlignment), parts };
+  return { unitBytes: alignUp(offset, unitAlignment[kind]), parts };
 }
 
 /** The part of that name; undefined for the gate of an FFN without one. */
@@ -154,12 +154,10 @@ export interface SpecFfn {
 }
 
 /** The FFNs of a layer, as the architecture implies them. */
-export function ffnsOf({ ffn }: Pick<ModelSpec, 'ffn'>, layer: number): readonly SpecFfn[] {
-  const { experts } = ffn;
+export function ffnsOf(spec: Pick<ModelSpec, 'ffn'>, layer: number): readonly SpecFfn[] {
+  const experts = expertsOf(spec, layer);
   const dense = { k: null, kinds: ['neuron', 'tile'] } as const;
-  if (experts === undefined || layer < experts.denseLayers) {
-    return [{ name: 'ffn', neurons: ffn.neurons, ...dense }];
-  }
+  if (experts === null) return [{ name: 'ffn', neurons: spec.ffn.neurons, ...dense }];
   const { count, neurons, shared } = experts;
   return [
     ...(shared === 0 ? [] : [{ name: 'shared' as const, neurons: shared, ...dense }]),

@@ -14,6 +14,8 @@ import { byteLength, type DType, type FloatDType, formats, isQuantised } from '.
 import {
   type BundleRecipe,
   bundleRows,
+  type ExpertsRecipe,
+  isRouter,
   type ModelRecipe,
   type TensorRecipe,
   tensorNames,
@@ -77,21 +79,23 @@ export interface StorageDTypes {
   /** Neurons of a unit: absent, each is one of its own; else FFNs are cut into tiles of so many. */
   readonly tile?: number;
   /**
-   * Checkpoint tensors that stay in the format they have, and that format. An FFN of which a matrix is
-   * among them is cut into tiles.
+   * Checkpoint tensors that have a format of their own, mostly the one in which they are. An FFN of which a
+   * matrix is among them is cut into tiles.
    */
   readonly kept?: ReadonlyMap<string, DType>;
 }
 
 /**
  * The dtype of a resident tensor. Vectors are f32. Learned positions are never quantised: of that
- * table a token reads one row, so it would save nothing but disk, and every layer sees the error.
+ * table a token reads one row, so it would save nothing but disk, and every layer sees the error. Routers
+ * are f32: they are a thousandth of their model, and a choice that tips over is an expert exchanged.
  */
 export function residentDType(
   { name, shape, parts }: TensorRecipe,
   { resident, exact = 'f32', kept }: StorageDTypes,
 ): DType {
   if (shape.length === 1) return 'f32';
+  if (isRouter(name)) return 'f32';
   if (name === tensorNames.positions && isQuantised(resident)) return exact;
   return kept?.get(parts[0]?.source ?? '') ?? resident;
 }
@@ -99,10 +103,10 @@ export function residentDType(
 export function layoutModel(recipe: ModelRecipe, weights: StorageDTypes): ModelLayout {
   const vectors = recipe.tensors.filter(({ shape }) => shape.length === 1);
   const matrices = recipe.tensors.filter(({ shape }) => shape.length > 1);
-  const ffns = recipe.bundles.map((bundle, layer) => [layoutFfn(bundle, layer, weights)]);
+  const ffns = layoutFfns(recipe, weights);
   const dtypesOf = (tensors: readonly TensorRecipe[]) =>
     tensors.map((matrix) => residentDType(matrix, weights));
-  const isTable = ({ name }: TensorRecipe) => name === tensorNames.positions;
+  const isExact = ({ name }: TensorRecipe) => name === tensorNames.positions || isRouter(name);
   return {
     resident: layoutFile(residentFile, [
       ...vectors.map(placeVector),
@@ -110,7 +114,7 @@ export function layoutModel(recipe: ModelRecipe, weights: StorageDTypes): ModelL
     ]),
     bundles: layoutFile(bundlesFile, ffns.flat().map(placeUnits)),
     dtypes: {
-      resident: commonDType(dtypesOf(matrices.filter((matrix) => !isTable(matrix)))),
+      resident: commonDType(dtypesOf(matrices.filter((matrix) => !isExact(matrix)))),
       bundles: commonDType(ffns.flat().flatMap(({ parts }) => parts.map(({ dtype }) => dtype))),
     },
     ffns,
@@ -123,9 +127,36 @@ function commonDType([first = 'f32', ...more]: readonly DType[]): DType | 'mixed
   return more.every((dtype) => dtype === first) ? first : 'mixed';
 }
 
-/** An FFN for all tokens, in neurons or in tiles. */
-function layoutFfn(bundle: BundleRecipe, layer: number, storage: StorageDTypes): FfnUnits {
-  const { neurons, hiddenSize, gate } = bundle;
+/** The FFNs of all layers. */
+function layoutFfns(recipe: ModelRecipe, storage: StorageDTypes): FfnUnits[][] {
+  const ffns = Array.from({ length: recipe.spec.layers }, (): FfnUnits[] => []);
+  const isMixture = recipe.experts.length > 0;
+  for (const bundle of recipe.bundles) {
+    ffns[bundle.layer]?.push(layoutFfn(bundle, storage, isMixture));
+  }
+  for (const experts of recipe.experts) ffns[experts.layer]?.push(layoutExperts(experts, storage));
+  return ffns;
+}
+
+/** The experts of a layer, laid alike. */
+function layoutExperts(
+  { layer, neurons: k, hiddenSize, experts }: ExpertsRecipe,
+  { bundles, kept }: StorageDTypes,
+): FfnUnits {
+  const [first] = experts;
+  const dtypeOf = (part: PartName) => kept?.get(first?.[part]?.source ?? '') ?? bundles;
+  const gated = first?.gate !== undefined;
+  const layout = layoutUnit({ kind: 'expert', k, hiddenSize, gated, dtypeOf });
+  const tensor = unitTensor(layer, 'experts', 'expert');
+  return { name: 'experts', tensor, kind: 'expert', k, count: experts.length, ...layout };
+}
+
+/**
+ * An FFN for all tokens, in neurons or in tiles.
+ * @param tiled whether it is cut into tiles where that can be done: no predictor chooses its neurons
+ */
+function layoutFfn(bundle: BundleRecipe, storage: StorageDTypes, tiled: boolean): FfnUnits {
+  const { layer, ffn: name, neurons, hiddenSize, gate } = bundle;
   const { bundles, kept } = storage;
   const dtypeOf = (part: PartName) => kept?.get(bundle[part] ?? '') ?? bundles;
   const { blockElements } = formats[dtypeOf('down')];
@@ -135,7 +166,7 @@ function layoutFfn(bundle: BundleRecipe, layer: number, storage: StorageDTypes):
     .concat(bundle.down)
     .some((name) => kept?.has(name));
   const tile =
-    storage.tile ?? (isKept ? tileNeurons(neurons, blockElements, whole.unitBytes) : null);
+    storage.tile ?? (isKept || tiled ? tileNeurons(neurons, blockElements, whole.unitBytes) : null);
   const [kind, k] = tile === null ? (['neuron', 1] as const) : (['tile', tile] as const);
   if (neurons % k !== 0 || (kind === 'tile' && k % blockElements !== 0)) {
     throw new RangeError(
@@ -143,8 +174,8 @@ function layoutFfn(bundle: BundleRecipe, layer: number, storage: StorageDTypes):
     );
   }
   const geometry = { kind, k, hiddenSize, gated, dtypeOf };
-  const tensor = unitTensor(layer, 'ffn', kind);
-  return { name: 'ffn', tensor, kind, k, count: neurons / k, ...layoutUnit(geometry) };
+  const tensor = unitTensor(layer, name, kind);
+  return { name, tensor, kind, k, count: neurons / k, ...layoutUnit(geometry) };
 }
 
 function placeVector({ name, shape }: TensorRecipe): Unplaced {

@@ -5,7 +5,7 @@
  */
 
 import { byteLength, isNeuronDType, isQuantised, wholeBlocks } from '../dtype.ts';
-import { type ModelSpec, tensorNames, type WeightDTypes } from '../models/spec.ts';
+import { isRouter, type ModelSpec, tensorNames, type WeightDTypes } from '../models/spec.ts';
 import { contradictionIn, type SpecTensor, tensorsOf } from '../models/spec-tensors.ts';
 import { alignUp } from '../units.ts';
 import { rowsPerBlock } from './checksum.ts';
@@ -136,8 +136,9 @@ function* unitProblems(
   for (const [index, found] of parts.entries()) {
     const wanted = expected.parts[index];
     if (found.part !== wanted?.part) yield `its part ${index} is ${found.part}`;
-    // The kernels for single neurons take one dtype for all parts.
-    if (kind === 'neuron' && found.dtype !== bundles) yield `its ${found.part} is ${found.dtype}`;
+    // The kernels for single neurons take one dtype for all parts; experts beside them may have others.
+    const own = bundles === 'mixed' ? parts[0]?.dtype : bundles;
+    if (kind === 'neuron' && found.dtype !== own) yield `its ${found.part} is ${found.dtype}`;
     if (kind === 'neuron' && !isNeuronDType(found.dtype)) {
       yield `its ${found.part} is ${found.dtype}, which single neurons cannot be in`;
     }
@@ -178,7 +179,7 @@ function* tensorProblems({ tensors, ffns, spec, dtypes }: Manifest): Generator<s
   const { resident } = dtypes;
   for (const expected of tensorsOf(spec, tensors)) {
     yield* compare(expected, ({ name, dtype, shape }) => {
-      if (shape.length === 1) return dtype === 'f32';
+      if (shape.length === 1 || isRouter(name)) return dtype === 'f32';
       // The table of positions is never quantised: see residentDType.
       const exact =
         name === tensorNames.positions && (resident === 'mixed' || isQuantised(resident));

@@ -269,7 +269,8 @@ export const formatKernelTable = {
   },
   /**
    * dst[0..n) (weights of one row) = src[0..n) (f32), to nearest, ties to even, overflow to infinity;
-   * for q8 and q4 with the scales that assembly/quantise.ts chooses.
+   * for q8 and q4 with the scales that assembly/quantise.ts chooses, for
+   * formats of GGUF files, whose rows are whole blocks, with those of assembly/make-gguf.ts.
    */
   fromF32: {
     parameters: conversion,
@@ -279,6 +280,14 @@ export const formatKernelTable = {
       bf16: 'fromF32<ToBF16>',
       q8: 'f32ToBlocks<Q8, MakeQ8>',
       q4: 'f32ToBlocks<Q4, MakeQ4>',
+      q4_0: 'rowsFromF32<MakeQ4_0>',
+      q4_1: 'rowsFromF32<MakeQ4_1>',
+      q5_0: 'rowsFromF32<MakeQ5_0>',
+      q5_1: 'rowsFromF32<MakeQ5_1>',
+      q8_0: 'rowsFromF32<MakeQ8_0>',
+      q4_k: 'rowsFromF32<MakeQ4_K>',
+      q5_k: 'rowsFromF32<MakeQ5_K>',
+      q6_k: 'rowsFromF32<MakeQ6_K>',
     } satisfies Record<EncodedDType, string>,
   },
   /**

@@ -36,6 +36,9 @@ const attention = [
   'window: i32',
   'bias: address',
   'biasStride: size',
+  'biasScale: f32',
+  'softCap: f32',
+  'sinks: address',
 ] as const;
 
 const rotary = [
@@ -91,8 +94,9 @@ export const kernelTable = {
    * whose keys and values are already in the cache. `rows` (u32, 2 per row) has the address of the
    * sequence's page numbers (u32, one per `pagePositions`) and the row's position; page g begins at row
    * `pagePositions` g of `keys` and `values`, query head h reads kv head h / group. A row sees the last
-   * `window` positions of its sequence up to its own; to the score of position j, before the scale, is
-   * added bias[h, j], if there is a bias. `length` is more than any row's position; `scores` is scratch
+   * `window` positions of its sequence up to its own. Scores are scale q . k; with `softCap` c above 0, c
+   * tanh(score / c); then biasScale bias[h, j] is added to that of position j, if there is a bias. A head's
+   * value in `sinks`, if there are any, is the score of one more position, whose value is 0. `length` is more than any row's position; `scores` is scratch
    * of `attentionScratch` f32.
    */
   attention: { parameters: attention, implementation: 'attention<Unpacked>' },
@@ -154,10 +158,16 @@ export const kernelTable = {
   },
   /** y[0..n) *= x[0..n) */
   multiply: { parameters: ['y: address', 'x: address', 'n: i32'] },
+  /** y[0..n) = (y + 1) g sigmoid(steepness g), y within [-limit, limit], g = min(x, limit) */
+  clampedGate: {
+    parameters: ['y: address', 'x: address', 'n: i32', 'limit: f32', 'steepness: f32'],
+  },
   /** x[0..n) within [-limit, limit]; NaN stays NaN */
   clamp: { parameters: ['x: address', 'n: i32', 'limit: f32'] },
   /** x[0..n) *= factor */
   scale: { parameters: ['x: address', 'n: i32', 'factor: f32'] },
+  /** x[0..n) = cap tanh(x[0..n) / cap); NaN and -Infinity stay */
+  softCap: { parameters: ['x: address', 'n: i32', 'cap: f32'] },
   /** x[0..n) = the function of this code of x[0..n); the threshold is that of fatrelu. */
   activation: { parameters: ['x: address', 'n: i32', 'code: activation', 'threshold?: f32'] },
   /**

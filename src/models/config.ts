@@ -19,6 +19,7 @@ export const limits = {
   headDim: 2 ** 16,
   hiddenSize: 2 ** 20,
   neurons: 2 ** 22,
+  experts: 2 ** 12,
   vocabSize: 2 ** 24,
   /** Of a table that is stored. */
   storedPositions: 2 ** 24,
@@ -115,6 +116,17 @@ export function positiveNumber(at: ConfigFile, key: string, fallback?: number): 
   if (Number.isNaN(value)) throw new InputError(`'${key}' is missing`, { file: at.file });
   if (!(value > 0)) throw new InputError(`'${key}' is not above 0: ${value}`, { file: at.file });
   return value;
+}
+
+/** A number above 0 or null, `fallback` when absent. */
+export function optionalPositive(
+  at: ConfigFile,
+  key: string,
+  fallback: number | null,
+): number | null {
+  const value = at.config[key];
+  if (value === null) return null;
+  return value === undefined ? fallback : positiveNumber(at, key);
 }
 
 export function boolean(at: ConfigFile, key: string, fallback: boolean): boolean {

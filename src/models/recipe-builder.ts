@@ -1,21 +1,30 @@
 /** Puts a model's recipe together, tensor by tensor, in the order in which a token uses them. */
 
 import { InputError } from '../errors.ts';
+import { type ExpertNames, expertsRecipe } from './expert-recipe.ts';
+import type { RowOrder } from './row-order.ts';
 import {
   type BundleRecipe,
   type CheckpointFacts,
+  type ExpertsRecipe,
   type ModelRecipe,
   type ModelSpec,
   type SourceRows,
+  type SourceView,
   type TensorPart,
   type TensorRecipe,
   tensorNames,
 } from './spec.ts';
+import { attendedWidth, mostExperts } from './spec-tensors.ts';
 
 /** A projection in the checkpoint: `<source>.weight`, and `<source>.bias` if it has one. */
 export interface Linear {
   readonly source: string;
   readonly bias: boolean;
+  /** Whether its weight lies (inputs, outputs). */
+  readonly transposed?: boolean;
+  /** Of a weight of `all` rows, the ones that are this projection's, and in which order. */
+  readonly part?: { readonly name: string; readonly all: number; readonly order: RowOrder };
 }
 
 /** A norm in the checkpoint: `<source>.weight`, and `<source>.bias` where norms have one. */
@@ -24,8 +33,8 @@ export interface NormSource {
   readonly bias: boolean;
   /** Is added to its weight; for norms whose weights are kept around 0. */
   readonly plus?: number;
-  /** Elements; the hidden size unless said otherwise. */
-  readonly width?: number;
+  /** Elements, or the shape in which the checkpoint has them; the hidden size unless said otherwise. */
+  readonly width?: number | readonly number[];
 }
 
 export interface FfnSources {
@@ -43,7 +52,9 @@ export class RecipeBuilder {
   readonly #names: ReadonlySet<string>;
   readonly #tensors: TensorRecipe[] = [];
   readonly #bundles: BundleRecipe[] = [];
+  readonly #experts: ExpertsRecipe[] = [];
   readonly #ignored: string[] = [];
+  readonly #views = new Map<string, SourceView>();
   #twoHeads: ModelRecipe['twoHeads'];
 
   /** @throws InputError when there are more layers than the checkpoint can hold */
@@ -64,6 +75,18 @@ export class RecipeBuilder {
         { file: configFile },
       );
     }
+    this.#checkExperts(configFile);
+  }
+
+  /** @throws InputError where there are more experts than any model has */
+  #checkExperts(configFile: string): void {
+    const { layers, ffn } = this.#spec;
+    const { count = 0 } = ffn.experts ?? {};
+    if (layers * count <= mostExperts) return;
+    throw new InputError(
+      `${layers} layers of ${count} experts are too many (at most ${mostExperts} experts in all layers)`,
+      { file: configFile },
+    );
   }
 
   /** The one of `prefixes` that the checkpoint's names begin with; the first, where none does. */
@@ -77,6 +100,11 @@ export class RecipeBuilder {
       prefixes[0] ??
       ''
     );
+  }
+
+  /** The one of `sources` whose weight the checkpoint has; the first, where there is none. */
+  oneOf(sources: readonly string[]): string {
+    return sources.find((source) => this.#names.has(`${source}.weight`)) ?? sources[0] ?? '';
   }
 
   /**
@@ -110,16 +138,34 @@ export class RecipeBuilder {
   }
 
   norm(name: string, { source, bias, plus, width = this.#spec.hiddenSize }: NormSource): void {
-    this.addParts(`${name}.weight`, [
-      { source: `${source}.weight`, shape: [width], ...(plus === undefined ? {} : { plus }) },
-    ]);
-    if (bias) this.add(`${name}.bias`, [width], `${source}.bias`);
+    const shape = typeof width === 'number' ? [width] : width;
+    const part = { source: `${source}.weight`, shape, ...(plus === undefined ? {} : { plus }) };
+    this.#tensors.push({
+      name: `${name}.weight`,
+      shape: [shape.reduce((all, size) => all * size, 1)],
+      parts: [part],
+    });
+    if (bias) this.add(`${name}.bias`, shape, `${source}.bias`);
   }
 
   /** (outputs, inputs) and its bias. */
-  linear(name: string, outputs: number, inputs: number, { source, bias }: Linear): void {
-    this.add(`${name}.weight`, [outputs, inputs], `${source}.weight`);
-    if (bias) this.add(`${name}.bias`, [outputs], `${source}.bias`);
+  linear(name: string, outputs: number, inputs: number, linear: Linear): void {
+    this.add(`${name}.weight`, [outputs, inputs], this.#weight(linear, outputs, inputs));
+    if (linear.bias) this.add(`${name}.bias`, [outputs], `${linear.source}.bias`);
+  }
+
+  /** The name under which a projection's weight is (outputs, inputs). */
+  #weight({ source, transposed, part }: Linear, outputs: number, inputs: number): string {
+    const whole = `${source}.weight`;
+    if (part !== undefined) {
+      const name = `${whole}, ${part.name}`;
+      this.#views.set(name, { source: whole, shape: [part.all, inputs], order: part.order });
+      return name;
+    }
+    if (transposed !== true) return whole;
+    const name = `${whole}, transposed`;
+    this.#views.set(name, { source: whole, shape: [inputs, outputs], transposed });
+    return name;
   }
 
   /** Query, key and value projections that the checkpoint has apart. */
@@ -134,7 +180,10 @@ export class RecipeBuilder {
     const name = tensorNames.qkv(layer);
     this.addParts(
       `${name}.weight`,
-      all.map(({ source, rows }) => ({ source: `${source}.weight`, shape: [rows, hiddenSize] })),
+      all.map(({ rows, ...linear }) => ({
+        source: this.#weight(linear, rows, hiddenSize),
+        shape: [rows, hiddenSize],
+      })),
     );
     if (query.bias) {
       this.addParts(
@@ -167,9 +216,16 @@ export class RecipeBuilder {
     if (bias) this.addParts(`${name}.bias`, part(`${source}.bias`, [all]));
   }
 
+  /** Query, key and value rows of one projection, all queries first, then all keys, then all values. */
+  stackedQueryKeyValue(layer: number, linear: Linear): void {
+    const { heads, kvHeads, headDim } = this.#spec.attention;
+    const rows = (heads + 2 * kvHeads) * headDim;
+    this.linear(tensorNames.qkv(layer), rows, this.#spec.hiddenSize, linear);
+  }
+
   attentionOut(layer: number, linear: Linear): void {
-    const { heads, headDim } = this.#spec.attention;
-    this.linear(tensorNames.attentionOut(layer), this.#spec.hiddenSize, heads * headDim, linear);
+    const { hiddenSize, attention } = this.#spec;
+    this.linear(tensorNames.attentionOut(layer), hiddenSize, attendedWidth(attention), linear);
   }
 
   ffn(layer: number, { gate, up, down }: FfnSources): void {
@@ -178,14 +234,51 @@ export class RecipeBuilder {
     if (gate?.bias) this.add(tensorNames.gateBias(layer), [neurons], `${gate.source}.bias`);
     if (up.bias) this.add(tensorNames.upBias(layer), [neurons], `${up.source}.bias`);
     if (down.bias) this.add(tensorNames.downBias(layer), [hiddenSize], `${down.source}.bias`);
+    this.#bundle(layer, 'ffn', neurons, { ...(gate && { gate }), up, down });
+  }
+
+  #bundle(
+    layer: number,
+    ffn: BundleRecipe['ffn'],
+    neurons: number,
+    { gate, up, down }: FfnSources,
+  ): void {
+    const { hiddenSize } = this.#spec;
     this.#bundles.push({
-      name: tensorNames.bundles(layer),
-      neurons,
-      hiddenSize,
-      ...(gate === undefined ? {} : { gate: `${gate.source}.weight` }),
-      up: `${up.source}.weight`,
-      down: `${down.source}.weight`,
+      ...{ layer, ffn, neurons, hiddenSize },
+      ...(gate === undefined ? {} : { gate: this.#weight(gate, neurons, hiddenSize) }),
+      up: this.#weight(up, neurons, hiddenSize),
+      down: this.#weight(down, hiddenSize, neurons),
     });
+  }
+
+  /** The FFN beside a layer's experts, and the row that its share is told by, where there is one. */
+  sharedFfn(layer: number, sources: FfnSources, gate?: string): void {
+    this.#bundle(layer, 'shared', this.#spec.ffn.experts?.shared ?? 0, sources);
+    if (gate === undefined) return;
+    const { hiddenSize } = this.#spec;
+    const part = { source: `${gate}.weight`, shape: [1, hiddenSize] };
+    this.#tensors.push({ name: tensorNames.sharedGate(layer), shape: [hiddenSize], parts: [part] });
+  }
+
+  /**
+   * The router and the experts of a layer.
+   * @param from the layer's prefix
+   */
+  experts(layer: number, from: string, router: Linear, names: ExpertNames): void {
+    const { hiddenSize, ffn } = this.#spec;
+    this.linear(tensorNames.router(layer), ffn.experts?.count ?? 0, hiddenSize, router);
+    this.#experts.push(expertsRecipe(this.#spec, layer, from, names, this.#names));
+    const { biases } = names;
+    const { count = 0, neurons = 0 } = ffn.experts ?? {};
+    const bias = (name: string, part: keyof NonNullable<typeof biases>, width: number) => {
+      if (biases === undefined) return;
+      const source = { source: `${from}.${names.prefix}.${biases[part]}`, shape: [count, width] };
+      this.#tensors.push({ name, shape: [count * width], parts: [source] });
+    };
+    bias(tensorNames.expertGateBias(layer), 'gate', neurons);
+    bias(tensorNames.expertUpBias(layer), 'up', neurons);
+    bias(tensorNames.expertDownBias(layer), 'down', hiddenSize);
   }
 
   /** The head of a model that has its own; of one with a tied head, `source` is passed over. */
@@ -196,14 +289,21 @@ export class RecipeBuilder {
     if (bias) this.add(tensorNames.headBias, [vocabSize], `${source}.bias`);
   }
 
+  /** Whether the checkpoint has a tensor of this name. */
+  has(name: string): boolean {
+    return this.#names.has(name);
+  }
+
   /** Passes over tensors of these names, where the checkpoint has them. */
   ignore(...names: readonly string[]): void {
     this.#ignored.push(...names.filter((name) => this.#names.has(name)));
   }
 
   get recipe(): ModelRecipe {
-    const [tensors, bundles, ignored] = [this.#tensors, this.#bundles, this.#ignored];
-    const twoHeads = this.#twoHeads;
-    return { spec: this.#spec, tensors, bundles, ignored, ...(twoHeads && { twoHeads }) };
+    const [tensors, bundles, experts] = [this.#tensors, this.#bundles, this.#experts];
+    const [ignored, twoHeads] = [this.#ignored, this.#twoHeads];
+    const views = this.#views;
+    const recipe = { spec: this.#spec, tensors, bundles, experts, views, ignored };
+    return { ...recipe, ...(twoHeads && { twoHeads }) };
   }
 }

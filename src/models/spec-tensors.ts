@@ -1,6 +1,13 @@
 /** The tensors of a model directory, as the architecture alone implies them; and whether it can be. */
 
-import { type ModelSpec, tensorNames } from './spec.ts';
+import type { RotaryPositions } from './positions.ts';
+import {
+  type ExpertsSpec,
+  expertsOf,
+  type LatentSpec,
+  type ModelSpec,
+  tensorNames,
+} from './spec.ts';
 
 /** A tensor that the engine looks for. */
 export interface SpecTensor {
@@ -27,19 +34,78 @@ export function contradictionIn(spec: ModelSpec): string | null {
   if (windows.length !== 0 && windows.length !== layers) {
     return `there are ${windows.length} windows for ${layers} layers`;
   }
-  const { experts } = ffn;
-  if (experts !== undefined && experts.topK > experts.count) {
-    return `a token takes ${experts.topK} of ${experts.count} experts`;
+  const { experts, gate, clamped } = ffn;
+  if ((gate === 'clamped') !== (clamped !== undefined)) return 'a gate is clamped without limits';
+  if (gate === 'clamped' && (experts?.denseLayers.length !== 0 || experts.shared !== 0)) {
+    return 'gates of FFNs that are no experts are clamped';
   }
-  if (experts !== undefined && experts.denseLayers > layers) {
-    return `${experts.denseLayers} of ${layers} layers have no experts`;
+  if (experts !== undefined) {
+    const contradiction = contradictionInExperts(experts, layers);
+    if (contradiction !== null) return contradiction;
+  }
+  if (attention.latent !== undefined) {
+    const contradiction = contradictionInLatent(spec, attention.latent);
+    if (contradiction !== null) return contradiction;
   }
   if (spec.maxPositions > mostPositions) return `${spec.maxPositions} positions are too many`;
-  if (positions.kind === 'rotary' && (positions.dims % 2 !== 0 || positions.dims > headDim)) {
-    return `${positions.dims} values of a head of ${headDim} cannot be turned in pairs`;
+  for (const rotary of [positions, spec.localPositions]) {
+    const problem = rotary?.kind === 'rotary' ? rotaryProblem(rotary, headDim) : null;
+    if (problem !== null) return problem;
+  }
+  const { rotary } = attention;
+  if (rotary !== undefined && (rotary.length !== layers || positions.kind !== 'rotary')) {
+    return `${rotary.length} layers are said to have rotary positions or none, of ${layers}`;
+  }
+  if (rotary?.includes('local') === true && spec.localPositions === undefined) {
+    return 'there are no rotary positions for local layers';
   }
   if (positions.kind === 'learned' && positions.offset > mostPositions) {
     return `positions begin at ${positions.offset}`;
+  }
+  return null;
+}
+
+function rotaryProblem({ dims, scaling }: RotaryPositions, headDim: number): string | null {
+  if (dims % 2 !== 0 || dims > headDim) {
+    return `${dims} values of a head of ${headDim} cannot be turned in pairs`;
+  }
+  if (scaling.kind !== 'longrope') return null;
+  const wrong = [scaling.short, scaling.long].find(({ length }) => length !== dims / 2);
+  return wrong === undefined ? null : `${wrong.length} factors are not those of ${dims / 2} pairs`;
+}
+
+function contradictionInLatent(
+  { attention, positions }: ModelSpec,
+  { rope, value }: LatentSpec,
+): string | null {
+  const { heads, kvHeads, headDim, qkNorm } = attention;
+  if (rope >= headDim || value > headDim) {
+    return `a head of ${headDim} values has no room for ${rope} of position, or for ${value}`;
+  }
+  if (heads !== kvHeads) return `keys of a latent vector are those of ${kvHeads} of ${heads} heads`;
+  if (qkNorm !== 'none') return 'queries are normed, and made of a latent vector';
+  const told = positions.kind === 'rotary' && positions.dims === rope;
+  return told ? null : `positions are not told by ${rope} values`;
+}
+
+/** More experts, in all layers, than any model has: of each, and of each of its weights, lists are kept. */
+export const mostExperts = 2 ** 17;
+
+function contradictionInExperts(
+  { count, topK, denseLayers, groups }: ExpertsSpec,
+  layers: number,
+): string | null {
+  if (count * layers > mostExperts) return `${layers} layers of ${count} experts are too many`;
+  if (topK > count) return `a token takes ${topK} of ${count} experts`;
+  if (denseLayers.some((layer, i) => layer >= layers || layer <= (denseLayers[i - 1] ?? -1))) {
+    return `layers ${denseLayers.join(', ')} of ${layers} have no experts`;
+  }
+  if (denseLayers.length === layers) return 'no layer has experts';
+  if (groups === undefined) return null;
+  const eligible = (count / groups.count) * groups.topK;
+  if (groups.best * groups.count > count) return `groups have no ${groups.best} best experts`;
+  if (count % groups.count !== 0 || groups.topK > groups.count || topK > eligible) {
+    return `a token takes ${topK} of ${count} experts in ${groups.topK} of ${groups.count} groups`;
   }
   return null;
 }
@@ -82,6 +148,62 @@ export function projectionsOf(
     : [fusedProjection(spec, layer)];
 }
 
+/** The matrices that make a layer's queries, keys and values, in the order in which they are used. */
+export function attentionMatrices(
+  spec: ModelSpec,
+  layer: number,
+  tensors: Pick<ReadonlyMap<string, unknown>, 'has'>,
+): readonly string[] {
+  const { latent } = spec.attention;
+  if (latent === undefined) return projectionsOf(spec, layer, tensors).map(({ name }) => name);
+  return [...latentMatrices(spec, latent, layer)].map(({ name }) => name);
+}
+
+/** Values of a row of what attention gives: of all heads. */
+export function attendedWidth({ heads, headDim, latent }: ModelSpec['attention']): number {
+  return heads * (latent?.value ?? headDim);
+}
+
+function* latentMatrices(
+  { hiddenSize, attention: { heads, headDim } }: Pick<ModelSpec, 'hiddenSize' | 'attention'>,
+  { queryRank, rank, rope, value }: LatentSpec,
+  layer: number,
+): Generator<SpecTensor> {
+  const matrix = (name: string, ...shape: [rows: number, columns: number]) => {
+    return { name: `${name}.weight`, shape, needed: true };
+  };
+  if (queryRank !== null) yield matrix(tensorNames.latentQuery(layer), queryRank, hiddenSize);
+  yield matrix(tensorNames.query(layer), heads * headDim, queryRank ?? hiddenSize);
+  yield matrix(tensorNames.latent(layer), rope + rank, hiddenSize);
+  yield matrix(tensorNames.keyValue(layer), heads * (headDim - rope + value), rank);
+}
+
+/** Queries, keys and values of a layer that makes them of latent vectors. */
+function* latentTensors(spec: ModelSpec, latent: LatentSpec, layer: number): Generator<SpecTensor> {
+  yield* latentMatrices(spec, latent, layer);
+  const { queryRank, rank, rope } = latent;
+  const norm = { kind: 'rms' } as const;
+  if (queryRank !== null) {
+    yield { name: `${tensorNames.latentQuery(layer)}.bias`, shape: [queryRank], needed: false };
+    yield* normTensors(tensorNames.latentQueryNorm(layer), { ...norm, width: queryRank });
+  }
+  yield { name: `${tensorNames.latent(layer)}.bias`, shape: [rope + rank], needed: false };
+  yield* normTensors(tensorNames.latentNorm(layer), { ...norm, width: rank });
+}
+
+/** The same of one that makes them of its input. */
+function* projectionTensors(
+  spec: ModelSpec,
+  layer: number,
+  found: Pick<ReadonlyMap<string, unknown>, 'has'>,
+): Generator<SpecTensor> {
+  for (const { name, rows } of projectionsOf(spec, layer, found)) {
+    yield { name, shape: [rows, spec.hiddenSize], needed: true };
+  }
+  const { rows } = fusedProjection(spec, layer);
+  yield { name: `${tensorNames.qkv(layer)}.bias`, shape: [rows], needed: false };
+}
+
 /**
  * All tensors but bundles, those of the first layers first; `layers` of the spec must be trustworthy.
  * @param found the tensors that there are, by name: a model may have one of several forms
@@ -100,11 +222,16 @@ export function* tensorsOf(
     yield { name: tensorNames.projectIn, shape: [hiddenSize, embeddingSize], needed: true };
     yield { name: tensorNames.projectOut, shape: [embeddingSize, hiddenSize], needed: true };
   }
+  const ofNorm = { ...norm, width: hiddenSize };
+  if (norm.embedding === true) yield* normTensors(tensorNames.embeddingNorm, ofNorm);
   for (let layer = 0; layer < layers; layer++) yield* layerTensors(spec, layer, found);
-  if (norm.final) yield* normTensors(norm.kind, tensorNames.finalNorm, hiddenSize);
+  if (norm.final) yield* normTensors(tensorNames.finalNorm, ofNorm);
   if (!spec.tiedHead)
     yield { name: tensorNames.head, shape: [vocabSize, embeddingSize], needed: true };
-  yield { name: tensorNames.headBias, shape: [vocabSize], needed: false };
+  // What has a factor on logits has it on the head's input.
+  if (spec.logitScale === undefined) {
+    yield { name: tensorNames.headBias, shape: [vocabSize], needed: false };
+  }
 }
 
 function* layerTensors(
@@ -113,22 +240,22 @@ function* layerTensors(
   found: Pick<ReadonlyMap<string, unknown>, 'has'>,
 ): Generator<SpecTensor> {
   const { hiddenSize, norm, ffn } = spec;
-  const { heads, headDim, qkNorm } = spec.attention;
-  const queries = heads * headDim;
-  yield* normTensors(norm.kind, tensorNames.attentionNorm(layer), hiddenSize);
-  for (const { name, rows } of projectionsOf(spec, layer, found)) {
-    yield { name, shape: [rows, hiddenSize], needed: true };
-  }
-  const { rows } = fusedProjection(spec, layer);
-  yield { name: `${tensorNames.qkv(layer)}.bias`, shape: [rows], needed: false };
-  if (qkNorm !== 'none') {
-    yield* normTensors(qkNorm, tensorNames.queryNorm(layer), headDim);
-    yield* normTensors(qkNorm, tensorNames.keyNorm(layer), headDim);
-  }
-  yield* linearTensors(tensorNames.attentionOut(layer), hiddenSize, queries);
-  if (!norm.shared) yield* normTensors(norm.kind, tensorNames.ffnNorm(layer), hiddenSize);
-  if (ffn.experts !== undefined && layer >= ffn.experts.denseLayers) {
-    yield* linearTensors(tensorNames.router(layer), ffn.experts.count, hiddenSize);
+  const { heads, sinks, latent } = spec.attention;
+  const ofNorm = { ...norm, width: hiddenSize };
+  const { input, output } = normsAround(norm.placement);
+  if (input) yield* normTensors(tensorNames.attentionNorm(layer), ofNorm);
+  if (output) yield* normTensors(tensorNames.attentionOutputNorm(layer), ofNorm);
+  if (latent === undefined) yield* projectionTensors(spec, layer, found);
+  else yield* latentTensors(spec, latent, layer);
+  yield* headNormTensors(spec, layer);
+  if (sinks === true) yield { name: tensorNames.sinks(layer), shape: [heads], needed: true };
+  const width = attendedWidth(spec.attention);
+  yield* linearTensors(tensorNames.attentionOut(layer), hiddenSize, width);
+  if (input && !norm.shared) yield* normTensors(tensorNames.ffnNorm(layer), ofNorm);
+  if (output) yield* normTensors(tensorNames.ffnOutputNorm(layer), ofNorm);
+  const experts = expertsOf(spec, layer);
+  if (experts !== null) {
+    yield* expertTensors(spec, experts, layer);
     return;
   }
   if (ffn.gate !== 'none') {
@@ -138,8 +265,64 @@ function* layerTensors(
   yield { name: tensorNames.downBias(layer), shape: [hiddenSize], needed: false };
 }
 
-function* normTensors(kind: 'layer' | 'rms', name: string, width: number): Generator<SpecTensor> {
-  // Layer norms without weights exist; those by the root of mean squares are always weighted.
+/** What a layer with experts has besides their weights and those of the FFN beside them. */
+function* expertTensors(
+  { hiddenSize, ffn }: ModelSpec,
+  { count, neurons, shared, sharedGate }: ExpertsSpec,
+  layer: number,
+): Generator<SpecTensor> {
+  const router = tensorNames.router(layer);
+  yield* linearTensors(router, count, hiddenSize);
+  yield { name: `${router}.correction`, shape: [count], needed: false };
+  if (shared > 0 && sharedGate) {
+    yield { name: tensorNames.sharedGate(layer), shape: [hiddenSize], needed: true };
+  }
+  const values = [count * neurons];
+  if (ffn.gate !== 'none') {
+    yield { name: tensorNames.expertGateBias(layer), shape: values, needed: false };
+  }
+  yield { name: tensorNames.expertUpBias(layer), shape: values, needed: false };
+  const outputs = [count * hiddenSize];
+  yield { name: tensorNames.expertDownBias(layer), shape: outputs, needed: false };
+}
+
+/** Where norms stand about a sublayer: their weights have names of their own. */
+export function normsAround(placement: ModelSpec['norm']['placement']): {
+  readonly input: boolean;
+  readonly output: boolean;
+} {
+  return {
+    input: placement !== 'output',
+    output: placement === 'output' || placement === 'both',
+  };
+}
+
+/** Values of the weights of the norms over queries and over keys. */
+export function headNormWidths({
+  attention: { heads, kvHeads, headDim, qkNormOver },
+}: Pick<ModelSpec, 'attention'>): { readonly query: number; readonly key: number } {
+  return qkNormOver === undefined
+    ? { query: headDim, key: headDim }
+    : { query: heads * headDim, key: kvHeads * headDim };
+}
+
+function* headNormTensors(spec: ModelSpec, layer: number): Generator<SpecTensor> {
+  const { qkNorm: kind, qkNormPlain: plain } = spec.attention;
+  if (kind === 'none') return;
+  const { query, key } = headNormWidths(spec);
+  yield* normTensors(tensorNames.queryNorm(layer), { kind, plain, width: query });
+  yield* normTensors(tensorNames.keyNorm(layer), { kind, plain, width: key });
+}
+
+interface NormTensors {
+  readonly kind: 'layer' | 'rms';
+  readonly plain?: boolean | undefined;
+  readonly width: number;
+}
+
+function* normTensors(name: string, { kind, plain, width }: NormTensors): Generator<SpecTensor> {
+  // Layer norms without weights exist; those by the root of mean squares say so.
+  if (plain === true) return;
   yield { name: `${name}.weight`, shape: [width], needed: kind === 'rms' };
   if (kind === 'layer') yield { name: `${name}.bias`, shape: [width], needed: false };
 }

@@ -7,77 +7,15 @@
 import * as v from 'valibot';
 import type { DType } from '../dtype.ts';
 import { activationFunctions } from '../kernels/constants.ts';
+import { positionsSchema, rotarySchema, storedRotary } from './positions.ts';
+import type { RowOrder } from './row-order.ts';
+import { factor, finite, index, positive } from './spec-values.ts';
 
 const { none: _none, ...ofFfns } = activationFunctions;
 /** Activations of FFNs; where `zeros` is true, most values are exactly 0, so that neurons can be left out. */
 export const activations = ofFfns;
 export type ActivationFunction = keyof typeof activations;
 const activationNames = Object.keys(activations) as [ActivationFunction, ...ActivationFunction[]];
-
-const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
-const index = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-const finite = v.pipe(v.number(), v.finite());
-const factor = v.pipe(finite, v.gtValue(0));
-
-/** What `flash.json` calls the scaling `llama3`: the word of the first models that were written. */
-const storedLlama3 = 'wavelength';
-
-/** Low frequencies divided by `factor`, high ones kept, in between a mixture. */
-const llama3ScalingSchema = v.pipe(
-  v.object({
-    kind: v.literal(storedLlama3),
-    factor,
-    trained: positive,
-    lowFactor: factor,
-    highFactor: factor,
-  }),
-  v.transform((scaling) => ({ ...scaling, kind: 'llama3' as const })),
-);
-
-/** How the frequencies of a rotary embedding are stretched to longer sequences than it was trained on. */
-const rotaryScalingSchema = v.variant('kind', [
-  v.object({ kind: v.literal('none') }),
-  /** All frequencies divided by `factor`. */
-  v.object({ kind: v.literal('linear'), factor }),
-  /** The base grows with the position once it is beyond `trained` positions. */
-  v.object({ kind: v.literal('dynamic'), factor, trained: positive }),
-  llama3ScalingSchema,
-  /** The same by the number of turns within `trained` positions; q . k is scaled, too. */
-  v.object({
-    kind: v.literal('yarn'),
-    factor,
-    trained: positive,
-    betaFast: factor,
-    betaSlow: factor,
-    /** Whether the range between them is rounded to whole pairs. */
-    truncate: v.boolean(),
-    /** On cosine and sine. */
-    attentionFactor: factor,
-  }),
-]);
-export type RotaryScaling = v.InferOutput<typeof rotaryScalingSchema>;
-
-const positionsSchema = v.variant('kind', [
-  /** Row `position + offset` of a table is added to the embedding. */
-  v.object({ kind: v.literal('learned'), offset: index }),
-  /** The first `dims` values of each query and key head are turned by pairs. */
-  v.object({
-    kind: v.literal('rotary'),
-    theta: factor,
-    dims: positive,
-    /** Pairs (i, i + dims / 2), or (2i, 2i + 1). */
-    pairs: v.picklist(['halves', 'interleaved']),
-    scaling: rotaryScalingSchema,
-  }),
-  /**
-   * The score of a key grows with its position, by a slope for each head. Slopes and their products
-   * with positions are rounded to bf16 before the scores are scaled.
-   */
-  v.object({ kind: v.literal('alibi') }),
-  v.object({ kind: v.literal('none') }),
-]);
-export type Positions = v.InferOutput<typeof positionsSchema>;
-export type RotaryPositions = Extract<Positions, { kind: 'rotary' }>;
 
 /** FFNs of which a router chooses for each token. */
 const expertsSchema = v.object({
@@ -88,12 +26,24 @@ const expertsSchema = v.object({
   neurons: positive,
   /** Of the FFN beside them that every token takes; 0: there is none. */
   shared: index,
-  /** The first layers have one FFN for all tokens. */
-  denseLayers: index,
-  /** Of the router's logits: softmax over all experts, or a sigmoid of each. */
-  score: v.picklist(['softmax', 'sigmoid']),
+  /** Whether what that FFN gives is multiplied by the sigmoid of one more product, `sharedGate`. */
+  sharedGate: v.optional(v.boolean(), false),
+  /** The layers, ascending, that have one FFN for all tokens and no experts. */
+  denseLayers: v.array(index),
+  /**
+   * Of the router's logits: softmax over all experts, a sigmoid of each, or, for each of the chosen, softmax
+   * over those that are left and near it (sparsemixer).
+   */
+  score: v.picklist(['softmax', 'sigmoid', 'sparsemixer']),
+  /** Of sparsemixer: half of how far below it others are near, relative to the larger of both. */
+  jitter: v.optional(v.pipe(finite, v.minValue(0))),
   /** Whether the weights of the chosen are divided by their sum. */
   normalise: v.boolean(),
+  /**
+   * Experts stand in so many groups of equal size, of which a token chooses from `topK`: those with the
+   * largest sums of their `best` best scores.
+   */
+  groups: v.optional(v.object({ count: positive, topK: positive, best: positive })),
   /** Factor on all weights. */
   scale: factor,
 });
@@ -114,6 +64,14 @@ export const modelSpecSchema = v.object({
   layers: positive,
   /** Longest sequence, in positions. */
   maxPositions: positive,
+  /** Factor on embedding rows, before positions are added. */
+  embeddingScale: v.optional(factor),
+  /** Factor on what a sublayer adds. */
+  residualScale: v.optional(factor),
+  /** Factor on logits. */
+  logitScale: v.optional(factor),
+  /** Logits become cap tanh(logit / cap), after their factor. */
+  logitSoftCap: v.optional(factor),
   /** `sequential`: x + f(norm(x + a(norm(x)))); `parallel`: x + a(norm(x)) + f(norm(x)). */
   block: v.optional(v.picklist(['sequential', 'parallel']), 'sequential'),
   attention: v.object({
@@ -122,27 +80,65 @@ export const modelSpecSchema = v.object({
     headDim: positive,
     /** Factor on q . k. */
     scale: finite,
-    /** Norm over each query and key head, before positions are told. */
+    /** Norm over each query and key head, before positions are told unless `qkNormLast`. */
     qkNorm: v.optional(v.picklist(['none', 'layer', 'rms']), 'none'),
+    /** Its weights: of a head, which all share, unless said; `heads`: of each head its own; `row`: one norm over all heads. */
+    qkNormOver: v.optional(v.picklist(['heads', 'row'])),
+    /** Whether positions are told before it. */
+    qkNormLast: v.optional(v.boolean()),
+    /** Whether it has no weights. */
+    qkNormPlain: v.optional(v.boolean()),
+    /** Queries, keys and values are held within [-clip, clip]. */
+    clip: v.optional(factor),
+    /** Scores become cap tanh(score / cap). */
+    softCap: v.optional(factor),
+    /** Whether each head has a score of its own that takes part in the softmax and brings no value. */
+    sinks: v.optional(v.boolean()),
+    /**
+     * Keys and values are made of a latent vector of `rank` values, queries of one of `queryRank` where that
+     * is not null; these are normed by the root of mean squares. Of a head, the first `rope` values tell
+     * positions, and are the same for all keys; a head has `value` values, and zeros up to `headDim`.
+     */
+    latent: v.optional(
+      v.object({
+        queryRank: v.nullable(positive),
+        rank: positive,
+        rope: positive,
+        value: positive,
+        eps: v.pipe(finite, v.minValue(0)),
+      }),
+    ),
     /** For each layer how many positions a query sees, itself included, or null for all; empty: all. */
     windows: v.optional(v.array(v.nullable(positive)), []),
+    /** For each layer how rotary positions are told: as `positions`, as `localPositions`, or not at all; absent: as `positions`. */
+    rotary: v.optional(v.array(v.picklist(['global', 'local', 'none']))),
   }),
   positions: positionsSchema,
+  localPositions: v.optional(rotarySchema),
   norm: v.object({
     kind: v.picklist(['layer', 'rms']),
     eps: v.pipe(finite, v.minValue(0)),
-    /** `pre`: x + f(norm(x)); `post`: norm(x + f(x)). */
-    placement: v.picklist(['pre', 'post']),
+    /** `pre`: x + f(norm(x)); `post`: norm(x + f(x)); `output`: x + norm(f(x)); `both`: x + norm(f(norm(x))). */
+    placement: v.picklist(['pre', 'post', 'output', 'both']),
     /** Whether the FFN's input is the attention's, in a parallel block with one norm. */
     shared: v.optional(v.boolean(), false),
     /** Whether a norm stands before the head. */
     final: v.boolean(),
+    /** Whether one stands behind the embedding. */
+    embedding: v.optional(v.boolean()),
+    /** Whether norms by the root of mean squares have no weights. */
+    plain: v.optional(v.boolean()),
   }),
   ffn: v.object({
     neurons: positive,
     activation: v.picklist(activationNames),
-    /** `none`: act(up x); `linear`: act(gate x) (up x); `both`: act(gate x) act(up x). */
-    gate: v.optional(v.picklist(['none', 'linear', 'both']), 'none'),
+    /**
+     * `none`: act(up x); `linear`: act(gate x) (up x); `both`: act(gate x) act(up x); `clamped`, of experts
+     * alone: g sigmoid(steepness g) (u + 1), whatever the activation, where g is gate x, but at most
+     * `limit`, and u is up x, within [-limit, limit].
+     */
+    gate: v.optional(v.picklist(['none', 'linear', 'both', 'clamped']), 'none'),
+    clamped: v.optional(v.object({ limit: factor, steepness: factor })),
     /** Of fatrelu: values up to it count as 0. */
     threshold: v.optional(finite, 0),
     /** Of a mixture of experts; `neurons` above are those of its dense layers. */
@@ -157,19 +153,29 @@ export const modelSpecSchema = v.object({
 /** The parsed form of {@link modelSpecSchema}. */
 export type ModelSpec = v.InferOutput<typeof modelSpecSchema>;
 
+/** The experts of a model's layers. */
+export type ExpertsSpec = v.InferOutput<typeof expertsSchema>;
+
+/** What keys and values are made of, where that is a latent vector. */
+export type LatentSpec = NonNullable<ModelSpec['attention']['latent']>;
+
+/** The experts of a layer, or null where it has one FFN for all tokens. */
+export function expertsOf({ ffn }: Pick<ModelSpec, 'ffn'>, layer: number): ExpertsSpec | null {
+  const { experts } = ffn;
+  return experts === undefined || experts.denseLayers.includes(layer) ? null : experts;
+}
+
 /** The form in which `flash.json` holds a spec, and {@link modelSpecSchema} reads it. */
 type StoredSpec = v.InferInput<typeof modelSpecSchema>;
 
 /** The spec as `flash.json` holds it. */
 export function storedSpec(spec: ModelSpec): StoredSpec {
-  return { ...spec, positions: storedPositions(spec.positions) };
-}
-
-function storedPositions(positions: Positions): StoredSpec['positions'] {
-  if (positions.kind !== 'rotary') return positions;
-  const { scaling } = positions;
-  if (scaling.kind !== 'llama3') return { ...positions, scaling };
-  return { ...positions, scaling: { ...scaling, kind: storedLlama3 } };
+  const { positions, localPositions, ...rest } = spec;
+  return {
+    ...rest,
+    positions: positions.kind === 'rotary' ? storedRotary(positions) : positions,
+    ...(localPositions && { localPositions: storedRotary(localPositions) }),
+  };
 }
 
 /**
@@ -182,23 +188,43 @@ export const tensorNames = {
   projectIn: 'embed.project_in', // (hidden, embedding)
   projectOut: 'embed.project_out', // (embedding, hidden)
   finalNorm: 'final_norm', // .weight, .bias (hidden)
+  embeddingNorm: 'embed.norm', // .weight, .bias (hidden)
   head: 'head', // (vocab, embedding), absent when tied
   headBias: 'head.bias', // (vocab)
   attentionNorm: (layer: number) => `layers.${layer}.attention_norm`, // .weight, .bias (hidden)
   qkv: (layer: number) => `layers.${layer}.attention.qkv`, // .weight ((heads + 2 kvHeads) headDim, hidden), .bias
-  query: (layer: number) => `layers.${layer}.attention.query`, // .weight, where the three have several formats
+  query: (layer: number) => `layers.${layer}.attention.query`, // .weight, where the three have several formats, or of a latent one
   key: (layer: number) => `layers.${layer}.attention.key`, // .weight
   value: (layer: number) => `layers.${layer}.attention.value`, // .weight
-  queryNorm: (layer: number) => `layers.${layer}.attention.query_norm`, // .weight, .bias (headDim)
-  keyNorm: (layer: number) => `layers.${layer}.attention.key_norm`, // .weight, .bias (headDim)
+  latentQuery: (layer: number) => `layers.${layer}.attention.latent_query`, // .weight (queryRank, hidden), .bias
+  latentQueryNorm: (layer: number) => `layers.${layer}.attention.latent_query_norm`, // .weight (queryRank)
+  latent: (layer: number) => `layers.${layer}.attention.latent`, // .weight (rope + rank, hidden), .bias
+  latentNorm: (layer: number) => `layers.${layer}.attention.latent_norm`, // .weight (rank)
+  keyValue: (layer: number) => `layers.${layer}.attention.key_value`, // .weight (heads (headDim - rope + value), rank)
+  queryNorm: (layer: number) => `layers.${layer}.attention.query_norm`, // .weight, .bias (headDim), or (heads headDim)
+  keyNorm: (layer: number) => `layers.${layer}.attention.key_norm`, // .weight, .bias (headDim), or (kvHeads headDim)
+  sinks: (layer: number) => `layers.${layer}.attention.sinks`, // (heads)
   attentionOut: (layer: number) => `layers.${layer}.attention.out`, // .weight (hidden, heads headDim), .bias
+  attentionOutputNorm: (layer: number) => `layers.${layer}.attention_output_norm`, // .weight, .bias (hidden)
+  ffnOutputNorm: (layer: number) => `layers.${layer}.ffn_output_norm`, // .weight, .bias (hidden)
   ffnNorm: (layer: number) => `layers.${layer}.ffn_norm`, // .weight, .bias (hidden)
   gateBias: (layer: number) => `layers.${layer}.ffn.gate.bias`, // (neurons)
   upBias: (layer: number) => `layers.${layer}.ffn.up.bias`, // (neurons)
   downBias: (layer: number) => `layers.${layer}.ffn.down.bias`, // (hidden)
   bundles: (layer: number) => `layers.${layer}.ffn.bundles`, // (neurons, bundle bytes)
-  router: (layer: number) => `layers.${layer}.ffn.router`, // .weight (experts, hidden), .bias (experts)
+  router: (layer: number) => `layers.${layer}.ffn.router`, // .weight (experts, hidden), .bias, .correction (experts)
+  sharedGate: (layer: number) => `layers.${layer}.ffn.shared_gate`, // (hidden)
+  expertGateBias: (layer: number) => `layers.${layer}.ffn.experts.gate.bias`, // (experts k)
+  expertUpBias: (layer: number) => `layers.${layer}.ffn.experts.up.bias`, // (experts k)
+  expertDownBias: (layer: number) => `layers.${layer}.ffn.experts.down.bias`, // (experts hidden)
 } as const;
+
+const routerName = /^layers\.\d+\.ffn\.router\.weight$/;
+
+/** Whether a tensor of a model directory is a router, which is f32 whatever the others are. */
+export function isRouter(name: string): boolean {
+  return routerName.test(name);
+}
 
 /** How one resident tensor is made from checkpoint tensors stacked along their rows. */
 export interface TensorRecipe {
@@ -213,10 +239,21 @@ export interface TensorPart {
   readonly source: string;
   /** Of the whole source. */
   readonly shape: readonly number[];
-  /** Which rows; all of them when absent. */
+  /** Which rows, counted over all axes but the last; all of them when absent. */
   readonly rows?: SourceRows;
   /** Is added to each value; of vectors only. */
   readonly plus?: number;
+}
+
+/** A matrix of the checkpoint under a name of the recipe's own, as the model wants it. */
+export interface SourceView {
+  readonly source: string;
+  /** Of the source. */
+  readonly shape: readonly [rows: number, columns: number];
+  /** Which of its rows, in which order; all of them when absent. */
+  readonly order?: RowOrder;
+  /** Whether the source's columns are the rows. */
+  readonly transposed?: boolean;
 }
 
 export interface SourceRows {
@@ -224,9 +261,11 @@ export interface SourceRows {
   readonly count: number;
 }
 
-/** How a layer's bundles are made: the gate and up rows, and the columns of the down projection. */
+/** How an FFN for all tokens is made: the gate and up rows, and the columns of the down projection. */
 export interface BundleRecipe {
-  readonly name: string;
+  readonly layer: number;
+  /** Whether it is the layer's only FFN, or stands beside experts. */
+  readonly ffn: 'ffn' | 'shared';
   readonly neurons: number;
   readonly hiddenSize: number;
   /** `(neurons, hidden)`, of gated FFNs. */
@@ -242,11 +281,33 @@ export function bundleRows({ gate, up }: Pick<BundleRecipe, 'gate' | 'up'>): rea
   return gate === undefined ? [up] : [gate, up];
 }
 
+/** How the experts of a layer are made. */
+export interface ExpertsRecipe {
+  readonly layer: number;
+  /** Of each expert. */
+  readonly neurons: number;
+  readonly hiddenSize: number;
+  readonly experts: readonly ExpertRecipe[];
+}
+
+/** One expert: (k, hidden), (k, hidden) and (hidden, k) rows of checkpoint tensors. */
+export interface ExpertRecipe {
+  /** Of gated FFNs. */
+  readonly gate?: TensorPart;
+  readonly up: TensorPart;
+  readonly down: TensorPart;
+}
+
 /** Everything that conversion needs to know about one checkpoint. */
 export interface ModelRecipe {
   readonly spec: ModelSpec;
   readonly tensors: readonly TensorRecipe[];
+  /** FFNs for all tokens, those of the first layers first. */
   readonly bundles: readonly BundleRecipe[];
+  /** Layers with experts, the first ones first; none of other models. */
+  readonly experts: readonly ExpertsRecipe[];
+  /** What of the names above are views, and of what; others are those of checkpoint tensors. */
+  readonly views: ReadonlyMap<string, SourceView>;
   /** Checkpoint tensors that carry nothing the model needs (a tied head's copy, buffers). */
   readonly ignored: readonly string[];
   /**

@@ -2,6 +2,7 @@
 
 import { attentionScratch } from '../kernels/kernels.ts';
 import { neuronGroup, scratchBytes } from '../kernels/weight-kernels.ts';
+import type { Positions } from '../models/positions.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import {
@@ -62,6 +63,8 @@ export interface Activations extends BlockRoom {
   /** (chunk, rotaryPairs) each: of the angles by which queries and keys are turned. */
   readonly cosines: number;
   readonly sines: number;
+  /** The same of the layers whose positions are told otherwise; empty where there are none. */
+  readonly local: { readonly cosines: number; readonly sines: number };
   /** (heads, context): what a head adds to scores, with ALiBi; else 0. */
   readonly positionBias: number;
   /** (chunk, neuronBlock): activations of a block of neurons; see blockNeurons. */
@@ -78,8 +81,36 @@ export interface Activations extends BlockRoom {
   readonly scratch: number;
   /** With predictors only. */
   readonly lists: (ListTables & PredictorWork) | null;
+  /** With experts only. */
+  readonly experts: ExpertBuffers | null;
+  /** Of attention that makes keys and values of latent vectors only. */
+  readonly latent: LatentBuffers | null;
   /** Bytes of all of these. */
   readonly bytes: number;
+}
+
+/** What routing to experts needs. */
+export interface ExpertBuffers {
+  /** (chunk, experts): the router's logits. */
+  readonly logits: number;
+  /** (chunk, hidden): the rows that take an expert. */
+  readonly gathered: number;
+  /** (chunk topK, hidden): what each expert contributes to each row that takes it. */
+  readonly contributions: number;
+  /** (chunk, hidden) and (chunk): what the FFN beside experts gives, and each row's share of it. */
+  readonly shared: number;
+  readonly shares: number;
+}
+
+/** What making keys and values of latent vectors needs. */
+export interface LatentBuffers {
+  /** (chunk, queryRank): what queries are made of; empty where that is the input. */
+  readonly query: number;
+  /** (chunk, rope + rank) and (chunk, rank): what keys and values are made of, and its norm. */
+  readonly latent: number;
+  readonly normed: number;
+  /** (chunk, heads (headDim - rope + value)): keys without positions, and values; then what attention gives. */
+  readonly keyValue: number;
 }
 
 /** What predicting needs. */
@@ -116,17 +147,51 @@ export function activationValues(chunk: number, k: number): number {
 
 /** The most columns of any matrix. */
 export function widestRow({ hiddenSize, embeddingSize, attention }: ModelSpec): number {
-  return Math.max(hiddenSize, embeddingSize, attention.heads * attention.headDim);
+  const { heads, headDim, latent } = attention;
+  const { queryRank = null, rank = 0 } = latent ?? {};
+  return Math.max(hiddenSize, embeddingSize, heads * headDim, queryRank ?? 0, rank);
 }
 
 /** Pairs of a head's values that a rotary embedding turns. */
-export function rotaryPairs({ positions }: ModelSpec): number {
-  return positions.kind === 'rotary' ? positions.dims / 2 : 0;
+export function rotaryPairs(positions: Positions | undefined): number {
+  return positions?.kind === 'rotary' ? positions.dims / 2 : 0;
 }
 
 /** Values that are kept of gates next to `count` activations. */
 export function gateValues({ ffn }: ModelSpec, count: number): number {
   return ffn.gate === 'none' ? 0 : count;
+}
+
+/** @param take hands out places of so many values */
+function layoutExperts(
+  { hiddenSize, ffn: { experts } }: ModelSpec,
+  chunk: number,
+  take: (values: number) => number,
+): ExpertBuffers | null {
+  if (experts === undefined) return null;
+  const { count, topK, shared } = experts;
+  return {
+    logits: take(chunk * count),
+    gathered: take(chunk * hiddenSize),
+    contributions: take(chunk * topK * hiddenSize),
+    shared: shared === 0 ? 0 : take(chunk * hiddenSize),
+    shares: shared === 0 ? 0 : take(chunk),
+  };
+}
+
+function layoutLatent(
+  { attention: { heads, headDim, latent } }: ModelSpec,
+  chunk: number,
+  take: (values: number) => number,
+): LatentBuffers | null {
+  if (latent === undefined) return null;
+  const { queryRank, rank, rope, value } = latent;
+  return {
+    query: take(chunk * (queryRank ?? 0)),
+    latent: take(chunk * (rope + rank)),
+    normed: take(chunk * rank),
+    keyValue: take(chunk * heads * (headDim - rope + value)),
+  };
 }
 
 const alignment = 64; // a cache line
@@ -152,8 +217,12 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     qkv: take(chunk * (heads + 2 * kvHeads) * headDim),
     attended: take(chunk * heads * headDim),
     scores: take(attentionScratch(context)),
-    cosines: take(chunk * rotaryPairs(spec)),
-    sines: take(chunk * rotaryPairs(spec)),
+    cosines: take(chunk * rotaryPairs(spec.positions)),
+    sines: take(chunk * rotaryPairs(spec.positions)),
+    local: {
+      cosines: take(chunk * rotaryPairs(spec.localPositions)),
+      sines: take(chunk * rotaryPairs(spec.localPositions)),
+    },
     positionBias: spec.positions.kind === 'alibi' ? take(heads * context) : 0,
     neurons: take(activationValues(chunk, widestUnit)),
     gates: take(gateValues(spec, activationValues(chunk, widestUnit))),
@@ -170,6 +239,8 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
       predicted: take(chunk * bitWords(predictors.neurons)),
       union: take(predictors.neurons),
     },
+    experts: layoutExperts(spec, chunk, take),
+    latent: layoutLatent(spec, chunk, take),
     bytes: end - sizes.address,
   };
 }

@@ -15,6 +15,7 @@ import {
   type PredictorSizes,
   widestRow,
 } from './activations.ts';
+import { expertUnits } from './expert-slots.ts';
 import { type KvLayout, layoutKv } from './kv-layout.ts';
 import { selectionLengths } from './list-layout.ts';
 import { type StreamRing, slotBytesFor } from './ring.ts';
@@ -43,7 +44,7 @@ export interface Fixed {
   /** Where predictors lie; 0 bytes without. */
   readonly predictorAddress: number;
   readonly predictorBytes: number;
-  /** Of what is kept about neurons, outside of the memories. */
+  /** Of what is kept about neurons or experts, outside of the memories. */
   readonly bookkeepingBytes: number;
   /** Bytes from `firstAddress` to the end of all this. */
   readonly bytes: number;
@@ -60,9 +61,13 @@ export interface FixedSizes {
   readonly kvDtype: KvDType;
   /** Of which positions of a batch logits are kept: of the last of each sequence, or of all. */
   readonly logits: 'last' | 'all';
+  /** Positions besides whose logits are kept, of tokens that are proposed; 0 by default. */
+  readonly draftTokens?: number;
   readonly threads: number;
   /** Null: every neuron is computed. */
   readonly predictors: PredictorDemand | null;
+  /** Experts that a token takes, where these shall be fewer than the model's. */
+  readonly expertsPerToken?: number;
   /** Layers whose keys and values are kept at once: all of them, unless one is run at a time. */
   readonly kvLayers?: number;
 }
@@ -93,7 +98,10 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
   const kvSizes = { context, sequences, positions, dtype: kvDtype, chunk, layers };
   const kv = layoutKv(spec, kvSizes, end);
   take(kv.bytes);
-  const logitPositions = logits === 'all' ? chunk : Math.min(chunk, sequences);
+  const { draftTokens = 0 } = sizes;
+  // Each sequence keeps those of its last row; of verified ones, guided answers keep some more.
+  const keptLogits = sequences + draftTokens;
+  const logitPositions = logits === 'all' ? chunk : Math.min(chunk, sequences + draftTokens);
   const predictorBytes = predictors === null ? 0 : (predictorSpan(predictors.set)?.bytes ?? 0);
   const predictorAddress = take(predictorBytes);
   const activations = layoutActivations(spec, {
@@ -123,16 +131,24 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
     kv,
     activations,
     activationBytes: activations.bytes + kv.bytes - kv.cacheBytes,
-    sequenceBytes: sequences === 1 ? 0 : sequences * (4 * spec.vocabSize + 16 * context),
+    sequenceBytes: sequences === 1 ? 0 : keptLogits * 4 * spec.vocabSize + sequences * 16 * context,
     logitPositions,
     threadScratch,
     threadBytes: scratchBytes,
     rowStaging,
     predictorAddress,
     predictorBytes,
-    bookkeepingBytes: predictors === null ? 0 : booksOf(predictors, chunk),
+    bookkeepingBytes:
+      predictors === null ? booksOfExperts(manifest, chunk) : booksOf(predictors, chunk),
     bytes: end - firstAddress,
   };
+}
+
+/** Of the stores of experts, and of a chunk's selection. */
+function booksOfExperts(manifest: Manifest, chunk: number): number {
+  const counts = expertUnits(manifest).flatMap((units) => units?.count ?? []);
+  if (counts.length === 0) return 0;
+  return bookkeepingBytes(counts) + 4 * (chunk + 1) * Math.max(...counts);
 }
 
 /** Of all stores, and of two selections: a chunk's, and the guess for a token. */

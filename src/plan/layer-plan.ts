@@ -72,7 +72,14 @@ export function layoutLayers(request: LayerPlanRequest): LayerLayout {
       activations: fixed.activations,
       threadScratch: fixed.threadScratch,
       rowStaging: fixed.rowStaging,
-      ...{ headProposal: null, predictors: null, sparse: null, ring: null, choice: null },
+      ...{
+        headProposal: null,
+        predictors: null,
+        sparse: null,
+        experts: null,
+        ring: null,
+        choice: null,
+      },
       ...{ body: [], head: [], streamedBytes: 0, fitsWhole: false },
       usedBytes: layers.length * layerBytes,
     });

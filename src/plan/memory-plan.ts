@@ -5,7 +5,7 @@
  * The first WebAssembly memory holds, from low to high addresses:
  *
  *   vectors | KV cache | predictors | activations | thread scratch | row staging | stream ring |
- *   neuron staging | resident weights and neuron stores
+ *   neuron or expert staging | resident weights, stores of neurons or experts
  *
  * Weights beyond its end lie in further memories, behind transfer buffers (transfer-buffers.ts). Which weights get a
  * place is decided in placement.ts.
@@ -15,6 +15,7 @@ import type { StoredTensor } from '../flash/manifest.ts';
 import type { RowRange } from '../flash/row-range.ts';
 import type { ThreadScratch } from '../kernels/threads/pool.ts';
 import type { Activations } from './activations.ts';
+import type { ExpertPlan } from './expert-slots.ts';
 import type { FfnChoice } from './ffn-way.ts';
 import type { PredictorDemand } from './fixed-layout.ts';
 import type { PlanItem } from './items.ts';
@@ -68,6 +69,8 @@ export interface MemoryPlan {
   readonly predictors: PredictorPlan | null;
   /** Null: every neuron is computed. */
   readonly sparse: SparsePlan | null;
+  /** Of mixtures of experts; null for other models. */
+  readonly experts: ExpertPlan | null;
   /** Null when nothing is streamed. */
   readonly ring: StreamRing | null;
   /** What a token streams, in order; the head's part apart, since only some passes need it. */

@@ -8,18 +8,25 @@
 
 import { defaultProfile } from '../flash/device-profile.ts';
 import { widestUnit } from '../flash/ffn-units.ts';
-import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
+import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { spanOf } from '../flash/row-range.ts';
 import { headTensor } from '../models/spec.ts';
 import { maxMemoryBytes } from '../pages.ts';
 import { MIB } from '../units.ts';
 import { ArenaSpace } from './arena-space.ts';
+import {
+  type ExpertPlan,
+  expertStagingSlots,
+  expertUnits,
+  largestExpert,
+  shareExpertSlots,
+} from './expert-slots.ts';
 import { type Fixed, firstAddress, predictorSizes } from './fixed-layout.ts';
 import { proposable, proposalBookkeeping, proposalTensor } from './head-copy.ts';
 import { type Staging, slotsBytes, stagingSlots } from './list-layout.ts';
 import type { Residence, StorePlace } from './places.ts';
 import type { PlanRequest, PlanRequestBase } from './request.ts';
-import { planRing, type StreamRing } from './ring.ts';
+import { planRing, type StreamRing, smallestRing } from './ring.ts';
 import { neuronsBeforeMatrices, shareSlots } from './share-slots.ts';
 import { layoutTransferBuffers, type TransferBuffers } from './transfer-buffers.ts';
 import { matricesInOrder, rowsThatFit, rowTables, wholeBytes } from './weight-order.ts';
@@ -43,10 +50,13 @@ export interface Placed {
   readonly stores: readonly StorePlace[] | null;
   /** In the first memory; null where nothing passes through. */
   readonly staging: Staging | null;
+  /** Of mixtures of experts only. */
+  readonly experts: ExpertPlan | null;
   readonly ring: StreamRing | null;
   readonly arenas: readonly { readonly transfer: TransferBuffers; readonly memoryBytes: number }[];
   readonly memoryBytes: number;
   readonly residentBytes: number;
+  /** Of neurons or experts. */
   readonly storeBytes: number;
 }
 
@@ -54,6 +64,7 @@ export interface Placed {
 interface Reserve {
   readonly ring: StreamRing | null;
   readonly stagingSlots: number;
+  readonly expertSlots: number;
   /** The head's copy that stands in for it; null: none. */
   readonly proposal: StoredTensor | null;
 }
@@ -71,22 +82,39 @@ export function placeWeights(
   const whole = (tensors: readonly StoredTensor[], placed: Placed) =>
     tensors.every((tensor) => placed.residences.get(tensor)?.rows === rowsOf(tensor).rows);
   const place = (reserve: Reserve) => placeBeside(request, chunk, fixed, room, reserve);
-  const nothing = { ring: null, stagingSlots: 0, proposal: null };
+  const nothing = { ring: null, stagingSlots: 0, expertSlots: 0, proposal: null };
   const everything = place(nothing);
-  const full =
-    everything.stores?.every(({ slots }, i) => slots === manifest.layers[i]?.neurons) ?? true;
-  if (full && whole(sparse ? matrices : [...matrices, ...bundles], everything)) return everything;
+  if (
+    storesAreFull(manifest, everything) &&
+    whole(sparse ? matrices : [...matrices, ...bundles], everything)
+  )
+    return everything;
 
   const { bundleBytes, allBytes } = bundleSizes(request);
   const slots = sparse ? stagingSlots(bundleBytes, allBytes, room) : 0;
-  const proposal = proposalFor(request, room - slotsBytes(slots, bundleBytes));
-  const without = place({ ring: null, stagingSlots: slots, proposal });
+  const expertSlots = expertStagingSlots(manifest, Math.min(limit, room), smallestRing(manifest));
+  const staging = slotsBytes(slots, bundleBytes) + expertSlots * largestExpert(manifest);
+  const proposal = proposalFor(request, room - staging);
+  const reserve = { stagingSlots: slots, expertSlots, proposal };
+  const without = place({ ...reserve, ring: null });
   const used = without.headProposal === null ? matrices : matrices.slice(0, -1);
   if (whole(sparse ? used : [...used, ...bundles], without)) return without;
-  const rest = Math.min(limit, room) - slotsBytes(slots, bundleBytes);
+  const rest = Math.min(limit, room) - staging;
   // With predictors only attention and head pass through the ring.
   const largest = sparse ? Math.min(rest, largestSparseRing) : rest;
-  return place({ ring: planRing(manifest, rest, largest), stagingSlots: slots, proposal });
+  return place({ ...reserve, ring: planRing(manifest, rest, largest) });
+}
+
+/** Whether every neuron that is chosen, or every expert, has a slot. */
+export function storesAreFull(
+  manifest: Manifest,
+  { stores, experts }: Pick<Placed, 'stores' | 'experts'>,
+): boolean {
+  const units = expertUnits(manifest);
+  return (
+    (stores?.every(({ slots }, i) => slots === manifest.layers[i]?.neurons) ?? true) &&
+    (experts?.stores.every((place, i) => place?.slots === units[i]?.count) ?? true)
+  );
 }
 
 /** The copy that proposes in the head's place, where it may and is no large part of the room. */
@@ -120,7 +148,7 @@ function placeBeside(
   chunk: number,
   fixed: Fixed,
   room: number,
-  { ring, stagingSlots, proposal }: Reserve,
+  { ring, stagingSlots, expertSlots, proposal }: Reserve,
 ): Placed {
   const { manifest, context, threads, predictors, sparse, residency = 'all' } = request;
   const { readCosts = defaultProfile } = request;
@@ -139,9 +167,16 @@ function placeBeside(
     predictors: predictors && predictorSizes(predictors),
     staging: stagingSlots === 0 ? null : { slots: stagingSlots, bundleBytes },
   });
-  const space = new ArenaSpace(memoryLimitOf(request), stagingAddress + stagingBytes, transfer.end);
+  const expertStaging = {
+    address: stagingAddress + stagingBytes,
+    slots: expertSlots,
+    slotBytes: largestExpert(manifest),
+  };
+  const expertBytes = expertSlots * expertStaging.slotBytes;
+  const mainEnd = expertStaging.address + expertBytes;
+  const space = new ArenaSpace(memoryLimitOf(request), mainEnd, transfer.end);
   const residences = new Map<StoredTensor, Residence>();
-  let free = room - ringBytes - stagingBytes;
+  let free = room - ringBytes - stagingBytes - expertBytes;
   let residentBytes = 0;
 
   /** Makes up to `bytes` of `tensor` resident, whole blocks from its first row on. */
@@ -185,6 +220,19 @@ function placeBeside(
   }
   let stores: StorePlace[] | null = null;
   let storeBytes = 0;
+  /** The place of a store of up to `slots` units, as many as there is room for. */
+  const takeStore = (slots: number, unitBytes: number): StorePlace => {
+    const size = (count: number) => slotsBytes(count, unitBytes);
+    let count = slots;
+    const affordable = Math.min(free - (space.cost(size(count)) - size(count)), space.largest);
+    if (size(count) > affordable) {
+      count = Math.max(0, Math.floor((affordable - 4096) / unitBytes));
+    }
+    if (count === 0) return { arena: 0, address: 0, slots: 0 };
+    free -= space.cost(size(count));
+    storeBytes += size(count);
+    return { ...space.take(size(count)), slots: count };
+  };
   if (predictors === null || !sparse) {
     // The same share of each layer's FFN: a share of what is still free, which shrinks as it goes.
     const kept = residency === 'all' ? bundles : [];
@@ -195,18 +243,19 @@ function placeBeside(
     // Each store ends at a sector.
     const slots = Math.floor((free - manifest.layers.length * 4096) / bundleBytes);
     const shares = residency === 'all' ? shareSlots(predictors.layers, slots) : [];
-    stores = manifest.layers.map((layer, index) => {
-      const size = (count: number) => slotsBytes(count, layer.bundleBytes);
-      let count = shares[index] ?? 0;
-      const affordable = Math.min(free - (space.cost(size(count)) - size(count)), space.largest);
-      if (size(count) > affordable) {
-        count = Math.max(0, Math.floor((affordable - 4096) / layer.bundleBytes));
-      }
-      if (count === 0) return { arena: 0, address: 0, slots: 0 };
-      free -= space.cost(size(count));
-      storeBytes += size(count);
-      return { ...space.take(size(count)), slots: count };
-    });
+    stores = manifest.layers.map((layer, index) =>
+      takeStore(shares[index] ?? 0, layer.bundleBytes),
+    );
+  }
+  let experts: ExpertPlan | null = null;
+  if (manifest.spec.ffn.experts !== undefined) {
+    const units = expertUnits(manifest);
+    const shares = shareExpertSlots(units, residency === 'all' ? free : 0);
+    experts = {
+      stores: units.map((each, i) => each && takeStore(shares[i] ?? 0, each.unitBytes)),
+      staging: expertSlots === 0 ? null : expertStaging,
+      topK: request.expertsPerToken ?? manifest.spec.ffn.experts.topK,
+    };
   }
   for (const table of residency === 'none' ? [] : rowTables(manifest)) {
     const bytes = wholeBytes(table);
@@ -217,6 +266,7 @@ function placeBeside(
     residences,
     headProposal,
     stores,
+    experts,
     staging: stagingSlots === 0 ? null : { address: stagingAddress, slots: stagingSlots },
     ring: ring === null ? null : { ...ring, address: ringAddress },
     memoryBytes,

@@ -6,12 +6,14 @@ import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { cutRows, type RowRange } from '../flash/row-range.ts';
 import { threadResidentBytes } from '../kernels/threads/pool.ts';
 import { formatBytes, MIB } from '../units.ts';
+import { expertDemand } from './expert-demand.ts';
+import { smallestExpertStaging } from './expert-slots.ts';
 import { type Fixed, firstAddress, layoutFixed, type PredictorDemand } from './fixed-layout.ts';
 import { listItems, type PlanItem, type PlanItemId, planItem } from './items.ts';
 import { kvRowBytes } from './kv-layout.ts';
 import { slotsBytes, smallestStaging } from './list-layout.ts';
 import { type MemoryPlan, sealPlan } from './memory-plan.ts';
-import { bundleSizes, memoryLimitOf, placeWeights } from './placement.ts';
+import { bundleSizes, memoryLimitOf, placeWeights, storesAreFull } from './placement.ts';
 import type { StorePlace } from './places.ts';
 import type { PlanRequest, PlanRequestBase } from './request.ts';
 import { smallestRing } from './ring.ts';
@@ -19,7 +21,10 @@ import { wantedOf } from './share-slots.ts';
 import { matricesInOrder, rowTables, usedMatrices } from './weight-order.ts';
 
 /** Chunk sizes tried from large to small until the activations are a small part of the budget. */
-const chunkSizes = [64, 32, 16, 8];
+const chunkSizes = [256, 128, 64, 32, 16, 8];
+/** A chunk is worth so much of the room for weights; one of more than 64 positions, so much. */
+const chunkShare = 1 / 4;
+const largeChunkShare = 1 / 16;
 
 /**
  * Makes the plan.
@@ -32,14 +37,15 @@ export function planMemory(request: PlanRequest): MemoryPlan {
   const chunks = chunkSizes.filter((size) => size < request.chunk && size >= smallest);
   for (const chunk of [request.chunk, ...chunks]) {
     const fixed = layoutFixed(request, chunk);
-    const outside = fixed.bookkeepingBytes + fixed.sequenceBytes;
-    const free = dramBudget - processBytes - outside - threadResidentBytes(request.threads);
+    const outside = fixed.bookkeepingBytes + fixed.sequenceBytes + (request.draftBytes ?? 0);
+    const free = dramBudget - processBytes - outside - threadBytes(request);
     const room = free - fixed.bytes;
     // What weights pass through must lie in the first memory, with everything that is fixed.
     const passage = smallestPassage(request);
     if (firstAddress + fixed.bytes + passage > memoryLimit) continue;
     // A large chunk is worth some memory, not most of it.
-    const generous = fixed.activationBytes <= Math.max(0, free) / 4;
+    const share = chunk > 64 ? largeChunkShare : chunkShare;
+    const generous = fixed.activationBytes <= Math.max(0, free) * share;
     const last = chunk === smallest;
     if (room >= passage && (generous || last)) {
       return makePlan(request, chunk, fixed, room);
@@ -52,7 +58,8 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
   const { manifest, dramBudget, context, threads, predictors } = request;
   const { matrices, bundles, body, head } = matricesInOrder(manifest);
   const placed = placeWeights(request, chunk, fixed, room);
-  const { residences, ring, arenas, stores, staging, headProposal } = placed;
+  const { residences, ring, arenas, stores, staging, headProposal, experts } = placed;
+  const { staging: expertStaging = null } = experts ?? {};
 
   const slotBytes = (ring?.slotBytes ?? sectorBytes) - sectorBytes;
   const stream = (tensors: readonly StoredTensor[]) =>
@@ -63,6 +70,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
   const streamedHead = stream(headProposal === null ? head : head.slice(0, -1));
   const bytesOf = ({ tensor, count }: RowRange) => count * rowsOf(tensor).rowBytes;
   const demand = predictors && stores && neuronDemand(request, predictors, stores);
+  const routed = experts && expertDemand(manifest, experts);
   const { bundleBytes } = bundleSizes(request);
   const item = (id: PlanItemId, bytes: number) => planItem(id, bytes, { ...request, chunk });
   return sealPlan({
@@ -80,7 +88,8 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
       ...[
         item('headProposal', headProposal?.bytes ?? 0),
         ...optionalItems(request, chunk, fixed),
-        item('stores', placed.storeBytes),
+        item(experts === null ? 'stores' : 'experts', placed.storeBytes),
+        item('expertStaging', expertStaging ? expertStaging.slots * expertStaging.slotBytes : 0),
         item('staging', slotsBytes(staging?.slots ?? 0, bundleBytes)),
         item('transferBuffers', sum(arenas.map(({ transfer }) => transfer.end))),
       ].filter(({ bytes }) => bytes > 0),
@@ -94,16 +103,20 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
     headProposal,
     predictors: predictors && { ...predictors, address: fixed.predictorAddress },
     sparse: stores && { stores, staging },
+    experts,
     ring,
     body: streamedBody,
     head: streamedHead,
     streamedBytes:
-      sum([...streamedBody, ...streamedHead].map(bytesOf)) + (demand?.missingBytes ?? 0),
+      sum([...streamedBody, ...streamedHead].map(bytesOf)) +
+      (demand?.missingBytes ?? 0) +
+      (routed?.missingBytes ?? 0),
     usedBytes:
       sum(usedMatrices(matrices, headProposal).map(({ bytes }) => bytes)) +
+      (routed?.bytes ?? 0) +
       (demand?.bytes ?? sum(bundles.map(({ bytes }) => bytes))),
     fitsWhole:
-      (stores?.every(({ slots }, i) => slots === manifest.layers[i]?.neurons) ?? true) &&
+      storesAreFull(manifest, placed) &&
       [...matrices, ...(stores === null ? bundles : []), ...rowTables(manifest)].every(
         (tensor) => residences.get(tensor)?.rows === rowsOf(tensor).rows,
       ),
@@ -128,9 +141,14 @@ function neuronDemand(
   return { bytes: Math.round(bytes), missingBytes: Math.round(missingBytes) };
 }
 
+/** Of the threads themselves, where nobody else counts them. */
+function threadBytes({ threads, beside }: PlanRequestBase): number {
+  return beside ? 0 : threadResidentBytes(threads);
+}
+
 /** The least room in which weights pass through: streamed rows, and neurons. */
 function smallestPassage(request: PlanRequestBase): number {
-  const ring = smallestRing(request.manifest);
+  const ring = smallestRing(request.manifest) + smallestExpertStaging(request.manifest);
   if (!request.sparse) return ring;
   const { bundleBytes, allBytes } = bundleSizes(request);
   return ring + slotsBytes(1, smallestStaging(bundleBytes, allBytes));
@@ -151,7 +169,7 @@ function fixedItems(request: PlanRequestBase, chunk: number, fixed: Fixed): Plan
   const item = (id: PlanItemId, bytes: number) => planItem(id, bytes, { ...request, chunk });
   return [
     item('process', processBytes),
-    ...(threads === 1 ? [] : [item('threads', threadResidentBytes(threads) + fixed.threadBytes)]),
+    ...(threads === 1 ? [] : [item('threads', threadBytes(request) + fixed.threadBytes)]),
     item('vectors', fixed.vectorBytes),
     item('kvCache', fixed.kv.cacheBytes),
     item('activations', fixed.activationBytes),
@@ -161,11 +179,13 @@ function fixedItems(request: PlanRequestBase, chunk: number, fixed: Fixed): Plan
 
 /** The same, of items that not every plan has. */
 function optionalItems(request: PlanRequestBase, chunk: number, fixed: Fixed): PlanItem[] {
+  const { predictors } = request;
   const item = (id: PlanItemId, bytes: number) => planItem(id, bytes, { ...request, chunk });
   return [
     item('predictors', fixed.predictorBytes),
-    item('bookkeeping', fixed.bookkeepingBytes),
+    item(predictors === null ? 'expertBookkeeping' : 'bookkeeping', fixed.bookkeepingBytes),
     item('sequences', fixed.sequenceBytes),
+    item('draft', request.draftBytes ?? 0),
   ].filter(({ bytes }) => bytes > 0);
 }
 
@@ -176,9 +196,11 @@ export function planFloor(request: PlanRequestBase): {
 } {
   const chunk = smallestChunk(request);
   const fixed = layoutFixed(request, chunk);
+  const experts = smallestExpertStaging(request.manifest);
   const items = [
     ...fixedItems(request, chunk, fixed),
-    planItem('ring', smallestPassage(request), { ...request, chunk }),
+    planItem('ring', smallestPassage(request) - experts, { ...request, chunk }),
+    ...(experts === 0 ? [] : [planItem('expertStaging', experts, { ...request, chunk })]),
     ...optionalItems(request, chunk, fixed),
   ];
   const alignmentBytes = sectorBytes * (items.length + 1);
@@ -190,7 +212,8 @@ function belowFloor(request: PlanRequest): BudgetError {
   const memoryLimit = memoryLimitOf(request);
   const floor = planFloor(request);
   const listed = listItems(floor.items);
-  const inFirstMemory = floor.bytes - processBytes - threadResidentBytes(threads);
+  const inFirstMemory =
+    floor.bytes - processBytes - threadBytes(request) - (request.draftBytes ?? 0);
   if (inFirstMemory > memoryLimit) {
     return new BudgetError(
       `${formatBytes(inFirstMemory)} do not fit the first WebAssembly memory, which has at most ${formatBytes(memoryLimit)}: ${listed}`,

@@ -36,17 +36,17 @@ const perManifestByte = 3;
  * What this process takes besides the memory that is planned. By formula, so that the same model
  * and budget give the same plan every time, unless the process is already larger than that.
  */
-export function processEstimate({ files, tensors }: Manifest): number {
+export function processEstimate(manifest: Manifest): number {
+  const byFormula = bareBytes + modelEstimate(manifest);
+  return launcherBytes() + Math.max(byFormula, residentBytes() + growthBytes);
+}
+
+/** What a process takes more for another model: its tokenizer and its manifest. */
+export function modelEstimate({ files, tensors }: Manifest): number {
   const tokenizerBytes = files['tokenizer.json']?.bytes ?? 0;
   const blocks = [...tensors.values()].reduce((sum, { checksums }) => sum + checksums.length, 0);
   const manifestBytes = blocks * 6; // base64 of 4 bytes, and a little
-  return (
-    launcherBytes() +
-    Math.max(
-      bareBytes + perTokenizerByte * tokenizerBytes + perManifestByte * manifestBytes,
-      residentBytes() + growthBytes,
-    )
-  );
+  return perTokenizerByte * tokenizerBytes + perManifestByte * manifestBytes;
 }
 
 /** What a process takes that only waits for this one, as bin/address-space.cjs may start it. */

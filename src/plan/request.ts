@@ -21,6 +21,10 @@ export interface PlanRequest extends FixedSizes {
   readonly bestLogits?: number;
   /** What reading costs here; by default what it costs an ordinary SSD. */
   readonly readCosts?: ReadCosts;
+  /** Bytes that a draft takes, with a model of its own or without; 0 by default. */
+  readonly draftBytes?: number;
+  /** Whether the threads are those of another model in this process, whose plan counts them. */
+  readonly beside?: boolean;
   /** Bytes one memory may have; smaller in tests. */
   readonly memoryLimit?: number;
 }

@@ -17,7 +17,7 @@ import { wantedOf } from './share-slots.ts';
 import { matricesInOrder, usedMatrices } from './weight-order.ts';
 
 /** Bytes per millisecond that kernels of one thread get through (docs/LEARNED.md, "Kernels"). */
-const kernelBytesPerMs = 6e6;
+export const kernelBytesPerMs = 6e6;
 /**
  * What stores miss of what they would, were the most wanted neurons kept all the time: text repeats
  * itself. 0.6 to 0.7 on a real model from 27% to 73% of its neurons in DRAM.

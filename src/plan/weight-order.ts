@@ -4,9 +4,12 @@ import { sectorBytes } from '../flash/layout.ts';
 import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { blockBytesOf, spanOf } from '../flash/row-range.ts';
 import { headTensor, tensorNames } from '../models/spec.ts';
-import { projectionsOf } from '../models/spec-tensors.ts';
+import { attentionMatrices } from '../models/spec-tensors.ts';
 
-/** Matrices in the order in which a token uses them: the body, then the head. */
+/**
+ * Matrices in the order in which a token uses them: the body, then the head. `bundles` are the units of FFNs
+ * that are used whole; experts are in none of these.
+ */
 export function matricesInOrder({ spec, tensors, ffns }: Manifest): {
   matrices: StoredTensor[];
   bundles: StoredTensor[];
@@ -20,10 +23,12 @@ export function matricesInOrder({ spec, tensors, ffns }: Manifest): {
   const body = [...get(tensorNames.projectIn)];
   const bundles: StoredTensor[] = [];
   for (let layer = 0; layer < spec.layers; layer++) {
-    const ffn = (ffns[layer] ?? []).flatMap(({ tensor }) => get(tensor));
+    const whole = (ffns[layer] ?? []).filter(({ kind }) => kind !== 'expert');
+    const ffn = whole.flatMap(({ tensor }) => get(tensor));
     body.push(
-      ...projectionsOf(spec, layer, tensors).flatMap(({ name }) => get(name)),
+      ...attentionMatrices(spec, layer, tensors).flatMap(get),
       ...get(`${tensorNames.attentionOut(layer)}.weight`),
+      ...get(`${tensorNames.router(layer)}.weight`),
       ...ffn,
     );
     bundles.push(...ffn);

@@ -73,6 +73,12 @@ export async function predictTrain(
   request: PredictTrainRequest,
 ): Promise<PredictTrainReport> {
   const { dir, manifest } = model.files;
+  if (manifest.spec.ffn.experts !== undefined) {
+    throw new InputError(
+      'is a mixture of experts: its router tells what a token wants, so that there is nothing to predict',
+      { file: dir },
+    );
+  }
   if (manifest.layers.length === 0) {
     throw new InputError(
       'has FFNs that are not cut into single neurons, which is what predictors choose',

@@ -114,12 +114,13 @@ export class UnitStores {
 
 /**
  * Whether units may be read before a layer's attention; if not, no slot is kept free for that. A
- * parallel block's FFN begins before attention, one whose norm stands after the sublayer cannot be told
+ * parallel block's FFN begins before attention, one without a norm in front of its FFN cannot be told
  * from the state before it, and a predictor without A is as large as the gates: asking it twice costs
  * more than waiting.
  */
 function maySpeculate({ block, norm }: ModelSpec, predictor: StoredPredictor | null): boolean {
-  return block !== 'parallel' && norm.placement !== 'post' && (predictor?.a ?? null) !== null;
+  const normed = norm.placement === 'pre' || norm.placement === 'both';
+  return block !== 'parallel' && normed && (predictor?.a ?? null) !== null;
 }
 
 /** Where a slot's unit lies in its memory. */

@@ -10,6 +10,7 @@ import { InputError } from '../errors.ts';
 import { readRegular } from '../regular-file.ts';
 import { type BpeClass, bpeClassOf, gpt2Class } from './bpe-classes.ts';
 import { AddedTokens } from './pipeline/added-tokens.ts';
+import { versionLine } from './pipeline/merges.ts';
 import { pairsOf, Vocabulary } from './pipeline/vocabulary.ts';
 import { surround } from './post-processor.ts';
 import { specialTokensOf, type TokenFiles } from './special-tokens.ts';
@@ -82,19 +83,37 @@ export function tokenizerJsonFromBpe(
     const id = content === undefined ? undefined : added.idOf(content);
     return wanted && content !== undefined && id !== undefined ? { content, id } : undefined;
   };
+  return byteLevelJson(
+    {
+      added_tokens: [...added.byId.values()].sort((a, b) => a.id - b.id),
+      normalizer: kind.normalizer,
+      pre_tokenizer: kind.preTokenizer(config.add_prefix_space === true),
+      post_processor: kind.enclosed
+        ? surround(special('cls_token', true), special('sep_token', true))
+        : surround(
+            special('bos_token', config.add_bos_token === true),
+            special('eos_token', config.add_eos_token === true),
+          ),
+    },
+    { ignore_merges: false, vocab, merges: parseMerges(merges, vocab, names.merges) },
+  );
+}
+
+type Surroundings = Pick<
+  TokenizerJson,
+  'added_tokens' | 'normalizer' | 'pre_tokenizer' | 'post_processor'
+>;
+
+/** The tokenizer.json of a byte-level BPE model. */
+export function byteLevelJson(
+  parts: Surroundings,
+  model: Readonly<Record<string, unknown>>,
+): TokenizerJson {
   return {
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: [...added.byId.values()].sort((a, b) => a.id - b.id),
-    normalizer: kind.normalizer,
-    pre_tokenizer: kind.preTokenizer(config.add_prefix_space === true),
-    post_processor: kind.enclosed
-      ? surround(special('cls_token', true), special('sep_token', true))
-      : surround(
-          special('bos_token', config.add_bos_token === true),
-          special('eos_token', config.add_eos_token === true),
-        ),
+    ...parts,
     decoder: byteLevelDecoder,
     model: {
       type: 'BPE',
@@ -104,9 +123,7 @@ export function tokenizerJsonFromBpe(
       end_of_word_suffix: '',
       fuse_unk: false,
       byte_fallback: false,
-      ignore_merges: false,
-      vocab,
-      merges: parseMerges(merges, vocab, names.merges),
+      ...model,
     },
   };
 }
@@ -128,23 +145,25 @@ function parseMerges(
   for (const [index, raw] of text.split('\n').entries()) {
     const line = raw.endsWith('\r') ? raw.slice(0, -1) : raw;
     // As in the reference, which takes every such line for a comment.
-    if (line === '' || line.startsWith('#version')) continue;
-    const [left = '', right = '', ...rest] = line.split(' ');
-    if (left === '' || right === '' || rest.length > 0) {
-      throw new InputError(`line ${index + 1} is not two tokens: ${brief(line)}`, { file });
-    }
-    const missing = [left, right, left + right].find((token) => !Object.hasOwn(vocab, token));
-    if (missing !== undefined) {
-      throw new InputError(
-        `line ${index + 1} needs the token ${brief(missing)}, which the vocabulary does not have`,
-        { file },
-        'vocab.json and merges.txt must come from the same checkpoint',
-      );
-    }
+    if (line === '' || line.startsWith(versionLine)) continue;
+    const problem = mergeProblem(line, (token) => Object.hasOwn(vocab, token));
+    if (problem !== null) throw new InputError(`line ${index + 1} ${problem}`, { file }, sameModel);
     merges.push(line);
   }
   return merges;
 }
+
+/** What keeps `line` from being a merge, which is two tokens that, joined, are a third; or null. */
+export function mergeProblem(line: string, has: (token: string) => boolean): string | null {
+  const [left = '', right = '', ...rest] = line.split(' ');
+  if (left === '' || right === '' || rest.length > 0) return `is not two tokens: ${brief(line)}`;
+  const missing = [left, right, left + right].find((token) => !has(token));
+  return missing === undefined
+    ? null
+    : `needs the token ${brief(missing)}, which the vocabulary does not have`;
+}
+
+const sameModel = 'vocab.json and merges.txt must come from the same checkpoint';
 
 /** More than the merges of any vocabulary; bytes. */
 const longestMerges = 64 * 2 ** 20;

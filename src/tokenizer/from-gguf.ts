@@ -8,26 +8,32 @@ import {
   tokenizerModels,
 } from '../models/gguf/pre-tokenizers.ts';
 import { endingRoles, specialTokenId } from '../models/gguf/special-tokens.ts';
+import { TextList } from '../text-list.ts';
 import { gpt2Class } from './bpe-classes.ts';
-import { tokenizerJsonFromBpe } from './from-bpe-files.ts';
+import { byteLevelJson } from './from-bpe-files.ts';
+import { bpeTablesOf, tokenizerBytes } from './gguf-bpe.ts';
+import type { BpeTables } from './pipeline/bpe.ts';
 import { surround } from './post-processor.ts';
-import {
-  pieceKind,
-  specialPieces,
-  tokenizerJsonFromPieces,
-  vocabularyOf,
-} from './sentencepiece.ts';
+import { pieceKind, specialPieces, tokenizerJsonFromPieces } from './sentencepiece.ts';
 import type { Component, TokenizerJson } from './tokenizer-json.ts';
 
 /** Metadata by key, as the file has it; nobody has checked it. */
 type Metadata = ReadonlyMap<string, unknown>;
 
 export interface GgufTokenizer {
+  /** A tokenizer.json; without vocabulary and merges where `tables` are there. */
   readonly json: TokenizerJson;
+  readonly tables: BpeTables | null;
+  /** The whole of tokenizer.json. */
+  readonly bytes: () => Buffer;
   /** The content of tokenizer_config.json. */
   readonly config: Readonly<Record<string, unknown>>;
   /** What the metadata says ends a sequence. */
   readonly eosIds: readonly number[];
+}
+
+interface Made extends Pick<GgufTokenizer, 'json' | 'tables' | 'bytes'> {
+  readonly has: (token: string) => boolean;
 }
 
 const prefix = 'tokenizer.ggml.';
@@ -49,15 +55,14 @@ export function tokenizerFromGguf(metadata: Metadata, file: string): GgufTokeniz
       `Supported: ${[...tokenizerModels].map(([known, what]) => `${known} (${what})`).join(', ')}`,
     );
   }
-  const json = kind === 'SentencePiece' ? fromPieces(parts) : fromMerges(parts, file);
-  const vocab = json.model.vocab as Readonly<Record<string, unknown>>;
+  const { has, ...made } = kind === 'SentencePiece' ? fromPieces(parts) : fromMerges(parts, file);
   const special = (role: string, key: string) => {
     const content = parts.special(role)?.content;
     // Padding of the vocabulary is no token, whatever role it is given.
-    return content === undefined || !Object.hasOwn(vocab, content) ? {} : { [key]: content };
+    return content === undefined || !has(content) ? {} : { [key]: content };
   };
   return {
-    json,
+    ...made,
     config: {
       add_bos_token: parts.addBos(kind),
       add_eos_token: parts.flag('add_eos_token') ?? false,
@@ -88,7 +93,7 @@ function chatTemplates(metadata: Metadata): { readonly chat_template?: unknown }
 
 /** The metadata of a tokenizer, checked as it is read. */
 class TokenizerParts {
-  readonly tokens: readonly string[];
+  readonly tokens: TextList;
   readonly kinds: ArrayLike<number>;
   readonly #metadata: Metadata;
   readonly #file: string;
@@ -97,14 +102,15 @@ class TokenizerParts {
     this.#metadata = metadata;
     this.#file = file;
     this.tokens = this.texts('tokens');
-    this.kinds = this.numbers('token_type') ?? this.tokens.map(() => pieceKind.normal);
+    this.kinds =
+      this.numbers('token_type') ?? new Int32Array(this.tokens.length).fill(pieceKind.normal);
   }
 
-  texts(key: string): readonly string[] {
+  texts(key: string): TextList {
     const value = this.#metadata.get(prefix + key);
-    const isTexts = Array.isArray(value) && value.every((text) => typeof text === 'string');
+    if (value instanceof TextList && (value.length > 0 || key !== 'tokens')) return value;
     // An empty array has no type of its own.
-    if (isTexts && (value.length > 0 || key !== 'tokens')) return value;
+    if (Array.isArray(value) && value.length === 0 && key !== 'tokens') return TextList.of([]);
     throw new InputError(
       `the metadata has no list of texts ${prefix}${key}`,
       { file: this.#file },
@@ -135,7 +141,7 @@ class TokenizerParts {
   /** The special token with a role, when it has one that is in the vocabulary. */
   special(role: string): { readonly id: number; readonly content: string } | undefined {
     const id = specialTokenId(this.#metadata, role);
-    const content = id === null ? undefined : this.tokens[id];
+    const content = id === null ? undefined : this.tokens.text(id);
     return id === null || content === undefined ? undefined : { id, content };
   }
 
@@ -157,11 +163,12 @@ class TokenizerParts {
   }
 }
 
-function fromPieces(parts: TokenizerParts): TokenizerJson {
+function fromPieces(parts: TokenizerParts): Made {
+  const pieces = [...parts.tokens];
   const unknown = Array.from(parts.kinds).indexOf(pieceKind.unknown);
-  return tokenizerJsonFromPieces({
-    pieces: parts.tokens,
-    scores: parts.numbers('scores') ?? parts.tokens.map((_, id) => -id),
+  const json = tokenizerJsonFromPieces({
+    pieces,
+    scores: parts.numbers('scores') ?? pieces.map((_, id) => -id),
     kinds: parts.kinds,
     unknownId: parts.special('unknown')?.id ?? (unknown < 0 ? undefined : unknown),
     bosId: parts.special('bos')?.id,
@@ -170,25 +177,40 @@ function fromPieces(parts: TokenizerParts): TokenizerJson {
     addBos: parts.addBos('SentencePiece'),
     addEos: parts.flag('add_eos_token') ?? false,
   });
+  const vocab = json.model.vocab as Readonly<Record<string, unknown>>;
+  return {
+    json,
+    tables: null,
+    bytes: () => Buffer.from(JSON.stringify(json)),
+    has: (token) => Object.hasOwn(vocab, token),
+  };
 }
 
-function fromMerges(parts: TokenizerParts, file: string): TokenizerJson {
+function fromMerges(parts: TokenizerParts, file: string): Made {
   const { splits, ignoreMerges = false } = parts.preTokenizer();
   const { tokens, kinds } = parts;
-  const vocab = vocabularyOf(tokens, (id) => kinds[id] !== pieceKind.unused);
-  const names = { vocab: file, merges: file, config: file };
-  const kind = { ...gpt2Class, roles: {} };
-  const json = tokenizerJsonFromBpe(vocab, parts.texts('merges').join('\n'), {}, kind, names);
+  const merges = parts.texts('merges');
+  const tables = bpeTablesOf(tokens, (id) => kinds[id] !== pieceKind.unused, merges, file);
   const addEos = parts.flag('add_eos_token') ?? false;
+  const json = byteLevelJson(
+    {
+      added_tokens: specialPieces((id) => tokens.text(id), kinds).filter(
+        ({ id, content }) => tables.vocabulary.idOf(content) === id,
+      ),
+      normalizer: gpt2Class.normalizer,
+      pre_tokenizer: splits === null ? gpt2Class.preTokenizer(false) : splitter(splits),
+      post_processor: surround(
+        parts.addBos('byte-level BPE') ? parts.special('bos') : undefined,
+        addEos ? parts.special('eos') : undefined,
+      ),
+    },
+    { ignore_merges: ignoreMerges },
+  );
   return {
-    ...json,
-    added_tokens: specialPieces(tokens, kinds).filter(({ id, content }) => vocab[content] === id),
-    pre_tokenizer: splits === null ? json.pre_tokenizer : splitter(splits),
-    post_processor: surround(
-      parts.addBos('byte-level BPE') ? parts.special('bos') : undefined,
-      addEos ? parts.special('eos') : undefined,
-    ),
-    model: { ...json.model, ignore_merges: ignoreMerges },
+    json,
+    tables,
+    bytes: () => tokenizerBytes(json, tables, tokens, merges),
+    has: (token) => tables.vocabulary.idOf(token) !== undefined,
   };
 }
 

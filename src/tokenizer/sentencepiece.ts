@@ -47,7 +47,7 @@ export function tokenizerJsonFromPieces(model: SentencePieceModel): TokenizerJso
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: specialPieces(pieces, kinds),
+    added_tokens: specialPieces((id) => pieces[id], kinds),
     normalizer: {
       type: 'Sequence',
       normalizers: [...prepend, { type: 'Replace', pattern: { String: ' ' }, content: blank }],
@@ -79,7 +79,7 @@ export function tokenizerJsonFromPieces(model: SentencePieceModel): TokenizerJso
 }
 
 /** `{piece: id}`; of pieces that occur twice, the first counts. */
-export function vocabularyOf(
+function vocabularyOf(
   pieces: readonly string[],
   counts: (id: number) => boolean,
 ): Record<string, number> {
@@ -92,15 +92,22 @@ export function vocabularyOf(
 }
 
 /** Pieces that are matched in the text before the model sees it. */
-export function specialPieces(pieces: readonly string[], kinds: ArrayLike<number>): AddedToken[] {
+export function specialPieces(
+  piece: (id: number) => string | undefined,
+  kinds: ArrayLike<number>,
+): AddedToken[] {
   const { control, unknown, userDefined } = pieceKind;
-  return pieces.flatMap((content, id) => {
+  const found: AddedToken[] = [];
+  for (let id = 0; id < kinds.length; id++) {
     const kind = kinds[id];
     const special = kind === control || kind === unknown;
-    if (content === '' || !(special || kind === userDefined)) return [];
+    if (!special && kind !== userDefined) continue;
+    const content = piece(id) ?? '';
+    if (content === '') continue;
     const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
-    return [{ id, content, ...flags, special }];
-  });
+    found.push({ id, content, ...flags, special });
+  }
+  return found;
 }
 
 /** The merges, the best first; of equal score, those with longer parts. */

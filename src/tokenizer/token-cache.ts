@@ -22,6 +22,7 @@ import { MergeTable } from './pipeline/merge-table.ts';
 import { Vocabulary } from './pipeline/vocabulary.ts';
 import type { TokenizerJson } from './tokenizer-json.ts';
 
+export const tokenizerFile = 'tokenizer.json';
 export const tokenCacheFile = 'tokenizer.cache';
 
 const magic = 'flashtok';
@@ -43,7 +44,7 @@ const headSchema = v.object({
   json: v.looseObject({ model: v.looseObject({ type: v.literal('BPE') }) }),
 });
 
-/** A tokenizer.json with its large parts apart. */
+/** A tokenizer.json, and its large parts, which it does not have. */
 export interface CachedTokenizer {
   readonly json: TokenizerJson;
   readonly tables: BpeTables;
@@ -100,7 +101,6 @@ export async function writeTokenCache(
 ): Promise<void> {
   const { vocabulary, merges } = tables;
   const { units, ends, present } = vocabulary.arrays;
-  const { vocab: _vocab, merges: _merges, ...model } = json.model;
   const head = Buffer.from(
     JSON.stringify({
       version,
@@ -109,7 +109,7 @@ export async function writeTokenCache(
       units: units.length,
       tokens: ends.length,
       merges: merges.left.length,
-      json: { ...json, model },
+      json,
     }),
   );
   const headBytes = alignUp(head.length, 4);

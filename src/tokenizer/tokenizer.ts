@@ -8,6 +8,7 @@ import type { BpeTables } from './pipeline/bpe.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
 import type { TokenFiles } from './special-tokens.ts';
 import { type TimeLimit, withinTime } from './time-limit.ts';
+import type { CachedTokenizer } from './token-cache.ts';
 import { exists, readTokenFiles } from './token-files.ts';
 import {
   checkTokenizerJson,
@@ -62,30 +63,50 @@ export interface Tokenizer {
   checkIds(ids: readonly number[]): void;
   /** The text of `ids`. Ids that have no token (the padding of a vocabulary) have no text. */
   decode(ids: readonly number[], options?: DecodeOptions): string;
+  /** The bytes that an id adds to a text, which may be a part of a character; none for an id without token. */
+  bytesOf(id: number): Uint8Array;
   /** True for a byte that has a text together with its neighbours alone, those after it included. */
   isByte(id: number): boolean;
   /** True when `decode` passes over the id as if it were not there. */
   isSilent(id: number, options?: DecodeOptions): boolean;
   /** True for what was added to the model's own vocabulary, special or not. */
   isAdded(id: number): boolean;
+  /** What the vocabulary has at `id`, as its files write it. */
+  tokenOf(id: number): string | undefined;
   /** The id of the special token that is written `text`. */
   specialId(text: string): number | undefined;
+}
+
+/** A tokenizer, and what it took time to make of tokenizer.json. */
+export interface BuiltTokenizer {
+  readonly tokenizer: Tokenizer;
+  /** For the next time; null where nothing is worth keeping. */
+  readonly kept: CachedTokenizer | null;
 }
 
 /**
  * The tokenizer of a model directory: tokenizer.json with the tokens that tokenizer_config.json,
  * special_tokens_map.json and added_tokens.json add to it.
- * @param made what takes the place of tokenizer.json where it was made from vocab.json
  * @throws InputError when tokenizer.json is missing, damaged or of a kind that is unsupported.
  */
-export async function loadTokenizer(
+export async function loadTokenizer(dir: string, model: ModelTokens = {}): Promise<Tokenizer> {
+  return (await buildTokenizer(dir, model)).tokenizer;
+}
+
+/**
+ * The same with what is worth keeping.
+ * @param made what takes the place of tokenizer.json where it was made from vocab.json
+ */
+export async function buildTokenizer(
   dir: string,
   model: ModelTokens = {},
   made?: TokenizerJson,
-): Promise<Tokenizer> {
+): Promise<BuiltTokenizer> {
   const file = join(dir, 'tokenizer.json');
   const files = await readTokenFiles(dir);
-  if (made !== undefined) return tokenizerOf(made, join(dir, 'vocab.json'), files, model);
+  if (made !== undefined) {
+    return pipelineTokenizer({ json: made, file: join(dir, 'vocab.json'), files }, model);
+  }
   if (!(await exists(file))) {
     throw new InputError(
       'there is no such file',
@@ -94,25 +115,18 @@ export async function loadTokenizer(
     );
   }
   // The parsed file is nobody's but the pipeline's, so that it can be collected.
-  return tokenizerOf(checkTokenizerJson(await readJsonFile(file), file), file, files, model);
+  return pipelineTokenizer(
+    { json: checkTokenizerJson(await readJsonFile(file), file), file, files },
+    model,
+  );
 }
 
 /**
  * The tokenizer of a checked tokenizer.json.
- * @param file where it comes from, for messages
- * @param files what is said of tokens outside tokenizer.json
+ * @param source `file` is where it comes from, for messages, `files` what is said of tokens outside of it,
+ * `ready` what takes the place of its vocabulary and merges
  * @throws InputError when a part of it is not supported
  */
-export function tokenizerOf(
-  json: TokenizerJson,
-  file: string,
-  files: TokenFiles,
-  model: ModelTokens,
-): Tokenizer {
-  return pipelineTokenizer({ json, file, files }, model).tokenizer;
-}
-
-/** The same with large parts that are ready, or to be kept for the next time. */
 export function pipelineTokenizer(
   source: {
     readonly json: TokenizerJson;
@@ -121,12 +135,19 @@ export function pipelineTokenizer(
     readonly ready?: BpeTables;
   },
   model: ModelTokens,
-): { readonly tokenizer: Tokenizer; readonly tables: BpeTables | null } {
+): BuiltTokenizer {
   const { json, file, files, ready } = source;
   const pipeline = new Pipeline(json, file, files, ready);
   const limits = { file, limitsDecoding: hasExpression(json.decoder) };
   const tokenizer = new PipelineTokenizer(pipeline, limits, files, model);
-  return { tokenizer, tables: pipeline.tables };
+  const { tables } = pipeline;
+  return { tokenizer, kept: tables && { json: withoutTables(json), tables } };
+}
+
+/** A tokenizer.json without its large parts. */
+function withoutTables(json: TokenizerJson): TokenizerJson {
+  const { vocab: _vocab, merges: _merges, ...model } = json.model;
+  return { ...json, model };
 }
 
 interface TokenizerFile {
@@ -147,6 +168,8 @@ class PipelineTokenizer implements Tokenizer {
   readonly #rows: number;
   /** BOS, when the tokenizer's post-processor leaves adding it to us. */
   readonly #prefix: readonly number[];
+  /** Ids that make another one not the first. */
+  #before: readonly number[] | null = null;
 
   constructor(
     pipeline: Pipeline,
@@ -221,6 +244,14 @@ class PipelineTokenizer implements Tokenizer {
     return limitsDecoding ? withinTime(work, { units: spoken.length, file }) : work();
   }
 
+  bytesOf(id: number): Uint8Array {
+    this.#before ??= this.#encode('a', false);
+    const before = this.#before;
+    const { file, limitsDecoding } = this.#source;
+    const work = () => this.#pipeline.bytesOf(id, before);
+    return limitsDecoding ? withinTime(work, { units: before.length + 1, file }) : work();
+  }
+
   isByte(id: number): boolean {
     return this.#pipeline.isByte(id);
   }
@@ -232,6 +263,10 @@ class PipelineTokenizer implements Tokenizer {
 
   isAdded(id: number): boolean {
     return this.#pipeline.addedTokens.has(id);
+  }
+
+  tokenOf(id: number): string | undefined {
+    return this.#pipeline.tokenOf(id);
   }
 
   specialId(text: string): number | undefined {

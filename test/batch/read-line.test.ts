@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { describe, it } from 'node:test';
 import type { Line } from '../../src/batch/lines.ts';
 import { readLine } from '../../src/batch/read-line.ts';
-import { Refusal } from '../../src/batch/refusal.ts';
+import { Refusal } from '../../src/openai/refusal.ts';
 import { request } from './support.ts';
 
 function lineOf(content: string | Uint8Array): Line {

@@ -3,7 +3,6 @@
 import { writeFileSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Completion } from '../../src/batch/completions.ts';
 import { readEarlierResults } from '../../src/batch/earlier-results.ts';
 import type { Engine, EngineCall } from '../../src/batch/engine.ts';
 import { Journal, type JournalFile, Output } from '../../src/batch/journal.ts';
@@ -11,6 +10,7 @@ import { type RunCounts, runBatch } from '../../src/batch/run.ts';
 import { surveyInput } from '../../src/batch/survey.ts';
 import { PromptTooLongError } from '../../src/engine/prompt.ts';
 import { InputError } from '../../src/errors.ts';
+import type { Completion } from '../../src/openai/completion.ts';
 
 /** What tests read of a result. */
 export interface Result {

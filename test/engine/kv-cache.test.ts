@@ -47,7 +47,11 @@ test('keys and values are kept row by row in each layer, in f16 within what it c
       ...{ kvCache, context, chunk: 4 },
       activations: { qkv, attended: 4096, scores: 6144, positionBias: 0 },
     };
-    const cache = new KvCache(memory, kernels, plan, { attention, layers: 2 });
+    const cache = new KvCache(memory, kernels, plan, {
+      attention,
+      layers: 2,
+      positions: { kind: 'none' },
+    });
     const pages = cache.open();
     cache.extend(pages, 0, 4);
     const batch = new Batch([{ pages, ids: [7, 7], start: 2, wanted: 'none' }]);

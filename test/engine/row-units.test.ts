@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { byteLength, type EncodedDType } from '../../src/dtype.ts';
-import { computeExpert } from '../../src/engine/routed-units.ts';
+import { Arena } from '../../src/engine/arena.ts';
+import { addContributions, gatherRows, rowsByExpert } from '../../src/engine/routed-rows.ts';
 import { computeRowUnits, type RowUnitPlace } from '../../src/engine/row-units.ts';
 import { WeightSelection } from '../../src/engine/selection.ts';
 import { type FfnUnits, layoutUnit } from '../../src/flash/ffn-units.ts';
@@ -250,55 +251,71 @@ test('several tiles at once give what one after the other gives, to the bit', ()
   }
 });
 
-test('experts: each row adds its own, weighted, and to the bit what it gets alone', () => {
+test('experts: each row adds its own, weighted, and to the bit what it gets alone, in any order', () => {
   for (let round = 0; round < 30; round++) {
     const places = new Places();
     const made = problem(places, 'expert', dice.pick(['f32', 'f16']), false);
-    const { units, place, placed, ffn, hidden } = made;
+    const { units, place, placed, ffn, hidden, k } = made;
     const rows = dice.between(1, place.chunk);
-    const routed = {
-      ...place,
-      gathered: places.take(4 * place.chunk * hidden),
-      contributed: places.take(4 * place.chunk * hidden),
-    };
+    const room = { bundles: 0, entries: 0 };
+    const arena = new Arena(memory, kernels, { ...place, ...room }, false);
+    const gathered = places.take(4 * place.chunk * hidden);
+    const contributions = places.take(4 * place.chunk * units.count * hidden);
     const x = places.values(rows * hidden, signed);
+    const bias = places.values(units.count * k, signed);
+    const gateBias = places.values(units.count * k, signed);
+    const downBias = places.values(units.count * hidden, signed);
     const start = Array.from({ length: rows * hidden }, signed);
-    const selection = new WeightSelection({ units: 3, rows });
-    selection.clear(3, rows);
     const weightOf = Array.from({ length: rows }, () =>
       [0, 1, 2].map(() => (dice.chance(0.5) ? Math.fround(dice.next() + 0.1) : 0)),
     );
-    weightOf.forEach((weights, row) => {
-      for (const [expert, weight] of weights.entries()) selection.take(row, expert, weight);
-    });
-    selection.seal();
     const y = places.take(4 * rows * hidden);
-    f32(y, rows * hidden).set(start);
-    const task = { units, selection, packed: false, ffn, hidden, x, y };
-    for (const expert of selection.units) {
-      computeExpert(memory, kernels, routed, task, expert, placed[expert]?.address ?? 0);
-    }
-    const together = f32(y, rows * hidden).slice();
-    for (let row = 0; row < rows; row++) {
-      const wanted = start.slice(row * hidden, (row + 1) * hidden);
-      const alone = new WeightSelection({ units: 3, rows: 1 }).clear(3, 1);
-      for (const [expert, weight] of (weightOf[row] ?? []).entries()) {
-        alone.take(0, expert, weight);
-        const { parts = [] } = placed[expert] ?? {};
-        const own = expected(made, parts, f32(x + 4 * row * hidden, hidden), null, null);
-        own.y.forEach((value, i) => {
-          wanted[i] = (wanted[i] ?? 0) + weight * value;
+    /** Adds what the experts make of rows [first, first + weights.length) to y. */
+    const add = (first: number, weights: readonly (readonly number[])[]) => {
+      const selection = new WeightSelection({ units: 3, rows }).clear(3, weights.length);
+      for (const [row, own] of weights.entries()) {
+        for (const [expert, weight] of own.entries()) selection.take(row, expert, weight);
+      }
+      const experts = rowsByExpert(selection.seal());
+      const own = x + 4 * first * hidden;
+      for (const each of dice.shuffle([...experts])) {
+        const { expert } = each;
+        arena.expert({
+          ...{ units, expert, packed: false, ffn, hidden, positions: each.rows.length },
+          address: placed[expert]?.address ?? 0,
+          x: gatherRows(kernels, each, own, gathered, hidden),
+          y: contributions + 4 * each.first * hidden,
+          bias: bias + 4 * expert * k,
+          gateBias: gateBias + 4 * expert * k,
         });
       }
-      alone.seal();
-      f32(y, hidden).set(start.slice(row * hidden, (row + 1) * hidden));
-      const single = { ...task, selection: alone, x: x + 4 * row * hidden };
-      for (const expert of alone.units) {
-        computeExpert(memory, kernels, routed, single, expert, placed[expert]?.address ?? 0);
+      const target = { contributions, bias: downBias, y: y + 4 * first * hidden };
+      addContributions(kernels, experts, selection, target, hidden);
+    };
+    f32(y, rows * hidden).set(start);
+    add(0, weightOf);
+    const together = f32(y, rows * hidden).slice();
+    f32(y, rows * hidden).set(start);
+    for (const [row, weights] of weightOf.entries()) add(row, [weights]);
+    assert.deepEqual(f32(y, rows * hidden).slice(), together, 'to the bit what it gets alone');
+    for (const [row, weights] of weightOf.entries()) {
+      const wanted = start.slice(row * hidden, (row + 1) * hidden);
+      for (const [expert, weight] of weights.entries()) {
+        const { parts = [] } = placed[expert] ?? {};
+        const biases = [bias, gateBias].map((all) => f32(all + 4 * expert * k, k));
+        const own = expected(
+          made,
+          parts,
+          f32(x + 4 * row * hidden, hidden),
+          biases[0] ?? null,
+          biases[1] ?? null,
+        );
+        own.y.forEach((value, i) => {
+          const whole = value + (f32(downBias + 4 * expert * hidden, hidden)[i] ?? 0);
+          wanted[i] = (wanted[i] ?? 0) + weight * whole;
+        });
       }
-      const own = together.slice(row * hidden, (row + 1) * hidden);
-      assert.deepEqual(f32(y, hidden).slice(), own, 'to the bit what it gets alone');
-      close(own, wanted, 2e-5, `row ${row}`);
+      close(together.slice(row * hidden, (row + 1) * hidden), wanted, 2e-5, `row ${row}`);
     }
   }
 });

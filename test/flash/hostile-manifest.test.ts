@@ -94,7 +94,7 @@ const lies: readonly (readonly [path: string, value: unknown, says: RegExp])[] =
       topK: 2,
       neurons: 6,
       shared: 0,
-      denseLayers: 0,
+      denseLayers: [],
       score: 'softmax',
       normalise: true,
       scale: 1,

@@ -80,14 +80,37 @@ for (const build of builds) {
     }
   });
 
+  test(`a soft cap is the hyperbolic tangent, near 0 as far from it (${build})`, () => {
+    bench.reset();
+    const cap = 3;
+    const xs = [0, -0, 1e-30, -1e-5, 0.01, 1.8, 1.9, -2.5, 8, -40, 1e6, -Infinity, NaN].map(
+      Math.fround,
+    );
+    const x = bench.putFloats(xs);
+    const guard = bench.putFloats([7]);
+    kernels.softCap(x, xs.length, cap);
+    const capped = bench.floats(x, xs.length);
+    for (const [i, value] of xs.entries()) {
+      const wanted = value === -Infinity ? value : cap * Math.tanh(value / cap);
+      const error = Math.abs(capped[i]! - wanted);
+      assert.ok(
+        Object.is(capped[i], wanted) || error <= 5e-7 * Math.abs(wanted),
+        `${value}: ${capped[i]} instead of ${wanted}`,
+      );
+    }
+    assert.equal(bench.floats(guard, 1)[0], 7);
+  });
+
   for (const cache of ['f32', 'f16'] as const) {
     test(`attention over ${cache} agrees with double precision, and with itself when split (${build})`, () => {
       const random = new Random(8);
       for (const [heads, group, headDim, start, positions] of attentionShapes) {
-        for (const [steepness, window, biased] of [
-          [1, start + positions, false],
-          [200, start + positions, false],
-          [1, 1 + random.below(start + positions), true],
+        for (const [steepness, window, biased, cap, sunk] of [
+          [1, start + positions, false, 0, false],
+          [200, start + positions, false, 0, false],
+          [1, 1 + random.below(start + positions), true, 0, false],
+          [1, start + positions, false, 0, true],
+          [20, 1 + random.below(start + positions), false, 3, true],
         ] as const) {
           bench.reset();
           const kvHeads = heads / group;
@@ -135,6 +158,8 @@ for (const build of builds) {
           const q = bench.putFloats(qs);
           const biases = uniform(heads * length);
           const bias = biased ? bench.putFloats(biases) : 0;
+          const sinkScores = uniform(heads).map((value) => 4 * value);
+          const sinks = sunk ? bench.putFloats(sinkScores) : 0;
           const scores = bench.allocate(4 * attentionScratch(length));
           const guard = bench.putWords([0x12345678]);
           const out = bench.allocate(4 * positions * outStride);
@@ -160,6 +185,9 @@ for (const build of builds) {
               window,
               bias,
               biasStride: length,
+              biasScale: 0.5,
+              softCap: cap,
+              sinks,
             });
           run(out, 0, heads, 0, positions);
           assert.equal(bench.words(guard, 1)[0], 0x12345678);
@@ -172,11 +200,13 @@ for (const build of builds) {
                   dot += qs[p * qStride + h * headDim + d]! * ks[j * kvStride + kv + d]!;
                 }
                 if (j <= start + p - window) return Number.NEGATIVE_INFINITY;
-                return (dot + (biased ? biases[h * length + j]! : 0)) * scale;
+                const score = cap > 0 ? cap * Math.tanh((dot * scale) / cap) : dot * scale;
+                return score + (biased ? 0.5 * biases[h * length + j]! : 0);
               });
-              const top = Math.max(...logits);
+              const sink = sunk ? sinkScores[h]! : Number.NEGATIVE_INFINITY;
+              const top = Math.max(...logits, sink);
               const weights = logits.map((logit) => Math.exp(logit - top));
-              const total = weights.reduce((a, b) => a + b, 0);
+              const total = weights.reduce((a, b) => a + b, Math.exp(sink - top));
               const wanted = Array.from({ length: headDim }, (_, d) =>
                 weights.reduce((sum, w, j) => sum + (w / total) * vs[j * kvStride + kv + d]!, 0),
               );
@@ -277,6 +307,26 @@ for (const build of builds) {
       kernels.clamp(x, n, 65504);
       const wanted = xs.map((value) => Math.max(-65504, Math.min(65504, value)));
       assert.deepEqual([...bench.floats(x, n + 1)], [...wanted, 1e9]);
+    }
+  });
+
+  test(`clampedGate is what gpt-oss makes of up and gate values (${build})`, () => {
+    const random = new Random(23);
+    const [limit, steepness] = [7, 1.702];
+    for (let n = 0; n < 20; n++) {
+      bench.reset();
+      const values = () => Array.from({ length: n }, () => Math.fround(12 * random.unit()));
+      const [ups, gates] = [values(), values()];
+      const [up, gate] = [bench.putFloats([...ups, 7]), bench.putFloats(gates)];
+      kernels.clampedGate(up, gate, n, limit, steepness);
+      const wanted = ups.map((value, i) => {
+        const g = Math.min(gates[i]!, limit);
+        const clamped = Math.max(-limit, Math.min(limit, value));
+        return ((clamped + 1) * g) / (1 + Math.exp(-steepness * g));
+      });
+      const size = (i: number) => 3e-7 * Math.max(1, Math.abs(wanted[i] ?? 0));
+      assertClose(bench.floats(up, n), wanted, size, `clampedGate of ${n}`);
+      assert.equal(bench.floats(up, n + 1)[n], 7);
     }
   });
 

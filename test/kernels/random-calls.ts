@@ -36,6 +36,7 @@ export const calls: [string, MakeCall][] = [
       const first = random.below(kvHeads * group);
       const window = oneOf(random, 1000, 1 + random.below(60));
       const bias = oneOf(random, 0, e);
+      const [softCap, sinks] = [oneOf(random, 0, 5), oneOf(random, 0, e)];
       const pages = Array.from({ length: 5 }, () => random.below(5));
       return (kernels, memory) => {
         const table = new Uint32Array(memory.buffer, rowsAddress, pages.length + 2 * positions);
@@ -63,6 +64,9 @@ export const calls: [string, MakeCall][] = [
           window,
           bias,
           biasStride: start + positions,
+          biasScale: 0.1,
+          softCap,
+          sinks,
         });
         new Uint8Array(memory.buffer, scratchAddress, 4 * attentionScratch(start + positions)).fill(
           0xff,
@@ -101,10 +105,11 @@ export const calls: [string, MakeCall][] = [
     'elementwise kernels',
     (random) => {
       const n = size(random, 3000);
-      return ({ add, multiply, clamp, scale, activation, copyRows }) => {
+      return ({ add, multiply, clamp, clampedGate, scale, activation, copyRows }) => {
         copyRows(out, a, 1, 4 * n, 0, 0);
         add(out, b, n);
         multiply(out, c, n);
+        clampedGate(out, b, n, 2 ** -7, 1.7);
         clamp(out, n, 2 ** -6);
         scale(out, n, 1.5);
         activation(out, n, activationCodes.gelu);

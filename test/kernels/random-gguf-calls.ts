@@ -1,6 +1,14 @@
 /** Random calls of the kernels for block formats of GGUF files, whose rows are whole blocks. */
 
-import { type Format, type FoursFormat, formats, ggufDTypes, inFours } from '../../src/dtype.ts';
+import {
+  type EncodedDType,
+  type Format,
+  type FoursFormat,
+  formats,
+  ggufDTypes,
+  inFours,
+  isEncodedDType,
+} from '../../src/dtype.ts';
 import { a, b, c, type MakeCall, oneOf, out, out2, scratchAddress, size } from './random-memory.ts';
 import type { Random } from './support.ts';
 
@@ -83,6 +91,7 @@ const ofFiles: [string, MakeCall][] = ggufDTypes.flatMap((dtype): [string, MakeC
         };
       },
     ],
+    ...(isEncodedDType(dtype) ? [fromF32(dtype, wholeBlocks)] : []),
   ];
 });
 
@@ -116,3 +125,16 @@ const packed: [string, MakeCall][] = ggufDTypes.flatMap((dtype): [string, MakeCa
 });
 
 export const ggufCalls: readonly [string, MakeCall][] = [...ofFiles, ...packed];
+
+function fromF32(
+  dtype: EncodedDType,
+  wholeBlocks: (random: Random, most: number) => number,
+): [string, MakeCall] {
+  return [
+    `from f32 ${dtype}`,
+    (random) => {
+      const n = wholeBlocks(random, 2000);
+      return ({ byDType }) => byDType[dtype].fromF32(out2, a, n);
+    },
+  ];
+}

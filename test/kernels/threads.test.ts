@@ -70,7 +70,8 @@ test('workers take part in a large job, each with scratch of its own', async () 
       ...{ out, q: a, rows: e, keys: b, values: c, scores: scratchAddress },
       ...{ headStart: 0, headEnd: 64, group: 1, headDim: 16 },
       ...{ kvStride: 1024, qStride: 1024, outStride: 1024, length: 8, positions: 8 },
-      ...{ scale: 1, window: 8, bias: 0, biasStride: 0 },
+      ...{ scale: 1, window: 8, bias: 0, biasStride: 0, biasScale: 1 },
+      ...{ softCap: 0, sinks: 0 },
     });
   }
   assert.equal(used(), areas.length);

@@ -19,59 +19,94 @@ export interface BlockModel {
   readonly kvHeads: number;
   readonly ffn: number;
   readonly vocab: number;
+  /** Of Qwen3 in place of Llama: experts in every layer but the first. */
+  readonly experts?: { readonly count: number; readonly topK: number; readonly neurons: number };
   /** Of a tensor by its name in the file; null: it is not in the file. */
   readonly typeOf: (name: string) => string | null;
 }
 
+/** A matrix, or several stacked ones. */
+type Shape = [name: string, rows: number, columns: number, more?: readonly number[]];
+
 /** Writes the file into `dir`, the same for the same seed, and returns its path. */
 export function writeBlockGguf(dir: string, model: BlockModel, seed = 1): string {
-  const { hidden, layers, heads, kvHeads, ffn, vocab } = model;
+  const { hidden, layers, heads, kvHeads, ffn, vocab, experts } = model;
   const headDim = hidden / heads;
   const dice = new Dice(seed);
-  const shapes: [name: string, rows: number, columns: number][] = [
+  /** The matrices of one FFN, or of all experts. */
+  const ffnOf = (name: string, rows: number, more: readonly number[] = []): Shape[] => [
+    [`ffn_gate${name}.weight`, rows, hidden, more],
+    [`ffn_up${name}.weight`, rows, hidden, more],
+    [`ffn_down${name}.weight`, hidden, rows, more],
+  ];
+  const ffnsOf = (layer: number): Shape[] =>
+    experts === undefined || layer === 0
+      ? ffnOf('', ffn)
+      : [
+          ['ffn_gate_inp.weight', experts.count, hidden],
+          ...ffnOf('_exps', experts.neurons, [experts.count]),
+        ];
+  const shapes: Shape[] = [
     ['token_embd.weight', vocab, hidden],
     ['output.weight', vocab, hidden],
-    ...Array.from({ length: layers }, (_, layer): [string, number, number][] => [
+    ...Array.from({ length: layers }, (_, layer): Shape[] => [
       [`blk.${layer}.attn_q.weight`, hidden, hidden],
       [`blk.${layer}.attn_k.weight`, kvHeads * headDim, hidden],
       [`blk.${layer}.attn_v.weight`, kvHeads * headDim, hidden],
       [`blk.${layer}.attn_output.weight`, hidden, hidden],
-      [`blk.${layer}.ffn_gate.weight`, ffn, hidden],
-      [`blk.${layer}.ffn_up.weight`, ffn, hidden],
-      [`blk.${layer}.ffn_down.weight`, hidden, ffn],
+      ...ffnsOf(layer).map(([name, ...size]): Shape => [`blk.${layer}.${name}`, ...size]),
     ]).flat(),
   ];
-  const norms = [
-    'output_norm.weight',
+  const normsOf: readonly [string, number][] = [
+    ['attn_norm', hidden],
+    ['ffn_norm', hidden],
+    ...(experts === undefined ? [] : (['attn_q_norm', 'attn_k_norm'] as const)).map(
+      (name): [string, number] => [name, headDim],
+    ),
+  ];
+  const norms: readonly [string, number][] = [
+    ['output_norm.weight', hidden],
     ...Array.from({ length: layers }, (_, layer) =>
-      ['attn_norm', 'ffn_norm'].map((name) => `blk.${layer}.${name}.weight`),
+      normsOf.map(([name, width]): [string, number] => [`blk.${layer}.${name}.weight`, width]),
     ).flat(),
   ];
   const tensors = [
-    ...shapes.flatMap(([name, rows, columns]): GgufTensorParts[] => {
+    ...shapes.flatMap(([name, rows, columns, more = []]): GgufTensorParts[] => {
       const type = model.typeOf(name);
       if (type === null) return [];
-      const { code, data } = matrix(type, rows, columns, dice);
-      return [{ name, sizes: [columns, rows], type: code, data }];
+      const all = more.reduce((product, size) => product * size, rows);
+      const { code, data } = matrix(type, all, columns, dice);
+      return [{ name, sizes: [columns, rows, ...more], type: code, data }];
     }),
-    ...norms.map((name): GgufTensorParts => {
+    ...norms.map(([name, width]): GgufTensorParts => {
       const data = Buffer.from(
-        Float32Array.from({ length: hidden }, () => 0.8 + 0.4 * dice.next()).buffer,
+        Float32Array.from({ length: width }, () => 0.8 + 0.4 * dice.next()).buffer,
       );
-      return { name, sizes: [hidden], type: 0, data };
+      return { name, sizes: [width], type: 0, data };
     }),
   ];
   const path = join(dir, 'model.gguf');
   const tokenizer = parseGguf(readFileSync(join(ggufFixtures, 'llama', 'model.gguf'))).metadata;
+  const architecture = experts === undefined ? 'llama' : 'qwen3moe';
+  const keys: [string, Buffer][] = [
+    ['block_count', value.u32(layers)],
+    ['context_length', value.u32(512)],
+    ['embedding_length', value.u32(hidden)],
+    ['feed_forward_length', value.u32(ffn)],
+    ['attention.head_count', value.u32(heads)],
+    ['attention.head_count_kv', value.u32(kvHeads)],
+    ['attention.layer_norm_rms_epsilon', value.f32(1e-5)],
+  ];
+  if (experts !== undefined) {
+    keys.push(
+      ['expert_count', value.u32(experts.count)],
+      ['expert_used_count', value.u32(experts.topK)],
+      ['expert_feed_forward_length', value.u32(experts.neurons)],
+    );
+  }
   const metadata: [string, Buffer][] = [
-    ['general.architecture', value.text('llama')],
-    ['llama.block_count', value.u32(layers)],
-    ['llama.context_length', value.u32(512)],
-    ['llama.embedding_length', value.u32(hidden)],
-    ['llama.feed_forward_length', value.u32(ffn)],
-    ['llama.attention.head_count', value.u32(heads)],
-    ['llama.attention.head_count_kv', value.u32(kvHeads)],
-    ['llama.attention.layer_norm_rms_epsilon', value.f32(1e-5)],
+    ['general.architecture', value.text(architecture)],
+    ...keys.map(([key, bytes]): [string, Buffer] => [`${architecture}.${key}`, bytes]),
     ...tokenizer.filter(([key]) => key.startsWith('tokenizer.')),
   ];
   writeFileSync(path, ggufBytes({ metadata, tensors }));

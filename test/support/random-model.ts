@@ -2,8 +2,8 @@
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ffnSources } from '../../src/models/ffn-sources.ts';
 import { recipeOf } from '../../src/models/index.ts';
-import { bundleRows } from '../../src/models/spec.ts';
 import { type Config, copySideFiles, weightsFile } from './checkpoint.ts';
 import { toF16 } from './dtypes.ts';
 import { Dice } from './random.ts';
@@ -26,25 +26,24 @@ export function writeRandomModel(
   copySideFiles(dir);
   const full = { vocab_size: vocabSize, bos_token_id: 1, eos_token_id: 2, ...config };
   writeFileSync(configFile, JSON.stringify(full));
-  const { tensors, bundles } = recipeOf({ config: full, configFile, sourceNames: new Set() });
+  const recipe = recipeOf({ config: full, configFile, sourceNames: new Set() });
 
   const dice = new Dice(seed);
   const written: Tensors = new Map();
   const add = (name: string, shape: readonly number[]) => {
     if (written.has(name)) return;
     const isNorm = shape.length === 1 && name.endsWith('weight');
-    const spread = shape.length === 1 ? 0.2 : 2.6 / Math.sqrt(shape[1] ?? 1);
+    const spread = shape.length === 1 ? 0.2 : 2.6 / Math.sqrt(shape.at(-1) ?? 1);
     const data = Buffer.alloc(2 * shape.reduce((product, size) => product * size, 1));
     for (let at = 0; at < data.length; at += 2) {
       data.writeUInt16LE(toF16((dice.next() * 2 - 1) * spread + (isNorm ? 1 : 0)), at);
     }
     written.set(name, { dtype: 'F16', shape, data });
   };
-  for (const { parts } of tensors) for (const { source, shape } of parts) add(source, shape);
-  for (const bundle of bundles) {
-    for (const rows of bundleRows(bundle)) add(rows, [bundle.neurons, bundle.hiddenSize]);
-    add(bundle.down, [bundle.hiddenSize, bundle.neurons]);
+  for (const { parts } of recipe.tensors) {
+    for (const { source, shape } of parts) add(source, shape);
   }
+  for (const { source, shape } of ffnSources(recipe)) add(source, shape);
   change(written);
   writeSafetensors(join(dir, weightsFile), written);
   return dir;

@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openGguf } from '../../src/checkpoint/gguf/gguf-file.ts';
 import { specialTokenId } from '../../src/models/gguf/special-tokens.ts';
+import { TextList } from '../../src/text-list.ts';
 import { tokenizerFromGguf } from '../../src/tokenizer/from-gguf.ts';
-import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';
+import { loadTokenizer, pipelineTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';
+import { checkTokenizerJson } from '../../src/tokenizer/tokenizer-json.ts';
 import { refusal } from '../checkpoint/helpers.ts';
 import { ggufFixtures } from '../support/fixtures.ts';
 import { directoryWith, fixture, readFixture } from './support.ts';
@@ -21,7 +23,8 @@ async function metadataOf(name: string): Promise<Metadata> {
 }
 
 async function load(t: TestContext, metadata: Metadata): Promise<Tokenizer> {
-  const { json, config } = tokenizerFromGguf(metadata, 'model.gguf');
+  const { bytes, config } = tokenizerFromGguf(metadata, 'model.gguf');
+  const json: unknown = JSON.parse(bytes().toString());
   const dir = await directoryWith(t, { 'tokenizer.json': json, 'tokenizer_config.json': config });
   return loadTokenizer(dir);
 }
@@ -44,15 +47,15 @@ test('SentencePiece gives the ids and texts of its own package', async (t) => {
 
 test('a piece of a million characters is made of pieces, as any other', async () => {
   const metadata = await metadataOf('pieces');
-  const tokens = [...(metadata.get('tokenizer.ggml.tokens') as string[])];
+  const tokens = [...(metadata.get('tokenizer.ggml.tokens') as TextList)];
   const long = 'o'.repeat(2 ** 20);
   // In the place of the last piece, whose score is the least.
-  metadata.set('tokenizer.ggml.tokens', [...tokens.slice(0, -1), long]);
+  metadata.set('tokenizer.ggml.tokens', TextList.of([...tokens.slice(0, -1), long]));
   const { json } = tokenizerFromGguf(metadata, 'model.gguf');
   const merges = json.model.merges as [string, string][];
   assert.ok(!merges.some((parts) => parts.join('') === long), 'no two pieces make it');
   const half = long.slice(2 ** 19);
-  metadata.set('tokenizer.ggml.tokens', [...tokens.slice(0, -2), half, long]);
+  metadata.set('tokenizer.ggml.tokens', TextList.of([...tokens.slice(0, -2), half, long]));
   const withHalf = tokenizerFromGguf(metadata, 'model.gguf').json.model.merges as [
     string,
     string,
@@ -151,9 +154,9 @@ test('end of turn, of message and of what is filled in end a sequence', async ()
 
 test('padding is no token, and what ends a turn ends a sequence', async (t) => {
   const metadata = await metadataOf('merges');
-  const tokens = metadata.get('tokenizer.ggml.tokens') as string[];
+  const tokens = [...(metadata.get('tokenizer.ggml.tokens') as TextList)];
   const kinds = Array.from(metadata.get('tokenizer.ggml.token_type') as Int32Array);
-  metadata.set('tokenizer.ggml.tokens', [...tokens, '<turn>', '[PAD]', '[PAD]']);
+  metadata.set('tokenizer.ggml.tokens', TextList.of([...tokens, '<turn>', '[PAD]', '[PAD]']));
   metadata.set('tokenizer.ggml.token_type', [...kinds, 3, 5, 5]);
   metadata.set('tokenizer.ggml.eot_token_id', tokens.length);
   const { eosIds } = tokenizerFromGguf(metadata, 'model.gguf');
@@ -176,7 +179,12 @@ test('what cannot be used is refused', async () => {
   await refused('merges', 'tokens', [], /no list of texts tokenizer\.ggml\.tokens/);
   await refused('merges', 'tokens', [1, 2], /no list of texts tokenizer\.ggml\.tokens/);
   await refused('merges', 'merges', undefined, /no list of texts tokenizer\.ggml\.merges/);
-  await refused('merges', 'merges', ['nothing'], /model\.gguf: line 1 is not two tokens/);
+  await refused(
+    'merges',
+    'merges',
+    TextList.of(['nothing']),
+    /model\.gguf: line 1 is not two tokens/,
+  );
   await refused('merges', 'token_type', [1], /token_type is not a list of \d+ numbers/);
   await refused('pieces', 'scores', ['a'], /scores is not a list of \d+ numbers/);
 });
@@ -209,4 +217,26 @@ test('chat templates are kept, under their names where there are several', async
     { name: 'default', template: '{{ 1 }}' },
     { name: 'tool_use', template: '{{ 2 }}' },
   ]);
+});
+
+test('tables made from the lists of a file are those that its tokenizer.json gives', async () => {
+  const metadata = await metadataOf('merges');
+  const tokens = [...(metadata.get('tokenizer.ggml.tokens') as TextList)];
+  const kinds = metadata.get('tokenizer.ggml.token_type') as Int32Array;
+  // What has to be escaped or is no two bytes, what occurs twice, and what is unused.
+  const more = ['"\\', 'a\n\u0001', '\u{1f600}\u20ac', tokens[5] ?? '', 'unused', 'last'];
+  metadata.set('tokenizer.ggml.tokens', TextList.of([...tokens, ...more]));
+  metadata.set('tokenizer.ggml.token_type', Int32Array.from([...kinds, 1, 1, 1, 1, 5, 1]));
+  const made = tokenizerFromGguf(metadata, 'model.gguf');
+  const json = checkTokenizerJson(JSON.parse(made.bytes().toString()), 'tokenizer.json');
+  const { kept } = pipelineTokenizer({ json, file: 'tokenizer.json', files: {} }, {});
+  assert.ok(kept !== null && made.tables !== null);
+  assert.deepEqual(made.json, kept.json);
+  assert.deepEqual(made.tables.vocabulary.arrays, kept.tables.vocabulary.arrays);
+  for (const list of ['left', 'right', 'merged'] as const) {
+    assert.deepEqual(made.tables.merges[list], kept.tables.merges[list], list);
+  }
+  const ids = more.map((token) => made.tables?.vocabulary.idOf(token));
+  const first = tokens.length;
+  assert.deepEqual(ids, [first, first + 1, first + 2, 5, undefined, first + 5]);
 });

@@ -1,6 +1,7 @@
 /** Walks through the header of a file of unknown length, reading it window by window. */
 
 import { InputError } from '../../errors.ts';
+import type { TextListBuilder } from '../../text-list.ts';
 import type { RangeFile } from '../file.ts';
 
 /** Bytes read at once: more than most values have, little against the process. */
@@ -93,6 +94,12 @@ export class HeaderCursor {
     return this.#window.readBigUInt64LE(this.#advance(8));
   }
 
+  /** A u64 that is to be small; exact up to 2^53. */
+  length(): number {
+    const low = this.u32();
+    return low + this.u32() * 2 ** 32;
+  }
+
   i64(): bigint {
     return this.#window.readBigInt64LE(this.#advance(8));
   }
@@ -109,6 +116,12 @@ export class HeaderCursor {
   text(bytes: number): string {
     const at = this.#advance(bytes);
     return this.#window.toString('utf8', at, at + bytes);
+  }
+
+  /** Adds the next `bytes`, a text, to `list`. */
+  copyText(bytes: number, list: TextListBuilder): void {
+    const at = this.#advance(bytes);
+    list.add(this.#window, at, at + bytes);
   }
 
   #advance(bytes: number): number {

@@ -2,7 +2,7 @@
 
 import { basename, dirname, join } from 'node:path';
 import { InputError } from '../../errors.ts';
-import { CheckpointFile } from '../file.ts';
+import { type OpenedFile, type OpenFile, openLocal, type RangeFile } from '../file.ts';
 import { rangeTensor } from '../range-tensor.ts';
 import type { SourceTensor, TensorSource } from '../source.ts';
 import { unreadTensor } from '../unread-tensor.ts';
@@ -16,6 +16,12 @@ const maxParts = 512;
 
 const partName = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
 
+/** What the name of one of several files says: what stands before its number, its number, how many there are. */
+export function ggufPart(name: string) {
+  const [, prefix, number, count] = partName.exec(name) ?? [];
+  return prefix === undefined ? null : { prefix, number: Number(number), count: Number(count) };
+}
+
 export interface GgufSource extends TensorSource {
   /** That of the first file. */
   readonly metadata: GgufMetadata;
@@ -26,15 +32,15 @@ export interface GgufSource extends TensorSource {
  * (`name-00001-of-00003.gguf`), the first is to be given.
  * @throws InputError when a file is missing, truncated, damaged, or holds a type that is not read
  */
-export async function openGguf(path: string): Promise<GgufSource> {
-  const opened: CheckpointFile[] = [];
+export async function openGguf(path: string, open: OpenFile = openLocal): Promise<GgufSource> {
+  const opened: OpenedFile[] = [];
   const close = async (): Promise<void> => {
     await Promise.all(opened.map((file) => file.close()));
   };
   const tensors = new Map<string, SourceTensor>();
   let bytes = 0;
   const openPart = async (part: string): Promise<GgufHeader> => {
-    const file = await CheckpointFile.open(part);
+    const file = await open(part);
     opened.push(file);
     const header = await readGgufHeader(file);
     for (const tensor of header.tensors.values()) {
@@ -71,7 +77,7 @@ export async function openGguf(path: string): Promise<GgufSource> {
   }
 }
 
-function sourceTensor(file: CheckpointFile, tensor: GgufTensor): SourceTensor {
+function sourceTensor(file: RangeFile, tensor: GgufTensor): SourceTensor {
   const { name, shape, elements, offset, type } = tensor;
   const { dtype, dequantise } = type;
   if (dequantise !== null) return quantisedTensor(file, tensor, dequantise);
@@ -94,15 +100,16 @@ function furtherParts(path: string, metadata: GgufMetadata): readonly string[] {
     });
   }
   if (count <= 1) return [];
-  const [, prefix, number, total] = partName.exec(basename(path)) ?? [];
-  if (prefix === undefined || Number(total) !== count) {
+  const part = ggufPart(basename(path));
+  if (part?.count !== count) {
     throw new InputError(
       `is one of ${count} files, but is not named like name-00001-of-${digits(count)}.gguf`,
       { file: path },
       'Keep the names that the files were published under',
     );
   }
-  if (Number(number) !== 1 || metadata.get('split.no') !== 0) {
+  const { prefix, number } = part;
+  if (number !== 1 || metadata.get('split.no') !== 0) {
     throw new InputError(
       `is not the first of its ${count} files`,
       { file: path },

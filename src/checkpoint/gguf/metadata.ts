@@ -1,6 +1,7 @@
 /** The metadata of a GGUF file: named values, read with every count and length held against a limit. */
 
 import { type ErrorPlace, InputError } from '../../errors.ts';
+import { TextList } from '../../text-list.ts';
 import { brief } from '../json-file.ts';
 import type { HeaderCursor } from './cursor.ts';
 
@@ -10,7 +11,7 @@ export type GgufValue =
   | number
   | boolean
   | bigint
-  | readonly string[]
+  | TextList
   | readonly number[]
   | Float32Array
   | Int32Array;
@@ -92,15 +93,35 @@ export async function readText(
   what: string,
   file: string,
 ): Promise<string> {
-  const place = { file, offset: cursor.offset };
-  if (!cursor.has(8)) await cursor.need(8, what);
-  const length = cursor.u64();
-  if (length > limit) {
-    throw new InputError(`${what} claims ${length} bytes (at most ${limit})`, place);
+  return cursor.text(await textBytes(cursor, limit, what, file));
+}
+
+/** Makes a text readable whose length is in front; without waiting, where it is readable already. */
+function textBytes(
+  cursor: HeaderCursor,
+  limit: number,
+  what: string,
+  file: string,
+): number | Promise<number> {
+  const { offset } = cursor;
+  const place = { file, offset };
+  if (!cursor.has(8)) {
+    return cursor.need(8, what).then(() => textOfLength(cursor, limit, what, place));
   }
-  const bytes = Number(length);
-  if (!cursor.has(bytes)) await cursor.need(bytes, what);
-  return cursor.text(bytes);
+  return textOfLength(cursor, limit, what, place);
+}
+
+function textOfLength(
+  cursor: HeaderCursor,
+  limit: number,
+  what: string,
+  place: ErrorPlace,
+): number | Promise<number> {
+  const bytes = cursor.length();
+  if (bytes > limit) {
+    throw new InputError(`${what} claims ${bytes} bytes (at most ${limit})`, place);
+  }
+  return cursor.has(bytes) ? bytes : cursor.need(bytes, what).then(() => bytes);
 }
 
 async function readValue(
@@ -133,9 +154,13 @@ async function readArray(cursor: HeaderCursor, what: string, file: string): Prom
   }
   const count = Number(length);
   if (code === textCode) {
-    const texts: string[] = [];
-    for (let i = 0; i < count; i++) texts.push(await readText(cursor, maxTextBytes, what, file));
-    return texts;
+    return TextList.fill(count, async (list) => {
+      for (let i = 0; i < count; i++) {
+        const bytes = textBytes(cursor, maxTextBytes, what, file);
+        const length = typeof bytes === 'number' ? bytes : await bytes;
+        cursor.copyText(length, list);
+      }
+    });
   }
   if (code === arrayCode) throw new InputError(`${what} is an array of arrays`, place);
   const scalar = scalarOf(code, what, place);

@@ -4,6 +4,7 @@
  */
 
 import { InputError } from '../../errors.ts';
+import { ffnSources } from '../../models/ffn-sources.ts';
 import { type ModelRecipe, tensorNames } from '../../models/spec.ts';
 import { some } from '../../plain-text.ts';
 import type { SourceTensor, TensorSource } from '../source.ts';
@@ -80,12 +81,11 @@ class Merging {
     this.#embedding = sources((name) => name === tensorNames.tokens)[0]?.source ?? '';
     const tables = sources((name) => name === tensorNames.tokens || name === tensorNames.positions);
     const outer = new Set([...tables.map((part) => part.source), headTensor]);
-    const used = new Set([
-      ...sources(() => true)
+    const used = new Set(
+      [...sources(() => true), ...ffnSources(recipe)]
         .filter(({ shape }) => shape.length === 2)
-        .map((part) => part.source),
-      ...recipe.bundles.flatMap(({ gate, up, down }) => [gate ?? up, up, down]),
-    ]);
+        .map(({ source: name }) => recipe.views.get(name)?.source ?? name),
+    );
     this.#candidates = [...used]
       .filter((name) => source.tensors.has(name))
       .map((name) => ({ name: moduleOf(name), inner: !outer.has(name) }));

@@ -43,11 +43,12 @@ export const layout = {
   scratchAddress: 7,
   scratchStride: 8,
   values: 16,
-  strides: 36,
+  strides: 40,
   // sizes
   wordCount: 128,
-  jobCount: 56,
-  parameters: 20,
+  jobCount: 64,
+  /** As many as `drain` passes on. */
+  parameters: 24,
   maxShares: 255,
   maxText: 500,
   /**
@@ -136,6 +137,10 @@ export function drain(
         values[17]!,
         values[18]!,
         values[19]!,
+        values[20]!,
+        values[21]!,
+        values[22]!,
+        values[23]!,
       );
       if (result !== undefined) results[share] = result;
     } catch (error) {

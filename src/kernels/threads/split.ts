@@ -4,6 +4,7 @@
  */
 
 import { type ParameterName, parametersOf, type Signature } from '../signature.ts';
+import { layout } from './drain.ts';
 
 /** The arguments of a call by name. */
 type Arguments<Name extends string> = Readonly<Record<Name, number>>;
@@ -52,6 +53,9 @@ export type SplitOf<Row extends Signature> = SplitRow<ParameterName<Row>> | null
 export function split(signature: Signature, row: SplitRow<string>): Split {
   const named = {};
   const names = parametersOf(signature).map(({ name }) => name);
+  if (names.length > layout.parameters) {
+    throw new Error(`a kernel has ${names.length} parameters (at most ${layout.parameters})`);
+  }
   const index = (name: string) => names.indexOf(name);
   const reckon = (value: number | Reckoned<string>) =>
     typeof value === 'number' ? () => value : () => value(named);

@@ -3,9 +3,11 @@
 import { InputError } from '../../errors.ts';
 import { own } from '../../own.ts';
 import { limits } from '../config.ts';
+import type { RowOrder } from '../row-order.ts';
+import { refuseExperts } from './experts.ts';
 import { GgufKeys } from './keys.ts';
 import { ropeConfig } from './rope.ts';
-import type { GgufFacts, RowOrder, Translated } from './translation.ts';
+import type { GgufFacts, Translated } from './translation.ts';
 
 export interface Geometry {
   readonly keys: GgufKeys;
@@ -22,14 +24,14 @@ export interface Geometry {
 
 const embedding = 'token_embd.weight';
 
-/** Reads what every architecture says in the same way. */
-export function geometryOf(facts: GgufFacts, architecture: string): Geometry {
+/**
+ * Reads what every architecture says in the same way.
+ * @param experts whether the architecture may be one of a mixture of experts
+ */
+export function geometryOf(facts: GgufFacts, architecture: string, experts = false): Geometry {
   const keys = new GgufKeys(facts, architecture);
   const { file, shapes } = facts;
-  const experts = keys.optionalNumber('expert_count') ?? 0;
-  if (experts > 0) {
-    throw new InputError(`is a mixture of ${experts} experts, which is not supported`, { file });
-  }
+  if (!experts) refuseExperts({ keys }, facts);
   const hidden = keys.integer('embedding_length', undefined, limits.hiddenSize);
   const heads = keys.integer('attention.head_count', undefined, limits.heads);
   const kvHeads = keys.integer('attention.head_count_kv', heads, limits.heads);
@@ -149,9 +151,4 @@ export function halvesOfPairs(heads: number, headDim: number): RowOrder {
       return row - within + 2 * (within % half) + (within >= half ? 1 : 0);
     },
   };
-}
-
-/** The `count` rows from `first` on. */
-export function rowsFrom(first: number, count: number): RowOrder {
-  return { count, sourceOf: (row) => first + row };
 }

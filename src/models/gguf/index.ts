@@ -5,12 +5,15 @@ import { falcon } from './falcon.ts';
 import { arcee, llama, qwen2, qwen3 } from './llama.ts';
 import { nemotron } from './nemotron.ts';
 import { phi2 } from './phi2.ts';
+import { qwen2moe, qwen3moe } from './qwen-moe.ts';
 import type { GgufArchitecture, GgufFacts, GgufTranslation } from './translation.ts';
 
 const architectures: readonly GgufArchitecture[] = [
   llama,
   qwen2,
+  qwen2moe,
   qwen3,
+  qwen3moe,
   falcon,
   phi2,
   nemotron,

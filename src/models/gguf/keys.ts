@@ -68,6 +68,12 @@ export class GgufKeys {
     return typeof value === 'string' ? value : undefined;
   }
 
+  /** Undefined when absent. */
+  flag(key: string): boolean | undefined {
+    const value = this.#value(key);
+    return typeof value === 'boolean' ? value : undefined;
+  }
+
   /** The id of a special token; null when there is none. */
   tokenId(role: string): number | null {
     return specialTokenId(this.#facts.metadata, role);

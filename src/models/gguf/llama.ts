@@ -45,13 +45,18 @@ interface Relative {
   readonly activation: string;
   /** Whether rotary pairs lie side by side. */
   readonly pairs: boolean;
+  /** Further tensors of a block; a mixture of experts has some. */
+  readonly blocks?: Readonly<Record<string, string>>;
   /** Further fields of the config. */
   readonly fields?: (geometry: Geometry) => Readonly<Record<string, unknown>>;
 }
 
-function relative({ name, modelType, activation, pairs, fields }: Relative): GgufArchitecture {
+/** An architecture with Llama's names. */
+export function relative(traits: Relative): GgufArchitecture {
+  const { name, modelType, activation, pairs, blocks, fields } = traits;
+  const inBlock = { ...blockNames, ...blocks };
   const translate = (facts: GgufFacts): GgufTranslation => {
-    const geometry = geometryOf(facts, name);
+    const geometry = geometryOf(facts, name, blocks !== undefined);
     checkFullRotary(geometry, facts);
     const { keys, heads, kvHeads, headDim } = geometry;
     return {
@@ -63,7 +68,11 @@ function relative({ name, modelType, activation, pairs, fields }: Relative): Ggu
         ...fields?.(geometry),
       },
       translate: (tensor) => {
-        const found = byTables(tensor, plainNames, blockNames, blockPrefix);
+        const found = byTables(tensor, plainNames, inBlock, blockPrefix);
+        // One row, of which files may have the values alone.
+        if (tensor.endsWith('.ffn_gate_inp_shexp.weight')) {
+          return found?.map((translated) => ({ ...translated, shape: [1, geometry.hidden] }));
+        }
         const isQuery = /\.attn_q\.\w+$/.test(tensor);
         if (!pairs || !(isQuery || /\.attn_k\.\w+$/.test(tensor))) return found;
         const rows = halvesOfPairs(isQuery ? heads : kvHeads, headDim);

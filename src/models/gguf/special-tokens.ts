@@ -1,5 +1,6 @@
 /** Which tokens have a role of their own in a GGUF file. */
 
+import { TextList } from '../../text-list.ts';
 import { tokenizerModels } from './pre-tokenizers.ts';
 
 /** Where SentencePiece puts them, unless it is told otherwise. */
@@ -20,7 +21,7 @@ export function specialTokenId(
   role: string,
 ): number | null {
   const tokens = metadata.get('tokenizer.ggml.tokens');
-  const count = Array.isArray(tokens) ? tokens.length : Number.POSITIVE_INFINITY;
+  const count = tokens instanceof TextList ? tokens.length : Number.POSITIVE_INFINITY;
   const isToken = (id: unknown): id is number =>
     typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < count;
   const named = metadata.get(`tokenizer.ggml.${role}_token_id`);

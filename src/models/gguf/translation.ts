@@ -5,6 +5,7 @@
  */
 
 import type { GgufMetadata } from '../../checkpoint/gguf/metadata.ts';
+import type { RowOrder } from '../row-order.ts';
 
 /** What a translation reads from. */
 export interface GgufFacts {
@@ -22,14 +23,10 @@ export interface Translated {
   readonly name: string;
   /** Its rows, where they are not those of the file in their order. */
   readonly rows?: RowOrder;
+  /** Its shape, where the file has its values in another one. */
+  readonly shape?: readonly number[];
   /** Added to every value; norms may be stored with an offset. */
   readonly add?: number;
-}
-
-export interface RowOrder {
-  readonly count: number;
-  /** The row of the file's tensor that is row `row` here. */
-  readonly sourceOf: (row: number) => number;
 }
 
 export interface GgufTranslation {

@@ -3,7 +3,8 @@
 import { brief } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
 import { MergeQueue } from './merge-queue.ts';
-import { MergeTable } from './merge-table.ts';
+import type { MergeTable } from './merge-table.ts';
+import { MergeTableBuilder } from './merges.ts';
 import { type Model, type ModelFields, vocabOf } from './model.ts';
 import { byteTokens, pairsOf, Vocabulary } from './vocabulary.ts';
 
@@ -52,44 +53,18 @@ export function buildBpe(read: ModelFields, ready?: BpeTables): Model {
   });
 }
 
-/** Merges of the form "a b" or ["a", "b"], the best first. */
+/** The model's list of merges as a table. */
 function mergeTable(read: ModelFields, vocabulary: Vocabulary, prefix: string): MergeTable {
   const { merges } = read.json;
   if (!Array.isArray(merges)) throw read.refused("'merges' is not a list");
-  const list: readonly unknown[] = merges;
-  const lists = [0, 0, 0].map(() => new Int32Array(list.length));
-  const [lefts, rights, merged] = lists as [Int32Array, Int32Array, Int32Array];
-  let rank = 0;
-  for (const [index, merge] of list.entries()) {
-    if (typeof merge === 'string' && merge.startsWith('#version')) continue;
-    const [left, right] = pairOf(merge);
-    const leftId = vocabulary.idOf(left);
-    const rightId = vocabulary.idOf(right);
-    const mergedId = right.startsWith(prefix)
-      ? vocabulary.idOf(left + right.slice(prefix.length))
-      : undefined;
-    if (leftId === undefined || rightId === undefined || mergedId === undefined) {
-      throw new InputError(`merge ${index} does not fit the vocabulary: ${brief(merge)}`, {
-        file: read.file,
-      });
-    }
-    lefts[rank] = leftId;
-    rights[rank] = rightId;
-    merged[rank++] = mergedId;
+  const table = new MergeTableBuilder(vocabulary, merges.length, prefix);
+  for (const [index, merge] of merges.entries()) {
+    if (table.add(merge)) continue;
+    throw new InputError(`merge ${index} does not fit the vocabulary: ${brief(merge)}`, {
+      file: read.file,
+    });
   }
-  return new MergeTable({
-    left: lefts.slice(0, rank),
-    right: rights.slice(0, rank),
-    merged: merged.slice(0, rank),
-  });
-}
-
-function pairOf(merge: unknown): readonly [left: string, right: string] {
-  const parts: readonly unknown[] =
-    typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? merge : [];
-  const [left, right] = parts;
-  if (parts.length !== 2 || typeof left !== 'string' || typeof right !== 'string') return ['', ''];
-  return [left, right];
+  return table.finish();
 }
 
 const encoder = new TextEncoder();

@@ -23,11 +23,18 @@ export function bytesAsCharacters(text: string): string {
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at);
     if (unit > 0x7f) {
-      for (const byte of encoder.encode(text.slice(at))) result += characterOf[byte];
+      result += charactersOf(encoder.encode(text.slice(at)));
       break;
     }
     result += characterOf[unit];
   }
+  return result;
+}
+
+/** A character for each of `bytes`. */
+export function charactersOf(bytes: Uint8Array): string {
+  let result = '';
+  for (const byte of bytes) result += characterOf[byte];
   return result;
 }
 

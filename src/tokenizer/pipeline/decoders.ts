@@ -51,9 +51,22 @@ export function joinsBytes(component: unknown): boolean {
   return type === 'ByteFallback' || (Array.isArray(decoders) && decoders.some(joinsBytes));
 }
 
+/** Whether a decoder takes the characters of tokens for bytes. */
+export function isByteLevel(component: unknown): boolean {
+  if (!isJsonObject(component)) return false;
+  const { type, decoders } = component;
+  return type === 'ByteLevel' || (Array.isArray(decoders) && decoders.some(isByteLevel));
+}
+
 /** Whether a token is a byte to such a decoder. */
 export function isByteToken(token: string): boolean {
   return byteToken.test(token);
+}
+
+/** The byte that a token stands for; undefined where it is none. */
+export function byteOfToken(token: string): number | undefined {
+  const digits = byteToken.exec(token)?.[1];
+  return digits === undefined ? undefined : Number.parseInt(digits, 16);
 }
 
 // U+FEFF is a character like others, not a mark of byte order.
@@ -80,9 +93,9 @@ function byteFallback(tokens: readonly string[]): readonly string[] {
     bytes = [];
   };
   for (const token of tokens) {
-    const byte = byteToken.exec(token)?.[1];
+    const byte = byteOfToken(token);
     if (byte !== undefined) {
-      bytes.push(Number.parseInt(byte, 16));
+      bytes.push(byte);
       continue;
     }
     flush();

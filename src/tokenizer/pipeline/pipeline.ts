@@ -21,7 +21,15 @@ import {
 import { AddedTokenSplitter, AddedTokens } from './added-tokens.ts';
 import type { BpeTables } from './bpe.ts';
 import { buildModel } from './build-model.ts';
-import { type Decoder, decoderOf, isByteToken, joinsBytes } from './decoders.ts';
+import { bytesOfToken } from './byte-level.ts';
+import {
+  byteOfToken,
+  type Decoder,
+  decoderOf,
+  isByteLevel,
+  isByteToken,
+  joinsBytes,
+} from './decoders.ts';
 import type { Model } from './model.ts';
 import { normalizerOf } from './normalizers.ts';
 import { Part } from './part.ts';
@@ -36,6 +44,7 @@ export class Pipeline {
   readonly #postProcess: PostProcessor | null;
   readonly #decode: Decoder | null;
   readonly #joinsBytes: boolean;
+  readonly #isByteLevel: boolean;
   /** The tokens with a role, `eos_token`, by content. */
   readonly roles: SpecialTokens['roles'];
 
@@ -59,6 +68,7 @@ export class Pipeline {
     this.#postProcess = part('post_processor', postProcessorOf);
     this.#decode = part('decoder', decoderOf);
     this.#joinsBytes = joinsBytes(json.decoder);
+    this.#isByteLevel = isByteLevel(json.decoder);
     this.#model = buildModel(json.model, file, ready);
     this.#added = new AddedTokens(this.#model.vocabulary, file);
     this.#added.add(json.added_tokens);
@@ -135,6 +145,20 @@ export class Pipeline {
   /** Whether a token's text depends on the tokens after it: bytes, of which all or none are text. */
   isByte(id: number): boolean {
     return this.#joinsBytes && isByteToken(this.tokenOf(id) ?? '');
+  }
+
+  /**
+   * The bytes that a token adds to a text.
+   * @param before ids with a text, so that the token is not the first
+   */
+  bytesOf(id: number, before: readonly number[]): Uint8Array {
+    const token = this.tokenOf(id);
+    if (token === undefined) return new Uint8Array(0);
+    if (this.#isByteLevel) return Uint8Array.from(bytesOfToken(token));
+    const byte = this.#joinsBytes ? byteOfToken(token) : undefined;
+    if (byte !== undefined) return Uint8Array.of(byte);
+    const text = this.decode([...before, id]).slice(this.decode(before).length);
+    return new TextEncoder().encode(text);
   }
 
   #encodeText(text: string, atStart: boolean, ids: number[]): void {

@@ -22,6 +22,9 @@ export class Vocabulary {
   readonly count: number;
   readonly #places: Int32Array;
   readonly #mask: number;
+  #repeats = false;
+  /** Where texts lie to be looked up. */
+  #text = new Uint16Array(64);
 
   /** @param tokens pairs of token and id; ids may have holes, of one text the largest id counts. */
   constructor(tokens: Iterable<readonly [token: string, id: number]> | VocabularyArrays) {
@@ -43,13 +46,36 @@ export class Vocabulary {
     return this.arrays.present.length;
   }
 
+  /** Whether a text is that of several ids. */
+  get repeats(): boolean {
+    return this.#repeats;
+  }
+
   idOf(token: string): number | undefined {
+    const { length } = token;
+    if (length > this.#text.length) this.#text = new Uint16Array(2 * length);
+    for (let i = 0; i < length; i++) this.#text[i] = token.charCodeAt(i);
+    const id = this.idOfUnits(this.#text, 0, length);
+    return id < 0 ? undefined : id;
+  }
+
+  /** The id of the token in [start, end) of `units` and, behind that, [from, to); -1 when there is none. */
+  idOfUnits(units: Uint16Array, start: number, end: number, from = 0, to = from): number {
     let hash = hashSeed;
-    for (let i = 0; i < token.length; i++) hash = mixed(hash, token.charCodeAt(i));
+    for (let i = start; i < end; i++) hash = mixed(hash, units[i] as number);
+    for (let i = from; i < to; i++) hash = mixed(hash, units[i] as number);
     for (let place = finished(hash) & this.#mask; ; place = (place + 1) & this.#mask) {
       const id = (this.#places[place] as number) - 1;
-      if (id < 0) return undefined;
-      if (this.#is(id, token)) return id;
+      if (id < 0) return -1;
+      const at = this.#start(id);
+      const second = at + end - start;
+      if (
+        second + to - from === this.arrays.ends[id] &&
+        this.#has(at, units, start, end) &&
+        this.#has(second, units, from, to)
+      ) {
+        return id;
+      }
     }
   }
 
@@ -68,13 +94,10 @@ export class Vocabulary {
     return id === 0 ? 0 : (this.arrays.ends[id - 1] as number);
   }
 
-  #is(id: number, token: string): boolean {
-    const { units, ends } = this.arrays;
-    const start = this.#start(id);
-    if ((ends[id] as number) - start !== token.length) return false;
-    for (let i = 0; i < token.length; i++) {
-      if (units[start + i] !== token.charCodeAt(i)) return false;
-    }
+  /** Whether [start, end) of `other` stands at `at`. */
+  #has(at: number, other: Uint16Array, start: number, end: number): boolean {
+    const { units } = this.arrays;
+    for (let i = start; i < end; i++) if (units[at++] !== other[i]) return false;
     return true;
   }
 
@@ -87,7 +110,9 @@ export class Vocabulary {
     let place = finished(hash) & this.#mask;
     for (; this.#places[place] !== 0; place = (place + 1) & this.#mask) {
       // Of two ids of one text the later is found.
-      if (this.#alike((this.#places[place] as number) - 1, id)) break;
+      if (!this.#alike((this.#places[place] as number) - 1, id)) continue;
+      this.#repeats = true;
+      break;
     }
     this.#places[place] = id + 1;
   }
@@ -95,10 +120,8 @@ export class Vocabulary {
   #alike(one: number, other: number): boolean {
     const { units, ends } = this.arrays;
     const [a, b] = [this.#start(one), this.#start(other)];
-    const length = (ends[one] as number) - a;
-    if ((ends[other] as number) - b !== length) return false;
-    for (let i = 0; i < length; i++) if (units[a + i] !== units[b + i]) return false;
-    return true;
+    const end = ends[other] as number;
+    return (ends[one] as number) - a === end - b && this.#has(a, units, b, end);
   }
 }
 

@@ -1,0 +1,88 @@
+/**
+ * How long converting a GGUF file takes beside copying it: pairs one after the other, each ending with
+ * everything on the device. The file is in the page cache for both, unless it is larger than memory.
+ *
+ *     npm run build
+ *     node --import tsx scripts/bench-convert.ts model.gguf [--pairs 5] [--dir folder on the same disk]
+ *         [-- more options of convert]
+ */
+
+import { spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  copyFileSync,
+  fsyncSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { median } from './median.ts';
+
+const own = process.argv.slice(2);
+const cut = own.includes('--') ? own.indexOf('--') : own.length;
+const { values, positionals } = parseArgs({
+  args: own.slice(0, cut),
+  allowPositionals: true,
+  options: { pairs: { type: 'string', default: '5' }, dir: { type: 'string' } },
+});
+const [file] = positionals;
+if (file === undefined) throw new Error('which GGUF file?');
+const more = own.slice(cut + 1);
+const launcher = fileURLToPath(new URL('../bin/flashllm.cjs', import.meta.url));
+const dir = mkdtempSync(join(values.dir ?? dirname(file), 'bench-convert-'));
+const copy = join(dir, 'copy.gguf');
+const model = join(dir, 'model.flash');
+
+const say = (line: string): boolean => process.stdout.write(`${line}\n`);
+const ms = { copy: [] as number[], convert: [] as number[] };
+
+function timed(list: number[], work: () => void): void {
+  const start = performance.now();
+  work();
+  list.push(performance.now() - start);
+}
+
+function copyOnce(): void {
+  copyFileSync(file as string, copy);
+  const handle = openSync(copy, 'r');
+  fsyncSync(handle);
+  closeSync(handle);
+}
+
+function convertOnce(): void {
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    [launcher, 'convert', file as string, model, ...more],
+    { encoding: 'utf8' },
+  );
+  if (status !== 0) throw new Error(stderr);
+}
+
+const size = (path: string): number =>
+  readdirSync(path).reduce((sum, name) => sum + statSync(join(path, name)).size, 0);
+
+try {
+  for (let pair = 0; pair < Number(values.pairs); pair++) {
+    rmSync(copy, { force: true });
+    rmSync(model, { recursive: true, force: true });
+    timed(ms.copy, copyOnce);
+    timed(ms.convert, convertOnce);
+    const [cp, conversion] = [ms.copy.at(-1) ?? 0, ms.convert.at(-1) ?? 0];
+    say(
+      `pair ${pair + 1}: copy ${cp.toFixed(0)} ms, convert ${conversion.toFixed(0)} ms, ${(cp / conversion).toFixed(2)} of its speed`,
+    );
+  }
+  const bytes = statSync(file).size;
+  const ratio = median(ms.copy) / median(ms.convert);
+  say(
+    `median: copy ${median(ms.copy).toFixed(0)} ms, convert ${median(ms.convert).toFixed(0)} ms, ${ratio.toFixed(2)} of its speed; ` +
+      `the model directory is ${(size(model) / bytes).toFixed(4)} of the file`,
+  );
+} finally {
+  rmSync(dir, { recursive: true, force: true });
+}

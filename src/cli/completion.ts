@@ -1,0 +1,15 @@
+import { Argument, Command } from 'commander';
+import { completionScript, type Shell, shells } from './outline/completion-scripts.ts';
+import { outlineOf } from './outline/outline.ts';
+import { print } from './terminal.ts';
+
+export function completionCommand(): Command {
+  const command = new Command('completion')
+    .description('print the script by which a shell completes commands, options and values')
+    .addArgument(new Argument('<shell>', 'the shell that is to complete').choices(shells))
+    .action((shell: Shell) => {
+      const program = command.parent ?? command;
+      print(completionScript(shell, outlineOf(program)));
+    });
+  return command;
+}

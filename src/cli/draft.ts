@@ -1,0 +1,100 @@
+/** `--draft`: who proposes tokens, opened beside the model within the same budget. */
+
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Model } from '../engine/model.ts';
+import { mostSequences } from '../engine/run-plan.ts';
+import type { RunRequest } from '../engine/run-request.ts';
+import type { Runtime } from '../engine/runtime.ts';
+import type { Drafter } from '../engine/speculation/draft.ts';
+import {
+  type DraftOptions,
+  openDraft,
+  usualDraftTokens,
+  withDraft,
+} from '../engine/speculation/open-draft.ts';
+import { resolveSize, type Size } from '../units.ts';
+import { interruption } from './interrupt.ts';
+import { countArgument, sizeArgument } from './options.ts';
+import { withModel, withRuntime } from './run.ts';
+import { showProgress } from './terminal.ts';
+
+export interface DraftFlags {
+  readonly draft?: string;
+  readonly draftTokens?: number;
+  readonly draftBudget?: Size;
+}
+
+/** The options of all commands that take a draft. */
+export function withDraftOptions(command: Command): Command {
+  return command
+    .addOption(draftOption())
+    .addOption(draftTokensOption())
+    .addOption(
+      new Option(
+        '--draft-budget <size>',
+        'with --draft <model>: what it may take of --dram-budget, a percentage being of its weights; ' +
+          'default: what it needs to stay in memory as a whole',
+      ).argParser(sizeArgument),
+    );
+}
+
+function draftOption(): Option {
+  return new Option(
+    '--draft <lookup or model>',
+    'propose several tokens for each pass, the text stays the same; lookup: what followed the last ' +
+      'tokens before; or the directory of a small model with the same tokenizer',
+  );
+}
+
+function draftTokensOption(): Option {
+  const { lookup, model } = usualDraftTokens;
+  return new Option(
+    '--draft-tokens <n>',
+    `with --draft: propose at most so many tokens for a pass; default: ${lookup}, of a model ${model}`,
+  ).argParser((text) => {
+    const n = countArgument(text);
+    if (n >= 1 && n < mostSequences) return n;
+    throw new InvalidArgumentError(`It is not a number from 1 to ${mostSequences - 1}.`);
+  });
+}
+
+/** Opens the draft that flags name, if they do, and closes it whatever happens. */
+export function withDraftSource<T>(
+  { draft, draftTokens: most, draftBudget }: DraftFlags,
+  work: (options: DraftOptions | null) => Promise<T>,
+): Promise<T> {
+  if (draft === undefined) return work(null);
+  if (draft === 'lookup') return work({ source: draft, most });
+  return withModel(draft, (source) => {
+    const bytes = draftBudget && resolveSize(draftBudget, source.weightBytes);
+    return work({ source, most, bytes });
+  });
+}
+
+/** Loads a model with the draft that its flags name, and closes both whatever happens. */
+export function withDraftedRuntime<T>(
+  model: Model,
+  flags: DraftFlags,
+  request: RunRequest,
+  quiet: boolean,
+  work: (runtime: Runtime, drafter: Drafter | undefined) => Promise<T>,
+): Promise<T> {
+  return withDraftSource(flags, (options) => {
+    if (options === null) {
+      return withRuntime(model, request, quiet, (runtime) => work(runtime, undefined));
+    }
+    const whole = withDraft(model, request, options);
+    return withRuntime(model, whole, quiet, async (runtime) => {
+      const progress = showProgress('loading the draft', quiet);
+      const onProgress = (done: number, all: number) => progress.update(done, all);
+      const draft = await openDraft(runtime, whole, options, onProgress, interruption).finally(() =>
+        progress.stop(),
+      );
+      try {
+        return await work(runtime, draft.drafter);
+      } finally {
+        await draft.close();
+      }
+    });
+  });
+}

@@ -1,0 +1,91 @@
+/** What `serve` does. */
+
+import { isIP } from 'node:net';
+import type { Model } from '../engine/model.ts';
+import type { RunRequest } from '../engine/run-request.ts';
+import type { Runtime } from '../engine/runtime.ts';
+import { ModelServer, type ServeOptions, serveBytes } from '../serve/model-server.ts';
+import { withDraftedRuntime } from './draft.ts';
+import { noteChoice } from './ffn-choice.ts';
+import { extendGrace, interruption } from './interrupt.ts';
+import { threadsOf } from './options.ts';
+import { chooseBudget, chosenTemplates, contextOf, withModel } from './run.ts';
+import type { ServeFlags } from './serve-flags.ts';
+import { note } from './terminal.ts';
+
+/** How long answers under way are waited for when the server is told to end. */
+const drainMs = 30_000;
+
+/** Loads a model and answers requests until the user wants to stop. */
+export async function serveDirectory(dir: string, flags: ServeFlags): Promise<void> {
+  await withModel(dir, (model) => serveModel(model, flags), { predictors: flags.exact !== true });
+}
+
+async function serveModel(model: Model, flags: ServeFlags): Promise<void> {
+  const { spec } = model.manifest;
+  const sizes = {
+    context: contextOf(flags.context, spec.maxPositions),
+    sequences: flags.parallel,
+  };
+  const request: RunRequest = {
+    budget: chooseBudget(model, flags.dramBudget),
+    ownBytes: serveBytes(sizes, spec.vocabSize, flags),
+    ...sizes,
+    kvDtype: flags.kvDtype,
+    window: flags.window,
+    ffn: flags.exact ? 'exact' : 'auto',
+    ...threadsOf(flags),
+  };
+  const templates =
+    flags.template === undefined ? undefined : await chosenTemplates(model, flags.template);
+  // A template that is none is told before anything is loaded.
+  templates?.choose(false);
+  const options: ServeOptions = {
+    request,
+    queue: flags.queue,
+    templates,
+    grammars: flags.grammars,
+    apiKey: flags.apiKey ?? (process.env.FLASHLLM_API_KEY || undefined),
+    allowHosts: [...(flags.allowHost ?? []), ...namesOf(flags.host)],
+    allowOrigins: flags.allowOrigin,
+    log: note,
+  };
+  await withDraftedRuntime(model, flags, request, false, (runtime, draft) =>
+    listen(runtime, { ...options, draft }, flags),
+  );
+}
+
+/** A name that one listens at is one's own. */
+function namesOf(host: string): string[] {
+  return isIP(host) === 0 ? [host] : [];
+}
+
+async function listen(runtime: Runtime, options: ServeOptions, flags: ServeFlags): Promise<void> {
+  noteChoice(runtime.plan);
+  const server = await ModelServer.create(runtime, options);
+  try {
+    const { address, port } = await server.listen(flags);
+    const isLocal = address === '::1' || address.startsWith('127.');
+    if (!isLocal && options.apiKey === undefined) {
+      note('whoever reaches this machine may use the model: set FLASHLLM_API_KEY');
+    }
+    const host = address.includes(':') ? `[${address}]` : address;
+    note(`listening at http://${host}:${port} (${flags.parallel} at once); Ctrl-C ends`);
+    await interrupted();
+    note('ending when requests under way are answered; once more ends at once');
+    const broken = await server.drain(drainMs);
+    if (broken > 0) note(`${broken} requests were broken off after ${drainMs / 1000} s`);
+  } finally {
+    await server.close();
+  }
+}
+
+/** Waits until the user wants to stop, which then takes as long as answers do. */
+function interrupted(): Promise<void> {
+  // Longer than the drain, whose own end is a clean one.
+  extendGrace(drainMs + 5000);
+  return new Promise((resolve) => {
+    if (interruption.aborted) resolve();
+    else interruption.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

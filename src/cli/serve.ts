@@ -1,0 +1,64 @@
+import { Command, InvalidArgumentError } from 'commander';
+import { usualQueue } from '../serve/job-queue.ts';
+import { withDraftOptions } from './draft.ts';
+import {
+  budgetOption,
+  countArgument,
+  exactOption,
+  kvDTypeOption,
+  listArgument,
+  parallelArgument,
+  threadsOption,
+  windowOption,
+} from './options.ts';
+import { usualContext } from './run.ts';
+import type { ServeFlags } from './serve-flags.ts';
+
+export function serveCommand(): Command {
+  const command = new Command('serve')
+    .description(
+      "answer requests of OpenAI's API over HTTP, many at once, and a page to try the model",
+    )
+    .argument('<model>', 'model directory')
+    .option('--host <address>', 'where to listen; 0.0.0.0 for the whole network', '127.0.0.1')
+    .option('--port <n>', 'port to listen at; 0 takes a free one', portArgument, 8080)
+    .option('--parallel <n>', 'requests that are answered at the same time', parallelArgument, 4)
+    .option('--queue <n>', 'requests that may wait; more are refused', countArgument, usualQueue)
+    .option(
+      '--context <n>',
+      `positions of each conversation; default: what the model has, up to ${usualContext}`,
+      countArgument,
+    )
+    .option('--template <file>', "a chat template in place of the model's own")
+    .option('--api-key <key>', 'what clients must send; better set FLASHLLM_API_KEY')
+    .option(
+      '--allow-host <name>',
+      'answer requests for this host name, too; may be given several times',
+      listArgument,
+    )
+    .option(
+      '--allow-origin <origin>',
+      'answer pages of this origin, too; may be given several times',
+      listArgument,
+    )
+    .option('--no-grammars', 'no JSON schemas and demanded calls of tools; saves their memory')
+    .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
+    .addOption(windowOption())
+    .addOption(threadsOption())
+    .addOption(kvDTypeOption())
+    .addOption(exactOption())
+    .action(run);
+  return withDraftOptions(command);
+}
+
+function portArgument(text: string): number {
+  const port = countArgument(text);
+  if (port <= 65535) return port;
+  throw new InvalidArgumentError('It is not a number from 0 to 65535.');
+}
+
+async function run(dir: string, flags: ServeFlags): Promise<void> {
+  // Other commands have no use for an HTTP server in their memory.
+  const { serveDirectory } = await import('./serve-model.ts');
+  await serveDirectory(dir, flags);
+}

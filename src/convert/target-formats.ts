@@ -1,0 +1,224 @@
+/**
+ * What matrices become when a block format of GGUF files is asked for, or one of llama.cpp's mixes, in
+ * which the matrices that lose most by few bits have more: its choices, found in its documentation and in
+ * files that it made.
+ */
+
+import {
+  type DType,
+  type EncodedDType,
+  encodedDTypes,
+  formats,
+  isNeuronDType,
+  type NeuronDType,
+  wholeBlocks,
+} from '../dtype.ts';
+import { bundleRows, type ModelRecipe, type TensorRecipe, tensorNames } from '../models/spec.ts';
+import { fusedProjection } from '../models/spec-tensors.ts';
+import { quantisable } from './kept-formats.ts';
+import type { Sources } from './weights.ts';
+
+/** Whether one of some matrices, number `index` of `count` in the order of layers, has more bits. */
+type HasMore = (index: number, count: number) => boolean;
+
+const never: HasMore = () => false;
+/** The first eighth of the layers, the last, and every third between. */
+const someLayers: HasMore = (index, count) => {
+  const eighth = Math.floor(count / 8);
+  return index < eighth || index >= Math.floor((7 * count) / 8) || (index - eighth) % 3 === 2;
+};
+
+interface Mix {
+  readonly base: EncodedDType;
+  /** Of the head, which may be the embedding. */
+  readonly head: EncodedDType;
+  /** Of value and down projections, where they have more. */
+  readonly more: EncodedDType;
+  readonly value: HasMore;
+  readonly down: HasMore;
+  /** Of query, key and value projections that a checkpoint has in one matrix. */
+  readonly fused: EncodedDType;
+}
+
+/** The same format for all. */
+const pure = (format: EncodedDType): Mix => {
+  return { base: format, head: format, more: format, value: never, down: never, fused: format };
+};
+
+const mixes = {
+  q4_k_s: {
+    ...pure('q4_k'),
+    head: 'q6_k',
+    more: 'q5_k',
+    value: (index) => index < 4,
+    down: (index, count) => index < Math.floor(count / 8),
+  },
+  q4_k_m: {
+    ...pure('q4_k'),
+    head: 'q6_k',
+    more: 'q6_k',
+    value: someLayers,
+    down: someLayers,
+    fused: 'q5_k',
+  },
+  q5_k_s: { ...pure('q5_k'), head: 'q6_k' },
+  q5_k_m: {
+    ...pure('q5_k'),
+    head: 'q6_k',
+    more: 'q6_k',
+    value: someLayers,
+    down: someLayers,
+    fused: 'q6_k',
+  },
+} as const satisfies Readonly<Record<string, Mix>>;
+
+/** What weights can be converted to: a format, or a mix of several. */
+export type TargetFormat = EncodedDType | keyof typeof mixes;
+export const targetFormats: readonly TargetFormat[] = [
+  ...encodedDTypes,
+  ...(Object.keys(mixes) as (keyof typeof mixes)[]),
+];
+
+/** Block formats of GGUF files, or mixes of them. */
+export type BlockTarget = Exclude<TargetFormat, NeuronDType>;
+
+export function isBlockTarget(target: TargetFormat): target is BlockTarget {
+  return target in mixes || !isNeuronDType(target as EncodedDType);
+}
+
+function mixOf(target: BlockTarget): Mix {
+  return target in mixes ? mixes[target as keyof typeof mixes] : pure(target as EncodedDType);
+}
+
+/** The format of most matrices. */
+export function baseOf(target: TargetFormat): EncodedDType {
+  return isBlockTarget(target) ? mixOf(target).base : target;
+}
+
+/** What stands for a target where single neurons are chosen: as many bits, or more. */
+export function neuronFormat(target: TargetFormat): NeuronDType {
+  const base = baseOf(target);
+  if (isNeuronDType(base)) return base;
+  return bitsOf(base) <= bitsOf('q4') ? 'q4' : 'q8';
+}
+
+const bitsOf = (format: DType) => (8 * formats[format].blockBytes) / formats[format].blockElements;
+
+/** Where rows are no whole blocks of 256: formats with blocks of 32 and more bits. */
+const withShortBlocks: Readonly<Partial<Record<EncodedDType, EncodedDType>>> = {
+  q4_k: 'q5_0',
+  q5_k: 'q5_1',
+  q6_k: 'q8_0',
+};
+
+/** Formats by the names of checkpoint tensors, and what was not possible. */
+export class ChosenFormats {
+  readonly formats = new Map<string, EncodedDType>();
+  readonly #sources: Sources;
+  /** By what was wanted: what it became, and of which rows. */
+  readonly #others = new Map<
+    EncodedDType,
+    { readonly format: EncodedDType; columns: Set<number> }
+  >();
+
+  constructor(sources: Sources) {
+    this.#sources = sources;
+  }
+
+  /** What is stored otherwise than the target says, a sentence, or none. */
+  get notes(): readonly string[] {
+    if (this.#others.size === 0) return [];
+    const columns = [...new Set([...this.#others.values()].flatMap((other) => [...other.columns]))];
+    const what = [...this.#others].map(([wanted, { format }]) => `${wanted} became ${format}`);
+    return [
+      `rows of ${columns.join(' and ')} weights are no whole blocks: of such matrices, ${what.join(', ')}`,
+    ];
+  }
+
+  /** Chooses for all matrices but those of FFNs. */
+  addResident(recipe: ModelRecipe, target: BlockTarget): void {
+    const mix = mixOf(target);
+    const { spec } = recipe;
+    const matrices = quantisable(recipe);
+    const tokens = matrices.find(({ name }) => name === tensorNames.tokens);
+    const head = matrices.find(({ name }) => name === tensorNames.head) ?? tokens;
+    const layerOf = new Map(
+      Array.from({ length: spec.layers }, (_, layer) => [fusedProjection(spec, layer).name, layer]),
+    );
+    for (const matrix of matrices) {
+      const layer = layerOf.get(matrix.name);
+      if (layer !== undefined) this.#addProjections(matrix, layer, spec, mix);
+      else {
+        const format = matrix === head ? mix.head : mix.base;
+        for (const { source } of matrix.parts) this.#add(source, format);
+      }
+    }
+  }
+
+  /** Chooses for the matrices of FFNs for all tokens. */
+  addFfns({ bundles, spec }: ModelRecipe, target: BlockTarget): void {
+    const mix = mixOf(target);
+    for (const bundle of bundles) {
+      for (const rows of bundleRows(bundle)) this.#add(rows, mix.base);
+      this.#add(bundle.down, mix.down(bundle.layer, spec.layers) ? mix.more : mix.base);
+    }
+  }
+
+  /** Chooses for those of experts. */
+  addExperts({ experts, spec }: ModelRecipe, target: BlockTarget): void {
+    const mix = mixOf(target);
+    for (const layer of experts) {
+      const down = mix.down(layer.layer, spec.layers) ? mix.more : mix.base;
+      for (const expert of layer.experts) {
+        for (const part of [expert.gate, expert.up]) {
+          if (part !== undefined) this.#add(part.source, mix.base);
+        }
+        this.#add(expert.down.source, down);
+      }
+    }
+  }
+
+  /** Queries, keys and values of a layer, stacked. */
+  #addProjections(
+    { parts }: TensorRecipe,
+    layer: number,
+    { layers, attention: { heads, kvHeads, headDim } }: ModelRecipe['spec'],
+    mix: Mix,
+  ): void {
+    const values = (heads + kvHeads) * headDim;
+    const value = mix.value(layer, layers) ? mix.more : mix.base;
+    const rolesOf = new Map<string, Set<'value' | 'other'>>();
+    let row = 0;
+    for (const { source, rows, shape } of parts) {
+      const roles = rolesOf.get(source) ?? new Set();
+      rolesOf.set(source, roles.add(row >= values ? 'value' : 'other'));
+      const next = row + (rows?.count ?? shape[0] ?? 0);
+      if (row < values && next > values) roles.add('value');
+      row = next;
+    }
+    for (const [source, roles] of rolesOf) {
+      this.#add(source, roles.size > 1 ? mix.fused : roles.has('value') ? value : mix.base);
+    }
+  }
+
+  #add(source: string, wanted: EncodedDType): void {
+    const columns = this.#sources(source).tensor.shape.at(-1) ?? 1;
+    const format = fitting(wanted, columns);
+    this.formats.set(source, format);
+    if (format === wanted) return;
+    const other = this.#others.get(wanted) ?? { format, columns: new Set() };
+    this.#others.set(wanted, { ...other, columns: other.columns.add(columns) });
+  }
+}
+
+/** The format of most matrices whose rows have so many columns. */
+export function formatOfRows(target: BlockTarget, columns: number): EncodedDType {
+  return fitting(mixOf(target).base, columns);
+}
+
+/** The format wanted, or the next one in which rows are whole blocks; q8 fills up its last block. */
+function fitting(wanted: EncodedDType, columns: number): EncodedDType {
+  if (wholeBlocks(wanted, columns)) return wanted;
+  const other = withShortBlocks[wanted];
+  return other !== undefined && wholeBlocks(other, columns) ? other : 'q8';
+}

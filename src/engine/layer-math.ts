@@ -1,0 +1,93 @@
+/** What every sublayer computes with: products with weights wherever these lie, and norms. */
+
+import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
+import type { ModelFiles } from '../flash/model-files.ts';
+import type { Kernels } from '../kernels/kernels.ts';
+import type { ModelSpec } from '../models/spec.ts';
+import type { LoadedRows } from '../residency/weight-stream.ts';
+import type { Weights } from '../residency/weights.ts';
+import type { Arena } from './arena.ts';
+
+export interface LayerMathParts {
+  readonly files: ModelFiles;
+  /** The plan's memories with their kernels: the first, then its arenas. */
+  readonly arenas: readonly [Arena, ...Arena[]];
+  readonly weights: Weights;
+}
+
+const f32Bytes = 4;
+
+interface NormedRows {
+  readonly n: number;
+  readonly rows: number;
+  readonly stride?: number;
+  readonly first?: number;
+}
+
+/** Addresses are in the first memory; values are f32. */
+export class LayerMath {
+  readonly #parts: LayerMathParts;
+  readonly #spec: ModelSpec;
+  readonly #kernels: Kernels;
+
+  constructor(parts: LayerMathParts) {
+    this.#parts = parts;
+    this.#spec = parts.files.manifest.spec;
+    this.#kernels = parts.arenas[0].kernels;
+  }
+
+  /**
+   * y = W x + bias for `positions` rows of f32, those of x one right after the other.
+   * @param bias address of (outputs), or 0
+   * @param outputs from one row of y to the next: as many as W has rows, unless it gives a part of them
+   */
+  async linear(
+    matrix: StoredTensor | string,
+    bias: number,
+    y: number,
+    x: number,
+    positions: number,
+    outputs?: number,
+  ): Promise<void> {
+    const { weights, files } = this.#parts;
+    const tensor = typeof matrix === 'string' ? files.tensor(matrix) : matrix;
+    const [own = 0, columns = 0] = tensor.shape;
+    const { rowBytes } = rowsOf(tensor);
+    const call = { rowBytes, x, columns, y, outputs: outputs ?? own, bias, positions };
+    await weights.eachRows(tensor, (rows) => {
+      this.#arena(rows).linear({ rows, ...call });
+    });
+  }
+
+  /** y = the model's norm, with the weights `name`, of `positions` rows of the residual stream's width. */
+  norm(name: string, y: number, x: number, positions: number): void {
+    const { norm, hiddenSize } = this.#spec;
+    this.normRows(norm.kind, name, y, x, { n: hiddenSize, rows: positions });
+  }
+
+  /** The same of rows of n values, `stride` elements apart, whose weights begin at `first` of those of `name`. */
+  normRows(
+    kind: 'layer' | 'rms',
+    name: string,
+    y: number,
+    x: number,
+    { n, rows, stride = n, first = 0 }: NormedRows,
+  ): void {
+    const { weights } = this.#parts;
+    const { eps } = this.#spec.norm;
+    const from = (vector: number) => (vector === 0 ? 0 : vector + first * f32Bytes);
+    const weight = from(weights.vector(`${name}.weight`));
+    const { layerNorm, rmsNorm } = this.#kernels;
+    if (kind === 'rms') rmsNorm(y, x, weight, n, rows, stride, stride, eps);
+    else {
+      const bias = from(weights.vector(`${name}.bias`));
+      layerNorm(y, x, weight, bias, n, rows, stride, stride, eps);
+    }
+  }
+
+  #arena({ arena }: LoadedRows): Arena {
+    const found = this.#parts.arenas[arena];
+    if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
+    return found;
+  }
+}

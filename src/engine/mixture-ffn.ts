@@ -1,0 +1,225 @@
+/**
+ * An FFN of which a router chooses experts for each row. What is missing is read while the FFN beside the
+ * experts and those that are there are computed; then the others are, as they come.
+ *
+ *     router ── read missing ............................................
+ *                └─ shared FFN │ experts that are there │ wait │ one that came │ the next ...  │ sum
+ *
+ * Contributions are summed in the order of the experts' numbers, whichever came first: the result is the
+ * same to the bit at every budget, for every policy, and for any number of threads.
+ */
+
+import { formats } from '../dtype.ts';
+import type { ModelFiles } from '../flash/model-files.ts';
+import { matmulOf } from '../kernels/weight-kernels.ts';
+import { type ExpertsSpec, expertsOf, tensorNames } from '../models/spec.ts';
+import type { ExpertBuffers } from '../plan/activations.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
+import type { PresentExpert } from '../residency/early-experts.ts';
+import type { ExpertStores } from '../residency/expert-stores.ts';
+import type { Weights } from '../residency/weights.ts';
+import type { Arena } from './arena.ts';
+import type { DenseFfn } from './dense-ffn.ts';
+import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
+import type { FfnHook } from './ffn-hook.ts';
+import { NextRouter } from './next-router.ts';
+import { addContributions, type ExpertRows, gatherRows, rowsByExpert } from './routed-rows.ts';
+import { type FfnInput, WeightSelection } from './selection.ts';
+import { type Routing, route } from './selectors/router.ts';
+
+const f32Bytes = 4;
+
+export interface MixtureParts {
+  readonly files: ModelFiles;
+  /** The plan's memories: the first, then its arenas. */
+  readonly arenas: readonly [Arena, ...Arena[]];
+  readonly weights: Weights;
+  readonly stores: ExpertStores;
+  /** Of layers without experts, and of what stands beside these. */
+  readonly dense: DenseFfn;
+  readonly buffers: ExpertBuffers;
+  /** Where kernels unpack weights. */
+  readonly scratch: number;
+  /** The most rows at once. */
+  readonly chunk: number;
+  /** Experts that a row takes. */
+  readonly topK: number;
+  /** What stays in DRAM. */
+  readonly residences: MemoryPlan['residences'];
+}
+
+export class MixtureFfn implements Ffn {
+  readonly #parts: MixtureParts;
+  readonly #selection: WeightSelection;
+  readonly #guesses: NextRouter;
+  /** The layer whose experts are read early. */
+  #guessed: number | null = null;
+  /** Per layer; null where it has no experts. */
+  readonly #routings: readonly (Routing | null)[];
+
+  constructor(parts: MixtureParts) {
+    this.#parts = parts;
+    const { spec } = parts.files.manifest;
+    this.#selection = new WeightSelection({
+      units: spec.ffn.experts?.count ?? 0,
+      rows: parts.chunk,
+    });
+    this.#guesses = new NextRouter(parts);
+    const [{ memory }] = parts.arenas;
+    this.#routings = Array.from({ length: spec.layers }, (_, layer) => {
+      const experts = expertsOf(spec, layer);
+      const { count = 0 } = experts ?? {};
+      const address = parts.weights.vector(`${tensorNames.router(layer)}.correction`);
+      const correction = address === 0 ? null : new Float32Array(memory.buffer, address, count);
+      const { topK } = parts;
+      return experts && routingOf({ ...experts, topK }, correction?.slice() ?? null);
+    });
+  }
+
+  /**
+   * Begins to read what the next layer will probably want, told from what its input would be if this layer's
+   * FFN and its own attention changed nothing. What is wanted is still decided by its router.
+   */
+  #guess({ layer, residual, positions }: FfnInput): void {
+    const { stores } = this.#parts;
+    const next = layer + 1;
+    if (positions > 1 || !this.#guesses.knows(next) || !stores.guesses(next)) return;
+    stores.guess(next, this.#guesses.likeliest(next, residual));
+    this.#guessed = next;
+  }
+
+  begin(input: FfnInput, hook?: FfnHook): BegunFfn {
+    const routing = this.#routings[input.layer] ?? null;
+    if (routing === null) return this.#parts.dense.begin(input, hook);
+    return {
+      finish: (output) => this.#finish(input, routing, output, hook),
+      abandon: async () => {},
+    };
+  }
+
+  async #finish(
+    input: FfnInput,
+    routing: Routing,
+    output: FfnOutput,
+    hook: FfnHook | undefined,
+  ): Promise<FfnCounts> {
+    const { stores, weights, arenas, buffers, files } = this.#parts;
+    const { layer, positions } = input;
+    // Of a pass that was broken off.
+    if (this.#guessed !== null && this.#guessed !== layer) await stores.abandonGuesses();
+    this.#guessed = null;
+    const { hiddenSize: hidden } = files.manifest.spec;
+    const [{ kernels }] = arenas;
+    const logits = await this.#logits(input, routing);
+    const selection = route(logits, positions, routing, this.#selection);
+    hook?.routed?.(layer, selection, logits);
+    const experts = rowsByExpert(selection);
+    const step = stores.begin(layer, byRows(experts));
+    this.#guess(input);
+    let active = 0;
+    try {
+      await this.#shared(input, output.y);
+      const ofExpert = new Map(experts.map((each) => [each.expert, each]));
+      const compute = (place: PresentExpert) => {
+        const rows = ofExpert.get(place.expert);
+        if (rows === undefined) throw new Error(`nobody takes expert ${place.expert}`);
+        active += this.#expert(input, rows, place);
+      };
+      for (const place of step.present) compute(place);
+      await step.eachMissing(compute);
+    } catch (error) {
+      await step.abandon();
+      throw error;
+    }
+    const bias = weights.vector(tensorNames.expertDownBias(layer));
+    const { contributions } = buffers;
+    addContributions(kernels, experts, selection, { contributions, bias, y: output.y }, hidden);
+    const { k } = stores.layer(layer).units;
+    return { neurons: positions * routing.topK * k, active };
+  }
+
+  /** (positions, experts): the router's product with the input. */
+  async #logits({ layer, x, positions }: FfnInput, { experts }: Routing): Promise<Float32Array> {
+    const { files, weights, arenas, buffers } = this.#parts;
+    const { hiddenSize } = files.manifest.spec;
+    const name = tensorNames.router(layer);
+    const tensor = files.tensor(`${name}.weight`);
+    const bias = weights.vector(`${name}.bias`);
+    await weights.eachRows(tensor, (rows) => {
+      arenas[rows.arena]?.linear({
+        ...{ rows, rowBytes: hiddenSize * f32Bytes, x, columns: hiddenSize },
+        ...{ y: buffers.logits, outputs: experts, bias, positions },
+      });
+    });
+    const [{ memory }] = arenas;
+    return new Float32Array(memory.buffer, buffers.logits, positions * experts);
+  }
+
+  /** y += what the FFN beside the experts gives, by each row's share where the model has shares. */
+  async #shared(input: FfnInput, y: number): Promise<void> {
+    const { dense, files, weights, arenas, buffers, scratch } = this.#parts;
+    const units = files.manifest.ffns[input.layer]?.find(({ name }) => name === 'shared');
+    if (units === undefined) return;
+    const [{ memory, kernels }] = arenas;
+    const { x, positions, layer } = input;
+    const { hiddenSize: hidden } = files.manifest.spec;
+    const gate = weights.vector(tensorNames.sharedGate(layer));
+    if (gate === 0) {
+      await dense.compute(units, input, { y, bias: 0, gateBias: 0 });
+      return;
+    }
+    const { shared, shares } = buffers;
+    const matmul = matmulOf(kernels, formats.f32, true);
+    matmul(shares, x, gate, 0, 1, hidden, positions, hidden, 1, scratch);
+    new Uint8Array(memory.buffer, shared, positions * hidden * f32Bytes).fill(0);
+    await dense.compute(units, input, { y: shared, bias: 0, gateBias: 0 });
+    const logits = new Float32Array(memory.buffer, shares, positions);
+    for (const [row, logit] of logits.entries()) {
+      kernels.scale(shared + row * hidden * f32Bytes, hidden, 1 / (1 + Math.exp(-logit)));
+    }
+    kernels.add(y, shared, positions * hidden);
+  }
+
+  /** What one expert contributes to each row that takes it, unweighted. */
+  #expert({ layer, x }: FfnInput, own: ExpertRows, place: PresentExpert): number {
+    const { stores, weights, arenas, buffers, files } = this.#parts;
+    const { hiddenSize: hidden, ffn } = files.manifest.spec;
+    const { units, packed, place: slots } = stores.layer(layer);
+    const { expert, arena, address } = place;
+    const [{ kernels }] = arenas;
+    const bias = (name: string) => {
+      const all = weights.vector(name);
+      return all === 0 ? 0 : all + expert * units.k * f32Bytes;
+    };
+    const found = arenas[arena];
+    if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
+    const inSlot = arena === slots.arena && slots.slots > 0;
+    return found.expert({
+      ...{ units, address, expert, ffn, hidden },
+      packed: inSlot && packed,
+      x: gatherRows(kernels, own, x, buffers.gathered, hidden),
+      y: buffers.contributions + own.first * hidden * f32Bytes,
+      positions: own.rows.length,
+      bias: bias(tensorNames.expertUpBias(layer)),
+      gateBias: bias(tensorNames.expertGateBias(layer)),
+    });
+  }
+}
+
+function routingOf(
+  { count, topK, score, normalise, scale, groups, jitter }: ExpertsSpec,
+  correction: Float32Array | null,
+): Routing {
+  return {
+    ...{ experts: count, topK, score, normalise, scale },
+    ...(correction && { correction }),
+    ...(groups && { groups }),
+    ...(jitter !== undefined && { jitter }),
+  };
+}
+
+/** The experts that most rows take first: they are worth a slot most, and are waited for by most. */
+function byRows(experts: readonly ExpertRows[]): Uint32Array {
+  const sorted = [...experts].sort((a, b) => b.rows.length - a.rows.length || a.expert - b.expert);
+  return Uint32Array.from(sorted, ({ expert }) => expert);
+}

@@ -1,0 +1,197 @@
+/**
+ * A small model proposes for a large one: both have the same tokens, lie in the same process within one
+ * budget, and compute on the same threads, one after the other. It guesses what the large
+ * one's sampler will choose, with the numbers that will be drawn there.
+ */
+
+import { brief } from '../../checkpoint/json-file.ts';
+import { InputError } from '../../errors.ts';
+import type { Model } from '../model.ts';
+import type { PassTimes } from '../pass-times.ts';
+import type { RunRequest } from '../run-request.ts';
+import type { Runtime } from '../runtime.ts';
+import { logitsThatDecide, type Sampler } from '../sampler.ts';
+import type { Sequence } from '../sequence.ts';
+import { DraftControl } from './control.ts';
+import type { Draft, Drafter } from './draft.ts';
+import type { Proposal } from './proposal.ts';
+
+/** How far the likeliest token is ahead of the next one, in nats: a level from each on. */
+const leads = [0, 0.25, 0.5, 1, 1.5, 2, 3, 5];
+/** How often it is the large model's, as a first guess. */
+const priors = [0.35, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97];
+
+/**
+ * An id that both have must be the same token; those that only one has are padding, or are not proposed.
+ * @throws InputError when the two do not have the same tokens
+ */
+export function checkSameTokens(model: Model, draft: Model): void {
+  const key = 'tokenizer.json';
+  const [own, other] = [model.manifest.files[key], draft.manifest.files[key]];
+  if (own && other && own.bytes === other.bytes && own.crc32 === other.crc32) return;
+  const size = Math.min(model.tokenizer.vocabularySize, draft.tokenizer.vocabularySize);
+  for (let id = 0; id < size; id++) {
+    const [a, b] = [model.tokenizer.tokenOf(id), draft.tokenizer.tokenOf(id)];
+    if (a === b || a === undefined || b === undefined) continue;
+    throw new InputError(
+      `the draft has other tokens than the model: token id ${id} is ${brief(b)} in it and ${brief(a)} in the model`,
+      { file: draft.files.dir },
+      'A draft needs the tokenizer of its model: take a smaller model of the same family',
+    );
+  }
+}
+
+/**
+ * What a draft is opened for beside a model: all its weights stay in DRAM, as waiting for them would
+ * take the time that it is there to save, unless it is told to do with less.
+ * @param request the model's own, but for its budget
+ * @param most bytes for it
+ */
+export function draftRequest(
+  draft: Model,
+  request: Omit<RunRequest, 'budget'>,
+  most = Number.POSITIVE_INFINITY,
+): RunRequest {
+  const { sequences = 1, bestLogits } = request;
+  const context = Math.min(request.context, draft.manifest.spec.maxPositions);
+  const beside = {
+    ...{ context, sequences, beside: true, ffn: 'auto' as const },
+    ...(bestLogits !== undefined && { bestLogits: Math.max(2, bestLogits) }),
+    ...(request.kvDtype && { kvDtype: request.kvDtype }),
+    ...(request.threads !== undefined && { threads: request.threads }),
+  };
+  const generous = draft.plan({ ...beside, budget: Number.MAX_SAFE_INTEGER });
+  const needed = generous.items.reduce((sum, { bytes }) => sum + bytes, 0);
+  if (needed >= most) return { ...beside, budget: most };
+  // What lies apart begins at sectors, and neurons come and go unless there is room to spare.
+  let spare = leastSpare;
+  while (spare < mostSpare && !draft.plan({ ...beside, budget: needed + spare }).fitsWhole) {
+    spare *= 2;
+  }
+  return { ...beside, budget: Math.min(most, needed + spare) };
+}
+
+const leastSpare = 64 * 1024;
+const mostSpare = 64 * 1024 * 1024;
+
+export interface ModelDraftOptions {
+  /** Of the model. */
+  readonly passTimes: PassTimes;
+  /** Lies beside the model, with as many sequences. */
+  readonly draft: Runtime;
+  /** Tokens that are proposed for a pass at most. */
+  readonly most: number;
+  /** See `ControlOptions`. */
+  readonly always?: boolean;
+}
+
+export class ModelDrafter implements Drafter {
+  readonly control: DraftControl;
+  readonly #draft: Runtime;
+  /** The draft's sequence for each of the model's; what two generations begin with is kept. */
+  readonly #pairs: { of: Sequence; readonly own: Sequence }[] = [];
+
+  constructor({ passTimes, draft, most, always = false }: ModelDraftOptions) {
+    this.control = new DraftControl({ passTimes, levels: priors, most, free: false, always });
+    this.#draft = draft;
+  }
+
+  begin(sequence: Sequence, sampler: Sampler): Draft {
+    const { vocabSize } = sequence.runtime.model.manifest.spec;
+    return new ModelDraft(this.#sequenceFor(sequence), sampler, vocabSize);
+  }
+
+  #sequenceFor(sequence: Sequence): Sequence {
+    const pairs = this.#pairs;
+    const pair = pairs.find(({ of }) => of === sequence) ?? pairs.find(({ of }) => of.closed);
+    if (pair !== undefined) {
+      pair.of = sequence;
+      return pair.own;
+    }
+    const own = this.#draft.sequence();
+    pairs.push({ of: sequence, own });
+    return own;
+  }
+}
+
+class ModelDraft implements Draft {
+  readonly #sequence: Sequence;
+  readonly #sampler: Sampler;
+  readonly #vocabSize: number;
+  /** The text, and how many of its ids are known to be those of the sequence. */
+  #ids: readonly number[] = [];
+  #known = 0;
+  #proposed: number[] = [];
+  /** False from an id on that the draft has no row for. */
+  #follows = true;
+
+  /** @param vocabSize of the model that verifies */
+  constructor(sequence: Sequence, sampler: Sampler, vocabSize: number) {
+    this.#sequence = sequence;
+    this.#sampler = sampler;
+    this.#vocabSize = vocabSize;
+  }
+
+  async prepare(promptIds: readonly number[], signal?: AbortSignal): Promise<void> {
+    this.start(promptIds);
+    const rest = promptIds.slice(this.#sequence.length, -1);
+    if (!this.#hasRoom(rest)) return;
+    await this.#sequence.forward(rest, 'none', signal && { signal });
+  }
+
+  start(ids: readonly number[]): void {
+    this.#ids = ids;
+    this.#proposed = [];
+    const held = this.#sequence.ids;
+    const most = Math.min(held.length, ids.length - 1);
+    while (this.#known < most && held[this.#known] === ids[this.#known]) this.#known++;
+    this.#sequence.rewind(this.#known);
+  }
+
+  async next(signal?: AbortSignal): Promise<Proposal | null> {
+    const [ids, proposed] = [this.#ids, this.#proposed];
+    const { length: held } = this.#sequence;
+    const missing = [...ids.slice(held), ...proposed.slice(Math.max(0, held - ids.length))];
+    if (!this.#hasRoom(missing)) return null;
+    // A level looks at the two largest.
+    const best = logitsThatDecide(this.#sampler.options);
+    const wanted = best === null ? 'last' : { best: Math.max(2, best) };
+    const logits = await this.#sequence.forward(missing, wanted, signal && { signal });
+    const level = levelOf(logits);
+    const context = {
+      *[Symbol.iterator]() {
+        yield* ids;
+        yield* proposed;
+      },
+    };
+    const token = this.#sampler.guess(logits, context, proposed.length);
+    if (token >= this.#vocabSize) return null;
+    proposed.push(token);
+    return { token, level };
+  }
+
+  /** Whether the draft can go on with these ids. */
+  #hasRoom(ids: readonly number[]): boolean {
+    const { plan, model } = this.#sequence.runtime;
+    const rows = model.manifest.spec.vocabSize;
+    this.#follows &&= ids.every((id) => id < rows);
+    return this.#follows && this.#sequence.length + ids.length <= plan.context;
+  }
+}
+
+/** @param logits (vocab) */
+function levelOf(logits: Float32Array): number {
+  let [first, second] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let i = 0; i < logits.length; i++) {
+    const logit = logits[i] as number;
+    if (logit <= second) continue;
+    if (logit > first) {
+      second = first;
+      first = logit;
+    } else {
+      second = logit;
+    }
+  }
+  const above = leads.findIndex((lead) => lead > first - second);
+  return (above < 0 ? leads.length : above) - 1;
+}

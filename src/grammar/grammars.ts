@@ -1,0 +1,226 @@
+/**
+ * Grammars that answers are held to. The engine is loaded when the first one is asked for, into a thread
+ * of its own; where a grammar makes it fail, it is loaded anew, and who is under way goes on.
+ */
+
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { FlashError, InputError } from '../errors.ts';
+import { charactersOf } from '../tokenizer/pipeline/byte-level.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { MIB } from '../units.ts';
+import type { GrammarFormat } from './format.ts';
+import { type GrammarAnswer, type GrammarRequest, grammarWorker } from './worker.ts';
+
+/** Holds one answer to a grammar. */
+export interface Constraint {
+  /** Which tokens may come next: bit i % 32 of word i / 32 of token id i. */
+  mask(): Promise<Int32Array>;
+  /** Takes a token, which the mask must allow. */
+  advance(token: number): void;
+  close(): void;
+}
+
+/** A grammar that cannot be had. */
+export class GrammarError extends InputError {}
+
+/** Of the thread: its code, the library, what V8 keeps for both; and of each token its text. */
+const threadBytes = 24 * MIB;
+const textBytes = 128;
+/** The engine's memory before it has a vocabulary. */
+const emptyBytes = 32 * MIB;
+/** What the engine takes for each token: of 152,000 tokens, vocabulary and four grammars take 23 MiB. */
+const bytesPerToken = 256;
+
+/** Memory that the engine may take, once it is loaded. */
+export function grammarBytes(vocabSize: number): number {
+  return threadBytes + textBytes * vocabSize + engineBytes(vocabSize);
+}
+
+function engineBytes(vocabSize: number): number {
+  return emptyBytes + bytesPerToken * vocabSize;
+}
+
+/** A grammar takes a second or so for 150,000 tokens. */
+const patienceMs = 30_000;
+
+const workerText = `'use strict';
+const { parentPort, workerData } = require('node:worker_threads');
+const __name = (value) => value;
+(${grammarWorker})(workerData, parentPort, require, (module) => import(module));`;
+
+interface Pending {
+  readonly resolve: (mask: Int32Array) => void;
+  readonly reject: (error: Error) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+export class Grammars {
+  readonly #tokenizer: Tokenizer;
+  readonly #vocabSize: number;
+  #thread: GrammarThread | null = null;
+
+  /** @param vocabSize logits, of which some may have no token */
+  constructor(tokenizer: Tokenizer, vocabSize: number) {
+    this.#tokenizer = tokenizer;
+    this.#vocabSize = vocabSize;
+  }
+
+  /**
+   * Begins an answer. Special tokens are never allowed, but for one that ends the text.
+   * @throws GrammarError when the engine does not take the grammar
+   */
+  async open(format: GrammarFormat): Promise<Constraint> {
+    if (this.#tokenizer.eosIds.length === 0) {
+      throw new GrammarError('the model has no token that ends a text, so no grammar can end one');
+    }
+    const constraint = new ThreadConstraint(() => this.#running(), format);
+    await constraint.mask();
+    return constraint;
+  }
+
+  /** Ends the thread. */
+  async close(): Promise<void> {
+    await this.#thread?.end(new FlashError('the grammar engine was closed'));
+    this.#thread = null;
+  }
+
+  #running(): GrammarThread {
+    if (this.#thread === null || this.#thread.ended) {
+      this.#thread = new GrammarThread(this.#tokenizer, this.#vocabSize);
+    }
+    return this.#thread;
+  }
+}
+
+/** One life of the engine. */
+class GrammarThread {
+  ended = false;
+  readonly #worker: Worker;
+  readonly #pending = new Map<number, Pending>();
+  #requests = 0;
+
+  constructor(tokenizer: Tokenizer, vocabSize: number) {
+    const tokens = Array.from({ length: vocabSize }, (_, id) =>
+      tokenizer.isSilent(id, { skipSpecial: true }) ? '' : charactersOf(tokenizer.bytesOf(id)),
+    );
+    const { resolve } = createRequire(import.meta.url);
+    this.#worker = new Worker(workerText, {
+      eval: true,
+      name: 'flashllm grammar',
+      workerData: {
+        module: pathToFileURL(resolve('@mlc-ai/web-xgrammar')).href,
+        ...{ tokens, vocabSize, endIds: tokenizer.eosIds },
+        memoryBytes: engineBytes(vocabSize),
+      },
+      env: {},
+      argv: [],
+      execArgv: [],
+    });
+    this.#worker.unref();
+    this.#worker.on('message', (answer: GrammarAnswer) => this.#hear(answer));
+    this.#worker.on('error', (error) => void this.end(error));
+  }
+
+  /** The mask behind a request. @throws GrammarError; what has ended the thread */
+  ask(request: Omit<GrammarRequest, 'id'>, id = this.next()): Promise<Int32Array> {
+    return new Promise((resolve, reject) => {
+      const late = () =>
+        void this.end(new GrammarError(`the grammar was given up after ${patienceMs / 1000} s`));
+      const timer = setTimeout(late, patienceMs);
+      this.#pending.set(id, { resolve, reject, timer });
+      this.#worker.postMessage({ id, ...request });
+    });
+  }
+
+  /** Tells the engine that nothing more is asked of a matcher. */
+  forget(matcher: number): void {
+    if (!this.ended) this.#worker.postMessage({ id: this.next(), close: matcher });
+  }
+
+  next(): number {
+    return this.#requests++;
+  }
+
+  /** Ends the thread; what waits for an answer gets `reason`. */
+  async end(reason: Error): Promise<void> {
+    this.ended = true;
+    for (const { reject, timer } of this.#pending.values()) {
+      clearTimeout(timer);
+      reject(reason);
+    }
+    this.#pending.clear();
+    await this.#worker.terminate();
+  }
+
+  #hear(answer: GrammarAnswer): void {
+    const waiting = this.#pending.get(answer.id);
+    if (waiting === undefined) return;
+    this.#pending.delete(answer.id);
+    clearTimeout(waiting.timer);
+    if ('mask' in answer) {
+      waiting.resolve(answer.mask);
+      return;
+    }
+    // Once it has failed, the engine may fail at anything: who meets that tries it anew.
+    waiting.reject(
+      answer.first
+        ? new GrammarError(`the grammar was refused: ${answer.refused}`)
+        : new ThreadEnded(),
+    );
+    if (!answer.first || !answer.clean) void this.end(new ThreadEnded());
+  }
+}
+
+/** The thread has ended for another request's sake. */
+class ThreadEnded extends Error {}
+
+class ThreadConstraint implements Constraint {
+  readonly #running: () => GrammarThread;
+  readonly #format: GrammarFormat;
+  readonly #tokens: number[] = [];
+  #place: { readonly thread: GrammarThread; readonly matcher: number } | null = null;
+  #mask: Promise<Int32Array> | null = null;
+
+  constructor(running: () => GrammarThread, format: GrammarFormat) {
+    this.#running = running;
+    this.#format = format;
+  }
+
+  async mask(): Promise<Int32Array> {
+    for (;;) {
+      this.#mask ??= this.#open();
+      try {
+        return await this.#mask;
+      } catch (error) {
+        this.#mask = null;
+        if (!(error instanceof ThreadEnded)) throw error;
+      }
+    }
+  }
+
+  advance(token: number): void {
+    this.#tokens.push(token);
+    const place = this.#place;
+    this.#mask =
+      place === null || place.thread.ended
+        ? this.#open()
+        : place.thread.ask({ advance: token, matcher: place.matcher });
+    // Who asks for the mask hears of it; the text may end before.
+    this.#mask.catch(() => {});
+  }
+
+  close(): void {
+    this.#place?.thread.forget(this.#place.matcher);
+    this.#place = null;
+  }
+
+  /** Begins, or begins anew with what came until now. */
+  #open(): Promise<Int32Array> {
+    const thread = this.#running();
+    const matcher = thread.next();
+    this.#place = { thread, matcher };
+    return thread.ask({ open: this.#format, after: [...this.#tokens] }, matcher);
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * Which JSON schemas answers can be held to. A keyword that rules cannot express is refused: an answer
+ * would then not be what was asked for.
+ */
+
+import { brief, isJsonObject } from '../checkpoint/json-file.ts';
+import type { JsonSchema } from './format.ts';
+import { formatPatterns } from './formats.ts';
+import { GrammarError } from './grammars.ts';
+import { PatternError, patternRule } from './pattern-rule.ts';
+import { integerBounds } from './schema-rules.ts';
+
+type Schema = Readonly<Record<string, unknown>>;
+
+/** Bytes of a schema. */
+const longestSchema = 64 * 1024;
+const deepestSchema = 32;
+/** Repetitions of characters and items: each is a state of the grammar. */
+const mostRepetitions = 1000;
+
+/** Say something about values, and nothing that a value could break. */
+const annotations = [
+  ...['title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'],
+  ...['$schema', '$id', '$comment', '$defs', 'definitions', 'nullable', 'strict'],
+];
+
+/** Keywords by type. */
+const keywordsOf: Readonly<Record<string, readonly string[]>> = {
+  object: ['properties', 'required', 'additionalProperties'],
+  array: ['items', 'prefixItems', 'minItems', 'maxItems'],
+  string: ['minLength', 'maxLength', 'pattern', 'format'],
+  integer: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'],
+  // Bounds of fractions make rules of a size that nobody wants.
+  number: [],
+  boolean: [],
+  null: [],
+};
+
+/** Keywords that stand alone, besides annotations and `type`. */
+const alone = ['enum', 'const', 'anyOf', '$ref'];
+
+/**
+ * A schema, made sure of.
+ * @param at what the schema is called in messages
+ * @throws GrammarError where an answer cannot be held to it, which names the place and what to do
+ */
+export function checkedSchema(schema: unknown, at: string): JsonSchema {
+  const { length } = JSON.stringify(schema) ?? '';
+  if (length > longestSchema) {
+    throw new GrammarError(`${at} has ${length} characters; at most ${longestSchema} are taken`);
+  }
+  new SchemaCheck(schema).check(schema, at, 0);
+  return schema as JsonSchema;
+}
+
+class SchemaCheck {
+  readonly #root: unknown;
+
+  constructor(root: unknown) {
+    this.#root = root;
+  }
+
+  check(schema: unknown, at: string, depth: number): void {
+    if (schema === true) return;
+    if (!isJsonObject(schema)) throw refused(at, `must be a schema, not ${brief(schema)}`);
+    if (depth > deepestSchema) {
+      throw refused(at, `is nested more than ${deepestSchema} schemas deep`);
+    }
+    for (const list of ['$defs', 'definitions']) {
+      this.#each(schema[list] ?? {}, `${at}.${list}`, depth);
+    }
+    const types = typesOf(schema, at);
+    const keywords = Object.keys(schema).filter(
+      (name) => name !== 'type' && !annotations.includes(name),
+    );
+    const single = alone.find((name) => keywords.includes(name));
+    if (single !== undefined) {
+      const other = keywords.find((name) => name !== single);
+      if (other !== undefined) {
+        throw refused(at, `has '${other}' beside '${single}', which cannot both be kept`);
+      }
+      this.#checkAlone(single, schema, types, at, depth);
+      return;
+    }
+    const known = (types ?? Object.keys(keywordsOf)).flatMap((type) => keywordsOf[type] ?? []);
+    for (const name of keywords) {
+      if (!known.includes(name)) throw refused(at, `has '${name}', ${whyNot(name, types)}`);
+    }
+    if (types === null && keywords.length > 0) {
+      throw refused(at, `has '${keywords[0]}' and no 'type': say which one it is`);
+    }
+    this.#checkKeywords(schema, at, depth);
+  }
+
+  #checkAlone(
+    keyword: string,
+    schema: Schema,
+    types: readonly string[] | null,
+    at: string,
+    depth: number,
+  ): void {
+    const value = schema[keyword];
+    if (keyword === 'anyOf') {
+      if (types !== null)
+        throw refused(at, `has 'type' beside 'anyOf': write it into each of them`);
+      if (!Array.isArray(value) || value.length === 0)
+        throw refused(at, `has no schemas in 'anyOf'`);
+      value.forEach((each, i) => {
+        this.check(each, `${at}.anyOf[${i}]`, depth + 1);
+      });
+    } else if (keyword === '$ref') {
+      if (!this.#resolves(value)) {
+        throw refused(at, `has '$ref' to ${brief(value)}: only what is in the schema can be meant`);
+      }
+    } else {
+      const values: unknown = keyword === 'const' ? [value] : value;
+      if (!Array.isArray(values) || values.length === 0)
+        throw refused(at, `has no values in 'enum'`);
+      const odd = values.find((each) => types !== null && !types.some((type) => isOf(each, type)));
+      if (odd !== undefined)
+        throw refused(at, `has ${brief(odd)} in '${keyword}', of another type`);
+    }
+  }
+
+  /** Whether there is something at a JSON pointer within the schema. */
+  #resolves(ref: unknown): boolean {
+    if (typeof ref !== 'string' || !/^#(\/[\w$.-]+)*$/.test(ref)) return false;
+    let place: unknown = this.#root;
+    for (const step of ref.split('/').slice(1)) {
+      if (!isJsonObject(place) || !Object.hasOwn(place, step)) return false;
+      place = place[step];
+    }
+    return isJsonObject(place) || place === true;
+  }
+
+  #checkKeywords(schema: Schema, at: string, depth: number): void {
+    const { properties = {}, required = [], additionalProperties, items, prefixItems } = schema;
+    this.#each(properties, `${at}.properties`, depth);
+    const names = isJsonObject(properties) ? Object.keys(properties) : [];
+    if (!Array.isArray(required)) throw refused(at, `must have a list as 'required'`);
+    const strange = required.find((name) => !names.includes(name as string));
+    if (strange !== undefined) {
+      throw refused(at, `has ${brief(strange)} in 'required' and not in 'properties'`);
+    }
+    if (additionalProperties !== undefined && additionalProperties !== false) {
+      this.check(additionalProperties, `${at}.additionalProperties`, depth + 1);
+    }
+    if (items !== undefined && items !== false) this.check(items, `${at}.items`, depth + 1);
+    if (prefixItems !== undefined) {
+      if (!Array.isArray(prefixItems)) throw refused(at, `must have a list as 'prefixItems'`);
+      prefixItems.forEach((each, i) => {
+        this.check(each, `${at}.prefixItems[${i}]`, depth + 1);
+      });
+    }
+    checkCounts(schema, 'Items', at);
+    checkCounts(schema, 'Length', at);
+    checkBounds(schema, at);
+    const { pattern, format, minLength, maxLength } = schema;
+    const kinds = [pattern, format, minLength ?? maxLength].filter((value) => value !== undefined);
+    if (kinds.length > 1) {
+      throw refused(at, `must have one of 'pattern', 'format' and a length: not all can be kept`);
+    }
+    if (format !== undefined && !Object.hasOwn(formatPatterns, String(format))) {
+      const known = Object.keys(formatPatterns).join(', ');
+      throw refused(at, `has the 'format' ${brief(format)}; known are ${known}`);
+    }
+    if (pattern === undefined) return;
+    if (typeof pattern !== 'string') throw refused(at, "must have a text as 'pattern'");
+    try {
+      patternRule(pattern);
+    } catch (error) {
+      if (!(error instanceof PatternError)) throw error;
+      throw refused(at, `has a 'pattern' with ${error.message}, which answers cannot be held to`);
+    }
+  }
+
+  #each(schemas: unknown, at: string, depth: number): void {
+    if (!isJsonObject(schemas)) throw refused(at, 'must be an object of schemas');
+    for (const [name, each] of Object.entries(schemas))
+      this.check(each, `${at}.${name}`, depth + 1);
+  }
+}
+
+function checkCounts(schema: Schema, what: 'Items' | 'Length', at: string): void {
+  const [least = 0, most = mostRepetitions] = [schema[`min${what}`], schema[`max${what}`]];
+  for (const count of [least, most]) {
+    if (Number.isInteger(count) && (count as number) >= 0 && (count as number) <= mostRepetitions) {
+      continue;
+    }
+    throw refused(at, `must have a 'min${what}' and 'max${what}' from 0 to ${mostRepetitions}`);
+  }
+  if ((least as number) > (most as number)) {
+    throw refused(at, `has a larger 'min${what}' than 'max${what}'`);
+  }
+}
+
+function checkBounds(schema: Schema, at: string): void {
+  const bound = (name: string) => {
+    const value = schema[name];
+    const isSafe = typeof value === 'number' && Math.abs(value) <= Number.MAX_SAFE_INTEGER;
+    if (value !== undefined && !isSafe)
+      throw refused(at, `has ${brief(value)} as '${name}', which is no number of up to 15 digits`);
+  };
+  for (const name of ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum']) bound(name);
+  const { least, most } = integerBounds(schema);
+  if (least > most) throw refused(at, 'has bounds between which there is no whole number');
+}
+
+function typesOf({ type }: Schema, at: string): readonly string[] | null {
+  if (type === undefined) return null;
+  const types: readonly unknown[] = Array.isArray(type) ? type : [type];
+  const strange = types.find((each) => !Object.hasOwn(keywordsOf, String(each)));
+  if (types.length > 0 && strange === undefined) return types as readonly string[];
+  throw refused(at, `has ${brief(type)} as 'type'`);
+}
+
+function isOf(value: unknown, type: string): boolean {
+  if (type === 'null') return value === null;
+  if (type === 'array') return Array.isArray(value);
+  if (type === 'object') return isJsonObject(value);
+  if (type === 'integer') return Number.isInteger(value);
+  return typeof value === type;
+}
+
+function whyNot(name: string, types: readonly string[] | null): string {
+  const all = Object.values(keywordsOf).flat();
+  if (all.includes(name)) return `which a value of type ${brief(types)} cannot have`;
+  if (name === 'oneOf') return "which is not supported: use 'anyOf'";
+  return 'which answers cannot be held to: leave it out, and say it in the prompt';
+}
+
+function refused(at: string, what: string): GrammarError {
+  return new GrammarError(`${at} ${what}`);
+}

@@ -1,0 +1,135 @@
+/**
+ * Where a model is while it is downloaded: `<directory>.partial`, which is renamed when all of it is
+ * there. It outlives a process that is stopped or killed, and the next one goes on with it.
+ */
+
+import { lstat, mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { createFile, modeOf, openUp, ownerOnlyDirectory, syncPath } from '../aside.ts';
+import { InputError, writeError } from '../errors.ts';
+import { claim, keepClaim } from '../owned.ts';
+import { Journal, journalFile } from './journal.ts';
+import { PartFile } from './part-file.ts';
+import type { WantedFile } from './selection.ts';
+
+const weights = /\.(safetensors|bin|gguf)$/i;
+
+export class PartialDirectory {
+  readonly path: string;
+  readonly #target: string;
+  readonly #journal: Journal;
+  readonly #release: () => void;
+  readonly #parts = new Map<string, PartFile>();
+
+  private constructor(path: string, target: string, journal: Journal, release: () => void) {
+    this.path = path;
+    this.#target = target;
+    this.#journal = journal;
+    this.#release = release;
+  }
+
+  /** Whether an earlier run has left more than small files. */
+  get holdsWeights(): boolean {
+    return [...this.#journal.known].some(
+      ([name, { got, done }]) => (done || got.bytes > 0) && weights.test(name),
+    );
+  }
+
+  /**
+   * Opens what there is of `target`, or begins it; one process at a time has it.
+   * @throws InputError when another process has it, or something else is in its place
+   */
+  static async open(target: string): Promise<PartialDirectory> {
+    const place = resolve(target);
+    const path = partialPath(place);
+    const busy = (pid: number) =>
+      new InputError(
+        `is being downloaded by process ${pid}`,
+        { file: target },
+        'Wait until it has ended, or end it',
+      );
+    let release: (() => void) | null = null;
+    try {
+      await mkdir(dirname(place), { recursive: true });
+      release = keepClaim(await claim(place, ['running'], makeEmpty, busy));
+      await mkdir(path, { mode: ownerOnlyDirectory }).catch(async (error: unknown) => {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+        await assertOurs(path);
+      });
+      return new PartialDirectory(path, place, await Journal.open(path), release);
+    } catch (error) {
+      release?.();
+      throw writeError(error, path);
+    }
+  }
+
+  /** The file's state here. */
+  async begin(file: WantedFile): Promise<PartFile> {
+    const begun = this.#parts.get(file.name);
+    if (begun !== undefined) return begun;
+    try {
+      const part = await PartFile.begin(file, this.path, this.#journal);
+      this.#parts.set(file.name, part);
+      return part;
+    } catch (error) {
+      throw writeError(error, join(this.path, file.name));
+    }
+  }
+
+  /** Gives the directory its name; every file that was begun must be done. Others are removed. */
+  async commit(): Promise<void> {
+    try {
+      await this.#removeOthers([...this.#parts.keys()]);
+      await openUp(this.path, await modeOf(this.#target, 0o777));
+      await syncPath(this.path);
+      // A directory without anything in it may be there; not every system renames onto it.
+      await rmdir(this.#target).catch(() => {});
+      await rename(this.path, this.#target);
+      await syncPath(dirname(this.#target));
+      await rm(join(this.#target, journalFile), { force: true });
+    } catch (error) {
+      throw writeError(error, this.#target);
+    }
+  }
+
+  /** Removes all that is here. */
+  async remove(): Promise<void> {
+    await rm(this.path, { recursive: true, force: true });
+  }
+
+  /** Gives it up; what is there stays for the next run. */
+  async close(): Promise<void> {
+    for (const part of this.#parts.values()) await part.close();
+    await this.#journal.close();
+    this.#release();
+  }
+
+  /** Of another selection, or another commit. */
+  async #removeOthers(names: readonly string[]): Promise<void> {
+    const kept = new Set([...names, journalFile]);
+    for (const name of await readdir(this.path)) {
+      if (!kept.has(name)) await rm(join(this.path, name), { recursive: true, force: true });
+    }
+  }
+}
+
+/** Where `target` is while it is not whole. */
+export function partialPath(target: string): string {
+  return `${resolve(target)}.partial`;
+}
+
+/** @throws InputError when the directory at `path` is not one that a download has left */
+async function assertOurs(path: string): Promise<void> {
+  const found = await lstat(path);
+  const names = found.isDirectory() ? await readdir(path) : [];
+  if (found.isDirectory() && (names.length === 0 || names.includes(journalFile))) return;
+  throw new InputError(
+    'is in the place of an unfinished download, and is none',
+    { file: path },
+    `Move ${basename(path)} away, or choose another directory`,
+  );
+}
+
+async function makeEmpty(path: string): Promise<void> {
+  await (await createFile(path)).close();
+}

@@ -1,0 +1,103 @@
+/** What is in a repository of the hub at one commit, as its API lists it. */
+
+import { isJsonObject, JsonExcessError, parseJson, printable } from '../checkpoint/json-file.ts';
+import { InputError, IoError } from '../errors.ts';
+import type { HubConnection } from './connection.ts';
+import { repositoryPath } from './file-names.ts';
+
+/** How a file is recognised: by its own SHA-256, or by what git names it (SHA-1, of small files). */
+export interface FileHash {
+  readonly kind: 'sha256' | 'git';
+  /** In hexadecimal digits. */
+  readonly digest: string;
+}
+
+export interface HubFile {
+  /** In the repository. */
+  readonly path: string;
+  readonly bytes: number;
+  readonly hash: FileHash;
+}
+
+export interface Repository {
+  /** `owner/name`. */
+  readonly id: string;
+  /** The commit, whatever its branch becomes meanwhile. */
+  readonly revision: string;
+  /** In the order of their paths. Files that the hub says too little of are not in it. */
+  readonly files: readonly HubFile[];
+}
+
+/** Longest list that is read: some 200 bytes for each file. */
+const mostListBytes = 32 * 2 ** 20;
+const mostFiles = 100_000;
+/** Failures before it is said that there is no hub: nobody waits long for a typing error. */
+const attempts = 3;
+
+/**
+ * Asks the hub what the model `id` holds.
+ * @param revision branch, tag or commit
+ * @throws InputError when there is no such model, or it may not be read; IoError when the hub cannot be
+ * reached, or does not answer as a hub does
+ */
+export async function readRepository(
+  connection: HubConnection,
+  id: string,
+  revision: string,
+): Promise<Repository> {
+  const path = `/api/models/${id}/revision/${encodeURIComponent(revision)}?blobs=true`;
+  const answer = await connection
+    .bytes(path, mostListBytes, attempts)
+    .catch((error: unknown) => Promise.reject(named(error, id, revision)));
+  const file = `${connection.endpoint.origin}${path}`;
+  const wrong = (what: string) =>
+    new IoError(what, { file }, 'Check HF_ENDPOINT, and what is between this machine and the hub');
+  let list: unknown;
+  try {
+    list = parseJson(answer, file);
+  } catch (error) {
+    if (error instanceof JsonExcessError || !(error instanceof InputError)) throw error;
+    throw wrong(`the answer is not that of a hub: it ${error.message}`);
+  }
+  const { sha, siblings } = isJsonObject(list) ? list : {};
+  if (typeof sha !== 'string' || !/^[0-9a-f]{40}$/.test(sha)) {
+    throw wrong('the answer is not that of a hub: it names no commit');
+  }
+  if (!Array.isArray(siblings) || siblings.length > mostFiles) {
+    throw wrong(`the answer is not that of a hub: it lists no files, or more than ${mostFiles}`);
+  }
+  const files = siblings.flatMap((entry: unknown) => fileOf(entry) ?? []);
+  return { id, revision: sha, files: files.sort((a, b) => (a.path < b.path ? -1 : 1)) };
+}
+
+/** The address of a file's content at the commit, below the hub's. */
+export function contentPath({ id, revision }: Repository, { path }: HubFile): string {
+  return `/${id}/resolve/${revision}/${path.split('/').map(encodeURIComponent).join('/')}`;
+}
+
+/** An error of the list, with the model's name in the place of an address. */
+function named(error: unknown, id: string, revision: string): unknown {
+  if (!(error instanceof InputError)) return error;
+  const where = revision === 'main' ? id : `${id} at ${printable(revision)}`;
+  return new InputError(`${where} ${error.message}`, {}, error.hint, { cause: error });
+}
+
+function fileOf(entry: unknown): HubFile | null {
+  if (!isJsonObject(entry)) return null;
+  const { rfilename, size, blobId, lfs } = entry;
+  const path = repositoryPath(rfilename);
+  if (path === null) return null;
+  const { sha256, size: stored } = isJsonObject(lfs) ? lfs : {};
+  const bytes = stored ?? size;
+  const hash: Partial<FileHash> = isJsonObject(lfs)
+    ? { kind: 'sha256', digest: digestOf(sha256, 64) }
+    : { kind: 'git', digest: digestOf(blobId, 40) };
+  if (typeof bytes !== 'number' || !Number.isSafeInteger(bytes) || bytes < 0) return null;
+  const { kind, digest = '' } = hash;
+  return kind === undefined || digest === '' ? null : { path, bytes, hash: { kind, digest } };
+}
+
+function digestOf(value: unknown, digits: number): string {
+  const text = typeof value === 'string' ? value.toLowerCase() : '';
+  return text.length === digits && /^[0-9a-f]+$/.test(text) ? text : '';
+}

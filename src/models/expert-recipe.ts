@@ -1,0 +1,90 @@
+/** The experts of a layer, in each of the forms that checkpoints have them in. */
+
+import type { ExpertRecipe, ExpertsRecipe, ModelSpec, TensorPart } from './spec.ts';
+
+/** What experts are called in the checkpoint, below the layer. */
+export interface ExpertNames {
+  /** `mlp.experts`: what the names of all begin with. */
+  readonly prefix: string;
+  /** `gate_proj`; of each expert `<prefix>.<number>.gate_proj.weight`, of all in one `<prefix>.gate_proj`. */
+  readonly gate: string;
+  readonly up: string;
+  readonly down: string;
+  /** Gate and up rows of all experts in one: `<prefix>.gate_up_proj`. */
+  readonly gateUp: string;
+  /** Of all experts in one, such as `<prefix>.gate_proj.bias` (experts, k); absent where there are none. */
+  readonly biases?: Readonly<Record<'gate' | 'up' | 'down', string>>;
+}
+
+/** What most families call them. */
+export const commonExpertNames: ExpertNames = {
+  prefix: 'mlp.experts',
+  gate: 'gate_proj',
+  up: 'up_proj',
+  down: 'down_proj',
+  gateUp: 'gate_up_proj',
+};
+
+/**
+ * The recipe of a layer's experts, by the form that the checkpoint's names show:
+ *
+ *   gate_up_proj (experts, 2k, hidden), down_proj (experts, hidden, k)           gate rows first
+ *   gate_proj, up_proj (experts, k, hidden), down_proj (experts, hidden, k)
+ *   gate_proj, up_proj (k, hidden), down_proj (hidden, k), of each expert; also where no name is known
+ *
+ * The first two are called so, or so with `.weight` behind it.
+ *
+ * @param from the layer's prefix, such as `model.layers.0`
+ */
+export function expertsRecipe(
+  { hiddenSize, ffn }: ModelSpec,
+  layer: number,
+  from: string,
+  names: ExpertNames,
+  found: ReadonlySet<string>,
+): ExpertsRecipe {
+  const { count = 0, neurons = 0 } = ffn.experts ?? {};
+  const gated = ffn.gate !== 'none';
+  const prefix = `${from}.${names.prefix}`;
+  const nameOf = (name: string) =>
+    [`${prefix}.${name}`, `${prefix}.${name}.weight`].find((known) => found.has(known));
+  /** Rows of one expert in a tensor of all, of which each has `all` rows and begins at `first`. */
+  const within =
+    (name: string, all: number, columns: number, first = 0, rows = all) =>
+    (expert: number): TensorPart => ({
+      source: nameOf(name) ?? `${prefix}.${name}`,
+      shape: [count, all, columns],
+      rows: { first: expert * all + first, count: rows },
+    });
+  const ofEach =
+    (name: string, rows: number, columns: number) =>
+    (expert: number): TensorPart => ({
+      source: `${prefix}.${expert}.${name}.weight`,
+      shape: [rows, columns],
+    });
+  const experts = (
+    gate: (expert: number) => TensorPart,
+    up: (expert: number) => TensorPart,
+    down: (expert: number) => TensorPart,
+  ) =>
+    Array.from(
+      { length: count },
+      (_, expert): ExpertRecipe => ({
+        ...(gated && { gate: gate(expert) }),
+        ...{ up: up(expert), down: down(expert) },
+      }),
+    );
+  const recipe = { layer, neurons, hiddenSize };
+  const allDown = within(names.down, hiddenSize, neurons);
+  if (gated && nameOf(names.gateUp) !== undefined) {
+    const half = (first: number) => within(names.gateUp, 2 * neurons, hiddenSize, first, neurons);
+    return { ...recipe, experts: experts(half(0), half(neurons), allDown) };
+  }
+  if (nameOf(names.up) !== undefined) {
+    const all = (name: string) => within(name, neurons, hiddenSize);
+    return { ...recipe, experts: experts(all(names.gate), all(names.up), allDown) };
+  }
+  const each = (name: string) => ofEach(name, neurons, hiddenSize);
+  const down = ofEach(names.down, hiddenSize, neurons);
+  return { ...recipe, experts: experts(each(names.gate), each(names.up), down) };
+}

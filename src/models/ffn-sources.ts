@@ -1,0 +1,27 @@
+/** The checkpoint matrices that FFNs and experts are made of, for who goes through them all. */
+
+import { bundleRows, type ExpertsRecipe, type ModelRecipe, type TensorPart } from './spec.ts';
+
+/** A matrix, or several stacked ones, as the checkpoint has them. */
+type FfnSource = Pick<TensorPart, 'source' | 'shape'>;
+
+/** Names of the parts of an FFN that a recipe has sources for. */
+const parts = ['gate', 'up', 'down'] as const;
+
+/** The sources of an FFN's gate, up and down matrices, for each expert of a layer. */
+export function partsOfExperts({ experts }: ExpertsRecipe): readonly (readonly TensorPart[])[] {
+  return parts.map((part) => experts.flatMap((expert) => expert[part] ?? []));
+}
+
+/** All of a recipe, each with the shape that it must have; a name may come several times. */
+export function* ffnSources({
+  bundles,
+  experts,
+}: Pick<ModelRecipe, 'bundles' | 'experts'>): Generator<FfnSource> {
+  for (const bundle of bundles) {
+    const { neurons, hiddenSize, down } = bundle;
+    for (const source of bundleRows(bundle)) yield { source, shape: [neurons, hiddenSize] };
+    yield { source: down, shape: [hiddenSize, neurons] };
+  }
+  for (const layer of experts) yield* partsOfExperts(layer).flat();
+}

@@ -1,0 +1,54 @@
+/** Experts in GGUF files: of a layer's experts each matrix is one tensor, (experts, rows, columns). */
+
+import { InputError } from '../../errors.ts';
+import { limits } from '../config.ts';
+import type { GgufKeys } from './keys.ts';
+import type { GgufFacts } from './translation.ts';
+
+/** A file's metadata. */
+interface Keyed {
+  readonly keys: GgufKeys;
+}
+
+/** Tensors of a layer, by the names that most families have in Hugging Face's checkpoints. */
+export const expertNames = {
+  ffn_gate_inp: 'mlp.gate',
+  ffn_gate_exps: 'mlp.experts.gate_proj',
+  ffn_up_exps: 'mlp.experts.up_proj',
+  ffn_down_exps: 'mlp.experts.down_proj',
+  ffn_gate_up_exps: 'mlp.experts.gate_up_proj',
+} as const;
+
+/** Those of an FFN beside the experts. */
+export const sharedExpertNames = {
+  ffn_gate_shexp: 'mlp.shared_expert.gate_proj',
+  ffn_up_shexp: 'mlp.shared_expert.up_proj',
+  ffn_down_shexp: 'mlp.shared_expert.down_proj',
+  ffn_gate_inp_shexp: 'mlp.shared_expert_gate',
+} as const;
+
+/** How many experts there are, how many a token takes, and the width of one. */
+export function expertCounts({ keys }: Keyed) {
+  return {
+    count: keys.integer('expert_count', undefined, limits.experts),
+    topK: keys.integer('expert_used_count', undefined, limits.experts),
+    neurons: keys.integer('expert_feed_forward_length', undefined, limits.neurons),
+  };
+}
+
+/** The layers that have no router. */
+export function layersWithoutExperts({
+  keys,
+  layers,
+}: Keyed & { readonly layers: number }): number[] {
+  return Array.from({ length: layers }, (_, layer) => layer).filter(
+    (layer) => !keys.has(`blk.${layer}.ffn_gate_inp.weight`),
+  );
+}
+
+/** @throws InputError for a mixture of experts under an architecture that is not one here */
+export function refuseExperts({ keys }: Keyed, { file }: GgufFacts): void {
+  const experts = keys.optionalNumber('expert_count') ?? 0;
+  if (experts === 0) return;
+  throw new InputError(`is a mixture of ${experts} experts, which is not supported`, { file });
+}

@@ -1,0 +1,55 @@
+/** `/v1/completions`: what was made of a request, and the object that says it. */
+
+import type { Answerer } from './answerer.ts';
+import { createdNow, usageObject } from './usage.ts';
+
+/** What was made of a request. */
+export interface Completion {
+  readonly text: string;
+  readonly promptTokens: number;
+  readonly tokens: number;
+  /** `stop`: the model or a stop text ended it, `length`: there was no room for more. */
+  readonly finishReason: 'stop' | 'length';
+}
+
+/** One of the answers in an object. */
+export interface CompletionChoice {
+  readonly text: string;
+  readonly index: number;
+  readonly logprobs: object | null;
+  /** Null in a stream, until the last part. */
+  readonly finishReason: Completion['finishReason'] | null;
+}
+
+/**
+ * The object that answers a request, or a part of a stream.
+ * @param id of the object, without the prefix that the API gives it
+ */
+export function completionObject(
+  id: string,
+  choices: readonly CompletionChoice[],
+  usage: object | null,
+  { model, fingerprint }: Answerer,
+): object {
+  return {
+    id: `cmpl-${id}`,
+    object: 'text_completion',
+    created: createdNow(),
+    model,
+    system_fingerprint: fingerprint,
+    choices: choices.map(({ text, index, logprobs, finishReason }) => ({
+      text,
+      index,
+      logprobs,
+      finish_reason: finishReason,
+    })),
+    ...(usage === null ? {} : { usage }),
+  };
+}
+
+/** The object for a request of one answer. */
+export function completionBody(id: string, completion: Completion, by: Answerer): object {
+  const { text, finishReason } = completion;
+  const choice = { text, index: 0, logprobs: null, finishReason };
+  return completionObject(id, [choice], usageObject(completion), by);
+}

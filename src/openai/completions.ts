@@ -1,0 +1,86 @@
+/** `/v1/completions`: what a request's body asks for. */
+
+import { type AnswerFields, answerFields, readAnswer } from './answer-fields.ts';
+import {
+  type Body,
+  checkFields,
+  field,
+  flagField,
+  invalid,
+  type NeutralValues,
+  numberField,
+} from './fields.ts';
+import {
+  type GenerationFields,
+  generationFields,
+  ignoredFields,
+  readGeneration,
+} from './generation-fields.ts';
+import { badRequest } from './refusal.ts';
+
+/** What a body asks for. */
+export interface CompletionRequest extends GenerationFields {
+  /** A text, or the ids of its tokens. */
+  readonly prompt: string | readonly number[];
+}
+
+const known = new Set([...generationFields, ...ignoredFields, 'prompt']);
+
+/**
+ * Reads the body of a request to `/v1/completions`.
+ * @param unsupported fields that are known, but cannot be had from who answers
+ * @throws Refusal that names the field at fault
+ */
+export function readCompletionRequest(body: Body, unsupported: NeutralValues): CompletionRequest {
+  checkFields(body, known, unsupported);
+  return { prompt: readPrompt(field(body, 'prompt')), ...readGeneration(body) };
+}
+
+/** What a body asks of a server. */
+export interface ServedCompletionRequest extends CompletionRequest, AnswerFields {
+  /** Whether the prompt stands before the answer. */
+  readonly echo: boolean;
+  /** How many of the most likely tokens are told with each token; null: none, and no probabilities. */
+  readonly logprobs: number | null;
+}
+
+/** Tokens of which the API tells probabilities beside the one that was drawn. */
+const mostLogprobs = { least: 0, most: 5, whole: true };
+const served = new Set([...known, ...answerFields, 'echo', 'logprobs', 'best_of']);
+const neverServed: NeutralValues = { suffix: (value) => value === '' };
+
+/**
+ * Reads the body of a request to a server's `/v1/completions`.
+ * @param usualTopK of a body that does not say `top_k`
+ * @throws Refusal that names the field at fault
+ */
+export function readServedCompletion(body: Body, usualTopK: number): ServedCompletionRequest {
+  checkFields(body, served, neverServed);
+  const answer = readAnswer(body);
+  const bestOf = field(body, 'best_of');
+  if (bestOf !== undefined && bestOf !== answer.n) throw invalid('best_of', "as 'n'", bestOf);
+  return {
+    prompt: readPrompt(field(body, 'prompt')),
+    ...readGeneration(body, usualTopK),
+    ...answer,
+    echo: flagField(body, 'echo') ?? false,
+    logprobs: numberField(body, 'logprobs', mostLogprobs) ?? null,
+  };
+}
+
+/** One text, or one list of token ids. @throws Refusal */
+function readPrompt(value: unknown): string | readonly number[] {
+  if (value === undefined) {
+    throw badRequest('missing_parameter', "'prompt' is missing", 'prompt');
+  }
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value)) throw invalid('prompt', 'a text or a list of token ids', value);
+  const items: readonly unknown[] = value;
+  if (items.length > 0 && items.every((item) => typeof item === 'number')) return items;
+  if (items.length === 1) return readPrompt(items[0]);
+  if (items.every((item) => typeof item === 'string' || Array.isArray(item))) {
+    const message = `'prompt' must be one text, not a list of ${items.length}: write a line for each`;
+    throw badRequest('unsupported_parameter', message, 'prompt');
+  }
+  throw invalid('prompt', 'a text or a list of token ids', value);
+}

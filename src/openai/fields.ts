@@ -1,0 +1,69 @@
+/** Fields of a request's body, checked as they are read; null counts as absent, as the API has it. */
+
+import { brief } from '../checkpoint/json-file.ts';
+import { badRequest } from './refusal.ts';
+
+export type Body = Readonly<Record<string, unknown>>;
+
+/** The field `name`; undefined where it is absent or null. */
+export function field(body: Body, name: string): unknown {
+  return Object.hasOwn(body, name) ? (body[name] ?? undefined) : undefined;
+}
+
+export interface NumberRange {
+  readonly least: number;
+  readonly most: number;
+  /** Whether only whole numbers will do. */
+  readonly whole?: boolean;
+}
+
+/** A number within a range. @throws Refusal that names the range */
+export function numberField(
+  body: Body,
+  name: string,
+  { least, most, whole = false }: NumberRange,
+): number | undefined {
+  const value = field(body, name);
+  if (value === undefined) return undefined;
+  const fits = typeof value === 'number' && value >= least && value <= most;
+  if (fits && (!whole || Number.isSafeInteger(value))) return value;
+  const kind = whole ? 'a whole number' : 'a number';
+  throw invalid(name, `${kind} from ${least} to ${most}`, value);
+}
+
+/** A refusal that says what the field must be, and what it is. */
+export function invalid(name: string, must: string, value: unknown): Error {
+  return badRequest('invalid_value', `'${name}' must be ${must}, not ${brief(value)}`, name);
+}
+
+/** A truth value. @throws Refusal */
+export function flagField(body: Body, name: string): boolean | undefined {
+  const value = field(body, name);
+  if (value === undefined || typeof value === 'boolean') return value;
+  throw invalid(name, 'true or false', value);
+}
+
+/** What a value must be to ask for nothing, of fields that are not supported. */
+export type NeutralValues = Readonly<Record<string, (value: unknown) => boolean>>;
+
+/**
+ * Refuses what is unknown, and what is not supported unless its value asks for nothing: an answer must
+ * not be another one than was asked for.
+ * @throws Refusal that names the field
+ */
+export function checkFields(
+  body: Body,
+  known: ReadonlySet<string>,
+  unsupported: NeutralValues,
+): void {
+  for (const name of Object.keys(body)) {
+    const value = field(body, name);
+    if (value === undefined || known.has(name)) continue;
+    if (!Object.hasOwn(unsupported, name)) {
+      throw badRequest('unknown_parameter', `the parameter ${brief(name)} is unknown`, name);
+    }
+    if (unsupported[name]?.(value)) continue;
+    const message = `'${name}' of ${brief(value)} is not supported: leave it out`;
+    throw badRequest('unsupported_parameter', message, name);
+  }
+}

@@ -1,0 +1,339 @@
+/**
+ * The experts of all layers: which lie in DRAM, and the reads of those that do not. A step is one pass
+ * through a layer. Those that it wants and has are there at once; the others come one after the other,
+ * each with a request of its own, so that one is computed while those behind it are still being read.
+ */
+
+import { InterruptedError } from '../errors.ts';
+import type { FfnUnits } from '../flash/ffn-units.ts';
+import type { StoredTensor } from '../flash/manifest.ts';
+import type { ModelFiles } from '../flash/model-files.ts';
+import type { RequestOptions } from '../flash/scheduler.ts';
+import { forEachParallel } from '../parallel.ts';
+import { type ExpertPlan, type ExpertStaging, expertUnits } from '../plan/expert-slots.ts';
+import type { StorePlace } from '../plan/places.ts';
+import { EarlyExperts, type EarlyRead, type PresentExpert } from './early-experts.ts';
+import { memoryOf, packInPlace, type WeightMemory } from './packing.ts';
+import { createPolicy, type PolicyName } from './store-policy.ts';
+import { noSlot, storeScratch, UnitStore, unitState } from './unit-store.ts';
+
+/** Bytes of experts that are asked for at once: more than any device needs to be kept busy. */
+const mostReading = 64 * 2 ** 20;
+const loadsInFlight = 16;
+
+/** The store of a layer's experts. */
+export interface ExpertLayer {
+  readonly store: UnitStore;
+  readonly place: StorePlace;
+  readonly units: FfnUnits;
+  readonly tensor: StoredTensor;
+  /** Whether they are packed, where they can be: where all of them stay. */
+  readonly packed: boolean;
+  readonly early: EarlyExperts;
+}
+
+/** What the steps so far met; bytes are those of whole experts. */
+export interface ExpertCounters {
+  /** Experts that steps wanted, each once, and those of them that were there. */
+  readonly wanted: number;
+  readonly present: number;
+  readonly residentBytes: number;
+  readonly streamedBytes: number;
+  /** Time spent waiting for reads, and on book-keeping, in milliseconds. */
+  readonly waitMs: number;
+  readonly storeMs: number;
+}
+
+/** An expert on its way. */
+interface ReadingExpert extends EarlyRead {
+  /** Its staging slot, where no slot of the store is worth it. */
+  readonly staged: number | null;
+}
+
+/** What is still to be read: the expert and its slot, or {@link noSlot}. */
+interface MissingExpert {
+  readonly expert: number;
+  readonly slot: number;
+}
+
+export class ExpertStores {
+  readonly #files: ModelFiles;
+  readonly #memories: readonly WeightMemory[];
+  readonly #layers: readonly (ExpertLayer | null)[];
+  readonly #staging: ExpertStaging | null;
+  /** Staging slots that nothing is read into or computed in. */
+  readonly #freeStaging: number[];
+  readonly #counts = { wanted: 0, present: 0, residentBytes: 0, streamedBytes: 0 };
+  #waitMs = 0;
+  #storeMs = 0;
+
+  private constructor(
+    files: ModelFiles,
+    memories: readonly WeightMemory[],
+    layers: readonly (ExpertLayer | null)[],
+    staging: ExpertStaging | null,
+  ) {
+    this.#files = files;
+    this.#memories = memories;
+    this.#layers = layers;
+    this.#staging = staging;
+    this.#freeStaging = Array.from({ length: staging?.slots ?? 0 }, (_, slot) => slot);
+  }
+
+  /**
+   * Makes the stores. Where a layer's experts all fit, they are read at once; other stores begin empty, as
+   * nothing is known of what will be wanted.
+   */
+  static async load(
+    files: ModelFiles,
+    plan: ExpertPlan,
+    memories: readonly WeightMemory[],
+    policy: PolicyName,
+    onProgress?: (doneBytes: number, totalBytes: number) => void,
+    signal?: AbortSignal,
+  ): Promise<ExpertStores> {
+    const { manifest } = files;
+    const units = expertUnits(manifest);
+    const scratch = storeScratch(Math.max(0, ...units.map((each) => each?.count ?? 0)));
+    const stores = plan.stores.map((place, layer): ExpertLayer | null => {
+      const own = units[layer] ?? null;
+      if (place === null || own === null) return null;
+      // Where all stay, none is ever dropped: they may be packed.
+      const kept = createPolicy(
+        place.slots === own.count ? 'auto' : policy,
+        noFrequency(own.count),
+      );
+      const store = new UnitStore(own.count, place.slots, kept, 0, scratch);
+      const tensor = files.tensor(own.tensor);
+      const layout = { place, units: own, tensor };
+      const early = new EarlyExperts(store, earlySlots(place.slots, own.count), (expert, slot) =>
+        startRead(files, memories, layout, { expert, slot }, { priority: 'prefetch' }),
+      );
+      return { ...layout, store, early, packed: false };
+    });
+    const whole = stores.filter(
+      (layer) => layer !== null && layer.store.slots === layer.units.count,
+    );
+    const pieces = whole.flatMap((layer) =>
+      layer === null
+        ? []
+        : Array.from({ length: layer.units.count }, (_, expert) => ({ layer, expert })),
+    );
+    const total = pieces.reduce((sum, { layer }) => sum + layer.units.unitBytes, 0);
+    let done = 0;
+    await forEachParallel(pieces, loadsInFlight, async ({ layer, expert }) => {
+      if (signal?.aborted) throw new InterruptedError();
+      const { memory } = memoryOf(memories, layer.place.arena);
+      const addresses = [slotAddress(layer, layer.store.preload(expert))];
+      const places = { rows: [expert], addresses };
+      await files.requestScattered(layer.tensor, places, memory, { priority: 'prefetch' }).done;
+      done += layer.units.unitBytes;
+      onProgress?.(done, total);
+    });
+    const layers = stores.map((layer): ExpertLayer | null => {
+      if (layer === null || !whole.includes(layer)) return layer;
+      const memory = memoryOf(memories, layer.place.arena);
+      const { address, slots } = layer.place;
+      const { packed } = packInPlace(memory, manifest, layer.tensor, address, slots);
+      return { ...layer, packed };
+    });
+    return new ExpertStores(files, memories, layers, plan.staging);
+  }
+
+  get counters(): ExpertCounters {
+    return { ...this.#counts, waitMs: this.#waitMs, storeMs: this.#storeMs };
+  }
+
+  layer(index: number): ExpertLayer {
+    const found = this.#layers[index] ?? null;
+    if (found === null) throw new Error(`layer ${index} has no experts`);
+    return found;
+  }
+
+  /** Whether it is worth while to guess what a layer will want. */
+  guesses(index: number): boolean {
+    const { early } = this.layer(index);
+    if (early.open) return true;
+    early.skip();
+    return false;
+  }
+
+  /**
+   * Begins to read what a layer will probably want, behind all that is wanted for certain. Nothing but time
+   * depends on it. The layer's next step takes what was right.
+   * @param guess the likeliest first
+   */
+  guess(index: number, guess: readonly number[]): void {
+    const started = performance.now();
+    this.layer(index).early.begin(guess);
+    this.#storeMs += performance.now() - started;
+  }
+
+  /** Gives up guesses for steps that did not come: before another pass, or before memory and files are let go. */
+  async abandonGuesses(): Promise<void> {
+    await Promise.all(this.#layers.map((layer) => layer?.early.abandon()));
+  }
+
+  /**
+   * Begins a step that wants these experts, each once: finds places for those that are missing, and
+   * begins to read them. One step has begun at a time: {@link ExpertStep.end} ends it.
+   * @param wanted those most worth reading first come first
+   */
+  begin(index: number, wanted: Uint32Array): ExpertStep {
+    const started = performance.now();
+    const layer = this.layer(index);
+    const { store, place, units } = layer;
+    const { slots, states, resident } = store.want(wanted);
+    const present: PresentExpert[] = [];
+    const missing: MissingExpert[] = [];
+    const coming = new Set<number>();
+    for (const [i, expert] of wanted.entries()) {
+      const slot = slots[i] ?? noSlot;
+      if (states[i] === unitState.missing) missing.push({ expert, slot });
+      else if (states[i] === unitState.inFlight) coming.add(expert);
+      else present.push({ expert, arena: place.arena, address: slotAddress(layer, slot) });
+    }
+    const early = layer.early.take((expert) => coming.has(expert), missing.length);
+    this.#counts.wanted += wanted.length;
+    this.#counts.present += resident;
+    this.#counts.residentBytes += resident * units.unitBytes;
+    this.#counts.streamedBytes += (missing.length + early.length) * units.unitBytes;
+    this.#storeMs += performance.now() - started;
+    const reading = early.map((read) => ({ ...read, staged: null }));
+    return new ExpertStep(layer, present, missing, reading, {
+      freeStaging: this.#freeStaging,
+      read: (entry, staged) => this.#read(layer, entry, staged),
+      waited: (ms) => {
+        this.#waitMs += ms;
+      },
+    });
+  }
+
+  #read(layer: ExpertLayer, missing: MissingExpert, staged: number | null): ReadingExpert {
+    // Eager: whatever computes meanwhile keeps the event loop from starting one read after another.
+    const options = { eager: true };
+    if (staged === null || this.#staging === null) {
+      return { ...startRead(this.#files, this.#memories, layer, missing, options), staged };
+    }
+    const { address, slotBytes } = this.#staging;
+    const place = { arena: 0, address: address + staged * slotBytes, slots: 1 };
+    const into = { expert: missing.expert, slot: 0 };
+    const passing = { ...layer, place };
+    return { ...startRead(this.#files, this.#memories, passing, into, options), staged };
+  }
+}
+
+/** Begins to read an expert into a slot. */
+function startRead(
+  files: ModelFiles,
+  memories: readonly WeightMemory[],
+  layer: Pick<ExpertLayer, 'place' | 'units' | 'tensor'>,
+  { expert, slot }: MissingExpert,
+  options: Omit<RequestOptions, 'offer'>,
+): EarlyRead {
+  const { arena } = layer.place;
+  const address = slotAddress(layer, slot);
+  const { memory } = memoryOf(memories, arena);
+  const places = { rows: [expert], addresses: [address] };
+  return {
+    expert,
+    arena,
+    address,
+    request: files.requestScattered(layer.tensor, places, memory, options),
+  };
+}
+
+/** Slots of a layer for which it may be guessed: where all fit, nothing is read; with few, guesses push out what is wanted. */
+function earlySlots(slots: number, experts: number): number {
+  return slots < experts ? slots : 0;
+}
+
+/** What a step needs of the stores. */
+interface StepParts {
+  readonly freeStaging: number[];
+  readonly read: (entry: MissingExpert, staged: number | null) => ReadingExpert;
+  readonly waited: (ms: number) => void;
+}
+
+/** The experts of one pass through a layer. */
+export class ExpertStep {
+  /** Those that are there already. */
+  readonly present: readonly PresentExpert[];
+  readonly #layer: ExpertLayer;
+  readonly #parts: StepParts;
+  readonly #missing: MissingExpert[];
+  readonly #reading: ReadingExpert[] = [];
+
+  constructor(
+    layer: ExpertLayer,
+    present: readonly PresentExpert[],
+    missing: readonly MissingExpert[],
+    reading: readonly ReadingExpert[],
+    parts: StepParts,
+  ) {
+    this.present = present;
+    this.#layer = layer;
+    this.#parts = parts;
+    this.#missing = [...missing];
+    // What was asked for early comes first.
+    this.#reading.push(...reading);
+    this.#readAhead();
+  }
+
+  /**
+   * Gives the missing ones in the order in which they come.
+   * @param use computes with an expert, whose place may be read into afterwards
+   */
+  async eachMissing(use: (expert: PresentExpert) => void): Promise<void> {
+    for (;;) {
+      const next = this.#reading[0];
+      if (next === undefined) break;
+      const started = performance.now();
+      await next.request.done;
+      this.#parts.waited(performance.now() - started);
+      use(next);
+      this.#reading.shift();
+      if (next.staged !== null) this.#parts.freeStaging.push(next.staged);
+      this.#readAhead();
+    }
+    if (this.#missing.length > 0) throw new Error('neither a slot nor staging for an expert');
+    await this.#layer.early.settle();
+  }
+
+  /** Gives up what has not come, after a pass that was broken off: it is not there. */
+  async abandon(): Promise<void> {
+    const reading = this.#reading.splice(0);
+    await Promise.all(reading.map(({ request }) => request.cancel()));
+    for (const { expert, staged } of reading) {
+      if (staged !== null) this.#parts.freeStaging.push(staged);
+      else this.#layer.store.forget(expert);
+    }
+    for (const { expert } of this.#missing.splice(0)) this.#layer.store.forget(expert);
+    await this.#layer.early.settle();
+  }
+
+  /** Asks for as much as keeps the device busy, and as there is staging for. */
+  #readAhead(): void {
+    const { unitBytes } = this.#layer.units;
+    // One is being read while another is computed, however large they are.
+    const most = Math.max(2, Math.floor(mostReading / unitBytes));
+    while (this.#reading.length < most) {
+      const [next] = this.#missing;
+      if (next === undefined) return;
+      const staged = next.slot === noSlot ? (this.#parts.freeStaging.pop() ?? null) : null;
+      if (next.slot === noSlot && staged === null) return;
+      this.#missing.shift();
+      this.#reading.push(this.#parts.read(next, staged));
+    }
+  }
+}
+
+/** Of experts nothing is known before anything has run. */
+function noFrequency(experts: number): Float32Array {
+  return new Float32Array(experts);
+}
+
+/** Where a slot's expert lies in its memory. */
+function slotAddress({ place, units }: Pick<ExpertLayer, 'place' | 'units'>, slot: number): number {
+  return place.address + slot * units.unitBytes;
+}

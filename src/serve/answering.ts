@@ -1,0 +1,59 @@
+/** What both endpoints that generate have in common. */
+
+import { usageObject } from '../openai/usage.ts';
+import { errorObject } from './errors.ts';
+import type { EventStream } from './event-stream.ts';
+import type { AnswerCall, ServedAnswer } from './service.ts';
+
+/**
+ * `top_k` of requests that do not say it. The API knows no such thing; but with all tokens, sorting a
+ * vocabulary costs as much as generating a token, and tokens are drawn that nobody wants.
+ */
+export const usualTopK = 40;
+
+/** The seed of a request that has none. */
+export function randomSeed(): number {
+  return Math.floor(Math.random() * 2 ** 32);
+}
+
+/** A call without what hears of its text. */
+export type SilentCall = Omit<AnswerCall, 'onText'>;
+
+/** The call of one of several answers: each has a seed of its own, the first that of the request. */
+export function callAt(call: SilentCall, index: number): SilentCall {
+  const { sampling } = call;
+  const seed = (sampling.seed + index) % Number.MAX_SAFE_INTEGER;
+  return { ...call, sampling: { ...sampling, seed } };
+}
+
+/** What some answers to one prompt cost. */
+export function usageOf(answers: readonly ServedAnswer[]): object {
+  const promptTokens = answers[0]?.promptTokens ?? 0;
+  const tokens = answers.reduce((sum, answer) => sum + answer.tokens, 0);
+  const cached = Math.min(...answers.map(({ reusedTokens }) => reusedTokens));
+  return {
+    ...usageObject({ promptTokens, tokens }),
+    prompt_tokens_details: { cached_tokens: cached },
+  };
+}
+
+/** What the log says of some answers. */
+export function notesOf(answers: readonly ServedAnswer[]): string[] {
+  const reused = answers.map(({ reusedTokens }) => reusedTokens);
+  const tokens = answers.map((answer) => answer.tokens);
+  return [
+    `prompt ${answers[0]?.promptTokens ?? 0} tokens (${reused.join('+')} kept)`,
+    `answer ${tokens.join('+')} tokens`,
+    answers.map(({ finishReason }) => finishReason).join('+'),
+  ];
+}
+
+/** Does `work`; when it fails, the stream says so. @throws what it failed with */
+export async function telling<T>(stream: EventStream, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    stream.fail(errorObject(error));
+    throw error;
+  }
+}

@@ -1,0 +1,84 @@
+/** From the text of an answer, as it comes, to what was thought, what is said, and which tools are called. */
+
+import { randomBytes } from 'node:crypto';
+import { type AnswerPart, ReasoningSplitter } from '../chat/reasoning.ts';
+import { ToolCallReader, type ToolFormat, type WrittenCall } from '../chat/tool-calls.ts';
+import type { CallObject, ChatDelta } from '../openai/chat-answer.ts';
+
+export interface AssemblerOptions {
+  /** The text that the answer goes on with: a template may have opened the thought. */
+  readonly prompt: string;
+  /** How the model writes calls; null where there are no tools. */
+  readonly toolFormat: ToolFormat | null;
+  /** Names of the tools. */
+  readonly toolNames: readonly string[];
+  /** Whether thoughts are told apart. */
+  readonly thinks: boolean;
+}
+
+const marks = /<\/?think>/g;
+
+export class ChatAssembler {
+  /** What was said and thought until now; calls when the answer is whole. */
+  content = '';
+  reasoning = '';
+  calls: readonly CallObject[] = [];
+  readonly #splitter: ReasoningSplitter | null;
+  readonly #reader: ToolCallReader | null;
+  readonly #toolFormat: ToolFormat | null;
+
+  constructor({ prompt, toolFormat, toolNames, thinks }: AssemblerOptions) {
+    this.#splitter = thinks ? new ReasoningSplitter(prompt) : null;
+    this.#reader = toolFormat === null ? null : new ToolCallReader(toolFormat, toolNames);
+    this.#toolFormat = toolFormat;
+  }
+
+  /** Takes more text; what it adds to the answer, as far as that is certain. */
+  push(text: string): ChatDelta[] {
+    const parts = this.#splitter?.push(text) ?? [{ text, thought: false }];
+    return parts.flatMap((part) => this.#take(part));
+  }
+
+  /** What is left when the answer is whole. */
+  finish(): ChatDelta[] {
+    const deltas = (this.#splitter?.flush() ?? []).flatMap((part) => this.#take(part));
+    const { text, calls } = this.#reader?.finish() ?? { text: '', calls: [] };
+    this.calls = calls.map((call) => callObject(call, this.#toolFormat));
+    deltas.push(...this.#say(text));
+    if (this.calls.length > 0) {
+      deltas.push({ tool_calls: this.calls.map((call, index) => ({ index, ...call })) });
+    }
+    return deltas;
+  }
+
+  #take({ text, thought }: AnswerPart): ChatDelta[] {
+    if (!thought) return this.#say(this.#reader?.push(text) ?? text);
+    const plain = text.replace(marks, '');
+    const added = this.reasoning === '' ? plain.trimStart() : plain;
+    if (added === '') return [];
+    this.reasoning += added;
+    return [{ reasoning_content: added }];
+  }
+
+  #say(text: string): ChatDelta[] {
+    // Blanks that part a thought, or a call, from what follows belong to neither.
+    const follows = this.content === '' && (this.reasoning !== '' || this.calls.length > 0);
+    const added = follows ? text.trimStart() : text;
+    if (added === '') return [];
+    this.content += added;
+    return [{ content: added }];
+  }
+}
+
+/** Templates of Mistral take ids of nine letters and digits alone. */
+const shortId = 9;
+
+function callObject(
+  { name, arguments: given }: WrittenCall,
+  format: ToolFormat | null,
+): CallObject {
+  const digits = randomBytes(12).toString('hex');
+  const isShort = format === 'mistral' || format === 'mistral-args';
+  const id = isShort ? digits.slice(0, shortId) : `call_${digits}`;
+  return { id, type: 'function', function: { name, arguments: given } };
+}

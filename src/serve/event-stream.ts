@@ -1,0 +1,68 @@
+/** Server-sent events: parts of an answer as they are made, to a client that may be slow, or gone. */
+
+import type { ServerResponse } from 'node:http';
+
+/** Comments keep connections alive while nothing is to be said, in milliseconds. */
+const keepAliveMs = 10_000;
+/** Bytes that a client may leave unread beyond what the system buffers; then it is given up. */
+const mostUnread = 256 * 1024;
+/** How long it may take none of them. */
+const stallMs = 60_000;
+
+export class EventStream {
+  readonly #response: ServerResponse;
+  readonly #timer: NodeJS.Timeout;
+  #spoke = false;
+  /** When the client last took something, or had nothing to take. */
+  #taken = performance.now();
+
+  /** Sends the headers; from now on the status is 200. */
+  constructor(response: ServerResponse, headers: Readonly<Record<string, string>> = {}) {
+    this.#response = response;
+    response.writeHead(200, {
+      ...headers,
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache, no-transform',
+      'x-accel-buffering': 'no',
+    });
+    response.flushHeaders();
+    response.on('drain', () => {
+      this.#taken = performance.now();
+    });
+    this.#timer = setInterval(() => this.#tick(), keepAliveMs);
+    response.on('close', () => clearInterval(this.#timer));
+  }
+
+  /** Sends an object. */
+  send(event: object): void {
+    this.#spoke = true;
+    this.#write(`data: ${JSON.stringify(event)}\n\n`);
+  }
+
+  /** Ends the stream as the API does. */
+  end(): void {
+    clearInterval(this.#timer);
+    this.#response.end('data: [DONE]\n\n');
+  }
+
+  /** Sends why there will be no more, and ends the stream. */
+  fail(error: object): void {
+    this.send({ error });
+    clearInterval(this.#timer);
+    this.#response.end();
+  }
+
+  #write(text: string): void {
+    const response = this.#response;
+    if (response.destroyed || response.writableEnded) return;
+    if (response.write(text)) this.#taken = performance.now();
+    if (response.writableLength > mostUnread) response.destroy();
+  }
+
+  #tick(): void {
+    const isStalled = performance.now() - this.#taken > stallMs;
+    if (this.#response.writableLength > 0 && isStalled) this.#response.destroy();
+    else if (!this.#spoke) this.#write(': keep-alive\n\n');
+    this.#spoke = false;
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * Who may ask: a server on this machine is reached by every page that a browser shows, so what comes for
+ * another host's name or from another origin is refused unless it is allowed.
+ */
+
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
+import { Refusal } from '../openai/refusal.ts';
+
+export interface GateOptions {
+  /** What clients must send as `Authorization: Bearer`; undefined: nothing. */
+  readonly apiKey?: string | undefined;
+  /** Names besides localhost and addresses that requests may be for; `*`: every one. */
+  readonly allowHosts?: readonly string[] | undefined;
+  /** Origins of pages that may ask, such as `https://app.example`; `*`: every one. */
+  readonly allowOrigins?: readonly string[] | undefined;
+}
+
+export class Gate {
+  readonly #key: Buffer | null;
+  readonly #hosts: ReadonlySet<string>;
+  readonly #origins: ReadonlySet<string>;
+
+  constructor({ apiKey, allowHosts = [], allowOrigins = [] }: GateOptions) {
+    this.#key = apiKey === undefined ? null : digest(apiKey);
+    this.#hosts = new Set(allowHosts.map((host) => host.toLowerCase()));
+    this.#origins = new Set(allowOrigins.map((origin) => origin.toLowerCase().replace(/\/$/, '')));
+  }
+
+  /** @throws Refusal when the name that the request is for is not ours */
+  checkHost({ headers }: IncomingMessage): void {
+    const host = headers.host ?? '';
+    const name = hostName(host);
+    // An address cannot be made to lead elsewhere, as a name can.
+    const known = name === 'localhost' || isIP(name.replace(/^\[|\]$/g, '')) !== 0;
+    if (known || this.#hosts.has('*') || this.#hosts.has(name)) return;
+    throw new Refusal(
+      'forbidden_host',
+      `requests for the host ${JSON.stringify(name.slice(0, 80))} are refused: allow it with --allow-host`,
+      { status: 403 },
+    );
+  }
+
+  /**
+   * @param navigable whether another site may lead a browser there
+   * @returns the origin that the answer must name, where it comes from another one
+   * @throws Refusal when a page of another origin asks
+   */
+  checkOrigin({ headers }: IncomingMessage, navigable: boolean): string | null {
+    const { origin, host, 'sec-fetch-site': site } = headers;
+    const forbidden = (from: string) =>
+      new Refusal(
+        'forbidden_origin',
+        `requests of pages from ${from} are refused: allow them with --allow-origin`,
+        { status: 403 },
+      );
+    if (origin === undefined) {
+      const foreign = site === 'cross-site' || site === 'same-site';
+      if (foreign && !navigable) throw forbidden('other sites');
+      return null;
+    }
+    if (/^https?:\/\//.test(origin) && origin.replace(/^https?:\/\//, '') === host) return null;
+    if (this.#origins.has('*') || this.#origins.has(origin.toLowerCase())) return origin;
+    throw forbidden(JSON.stringify(origin.slice(0, 80)));
+  }
+
+  /** @throws Refusal without the key, in a time that does not tell how much of it is right */
+  checkKey({ headers }: IncomingMessage): void {
+    if (this.#key === null) return;
+    const given = /^Bearer +(.*?)\s*$/i.exec(headers.authorization ?? '')?.[1] ?? '';
+    if (timingSafeEqual(digest(given), this.#key)) return;
+    throw new Refusal('invalid_api_key', 'the API key is missing or wrong', {
+      status: 401,
+      headers: { 'www-authenticate': 'Bearer' },
+    });
+  }
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+/** The name in a `Host` header, without the port. */
+function hostName(host: string): string {
+  return host.toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '');
+}

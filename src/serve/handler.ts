@@ -1,0 +1,204 @@
+/** From a request to its endpoint, and from what goes wrong there to an answer. */
+
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Refusal } from '../openai/refusal.ts';
+import { createdNow } from '../openai/usage.ts';
+import { shown } from '../plain-text.ts';
+import type { ChatEndpoint } from './chat-endpoint.ts';
+import type { CompletionsEndpoint } from './completions-endpoint.ts';
+import { errorObject, refusalOf, shuttingDown } from './errors.ts';
+import { type Exchange, sendJson, sendText } from './exchange.ts';
+import type { Gate } from './gate.ts';
+import { pageFiles, pageHeaders } from './page-files.ts';
+import type { BodyReader } from './read-body.ts';
+import type { ModelService } from './service.ts';
+
+interface Route {
+  readonly method: 'GET' | 'POST';
+  /** Whether anybody may ask, without a key. */
+  readonly open?: boolean;
+  /** Whether a link on another site may lead there. */
+  readonly navigable?: boolean;
+  readonly answer: (exchange: Exchange) => void | Promise<void>;
+}
+
+export interface HandlerParts {
+  readonly service: ModelService;
+  readonly chat: ChatEndpoint;
+  readonly completions: CompletionsEndpoint;
+  readonly gate: Gate;
+  readonly bodies: BodyReader;
+  /** Is given one line for each request. */
+  readonly log: (line: string) => void;
+  /** Aborts when the server ends at once. */
+  readonly ended: AbortSignal;
+}
+
+const prometheusText = 'text/plain; version=0.0.4; charset=utf-8';
+
+export class RequestHandler {
+  /** Whether requests that come now are refused, since the server ends. */
+  draining = false;
+  readonly #parts: HandlerParts;
+  readonly #routes: ReadonlyMap<string, Route>;
+  readonly #created = createdNow();
+
+  constructor(parts: HandlerParts) {
+    this.#parts = parts;
+    this.#routes = new Map(this.#endpoints());
+  }
+
+  /** Answers a request; never throws. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const started = performance.now();
+    const from = request.socket.remoteAddress ?? '-';
+    const left = new AbortController();
+    const closed = new Promise<void>((resolve) => {
+      response.on('close', () => {
+        if (!response.writableFinished) left.abort();
+        resolve();
+      });
+    });
+    response.on('error', () => left.abort());
+    const id = randomBytes(12).toString('hex');
+    const path = pathOf(request);
+    const exchange: Exchange = {
+      ...{ request, response, id },
+      signal: AbortSignal.any([left.signal, this.#parts.ended]),
+      body: () => this.#parts.bodies.read(request),
+      notes: [],
+    };
+    response.setHeader('x-request-id', `req_${id}`);
+    response.setHeader('x-content-type-options', 'nosniff');
+    try {
+      await this.#answer(exchange, path);
+    } catch (error) {
+      this.#fail(exchange, error, left.signal.aborted);
+    }
+    await closed;
+    const endpoint = this.#nameOf(path);
+    // As other servers count a client that has left before there was an answer.
+    const status = response.headersSent ? response.statusCode : 499;
+    if (left.signal.aborted) exchange.notes.push('the client has left');
+    this.#parts.service.figures.answered(endpoint, status);
+    const time = `${Math.round(performance.now() - started)} ms`;
+    const notes = [`${status}`, ...exchange.notes, time].join(', ');
+    this.#parts.log(`${from} ${shown(request.method ?? '-', 20)} ${endpoint} ${notes}`);
+  }
+
+  #answer(exchange: Exchange, path: string): void | Promise<void> {
+    const { request, response } = exchange;
+    const { gate } = this.#parts;
+    const route = this.#route(path);
+    gate.checkHost(request);
+    const origin = gate.checkOrigin(request, route?.navigable ?? false);
+    response.setHeader('vary', 'origin');
+    if (origin !== null) response.setHeader('access-control-allow-origin', origin);
+    if (request.method === 'OPTIONS' && origin !== null) {
+      preflight(response);
+      return;
+    }
+    if (route?.open !== true) gate.checkKey(request);
+    if (this.draining) throw shuttingDown();
+    if (route === undefined) {
+      const message = `there is no ${shown(path, 80)} here: see /v1/models, /v1/chat/completions, /v1/completions`;
+      throw new Refusal('invalid_url', message, { status: 404 });
+    }
+    const method = request.method === 'HEAD' ? 'GET' : request.method;
+    if (method !== route.method) {
+      const message = `${path} takes ${route.method}, not ${shown(request.method ?? '', 20)}`;
+      const headers = { allow: route.method };
+      throw new Refusal('invalid_method', message, { status: 405, headers });
+    }
+    return route.answer(exchange);
+  }
+
+  /** What is said when there is no answer. */
+  #fail({ request, response, notes }: Exchange, error: unknown, left: boolean): void {
+    const refusal = refusalOf(error);
+    if (refusal === null) notes.push(shown(String(error), 400));
+    else if (!left) notes.push(refusal.code);
+    if (response.headersSent || response.destroyed) {
+      response.end();
+      return;
+    }
+    // What was not read of a body would be taken for the next request.
+    if (!request.complete) response.setHeader('connection', 'close');
+    for (const [name, value] of Object.entries(refusal?.headers ?? {})) {
+      response.setHeader(name, value);
+    }
+    sendJson(response, refusal?.status ?? 500, { error: errorObject(error) });
+  }
+
+  #route(path: string): Route | undefined {
+    return this.#routes.get(path.startsWith('/v1/models/') ? '/v1/models/' : path);
+  }
+
+  /** A path for logs and counts, which are not for clients to fill. */
+  #nameOf(path: string): string {
+    if (path.startsWith('/v1/models/')) return '/v1/models/';
+    return this.#routes.has(path) ? path : 'unknown';
+  }
+
+  *#endpoints(): Generator<[string, Route]> {
+    const { service, chat, completions } = this.#parts;
+    const { figures, answerer } = service;
+    for (const [path, { type, bytes }] of pageFiles()) {
+      const answer = ({ response }: Exchange) => {
+        for (const [name, value] of Object.entries(pageHeaders)) response.setHeader(name, value);
+        sendText(response, 200, type, bytes);
+      };
+      yield [path, { method: 'GET', open: true, navigable: true, answer }];
+    }
+    const json = (value: () => object) => (exchange: Exchange) =>
+      sendJson(exchange.response, 200, value());
+    yield ['/health', { method: 'GET', open: true, answer: json(() => ({ status: 'ok' })) }];
+    yield ['/stats', { method: 'GET', answer: json(() => figures.stats) }];
+    const metrics = ({ response }: Exchange) =>
+      sendText(response, 200, prometheusText, figures.metrics);
+    yield ['/metrics', { method: 'GET', answer: metrics }];
+    const model = () => ({
+      id: answerer.model,
+      object: 'model',
+      created: this.#created,
+      owned_by: 'flashllm',
+    });
+    yield [
+      '/v1/models',
+      { method: 'GET', answer: json(() => ({ object: 'list', data: [model()] })) },
+    ];
+    const oneModel = ({ request, response }: Exchange) => {
+      const name = decoded(pathOf(request).slice('/v1/models/'.length));
+      if (name === answerer.model) return sendJson(response, 200, model());
+      const message = `the model ${shown(JSON.stringify(name), 80)} is not here: ${answerer.model} is`;
+      throw new Refusal('model_not_found', message, { status: 404, param: 'model' });
+    };
+    yield ['/v1/models/', { method: 'GET', answer: oneModel }];
+    yield ['/v1/completions', { method: 'POST', answer: (each) => completions.answer(each) }];
+    yield ['/v1/chat/completions', { method: 'POST', answer: (each) => chat.answer(each) }];
+  }
+}
+
+/** The path of a request, without what stands behind `?`. */
+function pathOf({ url = '/' }: IncomingMessage): string {
+  return url.split('?')[0] ?? '/';
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** What a page of an allowed origin may send. */
+function preflight(response: ServerResponse): void {
+  response.writeHead(204, {
+    'access-control-allow-methods': 'GET, POST',
+    'access-control-allow-headers': 'authorization, content-type',
+    'access-control-max-age': '600',
+  });
+  response.end();
+}

@@ -1,0 +1,221 @@
+/** A loaded model behind HTTP, with OpenAI's API. */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { conversationBytes } from '../chat/chat.ts';
+import { type ChatTemplates, NoTemplateError, templatesOf } from '../chat/chat-templates.ts';
+import type { RunRequest } from '../engine/run-request.ts';
+import type { Runtime } from '../engine/runtime.ts';
+import type { Drafter } from '../engine/speculation/draft.ts';
+import { InputError } from '../errors.ts';
+import { grammarBytes } from '../grammar/grammars.ts';
+import { answererOf } from '../openai/answerer.ts';
+import { MIB } from '../units.ts';
+import { ChatEndpoint } from './chat-endpoint.ts';
+import { CompletionsEndpoint } from './completions-endpoint.ts';
+import type { ServerStats } from './figures.ts';
+import { Gate, type GateOptions } from './gate.ts';
+import { RequestHandler } from './handler.ts';
+import { usualQueue } from './job-queue.ts';
+import { allBodies, BodyReader, memoryPerBodyByte } from './read-body.ts';
+import { ModelService } from './service.ts';
+
+export interface ServeOptions extends GateOptions {
+  /** What the runtime was opened for, as far as it decides what is generated. */
+  readonly request: Pick<RunRequest, 'ffn' | 'kvDtype'>;
+  /** Requests that may wait for a sequence, 64 by default; more are refused with status 429. */
+  readonly queue?: number;
+  /** Proposes tokens for all answers; closed by who opened it, after the server. */
+  readonly draft?: Drafter | undefined;
+  /** In place of the model's own. */
+  readonly templates?: ChatTemplates | undefined;
+  /** Whether answers may be held to JSON schemas and demanded calls of tools; true by default. */
+  readonly grammars?: boolean;
+  /** Is given one line for each request, without any text of it. */
+  readonly log?: (line: string) => void;
+}
+
+/** Node's HTTP server, connections and their buffers. */
+const connectionBytes = 16 * MIB;
+/** What an answer is while it is made: its text, and its parts. */
+const bytesPerPosition = 512;
+const bytesPerId = 8;
+
+/**
+ * Bytes that a server takes besides the model, to be planned for as `ownBytes`: templates, requests that
+ * wait, connections, and the grammar engine where answers may be held to grammars.
+ */
+export function serveBytes(
+  { context, sequences = 1 }: Pick<RunRequest, 'context' | 'sequences'>,
+  vocabSize: number,
+  { queue = usualQueue, grammars = true }: Pick<ServeOptions, 'queue' | 'grammars'> = {},
+): number {
+  return (
+    conversationBytes(context) +
+    connectionBytes +
+    allBodies * memoryPerBodyByte +
+    (sequences + queue) * context * bytesPerId +
+    sequences * context * bytesPerPosition +
+    (grammars ? grammarBytes(vocabSize) : 0)
+  );
+}
+
+/** Limits of connections, in milliseconds and counts. */
+const limits = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 15_000,
+  connectionsCheckingInterval: 5_000,
+  maxHeaderSize: 16 * 1024,
+};
+/** Connections besides those of requests that are answered or wait. */
+const spareConnections = 64;
+
+/**
+ * Answers requests of OpenAI's API with a runtime, whose sequences it uses.
+ *
+ *     const runtime = await Runtime.open(model, { ...request, ownBytes: serveBytes(request, vocabSize) });
+ *     const server = await ModelServer.create(runtime, { request });
+ *     const { port } = await server.listen({ host: '127.0.0.1', port: 8080 });
+ *     ...
+ *     await server.drain(30_000);
+ *
+ * `server.handler` is a request handler for a server of one's own.
+ */
+export class ModelServer {
+  /** Answers one request; for `http.createServer`, or a framework's raw requests. */
+  readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly #service: ModelService;
+  readonly #requests: RequestHandler;
+  readonly #ended = new AbortController();
+  readonly #mostConnections: number;
+  /** Requests under way. */
+  readonly #busy = new Set<Promise<void>>();
+  #server: Server | null = null;
+
+  private constructor(
+    service: ModelService,
+    templates: ChatTemplates | null,
+    options: ServeOptions,
+  ) {
+    this.#service = service;
+    this.#requests = new RequestHandler({
+      service,
+      chat: new ChatEndpoint(service, templates),
+      completions: new CompletionsEndpoint(service),
+      gate: new Gate(options),
+      bodies: new BodyReader(),
+      log: options.log ?? (() => {}),
+      ended: this.#ended.signal,
+    });
+    const { sequences } = service.runtime.plan.kvCache;
+    this.#mostConnections = sequences + (options.queue ?? usualQueue) + spareConnections;
+    this.handler = (request, response) => {
+      const answered = this.#requests.handle(request, response);
+      this.#busy.add(answered);
+      void answered.finally(() => this.#busy.delete(answered));
+    };
+  }
+
+  /** What it has done until now, as `GET /stats` tells it. */
+  get stats(): ServerStats {
+    return this.#service.figures.stats;
+  }
+
+  /** @throws InputError when the templates are none */
+  static async create(runtime: Runtime, options: ServeOptions): Promise<ModelServer> {
+    const { model, plan } = runtime;
+    // What was left to the plan has been decided.
+    const decided = plan.choice?.sparse === false ? ({ ffn: 'exact' } as const) : {};
+    const service = new ModelService(runtime, {
+      answerer: answererOf(model, { ...options.request, ...decided }),
+      queue: options.queue ?? usualQueue,
+      grammars: options.grammars ?? true,
+      draft: options.draft,
+    });
+    return new ModelServer(service, options.templates ?? (await ownTemplates(runtime)), options);
+  }
+
+  /**
+   * Opens a port; 0 takes one that is free.
+   * @returns where it listens
+   * @throws InputError when it cannot
+   */
+  async listen({ host, port }: { host: string; port: number }): Promise<AddressInfo> {
+    const server = createServer({ ...limits, keepAlive: true }, this.handler);
+    server.maxConnections = this.#mostConnections;
+    server.on('clientError', (error, socket) => {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ECONNRESET' || !socket.writable) socket.destroy();
+      else socket.end(`HTTP/1.1 ${statusOf(code)}\r\nConnection: close\r\n\r\n`);
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (error: NodeJS.ErrnoException) => {
+        const taken = error.code === 'EADDRINUSE';
+        const why = taken ? 'the port is in use' : error.message;
+        const hint = taken ? 'Give another one with --port' : undefined;
+        reject(new InputError(`cannot listen at ${host}:${port}: ${why}`, {}, hint));
+      });
+      server.listen(port, host, resolve);
+    });
+    this.#server = server;
+    return server.address() as AddressInfo;
+  }
+
+  /**
+   * Takes no more requests, and ends when those under way are answered, or after `mostMs` milliseconds:
+   * then they are broken off.
+   * @returns how many were broken off
+   */
+  async drain(mostMs: number): Promise<number> {
+    this.#requests.draining = true;
+    const closed = new Promise((resolve) =>
+      this.#server === null ? resolve(null) : this.#server.close(resolve),
+    );
+    this.#server?.closeIdleConnections();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, mostMs);
+    });
+    const idle = async () => {
+      while (this.#busy.size > 0) await Promise.all(this.#busy);
+    };
+    await Promise.race([idle(), late]);
+    clearTimeout(timer);
+    const broken = this.#busy.size;
+    await this.close();
+    await closed;
+    return broken;
+  }
+
+  /** Ends at once; what is under way is broken off. */
+  async close(): Promise<void> {
+    this.#requests.draining = true;
+    this.#ended.abort();
+    // What is broken off says so to its client.
+    await Promise.race([
+      Promise.all(this.#busy),
+      new Promise((resolve) => setTimeout(resolve, 1000).unref()),
+    ]);
+    this.#server?.close();
+    this.#server?.closeAllConnections();
+    await this.#service.close();
+  }
+}
+
+/** The model's own templates; null where it has none. */
+async function ownTemplates({ model }: Runtime): Promise<ChatTemplates | null> {
+  try {
+    return await templatesOf(model);
+  } catch (error) {
+    if (error instanceof NoTemplateError) return null;
+    throw error;
+  }
+}
+
+/** What is answered to what is no HTTP. */
+function statusOf(code: string | undefined): string {
+  if (code === 'HPE_HEADER_OVERFLOW') return '431 Request Header Fields Too Large';
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return '408 Request Timeout';
+  return '400 Bad Request';
+}

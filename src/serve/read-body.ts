@@ -1,0 +1,83 @@
+/** Bodies of requests: JSON, and no more of it than there is room for. */
+
+import type { IncomingMessage } from 'node:http';
+import { isJsonObject, parseJsonText } from '../checkpoint/json-file.ts';
+import { InputError, InterruptedError } from '../errors.ts';
+import { jsonExcess } from '../json-limits.ts';
+import type { Body } from '../openai/fields.ts';
+import { badRequest, Refusal } from '../openai/refusal.ts';
+import { textOfUtf8 } from '../utf8.ts';
+
+/** Bytes of one body. A prompt as long as this has some 200,000 tokens. */
+export const longestBody = 2 ** 20;
+/** Bytes of all bodies that are being read. */
+export const allBodies = 2 * longestBody;
+/** Arrays and objects in a body, each of which takes some twenty times the memory of its text. */
+const mostBrackets = 2 ** 14;
+/** Memory that a body takes while it is worked on, as a multiple of its bytes: texts, values, ids. */
+export const memoryPerBodyByte = 8;
+
+export class BodyReader {
+  /** Bytes that are held now. */
+  #held = 0;
+
+  /**
+   * The object in a request's body.
+   * @throws Refusal when it is none, or too long; InterruptedError when the client leaves meanwhile
+   */
+  async read(request: IncomingMessage): Promise<Body> {
+    const type = request.headers['content-type'] ?? '';
+    // A page of another origin can send any other type without asking.
+    if (!/^application\/json\s*(;|$)/i.test(type)) {
+      const message = "the body must be JSON, with the content type 'application/json'";
+      throw new Refusal('unsupported_media_type', message, { status: 415 });
+    }
+    const announced = Number(request.headers['content-length'] ?? 0);
+    if (announced > longestBody) throw tooLarge();
+    const parts: Buffer[] = [];
+    let length = 0;
+    try {
+      for await (const part of request as AsyncIterable<Buffer>) {
+        length += part.length;
+        this.#held += part.length;
+        if (length > longestBody) throw tooLarge();
+        if (this.#held > allBodies) throw tooMuch();
+        parts.push(part);
+      }
+      if (!request.complete) throw new InterruptedError('the client has left');
+      return objectIn(Buffer.concat(parts));
+    } catch (error) {
+      if (error instanceof Refusal || error instanceof InterruptedError) throw error;
+      throw new InterruptedError('the client has left');
+    } finally {
+      this.#held -= length;
+    }
+  }
+}
+
+function objectIn(bytes: Uint8Array): Body {
+  const text = textOfUtf8(bytes);
+  const excess = text === null ? null : jsonExcess(text, mostBrackets);
+  if (text === null || excess !== null) {
+    throw badRequest('invalid_json', `the body ${excess?.what ?? 'is not UTF-8 text'}`, null);
+  }
+  let value: unknown;
+  try {
+    value = parseJsonText(text, 'the body');
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    throw badRequest('invalid_json', error.line, null);
+  }
+  if (isJsonObject(value)) return value;
+  throw badRequest('invalid_json', 'the body must be a JSON object', null);
+}
+
+function tooLarge(): Refusal {
+  const message = `the body has more than ${longestBody} bytes`;
+  return new Refusal('body_too_large', message, { status: 413 });
+}
+
+function tooMuch(): Refusal {
+  const message = 'too many large requests are being read: try again later';
+  return new Refusal('queue_full', message, { status: 429, headers: { 'retry-after': '1' } });
+}

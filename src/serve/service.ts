@@ -1,0 +1,188 @@
+/** A loaded model that answers many requests: each waits for a sequence, and is steered as it asks. */
+
+import { generate } from '../engine/generate.ts';
+import type { Runtime } from '../engine/runtime.ts';
+import type { SamplingOptions } from '../engine/sampling-options.ts';
+import type { Drafter } from '../engine/speculation/draft.ts';
+import { InterruptedError } from '../errors.ts';
+import type { GrammarFormat } from '../grammar/format.ts';
+import { Grammars } from '../grammar/grammars.ts';
+import type { Answerer } from '../openai/answerer.ts';
+import type { Completion } from '../openai/completion.ts';
+import type { Contexts } from '../openai/prompt-room.ts';
+import { AnswerGuide, type Steering } from './answer-guide.ts';
+import { Figures } from './figures.ts';
+import { JobQueue } from './job-queue.ts';
+import { SequencePool } from './sequence-pool.ts';
+import type { DrawnToken } from './token-probabilities.ts';
+
+/** What an answer is held to. */
+export interface AnswerForm {
+  /** Ids that it begins with. */
+  readonly opening: readonly number[];
+  /** Holds for what follows them. */
+  readonly format: GrammarFormat;
+}
+
+export interface AnswerCall {
+  readonly promptIds: readonly number[];
+  readonly maxTokens: number;
+  readonly sampling: SamplingOptions;
+  readonly stop: readonly string[];
+  readonly steering: Steering;
+  readonly form: AnswerForm | null;
+  /** Whether the text has special tokens as they are written. */
+  readonly keepSpecial: boolean;
+  readonly signal: AbortSignal;
+  /** Called with each piece of text, and what is told of the tokens since the last piece. */
+  readonly onText?: (text: string, drawn: readonly DrawnToken[]) => void;
+}
+
+/** An answer as it was made. */
+export interface ServedAnswer extends Completion {
+  /** Of the prompt, tokens that were in memory already. */
+  readonly reusedTokens: number;
+  /** What is told of tokens that no piece of text was handed on with. */
+  readonly drawn: readonly DrawnToken[];
+}
+
+export interface ServiceOptions {
+  readonly answerer: Answerer;
+  /** Requests that may wait. */
+  readonly queue: number;
+  /** Whether answers may be held to a grammar. */
+  readonly grammars: boolean;
+  /** Proposes tokens. */
+  readonly draft?: Drafter | undefined;
+}
+
+export class ModelService implements Contexts {
+  readonly runtime: Runtime;
+  readonly answerer: Answerer;
+  readonly queue: JobQueue;
+  readonly figures: Figures;
+  /** Null where answers cannot be held to any. */
+  readonly grammars: Grammars | null;
+  readonly #pool: SequencePool;
+  readonly #draft: Drafter | undefined;
+
+  constructor(runtime: Runtime, { answerer, queue, grammars, draft }: ServiceOptions) {
+    const { plan, model, stats } = runtime;
+    const { sequences: parallel } = plan.kvCache;
+    this.runtime = runtime;
+    this.answerer = answerer;
+    this.#draft = draft;
+    this.queue = new JobQueue(parallel, queue);
+    this.#pool = new SequencePool(runtime, parallel);
+    this.grammars = grammars ? new Grammars(model.tokenizer, model.manifest.spec.vocabSize) : null;
+    this.figures = new Figures({
+      model: answerer.model,
+      context: plan.context,
+      parallel,
+      queueLimit: queue,
+      dramBudget: plan.dramBudget,
+      queue: this.queue,
+      recorder: stats.begin(),
+    });
+  }
+
+  get context(): number {
+    return this.runtime.plan.context;
+  }
+
+  get maxContext(): number {
+    return this.runtime.model.manifest.spec.maxPositions;
+  }
+
+  /**
+   * Answers to one prompt, each with a seed of its own: that of the call, and the next ones.
+   * @param callOf the call of each answer; prompts are the same
+   * @throws InterruptedError when the signal aborts
+   */
+  async answers(
+    count: number,
+    callOf: (index: number) => AnswerCall,
+  ): Promise<readonly ServedAnswer[]> {
+    const calls = Array.from({ length: count }, (_, index) => callOf(index));
+    const [first] = calls;
+    if (first !== undefined && count > 1) await this.#compute(first);
+    return Promise.all(calls.map((call, index) => this.#answer(call, index < count - 1)));
+  }
+
+  /** Computes a prompt once, so that several answers share it. */
+  #compute({ promptIds, signal }: AnswerCall): Promise<void> {
+    return this.queue.run(async () => {
+      const lease = this.#pool.take(promptIds);
+      const { sequence } = lease;
+      try {
+        await sequence.forward(promptIds.slice(sequence.length, -1), 'none', { signal });
+      } finally {
+        this.#pool.giveBack(lease, promptIds);
+      }
+    }, signal);
+  }
+
+  /** @param shared whether another answer to the same prompt is to come */
+  #answer(call: AnswerCall, shared: boolean): Promise<ServedAnswer> {
+    return this.queue.run(async () => {
+      const guide = await this.#guideOf(call);
+      const lease = this.#pool.take(call.promptIds, shared);
+      try {
+        return await this.#generate(call, lease, guide);
+      } finally {
+        guide?.close();
+        this.#pool.giveBack(lease, call.promptIds);
+      }
+    }, call.signal);
+  }
+
+  async #generate(
+    { steering: _, form: __, onText, ...call }: AnswerCall,
+    { sequence, reused }: ReturnType<SequencePool['take']>,
+    guide: AnswerGuide | null,
+  ): Promise<ServedAnswer> {
+    const { figures } = this;
+    figures.prompted(call.promptIds.length, reused);
+    let pieces = 0;
+    const result = await generate(sequence, {
+      ...call,
+      ...(guide === null ? {} : { guide }),
+      draft: this.#draft,
+      onText: (text) => {
+        pieces++;
+        figures.generated(1);
+        onText?.(text, guide?.takeDrawn() ?? []);
+      },
+    });
+    // Not every token has a text.
+    figures.generated(Math.max(0, result.tokens.length - pieces));
+    const { finishReason, tokens } = result;
+    if (finishReason === 'interrupted') throw new InterruptedError();
+    const ended = finishReason === 'eos' || finishReason === 'stop';
+    const drawn = guide?.takeDrawn() ?? [];
+    // What has ended the text was drawn as well, and is no part of it.
+    if (drawn.at(-1) !== undefined && drawn.at(-1)?.id !== tokens.at(-1)) drawn.pop();
+    return {
+      text: result.text,
+      promptTokens: call.promptIds.length,
+      reusedTokens: reused,
+      tokens: tokens.length,
+      finishReason: ended ? 'stop' : 'length',
+      drawn,
+    };
+  }
+
+  async #guideOf({ steering, form }: AnswerCall): Promise<AnswerGuide | null> {
+    const constraint =
+      form === null || this.grammars === null ? null : await this.grammars.open(form.format);
+    const parts = { steering, opening: form?.opening ?? [], constraint };
+    if (!AnswerGuide.isNeeded(parts)) return null;
+    const { tokenizer, manifest } = this.runtime.model;
+    return new AnswerGuide({ ...parts, tokenizer, vocabSize: manifest.spec.vocabSize });
+  }
+
+  /** Ends what the service has started itself; the runtime stays open. */
+  async close(): Promise<void> {
+    await this.grammars?.close();
+  }
+}
