@@ -7,6 +7,7 @@ export * from './exports/bf16';
 export * from './exports/f16';
 export * from './exports/f32';
 export * from './exports/iq4-nl';
+export * from './exports/iq4-xs';
 export * from './exports/kernels';
 export * from './exports/mxfp4';
 export * from './exports/packed-f16';

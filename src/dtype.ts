@@ -83,6 +83,7 @@ const rows = {
   q5_1: ofGguf(32, 24, true),
   q8_0: ofGguf(32, 34, true),
   iq4_nl: ofGguf(32, 18, false),
+  iq4_xs: ofGguf(256, 136, false),
   mxfp4: ofGguf(32, 17, false),
   q2_k: ofGguf(256, 84, false),
   q3_k: ofGguf(256, 110, false),

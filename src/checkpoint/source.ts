@@ -45,6 +45,8 @@ export interface SourceTensor {
   readonly shape: readonly number[];
   /** File that holds it, for messages. */
   readonly file: string;
+  /** Of a matrix that lies the other way in its file: that one, whose rows are this one's columns. */
+  readonly turned?: SourceTensor;
   /** True when the values lie in row-major order without gaps, so that ranges are plain reads. */
   readonly contiguous: boolean;
   /**

@@ -5,6 +5,7 @@
  */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
+import { readTurned } from '../checkpoint/transposed-tensor.ts';
 import {
   byteLength,
   type EncodedDType,
@@ -155,6 +156,7 @@ async function readBlock(
   const elementBytes = formats[dtype].blockBytes;
   const { row, rows, column, columns } = block;
   const target = new Uint8Array(work.memory.buffer, address, rows * columns * elementBytes);
+  if (source.turned !== undefined) return readTurned(source.turned, block, target);
   if (columns === width) return source.read(row * width, rows * width, target);
   const rowBytes = columns * elementBytes;
   const indices = Array.from({ length: rows }, (_, index) => index);

@@ -1,11 +1,13 @@
 /** Holds a checkpoint against the recipe of its family before a single weight is read. */
 
 import { basename } from 'node:path';
+import { reorderedRows } from '../checkpoint/derived-tensor.ts';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
+import { transposedMatrix } from '../checkpoint/transposed-tensor.ts';
 import { floatDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { ffnSources } from '../models/ffn-sources.ts';
-import type { ModelRecipe } from '../models/spec.ts';
+import type { ModelRecipe, SourceView } from '../models/spec.ts';
 import { some } from '../plain-text.ts';
 import { formatOf } from './dtypes.ts';
 import { isBuffer, isOtherHead } from './leftovers.ts';
@@ -33,9 +35,21 @@ export function checkSources(
   const checked = new Map<string, CheckedSource>();
   const need = (name: string, shape: readonly number[]) => {
     if (checked.has(name)) return;
-    const tensor = source.tensors.get(name);
-    if (tensor === undefined) throw source.absent?.(name) ?? missing(name, configFile);
-    checked.set(name, checkTensor(tensor, shape, configFile));
+    const view = recipe.views.get(name);
+    if (view === undefined) {
+      const tensor = source.tensors.get(name);
+      if (tensor === undefined) throw source.absent?.(name) ?? missing(name, configFile);
+      checked.set(name, checkTensor(tensor, shape, configFile));
+    } else {
+      need(view.source, view.shape);
+      const tensor = viewOf(known(view.source).tensor, view);
+      checked.set(name, checkTensor(tensor, shape, configFile));
+    }
+  };
+  const known = (name: string): CheckedSource => {
+    const found = checked.get(name);
+    if (found === undefined) throw new Error(`${name} is not in the recipe`);
+    return found;
   };
   for (const tensor of recipe.tensors) {
     for (const part of tensor.parts) need(part.source, part.shape);
@@ -59,12 +73,12 @@ export function checkSources(
         'attention_bias, mlp_bias, bias) against the weights; adapters must be merged first',
     );
   }
-  const sources: Sources = (name) => {
-    const found = checked.get(name);
-    if (found === undefined) throw new Error(`${name} is not in the recipe`);
-    return found;
-  };
-  return { sources, needs: (name) => checked.has(name), passedOver };
+  return { sources: known, needs: (name) => checked.has(name), passedOver };
+}
+
+function viewOf(tensor: SourceTensor, { order, transposed }: SourceView): SourceTensor {
+  const turned = transposed === true ? transposedMatrix(tensor) : tensor;
+  return order === undefined ? turned : reorderedRows(turned, order.count, order.sourceOf);
 }
 
 function missing(name: string, configFile: string): InputError {

@@ -189,6 +189,7 @@ async function* bundleBytes(
   const { blockBytes, blockElements } = formats[dtype];
   const rowBytes = byteLength(dtype, hidden);
   const down = sources(recipe.down);
+  const { turned } = down.tensor;
   const stripNeurons = Math.min(
     neurons,
     Math.floor(strips.bytes / stride),
@@ -201,13 +202,23 @@ async function* bundleBytes(
     const strip = await strips.places.next();
     const view = new Uint8Array(memory.buffer, strip, count * stride);
     if (padding > 0) view.fill(0);
-    for (const [index, name] of bundleRows(recipe).entries()) {
-      const { tensor, dtype: from } = sources(name);
+    const copied = bundleRows(recipe).map((name, index) => ({
+      ...sources(name),
+      offset: index * rowBytes,
+    }));
+    // What lies the other way round has a row for each neuron, too.
+    if (turned !== undefined)
+      copied.push({ tensor: turned, dtype: down.dtype, offset: downOffset });
+    for (const { tensor, dtype: from, offset } of copied) {
       const rows = rowBlocks(work, count, 0, hidden).map(below(first));
       for await (const block of loadBlocks(work, tensor, from, dtype, rows)) {
-        const target = strip + (block.row - first) * stride + index * rowBytes;
+        const target = strip + (block.row - first) * stride + offset;
         kernels.copyRows(target, block.address, block.rows, rowBytes, rowBytes, stride);
       }
+    }
+    if (turned !== undefined) {
+      yield view;
+      continue;
     }
     const downColumns = rowBlocks(work, hidden, first, count, blockElements);
     const loadedAs = isQuantised(dtype) ? 'f32' : dtype;

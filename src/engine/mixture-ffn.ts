@@ -92,12 +92,17 @@ export class MixtureFfn implements Ffn {
     const routing = this.#routings[input.layer] ?? null;
     if (routing === null) return this.#parts.dense.begin(input, hook);
     return {
-      finish: (output) => this.#finish(input, routing, output),
+      finish: (output) => this.#finish(input, routing, output, hook),
       abandon: async () => {},
     };
   }
 
-  async #finish(input: FfnInput, routing: Routing, output: FfnOutput): Promise<FfnCounts> {
+  async #finish(
+    input: FfnInput,
+    routing: Routing,
+    output: FfnOutput,
+    hook: FfnHook | undefined,
+  ): Promise<FfnCounts> {
     const { stores, weights, arenas, buffers, files } = this.#parts;
     const { layer, positions } = input;
     // Of a pass that was broken off.
@@ -105,12 +110,9 @@ export class MixtureFfn implements Ffn {
     this.#guessed = null;
     const { hiddenSize: hidden } = files.manifest.spec;
     const [{ kernels }] = arenas;
-    const selection = route(
-      await this.#logits(input, routing),
-      positions,
-      routing,
-      this.#selection,
-    );
+    const logits = await this.#logits(input, routing);
+    const selection = route(logits, positions, routing, this.#selection);
+    hook?.routed?.(layer, selection, logits);
     const experts = rowsByExpert(selection);
     const step = stores.begin(layer, byRows(experts));
     this.#guess(input);
@@ -205,13 +207,14 @@ export class MixtureFfn implements Ffn {
 }
 
 function routingOf(
-  { count, topK, score, normalise, scale, groups }: ExpertsSpec,
+  { count, topK, score, normalise, scale, groups, jitter }: ExpertsSpec,
   correction: Float32Array | null,
 ): Routing {
   return {
     ...{ experts: count, topK, score, normalise, scale },
     ...(correction && { correction }),
     ...(groups && { groups }),
+    ...(jitter !== undefined && { jitter }),
   };
 }
 

@@ -92,7 +92,9 @@ function activate(
   const values = positions * units.k;
   const code = activationCodes[ffn.activation];
   const up = partNamed(units, 'up');
-  const gateAndUp = positions === 1 && bias === 0 && gateBias === 0 ? stacked(units) : null;
+  const { clamped } = ffn;
+  const plain = positions === 1 && bias === 0 && gateBias === 0 && clamped === undefined;
+  const gateAndUp = plain ? stacked(units) : null;
   if (gateAndUp !== null && 2 * units.k <= activationValues(place.chunk, units.k)) {
     // One call for both: their rows lie together, and so do their values where there is one position.
     multiply(kernels, place, task, { part: gateAndUp, y: neurons, x }, positions);
@@ -103,10 +105,15 @@ function activate(
     return;
   }
   multiply(kernels, place, task, { part: up, y: neurons, x, bias }, positions);
-  if (ffn.gate !== 'linear') kernels.activation(neurons, values, code, ffn.threshold);
+  const activated = ffn.gate === 'none' || ffn.gate === 'both';
+  if (activated) kernels.activation(neurons, values, code, ffn.threshold);
   if (ffn.gate === 'none') return;
   const gate = partNamed(units, 'gate');
   multiply(kernels, place, task, { part: gate, y: gates, x, bias: gateBias }, positions);
+  if (clamped !== undefined) {
+    kernels.clampedGate(neurons, gates, values, clamped.limit, clamped.steepness);
+    return;
+  }
   kernels.activation(gates, values, code, ffn.threshold);
   kernels.multiply(neurons, gates, values);
 }

@@ -76,6 +76,7 @@ const ggufArithmetic: Readonly<Record<GgufDType, GgufArithmetic>> = {
   q5_1: groups('Q5_1'),
   q8_0: storedBlocks('Q8_0'),
   iq4_nl: storedBlocks('IQ4_NL'),
+  iq4_xs: { dots: 'IQ4_XSDots', rows: 'IQ4_XSRows' },
   mxfp4: storedBlocks('MXFP4'),
   q2_k: groups('Q2_K'),
   q3_k: groups('Q3_K'),

@@ -118,6 +118,17 @@ export function positiveNumber(at: ConfigFile, key: string, fallback?: number): 
   return value;
 }
 
+/** A number above 0 or null, `fallback` when absent. */
+export function optionalPositive(
+  at: ConfigFile,
+  key: string,
+  fallback: number | null,
+): number | null {
+  const value = at.config[key];
+  if (value === null) return null;
+  return value === undefined ? fallback : positiveNumber(at, key);
+}
+
 export function boolean(at: ConfigFile, key: string, fallback: boolean): boolean {
   const value = at.config[key];
   if (value === undefined || value === null) return fallback;

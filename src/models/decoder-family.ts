@@ -4,218 +4,167 @@
  * differs.
  */
 
-import {
-  activationOf,
-  boolean,
-  type ConfigFile,
-  derivedHeadDim,
-  firstInteger,
-  headDimOf,
-  integer,
-  kvHeadsOf,
-  limits,
-  positiveNumber,
-  tokenId,
-  tokenIds,
-} from './config.ts';
-import type { ExpertNames } from './expert-recipe.ts';
+import type { ConfigFile } from './config.ts';
+import { decoderSpec } from './decoder-spec.ts';
+import { commonKeys, commonNames, type DecoderTraits } from './decoder-traits.ts';
+import { buildLatentAttention } from './latent-recipe.ts';
 import { type Linear, RecipeBuilder } from './recipe-builder.ts';
-import { rotaryOf } from './rotary-config.ts';
+import { halvesSwapped, rowsFrom } from './row-order.ts';
 import {
   type CheckpointFacts,
-  type ExpertsSpec,
   expertsOf,
   type Family,
   type ModelRecipe,
   type ModelSpec,
   tensorNames,
 } from './spec.ts';
+import { normsAround } from './spec-tensors.ts';
 
-/** What a family has of its own. */
-export interface DecoderTraits {
-  readonly norm: {
-    readonly kind: 'layer' | 'rms';
-    /** Name and default of its epsilon in the configuration. */
-    readonly eps: readonly [key: string, fallback: number];
-    /** Is added to its weights. */
-    readonly plus?: number;
-  };
-  readonly activation: string;
-  readonly gate: ModelSpec['ffn']['gate'];
-  readonly block?: ModelSpec['block'];
-  /** Share of a head's values that are turned, where the configuration does not say; all of them, always. */
-  readonly rotaryShare?: number;
-  /** What the configuration means where it does not say; the form's own defaults unless given. */
-  readonly defaults?: {
-    readonly positions?: number;
-    readonly kvHeads?: number;
-    readonly headDim?: number;
-  };
-  /** Whether heads are an equal share of the hidden size, whatever `head_dim` says. */
-  readonly evenHeads?: boolean;
-  readonly qkNorm?: ModelSpec['attention']['qkNorm'];
-  readonly windows?: ModelSpec['attention']['windows'];
-  /** Of mixtures of experts. */
-  readonly experts?: ExpertTraits;
-  /** Which projections have biases; none unless said. */
-  readonly bias?: Partial<Record<'qkv' | 'out' | 'ffn' | 'head', boolean>>;
-  /** BOS and EOS where the configuration does not say. */
-  readonly bosId: number | null;
-  readonly eosIds: readonly number[];
-  /** Names within a layer or the model, where they are not the common ones. */
-  readonly names?: Partial<Record<keyof typeof commonNames, string>>;
-  /** Whether query, key and value are one projection, `self_attn.query_key_value`. */
-  readonly fused?: boolean;
-  /** Tensors of a layer that carry nothing the model needs. */
-  readonly ignored?: readonly string[];
-}
-
-/** The experts of a family, by their names below a layer. */
-interface ExpertTraits {
-  readonly spec: ExpertsSpec;
-  readonly router: Linear;
-  readonly names: ExpertNames;
-  /** The FFN beside them, and the row whose product with the input tells its share. */
-  readonly shared?: { readonly source: string; readonly gate?: string };
-}
-
-const commonNames = {
-  out: 'o_proj',
-  queryNorm: 'q_norm',
-  keyNorm: 'k_norm',
-  gate: 'gate_proj',
-  up: 'up_proj',
-  down: 'down_proj',
-  finalNorm: 'norm',
-};
-
-/** A family whose traits follow from the configuration. */
+/**
+ * A family whose traits follow from the configuration.
+ * @param keys where it differs in what names the activation: see `Family`
+ */
 export function decoderFamily(
   modelTypes: readonly string[],
   traitsOf: (at: ConfigFile) => DecoderTraits,
+  { activationKeys = commonKeys.activation }: Pick<Family, 'activationKeys'> = {},
 ): Family {
   return {
     modelTypes,
+    activationKeys,
     recipe(facts) {
       const at = { config: facts.config, file: facts.configFile };
-      const traits = traitsOf(at);
-      return recipeOf(describe(at, modelTypes[0] ?? '', traits), traits, facts);
+      const own = traitsOf(at);
+      const traits = { ...own, keys: { activation: activationKeys, ...own.keys } };
+      return new DecoderRecipe(decoderSpec(at, modelTypes[0] ?? '', traits), traits, facts).recipe;
     },
   };
 }
 
-function describe(at: ConfigFile, family: string, traits: DecoderTraits): ModelSpec {
-  const hiddenSize = integer(at, 'hidden_size', limits.hiddenSize);
-  const heads = integer(at, 'num_attention_heads', limits.heads);
-  const { defaults = {} } = traits;
-  const headDim = traits.evenHeads
-    ? derivedHeadDim(at, hiddenSize, heads)
-    : headDimOf(at, hiddenSize, heads, defaults.headDim);
-  const block = traits.block ?? 'sequential';
-  const trained = firstInteger(at, ['max_position_embeddings'], defaults.positions ?? 2048);
-  const rotary = { partial: traits.rotaryShare ?? null };
-  return {
-    family,
-    vocabSize: integer(at, 'vocab_size', limits.vocabSize),
-    hiddenSize,
-    embeddingSize: hiddenSize,
-    layers: integer(at, 'num_hidden_layers', limits.layers),
-    block,
-    attention: {
-      heads,
-      // A fused projection has one for each query head.
-      kvHeads: traits.fused
-        ? heads
-        : kvHeadsOf(at, ['num_key_value_heads'], heads, defaults.kvHeads),
-      headDim,
-      scale: headDim ** -0.5,
-      qkNorm: traits.qkNorm ?? 'none',
-      windows: traits.windows ?? [],
-    },
-    ...rotaryOf(at, headDim, trained, rotary),
-    norm: {
-      kind: traits.norm.kind,
-      eps: positiveNumber(at, ...traits.norm.eps),
-      placement: 'pre',
-      shared: block === 'parallel',
-      final: true,
-    },
-    ffn: {
-      neurons: integer(at, 'intermediate_size', limits.neurons),
-      ...activationOf(at, traits.activation, 'hidden_act'),
-      gate: traits.gate,
-      ...(traits.experts && { experts: traits.experts.spec }),
-    },
-    tiedHead: boolean(at, 'tie_word_embeddings', false),
-    bosId: tokenId(at, 'bos_token_id', traits.bosId),
-    eosIds: tokenIds(at, 'eos_token_id', traits.eosIds),
-  };
-}
+class DecoderRecipe {
+  readonly #spec: ModelSpec;
+  readonly #traits: DecoderTraits;
+  readonly #names: typeof commonNames;
+  readonly #build: RecipeBuilder;
+  readonly recipe: ModelRecipe;
 
-function recipeOf(spec: ModelSpec, traits: DecoderTraits, facts: CheckpointFacts): ModelRecipe {
-  const names = { ...commonNames, ...traits.names };
-  const bias = traits.bias ?? {};
-  const { plus } = traits.norm;
-  const build = new RecipeBuilder(spec, facts);
-  const linear = (source: string, kind: keyof typeof bias) => ({
-    source,
-    bias: bias[kind] ?? false,
-  });
-  const norm = (name: string, source: string) =>
-    build.norm(name, {
-      source,
-      bias: spec.norm.kind === 'layer',
-      ...(plus === undefined ? {} : { plus }),
-    });
+  constructor(spec: ModelSpec, traits: DecoderTraits, facts: CheckpointFacts) {
+    this.#spec = spec;
+    this.#traits = traits;
+    this.#names = { ...commonNames, ...traits.names };
+    this.#build = new RecipeBuilder(spec, facts);
+    this.recipe = this.#recipe();
+  }
 
-  const prefix = build.prefix(['model.', ''], 'embed_tokens.weight', 'layers.0.');
-  build.tokens(`${prefix}embed_tokens`, 'lm_head');
-  for (let layer = 0; layer < spec.layers; layer++) {
-    const from = `${prefix}layers.${layer}`;
-    const attention = `${from}.self_attn`;
-    norm(tensorNames.attentionNorm(layer), `${from}.input_layernorm`);
-    if (traits.fused) {
-      build.fusedQueryKeyValue(layer, linear(`${attention}.query_key_value`, 'qkv'));
-    } else {
-      const [query, key, value] = (['q_proj', 'k_proj', 'v_proj'] as const).map((name) =>
-        linear(`${attention}.${name}`, 'qkv'),
-      );
-      if (query && key && value) build.queryKeyValue(layer, query, key, value);
+  #recipe(): ModelRecipe {
+    const [build, names] = [this.#build, this.#names];
+    const { maxPositions, hiddenSize, layers, positions, norm } = this.#spec;
+    const prefixes = this.#traits.prefixes ?? ['model.', ''];
+    const prefix = build.prefix(prefixes, `${names.tokens}.weight`, `${names.layers}.0.`);
+    const head = build.oneOf(this.#traits.heads ?? ['lm_head']);
+    build.tokens(`${prefix}${names.tokens}`, head);
+    if (positions.kind === 'learned') {
+      const shape = [maxPositions + positions.offset, hiddenSize];
+      build.add(tensorNames.positions, shape, `${prefix}${names.positions}.weight`);
     }
-    const { qkNorm, headDim } = spec.attention;
-    if (qkNorm !== 'none') {
-      const ofHead = { bias: qkNorm === 'layer', width: headDim };
-      build.norm(tensorNames.queryNorm(layer), {
-        source: `${attention}.${names.queryNorm}`,
-        ...ofHead,
-      });
-      build.norm(tensorNames.keyNorm(layer), {
-        source: `${attention}.${names.keyNorm}`,
-        ...ofHead,
-      });
+    if (norm.embedding) this.#norm(tensorNames.embeddingNorm, `${prefix}${names.embeddingNorm}`);
+    for (let layer = 0; layer < layers; layer++) {
+      this.#layer(layer, `${prefix}${names.layers}.${layer}`);
     }
-    build.attentionOut(layer, linear(`${attention}.${names.out}`, 'out'));
-    if (!spec.norm.shared) norm(tensorNames.ffnNorm(layer), `${from}.post_attention_layernorm`);
-    const ffn = (prefix: string) => ({
-      ...(spec.ffn.gate === 'none' ? {} : { gate: linear(`${prefix}.${names.gate}`, 'ffn') }),
-      up: linear(`${prefix}.${names.up}`, 'ffn'),
-      down: linear(`${prefix}.${names.down}`, 'ffn'),
-    });
-    const { experts } = traits;
-    if (experts === undefined || expertsOf(spec, layer) === null) {
-      build.ffn(layer, ffn(`${from}.mlp`));
+    this.#norm(tensorNames.finalNorm, `${prefix}${names.finalNorm}`);
+    build.head({ source: head, bias: this.#traits.bias?.head ?? false });
+    return build.recipe;
+  }
+
+  #layer(layer: number, from: string): void {
+    const [build, names] = [this.#build, this.#names];
+    const norm = (name: string, source: string) => this.#norm(name, `${from}.${source}`);
+    const { placement, shared } = this.#spec.norm;
+    const { input, output } = normsAround(placement);
+    if (input) norm(tensorNames.attentionNorm(layer), names.attentionNorm);
+    this.#attention(layer, from);
+    if (output) norm(tensorNames.attentionOutputNorm(layer), names.attentionOutputNorm);
+    if (input && !shared) norm(tensorNames.ffnNorm(layer), names.ffnNorm);
+    const { experts, ignored = [] } = this.#traits;
+    if (experts === undefined || expertsOf(this.#spec, layer) === null) {
+      build.ffn(layer, this.#ffn(`${from}.${names.ffn}`));
     } else {
-      const { router, shared } = experts;
-      const source = `${from}.${router.source}`;
-      build.experts(layer, from, { ...router, source }, experts.names);
-      if (shared !== undefined) {
-        const gate = shared.gate === undefined ? undefined : `${from}.${shared.gate}`;
-        build.sharedFfn(layer, ffn(`${from}.${shared.source}`), gate);
+      const { forms, shared: beside } = experts;
+      const present = forms.find((form) => build.has(`${from}.${form.router.source}.weight`));
+      const { router, names: ofExperts } = present ?? forms[0];
+      build.experts(layer, from, { ...router, source: `${from}.${router.source}` }, ofExperts);
+      if (beside !== undefined) {
+        const gate = beside.gate === undefined ? undefined : `${from}.${beside.gate}`;
+        build.sharedFfn(layer, this.#ffn(`${from}.${beside.source}`), gate);
       }
     }
-    build.ignore(...(traits.ignored ?? []).map((name) => `${from}.${name}`));
+    if (output) norm(tensorNames.ffnOutputNorm(layer), names.ffnOutputNorm);
+    build.ignore(...ignored.map((name) => `${from}.${name}`));
   }
-  norm(tensorNames.finalNorm, `${prefix}${names.finalNorm}`);
-  build.head(linear('lm_head', 'head'));
-  return build.recipe;
+
+  #attention(layer: number, from: string): void {
+    const [build, names] = [this.#build, this.#names];
+    const { fused, turnsBack } = this.#traits;
+    const { heads, kvHeads, headDim, sinks, latent } = this.#spec.attention;
+    if (latent !== undefined) {
+      const place = { layer, from: `${from}.self_attn`, bias: this.#traits.bias?.qkv ?? false };
+      buildLatentAttention(build, this.#spec, latent, place);
+    } else if (fused === undefined) {
+      const projection = (source: string, count: number): Linear => {
+        const all = count * headDim;
+        const part = { name: 'halves swapped', all, order: halvesSwapped(count, headDim) };
+        const linear = this.#linear(`${from}.${source}`, 'qkv');
+        return turnsBack ? { ...linear, part } : linear;
+      };
+      const [query, key] = [projection(names.query, heads), projection(names.key, kvHeads)];
+      build.queryKeyValue(layer, query, key, this.#linear(`${from}.${names.value}`, 'qkv'));
+    } else {
+      const linear = this.#linear(`${from}.${names.qkv}`, 'qkv');
+      if (fused === 'grouped') build.fusedQueryKeyValue(layer, linear);
+      else build.stackedQueryKeyValue(layer, linear);
+    }
+    this.#headNorm(tensorNames.queryNorm(layer), `${from}.${names.queryNorm}`, heads);
+    this.#headNorm(tensorNames.keyNorm(layer), `${from}.${names.keyNorm}`, kvHeads);
+    if (sinks) build.add(tensorNames.sinks(layer), [heads], `${from}.${names.sinks}`);
+    build.attentionOut(layer, this.#linear(`${from}.${names.out}`, 'out'));
+  }
+
+  #ffn(from: string) {
+    const names = this.#names;
+    const { neurons, gate } = this.#spec.ffn;
+    const linear = (source: string) => this.#linear(`${from}.${source}`, 'ffn');
+    const down = linear(names.down);
+    if (gate === 'none') return { up: linear(names.up), down };
+    if (!this.#traits.fusedGate) return { gate: linear(names.gate), up: linear(names.up), down };
+    const part = (name: string, first: number) => ({
+      ...linear(names.gateUp),
+      part: { name, all: 2 * neurons, order: rowsFrom(first, neurons) },
+    });
+    return { gate: part('gate rows', 0), up: part('up rows', neurons), down };
+  }
+
+  #linear(source: string, kind: 'qkv' | 'out' | 'ffn'): Linear {
+    const { bias, transposed = false } = this.#traits;
+    return { source, bias: bias?.[kind] ?? false, transposed };
+  }
+
+  #norm(name: string, source: string): void {
+    const { kind, plus, plain, bias = kind === 'layer' } = this.#traits.norm;
+    if (plain) return;
+    this.#build.norm(name, { source, bias, ...(plus === undefined ? {} : { plus }) });
+  }
+
+  #headNorm(name: string, source: string, count: number): void {
+    const { qkNorm, qkNormOver, qkNormPlain, headDim } = this.#spec.attention;
+    if (qkNorm === 'none' || qkNormPlain) return;
+    const { bias = true, plus } = this.#traits.norm;
+    const widths = { heads: [count, headDim], row: count * headDim } as const;
+    this.#build.norm(name, {
+      source,
+      bias: qkNorm === 'layer' && bias,
+      width: qkNormOver === undefined ? headDim : widths[qkNormOver],
+      // Those of another kind than the blocks' have weights of their own form.
+      ...(plus === undefined || qkNorm !== this.#spec.norm.kind ? {} : { plus }),
+    });
+  }
 }

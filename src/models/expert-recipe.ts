@@ -12,6 +12,8 @@ export interface ExpertNames {
   readonly down: string;
   /** Gate and up rows of all experts in one: `<prefix>.gate_up_proj`. */
   readonly gateUp: string;
+  /** Of all experts in one, such as `<prefix>.gate_proj.bias` (experts, k); absent where there are none. */
+  readonly biases?: Readonly<Record<'gate' | 'up' | 'down', string>>;
 }
 
 /** What most families call them. */

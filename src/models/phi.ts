@@ -17,9 +17,9 @@ export const phi = decoderFamily(['phi'], (at) => ({
   bosId: 1,
   eosIds: [2],
   names: {
-    out: 'dense',
-    queryNorm: 'q_layernorm',
-    keyNorm: 'k_layernorm',
+    out: 'self_attn.dense',
+    queryNorm: 'self_attn.q_layernorm',
+    keyNorm: 'self_attn.k_layernorm',
     up: 'fc1',
     down: 'fc2',
     finalNorm: 'final_layernorm',

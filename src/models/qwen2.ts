@@ -1,6 +1,7 @@
 /** Qwen2 and 2.5: the form of Llama with biases on queries, keys and values, and windows in later layers. */
 
-import { type DecoderTraits, decoderFamily } from './decoder-family.ts';
+import { decoderFamily } from './decoder-family.ts';
+import type { DecoderTraits } from './decoder-traits.ts';
 import { windowByLayer } from './windows.ts';
 
 /** What all of Qwen2 has, with or without experts. */

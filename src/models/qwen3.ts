@@ -1,7 +1,8 @@
 /** Qwen3: the form of Llama with an RMS norm on each query and key head. */
 
 import { boolean, type ConfigFile } from './config.ts';
-import { type DecoderTraits, decoderFamily } from './decoder-family.ts';
+import { decoderFamily } from './decoder-family.ts';
+import type { DecoderTraits } from './decoder-traits.ts';
 import { windowByLayer } from './windows.ts';
 
 /** What all of Qwen3 has, with or without experts. */

@@ -2,6 +2,7 @@
 
 import { InputError } from '../errors.ts';
 import { type ExpertNames, expertsRecipe } from './expert-recipe.ts';
+import type { RowOrder } from './row-order.ts';
 import {
   type BundleRecipe,
   type CheckpointFacts,
@@ -9,16 +10,21 @@ import {
   type ModelRecipe,
   type ModelSpec,
   type SourceRows,
+  type SourceView,
   type TensorPart,
   type TensorRecipe,
   tensorNames,
 } from './spec.ts';
-import { mostExperts } from './spec-tensors.ts';
+import { attendedWidth, mostExperts } from './spec-tensors.ts';
 
 /** A projection in the checkpoint: `<source>.weight`, and `<source>.bias` if it has one. */
 export interface Linear {
   readonly source: string;
   readonly bias: boolean;
+  /** Whether its weight lies (inputs, outputs). */
+  readonly transposed?: boolean;
+  /** Of a weight of `all` rows, the ones that are this projection's, and in which order. */
+  readonly part?: { readonly name: string; readonly all: number; readonly order: RowOrder };
 }
 
 /** A norm in the checkpoint: `<source>.weight`, and `<source>.bias` where norms have one. */
@@ -27,8 +33,8 @@ export interface NormSource {
   readonly bias: boolean;
   /** Is added to its weight; for norms whose weights are kept around 0. */
   readonly plus?: number;
-  /** Elements; the hidden size unless said otherwise. */
-  readonly width?: number;
+  /** Elements, or the shape in which the checkpoint has them; the hidden size unless said otherwise. */
+  readonly width?: number | readonly number[];
 }
 
 export interface FfnSources {
@@ -48,6 +54,7 @@ export class RecipeBuilder {
   readonly #bundles: BundleRecipe[] = [];
   readonly #experts: ExpertsRecipe[] = [];
   readonly #ignored: string[] = [];
+  readonly #views = new Map<string, SourceView>();
   #twoHeads: ModelRecipe['twoHeads'];
 
   /** @throws InputError when there are more layers than the checkpoint can hold */
@@ -95,6 +102,11 @@ export class RecipeBuilder {
     );
   }
 
+  /** The one of `sources` whose weight the checkpoint has; the first, where there is none. */
+  oneOf(sources: readonly string[]): string {
+    return sources.find((source) => this.#names.has(`${source}.weight`)) ?? sources[0] ?? '';
+  }
+
   /**
    * The embedding, `<source>.weight`; of a model with a tied head, the head's copy of it where that alone
    * is in the checkpoint. Where both are, whether they are the same is for who can read them.
@@ -126,16 +138,34 @@ export class RecipeBuilder {
   }
 
   norm(name: string, { source, bias, plus, width = this.#spec.hiddenSize }: NormSource): void {
-    this.addParts(`${name}.weight`, [
-      { source: `${source}.weight`, shape: [width], ...(plus === undefined ? {} : { plus }) },
-    ]);
-    if (bias) this.add(`${name}.bias`, [width], `${source}.bias`);
+    const shape = typeof width === 'number' ? [width] : width;
+    const part = { source: `${source}.weight`, shape, ...(plus === undefined ? {} : { plus }) };
+    this.#tensors.push({
+      name: `${name}.weight`,
+      shape: [shape.reduce((all, size) => all * size, 1)],
+      parts: [part],
+    });
+    if (bias) this.add(`${name}.bias`, shape, `${source}.bias`);
   }
 
   /** (outputs, inputs) and its bias. */
-  linear(name: string, outputs: number, inputs: number, { source, bias }: Linear): void {
-    this.add(`${name}.weight`, [outputs, inputs], `${source}.weight`);
-    if (bias) this.add(`${name}.bias`, [outputs], `${source}.bias`);
+  linear(name: string, outputs: number, inputs: number, linear: Linear): void {
+    this.add(`${name}.weight`, [outputs, inputs], this.#weight(linear, outputs, inputs));
+    if (linear.bias) this.add(`${name}.bias`, [outputs], `${linear.source}.bias`);
+  }
+
+  /** The name under which a projection's weight is (outputs, inputs). */
+  #weight({ source, transposed, part }: Linear, outputs: number, inputs: number): string {
+    const whole = `${source}.weight`;
+    if (part !== undefined) {
+      const name = `${whole}, ${part.name}`;
+      this.#views.set(name, { source: whole, shape: [part.all, inputs], order: part.order });
+      return name;
+    }
+    if (transposed !== true) return whole;
+    const name = `${whole}, transposed`;
+    this.#views.set(name, { source: whole, shape: [inputs, outputs], transposed });
+    return name;
   }
 
   /** Query, key and value projections that the checkpoint has apart. */
@@ -150,7 +180,10 @@ export class RecipeBuilder {
     const name = tensorNames.qkv(layer);
     this.addParts(
       `${name}.weight`,
-      all.map(({ source, rows }) => ({ source: `${source}.weight`, shape: [rows, hiddenSize] })),
+      all.map(({ rows, ...linear }) => ({
+        source: this.#weight(linear, rows, hiddenSize),
+        shape: [rows, hiddenSize],
+      })),
     );
     if (query.bias) {
       this.addParts(
@@ -183,9 +216,16 @@ export class RecipeBuilder {
     if (bias) this.addParts(`${name}.bias`, part(`${source}.bias`, [all]));
   }
 
+  /** Query, key and value rows of one projection, all queries first, then all keys, then all values. */
+  stackedQueryKeyValue(layer: number, linear: Linear): void {
+    const { heads, kvHeads, headDim } = this.#spec.attention;
+    const rows = (heads + 2 * kvHeads) * headDim;
+    this.linear(tensorNames.qkv(layer), rows, this.#spec.hiddenSize, linear);
+  }
+
   attentionOut(layer: number, linear: Linear): void {
-    const { heads, headDim } = this.#spec.attention;
-    this.linear(tensorNames.attentionOut(layer), this.#spec.hiddenSize, heads * headDim, linear);
+    const { hiddenSize, attention } = this.#spec;
+    this.linear(tensorNames.attentionOut(layer), hiddenSize, attendedWidth(attention), linear);
   }
 
   ffn(layer: number, { gate, up, down }: FfnSources): void {
@@ -203,11 +243,12 @@ export class RecipeBuilder {
     neurons: number,
     { gate, up, down }: FfnSources,
   ): void {
+    const { hiddenSize } = this.#spec;
     this.#bundles.push({
-      ...{ layer, ffn, neurons, hiddenSize: this.#spec.hiddenSize },
-      ...(gate === undefined ? {} : { gate: `${gate.source}.weight` }),
-      up: `${up.source}.weight`,
-      down: `${down.source}.weight`,
+      ...{ layer, ffn, neurons, hiddenSize },
+      ...(gate === undefined ? {} : { gate: this.#weight(gate, neurons, hiddenSize) }),
+      up: this.#weight(up, neurons, hiddenSize),
+      down: this.#weight(down, hiddenSize, neurons),
     });
   }
 
@@ -228,6 +269,16 @@ export class RecipeBuilder {
     const { hiddenSize, ffn } = this.#spec;
     this.linear(tensorNames.router(layer), ffn.experts?.count ?? 0, hiddenSize, router);
     this.#experts.push(expertsRecipe(this.#spec, layer, from, names, this.#names));
+    const { biases } = names;
+    const { count = 0, neurons = 0 } = ffn.experts ?? {};
+    const bias = (name: string, part: keyof NonNullable<typeof biases>, width: number) => {
+      if (biases === undefined) return;
+      const source = { source: `${from}.${names.prefix}.${biases[part]}`, shape: [count, width] };
+      this.#tensors.push({ name, shape: [count * width], parts: [source] });
+    };
+    bias(tensorNames.expertGateBias(layer), 'gate', neurons);
+    bias(tensorNames.expertUpBias(layer), 'up', neurons);
+    bias(tensorNames.expertDownBias(layer), 'down', hiddenSize);
   }
 
   /** The head of a model that has its own; of one with a tied head, `source` is passed over. */
@@ -238,6 +289,11 @@ export class RecipeBuilder {
     if (bias) this.add(tensorNames.headBias, [vocabSize], `${source}.bias`);
   }
 
+  /** Whether the checkpoint has a tensor of this name. */
+  has(name: string): boolean {
+    return this.#names.has(name);
+  }
+
   /** Passes over tensors of these names, where the checkpoint has them. */
   ignore(...names: readonly string[]): void {
     this.#ignored.push(...names.filter((name) => this.#names.has(name)));
@@ -246,6 +302,8 @@ export class RecipeBuilder {
   get recipe(): ModelRecipe {
     const [tensors, bundles, experts] = [this.#tensors, this.#bundles, this.#experts];
     const [ignored, twoHeads] = [this.#ignored, this.#twoHeads];
-    return { spec: this.#spec, tensors, bundles, experts, ignored, ...(twoHeads && { twoHeads }) };
+    const views = this.#views;
+    const recipe = { spec: this.#spec, tensors, bundles, experts, views, ignored };
+    return { ...recipe, ...(twoHeads && { twoHeads }) };
   }
 }

@@ -12,10 +12,15 @@ import type { RotaryPositions, RotaryScaling } from './positions.ts';
 export interface RotaryDefaults {
   /** Share of a head's values that are turned, where the file does not say; null: the family turns all. */
   readonly partial: number | null;
+  /** The base where the file does not say. */
+  readonly theta?: number;
+  /** What families of their own age call base and share. */
+  readonly keys?: { readonly theta: string; readonly partial: string };
 }
 
-/** What transformers takes for the base, in every family that is read here. */
+/** What transformers takes for the base, in most families. */
 const defaultTheta = 10_000;
+const defaultKeys = { theta: 'rope_theta', partial: 'partial_rotary_factor' } as const;
 
 /**
  * The rotary embedding of heads of `headDim`, and the longest sequence it is made for.
@@ -28,12 +33,28 @@ export function rotaryOf(
   trained: number,
   defaults: RotaryDefaults,
 ): { readonly positions: RotaryPositions; readonly maxPositions: number } {
-  const rope = ropeOf(at);
-  /** What newer files have within `rope_parameters` and older ones beside `rope_scaling`. */
-  const either = (key: string, fallback: number) =>
-    positiveNumber(rope.config[key] === undefined ? at : rope, key, fallback);
-  const theta = either('rope_theta', defaultTheta);
-  const share = either('partial_rotary_factor', defaults.partial ?? 1);
+  return rotaryFrom(ropeOf(at), at, headDim, trained, defaults);
+}
+
+/**
+ * The same by the part of the file that says how.
+ * @param rope what `rope_parameters` or `rope_scaling` holds, empty where there is none
+ */
+export function rotaryFrom(
+  rope: ConfigFile,
+  at: ConfigFile,
+  headDim: number,
+  trained: number,
+  defaults: RotaryDefaults,
+): { readonly positions: RotaryPositions; readonly maxPositions: number } {
+  /** What newer files have within `rope_parameters` and older ones, by `older`, beside `rope_scaling`. */
+  const either = (key: string, older: string, fallback: number) => {
+    if (rope.config[key] !== undefined) return positiveNumber(rope, key, fallback);
+    return positiveNumber(at, older, fallback);
+  };
+  const { keys = defaultKeys } = defaults;
+  const theta = either(defaultKeys.theta, keys.theta, defaults.theta ?? defaultTheta);
+  const share = either(defaultKeys.partial, keys.partial, defaults.partial ?? 1);
   const whole = defaults.partial === null;
   if (whole && share !== 1 && kindOf(rope) !== 'default') {
     throw new InputError(
@@ -120,13 +141,36 @@ function scalingOf(
         attentionFactor: positiveNumber(at, 'attention_factor', yarnAttention(at, factor)),
       };
     }
+    case 'longrope':
+    case 'su': {
+      const factor = positiveNumber(at, 'factor', trained / original);
+      const attention = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original));
+      return {
+        kind: 'longrope',
+        short: factorsOf(at, 'short_factor', dims),
+        long: factorsOf(at, 'long_factor', dims),
+        trained: original,
+        attentionFactor: positiveNumber(at, 'attention_factor', attention),
+      };
+    }
     default:
       throw new InputError(
         `rotary scaling ${brief(kind)} is not supported`,
         { file: at.file },
-        'Supported: default, linear, dynamic, llama3, yarn',
+        'Supported: default, linear, dynamic, llama3, yarn, longrope',
       );
   }
+}
+
+/** A factor for each pair of a head. */
+function factorsOf({ config, file }: ConfigFile, key: string, dims: number): number[] {
+  const factors: unknown = config[key];
+  const isFactor = (value: unknown) => typeof value === 'number' && value > 0 && value < Infinity;
+  if (Array.isArray(factors) && factors.length === dims / 2 && factors.every(isFactor)) {
+    return factors as number[];
+  }
+  const count = Array.isArray(factors) ? `a list of ${factors.length}` : brief(factors);
+  throw new InputError(`'${key}' is not a list of ${dims / 2} numbers above 0: ${count}`, { file });
 }
 
 /** What the paper suggests, or with weights of its logarithm. */

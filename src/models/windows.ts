@@ -45,6 +45,32 @@ export function windowByLayer(at: ConfigFile, defaultFirst: number): Windows {
   return windowIn(at, (layer) => layer >= first);
 }
 
+/**
+ * `sliding_window` in the layers that `layer_types` names, or, where that is missing, in all but each
+ * `every`th, which `sliding_window_pattern` may say, too.
+ * @param every 0: in all layers
+ */
+export function windowByType(
+  at: ConfigFile,
+  every: number,
+): { readonly windows: Windows; readonly slides: readonly boolean[] } {
+  const layers = integer(at, 'num_hidden_layers', limits.layers);
+  const types = at.config.layer_types ?? null;
+  const given = at.config.sliding_window_pattern;
+  const step =
+    typeof given === 'string'
+      ? every
+      : (optionalInteger(at, 'sliding_window_pattern', every) ?? every);
+  const slides =
+    types === null
+      ? Array.from({ length: layers }, (_, layer) => step === 0 || (layer + 1) % step !== 0)
+      : slidingLayers(at, types);
+  return {
+    windows: slides.includes(true) ? windowIn(at, (layer) => slides[layer] ?? false) : [],
+    slides,
+  };
+}
+
 /** Of each layer, whether `layer_types` has it slide. */
 function slidingLayers(at: ConfigFile, types: unknown): readonly boolean[] {
   const layers = integer(at, 'num_hidden_layers', limits.layers);

@@ -110,8 +110,8 @@ test('a fused projection is taken apart by rows, whatever the grouping', () => {
 const refused: [string, Record<string, unknown>, RegExp][] = [
   [
     'a scaling',
-    { rope_scaling: { type: 'longrope' } },
-    /scaling "longrope" is not supported.*yarn/,
+    { rope_scaling: { type: 'stretched' } },
+    /scaling "stretched" is not supported.*yarn/,
   ],
   ['a scaling without its factor', { rope_scaling: { type: 'linear' } }, /'factor' is missing/],
   [

@@ -81,14 +81,11 @@ class Merging {
     this.#embedding = sources((name) => name === tensorNames.tokens)[0]?.source ?? '';
     const tables = sources((name) => name === tensorNames.tokens || name === tensorNames.positions);
     const outer = new Set([...tables.map((part) => part.source), headTensor]);
-    const used = new Set([
-      ...sources(() => true)
+    const used = new Set(
+      [...sources(() => true), ...ffnSources(recipe)]
         .filter(({ shape }) => shape.length === 2)
-        .map((part) => part.source),
-      ...[...ffnSources(recipe)]
-        .filter(({ shape }) => shape.length === 2)
-        .map(({ source: name }) => name),
-    ]);
+        .map(({ source: name }) => recipe.views.get(name)?.source ?? name),
+    );
     this.#candidates = [...used]
       .filter((name) => source.tensors.has(name))
       .map((name) => ({ name: moduleOf(name), inner: !outer.has(name) }));

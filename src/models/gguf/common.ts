@@ -3,10 +3,11 @@
 import { InputError } from '../../errors.ts';
 import { own } from '../../own.ts';
 import { limits } from '../config.ts';
+import type { RowOrder } from '../row-order.ts';
 import { refuseExperts } from './experts.ts';
 import { GgufKeys } from './keys.ts';
 import { ropeConfig } from './rope.ts';
-import type { GgufFacts, RowOrder, Translated } from './translation.ts';
+import type { GgufFacts, Translated } from './translation.ts';
 
 export interface Geometry {
   readonly keys: GgufKeys;
@@ -150,9 +151,4 @@ export function halvesOfPairs(heads: number, headDim: number): RowOrder {
       return row - within + 2 * (within % half) + (within >= half ? 1 : 0);
     },
   };
-}
-
-/** The `count` rows from `first` on. */
-export function rowsFrom(first: number, count: number): RowOrder {
-  return { count, sourceOf: (row) => first + row };
 }

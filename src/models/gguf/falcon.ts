@@ -4,8 +4,9 @@
  */
 
 import { limits } from '../config.ts';
+import type { RowOrder } from '../row-order.ts';
 import { byTables, checkFullRotary, type Geometry, geometryOf } from './common.ts';
-import type { GgufArchitecture, RowOrder } from './translation.ts';
+import type { GgufArchitecture } from './translation.ts';
 
 const name = 'falcon';
 

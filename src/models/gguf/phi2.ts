@@ -1,7 +1,8 @@
 /** Phi-2: attention beside the FFN; queries, keys and values apart, or stacked in one tensor. */
 
 import { limits } from '../config.ts';
-import { blockTensor, byTables, geometryOf, rowsFrom } from './common.ts';
+import { rowsFrom } from '../row-order.ts';
+import { blockTensor, byTables, geometryOf } from './common.ts';
 import { blockPrefix } from './llama.ts';
 import type { GgufArchitecture } from './translation.ts';
 

@@ -5,6 +5,7 @@
  */
 
 import type { GgufMetadata } from '../../checkpoint/gguf/metadata.ts';
+import type { RowOrder } from '../row-order.ts';
 
 /** What a translation reads from. */
 export interface GgufFacts {
@@ -26,12 +27,6 @@ export interface Translated {
   readonly shape?: readonly number[];
   /** Added to every value; norms may be stored with an offset. */
   readonly add?: number;
-}
-
-export interface RowOrder {
-  readonly count: number;
-  /** The row of the file's tensor that is row `row` here. */
-  readonly sourceOf: (row: number) => number;
 }
 
 export interface GgufTranslation {

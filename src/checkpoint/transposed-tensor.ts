@@ -1,0 +1,64 @@
+/** Matrices that a checkpoint holds the other way round: (inputs, outputs), as GPT-2 has its layers. */
+
+import { forEachParallel } from '../parallel.ts';
+import { checkReadRange } from './shape.ts';
+import type { SourceTensor } from './source.ts';
+import { sourceDTypes } from './source-dtype.ts';
+
+/** Reads of a few values each; this many are kept in flight. */
+const readsAtOnce = 16;
+
+/** A rectangle of a matrix. */
+export interface Rectangle {
+  readonly row: number;
+  readonly rows: number;
+  readonly column: number;
+  readonly columns: number;
+}
+
+/** The columns of the matrix `tensor` as rows. What is no matrix stays as it is, to be refused by its shape. */
+export function transposedMatrix(tensor: SourceTensor): SourceTensor {
+  const [rows = 0, columns = 0, ...more] = tensor.shape;
+  const { dtype, blocks: _, ...rest } = tensor;
+  if (dtype === 'other' || more.length > 0) return tensor;
+  const unitBytes = sourceDTypes[dtype].bytes;
+  return {
+    ...rest,
+    dtype,
+    shape: [columns, rows],
+    contiguous: false,
+    turned: tensor,
+    async read(start, count, target) {
+      checkReadRange(tensor.name, rows * columns, unitBytes, start, count, target);
+      if (count === 0) return;
+      const first = Math.floor(start / rows);
+      const wanted = { row: first, rows: Math.ceil((start + count) / rows) - first };
+      const bytes = new Uint8Array(wanted.rows * rows * unitBytes);
+      await readTurned(tensor, { ...wanted, column: 0, columns: rows }, bytes);
+      const from = (start - first * rows) * unitBytes;
+      target.set(bytes.subarray(from, from + target.length));
+    },
+  };
+}
+
+/**
+ * Reads a rectangle of what {@link transposedMatrix} makes of `tensor`, row by row, into `target`.
+ * @throws InputError when the file is shorter than its header says; IoError when reading fails
+ */
+export async function readTurned(
+  tensor: SourceTensor,
+  { row, rows, column, columns }: Rectangle,
+  target: Uint8Array,
+): Promise<void> {
+  const width = tensor.shape[1] ?? 0;
+  const unitBytes = target.length / (rows * columns);
+  const inFile = Array.from({ length: columns }, (_, index) => index);
+  await forEachParallel(inFile, readsAtOnce, async (index) => {
+    const values = new Uint8Array(rows * unitBytes);
+    await tensor.read((column + index) * width + row, rows, values);
+    for (let i = 0; i < rows; i++) {
+      const to = (i * columns + index) * unitBytes;
+      for (let b = 0; b < unitBytes; b++) target[to + b] = values[i * unitBytes + b] ?? 0;
+    }
+  });
+}

@@ -1,0 +1,22 @@
+/** Granite: the form of Llama with factors on embedding, scores, sublayers and logits. */
+
+import { boolean, positiveNumber } from './config.ts';
+import { decoderFamily } from './decoder-family.ts';
+
+export const granite = decoderFamily(['granite'], (at) => {
+  const attention = boolean(at, 'attention_bias', false);
+  return {
+    norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-6] },
+    activation: 'silu',
+    gate: 'linear',
+    attention: { scale: positiveNumber(at, 'attention_multiplier', 1) },
+    scales: {
+      embeddingScale: positiveNumber(at, 'embedding_multiplier', 1),
+      residualScale: positiveNumber(at, 'residual_multiplier', 1),
+      logitScale: 1 / positiveNumber(at, 'logits_scaling', 1),
+    },
+    bias: { qkv: attention, out: attention, ffn: boolean(at, 'mlp_bias', false) },
+    bosId: 1,
+    eosIds: [2],
+  };
+});

@@ -1,0 +1,42 @@
+/** SmolLM3: the form of Llama; every fourth layer is not told positions. */
+
+import { brief } from '../checkpoint/json-file.ts';
+import { InputError } from '../errors.ts';
+import { boolean, type ConfigFile, firstInteger, integer, limits } from './config.ts';
+import { decoderFamily } from './decoder-family.ts';
+import { windowByLayer } from './windows.ts';
+
+export const smollm3 = decoderFamily(['smollm3'], (at) => {
+  const attention = boolean(at, 'attention_bias', false);
+  const told = toldLayers(at);
+  return {
+    norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-6] },
+    activation: 'silu',
+    gate: 'linear',
+    defaults: { positions: 32_768, kvHeads: 4, tiedHead: true },
+    windows: at.config.sliding_window == null ? [] : windowByLayer(at, told.length),
+    bias: { qkv: attention, out: attention, ffn: boolean(at, 'mlp_bias', false) },
+    theta: 2_000_000,
+    told,
+    bosId: 128_000,
+    eosIds: [128_001],
+  };
+});
+
+/** By layer, whether it is told positions: 1 in `no_rope_layers` means that it is. */
+function toldLayers(at: ConfigFile): readonly boolean[] {
+  const layers = integer(at, 'num_hidden_layers', limits.layers);
+  const listed: unknown = at.config.no_rope_layers ?? null;
+  if (listed === null) {
+    const every = firstInteger(at, ['no_rope_layer_interval'], 4);
+    return Array.from({ length: layers }, (_, layer) => (layer + 1) % every !== 0);
+  }
+  const isFlag = (value: unknown) => value === 0 || value === 1;
+  if (Array.isArray(listed) && listed.length === layers && listed.every(isFlag)) {
+    return listed.map((flag) => flag === 1);
+  }
+  throw new InputError(
+    `'no_rope_layers' is not a list of ${layers} times 0 or 1: ${brief(listed)}`,
+    { file: at.file },
+  );
+}
