@@ -18,10 +18,18 @@ interface Reference {
   readonly logits: string;
 }
 
+const fixtures = fileURLToPath(new URL('../../fixtures/', import.meta.url));
+
+/** Makes a test of the checkpoint in `fixtures/<folder>`. */
+export function testCheckpoint(folder: string): void {
+  const root = temporaryRoot();
+  test(folder, () => agreesWithReference(root, join(fixtures, folder)));
+}
+
 /** Makes a test of every checkpoint in `fixtures/<folder>`. */
 export function testVariants(folder: string): void {
   const root = temporaryRoot();
-  const variants = fileURLToPath(new URL(`../../fixtures/${folder}/`, import.meta.url));
+  const variants = join(fixtures, folder);
   for (const name of readdirSync(variants)) {
     const dir = join(variants, name);
     if (!statSync(dir).isDirectory()) continue;
