@@ -14,12 +14,15 @@ import type { ModelFiles } from '../flash/model-files.ts';
 import { matmulOf } from '../kernels/weight-kernels.ts';
 import { type ExpertsSpec, expertsOf, tensorNames } from '../models/spec.ts';
 import type { ExpertBuffers } from '../plan/activations.ts';
-import type { ExpertStores, PresentExpert } from '../residency/expert-stores.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
+import type { PresentExpert } from '../residency/early-experts.ts';
+import type { ExpertStores } from '../residency/expert-stores.ts';
 import type { Weights } from '../residency/weights.ts';
 import type { Arena } from './arena.ts';
 import type { DenseFfn } from './dense-ffn.ts';
 import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
 import type { FfnHook } from './ffn-hook.ts';
+import { NextRouter } from './next-router.ts';
 import { addContributions, type ExpertRows, gatherRows, rowsByExpert } from './routed-rows.ts';
 import { type FfnInput, WeightSelection } from './selection.ts';
 import { type Routing, route } from './selectors/router.ts';
@@ -41,11 +44,16 @@ export interface MixtureParts {
   readonly chunk: number;
   /** Experts that a row takes. */
   readonly topK: number;
+  /** What stays in DRAM. */
+  readonly residences: MemoryPlan['residences'];
 }
 
 export class MixtureFfn implements Ffn {
   readonly #parts: MixtureParts;
   readonly #selection: WeightSelection;
+  readonly #guesses: NextRouter;
+  /** The layer whose experts are read early. */
+  #guessed: number | null = null;
   /** Per layer; null where it has no experts. */
   readonly #routings: readonly (Routing | null)[];
 
@@ -56,6 +64,7 @@ export class MixtureFfn implements Ffn {
       units: spec.ffn.experts?.count ?? 0,
       rows: parts.chunk,
     });
+    this.#guesses = new NextRouter(parts);
     const [{ memory }] = parts.arenas;
     this.#routings = Array.from({ length: spec.layers }, (_, layer) => {
       const experts = expertsOf(spec, layer);
@@ -65,6 +74,18 @@ export class MixtureFfn implements Ffn {
       const { topK } = parts;
       return experts && routingOf({ ...experts, topK }, correction?.slice() ?? null);
     });
+  }
+
+  /**
+   * Begins to read what the next layer will probably want, told from what its input would be if this layer's
+   * FFN and its own attention changed nothing. What is wanted is still decided by its router.
+   */
+  #guess({ layer, residual, positions }: FfnInput): void {
+    const { stores } = this.#parts;
+    const next = layer + 1;
+    if (positions > 1 || !this.#guesses.knows(next) || !stores.guesses(next)) return;
+    stores.guess(next, this.#guesses.likeliest(next, residual));
+    this.#guessed = next;
   }
 
   begin(input: FfnInput, hook?: FfnHook): BegunFfn {
@@ -84,6 +105,9 @@ export class MixtureFfn implements Ffn {
   ): Promise<FfnCounts> {
     const { stores, weights, arenas, buffers, files } = this.#parts;
     const { layer, positions } = input;
+    // Of a pass that was broken off.
+    if (this.#guessed !== null && this.#guessed !== layer) await stores.abandonGuesses();
+    this.#guessed = null;
     const { hiddenSize: hidden } = files.manifest.spec;
     const [{ kernels }] = arenas;
     const logits = await this.#logits(input, routing);
@@ -91,6 +115,7 @@ export class MixtureFfn implements Ffn {
     hook?.routed?.(layer, selection, logits);
     const experts = rowsByExpert(selection);
     const step = stores.begin(layer, byRows(experts));
+    this.#guess(input);
     let active = 0;
     try {
       await this.#shared(input, output.y);

@@ -61,7 +61,8 @@ class DecoderRecipe {
     const { maxPositions, hiddenSize, layers, positions, norm } = this.#spec;
     const prefixes = this.#traits.prefixes ?? ['model.', ''];
     const prefix = build.prefix(prefixes, `${names.tokens}.weight`, `${names.layers}.0.`);
-    build.tokens(`${prefix}${names.tokens}`, names.head);
+    const head = build.oneOf(this.#traits.heads ?? ['lm_head']);
+    build.tokens(`${prefix}${names.tokens}`, head);
     if (positions.kind === 'learned') {
       const shape = [maxPositions + positions.offset, hiddenSize];
       build.add(tensorNames.positions, shape, `${prefix}${names.positions}.weight`);
@@ -71,7 +72,7 @@ class DecoderRecipe {
       this.#layer(layer, `${prefix}${names.layers}.${layer}`);
     }
     this.#norm(tensorNames.finalNorm, `${prefix}${names.finalNorm}`);
-    build.head({ source: names.head, bias: this.#traits.bias?.head ?? false });
+    build.head({ source: head, bias: this.#traits.bias?.head ?? false });
     return build.recipe;
   }
 

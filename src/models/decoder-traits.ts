@@ -74,6 +74,8 @@ export interface DecoderTraits {
   readonly eosIds: readonly number[];
   /** What the names of all tensors but the head's may begin with, the likeliest first. */
   readonly prefixes?: readonly string[];
+  /** What the head may be called, the likeliest first; `lm_head` unless said. */
+  readonly heads?: readonly string[];
   /** Names within a layer or the model, where they are not the common ones. */
   readonly names?: Partial<Record<keyof typeof commonNames, string>>;
   /**
@@ -150,14 +152,13 @@ export const commonKeys = {
   activation: ['hidden_act'],
 } as const;
 
-/** `finalNorm` and what stands before it follow the prefix, `head` stands alone, the rest is within a layer. */
+/** `finalNorm` and what stands before it follow the prefix, the rest is within a layer. */
 export const commonNames = {
   tokens: 'embed_tokens',
   positions: 'embed_positions',
   embeddingNorm: 'embed_norm',
   layers: 'layers',
   finalNorm: 'norm',
-  head: 'lm_head',
   attentionNorm: 'input_layernorm',
   attentionOutputNorm: 'post_attention_layernorm',
   qkv: 'self_attn.query_key_value',

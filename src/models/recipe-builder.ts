@@ -102,6 +102,11 @@ export class RecipeBuilder {
     );
   }
 
+  /** The one of `sources` whose weight the checkpoint has; the first, where there is none. */
+  oneOf(sources: readonly string[]): string {
+    return sources.find((source) => this.#names.has(`${source}.weight`)) ?? sources[0] ?? '';
+  }
+
   /**
    * The embedding, `<source>.weight`; of a model with a tied head, the head's copy of it where that alone
    * is in the checkpoint. Where both are, whether they are the same is for who can read them.

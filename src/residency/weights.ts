@@ -99,6 +99,13 @@ export class Weights {
     return tensor === undefined ? 0 : this.#vectorBase + tensor.offset;
   }
 
+  /** Address of the first row of a matrix of which some rows stay in DRAM, in the memory where these are. */
+  firstRow(tensor: StoredTensor): number {
+    const residence = this.#plan.residences.get(tensor);
+    if (residence === undefined) throw new Error(`no row of ${tensor.name} stays in DRAM`);
+    return firstRow(tensor, residence);
+  }
+
   /** Calls `use` with all rows of a matrix in order; the rows are valid only during the call. */
   async eachRows(tensor: StoredTensor, use: (rows: LoadedRows) => void): Promise<void> {
     const { rowBytes } = rowsOf(tensor);
