@@ -161,7 +161,12 @@ export function clampedGate(y: usize, x: usize, n: i32, limit: f32, steepness: f
     v128.store(y, ClampedGate.of(v128.load(y), v128.load(x), limit, steepness));
   }
   for (; n > 0; n--, y += 4, x += 4) {
-    const gated = ClampedGate.of(v128.load_splat<f32>(y), v128.load_splat<f32>(x), limit, steepness);
+    const gated = ClampedGate.of(
+      v128.load_splat<f32>(y),
+      v128.load_splat<f32>(x),
+      limit,
+      steepness,
+    );
     v128.store_lane<f32>(y, gated, 0);
   }
 }
