@@ -69,7 +69,7 @@ const limits = {
   maxHeaderSize: 16 * 1024,
 };
 /** Connections besides those of requests that are answered or wait. */
-const spareConnections = 64;
+const spareConnections = 256;
 
 /**
  * Answers requests of OpenAI's API with a runtime, whose sequences it uses.
