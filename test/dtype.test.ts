@@ -13,11 +13,12 @@ import {
 } from '../src/dtype.ts';
 
 test('flash.json knows the formats that are stored', () => {
-  const encoded = ['f32', 'f16', 'bf16', 'q8', 'q4'];
+  const neurons = ['f32', 'f16', 'bf16', 'q8', 'q4'];
+  const blocks = ['q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'q4_k', 'q5_k', 'q6_k'];
   assert.deepEqual(floatDTypes, ['f32', 'f16', 'bf16']);
-  assert.deepEqual(encodedDTypes, encoded);
-  assert.deepEqual(neuronDTypes, encoded);
-  assert.deepEqual(dtypeNames, [...encoded, ...ggufDTypes]);
+  assert.deepEqual(encodedDTypes, [...neurons, ...blocks]);
+  assert.deepEqual(neuronDTypes, neurons);
+  assert.deepEqual(dtypeNames, [...neurons, ...ggufDTypes]);
 });
 
 test('formats of GGUF files have the sizes that the files have', () => {

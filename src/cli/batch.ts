@@ -16,7 +16,7 @@ import { peakResidentBytes } from '../plan/process.ts';
 import { openRegular } from '../regular-file.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
-import { type DraftFlags, draftOption, draftTokensOption, withDraftedRuntime } from './draft.ts';
+import { type DraftFlags, withDraftedRuntime, withDraftOptions } from './draft.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
   budgetOption,
@@ -46,7 +46,7 @@ interface BatchFlags extends DraftFlags {
 }
 
 export function batchCommand(): Command {
-  return new Command('batch')
+  const command = new Command('batch')
     .description("answer a file of requests in OpenAI's batch format; resumes an interrupted run")
     .argument('<model>', 'model directory')
     .argument('<in.jsonl>', 'requests, one a line')
@@ -69,10 +69,9 @@ export function batchCommand(): Command {
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
-    .addOption(draftOption())
-    .addOption(draftTokensOption())
     .addOption(jsonOption())
     .action(run);
+  return withDraftOptions(command);
 }
 
 /** What the command says at its end; keys are those of `--json`. */

@@ -12,7 +12,7 @@ import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
 import { runChatCommand } from './chat-commands.ts';
 import { type ChatInput, chatInput, type Said } from './chat-input.ts';
-import { type DraftFlags, draftOption, draftTokensOption, withDraftedRuntime } from './draft.ts';
+import { type DraftFlags, withDraftedRuntime, withDraftOptions } from './draft.ts';
 import { noteChoice } from './ffn-choice.ts';
 import { answeringInterrupts, interruption } from './interrupt.ts';
 import {
@@ -65,13 +65,11 @@ export function chatCommand(): Command {
       countArgument,
     )
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'));
-  return withSamplingOptions(command)
+  return withDraftOptions(withSamplingOptions(command))
     .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
-    .addOption(draftOption())
-    .addOption(draftTokensOption())
     .option('--stats', 'print where the time and the bytes of each answer went')
     .action(run);
 }

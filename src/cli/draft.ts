@@ -1,6 +1,6 @@
 /** `--draft`: who proposes tokens, opened beside the model within the same budget. */
 
-import { InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Model } from '../engine/model.ts';
 import { mostSequences } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
@@ -12,17 +12,33 @@ import {
   usualDraftTokens,
   withDraft,
 } from '../engine/speculation/open-draft.ts';
+import { resolveSize, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
-import { countArgument } from './options.ts';
+import { countArgument, sizeArgument } from './options.ts';
 import { withModel, withRuntime } from './run.ts';
 import { showProgress } from './terminal.ts';
 
 export interface DraftFlags {
   readonly draft?: string;
   readonly draftTokens?: number;
+  readonly draftBudget?: Size;
 }
 
-export function draftOption(): Option {
+/** The options of all commands that take a draft. */
+export function withDraftOptions(command: Command): Command {
+  return command
+    .addOption(draftOption())
+    .addOption(draftTokensOption())
+    .addOption(
+      new Option(
+        '--draft-budget <size>',
+        'with --draft <model>: what it may take of --dram-budget, a percentage being of its weights; ' +
+          'default: what it needs to stay in memory as a whole',
+      ).argParser(sizeArgument),
+    );
+}
+
+function draftOption(): Option {
   return new Option(
     '--draft <lookup or model>',
     'propose several tokens for each pass, the text stays the same; lookup: what followed the last ' +
@@ -30,7 +46,7 @@ export function draftOption(): Option {
   );
 }
 
-export function draftTokensOption(): Option {
+function draftTokensOption(): Option {
   const { lookup, model } = usualDraftTokens;
   return new Option(
     '--draft-tokens <n>',
@@ -44,12 +60,15 @@ export function draftTokensOption(): Option {
 
 /** Opens the draft that flags name, if they do, and closes it whatever happens. */
 export function withDraftSource<T>(
-  { draft, draftTokens: most }: DraftFlags,
+  { draft, draftTokens: most, draftBudget }: DraftFlags,
   work: (options: DraftOptions | null) => Promise<T>,
 ): Promise<T> {
   if (draft === undefined) return work(null);
   if (draft === 'lookup') return work({ source: draft, most });
-  return withModel(draft, (source) => work({ source, most }));
+  return withModel(draft, (source) => {
+    const bytes = draftBudget && resolveSize(draftBudget, source.weightBytes);
+    return work({ source, most, bytes });
+  });
 }
 
 /** Loads a model with the draft that its flags name, and closes both whatever happens. */

@@ -11,7 +11,7 @@ import { InputError } from '../errors.ts';
 import { roundsActivations } from '../flash/manifest.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
-import { type DraftFlags, draftOption, draftTokensOption, withDraftedRuntime } from './draft.ts';
+import { type DraftFlags, withDraftedRuntime, withDraftOptions } from './draft.ts';
 import { noteChoice } from './ffn-choice.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
@@ -59,13 +59,11 @@ export function generateCommand(): Command {
     .option('--system <text>', 'with --chat: what the system says first')
     .option('--template <file>', "with --chat: a chat template in place of the model's own")
     .option('--max-tokens <n>', 'generate at most this many tokens', countArgument, 256);
-  return withSamplingOptions(command)
+  return withDraftOptions(withSamplingOptions(command))
     .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
-    .addOption(draftOption())
-    .addOption(draftTokensOption())
     .addOption(expertsOption())
     .option('--stats', 'print what the time was spent on and which bytes were read')
     .addOption(jsonOption())

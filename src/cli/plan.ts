@@ -23,7 +23,7 @@ import {
   loraOption,
 } from './adaptation.ts';
 import { checkpointJson, describeCheckpoint, profileOf } from './checkpoint.ts';
-import { type DraftFlags, draftOption, draftTokensOption, withDraftSource } from './draft.ts';
+import { type DraftFlags, withDraftOptions, withDraftSource } from './draft.ts';
 import { choiceTable } from './ffn-choice.ts';
 import { interruption } from './interrupt.ts';
 import {
@@ -52,7 +52,7 @@ interface PlanFlags extends AdaptationFlags, DraftFlags {
 }
 
 export function planCommand(): Command {
-  return new Command('plan')
+  const command = new Command('plan')
     .description('show what a DRAM budget is spent on, without loading the model')
     .argument(
       '<model>',
@@ -68,13 +68,12 @@ export function planCommand(): Command {
     .addOption(exactOption())
     .addOption(expertsOption())
     .addOption(kvDTypeOption())
-    .addOption(draftOption())
-    .addOption(draftTokensOption())
     .addOption(loraOption())
     .addOption(hiddenActOption())
     .option('--revision <revision>', 'of a model on the hub: branch, tag or commit; default: main')
     .addOption(jsonOption())
     .action(run);
+  return withDraftOptions(command);
 }
 
 async function run(path: string, flags: PlanFlags): Promise<void> {

@@ -1,9 +1,10 @@
 import type { KvDType } from '../dtype.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
+import type { DraftFlags } from './draft.ts';
 
 /** What the command line of `serve` says. */
-export interface ServeFlags {
+export interface ServeFlags extends DraftFlags {
   readonly host: string;
   readonly port: number;
   readonly parallel: number;

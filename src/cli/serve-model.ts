@@ -5,10 +5,11 @@ import type { Model } from '../engine/model.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import type { Runtime } from '../engine/runtime.ts';
 import { ModelServer, type ServeOptions, serveBytes } from '../serve/model-server.ts';
+import { withDraftedRuntime } from './draft.ts';
 import { noteChoice } from './ffn-choice.ts';
 import { extendGrace, interruption } from './interrupt.ts';
 import { threadsOf } from './options.ts';
-import { chooseBudget, chosenTemplates, contextOf, withModel, withRuntime } from './run.ts';
+import { chooseBudget, chosenTemplates, contextOf, withModel } from './run.ts';
 import type { ServeFlags } from './serve-flags.ts';
 import { note } from './terminal.ts';
 
@@ -49,7 +50,9 @@ async function serveModel(model: Model, flags: ServeFlags): Promise<void> {
     allowOrigins: flags.allowOrigin,
     log: note,
   };
-  await withRuntime(model, request, false, (runtime) => listen(runtime, options, flags));
+  await withDraftedRuntime(model, flags, request, false, (runtime, draft) =>
+    listen(runtime, { ...options, draft }, flags),
+  );
 }
 
 /** A name that one listens at is one's own. */

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { usualQueue } from '../serve/job-queue.ts';
+import { withDraftOptions } from './draft.ts';
 import {
   budgetOption,
   countArgument,
@@ -14,7 +15,7 @@ import { usualContext } from './run.ts';
 import type { ServeFlags } from './serve-flags.ts';
 
 export function serveCommand(): Command {
-  return new Command('serve')
+  const command = new Command('serve')
     .description(
       "answer requests of OpenAI's API over HTTP, many at once, and a page to try the model",
     )
@@ -47,6 +48,7 @@ export function serveCommand(): Command {
     .addOption(kvDTypeOption())
     .addOption(exactOption())
     .action(run);
+  return withDraftOptions(command);
 }
 
 function portArgument(text: string): number {

@@ -15,7 +15,7 @@ const enough = 4;
 /** A new figure counts so much in the mean of its number of rows, once there are some. */
 const weight = 0.2;
 /** A pass that takes longer than so many times what is expected was disturbed. */
-const disturbed = 2.5;
+export const disturbed = 2.5;
 
 export class PassTimes {
   /** By rows: the mean, and how many passes it is of. */

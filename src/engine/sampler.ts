@@ -71,14 +71,14 @@ export function checkSampling(options: SamplingOptions): void {
 }
 
 export class Sampler {
-  readonly #options: SamplingOptions;
+  readonly options: SamplingOptions;
   readonly #random: Random;
   /** Draws whose numbers were looked at, the next one first. */
   readonly #ahead: Draw[] = [];
 
   constructor(options: SamplingOptions) {
     checkSampling(options);
-    this.#options = options;
+    this.options = options;
     this.#random = new Random(options.seed);
   }
 
@@ -89,7 +89,7 @@ export class Sampler {
 
   /** The same of the sample that follows `ahead` others. */
   wantedAfter(ahead: number): 'last' | BestLogits {
-    const best = logitsThatDecide(this.#options);
+    const best = logitsThatDecide(this.options);
     if (best === null) return 'last';
     if (best === 1) return { best };
     const draw = this.#draw(ahead);
@@ -98,19 +98,24 @@ export class Sampler {
     return {
       best,
       suffice: (bounded) => {
-        draw.decided = decideEarly(bounded, this.#options, draw.point);
+        draw.decided = decideEarly(bounded, this.options, draw.point);
         return draw.decided !== null;
       },
     };
   }
 
   /**
-   * The token that a sample would be, were these its logits. Nothing is drawn by it.
+   * The token that a sample is likely to be, if its logits are about these: the one that its number
+   * draws from them, or the most likely one up to halfway beyond its share, as the order of the others is
+   * less certain. Nothing is drawn by it.
    * @param logits (vocab), changed in place by the repetition penalty
    * @param ahead how many samples come before it
    */
   guess(logits: Float32Array, context: Iterable<number>, ahead: number): number {
-    return choose(logits, context, this.#options, () => this.#draw(ahead).point);
+    return choose(logits, context, this.options, (largest) => {
+      const { point } = this.#draw(ahead);
+      return point < (1 + largest) / 2 ? 0 : point;
+    });
   }
 
   /**
@@ -124,7 +129,7 @@ export class Sampler {
       this.#ahead.shift();
       return decided;
     }
-    return choose(logits, context, this.#options, () => {
+    return choose(logits, context, this.options, () => {
       const { point } = this.#draw(0);
       this.#ahead.shift();
       return point;
@@ -150,13 +155,14 @@ interface Draw {
 /**
  * The token of these logits.
  * @param logits (vocab), changed in place by the repetition penalty
- * @param pointOf gives the number in [0, 1) that draws; not asked where nothing is drawn
+ * @param pointOf gives the number in [0, 1) that draws, of which the most likely token's share is the
+ * first part; not asked where nothing is drawn
  */
 function choose(
   logits: Float32Array,
   context: Iterable<number>,
   { temperature, topK, topP, minP, repetitionPenalty }: SamplingOptions,
-  pointOf: () => number,
+  pointOf: (largestShare: number) => number,
 ): number {
   if (repetitionPenalty !== 1) penalise(logits, context, repetitionPenalty);
   if (temperature === 0) return argmax(logits);
@@ -172,7 +178,7 @@ function choose(
   if (minP > 0) while (kept > 1 && (weights[kept - 1] ?? 0) < minP) kept--;
 
   const keptTotal = weights.subarray(0, kept).reduce((sum, weight) => sum + weight, 0);
-  let point = pointOf() * keptTotal;
+  let point = pointOf((weights[0] ?? 0) / keptTotal) * keptTotal;
   for (let i = 0; i < kept; i++) {
     point -= weights[i] ?? 0;
     if (point < 0) return candidates[i] ?? 0;

@@ -178,6 +178,10 @@ export class Sequence {
     return all;
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** Gives its pages back, when a pass that has rows of it has ended; twice is once. */
   close(): void {
     if (this.#closed) return;

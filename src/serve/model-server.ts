@@ -6,12 +6,14 @@ import { conversationBytes } from '../chat/chat.ts';
 import { type ChatTemplates, NoTemplateError, templatesOf } from '../chat/chat-templates.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import type { Runtime } from '../engine/runtime.ts';
+import type { Drafter } from '../engine/speculation/draft.ts';
 import { InputError } from '../errors.ts';
 import { grammarBytes } from '../grammar/grammars.ts';
 import { answererOf } from '../openai/answerer.ts';
 import { MIB } from '../units.ts';
 import { ChatEndpoint } from './chat-endpoint.ts';
 import { CompletionsEndpoint } from './completions-endpoint.ts';
+import type { ServerStats } from './figures.ts';
 import { Gate, type GateOptions } from './gate.ts';
 import { RequestHandler } from './handler.ts';
 import { usualQueue } from './job-queue.ts';
@@ -23,6 +25,8 @@ export interface ServeOptions extends GateOptions {
   readonly request: Pick<RunRequest, 'ffn' | 'kvDtype'>;
   /** Requests that may wait for a sequence, 64 by default; more are refused with status 429. */
   readonly queue?: number;
+  /** Proposes tokens for all answers; closed by who opened it, after the server. */
+  readonly draft?: Drafter | undefined;
   /** In place of the model's own. */
   readonly templates?: ChatTemplates | undefined;
   /** Whether answers may be held to JSON schemas and demanded calls of tools; true by default. */
@@ -113,6 +117,11 @@ export class ModelServer {
     };
   }
 
+  /** What it has done until now, as `GET /stats` tells it. */
+  get stats(): ServerStats {
+    return this.#service.figures.stats;
+  }
+
   /** @throws InputError when the templates are none */
   static async create(runtime: Runtime, options: ServeOptions): Promise<ModelServer> {
     const { model, plan } = runtime;
@@ -122,6 +131,7 @@ export class ModelServer {
       answerer: answererOf(model, { ...options.request, ...decided }),
       queue: options.queue ?? usualQueue,
       grammars: options.grammars ?? true,
+      draft: options.draft,
     });
     return new ModelServer(service, options.templates ?? (await ownTemplates(runtime)), options);
   }

@@ -3,6 +3,7 @@
 import { generate } from '../engine/generate.ts';
 import type { Runtime } from '../engine/runtime.ts';
 import type { SamplingOptions } from '../engine/sampling-options.ts';
+import type { Drafter } from '../engine/speculation/draft.ts';
 import { InterruptedError } from '../errors.ts';
 import type { GrammarFormat } from '../grammar/format.ts';
 import { Grammars } from '../grammar/grammars.ts';
@@ -51,6 +52,8 @@ export interface ServiceOptions {
   readonly queue: number;
   /** Whether answers may be held to a grammar. */
   readonly grammars: boolean;
+  /** Proposes tokens. */
+  readonly draft?: Drafter | undefined;
 }
 
 export class ModelService implements Contexts {
@@ -61,12 +64,14 @@ export class ModelService implements Contexts {
   /** Null where answers cannot be held to any. */
   readonly grammars: Grammars | null;
   readonly #pool: SequencePool;
+  readonly #draft: Drafter | undefined;
 
-  constructor(runtime: Runtime, { answerer, queue, grammars }: ServiceOptions) {
+  constructor(runtime: Runtime, { answerer, queue, grammars, draft }: ServiceOptions) {
     const { plan, model, stats } = runtime;
     const { sequences: parallel } = plan.kvCache;
     this.runtime = runtime;
     this.answerer = answerer;
+    this.#draft = draft;
     this.queue = new JobQueue(parallel, queue);
     this.#pool = new SequencePool(runtime, parallel);
     this.grammars = grammars ? new Grammars(model.tokenizer, model.manifest.spec.vocabSize) : null;
@@ -142,6 +147,7 @@ export class ModelService implements Contexts {
     const result = await generate(sequence, {
       ...call,
       ...(guide === null ? {} : { guide }),
+      draft: this.#draft,
       onText: (text) => {
         pieces++;
         figures.generated(1);
@@ -171,7 +177,8 @@ export class ModelService implements Contexts {
       form === null || this.grammars === null ? null : await this.grammars.open(form.format);
     const parts = { steering, opening: form?.opening ?? [], constraint };
     if (!AnswerGuide.isNeeded(parts)) return null;
-    return new AnswerGuide({ ...parts, tokenizer: this.runtime.model.tokenizer });
+    const { tokenizer, manifest } = this.runtime.model;
+    return new AnswerGuide({ ...parts, tokenizer, vocabSize: manifest.spec.vocabSize });
   }
 
   /** Ends what the service has started itself; the runtime stays open. */

@@ -35,7 +35,7 @@ before(async () => {
 
 /** Starts a download and kills it behind so many requests and so many bytes. */
 async function killedAfter(directory: string, requests: number, bytes: number): Promise<boolean> {
-  hub.reset({ bytesPerSecond: 3_000_000 });
+  hub.reset({ bytesPerSecond: 2_000_000 });
   const flags = ['--input-type=module', '-e', program, model, directory, hub.url];
   const child = spawn(process.execPath, flags, { stdio: 'inherit' });
   const ended = once(child, 'exit');
@@ -55,10 +55,11 @@ it(`survives ${kills} kills`, async () => {
   let sentBytes = 0;
   let killed = 0;
   for (let kill = 0; kill < kills; kill++) {
-    // The first ones early on, at each step of what comes before the weights.
+    // The first ones early on, at each step of what comes before the weights. The others end before all
+    // bytes can have come, the 128 KiB of the header counted.
     const early = kill < 6;
-    const bytes = early ? 0 : dice.between(150_000, 550_000);
-    if (await killedAfter(directory, early ? 1 + 2 * kill : 0, bytes)) killed++;
+    const bytes = early ? 0 : dice.between(140_000, 380_000);
+    if (await killedAfter(directory, early ? 1 + kill : 0, bytes)) killed++;
     sentBytes += hub.sentBytes;
     if (existsSync(directory)) break;
     const names = existsSync(partial) ? readdirSync(partial) : [];
@@ -79,7 +80,7 @@ it(`survives ${kills} kills`, async () => {
   for (const { name } of files) {
     assert.ok(readFileSync(join(directory, name)).equals(content(name)), name);
   }
-  assert.ok(resumedBytes > bytes / 2, `${resumedBytes} of ${bytes} were there`);
+  assert.ok(resumedBytes > 500_000, `${resumedBytes} of ${bytes} were there`);
   assert.equal(resumedBytes + downloadedBytes, bytes);
   // Each run reads the header again, and loses what it had not recorded.
   assert.ok(sentBytes < bytes + (kills + 1) * 450_000, `${sentBytes} for ${bytes}`);

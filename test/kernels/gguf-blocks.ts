@@ -13,6 +13,7 @@ export const halvesAt: Readonly<Record<GgufDType, readonly number[]>> = {
   q5_1: [0, 2],
   q8_0: [0],
   iq4_nl: [0],
+  iq4_xs: [0],
   mxfp4: [],
   q2_k: [80, 82],
   q3_k: [108],

@@ -19,6 +19,8 @@
  *     Q3_K   | 32 bytes: bit r is the third of 32 values | 2 x 32 bytes as Q2_K |
  *            | 12 bytes: scales of 16 runs, 6 bits each, + 32 | d |           d scale (q - 4)
  *     IQ4_NL | d | 16 bytes as Q4_0: numbers of integers |                    d integer
+ *     IQ4_XS | d | upper bits of 8 scales, u16 | 4 bytes: lower halves of 2 scales |
+ *            | 8 x 16 bytes of runs of 32, as IQ4_NL |               d (scale - 32) integer
  *     MXFP4  | exponent e, u8 | 16 bytes as Q4_0: numbers of integers |       2^(e - 128) integer
  *     Q6_K   | 2 x 64 bytes of low halves | 2 x 32 bytes of upper two bits |
  *            | scales of 16 runs, i8 | d |                                    d scale (q - 32)
@@ -146,11 +148,24 @@ function numbered(
   });
 }
 
-export const dequantiseIq4Nl = numbered(
-  [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113],
-  2,
-  half,
-);
+const iq4Integers = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+export const dequantiseIq4Nl = numbered(iq4Integers, 2, half);
+
+export const dequantiseIq4Xs = blockwise(136, 256, (table, bytes, at, out, to) => {
+  const d = half(table, bytes, at);
+  const upper = u16(bytes, at + 2);
+  for (let run = 0; run < 8; run++) {
+    const lower = ((bytes[at + 4 + (run >> 1)] as number) >> ((run & 1) * 4)) & 15;
+    const scale = d * ((lower | (((upper >> (2 * run)) & 3) << 4)) - 32);
+    const from = at + 8 + run * 16;
+    for (let i = 0; i < 16; i++) {
+      const pair = bytes[from + i] as number;
+      out[to + run * 32 + i] = scale * (iq4Integers[pair & 15] as number);
+      out[to + run * 32 + 16 + i] = scale * (iq4Integers[pair >> 4] as number);
+    }
+  }
+});
 
 /** The integers are twice the numbers that E2M1 stands for, so that the power of two is halved. */
 export const dequantiseMxfp4 = numbered(

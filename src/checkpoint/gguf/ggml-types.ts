@@ -6,6 +6,7 @@
 import {
   type Dequantise,
   dequantiseIq4Nl,
+  dequantiseIq4Xs,
   dequantiseMxfp4,
   dequantiseQ2K,
   dequantiseQ3K,
@@ -58,6 +59,7 @@ export const ggmlTypes: ReadonlyMap<number, GgmlType> = new Map([
   [13, blocks('Q5_K', 256, 176, dequantiseQ5K)],
   [14, blocks('Q6_K', 256, 210, dequantiseQ6K)],
   [20, blocks('IQ4_NL', 32, 18, dequantiseIq4Nl)],
+  [23, blocks('IQ4_XS', 256, 136, dequantiseIq4Xs)],
   [30, float('BF16', 'bf16', 2)],
   [39, blocks('MXFP4', 32, 17, dequantiseMxfp4)],
 ]);
@@ -74,7 +76,6 @@ const otherTypes: Readonly<Record<number, string>> = {
   19: 'IQ1_S',
   21: 'IQ3_S',
   22: 'IQ2_S',
-  23: 'IQ4_XS',
   24: 'I8',
   25: 'I16',
   26: 'I32',

@@ -4,7 +4,7 @@
  * lost by proposing is kept account of: beyond 3% of the time, passes go without.
  */
 
-import type { PassTimes } from '../pass-times.ts';
+import { disturbed, type PassTimes } from '../pass-times.ts';
 import type { DraftFigures, Proposal } from './proposal.ts';
 
 /** What may be lost by proposing, as a share of the time. */
@@ -18,7 +18,7 @@ const priorWeight = 3;
 const memory = 48;
 /** After so many passes with proposals, one goes without, so that it stays known what that takes. */
 const renewal = 64;
-/** What passes that were not worth it do to what is known of their level: it is tried again. */
+/** What a pass without proposals does to what is known of them: they are tried again. */
 const forgetting = 0.97;
 const weight = 0.2;
 
@@ -137,9 +137,15 @@ export class DraftControl {
     }
     this.#totalMs += totalMs;
     this.#sincePlain = verified === 0 ? 0 : this.#sincePlain + 1;
-    if (verified === 0 && draftMs === 0) this.#any.fade(forgetting);
+    if (proposals.length === 0) {
+      this.#any.fade(forgetting);
+      return;
+    }
+    // What disturbed a pass is not the proposals' fault.
     const plainMs = this.#plainMs;
-    if (verified > 0 || draftMs > 0) this.#lostMs += totalMs - tokens.length * plainMs;
+    const expected = this.#options.passTimes.expect(this.#rows + verified);
+    const passMs = Math.min(totalMs - draftMs, disturbed * expected);
+    this.#lostMs += draftMs + (verified === 0 ? 0 : passMs - tokens.length * plainMs);
     this.#lostMs = Math.max(this.#lostMs, -mostCredit * plainMs);
   }
 
@@ -153,9 +159,14 @@ export class DraftControl {
     return Math.max(0, this.#options.passTimes.sequences - 1);
   }
 
-  /** A pass without proposals. */
+  /** Rows of a pass without proposals. */
+  get #rows(): number {
+    return Math.round(this.#others) + 1;
+  }
+
+  /** Milliseconds of a pass without proposals. */
   get #plainMs(): number {
-    return this.#options.passTimes.expect(Math.round(this.#others) + 1);
+    return this.#options.passTimes.expect(this.#rows);
   }
 
   /**
@@ -165,7 +176,7 @@ export class DraftControl {
   #best(proposals: readonly Proposal[], room: number, draftMs: number): number {
     const { passTimes } = this.#options;
     const others = this.#others;
-    const rows = Math.round(others) + 1;
+    const rows = this.#rows;
     // Step by step: nobody knows what many rows take before a few were tried.
     const most = Math.min(room, Math.max(2, 2 * passTimes.mostRows) - rows + 1);
     let [best, bestRate] = [0, (others + 1) / this.#plainMs];

@@ -1,15 +1,16 @@
 /**
  * A small model proposes for a large one: both have the same tokens, lie in the same process within one
- * budget, and compute on the same threads, one after the other. It chooses as the large one's sampler
- * does, with the numbers that will be drawn there, so that like distributions choose alike.
+ * budget, and compute on the same threads, one after the other. It guesses what the large
+ * one's sampler will choose, with the numbers that will be drawn there.
  */
 
+import { brief } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
 import type { Model } from '../model.ts';
 import type { PassTimes } from '../pass-times.ts';
 import type { RunRequest } from '../run-request.ts';
 import type { Runtime } from '../runtime.ts';
-import type { Sampler } from '../sampler.ts';
+import { logitsThatDecide, type Sampler } from '../sampler.ts';
 import type { Sequence } from '../sequence.ts';
 import { DraftControl } from './control.ts';
 import type { Draft, Drafter } from './draft.ts';
@@ -20,19 +21,20 @@ const leads = [0, 0.25, 0.5, 1, 1.5, 2, 3, 5];
 /** How often it is the large model's, as a first guess. */
 const priors = [0.35, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97];
 
-/** @throws InputError when the two do not have the same tokens */
+/**
+ * An id that both have must be the same token; those that only one has are padding, or are not proposed.
+ * @throws InputError when the two do not have the same tokens
+ */
 export function checkSameTokens(model: Model, draft: Model): void {
   const key = 'tokenizer.json';
   const [own, other] = [model.manifest.files[key], draft.manifest.files[key]];
   if (own && other && own.bytes === other.bytes && own.crc32 === other.crc32) return;
-  const size = Math.max(model.tokenizer.vocabularySize, draft.tokenizer.vocabularySize);
+  const size = Math.min(model.tokenizer.vocabularySize, draft.tokenizer.vocabularySize);
   for (let id = 0; id < size; id++) {
     const [a, b] = [model.tokenizer.tokenOf(id), draft.tokenizer.tokenOf(id)];
-    if (a === b) continue;
-    const told = (token: string | undefined) =>
-      token === undefined ? 'nothing' : JSON.stringify(token);
+    if (a === b || a === undefined || b === undefined) continue;
     throw new InputError(
-      `the draft has other tokens than the model: token id ${id} is ${told(b)} in it and ${told(a)} in the model`,
+      `the draft has other tokens than the model: token id ${id} is ${brief(b)} in it and ${brief(a)} in the model`,
       { file: draft.files.dir },
       'A draft needs the tokenizer of its model: take a smaller model of the same family',
     );
@@ -41,24 +43,36 @@ export function checkSameTokens(model: Model, draft: Model): void {
 
 /**
  * What a draft is opened for beside a model: all its weights stay in DRAM, as waiting for them would
- * take the time that it is there to save.
+ * take the time that it is there to save, unless it is told to do with less.
  * @param request the model's own, but for its budget
+ * @param most bytes for it
  */
-export function draftRequest(draft: Model, request: Omit<RunRequest, 'budget'>): RunRequest {
-  const { sequences = 1 } = request;
+export function draftRequest(
+  draft: Model,
+  request: Omit<RunRequest, 'budget'>,
+  most = Number.POSITIVE_INFINITY,
+): RunRequest {
+  const { sequences = 1, bestLogits } = request;
   const context = Math.min(request.context, draft.manifest.spec.maxPositions);
   const beside = {
     ...{ context, sequences, beside: true, ffn: 'auto' as const },
+    ...(bestLogits !== undefined && { bestLogits: Math.max(2, bestLogits) }),
     ...(request.kvDtype && { kvDtype: request.kvDtype }),
     ...(request.threads !== undefined && { threads: request.threads }),
   };
   const generous = draft.plan({ ...beside, budget: Number.MAX_SAFE_INTEGER });
   const needed = generous.items.reduce((sum, { bytes }) => sum + bytes, 0);
-  // What lies apart begins at sectors.
-  return { ...beside, budget: needed + alignmentBytes };
+  if (needed >= most) return { ...beside, budget: most };
+  // What lies apart begins at sectors, and neurons come and go unless there is room to spare.
+  let spare = leastSpare;
+  while (spare < mostSpare && !draft.plan({ ...beside, budget: needed + spare }).fitsWhole) {
+    spare *= 2;
+  }
+  return { ...beside, budget: Math.min(most, needed + spare) };
 }
 
-const alignmentBytes = 64 * 1024;
+const leastSpare = 64 * 1024;
+const mostSpare = 64 * 1024 * 1024;
 
 export interface ModelDraftOptions {
   /** Of the model. */
@@ -75,7 +89,7 @@ export class ModelDrafter implements Drafter {
   readonly control: DraftControl;
   readonly #draft: Runtime;
   /** The draft's sequence for each of the model's; what two generations begin with is kept. */
-  readonly #sequences = new WeakMap<Sequence, Sequence>();
+  readonly #pairs: { of: Sequence; readonly own: Sequence }[] = [];
 
   constructor({ passTimes, draft, most, always = false }: ModelDraftOptions) {
     this.control = new DraftControl({ passTimes, levels: priors, most, free: false, always });
@@ -83,9 +97,20 @@ export class ModelDrafter implements Drafter {
   }
 
   begin(sequence: Sequence, sampler: Sampler): Draft {
-    const own = this.#sequences.get(sequence) ?? this.#draft.sequence();
-    this.#sequences.set(sequence, own);
-    return new ModelDraft(own, sampler, sequence.runtime.model.manifest.spec.vocabSize);
+    const { vocabSize } = sequence.runtime.model.manifest.spec;
+    return new ModelDraft(this.#sequenceFor(sequence), sampler, vocabSize);
+  }
+
+  #sequenceFor(sequence: Sequence): Sequence {
+    const pairs = this.#pairs;
+    const pair = pairs.find(({ of }) => of === sequence) ?? pairs.find(({ of }) => of.closed);
+    if (pair !== undefined) {
+      pair.of = sequence;
+      return pair.own;
+    }
+    const own = this.#draft.sequence();
+    pairs.push({ of: sequence, own });
+    return own;
   }
 }
 
@@ -128,7 +153,10 @@ class ModelDraft implements Draft {
     const { length: held } = this.#sequence;
     const missing = [...ids.slice(held), ...proposed.slice(Math.max(0, held - ids.length))];
     if (!this.#hasRoom(missing)) return null;
-    const logits = await this.#sequence.forward(missing, 'last', signal && { signal });
+    // A level looks at the two largest.
+    const best = logitsThatDecide(this.#sampler.options);
+    const wanted = best === null ? 'last' : { best: Math.max(2, best) };
+    const logits = await this.#sequence.forward(missing, wanted, signal && { signal });
     const level = levelOf(logits);
     const context = {
       *[Symbol.iterator]() {

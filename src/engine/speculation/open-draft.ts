@@ -17,6 +17,8 @@ export interface DraftOptions {
   readonly source: DraftSource;
   /** Tokens that are proposed for a pass at most; default: {@link usualDraftTokens}. */
   readonly most?: number | undefined;
+  /** Bytes for a model that proposes; default: as many as it needs to stay in DRAM as a whole. */
+  readonly bytes?: number | undefined;
   /** Propose as many as there are, whatever comes of it; for measurements. */
   readonly always?: boolean;
 }
@@ -28,7 +30,7 @@ export interface DraftOptions {
 export function withDraft(
   model: Model,
   request: RunRequest,
-  { source, most }: DraftOptions,
+  { source, most, bytes }: DraftOptions,
 ): RunRequest {
   const { context, sequences = 1 } = request;
   if (source === 'lookup') {
@@ -36,7 +38,7 @@ export function withDraft(
     return { ...request, draftTokens: most ?? usualDraftTokens.lookup, draftBytes };
   }
   checkSameTokens(model, source);
-  const draftBytes = draftRequest(source, request).budget;
+  const draftBytes = draftRequest(source, request, bytes).budget;
   return { ...request, draftTokens: most ?? usualDraftTokens.model, draftBytes };
 }
 
@@ -53,7 +55,7 @@ export interface OpenDraft {
 export async function openDraft(
   runtime: Runtime,
   request: RunRequest,
-  { source, always = false }: DraftOptions,
+  { source, bytes, always = false }: DraftOptions,
   onProgress?: (doneBytes: number, totalBytes: number) => void,
   signal?: AbortSignal,
 ): Promise<OpenDraft> {
@@ -63,7 +65,7 @@ export async function openDraft(
   if (source === 'lookup') {
     return { drafter: new LookupDrafter({ passTimes, most, always }), close: async () => {} };
   }
-  const own = draftRequest(source, request);
+  const own = draftRequest(source, request, bytes);
   const draft = await runtime.openBeside(source, own, onProgress, signal);
   const drafter = new ModelDrafter({ passTimes, most, draft, always });
   return { drafter, close: () => draft.close() };

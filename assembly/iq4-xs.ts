@@ -1,0 +1,145 @@
+/**
+ * GGUF's IQ4_XS, as drawn in src/checkpoint/gguf/dequantise.ts: eight runs of 32 weights, each of which is
+ * the number of one of IQ4_NL's integers, times a scale of 6 bits of one f16. The integers take eight bits
+ * and the scales lie apart from them, so that rows are unfolded before they are multiplied: to blocks that
+ * block-dot.ts takes, some rows at a time.
+ *
+ *     | q0 q1 q2 ... q31, i8 each | scale, f32 |    36 bytes
+ */
+import { BLOCK, BlockCodec } from './block';
+import { Blocks, blockDots } from './block-dot';
+import { EACH_15, IQ4_NL_INTEGERS } from './constants';
+import { F16 } from './dtype';
+import { IQ4_XS_BLOCK_BYTES } from './exports/shared-constants';
+import { Dots } from './matmul';
+import { blocksToF32 } from './quantise';
+import { Quarters } from './rows';
+import { StoredRows } from './stored-rows';
+
+/** Weights of a block as it is stored. */
+const ELEMENTS: i32 = 256;
+const UNFOLDED_BYTES: usize = 36;
+/** Rows that are unfolded at a time, and positions that are multiplied with them: what scratch holds. */
+const ROWS: i32 = 40;
+const POSITIONS: i32 = 8;
+
+/** A block that was unfolded. */
+@unmanaged
+class Unfolded extends BlockCodec {
+  @inline override get bytes(): usize {
+    return UNFOLDED_BYTES;
+  }
+  @inline override get unit(): f32 {
+    return 1;
+  }
+  @inline override get levels(): f32 {
+    return 32767;
+  }
+  @inline override open(_ptr: usize): v128 {
+    return i32x4.splat(0);
+  }
+  @inline override part(ptr: usize, _open: v128, k: i32, _nibble: v128): v128 {
+    return v128.load8x8_s(ptr + ((<usize>k) << 3));
+  }
+  @inline override low(ptr: usize, open: v128, k: i32, nibble: v128): v128 {
+    return f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(this.part(ptr, open, k, nibble)));
+  }
+  @inline override high(ptr: usize, open: v128, k: i32, nibble: v128): v128 {
+    return f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(this.part(ptr, open, k, nibble)));
+  }
+  @inline override scale(ptr: usize, _upper: v128): v128 {
+    return v128.load_splat<f32>(ptr, 32);
+  }
+  @inline override one(ptr: usize, i: i32): f32 {
+    return <f32>load<i8>(ptr + <usize>i);
+  }
+}
+
+/** Unfolds the block at w to eight at `to`. Scales are exact: 11 bits times 6. */
+function unfold(to: usize, w: usize): void {
+  const integers = IQ4_NL_INTEGERS;
+  const mask = EACH_15;
+  const d = f32x4.extract_lane(F16.widen(i32x4.splat(load<i16>(w))), 0);
+  const upper = <i32>load<u16>(w, 2);
+  const lower = load<i32>(w, 4);
+  for (let run = 0; run < 8; run++) {
+    const numbers = v128.load(w + ((<usize>run) << 4), 8);
+    v128.store(to, i8x16.swizzle(integers, v128.and(numbers, mask)));
+    v128.store(to, i8x16.swizzle(integers, v128.and(i16x8.shr_u(numbers, 4), mask)), 16);
+    const scale = ((lower >> (4 * run)) & 15) | (((upper >> (2 * run)) & 3) << 4);
+    store<f32>(to, d * <f32>(scale - 32), 32);
+    to += UNFOLDED_BYTES;
+  }
+}
+
+@unmanaged
+export class IQ4_XSRows extends StoredRows {
+  @inline override bytes(n: i32): usize {
+    return <usize>(n / ELEMENTS) * IQ4_XS_BLOCK_BYTES;
+  }
+  /** A block is unfolded where its last weights come to be: each part is read before it is written over. */
+  @inline override toF32(dst: usize, src: usize, n: i32): void {
+    for (let left = n; left > 0; left -= ELEMENTS) {
+      const unfolded = dst + ((<usize>ELEMENTS) << 2) - 8 * UNFOLDED_BYTES;
+      unfold(unfolded, src);
+      blocksToF32<Unfolded>(dst, unfolded, ELEMENTS);
+      dst += (<usize>ELEMENTS) << 2;
+      src += IQ4_XS_BLOCK_BYTES;
+    }
+  }
+  @inline override firstNonFinite(src: usize, n: i32): i32 {
+    for (let i = 0; i < n; i += ELEMENTS) {
+      if ((load<u16>(src) & 0x7c00) == 0x7c00) return i;
+      src += IQ4_XS_BLOCK_BYTES;
+    }
+    return -1;
+  }
+}
+
+/** In integers, of rows that are unfolded to `scratch`, which must be given. */
+@unmanaged
+export class IQ4_XSDots extends Dots {
+  @inline override dots(
+    y: usize,
+    x: usize,
+    w: usize,
+    ptrs: usize,
+    count: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void {
+    if (scratch == 0) unreachable();
+    const blocks = cols / ELEMENTS;
+    const rowBytes = <usize>blocks * IQ4_XS_BLOCK_BYTES;
+    const activations = <usize>POSITIONS * Blocks.xBytes(cols);
+    for (let first = 0; first < count; first += ROWS) {
+      const rows = min(ROWS, count - first);
+      let to = scratch + activations;
+      for (let r = 0; r < rows; r++) {
+        let from = Quarters.row(w, ptrs, rowBytes, first + r);
+        for (let b = 0; b < blocks; b++) {
+          unfold(to, from);
+          to += <usize>(ELEMENTS / BLOCK) * UNFOLDED_BYTES;
+          from += IQ4_XS_BLOCK_BYTES;
+        }
+      }
+      for (let p = 0; p < positions; p += POSITIONS) {
+        blockDots<Unfolded>(
+          y + ((<usize>p * yStride + <usize>first) << 2),
+          x + ((<usize>p * xStride) << 2),
+          scratch + activations,
+          0,
+          rows,
+          cols,
+          min(POSITIONS, positions - p),
+          xStride,
+          yStride,
+          scratch,
+        );
+      }
+    }
+  }
+}
