@@ -2,14 +2,24 @@
 
 import { InputError } from '../../errors.ts';
 import { falcon } from './falcon.ts';
+import { gptOss } from './gpt-oss.ts';
 import { arcee, llama, qwen2, qwen3 } from './llama.ts';
+import { granitemoe, mixtral, olmoe } from './mixtures.ts';
 import { nemotron } from './nemotron.ts';
 import { phi2 } from './phi2.ts';
 import { qwen2moe, qwen3moe } from './qwen-moe.ts';
 import type { GgufArchitecture, GgufFacts, GgufTranslation } from './translation.ts';
 
+const llamaOrMixtral: GgufArchitecture = {
+  name: llama.name,
+  translate: (facts) => {
+    const experts = facts.metadata.get('llama.expert_count') ?? 0;
+    return (experts === 0 ? llama : mixtral).translate(facts);
+  },
+};
+
 const architectures: readonly GgufArchitecture[] = [
-  llama,
+  llamaOrMixtral,
   qwen2,
   qwen2moe,
   qwen3,
@@ -18,6 +28,9 @@ const architectures: readonly GgufArchitecture[] = [
   phi2,
   nemotron,
   arcee,
+  olmoe,
+  granitemoe,
+  gptOss,
 ];
 
 /** Values of `general.architecture` that can be converted. */
