@@ -140,6 +140,7 @@ export function multiplyNonZero(y: usize, x: usize, n: i32): void {
 }
 
 /** (clamp(y) + 1) g / (1 + e^(-steepness g)) with g = min(x, limit), four at a time. */
+// @ts-ignore: decorator
 @inline
 function clampedGateOf(y: v128, x: v128, limit: f32, steepness: f32): v128 {
   const top = f32x4.splat(limit);

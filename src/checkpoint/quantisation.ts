@@ -21,7 +21,8 @@ export class QuantisedError extends InputError {}
 export function refuseQuantised(config: Json, file: string): void {
   for (const [key, nameOf] of configKeys) {
     const method = nameOf(config[key]);
-    if (method !== undefined && method !== readMethod) throw quantised(method, file, wayOutOfConfig(key));
+    if (method !== undefined && method !== readMethod)
+      throw quantised(method, file, wayOutOfConfig(key));
   }
 }
 

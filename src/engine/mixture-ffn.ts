@@ -184,7 +184,7 @@ export class MixtureFfn implements Ffn {
   #expert({ layer, x }: FfnInput, own: ExpertRows, place: PresentExpert): number {
     const { stores, weights, arenas, buffers, files } = this.#parts;
     const { hiddenSize: hidden, ffn } = files.manifest.spec;
-    const { units, format, place: slots } = stores.layer(layer);
+    const { units, packed, place: slots } = stores.layer(layer);
     const { expert, arena, address } = place;
     const [{ kernels }] = arenas;
     const bias = (name: string) => {
@@ -196,7 +196,7 @@ export class MixtureFfn implements Ffn {
     const inSlot = arena === slots.arena && slots.slots > 0;
     return found.expert({
       ...{ units, address, expert, ffn, hidden },
-      packed: inSlot && format.packed,
+      packed: inSlot && packed,
       x: gatherRows(kernels, own, x, buffers.gathered, hidden),
       y: buffers.contributions + own.first * hidden * f32Bytes,
       positions: own.rows.length,

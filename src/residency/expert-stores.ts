@@ -4,10 +4,9 @@
  * each with a request of its own, so that one is computed while those behind it are still being read.
  */
 
-import type { Format } from '../dtype.ts';
 import { InterruptedError } from '../errors.ts';
 import type { FfnUnits } from '../flash/ffn-units.ts';
-import { type StoredTensor, weightFormat } from '../flash/manifest.ts';
+import type { StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { RequestOptions } from '../flash/scheduler.ts';
 import { forEachParallel } from '../parallel.ts';
@@ -28,8 +27,8 @@ export interface ExpertLayer {
   readonly place: StorePlace;
   readonly units: FfnUnits;
   readonly tensor: StoredTensor;
-  /** Packed where all of them stay. */
-  readonly format: Format;
+  /** Whether they are packed, where they can be: where all of them stay. */
+  readonly packed: boolean;
   readonly early: EarlyExperts;
 }
 
@@ -110,7 +109,7 @@ export class ExpertStores {
       const early = new EarlyExperts(store, earlySlots(place.slots, own.count), (expert, slot) =>
         startRead(files, memories, layout, { expert, slot }, { priority: 'prefetch' }),
       );
-      return { ...layout, store, early, format: weightFormat(tensor, manifest) };
+      return { ...layout, store, early, packed: false };
     });
     const whole = stores.filter(
       (layer) => layer !== null && layer.store.slots === layer.units.count,
@@ -135,7 +134,8 @@ export class ExpertStores {
       if (layer === null || !whole.includes(layer)) return layer;
       const memory = memoryOf(memories, layer.place.arena);
       const { address, slots } = layer.place;
-      return { ...layer, format: packInPlace(memory, manifest, layer.tensor, address, slots) };
+      const { packed } = packInPlace(memory, manifest, layer.tensor, address, slots);
+      return { ...layer, packed };
     });
     return new ExpertStores(files, memories, layers, plan.staging);
   }
