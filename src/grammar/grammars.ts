@@ -42,7 +42,7 @@ function engineBytes(vocabSize: number): number {
   return emptyBytes + bytesPerToken * vocabSize;
 }
 
-/** A grammar takes a second or so for 150,000 tokens. */
+/** For one answer of the engine: a grammar takes a second or so for 150,000 tokens. */
 const patienceMs = 30_000;
 
 const workerText = `'use strict';
@@ -53,7 +53,6 @@ const __name = (value) => value;
 interface Pending {
   readonly resolve: (mask: Int32Array) => void;
   readonly reject: (error: Error) => void;
-  readonly timer: NodeJS.Timeout;
 }
 
 export class Grammars {
@@ -98,7 +97,9 @@ export class Grammars {
 class GrammarThread {
   ended = false;
   readonly #worker: Worker;
+  /** In the order in which they are answered. */
   readonly #pending = new Map<number, Pending>();
+  #timer: NodeJS.Timeout | undefined;
   #requests = 0;
 
   constructor(tokenizer: Tokenizer, vocabSize: number) {
@@ -126,12 +127,18 @@ class GrammarThread {
   /** The mask behind a request. @throws GrammarError; what has ended the thread */
   ask(request: Omit<GrammarRequest, 'id'>, id = this.next()): Promise<Int32Array> {
     return new Promise((resolve, reject) => {
-      const late = () =>
-        void this.end(new GrammarError(`the grammar was given up after ${patienceMs / 1000} s`));
-      const timer = setTimeout(late, patienceMs);
-      this.#pending.set(id, { resolve, reject, timer });
+      this.#pending.set(id, { resolve, reject });
+      if (this.#pending.size === 1) this.#watch();
       this.#worker.postMessage({ id, ...request });
     });
+  }
+
+  /** Waits for the next answer for so long. */
+  #watch(): void {
+    clearTimeout(this.#timer);
+    if (this.#pending.size === 0) return;
+    const late = new GrammarError(`the grammar was given up after ${patienceMs / 1000} s`);
+    this.#timer = setTimeout(() => void this.end(late), patienceMs);
   }
 
   /** Tells the engine that nothing more is asked of a matcher. */
@@ -143,14 +150,14 @@ class GrammarThread {
     return this.#requests++;
   }
 
-  /** Ends the thread; what waits for an answer gets `reason`. */
+  /** Ends the thread for a reason that the oldest request has given; the others may try it anew. */
   async end(reason: Error): Promise<void> {
     this.ended = true;
-    for (const { reject, timer } of this.#pending.values()) {
-      clearTimeout(timer);
-      reject(reason);
-    }
+    clearTimeout(this.#timer);
+    const [oldest, ...others] = this.#pending.values();
     this.#pending.clear();
+    oldest?.reject(reason);
+    for (const { reject } of others) reject(new ThreadEnded());
     await this.#worker.terminate();
   }
 
@@ -158,7 +165,7 @@ class GrammarThread {
     const waiting = this.#pending.get(answer.id);
     if (waiting === undefined) return;
     this.#pending.delete(answer.id);
-    clearTimeout(waiting.timer);
+    this.#watch();
     if ('mask' in answer) {
       waiting.resolve(answer.mask);
       return;

@@ -24,7 +24,7 @@ export function decoderSpec(at: ConfigFile, family: string, traits: DecoderTrait
   const { defaults = {}, block = 'sequential' } = traits;
   const hiddenSize = firstInteger(at, keys.hidden, undefined, limits.hiddenSize);
   const heads = firstInteger(at, keys.heads, undefined, limits.heads);
-  const headDim = traits.headSizes?.headDim ?? headDimBy(at, traits, hiddenSize, heads);
+  const headDim = traits.headGeometry?.headDim ?? headDimBy(at, traits, hiddenSize, heads);
   const told = toldPositions(at, traits, headDim, keys.positions);
   const { positions, maxPositions, localPositions } = told;
   const neurons = defaults.widening && defaults.widening * hiddenSize;
@@ -38,7 +38,7 @@ export function decoderSpec(at: ConfigFile, family: string, traits: DecoderTrait
     block,
     attention: {
       heads,
-      kvHeads: traits.headSizes?.kvHeads ?? kvHeadsOf(at, keys.kvHeads, heads, defaults.kvHeads),
+      kvHeads: traits.headGeometry?.kvHeads ?? kvHeadsOf(at, keys.kvHeads, heads, defaults.kvHeads),
       headDim,
       scale: headDim ** -0.5,
       qkNorm: traits.qkNorm ?? 'none',

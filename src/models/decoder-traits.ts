@@ -64,7 +64,7 @@ export interface DecoderTraits {
   /** Of gates that are clamped. */
   readonly clamped?: ModelSpec['ffn']['clamped'];
   /** Heads of which the configuration's keys say something else. */
-  readonly headSizes?: { readonly headDim: number; readonly kvHeads: number };
+  readonly headGeometry?: { readonly headDim: number; readonly kvHeads: number };
   /** Of mixtures of experts. */
   readonly experts?: ExpertTraits;
   /** Which projections have biases; none unless said. */

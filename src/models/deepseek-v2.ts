@@ -30,7 +30,7 @@ export const deepseekV2 = decoderFamily(['deepseek_v2'], (at) => {
     activation: 'silu',
     gate: 'linear',
     defaults: { positions: 2048 },
-    headSizes: { headDim, kvHeads: heads },
+    headGeometry: { headDim, kvHeads: heads },
     interleaved: true,
     attention: { latent, scale: headDim ** -0.5 * stretchedScale(at) },
     bias: { qkv: attention, out: attention, ffn: boolean(at, 'mlp_bias', false) },

@@ -15,12 +15,15 @@ import { localExperts } from './mixtral.ts';
 import type { ModelSpec } from './spec.ts';
 import { windowByLayer } from './windows.ts';
 
-/** Gate and up apart. */
+const apart = { gate: 'gate_proj.bias', up: 'up_proj.bias' } as const;
+
+/** Gate and up rows in turns; apart where the checkpoint is a GGUF. */
 const form: ExpertForm = {
   router: { source: 'mlp.router', bias: true },
   names: {
     ...commonExpertNames,
-    biases: { gate: 'gate_proj.bias', up: 'up_proj.bias', down: 'down_proj.bias' },
+    interleaved: true,
+    biases: { ...apart, gateUp: 'gate_up_proj_bias', down: 'down_proj_bias' },
   },
 };
 

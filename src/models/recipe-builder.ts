@@ -1,7 +1,7 @@
 /** Puts a model's recipe together, tensor by tensor, in the order in which a token uses them. */
 
 import { InputError } from '../errors.ts';
-import { type ExpertNames, expertsRecipe } from './expert-recipe.ts';
+import { type ExpertNames, everyOther, expertsRecipe } from './expert-recipe.ts';
 import type { RowOrder } from './row-order.ts';
 import {
   type BundleRecipe,
@@ -268,17 +268,32 @@ export class RecipeBuilder {
   experts(layer: number, from: string, router: Linear, names: ExpertNames): void {
     const { hiddenSize, ffn } = this.#spec;
     this.linear(tensorNames.router(layer), ffn.experts?.count ?? 0, hiddenSize, router);
-    this.#experts.push(expertsRecipe(this.#spec, layer, from, names, this.#names));
-    const { biases } = names;
+    const addView = (name: string, view: SourceView) => this.#views.set(name, view);
+    this.#experts.push(expertsRecipe(this.#spec, layer, from, names, this.#names, addView));
+    this.#expertBiases(layer, from, names);
+  }
+
+  #expertBiases(layer: number, from: string, { prefix, biases }: ExpertNames): void {
+    const { hiddenSize, ffn } = this.#spec;
+    if (biases === undefined) return;
     const { count = 0, neurons = 0 } = ffn.experts ?? {};
-    const bias = (name: string, part: keyof NonNullable<typeof biases>, width: number) => {
-      if (biases === undefined) return;
-      const source = { source: `${from}.${names.prefix}.${biases[part]}`, shape: [count, width] };
-      this.#tensors.push({ name, shape: [count * width], parts: [source] });
+    const add = (name: string, source: string, shape: readonly number[]) => {
+      const values = shape.reduce((all, size) => all * size, 1);
+      this.#tensors.push({ name, shape: [values], parts: [{ source, shape }] });
     };
-    bias(tensorNames.expertGateBias(layer), 'gate', neurons);
-    bias(tensorNames.expertUpBias(layer), 'up', neurons);
-    bias(tensorNames.expertDownBias(layer), 'down', hiddenSize);
+    const [of, all] = [`${from}.${prefix}`, `${from}.${prefix}.${biases.gateUp}`];
+    const rows = (name: string, part: 'gate' | 'up') => {
+      if (!this.has(all)) {
+        add(name, `${of}.${biases[part]}`, [count, neurons]);
+        return;
+      }
+      const found = everyOther(all, part, [count, 2 * neurons]);
+      this.#views.set(found.name, found.view);
+      add(name, found.name, found.shape);
+    };
+    rows(tensorNames.expertGateBias(layer), 'gate');
+    rows(tensorNames.expertUpBias(layer), 'up');
+    add(tensorNames.expertDownBias(layer), `${of}.${biases.down}`, [count, hiddenSize]);
   }
 
   /** The head of a model that has its own; of one with a tied head, `source` is passed over. */

@@ -245,11 +245,13 @@ export interface TensorPart {
   readonly plus?: number;
 }
 
-/** A matrix of the checkpoint under a name of the recipe's own, as the model wants it. */
+/** A tensor of the checkpoint under a name of the recipe's own, as the model wants it. */
 export interface SourceView {
   readonly source: string;
   /** Of the source. */
-  readonly shape: readonly [rows: number, columns: number];
+  readonly shape: readonly number[];
+  /** The shape in which its values are taken, where that is another one. */
+  readonly flattened?: readonly number[];
   /** Which of its rows, in which order; all of them when absent. */
   readonly order?: RowOrder;
   /** Whether the source's columns are the rows. */

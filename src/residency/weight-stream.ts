@@ -65,9 +65,10 @@ export class WeightStream {
     files: ModelFiles,
     memory: WebAssembly.Memory,
     ring: StreamRing,
-    { body, head, sparse }: Pick<MemoryPlan, 'body' | 'head' | 'sparse'>,
+    { body, head, sparse, experts }: Pick<MemoryPlan, 'body' | 'head' | 'sparse' | 'experts'>,
   ) {
-    this.#mostReading = sparse === null ? ring.slots : readsBesideUnits;
+    const alone = sparse === null && experts === null;
+    this.#mostReading = alone ? ring.slots : readsBesideUnits;
     this.#files = files;
     this.#memory = memory;
     this.#ring = ring;

@@ -49,7 +49,6 @@ describe('a mixture of experts', { concurrency: 2 }, () => {
     assert.equal(stats.expertHitRate, 1);
     const fewer = await runCli([...args, '--experts', '1']);
     assert.match(fewer.stderr, /1 of 8 experts for each token in place of 3: .* not the model's/);
-    assertRefused(await runCli([...args, '--experts', '4']), ['must be 1 to 3']);
   });
 
   it('needs no predictors', async () => {

@@ -1,4 +1,4 @@
-/** Mixtures of experts give the same bits whatever lies in DRAM, in every format. */
+/** Mixtures of experts give the same bits whatever lies in DRAM, whatever comes when. */
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -49,10 +49,8 @@ async function assertSame(config: Record<string, unknown>, dtype: EncodedDType):
   assert.ok(arenas >= 1, `${arenas} variants used several memories`);
 }
 
-for (const dtype of ['f16', 'q4'] as const) {
-  test(`experts alone, one layer dense, ${dtype}`, () =>
-    assertSame({ ...size, model_type: 'qwen3_moe', mlp_only_layers: [1] }, dtype));
-}
+test('experts alone, one layer dense, f16', () =>
+  assertSame({ ...size, model_type: 'qwen3_moe', mlp_only_layers: [1] }, 'f16'));
 
 test('an FFN beside the experts, every other layer dense, q8', () =>
   assertSame(
