@@ -34,6 +34,7 @@ import { mistral } from './mistral.ts';
 import { mixtral } from './mixtral.ts';
 import { mpt } from './mpt.ts';
 import { nanochat } from './nanochat.ts';
+import { nearestFamily } from './nearest.ts';
 import { nemotron } from './nemotron.ts';
 import { olmo } from './olmo.ts';
 import { olmo2 } from './olmo2.ts';
@@ -121,8 +122,9 @@ export function recipeOf(facts: CheckpointFacts): ModelRecipe {
       typeof modelType === 'string'
         ? `model_type '${modelType}' is not supported`
         : 'no model_type';
+    const nearest = nearestFamily(facts, families);
     throw new InputError(
-      found,
+      nearest === null ? found : `${found}; ${nearest}`,
       { file: facts.configFile },
       `Supported architectures: ${supportedModelTypes.join(', ')}`,
     );

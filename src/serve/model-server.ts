@@ -3,7 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { conversationBytes } from '../chat/chat.ts';
-import { type ChatTemplates, NoTemplateError, templatesOf } from '../chat/chat-templates.ts';
+import { type ChatTemplates, templatesIfAny } from '../chat/chat-templates.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import type { Runtime } from '../engine/runtime.ts';
 import type { Drafter } from '../engine/speculation/draft.ts';
@@ -36,7 +36,7 @@ export interface ServeOptions extends GateOptions {
 }
 
 /** Node's HTTP server, connections and their buffers. */
-const connectionBytes = 16 * MIB;
+const connectionBytes = 10 * MIB;
 /** What an answer is while it is made: its text, and its parts. */
 const bytesPerPosition = 512;
 const bytesPerId = 8;
@@ -69,7 +69,7 @@ const limits = {
   maxHeaderSize: 16 * 1024,
 };
 /** Connections besides those of requests that are answered or wait. */
-const spareConnections = 64;
+const spareConnections = 256;
 
 /**
  * Answers requests of OpenAI's API with a runtime, whose sequences it uses.
@@ -133,7 +133,7 @@ export class ModelServer {
       grammars: options.grammars ?? true,
       draft: options.draft,
     });
-    return new ModelServer(service, options.templates ?? (await ownTemplates(runtime)), options);
+    return new ModelServer(service, options.templates ?? (await templatesIfAny(model)), options);
   }
 
   /**
@@ -200,16 +200,6 @@ export class ModelServer {
     this.#server?.close();
     this.#server?.closeAllConnections();
     await this.#service.close();
-  }
-}
-
-/** The model's own templates; null where it has none. */
-async function ownTemplates({ model }: Runtime): Promise<ChatTemplates | null> {
-  try {
-    return await templatesOf(model);
-  } catch (error) {
-    if (error instanceof NoTemplateError) return null;
-    throw error;
   }
 }
 

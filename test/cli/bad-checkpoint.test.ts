@@ -116,9 +116,9 @@ refuses('a directory that is not a checkpoint', [
 refuses('an architecture that is not ours', [
   {
     name: 'another family',
-    make: (dir) => changeConfig(copyStories(dir), { model_type: 'gpt_neox' }),
+    make: (dir) => changeConfig(copyStories(dir), { model_type: 'retnet' }),
     says: [
-      "config.json: model_type 'gpt_neox' is not supported",
+      "config.json: model_type 'retnet' is not supported",
       'Supported architectures: ',
       'opt,',
     ],

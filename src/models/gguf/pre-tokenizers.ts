@@ -24,10 +24,14 @@ const letters = '[^\\r\\n\\p{L}\\p{N}]?\\p{L}+';
 const classic = `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|${blanks}`;
 const threeDigits = `${contractions}|${letters}|\\p{N}{1,3}|${marksAndBlanks}`;
 const oneDigit = `${contractions}|${letters}|\\p{N}|${marksAndBlanks}`;
-const byCase =
-  '[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|' +
-  '[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|' +
-  `\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|${blanks}`;
+/** Words cut where their case changes, with what may follow one, and numbers. */
+const byCases = (suffix: string, number: string) =>
+  `[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+${suffix}|` +
+  `[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*${suffix}|` +
+  `${number}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|${blanks}`;
+const byCase = byCases('', '\\p{N}');
+const byCaseContracted = byCases(`${contractions}?`, '\\p{N}{1,3}');
+const noBreaks = `${contractions}|${letters}|\\p{N}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|\\s*[\\r\\n]+|${blanks}`;
 
 const kinds: readonly (readonly [PreTokenizer, readonly string[]])[] = [
   [{ splits: null }, ['gpt-2', 'phi-2', 'mpt', 'olmo', 'jais']],
@@ -35,11 +39,14 @@ const kinds: readonly (readonly [PreTokenizer, readonly string[]])[] = [
     { splits: [threeDigits], ignoreMerges: true, addBos: true },
     ['llama-bpe', 'llama3', 'llama-v3', 'falcon3', 'pixtral'],
   ],
-  [{ splits: [threeDigits] }, ['dbrx', 'smaug-bpe']],
+  [{ splits: [threeDigits] }, ['dbrx', 'smaug-bpe', 'chatglm-bpe', 'glm4']],
+  [{ splits: [byCaseContracted] }, ['gpt-4o', 'llama4']],
+  [{ splits: [noBreaks] }, ['seed-coder']],
+  [{ splits: [' ?[^(\\s|.,!?…。，、।۔،)]+'] }, ['bloom', 'poro-chat', 'gpt3-finnish']],
   [{ splits: [oneDigit] }, ['qwen2', 'deepseek-r1-qwen', 'stablelm2', 'megrez']],
   [
     { splits: ['\\p{N}', classic] },
-    ['smollm', 'starcoder', 'refact', 'command-r', 'codeshell', 'minerva-7b'],
+    ['smollm', 'starcoder', 'refact', 'command-r', 'codeshell', 'minerva-7b', 'exaone'],
   ],
   [{ splits: ['[\\p{P}\\$\\+<=>\\^~\\|`]+', classic, '[0-9][0-9][0-9]'] }, ['falcon']],
   [{ splits: [byCase], ignoreMerges: true, addBos: true }, ['tekken']],
