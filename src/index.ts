@@ -60,6 +60,7 @@ export {
   pullModel,
 } from './hub/pull.ts';
 export type { ModelSpec } from './models/spec.ts';
+export type { ServerStats } from './serve/figures.ts';
 export { ModelServer, type ServeOptions, serveBytes } from './serve/model-server.ts';
 export type { EndToken } from './tokenizer/end-tokens.ts';
 export { formatBytes, parseSize, type Size } from './units.ts';

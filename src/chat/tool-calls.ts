@@ -8,6 +8,7 @@
 
 import { isJsonObject } from '../checkpoint/json-file.ts';
 import type { GrammarFormat, JsonSchema, TagFormat } from '../grammar/format.ts';
+import { jsonFormat } from '../grammar/schema-rules.ts';
 import type { ChatTool } from './messages.ts';
 
 export type ToolFormat = 'hermes' | 'mistral' | 'mistral-args' | 'llama';
@@ -63,50 +64,38 @@ export function toolCallGrammar(
   tools: readonly ChatTool[],
   several: boolean,
 ): CallGrammar | null {
-  const key = format === 'llama' ? 'parameters' : 'arguments';
   const [first] = tools;
   if (format === 'mistral-args') {
     if (first === undefined || tools.length > 1) return null;
     const opening = `${openings[format]}${first.function.name}${argumentsMark}`;
-    return { opening, format: { type: 'json_schema', json_schema: parametersOf(first) } };
+    return { opening, format: jsonFormat(parametersOf(first)) };
   }
-  const calls = tools.map((tool) => callSchema(tool, key));
-  if (format === 'hermes') {
-    const tags = calls.map((json_schema): TagFormat => {
-      const content = { type: 'json_schema', json_schema } as const;
-      return { type: 'tag', begin: `${openings.hermes}\n`, content, end: `\n${hermesEnd}` };
-    });
-    const common = { separator: '\n', at_least_one: true, stop_after_first: !several } as const;
-    return { opening: '', format: { type: 'tags_with_separator', tags, ...common } };
-  }
-  const elements = calls.map((json_schema) => ({ type: 'json_schema', json_schema }) as const);
-  if (format === 'llama') return { opening: '', format: { type: 'or', elements } };
+  const key = format === 'llama' ? 'parameters' : 'arguments';
+  const [before, behind] =
+    format === 'hermes' ? [`${openings.hermes}\n`, `\n${hermesEnd}`] : ['', ''];
+  const tags = tools.map(
+    (tool): TagFormat => ({
+      type: 'tag',
+      begin: `${before}{"name": "${tool.function.name}", "${key}": `,
+      content: jsonFormat(parametersOf(tool)),
+      end: `}${behind}`,
+    }),
+  );
+  const separator = format === 'hermes' ? '\n' : ', ';
+  const stop = !several || format === 'llama';
+  const common = { separator, at_least_one: true, stop_after_first: stop } as const;
+  const calls: GrammarFormat = { type: 'tags_with_separator', tags, ...common };
+  if (format !== 'mistral') return { opening: '', format: calls };
   const list: readonly GrammarFormat[] = [
     { type: 'const_string', value: '[' },
-    { type: 'or', elements },
+    calls,
     { type: 'const_string', value: ']' },
   ];
   return { opening: openings.mistral, format: { type: 'sequence', elements: list } };
 }
 
 function parametersOf({ function: { parameters } }: ChatTool): JsonSchema {
-  return parameters ?? { type: 'object', properties: {} };
-}
-
-function callSchema(tool: ChatTool, key: string): JsonSchema {
-  const { $defs, definitions, ...own } = { ...Object(parametersOf(tool)) } as Readonly<
-    Record<string, unknown>
-  >;
-  const { name } = tool.function;
-  return {
-    type: 'object',
-    properties: { name: { const: name }, [key]: own },
-    required: ['name', key],
-    additionalProperties: false,
-    // References within the parameters begin at the root.
-    ...($defs === undefined ? {} : { $defs }),
-    ...(definitions === undefined ? {} : { definitions }),
-  };
+  return parameters ?? { type: 'object', properties: {}, additionalProperties: false };
 }
 
 /** Tells text from calls as an answer comes. */

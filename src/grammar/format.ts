@@ -4,8 +4,8 @@
 export type JsonSchema = boolean | Readonly<Record<string, unknown>>;
 
 export type GrammarFormat =
-  /** JSON as a schema wants it. */
-  | { readonly type: 'json_schema'; readonly json_schema: JsonSchema }
+  /** As rules want it, of which the first is `root`. */
+  | { readonly type: 'grammar'; readonly grammar: string }
   /** Exactly this text. */
   | { readonly type: 'const_string'; readonly value: string }
   /** Any text, up to what follows it. */

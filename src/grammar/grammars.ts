@@ -163,9 +163,13 @@ class GrammarThread {
       waiting.resolve(answer.mask);
       return;
     }
-    // What it has failed at once may have left anything behind.
-    waiting.reject(new GrammarError(`the grammar was refused: ${answer.refused}`));
-    void this.end(new ThreadEnded());
+    // Once it has failed, the engine may fail at anything: who meets that tries it anew.
+    waiting.reject(
+      answer.first
+        ? new GrammarError(`the grammar was refused: ${answer.refused}`)
+        : new ThreadEnded(),
+    );
+    if (!answer.first || !answer.clean) void this.end(new ThreadEnded());
   }
 }
 

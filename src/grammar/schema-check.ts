@@ -1,11 +1,14 @@
 /**
- * Which JSON schemas answers can be held to. The engine passes over what it does not know, and of some
- * keywords beside others it sees one alone; an answer would then not be what was asked for. So what is
- * not known to be kept is refused.
+ * Which JSON schemas answers can be held to. A keyword that rules cannot express is refused: an answer
+ * would then not be what was asked for.
  */
 
 import { brief, isJsonObject } from '../checkpoint/json-file.ts';
+import type { JsonSchema } from './format.ts';
+import { formatPatterns } from './formats.ts';
 import { GrammarError } from './grammars.ts';
+import { PatternError, patternRule } from './pattern-rule.ts';
+import { integerBounds } from './schema-rules.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -27,7 +30,8 @@ const keywordsOf: Readonly<Record<string, readonly string[]>> = {
   array: ['items', 'prefixItems', 'minItems', 'maxItems'],
   string: ['minLength', 'maxLength', 'pattern', 'format'],
   integer: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'],
-  number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'],
+  // Bounds of fractions make rules of a size that nobody wants.
+  number: [],
   boolean: [],
   null: [],
 };
@@ -35,21 +39,18 @@ const keywordsOf: Readonly<Record<string, readonly string[]>> = {
 /** Keywords that stand alone, besides annotations and `type`. */
 const alone = ['enum', 'const', 'anyOf', '$ref'];
 
-const formats = [
-  ...['date', 'time', 'date-time', 'duration', 'email', 'hostname', 'ipv4', 'ipv6', 'uuid', 'uri'],
-];
-
 /**
- * Refuses a schema that an answer cannot be held to.
+ * A schema, made sure of.
  * @param at what the schema is called in messages
- * @throws GrammarError that names the place and what to do
+ * @throws GrammarError where an answer cannot be held to it, which names the place and what to do
  */
-export function checkSchema(schema: unknown, at: string): void {
+export function checkedSchema(schema: unknown, at: string): JsonSchema {
   const { length } = JSON.stringify(schema) ?? '';
   if (length > longestSchema) {
     throw new GrammarError(`${at} has ${length} characters; at most ${longestSchema} are taken`);
   }
   new SchemaCheck(schema).check(schema, at, 0);
+  return schema as JsonSchema;
 }
 
 class SchemaCheck {
@@ -159,11 +160,17 @@ class SchemaCheck {
     if (kinds.length > 1) {
       throw refused(at, `must have one of 'pattern', 'format' and a length: not all can be kept`);
     }
-    if (format !== undefined && !formats.includes(format as string)) {
-      throw refused(at, `has the 'format' ${brief(format)}; known are ${formats.join(', ')}`);
+    if (format !== undefined && !Object.hasOwn(formatPatterns, String(format))) {
+      const known = Object.keys(formatPatterns).join(', ');
+      throw refused(at, `has the 'format' ${brief(format)}; known are ${known}`);
     }
-    if (pattern !== undefined && typeof pattern !== 'string') {
-      throw refused(at, `must have a text as 'pattern'`);
+    if (pattern === undefined) return;
+    if (typeof pattern !== 'string') throw refused(at, "must have a text as 'pattern'");
+    try {
+      patternRule(pattern);
+    } catch (error) {
+      if (!(error instanceof PatternError)) throw error;
+      throw refused(at, `has a 'pattern' with ${error.message}, which answers cannot be held to`);
     }
   }
 
@@ -190,20 +197,13 @@ function checkCounts(schema: Schema, what: 'Items' | 'Length', at: string): void
 function checkBounds(schema: Schema, at: string): void {
   const bound = (name: string) => {
     const value = schema[name];
-    if (value === undefined) return undefined;
-    if (typeof value === 'number' && Math.abs(value) <= Number.MAX_SAFE_INTEGER) return value;
-    throw refused(at, `has ${brief(value)} as '${name}', which is no number of up to 15 digits`);
+    const isSafe = typeof value === 'number' && Math.abs(value) <= Number.MAX_SAFE_INTEGER;
+    if (value !== undefined && !isSafe)
+      throw refused(at, `has ${brief(value)} as '${name}', which is no number of up to 15 digits`);
   };
-  const lows = [bound('minimum'), bound('exclusiveMinimum')].filter((value) => value !== undefined);
-  const highs = [bound('maximum'), bound('exclusiveMaximum')].filter(
-    (value) => value !== undefined,
-  );
-  if (lows.length > 1 || highs.length > 1) {
-    throw refused(at, 'has two bounds on the same side: leave one out');
-  }
-  if (lows[0] !== undefined && highs[0] !== undefined && lows[0] > highs[0]) {
-    throw refused(at, 'has bounds between which there is no number');
-  }
+  for (const name of ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum']) bound(name);
+  const { least, most } = integerBounds(schema);
+  if (least > most) throw refused(at, 'has bounds between which there is no whole number');
 }
 
 function typesOf({ type }: Schema, at: string): readonly string[] | null {

@@ -27,7 +27,8 @@ export type GrammarRequest = { readonly id: number } & (
 /** Which tokens may come next, a bit each; or why there is no such grammar. */
 export type GrammarAnswer = { readonly id: number } & (
   | { readonly mask: Int32Array }
-  | { readonly refused: string }
+  /** `first`: nothing failed before; `clean`: the engine has said why. */
+  | { readonly refused: string; readonly first: boolean; readonly clean: boolean }
 );
 
 /** What is used of the engine's library, which has no types that fit its form. */
@@ -83,6 +84,7 @@ export function grammarWorker(
   require: unknown,
 ): void {
   const mostKept = 8;
+  let failures = 0;
   const said: string[] = [];
   const global = globalThis as unknown as Record<string, unknown>;
   // The library is a script, though its package says that it is a module: with these, and without a
@@ -170,8 +172,9 @@ export function grammarWorker(
       }
       port.postMessage({ id, mask: await matcher.getNextTokenBitmask() });
     } catch (error) {
-      const reason = said.find((line) => line.includes('[FATAL]')) ?? String(error);
-      port.postMessage({ id, refused: reason.replace(/^\[FATAL\] \S+ /, '').split('\n')[0] ?? '' });
+      const told = said.find((line) => line.includes('[FATAL]'));
+      const refused = (told ?? String(error)).replace(/^\[FATAL\] \S+ /, '').split('\n')[0] ?? '';
+      port.postMessage({ id, refused, first: failures++ === 0, clean: told !== undefined });
     }
     said.length = 0;
   };

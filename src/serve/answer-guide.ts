@@ -4,6 +4,7 @@ import type { TokenGuide } from '../engine/token-guide.ts';
 import type { Constraint } from '../grammar/grammars.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { type DrawnToken, TokenProbabilities } from './token-probabilities.ts';
+import { Utf8Guard } from './utf8-guard.ts';
 
 /** What a request asks of each token. */
 export interface Steering {
@@ -16,6 +17,8 @@ export interface Steering {
 
 export interface GuideParts {
   readonly tokenizer: Tokenizer;
+  /** Logits. */
+  readonly vocabSize: number;
   readonly steering: Steering;
   /** Ids that the answer begins with. */
   readonly opening: readonly number[];
@@ -37,15 +40,23 @@ export class AnswerGuide implements TokenGuide {
   #tokens = 0;
   /** Blanks at the end of the answer. */
   #blanks = 0;
+  /** Null where there is no grammar. */
+  readonly #utf8: Utf8Guard | null;
 
   constructor(parts: GuideParts) {
     this.#parts = parts;
     const { logprobs } = parts.steering;
+    const { tokenizer, constraint, vocabSize } = parts;
+    this.#utf8 = constraint === null ? null : new Utf8Guard(tokenizer, vocabSize);
     this.#probabilities = logprobs === null ? null : new TokenProbabilities(logprobs);
   }
 
   /** Whether there is anything to do for such a request. */
-  static isNeeded({ steering, opening, constraint }: Omit<GuideParts, 'tokenizer'>): boolean {
+  static isNeeded({
+    steering,
+    opening,
+    constraint,
+  }: Omit<GuideParts, 'tokenizer' | 'vocabSize'>): boolean {
     const { presencePenalty, frequencyPenalty, logitBias, logprobs } = steering;
     const steers = presencePenalty !== 0 || frequencyPenalty !== 0 || logitBias.size > 0;
     return steers || logprobs !== null || opening.length > 0 || constraint !== null;
@@ -72,6 +83,7 @@ export class AnswerGuide implements TokenGuide {
     this.#counts.set(token, (this.#counts.get(token) ?? 0) + 1);
     const isOpening = this.#tokens++ < opening.length;
     if (constraint === null || isOpening) return;
+    this.#utf8?.take(token);
     this.#blanks = isBlank(tokenizer, token) ? this.#blanks + lengthOf(tokenizer, token) : 0;
     if (!tokenizer.eosIds.includes(token)) constraint.advance(token);
   }
@@ -87,7 +99,10 @@ export class AnswerGuide implements TokenGuide {
     this.#parts.constraint?.close();
   }
 
-  /** Bans what the mask does not have; and blanks, where there have been enough. */
+  /**
+   * Bans what the mask does not have; blanks, where there have been enough; and what would be
+   * no UTF-8.
+   */
   #ban(logits: Float32Array, mask: Int32Array): void {
     const { tokenizer } = this.#parts;
     const noBlanks = this.#blanks >= mostBlanks;
@@ -98,7 +113,7 @@ export class AnswerGuide implements TokenGuide {
       // Mostly, none of 32 tokens is allowed.
       const allowed = ((word >>> (id & 31)) & 1) === 1;
       if (allowed && noBlanks && isBlank(tokenizer, id)) blanks.push(id);
-      else if (allowed) left++;
+      else if (allowed && !this.#utf8?.breaks(id)) left++;
       else logits[id] = Number.NEGATIVE_INFINITY;
     }
     if (left > 0) for (const id of blanks) logits[id] = Number.NEGATIVE_INFINITY;

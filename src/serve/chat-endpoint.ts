@@ -2,14 +2,17 @@
 
 import { renderChat } from '../chat/chat.ts';
 import type { ChatTemplates } from '../chat/chat-templates.ts';
+import type { ChatTool } from '../chat/messages.ts';
 import {
   hasSpecialMarks,
   type ToolFormat,
   toolCallGrammar,
   toolFormatOf,
 } from '../chat/tool-calls.ts';
+import type { GrammarFormat } from '../grammar/format.ts';
 import { GrammarError } from '../grammar/grammars.ts';
-import { checkSchema } from '../grammar/schema-check.ts';
+import { checkedSchema } from '../grammar/schema-check.ts';
+import { jsonFormat } from '../grammar/schema-rules.ts';
 import {
   type ChatChoice,
   type ChatChunkChoice,
@@ -120,7 +123,7 @@ export class ChatEndpoint {
     try {
       const { opening, format } = demanded
         ? callsOf({ toolChoice, tools, parallelToolCalls }, toolFormat)
-        : { opening: '', format: jsonFormat(responseFormat) };
+        : { opening: '', format: formatOf(responseFormat) };
       const after = { type: 'sequence', elements: [thought, format] } as const;
       const form = {
         opening: opening === '' ? [] : runtime.model.tokenizer.encode(opening),
@@ -226,15 +229,10 @@ const thought = {
   end: '</think>',
 } as const;
 
-function jsonFormat(format: ChatRequest['responseFormat']) {
-  if (format.type !== 'json_schema') {
-    return {
-      type: 'json_schema',
-      json_schema: { type: 'object', additionalProperties: true },
-    } as const;
-  }
-  checkSchema(format.schema, 'schema');
-  return { type: 'json_schema', json_schema: format.schema as Record<string, unknown> } as const;
+/** What a response format other than text asks for. @throws GrammarError */
+function formatOf(format: ChatRequest['responseFormat']): GrammarFormat {
+  const schema = format.type === 'json_schema' ? format.schema : { type: 'object' };
+  return jsonFormat(checkedSchema(schema, 'schema'));
 }
 
 function callsOf(
@@ -246,15 +244,20 @@ function callsOf(
   format: ToolFormat | null,
 ) {
   const isNamed = typeof toolChoice === 'object';
-  const chosen = isNamed ? tools.filter((tool) => tool.function.name === toolChoice.name) : tools;
-  for (const { function: tool } of chosen) {
-    if (tool.parameters !== undefined) checkSchema(tool.parameters, `${tool.name}.parameters`);
-  }
+  const wanted = isNamed ? tools.filter((tool) => tool.function.name === toolChoice.name) : tools;
+  const chosen = wanted.map(withCheckedParameters);
   const grammar = format && toolCallGrammar(format, chosen, parallelToolCalls && !isNamed);
   if (grammar) return grammar;
   throw new GrammarError(
     'the model writes calls of tools in a form in which none of several can be demanded: name one',
   );
+}
+
+function withCheckedParameters(tool: ChatTool): ChatTool {
+  const { name, parameters } = tool.function;
+  if (parameters === undefined) return tool;
+  const checked = checkedSchema(parameters, `${name}.parameters`) as Record<string, unknown>;
+  return { ...tool, function: { ...tool.function, parameters: checked } };
 }
 
 /** The form in which a model writes calls. @throws Refusal where its template has none that is known */

@@ -68,7 +68,7 @@ export class Gate {
   /** @throws Refusal without the key, in a time that does not tell how much of it is right */
   checkKey({ headers }: IncomingMessage): void {
     if (this.#key === null) return;
-    const given = /^Bearer +(\S+)\s*$/i.exec(headers.authorization ?? '')?.[1] ?? '';
+    const given = /^Bearer +(.*?)\s*$/i.exec(headers.authorization ?? '')?.[1] ?? '';
     if (timingSafeEqual(digest(given), this.#key)) return;
     throw new Refusal('invalid_api_key', 'the API key is missing or wrong', {
       status: 401,

@@ -52,6 +52,7 @@ export class RequestHandler {
   /** Answers a request; never throws. */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const started = performance.now();
+    const from = request.socket.remoteAddress ?? '-';
     const left = new AbortController();
     const closed = new Promise<void>((resolve) => {
       response.on('close', () => {
@@ -82,7 +83,6 @@ export class RequestHandler {
     if (left.signal.aborted) exchange.notes.push('the client has left');
     this.#parts.service.figures.answered(endpoint, status);
     const time = `${Math.round(performance.now() - started)} ms`;
-    const from = request.socket.remoteAddress ?? '-';
     const notes = [`${status}`, ...exchange.notes, time].join(', ');
     this.#parts.log(`${from} ${shown(request.method ?? '-', 20)} ${endpoint} ${notes}`);
   }

@@ -13,6 +13,7 @@ import { answererOf } from '../openai/answerer.ts';
 import { MIB } from '../units.ts';
 import { ChatEndpoint } from './chat-endpoint.ts';
 import { CompletionsEndpoint } from './completions-endpoint.ts';
+import type { ServerStats } from './figures.ts';
 import { Gate, type GateOptions } from './gate.ts';
 import { RequestHandler } from './handler.ts';
 import { usualQueue } from './job-queue.ts';
@@ -114,6 +115,11 @@ export class ModelServer {
       this.#busy.add(answered);
       void answered.finally(() => this.#busy.delete(answered));
     };
+  }
+
+  /** What it has done until now, as `GET /stats` tells it. */
+  get stats(): ServerStats {
+    return this.#service.figures.stats;
   }
 
   /** @throws InputError when the templates are none */

@@ -177,7 +177,8 @@ export class ModelService implements Contexts {
       form === null || this.grammars === null ? null : await this.grammars.open(form.format);
     const parts = { steering, opening: form?.opening ?? [], constraint };
     if (!AnswerGuide.isNeeded(parts)) return null;
-    return new AnswerGuide({ ...parts, tokenizer: this.runtime.model.tokenizer });
+    const { tokenizer, manifest } = this.runtime.model;
+    return new AnswerGuide({ ...parts, tokenizer, vocabSize: manifest.spec.vocabSize });
   }
 
   /** Ends what the service has started itself; the runtime stays open. */

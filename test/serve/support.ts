@@ -11,14 +11,7 @@ import { ModelServer, type ServeOptions } from '../../src/serve/model-server.ts'
 import { converted } from '../engine/support.ts';
 import { storiesOpt } from '../support/fixtures.ts';
 import type { TemporaryRoot } from '../support/temporary.ts';
-
-/** Turns of ChatML, with tools as Hermes has them. */
-export const chatml =
-  `{%- if tools %}<|im_start|>system\nTools: {{ tools | tojson }}\nCall with <tool_call><|im_end|>\n{% endif %}` +
-  `{%- for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}` +
-  `{%- for call in message.tool_calls or [] %}<tool_call>\n{{ call.function | tojson }}\n</tool_call>{% endfor %}` +
-  `<|im_end|>\n{% endfor %}` +
-  `{%- if add_generation_prompt %}<|im_start|>assistant\n{% if think %}<think>\n{% endif %}{% endif %}`;
+import { chatml } from './template.ts';
 
 export interface TestServer {
   readonly server: ModelServer;

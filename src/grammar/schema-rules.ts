@@ -1,0 +1,195 @@
+/**
+ * A JSON schema as rules of a grammar, in the engine's notation (EBNF). Each text of the grammar is valid
+ * under the schema; some that are valid may not be among them: of an object that names properties, no
+ * others are written, and they come in the order of the schema.
+ */
+
+import { isJsonObject } from '../checkpoint/json-file.ts';
+import type { GrammarFormat, JsonSchema } from './format.ts';
+import { formatPatterns } from './formats.ts';
+import { integerRule } from './number-rules.ts';
+import { patternRule } from './pattern-rule.ts';
+
+type Schema = Readonly<Record<string, unknown>>;
+
+/** Blanks, texts, numbers, and any value. Digits are limited to what numbers of JavaScript can tell. */
+const common = [
+  'ws ::= [ \\n\\t]*',
+  'char ::= [^"\\\\\\x00-\\x1f] | "\\\\" (["\\\\/bfnrt] | "u" [0-9a-cA-C] [0-9a-fA-F]{3})',
+  'text ::= "\\"" char* "\\""',
+  'number ::= "-"? ("0" | [1-9] [0-9]{0,14}) ("." [0-9]{1,15})? ([eE] [+-]? [0-9]{1,2})?',
+  'pair ::= text ws ":" ws value',
+  'object ::= "{" ws (pair ws ("," ws pair ws)*)? "}"',
+  'list ::= "[" ws (value ws ("," ws value ws)*)? "]"',
+  'value ::= object | list | text | number | "true" | "false" | "null"',
+];
+
+/** JSON under a schema, which `checkedSchema` must have taken. */
+export function jsonFormat(schema: JsonSchema): GrammarFormat {
+  return { type: 'grammar', grammar: new SchemaRules(schema).text };
+}
+
+class SchemaRules {
+  readonly text: string;
+  readonly #root: unknown;
+  readonly #rules: string[] = [];
+  /** Names of the rules of what references point to. */
+  readonly #referred = new Map<string, string>();
+  #names = 0;
+
+  constructor(schema: unknown) {
+    this.#root = schema;
+    const root = this.#valueOf(schema);
+    this.text = [`root ::= ${root}`, ...this.#rules, ...common, ''].join('\n');
+  }
+
+  /** Adds a rule. @returns its name */
+  #rule(body: string): string {
+    const name = `r${this.#names++}`;
+    this.#rules.push(`${name} ::= ${body}`);
+    return name;
+  }
+
+  #valueOf(schema: unknown): string {
+    if (!isJsonObject(schema)) return 'value';
+    const { $ref: ref, anyOf, type } = schema;
+    if (typeof ref === 'string') return this.#refer(ref);
+    if (Array.isArray(anyOf)) return either(anyOf.map((each) => this.#valueOf(each)));
+    if (Object.hasOwn(schema, 'const')) return literal(JSON.stringify(schema.const));
+    if (Array.isArray(schema.enum)) {
+      return either(schema.enum.map((each) => literal(JSON.stringify(each))));
+    }
+    if (type === undefined) return 'value';
+    const types: readonly unknown[] = Array.isArray(type) ? type : [type];
+    return either(types.map((each) => this.#typed(String(each), schema)));
+  }
+
+  #refer(ref: string): string {
+    const known = this.#referred.get(ref);
+    if (known !== undefined) return known;
+    const name = `r${this.#names++}`;
+    this.#referred.set(ref, name);
+    let place: unknown = this.#root;
+    for (const step of ref.split('/').slice(1)) place = (place as Schema)[step];
+    this.#rules.push(`${name} ::= ${this.#valueOf(place)}`);
+    return name;
+  }
+
+  #typed(type: string, schema: Schema): string {
+    switch (type) {
+      case 'object':
+        return this.#object(schema);
+      case 'array':
+        return this.#array(schema);
+      case 'string':
+        return textRule(schema);
+      case 'integer': {
+        const { least, most } = integerBounds(schema);
+        return integerRule(least, most);
+      }
+      case 'boolean':
+        return '("true" | "false")';
+      case 'null':
+        return '"null"';
+      default:
+        return 'number';
+    }
+  }
+
+  #object({ properties = {}, required = [], additionalProperties: more = true }: Schema): string {
+    const named = Object.entries(properties as Schema);
+    if (named.length === 0) {
+      if (more === false) return '"{" ws "}"';
+      const pair = this.#rule(`text ws ":" ws ${this.#valueOf(more)} ws`);
+      return this.#rule(`"{" ws (${pair} ("," ws ${pair})*)? "}"`);
+    }
+    // From the last to the first: what may follow when something was written, and when nothing was.
+    let [next, first] = ['""', '""'];
+    for (const [name, schema] of named.reverse()) {
+      const pair = `${literal(JSON.stringify(name))} ws ":" ws ${this.#valueOf(schema)} ws`;
+      const isRequired = (required as readonly unknown[]).includes(name);
+      const begun = `${this.#rule(pair)} ${next}`;
+      const [after, before] = [next, first];
+      next = this.#rule(isRequired ? `"," ws ${begun}` : `"," ws ${begun} | ${after}`);
+      first = this.#rule(isRequired ? begun : `${begun} | ${before}`);
+    }
+    return `"{" ws ${first} "}"`;
+  }
+
+  #array({ prefixItems = [], items = true, minItems = 0, maxItems }: Schema): string {
+    const firsts = (prefixItems as readonly unknown[]).map((each) => this.#valueOf(each));
+    const [least, most] = [minItems as number, maxItems as number | undefined];
+    const rest = items === false ? null : this.#rule(`${this.#valueOf(items)} ws`);
+    const wholes = this.#lists(firsts, rest, least, most);
+    return `"[" ws ${either(wholes)} "]"`;
+  }
+
+  /** What may stand between the brackets, by how many of the first items there are. */
+  #lists(
+    firsts: readonly string[],
+    rest: string | null,
+    least: number,
+    most = Number.POSITIVE_INFINITY,
+  ): string[] {
+    const lists: string[] = [];
+    const joined = (count: number) =>
+      firsts
+        .slice(0, count)
+        .map((each) => `${each} ws`)
+        .join(' "," ws ');
+    for (let count = least; count < Math.min(firsts.length, most + 1); count++) {
+      lists.push(count === 0 ? '""' : joined(count));
+    }
+    if (most < firsts.length) return lists;
+    const before = joined(firsts.length);
+    const [fewest, mostMore] = [Math.max(0, least - firsts.length), most - firsts.length];
+    if (rest === null || mostMore === 0) {
+      if (fewest === 0) lists.push(before === '' ? '""' : before);
+      return lists;
+    }
+    const times = (from: number, to: number) => `{${from},${Number.isFinite(to) ? to : ''}}`;
+    if (before !== '') lists.push(`${before} ("," ws ${rest})${times(fewest, mostMore)}`);
+    else {
+      if (fewest === 0) lists.push('""');
+      lists.push(`${rest} ("," ws ${rest})${times(Math.max(0, fewest - 1), mostMore - 1)}`);
+    }
+    return lists;
+  }
+}
+
+function textRule({ minLength, maxLength, pattern, format }: Schema): string {
+  const expression = typeof format === 'string' ? formatPatterns[format] : pattern;
+  if (typeof expression === 'string') return `"\\"" ${patternRule(expression)} "\\""`;
+  if (minLength === undefined && maxLength === undefined) return 'text';
+  return `"\\"" char{${minLength ?? 0},${maxLength ?? ''}} "\\""`;
+}
+
+/** As many digits as JavaScript tells apart. */
+const unbounded = 10 ** 15 - 1;
+
+/** The least and the most whole number that a schema allows. */
+export function integerBounds({
+  minimum,
+  maximum,
+  exclusiveMinimum: above,
+  exclusiveMaximum: below,
+}: Schema): { readonly least: number; readonly most: number } {
+  const lows = [minimum as number, typeof above === 'number' ? Math.floor(above) + 1 : undefined];
+  const highs = [maximum as number, typeof below === 'number' ? Math.ceil(below) - 1 : undefined];
+  const given = (bounds: readonly (number | undefined)[]) =>
+    bounds.filter((bound) => bound !== undefined);
+  const [least, most] = [given(lows), given(highs)];
+  return {
+    least: Math.ceil(Math.max(...(least.length === 0 ? [-unbounded] : least))),
+    most: Math.floor(Math.min(...(most.length === 0 ? [unbounded] : most))),
+  };
+}
+
+function either(parts: readonly string[]): string {
+  return parts.length === 1 ? (parts[0] ?? '') : `(${parts.join(' | ')})`;
+}
+
+/** Exactly this text. */
+function literal(text: string): string {
+  return `"${text.replace(/["\\]/g, '\\$&')}"`;
+}

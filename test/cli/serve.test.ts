@@ -1,0 +1,100 @@
+/** `serve` as a process: what it says, whom it answers, and how it ends. */
+
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { chatml } from '../serve/template.ts';
+import {
+  assertRefused,
+  assertWrongUsage,
+  type RunningCli,
+  runCli,
+  startCli,
+} from '../support/cli.ts';
+import { storiesOpt } from '../support/fixtures.ts';
+import { convert } from '../support/model.ts';
+import { temporaryRoot } from '../support/temporary.ts';
+
+const root = temporaryRoot();
+let model = '';
+let template = '';
+before(async () => {
+  model = await convert(storiesOpt, join(root.directory(), 'stories.flash'));
+  template = join(root.directory(), 'chatml.jinja');
+  writeFileSync(template, chatml);
+});
+
+/** Starts a server at a free port. @returns it, and where it listens */
+async function start(...flags: string[]): Promise<{ cli: RunningCli; url: string }> {
+  const cli = startCli(['serve', model, '--port', '0', ...flags]);
+  const url = await new Promise<string>((resolve, reject) => {
+    let said = '';
+    cli.child.stderr?.on('data', (part) => {
+      said += part;
+      const found = /listening at (http:\S+)/.exec(said)?.[1];
+      if (found !== undefined) resolve(found);
+    });
+    void cli.finished.then(({ stderr }) => reject(new Error(stderr)));
+  });
+  return { cli, url };
+}
+
+function ask(url: string, body: object): Promise<Response> {
+  return fetch(`${url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ messages: [{ role: 'user', content: 'xylophone' }], ...body }),
+  });
+}
+
+test('SIGTERM lets answers under way come to their end, and takes no more', async () => {
+  const { cli, url } = await start('--template', template, '--context', '300', '--parallel', '2');
+  const page = await fetch(url);
+  assert.match(await page.text(), /<title>flashllm<\/title>/);
+  const script = await fetch(`${url}/main.js`);
+  assert.match(script.headers.get('content-type') ?? '', /^text\/javascript/);
+  const slow = await ask(url, { stream: true, max_tokens: 240, logit_bias: { 2: -100 } });
+  const reader = slow.body?.getReader();
+  await reader?.read();
+  cli.child.kill('SIGTERM');
+  let text = '';
+  for (;;) {
+    const part = await reader?.read();
+    if (part === undefined || part.done) break;
+    text += Buffer.from(part.value).toString();
+  }
+  assert.match(text, /"finish_reason":"length"/);
+  assert.ok(text.endsWith('data: [DONE]\n\n'));
+  const { code, stdout, stderr } = await cli.finished;
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout, '');
+  assert.match(stderr, /ending when requests under way are answered/);
+  assert.match(stderr, /POST \/v1\/chat\/completions 200, prompt \d+ tokens/);
+  assert.ok(!stderr.includes('xylophone'));
+  await assert.rejects(fetch(url));
+});
+
+test('a model without a template answers completions, and says why it answers no chat', async () => {
+  const { cli, url } = await start('--no-grammars', '--queue', '0', '--parallel', '1');
+  const chat = await ask(url, {});
+  assert.equal(chat.status, 400);
+  const { error } = (await chat.json()) as { error: { message: string } };
+  assert.match(error.message, /no chat template: use \/v1\/completions, or give .* --template/);
+  const completion = await fetch(`${url}/v1/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ prompt: 'Once upon a', max_tokens: 1, temperature: 0 }),
+  });
+  const { choices } = (await completion.json()) as { choices: [{ text: string }] };
+  assert.equal(choices[0].text, ' time');
+  cli.child.kill('SIGINT');
+  assert.equal((await cli.finished).code, 0);
+});
+
+test('what cannot be served is refused', async () => {
+  assertWrongUsage(await runCli(['serve', model, '--port', '99999']), ['65535']);
+  assertWrongUsage(await runCli(['serve', model, '--parallel', '0']), ['1 to 64']);
+  assertRefused(await runCli(['serve', model, '--context', '9999']), ['512', '--context']);
+  assertRefused(await runCli(['serve', model, '--dram-budget', '20MiB']), ['below the floor']);
+});
