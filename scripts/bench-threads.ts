@@ -8,7 +8,7 @@
 
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
-import { byteLength, encodedDTypes } from '../src/dtype.ts';
+import { byteLength, neuronDTypes } from '../src/dtype.ts';
 import type { Kernels } from '../src/kernels/kernels.ts';
 import { compileCore, instantiateKernels } from '../src/kernels/module.ts';
 import { ComputeThreads, threadScratchBytes } from '../src/kernels/threads/pool.ts';
@@ -96,7 +96,7 @@ for (const { threads, kernels, eager } of variants) {
 
 const jobs: { name: string; run: (kernels: Kernels) => void }[] = [
   { name: 'read', run: (kernels) => void kernels.readSum(weights, weightBytes) },
-  ...encodedDTypes.map((dtype) => ({
+  ...neuronDTypes.map((dtype) => ({
     name: `${dtype} matvec`,
     run: (kernels: Kernels) => {
       // As large as a layer's matrices: a token is many calls, not one.

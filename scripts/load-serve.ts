@@ -109,6 +109,9 @@ async function startServer(limit: number, under: readonly string[]): Promise<Ser
   const url = await new Promise<string>((resolve, reject) => {
     child.stderr?.on('data', (part) => {
       said = (said + part).slice(-4000);
+      for (const line of `${part}`.split('\n')) {
+        if (/ 5\d\d, /.test(line)) process.stdout.write(`${line}\n`);
+      }
       const found = /listening at (http:\S+)/.exec(said)?.[1];
       if (found !== undefined) resolve(found);
     });
@@ -222,8 +225,10 @@ function memoryOf({ pid }: ChildProcess): string {
 }
 
 let failed = false;
+const servers: Server[] = [];
 try {
   const server = await startServer(budget, group?.under ?? []);
+  servers.push(server);
   const seconds = Number(values.seconds);
   const until = performance.now() + 1000 * seconds;
   const timer = setInterval(() => {
@@ -238,10 +243,11 @@ try {
 
   // Now each alone, on a server that has done nothing before and has all the memory it wants.
   const alone = await startServer(2 * budget + 1024, []);
+  servers.push(alone);
   for (const [seed, said] of kept) {
     if ((await answer(alone.url, askedOf(seed))) !== said) mixed.push(seed);
   }
-  for (const { child, ended } of [server, alone]) {
+  for (const { child, ended } of servers) {
     child.kill('SIGTERM');
     const code = await ended;
     if (code !== 0) failed = true;
@@ -253,6 +259,10 @@ try {
   );
   failed ||= mixed.length > 0 || counts.lost > 0 || kills > 0 || counts.answered === 0;
 } finally {
+  for (const { child, ended } of servers) {
+    child.kill('SIGKILL');
+    await ended;
+  }
   group?.remove();
   rmSync(folder, { recursive: true, force: true });
 }

@@ -125,6 +125,7 @@ const keptFormats: BlockModel = {
   typeOf: (name) => {
     if (name === 'output.weight') return null;
     if (name === 'token_embd.weight') return 'Q5_0';
+    if (/attn_output/.test(name)) return 'IQ4_XS';
     return /0\.(attn_v|ffn_down)/.test(name) ? 'Q6_K' : 'Q4_K';
   },
 };

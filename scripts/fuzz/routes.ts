@@ -9,7 +9,7 @@ import { openSafetensors } from '../../src/checkpoint/safetensors.ts';
 import type { SourceTensor, TensorSource } from '../../src/checkpoint/source.ts';
 import { sourceDTypes } from '../../src/checkpoint/source-dtype.ts';
 import { openTorch } from '../../src/checkpoint/torch.ts';
-import { encodedDTypes } from '../../src/dtype.ts';
+import { targetFormats } from '../../src/convert/target-formats.ts';
 import { readBpeFiles } from '../../src/tokenizer/from-bpe-files.ts';
 import { tokenizerFromGguf } from '../../src/tokenizer/from-gguf.ts';
 import { StreamDecoder } from '../../src/tokenizer/stream-decoder.ts';
@@ -61,7 +61,7 @@ async function convertible(trial: Trial, dice: Dice, path: string): Promise<void
   if (dice.chance(0.3)) await trial.run('inspect', path);
   if (dice.chance(0.3)) await trial.run('plan', path, ...lone);
   const output = at(trial, 'out');
-  const dtype = dice.chance(0.3) ? ['--dtype', dice.pick(encodedDTypes)] : [];
+  const dtype = dice.chance(0.3) ? ['--dtype', dice.pick(targetFormats)] : [];
   const flags = [output, ...dtype, ...roomy];
   const dry = await trial.run('convert', path, ...flags, '--dry-run');
   if (inspected.faults.length === 0 && dry.faults.length === 0) {

@@ -101,14 +101,17 @@ function parametersOf({ function: { parameters } }: ChatTool): JsonSchema {
 /** Tells text from calls as an answer comes. */
 export class ToolCallReader {
   readonly #format: ToolFormat;
+  readonly #names: ReadonlySet<string>;
   /** What may be a call, or the beginning of one. */
   #held = '';
   #calling = false;
   /** Whether there has been text other than blanks. */
   #spoken = false;
 
-  constructor(format: ToolFormat) {
+  /** @param names of the tools: what is written without marks is a call of one of these, or text */
+  constructor(format: ToolFormat, names: readonly string[]) {
     this.#format = format;
+    this.#names = new Set(names);
   }
 
   /** Takes more of the answer, and returns what is text for certain. */
@@ -130,8 +133,15 @@ export class ToolCallReader {
 
   /** The calls, and what was held back and turned out to be text. */
   finish(): { readonly text: string; readonly calls: readonly WrittenCall[] } {
-    const calls = this.#calling ? readCalls(this.#format, this.#held) : null;
+    const calls = this.#calling ? this.#calls() : null;
     return calls === null ? { text: this.#held, calls: [] } : { text: '', calls };
+  }
+
+  #calls(): readonly WrittenCall[] | null {
+    const isMarked = this.#held.startsWith(openings[this.#format]) && this.#format !== 'llama';
+    if (isMarked) return readCalls(this.#format, this.#held);
+    const calls = readCalls('llama', this.#held);
+    return calls?.every(({ name }) => this.#names.has(name)) ? calls : null;
   }
 
   #say(text: string): string {
@@ -140,10 +150,9 @@ export class ToolCallReader {
   }
 
   #openingAt(): number | null {
-    if (this.#format === 'llama') {
-      const isJson = !this.#spoken && /^\s*(<\|python_tag\|>)?\s*\{/.test(this.#held);
-      return isJson ? 0 : null;
-    }
+    // Small models write the call and leave out the marks, whatever their template shows.
+    if (!this.#spoken && /^\s*(<\|python_tag\|>)?\s*\{/.test(this.#held)) return 0;
+    if (this.#format === 'llama') return null;
     const at = this.#held.indexOf(openings[this.#format]);
     return at < 0 ? null : at;
   }

@@ -48,7 +48,7 @@ const patienceMs = 30_000;
 const workerText = `'use strict';
 const { parentPort, workerData } = require('node:worker_threads');
 const __name = (value) => value;
-(${grammarWorker})(workerData, parentPort, require);`;
+(${grammarWorker})(workerData, parentPort, require, (module) => import(module));`;
 
 interface Pending {
   readonly resolve: (mask: Int32Array) => void;

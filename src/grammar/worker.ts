@@ -77,11 +77,15 @@ interface Port {
   on(event: 'message', hear: (request: GrammarRequest) => void): void;
 }
 
-/** A worker's life; requests are answered in their order. */
+/**
+ * A worker's life; requests are answered in their order.
+ * @param bring imports a module: compilers put a helper around such calls, which would not be sent along
+ */
 export function grammarWorker(
   { module, tokens, vocabSize, endIds, memoryBytes }: WorkerSetup,
   port: Port,
   require: unknown,
+  bring: (module: string) => Promise<unknown>,
 ): void {
   const mostKept = 8;
   let failures = 0;
@@ -112,7 +116,7 @@ export function grammarWorker(
   };
 
   const load = async () => {
-    await import(module);
+    await bring(module);
     const engine = global.xgrammar as Engine;
     const info = await engine.TokenizerInfo.createTokenizerInfo(
       tokens,

@@ -10,6 +10,8 @@ export interface AssemblerOptions {
   readonly prompt: string;
   /** How the model writes calls; null where there are no tools. */
   readonly toolFormat: ToolFormat | null;
+  /** Names of the tools. */
+  readonly toolNames: readonly string[];
   /** Whether thoughts are told apart. */
   readonly thinks: boolean;
 }
@@ -25,9 +27,9 @@ export class ChatAssembler {
   readonly #reader: ToolCallReader | null;
   readonly #toolFormat: ToolFormat | null;
 
-  constructor({ prompt, toolFormat, thinks }: AssemblerOptions) {
+  constructor({ prompt, toolFormat, toolNames, thinks }: AssemblerOptions) {
     this.#splitter = thinks ? new ReasoningSplitter(prompt) : null;
-    this.#reader = toolFormat === null ? null : new ToolCallReader(toolFormat);
+    this.#reader = toolFormat === null ? null : new ToolCallReader(toolFormat, toolNames);
     this.#toolFormat = toolFormat;
   }
 

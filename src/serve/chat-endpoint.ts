@@ -143,7 +143,7 @@ export class ChatEndpoint {
     const service = this.#service;
     const assemblers = Array.from(
       { length: request.n },
-      () => new ChatAssembler(withPrompt(prepared)),
+      () => new ChatAssembler(assemblerOptions(prepared)),
     );
     const drawn = assemblers.map((): DrawnToken[] => []);
     const answers = await service.answers(request.n, (index) => ({
@@ -185,7 +185,7 @@ export class ChatEndpoint {
       send({ index, delta, logprobs: this.#logprobs(request, told), finish_reason: null });
     const assemblers = Array.from(
       { length: request.n },
-      () => new ChatAssembler(withPrompt(prepared)),
+      () => new ChatAssembler(assemblerOptions(prepared)),
     );
     assemblers.forEach((_, index) => {
       add(index, { role: 'assistant', content: '' }, []);
@@ -268,8 +268,9 @@ function formatFor(templates: ChatTemplates): ToolFormat {
   throw badRequest('unsupported_parameter', message, 'tools');
 }
 
-function withPrompt({ promptText, toolFormat, thinks }: Prepared) {
-  return { prompt: promptText, toolFormat, thinks };
+function assemblerOptions({ request, promptText, toolFormat, thinks }: Prepared) {
+  const toolNames = request.tools.map((tool) => tool.function.name);
+  return { prompt: promptText, toolFormat, toolNames, thinks };
 }
 
 function finishOf({ finishReason }: ServedAnswer, { calls }: ChatAssembler): ChatFinish {

@@ -54,6 +54,12 @@ test('SIGTERM lets answers under way come to their end, and takes no more', asyn
   assert.match(await page.text(), /<title>flashllm<\/title>/);
   const script = await fetch(`${url}/main.js`);
   assert.match(script.headers.get('content-type') ?? '', /^text\/javascript/);
+  const schema = { enum: ['a', 'b'] };
+  const held = await ask(url, {
+    response_format: { type: 'json_schema', json_schema: { name: 'letter', schema } },
+  });
+  const { choices } = (await held.json()) as { choices: [{ message: { content: string } }] };
+  assert.match(choices[0].message.content, /^"[ab]"$/);
   const slow = await ask(url, { stream: true, max_tokens: 240, logit_bias: { 2: -100 } });
   const reader = slow.body?.getReader();
   await reader?.read();

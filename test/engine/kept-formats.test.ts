@@ -57,6 +57,7 @@ const models: Record<string, BlockModel & { readonly tile?: number }> = {
       if (name === 'token_embd.weight') return 'Q3_K';
       if (/attn_q/.test(name)) return 'IQ4_NL';
       if (/attn_k/.test(name)) return 'MXFP4';
+      if (/attn_output|ffn_gate/.test(name)) return 'IQ4_XS';
       return /ffn_up/.test(name) ? 'Q2_K' : 'Q3_K';
     },
   },

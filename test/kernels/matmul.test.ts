@@ -23,8 +23,8 @@ const shapes = [
 
 /** The shapes as a format takes them: rows of GGUF's formats are whole blocks. */
 function shapesOf(dtype: DType): readonly (readonly [number, number, number])[] {
-  const { encoder, blockElements } = formats[dtype];
-  if (encoder) return shapes;
+  const { neurons, blockElements } = formats[dtype];
+  if (neurons) return shapes;
   return shapes.map(([rows, cols, positions]) => [
     rows,
     Math.ceil(cols / blockElements) * blockElements,

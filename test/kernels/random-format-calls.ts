@@ -1,6 +1,6 @@
 /** Random calls of the kernels that exist once per format of weights. */
 
-import { encodedDTypes, formatNames, formats } from '../../src/dtype.ts';
+import { formatNames, formats, neuronDTypes } from '../../src/dtype.ts';
 import { activationCodes } from '../../src/kernels/constants.ts';
 import { neuronGroup, neuronKernels } from '../../src/kernels/weight-kernels.ts';
 import {
@@ -245,7 +245,7 @@ export const formatCalls: [string, MakeCall][] = [
         },
       ],
     ]),
-  ...encodedDTypes.flatMap((dtype): [string, MakeCall][] => [
+  ...neuronDTypes.flatMap((dtype): [string, MakeCall][] => [
     [
       `to and from f32 ${dtype}`,
       (random) => {

@@ -1,6 +1,6 @@
 /** Random calls of the kernels for block formats of GGUF files, whose rows are whole blocks. */
 
-import { formats, ggufDTypes } from '../../src/dtype.ts';
+import { type EncodedDType, formats, ggufDTypes, isEncodedDType } from '../../src/dtype.ts';
 import { a, b, c, type MakeCall, oneOf, out, out2, scratchAddress, size } from './random-memory.ts';
 import type { Random } from './support.ts';
 
@@ -59,5 +59,19 @@ export const ggufCalls: [string, MakeCall][] = ggufDTypes.flatMap((dtype): [stri
         };
       },
     ],
+    ...(isEncodedDType(dtype) ? [fromF32(dtype, wholeBlocks)] : []),
   ];
 });
+
+function fromF32(
+  dtype: EncodedDType,
+  wholeBlocks: (random: Random, most: number) => number,
+): [string, MakeCall] {
+  return [
+    `from f32 ${dtype}`,
+    (random) => {
+      const n = wholeBlocks(random, 2000);
+      return ({ byDType }) => byDType[dtype].fromF32(out2, a, n);
+    },
+  ];
+}
