@@ -43,7 +43,7 @@ function engineBytes(vocabSize: number): number {
 }
 
 /** A grammar takes a second or so for 150,000 tokens. */
-const patienceMs = 30_000;
+const usualPatienceMs = 30_000;
 
 const workerText = `'use strict';
 const { parentPort, workerData } = require('node:worker_threads');
@@ -53,18 +53,22 @@ const __name = (value) => value;
 interface Pending {
   readonly resolve: (mask: Int32Array) => void;
   readonly reject: (error: Error) => void;
-  readonly timer: NodeJS.Timeout;
 }
 
 export class Grammars {
   readonly #tokenizer: Tokenizer;
   readonly #vocabSize: number;
+  readonly #patienceMs: number;
   #thread: GrammarThread | null = null;
 
-  /** @param vocabSize logits, of which some may have no token */
-  constructor(tokenizer: Tokenizer, vocabSize: number) {
+  /**
+   * @param vocabSize logits, of which some may have no token
+   * @param patienceMs how long the engine may take for one step of one answer
+   */
+  constructor(tokenizer: Tokenizer, vocabSize: number, patienceMs = usualPatienceMs) {
     this.#tokenizer = tokenizer;
     this.#vocabSize = vocabSize;
+    this.#patienceMs = patienceMs;
   }
 
   /**
@@ -88,7 +92,7 @@ export class Grammars {
 
   #running(): GrammarThread {
     if (this.#thread === null || this.#thread.ended) {
-      this.#thread = new GrammarThread(this.#tokenizer, this.#vocabSize);
+      this.#thread = new GrammarThread(this.#tokenizer, this.#vocabSize, this.#patienceMs);
     }
     return this.#thread;
   }
@@ -98,10 +102,15 @@ export class Grammars {
 class GrammarThread {
   ended = false;
   readonly #worker: Worker;
+  /** In the order in which they are answered. */
   readonly #pending = new Map<number, Pending>();
+  /** Runs while the first of them is worked on. */
+  #timer: NodeJS.Timeout | undefined;
+  readonly #patienceMs: number;
   #requests = 0;
 
-  constructor(tokenizer: Tokenizer, vocabSize: number) {
+  constructor(tokenizer: Tokenizer, vocabSize: number, patienceMs: number) {
+    this.#patienceMs = patienceMs;
     const tokens = Array.from({ length: vocabSize }, (_, id) =>
       tokenizer.isSilent(id, { skipSpecial: true }) ? '' : charactersOf(tokenizer.bytesOf(id)),
     );
@@ -126,10 +135,8 @@ class GrammarThread {
   /** The mask behind a request. @throws GrammarError; what has ended the thread */
   ask(request: Omit<GrammarRequest, 'id'>, id = this.next()): Promise<Int32Array> {
     return new Promise((resolve, reject) => {
-      const late = () =>
-        void this.end(new GrammarError(`the grammar was given up after ${patienceMs / 1000} s`));
-      const timer = setTimeout(late, patienceMs);
-      this.#pending.set(id, { resolve, reject, timer });
+      this.#pending.set(id, { resolve, reject });
+      if (this.#pending.size === 1) this.#watch();
       this.#worker.postMessage({ id, ...request });
     });
   }
@@ -143,13 +150,24 @@ class GrammarThread {
     return this.#requests++;
   }
 
+  /** Gives the request up that is worked on now if it takes too long; those behind it begin anew. */
+  #watch(): void {
+    clearTimeout(this.#timer);
+    const [first] = this.#pending;
+    if (first === undefined) return;
+    this.#timer = setTimeout(() => {
+      const [id, { reject }] = first;
+      this.#pending.delete(id);
+      reject(new GrammarError(`the grammar was given up after ${this.#patienceMs / 1000} s`));
+      void this.end(new ThreadEnded());
+    }, this.#patienceMs);
+  }
+
   /** Ends the thread; what waits for an answer gets `reason`. */
   async end(reason: Error): Promise<void> {
     this.ended = true;
-    for (const { reject, timer } of this.#pending.values()) {
-      clearTimeout(timer);
-      reject(reason);
-    }
+    clearTimeout(this.#timer);
+    for (const { reject } of this.#pending.values()) reject(reason);
     this.#pending.clear();
     await this.#worker.terminate();
   }
@@ -158,7 +176,7 @@ class GrammarThread {
     const waiting = this.#pending.get(answer.id);
     if (waiting === undefined) return;
     this.#pending.delete(answer.id);
-    clearTimeout(waiting.timer);
+    this.#watch();
     if ('mask' in answer) {
       waiting.resolve(answer.mask);
       return;
