@@ -33,6 +33,9 @@ export const GROUP: i32 = 32;
 export const SUM_BYTES: usize = 8;
 /** Activations are -127 to 127. */
 const LEVELS: f32 = 127;
+/** 1.5 2^23, and its bits. */
+const ROUNDING: f32 = 12582912;
+const ROUNDING_BITS: i32 = 0x4b400000;
 /** Activations that are smaller than this throughout a group are taken for 0: 2^-100. */
 const X_MIN: f32 = 7.888609052210118e-31;
 
@@ -58,11 +61,24 @@ export abstract class Activations {
     return <usize>groups * (<usize>GROUP + ACTIVATION_SCALE_BYTES + SUM_BYTES);
   }
 
-  /** Eight activations as i16. */
+  /** Where the scales of quantised activations at x are, and the sums. */
+  @inline static scales(x: usize, groups: i32): usize {
+    return x + <usize>(groups * GROUP);
+  }
+  @inline static sums(x: usize, groups: i32): usize {
+    return Activations.scales(x, groups) + <usize>groups * ACTIVATION_SCALE_BYTES;
+  }
+
+  /** Eight activations as i16: products of at most 127 to nearest, ties to even. */
   @inline static eight(x: usize, factor: v128): v128 {
-    const low = f32x4.nearest(f32x4.mul(v128.load(x), factor));
-    const high = f32x4.nearest(f32x4.mul(v128.load(x, 16), factor));
-    return i16x8.narrow_i32x4_s(i32x4.trunc_sat_f32x4_s(low), i32x4.trunc_sat_f32x4_s(high));
+    return i16x8.narrow_i32x4_s(
+      Activations.integers(f32x4.mul(v128.load(x), factor)),
+      Activations.integers(f32x4.mul(v128.load(x, 16), factor)),
+    );
+  }
+  /** Behind the addition, which rounds, the integer stands in the lower bits: a conversion takes longer. */
+  @inline static integers(v: v128): v128 {
+    return i32x4.sub(f32x4.add(v, f32x4.splat(ROUNDING)), i32x4.splat(ROUNDING_BITS));
   }
 
   /** Four bytes of `sums`, of a run whose pairs of activations have these sums. */
@@ -82,8 +98,8 @@ export abstract class Activations {
 /** Quantises `groups` groups of activations at x to `q`. */
 export function quantise<T extends GroupCodec>(q: usize, x: usize, groups: i32): void {
   const t = changetype<T>(0);
-  let scale = q + <usize>(groups * GROUP);
-  let sums = scale + <usize>groups * ACTIVATION_SCALE_BYTES;
+  let scale = Activations.scales(q, groups);
+  let sums = Activations.sums(q, groups);
   for (let left = groups; left > 0; left--) {
     let top4 = f32x4.splat(0);
     for (let c: usize = 0; c < 128; c += 16) {
@@ -91,10 +107,10 @@ export function quantise<T extends GroupCodec>(q: usize, x: usize, groups: i32):
     }
     top4 = f32x4.max(top4, i32x4.shuffle(top4, top4, 2, 3, 0, 1));
     const top = max(f32x4.extract_lane(top4, 0), f32x4.extract_lane(top4, 1));
-    // Neither comparison holds for NaN, which makes the scale NaN and with it every result.
+    // NaN and infinity make the scale NaN, and with it every result.
     const small = top < X_MIN;
     const factor = f32x4.splat(small ? 0 : LEVELS / top);
-    const step: f32 = small ? 0 : top * (<f32>1 / LEVELS);
+    const step: f32 = small ? 0 : top * (<f32>1 / LEVELS) + (top - top);
     store<f32>(scale, step);
     const q0 = i8x16.narrow_i16x8_s(
       Activations.eight(x, factor),
@@ -119,6 +135,27 @@ export function quantise<T extends GroupCodec>(q: usize, x: usize, groups: i32):
     q += GROUP;
     scale += ACTIVATION_SCALE_BYTES;
     sums += SUM_BYTES;
+  }
+}
+
+/** Heads at work. */
+export abstract class Heads {
+  /** Four rows' sums with a group, whose integers are `d`. */
+  @inline static added<T extends GroupCodec>(
+    acc: v128,
+    d: v128,
+    head: usize,
+    scale: usize,
+    sums: usize,
+  ): v128 {
+    const t = changetype<T>(0);
+    const f = f32x4.mul(v128.load(head), v128.load_splat<f32>(scale));
+    acc = V.madd(acc, f, f32x4.convert_i32x4_s(d));
+    if (t.least != 0) {
+      acc = V.madd(acc, v128.load(head, 16), v128.load_splat<f32>(sums));
+      if (t.runs == 2) acc = V.madd(acc, v128.load(head, 32), v128.load_splat<f32>(sums, 4));
+    }
+    return acc;
   }
 }
 
@@ -178,24 +215,6 @@ abstract class Stored {
     const q3 = Stored.integer<T>(w, h, 3, x, scales + 3 * stride, low, high, centre);
     return I.sums(v128.load(room), v128.load(room, 16), q2, q3);
   }
-
-  /** Four rows' sums with a group, whose integers are `d`. */
-  @inline static added<T extends GroupCodec>(
-    acc: v128,
-    d: v128,
-    head: usize,
-    scale: usize,
-    sums: usize,
-  ): v128 {
-    const t = changetype<T>(0);
-    const f = f32x4.mul(v128.load(head), v128.load_splat<f32>(scale));
-    acc = V.madd(acc, f, f32x4.convert_i32x4_s(d));
-    if (t.least != 0) {
-      acc = V.madd(acc, v128.load(head, 16), v128.load_splat<f32>(sums));
-      if (t.runs == 2) acc = V.madd(acc, v128.load(head, 32), v128.load_splat<f32>(sums, 4));
-    }
-    return acc;
-  }
 }
 
 /** Lane i: dot(w_i, x), x quantised; `head` has room for the heads of a block. */
@@ -215,8 +234,8 @@ export function dot4<T extends GroupCodec>(
   const stride = G.headBytes<T>();
   const rows = head + 768;
   let acc = f32x4.splat(0);
-  let scale = x + <usize>(groups * GROUP);
-  let sums = scale + <usize>groups * ACTIVATION_SCALE_BYTES;
+  let scale = Activations.scales(x, groups);
+  let sums = Activations.sums(x, groups);
   for (let left = groups; left > 0; left -= t.groups) {
     t.heads(head, stride, w0, w1, w2, w3);
     if (t.groups == 1) {
@@ -224,7 +243,7 @@ export function dot4<T extends GroupCodec>(
       const d1 = Stored.integer<T>(w1, 0, 0, x, head, low, high, centre);
       const d2 = Stored.integer<T>(w2, 0, 0, x, head, low, high, centre);
       const d3 = Stored.integer<T>(w3, 0, 0, x, head, low, high, centre);
-      acc = Stored.added<T>(acc, I.sums(d0, d1, d2, d3), head, scale, sums);
+      acc = Heads.added<T>(acc, I.sums(d0, d1, d2, d3), head, scale, sums);
       x += 32;
       scale += 4;
       sums += 8;
@@ -249,10 +268,10 @@ export function dot4<T extends GroupCodec>(
         const g1 = i32x4.shuffle(a, b, 2, 3, 6, 7);
         const g2 = i32x4.shuffle(c, d, 0, 1, 4, 5);
         const g3 = i32x4.shuffle(c, d, 2, 3, 6, 7);
-        acc = Stored.added<T>(acc, g0, at, scale, sums);
-        acc = Stored.added<T>(acc, g1, at + stride, scale + 4, sums + 8);
-        acc = Stored.added<T>(acc, g2, at + 2 * stride, scale + 8, sums + 16);
-        acc = Stored.added<T>(acc, g3, at + 3 * stride, scale + 12, sums + 24);
+        acc = Heads.added<T>(acc, g0, at, scale, sums);
+        acc = Heads.added<T>(acc, g1, at + stride, scale + 4, sums + 8);
+        acc = Heads.added<T>(acc, g2, at + 2 * stride, scale + 8, sums + 16);
+        acc = Heads.added<T>(acc, g3, at + 3 * stride, scale + 12, sums + 24);
         at += 4 * stride;
         x += 128;
         scale += 16;

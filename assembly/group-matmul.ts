@@ -9,19 +9,19 @@
  */
 import { ACTIVATION_SCALE_BYTES, QUANTISED_POSITIONS } from './exports/shared-constants';
 import { G, GroupCodec } from './group';
-import { Activations, dot4, GROUP, I, quantise, SUM_BYTES } from './group-dot';
+import { Activations, dot4, GROUP, Heads, I, quantise, SUM_BYTES } from './group-dot';
 import { Quarters } from './rows';
 import { V } from './vector';
 
 /** Bytes of the weights of a group of four rows. */
-const WEIGHT_BYTES: usize = 128;
+export const WEIGHT_BYTES: usize = 128;
 /** Fewer positions are multiplied with weights as they lie. */
-const UNPACK_FROM: i32 = 3;
+export const UNPACK_FROM: i32 = 3;
 /** Room for the heads of a block. */
-const HEADS_BYTES: usize = 1024;
+export const HEADS_BYTES: usize = 1024;
 
 /** Groups of four rows, unpacked. */
-abstract class Fours {
+export abstract class Fours {
   /** Bytes of a group of four rows. */
   @inline static bytes<T extends GroupCodec>(): usize {
     return WEIGHT_BYTES + G.headBytes<T>();
@@ -68,12 +68,11 @@ abstract class Fours {
     );
   }
 
-  /** The integers of half j of a group, of four rows, from its sums of pairs. */
-  @inline static half<T extends GroupCodec>(s: v128, j: usize, u: usize, sums: usize): v128 {
+  /** The integers of half j of a group, of four rows, from its sums of pairs; scales, if any, at `scales`. */
+  @inline static half<T extends GroupCodec>(s: v128, j: usize, scales: usize, sums: usize): v128 {
     const t = changetype<T>(0);
     if (!t.scaled) return i32x4.extadd_pairwise_i16x8_s(s);
     if (t.offset != 0) s = i16x8.add(s, v128.load_splat<u32>(sums + (j << 2)));
-    const scales = u + WEIGHT_BYTES + 16 + G.leastBytes<T>();
     return i32x4.dot_i16x8_s(s, v128.load(scales + (j << 4)));
   }
 
@@ -81,26 +80,6 @@ abstract class Fours {
   @inline static whole<T extends GroupCodec>(s: v128, sums: usize): v128 {
     if (changetype<T>(0).offset != 0) s = i16x8.add(s, v128.load_splat<u32>(sums));
     return i32x4.extadd_pairwise_i16x8_s(s);
-  }
-
-  /** A group's part of four rows' sums. */
-  @inline static added<T extends GroupCodec>(
-    acc: v128,
-    d: v128,
-    u: usize,
-    scale: usize,
-    sums: usize,
-  ): v128 {
-    const t = changetype<T>(0);
-    const f = f32x4.mul(v128.load(u, WEIGHT_BYTES), v128.load_splat<f32>(scale));
-    acc = V.madd(acc, f, f32x4.convert_i32x4_s(d));
-    if (t.least != 0) {
-      acc = V.madd(acc, v128.load(u, WEIGHT_BYTES + 16), v128.load_splat<f32>(sums));
-      if (t.runs == 2) {
-        acc = V.madd(acc, v128.load(u, WEIGHT_BYTES + 32), v128.load_splat<f32>(sums, 4));
-      }
-    }
-    return acc;
   }
 
   /** y[0..n) = the first n lanes, any n. */
@@ -144,7 +123,7 @@ function unpack<T extends GroupCodec>(
 }
 
 /** Two positions and n of eight rows, unpacked one four after the other. */
-function dots8x2<T extends GroupCodec>(
+export function dots8x2<T extends GroupCodec>(
   y0: usize,
   y1: usize,
   n: i32,
@@ -159,11 +138,12 @@ function dots8x2<T extends GroupCodec>(
   let a11 = f32x4.splat(0);
   const carry = changetype<T>(0).pairs == 8;
   const stride = Fours.bytes<T>();
+  const scalesAt = WEIGHT_BYTES + 16 + G.leastBytes<T>();
   let u1 = u0 + <usize>groups * stride;
-  let scale0 = x0 + <usize>(groups * GROUP);
-  let scale1 = x1 + <usize>(groups * GROUP);
-  let sums0 = scale0 + <usize>groups * ACTIVATION_SCALE_BYTES;
-  let sums1 = scale1 + <usize>groups * ACTIVATION_SCALE_BYTES;
+  let scale0 = Activations.scales(x0, groups);
+  let scale1 = Activations.scales(x1, groups);
+  let sums0 = Activations.sums(x0, groups);
+  let sums1 = Activations.sums(x1, groups);
   for (let left = groups; left > 0; left--) {
     let s00 = i32x4.splat(0);
     let d00 = i32x4.splat(0);
@@ -174,45 +154,38 @@ function dots8x2<T extends GroupCodec>(
     let s11 = i32x4.splat(0);
     let d11 = i32x4.splat(0);
     for (let j: usize = 0; j < 2; j++) {
-      const uj = j << 6;
-      const xj = j << 4;
-      let w0 = v128.load(u0 + uj);
-      let w1 = v128.load(u1 + uj);
-      let v0 = v128.load_splat<u32>(x0 + xj);
-      let v1 = v128.load_splat<u32>(x1 + xj);
-      s00 = carry ? i16x8.add(s00, I.pairs(v0, w0)) : I.pairs(v0, w0);
-      s01 = carry ? i16x8.add(s01, I.pairs(v1, w0)) : I.pairs(v1, w0);
-      s10 = carry ? i16x8.add(s10, I.pairs(v0, w1)) : I.pairs(v0, w1);
-      s11 = carry ? i16x8.add(s11, I.pairs(v1, w1)) : I.pairs(v1, w1);
-      w0 = v128.load(u0 + uj, 16);
-      w1 = v128.load(u1 + uj, 16);
-      v0 = v128.load_splat<u32>(x0 + xj, 4);
-      v1 = v128.load_splat<u32>(x1 + xj, 4);
-      s00 = i16x8.add(s00, I.pairs(v0, w0));
-      s01 = i16x8.add(s01, I.pairs(v1, w0));
-      s10 = i16x8.add(s10, I.pairs(v0, w1));
-      s11 = i16x8.add(s11, I.pairs(v1, w1));
-      w0 = v128.load(u0 + uj, 32);
-      w1 = v128.load(u1 + uj, 32);
-      v0 = v128.load_splat<u32>(x0 + xj, 8);
-      v1 = v128.load_splat<u32>(x1 + xj, 8);
-      s00 = i16x8.add(s00, I.pairs(v0, w0));
-      s01 = i16x8.add(s01, I.pairs(v1, w0));
-      s10 = i16x8.add(s10, I.pairs(v0, w1));
-      s11 = i16x8.add(s11, I.pairs(v1, w1));
-      w0 = v128.load(u0 + uj, 48);
-      w1 = v128.load(u1 + uj, 48);
-      v0 = v128.load_splat<u32>(x0 + xj, 12);
-      v1 = v128.load_splat<u32>(x1 + xj, 12);
-      s00 = i16x8.add(s00, I.pairs(v0, w0));
-      s01 = i16x8.add(s01, I.pairs(v1, w0));
-      s10 = i16x8.add(s10, I.pairs(v0, w1));
-      s11 = i16x8.add(s11, I.pairs(v1, w1));
+      // Two turns of two fours of weights: as many vectors as there are registers for.
       if (!carry) {
-        d00 = i32x4.add(d00, Fours.half<T>(s00, j, u0, sums0));
-        d01 = i32x4.add(d01, Fours.half<T>(s01, j, u0, sums1));
-        d10 = i32x4.add(d10, Fours.half<T>(s10, j, u1, sums0));
-        d11 = i32x4.add(d11, Fours.half<T>(s11, j, u1, sums1));
+        s00 = i32x4.splat(0);
+        s01 = i32x4.splat(0);
+        s10 = i32x4.splat(0);
+        s11 = i32x4.splat(0);
+      }
+      for (let k = j << 1; k < (j << 1) + 2; k++) {
+        const uk = k << 5;
+        const xk = k << 3;
+        let w0 = v128.load(u0 + uk);
+        let w1 = v128.load(u1 + uk);
+        let v0 = v128.load_splat<u32>(x0 + xk);
+        let v1 = v128.load_splat<u32>(x1 + xk);
+        s00 = i16x8.add(s00, I.pairs(v0, w0));
+        s01 = i16x8.add(s01, I.pairs(v1, w0));
+        s10 = i16x8.add(s10, I.pairs(v0, w1));
+        s11 = i16x8.add(s11, I.pairs(v1, w1));
+        w0 = v128.load(u0 + uk, 16);
+        w1 = v128.load(u1 + uk, 16);
+        v0 = v128.load_splat<u32>(x0 + xk, 4);
+        v1 = v128.load_splat<u32>(x1 + xk, 4);
+        s00 = i16x8.add(s00, I.pairs(v0, w0));
+        s01 = i16x8.add(s01, I.pairs(v1, w0));
+        s10 = i16x8.add(s10, I.pairs(v0, w1));
+        s11 = i16x8.add(s11, I.pairs(v1, w1));
+      }
+      if (!carry) {
+        d00 = i32x4.add(d00, Fours.half<T>(s00, j, u0 + scalesAt, sums0));
+        d01 = i32x4.add(d01, Fours.half<T>(s01, j, u0 + scalesAt, sums1));
+        d10 = i32x4.add(d10, Fours.half<T>(s10, j, u1 + scalesAt, sums0));
+        d11 = i32x4.add(d11, Fours.half<T>(s11, j, u1 + scalesAt, sums1));
       }
     }
     if (carry) {
@@ -221,10 +194,10 @@ function dots8x2<T extends GroupCodec>(
       d10 = Fours.whole<T>(s10, sums0);
       d11 = Fours.whole<T>(s11, sums1);
     }
-    a00 = Fours.added<T>(a00, d00, u0, scale0, sums0);
-    a01 = Fours.added<T>(a01, d01, u0, scale1, sums1);
-    a10 = Fours.added<T>(a10, d10, u1, scale0, sums0);
-    a11 = Fours.added<T>(a11, d11, u1, scale1, sums1);
+    a00 = Heads.added<T>(a00, d00, u0 + WEIGHT_BYTES, scale0, sums0);
+    a01 = Heads.added<T>(a01, d01, u0 + WEIGHT_BYTES, scale1, sums1);
+    a10 = Heads.added<T>(a10, d10, u1 + WEIGHT_BYTES, scale0, sums0);
+    a11 = Heads.added<T>(a11, d11, u1 + WEIGHT_BYTES, scale1, sums1);
     u0 += stride;
     u1 += stride;
     x0 += GROUP;

@@ -43,6 +43,19 @@ export abstract class GroupCodec {
   abstract half(w: usize, h: usize, g: i32, j: i32, low: v128, high: v128): v128;
   /** The heads of the groups of a block of each of four rows, `stride` bytes apart. */
   abstract heads(at: usize, stride: usize, w0: usize, w1: usize, w2: usize, w3: usize): void;
+
+  /** Which vector of a packed block has word `word` of the rows' blocks. */
+  abstract place(word: i32): i32;
+  /** The word that has the fifth bits of a group, one after the other, or -1. */
+  abstract get fifthsWord(): i32;
+  /** `high` of packed blocks. */
+  abstract get packedHigh(): v128;
+  /** What the chunks of a group of the packed block at p have in common: fifth bits, or nothing. */
+  abstract fifths(p: usize): v128;
+  /** Chunk c of group 4 h + g of the packed block at p: weights 4 c to 4 c + 3 of four rows, as u8. */
+  abstract chunk(p: usize, h: usize, g: i32, c: i32, fifths: v128, low: v128, high: v128): v128;
+  /** `heads` of the packed block at p. */
+  abstract packedHeads(at: usize, stride: usize, p: usize): void;
 }
 
 /** Parts of codecs. */
@@ -81,6 +94,17 @@ export abstract class G {
       const m = t.leastAt;
       v128.store(at, G.halves(w0 + m, w1 + m, w2 + m, w3 + m), 16);
     }
+  }
+
+  /** The same of packed rows: four f16, or what words of two f16 have in their lower or upper halves. */
+  @inline static packedHalves(p: usize): v128 {
+    return F16.widen(v128.load_ext<i16>(p));
+  }
+  @inline static lowerHalves(words: v128): v128 {
+    return F16.widen(i32x4.shr_s(i32x4.shl(words, 16), 16));
+  }
+  @inline static upperHalves(words: v128): v128 {
+    return F16.widen(i32x4.shr_s(words, 16));
   }
 
   /** Byte k of a, b, c and d next to each other, for k from 4 part to 4 part + 3. */
@@ -127,6 +151,13 @@ export abstract class G {
   /** Lower or upper half of each byte. */
   @inline static nibble(v: v128, upper: bool, nibbles: v128): v128 {
     return v128.and(upper ? i16x8.shr_u(v, 4) : v, nibbles);
+  }
+
+  /** Bit `bit` of each byte as bit 4. */
+  @inline static fifthOf(bytes: v128, bit: i32, sixteens: v128): v128 {
+    if (bit == 4) return v128.and(bytes, sixteens);
+    const placed = bit < 4 ? i16x8.shl(bytes, 4 - bit) : i16x8.shr_u(bytes, bit - 4);
+    return v128.and(placed, sixteens);
   }
 
   /** 16 where bits of the two bytes at `ptr` are set, else 0; `bits` is BITS_OF_TWO. */

@@ -10,6 +10,7 @@ import { Codec } from './dtype';
 import { GroupCodec } from './group';
 import { groupDots } from './group-matmul';
 import { add } from './math';
+import { packedDots } from './packed-groups';
 
 /** How rows of a format are multiplied with activations; never instantiated, like the codecs. */
 @unmanaged
@@ -155,6 +156,25 @@ export class GroupDots<T extends GroupCodec> extends Dots {
     scratch: usize,
   ): void {
     groupDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch);
+  }
+}
+
+/** The same of packed rows (packed-groups.ts): a multiple of four of them, without a list. */
+@unmanaged
+export class PackedGroupDots<T extends GroupCodec> extends Dots {
+  @inline override dots(
+    y: usize,
+    x: usize,
+    w: usize,
+    _ptrs: usize,
+    count: i32,
+    cols: i32,
+    positions: i32,
+    xStride: usize,
+    yStride: usize,
+    scratch: usize,
+  ): void {
+    packedDots<T>(y, x, w, count, cols, positions, xStride, yStride, scratch);
   }
 }
 

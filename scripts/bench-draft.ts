@@ -5,7 +5,7 @@
  *
  *   UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-draft.ts <model> --budget <size>
  *       [--drafts lookup,<model>] [--kinds edits,code,prose] [--tasks 20] [--tokens 128] [--rounds 1]
- *       [--draft-tokens <n>] [--always] [--temperature 0] [--threads <n>] [--json]
+ *       [--draft-tokens <n>] [--draft-budget <size>] [--always] [--temperature 0] [--threads <n>] [--json]
  *
  * `--drafts right:0.8` proposes the right token with a given probability, so that a geometry can be
  * measured beside theory: (1 - a^(k + 1)) / (1 - a) tokens per pass.
@@ -24,7 +24,7 @@ import { Runtime } from '../src/engine/runtime.ts';
 import { bestLogits, usualSampling } from '../src/engine/sampler.ts';
 import { openDraft, withDraft } from '../src/engine/speculation/open-draft.ts';
 import { loadProfile } from '../src/flash/device-profile.ts';
-import { parseSize } from '../src/units.ts';
+import { parseSize, resolveSize } from '../src/units.ts';
 import { median } from './median.ts';
 import { RightDrafter } from './right-drafter.ts';
 
@@ -39,6 +39,7 @@ const { values, positionals } = parseArgs({
     tokens: text('128'),
     rounds: text('1'),
     'draft-tokens': text(''),
+    'draft-budget': text(''),
     always: { type: 'boolean', default: false },
     temperature: text('0'),
     threads: text(''),
@@ -114,7 +115,12 @@ async function measure(dirOfModel: string, kind: string, draft: string): Promise
     ...(values.threads === '' ? {} : { threads: Number(values.threads) }),
   };
   const most = values['draft-tokens'] === '' ? undefined : Number(values['draft-tokens']);
-  const options = { source: small ?? ('lookup' as const), most, always: values.always };
+  const bytes =
+    small === null || values['draft-budget'] === ''
+      ? undefined
+      : resolveSize(parseSize(values['draft-budget'], '--draft-budget'), small.weightBytes);
+  const source = small ?? ('lookup' as const);
+  const options = { source, most, bytes, always: values.always };
   const request = draft === 'none' ? plain : withDraft(model, plain, options);
   const runtime = await Runtime.open(model, request);
   const opened = draft === 'none' ? null : await openDraft(runtime, request, options);
@@ -133,11 +139,13 @@ async function measure(dirOfModel: string, kind: string, draft: string): Promise
       sequence.rewind(promptIds.length);
     }
     let processor = process.cpuUsage();
+    let bytes = 0;
     let begun = false;
+    const read = () => model.files.scheduler.stats.snapshot().bytes;
     const { tokens, stats } = await generate(sequence, {
       ...{ ...call, draft: drafter },
       onText: () => {
-        if (!begun) processor = process.cpuUsage();
+        if (!begun) [processor, bytes] = [process.cpuUsage(), read()];
         begun = true;
       },
     });
@@ -146,7 +154,7 @@ async function measure(dirOfModel: string, kind: string, draft: string): Promise
     totals.tokens += tokens.length;
     totals.decodeMs += stats.decodeMs;
     totals.processorMs += (used.user + used.system) / 1000;
-    totals.bytes += stats.flashBytesPerToken * tokens.length;
+    totals.bytes += read() - bytes;
     totals.draftMs += stats.draftMs ?? 0;
     accepted?.push(stats.acceptance ?? 0);
     perPass?.push(stats.tokensPerPass ?? 1);

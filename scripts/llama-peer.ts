@@ -24,7 +24,8 @@ export interface PeerRun {
   readonly peakRss: number;
 }
 
-const directory = join(tmpdir(), 'flashllm-peer');
+/** Where it is installed. */
+export const peerDirectory = join(tmpdir(), 'flashllm-peer');
 const programFile = 'measure.mjs';
 
 const program = `
@@ -61,12 +62,14 @@ process.exit(0);
 
 /** Installs it from npm, once. */
 export function installPeer(): void {
-  if (!existsSync(join(directory, 'node_modules', 'node-llama-cpp'))) {
-    mkdirSync(directory, { recursive: true });
-    writeFileSync(join(directory, 'package.json'), '{"type":"module"}');
-    execFileSync('npm', ['install', '--ignore-scripts', 'node-llama-cpp@3'], { cwd: directory });
+  if (!existsSync(join(peerDirectory, 'node_modules', 'node-llama-cpp'))) {
+    mkdirSync(peerDirectory, { recursive: true });
+    writeFileSync(join(peerDirectory, 'package.json'), '{"type":"module"}');
+    execFileSync('npm', ['install', '--ignore-scripts', 'node-llama-cpp@3'], {
+      cwd: peerDirectory,
+    });
   }
-  writeFileSync(join(directory, programFile), program);
+  writeFileSync(join(peerDirectory, programFile), program);
 }
 
 /** Loading and the first token may take so long; by mmap under a limit they have taken 13 minutes. */
@@ -77,7 +80,7 @@ const patienceMs = 300_000;
  * nothing is mapped; without it the next best one is taken.
  */
 const copyingBackend = join(
-  ...[directory, 'node_modules', '@node-llama-cpp', 'linux-x64', 'bins', 'linux-x64'],
+  ...[peerDirectory, 'node_modules', '@node-llama-cpp', 'linux-x64', 'bins', 'linux-x64'],
   'libggml-cpu-sapphirerapids.so',
 );
 
@@ -103,7 +106,7 @@ function measure({ under = [], ...request }: PeerRequest): PeerRun {
     ...[process.execPath, programFile, JSON.stringify(request)],
   ];
   const { stdout, error } = spawnSync(command, args, {
-    cwd: directory,
+    cwd: peerDirectory,
     stdio: ['ignore', 'pipe', 'ignore'],
     timeout: patienceMs + 2 * request.seconds * 1000,
     killSignal: 'SIGKILL',

@@ -1,7 +1,7 @@
 /**
  * The number formats of weights, one row each. A `DType` is what flash.json calls a format that
  * weights are stored in; a packed format exists in memory only. What computes with a format is in
- * kernels/format-kernel-table.ts.
+ * kernels/format-arithmetic.ts and format-kernel-table.ts.
  */
 
 interface FormatRow {
@@ -34,16 +34,28 @@ const encoded = (blockElements: number, blockBytes: number) =>
   }) as const;
 
 /** Blocks as GGUF files have them, which f32 can be converted to or not. */
-const ofGguf = <Encoder extends boolean>(
+const ofGguf = <Encoder extends boolean, PackedAs extends string | null>(
   blockElements: number,
   blockBytes: number,
   encoder: Encoder,
+  packedAs: PackedAs,
 ) =>
   ({
     blockElements,
     blockBytes,
     safetensors: 'U8',
     encoder,
+    neurons: false,
+    packedAs,
+  }) as const;
+
+/** The same blocks of four rows, word by word, as drawn in assembly/packed-groups.ts. */
+const fours = (blockElements: number, blockBytes: number) =>
+  ({
+    blockElements,
+    blockBytes,
+    safetensors: null,
+    encoder: false,
     neurons: false,
     packedAs: null,
   }) as const;
@@ -77,19 +89,19 @@ const rows = {
   q8: encoded(32, 34),
   q4: encoded(32, 18),
   // The block formats of GGUF files, as drawn in checkpoint/gguf/dequantise.ts.
-  q4_0: ofGguf(32, 18, true),
-  q4_1: ofGguf(32, 20, true),
-  q5_0: ofGguf(32, 22, true),
-  q5_1: ofGguf(32, 24, true),
-  q8_0: ofGguf(32, 34, true),
-  iq4_nl: ofGguf(32, 18, false),
-  iq4_xs: ofGguf(256, 136, false),
-  mxfp4: ofGguf(32, 17, false),
-  q2_k: ofGguf(256, 84, false),
-  q3_k: ofGguf(256, 110, false),
-  q4_k: ofGguf(256, 144, true),
-  q5_k: ofGguf(256, 176, true),
-  q6_k: ofGguf(256, 210, true),
+  q4_0: ofGguf(32, 18, true, 'packed_q4_0'),
+  q4_1: ofGguf(32, 20, true, 'packed_q4_1'),
+  q5_0: ofGguf(32, 22, true, 'packed_q5_0'),
+  q5_1: ofGguf(32, 24, true, 'packed_q5_1'),
+  q8_0: ofGguf(32, 34, true, null),
+  iq4_nl: ofGguf(32, 18, false, null),
+  iq4_xs: ofGguf(256, 136, false, null),
+  mxfp4: ofGguf(32, 17, false, null),
+  q2_k: ofGguf(256, 84, false, 'packed_q2_k'),
+  q3_k: ofGguf(256, 110, false, 'packed_q3_k'),
+  q4_k: ofGguf(256, 144, true, 'packed_q4_k'),
+  q5_k: ofGguf(256, 176, true, 'packed_q5_k'),
+  q6_k: ofGguf(256, 210, true, 'packed_q6_k'),
   // The same numbers as f16, rearranged as drawn in assembly/packed.ts.
   packed_f16: {
     blockElements: 1,
@@ -99,6 +111,15 @@ const rows = {
     neurons: true,
     packedAs: null,
   },
+  packed_q4_0: fours(32, 18),
+  packed_q4_1: fours(32, 20),
+  packed_q5_0: fours(32, 22),
+  packed_q5_1: fours(32, 24),
+  packed_q2_k: fours(256, 84),
+  packed_q3_k: fours(256, 110),
+  packed_q4_k: fours(256, 144),
+  packed_q5_k: fours(256, 176),
+  packed_q6_k: fours(256, 210),
 } as const satisfies Readonly<Record<string, FormatRow>>;
 
 type Rows = typeof rows;
@@ -120,6 +141,10 @@ export type GgufDType = NamesWhere<{ readonly safetensors: string; readonly neur
 export type FloatDType = NamesWhere<{ readonly safetensors: string; readonly blockElements: 1 }>;
 /** Those that exist in memory only. */
 export type PackedFormat = NamesWhere<{ readonly safetensors: null }>;
+/** Of these, those in which four rows lie together. */
+export type FoursFormat = NamesWhere<{ readonly safetensors: null; readonly neurons: false }>;
+/** Those in which each row lies by itself. */
+export type RowFormat = Exclude<FormatName, FoursFormat>;
 
 /** A format as it is carried with weights. */
 export interface Format<Name extends FormatName = FormatName> extends FormatRow {
@@ -173,14 +198,19 @@ export function isEncodedDType(name: DType): name is EncodedDType {
 }
 
 /** Whether FFN bundles can be in the format of this name. */
-export function isNeuronDType(name: DType): name is NeuronDType {
-  return formats[name].neurons;
+export function isNeuronDType(name: FormatName): name is NeuronDType {
+  return formats[name].neurons && !formats[name].packed;
 }
 
 /** Whether a row of `elements` values can be in a format: those of GGUF files have whole blocks. */
 export function wholeBlocks(name: FormatName, elements: number): boolean {
   const { blockElements, neurons } = formats[name];
   return neurons || elements % blockElements === 0;
+}
+
+/** Whether four rows lie together in a format, so that they are used by fours. */
+export function inFours(format: Format): format is Format<FoursFormat> {
+  return format.packed && !format.neurons;
 }
 
 /** `rowBytes` of the format of this name. */

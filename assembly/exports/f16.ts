@@ -7,6 +7,7 @@ import { ffnGatedUp, ffnUp } from '../ffn';
 import { ffnDown, ffnSums } from '../ffn-down';
 import { ffnListDown, ffnListSums } from '../ffn-list';
 import { matmul, PlainDots } from '../matmul';
+import { tileRows, tileSums } from '../tiles';
 
 export function matmul_f16(
   y: usize,
@@ -21,6 +22,72 @@ export function matmul_f16(
   scratch: usize,
 ): void {
   matmul<PlainDots<F16>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function tileRows_f16(
+  y: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  perTile: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileRows<PlainDots<F16>>(
+    y,
+    x,
+    w,
+    tileBytes,
+    perTile,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
+}
+
+export function tileSums_f16(
+  y: usize,
+  sums: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  tiles: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileSums<PlainDots<F16>>(
+    y,
+    sums,
+    x,
+    w,
+    tileBytes,
+    tiles,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
 }
 
 export function ffnUp_f16(

@@ -3,6 +3,7 @@
 import { IQ4_NL } from '../gguf-blocks';
 import { matmul, QuantisedDots } from '../matmul';
 import { BlockRows, exactMatmul, firstNonFiniteRow, rowsToF32 } from '../stored-rows';
+import { tileRows, tileSums } from '../tiles';
 
 export function matmul_iq4_nl(
   y: usize,
@@ -32,6 +33,72 @@ export function exactMatmul_iq4_nl(
   scratch: usize,
 ): void {
   exactMatmul<BlockRows<IQ4_NL>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function tileRows_iq4_nl(
+  y: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  perTile: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileRows<QuantisedDots<IQ4_NL>>(
+    y,
+    x,
+    w,
+    tileBytes,
+    perTile,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
+}
+
+export function tileSums_iq4_nl(
+  y: usize,
+  sums: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  tiles: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileSums<QuantisedDots<IQ4_NL>>(
+    y,
+    sums,
+    x,
+    w,
+    tileBytes,
+    tiles,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
 }
 
 export function toF32_iq4_nl(dst: usize, src: usize, n: i32): void {

@@ -3,6 +3,7 @@
 import { IQ4_XSDots, IQ4_XSRows } from '../iq4-xs';
 import { matmul } from '../matmul';
 import { exactMatmul, firstNonFiniteRow, rowsToF32 } from '../stored-rows';
+import { tileRows, tileSums } from '../tiles';
 
 export function matmul_iq4_xs(
   y: usize,
@@ -32,6 +33,72 @@ export function exactMatmul_iq4_xs(
   scratch: usize,
 ): void {
   exactMatmul<IQ4_XSRows>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function tileRows_iq4_xs(
+  y: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  perTile: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileRows<IQ4_XSDots>(
+    y,
+    x,
+    w,
+    tileBytes,
+    perTile,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
+}
+
+export function tileSums_iq4_xs(
+  y: usize,
+  sums: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  tiles: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileSums<IQ4_XSDots>(
+    y,
+    sums,
+    x,
+    w,
+    tileBytes,
+    tiles,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
 }
 
 export function toF32_iq4_xs(dst: usize, src: usize, n: i32): void {

@@ -4,7 +4,17 @@ import { attention as attentionOf } from '../attention';
 import { F16, Unpacked } from '../dtype';
 
 export { copyRows, readSum, transpose16, transpose32 } from '../convert';
-export { activation, add, clamp, countActive, fold, multiply, scale, softCap } from '../math';
+export {
+  activation,
+  add,
+  clamp,
+  clampedGate,
+  countActive,
+  fold,
+  multiply,
+  scale,
+  softCap,
+} from '../math';
 export { layerNorm, rmsNorm } from '../norm';
 export { rotaryHalves, rotaryInterleaved } from '../rotary';
 export { positiveBits, unionIds, wantedActs } from '../select';

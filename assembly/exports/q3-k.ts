@@ -1,8 +1,9 @@
 /** The kernels for weights in q3_k. Written by "npm run generate". */
 
-import { Q3_K } from '../k-groups';
 import { GroupDots, matmul } from '../matmul';
+import { Q3_K } from '../run-groups';
 import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
+import { tileRows, tileSums } from '../tiles';
 
 export function matmul_q3_k(
   y: usize,
@@ -32,6 +33,72 @@ export function exactMatmul_q3_k(
   scratch: usize,
 ): void {
   exactMatmul<GroupRows<Q3_K>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function tileRows_q3_k(
+  y: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  perTile: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileRows<GroupDots<Q3_K>>(
+    y,
+    x,
+    w,
+    tileBytes,
+    perTile,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
+}
+
+export function tileSums_q3_k(
+  y: usize,
+  sums: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  tiles: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileSums<GroupDots<Q3_K>>(
+    y,
+    sums,
+    x,
+    w,
+    tileBytes,
+    tiles,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
 }
 
 export function toF32_q3_k(dst: usize, src: usize, n: i32): void {

@@ -4,6 +4,7 @@ import { MakeQ4_0, rowsFromF32 } from '../make-gguf';
 import { GroupDots, matmul } from '../matmul';
 import { Q4_0 } from '../small-groups';
 import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
+import { tileRows, tileSums } from '../tiles';
 
 export function matmul_q4_0(
   y: usize,
@@ -33,6 +34,72 @@ export function exactMatmul_q4_0(
   scratch: usize,
 ): void {
   exactMatmul<GroupRows<Q4_0>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function tileRows_q4_0(
+  y: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  perTile: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileRows<GroupDots<Q4_0>>(
+    y,
+    x,
+    w,
+    tileBytes,
+    perTile,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
+}
+
+export function tileSums_q4_0(
+  y: usize,
+  sums: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  tiles: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileSums<GroupDots<Q4_0>>(
+    y,
+    sums,
+    x,
+    w,
+    tileBytes,
+    tiles,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
 }
 
 export function toF32_q4_0(dst: usize, src: usize, n: i32): void {

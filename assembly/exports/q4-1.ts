@@ -4,6 +4,7 @@ import { MakeQ4_1, rowsFromF32 } from '../make-gguf';
 import { GroupDots, matmul } from '../matmul';
 import { Q4_1 } from '../small-groups';
 import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
+import { tileRows, tileSums } from '../tiles';
 
 export function matmul_q4_1(
   y: usize,
@@ -33,6 +34,72 @@ export function exactMatmul_q4_1(
   scratch: usize,
 ): void {
   exactMatmul<GroupRows<Q4_1>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function tileRows_q4_1(
+  y: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  perTile: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileRows<GroupDots<Q4_1>>(
+    y,
+    x,
+    w,
+    tileBytes,
+    perTile,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
+}
+
+export function tileSums_q4_1(
+  y: usize,
+  sums: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  tiles: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileSums<GroupDots<Q4_1>>(
+    y,
+    sums,
+    x,
+    w,
+    tileBytes,
+    tiles,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
 }
 
 export function toF32_q4_1(dst: usize, src: usize, n: i32): void {

@@ -7,6 +7,7 @@ import { ffnDown, ffnSums } from '../ffn-down';
 import { ffnListDown, ffnListSums } from '../ffn-list';
 import { matmul, QuantisedDots } from '../matmul';
 import { blocksToF32, f32ToBlocks, firstNonFiniteBlock, MakeQ8 } from '../quantise';
+import { tileRows, tileSums } from '../tiles';
 
 export function matmul_q8(
   y: usize,
@@ -21,6 +22,72 @@ export function matmul_q8(
   scratch: usize,
 ): void {
   matmul<QuantisedDots<Q8>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function tileRows_q8(
+  y: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  perTile: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileRows<QuantisedDots<Q8>>(
+    y,
+    x,
+    w,
+    tileBytes,
+    perTile,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
+}
+
+export function tileSums_q8(
+  y: usize,
+  sums: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  tiles: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileSums<QuantisedDots<Q8>>(
+    y,
+    sums,
+    x,
+    w,
+    tileBytes,
+    tiles,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
 }
 
 export function ffnUp_q8(

@@ -75,7 +75,9 @@ export interface RowRun {
 
 const largeRead = 32 * 1024;
 /** Items of a plan that are weights, or stand in for them. */
-const weightItems: readonly PlanItemId[] = ['weights', 'headProposal', 'stores', 'predictors'];
+const weightItems: readonly PlanItemId[] = [
+  ...(['weights', 'headProposal', 'stores', 'experts', 'predictors'] as const),
+];
 
 /** Measures a row in this process. */
 export async function measureRow(request: RowRequest, signal?: AbortSignal): Promise<RowRun> {

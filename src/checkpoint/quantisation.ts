@@ -21,9 +21,13 @@ export class QuantisedError extends InputError {}
 export function refuseQuantised(config: Json, file: string): void {
   for (const [key, nameOf] of configKeys) {
     const method = nameOf(config[key]);
-    if (method !== undefined) throw quantised(method, file, wayOutOfConfig(key));
+    if (method !== undefined && method !== readMethod)
+      throw quantised(method, file, wayOutOfConfig(key));
   }
 }
+
+/** The one that is read: see mxfp4-source.ts. */
+const readMethod = 'mxfp4';
 
 /** The fields of a config.json that speak of quantisation, and the method each of them names. */
 const configKeys: readonly (readonly [string, (value: unknown) => string | undefined])[] = [

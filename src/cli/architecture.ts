@@ -8,7 +8,12 @@ import type { EndToken } from '../tokenizer/end-tokens.ts';
 export function describeFfn({ ffn, layers }: ModelSpec): string {
   const { neurons, activation, gate, threshold, experts } = ffn;
   const above = threshold === 0 ? '' : ` above ${threshold}`;
-  const gated = { none: '', linear: ', gated', both: ', gated, on both' }[gate];
+  const gated = {
+    none: '',
+    linear: ', gated',
+    both: ', gated, on both',
+    clamped: ', gated, clamped',
+  }[gate];
   const arithmetic = `${activation}${above}${gated}`;
   if (experts === undefined) return `${neurons} neurons, ${arithmetic}`;
   const { count, topK, neurons: each, shared, denseLayers } = experts;

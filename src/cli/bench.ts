@@ -132,7 +132,11 @@ function rowsFor(model: Model, wanted: readonly RowName[]): readonly RowName[] {
     );
   }
   if (rows.length < wanted.length) {
-    note('no predictors: only rows that need none are measured; train them with predict-train');
+    note(
+      model.manifest.spec.ffn.experts === undefined
+        ? 'no predictors: only rows that need none are measured; train them with predict-train'
+        : 'a mixture of experts needs no predictors: rows with them are left out',
+    );
   }
   return rows;
 }

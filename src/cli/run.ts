@@ -88,14 +88,17 @@ export async function withRuntime<T>(
 }
 
 /** What came of a draft, where there was one. */
-function draftRows({ acceptance, tokensPerPass, draftMs = 0, draftDeclined = 0 }: RunStats) {
+function draftRows(stats: RunStats) {
+  const { acceptance, tokensPerPass, flashBytesPerToken = 0 } = stats;
+  const { draftMs = 0, draftDeclined = 0 } = stats;
   if (acceptance === undefined || tokensPerPass === undefined) return [];
   const declined =
     draftDeclined === 0
       ? ''
       : `; ${(100 * draftDeclined).toFixed(0)}% of the passes went without, as proposals did not pay`;
   const line = draftLine(acceptance, tokensPerPass);
-  return [['draft', `${line}, ${formatMs(draftMs)} for proposing${declined}`]];
+  const bytes = `${formatBytes(flashBytesPerToken)} from flash per generated token`;
+  return [['draft', `${line}, ${bytes}, ${formatMs(draftMs)} for proposing${declined}`]];
 }
 
 /** @param acceptance the share of the proposed tokens that were right */
@@ -128,8 +131,7 @@ export function statsTable(stats: RunStats): string {
         'flash',
         `${formatBytes(stats.flashBytes)} in ${stats.flashReads} reads, ` +
           `${largeReads} of them 32 KiB or more, ${formatBytes(stats.flashThroughput)}/s` +
-          `${stats.directIo ? '' : ', through the page cache'}; ` +
-          `${formatBytes(stats.flashBytesPerToken)} per generated token`,
+          `${stats.directIo ? '' : ', through the page cache'}`,
       ],
       ...draftRows(stats),
       ['weights from DRAM', share(stats.cacheHitRate)],

@@ -76,8 +76,12 @@ export function checkSources(
   return { sources: known, needs: (name) => checked.has(name), passedOver };
 }
 
-function viewOf(tensor: SourceTensor, { order, transposed }: SourceView): SourceTensor {
-  const turned = transposed === true ? transposedMatrix(tensor) : tensor;
+function viewOf(
+  tensor: SourceTensor,
+  { order, transposed, flattened: shape }: SourceView,
+): SourceTensor {
+  const flat = shape === undefined ? tensor : { ...tensor, shape };
+  const turned = transposed === true ? transposedMatrix(flat) : flat;
   return order === undefined ? turned : reorderedRows(turned, order.count, order.sourceOf);
 }
 

@@ -14,7 +14,7 @@ import { pipelineTokenizer } from '../tokenizer/tokenizer.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { type SideContent, type SideFiles, sideContent } from './side-files.ts';
 
-/** Factors of rotary frequencies, the only tensor that is a part of the configuration. */
+/** Factors of rotary frequencies; they and those by length are the only tensors that are a part of the configuration. */
 const ropeFactorsName = 'rope_freqs.weight';
 /** More frequencies than any head has. */
 const mostRopeFactors = 4096;
@@ -34,6 +34,7 @@ export async function openGgufCheckpoint(
       metadata: source.metadata,
       shapes: new Map([...source.tensors].map(([name, { shape }]) => [name, shape])),
       ropeFactors: await ropeFactors(source.tensors.get(ropeFactorsName)),
+      lengthFactors: await lengthFactors(source.tensors),
     });
     const tensors = new Map<string, SourceTensor>();
     for (const tensor of source.tensors.values()) {
@@ -63,6 +64,12 @@ function derived(found: SourceTensor, { rows, add, shape }: Translated): SourceT
   const tensor = fits ? { ...found, shape } : found;
   const ordered = rows === undefined ? tensor : reorderedRows(tensor, rows.count, rows.sourceOf);
   return add === undefined ? ordered : withAddend(ordered, add);
+}
+
+async function lengthFactors(tensors: TensorSource['tensors']) {
+  const of = (length: string) => ropeFactors(tensors.get(`rope_factors_${length}.weight`));
+  const [short, long] = [await of('short'), await of('long')];
+  return short && long && { short, long };
 }
 
 async function ropeFactors(tensor: SourceTensor | undefined): Promise<Float32Array | null> {

@@ -3,6 +3,7 @@
 import { stat } from 'node:fs/promises';
 import { fileError } from '../checkpoint/file.ts';
 import { openWeights, readConfig, type WeightPlace } from '../checkpoint/hf-directory.ts';
+import { withMxfp4 } from '../checkpoint/mxfp4-source.ts';
 import { refuseQuantised } from '../checkpoint/quantisation.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { openGgufCheckpoint } from './gguf-checkpoint.ts';
@@ -33,7 +34,7 @@ export async function openDirectory(path: string, place?: WeightPlace): Promise<
     format: 'Hugging Face',
     config,
     configFile,
-    source: await openWeights(path, place),
+    source: withMxfp4(await openWeights(path, place)),
     readSideFiles: (spec) => readSideFiles(path, spec),
   };
 }

@@ -20,7 +20,7 @@ import { neuronPlaces } from '../residency/rows-apart.ts';
 import type { LoadedRows } from '../residency/weight-stream.ts';
 import { activateNeurons } from './activate.ts';
 import type { NeuronHook } from './ffn-hook.ts';
-import { computeRowUnit, type RowUnitTask } from './row-units.ts';
+import { computeRowUnits, type RowUnitTask, unitsAtOnce } from './row-units.ts';
 
 const f32Bytes = 4;
 
@@ -82,7 +82,7 @@ export class Arena {
   readonly memory: WebAssembly.Memory;
   readonly kernels: Kernels;
   /** Whether products are in f32 whatever the format of the weights. */
-  protected readonly exact: boolean;
+  readonly exact: boolean;
   readonly #place: ArenaBuffers;
 
   constructor(memory: WebAssembly.Memory, kernels: Kernels, place: ArenaBuffers, exact = false) {
@@ -90,6 +90,11 @@ export class Arena {
     this.kernels = kernels;
     this.exact = exact;
     this.#place = place;
+  }
+
+  /** Of kernels here, for rows of any tensor. */
+  get scratch(): number {
+    return this.#place.scratch;
   }
 
   linear(task: LinearTask): void {
@@ -121,11 +126,11 @@ export class Arena {
     const { y, hidden, positions, expert: unit } = task;
     new Uint8Array(this.memory.buffer, y, positions * hidden * f32Bytes).fill(0);
     const { memory, kernels, exact } = this;
-    return computeRowUnit(memory, kernels, this.#place, { ...task, unit, exact });
+    return computeRowUnits(memory, kernels, this.#place, { ...task, unit, exact });
   }
 
   /**
-   * Computes a task's units: single neurons in blocks, larger units one by one.
+   * Computes a task's units: single neurons in blocks, larger units as many as there is room for.
    * @param placesOf where input, output and biases of neurons [first, first + count) are
    */
   protected inPieces(
@@ -134,18 +139,26 @@ export class Arena {
   ): number {
     const { units, rows, positions } = task;
     const geometry = neuronGeometry(units);
-    const atOnce = geometry === null ? 1 : blockNeurons(this.#place, positions);
+    // Biases have room for those of one unit.
+    const biased = task.bias !== 0 || task.gateBias !== 0;
+    const atOnce =
+      geometry !== null
+        ? blockNeurons(this.#place, positions)
+        : biased
+          ? 1
+          : unitsAtOnce(this.#place.chunk, units.k, positions);
     let active = 0;
     for (let done = 0; done < rows.count; done += atOnce) {
       const count = Math.min(atOnce, rows.count - done);
       const places = placesOf((rows.first + done) * units.k, count * units.k);
       active +=
         geometry === null
-          ? computeRowUnit(this.memory, this.kernels, this.#place, {
+          ? computeRowUnits(this.memory, this.kernels, this.#place, {
               ...{ ...task, ...places },
               address: rows.address + done * units.unitBytes,
-              packed: rows.format.packed,
+              packed: rows.packed,
               unit: rows.first + done,
+              count,
               exact: this.exact,
             })
           : this.#neurons(task, geometry, done, count, places);

@@ -7,6 +7,7 @@ import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { fillAlibi } from './alibi.ts';
 import type { Batch } from './batch.ts';
 import { KvCache } from './kv-cache.ts';
+import { LatentAttention } from './latent-attention.ts';
 import type { LayerMath, LayerMathParts } from './layer-math.ts';
 import { Rotary, type RotaryPlace } from './rotary.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
@@ -28,6 +29,9 @@ export class AttentionBlock {
   /** By what `attention.rotary` calls them; none where positions are told otherwise. */
   readonly #rotaries: Readonly<Record<'global' | 'local', Rotary | null>>;
 
+  /** Null where queries, keys and values are products with the input. */
+  readonly #latent: LatentAttention | null;
+
   constructor(parts: AttentionParts, math: LayerMath) {
     this.#parts = parts;
     this.#math = math;
@@ -42,6 +46,11 @@ export class AttentionBlock {
       global: rotary(positions, activations),
       local: rotary(localPositions, activations.local),
     };
+    const { latent } = activations;
+    this.#latent =
+      latent && attention.latent
+        ? new LatentAttention(parts, math, attention.latent, latent, activations)
+        : null;
     if (positions.kind === 'alibi') {
       const { heads } = attention;
       const bias = new Float32Array(memory.buffer, activations.positionBias, heads * context);
@@ -56,9 +65,9 @@ export class AttentionBlock {
     const { output, attended } = plan.activations;
 
     await this.#queryKeyValue(layer, x, positions);
-    this.#clip(positions);
     const { qkNormLast = false } = this.#spec.attention;
     if (!qkNormLast) this.#normHeads(layer, positions);
+    this.#clip(positions);
     this.#applyRope(layer, batch);
     if (qkNormLast) this.#normHeads(layer, positions);
 
@@ -71,13 +80,17 @@ export class AttentionBlock {
       `${out}.weight`,
       weights.vector(`${out}.bias`),
       output,
-      attended,
+      this.#latent?.attended(positions) ?? attended,
       positions,
     );
   }
 
   /** qkv = queries, keys and values of x, from one matrix or from three. */
   async #queryKeyValue(layer: number, x: number, positions: number): Promise<void> {
+    if (this.#latent !== null) {
+      await this.#latent.project(layer, x, positions);
+      return;
+    }
     const { plan, weights, files } = this.#parts;
     const { tensors } = files.manifest;
     const { rows: outputs } = fusedProjection(this.#spec, layer);

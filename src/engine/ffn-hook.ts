@@ -1,6 +1,6 @@
 /** What may be hooked into FFNs of which every neuron is computed. */
 
-import type { FfnInput } from './selection.ts';
+import type { FfnInput, WeightSelection } from './selection.ts';
 
 /** Activations of some neurons, before their contributions are made. */
 export interface NeuronBlock {
@@ -25,4 +25,10 @@ export interface NeuronHook {
 export interface FfnHook extends NeuronHook {
   /** An FFN begins. */
   input(call: FfnInput): void;
+  /**
+   * The router of a layer has chosen.
+   * @param selection in buffers of the engine, which the next layer uses again
+   * @param logits (positions, experts), likewise
+   */
+  routed?(layer: number, selection: WeightSelection, logits: Float32Array): void;
 }

@@ -79,8 +79,7 @@ export async function generate(
 
   const recorder = stats.begin();
   const { signal } = options;
-  // What a guide says of a token depends on those before it: none can be chosen ahead.
-  const drafter = guide === undefined ? options.draft : undefined;
+  const drafter = options.draft;
   const draft = drafter?.begin(sequence, sampler);
   const wanted = guide === undefined ? sampler.wanted : 'last';
   const parts: SourceParts = { sequence, sampler, recorder, wanted, guide, signal };

@@ -14,12 +14,15 @@ import type { ModelFiles } from '../flash/model-files.ts';
 import { matmulOf } from '../kernels/weight-kernels.ts';
 import { type ExpertsSpec, expertsOf, tensorNames } from '../models/spec.ts';
 import type { ExpertBuffers } from '../plan/activations.ts';
-import type { ExpertStores, PresentExpert } from '../residency/expert-stores.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
+import type { PresentExpert } from '../residency/early-experts.ts';
+import type { ExpertStores } from '../residency/expert-stores.ts';
 import type { Weights } from '../residency/weights.ts';
 import type { Arena } from './arena.ts';
 import type { DenseFfn } from './dense-ffn.ts';
 import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
 import type { FfnHook } from './ffn-hook.ts';
+import { NextRouter } from './next-router.ts';
 import { addContributions, type ExpertRows, gatherRows, rowsByExpert } from './routed-rows.ts';
 import { type FfnInput, WeightSelection } from './selection.ts';
 import { type Routing, route } from './selectors/router.ts';
@@ -41,11 +44,16 @@ export interface MixtureParts {
   readonly chunk: number;
   /** Experts that a row takes. */
   readonly topK: number;
+  /** What stays in DRAM. */
+  readonly residences: MemoryPlan['residences'];
 }
 
 export class MixtureFfn implements Ffn {
   readonly #parts: MixtureParts;
   readonly #selection: WeightSelection;
+  readonly #guesses: NextRouter;
+  /** The layer whose experts are read early. */
+  #guessed: number | null = null;
   /** Per layer; null where it has no experts. */
   readonly #routings: readonly (Routing | null)[];
 
@@ -56,6 +64,7 @@ export class MixtureFfn implements Ffn {
       units: spec.ffn.experts?.count ?? 0,
       rows: parts.chunk,
     });
+    this.#guesses = new NextRouter(parts);
     const [{ memory }] = parts.arenas;
     this.#routings = Array.from({ length: spec.layers }, (_, layer) => {
       const experts = expertsOf(spec, layer);
@@ -67,28 +76,46 @@ export class MixtureFfn implements Ffn {
     });
   }
 
+  /**
+   * Begins to read what the next layer will probably want, told from what its input would be if this layer's
+   * FFN and its own attention changed nothing. What is wanted is still decided by its router.
+   */
+  #guess({ layer, residual, positions }: FfnInput): void {
+    const { stores } = this.#parts;
+    const next = layer + 1;
+    if (positions > 1 || !this.#guesses.knows(next) || !stores.guesses(next)) return;
+    stores.guess(next, this.#guesses.likeliest(next, residual));
+    this.#guessed = next;
+  }
+
   begin(input: FfnInput, hook?: FfnHook): BegunFfn {
     const routing = this.#routings[input.layer] ?? null;
     if (routing === null) return this.#parts.dense.begin(input, hook);
     return {
-      finish: (output) => this.#finish(input, routing, output),
+      finish: (output) => this.#finish(input, routing, output, hook),
       abandon: async () => {},
     };
   }
 
-  async #finish(input: FfnInput, routing: Routing, output: FfnOutput): Promise<FfnCounts> {
+  async #finish(
+    input: FfnInput,
+    routing: Routing,
+    output: FfnOutput,
+    hook: FfnHook | undefined,
+  ): Promise<FfnCounts> {
     const { stores, weights, arenas, buffers, files } = this.#parts;
     const { layer, positions } = input;
+    // Of a pass that was broken off.
+    if (this.#guessed !== null && this.#guessed !== layer) await stores.abandonGuesses();
+    this.#guessed = null;
     const { hiddenSize: hidden } = files.manifest.spec;
     const [{ kernels }] = arenas;
-    const selection = route(
-      await this.#logits(input, routing),
-      positions,
-      routing,
-      this.#selection,
-    );
+    const logits = await this.#logits(input, routing);
+    const selection = route(logits, positions, routing, this.#selection);
+    hook?.routed?.(layer, selection, logits);
     const experts = rowsByExpert(selection);
     const step = stores.begin(layer, byRows(experts));
+    this.#guess(input);
     let active = 0;
     try {
       await this.#shared(input, output.y);
@@ -157,7 +184,7 @@ export class MixtureFfn implements Ffn {
   #expert({ layer, x }: FfnInput, own: ExpertRows, place: PresentExpert): number {
     const { stores, weights, arenas, buffers, files } = this.#parts;
     const { hiddenSize: hidden, ffn } = files.manifest.spec;
-    const { units, format, place: slots } = stores.layer(layer);
+    const { units, packed, place: slots } = stores.layer(layer);
     const { expert, arena, address } = place;
     const [{ kernels }] = arenas;
     const bias = (name: string) => {
@@ -169,7 +196,7 @@ export class MixtureFfn implements Ffn {
     const inSlot = arena === slots.arena && slots.slots > 0;
     return found.expert({
       ...{ units, address, expert, ffn, hidden },
-      packed: inSlot && format.packed,
+      packed: inSlot && packed,
       x: gatherRows(kernels, own, x, buffers.gathered, hidden),
       y: buffers.contributions + own.first * hidden * f32Bytes,
       positions: own.rows.length,
@@ -180,13 +207,14 @@ export class MixtureFfn implements Ffn {
 }
 
 function routingOf(
-  { count, topK, score, normalise, scale, groups }: ExpertsSpec,
+  { count, topK, score, normalise, scale, groups, jitter }: ExpertsSpec,
   correction: Float32Array | null,
 ): Routing {
   return {
     ...{ experts: count, topK, score, normalise, scale },
     ...(correction && { correction }),
     ...(groups && { groups }),
+    ...(jitter !== undefined && { jitter }),
   };
 }
 

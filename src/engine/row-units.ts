@@ -4,11 +4,11 @@
  * their order, so that the result is the same to the bit wherever they come from.
  */
 
-import { formats } from '../dtype.ts';
+import { type Format, formats } from '../dtype.ts';
 import { type FfnUnits, partOf, type UnitPart } from '../flash/ffn-units.ts';
 import { activationCodes } from '../kernels/constants.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import { matmulOf } from '../kernels/weight-kernels.ts';
+import { matmulOf, productKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { activationValues } from '../plan/activations.ts';
 import type { NeuronHook } from './ffn-hook.ts';
@@ -26,21 +26,23 @@ export interface RowUnitPlace {
   readonly scratch: number;
 }
 
-/** One unit; addresses are in the memory where it lies. */
+/** Units that lie one after the other; addresses are in the memory where they lie. */
 export interface RowUnitTask {
   readonly units: FfnUnits;
-  /** Of the unit's first byte. */
+  /** Of the first unit's first byte. */
   readonly address: number;
   readonly packed: boolean;
   /** Which one it is. */
   readonly unit: number;
+  /** How many there are, at most {@link unitsAtOnce}; 1 unless given. */
+  readonly count?: number;
   readonly ffn: ModelSpec['ffn'];
   readonly hidden: number;
   /** (positions, hidden) */
   readonly x: number;
   /** (positions, hidden), to which the contributions are added */
   readonly y: number;
-  /** (k) each, or 0: of up rows, and of gates. */
+  /** (count, k) each, or 0: of up rows, and of gates. */
   readonly bias: number;
   readonly gateBias: number;
   readonly positions: number;
@@ -50,36 +52,41 @@ export interface RowUnitTask {
 }
 
 /**
- * y += down(act(up x + bias)), or the like with gates.
+ * Units for which there is room at once. Calls, and threads that wait for each other, cost a single
+ * position more than a unit of few neurons does.
+ */
+export function unitsAtOnce(chunk: number, k: number, positions: number): number {
+  return Math.max(1, Math.floor(activationValues(chunk, k) / (k * positions)));
+}
+
+/**
+ * y += down(act(up x + bias)) of each unit in turn, or the like with gates.
  * @returns how many activations were not zero
  */
-export function computeRowUnit(
+export function computeRowUnits(
   memory: WebAssembly.Memory,
   kernels: Kernels,
   place: RowUnitPlace,
   task: RowUnitTask,
 ): number {
-  const { units, unit, hidden, positions } = task;
+  const { units, unit, count = 1, hidden, positions } = task;
   const { neurons, sums } = place;
-  const { k } = units;
-  const atOnce = Math.floor(activationValues(place.chunk, k) / k);
+  const width = count * units.k;
+  const atOnce = Math.floor(activationValues(place.chunk, units.k) / width);
   let active = 0;
   for (let first = 0; first < positions; first += atOnce) {
-    const count = Math.min(atOnce, positions - first);
-    const x = task.x + first * hidden * f32Bytes;
-    activate(kernels, place, task, x, count);
-    const block = { memory, address: neurons, stride: k, first: unit * k, count: k };
-    task.hook?.activations({ ...block, position: first, positions: count });
-    const y = task.y + first * hidden * f32Bytes;
-    multiply(kernels, place, task, { part: partNamed(units, 'down'), y: sums, x: neurons }, count);
-    kernels.add(y, sums, count * hidden);
-    active += kernels.countActive(neurons, count * k);
+    const rows = Math.min(atOnce, positions - first);
+    activate(kernels, place, task, task.x + first * hidden * f32Bytes, rows);
+    const block = { memory, address: neurons, stride: width, first: unit * units.k, count: width };
+    task.hook?.activations({ ...block, position: first, positions: rows });
+    addDown(kernels, place, task, task.y + first * hidden * f32Bytes, rows);
+    active += kernels.countActive(neurons, rows * width);
   }
   new Uint8Array(memory.buffer, sums, Math.min(atOnce, positions) * hidden * f32Bytes).fill(0);
   return active;
 }
 
-/** neurons = act(up x + bias), or act(gate x + gateBias) times (act of) that: (positions, k). */
+/** neurons = act(up x + bias), or act(gate x + gateBias) times (act of) that: (positions, count k). */
 function activate(
   kernels: Kernels,
   place: RowUnitPlace,
@@ -87,57 +94,84 @@ function activate(
   x: number,
   positions: number,
 ): void {
-  const { units, ffn, bias, gateBias } = task;
+  const { units, count = 1, ffn, bias, gateBias } = task;
   const { neurons, gates } = place;
-  const values = positions * units.k;
+  const values = positions * count * units.k;
   const code = activationCodes[ffn.activation];
-  const up = partNamed(units, 'up');
-  const gateAndUp = positions === 1 && bias === 0 && gateBias === 0 ? stacked(units) : null;
-  if (gateAndUp !== null && 2 * units.k <= activationValues(place.chunk, units.k)) {
-    // One call for both: their rows lie together, and so do their values where there is one position.
-    multiply(kernels, place, task, { part: gateAndUp, y: neurons, x }, positions);
-    const ups = neurons + units.k * f32Bytes;
-    if (ffn.gate === 'both') kernels.activation(ups, units.k, code, ffn.threshold);
-    kernels.activation(neurons, units.k, code, ffn.threshold);
-    kernels.multiply(neurons, ups, units.k);
+  const { clamped } = ffn;
+  multiply(kernels, place, task, { name: 'up', y: neurons, x, bias }, positions);
+  const activated = ffn.gate === 'none' || ffn.gate === 'both';
+  if (activated) kernels.activation(neurons, values, code, ffn.threshold);
+  if (ffn.gate === 'none') return;
+  multiply(kernels, place, task, { name: 'gate', y: gates, x, bias: gateBias }, positions);
+  if (clamped !== undefined) {
+    kernels.clampedGate(neurons, gates, values, clamped.limit, clamped.steepness);
     return;
   }
-  multiply(kernels, place, task, { part: up, y: neurons, x, bias }, positions);
-  if (ffn.gate !== 'linear') kernels.activation(neurons, values, code, ffn.threshold);
-  if (ffn.gate === 'none') return;
-  const gate = partNamed(units, 'gate');
-  multiply(kernels, place, task, { part: gate, y: gates, x, bias: gateBias }, positions);
   kernels.activation(gates, values, code, ffn.threshold);
   kernels.multiply(neurons, gates, values);
 }
 
-/** y = part x + bias for `positions` rows; both packed, f32. */
+/** y = part x + bias of all units for `positions` rows: (positions, hidden) and (positions, count k). */
 function multiply(
   kernels: Kernels,
   { scratch }: RowUnitPlace,
-  { address, packed, exact = false }: RowUnitTask,
-  call: { readonly part: UnitPart; readonly y: number; readonly x: number; readonly bias?: number },
+  task: RowUnitTask,
+  { name, y, x, bias }: { name: 'gate' | 'up'; y: number; x: number; bias: number },
   positions: number,
 ): void {
-  const { part, y, x, bias = 0 } = call;
+  const { units, count = 1, exact = false } = task;
+  const { w, format, rows, columns, rowBytes } = partAt(task, name);
+  const all = count * rows;
+  if (count > 1 && !exact && bias === 0) {
+    const { tileRows } = productKernels(kernels, format);
+    const { unitBytes } = units;
+    const tiles = [unitBytes, rows, rowBytes, 0, all] as const;
+    tileRows(y, x, w, ...tiles, columns, positions, columns, all, scratch);
+    return;
+  }
+  const matmul = matmulOf(kernels, format, exact);
+  for (let unit = 0; unit < count; unit++) {
+    const offset = unit * rows * f32Bytes;
+    const at = w + unit * units.unitBytes;
+    const own = bias === 0 ? 0 : bias + offset;
+    matmul(y + offset, x, at, own, rows, columns, positions, columns, all, scratch);
+  }
+}
+
+/** y += down neurons of each unit in turn, for `positions` rows: (positions, hidden). */
+function addDown(
+  kernels: Kernels,
+  { neurons, sums, scratch }: RowUnitPlace,
+  task: RowUnitTask,
+  y: number,
+  positions: number,
+): void {
+  const { units, count = 1, exact = false } = task;
+  const { w, format, rows, columns, rowBytes } = partAt(task, 'down');
+  const width = count * columns;
+  if (count > 1 && !exact) {
+    const { tileSums } = productKernels(kernels, format);
+    const { unitBytes } = units;
+    const tiles = [unitBytes, count, rowBytes, 0, rows] as const;
+    tileSums(y, sums, neurons, w, ...tiles, columns, positions, width, rows, scratch);
+    return;
+  }
+  const matmul = matmulOf(kernels, format, exact);
+  for (let unit = 0; unit < count; unit++) {
+    const x = neurons + unit * columns * f32Bytes;
+    const at = w + unit * units.unitBytes;
+    matmul(sums, x, at, 0, rows, columns, positions, width, rows, scratch);
+    kernels.add(y, sums, positions * rows);
+  }
+}
+
+/** A part of the task's first unit as it lies in memory. */
+function partAt({ units, address, packed }: RowUnitTask, name: UnitPart['part']) {
+  const part = partOf(units, name);
+  if (part === undefined) throw new Error(`units of ${units.tensor} have no ${name}`);
   const [rows, columns] = part.shape;
-  const format = formats[part.dtype];
-  const inMemory = packed && format.packedAs !== null ? formats[format.packedAs] : format;
-  const matmul = matmulOf(kernels, inMemory, exact);
-  const w = address + part.offset;
-  matmul(y, x, w, bias, rows, columns, positions, columns, rows, scratch);
-}
-
-/** Gate and up rows as one matrix, where they are in one format; null where they are not. */
-function stacked(units: FfnUnits): UnitPart | null {
-  const gate = partOf(units, 'gate');
-  const up = partNamed(units, 'up');
-  if (gate?.dtype !== up.dtype) return null;
-  return { ...gate, shape: [gate.shape[0] + up.shape[0], up.shape[1]] };
-}
-
-function partNamed(units: FfnUnits, name: UnitPart['part']): UnitPart {
-  const found = partOf(units, name);
-  if (found === undefined) throw new Error(`units of ${units.tensor} have no ${name}`);
-  return found;
+  const stored = formats[part.dtype];
+  const format: Format = packed && stored.packedAs !== null ? formats[stored.packedAs] : stored;
+  return { w: address + part.offset, format, rows, columns, rowBytes: format.rowBytes(columns) };
 }

@@ -216,6 +216,7 @@ export class Runtime implements LoadedModel {
   /** Breaks off what runs, ends the threads, and waits until no read is in flight. */
   async close(): Promise<void> {
     await this.#batcher.close();
-    await Promise.all([this.#parts.close(), this.#parts.weights.reset()]);
+    const { weights, experts } = this.#parts;
+    await Promise.all([this.#parts.close(), weights.reset(), experts?.abandonGuesses()]);
   }
 }

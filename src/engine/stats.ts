@@ -37,11 +37,11 @@ export interface RunStats {
   readonly peakRss: number;
   readonly directIo: boolean;
   readonly threads: number;
-  /** Bytes read per token that was decoded; those of the prompt and of loading do not count. */
-  readonly flashBytesPerToken: number;
   /** With a draft: the share of its tokens that were right, and tokens that a pass made on average. */
   readonly acceptance?: number;
   readonly tokensPerPass?: number;
+  /** Bytes read per token that was decoded; those of the prompt and of loading do not count. */
+  readonly flashBytesPerToken?: number;
   /** Time that proposing took. */
   readonly draftMs?: number;
   /** Share of the passes that went without proposals, because these would have slowed them down. */
@@ -202,8 +202,8 @@ export class RunRecorder {
       peakRss: peakResidentBytes(),
       directIo: files.directIo,
       threads: plan.threads,
-      flashBytesPerToken: (now.io.bytes - this.#bytesBefore) / Math.max(1, this.#decodedTokens),
       ...(draft && {
+        flashBytesPerToken: (now.io.bytes - this.#bytesBefore) / Math.max(1, this.#decodedTokens),
         acceptance: draft.proposed === 0 ? 0 : draft.accepted / draft.proposed,
         tokensPerPass: draft.passes === 0 ? 0 : draft.tokens / draft.passes,
         draftMs: draft.draftMs,

@@ -61,7 +61,9 @@ export class Transformer {
     const { topK = 0 } = plan.experts ?? {};
     const { chunk } = plan;
     const dense = new DenseFfn({ ...parts, sums });
-    const mixture = buffers && stores && { ...parts, stores, dense, buffers, scratch, chunk, topK };
+    const { residences } = plan;
+    const sizes = { scratch, chunk, topK, residences };
+    const mixture = buffers && stores && { ...parts, ...sizes, stores, dense, buffers };
     this.#ffn = sparse ?? (mixture && new MixtureFfn(mixture)) ?? dense;
   }
 

@@ -42,8 +42,8 @@ function engineBytes(vocabSize: number): number {
   return emptyBytes + bytesPerToken * vocabSize;
 }
 
-/** A grammar takes a second or so for 150,000 tokens. */
-const usualPatienceMs = 30_000;
+/** For one answer of the engine: a grammar takes a second or so for 150,000 tokens. */
+const patienceMs = 30_000;
 
 const workerText = `'use strict';
 const { parentPort, workerData } = require('node:worker_threads');
@@ -58,17 +58,12 @@ interface Pending {
 export class Grammars {
   readonly #tokenizer: Tokenizer;
   readonly #vocabSize: number;
-  readonly #patienceMs: number;
   #thread: GrammarThread | null = null;
 
-  /**
-   * @param vocabSize logits, of which some may have no token
-   * @param patienceMs how long the engine may take for one step of one answer
-   */
-  constructor(tokenizer: Tokenizer, vocabSize: number, patienceMs = usualPatienceMs) {
+  /** @param vocabSize logits, of which some may have no token */
+  constructor(tokenizer: Tokenizer, vocabSize: number) {
     this.#tokenizer = tokenizer;
     this.#vocabSize = vocabSize;
-    this.#patienceMs = patienceMs;
   }
 
   /**
@@ -92,7 +87,7 @@ export class Grammars {
 
   #running(): GrammarThread {
     if (this.#thread === null || this.#thread.ended) {
-      this.#thread = new GrammarThread(this.#tokenizer, this.#vocabSize, this.#patienceMs);
+      this.#thread = new GrammarThread(this.#tokenizer, this.#vocabSize);
     }
     return this.#thread;
   }
@@ -104,13 +99,10 @@ class GrammarThread {
   readonly #worker: Worker;
   /** In the order in which they are answered. */
   readonly #pending = new Map<number, Pending>();
-  /** Runs while the first of them is worked on. */
   #timer: NodeJS.Timeout | undefined;
-  readonly #patienceMs: number;
   #requests = 0;
 
-  constructor(tokenizer: Tokenizer, vocabSize: number, patienceMs: number) {
-    this.#patienceMs = patienceMs;
+  constructor(tokenizer: Tokenizer, vocabSize: number) {
     const tokens = Array.from({ length: vocabSize }, (_, id) =>
       tokenizer.isSilent(id, { skipSpecial: true }) ? '' : charactersOf(tokenizer.bytesOf(id)),
     );
@@ -141,6 +133,14 @@ class GrammarThread {
     });
   }
 
+  /** Waits for the next answer for so long. */
+  #watch(): void {
+    clearTimeout(this.#timer);
+    if (this.#pending.size === 0) return;
+    const late = new GrammarError(`the grammar was given up after ${patienceMs / 1000} s`);
+    this.#timer = setTimeout(() => void this.end(late), patienceMs);
+  }
+
   /** Tells the engine that nothing more is asked of a matcher. */
   forget(matcher: number): void {
     if (!this.ended) this.#worker.postMessage({ id: this.next(), close: matcher });
@@ -150,25 +150,14 @@ class GrammarThread {
     return this.#requests++;
   }
 
-  /** Gives the request up that is worked on now if it takes too long; those behind it begin anew. */
-  #watch(): void {
-    clearTimeout(this.#timer);
-    const [first] = this.#pending;
-    if (first === undefined) return;
-    this.#timer = setTimeout(() => {
-      const [id, { reject }] = first;
-      this.#pending.delete(id);
-      reject(new GrammarError(`the grammar was given up after ${this.#patienceMs / 1000} s`));
-      void this.end(new ThreadEnded());
-    }, this.#patienceMs);
-  }
-
-  /** Ends the thread; what waits for an answer gets `reason`. */
+  /** Ends the thread for a reason that the oldest request has given; the others may try it anew. */
   async end(reason: Error): Promise<void> {
     this.ended = true;
     clearTimeout(this.#timer);
-    for (const { reject } of this.#pending.values()) reject(reason);
+    const [oldest, ...others] = this.#pending.values();
     this.#pending.clear();
+    oldest?.reject(reason);
+    for (const { reject } of others) reject(new ThreadEnded());
     await this.#worker.terminate();
   }
 

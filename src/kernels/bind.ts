@@ -1,6 +1,6 @@
 /** The exports of the compute core as kernels, and whether they are what the tables say. */
 
-import { type DType, dtypeNames, type FormatName, formatNames } from '../dtype.ts';
+import { dtypeNames, type FormatName, formatNames, formats, inFours } from '../dtype.ts';
 import { FlashError } from '../errors.ts';
 import { sharedConstants } from './constants.ts';
 import { formatKernelTable } from './format-kernel-table.ts';
@@ -75,10 +75,12 @@ function outdated(what: string): FlashError {
 export function bindKernels(functions: KernelFunctions): Kernels {
   const bind = (exports: readonly KernelExport[]) =>
     Object.fromEntries(exports.map(({ name, kernel }) => [kernel, functions[name]]));
-  const entry = (dtype: DType) => [dtype, bind(formatExports(dtype))] as const;
+  const entry = (format: FormatName) => [format, bind(formatExports(format))] as const;
+  const inFoursNames = formatNames.filter((name) => inFours(formats[name]));
   return {
     ...bind(plainExports),
     byDType: Object.fromEntries(dtypeNames.map(entry)),
     packedF16: bind(formatExports('packed_f16')),
+    fours: Object.fromEntries(inFoursNames.map(entry)),
   } as unknown as Kernels;
 }

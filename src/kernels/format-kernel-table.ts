@@ -1,108 +1,21 @@
 /**
  * The kernels that exist once per format of weights, one row each, as in kernel-table.ts. A row says
  * for each format that has the kernel what computes it; the export is called `<kernel>_<format>`.
- * A format is added with a row in dtype.ts, its arithmetic in assembly, and its entries here.
+ * A format is added with a row in dtype.ts, its arithmetic in assembly, and a line in format-arithmetic.ts.
  *
  * Weights are finite; those that are denormal as f32 (below 1.2e-38) count as 0 in matmul, ffnUp and
  * ffnDown. `scratch` is of `scratchBytes(cols)`. A row of n weights is of the format's `rowBytes(n)`.
  */
 
-import type {
-  DType,
-  EncodedDType,
-  FormatName,
-  GgufDType,
-  NeuronDType,
-  PackedFormat,
-} from '../dtype.ts';
+import type { DType, EncodedDType, FormatName, RowFormat } from '../dtype.ts';
+import {
+  arithmetic,
+  each,
+  foursArithmetic,
+  ggufArithmetic,
+  neuronArithmetic,
+} from './format-arithmetic.ts';
 import type { Signature } from './signature.ts';
-
-/** Classes in assembly with which the generic kernels compute in a format. */
-interface Arithmetic {
-  /** Products of rows with activations: a `Dots`, of neurons a `NeuronDots`. */
-  readonly dots: string;
-}
-
-interface NeuronArithmetic extends Arithmetic {
-  /** Sums of down columns, and of those that were unpacked: `Columns`. */
-  readonly columns: string;
-  readonly unpacked: string;
-}
-
-interface GgufArithmetic extends Arithmetic {
-  /** A class in assembly/stored-rows.ts. */
-  readonly rows: string;
-}
-
-/** Of formats of single weights. */
-const plain = (codec: string): NeuronArithmetic => ({
-  dots: `PlainDots<${codec}>`,
-  columns: `PlainColumns<${codec}>`,
-  unpacked: 'PlainColumns<Unpacked>',
-});
-
-/** Of blocks that are multiplied with activations quantised to i16. */
-const blocks = (codec: string): NeuronArithmetic => ({
-  dots: `QuantisedDots<${codec}>`,
-  columns: `QuantisedColumns<${codec}>`,
-  unpacked: 'QuantisedColumns<UnpackedBlock>',
-});
-
-/** Of blocks that are multiplied with activations quantised to i8. */
-const groups = (codec: string): GgufArithmetic => ({
-  dots: `GroupDots<${codec}>`,
-  rows: `GroupRows<${codec}>`,
-});
-
-/** The same of formats that are only read. */
-const storedBlocks = (codec: string): GgufArithmetic => ({
-  dots: `QuantisedDots<${codec}>`,
-  rows: `BlockRows<${codec}>`,
-});
-
-const neuronArithmetic: Readonly<Record<NeuronDType | PackedFormat, NeuronArithmetic>> = {
-  f32: plain('F32'),
-  f16: plain('F16'),
-  bf16: plain('BF16'),
-  q8: blocks('Q8'),
-  q4: blocks('Q4'),
-  packed_f16: plain('PackedF16'),
-};
-
-const ggufArithmetic: Readonly<Record<GgufDType, GgufArithmetic>> = {
-  q4_0: groups('Q4_0'),
-  q4_1: groups('Q4_1'),
-  q5_0: groups('Q5_0'),
-  q5_1: groups('Q5_1'),
-  q8_0: storedBlocks('Q8_0'),
-  iq4_nl: storedBlocks('IQ4_NL'),
-  iq4_xs: { dots: 'IQ4_XSDots', rows: 'IQ4_XSRows' },
-  mxfp4: storedBlocks('MXFP4'),
-  q2_k: groups('Q2_K'),
-  q3_k: groups('Q3_K'),
-  q4_k: groups('Q4_K'),
-  q5_k: groups('Q5_K'),
-  q6_k: groups('Q6_K'),
-};
-
-/** The same generic function with the arithmetic of each format in `of`. */
-function each<Name extends FormatName, Of extends Arithmetic>(
-  of: Readonly<Record<Name, Of>>,
-  kernel: string,
-  ...classes: readonly (keyof Of)[]
-): Readonly<Record<Name, string>> {
-  const names = Object.keys(of) as Name[];
-  const entry = (name: Name) => {
-    const types = classes.map((part) => of[name][part]).join(', ');
-    return [name, `${kernel}<${types}>`] as const;
-  };
-  return Object.fromEntries(names.map(entry)) as Record<Name, string>;
-}
-
-const arithmetic: Readonly<Record<FormatName, Arithmetic>> = {
-  ...neuronArithmetic,
-  ...ggufArithmetic,
-};
 
 interface FormatKernelRow extends Signature {
   /** By the names of formats. */
@@ -128,6 +41,7 @@ export const formatKernelTable = {
   /**
    * y[p, r] = w[r] . x[p] + bias[r] for r < rows, p < positions; w is (rows, cols), one row right
    * after the other. y[p, r] is the same to the bit however rows and positions are split over calls.
+   * Formats in which four rows lie together take a multiple of four.
    */
   matmul: {
     parameters: biasedProduct,
@@ -140,6 +54,54 @@ export const formatKernelTable = {
   exactMatmul: {
     parameters: biasedProduct,
     implementations: each(ggufArithmetic, 'exactMatmul', 'rows'),
+  },
+  /**
+   * matmul with a matrix that lies in tiles of an FFN (assembly/tiles.ts): row r is row r - t perTile of
+   * tile t = floor(r / perTile), whose first row is at w + t tileBytes; rows [rowStart, rowEnd) are made.
+   * The same to the bit as matmul of each tile. Starts, ends and perTile are multiples of four where
+   * four rows lie together.
+   */
+  tileRows: {
+    parameters: [
+      'y: address',
+      'x: address',
+      'w: address',
+      'tileBytes: size',
+      'perTile: i32',
+      'rowBytes: size',
+      'rowStart: i32',
+      'rowEnd: i32',
+      'cols: i32',
+      'positions: i32',
+      'xStride: size',
+      'yStride: size',
+      'scratch: address',
+    ],
+    implementations: each(arithmetic, 'tileRows', 'dots'),
+  },
+  /**
+   * y[p, r] += w_t[r] . x[p, t cols ..] for each tile t < tiles in turn, r in [rowStart, rowEnd): w_t, of
+   * rows of `cols` weights, is at w + t tileBytes. `sums`, of the shape of y, is overwritten there. The
+   * same to the bit as matmul of each tile, added one after the other.
+   */
+  tileSums: {
+    parameters: [
+      'y: address',
+      'sums: address',
+      'x: address',
+      'w: address',
+      'tileBytes: size',
+      'tiles: i32',
+      'rowBytes: size',
+      'rowStart: i32',
+      'rowEnd: i32',
+      'cols: i32',
+      'positions: i32',
+      'xStride: size',
+      'yStride: size',
+      'scratch: address',
+    ],
+    implementations: each(arithmetic, 'tileSums', 'dots'),
   },
   /**
    * acts[p, i] = activation(up_i . x[p] + bias[i]), where up_i is the row of `cols` weights at
@@ -290,7 +252,7 @@ export const formatKernelTable = {
       q4: 'blocksToF32<Q4>',
       ...each(ggufArithmetic, 'rowsToF32', 'rows'),
       packed_f16: 'unpack<PackedF16>',
-    } satisfies Record<FormatName, string>,
+    } satisfies Record<RowFormat, string>,
   },
   /** Index of the first NaN or infinity among n weights of one row, or -1; with blocks: of its block. */
   firstNonFinite: {
@@ -336,7 +298,7 @@ export const formatKernelTable = {
   packable: {
     parameters: ['src: address', 'n: i32'],
     result: 'i32',
-    implementations: { packed_f16: 'packableF16' } satisfies Record<PackedFormat, string>,
+    implementations: { packed_f16: 'packableF16' },
   },
   /**
    * Packs f16 where they are: of each of `units` bundles (or rows), `unitBytes` apart, the first `rows`
@@ -344,6 +306,20 @@ export const formatKernelTable = {
    */
   pack: {
     parameters: ['w: address', 'units: i32', 'unitBytes: size', 'rows: i32', 'cols: i32'],
-    implementations: { packed_f16: 'packF16' } satisfies Record<PackedFormat, string>,
+    implementations: { packed_f16: 'packF16' },
+  },
+  /**
+   * Packs a multiple of four rows of `cols` weights where they are, four rows together
+   * (assembly/packed-groups.ts). matmul of the packed format takes as many of them, and its results are
+   * to the bit those of the rows as they were. `scratch` is of `scratchBytes(cols)`.
+   */
+  packRows: {
+    parameters: ['w: address', 'rows: i32', 'cols: i32', 'scratch: address'],
+    implementations: each(foursArithmetic, 'packGroups', 'codec'),
+  },
+  /** dst = row `row` of the four packed rows of `cols` weights at `src`, as it was before. */
+  unpackRow: {
+    parameters: ['dst: address', 'src: address', 'row: i32', 'cols: i32'],
+    implementations: each(foursArithmetic, 'unpackGroupRow', 'codec'),
   },
 } as const satisfies Readonly<Record<string, FormatKernelRow>>;

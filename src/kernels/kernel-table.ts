@@ -158,6 +158,10 @@ export const kernelTable = {
   },
   /** y[0..n) *= x[0..n) */
   multiply: { parameters: ['y: address', 'x: address', 'n: i32'] },
+  /** y[0..n) = (y + 1) g sigmoid(steepness g), y within [-limit, limit], g = min(x, limit) */
+  clampedGate: {
+    parameters: ['y: address', 'x: address', 'n: i32', 'limit: f32', 'steepness: f32'],
+  },
   /** x[0..n) within [-limit, limit]; NaN stays NaN */
   clamp: { parameters: ['x: address', 'n: i32', 'limit: f32'] },
   /** x[0..n) *= factor */

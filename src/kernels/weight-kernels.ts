@@ -4,9 +4,12 @@ import {
   type DType,
   type Format,
   type FormatName,
+  type FoursFormat,
   formats,
+  inFours,
   isNeuronDType,
   type NeuronDType,
+  type RowFormat,
 } from '../dtype.ts';
 import { kernelSizes } from './constants.ts';
 import type { formatKernelTable } from './format-kernel-table.ts';
@@ -45,8 +48,8 @@ type KernelsOfAll<Names extends FormatName> = {
     : never]: KernelOf<Table[Kernel]>;
 };
 
-/** The kernels that every format has, whichever it is: those that compute with its rows. */
-export type WeightKernels = KernelsOfAll<FormatName>;
+/** The kernels that every format has of which each row lies by itself. */
+export type WeightKernels = KernelsOfAll<RowFormat>;
 /** The kernels that every format of FFN bundles has. */
 export type NeuronKernels = KernelsOfAll<NeuronDType | 'packed_f16'>;
 
@@ -54,12 +57,14 @@ export type NeuronKernels = KernelsOfAll<NeuronDType | 'packed_f16'>;
 export interface KernelsByFormat {
   readonly byDType: { readonly [Name in DType]: FormatKernels<Name> };
   readonly packedF16: FormatKernels<'packed_f16'>;
+  /** Of formats in which four rows lie together. */
+  readonly fours: { readonly [Name in FoursFormat]: FormatKernels<Name> };
 }
 
-/** What computes with weights of a format. */
+/** What computes with rows of a format. */
 export function weightKernels(
   { byDType, packedF16 }: KernelsByFormat,
-  { name }: Format,
+  { name }: Format<RowFormat>,
 ): WeightKernels {
   return name === 'packed_f16' ? packedF16 : byDType[name];
 }
@@ -69,13 +74,21 @@ export function weightKernels(
  * the weights' values when `exact`.
  */
 export function matmulOf(
-  { byDType, packedF16 }: KernelsByFormat,
-  { name }: Format,
+  kernels: KernelsByFormat,
+  format: Format,
   exact: boolean,
 ): KernelOf<Table['matmul']> {
-  if (name === 'packed_f16') return packedF16.matmul;
-  const own = byDType[name];
-  return exact && 'exactMatmul' in own ? own.exactMatmul : own.matmul;
+  if (exact && !format.packed) {
+    const own = kernels.byDType[format.name as DType];
+    if ('exactMatmul' in own) return own.exactMatmul;
+  }
+  return productKernels(kernels, format).matmul;
+}
+
+/** What multiplies with rows of a format, whether each lies by itself or four together. */
+export function productKernels(kernels: KernelsByFormat, format: Format): KernelsOfAll<FormatName> {
+  if (inFours(format)) return kernels.fours[format.name];
+  return weightKernels(kernels, format as Format<RowFormat>);
 }
 
 /**

@@ -7,6 +7,7 @@
 import type { ConfigFile } from './config.ts';
 import { decoderSpec } from './decoder-spec.ts';
 import { commonKeys, commonNames, type DecoderTraits } from './decoder-traits.ts';
+import { buildLatentAttention } from './latent-recipe.ts';
 import { type Linear, RecipeBuilder } from './recipe-builder.ts';
 import { halvesSwapped, rowsFrom } from './row-order.ts';
 import {
@@ -60,7 +61,8 @@ class DecoderRecipe {
     const { maxPositions, hiddenSize, layers, positions, norm } = this.#spec;
     const prefixes = this.#traits.prefixes ?? ['model.', ''];
     const prefix = build.prefix(prefixes, `${names.tokens}.weight`, `${names.layers}.0.`);
-    build.tokens(`${prefix}${names.tokens}`, names.head);
+    const head = build.oneOf(this.#traits.heads ?? ['lm_head']);
+    build.tokens(`${prefix}${names.tokens}`, head);
     if (positions.kind === 'learned') {
       const shape = [maxPositions + positions.offset, hiddenSize];
       build.add(tensorNames.positions, shape, `${prefix}${names.positions}.weight`);
@@ -70,7 +72,7 @@ class DecoderRecipe {
       this.#layer(layer, `${prefix}${names.layers}.${layer}`);
     }
     this.#norm(tensorNames.finalNorm, `${prefix}${names.finalNorm}`);
-    build.head({ source: names.head, bias: this.#traits.bias?.head ?? false });
+    build.head({ source: head, bias: this.#traits.bias?.head ?? false });
     return build.recipe;
   }
 
@@ -87,8 +89,10 @@ class DecoderRecipe {
     if (experts === undefined || expertsOf(this.#spec, layer) === null) {
       build.ffn(layer, this.#ffn(`${from}.${names.ffn}`));
     } else {
-      const { router, shared: beside } = experts;
-      build.experts(layer, from, { ...router, source: `${from}.${router.source}` }, experts.names);
+      const { forms, shared: beside } = experts;
+      const present = forms.find((form) => build.has(`${from}.${form.router.source}.weight`));
+      const { router, names: ofExperts } = present ?? forms[0];
+      build.experts(layer, from, { ...router, source: `${from}.${router.source}` }, ofExperts);
       if (beside !== undefined) {
         const gate = beside.gate === undefined ? undefined : `${from}.${beside.gate}`;
         build.sharedFfn(layer, this.#ffn(`${from}.${beside.source}`), gate);
@@ -101,8 +105,11 @@ class DecoderRecipe {
   #attention(layer: number, from: string): void {
     const [build, names] = [this.#build, this.#names];
     const { fused, turnsBack } = this.#traits;
-    const { heads, kvHeads, headDim, sinks } = this.#spec.attention;
-    if (fused === undefined) {
+    const { heads, kvHeads, headDim, sinks, latent } = this.#spec.attention;
+    if (latent !== undefined) {
+      const place = { layer, from: `${from}.self_attn`, bias: this.#traits.bias?.qkv ?? false };
+      buildLatentAttention(build, this.#spec, latent, place);
+    } else if (fused === undefined) {
       const projection = (source: string, count: number): Linear => {
         const all = count * headDim;
         const part = { name: 'halves swapped', all, order: halvesSwapped(count, headDim) };

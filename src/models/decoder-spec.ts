@@ -24,9 +24,7 @@ export function decoderSpec(at: ConfigFile, family: string, traits: DecoderTrait
   const { defaults = {}, block = 'sequential' } = traits;
   const hiddenSize = firstInteger(at, keys.hidden, undefined, limits.hiddenSize);
   const heads = firstInteger(at, keys.heads, undefined, limits.heads);
-  const headDim = traits.evenHeads
-    ? derivedHeadDim(at, hiddenSize, heads)
-    : headDimOf(at, hiddenSize, heads, defaults.headDim);
+  const headDim = traits.headGeometry?.headDim ?? headDimBy(at, traits, hiddenSize, heads);
   const told = toldPositions(at, traits, headDim, keys.positions);
   const { positions, maxPositions, localPositions } = told;
   const neurons = defaults.widening && defaults.widening * hiddenSize;
@@ -40,7 +38,7 @@ export function decoderSpec(at: ConfigFile, family: string, traits: DecoderTrait
     block,
     attention: {
       heads,
-      kvHeads: kvHeadsOf(at, keys.kvHeads, heads, defaults.kvHeads),
+      kvHeads: traits.headGeometry?.kvHeads ?? kvHeadsOf(at, keys.kvHeads, heads, defaults.kvHeads),
       headDim,
       scale: headDim ** -0.5,
       qkNorm: traits.qkNorm ?? 'none',
@@ -55,12 +53,24 @@ export function decoderSpec(at: ConfigFile, family: string, traits: DecoderTrait
       neurons: firstInteger(at, keys.neurons, neurons, limits.neurons),
       ...activationOf(at, traits.activation, ...keys.activation),
       gate: traits.gate,
+      ...(traits.clamped && { clamped: traits.clamped }),
       ...(traits.experts && { experts: traits.experts.spec }),
     },
     tiedHead: boolean(at, 'tie_word_embeddings', defaults.tiedHead ?? false),
     bosId: tokenId(at, 'bos_token_id', traits.bosId),
     eosIds: tokenIds(at, 'eos_token_id', traits.eosIds),
   };
+}
+
+function headDimBy(
+  at: ConfigFile,
+  { evenHeads, defaults }: DecoderTraits,
+  hiddenSize: number,
+  heads: number,
+): number {
+  return evenHeads
+    ? derivedHeadDim(at, hiddenSize, heads)
+    : headDimOf(at, hiddenSize, heads, defaults?.headDim);
 }
 
 function norms(at: ConfigFile, { norm, block, twoNorms }: DecoderTraits): ModelSpec['norm'] {
@@ -93,12 +103,13 @@ function toldPositions(
 /** One rotary embedding, in all layers or in some. */
 function rotary(
   at: ConfigFile,
-  { rotaryShare, theta, rotaryKeys: keys, interleaved, told }: DecoderTraits,
+  { rotaryShare, theta, rotaryKeys: keys, interleaved, told, attention }: DecoderTraits,
   headDim: number,
   trained: number,
 ): ToldPositions {
+  const latentRope = attention?.latent?.rope;
   const defaults = { partial: rotaryShare ?? null, ...(theta && { theta }), ...(keys && { keys }) };
-  const { positions, maxPositions } = rotaryOf(at, headDim, trained, defaults);
+  const { positions, maxPositions } = rotaryOf(at, latentRope ?? headDim, trained, defaults);
   return {
     positions: { ...positions, ...(interleaved && { pairs: 'interleaved' }) },
     maxPositions,

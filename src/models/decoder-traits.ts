@@ -1,7 +1,7 @@
 /** In what a family can differ from the form that most decoders have: see decoder-family.ts. */
 
 import type { ConfigFile } from './config.ts';
-import type { ExpertNames } from './expert-recipe.ts';
+import { commonExpertNames, type ExpertNames } from './expert-recipe.ts';
 import type { Positions } from './positions.ts';
 import type { Linear } from './recipe-builder.ts';
 import type { RotaryDefaults } from './rotary-config.ts';
@@ -47,13 +47,24 @@ export interface DecoderTraits {
   readonly attention?: Partial<
     Pick<
       ModelSpec['attention'],
-      'scale' | 'qkNormOver' | 'qkNormLast' | 'qkNormPlain' | 'clip' | 'softCap' | 'sinks'
+      | 'scale'
+      | 'qkNormOver'
+      | 'qkNormLast'
+      | 'qkNormPlain'
+      | 'clip'
+      | 'softCap'
+      | 'sinks'
+      | 'latent'
     >
   >;
   /** Factors and caps on what flows through. */
   readonly scales?: Partial<
     Pick<ModelSpec, 'embeddingScale' | 'residualScale' | 'logitScale' | 'logitSoftCap'>
   >;
+  /** Of gates that are clamped. */
+  readonly clamped?: ModelSpec['ffn']['clamped'];
+  /** Heads of which the configuration's keys say something else. */
+  readonly headGeometry?: { readonly headDim: number; readonly kvHeads: number };
   /** Of mixtures of experts. */
   readonly experts?: ExpertTraits;
   /** Which projections have biases; none unless said. */
@@ -63,6 +74,8 @@ export interface DecoderTraits {
   readonly eosIds: readonly number[];
   /** What the names of all tensors but the head's may begin with, the likeliest first. */
   readonly prefixes?: readonly string[];
+  /** What the head may be called, the likeliest first; `lm_head` unless said. */
+  readonly heads?: readonly string[];
   /** Names within a layer or the model, where they are not the common ones. */
   readonly names?: Partial<Record<keyof typeof commonNames, string>>;
   /**
@@ -105,14 +118,26 @@ export interface ToldPositions {
   readonly rotary?: ModelSpec['attention']['rotary'];
 }
 
-/** The experts of a family, by their names below a layer. */
+/** The experts of a family. */
 export interface ExpertTraits {
   readonly spec: ExpertsSpec;
-  readonly router: Linear;
-  readonly names: ExpertNames;
+  /** In each of the forms that its checkpoints have: the first whose router is there, else the first. */
+  readonly forms: readonly [ExpertForm, ...ExpertForm[]];
   /** The FFN beside them, and the row whose product with the input tells its share. */
   readonly shared?: { readonly source: string; readonly gate?: string };
 }
+
+/** What a router and its experts are called, below a layer. */
+export interface ExpertForm {
+  readonly router: Linear;
+  readonly names: ExpertNames;
+}
+
+/** The form of most families. */
+export const commonExperts: ExpertForm = {
+  router: { source: 'mlp.gate', bias: false },
+  names: commonExpertNames,
+};
 
 /** Keys of a configuration; of KV heads none where there is one for each query head. */
 export type ConfigKeys = Readonly<Record<keyof typeof commonKeys, readonly string[]>>;
@@ -127,14 +152,13 @@ export const commonKeys = {
   activation: ['hidden_act'],
 } as const;
 
-/** `finalNorm` and what stands before it follow the prefix, `head` stands alone, the rest is within a layer. */
+/** `finalNorm` and what stands before it follow the prefix, the rest is within a layer. */
 export const commonNames = {
   tokens: 'embed_tokens',
   positions: 'embed_positions',
   embeddingNorm: 'embed_norm',
   layers: 'layers',
   finalNorm: 'norm',
-  head: 'lm_head',
   attentionNorm: 'input_layernorm',
   attentionOutputNorm: 'post_attention_layernorm',
   qkv: 'self_attn.query_key_value',

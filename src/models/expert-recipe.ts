@@ -1,6 +1,6 @@
 /** The experts of a layer, in each of the forms that checkpoints have them in. */
 
-import type { ExpertRecipe, ExpertsRecipe, ModelSpec, TensorPart } from './spec.ts';
+import type { ExpertRecipe, ExpertsRecipe, ModelSpec, SourceView, TensorPart } from './spec.ts';
 
 /** What experts are called in the checkpoint, below the layer. */
 export interface ExpertNames {
@@ -12,6 +12,10 @@ export interface ExpertNames {
   readonly down: string;
   /** Gate and up rows of all experts in one: `<prefix>.gate_up_proj`. */
   readonly gateUp: string;
+  /** Whether gate and up rows take turns in it, gate rows first, in place of all gate rows before all up rows. */
+  readonly interleaved?: boolean;
+  /** Of all experts in one, such as `<prefix>.gate_proj.bias` (experts, k); absent where there are none. */
+  readonly biases?: Readonly<Record<'gate' | 'up' | 'down' | 'gateUp', string>>;
 }
 
 /** What most families call them. */
@@ -24,6 +28,30 @@ export const commonExpertNames: ExpertNames = {
 };
 
 /**
+ * Every other row of what has gate and up rows in turns.
+ * @param source (experts, 2k, ...columns), or of biases (experts, 2k)
+ * @returns a view of (experts k, ...columns) and its name
+ */
+export function everyOther(
+  source: string,
+  part: 'gate' | 'up',
+  [experts, both, ...columns]: readonly [experts: number, both: number, ...columns: number[]],
+): { readonly name: string; readonly view: SourceView; readonly shape: readonly number[] } {
+  const count = (experts * both) / 2;
+  const first = part === 'gate' ? 0 : 1;
+  return {
+    name: `${source}, ${part} rows`,
+    shape: [count, ...columns],
+    view: {
+      source,
+      shape: [experts, both, ...columns],
+      flattened: [experts * both, ...columns],
+      order: { count, sourceOf: (row) => 2 * row + first },
+    },
+  };
+}
+
+/**
  * The recipe of a layer's experts, by the form that the checkpoint's names show:
  *
  *   gate_up_proj (experts, 2k, hidden), down_proj (experts, hidden, k)           gate rows first
@@ -33,6 +61,7 @@ export const commonExpertNames: ExpertNames = {
  * The first two are called so, or so with `.weight` behind it.
  *
  * @param from the layer's prefix, such as `model.layers.0`
+ * @param addView of names that the checkpoint does not have
  */
 export function expertsRecipe(
   { hiddenSize, ffn }: ModelSpec,
@@ -40,6 +69,7 @@ export function expertsRecipe(
   from: string,
   names: ExpertNames,
   found: ReadonlySet<string>,
+  addView: (name: string, view: SourceView) => void,
 ): ExpertsRecipe {
   const { count = 0, neurons = 0 } = ffn.experts ?? {};
   const gated = ffn.gate !== 'none';
@@ -75,6 +105,16 @@ export function expertsRecipe(
   const recipe = { layer, neurons, hiddenSize };
   const allDown = within(names.down, hiddenSize, neurons);
   if (gated && nameOf(names.gateUp) !== undefined) {
+    if (names.interleaved) {
+      const rows = (part: 'gate' | 'up') => {
+        const source = `${prefix}.${names.gateUp}`;
+        const { name, view, shape } = everyOther(source, part, [count, 2 * neurons, hiddenSize]);
+        addView(name, view);
+        const range = (expert: number) => ({ first: expert * neurons, count: neurons });
+        return (expert: number) => ({ source: name, shape, rows: range(expert) });
+      };
+      return { ...recipe, experts: experts(rows('gate'), rows('up'), allDown) };
+    }
     const half = (first: number) => within(names.gateUp, 2 * neurons, hiddenSize, first, neurons);
     return { ...recipe, experts: experts(half(0), half(neurons), allDown) };
   }

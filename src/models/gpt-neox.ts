@@ -18,10 +18,11 @@ export const gptNeox = decoderFamily(['gpt_neox'], (at) => {
     bias: { qkv: attention, out: attention, ffn: true },
     fused: 'grouped',
     prefixes: ['gpt_neox.', ''],
+    // As released, and as transformers writes them today.
+    heads: ['embed_out', 'lm_head'],
     names: {
       tokens: 'embed_in',
       finalNorm: 'final_layer_norm',
-      head: 'embed_out',
       qkv: 'attention.query_key_value',
       out: 'attention.dense',
       up: 'dense_h_to_4h',

@@ -8,6 +8,7 @@ import { bloom } from './bloom.ts';
 import { cohere } from './cohere.ts';
 import { cohere2 } from './cohere2.ts';
 import { activationKeyOf } from './config.ts';
+import { deepseekV2 } from './deepseek-v2.ts';
 import { ernie45 } from './ernie4-5.ts';
 import { exaone } from './exaone.ts';
 import { exaone4 } from './exaone4.ts';
@@ -18,9 +19,11 @@ import { gemma3 } from './gemma3.ts';
 import { glm } from './glm.ts';
 import { glm4 } from './glm4.ts';
 import { gptNeox } from './gpt-neox.ts';
+import { gptOss } from './gpt-oss.ts';
 import { gpt2 } from './gpt2.ts';
 import { gptj } from './gptj.ts';
 import { granite } from './granite.ts';
+import { granitemoe } from './granitemoe.ts';
 import { hunyuan } from './hunyuan.ts';
 import { internlm2 } from './internlm2.ts';
 import { internlm3 } from './internlm3.ts';
@@ -28,16 +31,19 @@ import { llama } from './llama.ts';
 import { minicpm } from './minicpm.ts';
 import { ministral } from './ministral.ts';
 import { mistral } from './mistral.ts';
+import { mixtral } from './mixtral.ts';
 import { mpt } from './mpt.ts';
 import { nanochat } from './nanochat.ts';
 import { nemotron } from './nemotron.ts';
 import { olmo } from './olmo.ts';
 import { olmo2 } from './olmo2.ts';
 import { olmo3 } from './olmo3.ts';
+import { olmoe } from './olmoe.ts';
 import { opt } from './opt.ts';
 import { persimmon } from './persimmon.ts';
 import { phi } from './phi.ts';
 import { phi3 } from './phi3.ts';
+import { phimoe } from './phimoe.ts';
 import { qwen2 } from './qwen2.ts';
 import { qwen2Moe } from './qwen2-moe.ts';
 import { qwen3 } from './qwen3.ts';
@@ -57,6 +63,12 @@ const families: readonly Family[] = [
   ernie45,
   exaone,
   exaone4,
+  deepseekV2,
+  gptOss,
+  granitemoe,
+  mixtral,
+  olmoe,
+  phimoe,
   falcon,
   gemma,
   gemma2,

@@ -11,9 +11,9 @@ export const internlm2 = decoderFamily(['internlm2'], (at) => {
     gate: 'linear',
     bias: { qkv: bias, out: bias },
     fused: 'grouped',
+    heads: ['output'],
     names: {
       tokens: 'tok_embeddings',
-      head: 'output',
       attentionNorm: 'attention_norm',
       qkv: 'attention.wqkv',
       out: 'attention.wo',

@@ -2,7 +2,7 @@
 
 import { boolean, type ConfigFile, firstInteger, integer, limits } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
-import { commonExpertNames } from './expert-recipe.ts';
+import { commonExperts } from './decoder-traits.ts';
 import { qwenExperts } from './qwen-moe.ts';
 import { qwen2Traits } from './qwen2.ts';
 import type { ModelSpec } from './spec.ts';
@@ -19,8 +19,7 @@ export const qwen2Moe = decoderFamily(['qwen2_moe'], (at) => ({
       shared: firstInteger(at, ['shared_expert_intermediate_size'], 5632, limits.neurons),
       sharedGate: true,
     },
-    router: { source: 'mlp.gate', bias: false },
-    names: commonExpertNames,
+    forms: [commonExperts],
     shared: { source: 'mlp.shared_expert', gate: 'mlp.shared_expert_gate' },
   },
 }));

@@ -2,7 +2,7 @@
 
 import { boolean } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
-import { commonExpertNames } from './expert-recipe.ts';
+import { commonExperts } from './decoder-traits.ts';
 import { qwenExperts } from './qwen-moe.ts';
 import { qwen3Traits } from './qwen3.ts';
 import { windowEverywhere } from './windows.ts';
@@ -14,7 +14,6 @@ export const qwen3Moe = decoderFamily(['qwen3_moe'], (at) => ({
   windows: boolean(at, 'use_sliding_window', false) ? windowEverywhere(at) : [],
   experts: {
     spec: qwenExperts(at, { count: 128, topK: 8, neurons: 768 }),
-    router: { source: 'mlp.gate', bias: false },
-    names: commonExpertNames,
+    forms: [commonExperts],
   },
 }));

@@ -1,7 +1,7 @@
 /** Puts a model's recipe together, tensor by tensor, in the order in which a token uses them. */
 
 import { InputError } from '../errors.ts';
-import { type ExpertNames, expertsRecipe } from './expert-recipe.ts';
+import { type ExpertNames, everyOther, expertsRecipe } from './expert-recipe.ts';
 import type { RowOrder } from './row-order.ts';
 import {
   type BundleRecipe,
@@ -15,7 +15,7 @@ import {
   type TensorRecipe,
   tensorNames,
 } from './spec.ts';
-import { mostExperts } from './spec-tensors.ts';
+import { attendedWidth, mostExperts } from './spec-tensors.ts';
 
 /** A projection in the checkpoint: `<source>.weight`, and `<source>.bias` if it has one. */
 export interface Linear {
@@ -100,6 +100,11 @@ export class RecipeBuilder {
       prefixes[0] ??
       ''
     );
+  }
+
+  /** The one of `sources` whose weight the checkpoint has; the first, where there is none. */
+  oneOf(sources: readonly string[]): string {
+    return sources.find((source) => this.#names.has(`${source}.weight`)) ?? sources[0] ?? '';
   }
 
   /**
@@ -219,8 +224,8 @@ export class RecipeBuilder {
   }
 
   attentionOut(layer: number, linear: Linear): void {
-    const { heads, headDim } = this.#spec.attention;
-    this.linear(tensorNames.attentionOut(layer), this.#spec.hiddenSize, heads * headDim, linear);
+    const { hiddenSize, attention } = this.#spec;
+    this.linear(tensorNames.attentionOut(layer), hiddenSize, attendedWidth(attention), linear);
   }
 
   ffn(layer: number, { gate, up, down }: FfnSources): void {
@@ -263,7 +268,32 @@ export class RecipeBuilder {
   experts(layer: number, from: string, router: Linear, names: ExpertNames): void {
     const { hiddenSize, ffn } = this.#spec;
     this.linear(tensorNames.router(layer), ffn.experts?.count ?? 0, hiddenSize, router);
-    this.#experts.push(expertsRecipe(this.#spec, layer, from, names, this.#names));
+    const addView = (name: string, view: SourceView) => this.#views.set(name, view);
+    this.#experts.push(expertsRecipe(this.#spec, layer, from, names, this.#names, addView));
+    this.#expertBiases(layer, from, names);
+  }
+
+  #expertBiases(layer: number, from: string, { prefix, biases }: ExpertNames): void {
+    const { hiddenSize, ffn } = this.#spec;
+    if (biases === undefined) return;
+    const { count = 0, neurons = 0 } = ffn.experts ?? {};
+    const add = (name: string, source: string, shape: readonly number[]) => {
+      const values = shape.reduce((all, size) => all * size, 1);
+      this.#tensors.push({ name, shape: [values], parts: [{ source, shape }] });
+    };
+    const [of, all] = [`${from}.${prefix}`, `${from}.${prefix}.${biases.gateUp}`];
+    const rows = (name: string, part: 'gate' | 'up') => {
+      if (!this.has(all)) {
+        add(name, `${of}.${biases[part]}`, [count, neurons]);
+        return;
+      }
+      const found = everyOther(all, part, [count, 2 * neurons]);
+      this.#views.set(found.name, found.view);
+      add(name, found.name, found.shape);
+    };
+    rows(tensorNames.expertGateBias(layer), 'gate');
+    rows(tensorNames.expertUpBias(layer), 'up');
+    add(tensorNames.expertDownBias(layer), `${of}.${biases.down}`, [count, hiddenSize]);
   }
 
   /** The head of a model that has its own; of one with a tied head, `source` is passed over. */
@@ -272,6 +302,11 @@ export class RecipeBuilder {
     if (tiedHead) this.#ignored.push(`${source}.weight`);
     else this.add(tensorNames.head, [vocabSize, embeddingSize], `${source}.weight`);
     if (bias) this.add(tensorNames.headBias, [vocabSize], `${source}.bias`);
+  }
+
+  /** Whether the checkpoint has a tensor of this name. */
+  has(name: string): boolean {
+    return this.#names.has(name);
   }
 
   /** Passes over tensors of these names, where the checkpoint has them. */

@@ -1,7 +1,13 @@
 /** The tensors of a model directory, as the architecture alone implies them; and whether it can be. */
 
 import type { RotaryPositions } from './positions.ts';
-import { type ExpertsSpec, expertsOf, type ModelSpec, tensorNames } from './spec.ts';
+import {
+  type ExpertsSpec,
+  expertsOf,
+  type LatentSpec,
+  type ModelSpec,
+  tensorNames,
+} from './spec.ts';
 
 /** A tensor that the engine looks for. */
 export interface SpecTensor {
@@ -28,9 +34,17 @@ export function contradictionIn(spec: ModelSpec): string | null {
   if (windows.length !== 0 && windows.length !== layers) {
     return `there are ${windows.length} windows for ${layers} layers`;
   }
-  const { experts } = ffn;
+  const { experts, gate, clamped } = ffn;
+  if ((gate === 'clamped') !== (clamped !== undefined)) return 'a gate is clamped without limits';
+  if (gate === 'clamped' && (experts?.denseLayers.length !== 0 || experts.shared !== 0)) {
+    return 'gates of FFNs that are no experts are clamped';
+  }
   if (experts !== undefined) {
     const contradiction = contradictionInExperts(experts, layers);
+    if (contradiction !== null) return contradiction;
+  }
+  if (attention.latent !== undefined) {
+    const contradiction = contradictionInLatent(spec, attention.latent);
     if (contradiction !== null) return contradiction;
   }
   if (spec.maxPositions > mostPositions) return `${spec.maxPositions} positions are too many`;
@@ -60,6 +74,20 @@ function rotaryProblem({ dims, scaling }: RotaryPositions, headDim: number): str
   return wrong === undefined ? null : `${wrong.length} factors are not those of ${dims / 2} pairs`;
 }
 
+function contradictionInLatent(
+  { attention, positions }: ModelSpec,
+  { rope, value }: LatentSpec,
+): string | null {
+  const { heads, kvHeads, headDim, qkNorm } = attention;
+  if (rope >= headDim || value > headDim) {
+    return `a head of ${headDim} values has no room for ${rope} of position, or for ${value}`;
+  }
+  if (heads !== kvHeads) return `keys of a latent vector are those of ${kvHeads} of ${heads} heads`;
+  if (qkNorm !== 'none') return 'queries are normed, and made of a latent vector';
+  const told = positions.kind === 'rotary' && positions.dims === rope;
+  return told ? null : `positions are not told by ${rope} values`;
+}
+
 /** More experts, in all layers, than any model has: of each, and of each of its weights, lists are kept. */
 export const mostExperts = 2 ** 17;
 
@@ -75,6 +103,7 @@ function contradictionInExperts(
   if (denseLayers.length === layers) return 'no layer has experts';
   if (groups === undefined) return null;
   const eligible = (count / groups.count) * groups.topK;
+  if (groups.best * groups.count > count) return `groups have no ${groups.best} best experts`;
   if (count % groups.count !== 0 || groups.topK > groups.count || topK > eligible) {
     return `a token takes ${topK} of ${count} experts in ${groups.topK} of ${groups.count} groups`;
   }
@@ -119,6 +148,62 @@ export function projectionsOf(
     : [fusedProjection(spec, layer)];
 }
 
+/** The matrices that make a layer's queries, keys and values, in the order in which they are used. */
+export function attentionMatrices(
+  spec: ModelSpec,
+  layer: number,
+  tensors: Pick<ReadonlyMap<string, unknown>, 'has'>,
+): readonly string[] {
+  const { latent } = spec.attention;
+  if (latent === undefined) return projectionsOf(spec, layer, tensors).map(({ name }) => name);
+  return [...latentMatrices(spec, latent, layer)].map(({ name }) => name);
+}
+
+/** Values of a row of what attention gives: of all heads. */
+export function attendedWidth({ heads, headDim, latent }: ModelSpec['attention']): number {
+  return heads * (latent?.value ?? headDim);
+}
+
+function* latentMatrices(
+  { hiddenSize, attention: { heads, headDim } }: Pick<ModelSpec, 'hiddenSize' | 'attention'>,
+  { queryRank, rank, rope, value }: LatentSpec,
+  layer: number,
+): Generator<SpecTensor> {
+  const matrix = (name: string, ...shape: [rows: number, columns: number]) => {
+    return { name: `${name}.weight`, shape, needed: true };
+  };
+  if (queryRank !== null) yield matrix(tensorNames.latentQuery(layer), queryRank, hiddenSize);
+  yield matrix(tensorNames.query(layer), heads * headDim, queryRank ?? hiddenSize);
+  yield matrix(tensorNames.latent(layer), rope + rank, hiddenSize);
+  yield matrix(tensorNames.keyValue(layer), heads * (headDim - rope + value), rank);
+}
+
+/** Queries, keys and values of a layer that makes them of latent vectors. */
+function* latentTensors(spec: ModelSpec, latent: LatentSpec, layer: number): Generator<SpecTensor> {
+  yield* latentMatrices(spec, latent, layer);
+  const { queryRank, rank, rope } = latent;
+  const norm = { kind: 'rms' } as const;
+  if (queryRank !== null) {
+    yield { name: `${tensorNames.latentQuery(layer)}.bias`, shape: [queryRank], needed: false };
+    yield* normTensors(tensorNames.latentQueryNorm(layer), { ...norm, width: queryRank });
+  }
+  yield { name: `${tensorNames.latent(layer)}.bias`, shape: [rope + rank], needed: false };
+  yield* normTensors(tensorNames.latentNorm(layer), { ...norm, width: rank });
+}
+
+/** The same of one that makes them of its input. */
+function* projectionTensors(
+  spec: ModelSpec,
+  layer: number,
+  found: Pick<ReadonlyMap<string, unknown>, 'has'>,
+): Generator<SpecTensor> {
+  for (const { name, rows } of projectionsOf(spec, layer, found)) {
+    yield { name, shape: [rows, spec.hiddenSize], needed: true };
+  }
+  const { rows } = fusedProjection(spec, layer);
+  yield { name: `${tensorNames.qkv(layer)}.bias`, shape: [rows], needed: false };
+}
+
 /**
  * All tensors but bundles, those of the first layers first; `layers` of the spec must be trustworthy.
  * @param found the tensors that there are, by name: a model may have one of several forms
@@ -155,20 +240,17 @@ function* layerTensors(
   found: Pick<ReadonlyMap<string, unknown>, 'has'>,
 ): Generator<SpecTensor> {
   const { hiddenSize, norm, ffn } = spec;
-  const { heads, headDim, sinks } = spec.attention;
-  const queries = heads * headDim;
+  const { heads, sinks, latent } = spec.attention;
   const ofNorm = { ...norm, width: hiddenSize };
   const { input, output } = normsAround(norm.placement);
   if (input) yield* normTensors(tensorNames.attentionNorm(layer), ofNorm);
   if (output) yield* normTensors(tensorNames.attentionOutputNorm(layer), ofNorm);
-  for (const { name, rows } of projectionsOf(spec, layer, found)) {
-    yield { name, shape: [rows, hiddenSize], needed: true };
-  }
-  const { rows } = fusedProjection(spec, layer);
-  yield { name: `${tensorNames.qkv(layer)}.bias`, shape: [rows], needed: false };
+  if (latent === undefined) yield* projectionTensors(spec, layer, found);
+  else yield* latentTensors(spec, latent, layer);
   yield* headNormTensors(spec, layer);
   if (sinks === true) yield { name: tensorNames.sinks(layer), shape: [heads], needed: true };
-  yield* linearTensors(tensorNames.attentionOut(layer), hiddenSize, queries);
+  const width = attendedWidth(spec.attention);
+  yield* linearTensors(tensorNames.attentionOut(layer), hiddenSize, width);
   if (input && !norm.shared) yield* normTensors(tensorNames.ffnNorm(layer), ofNorm);
   if (output) yield* normTensors(tensorNames.ffnOutputNorm(layer), ofNorm);
   const experts = expertsOf(spec, layer);

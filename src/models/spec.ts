@@ -30,15 +30,20 @@ const expertsSchema = v.object({
   sharedGate: v.optional(v.boolean(), false),
   /** The layers, ascending, that have one FFN for all tokens and no experts. */
   denseLayers: v.array(index),
-  /** Of the router's logits: softmax over all experts, or a sigmoid of each. */
-  score: v.picklist(['softmax', 'sigmoid']),
+  /**
+   * Of the router's logits: softmax over all experts, a sigmoid of each, or, for each of the chosen, softmax
+   * over those that are left and near it (sparsemixer).
+   */
+  score: v.picklist(['softmax', 'sigmoid', 'sparsemixer']),
+  /** Of sparsemixer: half of how far below it others are near, relative to the larger of both. */
+  jitter: v.optional(v.pipe(finite, v.minValue(0))),
   /** Whether the weights of the chosen are divided by their sum. */
   normalise: v.boolean(),
   /**
    * Experts stand in so many groups of equal size, of which a token chooses from `topK`: those with the
-   * largest sums of their two best scores.
+   * largest sums of their `best` best scores.
    */
-  groups: v.optional(v.object({ count: positive, topK: positive })),
+  groups: v.optional(v.object({ count: positive, topK: positive, best: positive })),
   /** Factor on all weights. */
   scale: factor,
 });
@@ -89,6 +94,20 @@ export const modelSpecSchema = v.object({
     softCap: v.optional(factor),
     /** Whether each head has a score of its own that takes part in the softmax and brings no value. */
     sinks: v.optional(v.boolean()),
+    /**
+     * Keys and values are made of a latent vector of `rank` values, queries of one of `queryRank` where that
+     * is not null; these are normed by the root of mean squares. Of a head, the first `rope` values tell
+     * positions, and are the same for all keys; a head has `value` values, and zeros up to `headDim`.
+     */
+    latent: v.optional(
+      v.object({
+        queryRank: v.nullable(positive),
+        rank: positive,
+        rope: positive,
+        value: positive,
+        eps: v.pipe(finite, v.minValue(0)),
+      }),
+    ),
     /** For each layer how many positions a query sees, itself included, or null for all; empty: all. */
     windows: v.optional(v.array(v.nullable(positive)), []),
     /** For each layer how rotary positions are told: as `positions`, as `localPositions`, or not at all; absent: as `positions`. */
@@ -113,8 +132,13 @@ export const modelSpecSchema = v.object({
   ffn: v.object({
     neurons: positive,
     activation: v.picklist(activationNames),
-    /** `none`: act(up x); `linear`: act(gate x) (up x); `both`: act(gate x) act(up x). */
-    gate: v.optional(v.picklist(['none', 'linear', 'both']), 'none'),
+    /**
+     * `none`: act(up x); `linear`: act(gate x) (up x); `both`: act(gate x) act(up x); `clamped`, of experts
+     * alone: g sigmoid(steepness g) (u + 1), whatever the activation, where g is gate x, but at most
+     * `limit`, and u is up x, within [-limit, limit].
+     */
+    gate: v.optional(v.picklist(['none', 'linear', 'both', 'clamped']), 'none'),
+    clamped: v.optional(v.object({ limit: factor, steepness: factor })),
     /** Of fatrelu: values up to it count as 0. */
     threshold: v.optional(finite, 0),
     /** Of a mixture of experts; `neurons` above are those of its dense layers. */
@@ -131,6 +155,9 @@ export type ModelSpec = v.InferOutput<typeof modelSpecSchema>;
 
 /** The experts of a model's layers. */
 export type ExpertsSpec = v.InferOutput<typeof expertsSchema>;
+
+/** What keys and values are made of, where that is a latent vector. */
+export type LatentSpec = NonNullable<ModelSpec['attention']['latent']>;
 
 /** The experts of a layer, or null where it has one FFN for all tokens. */
 export function expertsOf({ ffn }: Pick<ModelSpec, 'ffn'>, layer: number): ExpertsSpec | null {
@@ -166,9 +193,14 @@ export const tensorNames = {
   headBias: 'head.bias', // (vocab)
   attentionNorm: (layer: number) => `layers.${layer}.attention_norm`, // .weight, .bias (hidden)
   qkv: (layer: number) => `layers.${layer}.attention.qkv`, // .weight ((heads + 2 kvHeads) headDim, hidden), .bias
-  query: (layer: number) => `layers.${layer}.attention.query`, // .weight, where the three have several formats
+  query: (layer: number) => `layers.${layer}.attention.query`, // .weight, where the three have several formats, or of a latent one
   key: (layer: number) => `layers.${layer}.attention.key`, // .weight
   value: (layer: number) => `layers.${layer}.attention.value`, // .weight
+  latentQuery: (layer: number) => `layers.${layer}.attention.latent_query`, // .weight (queryRank, hidden), .bias
+  latentQueryNorm: (layer: number) => `layers.${layer}.attention.latent_query_norm`, // .weight (queryRank)
+  latent: (layer: number) => `layers.${layer}.attention.latent`, // .weight (rope + rank, hidden), .bias
+  latentNorm: (layer: number) => `layers.${layer}.attention.latent_norm`, // .weight (rank)
+  keyValue: (layer: number) => `layers.${layer}.attention.key_value`, // .weight (heads (headDim - rope + value), rank)
   queryNorm: (layer: number) => `layers.${layer}.attention.query_norm`, // .weight, .bias (headDim), or (heads headDim)
   keyNorm: (layer: number) => `layers.${layer}.attention.key_norm`, // .weight, .bias (headDim), or (kvHeads headDim)
   sinks: (layer: number) => `layers.${layer}.attention.sinks`, // (heads)
@@ -213,11 +245,13 @@ export interface TensorPart {
   readonly plus?: number;
 }
 
-/** A matrix of the checkpoint under a name of the recipe's own, as the model wants it. */
+/** A tensor of the checkpoint under a name of the recipe's own, as the model wants it. */
 export interface SourceView {
   readonly source: string;
   /** Of the source. */
-  readonly shape: readonly [rows: number, columns: number];
+  readonly shape: readonly number[];
+  /** The shape in which its values are taken, where that is another one. */
+  readonly flattened?: readonly number[];
   /** Which of its rows, in which order; all of them when absent. */
   readonly order?: RowOrder;
   /** Whether the source's columns are the rows. */

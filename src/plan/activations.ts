@@ -83,6 +83,8 @@ export interface Activations extends BlockRoom {
   readonly lists: (ListTables & PredictorWork) | null;
   /** With experts only. */
   readonly experts: ExpertBuffers | null;
+  /** Of attention that makes keys and values of latent vectors only. */
+  readonly latent: LatentBuffers | null;
   /** Bytes of all of these. */
   readonly bytes: number;
 }
@@ -98,6 +100,17 @@ export interface ExpertBuffers {
   /** (chunk, hidden) and (chunk): what the FFN beside experts gives, and each row's share of it. */
   readonly shared: number;
   readonly shares: number;
+}
+
+/** What making keys and values of latent vectors needs. */
+export interface LatentBuffers {
+  /** (chunk, queryRank): what queries are made of; empty where that is the input. */
+  readonly query: number;
+  /** (chunk, rope + rank) and (chunk, rank): what keys and values are made of, and its norm. */
+  readonly latent: number;
+  readonly normed: number;
+  /** (chunk, heads (headDim - rope + value)): keys without positions, and values; then what attention gives. */
+  readonly keyValue: number;
 }
 
 /** What predicting needs. */
@@ -134,7 +147,9 @@ export function activationValues(chunk: number, k: number): number {
 
 /** The most columns of any matrix. */
 export function widestRow({ hiddenSize, embeddingSize, attention }: ModelSpec): number {
-  return Math.max(hiddenSize, embeddingSize, attention.heads * attention.headDim);
+  const { heads, headDim, latent } = attention;
+  const { queryRank = null, rank = 0 } = latent ?? {};
+  return Math.max(hiddenSize, embeddingSize, heads * headDim, queryRank ?? 0, rank);
 }
 
 /** Pairs of a head's values that a rotary embedding turns. */
@@ -161,6 +176,21 @@ function layoutExperts(
     contributions: take(chunk * topK * hiddenSize),
     shared: shared === 0 ? 0 : take(chunk * hiddenSize),
     shares: shared === 0 ? 0 : take(chunk),
+  };
+}
+
+function layoutLatent(
+  { attention: { heads, headDim, latent } }: ModelSpec,
+  chunk: number,
+  take: (values: number) => number,
+): LatentBuffers | null {
+  if (latent === undefined) return null;
+  const { queryRank, rank, rope, value } = latent;
+  return {
+    query: take(chunk * (queryRank ?? 0)),
+    latent: take(chunk * (rope + rank)),
+    normed: take(chunk * rank),
+    keyValue: take(chunk * heads * (headDim - rope + value)),
   };
 }
 
@@ -210,6 +240,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
       union: take(predictors.neurons),
     },
     experts: layoutExperts(spec, chunk, take),
+    latent: layoutLatent(spec, chunk, take),
     bytes: end - sizes.address,
   };
 }

@@ -99,6 +99,8 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
   const kv = layoutKv(spec, kvSizes, end);
   take(kv.bytes);
   const { draftTokens = 0 } = sizes;
+  // Each sequence keeps those of its last row; of verified ones, guided answers keep some more.
+  const keptLogits = sequences + draftTokens;
   const logitPositions = logits === 'all' ? chunk : Math.min(chunk, sequences + draftTokens);
   const predictorBytes = predictors === null ? 0 : (predictorSpan(predictors.set)?.bytes ?? 0);
   const predictorAddress = take(predictorBytes);
@@ -129,7 +131,7 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
     kv,
     activations,
     activationBytes: activations.bytes + kv.bytes - kv.cacheBytes,
-    sequenceBytes: sequences === 1 ? 0 : sequences * (4 * spec.vocabSize + 16 * context),
+    sequenceBytes: sequences === 1 ? 0 : keptLogits * 4 * spec.vocabSize + sequences * 16 * context,
     logitPositions,
     threadScratch,
     threadBytes: scratchBytes,

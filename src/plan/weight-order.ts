@@ -4,7 +4,7 @@ import { sectorBytes } from '../flash/layout.ts';
 import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import { blockBytesOf, spanOf } from '../flash/row-range.ts';
 import { headTensor, tensorNames } from '../models/spec.ts';
-import { projectionsOf } from '../models/spec-tensors.ts';
+import { attentionMatrices } from '../models/spec-tensors.ts';
 
 /**
  * Matrices in the order in which a token uses them: the body, then the head. `bundles` are the units of FFNs
@@ -26,7 +26,7 @@ export function matricesInOrder({ spec, tensors, ffns }: Manifest): {
     const whole = (ffns[layer] ?? []).filter(({ kind }) => kind !== 'expert');
     const ffn = whole.flatMap(({ tensor }) => get(tensor));
     body.push(
-      ...projectionsOf(spec, layer, tensors).flatMap(({ name }) => get(name)),
+      ...attentionMatrices(spec, layer, tensors).flatMap(get),
       ...get(`${tensorNames.attentionOut(layer)}.weight`),
       ...get(`${tensorNames.router(layer)}.weight`),
       ...ffn,

@@ -4,7 +4,7 @@ import { BudgetError } from '../errors.ts';
 import type { Manifest, StoredTensor } from '../flash/manifest.ts';
 import { threadResidentBytes } from '../kernels/threads/pool.ts';
 import { tensorNames } from '../models/spec.ts';
-import { projectionsOf } from '../models/spec-tensors.ts';
+import { attentionMatrices } from '../models/spec-tensors.ts';
 import { maxMemoryBytes } from '../pages.ts';
 import { listItems, type PlanItem, type PlanItemId, planItem } from '../plan/items.ts';
 import { layoutLayers } from '../plan/layer-plan.ts';
@@ -41,7 +41,7 @@ const floorMarginBytes = 8 * MIB;
 /** Matrices of a layer, in the order in which they are laid. */
 export function layerTensors({ tensors, spec }: Manifest, layer: number): StoredTensor[] {
   const names = [
-    ...projectionsOf(spec, layer, tensors).map(({ name }) => name),
+    ...attentionMatrices(spec, layer, tensors),
     `${tensorNames.attentionOut(layer)}.weight`,
     tensorNames.bundles(layer),
   ];

@@ -4,14 +4,15 @@
  * each with a request of its own, so that one is computed while those behind it are still being read.
  */
 
-import type { Format } from '../dtype.ts';
 import { InterruptedError } from '../errors.ts';
 import type { FfnUnits } from '../flash/ffn-units.ts';
-import { type StoredTensor, weightFormat } from '../flash/manifest.ts';
+import type { StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
+import type { RequestOptions } from '../flash/scheduler.ts';
 import { forEachParallel } from '../parallel.ts';
 import { type ExpertPlan, type ExpertStaging, expertUnits } from '../plan/expert-slots.ts';
 import type { StorePlace } from '../plan/places.ts';
+import { EarlyExperts, type EarlyRead, type PresentExpert } from './early-experts.ts';
 import { memoryOf, packInPlace, type WeightMemory } from './packing.ts';
 import { createPolicy, type PolicyName } from './store-policy.ts';
 import { noSlot, storeScratch, UnitStore, unitState } from './unit-store.ts';
@@ -20,23 +21,15 @@ import { noSlot, storeScratch, UnitStore, unitState } from './unit-store.ts';
 const mostReading = 64 * 2 ** 20;
 const loadsInFlight = 16;
 
-/** An expert in memory. */
-export interface PresentExpert {
-  readonly expert: number;
-  /** The memory it lies in: 0, or one of the plan's arenas, counted from 1. */
-  readonly arena: number;
-  /** Of its first byte. */
-  readonly address: number;
-}
-
 /** The store of a layer's experts. */
 export interface ExpertLayer {
   readonly store: UnitStore;
   readonly place: StorePlace;
   readonly units: FfnUnits;
   readonly tensor: StoredTensor;
-  /** Packed where all of them stay. */
-  readonly format: Format;
+  /** Whether they are packed, where they can be: where all of them stay. */
+  readonly packed: boolean;
+  readonly early: EarlyExperts;
 }
 
 /** What the steps so far met; bytes are those of whole experts. */
@@ -52,8 +45,7 @@ export interface ExpertCounters {
 }
 
 /** An expert on its way. */
-interface ReadingExpert extends PresentExpert {
-  readonly request: ReturnType<ModelFiles['requestScattered']>;
+interface ReadingExpert extends EarlyRead {
   /** Its staging slot, where no slot of the store is worth it. */
   readonly staged: number | null;
 }
@@ -103,7 +95,7 @@ export class ExpertStores {
     const { manifest } = files;
     const units = expertUnits(manifest);
     const scratch = storeScratch(Math.max(0, ...units.map((each) => each?.count ?? 0)));
-    const stores = plan.stores.map((place, layer) => {
+    const stores = plan.stores.map((place, layer): ExpertLayer | null => {
       const own = units[layer] ?? null;
       if (place === null || own === null) return null;
       // Where all stay, none is ever dropped: they may be packed.
@@ -113,7 +105,11 @@ export class ExpertStores {
       );
       const store = new UnitStore(own.count, place.slots, kept, 0, scratch);
       const tensor = files.tensor(own.tensor);
-      return { store, place, units: own, tensor, format: weightFormat(tensor, manifest) };
+      const layout = { place, units: own, tensor };
+      const early = new EarlyExperts(store, earlySlots(place.slots, own.count), (expert, slot) =>
+        startRead(files, memories, layout, { expert, slot }, { priority: 'prefetch' }),
+      );
+      return { ...layout, store, early, packed: false };
     });
     const whole = stores.filter(
       (layer) => layer !== null && layer.store.slots === layer.units.count,
@@ -138,7 +134,8 @@ export class ExpertStores {
       if (layer === null || !whole.includes(layer)) return layer;
       const memory = memoryOf(memories, layer.place.arena);
       const { address, slots } = layer.place;
-      return { ...layer, format: packInPlace(memory, manifest, layer.tensor, address, slots) };
+      const { packed } = packInPlace(memory, manifest, layer.tensor, address, slots);
+      return { ...layer, packed };
     });
     return new ExpertStores(files, memories, layers, plan.staging);
   }
@@ -153,6 +150,30 @@ export class ExpertStores {
     return found;
   }
 
+  /** Whether it is worth while to guess what a layer will want. */
+  guesses(index: number): boolean {
+    const { early } = this.layer(index);
+    if (early.open) return true;
+    early.skip();
+    return false;
+  }
+
+  /**
+   * Begins to read what a layer will probably want, behind all that is wanted for certain. Nothing but time
+   * depends on it. The layer's next step takes what was right.
+   * @param guess the likeliest first
+   */
+  guess(index: number, guess: readonly number[]): void {
+    const started = performance.now();
+    this.layer(index).early.begin(guess);
+    this.#storeMs += performance.now() - started;
+  }
+
+  /** Gives up guesses for steps that did not come: before another pass, or before memory and files are let go. */
+  async abandonGuesses(): Promise<void> {
+    await Promise.all(this.#layers.map((layer) => layer?.early.abandon()));
+  }
+
   /**
    * Begins a step that wants these experts, each once: finds places for those that are missing, and
    * begins to read them. One step has begun at a time: {@link ExpertStep.end} ends it.
@@ -165,17 +186,21 @@ export class ExpertStores {
     const { slots, states, resident } = store.want(wanted);
     const present: PresentExpert[] = [];
     const missing: MissingExpert[] = [];
+    const coming = new Set<number>();
     for (const [i, expert] of wanted.entries()) {
       const slot = slots[i] ?? noSlot;
       if (states[i] === unitState.missing) missing.push({ expert, slot });
+      else if (states[i] === unitState.inFlight) coming.add(expert);
       else present.push({ expert, arena: place.arena, address: slotAddress(layer, slot) });
     }
+    const early = layer.early.take((expert) => coming.has(expert), missing.length);
     this.#counts.wanted += wanted.length;
     this.#counts.present += resident;
     this.#counts.residentBytes += resident * units.unitBytes;
-    this.#counts.streamedBytes += missing.length * units.unitBytes;
+    this.#counts.streamedBytes += (missing.length + early.length) * units.unitBytes;
     this.#storeMs += performance.now() - started;
-    return new ExpertStep(layer, present, missing, {
+    const reading = early.map((read) => ({ ...read, staged: null }));
+    return new ExpertStep(layer, present, missing, reading, {
       freeStaging: this.#freeStaging,
       read: (entry, staged) => this.#read(layer, entry, staged),
       waited: (ms) => {
@@ -184,18 +209,43 @@ export class ExpertStores {
     });
   }
 
-  #read(layer: ExpertLayer, { expert, slot }: MissingExpert, staged: number | null): ReadingExpert {
-    const { arena } = staged === null ? layer.place : { arena: 0 };
-    const address =
-      staged === null
-        ? slotAddress(layer, slot)
-        : (this.#staging?.address ?? 0) + staged * (this.#staging?.slotBytes ?? 0);
-    const { memory } = memoryOf(this.#memories, arena);
-    const places = { rows: [expert], addresses: [address] };
+  #read(layer: ExpertLayer, missing: MissingExpert, staged: number | null): ReadingExpert {
     // Eager: whatever computes meanwhile keeps the event loop from starting one read after another.
-    const request = this.#files.requestScattered(layer.tensor, places, memory, { eager: true });
-    return { expert, arena, address, request, staged };
+    const options = { eager: true };
+    if (staged === null || this.#staging === null) {
+      return { ...startRead(this.#files, this.#memories, layer, missing, options), staged };
+    }
+    const { address, slotBytes } = this.#staging;
+    const place = { arena: 0, address: address + staged * slotBytes, slots: 1 };
+    const into = { expert: missing.expert, slot: 0 };
+    const passing = { ...layer, place };
+    return { ...startRead(this.#files, this.#memories, passing, into, options), staged };
   }
+}
+
+/** Begins to read an expert into a slot. */
+function startRead(
+  files: ModelFiles,
+  memories: readonly WeightMemory[],
+  layer: Pick<ExpertLayer, 'place' | 'units' | 'tensor'>,
+  { expert, slot }: MissingExpert,
+  options: Omit<RequestOptions, 'offer'>,
+): EarlyRead {
+  const { arena } = layer.place;
+  const address = slotAddress(layer, slot);
+  const { memory } = memoryOf(memories, arena);
+  const places = { rows: [expert], addresses: [address] };
+  return {
+    expert,
+    arena,
+    address,
+    request: files.requestScattered(layer.tensor, places, memory, options),
+  };
+}
+
+/** Slots of a layer for which it may be guessed: where all fit, nothing is read; with few, guesses push out what is wanted. */
+function earlySlots(slots: number, experts: number): number {
+  return slots < experts ? slots : 0;
 }
 
 /** What a step needs of the stores. */
@@ -218,12 +268,15 @@ export class ExpertStep {
     layer: ExpertLayer,
     present: readonly PresentExpert[],
     missing: readonly MissingExpert[],
+    reading: readonly ReadingExpert[],
     parts: StepParts,
   ) {
     this.present = present;
     this.#layer = layer;
     this.#parts = parts;
     this.#missing = [...missing];
+    // What was asked for early comes first.
+    this.#reading.push(...reading);
     this.#readAhead();
   }
 
@@ -244,6 +297,7 @@ export class ExpertStep {
       this.#readAhead();
     }
     if (this.#missing.length > 0) throw new Error('neither a slot nor staging for an expert');
+    await this.#layer.early.settle();
   }
 
   /** Gives up what has not come, after a pass that was broken off: it is not there. */
@@ -255,6 +309,7 @@ export class ExpertStep {
       else this.#layer.store.forget(expert);
     }
     for (const { expert } of this.#missing.splice(0)) this.#layer.store.forget(expert);
+    await this.#layer.early.settle();
   }
 
   /** Asks for as much as keeps the device busy, and as there is staging for. */

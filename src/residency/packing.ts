@@ -1,13 +1,27 @@
 /** Weights that stay in memory are packed, if their format can be: where they lie, in bundles or in rows. */
 
-import { type Format, formats } from '../dtype.ts';
+import { type Format, formats, inFours } from '../dtype.ts';
 import { type Manifest, rowsOf, type StoredTensor, weightFormat } from '../flash/manifest.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 
 /** A memory of the plan and what computes there. */
 export interface WeightMemory {
   readonly memory: WebAssembly.Memory;
-  readonly kernels: Pick<Kernels, 'packedF16'>;
+  readonly kernels: Pick<Kernels, 'packedF16' | 'fours'>;
+  /** Scratch of kernels, for rows of any tensor. */
+  readonly scratch: number;
+  /** Whether products are in f32 whatever the format: blocks of GGUF files then stay as they are. */
+  readonly exact: boolean;
+}
+
+/** How rows lie in memory. */
+export interface Arrangement {
+  /** Of the matrix, or of the first part of units. */
+  readonly format: Format;
+  /** Whether all parts that have a packed format are in it. */
+  readonly packed: boolean;
+  /** The first so many rows, or units, are so; others are as they were read. */
+  readonly rows: number;
 }
 
 /** One of the plan's memories: 0 is the first, then its arenas. */
@@ -17,30 +31,75 @@ export function memoryOf(memories: readonly WeightMemory[], arena: number): Weig
   return found;
 }
 
+/** Rows that share a vector in formats of which four rows lie together. */
+const fourRows = 4;
+
 /**
- * Packs the first `count` rows of a matrix, or units, that lie at `address`, if the formats of all their
- * parts have packed ones and all of them are below 64.
- * @returns the format they have now
+ * Packs the first `count` rows of a matrix, or units, that lie at `address`, if their formats have
+ * packed ones: f16 if all of them are below 64 and all parts of a unit are f16, blocks of GGUF files
+ * four rows at a time, so that up to three rows of a matrix may be left.
  */
 export function packInPlace(
-  { kernels: { packedF16 } }: WeightMemory,
+  memory: WeightMemory,
   manifest: Manifest,
   tensor: StoredTensor,
   address: number,
   count: number,
-): Format {
+): Arrangement {
   const format = weightFormat(tensor, manifest);
   const units = manifest.ffns.flat().find((each) => each.tensor === tensor.name);
-  const row = { dtype: format.name, offset: 0, shape: [1, tensor.shape[1] ?? 0] } as const;
-  const parts = units?.parts ?? [row];
-  const { packedAs } = format;
-  if (packedAs === null || parts.some(({ dtype }) => dtype !== format.name)) return format;
   const { rowBytes } = rowsOf(tensor);
-  const weights = (count * rowBytes) / format.rowBytes(1);
-  if (packedF16.packable(address, weights) === 0) return format;
-  for (const { offset, shape } of parts) {
-    const [rows, columns] = shape;
-    packedF16.pack(address + offset, count, rowBytes, rows, columns);
+  const asRead = { format, packed: false, rows: count };
+  const parts = units?.parts ?? [];
+  const wanted = parts.length === 0 ? [format] : parts.map(({ dtype }) => formats[dtype]);
+  const packedAs = wanted.flatMap((each) =>
+    each.packedAs === null ? [] : [formats[each.packedAs] as Format],
+  );
+  if (packedAs.length === 0) return asRead;
+  if (packedAs.every(inFours)) {
+    if (memory.exact || parts.some(({ shape }) => shape[0] % fourRows !== 0)) return asRead;
+    if (units === undefined) return packRows(memory, tensor, format, address, count);
+    for (let unit = 0; unit < count; unit++) {
+      for (const { dtype, offset, shape } of parts) {
+        const at = address + unit * rowBytes + offset;
+        packPart(memory, formats[dtype], at, shape[0], shape[1]);
+      }
+    }
+  } else {
+    const row = { offset: 0, shape: [1, tensor.shape[1] ?? 0] } as const;
+    if (wanted.some(({ name }) => name !== format.name)) return asRead;
+    const { packable, pack } = memory.kernels.packedF16;
+    if (packable(address, (count * rowBytes) / format.rowBytes(1)) === 0) return asRead;
+    for (const { offset, shape } of units?.parts ?? [row]) {
+      pack(address + offset, count, rowBytes, shape[0], shape[1]);
+    }
   }
-  return formats[packedAs];
+  const { packedAs: own } = format;
+  return { format: own === null ? format : formats[own], packed: true, rows: count };
+}
+
+/** A matrix by fours. */
+function packRows(
+  memory: WeightMemory,
+  tensor: StoredTensor,
+  format: Format,
+  address: number,
+  count: number,
+): Arrangement {
+  const rows = count - (count % fourRows);
+  const packed = packPart(memory, format, address, rows, tensor.shape[1] ?? 0);
+  return { format: packed, packed: true, rows };
+}
+
+/** @returns the format that rows are in now */
+function packPart(
+  { kernels, scratch }: WeightMemory,
+  format: Format,
+  address: number,
+  rows: number,
+  columns: number,
+): Format {
+  const packed = format.packedAs === null ? format : (formats[format.packedAs] as Format);
+  if (inFours(packed)) kernels.fours[packed.name].packRows(address, rows, columns, scratch);
+  return packed;
 }

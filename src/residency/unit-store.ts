@@ -109,6 +109,14 @@ export class UnitStore {
     return slot;
   }
 
+  /** Lets go of those worth least, but of none that the last step wanted, until `n` slots are free. */
+  makeRoom(n: number): void {
+    const wanted = n - this.#free;
+    if (wanted <= 0) return;
+    const least = this.#leastValued(wanted);
+    for (let i = 0; i < least.length; i++) this.forget(least[i] as number);
+  }
+
   /**
    * Finds slots for units that the next step will probably want, as far as any are free; those worth
    * most come first. The caller reads them there, and says when nothing more arrives: {@link commit}.

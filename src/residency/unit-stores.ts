@@ -99,7 +99,8 @@ export class UnitStores {
       const { store, place, tensor } = layer;
       if (policy !== 'auto' || store.capacity < store.units) continue;
       const memory = memoryOf(memories, layer.place.arena);
-      layer.format = packInPlace(memory, files.manifest, tensor, place.address, store.units);
+      const { address } = place;
+      layer.format = packInPlace(memory, files.manifest, tensor, address, store.units).format;
     }
     return new UnitStores(layers);
   }

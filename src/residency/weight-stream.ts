@@ -24,7 +24,10 @@ export interface LoadedRows {
   readonly arena: number;
   /** Address of the first row. */
   readonly address: number;
+  /** Of units, that of their first part as it is stored or packed. */
   readonly format: Format;
+  /** Whether all parts of units that have a packed format are in it. */
+  readonly packed: boolean;
   /** Whether they are neurons whose rows lie apart (rows-apart.ts). */
   readonly apart: boolean;
 }
@@ -62,9 +65,10 @@ export class WeightStream {
     files: ModelFiles,
     memory: WebAssembly.Memory,
     ring: StreamRing,
-    { body, head, sparse }: Pick<MemoryPlan, 'body' | 'head' | 'sparse'>,
+    { body, head, sparse, experts }: Pick<MemoryPlan, 'body' | 'head' | 'sparse' | 'experts'>,
   ) {
-    this.#mostReading = sparse === null ? ring.slots : readsBesideUnits;
+    const alone = sparse === null && experts === null;
+    this.#mostReading = alone ? ring.slots : readsBesideUnits;
     this.#files = files;
     this.#memory = memory;
     this.#ring = ring;
@@ -100,6 +104,7 @@ export class WeightStream {
       arena: 0,
       address,
       format: weightFormat(range.tensor, this.#files.manifest),
+      packed: false,
       apart: false,
     };
   }

@@ -1,6 +1,6 @@
 /** The weights as a forward pass sees them: rows in memory, whether they stayed or just came. */
 
-import type { Format } from '../dtype.ts';
+import { type Format, inFours, type RowFormat } from '../dtype.ts';
 import { InterruptedError } from '../errors.ts';
 import { rowsOf, type StoredTensor, weightFormat } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
@@ -10,7 +10,7 @@ import { vectorSpan } from '../plan/fixed-layout.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { Residence } from '../plan/places.ts';
 import { matricesInOrder } from '../plan/weight-order.ts';
-import { memoryOf, packInPlace, type WeightMemory } from './packing.ts';
+import { type Arrangement, memoryOf, packInPlace, type WeightMemory } from './packing.ts';
 import { layApart, neuronsApart } from './rows-apart.ts';
 import { type LoadedRows, WeightStream } from './weight-stream.ts';
 
@@ -25,8 +25,8 @@ export class Weights {
   readonly #vectorBase: number;
   readonly #stream: WeightStream | null;
   readonly #streamed = new Map<StoredTensor, RowRange[]>();
-  /** The format of resident rows, where it is not the one they are stored in. */
-  readonly #arranged = new Map<StoredTensor, Format>();
+  /** How resident rows lie, where that may not be as they are stored. */
+  readonly #arranged = new Map<StoredTensor, Arrangement>();
   /** Bundles of which so many neurons are laid apart, beginning with the first. */
   readonly #apart = new Map<StoredTensor, number>();
   #rowWaitMs = 0;
@@ -99,6 +99,13 @@ export class Weights {
     return tensor === undefined ? 0 : this.#vectorBase + tensor.offset;
   }
 
+  /** Address of the first row of a matrix of which some rows stay in DRAM, in the memory where these are. */
+  firstRow(tensor: StoredTensor): number {
+    const residence = this.#plan.residences.get(tensor);
+    if (residence === undefined) throw new Error(`no row of ${tensor.name} stays in DRAM`);
+    return firstRow(tensor, residence);
+  }
+
   /** Calls `use` with all rows of a matrix in order; the rows are valid only during the call. */
   async eachRows(tensor: StoredTensor, use: (rows: LoadedRows) => void): Promise<void> {
     const { rowBytes } = rowsOf(tensor);
@@ -106,13 +113,17 @@ export class Weights {
     if (residence !== undefined) {
       const { arena, rows: count } = residence;
       const address = firstRow(tensor, residence);
-      const format = this.#residentFormat(tensor);
+      const arranged = this.#arrangement(tensor, count);
+      const useFrom = (first: number, end: number, how: Arrangement, apart: boolean) => {
+        if (first === end) return;
+        const { format, packed } = how;
+        const at = address + first * rowBytes;
+        use({ first, count: end - first, arena, address: at, format, packed, apart });
+      };
       const apart = this.#apart.get(tensor) ?? 0;
-      if (apart > 0) use({ first: 0, count: apart, arena, address, format, apart: true });
-      if (apart < count) {
-        const rest = address + apart * rowBytes;
-        use({ first: apart, count: count - apart, arena, address: rest, format, apart: false });
-      }
+      useFrom(0, apart, arranged, true);
+      useFrom(apart, arranged.rows, arranged, false);
+      useFrom(arranged.rows, count, this.#asStored(tensor, count), false);
       this.#residentBytesUsed += residence.rows * rowBytes;
     }
     const stream = this.#stream;
@@ -133,7 +144,7 @@ export class Weights {
   async lookUp(
     tensor: StoredTensor,
     rows: readonly number[],
-    use: (index: number, address: number, format: Format) => void,
+    use: (index: number, address: number, format: Format<RowFormat>) => void,
   ): Promise<void> {
     const { rowBytes } = rowsOf(tensor);
     const residence = this.#plan.residences.get(tensor);
@@ -141,14 +152,13 @@ export class Weights {
     const missing: number[] = [];
     rows.forEach((row, index) => {
       if (row < residentRows && residence !== undefined) {
-        const address = firstRow(tensor, residence) + row * rowBytes;
-        const here = this.#fetch(residence.arena, address, rowBytes);
-        use(index, here, this.#residentFormat(tensor));
+        const { address, format } = this.#row(tensor, residence, row);
+        use(index, address, format);
       } else {
         missing.push(index);
       }
     });
-    const format = weightFormat(tensor, this.#files.manifest);
+    const { format } = this.#asStored(tensor, 0);
     const { address, slots, slotBytes } = this.#plan.rowStaging;
     const started = performance.now();
     // A block is read once, however many of its rows are wanted.
@@ -185,20 +195,51 @@ export class Weights {
     await this.#stream?.reset();
   }
 
-  #residentFormat(tensor: StoredTensor): Format {
-    return this.#arranged.get(tensor) ?? weightFormat(tensor, this.#files.manifest);
+  #asStored(tensor: StoredTensor, rows: number): Arrangement & { format: Format<RowFormat> } {
+    const format = weightFormat(tensor, this.#files.manifest);
+    if (inFours(format)) throw new Error(`${tensor.name} is stored in ${format.name}`);
+    return { format: format as Format<RowFormat>, packed: false, rows };
+  }
+
+  /** How the first `count` rows lie, which are resident. */
+  #arrangement(tensor: StoredTensor, count: number): Arrangement {
+    return this.#arranged.get(tensor) ?? this.#asStored(tensor, count);
   }
 
   #memory(arena: number): WebAssembly.Memory {
     return memoryOf(this.#memories, arena).memory;
   }
 
-  /** Address in the first memory of a row that lies in any: fetched into staging if need be. */
-  #fetch(arena: number, address: number, rowBytes: number): number {
+  /** A resident row in the first memory: where it lies, or fetched into staging, and by itself. */
+  #row(
+    tensor: StoredTensor,
+    residence: Residence,
+    row: number,
+  ): { readonly address: number; readonly format: Format<RowFormat> } {
+    const { rowBytes } = rowsOf(tensor);
+    const first = firstRow(tensor, residence);
+    const { format, rows } = this.#arrangement(tensor, residence.rows);
+    if (row >= rows || !inFours(format)) {
+      const address = this.#fetch(residence.arena, first + row * rowBytes, rowBytes);
+      const own = row < rows ? format : this.#asStored(tensor, 0).format;
+      return { address, format: own as Format<RowFormat> };
+    }
+    const lane = row % 4;
+    const four = this.#fetch(residence.arena, first + (row - lane) * rowBytes, 4 * rowBytes);
+    const { address: staging, slotBytes } = this.#plan.rowStaging;
+    // The first slots may have what was fetched.
+    const address = staging + 4 * slotBytes;
+    const { fours } = memoryOf(this.#memories, 0).kernels;
+    fours[format.name].unpackRow(address, four, lane, tensor.shape[1] ?? 0);
+    return { address, format: this.#asStored(tensor, 0).format };
+  }
+
+  /** Address in the first memory of bytes that lie in any: fetched into staging if need be. */
+  #fetch(arena: number, address: number, bytes: number): number {
     if (arena === 0) return address;
     const { address: staging } = this.#plan.rowStaging;
-    const row = new Uint8Array(this.#memory(arena).buffer, address, rowBytes);
-    new Uint8Array(this.#memory(0).buffer, staging, rowBytes).set(row);
+    const there = new Uint8Array(this.#memory(arena).buffer, address, bytes);
+    new Uint8Array(this.#memory(0).buffer, staging, bytes).set(there);
     return staging;
   }
 

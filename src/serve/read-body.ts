@@ -34,24 +34,34 @@ export class BodyReader {
     }
     const announced = Number(request.headers['content-length'] ?? 0);
     if (announced > longestBody) throw tooLarge();
-    const parts: Buffer[] = [];
-    let length = 0;
-    try {
-      for await (const part of request as AsyncIterable<Buffer>) {
+    return objectIn(await this.#bytes(request));
+  }
+
+  #bytes(request: IncomingMessage): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      const parts: Buffer[] = [];
+      let length = 0;
+      const end = (settle: () => void) => {
+        request.off('data', take).off('end', whole).off('close', left);
+        this.#held -= length;
+        length = 0;
+        settle();
+      };
+      const take = (part: Buffer) => {
         length += part.length;
         this.#held += part.length;
-        if (length > longestBody) throw tooLarge();
-        if (this.#held > allBodies) throw tooMuch();
         parts.push(part);
-      }
-      if (!request.complete) throw new InterruptedError('the client has left');
-      return objectIn(Buffer.concat(parts));
-    } catch (error) {
-      if (error instanceof Refusal || error instanceof InterruptedError) throw error;
-      throw new InterruptedError('the client has left');
-    } finally {
-      this.#held -= length;
-    }
+        const refusal =
+          length > longestBody ? tooLarge() : this.#held > allBodies ? tooMuch() : null;
+        if (refusal === null) return;
+        // What comes now is of no use to anybody.
+        request.pause();
+        end(() => reject(refusal));
+      };
+      const whole = () => end(() => resolve(Buffer.concat(parts)));
+      const left = () => end(() => reject(new InterruptedError('the client has left')));
+      request.on('data', take).on('end', whole).on('close', left);
+    });
   }
 }
 

@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { RightDrafter } from '../../scripts/right-drafter.ts';
+import { generate } from '../../src/engine/generate.ts';
 import { bestLogits, greedy, Sampler, usualSampling } from '../../src/engine/sampler.ts';
 import type { Sequence } from '../../src/engine/sequence.ts';
 import { writeRandomModel } from '../support/random-model.ts';
@@ -31,16 +33,33 @@ const samplings = {
   'min-p': { ...usualSampling, minP: 0.05, temperature: 1.2, seed: 7 },
 };
 
+const prompt = [1, 300, 400, 500];
+
 async function sampled(sequence: Sequence, sampling: (typeof samplings)['greedy'], count: number) {
   const sampler = new Sampler(sampling);
   const tokens: number[] = [];
-  let next = [1, 300, 400, 500];
+  let next = prompt;
   while (tokens.length < count) {
     const logits = await sequence.forward(next, sampler.wanted);
     const token = sampler.sample(logits, tokens);
     tokens.push(token);
     next = [token];
   }
+  return tokens;
+}
+
+/** The same in passes of several rows, of which some are for nothing. */
+async function verified(
+  sequence: Sequence,
+  sampling: (typeof samplings)['greedy'],
+  expected: readonly number[],
+) {
+  const { runtime } = sequence;
+  assert.notEqual(runtime.plan.headProposal, null);
+  const draft = new RightDrafter(runtime, [...prompt, ...expected], 0.8, 5);
+  const options = { promptIds: prompt, maxTokens: expected.length, sampling, ignoreEos: true };
+  const { tokens } = await generate(sequence, { ...options, draft });
+  assert.ok(draft.control.totals.accepted > expected.length / 4);
   return tokens;
 }
 
@@ -62,6 +81,10 @@ test('what is sampled is what the whole head gives', async () => {
       return tokens;
     });
     assert.deepEqual(proposed, whole, name);
+    const drafted = await withSequence(dir, 3.6 * MIB, { ...asked, draftTokens: 5 }, (sequence) =>
+      verified(sequence, sampling, whole),
+    );
+    assert.deepEqual(drafted, whole, name);
   }
 });
 

@@ -41,11 +41,13 @@ const mixed: BlockModel = {
 
 const models: Record<string, BlockModel & { readonly tile?: number }> = {
   'several formats': { ...mixed, tile: 256 },
+  // Four rows of the vocabulary lie together, and one is left.
   'blocks of 32, a tied head': {
-    ...{ ...geometry, layers: 6, hidden: 96, ffn: 2112, tile: 192 },
+    ...{ ...geometry, vocab: 2049, layers: 6, hidden: 96, ffn: 2112, tile: 192 },
     typeOf: (name) => {
       if (name === 'output.weight') return null;
-      if (name === 'token_embd.weight') return 'Q8_0';
+      if (name === 'token_embd.weight') return 'Q5_0';
+      if (/attn_output/.test(name)) return 'Q8_0';
       if (/ffn_down/.test(name)) return isLate(name) ? 'Q4_1' : 'Q5_1';
       return /attn_k/.test(name) ? 'Q4_0' : 'Q4_1';
     },

@@ -5,14 +5,14 @@ import { test } from 'node:test';
 import { byteLength, type EncodedDType } from '../../src/dtype.ts';
 import { Arena } from '../../src/engine/arena.ts';
 import { addContributions, gatherRows, rowsByExpert } from '../../src/engine/routed-rows.ts';
-import { computeRowUnit, type RowUnitPlace } from '../../src/engine/row-units.ts';
+import { computeRowUnits, type RowUnitPlace } from '../../src/engine/row-units.ts';
 import { WeightSelection } from '../../src/engine/selection.ts';
 import { type FfnUnits, layoutUnit } from '../../src/flash/ffn-units.ts';
 import { instantiateKernels } from '../../src/kernels/module.ts';
 import { scratchBytes } from '../../src/kernels/weight-kernels.ts';
 import type { ModelSpec } from '../../src/models/spec.ts';
 import { createMemory } from '../../src/pages.ts';
-import { activationValues } from '../../src/plan/activations.ts';
+import { activationValues, neuronBlock } from '../../src/plan/activations.ts';
 import { Dice } from '../support/random.ts';
 
 const memory = createMemory(32 * 2 ** 20);
@@ -175,7 +175,7 @@ for (const [dtype, packed] of formats) {
             for (let p = 0; p < block.positions; p++) seen.push(block.position + p);
           },
         };
-        const active = computeRowUnit(memory, kernels, place, {
+        const active = computeRowUnits(memory, kernels, place, {
           ...{ units, address, packed, unit, ffn, hidden, x, y, bias, gateBias, positions, hook },
         });
         let expectedActive = 0;
@@ -212,6 +212,44 @@ for (const [dtype, packed] of formats) {
     }
   });
 }
+
+test('several tiles at once give what one after the other gives, to the bit', () => {
+  for (const [dtype, packed] of formats) {
+    const places = new Places();
+    const { units, place, placed, ffn, hidden, k } = problem(places, 'tile', dtype, packed);
+    const count = units.count;
+    // Room for all of them, side by side.
+    const chunk = Math.ceil((count * k) / neuronBlock);
+    const values = 4 * activationValues(chunk, k);
+    const wide = { ...place, chunk, neurons: places.take(values), gates: places.take(values) };
+    const together = places.take(count * units.unitBytes);
+    placed.forEach(({ address }, i) => {
+      const unit = new Uint8Array(memory.buffer, address, units.unitBytes);
+      new Uint8Array(memory.buffer, together + i * units.unitBytes, units.unitBytes).set(unit);
+    });
+    const positions = 1;
+    const x = places.values(hidden, signed);
+    const y = places.values(hidden, signed);
+    const start = Float32Array.from(f32(y, hidden));
+    const task = { units, packed, ffn, hidden, x, y, bias: 0, gateBias: 0, positions };
+    let active = 0;
+    for (const [unit, { address }] of placed.entries()) {
+      active += computeRowUnits(memory, kernels, place, { ...task, address, unit });
+    }
+    const wanted = Float32Array.from(f32(y, hidden));
+    f32(y, hidden).set(start);
+    const blocks: unknown[] = [];
+    const hook = {
+      activations: (block: { first: number; count: number; stride: number }) => {
+        blocks.push([block.first, block.count, block.stride]);
+      },
+    };
+    const all = { ...task, address: together, unit: 0, count, hook };
+    assert.equal(computeRowUnits(memory, kernels, wide, all), active);
+    assert.deepEqual(Float32Array.from(f32(y, hidden)), wanted, `${dtype}, ${packed}`);
+    assert.deepEqual(blocks, [[0, count * k, count * k]]);
+  }
+});
 
 test('experts: each row adds its own, weighted, and to the bit what it gets alone, in any order', () => {
   for (let round = 0; round < 30; round++) {

@@ -232,28 +232,6 @@ test('rules grow no faster than their schema', () => {
   }
 });
 
-test('a grammar that takes too long is given up, and no answer besides', async () => {
-  const impatient = new Grammars(tokenizer, vocabSize, 400);
-  const simple = jsonFormat(checkedSchema({ enum: ['abc'] }, 'schema'));
-  const going = await impatient.open(simple);
-  const pattern = `^${'([a-z]{1,90}x){1,90}'.repeat(9)}$`;
-  const slow = jsonFormat(checkedSchema({ type: 'string', pattern }, 'schema'));
-  const given = impatient.open(slow);
-  going.advance('"'.charCodeAt(0));
-  await assert.rejects(given, GrammarError);
-  assert.deepEqual(await going.mask(), await maskBehind(simple, '"'));
-  going.close();
-  await impatient.close();
-});
-
-async function maskBehind(format: GrammarFormat, text: string): Promise<Int32Array> {
-  const constraint = await grammars.open(format);
-  for (const byte of Buffer.from(text)) constraint.advance(byte);
-  const mask = await constraint.mask();
-  constraint.close();
-  return mask;
-}
-
 test('an engine that failed is started anew, and who was under way goes on', async () => {
   const format = jsonFormat(checkedSchema({ enum: ['abc', 'abd'] }, 'schema'));
   const going = await grammars.open(format);

@@ -310,6 +310,26 @@ for (const build of builds) {
     }
   });
 
+  test(`clampedGate is what gpt-oss makes of up and gate values (${build})`, () => {
+    const random = new Random(23);
+    const [limit, steepness] = [7, 1.702];
+    for (let n = 0; n < 20; n++) {
+      bench.reset();
+      const values = () => Array.from({ length: n }, () => Math.fround(12 * random.unit()));
+      const [ups, gates] = [values(), values()];
+      const [up, gate] = [bench.putFloats([...ups, 7]), bench.putFloats(gates)];
+      kernels.clampedGate(up, gate, n, limit, steepness);
+      const wanted = ups.map((value, i) => {
+        const g = Math.min(gates[i]!, limit);
+        const clamped = Math.max(-limit, Math.min(limit, value));
+        return ((clamped + 1) * g) / (1 + Math.exp(-steepness * g));
+      });
+      const size = (i: number) => 3e-7 * Math.max(1, Math.abs(wanted[i] ?? 0));
+      assertClose(bench.floats(up, n), wanted, size, `clampedGate of ${n}`);
+      assert.equal(bench.floats(up, n + 1)[n], 7);
+    }
+  });
+
   test(`fold adds rows one after the other (${build})`, () => {
     const random = new Random(17);
     for (const rows of [0, 1, 2, 17]) {

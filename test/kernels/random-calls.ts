@@ -105,10 +105,11 @@ export const calls: [string, MakeCall][] = [
     'elementwise kernels',
     (random) => {
       const n = size(random, 3000);
-      return ({ add, multiply, clamp, scale, activation, copyRows }) => {
+      return ({ add, multiply, clamp, clampedGate, scale, activation, copyRows }) => {
         copyRows(out, a, 1, 4 * n, 0, 0);
         add(out, b, n);
         multiply(out, c, n);
+        clampedGate(out, b, n, 2 ** -7, 1.7);
         clamp(out, n, 2 ** -6);
         scale(out, n, 1.5);
         activation(out, n, activationCodes.gelu);

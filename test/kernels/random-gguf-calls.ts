@@ -1,13 +1,28 @@
 /** Random calls of the kernels for block formats of GGUF files, whose rows are whole blocks. */
 
-import { type EncodedDType, formats, ggufDTypes, isEncodedDType } from '../../src/dtype.ts';
+import {
+  type EncodedDType,
+  type Format,
+  type FoursFormat,
+  formats,
+  ggufDTypes,
+  inFours,
+  isEncodedDType,
+} from '../../src/dtype.ts';
 import { a, b, c, type MakeCall, oneOf, out, out2, scratchAddress, size } from './random-memory.ts';
 import type { Random } from './support.ts';
 
 /** Columns for which there is scratch. */
 const mostColumns = 300;
 
-export const ggufCalls: [string, MakeCall][] = ggufDTypes.flatMap((dtype): [string, MakeCall][] => {
+/** Tiles of so many rows each, some of whose rows are made. */
+const tiled = (random: Random, rowBytes: number) => {
+  const [tiles, perTile] = [1 + random.below(4), 4 * (1 + random.below(8))];
+  const rowStart = 4 * random.below((tiles * perTile) / 4);
+  return { tiles, perTile, rowStart, tileBytes: perTile * rowBytes + 4 * random.below(9) };
+};
+
+const ofFiles: [string, MakeCall][] = ggufDTypes.flatMap((dtype): [string, MakeCall][] => {
   const { blockElements } = formats[dtype];
   const wholeBlocks = (random: Random, most: number) =>
     blockElements * (1 + random.below(Math.floor(most / blockElements)));
@@ -59,9 +74,57 @@ export const ggufCalls: [string, MakeCall][] = ggufDTypes.flatMap((dtype): [stri
         };
       },
     ],
+    [
+      `tiles of ${dtype}`,
+      (random) => {
+        const { cols, positions } = shape(random);
+        const rowBytes = formats[dtype].rowBytes(cols);
+        const { tiles, perTile, rowStart, tileBytes } = tiled(random, rowBytes);
+        const all = tiles * perTile;
+        const wide = tiles * cols;
+        return ({ byDType }) => {
+          const { tileRows, tileSums } = byDType[dtype];
+          const range = [tileBytes, perTile, rowBytes, rowStart, all] as const;
+          tileRows(out, a, c, ...range, cols, positions, cols, all, scratchAddress);
+          const own = [tileBytes, tiles, rowBytes, rowStart % perTile, perTile] as const;
+          tileSums(out2, out, a, c, ...own, cols, positions, wide, perTile, scratchAddress);
+        };
+      },
+    ],
     ...(isEncodedDType(dtype) ? [fromF32(dtype, wholeBlocks)] : []),
   ];
 });
+
+const packed: [string, MakeCall][] = ggufDTypes.flatMap((dtype): [string, MakeCall][] => {
+  const { packedAs, blockElements, rowBytes } = formats[dtype];
+  if (packedAs === null || !inFours(formats[packedAs])) return [];
+  const { name } = formats[packedAs] as Format<FoursFormat>;
+  return [
+    [
+      `packed rows of ${dtype}`,
+      (random) => {
+        const cols = blockElements * (1 + random.below(Math.floor(mostColumns / blockElements)));
+        const rows = 4 * (1 + random.below(40));
+        const positions = 1 + random.below(5);
+        const row = random.below(4);
+        const { tiles, perTile, rowStart, tileBytes } = tiled(random, rowBytes(cols));
+        const all = tiles * perTile;
+        return ({ fours }) => {
+          const { packRows, unpackRow, matmul, tileRows, tileSums } = fours[name];
+          packRows(c, rows, cols, scratchAddress);
+          unpackRow(out2, c, row, cols);
+          matmul(out, a, c, b, rows, cols, positions, cols, rows, scratchAddress);
+          const range = [tileBytes, perTile, rowBytes(cols), rowStart, all] as const;
+          tileRows(out2, a, c, ...range, cols, 1, cols, all, scratchAddress);
+          const own = [tileBytes, tiles, rowBytes(cols), rowStart % perTile, perTile] as const;
+          tileSums(out, out2, a, c, ...own, cols, 1, cols, perTile, scratchAddress);
+        };
+      },
+    ],
+  ];
+});
+
+export const ggufCalls: readonly [string, MakeCall][] = [...ofFiles, ...packed];
 
 function fromF32(
   dtype: EncodedDType,

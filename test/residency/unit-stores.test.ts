@@ -33,7 +33,8 @@ test('slots are kept free for reading ahead only where something is read ahead',
     const { sparse, predictors } = plan;
     assert.ok(sparse !== null && predictors !== null);
     const memory = createMemory(plan.memoryBytes);
-    const memories = [{ memory, kernels: await threads.kernels(memory) }];
+    const kernels = await threads.kernels(memory);
+    const memories = [{ memory, kernels, scratch: plan.activations.scratch, exact: false }];
     const wanted = { stores: sparse.stores, demand: predictors.layers };
     const { layers } = await UnitStores.load(opened.files, wanted, memories, 'auto');
     for (const [index, { store, place, throttle }] of layers.entries()) {

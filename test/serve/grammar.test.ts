@@ -52,7 +52,7 @@ function demand(schema: object, seed: number) {
 
 test('answers are valid under 100 schemas made by chance', async () => {
   const maker = new SchemaMaker(20);
-  const schemas = Array.from({ length: 100 }, () => maker.object());
+  const schemas = Array.from({ length: 100 }, () => maker.object(1));
   const answers = await Promise.all(schemas.slice(0, 60).map(demand));
   answers.push(
     ...(await Promise.all(schemas.slice(60).map((schema, i) => demand(schema, 60 + i)))),
@@ -88,7 +88,7 @@ test('references, and objects that name no properties', async () => {
 test('a schema that the engine fails at is refused, and who is under way goes on', async () => {
   const slow = demand(new SchemaMaker(4).object(), 4);
   // Valid as a schema, and more than the engine can bear.
-  const pattern = '^(a|b|c|d{1,900}|[a-z]{900}|(xy){1,900}){900}(a|ab|abc){1,900}$';
+  const pattern = '^((a{900}){900}){900}$';
   const huge = { type: 'object', properties: { a: { type: 'string', pattern } }, required: ['a'] };
   await assert.rejects(demand(huge, 1), { status: 400, param: 'response_format' });
   assert.equal((await slow).choices[0]?.finish_reason, 'stop');

@@ -8,7 +8,8 @@ import { after, before, type TestContext, test } from 'node:test';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { type RunningCli, startCli } from '../support/cli.ts';
 import { temporaryRoot } from '../support/temporary.ts';
-import { chatml, storiesModel } from './support.ts';
+import { storiesModel } from './support.ts';
+import { chatml } from './template.ts';
 
 const root = temporaryRoot();
 const { source: axe } = createRequire(import.meta.url)('axe-core') as { readonly source: string };

@@ -3,45 +3,31 @@
  * by them. The gate's logits come from whoever multiplies its matrix; here is what follows.
  */
 
+import type { ExpertsSpec } from '../../models/spec.ts';
 import type { FfnInput, Selector, WeightSelection } from '../selection.ts';
+import { sparsemixerWeights } from './sparsemixer.ts';
+import { topK as largest } from './top-k.ts';
 
 /** How scores become a choice, as configurations of models say it. */
 export interface Routing {
   readonly experts: number;
   /** Experts that each row takes. */
   readonly topK: number;
-  /** Of the logits: softmax over all experts, or a sigmoid of each. */
-  readonly score: 'softmax' | 'sigmoid';
+  /** As the spec has it. */
+  readonly score: ExpertsSpec['score'];
   /** Whether the weights of the chosen are divided by their sum. */
   readonly normalise: boolean;
   /** Factor on all weights. */
   readonly scale: number;
   /** (experts): is added to scores for the choice, not for the weights. */
   readonly correction?: Float32Array;
-  /**
-   * Experts stand in so many groups of equal size, of which a row chooses from `topK`: those with the
-   * largest sums of their two best.
-   */
-  readonly groups?: { readonly count: number; readonly topK: number };
-}
-
-/** Places of the `n` largest of the values that are finite or +Infinity; of equals the first. */
-function largest(values: Float64Array, n: number): number[] {
-  const places: number[] = [];
-  for (let rank = 0; rank < n; rank++) {
-    let best = -1;
-    let most = Number.NEGATIVE_INFINITY;
-    for (const [place, value] of values.entries()) {
-      if (value > most && !places.includes(place)) [best, most] = [place, value];
-    }
-    if (best < 0) break;
-    places.push(best);
-  }
-  return places;
+  readonly groups?: NonNullable<ExpertsSpec['groups']>;
+  /** Of sparsemixer. */
+  readonly jitter?: number;
 }
 
 /** Scores of one row's logits, in double precision. */
-function scoresOf(logits: Float32Array, kind: Routing['score']): Float64Array {
+function scoresOf(logits: Float32Array, kind: 'softmax' | 'sigmoid'): Float64Array {
   if (kind === 'sigmoid') return Float64Array.from(logits, (logit) => 1 / (1 + Math.exp(-logit)));
   let most = Number.NEGATIVE_INFINITY;
   for (const logit of logits) most = Math.max(most, logit);
@@ -57,7 +43,7 @@ function choiceOf(scores: Float64Array, { correction, groups, experts }: Routing
   const size = experts / groups.count;
   const merits = Float64Array.from({ length: groups.count }, (_, group) => {
     const own = choice.subarray(group * size, (group + 1) * size);
-    return largest(own, 2).reduce((sum, place) => sum + (own[place] ?? 0), 0);
+    return largest(own, groups.best).reduce((sum, place) => sum + (own[place] ?? 0), 0);
   });
   const chosen = largest(merits, groups.topK);
   return choice.map((score, expert) =>
@@ -86,6 +72,11 @@ export function route(
   for (let row = 0; row < rows; row++) {
     const own = logits.subarray(row * experts, (row + 1) * experts);
     if (own.some(Number.isNaN)) throw new RangeError(`a router's logit of row ${row} is NaN`);
+    if (score === 'sparsemixer') {
+      const weights = sparsemixerWeights(own, topK, routing.jitter ?? 0);
+      for (const [expert, weight] of weights) into.take(row, expert, weight * scale);
+      continue;
+    }
     const scores = scoresOf(own, score);
     const chosen = largest(choiceOf(scores, routing), topK);
     const sum = normalise ? chosen.reduce((total, expert) => total + (scores[expert] ?? 0), 0) : 1;

@@ -62,11 +62,17 @@ export function draftRequest(
   };
   const generous = draft.plan({ ...beside, budget: Number.MAX_SAFE_INTEGER });
   const needed = generous.items.reduce((sum, { bytes }) => sum + bytes, 0);
-  // What lies apart begins at sectors.
-  return { ...beside, budget: Math.min(most, needed + alignmentBytes) };
+  if (needed >= most) return { ...beside, budget: most };
+  // What lies apart begins at sectors, and neurons come and go unless there is room to spare.
+  let spare = leastSpare;
+  while (spare < mostSpare && !draft.plan({ ...beside, budget: needed + spare }).fitsWhole) {
+    spare *= 2;
+  }
+  return { ...beside, budget: Math.min(most, needed + spare) };
 }
 
-const alignmentBytes = 64 * 1024;
+const leastSpare = 64 * 1024;
+const mostSpare = 64 * 1024 * 1024;
 
 export interface ModelDraftOptions {
   /** Of the model. */

@@ -90,6 +90,7 @@ const plainSplits: {
   },
   add: elementwise(1, 'y', 'x'),
   multiply: elementwise(1, 'y', 'x'),
+  clampedGate: elementwise(5, 'y', 'x'),
   clamp: elementwise(1, 'x'),
   scale: elementwise(1, 'x'),
   softCap: elementwise(6, 'x'),

@@ -66,10 +66,14 @@ export function formatSplits(format: Format): {
   const elementBytes = format.rowBytes(granule) / granule;
   // Where weights are quantised, activations are too, and kept there.
   const optional = !format.quantised;
+  // Each share quantises the activations of all positions for itself, which takes as long as products
+  // with some 15 rows.
+  const rowsTogether = ({ positions }: { readonly positions: number }) =>
+    format.quantised && positions > 2 ? 64 : 4;
   return {
     matmul: {
       over: 'rows',
-      granule: 4,
+      granule: rowsTogether,
       moves: {
         y: f32Bytes,
         w: (a) => format.rowBytes(a.cols),
@@ -88,6 +92,20 @@ export function formatSplits(format: Format): {
       },
       work: (a) => a.rows * a.cols * a.positions,
       scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional: false },
+    },
+    tileRows: {
+      over: ['rowStart', 'rowEnd'],
+      granule: rowsTogether,
+      moves: {},
+      work: (a) => (a.rowEnd - a.rowStart) * a.cols * a.positions,
+      scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional },
+    },
+    tileSums: {
+      over: ['rowStart', 'rowEnd'],
+      granule: rowsTogether,
+      moves: {},
+      work: (a) => a.tiles * (a.rowEnd - a.rowStart) * a.cols * a.positions,
+      scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional },
     },
     ffnUp: {
       over: 'count',
@@ -145,6 +163,14 @@ export function formatSplits(format: Format): {
       moves: { w: (a) => a.unitBytes },
       work: (a) => a.units * a.rows * a.cols * conversionWork,
     },
+    packRows: {
+      over: 'rows',
+      granule: 4,
+      moves: { w: (a) => format.rowBytes(a.cols) },
+      work: (a) => a.rows * a.cols * conversionWork,
+      scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional: false },
+    },
+    unpackRow: null,
     packable: {
       over: 'n',
       granule,

@@ -113,7 +113,7 @@ export function plainTensor(
 }
 
 /** Tables of frequencies: computed here, not stored. */
-const frequencyTables = /^(rope_freqs|blk\.\d+\.attn_rot_embd)\.weight$/;
+const frequencyTables = /^(rope_freqs|rope_factors_(long|short)|blk\.\d+\.attn_rot_embd)\.weight$/;
 
 /**
  * Translates names by two tables, of tensors outside and inside of blocks.
@@ -149,6 +149,26 @@ export function halvesOfPairs(heads: number, headDim: number): RowOrder {
     sourceOf: (row) => {
       const within = row % headDim;
       return row - within + 2 * (within % half) + (within >= half ? 1 : 0);
+    },
+  };
+}
+
+/**
+ * The order of rows in which a checkpoint stacks, for each head of keys and values, its queries, its key, its
+ * value, where the file stacks all queries, all keys, all values.
+ */
+export function groupedRows({ heads, kvHeads, headDim }: Geometry): RowOrder {
+  const queries = (heads / kvHeads) * headDim; // of one group
+  const group = queries + 2 * headDim;
+  return {
+    count: kvHeads * group,
+    sourceOf: (row) => {
+      const index = Math.floor(row / group);
+      const within = row % group;
+      if (within < queries) return index * queries + within;
+      const isValue = within >= queries + headDim;
+      const first = heads * headDim + (isValue ? kvHeads * headDim : 0);
+      return first + index * headDim + ((within - queries) % headDim);
     },
   };
 }

@@ -4,8 +4,7 @@
  */
 
 import { limits } from '../config.ts';
-import type { RowOrder } from '../row-order.ts';
-import { byTables, checkFullRotary, type Geometry, geometryOf } from './common.ts';
+import { byTables, checkFullRotary, geometryOf, groupedRows } from './common.ts';
 import type { GgufArchitecture } from './translation.ts';
 
 const name = 'falcon';
@@ -59,19 +58,3 @@ export const falcon: GgufArchitecture = {
     };
   },
 };
-
-function groupedRows({ heads, kvHeads, headDim }: Geometry): RowOrder {
-  const queries = (heads / kvHeads) * headDim; // of one group
-  const group = queries + 2 * headDim;
-  return {
-    count: kvHeads * group,
-    sourceOf: (row) => {
-      const index = Math.floor(row / group);
-      const within = row % group;
-      if (within < queries) return index * queries + within;
-      const isValue = within >= queries + headDim;
-      const first = heads * headDim + (isValue ? kvHeads * headDim : 0);
-      return first + index * headDim + ((within - queries) % headDim);
-    },
-  };
-}

@@ -1,10 +1,26 @@
 /** The architectures of GGUF files, one line each. */
 
 import { InputError } from '../../errors.ts';
+import { cohere2, commandR } from './cohere.ts';
 import { falcon } from './falcon.ts';
+import { gemma, gemma2, gemma3 } from './gemma.ts';
+import { bloom, gpt2, gptneox, mpt, starcoder2 } from './gpt.ts';
+import { granite, minicpm } from './granite.ts';
+import {
+  ernie45,
+  exaone,
+  exaone4,
+  glm4,
+  hunyuanDense,
+  internlm2,
+  seedOss,
+  smollm3,
+} from './kin.ts';
 import { arcee, llama, qwen2, qwen3 } from './llama.ts';
 import { nemotron } from './nemotron.ts';
+import { olmo, olmo2 } from './olmo.ts';
 import { phi2 } from './phi2.ts';
+import { phi3 } from './phi3.ts';
 import { qwen2moe, qwen3moe } from './qwen-moe.ts';
 import type { GgufArchitecture, GgufFacts, GgufTranslation } from './translation.ts';
 
@@ -18,6 +34,29 @@ const architectures: readonly GgufArchitecture[] = [
   phi2,
   nemotron,
   arcee,
+  gemma,
+  gemma2,
+  gemma3,
+  phi3,
+  smollm3,
+  olmo,
+  olmo2,
+  granite,
+  minicpm,
+  gpt2,
+  gptneox,
+  starcoder2,
+  commandR,
+  cohere2,
+  glm4,
+  exaone,
+  exaone4,
+  internlm2,
+  bloom,
+  mpt,
+  seedOss,
+  ernie45,
+  hunyuanDense,
 ];
 
 /** Values of `general.architecture` that can be converted. */

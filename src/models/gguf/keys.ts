@@ -63,6 +63,12 @@ export class GgufKeys {
     return shortest(value);
   }
 
+  /** The same, `fallback` when absent. */
+  numberOr<T>(key: string, fallback: T): number | T {
+    const value = this.optionalNumber(key);
+    return value === undefined ? fallback : shortest(value);
+  }
+
   text(key: string): string | undefined {
     const value = this.#value(key);
     return typeof value === 'string' ? value : undefined;

@@ -4,7 +4,14 @@
  */
 
 import { limits } from '../config.ts';
-import { byTables, checkFullRotary, type Geometry, geometryOf, halvesOfPairs } from './common.ts';
+import {
+  byTables,
+  checkFullRotary,
+  type Geometry,
+  geometryOf,
+  groupedRows,
+  halvesOfPairs,
+} from './common.ts';
 import type { GgufArchitecture, GgufFacts, GgufTranslation } from './translation.ts';
 
 export const plainNames = {
@@ -43,8 +50,21 @@ interface Relative {
   readonly name: string;
   readonly modelType: string;
   readonly activation: string;
-  /** Whether rotary pairs lie side by side. */
-  readonly pairs: boolean;
+  /** Whether rotary pairs lie side by side, where the checkpoint has halves. */
+  readonly pairs?: boolean;
+  /** Whether a part of each head may be turned. */
+  readonly partial?: boolean;
+  /** Names within a block that are not Llama's, or not there. */
+  readonly names?: Readonly<Record<string, string>>;
+  /** Names outside of blocks that are not Llama's, and how those of a block begin. */
+  readonly plain?: Readonly<Record<string, string>>;
+  readonly prefix?: (layer: string) => string;
+  /** What the file's norms have more than the checkpoint's. */
+  readonly normOffset?: number;
+  /** The key of layer norms' epsilon in the configuration; norms are by the root of mean squares unless said. */
+  readonly layerNormEps?: string;
+  /** Whether queries, keys and values, stacked in the file, are stacked by head in the checkpoint. */
+  readonly grouped?: boolean;
   /** Further tensors of a block; a mixture of experts has some. */
   readonly blocks?: Readonly<Record<string, string>>;
   /** Further fields of the config. */
@@ -53,25 +73,38 @@ interface Relative {
 
 /** An architecture with Llama's names. */
 export function relative(traits: Relative): GgufArchitecture {
-  const { name, modelType, activation, pairs, blocks, fields } = traits;
-  const inBlock = { ...blockNames, ...blocks };
+  const { name, modelType, activation, blocks, fields, normOffset = 0 } = traits;
+  const { pairs = false, partial = false, grouped = false, layerNormEps } = traits;
+  const { prefix = blockPrefix } = traits;
+  const inBlock = { ...blockNames, ...traits.names, ...blocks };
+  const plain = { ...plainNames, ...traits.plain };
   const translate = (facts: GgufFacts): GgufTranslation => {
     const geometry = geometryOf(facts, name, blocks !== undefined);
-    checkFullRotary(geometry, facts);
-    const { keys, heads, kvHeads, headDim } = geometry;
+    if (!partial) checkFullRotary(geometry, facts);
+    const { keys, heads, kvHeads, headDim, rotaryDim } = geometry;
     return {
       config: {
         model_type: modelType,
         ...decoderConfig(geometry),
         hidden_act: activation,
-        rms_norm_eps: keys.number('attention.layer_norm_rms_epsilon'),
+        ...(layerNormEps === undefined
+          ? { rms_norm_eps: keys.number('attention.layer_norm_rms_epsilon') }
+          : { [layerNormEps]: keys.number('attention.layer_norm_epsilon') }),
+        ...(partial && { partial_rotary_factor: rotaryDim / headDim }),
         ...fields?.(geometry),
       },
       translate: (tensor) => {
-        const found = byTables(tensor, plainNames, inBlock, blockPrefix);
+        const found = byTables(tensor, plain, inBlock, prefix);
         // One row, of which files may have the values alone.
         if (tensor.endsWith('.ffn_gate_inp_shexp.weight')) {
           return found?.map((translated) => ({ ...translated, shape: [1, geometry.hidden] }));
+        }
+        if (normOffset !== 0 && /norm\.weight$/.test(tensor)) {
+          return found?.map((translated) => ({ ...translated, add: -normOffset }));
+        }
+        if (grouped && /\.attn_qkv\.\w+$/.test(tensor)) {
+          const rows = groupedRows(geometry);
+          return found?.map((translated) => ({ ...translated, rows }));
         }
         const isQuery = /\.attn_q\.\w+$/.test(tensor);
         if (!pairs || !(isQuery || /\.attn_k\.\w+$/.test(tensor))) return found;

@@ -16,7 +16,10 @@ export function ropeConfig(
   rotaryDim: number,
 ): { readonly rope_theta: number; readonly rope_scaling: RopeScaling | null } {
   const theta = shortest(keys.optionalNumber('rope.freq_base') ?? 10_000);
-  const { ropeFactors } = facts;
+  const { ropeFactors, lengthFactors = null } = facts;
+  if (lengthFactors !== null) {
+    return { rope_theta: theta, rope_scaling: scalingByLength(lengthFactors, keys) };
+  }
   const byKeys = scalingOf(keys, facts.file);
   if (ropeFactors === null) return { rope_theta: theta, rope_scaling: byKeys };
   if (byKeys !== null) {
@@ -25,6 +28,22 @@ export function ropeConfig(
   return {
     rope_theta: theta,
     rope_scaling: scalingByFactors(ropeFactors, theta, rotaryDim, facts),
+  };
+}
+
+/** Factors for short and for long sequences. */
+function scalingByLength(
+  { short, long }: NonNullable<GgufFacts['lengthFactors']>,
+  keys: GgufKeys,
+): RopeScaling {
+  const attention = keys.optionalNumber('rope.scaling.attn_factor');
+  return {
+    rope_type: 'longrope',
+    type: 'longrope',
+    short_factor: Array.from(short, shortest),
+    long_factor: Array.from(long, shortest),
+    original_max_position_embeddings: keys.integer('rope.scaling.original_context_length'),
+    ...(attention !== undefined && { attention_factor: shortest(attention) }),
   };
 }
 

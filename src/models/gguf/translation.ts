@@ -16,6 +16,8 @@ export interface GgufFacts {
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** The values of `rope_freqs.weight`: what each rotary frequency is divided by. */
   readonly ropeFactors: Float32Array | null;
+  /** Those of `rope_factors_short.weight` and `rope_factors_long.weight`, of sequences of either length. */
+  readonly lengthFactors?: { readonly short: Float32Array; readonly long: Float32Array } | null;
 }
 
 /** A tensor of the checkpoint, made from one of the file. */

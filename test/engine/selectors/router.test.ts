@@ -21,14 +21,14 @@ function expected(logits: readonly number[], routing: Routing): Map<number, numb
   let ids = logits.map((_, expert) => expert);
   if (groups !== undefined) {
     const size = experts / groups.count;
-    const sumOfTwo = (group: number) =>
+    const sumOfBest = (group: number) =>
       ids
         .slice(group * size, (group + 1) * size)
         .sort(byMerit)
-        .slice(0, 2)
+        .slice(0, groups.best)
         .reduce((sum, expert) => sum + merit(expert), 0);
     const kept = Array.from({ length: groups.count }, (_, group) => group)
-      .sort((a, b) => sumOfTwo(b) - sumOfTwo(a) || a - b)
+      .sort((a, b) => sumOfBest(b) - sumOfBest(a) || a - b)
       .slice(0, groups.topK);
     ids = ids.filter((expert) => kept.includes(Math.floor(expert / size)));
   }
@@ -50,22 +50,20 @@ test('each row takes its best experts, weighted by their scores', () => {
     const experts = count * dice.between(2, 6);
     const kept = dice.between(1, count);
     const grouped = dice.chance(0.5);
+    const best = dice.pick([1, 2]);
     const routing: Routing = {
       experts,
       topK: dice.between(1, grouped ? (experts / count) * kept : experts),
       score: dice.pick(['softmax', 'sigmoid']),
       normalise: dice.chance(0.5),
       scale: dice.pick([1, 2.5]),
-      ...(grouped && { groups: { count, topK: kept } }),
+      ...(grouped && { groups: { count, topK: kept, best } }),
       ...(dice.chance(0.5) && {
         correction: Float32Array.from({ length: experts }, () => dice.next() - 0.5),
       }),
     };
     const rows = dice.between(1, 5);
-    // Few values, so that there are ties.
-    const values = dice.chance(0.3)
-      ? () => dice.between(-1, 1)
-      : () => Math.fround(dice.next() * 20 - 10);
+    const values = () => Math.fround(dice.next() * 20 - 10);
     const logits = Float32Array.from({ length: rows * experts }, values);
     const selection = new Router(routing, () => logits).select(
       { layer: 0, x: 0, residual: 0, positions: rows },
@@ -102,7 +100,7 @@ test('more experts than there are, or rows than there is room for, are refused',
   const into = new WeightSelection({ units: 4, rows: 2 });
   const routing: Routing = { experts: 4, topK: 5, score: 'softmax', normalise: true, scale: 1 };
   assert.throws(() => route(new Float32Array(4), 1, routing, into), /take 5 of 4/);
-  const fewGroups = { ...routing, topK: 3, groups: { count: 2, topK: 1 } };
+  const fewGroups = { ...routing, topK: 3, groups: { count: 2, topK: 1, best: 1 } };
   assert.throws(() => route(new Float32Array(4), 1, fewGroups, into), /take 3 of 2/);
   assert.throws(() => route(new Float32Array(12), 3, { ...routing, topK: 1 }, into), /no room/);
 });

@@ -76,10 +76,10 @@ for (const [name, mebibytes, threads] of [
       assert.equal(runtime.plan.streamedBytes > 0, mebibytes < 64);
       const sequence = runtime.sequence();
       let [accepted, tries] = [0, 0];
-      for (const [i, { ids }] of prompts.entries()) {
+      for (const [i, { ids }] of prompts.slice(0, 4).entries()) {
         const sampling =
           i % 2 === 0 ? greedy : { ...greedy, temperature: 0.8, topK: 40, topP: 0.95, seed: i };
-        const options = { promptIds: ids.slice(0, 120), sampling, ignoreEos: true };
+        const options = { promptIds: ids.slice(0, 60), sampling, ignoreEos: true };
         sequence.rewind();
         const { made: alone } = await run(sequence, options);
         sequence.rewind();

@@ -12,6 +12,7 @@ import type { SamplingOptions } from '../../../src/engine/sampling-options.ts';
 import type { Sequence } from '../../../src/engine/sequence.ts';
 import type { Drafter } from '../../../src/engine/speculation/draft.ts';
 import { LookupDrafter } from '../../../src/engine/speculation/lookup.ts';
+import type { TokenGuide } from '../../../src/engine/token-guide.ts';
 import { InterruptedError } from '../../../src/errors.ts';
 import { references, storiesOpt } from '../../support/fixtures.ts';
 import { temporaryRoot } from '../../support/temporary.ts';
@@ -31,6 +32,8 @@ before(async () => {
 const { prompts } = JSON.parse(readFileSync(join(references, 'prompts.json'), 'utf8')) as {
   prompts: { name: string; ids: number[]; greedy_ids: number[] }[];
 };
+/** Enough of them where each is generated several times. */
+const some = prompts.slice(0, 4);
 const context = 320;
 
 function lookup(sequence: Sequence, most: number, always = true): LookupDrafter {
@@ -48,7 +51,6 @@ async function run(sequence: Sequence, options: Partial<GenerateOptions>) {
 const settings: readonly (readonly [string, number, Partial<RunRequest>, boolean])[] = [
   ['everything in memory', 64, { threads: 2 }, false],
   ['streamed', 4.5, { threads: 1 }, false],
-  ['head by proposals', 4.5, { threads: 1, bestLogits: 40, residency: 'all' }, false],
   ['predictors, some neurons in memory', 9, { threads: 1 }, true],
 ];
 
@@ -62,10 +64,13 @@ for (const [name, mebibytes, request, predicted] of settings) {
     const plan = { context, draftTokens: 8, ...request };
     let [accepted, rejected] = [0, 0];
     await withSequence(dir, mebibytes * MIB, plan, async (sequence) => {
-      for (const [i, { ids }] of prompts.entries()) {
+      for (const [i, { ids }] of some.entries()) {
         // Of each prompt some tokens, some of them sampled.
         const sampling = i % 2 === 0 ? greedy : { ...nucleus, seed: i };
-        const options = { promptIds: ids.slice(0, 200), sampling, ignoreEos: i % 3 === 0 };
+        const options = {
+          ...{ promptIds: ids.slice(0, 60), maxTokens: 24, sampling },
+          ignoreEos: i % 3 === 0,
+        };
         const { made: alone } = await run(sequence, options);
         const text = [...options.promptIds, ...alone.tokens];
         for (const draft of [
@@ -80,7 +85,7 @@ for (const [name, mebibytes, request, predicted] of settings) {
         }
       }
     });
-    assert.ok(accepted > prompts.length && rejected > prompts.length, `${accepted}, ${rejected}`);
+    assert.ok(accepted > some.length && rejected > some.length, `${accepted}, ${rejected}`);
   });
 }
 
@@ -110,8 +115,8 @@ test('every sampler, penalties too, draws the same with proposals', async () => 
   ];
   await withSequence(exact, 64 * MIB, { context, draftTokens: 6 }, async (sequence) => {
     const promptIds = prompts[0]?.ids ?? [];
-    for (const [i, some] of samplers.entries()) {
-      const sampling = { ...greedy, ...some, seed: i };
+    for (const [i, own] of samplers.entries()) {
+      const sampling = { ...greedy, ...own, seed: i };
       const options = { promptIds, sampling, maxTokens: 48, ignoreEos: true };
       const { made: alone } = await run(sequence, options);
       const draft = new RightDrafter(sequence.runtime, [...promptIds, ...alone.tokens], 0.7, 6);
@@ -119,6 +124,53 @@ test('every sampler, penalties too, draws the same with proposals', async () => 
       assert.deepEqual(made, alone);
     }
   });
+});
+
+/** Bans what came twice already, and tells what it has seen. */
+function noThirdTime(): TokenGuide & { readonly seen: number[] } {
+  const counts = new Map<number, number>();
+  const seen: number[] = [];
+  return {
+    seen,
+    prepare: async (logits) => {
+      await null;
+      for (const [id, count] of counts) if (count > 1) logits[id] = Number.NEGATIVE_INFINITY;
+    },
+    drawn: (token) => {
+      seen.push(token);
+      counts.set(token, (counts.get(token) ?? 0) + 1);
+    },
+  };
+}
+
+test('a guide sees every token when those before it are known, alone and beside others', async () => {
+  for (const sequences of [1, 3]) {
+    const plan = { context: 160, sequences, draftTokens: 6 * sequences, threads: 1 };
+    await withRuntime(exact, 64 * MIB, plan, async (runtime) => {
+      const all = Array.from({ length: sequences }, () => runtime.sequence());
+      const one = async (sequence: Sequence, i: number, draft?: Drafter) => {
+        const guide = noThirdTime();
+        const sampling = i === 1 ? { ...nucleus, seed: 5 } : greedy;
+        const promptIds = (prompts[i]?.ids ?? []).slice(0, 40);
+        const options = { promptIds, maxTokens: 48, sampling, ignoreEos: true, guide, draft };
+        const { made, stats } = await run(sequence, options);
+        return { made, seen: guide.seen, tokensPerPass: stats.tokensPerPass ?? 1 };
+      };
+      const alone: Awaited<ReturnType<typeof one>>[] = [];
+      for (const [i, sequence] of all.entries()) alone.push(await one(sequence, i));
+      const together = await Promise.all(
+        all.map((sequence, i) => {
+          const promptIds = (prompts[i]?.ids ?? []).slice(0, 40);
+          const text = [...promptIds, ...(alone[i]?.made.tokens ?? [])];
+          return one(sequence, i, new RightDrafter(runtime, text, 0.9, 6 * sequences));
+        }),
+      );
+      for (const [i, { made, seen, tokensPerPass }] of together.entries()) {
+        assert.deepEqual({ made, seen }, { made: alone[i]?.made, seen: alone[i]?.seen });
+        assert.ok(tokensPerPass > 2, `${tokensPerPass} tokens per pass`);
+      }
+    });
+  }
 });
 
 test('stop texts, ends of texts and limits within what was accepted end it where they stand', async () => {

@@ -1,0 +1,95 @@
+/** The kernels for weights in packed_q3_k. Written by "npm run generate". */
+
+import { matmul, PackedGroupDots } from '../matmul';
+import { packGroups, unpackGroupRow } from '../packed-groups';
+import { Q3_K } from '../run-groups';
+import { tileRows, tileSums } from '../tiles';
+
+export function matmul_packed_q3_k(
+  y: usize,
+  x: usize,
+  w: usize,
+  bias: usize,
+  rows: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  matmul<PackedGroupDots<Q3_K>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+}
+
+export function tileRows_packed_q3_k(
+  y: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  perTile: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileRows<PackedGroupDots<Q3_K>>(
+    y,
+    x,
+    w,
+    tileBytes,
+    perTile,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
+}
+
+export function tileSums_packed_q3_k(
+  y: usize,
+  sums: usize,
+  x: usize,
+  w: usize,
+  tileBytes: usize,
+  tiles: i32,
+  rowBytes: usize,
+  rowStart: i32,
+  rowEnd: i32,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+  yStride: usize,
+  scratch: usize,
+): void {
+  tileSums<PackedGroupDots<Q3_K>>(
+    y,
+    sums,
+    x,
+    w,
+    tileBytes,
+    tiles,
+    rowBytes,
+    rowStart,
+    rowEnd,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+  );
+}
+
+export function packRows_packed_q3_k(w: usize, rows: i32, cols: i32, scratch: usize): void {
+  packGroups<Q3_K>(w, rows, cols, scratch);
+}
+
+export function unpackRow_packed_q3_k(dst: usize, src: usize, row: i32, cols: i32): void {
+  unpackGroupRow<Q3_K>(dst, src, row, cols);
+}

@@ -1,0 +1,78 @@
+/**
+ * The next layer's router, asked with this layer's state: which experts it will probably choose. A state
+ * changes little from layer to layer, so that the first of them are mostly right.
+ */
+
+import { formats } from '../dtype.ts';
+import { rowsOf } from '../flash/manifest.ts';
+import type { ModelFiles } from '../flash/model-files.ts';
+import { matmulOf } from '../kernels/weight-kernels.ts';
+import { expertsOf, tensorNames } from '../models/spec.ts';
+import type { ExpertBuffers } from '../plan/activations.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
+import type { Weights } from '../residency/weights.ts';
+import type { Arena } from './arena.ts';
+
+export interface NextRouterParts {
+  readonly files: ModelFiles;
+  readonly arenas: readonly [Arena, ...Arena[]];
+  readonly weights: Weights;
+  readonly buffers: ExpertBuffers;
+  readonly scratch: number;
+  readonly topK: number;
+  readonly residences: MemoryPlan['residences'];
+}
+
+/** Of the experts that a layer will take, the share that is guessed: the less likely ones are wrong too often. */
+const guessedShare = 1 / 2;
+
+export class NextRouter {
+  readonly #parts: NextRouterParts;
+  /** Per layer the address of its router in the first memory; 0 where it cannot be asked early. */
+  readonly #routers: readonly number[];
+
+  constructor(parts: NextRouterParts) {
+    this.#parts = parts;
+    const { files, residences, weights } = parts;
+    const { spec } = files.manifest;
+    const early = spec.block === 'sequential' && spec.norm.placement === 'pre';
+    this.#routers = Array.from({ length: spec.layers }, (_, layer) => {
+      if (!early || expertsOf(spec, layer) === null) return 0;
+      const tensor = files.tensor(`${tensorNames.router(layer)}.weight`);
+      const residence = residences.get(tensor);
+      // A part of it is streamed, in an order in which nobody else may take it.
+      if (residence?.rows !== rowsOf(tensor).rows || residence.arena !== 0) return 0;
+      return weights.firstRow(tensor);
+    });
+  }
+
+  /** Whether the router of a layer can be asked before its turn. */
+  knows(layer: number): boolean {
+    return (this.#routers[layer] ?? 0) !== 0;
+  }
+
+  /**
+   * The experts with the largest logits, the largest first.
+   * @param residual (hidden): the state of one position, before any norm
+   */
+  likeliest(layer: number, residual: number): number[] {
+    const { files, arenas, weights, buffers, scratch, topK } = this.#parts;
+    const { hiddenSize: n, norm, ffn } = files.manifest.spec;
+    const { count = 0 } = ffn.experts ?? {};
+    const [{ kernels, memory }] = arenas;
+    const { gathered: x, logits } = buffers;
+    const name = tensorNames.ffnNorm(layer);
+    const weight = weights.vector(`${name}.weight`);
+    if (norm.kind === 'rms') kernels.rmsNorm(x, residual, weight, n, 1, n, n, norm.eps);
+    else {
+      const bias = weights.vector(`${name}.bias`);
+      kernels.layerNorm(x, residual, weight, bias, n, 1, n, n, norm.eps);
+    }
+    const bias = weights.vector(`${tensorNames.router(layer)}.bias`);
+    const matmul = matmulOf(kernels, formats.f32, true);
+    matmul(logits, x, this.#routers[layer] ?? 0, bias, count, n, 1, n, count, scratch);
+    const scores = new Float32Array(memory.buffer, logits, count);
+    const sorted = Array.from(scores.keys()).sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0));
+    return sorted.slice(0, Math.ceil(topK * guessedShare));
+  }
+}

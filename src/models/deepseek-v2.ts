@@ -1,0 +1,100 @@
+/** DeepSeek V2: attention of latent vectors, dense first layers, then experts with an FFN beside them. */
+
+import { InputError } from '../errors.ts';
+import {
+  boolean,
+  type ConfigFile,
+  firstInteger,
+  integer,
+  limits,
+  number,
+  optionalInteger,
+  positiveNumber,
+  text,
+} from './config.ts';
+import { decoderFamily } from './decoder-family.ts';
+import { commonExperts } from './decoder-traits.ts';
+import type { ExpertsSpec, LatentSpec } from './spec.ts';
+
+/** Of the norms of latent vectors: the configuration's is that of the others. */
+const latentEps = 1e-6;
+
+export const deepseekV2 = decoderFamily(['deepseek_v2'], (at) => {
+  const heads = integer(at, 'num_attention_heads', limits.heads);
+  const own = firstInteger(at, ['qk_nope_head_dim'], 128, limits.headDim);
+  const latent = latentOf(at);
+  const headDim = own + latent.rope;
+  const attention = boolean(at, 'attention_bias', false);
+  return {
+    norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-6] },
+    activation: 'silu',
+    gate: 'linear',
+    defaults: { positions: 2048 },
+    headGeometry: { headDim, kvHeads: heads },
+    interleaved: true,
+    attention: { latent, scale: headDim ** -0.5 * stretchedScale(at) },
+    bias: { qkv: attention, out: attention, ffn: boolean(at, 'mlp_bias', false) },
+    experts: {
+      spec: expertsOf(at),
+      forms: [commonExperts],
+      shared: { source: 'mlp.shared_experts' },
+    },
+    bosId: 1,
+    eosIds: [2],
+  };
+});
+
+function latentOf(at: ConfigFile): LatentSpec {
+  return {
+    queryRank: optionalInteger(at, 'q_lora_rank', 1536, limits.hiddenSize),
+    rank: firstInteger(at, ['kv_lora_rank'], 512, limits.hiddenSize),
+    rope: firstInteger(at, ['qk_rope_head_dim'], 64, limits.headDim),
+    value: firstInteger(at, ['v_head_dim'], 128, limits.headDim),
+    eps: latentEps,
+  };
+}
+
+/** What longer sequences than it was trained on do to scores: the square of their attention factor. */
+function stretchedScale(at: ConfigFile): number {
+  const rope = { ...at, config: objectOf(at.config.rope_scaling ?? at.config.rope_parameters) };
+  const weight = number(rope, 'mscale_all_dim', 0);
+  const factor = number(rope, 'factor', 1);
+  return weight === 0 || factor <= 1 ? 1 : (0.1 * weight * Math.log(factor) + 1) ** 2;
+}
+
+function objectOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? { ...value } : {};
+}
+
+function expertsOf(at: ConfigFile): ExpertsSpec {
+  const layers = integer(at, 'num_hidden_layers', limits.layers);
+  const dense = optionalInteger(at, 'first_k_dense_replace', 0) ?? 0;
+  const neurons = firstInteger(at, ['moe_intermediate_size'], 1407, limits.neurons);
+  const method = text(at, 'topk_method', 'greedy');
+  const groups = groupsOf(at, method);
+  return {
+    count: firstInteger(at, ['n_routed_experts', 'num_experts'], 64, limits.experts),
+    topK: firstInteger(at, ['num_experts_per_tok'], undefined, limits.experts),
+    neurons,
+    shared: neurons * firstInteger(at, ['n_shared_experts'], 2, limits.experts),
+    sharedGate: false,
+    denseLayers: Array.from({ length: Math.min(dense, layers) }, (_, layer) => layer),
+    score: 'softmax',
+    normalise: false,
+    ...(groups && { groups }),
+    scale: positiveNumber(at, 'routed_scaling_factor', 1),
+  };
+}
+
+function groupsOf(at: ConfigFile, method: string): ExpertsSpec['groups'] | null {
+  if (method === 'greedy') return null;
+  if (method === 'group_limited_greedy') {
+    const most = limits.experts;
+    return { count: integer(at, 'n_group', most), topK: integer(at, 'topk_group', most), best: 1 };
+  }
+  throw new InputError(
+    `topk_method '${method}' is not supported`,
+    { file: at.file },
+    'Supported: greedy, group_limited_greedy',
+  );
+}

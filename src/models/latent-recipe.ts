@@ -1,0 +1,48 @@
+/** Attention that makes keys and values of latent vectors, as the checkpoints of DeepSeek have it. */
+
+import type { RecipeBuilder } from './recipe-builder.ts';
+import { type LatentSpec, type ModelSpec, type SourceRows, tensorNames } from './spec.ts';
+
+/**
+ * Queries, keys and values of a layer. Checkpoints have the values of a head that tell positions behind
+ * the others, here they come first.
+ * @param from the attention's prefix, such as `model.layers.0.self_attn`
+ * @param bias whether latent projections have biases
+ */
+export function buildLatentAttention(
+  build: RecipeBuilder,
+  { hiddenSize, attention: { heads, headDim } }: ModelSpec,
+  { queryRank, rank, rope, value }: LatentSpec,
+  { layer, from, bias }: { readonly layer: number; readonly from: string; readonly bias: boolean },
+): void {
+  const own = headDim - rope;
+  const norm = (name: string, source: string, width: number) =>
+    build.norm(name, { source: `${from}.${source}`, bias: false, width });
+  const parts = (name: string, source: string, shape: number[], rows: readonly SourceRows[]) =>
+    build.addParts(
+      name,
+      rows.map((range) => ({ source: `${from}.${source}`, shape, rows: range })),
+    );
+  if (queryRank !== null) {
+    const latent = { source: `${from}.q_a_proj`, bias };
+    build.linear(tensorNames.latentQuery(layer), queryRank, hiddenSize, latent);
+    norm(tensorNames.latentQueryNorm(layer), 'q_a_layernorm', queryRank);
+  }
+  const queries = Array.from({ length: heads }, (_, head) => [
+    { first: head * headDim + own, count: rope },
+    { first: head * headDim, count: own },
+  ]).flat();
+  const query = queryRank === null ? 'q_proj' : 'q_b_proj';
+  const shape = [heads * headDim, queryRank ?? hiddenSize];
+  parts(`${tensorNames.query(layer)}.weight`, `${query}.weight`, shape, queries);
+  const latent = [
+    { first: rank, count: rope },
+    { first: 0, count: rank },
+  ];
+  const [name, source] = [tensorNames.latent(layer), 'kv_a_proj_with_mqa'];
+  parts(`${name}.weight`, `${source}.weight`, [rank + rope, hiddenSize], latent);
+  if (bias) parts(`${name}.bias`, `${source}.bias`, [rank + rope], latent);
+  norm(tensorNames.latentNorm(layer), 'kv_a_layernorm', rank);
+  const keyValue = { source: `${from}.kv_b_proj`, bias: false };
+  build.linear(tensorNames.keyValue(layer), heads * (own + value), rank, keyValue);
+}

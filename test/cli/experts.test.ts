@@ -1,0 +1,58 @@
+/** What the command line says of a mixture of experts. */
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { before, describe, it } from 'node:test';
+import { assertRefused, runCli, runCliJson, runCliWell } from '../support/cli.ts';
+import { familyFixture } from '../support/fixtures.ts';
+import { convert } from '../support/model.ts';
+import { temporaryRoot } from '../support/temporary.ts';
+
+const root = temporaryRoot();
+const model = join(root.path, 'model');
+const budget = ['--dram-budget', '512MiB'];
+
+interface Plan {
+  readonly experts: {
+    readonly count: number;
+    readonly perToken: number;
+    readonly slots: readonly number[];
+    readonly hitRate: number;
+    readonly tokensPerSecond: number;
+  } | null;
+}
+
+before(() => convert(familyFixture('qwen2-moe'), model));
+
+describe('a mixture of experts', { concurrency: 2 }, () => {
+  it('is planned with its slots and what is expected of them', async () => {
+    const { experts } = await runCliJson<Plan>(['plan', model, ...budget]);
+    assert.deepEqual(experts?.slots, [8, 8]);
+    assert.deepEqual([experts.count, experts.perToken, experts.hitRate], [8, 3, 1]);
+    assert.ok(experts.tokensPerSecond > 0);
+    const { stdout } = await runCliWell(['plan', model, ...budget, '--experts', '2']);
+    assert.match(stdout, /^expert slots +[\d.]+ KiB$/m);
+    assert.match(stdout, /Experts: 8 of 8 in a layer have a slot; of the 2 that a token takes/);
+  });
+
+  it('is inspected as one', async () => {
+    const { stdout } = await runCliWell(['inspect', model]);
+    assert.match(stdout, /8 experts of 20 neurons, 3 for each token, 40 neurons beside them/);
+    assert.match(stdout, /^experts +[\d.]+ KiB/m);
+  });
+
+  it('says how many experts a token takes, and that fewer are another model', async () => {
+    const args = ['generate', model, '--prompt', 'a', '--max-tokens', '2', ...budget, '--json'];
+    const whole = await runCli(args);
+    assert.match(whole.stderr, /3 of 8 experts for each token, the output is exact/);
+    const { stats } = JSON.parse(whole.stdout) as { stats: { expertHitRate: number } };
+    assert.equal(stats.expertHitRate, 1);
+    const fewer = await runCli([...args, '--experts', '1']);
+    assert.match(fewer.stderr, /1 of 8 experts for each token in place of 3: .* not the model's/);
+  });
+
+  it('needs no predictors', async () => {
+    const args = ['predict-train', model, '--data', join(model, 'config.json'), ...budget];
+    assertRefused(await runCli(args), ['is a mixture of experts', 'nothing to predict']);
+  });
+});
