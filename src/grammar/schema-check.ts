@@ -8,7 +8,7 @@ import type { JsonSchema } from './format.ts';
 import { formatPatterns } from './formats.ts';
 import { GrammarError } from './grammars.ts';
 import { PatternError, patternRule } from './pattern-rule.ts';
-import { leadsToItself, placeOf } from './references.ts';
+import { Loops, placeOf } from './references.ts';
 import { integerBounds } from './schema-rules.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -64,11 +64,12 @@ class SchemaCheck {
   }
 
   whole(at: string): void {
+    const loops = new Loops(this.#root);
     this.check(this.#root, at, 0);
     // Grows while it is gone through; not checked at once, since references may make a long chain.
     for (const [place, ref] of this.#referred) {
-      if (leadsToItself(this.#root, place)) {
-        throw refused(`${at} at '${ref}'`, 'refers to itself and to nothing else');
+      if (loops.metFrom(place)) {
+        throw refused(`${at} at '${ref}'`, 'leads back to itself with nothing between');
       }
       this.check(place, `${at} at '${ref}'`, 0);
     }

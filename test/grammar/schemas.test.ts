@@ -195,8 +195,9 @@ test('what cannot be kept is refused, with the place', () => {
     [{ type: 'string', format: 'iban' }, /known are date, time/],
     [{ type: 'array', minItems: 3, maxItems: 2 }, /larger 'minItems'/],
     [{ type: 'array', items: false, prefixItems: [{}], minItems: 2 }, /than there may be items/],
-    [{ $ref: '#' }, /at '#' refers to itself/],
-    [{ anyOf: [{ type: 'null' }, { $ref: '#' }] }, /at '#' refers to itself/],
+    [{ $ref: '#' }, /at '#' leads back to itself/],
+    [{ anyOf: [{ type: 'null' }, { $ref: '#' }] }, /at '#' leads back to itself/],
+    [{ $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } } }, /leads/],
     // What a reference leads to is a schema, wherever it stands.
     [{ $ref: '#/default', default: { type: 'array', minItems: -1e9 } }, /^schema at '#\/default' /],
     [{ $ref: '#/default', default: { type: 'string', pattern: '(' } }, /not closed/],
