@@ -90,7 +90,9 @@ export class Grammars {
 
   #running(): GrammarThread {
     if (this.#thread === null || this.#thread.ended) {
-      this.#thread = new GrammarThread(this.#tokenizer, this.#vocabSize);
+      // There is memory for one.
+      const gone = this.#thread?.gone ?? Promise.resolve();
+      this.#thread = new GrammarThread(this.#tokenizer, this.#vocabSize, gone);
     }
     return this.#thread;
   }
@@ -99,18 +101,29 @@ export class Grammars {
 /** One life of the engine. */
 class GrammarThread {
   ended = false;
-  readonly #worker: Worker;
+  /** Resolves when nothing is left of an ended one. */
+  gone: Promise<unknown> = Promise.resolve();
+  #worker: Worker | null = null;
+  /** What the worker is told once it is there. */
+  readonly #unsent: GrammarRequest[] = [];
   /** In the order in which they are answered. */
   readonly #pending = new Map<number, Pending>();
   #timer: NodeJS.Timeout | undefined;
   #requests = 0;
 
-  constructor(tokenizer: Tokenizer, vocabSize: number) {
+  /** @param free resolves when there is memory for it */
+  constructor(tokenizer: Tokenizer, vocabSize: number, free: Promise<unknown>) {
+    void free.then(() => {
+      if (!this.ended) this.#start(tokenizer, vocabSize);
+    });
+  }
+
+  #start(tokenizer: Tokenizer, vocabSize: number): void {
     const tokens = Array.from({ length: vocabSize }, (_, id) =>
       tokenizer.isSilent(id, { skipSpecial: true }) ? '' : charactersOf(tokenizer.bytesOf(id)),
     );
     const { resolve } = createRequire(import.meta.url);
-    this.#worker = new Worker(workerText, {
+    const worker = new Worker(workerText, {
       eval: true,
       name: 'flashllm grammar',
       workerData: {
@@ -122,9 +135,16 @@ class GrammarThread {
       argv: [],
       execArgv: [],
     });
-    this.#worker.unref();
-    this.#worker.on('message', (answer: GrammarAnswer) => this.#hear(answer));
-    this.#worker.on('error', (error) => void this.end(error));
+    worker.unref();
+    worker.on('message', (answer: GrammarAnswer) => this.#hear(answer));
+    worker.on('error', (error) => void this.end(error));
+    this.#worker = worker;
+    for (const request of this.#unsent.splice(0)) worker.postMessage(request);
+  }
+
+  #send(request: GrammarRequest): void {
+    if (this.#worker === null) this.#unsent.push(request);
+    else this.#worker.postMessage(request);
   }
 
   /** The mask behind a request. @throws GrammarError; what has ended the thread */
@@ -132,7 +152,7 @@ class GrammarThread {
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject });
       if (this.#pending.size === 1) this.#watch();
-      this.#worker.postMessage({ id, ...request });
+      this.#send({ id, ...request } as GrammarRequest);
     });
   }
 
@@ -146,7 +166,7 @@ class GrammarThread {
 
   /** Tells the engine that nothing more is asked of a matcher. */
   forget(matcher: number): void {
-    if (!this.ended) this.#worker.postMessage({ id: this.next(), close: matcher });
+    if (!this.ended) this.#send({ id: this.next(), close: matcher });
   }
 
   next(): number {
@@ -161,7 +181,8 @@ class GrammarThread {
     this.#pending.clear();
     oldest?.reject(reason);
     for (const { reject } of others) reject(new ThreadEnded());
-    await this.#worker.terminate();
+    this.gone = Promise.resolve(this.#worker?.terminate());
+    await this.gone;
   }
 
   #hear(answer: GrammarAnswer): void {

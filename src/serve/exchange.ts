@@ -33,6 +33,8 @@ export function sendText(
 ): void {
   const bytes = typeof text === 'string' ? Buffer.from(text) : text;
   response.setTimeout(stallMs, () => response.destroy());
+  // An answer behind it on the same connection may take longer to be made.
+  response.prependOnceListener('finish', () => response.socket?.setTimeout(0));
   response.writeHead(status, { 'content-type': type, 'content-length': bytes.length });
   response.end(response.req.method === 'HEAD' ? undefined : bytes);
 }
