@@ -139,16 +139,17 @@ export function multiplyNonZero(y: usize, x: usize, n: i32): void {
   }
 }
 
-/** (clamp(y) + 1) g / (1 + e^(-steepness g)) with g = min(x, limit), four at a time. */
-// @ts-ignore: decorator
-@inline
-function clampedGateOf(y: v128, x: v128, limit: f32, steepness: f32): v128 {
-  const top = f32x4.splat(limit);
-  const one = f32x4.splat(1);
-  const up = f32x4.max(f32x4.splat(-limit), f32x4.min(top, y));
-  const gate = f32x4.min(top, x);
-  const share = f32x4.add(one, V.exp(f32x4.mul(gate, f32x4.splat(-steepness))));
-  return f32x4.mul(f32x4.add(up, one), f32x4.div(gate, share));
+class ClampedGate {
+  /** (clamp(y) + 1) g / (1 + e^(-steepness g)) with g = min(x, limit), four at a time. */
+  @inline
+  static of(y: v128, x: v128, limit: f32, steepness: f32): v128 {
+    const top = f32x4.splat(limit);
+    const one = f32x4.splat(1);
+    const up = f32x4.max(f32x4.splat(-limit), f32x4.min(top, y));
+    const gate = f32x4.min(top, x);
+    const share = f32x4.add(one, V.exp(f32x4.mul(gate, f32x4.splat(-steepness))));
+    return f32x4.mul(f32x4.add(up, one), f32x4.div(gate, share));
+  }
 }
 
 /**
@@ -157,10 +158,15 @@ function clampedGateOf(y: v128, x: v128, limit: f32, steepness: f32): v128 {
  */
 export function clampedGate(y: usize, x: usize, n: i32, limit: f32, steepness: f32): void {
   for (; n >= 4; n -= 4, y += 16, x += 16) {
-    v128.store(y, clampedGateOf(v128.load(y), v128.load(x), limit, steepness));
+    v128.store(y, ClampedGate.of(v128.load(y), v128.load(x), limit, steepness));
   }
   for (; n > 0; n--, y += 4, x += 4) {
-    const gated = clampedGateOf(v128.load_splat<f32>(y), v128.load_splat<f32>(x), limit, steepness);
+    const gated = ClampedGate.of(
+      v128.load_splat<f32>(y),
+      v128.load_splat<f32>(x),
+      limit,
+      steepness,
+    );
     v128.store_lane<f32>(y, gated, 0);
   }
 }

@@ -172,7 +172,7 @@ export async function firstTokenOf(
 /** The file with an engine's program: beside the peer, where its packages are found. */
 function programOf(engine: Engine): string {
   installPeer();
-  const file = join(peerDirectory, `gguf-${engine}-${process.pid}.mjs`);
+  const file = join(peerDirectory, `gguf-${engine}.mjs`);
   writeFileSync(file, programs[engine]);
   return file;
 }

@@ -1,10 +1,11 @@
 /**
  * Clients that ask a server all the time, inside a control group whose limit is the budget: each answer
  * is compared with the one that the same request gets alone. Some clients leave in the middle, some read
- * slowly. Prints answers, refusals and memory; ends with 1 when anything was lost, mixed up or killed.
+ * slowly; with --hostile, others send bodies without end, half requests and floods, and read nothing. Prints
+ * answers, refusals and memory; ends with 1 when anything was lost, mixed up or killed.
  *
  *   node --import tsx scripts/load-serve.ts <model> [--budget <MiB>] [--clients <n>] [--parallel <n>]
- *       [--seconds <n>] [--context <n>] [--queue <n>] [--template <file>] [--schemas]
+ *       [--seconds <n>] [--context <n>] [--queue <n>] [--template <file>] [--schemas] [--hostile]
  *
  * Needs a build (`npm run build`) and, for the control group, root on Linux. Without --budget, it is
  * the floor and 32 MiB.
@@ -12,6 +13,7 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -33,6 +35,7 @@ const { values, positionals } = parseArgs({
     queue: text('8'),
     template: text(''),
     schemas: { type: 'boolean', default: false },
+    hostile: { type: 'boolean', default: false },
   },
 });
 const [model] = positionals;
@@ -210,9 +213,67 @@ async function client(number: number, url: string, until: number): Promise<void>
       }
     } catch (error) {
       counts.lost++;
-      process.stdout.write(`lost: ${error}\n`);
+      const { cause = '' } = error as Error;
+      process.stdout.write(`lost: ${error} ${cause}\n`);
       if (counts.lost > 20) return;
     }
+  }
+}
+
+const attacks: readonly ((url: string) => Promise<unknown>)[] = [
+  // A prompt of a megabyte, and as many brackets.
+  (url) =>
+    post(url, {
+      ...askedOf(1),
+      messages: [{ role: 'user', content: 'dog '.repeat(2 ** 18 - 99) }],
+    }),
+  (url) =>
+    post(url, { messages: Array.from({ length: 5000 }, () => ({ role: 'user', content: '' })) }),
+  (url) => raw(url, `Content-Length: ${2 ** 30}\r\n\r\n`, 64),
+  (url) => raw(url, 'Transfer-Encoding: chunked\r\n\r\n', 64),
+  (url) => raw(url, 'Content-Le', 0),
+  (url) => raw(url, `X-Long: ${'x'.repeat(2 ** 16)}\r\n\r\n`, 0),
+  (url) => Promise.all(Array.from({ length: 40 }, (_, i) => post(url, askedOf(i)).then(textOf))),
+  (url) => unread(url),
+];
+
+const textOf = (response: Response) => response.text();
+const head =
+  'POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
+
+/** Sends a part of a request, pieces of 64 KiB behind it, and stays for a second. */
+async function raw(url: string, rest: string, pieces: number): Promise<void> {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  socket.on('error', () => {});
+  socket.write(head + rest);
+  for (let sent = 0; sent < pieces && !socket.destroyed; sent++) {
+    socket.write(`10000\r\n${' '.repeat(2 ** 16)}\r\n`);
+    await pause(5);
+  }
+  await pause(1000);
+  socket.destroy();
+}
+
+/** Asks for a long stream with much in it, and reads nothing of it. */
+async function unread(url: string): Promise<void> {
+  const body = JSON.stringify({
+    ...askedOf(2),
+    max_tokens: 200,
+    stream: true,
+    logprobs: true,
+    top_logprobs: 20,
+  });
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  socket.on('error', () => {});
+  socket.pause();
+  socket.write(`${head}Content-Length: ${body.length}\r\n\r\n${body}`);
+  await pause(5000);
+  socket.destroy();
+}
+
+async function attacker(number: number, url: string, until: number): Promise<void> {
+  for (let turn = number; performance.now() < until; turn++) {
+    await attacks[turn % attacks.length]?.(url).catch(() => {});
   }
 }
 
@@ -237,7 +298,8 @@ try {
   const clients = Array.from({ length: Number(values.clients) }, (_, i) =>
     client(i, server.url, until),
   );
-  await Promise.all(clients);
+  const attackers = values.hostile ? attacks.map((_, i) => attacker(i, server.url, until)) : [];
+  await Promise.all([...clients, ...attackers]);
   clearInterval(timer);
   process.stdout.write(`${JSON.stringify(counts)}, ${memoryOf(server.child)}\n`);
 

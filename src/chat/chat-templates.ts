@@ -55,16 +55,24 @@ export class ChatTemplates {
   }
 }
 
-/** A model without a chat template. */
-export class NoTemplateError extends InputError {}
-
-const kept = new WeakMap<Model, Promise<ChatTemplates>>();
+const kept = new WeakMap<Model, Promise<ChatTemplates | null>>();
 
 /**
  * The model's own templates; read once.
- * @throws NoTemplateError when it has none
+ * @throws InputError when it has none
  */
-export function templatesOf(model: Model): Promise<ChatTemplates> {
+export async function templatesOf(model: Model): Promise<ChatTemplates> {
+  const templates = await templatesIfAny(model);
+  if (templates !== null) return templates;
+  throw new InputError(
+    'the model has no chat template',
+    { file: model.files.dir },
+    'It may not be made for conversations; --template takes a file with one',
+  );
+}
+
+/** The same; null where there are none. @throws InputError when they cannot be read */
+export function templatesIfAny(model: Model): Promise<ChatTemplates | null> {
   const known = kept.get(model);
   if (known !== undefined) return known;
   const found = readTemplates(model);
@@ -72,21 +80,14 @@ export function templatesOf(model: Model): Promise<ChatTemplates> {
   return found;
 }
 
-async function readTemplates({ files, tokenizer }: Model): Promise<ChatTemplates> {
+async function readTemplates({ files, tokenizer }: Model): Promise<ChatTemplates | null> {
   const { dir } = files;
   const file = join(dir, 'chat_template.jinja');
   if (await exists(file)) return templatesInFile(file, tokenizer.roles);
   const configFile = join(dir, 'tokenizer_config.json');
   const config = (await readOptionalObject(configFile)) ?? {};
   const sources = sourcesIn(own(config, 'chat_template'), configFile);
-  if (sources.size === 0) {
-    throw new NoTemplateError(
-      'the model has no chat template',
-      { file: dir },
-      'It may not be made for conversations; --template takes a file with one',
-    );
-  }
-  return new ChatTemplates(sources, configFile, tokenizer.roles);
+  return sources.size === 0 ? null : new ChatTemplates(sources, configFile, tokenizer.roles);
 }
 
 /** What tokenizer_config.json has under `chat_template`: a text, or a list of texts with names. */

@@ -12,11 +12,12 @@ import {
   usualDraftTokens,
   withDraft,
 } from '../engine/speculation/open-draft.ts';
-import { resolveSize, type Size } from '../units.ts';
+import type { MemoryPlan } from '../plan/memory-plan.ts';
+import { formatBytes, resolveSize, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
 import { countArgument, sizeArgument } from './options.ts';
 import { withModel, withRuntime } from './run.ts';
-import { showProgress } from './terminal.ts';
+import { note, showProgress } from './terminal.ts';
 
 export interface DraftFlags {
   readonly draft?: string;
@@ -71,6 +72,23 @@ export function withDraftSource<T>(
   });
 }
 
+/** Says what a model that proposes costs the one that it proposes to, where that is much. */
+function noteCost(plan: MemoryPlan, alone: MemoryPlan, { draftBytes = 0 }: RunRequest): void {
+  const [reads, before] = [plan.streamedBytes, alone.streamedBytes];
+  if (reads <= notable * before) return;
+  const many =
+    before === 0
+      ? ''
+      : `, so it pays where more than ${(reads / before).toFixed(1)} tokens come of one`;
+  note(
+    `the draft takes ${formatBytes(draftBytes)} of the budget: a pass reads ${formatBytes(reads)} from flash ` +
+      `instead of ${formatBytes(before)}${many}`,
+  );
+}
+
+/** A pass that reads so many times as much is worth a word. */
+const notable = 1.2;
+
 /** Loads a model with the draft that its flags name, and closes both whatever happens. */
 export function withDraftedRuntime<T>(
   model: Model,
@@ -85,6 +103,7 @@ export function withDraftedRuntime<T>(
     }
     const whole = withDraft(model, request, options);
     return withRuntime(model, whole, quiet, async (runtime) => {
+      if (options.source !== 'lookup') noteCost(runtime.plan, model.plan(request), whole);
       const progress = showProgress('loading the draft', quiet);
       const onProgress = (done: number, all: number) => progress.update(done, all);
       const draft = await openDraft(runtime, whole, options, onProgress, interruption).finally(() =>

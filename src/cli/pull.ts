@@ -106,6 +106,10 @@ async function checkConversion(
   { convert, force = false }: PullFlags,
 ): Promise<void> {
   if (convert === undefined) return;
+  if (resolve(convert) === resolve(directory)) {
+    const how = 'Give another model directory with --convert';
+    throw new InputError('is where the checkpoint is downloaded to', { file: convert }, how);
+  }
   await checkOutput(convert, report.modelBytes, force);
   const [model, checkpoint] = [convert, directory].map((path) => dirname(resolve(path)));
   if (model === undefined || checkpoint === undefined) return;

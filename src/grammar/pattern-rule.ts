@@ -9,6 +9,8 @@ const plain = /^[A-Za-z0-9 _,:;@#%&!~'<>=/`-]$/;
 const escapable = /^[.*+?()[\]{}|^$/-]$/;
 const quantifier = /^(?:[*+?]|\{\d{1,4}(?:,\d{0,4})?\})/;
 const mostRepetitions = 1000;
+/** Groups within each other. */
+const deepestGroup = 32;
 
 /** An expression that texts cannot be held to. */
 export class PatternError extends Error {}
@@ -18,7 +20,7 @@ export class PatternError extends Error {}
  * @throws PatternError that names what is not supported
  */
 export function patternRule(pattern: string): string {
-  return new PatternScan(pattern.replace(/^\^/, '').replace(/\$$/, '')).rule();
+  return new PatternScan(pattern.replace(/^\^/, '').replace(/(?<!\\)\$$/, '')).rule();
 }
 
 class PatternScan {
@@ -69,7 +71,9 @@ class PatternScan {
   #group(): string {
     if (this.#text.startsWith('?:', this.#at)) this.#at += 2;
     if (this.#text[this.#at] === '?') throw new PatternError("a group that begins with '(?'");
-    this.#depth++;
+    if (this.#depth++ === deepestGroup) {
+      throw new PatternError(`more than ${deepestGroup} groups within each other`);
+    }
     const rule = this.#alternatives();
     this.#depth--;
     if (this.#text[this.#at++] !== ')') throw new PatternError('a group that is not closed');

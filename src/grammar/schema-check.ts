@@ -8,6 +8,7 @@ import type { JsonSchema } from './format.ts';
 import { formatPatterns } from './formats.ts';
 import { GrammarError } from './grammars.ts';
 import { PatternError, patternRule } from './pattern-rule.ts';
+import { Loops, placeOf } from './references.ts';
 import { integerBounds } from './schema-rules.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -49,15 +50,29 @@ export function checkedSchema(schema: unknown, at: string): JsonSchema {
   if (length > longestSchema) {
     throw new GrammarError(`${at} has ${length} characters; at most ${longestSchema} are taken`);
   }
-  new SchemaCheck(schema).check(schema, at, 0);
+  new SchemaCheck(schema).whole(at);
   return schema as JsonSchema;
 }
 
 class SchemaCheck {
   readonly #root: unknown;
+  /** What references point to, and what they are called: checked as well, wherever it stands. */
+  readonly #referred = new Map<unknown, string>();
 
   constructor(root: unknown) {
     this.#root = root;
+  }
+
+  whole(at: string): void {
+    const loops = new Loops(this.#root);
+    this.check(this.#root, at, 0);
+    // Grows while it is gone through; not checked at once, since references may make a long chain.
+    for (const [place, ref] of this.#referred) {
+      if (loops.metFrom(place)) {
+        throw refused(`${at} at '${ref}'`, 'leads back to itself with nothing between');
+      }
+      this.check(place, `${at} at '${ref}'`, 0);
+    }
   }
 
   check(schema: unknown, at: string, depth: number): void {
@@ -109,9 +124,11 @@ class SchemaCheck {
         this.check(each, `${at}.anyOf[${i}]`, depth + 1);
       });
     } else if (keyword === '$ref') {
-      if (!this.#resolves(value)) {
+      const place = placeOf(this.#root, value);
+      if (place !== true && !isJsonObject(place)) {
         throw refused(at, `has '$ref' to ${brief(value)}: only what is in the schema can be meant`);
       }
+      if (!this.#referred.has(place)) this.#referred.set(place, String(value));
     } else {
       const values: unknown = keyword === 'const' ? [value] : value;
       if (!Array.isArray(values) || values.length === 0)
@@ -120,17 +137,6 @@ class SchemaCheck {
       if (odd !== undefined)
         throw refused(at, `has ${brief(odd)} in '${keyword}', of another type`);
     }
-  }
-
-  /** Whether there is something at a JSON pointer within the schema. */
-  #resolves(ref: unknown): boolean {
-    if (typeof ref !== 'string' || !/^#(\/[\w$.-]+)*$/.test(ref)) return false;
-    let place: unknown = this.#root;
-    for (const step of ref.split('/').slice(1)) {
-      if (!isJsonObject(place) || !Object.hasOwn(place, step)) return false;
-      place = place[step];
-    }
-    return isJsonObject(place) || place === true;
   }
 
   #checkKeywords(schema: Schema, at: string, depth: number): void {
@@ -153,6 +159,10 @@ class SchemaCheck {
       });
     }
     checkCounts(schema, 'Items', at);
+    const { minItems = 0 } = schema;
+    if (items === false && (minItems as number) > ((prefixItems ?? []) as unknown[]).length) {
+      throw refused(at, "has a larger 'minItems' than there may be items");
+    }
     checkCounts(schema, 'Length', at);
     checkBounds(schema, at);
     const { pattern, format, minLength, maxLength } = schema;

@@ -9,6 +9,7 @@ import type { GrammarFormat, JsonSchema } from './format.ts';
 import { formatPatterns } from './formats.ts';
 import { integerRule } from './number-rules.ts';
 import { patternRule } from './pattern-rule.ts';
+import { placeOf } from './references.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -31,15 +32,19 @@ export function jsonFormat(schema: JsonSchema): GrammarFormat {
 
 class SchemaRules {
   readonly text: string;
-  readonly #root: unknown;
   readonly #rules: string[] = [];
   /** Names of the rules of what references point to. */
   readonly #referred = new Map<string, string>();
+  /** References whose rules are still to be made; not at once, since they may make a long chain. */
+  readonly #open: string[] = [];
   #names = 0;
 
   constructor(schema: unknown) {
-    this.#root = schema;
     const root = this.#valueOf(schema);
+    for (let ref = this.#open.pop(); ref !== undefined; ref = this.#open.pop()) {
+      const body = this.#valueOf(placeOf(schema, ref));
+      this.#rules.push(`${this.#refer(ref)} ::= ${body}`);
+    }
     this.text = [`root ::= ${root}`, ...this.#rules, ...common, ''].join('\n');
   }
 
@@ -69,9 +74,7 @@ class SchemaRules {
     if (known !== undefined) return known;
     const name = `r${this.#names++}`;
     this.#referred.set(ref, name);
-    let place: unknown = this.#root;
-    for (const step of ref.split('/').slice(1)) place = (place as Schema)[step];
-    this.#rules.push(`${name} ::= ${this.#valueOf(place)}`);
+    this.#open.push(ref);
     return name;
   }
 
@@ -117,44 +120,33 @@ class SchemaRules {
   }
 
   #array({ prefixItems = [], items = true, minItems = 0, maxItems }: Schema): string {
-    const firsts = (prefixItems as readonly unknown[]).map((each) => this.#valueOf(each));
     const [least, most] = [minItems as number, maxItems as number | undefined];
+    const firsts = (prefixItems as readonly unknown[]).slice(0, most);
     const rest = items === false ? null : this.#rule(`${this.#valueOf(items)} ws`);
-    const wholes = this.#lists(firsts, rest, least, most);
-    return `"[" ws ${either(wholes)} "]"`;
+    const room = (most ?? Number.POSITIVE_INFINITY) - firsts.length;
+    if (firsts.length === 0) return `"[" ws ${some(rest, least, room)} "]"`;
+    // From the last to the first, each a rule that names the next one: copies of what may follow would
+    // grow with each list within a list.
+    let next = more(rest, Math.max(0, least - firsts.length), room);
+    for (let at = firsts.length - 1; at >= 0; at--) {
+      const begun = `${at === 0 ? '' : '"," ws '}${this.#valueOf(firsts[at])} ws ${next}`;
+      next = this.#rule(at < least ? begun : `${begun} | ""`);
+    }
+    return `"[" ws ${next} "]"`;
   }
+}
 
-  /** What may stand between the brackets, by how many of the first items there are. */
-  #lists(
-    firsts: readonly string[],
-    rest: string | null,
-    least: number,
-    most = Number.POSITIVE_INFINITY,
-  ): string[] {
-    const lists: string[] = [];
-    const joined = (count: number) =>
-      firsts
-        .slice(0, count)
-        .map((each) => `${each} ws`)
-        .join(' "," ws ');
-    for (let count = least; count < Math.min(firsts.length, most + 1); count++) {
-      lists.push(count === 0 ? '""' : joined(count));
-    }
-    if (most < firsts.length) return lists;
-    const before = joined(firsts.length);
-    const [fewest, mostMore] = [Math.max(0, least - firsts.length), most - firsts.length];
-    if (rest === null || mostMore === 0) {
-      if (fewest === 0) lists.push(before === '' ? '""' : before);
-      return lists;
-    }
-    const times = (from: number, to: number) => `{${from},${Number.isFinite(to) ? to : ''}}`;
-    if (before !== '') lists.push(`${before} ("," ws ${rest})${times(fewest, mostMore)}`);
-    else {
-      if (fewest === 0) lists.push('""');
-      lists.push(`${rest} ("," ws ${rest})${times(Math.max(0, fewest - 1), mostMore - 1)}`);
-    }
-    return lists;
-  }
+/** Items behind another one, as many as from `least` to `most`. */
+function more(item: string | null, least: number, most: number): string {
+  if (item === null || most === 0) return '""';
+  return `("," ws ${item}){${least},${Number.isFinite(most) ? most : ''}}`;
+}
+
+/** A list's items from the first on. */
+function some(item: string | null, least: number, most: number): string {
+  if (item === null || most === 0) return '""';
+  const list = `${item} ${more(item, Math.max(0, least - 1), most - 1)}`;
+  return least === 0 ? `(${list} | "")` : list;
 }
 
 function textRule({ minLength, maxLength, pattern, format }: Schema): string {

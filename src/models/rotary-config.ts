@@ -144,13 +144,13 @@ function scalingOf(
     case 'longrope':
     case 'su': {
       const factor = positiveNumber(at, 'factor', trained / original);
-      const attention = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original));
+      const byLength = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original));
       return {
         kind: 'longrope',
         short: factorsOf(at, 'short_factor', dims),
         long: factorsOf(at, 'long_factor', dims),
         trained: original,
-        attentionFactor: positiveNumber(at, 'attention_factor', attention),
+        attentionFactor: positiveNumber(at, 'attention_factor', givenFactor(at) ?? byLength),
       };
     }
     default:
@@ -171,6 +171,16 @@ function factorsOf({ config, file }: ConfigFile, key: string, dims: number): num
   }
   const count = Array.isArray(factors) ? `a list of ${factors.length}` : brief(factors);
   throw new InputError(`'${key}' is not a list of ${dims / 2} numbers above 0: ${count}`, { file });
+}
+
+/** The factor that PhiMoE gives for short and for long sequences; null where a file gives none. */
+function givenFactor(at: ConfigFile): number | null {
+  const [short, long] = [number(at, 'short_mscale', 0), number(at, 'long_mscale', 0)];
+  if (short === long) return short === 0 ? null : short;
+  throw new InputError(
+    `'short_mscale' is ${short} and 'long_mscale' is ${long}: only one factor is supported`,
+    { file: at.file },
+  );
 }
 
 /** What the paper suggests, or with weights of its logarithm. */

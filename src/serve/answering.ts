@@ -1,5 +1,6 @@
 /** What both endpoints that generate have in common. */
 
+import { badRequest } from '../openai/refusal.ts';
 import { usageObject } from '../openai/usage.ts';
 import { errorObject } from './errors.ts';
 import type { EventStream } from './event-stream.ts';
@@ -14,6 +15,25 @@ export const usualTopK = 40;
 /** The seed of a request that has none. */
 export function randomSeed(): number {
   return Math.floor(Math.random() * 2 ** 32);
+}
+
+/**
+ * Probabilities that may be told at once: some 300 bytes each, until the client has them. Streams send
+ * them token by token, unless these are parts of a call.
+ */
+const mostTold = 2 ** 15;
+
+/**
+ * @param logprobs how many are told besides that of each token; null: none at all
+ * @throws Refusal when so many answers of so many tokens would have more than there is room for
+ */
+export function checkTold(n: number, maxTokens: number, logprobs: number | null): void {
+  const each = logprobs === null ? 0 : n * (logprobs + 1);
+  if (each * maxTokens <= mostTold) return;
+  const message =
+    `${n} answers of ${maxTokens} tokens with ${(logprobs ?? 0) + 1} probabilities each have more than ` +
+    `${mostTold}: ask for a stream, or lower 'max_tokens' to ${Math.floor(mostTold / each)}`;
+  throw badRequest('invalid_value', message, 'logprobs');
 }
 
 /** A call without what hears of its text. */

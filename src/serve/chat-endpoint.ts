@@ -26,6 +26,7 @@ import { promptIdsFor, tokensWithin } from '../openai/prompt-room.ts';
 import { badRequest } from '../openai/refusal.ts';
 import {
   callAt,
+  checkTold,
   notesOf,
   randomSeed,
   type SilentCall,
@@ -91,10 +92,12 @@ export class ChatEndpoint {
     });
     const thinking = promptText.lastIndexOf('<think>') > promptText.lastIndexOf('</think>');
     const form = await this.#formOf(request, toolFormat, thinking);
-    const { sampling } = request;
+    const { sampling, n, logprobs, stream } = request;
+    const maxTokens = tokensWithin(service, promptIds.length, request.maxTokens, service.context);
+    if (!stream || toolFormat !== null) checkTold(n, maxTokens, logprobs);
     const call = {
       promptIds,
-      maxTokens: tokensWithin(service, promptIds.length, request.maxTokens, service.context),
+      maxTokens,
       sampling: { ...sampling, seed: samplerSeed(sampling.seed ?? randomSeed()) },
       stop: request.stop,
       steering: request,

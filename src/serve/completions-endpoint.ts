@@ -7,6 +7,7 @@ import { encodePromptOrIds, promptIdsFor, tokensWithin } from '../openai/prompt-
 import { badRequest } from '../openai/refusal.ts';
 import {
   callAt,
+  checkTold,
   notesOf,
   randomSeed,
   type SilentCall,
@@ -52,9 +53,11 @@ export class CompletionsEndpoint {
     const promptIds = await promptIdsFor(service, 'prompt', () =>
       encodePromptOrIds(tokenizer, prompt, service.context, signal),
     );
+    const most = tokensWithin(service, promptIds.length, maxTokens, usualTokens);
+    if (!request.stream) checkTold(request.n, most, request.logprobs);
     return {
       promptIds,
-      maxTokens: tokensWithin(service, promptIds.length, maxTokens, usualTokens),
+      maxTokens: most,
       sampling: { ...sampling, seed: samplerSeed(sampling.seed ?? randomSeed()) },
       stop,
       steering: request,

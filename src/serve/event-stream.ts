@@ -1,13 +1,12 @@
 /** Server-sent events: parts of an answer as they are made, to a client that may be slow, or gone. */
 
 import type { ServerResponse } from 'node:http';
+import { stallMs } from './exchange.ts';
 
 /** Comments keep connections alive while nothing is to be said, in milliseconds. */
 const keepAliveMs = 10_000;
 /** Bytes that a client may leave unread beyond what the system buffers; then it is given up. */
 const mostUnread = 256 * 1024;
-/** How long it may take none of them. */
-const stallMs = 60_000;
 
 export class EventStream {
   readonly #response: ServerResponse;

@@ -3,6 +3,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Body } from '../openai/fields.ts';
 
+/** How long a client may read nothing of what it is sent, in milliseconds; then it is given up. */
+export const stallMs = 60_000;
+
 export interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -29,6 +32,7 @@ export function sendText(
   text: string | Uint8Array,
 ): void {
   const bytes = typeof text === 'string' ? Buffer.from(text) : text;
+  response.setTimeout(stallMs, () => response.destroy());
   response.writeHead(status, { 'content-type': type, 'content-length': bytes.length });
   response.end(response.req.method === 'HEAD' ? undefined : bytes);
 }

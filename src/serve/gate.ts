@@ -68,7 +68,8 @@ export class Gate {
   /** @throws Refusal without the key, in a time that does not tell how much of it is right */
   checkKey({ headers }: IncomingMessage): void {
     if (this.#key === null) return;
-    const given = /^Bearer +(.*?)\s*$/i.exec(headers.authorization ?? '')?.[1] ?? '';
+    const [kind = '', ...words] = (headers.authorization ?? '').split(' ');
+    const given = kind.toLowerCase() === 'bearer' ? words.join(' ').trim() : '';
     if (timingSafeEqual(digest(given), this.#key)) return;
     throw new Refusal('invalid_api_key', 'the API key is missing or wrong', {
       status: 401,

@@ -1,6 +1,7 @@
 /** From a request to its endpoint, and from what goes wrong there to an answer. */
 
 import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Refusal } from '../openai/refusal.ts';
 import { createdNow } from '../openai/usage.ts';
@@ -54,18 +55,25 @@ export class RequestHandler {
     const started = performance.now();
     const from = request.socket.remoteAddress ?? '-';
     const left = new AbortController();
+    const { socket } = request;
     const closed = new Promise<void>((resolve) => {
-      response.on('close', () => {
+      const close = () => {
+        socket.off('close', close);
         if (!response.writableFinished) left.abort();
         resolve();
-      });
+      };
+      response.on('close', close);
+      // A response that waits behind another one on the same connection does not hear of its end.
+      socket.setMaxListeners(0).on('close', close);
     });
     response.on('error', () => left.abort());
     const id = randomBytes(12).toString('hex');
     const path = pathOf(request);
+    const signal = AbortSignal.any([left.signal, this.#parts.ended]);
+    // Each of several answers listens.
+    setMaxListeners(0, signal);
     const exchange: Exchange = {
-      ...{ request, response, id },
-      signal: AbortSignal.any([left.signal, this.#parts.ended]),
+      ...{ request, response, id, signal },
       body: () => this.#parts.bodies.read(request),
       notes: [],
     };
@@ -94,9 +102,12 @@ export class RequestHandler {
     gate.checkHost(request);
     const origin = gate.checkOrigin(request, route?.navigable ?? false);
     response.setHeader('vary', 'origin');
-    if (origin !== null) response.setHeader('access-control-allow-origin', origin);
+    if (origin !== null) {
+      response.setHeader('access-control-allow-origin', origin);
+      response.setHeader('access-control-expose-headers', 'x-request-id, retry-after');
+    }
     if (request.method === 'OPTIONS' && origin !== null) {
-      preflight(response);
+      preflight(exchange);
       return;
     }
     if (route?.open !== true) gate.checkKey(request);
@@ -119,7 +130,8 @@ export class RequestHandler {
     const refusal = refusalOf(error);
     if (refusal === null) notes.push(shown(String(error), 400));
     else if (!left) notes.push(refusal.code);
-    if (response.headersSent || response.destroyed) {
+    if (left) return;
+    if (response.headersSent) {
       response.end();
       return;
     }
@@ -193,11 +205,14 @@ function decoded(text: string): string {
   }
 }
 
-/** What a page of an allowed origin may send. */
-function preflight(response: ServerResponse): void {
+/** What a page of an allowed origin may send: the headers that it asks for, of which clients have their own. */
+function preflight({ request, response }: Exchange): void {
+  const asked = request.headers['access-control-request-headers'] ?? '';
   response.writeHead(204, {
     'access-control-allow-methods': 'GET, POST',
-    'access-control-allow-headers': 'authorization, content-type',
+    'access-control-allow-headers': /^[\w, -]+$/.test(asked)
+      ? asked
+      : 'authorization, content-type',
     'access-control-max-age': '600',
   });
   response.end();

@@ -2,8 +2,9 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { conversationBytes } from '../chat/chat.ts';
-import { type ChatTemplates, NoTemplateError, templatesOf } from '../chat/chat-templates.ts';
+import { type ChatTemplates, templatesIfAny } from '../chat/chat-templates.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import type { Runtime } from '../engine/runtime.ts';
 import type { Drafter } from '../engine/speculation/draft.ts';
@@ -36,7 +37,7 @@ export interface ServeOptions extends GateOptions {
 }
 
 /** Node's HTTP server, connections and their buffers. */
-const connectionBytes = 16 * MIB;
+const connectionBytes = 10 * MIB;
 /** What an answer is while it is made: its text, and its parts. */
 const bytesPerPosition = 512;
 const bytesPerId = 8;
@@ -68,8 +69,10 @@ const limits = {
   connectionsCheckingInterval: 5_000,
   maxHeaderSize: 16 * 1024,
 };
+/** What a client that is refused has to read why, in milliseconds. */
+const lingerMs = 1000;
 /** Connections besides those of requests that are answered or wait. */
-const spareConnections = 64;
+const spareConnections = 256;
 
 /**
  * Answers requests of OpenAI's API with a runtime, whose sequences it uses.
@@ -89,8 +92,8 @@ export class ModelServer {
   readonly #requests: RequestHandler;
   readonly #ended = new AbortController();
   readonly #mostConnections: number;
-  /** Requests under way. */
-  readonly #busy = new Set<Promise<void>>();
+  /** Requests under way, and what they are answered with. */
+  readonly #busy = new Map<Promise<void>, ServerResponse>();
   #server: Server | null = null;
 
   private constructor(
@@ -112,7 +115,7 @@ export class ModelServer {
     this.#mostConnections = sequences + (options.queue ?? usualQueue) + spareConnections;
     this.handler = (request, response) => {
       const answered = this.#requests.handle(request, response);
-      this.#busy.add(answered);
+      this.#busy.set(answered, response);
       void answered.finally(() => this.#busy.delete(answered));
     };
   }
@@ -133,7 +136,7 @@ export class ModelServer {
       grammars: options.grammars ?? true,
       draft: options.draft,
     });
-    return new ModelServer(service, options.templates ?? (await ownTemplates(runtime)), options);
+    return new ModelServer(service, options.templates ?? (await templatesIfAny(model)), options);
   }
 
   /**
@@ -144,11 +147,7 @@ export class ModelServer {
   async listen({ host, port }: { host: string; port: number }): Promise<AddressInfo> {
     const server = createServer({ ...limits, keepAlive: true }, this.handler);
     server.maxConnections = this.#mostConnections;
-    server.on('clientError', (error, socket) => {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === 'ECONNRESET' || !socket.writable) socket.destroy();
-      else socket.end(`HTTP/1.1 ${statusOf(code)}\r\nConnection: close\r\n\r\n`);
-    });
+    server.on('clientError', (error, socket) => this.#refuse(error, socket));
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) => {
         const taken = error.code === 'EADDRINUSE';
@@ -160,6 +159,21 @@ export class ModelServer {
     });
     this.#server = server;
     return server.address() as AddressInfo;
+  }
+
+  /** Ends a connection over which something came that is no HTTP, or nothing in time. */
+  #refuse({ code }: NodeJS.ErrnoException, socket: Duplex): void {
+    // An answer that has begun cannot have another one in its middle.
+    const begun = [...this.#busy.values()].some(
+      ({ req, headersSent }) => req.socket === socket && headersSent,
+    );
+    if (begun || code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    socket.end(`HTTP/1.1 ${statusOf(code)}\r\nConnection: close\r\n\r\n`);
+    // The client may never close its side. Ended at once, it might not get to read the answer.
+    setTimeout(() => socket.destroy(), lingerMs).unref();
   }
 
   /**
@@ -178,7 +192,7 @@ export class ModelServer {
       timer = setTimeout(resolve, mostMs);
     });
     const idle = async () => {
-      while (this.#busy.size > 0) await Promise.all(this.#busy);
+      while (this.#busy.size > 0) await Promise.all(this.#busy.keys());
     };
     await Promise.race([idle(), late]);
     clearTimeout(timer);
@@ -194,22 +208,12 @@ export class ModelServer {
     this.#ended.abort();
     // What is broken off says so to its client.
     await Promise.race([
-      Promise.all(this.#busy),
+      Promise.all(this.#busy.keys()),
       new Promise((resolve) => setTimeout(resolve, 1000).unref()),
     ]);
     this.#server?.close();
     this.#server?.closeAllConnections();
     await this.#service.close();
-  }
-}
-
-/** The model's own templates; null where it has none. */
-async function ownTemplates({ model }: Runtime): Promise<ChatTemplates | null> {
-  try {
-    return await templatesOf(model);
-  } catch (error) {
-    if (error instanceof NoTemplateError) return null;
-    throw error;
   }
 }
 

@@ -4,7 +4,11 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { storiesOpt } from '../support/fixtures.ts';
+import { chatPrompt } from '../../src/chat/chat.ts';
+import { templatesInFile } from '../../src/chat/chat-templates.ts';
+import type { ChatMessage } from '../../src/chat/messages.ts';
+import { Model } from '../../src/engine/model.ts';
+import { fixture, storiesOpt } from '../support/fixtures.ts';
 import { convert } from '../support/model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 import { hasTerminal, openTerminal } from '../support/terminal.ts';
@@ -19,6 +23,18 @@ const up = '\x1b[A';
 const greedy = ['--temperature', '0'];
 const long = ['--max-tokens', '400', '--ignore-eos', ...greedy];
 const short = ['--max-tokens', '4', ...greedy];
+
+/** A conversation that transformers had with the bundled model. */
+const { turns: five, ...talk } = JSON.parse(readFileSync(fixture('turns/turns.json'), 'utf8')) as {
+  readonly template: string;
+  readonly maxTokens: number;
+  readonly turns: readonly {
+    readonly user: string;
+    readonly prompt: readonly number[];
+    readonly answer: readonly number[];
+    readonly text: string;
+  }[];
+};
 
 describe('chat at a terminal', {
   skip: hasTerminal ? false : 'there is no `script` of util-linux',
@@ -101,6 +117,49 @@ describe('chat at a terminal', {
       { role: 'system', content: 'Be kind.' },
       { role: 'user', content: '/system\ntwo\nlines' },
     ]);
+  });
+
+  it('five turns are those of transformers, and each computes what is new', async () => {
+    const saved = join(root.directory(), 'five.json');
+    const file = join(root.directory(), 'five.jinja');
+    writeFileSync(file, talk.template);
+    const limit = ['--max-tokens', `${talk.maxTokens}`, ...greedy];
+    const terminal = start(['--template', file, ...limit]);
+    await terminal.see(/> /);
+    let held = 0;
+    for (const { user, prompt, answer } of five) {
+      terminal.type(`${user}\r`);
+      await terminal.see(/\r\n(.|\s)*> /);
+      terminal.type('/stats\r');
+      const said = await terminal.see(
+        /context: (\d+) of .*, (\d+) tokens were computed and (\d+) kept/,
+      );
+      const [positions, computed, kept] = said.slice(1).map(Number);
+      assert.deepEqual([computed, kept], [prompt.length - held, held], user);
+      // The last token of an answer is not fed back.
+      held = prompt.length + answer.length - 1;
+      assert.equal(positions, held);
+      await terminal.see(/> /);
+    }
+    terminal.type(`/save ${saved}\r`);
+    await terminal.see(/saved 5 turns/);
+    terminal.type('/exit\r');
+    assert.equal(await terminal.ended, 0);
+    const { messages } = JSON.parse(readFileSync(saved, 'utf8')) as { messages: ChatMessage[] };
+    assert.deepEqual(
+      messages.map(({ content }) => content),
+      five.flatMap(({ user, text }) => [user, text]),
+    );
+    const loaded = await Model.open(model);
+    try {
+      const templates = await templatesInFile(file, loaded.tokenizer.roles);
+      for (const [turn, { prompt }] of five.entries()) {
+        const ids = await chatPrompt(loaded, messages.slice(0, 2 * turn + 1), { templates });
+        assert.deepEqual(ids, prompt);
+      }
+    } finally {
+      loaded.close();
+    }
   });
 
   it('what cannot be done is told, and the chat goes on', async () => {

@@ -62,6 +62,8 @@ describe('pull', { concurrency: 2 }, () => {
     const cwd = root.directory();
     const result = await runCli(['pull', 'owner/quants'], options(cwd));
     assertRefused(result, ['has several GGUF models: Q4_0 (102 KiB), Q8_0']);
+    const same = await runCli(['pull', stories, '--convert', './stories'], options(cwd));
+    assertRefused(same, ['./stories: is where the checkpoint is downloaded to']);
     assert.deepEqual(readdirSync(cwd), []);
   });
 });

@@ -1,17 +1,22 @@
 /** Mixtures of experts from GGUF files: what their tensors are called, and their blocks kept. */
 
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { parseGguf } from '../../scripts/fuzz/gguf-document.ts';
 import { type ConvertOptions, convertCheckpoint } from '../../src/convert/convert.ts';
 import type { RunRequest } from '../../src/engine/run-request.ts';
 import { readManifest } from '../../src/flash/manifest-reader.ts';
-import { familyFixture, ggufFixtures } from '../support/fixtures.ts';
-import { type GgufTensorParts, ggufBytes, value } from '../support/gguf.ts';
+import { familyFixture } from '../support/fixtures.ts';
+import { value } from '../support/gguf.ts';
 import { writeBlockGguf } from '../support/gguf-model.ts';
-import { readSafetensors, type Tensor } from '../support/safetensors.ts';
+import {
+  type MixtureGguf,
+  withGptOssApart,
+  withGraniteApart,
+  withPairs,
+  writeMixtureGguf,
+} from '../support/mixture-gguf.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 import { assertSameBits } from './sparse-runs.ts';
 import { converted, readFloats, relativeError, withSequence } from './support.ts';
@@ -19,89 +24,55 @@ import { converted, readFloats, relativeError, withSequence } from './support.ts
 const MIB = 1024 * 1024;
 const root = temporaryRoot();
 
-/** GGUF's names, by those of the checkpoint. */
-const names: readonly (readonly [RegExp, string])[] = [
-  [/^model\.embed_tokens/, 'token_embd'],
-  [/^model\.norm/, 'output_norm'],
-  [/^lm_head/, 'output'],
-  [/^model\.layers\.(\d+)\.input_layernorm/, 'blk.$1.attn_norm'],
-  [/^model\.layers\.(\d+)\.post_attention_layernorm/, 'blk.$1.ffn_norm'],
-  [/^model\.layers\.(\d+)\.self_attn\.([qkv])_proj/, 'blk.$1.attn_$2'],
-  [/^model\.layers\.(\d+)\.self_attn\.o_proj/, 'blk.$1.attn_output'],
-  [/^model\.layers\.(\d+)\.self_attn\.([qk])_norm/, 'blk.$1.attn_$2_norm'],
-  [/^model\.layers\.(\d+)\.mlp\.gate\.weight/, 'blk.$1.ffn_gate_inp.weight'],
-  [/^model\.layers\.(\d+)\.mlp\.(\w+)_proj/, 'blk.$1.ffn_$2'],
-  [/^model\.layers\.(\d+)\.mlp\.experts\.(\w+)_proj/, 'blk.$1.ffn_$2_exps'],
-  [/^model\.layers\.(\d+)\.mlp\.shared_expert\.(\w+)_proj/, 'blk.$1.ffn_$2_shexp'],
-  [/^model\.layers\.(\d+)\.mlp\.shared_expert_gate/, 'blk.$1.ffn_gate_inp_shexp'],
-];
+const fixtures: Readonly<Record<string, MixtureGguf>> = {
+  'qwen3-moe-apart': { architecture: 'qwen3moe' },
+  'qwen2-moe': {
+    architecture: 'qwen2moe',
+    keys: { expert_shared_feed_forward_length: value.u32(40) },
+    // Files have one row's values alone.
+    prepare: (tensors) =>
+      new Map(
+        [...tensors].map(([name, tensor]) =>
+          name.endsWith('shared_expert_gate.weight')
+            ? [name, { ...tensor, shape: tensor.shape.slice(1) }]
+            : [name, tensor],
+        ),
+      ),
+  },
+  mixtral: {
+    architecture: 'llama',
+    keys: { 'attention.sliding_window': value.u32(9) },
+    prepare: (tensors) => withPairs(tensors, 8),
+  },
+  olmoe: { architecture: 'olmoe', keys: { 'attention.clamp_kqv': value.f32(0.9) } },
+  granitemoe: {
+    architecture: 'granitemoe',
+    keys: {
+      embedding_scale: value.f32(1.5),
+      residual_scale: value.f32(0.8),
+      'attention.scale': value.f32(0.3),
+      logit_scale: value.f32(0.5),
+    },
+    prepare: (tensors) => withPairs(withGraniteApart(tensors), 8),
+  },
+};
 
-function ggufName(name: string): string {
-  const [from, to] = names.find(([pattern]) => pattern.test(name)) ?? [];
-  assert.ok(from !== undefined && to !== undefined, name);
-  return name.replace(from, to);
-}
-
-/** A fixture as a GGUF file; its experts are apart. */
-function asGguf(fixture: string, architecture: string, keys: Record<string, Buffer>): string {
-  const dir = familyFixture(fixture);
-  const config = JSON.parse(readFileSync(join(dir, 'config.json'), 'utf8')) as Record<
-    string,
-    number
-  >;
-  const number = (key: string) => value.u32(config[key] ?? 0);
-  const stacked = new Map<string, Tensor[]>();
-  for (const [name, tensor] of readSafetensors(join(dir, 'model.safetensors'))) {
-    // Those of a layer come in the order of their names: by the numbers' digits.
-    const [, before = name, expert, after = ''] = /^(.*\.experts)\.(\d+)(\..*)$/.exec(name) ?? [];
-    const all = stacked.get(before + after) ?? [];
-    all[Number(expert ?? 0)] = tensor;
-    stacked.set(before + after, all);
-  }
-  const tensors = [...stacked].map(([name, parts]): GgufTensorParts => {
-    const shape = [...(parts[0]?.shape ?? [])].reverse().filter((size) => size > 1);
-    const sizes = name.includes('.experts.') ? [...shape, parts.length] : shape;
-    assert.equal(parts[0]?.dtype, 'F16');
-    return { name: ggufName(name), sizes, type: 1, data: Buffer.concat(parts.map((p) => p.data)) };
-  });
-  const tokenizer = parseGguf(readFileSync(join(ggufFixtures, 'qwen3', 'model.gguf'))).metadata;
-  const own: Record<string, Buffer> = {
-    block_count: number('num_hidden_layers'),
-    context_length: number('max_position_embeddings'),
-    embedding_length: number('hidden_size'),
-    feed_forward_length: number('intermediate_size'),
-    'attention.head_count': number('num_attention_heads'),
-    'attention.head_count_kv': number('num_key_value_heads'),
-    'attention.layer_norm_rms_epsilon': value.f32(1e-6),
-    expert_count: value.u32(config.num_local_experts ?? config.num_experts ?? 0),
-    expert_used_count: number('num_experts_per_tok'),
-    expert_feed_forward_length: number('moe_intermediate_size'),
-    ...keys,
-  };
-  const metadata: [string, Buffer][] = [
-    ['general.architecture', value.text(architecture)],
-    ...Object.entries(own).map(([key, at]): [string, Buffer] => [`${architecture}.${key}`, at]),
-    ...tokenizer.filter(([key]) => key.startsWith('tokenizer.')),
-  ];
+function asGguf(dir: string, mixture: MixtureGguf): string {
   const path = join(root.directory(), 'model.gguf');
-  writeFileSync(path, ggufBytes({ metadata, tensors }));
+  writeMixtureGguf(path, dir, mixture);
   return path;
 }
 
-const fixtures = {
-  'qwen3-moe-apart': asGguf('qwen3-moe-apart', 'qwen3moe', {}),
-  'qwen2-moe': asGguf('qwen2-moe', 'qwen2moe', {
-    expert_shared_feed_forward_length: value.u32(40),
-  }),
-};
+function idsOf(dir: string): number[] {
+  const text = readFileSync(join(dir, 'reference.json'), 'utf8');
+  return (JSON.parse(text) as { ids: number[] }).ids;
+}
 
-for (const [name, gguf] of Object.entries(fixtures)) {
+for (const [name, mixture] of Object.entries(fixtures)) {
   test(`${name}: a GGUF gives the logits of the checkpoint`, async () => {
     const dir = familyFixture(name);
-    const { ids } = JSON.parse(readFileSync(join(dir, 'reference.json'), 'utf8')) as {
-      ids: number[];
-    };
-    const model = await converted(root, gguf);
+    const ids = idsOf(dir);
+    const model = await converted(root, asGguf(dir, mixture));
     const request = { context: ids.length, logits: 'all' } as const;
     await withSequence(model, 16 * MIB, request, async (sequence) => {
       const expected = readFloats(join(dir, 'logits.f32'));
@@ -110,6 +81,34 @@ for (const [name, gguf] of Object.entries(fixtures)) {
     });
   });
 }
+
+test('gpt-oss: a GGUF gives, to the bit, what the checkpoint gives', async () => {
+  const dir = join(root.directory(), 'checkpoint');
+  cpSync(familyFixture('gpt-oss'), dir, { recursive: true });
+  // A file does not say the limit; it is that of the models there are.
+  const file = join(dir, 'config.json');
+  const config = JSON.parse(readFileSync(file, 'utf8')) as object;
+  writeFileSync(file, JSON.stringify({ ...config, swiglu_limit: 7 }));
+  const gguf = asGguf(dir, {
+    architecture: 'gpt-oss',
+    keys: {
+      'attention.key_length': value.u32(16),
+      'attention.value_length': value.u32(16),
+      'attention.sliding_window': value.u32(9),
+      'rope.scaling.type': value.text('yarn'),
+      'rope.scaling.factor': value.f32(4),
+      'rope.scaling.original_context_length': value.u32(16),
+    },
+    ffnNorm: 'post_attention_norm',
+    prepare: withGptOssApart,
+  });
+  const ids = idsOf(dir);
+  const logits = async (checkpoint: string) =>
+    withSequence(await converted(root, checkpoint), 16 * MIB, { context: 24, logits: 'all' }, (s) =>
+      s.logits(ids),
+    );
+  assert.deepEqual(await logits(gguf), await logits(dir));
+});
 
 const mixed = writeBlockGguf(root.directory(), {
   ...{ hidden: 256, layers: 4, heads: 4, kvHeads: 2, vocab: 2048, ffn: 512 },

@@ -55,7 +55,7 @@ const lies: readonly (readonly [path: readonly (string | number)[], value: unkno
   [['architecture', 'ffn', 'experts', 'score'], 'guess', /score/],
   [
     ['architecture', 'ffn', 'experts', 'groups'],
-    { count: 4, topK: 1 },
+    { count: 4, topK: 1, best: 1 },
     /2 of 6 experts in 1 of 4 groups/,
   ],
   [['tensors', 'layers.1.ffn.router.weight', 'dtype'], 'f16', /its dtype is f16/],

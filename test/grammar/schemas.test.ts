@@ -130,6 +130,8 @@ test('of every keyword that is taken', async () => {
       maxItems,
     })),
     { type: 'array', prefixItems: [{ type: 'null' }], items: false },
+    { type: 'array', prefixItems: [{ type: 'null' }], maxItems: 0 },
+    { type: 'string', pattern: '^\\d\\$' },
     { type: 'array', maxItems: 2 },
     { type: 'object', additionalProperties: { type: 'null' } },
     { type: 'object', additionalProperties: false },
@@ -192,6 +194,14 @@ test('what cannot be kept is refused, with the place', () => {
     [{ type: 'string', pattern: 'a{2,1}' }, /'\{2,1\}'/],
     [{ type: 'string', format: 'iban' }, /known are date, time/],
     [{ type: 'array', minItems: 3, maxItems: 2 }, /larger 'minItems'/],
+    [{ type: 'array', items: false, prefixItems: [{}], minItems: 2 }, /than there may be items/],
+    [{ $ref: '#' }, /at '#' leads back to itself/],
+    [{ anyOf: [{ type: 'null' }, { $ref: '#' }] }, /at '#' leads back to itself/],
+    [{ $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } } }, /leads/],
+    // What a reference leads to is a schema, wherever it stands.
+    [{ $ref: '#/default', default: { type: 'array', minItems: -1e9 } }, /^schema at '#\/default' /],
+    [{ $ref: '#/default', default: { type: 'string', pattern: '(' } }, /not closed/],
+    [{ type: 'string', pattern: '('.repeat(30_000) }, /more than 32 groups/],
     [{ type: 'integer', minimum: 3, maximum: 2 }, /no whole number/],
     [{ type: 'string', maxLength: 1e9 }, /from 0 to 1000/],
     [{ description: 'x'.repeat(70_000) }, /70018 characters; at most 65536/],
@@ -206,6 +216,20 @@ test('what cannot be kept is refused, with the place', () => {
         return true;
       },
     );
+  }
+});
+
+test('rules grow no faster than their schema', () => {
+  const pair = (inner: object): object => ({ type: 'array', prefixItems: [inner, ...rest] });
+  const rest = Array.from({ length: 9 }, () => true);
+  const nested = Array.from({ length: 12 }).reduce<object>(pair, { type: 'null' });
+  const links = Array.from({ length: 1500 }, (_, i) => [`l${i}`, { $ref: `#/$defs/l${i + 1}` }]);
+  const chain = { $ref: '#/$defs/l0', $defs: { ...Object.fromEntries(links), l1500: {} } };
+  const wide = { type: 'array', prefixItems: Array.from({ length: 3000 }, () => true) };
+  for (const schema of [nested, chain, wide]) {
+    const format = jsonFormat(checkedSchema(schema, 'schema'));
+    assert.ok(format.type === 'grammar');
+    assert.ok(format.grammar.length < 50_000 + 10 * JSON.stringify(schema).length);
   }
 });
 

@@ -183,6 +183,7 @@ test('what is wrong is told in the form of the API, with the field and the numbe
     [{ n: 17 }, 'n', /1 to 16/],
     [{ tool_choice: 'required' }, 'tools', /no tools/],
     [{ top_logprobs: 2 }, 'top_logprobs', /needs 'logprobs'/],
+    [{ logprobs: true, top_logprobs: 20, n: 16, max_tokens: 99 }, 'logprobs', /'max_tokens' to 97/],
     [{ messages: [user('word '.repeat(600))] }, 'messages', /has \d+ tokens, the context has 512/],
     [{ max_tokens: 600 }, 'max_tokens', /Lower 'max_tokens' to \d+/],
     [

@@ -81,7 +81,14 @@ async function assertGoesOn(): Promise<void> {
 }
 
 test('who has no key, or a wrong one, is refused', async () => {
-  for (const authorization of ['', 'Bearer', `Bearer ${apiKey}x`, `Basic ${apiKey}`, apiKey]) {
+  for (const authorization of [
+    '',
+    'Bearer',
+    `Bearer ${apiKey}x`,
+    `Bearer a${' '.repeat(9000)}b`,
+    `Basic ${apiKey}`,
+    apiKey,
+  ]) {
     assertError(await post(body, { authorization }), 401, 'invalid_api_key');
   }
   for (const path of ['/stats', '/metrics', '/v1/models']) {
@@ -115,8 +122,13 @@ test('requests for other hosts and from other origins are refused', async () => 
   const allowed = await post(body, { origin });
   assert.equal(allowed.status, 200);
   assert.equal(allowed.headers['access-control-allow-origin'], origin);
-  const preflight = await ask(chat, { method: 'OPTIONS', headers: { origin } });
+  const asked = 'authorization,content-type,x-stainless-lang';
+  const preflight = await ask(chat, {
+    method: 'OPTIONS',
+    headers: { origin, 'access-control-request-headers': asked },
+  });
   assert.equal(preflight.status, 204);
+  assert.equal(preflight.headers['access-control-allow-headers'], asked);
   const { host } = new URL(at.url);
   assert.equal((await post(body, { origin: at.url, host })).status, 200);
 });
@@ -192,19 +204,59 @@ test('beyond the queue requests are refused, and told when to come again', async
 });
 
 test('who reads nothing holds up nobody', async () => {
-  const content = JSON.stringify({ ...long, stream: true, logprobs: true, top_logprobs: 20 });
   const socket = await open();
   socket.pause();
-  socket.write(
-    `POST ${chat} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${apiKey}\r\n` +
-      `Content-Type: application/json\r\nContent-Length: ${content.length}\r\n\r\n${content}`,
-  );
+  socket.write(written({ ...long, stream: true, logprobs: true, top_logprobs: 20 }));
   await until(() => atWork() === 1, 'it is answered');
   await assertGoesOn();
   await until(() => atWork() === 0, 'the answer is made, read or not');
   socket.destroy();
   await assertGoesOn();
 });
+
+test('who leaves behind several requests on one connection leaves all of them', async () => {
+  const socket = await open();
+  socket.write(written(long).repeat(4));
+  await until(() => atWork() === 2 && queued() === 2, 'two are answered and two wait');
+  const told = at.log.length;
+  socket.destroy();
+  await until(() => at.log.length === told + 4, 'all have ended');
+  assert.equal(atWork() + queued(), 0);
+  for (const line of at.log.slice(told)) assert.match(line, / 499, the client has left, /);
+  await assertGoesOn();
+});
+
+test('what is no HTTP does not get into an answer', async () => {
+  const socket = await open();
+  const said = textOf(socket);
+  const begun = new Promise((resolve) => socket.once('data', resolve));
+  socket.write(written({ ...long, stream: true }));
+  await begun;
+  socket.write('HELO localhost\r\n\r\n');
+  assert.equal((await said).match(/HTTP\/1\.1/g)?.length, 1);
+  await until(() => atWork() === 0, 'its sequence is free');
+});
+
+test('who never closes its side is closed', async () => {
+  const { port } = new URL(at.url);
+  const socket = connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true });
+  socket.write('HELO localhost\r\n\r\n');
+  assert.match(await textOf(socket), /^HTTP\/1\.1 400 /);
+  const failed = new Promise<NodeJS.ErrnoException>((resolve) => socket.once('error', resolve));
+  const writing = setInterval(() => socket.write('?'), 50);
+  const { code } = await failed;
+  clearInterval(writing);
+  assert.match(String(code), /^(EPIPE|ECONNRESET)$/);
+});
+
+/** A chat request as it goes over the wire. */
+function written(asked: object): string {
+  const content = JSON.stringify(asked);
+  return (
+    `POST ${chat} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${apiKey}\r\n` +
+    `Content-Type: application/json\r\nContent-Length: ${content.length}\r\n\r\n${content}`
+  );
+}
 
 /** Answers that are made, and that wait. */
 const atWork = () => at.server.stats.active;

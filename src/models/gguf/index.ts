@@ -5,6 +5,7 @@ import { cohere2, commandR } from './cohere.ts';
 import { falcon } from './falcon.ts';
 import { gemma, gemma2, gemma3 } from './gemma.ts';
 import { bloom, gpt2, gptneox, mpt, starcoder2 } from './gpt.ts';
+import { gptOss } from './gpt-oss.ts';
 import { granite, minicpm } from './granite.ts';
 import {
   ernie45,
@@ -17,6 +18,7 @@ import {
   smollm3,
 } from './kin.ts';
 import { arcee, llama, qwen2, qwen3 } from './llama.ts';
+import { granitemoe, mixtral, olmoe } from './mixtures.ts';
 import { nemotron } from './nemotron.ts';
 import { olmo, olmo2 } from './olmo.ts';
 import { phi2 } from './phi2.ts';
@@ -24,8 +26,16 @@ import { phi3 } from './phi3.ts';
 import { qwen2moe, qwen3moe } from './qwen-moe.ts';
 import type { GgufArchitecture, GgufFacts, GgufTranslation } from './translation.ts';
 
+const llamaOrMixtral: GgufArchitecture = {
+  name: llama.name,
+  translate: (facts) => {
+    const experts = facts.metadata.get('llama.expert_count') ?? 0;
+    return (experts === 0 ? llama : mixtral).translate(facts);
+  },
+};
+
 const architectures: readonly GgufArchitecture[] = [
-  llama,
+  llamaOrMixtral,
   qwen2,
   qwen2moe,
   qwen3,
@@ -34,6 +44,9 @@ const architectures: readonly GgufArchitecture[] = [
   phi2,
   nemotron,
   arcee,
+  olmoe,
+  granitemoe,
+  gptOss,
   gemma,
   gemma2,
   gemma3,

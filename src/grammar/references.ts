@@ -1,0 +1,50 @@
+/** References of schemas to parts of themselves. */
+
+import { isJsonObject } from '../checkpoint/json-file.ts';
+
+/** What stands at a JSON pointer within a schema; undefined where there is nothing, or no pointer. */
+export function placeOf(root: unknown, ref: unknown): unknown {
+  if (typeof ref !== 'string' || !/^#(\/[\w$.-]+)*$/.test(ref)) return undefined;
+  let place = root;
+  for (const step of ref.split('/').slice(1)) {
+    if (!isJsonObject(place) || !Object.hasOwn(place, step)) return undefined;
+    place = place[step];
+  }
+  return place;
+}
+
+/** Finds schemas that lead back to themselves by references and choices alone. */
+export class Loops {
+  readonly #root: unknown;
+  /** Schemas that lead to none. */
+  readonly #sound = new Set<unknown>();
+
+  constructor(root: unknown) {
+    this.#root = root;
+  }
+
+  /**
+   * Whether a schema leads to such a loop: no value can be told to be valid under it, and a grammar of it
+   * would never come to a character. Takes no longer for all schemas together than there are places.
+   */
+  metFrom(schema: unknown): boolean {
+    const path = new Set<unknown>();
+    const open = [{ place: schema, leaves: false }];
+    for (let step = open.pop(); step !== undefined; step = open.pop()) {
+      const { place, leaves } = step;
+      if (leaves) {
+        path.delete(place);
+        this.#sound.add(place);
+        continue;
+      }
+      if (path.has(place)) return true;
+      if (!isJsonObject(place) || this.#sound.has(place)) continue;
+      path.add(place);
+      open.push({ place, leaves: true });
+      const { $ref: ref, anyOf } = place;
+      const next: readonly unknown[] = Array.isArray(anyOf) ? anyOf : [placeOf(this.#root, ref)];
+      for (const each of next) open.push({ place: each, leaves: false });
+    }
+    return false;
+  }
+}

@@ -1,0 +1,49 @@
+/** gpt-oss: gate and up rows of experts apart, biases of all experts, sinks. */
+
+import { limits } from '../config.ts';
+import { relative } from './llama.ts';
+import type { GgufArchitecture, Translated } from './translation.ts';
+
+const names = relative({
+  name: 'gpt-oss',
+  modelType: 'gpt_oss',
+  activation: 'silu',
+  pairs: false,
+  blocks: {
+    post_attention_norm: 'post_attention_layernorm',
+    attn_sinks: 'self_attn.sinks',
+    ffn_gate_inp: 'mlp.router',
+    ffn_gate_exps: 'mlp.experts.gate_proj',
+    ffn_up_exps: 'mlp.experts.up_proj',
+    ffn_down_exps: 'mlp.experts.down_proj',
+  },
+  fields: ({ keys, config }) => {
+    const scaling = config.rope_scaling;
+    return {
+      num_local_experts: keys.integer('expert_count', undefined, limits.experts),
+      num_experts_per_tok: keys.integer('expert_used_count', undefined, limits.experts),
+      intermediate_size: keys.integer('expert_feed_forward_length', undefined, limits.neurons),
+      sliding_window: keys.integer('attention.sliding_window'),
+      attention_bias: keys.has('blk.0.attn_q.bias'),
+      // Files do not say that the range between stretched and kept frequencies is not rounded.
+      ...(typeof scaling === 'object' &&
+        scaling && { rope_scaling: { ...scaling, truncate: false } }),
+    };
+  },
+});
+
+export const gptOss: GgufArchitecture = {
+  name: names.name,
+  translate: (facts) => {
+    const translation = names.translate(facts);
+    return { ...translation, translate: (tensor) => translation.translate(tensor)?.map(asStored) };
+  },
+};
+
+/** Checkpoints have these without `.weight` and with `_bias`. */
+function asStored(translated: Translated): Translated {
+  const name = translated.name
+    .replace(/\.sinks\.weight$/, '.sinks')
+    .replace(/\.down_proj\.bias$/, '.down_proj_bias');
+  return { ...translated, name };
+}
