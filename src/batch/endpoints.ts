@@ -39,7 +39,7 @@ const endpoints: Readonly<Record<string, Endpoint>> = {
 /** Endpoints of the API that are not supported, and what to do. */
 const unsupported: Readonly<Record<string, string>> = {
   '/v1/chat/completions':
-    "templates of models come later; write a chat's text into 'prompt' and use /v1/completions",
+    "send chats to 'serve', or write a chat's text, marks of turns included, into 'prompt' and use /v1/completions",
   '/v1/responses': "write a text into 'prompt' and use /v1/completions",
 };
 

@@ -32,8 +32,6 @@ export interface HandlerParts {
   readonly bodies: BodyReader;
   /** Is given one line for each request. */
   readonly log: (line: string) => void;
-  /** Aborts when the server ends at once. */
-  readonly ended: AbortSignal;
 }
 
 const prometheusText = 'text/plain; version=0.0.4; charset=utf-8';
@@ -42,6 +40,8 @@ export class RequestHandler {
   /** Whether requests that come now are refused, since the server ends. */
   draining = false;
   readonly #parts: HandlerParts;
+  /** Of requests under way. */
+  readonly #underWay = new Set<AbortController>();
   readonly #routes: ReadonlyMap<string, Route>;
   readonly #created = createdNow();
 
@@ -54,22 +54,29 @@ export class RequestHandler {
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const started = performance.now();
     const from = request.socket.remoteAddress ?? '-';
-    const left = new AbortController();
     const { socket } = request;
+    // Not one signal made of several: what outlives requests would keep a trace of each of them.
+    const stop = new AbortController();
+    this.#underWay.add(stop);
+    let hasLeft = false;
+    const leave = () => {
+      hasLeft = true;
+      stop.abort();
+    };
     const closed = new Promise<void>((resolve) => {
       const close = () => {
         socket.off('close', close);
-        if (!response.writableFinished) left.abort();
+        if (!response.writableFinished) leave();
         resolve();
       };
       response.on('close', close);
       // A response that waits behind another one on the same connection does not hear of its end.
       socket.setMaxListeners(0).on('close', close);
     });
-    response.on('error', () => left.abort());
+    response.on('error', leave);
     const id = randomBytes(12).toString('hex');
     const path = pathOf(request);
-    const signal = AbortSignal.any([left.signal, this.#parts.ended]);
+    const { signal } = stop;
     // Each of several answers listens.
     setMaxListeners(0, signal);
     const exchange: Exchange = {
@@ -82,17 +89,23 @@ export class RequestHandler {
     try {
       await this.#answer(exchange, path);
     } catch (error) {
-      this.#fail(exchange, error, left.signal.aborted);
+      this.#fail(exchange, error, hasLeft);
     }
     await closed;
+    this.#underWay.delete(stop);
     const endpoint = this.#nameOf(path);
     // As other servers count a client that has left before there was an answer.
     const status = response.headersSent ? response.statusCode : 499;
-    if (left.signal.aborted) exchange.notes.push('the client has left');
+    if (hasLeft) exchange.notes.push('the client has left');
     this.#parts.service.figures.answered(endpoint, status);
     const time = `${Math.round(performance.now() - started)} ms`;
     const notes = [`${status}`, ...exchange.notes, time].join(', ');
     this.#parts.log(`${from} ${shown(request.method ?? '-', 20)} ${endpoint} ${notes}`);
+  }
+
+  /** Breaks off what is under way. */
+  breakOff(): void {
+    for (const stop of this.#underWay) stop.abort();
   }
 
   #answer(exchange: Exchange, path: string): void | Promise<void> {

@@ -90,7 +90,6 @@ export class ModelServer {
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
   readonly #service: ModelService;
   readonly #requests: RequestHandler;
-  readonly #ended = new AbortController();
   readonly #mostConnections: number;
   /** Requests under way, and what they are answered with. */
   readonly #busy = new Map<Promise<void>, ServerResponse>();
@@ -109,7 +108,6 @@ export class ModelServer {
       gate: new Gate(options),
       bodies: new BodyReader(),
       log: options.log ?? (() => {}),
-      ended: this.#ended.signal,
     });
     const { sequences } = service.runtime.plan.kvCache;
     this.#mostConnections = sequences + (options.queue ?? usualQueue) + spareConnections;
@@ -205,7 +203,7 @@ export class ModelServer {
   /** Ends at once; what is under way is broken off. */
   async close(): Promise<void> {
     this.#requests.draining = true;
-    this.#ended.abort();
+    this.#requests.breakOff();
     // What is broken off says so to its client.
     await Promise.race([
       Promise.all(this.#busy.keys()),
