@@ -19,6 +19,7 @@ import {
   ignoredFields,
   readGeneration,
   tokensField,
+  usualTopK,
 } from './generation-fields.ts';
 import { badRequest } from './refusal.ts';
 
@@ -66,11 +67,11 @@ const unsupported: NeutralValues = {
 
 /**
  * Reads the body of a request.
- * @param usualTopK of a body that does not say `top_k`
+ * @param notHere fields that cannot be had from who answers
  * @throws Refusal that names the field at fault
  */
-export function readChatRequest(body: Body, usualTopK: number): ChatRequest {
-  checkFields(body, known, unsupported);
+export function readChatRequest(body: Body, notHere: NeutralValues = {}): ChatRequest {
+  checkFields(body, known, { ...unsupported, ...notHere });
   const generation = readGeneration(body, usualTopK);
   const tools = readTools(field(body, 'tools'));
   const toolChoice = readToolChoice(field(body, 'tool_choice'), tools);
@@ -86,6 +87,16 @@ export function readChatRequest(body: Body, usualTopK: number): ChatRequest {
     logprobs: readLogprobs(body),
     variables: readVariables(body),
   };
+}
+
+/** Whether a call is demanded. */
+export function demandsCall({ toolChoice }: Pick<ChatRequest, 'toolChoice'>): boolean {
+  return toolChoice === 'required' || typeof toolChoice === 'object';
+}
+
+/** Whether the answer must be held to a grammar. */
+export function needsGrammar(request: ChatRequest): boolean {
+  return demandsCall(request) || request.responseFormat.type !== 'text';
 }
 
 function readLogprobs(body: Body): number | null {

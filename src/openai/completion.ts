@@ -1,5 +1,6 @@
 /** `/v1/completions`: what was made of a request, and the object that says it. */
 
+import type { FinishReason } from '../engine/generate.ts';
 import type { Answerer } from './answerer.ts';
 import { createdNow, usageObject } from './usage.ts';
 
@@ -10,6 +11,11 @@ export interface Completion {
   readonly tokens: number;
   /** `stop`: the model or a stop text ended it, `length`: there was no room for more. */
   readonly finishReason: 'stop' | 'length';
+}
+
+/** Why an answer ended, in the API's words. */
+export function finishOf(reason: FinishReason): Completion['finishReason'] {
+  return reason === 'eos' || reason === 'stop' ? 'stop' : 'length';
 }
 
 /** One of the answers in an object. */

@@ -15,6 +15,7 @@ import {
   generationFields,
   ignoredFields,
   readGeneration,
+  usualTopK,
 } from './generation-fields.ts';
 import { badRequest } from './refusal.ts';
 
@@ -51,10 +52,9 @@ const neverServed: NeutralValues = { suffix: (value) => value === '' };
 
 /**
  * Reads the body of a request to a server's `/v1/completions`.
- * @param usualTopK of a body that does not say `top_k`
  * @throws Refusal that names the field at fault
  */
-export function readServedCompletion(body: Body, usualTopK: number): ServedCompletionRequest {
+export function readServedCompletion(body: Body): ServedCompletionRequest {
   checkFields(body, served, neverServed);
   const answer = readAnswer(body);
   const bestOf = field(body, 'best_of');

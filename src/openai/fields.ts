@@ -48,7 +48,7 @@ export type NeutralValues = Readonly<Record<string, (value: unknown) => boolean>
 
 /**
  * Refuses what is unknown, and what is not supported unless its value asks for nothing: an answer must
- * not be another one than was asked for.
+ * not be another one than was asked for. What is not supported may be known, too.
  * @throws Refusal that names the field
  */
 export function checkFields(
@@ -58,8 +58,9 @@ export function checkFields(
 ): void {
   for (const name of Object.keys(body)) {
     const value = field(body, name);
-    if (value === undefined || known.has(name)) continue;
+    if (value === undefined) continue;
     if (!Object.hasOwn(unsupported, name)) {
+      if (known.has(name)) continue;
       throw badRequest('unknown_parameter', `the parameter ${brief(name)} is unknown`, name);
     }
     if (unsupported[name]?.(value)) continue;

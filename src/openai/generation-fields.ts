@@ -39,17 +39,24 @@ export const ignoredFields: readonly string[] = [
 ];
 
 /**
- * @param usualTopK of a body that does not say `top_k`; 0 leaves all tokens in
+ * `top_k` of requests to a server, and of chats, that do not say it. The API knows no such thing; but with
+ * all tokens, sorting a vocabulary costs as much as generating a token, and tokens are drawn that nobody
+ * wants.
+ */
+export const usualTopK = 40;
+
+/**
+ * @param otherwiseTopK of a body that does not say `top_k`; 0 leaves all tokens in
  * @throws Refusal that names the field at fault
  */
-export function readGeneration(body: Body, usualTopK = 0): GenerationFields {
+export function readGeneration(body: Body, otherwiseTopK = 0): GenerationFields {
   const seed = numberField(body, 'seed', ranges.seed);
   return {
     maxTokens: numberField(body, 'max_tokens', ranges.max_tokens),
     sampling: {
       temperature: numberField(body, 'temperature', ranges.temperature) ?? 1,
       topP: numberField(body, 'top_p', ranges.top_p) ?? 1,
-      topK: numberField(body, 'top_k', ranges.top_k) ?? usualTopK,
+      topK: numberField(body, 'top_k', ranges.top_k) ?? otherwiseTopK,
       minP: numberField(body, 'min_p', ranges.min_p) ?? 0,
       repetitionPenalty: numberField(body, 'repetition_penalty', ranges.repetition_penalty) ?? 1,
       ...(seed === undefined ? {} : { seed }),
@@ -73,4 +80,9 @@ function readStop(value: unknown): readonly string[] {
 /** A seed of the API, which may be negative, as the sampler takes it. */
 export function samplerSeed(seed: number): number {
   return seed < 0 ? seed + 2 ** 53 : seed;
+}
+
+/** The seed of one of several answers to a request: the first has that of the request. */
+export function seedAt(seed: number, index: number): number {
+  return (seed + index) % Number.MAX_SAFE_INTEGER;
 }

@@ -1,16 +1,11 @@
 /** What both endpoints that generate have in common. */
 
+import { seedAt } from '../openai/generation-fields.ts';
 import { badRequest } from '../openai/refusal.ts';
 import { usageObject } from '../openai/usage.ts';
 import { errorObject } from './errors.ts';
 import type { EventStream } from './event-stream.ts';
 import type { AnswerCall, ServedAnswer } from './service.ts';
-
-/**
- * `top_k` of requests that do not say it. The API knows no such thing; but with all tokens, sorting a
- * vocabulary costs as much as generating a token, and tokens are drawn that nobody wants.
- */
-export const usualTopK = 40;
 
 /** The seed of a request that has none. */
 export function randomSeed(): number {
@@ -39,11 +34,10 @@ export function checkTold(n: number, maxTokens: number, logprobs: number | null)
 /** A call without what hears of its text. */
 export type SilentCall = Omit<AnswerCall, 'onText'>;
 
-/** The call of one of several answers: each has a seed of its own, the first that of the request. */
+/** The call of one of several answers to a request. */
 export function callAt(call: SilentCall, index: number): SilentCall {
   const { sampling } = call;
-  const seed = (sampling.seed + index) % Number.MAX_SAFE_INTEGER;
-  return { ...call, sampling: { ...sampling, seed } };
+  return { ...call, sampling: { ...sampling, seed: seedAt(sampling.seed, index) } };
 }
 
 /** What some answers to one prompt cost. */

@@ -5,6 +5,7 @@ import { readServedCompletion, type ServedCompletionRequest } from '../openai/co
 import { samplerSeed } from '../openai/generation-fields.ts';
 import { encodePromptOrIds, promptIdsFor, tokensWithin } from '../openai/prompt-room.ts';
 import { badRequest } from '../openai/refusal.ts';
+import { completionLogprobs, type DrawnToken } from '../openai/token-probabilities.ts';
 import {
   callAt,
   checkTold,
@@ -13,12 +14,10 @@ import {
   type SilentCall,
   telling,
   usageOf,
-  usualTopK,
 } from './answering.ts';
 import { EventStream } from './event-stream.ts';
 import { type Exchange, sendJson } from './exchange.ts';
 import type { ModelService } from './service.ts';
-import { completionLogprobs, type DrawnToken } from './token-probabilities.ts';
 
 /** Tokens of a completion that does not say how many, as the API has it. */
 const usualTokens = 16;
@@ -31,7 +30,7 @@ export class CompletionsEndpoint {
   }
 
   async answer(exchange: Exchange): Promise<void> {
-    const request = readServedCompletion(await exchange.body(), usualTopK);
+    const request = readServedCompletion(await exchange.body());
     if (request.echo && request.logprobs !== null) {
       const message = "'echo' with 'logprobs' is not supported: prompts have no probabilities here";
       throw badRequest('unsupported_parameter', message, 'echo');

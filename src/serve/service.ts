@@ -5,24 +5,20 @@ import type { Runtime } from '../engine/runtime.ts';
 import type { SamplingOptions } from '../engine/sampling-options.ts';
 import type { Drafter } from '../engine/speculation/draft.ts';
 import { InterruptedError } from '../errors.ts';
-import type { GrammarFormat } from '../grammar/format.ts';
 import { Grammars } from '../grammar/grammars.ts';
+import {
+  type AnswerForm,
+  type AnswerGuide,
+  guideOf,
+  type Steering,
+} from '../openai/answer-guide.ts';
 import type { Answerer } from '../openai/answerer.ts';
-import type { Completion } from '../openai/completion.ts';
+import { type Completion, finishOf } from '../openai/completion.ts';
 import type { Contexts } from '../openai/prompt-room.ts';
-import { AnswerGuide, type Steering } from './answer-guide.ts';
+import type { DrawnToken } from '../openai/token-probabilities.ts';
 import { Figures } from './figures.ts';
 import { JobQueue } from './job-queue.ts';
 import { SequencePool } from './sequence-pool.ts';
-import type { DrawnToken } from './token-probabilities.ts';
-
-/** What an answer is held to. */
-export interface AnswerForm {
-  /** Ids that it begins with. */
-  readonly opening: readonly number[];
-  /** Holds for what follows them. */
-  readonly format: GrammarFormat;
-}
 
 export interface AnswerCall {
   readonly promptIds: readonly number[];
@@ -125,7 +121,7 @@ export class ModelService implements Contexts {
   /** @param shared whether another answer to the same prompt is to come */
   #answer(call: AnswerCall, shared: boolean): Promise<ServedAnswer> {
     return this.queue.run(async () => {
-      const guide = await this.#guideOf(call);
+      const guide = await guideOf(this.runtime.model, this.grammars, call);
       const lease = this.#pool.take(call.promptIds, shared);
       try {
         return await this.#generate(call, lease, guide);
@@ -158,7 +154,6 @@ export class ModelService implements Contexts {
     figures.generated(Math.max(0, result.tokens.length - pieces));
     const { finishReason, tokens } = result;
     if (finishReason === 'interrupted') throw new InterruptedError();
-    const ended = finishReason === 'eos' || finishReason === 'stop';
     const drawn = guide?.takeDrawn() ?? [];
     // What has ended the text was drawn as well, and is no part of it.
     if (drawn.at(-1) !== undefined && drawn.at(-1)?.id !== tokens.at(-1)) drawn.pop();
@@ -167,18 +162,9 @@ export class ModelService implements Contexts {
       promptTokens: call.promptIds.length,
       reusedTokens: reused,
       tokens: tokens.length,
-      finishReason: ended ? 'stop' : 'length',
+      finishReason: finishOf(finishReason),
       drawn,
     };
-  }
-
-  async #guideOf({ steering, form }: AnswerCall): Promise<AnswerGuide | null> {
-    const constraint =
-      form === null || this.grammars === null ? null : await this.grammars.open(form.format);
-    const parts = { steering, opening: form?.opening ?? [], constraint };
-    if (!AnswerGuide.isNeeded(parts)) return null;
-    const { tokenizer, manifest } = this.runtime.model;
-    return new AnswerGuide({ ...parts, tokenizer, vocabSize: manifest.spec.vocabSize });
   }
 
   /** Ends what the service has started itself; the runtime stays open. */

@@ -13,7 +13,7 @@ import { formatPatterns } from '../../src/grammar/formats.ts';
 import { GrammarError, Grammars } from '../../src/grammar/grammars.ts';
 import { checkedSchema } from '../../src/grammar/schema-check.ts';
 import { jsonFormat } from '../../src/grammar/schema-rules.ts';
-import { Utf8Guard } from '../../src/serve/utf8-guard.ts';
+import { Utf8Guard } from '../../src/grammar/utf8-guard.ts';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { SchemaMaker } from './random-schema.ts';
 

@@ -5,8 +5,8 @@ import { describe, it } from 'node:test';
 import { ToolCallReader, type ToolFormat, toolFormatOf } from '../../src/chat/tool-calls.ts';
 import type { Sequence } from '../../src/engine/sequence.ts';
 import { InterruptedError } from '../../src/errors.ts';
+import { ChatAssembler } from '../../src/openai/chat-assembler.ts';
 import { Refusal } from '../../src/openai/refusal.ts';
-import { ChatAssembler } from '../../src/serve/chat-assembler.ts';
 import { JobQueue } from '../../src/serve/job-queue.ts';
 import { SequencePool } from '../../src/serve/sequence-pool.ts';
 

@@ -1,10 +1,12 @@
 /** Steers one answer as its request wants it: forced tokens, a grammar, biases, penalties. */
 
+import type { Model } from '../engine/model.ts';
 import type { TokenGuide } from '../engine/token-guide.ts';
-import type { Constraint } from '../grammar/grammars.ts';
+import type { GrammarFormat } from '../grammar/format.ts';
+import { type Constraint, GrammarError, type Grammars } from '../grammar/grammars.ts';
+import { Utf8Guard } from '../grammar/utf8-guard.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { type DrawnToken, TokenProbabilities } from './token-probabilities.ts';
-import { Utf8Guard } from './utf8-guard.ts';
 
 /** What a request asks of each token. */
 export interface Steering {
@@ -15,7 +17,15 @@ export interface Steering {
   readonly logprobs: number | null;
 }
 
-export interface GuideParts {
+/** What an answer is held to. */
+export interface AnswerForm {
+  /** Ids that it begins with. */
+  readonly opening: readonly number[];
+  /** Holds for what follows them. */
+  readonly format: GrammarFormat;
+}
+
+interface GuideParts {
   readonly tokenizer: Tokenizer;
   /** Logits. */
   readonly vocabSize: number;
@@ -31,6 +41,30 @@ export interface GuideParts {
  * without end, and some models write nothing else.
  */
 const mostBlanks = 20;
+
+/** Whether anything is asked of tokens. */
+export function steers(steering: Steering): boolean {
+  const { presencePenalty, frequencyPenalty, logitBias, logprobs } = steering;
+  const changes = presencePenalty !== 0 || frequencyPenalty !== 0 || logitBias.size > 0;
+  return changes || logprobs !== null;
+}
+
+/**
+ * What guides an answer of the model, to be closed after it; null where nothing is asked of it.
+ * @param grammars null where answers cannot be held to any: then `form` is
+ * @throws GrammarError when the engine does not take the grammar
+ */
+export async function guideOf(
+  { tokenizer, manifest }: Model,
+  grammars: Grammars | null,
+  { steering, form }: { readonly steering: Steering; readonly form: AnswerForm | null },
+): Promise<AnswerGuide | null> {
+  const constraint = form === null || grammars === null ? null : await grammars.open(form.format);
+  const opening = form?.opening ?? [];
+  if (!steers(steering) && opening.length === 0 && constraint === null) return null;
+  const { vocabSize } = manifest.spec;
+  return new AnswerGuide({ steering, opening, constraint, tokenizer, vocabSize });
+}
 
 export class AnswerGuide implements TokenGuide {
   readonly #parts: GuideParts;
@@ -49,17 +83,6 @@ export class AnswerGuide implements TokenGuide {
     const { tokenizer, constraint, vocabSize } = parts;
     this.#utf8 = constraint === null ? null : new Utf8Guard(tokenizer, vocabSize);
     this.#probabilities = logprobs === null ? null : new TokenProbabilities(logprobs);
-  }
-
-  /** Whether there is anything to do for such a request. */
-  static isNeeded({
-    steering,
-    opening,
-    constraint,
-  }: Omit<GuideParts, 'tokenizer' | 'vocabSize'>): boolean {
-    const { presencePenalty, frequencyPenalty, logitBias, logprobs } = steering;
-    const steers = presencePenalty !== 0 || frequencyPenalty !== 0 || logitBias.size > 0;
-    return steers || logprobs !== null || opening.length > 0 || constraint !== null;
   }
 
   async prepare(logits: Float32Array): Promise<void> {
@@ -117,7 +140,7 @@ export class AnswerGuide implements TokenGuide {
       else logits[id] = Number.NEGATIVE_INFINITY;
     }
     if (left > 0) for (const id of blanks) logits[id] = Number.NEGATIVE_INFINITY;
-    else if (blanks.length === 0) throw new Error('the grammar allows no token');
+    else if (blanks.length === 0) throw new GrammarError('the grammar allows no token');
   }
 }
 

@@ -3,7 +3,8 @@
 import { randomBytes } from 'node:crypto';
 import { type AnswerPart, ReasoningSplitter } from '../chat/reasoning.ts';
 import { ToolCallReader, type ToolFormat, type WrittenCall } from '../chat/tool-calls.ts';
-import type { CallObject, ChatDelta } from '../openai/chat-answer.ts';
+import type { CallObject, ChatChoice, ChatDelta, ChatFinish } from './chat-answer.ts';
+import type { Completion } from './completion.ts';
 
 export interface AssemblerOptions {
   /** The text that the answer goes on with: a template may have opened the thought. */
@@ -49,6 +50,33 @@ export class ChatAssembler {
       deltas.push({ tool_calls: this.calls.map((call, index) => ({ index, ...call })) });
     }
     return deltas;
+  }
+
+  /** Why the answer ended, once it is whole. */
+  finishOf({ finishReason }: Pick<Completion, 'finishReason'>): ChatFinish {
+    return this.calls.length > 0 ? 'tool_calls' : finishReason;
+  }
+
+  /** The whole answer, of which all text has been pushed, as one of those to a request. */
+  choice(
+    index: number,
+    answer: Pick<Completion, 'finishReason'>,
+    logprobs: object | null,
+  ): ChatChoice {
+    this.finish();
+    const { content, reasoning, calls } = this;
+    return {
+      index,
+      message: {
+        role: 'assistant',
+        content: content === '' && calls.length > 0 ? null : content,
+        refusal: null,
+        ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+        ...(calls.length === 0 ? {} : { tool_calls: calls }),
+      },
+      logprobs,
+      finish_reason: this.finishOf(answer),
+    };
   }
 
   #take({ text, thought }: AnswerPart): ChatDelta[] {
