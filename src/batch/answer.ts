@@ -1,43 +1,28 @@
-/** One line's way: request, tokens, completion, result. */
+/** One line's way: request, prompt, what the engine makes of it, the object that answers. */
 
-import type { Completion } from '../openai/completion.ts';
 import { samplerSeed } from '../openai/generation-fields.ts';
-import { promptIdsFor, tokensWithin } from '../openai/prompt-room.ts';
+import type { Answer, AnswerHow, Call } from './call.ts';
 import type { Engine } from './engine.ts';
 import { seedOf } from './line-ids.ts';
 import type { LineKey } from './line-table.ts';
-import type { Call } from './read-line.ts';
 
-export interface AnswerOptions {
+export interface AnswerOptions extends Omit<AnswerHow, 'usualTokens' | 'seed'> {
   /** Tokens of requests that do not say how many. */
   readonly maxTokens: number;
   /** From which seeds are derived for requests that have none. */
   readonly seed: number;
-  readonly signal: AbortSignal;
-  /** Called as tokens come, with how many there are, and how many there can be. */
-  readonly onTokens: (tokens: number, most: number) => void;
 }
 
 /**
- * The completion of a line's request.
+ * The answer to a line's request.
  * @throws Refusal when the request is at fault; what the engine throws else
  */
-export async function complete(
+export function answerCall(
   engine: Engine,
-  { request }: Call,
+  call: Call,
   key: LineKey,
-  { maxTokens: usual, seed, signal, onTokens }: AnswerOptions,
-): Promise<Completion> {
-  const encode = () => engine.encode(request.prompt, signal);
-  const promptIds = await promptIdsFor(engine, 'prompt', encode);
-  const maxTokens = tokensWithin(engine, promptIds.length, request.maxTokens, usual);
-  const { sampling, stop } = request;
-  return engine.complete({
-    promptIds,
-    maxTokens,
-    sampling: { ...sampling, seed: samplerSeed(sampling.seed ?? seedOf(key, seed)) },
-    stop,
-    signal,
-    onTokens: (tokens) => onTokens(tokens, maxTokens),
-  });
+  { maxTokens, seed: base, signal, onTokens }: AnswerOptions,
+): Promise<Answer> {
+  const seed = samplerSeed(call.request.sampling.seed ?? seedOf(key, base));
+  return call.answer(engine, { usualTokens: maxTokens, seed, signal, onTokens });
 }

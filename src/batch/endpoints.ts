@@ -1,46 +1,24 @@
 /** The endpoints that lines may name in `url`. */
 
-import { brief, isJsonObject } from '../checkpoint/json-file.ts';
-import type { Answerer } from '../openai/answerer.ts';
-import { type Completion, completionBody } from '../openai/completion.ts';
-import { type CompletionRequest, readCompletionRequest } from '../openai/completions.ts';
-import type { Body, NeutralValues } from '../openai/fields.ts';
+import { brief } from '../checkpoint/json-file.ts';
+import type { Body } from '../openai/fields.ts';
 import { Refusal } from '../openai/refusal.ts';
 import { own } from '../own.ts';
+import type { Call } from './call.ts';
+import { chatCall } from './chat-call.ts';
+import { completionCall } from './completion-call.ts';
 
-export interface Endpoint {
-  /** What a body asks for. @throws Refusal */
-  readonly read: (body: Body) => CompletionRequest;
-  /** The object that answers it; `id` comes without the prefix that the API gives it. */
-  readonly answer: (id: string, completion: Completion, by: Answerer) => object;
-}
-
-/** Fields that would change the result, and the value that asks for nothing. */
-const notOfBatches: NeutralValues = {
-  n: (value) => value === 1,
-  best_of: (value) => value === 1,
-  echo: (value) => value === false,
-  stream: (value) => value === false,
-  stream_options: () => false,
-  logprobs: () => false,
-  suffix: (value) => value === '',
-  logit_bias: (value) => isJsonObject(value) && Object.keys(value).length === 0,
-  presence_penalty: (value) => value === 0,
-  frequency_penalty: (value) => value === 0,
-};
+/** What a body asks for. @throws Refusal that names the field at fault */
+type Endpoint = (body: Body) => Call;
 
 const endpoints: Readonly<Record<string, Endpoint>> = {
-  '/v1/completions': {
-    read: (body) => readCompletionRequest(body, notOfBatches),
-    answer: completionBody,
-  },
+  '/v1/chat/completions': chatCall,
+  '/v1/completions': completionCall,
 };
 
 /** Endpoints of the API that are not supported, and what to do. */
 const unsupported: Readonly<Record<string, string>> = {
-  '/v1/chat/completions':
-    "send chats to 'serve', or write a chat's text, marks of turns included, into 'prompt' and use /v1/completions",
-  '/v1/responses': "write a text into 'prompt' and use /v1/completions",
+  '/v1/responses': 'write messages and use /v1/chat/completions',
 };
 
 const notFound = { status: 404 };
@@ -54,6 +32,6 @@ export function endpointAt(url: unknown): Endpoint {
   if (reason !== undefined) {
     throw new Refusal('unsupported_endpoint', `${name} is not supported: ${reason}`, notFound);
   }
-  const all = Object.keys(endpoints).join(', ');
+  const all = Object.keys(endpoints).join(' or ');
   throw new Refusal('invalid_url', `'url' must be ${all}, not ${brief(url)}`, notFound);
 }

@@ -3,10 +3,11 @@
 import { brief } from '../checkpoint/json-file.ts';
 import { FlashError } from '../errors.ts';
 import { Refusal } from '../openai/refusal.ts';
+import type { Call } from './call.ts';
 import { meetLine } from './line-ids.ts';
 import type { LineKey, LineTable } from './line-table.ts';
 import { isBlank, type LineFile, linesOf } from './lines.ts';
-import { type Call, longestLineBytes, type ReadLine, readLine } from './read-line.ts';
+import { longestLineBytes, type ReadLine, readLine } from './read-line.ts';
 
 /** A line that is to be answered. */
 export interface OpenLine {

@@ -3,10 +3,10 @@
 import { brief, isJsonObject, parseJsonText } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { jsonExcess } from '../json-limits.ts';
-import type { CompletionRequest } from '../openai/completions.ts';
 import { badRequest, Refusal } from '../openai/refusal.ts';
 import { textOfUtf8 } from '../utf8.ts';
-import { type Endpoint, endpointAt } from './endpoints.ts';
+import type { Call } from './call.ts';
+import { endpointAt } from './endpoints.ts';
 import type { Line } from './lines.ts';
 
 /** Bytes of a line. A prompt as long as this has some 200,000 tokens. */
@@ -17,12 +17,6 @@ const mostBrackets = 1024;
 export const memoryPerLineByte = 8;
 /** UTF-16 units of a custom_id. */
 const longestCustomId = 1024;
-
-/** A request, and the endpoint that it goes to. */
-export interface Call {
-  readonly endpoint: Endpoint;
-  readonly request: CompletionRequest;
-}
 
 export interface ReadLine {
   /** Null where the line does not say it. */
@@ -81,6 +75,6 @@ function callOf({ method, url, body }: Fields): Call {
     throw new Refusal('invalid_method', message, { status: 405 });
   }
   const endpoint = endpointAt(url);
-  if (isJsonObject(body)) return { endpoint, request: endpoint.read(body) };
+  if (isJsonObject(body)) return endpoint(body);
   throw badRequest('invalid_value', `'body' must be an object, not ${brief(body)}`, 'body');
 }

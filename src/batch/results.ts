@@ -1,26 +1,19 @@
 /** Lines of the output, as OpenAI's batches have them. */
 
 import type { Answerer } from '../openai/answerer.ts';
-import type { Completion } from '../openai/completion.ts';
 import type { Refusal } from '../openai/refusal.ts';
-import type { Endpoint } from './endpoints.ts';
+import type { Answer } from './call.ts';
 import { digitsOf, formatId } from './line-ids.ts';
 import type { LineKey } from './line-table.ts';
-
-/** A completion, and the endpoint whose object it goes into. */
-export interface Outcome {
-  readonly endpoint: Endpoint;
-  readonly completion: Completion;
-}
 
 /** The line for a request that was answered. */
 export function answerLine(
   key: LineKey,
   customId: string | null,
-  { endpoint, completion }: Outcome,
+  answer: Answer,
   by: Answerer,
 ): string {
-  const body = endpoint.answer(digitsOf(key), completion, by);
+  const body = answer.body(digitsOf(key), by);
   return format({
     id: formatId(key),
     custom_id: customId,

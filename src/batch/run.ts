@@ -1,14 +1,14 @@
 /** The second pass: lines that are not answered yet go to the engine, several at a time. */
 
 import { Refusal } from '../openai/refusal.ts';
-import { type AnswerOptions, complete } from './answer.ts';
+import { type AnswerOptions, answerCall } from './answer.ts';
+import type { Answer, Call } from './call.ts';
 import type { Engine } from './engine.ts';
 import type { Journal } from './journal.ts';
 import type { LineKey, LineTable } from './line-table.ts';
 import type { LineFile } from './lines.ts';
 import { type OpenLine, openLines } from './open-lines.ts';
-import type { Call } from './read-line.ts';
-import { answerLine, type Outcome, refusalLine } from './results.ts';
+import { answerLine, refusalLine } from './results.ts';
 
 /** Counts of one run. */
 export interface RunCounts {
@@ -92,14 +92,14 @@ class Run {
 
   async answer({ number, key, slot, customId, call }: OpenLine): Promise<void> {
     const { table, journal } = this.#options;
-    const outcome = call instanceof Refusal ? call : await this.#complete(call, key, number);
+    const outcome = call instanceof Refusal ? call : await this.#answer(call, key, number);
     if (outcome instanceof Refusal) {
       await journal.append(refusalLine(key, customId, outcome, number));
       this.#errors++;
     } else {
       await journal.append(answerLine(key, customId, outcome, this.#engine));
-      this.#promptTokens += outcome.completion.promptTokens;
-      this.#tokens += outcome.completion.tokens;
+      this.#promptTokens += outcome.promptTokens;
+      this.#tokens += outcome.tokens;
     }
     this.#underWay.delete(number);
     table.setAnswered(slot);
@@ -108,14 +108,13 @@ class Run {
   }
 
   /** What the engine makes of a call, or why it is refused after all. */
-  async #complete(call: Call, key: LineKey, number: number): Promise<Outcome | Refusal> {
+  async #answer(call: Call, key: LineKey, number: number): Promise<Answer | Refusal> {
     const onTokens = (tokens: number, most: number) => {
       this.#underWay.set(number, { tokens, most });
       this.#options.onProgress(this.counts);
     };
     try {
-      const completion = await complete(this.#engine, call, key, { ...this.#options, onTokens });
-      return { endpoint: call.endpoint, completion };
+      return await answerCall(this.#engine, call, key, { ...this.#options, onTokens });
     } catch (error) {
       if (error instanceof Refusal) return error;
       throw error;

@@ -1,30 +1,48 @@
 /** A loaded model as the engine of a batch: each call has a sequence of its own. */
 
+import type { ChatTemplates } from '../chat/chat-templates.ts';
 import { generate } from '../engine/generate.ts';
 import type { Runtime } from '../engine/runtime.ts';
 import type { Sequence } from '../engine/sequence.ts';
 import type { Drafter } from '../engine/speculation/draft.ts';
 import { InterruptedError } from '../errors.ts';
+import { Grammars } from '../grammar/grammars.ts';
+import { guideOf } from '../openai/answer-guide.ts';
 import type { Answerer } from '../openai/answerer.ts';
-import type { Completion } from '../openai/completion.ts';
+import { type PreparedChat, type PrepareOptions, prepareChat } from '../openai/chat-prompt.ts';
+import type { ChatRequest } from '../openai/chat-request.ts';
+import { type Completion, finishOf } from '../openai/completion.ts';
 import { encodePromptOrIds } from '../openai/prompt-room.ts';
 import type { Engine, EngineCall } from './engine.ts';
+
+export interface RuntimeEngineOptions {
+  /** Null where the model has none, or no line wants one. */
+  readonly templates?: ChatTemplates | null;
+  /** Proposes tokens for all calls. */
+  readonly draft?: Drafter | undefined;
+}
 
 export class RuntimeEngine implements Engine {
   readonly model: string;
   readonly fingerprint: string;
   readonly #runtime: Runtime;
+  /** Its thread is started by the first line that needs it. */
+  readonly #grammars: Grammars;
+  readonly #options: RuntimeEngineOptions;
   /** Open sequences that nobody uses: what the next prompt has in common with one is kept. */
   readonly #idle: Sequence[] = [];
 
-  readonly #draft: Drafter | undefined;
-
-  /** @param draft proposes tokens for all calls */
-  constructor(runtime: Runtime, { model, fingerprint }: Answerer, draft?: Drafter) {
+  constructor(
+    runtime: Runtime,
+    { model, fingerprint }: Answerer,
+    options: RuntimeEngineOptions = {},
+  ) {
     this.model = model;
     this.fingerprint = fingerprint;
     this.#runtime = runtime;
-    this.#draft = draft;
+    this.#options = options;
+    const { tokenizer, manifest } = runtime.model;
+    this.#grammars = new Grammars(tokenizer, manifest.spec.vocabSize);
   }
 
   get context(): number {
@@ -39,14 +57,24 @@ export class RuntimeEngine implements Engine {
     return encodePromptOrIds(this.#runtime.model.tokenizer, prompt, this.context, signal);
   }
 
-  async complete({ onTokens, ...call }: EngineCall): Promise<Completion> {
+  prepareChat(request: ChatRequest, options: PrepareOptions): Promise<PreparedChat> {
+    const { templates = null } = this.#options;
+    const { model } = this.#runtime;
+    const parts = { model, templates, grammars: this.#grammars, contexts: this };
+    return prepareChat(request, parts, options);
+  }
+
+  async complete({ onTokens, steering, form, ...call }: EngineCall): Promise<Completion> {
     if (call.signal.aborted) throw new InterruptedError();
+    const guided = steering && { steering, form: form ?? null };
+    const guide = guided && (await guideOf(this.#runtime.model, this.#grammars, guided));
     const sequence = this.#idle.pop() ?? this.#runtime.sequence();
     try {
       let made = 0;
       const result = await generate(sequence, {
         ...call,
-        draft: this.#draft,
+        ...(guide ? { guide } : {}),
+        draft: this.#options.draft,
         onText: () => onTokens(++made),
       });
       const { text, promptTokens, tokens, finishReason } = result;
@@ -55,10 +83,16 @@ export class RuntimeEngine implements Engine {
         text,
         promptTokens: promptTokens.length,
         tokens: tokens.length,
-        finishReason: finishReason === 'eos' || finishReason === 'stop' ? 'stop' : 'length',
+        finishReason: finishOf(finishReason),
       };
     } finally {
+      guide?.close();
       this.#idle.push(sequence);
     }
+  }
+
+  /** Ends what the engine has started itself; the runtime stays open. */
+  close(): Promise<void> {
+    return this.#grammars.close();
   }
 }

@@ -1,10 +1,12 @@
 import { Command } from 'commander';
+import type { MeasureChat } from '../batch/call.ts';
 import { type EarlierResults, readEarlierResults } from '../batch/earlier-results.ts';
 import { Output } from '../batch/journal.ts';
 import type { LineFile } from '../batch/lines.ts';
 import { type RunCounts, runBatch } from '../batch/run.ts';
 import { RuntimeEngine } from '../batch/runtime-engine.ts';
 import { batchBytes, type Survey, surveyInput } from '../batch/survey.ts';
+import { templatesIfAny } from '../chat/chat-templates.ts';
 import { fileError } from '../checkpoint/file.ts';
 import type { KvDType } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
@@ -12,6 +14,7 @@ import type { RunRequest } from '../engine/run-request.ts';
 import type { Drafter } from '../engine/speculation/draft.ts';
 import type { Answerer } from '../openai/answerer.ts';
 import { answererOf } from '../openai/answerer.ts';
+import { chatTextBytes } from '../openai/chat-prompt.ts';
 import { peakResidentBytes } from '../plan/process.ts';
 import { openRegular } from '../regular-file.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
@@ -29,7 +32,7 @@ import {
   threadsOption,
   windowOption,
 } from './options.ts';
-import { chooseBudget, draftLine, withModel } from './run.ts';
+import { chooseBudget, chosenTemplates, draftLine, withModel } from './run.ts';
 import { note, print, printJson, showProgress, table } from './terminal.ts';
 
 interface BatchFlags extends DraftFlags {
@@ -37,6 +40,7 @@ interface BatchFlags extends DraftFlags {
   readonly context?: number;
   readonly maxTokens: number;
   readonly seed: number;
+  readonly template?: string;
   readonly dramBudget?: Size;
   readonly threads?: number;
   readonly window: PolicyName;
@@ -64,6 +68,7 @@ export function batchCommand(): Command {
       countArgument,
       0,
     )
+    .option('--template <file>', "for chats: a template in place of the model's own")
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
     .addOption(windowOption())
     .addOption(threadsOption())
@@ -130,7 +135,15 @@ async function answerFile(
 ): Promise<Summary> {
   const ffn = flags.exact ? 'exact' : 'sparse';
   const by = answererOf(model, { ffn, kvDtype: flags.kvDtype });
-  const { survey, earlier } = await look(input, output, by, flags);
+  const given =
+    flags.template === undefined ? undefined : await chosenTemplates(model, flags.template);
+  // A template that is none is told before anything is read.
+  given?.choose(false);
+  const templatesFor = async () => given ?? (await templatesIfAny(model));
+  // Chats are rendered to see how long they are, unless that is not asked.
+  const measureChat: MeasureChat = async (request) =>
+    flags.context === undefined ? chatTextBytes(request, await templatesFor()) : 0;
+  const { survey, earlier } = await look(input, output, { by, measureChat }, flags);
   const left = survey.table.size - earlier.answered;
   const summarise = (counts: RunCounts, elapsedMs: number): Summary => ({
     lines: survey.table.size,
@@ -149,10 +162,14 @@ async function answerFile(
     await (await output.begin(earlier.bytes)).close();
     return summarise(nothingDone, 0);
   }
+  const templates = survey.template ? await templatesFor() : null;
+  const context = chooseContext(model, survey, flags);
+  const { parallel } = flags;
+  const { vocabSize } = model.manifest.spec;
   const request: RunRequest = {
     budget: chooseBudget(model, flags.dramBudget),
-    ownBytes: batchBytes(survey, flags.parallel),
-    context: chooseContext(model, survey, flags),
+    ownBytes: batchBytes(survey, { parallel, context, vocabSize }),
+    context,
     sequences: Math.min(flags.parallel, left),
     kvDtype: flags.kvDtype,
     window: flags.window,
@@ -164,12 +181,13 @@ async function answerFile(
     const journal = await output.begin(earlier.bytes);
     const started = performance.now();
     const progress = showProgress('answering', flags.json);
+    const engine = new RuntimeEngine(runtime, by, { templates, draft });
     try {
-      const counts = await runBatch(new RuntimeEngine(runtime, by, draft), {
+      const counts = await runBatch(engine, {
         input,
         table: survey.table,
         journal,
-        parallel: flags.parallel,
+        parallel,
         maxTokens: flags.maxTokens,
         seed: flags.seed,
         signal: interruption,
@@ -183,6 +201,7 @@ async function answerFile(
       return { ...summarise(counts, performance.now() - started), ...draftShares(draft) };
     } finally {
       progress.stop();
+      await engine.close();
       await journal.close();
     }
   });
@@ -201,7 +220,7 @@ function draftShares(draft: Drafter | undefined): Pick<Summary, 'acceptance' | '
 async function look(
   input: LineFile,
   { found }: Output,
-  by: Answerer,
+  { by, measureChat }: { readonly by: Answerer; readonly measureChat: MeasureChat },
   { maxTokens, json }: BatchFlags,
 ): Promise<{ readonly survey: Survey; readonly earlier: EarlierResults }> {
   const total = input.bytes + (found?.bytes ?? 0);
@@ -209,6 +228,7 @@ async function look(
   try {
     const survey = await surveyInput(input, {
       maxTokens,
+      measureChat,
       signal: interruption,
       onProgress: (bytes) => progress.update(bytes, total),
     });

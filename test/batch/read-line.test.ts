@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import type { Line } from '../../src/batch/lines.ts';
 import { readLine } from '../../src/batch/read-line.ts';
 import { Refusal } from '../../src/openai/refusal.ts';
-import { request } from './support.ts';
+import { chatRequest, request } from './support.ts';
 
 function lineOf(content: string | Uint8Array): Line {
   const bytes = Buffer.from(content);
@@ -63,6 +63,7 @@ describe('a request', () => {
 });
 
 describe('a line', () => {
+  const chat = { messages: [{ role: 'user', content: 'Hi' }] };
   const whole = (change: object) =>
     JSON.stringify({ ...(JSON.parse(request('a', 'x')) as object), ...change });
   const cases: readonly (readonly [string | Uint8Array, string, string | null, RegExp])[] = [
@@ -77,7 +78,18 @@ describe('a line', () => {
     [whole({ custom_id: '' }), 'invalid_custom_id', null, /1 to 1024 characters/],
     [whole({ custom_id: 'x'.repeat(1025) }), 'invalid_custom_id', null, /1 to 1024/],
     [whole({ method: 'GET' }), 'invalid_method', 'a', /POST, not "GET"/],
-    [whole({ url: '/v1/chat/completions' }), 'unsupported_endpoint', 'a', /send chats to 'serve'/],
+    [whole({ url: '/v1/responses' }), 'unsupported_endpoint', 'a', /use \/v1\/chat\/completions/],
+    [whole({ url: '/v1/chat/completions' }), 'unknown_parameter', 'a', /"prompt" is unknown/],
+    [chatRequest('a', {}), 'missing_parameter', 'a', /'messages' is missing/],
+    [chatRequest('a', { ...chat, stream: true }), 'unsupported_parameter', 'a', /'stream' of true/],
+    [chatRequest('a', { ...chat, logprobs: true }), 'unsupported_parameter', 'a', /'logprobs' of/],
+    [
+      chatRequest('a', { ...chat, top_logprobs: 1 }),
+      'unsupported_parameter',
+      'a',
+      /'top_logprobs'/,
+    ],
+    [chatRequest('a', { ...chat, n: 17 }), 'invalid_value', 'a', /'n' must be .* 1 to 16/],
     [whole({ url: '/v2' }), 'invalid_url', 'a', /\/v1\/completions, not "\/v2"/],
     [whole({ url: 'constructor' }), 'invalid_url', 'a', /not "constructor"/],
     [whole({ body: [] }), 'invalid_value', 'a', /'body' must be an object/],

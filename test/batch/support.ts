@@ -10,6 +10,10 @@ import { type RunCounts, runBatch } from '../../src/batch/run.ts';
 import { surveyInput } from '../../src/batch/survey.ts';
 import { PromptTooLongError } from '../../src/engine/prompt.ts';
 import { InputError } from '../../src/errors.ts';
+import type { ChatChoice } from '../../src/openai/chat-answer.ts';
+import { ChatAssembler } from '../../src/openai/chat-assembler.ts';
+import type { PreparedChat, PrepareOptions } from '../../src/openai/chat-prompt.ts';
+import type { ChatRequest } from '../../src/openai/chat-request.ts';
 import type { Completion } from '../../src/openai/completion.ts';
 
 /** What tests read of a result. */
@@ -19,9 +23,13 @@ export interface Result {
   readonly response: null | {
     readonly status_code: number;
     readonly body: {
-      readonly choices?: readonly { readonly text: string; readonly finish_reason: string }[];
+      readonly choices?: readonly {
+        readonly text: string;
+        readonly message?: ChatChoice['message'];
+        readonly finish_reason: string;
+      }[];
       readonly usage?: Readonly<Record<string, number>>;
-      readonly error?: { readonly code: string };
+      readonly error?: { readonly code: string; readonly message: string };
     };
   };
   readonly error: null | {
@@ -47,6 +55,12 @@ export function request(customId: string, prompt: unknown, body: object = {}): s
   });
 }
 
+/** A line that asks for the answer to a chat. */
+export function chatRequest(customId: string, body: object): string {
+  const url = '/v1/chat/completions';
+  return JSON.stringify({ custom_id: customId, method: 'POST', url, body });
+}
+
 /** Tokens are characters; the answer is the prompt backwards. */
 export class RuleEngine implements Engine {
   readonly model = 'rule';
@@ -67,6 +81,21 @@ export class RuleEngine implements Engine {
     if (prompt.length > this.context) throw new PromptTooLongError(`${prompt.length}`, 100, '');
     if (prompt === 'cursed') throw new InputError('cannot be tokenised');
     return typeof prompt === 'string' ? [...prompt].map((char) => char.charCodeAt(0)) : prompt;
+  }
+
+  /** The last message is the prompt. */
+  async prepareChat(
+    { messages, maxTokens }: ChatRequest,
+    { usualTokens }: PrepareOptions,
+  ): Promise<PreparedChat> {
+    const promptIds = await this.encode(String(messages.at(-1)?.content));
+    const parts = { prompt: '', toolFormat: null, toolNames: [], thinks: true };
+    return {
+      answer: { promptIds, form: null, keepSpecial: false },
+      maxTokens: maxTokens ?? usualTokens,
+      toolFormat: null,
+      assembler: () => new ChatAssembler(parts),
+    };
   }
 
   async complete(call: EngineCall): Promise<Completion> {
@@ -101,7 +130,7 @@ export function batchFiles(dir: string, lines: readonly string[]): BatchFiles {
 }
 
 export interface RunOnceOptions {
-  readonly engine?: RuleEngine;
+  readonly engine?: Engine;
   readonly parallel?: number;
   readonly signal?: AbortSignal;
   /** Takes the place of the output's file handle in the journal. */
@@ -133,7 +162,9 @@ async function runOpened(
   const claimed = await Output.claim(output, source);
   try {
     const file = { path: input, source, bytes: (await source.stat()).size };
-    const { table } = await surveyInput(file, { maxTokens: 16, signal, onProgress });
+    const { table } = await surveyInput(file, {
+      ...{ maxTokens: 16, measureChat: async () => 0, signal, onProgress },
+    });
     const earlier =
       claimed.found === null
         ? { answered: 0, bytes: 0 }

@@ -5,7 +5,8 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseResults, request } from '../batch/support.ts';
+import { chatRequest, parseResults, request } from '../batch/support.ts';
+import { chatml } from '../serve/template.ts';
 import { assertRefused, assertWrongUsage, runCli, runCliJson, startCli } from '../support/cli.ts';
 import { storiesOpt } from '../support/fixtures.ts';
 import { convert } from '../support/model.ts';
@@ -160,6 +161,35 @@ describe('batch', { concurrency: 2 }, () => {
       /2 tokens and 'max_tokens' is 16: they need 17 positions, .* 16 \(--context may be up to 512\)/,
     );
     assert.equal(said.get('open')?.response?.body.usage?.completion_tokens, 15);
+  });
+
+  it('answers chats by a template, and says where there is none', async () => {
+    const messages = [{ role: 'user', content: 'Tell of a dog' }];
+    const responseFormat = { type: 'json_schema', json_schema: { schema: { enum: ['a', 'b'] } } };
+    const { input, output } = files([
+      chatRequest('said', { messages, max_tokens: 8, n: 2 }),
+      chatRequest('held', { messages, max_tokens: 8, response_format: responseFormat }),
+      request('text', 'The dog', { max_tokens: 8 }),
+    ]);
+    const args = ['batch', model, input, output, ...budget];
+    assert.equal((await runCliJson<Summary>(args)).errors, 2);
+    const said = () => new Map(results(output).map((result) => [result.custom_id, result]));
+    const none = said().get('said')?.error?.message ?? '';
+    assert.match(none, /no chat template: .* give a template with --template/);
+    const kept = readFileSync(output, 'utf8')
+      .split('\n')
+      .filter((line) => line.includes('"error":null'));
+    writeFileSync(output, kept.map((line) => `${line}\n`).join(''));
+    const template = join(dirname(output), 'chat.jinja');
+    writeFileSync(template, '{% if');
+    assertRefused(await runCli([...args, '--template', template]), [template]);
+    writeFileSync(template, chatml);
+    const summary = await runCliJson<Summary>([...args, '--template', template]);
+    assert.deepEqual([summary.answered, summary.answeredBefore, summary.errors], [3, 1, 0]);
+    assert.ok(summary.peakRss < 256 * 2 ** 20);
+    assert.equal(said().get('said')?.response?.body.choices?.length, 2);
+    const held = said().get('held')?.response?.body.choices?.[0]?.message?.content;
+    assert.match(String(held), /^"[ab]"$/);
   });
 
   it('refuses an output that another run writes to', async () => {
