@@ -6,7 +6,7 @@ import type { LineFile } from '../batch/lines.ts';
 import { type RunCounts, runBatch } from '../batch/run.ts';
 import { RuntimeEngine } from '../batch/runtime-engine.ts';
 import { batchBytes, type Survey, surveyInput } from '../batch/survey.ts';
-import { templatesIfAny } from '../chat/chat-templates.ts';
+import { type ChatTemplates, templatesIfAny } from '../chat/chat-templates.ts';
 import { fileError } from '../checkpoint/file.ts';
 import type { KvDType } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
@@ -135,14 +135,7 @@ async function answerFile(
 ): Promise<Summary> {
   const ffn = flags.exact ? 'exact' : 'sparse';
   const by = answererOf(model, { ffn, kvDtype: flags.kvDtype });
-  const given =
-    flags.template === undefined ? undefined : await chosenTemplates(model, flags.template);
-  // A template that is none is told before anything is read.
-  given?.choose(false);
-  const templatesFor = async () => given ?? (await templatesIfAny(model));
-  // Chats are rendered to see how long they are, unless that is not asked.
-  const measureChat: MeasureChat = async (request) =>
-    flags.context === undefined ? chatTextBytes(request, await templatesFor()) : 0;
+  const { templates: templatesFor, measureChat } = await chatsOf(model, flags);
   const { survey, earlier } = await look(input, output, { by, measureChat }, flags);
   const left = survey.table.size - earlier.answered;
   const summarise = (counts: RunCounts, elapsedMs: number): Summary => ({
@@ -205,6 +198,26 @@ async function answerFile(
       await journal.close();
     }
   });
+}
+
+/** The templates of chats, and how long these are by them. @throws InputError when the file has none */
+async function chatsOf(
+  model: Model,
+  { template, context }: BatchFlags,
+): Promise<{
+  readonly templates: () => Promise<ChatTemplates | null>;
+  readonly measureChat: MeasureChat;
+}> {
+  const given = template === undefined ? undefined : await chosenTemplates(model, template);
+  // A template that is none is told before anything is read.
+  given?.choose(false);
+  const templates = async () => given ?? (await templatesIfAny(model));
+  return {
+    templates,
+    // Chats are rendered to see how long they are, unless the context says it.
+    measureChat: async (request) =>
+      context === undefined ? chatTextBytes(request, await templates()) : 0,
+  };
 }
 
 function draftShares(draft: Drafter | undefined): Pick<Summary, 'acceptance' | 'tokensPerPass'> {
