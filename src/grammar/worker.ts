@@ -96,7 +96,8 @@ export function grammarWorker(
   const none = { exports: undefined, module: undefined };
   Object.assign(global, { require, __filename: '/grammar', __dirname: '/', ...none });
   // It writes why it gives up to the console.
-  console.error = (...parts: unknown[]) => {
+  const { console: itsConsole } = global as { console: { error(...parts: unknown[]): void } };
+  itsConsole.error = (...parts) => {
     said.push(parts.join(' '));
   };
   const wasm = WebAssembly as unknown as WasmLoader;
