@@ -131,8 +131,14 @@ const keptFormats: BlockModel = {
 };
 
 function ggufs(corpus: CorpusWriter): void {
-  for (const name of foldersIn('gguf').filter((folder) => !/quants|tokenizers/.test(folder))) {
+  for (const name of foldersIn('gguf').filter(
+    (folder) => !/quants|tokenizers|families/.test(folder),
+  )) {
     corpus.copy(`gguf/${name}/model.gguf`, join(corpus.place('gguf', name), 'model.gguf'));
+  }
+  // The two that read most keys, and matrices that lie transposed.
+  for (const name of ['gemma3', 'gpt2']) {
+    corpus.copy(`gguf/families/${name}.gguf`, join(corpus.place('gguf', name), 'model.gguf'));
   }
   writeBlockGguf(corpus.place('gguf', 'blocks'), keptFormats);
   const split = corpus.place('gguf', 'llama-split');

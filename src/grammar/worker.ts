@@ -95,8 +95,9 @@ export function grammarWorker(
   // module's own, it lays itself down as a global.
   const none = { exports: undefined, module: undefined };
   Object.assign(global, { require, __filename: '/grammar', __dirname: '/', ...none });
-  // It writes why it gives up to the console.
-  console.error = (...parts: unknown[]) => {
+  // It writes to the console why it gives up.
+  const { console: itsConsole } = global as { console: { error(...parts: unknown[]): void } };
+  itsConsole.error = (...parts) => {
     said.push(parts.join(' '));
   };
   const wasm = WebAssembly as unknown as WasmLoader;

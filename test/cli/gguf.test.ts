@@ -131,8 +131,6 @@ describe('a GGUF that cannot be used', { concurrency: 2 }, () => {
   it('is refused when its metadata is incomplete', async () => {
     const metadata = [['general.architecture', value.text('llama')]] as const;
     await refused(ggufBytes({ metadata }), ['the metadata has no llama.embedding_length']);
-    const experts = [...metadata, ['llama.expert_count', value.u32(8)] as const];
-    await refused(ggufBytes({ metadata: experts }), ['a mixture of 8 experts']);
     const vocabularyOnly = [
       ...metadata,
       ['llama.embedding_length', value.u32(64)] as const,

@@ -252,7 +252,10 @@ export class ComputeThreads {
       const total = (values[split.end] ?? 0) - begin;
       const granule = split.granule();
       const granules = Math.ceil(total / granule);
-      const wanted = Math.min(granules, this.#shares(split.work() / shareWork));
+      const wanted = Math.min(
+        granules,
+        this.#shares(split.work() / shareWork, split.sharesPerThread()),
+      );
       if (!(wanted > 1)) return kernel(...values);
 
       const own = split.scratch;
@@ -289,12 +292,15 @@ export class ComputeThreads {
     };
   }
 
-  /** Into how many shares a job of `worth` times the least share is cut: the same for each thread. */
-  #shares(worth: number): number {
+  /**
+   * Into how many shares a job of `worth` times the least share is cut: the same for each thread, and at
+   * most `perThread`.
+   */
+  #shares(worth: number, perThread: number): number {
     const asleep = Atomics.load(this.#control.words, layout.sleepers) > 0;
     const most = Math.floor(asleep ? worth / wakingFactor : worth);
     if (most < this.threads) return most;
-    const each = Math.min(sharesPerThread, Math.floor(most / this.threads));
+    const each = Math.min(sharesPerThread, perThread, Math.floor(most / this.threads));
     return Math.min(this.threads * each, layout.maxShares);
   }
 

@@ -16,6 +16,8 @@ export interface SplitRow<Name extends string> {
   readonly over: Name | readonly [begin: Name, end: Name];
   /** Shares are multiples of this, but for the last. */
   readonly granule: number | Reckoned<Name>;
+  /** The most shares for each thread, where a share costs something of its own. */
+  readonly sharesPerThread?: Reckoned<Name>;
   /** By how much other arguments grow for each unit of `over`. */
   readonly moves: Partial<Record<Name, number | Reckoned<Name>>>;
   /** The whole call's work in multiply-adds or the like, each about 0.3 ns. */
@@ -38,6 +40,7 @@ export interface Split {
   readonly begin: number;
   readonly end: number;
   readonly granule: () => number;
+  readonly sharesPerThread: () => number;
   readonly moves: readonly { readonly index: number; readonly stride: () => number }[];
   readonly work: () => number;
   readonly scratch:
@@ -66,6 +69,7 @@ export function split(signature: Signature, row: SplitRow<string>): Split {
     begin: begin === undefined ? -1 : index(begin),
     end: index(end),
     granule: reckon(row.granule),
+    sharesPerThread: reckon(row.sharesPerThread ?? Number.POSITIVE_INFINITY),
     moves: [
       ...(begin === undefined ? [] : [{ index: index(begin), stride: () => 1 }]),
       ...(Object.entries(row.moves) as [string, number | Reckoned<string>][]).map(
