@@ -11,6 +11,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeAside } from '../aside.ts';
+import { isCount } from '../checkpoint/shape.ts';
 import { writeError } from '../errors.ts';
 import { readRegular } from '../regular-file.ts';
 import { Ranges } from './ranges.ts';
@@ -114,9 +115,6 @@ function record(line: string): readonly unknown[] {
     return [];
   }
 }
-
-const isCount = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && Number(value) >= 0;
 
 function compact(known: ReadonlyMap<string, KnownFile>): string {
   const lines = [...known].flatMap(([name, { bytes, digest, got, done }]) => [
