@@ -101,8 +101,8 @@ async function download(
 ): Promise<Pulled> {
   const { connections, onProgress, onExamined, asked } = request;
   const done = { downloadedBytes: 0, checkedBytes: 0 };
-  let toDo = { bytesToDownload: 0, bytesToCheck: 0 };
-  const progress = () => onProgress?.({ ...done, ...toDo });
+  let planned = { bytesToDownload: 0, bytesToCheck: 0 };
+  const progress = () => onProgress?.({ ...done, ...planned });
   const counting = {
     connections,
     onBytes(bytes: number) {
@@ -132,7 +132,7 @@ async function download(
     const missingBytes = sum(unchecked.map(({ file, got }) => file.bytes - got.bytes));
     await checkRoom(directory, missingBytes);
     await onExamined?.(model, { directory, missingBytes });
-    toDo = {
+    planned = {
       bytesToDownload: small.downloadedBytes + missingBytes,
       bytesToCheck: small.checkedBytes + sum(unchecked.map(({ file }) => file.bytes)),
     };
