@@ -8,7 +8,7 @@ import { fillAlibi } from './alibi.ts';
 import type { Batch } from './batch.ts';
 import { KvCache } from './kv-cache.ts';
 import { LatentAttention } from './latent-attention.ts';
-import type { LayerMath, LayerMathParts } from './layer-math.ts';
+import type { LayerMath, LayerMathParts, NormedRows } from './layer-math.ts';
 import { Rotary, type RotaryPlace } from './rotary.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
 
@@ -75,14 +75,8 @@ export class AttentionBlock {
     this.cache.append(layer, batch);
     this.cache.attend(layer, batch, weights.vector(tensorNames.sinks(layer)));
     await this.#parts.sparse?.yieldToReads();
-    const out = tensorNames.attentionOut(layer);
-    await this.#math.linear(
-      `${out}.weight`,
-      weights.vector(`${out}.bias`),
-      output,
-      this.#latent?.attended(positions) ?? attended,
-      positions,
-    );
+    const found = this.#latent?.attended(positions) ?? attended;
+    await this.#math.project(tensorNames.attentionOut(layer), output, found, positions);
   }
 
   /** qkv = queries, keys and values of x, from one matrix or from three. */
@@ -125,10 +119,7 @@ export class AttentionBlock {
       [tensorNames.queryNorm(layer), qkv, heads],
       [tensorNames.keyNorm(layer), keys, kvHeads],
     ] as const) {
-      const norm = (
-        x: number,
-        rows: { n: number; rows: number; stride?: number; first?: number },
-      ) => this.#math.normRows(qkNorm, name, x, x, rows);
+      const norm = (x: number, rows: NormedRows) => this.#math.normRows(qkNorm, name, x, x, rows);
       if (qkNormOver === 'row') {
         norm(at, { n: count * headDim, rows: positions, stride });
       } else if (qkNormOver === 'heads') {

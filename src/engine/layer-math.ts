@@ -17,10 +17,13 @@ export interface LayerMathParts {
 
 const f32Bytes = 4;
 
-interface NormedRows {
+/** Which values are normed: n of each of so many rows. */
+export interface NormedRows {
   readonly n: number;
   readonly rows: number;
+  /** Elements from one row to the next; n unless given. */
   readonly stride?: number;
+  /** Of the norm's weights, where theirs begin; 0 unless given. */
   readonly first?: number;
 }
 
@@ -59,13 +62,25 @@ export class LayerMath {
     });
   }
 
+  /** {@link linear} with the matrix of a name, and its bias where there is one. */
+  async project(
+    name: string,
+    y: number,
+    x: number,
+    positions: number,
+    outputs?: number,
+  ): Promise<void> {
+    const bias = this.#parts.weights.vector(`${name}.bias`);
+    await this.linear(`${name}.weight`, bias, y, x, positions, outputs);
+  }
+
   /** y = the model's norm, with the weights `name`, of `positions` rows of the residual stream's width. */
   norm(name: string, y: number, x: number, positions: number): void {
     const { norm, hiddenSize } = this.#spec;
     this.normRows(norm.kind, name, y, x, { n: hiddenSize, rows: positions });
   }
 
-  /** The same of rows of n values, `stride` elements apart, whose weights begin at `first` of those of `name`. */
+  /** A norm of one kind with the weights `name`, of some rows of x, into y where they lie likewise. */
   normRows(
     kind: 'layer' | 'rms',
     name: string,
