@@ -4,7 +4,7 @@ import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
-import type { LoadedRows } from '../residency/weight-stream.ts';
+import { memoryOf } from '../residency/packing.ts';
 import type { Weights } from '../residency/weights.ts';
 import type { Arena } from './arena.ts';
 
@@ -52,13 +52,13 @@ export class LayerMath {
     positions: number,
     outputs?: number,
   ): Promise<void> {
-    const { weights, files } = this.#parts;
+    const { weights, files, arenas } = this.#parts;
     const tensor = typeof matrix === 'string' ? files.tensor(matrix) : matrix;
     const [own = 0, columns = 0] = tensor.shape;
     const { rowBytes } = rowsOf(tensor);
     const call = { rowBytes, x, columns, y, outputs: outputs ?? own, bias, positions };
     await weights.eachRows(tensor, (rows) => {
-      this.#arena(rows).linear({ rows, ...call });
+      memoryOf(arenas, rows.arena).linear({ rows, ...call });
     });
   }
 
@@ -98,11 +98,5 @@ export class LayerMath {
       const bias = from(weights.vector(`${name}.bias`));
       layerNorm(y, x, weight, bias, n, rows, stride, stride, eps);
     }
-  }
-
-  #arena({ arena }: LoadedRows): Arena {
-    const found = this.#parts.arenas[arena];
-    if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
-    return found;
   }
 }

@@ -16,6 +16,7 @@ import type { ExpertBuffers } from '../plan/activations.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { PresentExpert } from '../residency/early-experts.ts';
 import type { ExpertStores } from '../residency/expert-stores.ts';
+import { memoryOf } from '../residency/packing.ts';
 import type { DenseFfn } from './dense-ffn.ts';
 import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
 import type { FfnHook } from './ffn-hook.ts';
@@ -177,10 +178,8 @@ export class MixtureFfn implements Ffn {
       const all = weights.vector(name);
       return all === 0 ? 0 : all + expert * units.k * f32Bytes;
     };
-    const found = arenas[arena];
-    if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
     const inSlot = arena === slots.arena && slots.slots > 0;
-    return found.expert({
+    return memoryOf(arenas, arena).expert({
       ...{ units, address, expert, ffn, hidden },
       packed: inSlot && packed,
       x: gatherRows(kernels, own, x, buffers.gathered, hidden),

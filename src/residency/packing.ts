@@ -25,7 +25,7 @@ export interface Arrangement {
 }
 
 /** One of the plan's memories: 0 is the first, then its arenas. */
-export function memoryOf(memories: readonly WeightMemory[], arena: number): WeightMemory {
+export function memoryOf<Memory>(memories: readonly Memory[], arena: number): Memory {
   const found = memories[arena];
   if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
   return found;
