@@ -4,7 +4,7 @@
  * their order, so that the result is the same to the bit wherever they come from.
  */
 
-import { type Format, formats } from '../dtype.ts';
+import { formats, packedFormat } from '../dtype.ts';
 import { type FfnUnits, partOf, type UnitPart } from '../flash/ffn-units.ts';
 import { activationCodes } from '../kernels/constants.ts';
 import type { Kernels } from '../kernels/kernels.ts';
@@ -172,6 +172,6 @@ function partAt({ units, address, packed }: RowUnitTask, name: UnitPart['part'])
   if (part === undefined) throw new Error(`units of ${units.tensor} have no ${name}`);
   const [rows, columns] = part.shape;
   const stored = formats[part.dtype];
-  const format: Format = packed && stored.packedAs !== null ? formats[stored.packedAs] : stored;
+  const format = packed ? packedFormat(stored) : stored;
   return { w: address + part.offset, format, rows, columns, rowBytes: format.rowBytes(columns) };
 }
