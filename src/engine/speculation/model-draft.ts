@@ -42,33 +42,44 @@ export function checkSameTokens(model: Model, draft: Model): void {
 }
 
 /**
- * What a draft is opened for beside a model: all its weights stay in DRAM, as waiting for them would
- * take the time that it is there to save, unless it is told to do with less.
- * @param request the model's own, but for its budget
- * @param most bytes for it
+ * What a draft is opened for beside a model, but for its budget.
+ * @param request the model's own
  */
-export function draftRequest(
+export function besideRequest(
   draft: Model,
   request: Omit<RunRequest, 'budget'>,
-  most = Number.POSITIVE_INFINITY,
-): RunRequest {
+): Omit<RunRequest, 'budget'> {
   const { sequences = 1, bestLogits } = request;
   const context = Math.min(request.context, draft.manifest.spec.maxPositions);
-  const beside = {
+  return {
     ...{ context, sequences, beside: true, ffn: 'auto' as const },
     ...(bestLogits !== undefined && { bestLogits: Math.max(2, bestLogits) }),
     ...(request.kvDtype && { kvDtype: request.kvDtype }),
     ...(request.threads !== undefined && { threads: request.threads }),
   };
+}
+
+/**
+ * Bytes for a draft beside a model: all its weights stay in DRAM, as waiting for them would take the time
+ * that it is there to save, unless it is told to do with less.
+ * @param request the model's own, but for its budget
+ * @param most bytes for it
+ */
+export function draftBudget(
+  draft: Model,
+  request: Omit<RunRequest, 'budget'>,
+  most = Number.POSITIVE_INFINITY,
+): number {
+  const beside = besideRequest(draft, request);
   const generous = draft.plan({ ...beside, budget: Number.MAX_SAFE_INTEGER });
   const needed = generous.items.reduce((sum, { bytes }) => sum + bytes, 0);
-  if (needed >= most) return { ...beside, budget: most };
+  if (needed >= most) return most;
   // What lies apart begins at sectors, and neurons come and go unless there is room to spare.
   let spare = leastSpare;
   while (spare < mostSpare && !draft.plan({ ...beside, budget: needed + spare }).fitsWhole) {
     spare *= 2;
   }
-  return { ...beside, budget: Math.min(most, needed + spare) };
+  return Math.min(most, needed + spare);
 }
 
 const leastSpare = 64 * 1024;
