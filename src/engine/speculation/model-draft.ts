@@ -14,7 +14,7 @@ import { logitsThatDecide, type Sampler } from '../sampler.ts';
 import type { Sequence } from '../sequence.ts';
 import { DraftControl } from './control.ts';
 import type { Draft, Drafter } from './draft.ts';
-import type { Proposal } from './proposal.ts';
+import { inTurn, levelFrom, type Proposal } from './proposal.ts';
 
 /** How far the likeliest token is ahead of the next one, in nats: a level from each on. */
 const leads = [0, 0.25, 0.5, 1, 1.5, 2, 3, 5];
@@ -169,13 +169,7 @@ class ModelDraft implements Draft {
     const wanted = best === null ? 'last' : { best: Math.max(2, best) };
     const logits = await this.#sequence.forward(missing, wanted, signal && { signal });
     const level = levelOf(logits);
-    const context = {
-      *[Symbol.iterator]() {
-        yield* ids;
-        yield* proposed;
-      },
-    };
-    const token = this.#sampler.guess(logits, context, proposed.length);
+    const token = this.#sampler.guess(logits, inTurn(ids, proposed), proposed.length);
     if (token >= this.#vocabSize) return null;
     proposed.push(token);
     return { token, level };
@@ -203,6 +197,5 @@ function levelOf(logits: Float32Array): number {
       second = logit;
     }
   }
-  const above = leads.findIndex((lead) => lead > first - second);
-  return (above < 0 ? leads.length : above) - 1;
+  return levelFrom(leads, first - second);
 }
