@@ -171,17 +171,15 @@ export class MixtureFfn implements Ffn {
   #expert({ layer, x }: FfnInput, own: ExpertRows, place: PresentExpert): number {
     const { stores, weights, arenas, buffers, files } = this.#parts;
     const { hiddenSize: hidden, ffn } = files.manifest.spec;
-    const { units, packed, place: slots } = stores.layer(layer);
+    const { units, packed } = stores.layer(layer);
     const { expert, arena, address } = place;
     const [{ kernels }] = arenas;
     const bias = (name: string) => {
       const all = weights.vector(name);
       return all === 0 ? 0 : all + expert * units.k * f32Bytes;
     };
-    const inSlot = arena === slots.arena && slots.slots > 0;
     return memoryOf(arenas, arena).expert({
-      ...{ units, address, expert, ffn, hidden },
-      packed: inSlot && packed,
+      ...{ units, packed, address, expert, ffn, hidden },
       x: gatherRows(kernels, own, x, buffers.gathered, hidden),
       y: buffers.contributions + own.first * hidden * f32Bytes,
       positions: own.rows.length,
