@@ -11,6 +11,7 @@ import { LatentAttention } from './latent-attention.ts';
 import type { LayerMath, LayerMathParts, NormedRows } from './layer-math.ts';
 import { Rotary, type RotaryPlace } from './rotary.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
+import { vectorFrom } from './vector-from.ts';
 
 const f32Bytes = 4;
 
@@ -90,9 +91,8 @@ export class AttentionBlock {
     const { rows: outputs } = fusedProjection(this.#spec, layer);
     const allBias = weights.vector(`${tensorNames.qkv(layer)}.bias`);
     for (const { name, first } of projectionsOf(this.#spec, layer, tensors)) {
-      const offset = first * f32Bytes;
-      const bias = allBias === 0 ? 0 : allBias + offset;
-      await this.#math.linear(name, bias, plan.activations.qkv + offset, x, positions, outputs);
+      const y = plan.activations.qkv + first * f32Bytes;
+      await this.#math.linear(name, vectorFrom(allBias, first), y, x, positions, outputs);
     }
   }
 

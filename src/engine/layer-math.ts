@@ -7,6 +7,7 @@ import type { ModelSpec } from '../models/spec.ts';
 import { memoryOf } from '../residency/packing.ts';
 import type { Weights } from '../residency/weights.ts';
 import type { Arena } from './arena.ts';
+import { vectorFrom } from './vector-from.ts';
 
 export interface LayerMathParts {
   readonly files: ModelFiles;
@@ -14,8 +15,6 @@ export interface LayerMathParts {
   readonly arenas: readonly [Arena, ...Arena[]];
   readonly weights: Weights;
 }
-
-const f32Bytes = 4;
 
 /** Which values are normed: n of each of so many rows. */
 export interface NormedRows {
@@ -90,12 +89,11 @@ export class LayerMath {
   ): void {
     const { weights } = this.#parts;
     const { eps } = this.#spec.norm;
-    const from = (vector: number) => (vector === 0 ? 0 : vector + first * f32Bytes);
-    const weight = from(weights.vector(`${name}.weight`));
+    const weight = vectorFrom(weights.vector(`${name}.weight`), first);
     const { layerNorm, rmsNorm } = this.#kernels;
     if (kind === 'rms') rmsNorm(y, x, weight, n, rows, stride, stride, eps);
     else {
-      const bias = from(weights.vector(`${name}.bias`));
+      const bias = vectorFrom(weights.vector(`${name}.bias`), first);
       layerNorm(y, x, weight, bias, n, rows, stride, stride, eps);
     }
   }

@@ -25,6 +25,7 @@ import { NextRouter } from './next-router.ts';
 import { addContributions, type ExpertRows, gatherRows, rowsByExpert } from './routed-rows.ts';
 import { type FfnInput, WeightSelection } from './selection.ts';
 import { type Routing, route } from './selectors/router.ts';
+import { vectorFrom } from './vector-from.ts';
 
 const f32Bytes = 4;
 
@@ -174,10 +175,7 @@ export class MixtureFfn implements Ffn {
     const { units, packed } = stores.layer(layer);
     const { expert, arena, address } = place;
     const [{ kernels }] = arenas;
-    const bias = (name: string) => {
-      const all = weights.vector(name);
-      return all === 0 ? 0 : all + expert * units.k * f32Bytes;
-    };
+    const bias = (name: string) => vectorFrom(weights.vector(name), expert * units.k);
     return memoryOf(arenas, arena).expert({
       ...{ units, packed, address, expert, ffn, hidden },
       x: gatherRows(kernels, own, x, buffers.gathered, hidden),

@@ -12,6 +12,7 @@ import { matmulOf, productKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { activationValues } from '../plan/activations.ts';
 import type { NeuronHook } from './ffn-hook.ts';
+import { vectorFrom } from './vector-from.ts';
 
 const f32Bytes = 4;
 
@@ -134,7 +135,7 @@ function multiply(
   for (let unit = 0; unit < count; unit++) {
     const offset = unit * rows * f32Bytes;
     const at = w + unit * units.unitBytes;
-    const own = bias === 0 ? 0 : bias + offset;
+    const own = vectorFrom(bias, unit * rows);
     matmul(y + offset, x, at, own, rows, columns, positions, columns, all, scratch);
   }
 }
