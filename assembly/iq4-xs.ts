@@ -59,7 +59,7 @@ class Unfolded extends BlockCodec {
 function unfold(to: usize, w: usize): void {
   const integers = IQ4_NL_INTEGERS;
   const mask = EACH_15;
-  const d = f32x4.extract_lane(F16.widen(i32x4.splat(load<i16>(w))), 0);
+  const d = changetype<F16>(0).one(w);
   const upper = <i32>load<u16>(w, 2);
   const lower = load<i32>(w, 4);
   for (let run = 0; run < 8; run++) {
@@ -89,7 +89,7 @@ export class IQ4_XSRows extends StoredRows {
   }
   @inline override firstNonFinite(src: usize, n: i32): i32 {
     for (let i = 0; i < n; i += ELEMENTS) {
-      if ((load<u16>(src) & 0x7c00) == 0x7c00) return i;
+      if (!F16.finite(src)) return i;
       src += IQ4_XS_BLOCK_BYTES;
     }
     return -1;
