@@ -58,11 +58,9 @@ export abstract class BlockCodec {
   abstract one(ptr: usize, i: i32): f32;
 }
 
+/** Blocks that begin with their weights, i8 each. */
 @unmanaged
-export class Q8 extends BlockCodec {
-  @inline override get bytes(): usize {
-    return Q8_BLOCK_BYTES;
-  }
+export abstract class BytesFirst extends BlockCodec {
   @inline override get unit(): f32 {
     return 1;
   }
@@ -81,11 +79,18 @@ export class Q8 extends BlockCodec {
   @inline override high(ptr: usize, open: v128, k: i32, nibble: v128): v128 {
     return f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(this.part(ptr, open, k, nibble)));
   }
-  @inline override scale(ptr: usize, upper: v128): v128 {
-    return v128.and(v128.load_splat<u32>(ptr, 30), upper);
-  }
   @inline override one(ptr: usize, i: i32): f32 {
     return <f32>load<i8>(ptr + <usize>i);
+  }
+}
+
+@unmanaged
+export class Q8 extends BytesFirst {
+  @inline override get bytes(): usize {
+    return Q8_BLOCK_BYTES;
+  }
+  @inline override scale(ptr: usize, upper: v128): v128 {
+    return v128.and(v128.load_splat<u32>(ptr, 30), upper);
   }
 }
 

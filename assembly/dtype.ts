@@ -218,6 +218,11 @@ export class F16 extends Codec {
     return f32x4.extract_lane(F16.widen(i32x4.splat(load<i16>(ptr))), 0);
   }
 
+  /** Whether the number at `ptr` is neither NaN nor infinite. */
+  @inline static finite(ptr: usize): bool {
+    return (load<u16>(ptr) & 0x7c00) != 0x7c00;
+  }
+
   /** No exponent is 0. */
   @inline override quick(a0: v128, a1: v128, a2: v128, a3: v128): bool {
     const e01 = i16x8.min_u(v128.and(a0, F16_EXPONENT), v128.and(a1, F16_EXPONENT));

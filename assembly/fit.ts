@@ -13,6 +13,7 @@
  * So what is explained is compared, and no error is ever summed up. Sums are made without fused
  * multiplication: both builds of the core give the same integers.
  */
+import { V } from './vector';
 
 /** Runs of smaller weights are 0: no f16 scale could tell them from that. */
 const X_MIN: f32 = 5.8207661e-11;
@@ -26,11 +27,6 @@ export const SQUARE: i32 = 2;
 let foundLeast: f32 = 0;
 
 export abstract class Fit {
-  /** Sum of all lanes. */
-  @inline static sum(v: v128): f32 {
-    const s = f32x4.add(v, i32x4.shuffle(v, v, 2, 3, 0, 1));
-    return f32x4.extract_lane(s, 0) + f32x4.extract_lane(s, 1);
-  }
   /** What four weights count. */
   @inline static weight(kind: i32, x: v128, mean: v128): v128 {
     if (kind == EQUAL) return f32x4.splat(1);
@@ -43,7 +39,7 @@ export abstract class Fit {
       const v = v128.load(x + c);
       squares = f32x4.add(squares, f32x4.mul(v, v));
     }
-    return sqrt<f32>(Fit.sum(squares) / <f32>(bytes >> 2));
+    return sqrt<f32>(V.sum(squares) / <f32>(bytes >> 2));
   }
   @inline static least(x: usize, bytes: usize): f32 {
     let low = v128.load(x);
@@ -90,8 +86,8 @@ export function symmetric(x: usize, n: i32, top: i32, kind: i32): f32 {
       sxq4 = f32x4.add(sxq4, f32x4.mul(wq, v));
       sqq4 = f32x4.add(sqq4, f32x4.mul(wq, q));
     }
-    const sxq = Fit.sum(sxq4);
-    const sqq = Fit.sum(sqq4);
+    const sxq = V.sum(sxq4);
+    const sqq = V.sum(sqq4);
     if (sqq > 0 && sxq * sxq > explained * sqq) {
       best = sxq / sqq;
       explained = best * sxq;
@@ -128,8 +124,8 @@ export function affine(
     sw4 = f32x4.add(sw4, w);
     sx4 = f32x4.add(sx4, f32x4.mul(w, v));
   }
-  const sw = Fit.sum(sw4);
-  const sx = Fit.sum(sx4);
+  const sw = V.sum(sw4);
+  const sx = V.sum(sx4);
   const bottom = f32x4.splat(low);
   const zero = f32x4.splat(0);
   const ceiling = f32x4.splat(<f32>top);
@@ -149,9 +145,9 @@ export function affine(
       sxq4 = f32x4.add(sxq4, f32x4.mul(wq, v));
       sqq4 = f32x4.add(sqq4, f32x4.mul(wq, q));
     }
-    const sq = Fit.sum(sq4);
-    const sxq = Fit.sum(sxq4);
-    const sqq = Fit.sum(sqq4);
+    const sq = V.sum(sq4);
+    const sxq = V.sum(sxq4);
+    const sqq = V.sum(sqq4);
     const d = sw * sqq - sq * sq;
     if (!(d > 0)) continue;
     let scale = (sw * sxq - sx * sq) / d;

@@ -29,9 +29,6 @@ abstract class B {
   @inline static half(ptr: usize): v128 {
     return F16.widen(i32x4.extend_low_i16x8_s(v128.load16_splat(ptr)));
   }
-  @inline static finiteHalf(ptr: usize): bool {
-    return (load<u16>(ptr) & 0x7c00) != 0x7c00;
-  }
   /** Eight of the integers in `table` that 16 bytes of numbers stand for: lower halves come first. */
   @inline static numbered(table: v128, numbers: v128, k: i32): v128 {
     const mask = EACH_15;
@@ -88,7 +85,7 @@ export class Q8_0 extends StoredBlock {
     return <f32>load<i8>(ptr + <usize>i, 2);
   }
   @inline override finite(ptr: usize): bool {
-    return B.finiteHalf(ptr);
+    return F16.finite(ptr);
   }
 }
 
@@ -122,7 +119,7 @@ export class IQ4_NL extends StoredBlock {
     return <f32>B.integer(IQ4_NL_INTEGERS, B.number(ptr + 2, i));
   }
   @inline override finite(ptr: usize): bool {
-    return B.finiteHalf(ptr);
+    return F16.finite(ptr);
   }
 }
 

@@ -123,7 +123,7 @@ function unpack<T extends GroupCodec>(
 }
 
 /** Two positions and n of eight rows, unpacked one four after the other. */
-export function dots8x2<T extends GroupCodec>(
+function dots8x2<T extends GroupCodec>(
   y0: usize,
   y1: usize,
   n: i32,
@@ -214,6 +214,31 @@ export function dots8x2<T extends GroupCodec>(
   Fours.put(y1 + 16, a11, n - 4);
 }
 
+/** `positions` positions, `xBytes` and `yBytes` apart, and n of eight rows, unpacked likewise. */
+export function dots8<T extends GroupCodec>(
+  y: usize,
+  yBytes: usize,
+  positions: i32,
+  n: i32,
+  x: usize,
+  xBytes: usize,
+  unpacked: usize,
+  groups: i32,
+): void {
+  for (let p = 0; p < positions; p += 2) {
+    const q = min(p + 1, positions - 1);
+    dots8x2<T>(
+      y + <usize>p * yBytes,
+      y + <usize>q * yBytes,
+      n,
+      x + <usize>p * xBytes,
+      x + <usize>q * xBytes,
+      unpacked,
+      groups,
+    );
+  }
+}
+
 /** One position, rows as they lie: y[r] = dot(w_r, x). */
 function dotsOfOne<T extends GroupCodec>(
   y: usize,
@@ -294,18 +319,7 @@ export function groupDots<T extends GroupCodec>(
           );
         }
         const yr = y + ((<usize>r) << 2);
-        for (let p = 0; p < n; p += 2) {
-          const q = min(p + 1, n - 1);
-          dots8x2<T>(
-            yr + <usize>p * yBytes,
-            yr + <usize>q * yBytes,
-            count - r,
-            xs + <usize>p * xBytes,
-            xs + <usize>q * xBytes,
-            unpacked,
-            groups,
-          );
-        }
+        dots8<T>(yr, yBytes, n, count - r, xs, xBytes, unpacked, groups);
       }
     }
     x += (<usize>n * xStride) << 2;

@@ -1,5 +1,6 @@
 /** Rows in GGUF's block formats as f32, to the bit as the formats define them. */
 import { ZERO } from './constants';
+import { F16 } from './dtype';
 import { G, GroupCodec } from './group';
 
 /** Weights of a group as f32. */
@@ -47,11 +48,6 @@ abstract class Values {
     Values.store16(dst, t.half(w, h, g, 0, low, high), offset, f0, m0, least);
     Values.store16(dst + 64, t.half(w, h, g, 1, low, high), offset, f1, m1, least);
   }
-
-  /** Whether an f16 is finite. */
-  @inline static finite(ptr: usize): bool {
-    return (load<u16>(ptr) & 0x7c00) != 0x7c00;
-  }
 }
 
 /**
@@ -89,8 +85,7 @@ export function groupsToF32<T extends GroupCodec>(dst: usize, src: usize, n: i32
 export function firstNonFiniteGroups<T extends GroupCodec>(src: usize, n: i32): i32 {
   const t = changetype<T>(0);
   for (let i = 0; i < n; i += t.groups * 32) {
-    if (!Values.finite(src + t.factorAt) || (t.least != 0 && !Values.finite(src + t.leastAt)))
-      return i;
+    if (!F16.finite(src + t.factorAt) || (t.least != 0 && !F16.finite(src + t.leastAt))) return i;
     src += t.bytes;
   }
   return -1;

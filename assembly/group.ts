@@ -96,7 +96,18 @@ export abstract class G {
     }
   }
 
-  /** The same of packed rows: four f16, or what words of two f16 have in their lower or upper halves. */
+  /** The same of packed rows at p: factors, and least values, which make a word of two f16 with them. */
+  @inline static ownPackedHead<T extends GroupCodec>(at: usize, p: usize): void {
+    if (changetype<T>(0).least == 0) {
+      v128.store(at, G.packedHalves(p));
+      return;
+    }
+    const both = v128.load(p);
+    v128.store(at, G.lowerHalves(both));
+    v128.store(at, G.upperHalves(both), 16);
+  }
+
+  /** Of packed rows: four f16, or what words of two f16 have in their lower or upper halves. */
   @inline static packedHalves(p: usize): v128 {
     return F16.widen(v128.load_ext<i16>(p));
   }

@@ -6,7 +6,7 @@
  *
  *     | q0 q1 q2 ... q31, i8 each | scale, f32 |    36 bytes
  */
-import { BLOCK, BlockCodec } from './block';
+import { BLOCK, BytesFirst } from './block';
 import { Blocks, blockDots } from './block-dot';
 import { EACH_15, IQ4_NL_INTEGERS } from './constants';
 import { F16 } from './dtype';
@@ -25,33 +25,12 @@ const POSITIONS: i32 = 8;
 
 /** A block that was unfolded. */
 @unmanaged
-class Unfolded extends BlockCodec {
+class Unfolded extends BytesFirst {
   @inline override get bytes(): usize {
     return UNFOLDED_BYTES;
   }
-  @inline override get unit(): f32 {
-    return 1;
-  }
-  @inline override get levels(): f32 {
-    return 32767;
-  }
-  @inline override open(_ptr: usize): v128 {
-    return i32x4.splat(0);
-  }
-  @inline override part(ptr: usize, _open: v128, k: i32, _nibble: v128): v128 {
-    return v128.load8x8_s(ptr + ((<usize>k) << 3));
-  }
-  @inline override low(ptr: usize, open: v128, k: i32, nibble: v128): v128 {
-    return f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(this.part(ptr, open, k, nibble)));
-  }
-  @inline override high(ptr: usize, open: v128, k: i32, nibble: v128): v128 {
-    return f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(this.part(ptr, open, k, nibble)));
-  }
   @inline override scale(ptr: usize, _upper: v128): v128 {
     return v128.load_splat<f32>(ptr, 32);
-  }
-  @inline override one(ptr: usize, i: i32): f32 {
-    return <f32>load<i8>(ptr + <usize>i);
   }
 }
 
@@ -59,7 +38,7 @@ class Unfolded extends BlockCodec {
 function unfold(to: usize, w: usize): void {
   const integers = IQ4_NL_INTEGERS;
   const mask = EACH_15;
-  const d = f32x4.extract_lane(F16.widen(i32x4.splat(load<i16>(w))), 0);
+  const d = changetype<F16>(0).one(w);
   const upper = <i32>load<u16>(w, 2);
   const lower = load<i32>(w, 4);
   for (let run = 0; run < 8; run++) {
@@ -89,7 +68,7 @@ export class IQ4_XSRows extends StoredRows {
   }
   @inline override firstNonFinite(src: usize, n: i32): i32 {
     for (let i = 0; i < n; i += ELEMENTS) {
-      if ((load<u16>(src) & 0x7c00) == 0x7c00) return i;
+      if (!F16.finite(src)) return i;
       src += IQ4_XS_BLOCK_BYTES;
     }
     return -1;

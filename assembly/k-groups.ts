@@ -158,9 +158,7 @@ export class Q5_K extends ScalesOfGroups {
   @inline override half(w: usize, h: usize, g: i32, j: i32, low: v128, high: v128): v128 {
     const at = w + (h << 6) + ((<usize>(g >> 1)) << 5) + ((<usize>j) << 4);
     const four = G.nibble(v128.load(at, 48), (g & 1) == 1, low);
-    // Bit 4 h + g of each byte comes to be bit 4.
-    const fifth = i16x8.shl(v128.load(w + ((<usize>j) << 4), 16), 4 - 4 * <i32>h);
-    return v128.or(four, v128.and(g == 0 ? fifth : i16x8.shr_u(fifth, g), high));
+    return v128.or(four, Q5_K.fifth(v128.load(w + ((<usize>j) << 4), 16), h, g, high));
   }
   @inline override chunk(
     p: usize,
@@ -173,7 +171,11 @@ export class Q5_K extends ScalesOfGroups {
   ): v128 {
     const at = p + (h << 8) + ((<usize>(g >> 1)) << 7) + ((<usize>c) << 4);
     const four = G.nibble(v128.load(at, 192), (g & 1) == 1, low);
-    const fifth = i16x8.shl(v128.load(p + ((<usize>c) << 4), 64), 4 - 4 * <i32>h);
-    return v128.or(four, v128.and(g == 0 ? fifth : i16x8.shr_u(fifth, g), high));
+    return v128.or(four, Q5_K.fifth(v128.load(p + ((<usize>c) << 4), 64), h, g, high));
+  }
+  /** Bit 4 h + g of each byte as bit 4. */
+  @inline static fifth(bytes: v128, h: usize, g: i32, high: v128): v128 {
+    const fifth = i16x8.shl(bytes, 4 - 4 * <i32>h);
+    return v128.and(g == 0 ? fifth : i16x8.shr_u(fifth, g), high);
   }
 }

@@ -42,7 +42,7 @@ abstract class M {
   @inline static half(ptr: usize, value: f32): f32 {
     const bits = changetype<ToF16>(0).of(f32x4.splat(value));
     store<u16>(ptr, <u16>i32x4.extract_lane(bits, 0));
-    return f32x4.extract_lane(F16.widen(i32x4.splat(load<i16>(ptr))), 0);
+    return changetype<F16>(0).one(ptr);
   }
   @inline static inverse(scale: f32): f32 {
     return scale == 0 ? 0 : 1 / scale;
@@ -208,10 +208,9 @@ abstract class SixBits {
   }
   /** 16 integers of a run, at x, by what was put down. */
   @inline static sixteen(w: usize, run: usize, x: usize, top: i32): v128 {
-    const d = F16.widen(i32x4.splat(load<i16>(w)));
-    const m = F16.widen(i32x4.splat(load<i16>(w, 2)));
-    const scale = f32x4.extract_lane(d, 0) * <f32>SixBits.scale(w, run);
-    const least = -f32x4.extract_lane(m, 0) * <f32>SixBits.least(w, run);
+    const f16 = changetype<F16>(0);
+    const scale = f16.one(w) * <f32>SixBits.scale(w, run);
+    const least = -f16.one(w + 2) * <f32>SixBits.least(w, run);
     return M.sixteen(x, scale, least, 0, top);
   }
 }

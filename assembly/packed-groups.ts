@@ -16,7 +16,7 @@
 import { QUANTISED_POSITIONS } from './exports/shared-constants';
 import { G, GroupCodec } from './group';
 import { Activations, GROUP, Heads, I, quantise } from './group-dot';
-import { dots8x2, Fours, HEADS_BYTES, UNPACK_FROM, WEIGHT_BYTES } from './group-matmul';
+import { dots8, Fours, HEADS_BYTES, UNPACK_FROM, WEIGHT_BYTES } from './group-matmul';
 
 /** Parts of packed blocks. */
 abstract class Packed {
@@ -263,18 +263,7 @@ export function packedDots<T extends GroupCodec>(
         unpackFours<T>(unpacked, wr, groups);
         if (r + 4 < count) unpackFours<T>(unpacked + bytes, wr + foursBytes, groups);
         const yr = y + ((<usize>r) << 2);
-        for (let p = 0; p < n; p += 2) {
-          const q = min(p + 1, n - 1);
-          dots8x2<T>(
-            yr + <usize>p * yBytes,
-            yr + <usize>q * yBytes,
-            count - r,
-            xs + <usize>p * xBytes,
-            xs + <usize>q * xBytes,
-            unpacked,
-            groups,
-          );
-        }
+        dots8<T>(yr, yBytes, n, count - r, xs, xBytes, unpacked, groups);
       }
     }
     x += (<usize>n * xStride) << 2;

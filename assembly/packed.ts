@@ -49,7 +49,7 @@ export class PackedF16 extends Codec {
     return f32x4.mul(PackedF16.placedHigh(a, F16_PLACED), f32x4.splat(UNPACK));
   }
   @inline override one(ptr: usize): f32 {
-    return f32x4.extract_lane(F16.widen(i32x4.splat(load<i16>(ptr))), 0) / FACTOR;
+    return changetype<F16>(0).one(ptr) / FACTOR;
   }
   @inline override quick(_a0: v128, _a1: v128, _a2: v128, _a3: v128): bool {
     return false;

@@ -44,11 +44,6 @@ abstract class Quantise {
   @inline static clamp4(q: v128): v128 {
     return i16x8.min_s(i16x8.max_s(q, i16x8.splat(-8)), i16x8.splat(7));
   }
-  /** Sum of all lanes. */
-  @inline static sum(v: v128): f32 {
-    const s = f32x4.add(v, i32x4.shuffle(v, v, 2, 3, 0, 1));
-    return f32x4.extract_lane(s, 0) + f32x4.extract_lane(s, 1);
-  }
   /** Sum of the products of 32 pairs. */
   @inline static dot(
     a0: v128,
@@ -72,7 +67,7 @@ abstract class Quantise {
     const c1 = f32x4.add(f32x4.mul(a2, b2), f32x4.mul(a3, b3));
     const c2 = f32x4.add(f32x4.mul(a4, b4), f32x4.mul(a5, b5));
     const c3 = f32x4.add(f32x4.mul(a6, b6), f32x4.mul(a7, b7));
-    return Quantise.sum(f32x4.add(f32x4.add(c0, c1), f32x4.add(c2, c3)));
+    return V.sum(f32x4.add(f32x4.add(c0, c1), f32x4.add(c2, c3)));
   }
   /** Sum of the squared errors of q4 with this scale. */
   @inline static error4(

@@ -107,11 +107,8 @@ export class Q6_K extends ScalesOfRuns {
   @inline override half(w: usize, h: usize, g: i32, j: i32, low: v128, high: v128): v128 {
     const at = w + (h << 6) + ((<usize>(g & 1)) << 5) + ((<usize>j) << 4);
     const four = G.nibble(v128.load(at), g > 1, low);
-    let two = v128.load(w + (h << 5) + ((<usize>j) << 4), 128);
-    if (g == 0) two = i16x8.shl(two, 4);
-    if (g == 1) two = i16x8.shl(two, 2);
-    if (g == 3) two = i16x8.shr_u(two, 2);
-    return v128.or(four, v128.and(two, high));
+    const two = v128.load(w + (h << 5) + ((<usize>j) << 4), 128);
+    return v128.or(four, Q6_K.upper(two, g, high));
   }
   @inline override chunk(
     p: usize,
@@ -124,11 +121,7 @@ export class Q6_K extends ScalesOfRuns {
   ): v128 {
     const at = p + 384 * h + ((<usize>c) << 4);
     const four = G.nibble(v128.load(at + ((<usize>(g & 1)) << 7), 72), g > 1, low);
-    let two = v128.load(at, 328);
-    if (g == 0) two = i16x8.shl(two, 4);
-    if (g == 1) two = i16x8.shl(two, 2);
-    if (g == 3) two = i16x8.shr_u(two, 2);
-    return v128.or(four, v128.and(two, high));
+    return v128.or(four, Q6_K.upper(v128.load(at, 328), g, high));
   }
   @inline override packedHeads(at: usize, stride: usize, p: usize): void {
     const s0 = v128.load(p, 8);
@@ -136,6 +129,14 @@ export class Q6_K extends ScalesOfRuns {
     const s2 = v128.load(p, 40);
     const s3 = v128.load(p, 56);
     ScalesOfRuns.storePacked(at, stride, G.packedHalves(p), 16, s0, s1, s2, s3);
+  }
+  /** Bits 2 g and 2 g + 1 of each byte as bits 4 and 5. */
+  @inline static upper(bytes: v128, g: i32, high: v128): v128 {
+    let placed = bytes;
+    if (g == 0) placed = i16x8.shl(bytes, 4);
+    if (g == 1) placed = i16x8.shl(bytes, 2);
+    if (g == 3) placed = i16x8.shr_u(bytes, 2);
+    return v128.and(placed, high);
   }
   /** Scales, then four bits and two bits of each half: so that memory is read on and on. */
   @inline override place(word: i32): i32 {
@@ -201,13 +202,7 @@ export class Q3_K extends ScalesOfRuns {
   }
   @inline override half(w: usize, h: usize, g: i32, j: i32, low: v128, high: v128): v128 {
     const two = TwoBits.of(w + 32 + (h << 5), g, j, low);
-    // Bit 4 h + g of each byte comes to be bit 2.
-    const third = i16x8.shr_u(v128.load(w + ((<usize>j) << 4)), 4 * <i32>h);
-    let placed = third;
-    if (g == 0) placed = i16x8.shl(third, 2);
-    if (g == 1) placed = i16x8.shl(third, 1);
-    if (g == 3) placed = i16x8.shr_u(third, 1);
-    return v128.or(two, v128.and(placed, high));
+    return v128.or(two, Q3_K.third(v128.load(w + ((<usize>j) << 4)), h, g, high));
   }
   @inline override chunk(
     p: usize,
@@ -219,12 +214,7 @@ export class Q3_K extends ScalesOfRuns {
     high: v128,
   ): v128 {
     const two = TwoBits.of(p + 184 + (h << 7), g, c, low);
-    const third = i16x8.shr_u(v128.load(p + ((<usize>c) << 4), 56), 4 * <i32>h);
-    let placed = third;
-    if (g == 0) placed = i16x8.shl(third, 2);
-    if (g == 1) placed = i16x8.shl(third, 1);
-    if (g == 3) placed = i16x8.shr_u(third, 1);
-    return v128.or(two, v128.and(placed, high));
+    return v128.or(two, Q3_K.third(v128.load(p + ((<usize>c) << 4), 56), h, g, high));
   }
   @inline override packedHeads(at: usize, stride: usize, p: usize): void {
     const a = v128.load(p, 8);
@@ -236,6 +226,15 @@ export class Q3_K extends ScalesOfRuns {
     const s2 = Q3_K.scale(i32x4.shr_u(a, 4), c);
     const s3 = Q3_K.scale(i32x4.shr_u(b, 4), i32x4.shr_u(c, 2));
     ScalesOfRuns.storePacked(at, stride, factors, 16, s0, s1, s2, s3);
+  }
+  /** Bit 4 h + g of each byte as bit 2. */
+  @inline static third(bytes: v128, h: usize, g: i32, high: v128): v128 {
+    const third = i16x8.shr_u(bytes, 4 * <i32>h);
+    let placed = third;
+    if (g == 0) placed = i16x8.shl(third, 2);
+    if (g == 1) placed = i16x8.shl(third, 1);
+    if (g == 3) placed = i16x8.shr_u(third, 1);
+    return v128.and(placed, high);
   }
   /** Scales come first, as they are needed first. */
   @inline override place(word: i32): i32 {

@@ -92,7 +92,7 @@ export class Q4_0 extends BlockOfGroup {
     return BlockOfGroup.nibbles(p + 8, c, low);
   }
   @inline override packedHeads(at: usize, _stride: usize, p: usize): void {
-    v128.store(at, G.packedHalves(p));
+    G.ownPackedHead<Q4_0>(at, p);
   }
 }
 
@@ -147,9 +147,7 @@ export class Q4_1 extends BlockOfGroup {
     return BlockOfGroup.nibbles(p + 16, c, low);
   }
   @inline override packedHeads(at: usize, _stride: usize, p: usize): void {
-    const both = v128.load(p);
-    v128.store(at, G.lowerHalves(both));
-    v128.store(at, G.upperHalves(both), 16);
+    G.ownPackedHead<Q4_1>(at, p);
   }
 }
 
@@ -206,7 +204,7 @@ export class Q5_0 extends BlockOfGroup {
     return v128.or(four, G.fifthOf(fifths, c, high));
   }
   @inline override packedHeads(at: usize, _stride: usize, p: usize): void {
-    v128.store(at, G.packedHalves(p));
+    G.ownPackedHead<Q5_0>(at, p);
   }
 }
 
@@ -263,8 +261,6 @@ export class Q5_1 extends BlockOfGroup {
     return v128.or(four, G.fifthOf(fifths, c, high));
   }
   @inline override packedHeads(at: usize, _stride: usize, p: usize): void {
-    const both = v128.load(p);
-    v128.store(at, G.lowerHalves(both));
-    v128.store(at, G.upperHalves(both), 16);
+    G.ownPackedHead<Q5_1>(at, p);
   }
 }

@@ -20,6 +20,12 @@ export abstract class V {
     return f32x4.add(i32x4.shuffle(s01, s23, 0, 1, 4, 5), i32x4.shuffle(s01, s23, 2, 3, 6, 7));
   }
 
+  /** Sum of all lanes. */
+  @inline static sum(v: v128): f32 {
+    const s = f32x4.add(v, i32x4.shuffle(v, v, 2, 3, 0, 1));
+    return f32x4.extract_lane(s, 0) + f32x4.extract_lane(s, 1);
+  }
+
   /** acc + w x; rounded once in the build with relaxed SIMD, where the processor can, else twice. */
   @inline static madd(acc: v128, w: v128, x: v128): v128 {
     if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(w, x, acc);

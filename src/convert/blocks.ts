@@ -5,7 +5,7 @@
  */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
-import { readTurned } from '../checkpoint/transposed-tensor.ts';
+import { type Rectangle, readTurned } from '../checkpoint/transposed-tensor.ts';
 import {
   byteLength,
   type EncodedDType,
@@ -20,13 +20,8 @@ import { forEachParallel } from '../parallel.ts';
 import { alignUp } from '../units.ts';
 import { PendingWrites, Rotation } from './pending-writes.ts';
 
-/** A rectangle of a matrix; a vector is a matrix of one row. */
-export interface Block {
-  readonly row: number;
-  readonly rows: number;
-  readonly column: number;
-  readonly columns: number;
-}
+/** What is converted at once; a vector is a matrix of one row. */
+export type Block = Rectangle;
 
 /** A block in memory: `rows x columns` values, one row right after the other, at `address`. */
 export interface LoadedBlock extends Block {

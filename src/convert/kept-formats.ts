@@ -6,21 +6,15 @@
 
 import { type DType, floatDTypes, formats } from '../dtype.ts';
 import { tileNeurons } from '../flash/ffn-units.ts';
+import { quantisable } from '../flash/layout.ts';
 import { partsOfExperts } from '../models/ffn-sources.ts';
-import {
-  bundleRows,
-  isRouter,
-  type ModelRecipe,
-  type TensorRecipe,
-  tensorNames,
-} from '../models/spec.ts';
-import { fusedProjection, separateProjections } from '../models/spec-tensors.ts';
+import { bundleRows, type ModelRecipe, type TensorRecipe } from '../models/spec.ts';
+import { fusedLayers, separateProjections } from '../models/spec-tensors.ts';
 import type { CheckedSource, Sources } from './weights.ts';
 
 /** Formats by the names of checkpoint tensors. */
 export type KeptFormats = ReadonlyMap<string, DType>;
 
-/**
 /**
  * The formats in which matrices stay, but those of FFNs. A tensor whose values are computed in reading, as
  * with an adapter merged into it, has none, unless it is of single values.
@@ -44,13 +38,6 @@ export function keptExperts({ experts }: ModelRecipe, sources: Sources): KeptFor
     return found.size === 1 ? own : [];
   });
   return kept(names, sources);
-}
-
-/** The matrices of a recipe that are not in FFNs and may be quantised: tables of positions and routers are not. */
-export function quantisable({ tensors }: ModelRecipe): readonly TensorRecipe[] {
-  return tensors.filter(
-    ({ name, shape }) => shape.length > 1 && name !== tensorNames.positions && !isRouter(name),
-  );
 }
 
 function kept(names: readonly string[], sources: Sources): KeptFormats {
@@ -84,8 +71,7 @@ export function apartByFormat(
   recipe: ModelRecipe,
   formatOf: (source: string) => DType,
 ): ModelRecipe {
-  const layers = Array.from({ length: recipe.spec.layers }, (_, layer) => layer);
-  const fused = new Map(layers.map((layer) => [fusedProjection(recipe.spec, layer).name, layer]));
+  const fused = fusedLayers(recipe.spec);
   const tensors = recipe.tensors.flatMap((tensor): readonly TensorRecipe[] => {
     const layer = fused.get(tensor.name);
     const several = new Set(tensor.parts.map(({ source }) => formatOf(source))).size > 1;

@@ -13,9 +13,9 @@ import {
   type NeuronDType,
   wholeBlocks,
 } from '../dtype.ts';
+import { quantisable } from '../flash/layout.ts';
 import { bundleRows, type ModelRecipe, type TensorRecipe, tensorNames } from '../models/spec.ts';
-import { fusedProjection } from '../models/spec-tensors.ts';
-import { quantisable } from './kept-formats.ts';
+import { fusedLayers } from '../models/spec-tensors.ts';
 import type { Sources } from './weights.ts';
 
 /** Whether one of some matrices, number `index` of `count` in the order of layers, has more bits. */
@@ -142,9 +142,7 @@ export class ChosenFormats {
     const matrices = quantisable(recipe);
     const tokens = matrices.find(({ name }) => name === tensorNames.tokens);
     const head = matrices.find(({ name }) => name === tensorNames.head) ?? tokens;
-    const layerOf = new Map(
-      Array.from({ length: spec.layers }, (_, layer) => [fusedProjection(spec, layer).name, layer]),
-    );
+    const layerOf = fusedLayers(spec);
     for (const matrix of matrices) {
       const layer = layerOf.get(matrix.name);
       if (layer !== undefined) this.#addProjections(matrix, layer, spec, mix);

@@ -100,13 +100,19 @@ export function residentDType(
   return kept?.get(parts[0]?.source ?? '') ?? resident;
 }
 
+/** The matrices of a recipe that are not in FFNs and may be quantised: tables of positions and routers are not. */
+export function quantisable({ tensors }: ModelRecipe): readonly TensorRecipe[] {
+  return tensors.filter(
+    ({ name, shape }) => shape.length > 1 && name !== tensorNames.positions && !isRouter(name),
+  );
+}
+
 export function layoutModel(recipe: ModelRecipe, weights: StorageDTypes): ModelLayout {
   const vectors = recipe.tensors.filter(({ shape }) => shape.length === 1);
   const matrices = recipe.tensors.filter(({ shape }) => shape.length > 1);
   const ffns = layoutFfns(recipe, weights);
   const dtypesOf = (tensors: readonly TensorRecipe[]) =>
     tensors.map((matrix) => residentDType(matrix, weights));
-  const isExact = ({ name }: TensorRecipe) => name === tensorNames.positions || isRouter(name);
   return {
     resident: layoutFile(residentFile, [
       ...vectors.map(placeVector),
@@ -114,7 +120,7 @@ export function layoutModel(recipe: ModelRecipe, weights: StorageDTypes): ModelL
     ]),
     bundles: layoutFile(bundlesFile, ffns.flat().map(placeUnits)),
     dtypes: {
-      resident: commonDType(dtypesOf(matrices.filter((matrix) => !isExact(matrix)))),
+      resident: commonDType(dtypesOf(quantisable(recipe))),
       bundles: commonDType(ffns.flat().flatMap(({ parts }) => parts.map(({ dtype }) => dtype))),
     },
     ffns,

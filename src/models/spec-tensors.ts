@@ -125,7 +125,13 @@ export function fusedProjection({ attention }: ModelSpec, layer: number): Projec
   return { name: `${tensorNames.qkv(layer)}.weight`, rows, first: 0 };
 }
 
-/** The same as three matrices. */
+/** Layers by the names of such matrices. */
+export function fusedLayers(spec: ModelSpec): ReadonlyMap<string, number> {
+  const layers = Array.from({ length: spec.layers }, (_, layer) => layer);
+  return new Map(layers.map((layer) => [fusedProjection(spec, layer).name, layer]));
+}
+
+/** Query, key and value rows of a layer as three matrices. */
 export function separateProjections({ attention }: ModelSpec, layer: number): Projection[] {
   const { heads, kvHeads, headDim } = attention;
   const [queries, keys] = [heads * headDim, kvHeads * headDim];

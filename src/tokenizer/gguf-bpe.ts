@@ -75,7 +75,7 @@ function utf16Of(
         const next = at + 1 < end ? (bytes[at + 1] as number) : 0;
         if (byte < 0x80) {
           units[to++] = byte;
-        } else if (byte >= 0xc2 && byte < 0xe0 && (next & 0xc0) === 0x80) {
+        } else if (isPair(byte, next)) {
           units[to++] = ((byte & 0x1f) << 6) | (next & 0x3f);
           at++;
         } else break;
@@ -86,6 +86,11 @@ function utf16Of(
     ends[index] = to;
   }
   return { units: units.slice(0, to), ends, present };
+}
+
+/** Whether two bytes are a character in UTF-8. */
+function isPair(byte: number, next: number): boolean {
+  return byte >= 0xc2 && byte < 0xe0 && (next & 0xc0) === 0x80;
 }
 
 /** A text takes no more units than bytes. */
@@ -155,7 +160,7 @@ class JsonBytes {
     for (let at = list.start(index); at < end; at++) {
       const byte = bytes[at] as number;
       const next = at + 1 < end ? (bytes[at + 1] as number) : 0;
-      const two = byte >= 0xc2 && byte < 0xe0 && (next & 0xc0) === 0x80;
+      const two = isPair(byte, next);
       if (byte < 0x20 || (byte >= 0x80 && !two)) {
         // What is escaped, or may be no UTF-8, as a string does it.
         this.#at = begin;

@@ -46,16 +46,22 @@ const byteToken = /^<0x([0-9A-Fa-f]{2})>$/;
 
 /** Whether a decoder makes characters of tokens that stand for bytes. */
 export function joinsBytes(component: unknown): boolean {
-  if (!isJsonObject(component)) return false;
-  const { type, decoders } = component;
-  return type === 'ByteFallback' || (Array.isArray(decoders) && decoders.some(joinsBytes));
+  return hasDecoder(component, 'ByteFallback');
 }
 
 /** Whether a decoder takes the characters of tokens for bytes. */
 export function isByteLevel(component: unknown): boolean {
+  return hasDecoder(component, 'ByteLevel');
+}
+
+/** Whether a decoder is of a type, or one of its steps is. */
+function hasDecoder(component: unknown, wanted: string): boolean {
   if (!isJsonObject(component)) return false;
   const { type, decoders } = component;
-  return type === 'ByteLevel' || (Array.isArray(decoders) && decoders.some(isByteLevel));
+  return (
+    type === wanted ||
+    (Array.isArray(decoders) && decoders.some((step) => hasDecoder(step, wanted)))
+  );
 }
 
 /** Whether a token is a byte to such a decoder. */
