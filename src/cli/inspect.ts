@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { describeFormats } from '../convert/dtypes.ts';
-import { inspectCheckpoint, isCheckpoint } from '../convert/inspect-checkpoint.ts';
+import { isCheckpoint } from '../convert/is-checkpoint.ts';
 import { InputError } from '../errors.ts';
 import { type Manifest, rowsOf, weightsByFormat } from '../flash/manifest.ts';
 import { ModelFiles } from '../flash/model-files.ts';
@@ -84,6 +84,7 @@ async function runCheckpoint(path: string, flags: InspectFlags): Promise<void> {
       'Convert it, and verify the model',
     );
   }
+  const { inspectCheckpoint } = await import('../convert/inspect-checkpoint.ts');
   const report = await inspectCheckpoint(path, adaptationOf(flags));
   for (const line of describeAdaptation(report)) note(line);
   const outlook = outlookOf(report, await profileOf(path));

@@ -5,7 +5,7 @@ import { type DocumentPart, documentParts } from '../engine/documents.ts';
 import type { Model } from '../engine/model.ts';
 import type { ArrangementReport } from '../predictor/arrangement.ts';
 import { type Method, methods } from '../predictor/layer.ts';
-import { type PredictTrainReport, predictTrain } from '../predictor/predict-train.ts';
+import type { PredictTrainReport } from '../predictor/predict-train.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
 import {
@@ -126,6 +126,8 @@ function percentArgument(text: string): number {
 }
 
 async function run(dir: string, flags: PredictTrainFlags): Promise<void> {
+  // Other commands have no use for training in their memory.
+  const { predictTrain } = await import('../predictor/predict-train.ts');
   const texts: TextFile[] = [];
   for (const file of flags.data) texts.push(await findText(file, 'the text'));
   await recoverModel(await realpath(dir).catch(() => dir));
