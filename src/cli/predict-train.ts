@@ -11,6 +11,7 @@ import { interruption } from './interrupt.ts';
 import {
   budgetOption,
   countArgument,
+  countFrom,
   jsonOption,
   listArgument,
   numberArgument,
@@ -48,18 +49,18 @@ export function predictTrainCommand(): Command {
     .option(
       '--rank <n>',
       'rank of the predictors of all layers; default: chosen by cost',
-      atLeastOne,
+      countFrom(1),
     )
     .option(
       '--share <percent>',
       'size of all predictors together, in percent of the model; default: 4, or 6 for models below 64 MiB',
       percentArgument,
     )
-    .option('--epochs <n>', 'passes over the text, at most; default: 3', atLeastOne)
+    .option('--epochs <n>', 'passes over the text, at most; default: 3', countFrom(1))
     .option(
       '--max-tokens <n>',
       'use at most this many tokens of the text; default: fewer for larger models',
-      atLeastOne,
+      countFrom(1),
     )
     .option('--seed <n>', 'the same seed gives the same predictors; default: 1', countArgument)
     .option(
@@ -97,12 +98,6 @@ export function predictTrainCommand(): Command {
 
 function listOfFiles(file: string, files: readonly string[] = []): string[] {
   return listArgument(file, files);
-}
-
-function atLeastOne(text: string): number {
-  const value = countArgument(text);
-  if (value < 1) throw new InvalidArgumentError('It is not a number from 1 on.');
-  return value;
 }
 
 function shareArgument(text: string): number {
