@@ -33,6 +33,7 @@ import {
   describeOutlook,
   outlookOf,
   profileOf,
+  tensorsJson,
 } from './checkpoint.ts';
 import { interruption } from './interrupt.ts';
 import { jsonOption } from './options.ts';
@@ -88,7 +89,7 @@ async function runCheckpoint(path: string, flags: InspectFlags): Promise<void> {
   const report = await inspectCheckpoint(path, adaptationOf(flags));
   for (const line of describeAdaptation(report)) note(line);
   const outlook = outlookOf(report, await profileOf(path));
-  if (flags.json) printJson({ ...checkpointJson(report), outlook });
+  if (flags.json) printJson({ ...checkpointJson(report), tensors: tensorsJson(report), outlook });
   else print(`${describeCheckpoint(report)}${describeOutlook(report, outlook)}`);
 }
 

@@ -97,10 +97,9 @@ async function runCheckpoint(path: string, flags: PlanFlags): Promise<void> {
   const { inspectCheckpoint } = await import('../convert/inspect-checkpoint.ts');
   const report = await inspectCheckpoint(path, adaptationOf(flags));
   for (const line of describeAdaptation(report)) note(line);
-  const { tensors: _, ...about } = checkpointJson(report);
   if (!flags.json) print(describeCheckpoint(report));
   show(plannable(report.manifest), await profileOf(path), flags, {
-    about: { checkpoint: about },
+    about: { checkpoint: checkpointJson(report) },
   });
 }
 
@@ -130,14 +129,13 @@ async function runOnHub(model: string, flags: PlanFlags): Promise<void> {
   const found = await showWaiting(`examining ${model}`, json, examineOnHub(request));
   const { report, bytes, files } = found;
   for (const line of describeAdaptation(report)) note(line);
-  const { tensors: _, ...about } = checkpointJson(report);
   if (!json) {
     print(describeCheckpoint(report));
     print(`Download: ${formatBytes(bytes)} in ${files.length} files.\n`);
   }
   const download = { model: found.model, revision: found.revision, bytes, files };
   show(plannable(report.manifest), await profileOf('.'), flags, {
-    about: { checkpoint: about, download },
+    about: { checkpoint: checkpointJson(report), download },
   });
 }
 

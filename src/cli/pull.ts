@@ -142,8 +142,7 @@ function progressOf(model: string, progress: PullProgress): [number, number, str
 }
 
 function toJson({ model, revision, files, bytes, report }: HubModel) {
-  const { tensors: _, ...about } = checkpointJson(report);
-  return { model, revision, files, bytes, about };
+  return { model, revision, files, bytes, about: checkpointJson(report) };
 }
 
 function describe({ files, bytes, revision, report }: HubModel): void {
