@@ -1,4 +1,4 @@
-import { rm, stat, statfs } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
@@ -8,6 +8,7 @@ import { controlGroups } from '../control-groups.ts';
 import { InputError } from '../errors.ts';
 import { DeviceFile } from '../flash/device-file.ts';
 import { loadProfile } from '../flash/device-profile.ts';
+import { freeBytes } from '../free-space.ts';
 import { chooseBuild } from '../kernels/module.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
 import { ownedName } from '../owned.ts';
@@ -72,16 +73,13 @@ const labels: Readonly<Record<string, string>> = {
 };
 
 function processFindings(): Finding[] {
+  const system = `${process.platform} ${process.arch}`;
   const core = chooseBuild();
   const threads = availableThreads();
   return [
     { name: 'version', value: version, text: version },
     { name: 'node', value: process.version, text: process.version },
-    ...[`${process.platform} ${process.arch}`].map((text) => ({
-      name: 'system',
-      value: text,
-      text,
-    })),
+    { name: 'system', value: system, text: system },
     {
       name: 'core',
       value: core,
@@ -125,8 +123,7 @@ function memoryFindings(): Finding[] {
 }
 
 async function deviceFindings(dir: string): Promise<Finding[]> {
-  const { bavail, bsize } = await statfs(dir);
-  const free = bavail * bsize;
+  const free = await freeBytes(dir);
   const direct = await readsDirectly(dir);
   const profile = await loadProfile(dir);
   const measured = profile.source === 'measured';
