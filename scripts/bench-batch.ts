@@ -15,8 +15,8 @@ import { greedy } from '../src/engine/sampler.ts';
 import { loadProfile } from '../src/flash/device-profile.ts';
 import { parseSize } from '../src/units.ts';
 import { median } from './median.ts';
+import { text } from './text-option.ts';
 
-const text = (value: string) => ({ type: 'string', default: value }) as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {

@@ -20,8 +20,8 @@ import { defaultPrompt, promptOf } from '../src/bench/prompt.ts';
 import { Model } from '../src/engine/model.ts';
 import { bestLogits, usualSampling } from '../src/engine/sampler.ts';
 import { formatBytes, MIB, parseSize, resolveSize } from '../src/units.ts';
+import { text } from './text-option.ts';
 
-const text = (value: string) => ({ type: 'string', default: value }) as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {

@@ -27,8 +27,8 @@ import { loadProfile } from '../src/flash/device-profile.ts';
 import { parseSize, resolveSize } from '../src/units.ts';
 import { median } from './median.ts';
 import { RightDrafter } from './right-drafter.ts';
+import { text } from './text-option.ts';
 
-const text = (value: string) => ({ type: 'string', default: value }) as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {

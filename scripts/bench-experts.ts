@@ -16,8 +16,8 @@ import { loadProfile } from '../src/flash/device-profile.ts';
 import type { PolicyName } from '../src/residency/store-policy.ts';
 import { formatBytes, parseSize } from '../src/units.ts';
 import { median } from './median.ts';
+import { text } from './text-option.ts';
 
-const text = (value: string) => ({ type: 'string', default: value }) as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {

@@ -12,8 +12,8 @@
 import { parseArgs } from 'node:util';
 import { type Engine, engines, firstTokenOf, speedsOf } from './gguf-run.ts';
 import { median } from './median.ts';
+import { text } from './text-option.ts';
 
-const text = (value: string) => ({ type: 'string', default: value }) as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {

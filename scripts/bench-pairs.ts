@@ -14,8 +14,8 @@ import { parseArgs } from 'node:util';
 import { defaultPrompt, promptOf } from '../src/bench/prompt.ts';
 import { Model } from '../src/engine/model.ts';
 import { median } from './median.ts';
+import { text } from './text-option.ts';
 
-const text = (value: string) => ({ type: 'string', default: value }) as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {

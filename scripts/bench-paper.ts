@@ -27,6 +27,7 @@ import { formatBytes, parseSize, resolveSize } from '../src/units.ts';
 import { openMemoryGroup } from '../test/support/cgroup.ts';
 import { installPeer, runPeer } from './llama-peer.ts';
 import { median } from './median.ts';
+import { text } from './text-option.ts';
 
 /** Llama geometries as large as OPT's of the same width: layers, heads, FFN, vocabulary. */
 const llamaOf: Readonly<Record<number, readonly number[]>> = {
@@ -34,7 +35,6 @@ const llamaOf: Readonly<Record<number, readonly number[]>> = {
   4096: [32, 32, 11008, 32000],
 };
 
-const text = (value: string) => ({ type: 'string', default: value }) as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {

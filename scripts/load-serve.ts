@@ -21,9 +21,9 @@ import { parseArgs } from 'node:util';
 import { Random } from '../src/engine/random.ts';
 import { chatml } from '../test/serve/template.ts';
 import { openMemoryGroup } from '../test/support/cgroup.ts';
+import { text } from './text-option.ts';
 
 const MIB = 2 ** 20;
-const text = (value: string) => ({ type: 'string', default: value }) as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {

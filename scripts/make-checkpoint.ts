@@ -12,10 +12,11 @@
  * scripts/measure-activity.ts measures the converted model.
  */
 
-import { copyFile, mkdir, readFile, statfs, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { freeBytes } from '../src/free-space.ts';
 import { optConfig, optGeometries } from './checkpoint/opt.ts';
 import { randomGeometries } from './checkpoint/random-model.ts';
 import { readSmall } from './checkpoint/small-model.ts';
@@ -65,8 +66,8 @@ if (values.random !== undefined) {
 async function write(tensors: readonly MadeTensor[], config: Readonly<Record<string, unknown>>) {
   const bytes = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
   await mkdir(dirname(directory), { recursive: true });
-  const { bavail, bsize } = await statfs(dirname(directory));
-  if (bavail * bsize < bytes * 1.01) {
+  const free = await freeBytes(dirname(directory));
+  if (free < bytes * 1.01) {
     process.stderr.write(`${directory} needs ${(bytes / 1e9).toFixed(1)} GB of disk\n`);
     process.exit(1);
   }

@@ -8,12 +8,10 @@ import { chmod, type FileHandle, lstat, open, readdir, rename, rm, stat } from '
 import { join } from 'node:path';
 import { ownedName, sweepBeside } from './owned.ts';
 
+/** For `open`: a link is not followed. Windows has no such flag. */
+export const noFollow = (constants.O_NOFOLLOW as number | undefined) ?? 0;
 /** Nothing that is there is opened, be it a file, a link, or a link to nowhere. */
-const newFlags =
-  constants.O_RDWR |
-  constants.O_CREAT |
-  constants.O_EXCL |
-  ((constants.O_NOFOLLOW as number | undefined) ?? 0);
+const newFlags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | noFollow;
 const ownerOnly = 0o600;
 /** Of directories. */
 export const ownerOnlyDirectory = 0o700;

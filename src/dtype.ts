@@ -213,6 +213,11 @@ export function inFours(format: Format): format is Format<FoursFormat> {
   return format.packed && !format.neurons;
 }
 
+/** The format in which weights of this one stay in memory: the packed one, or the same where there is none. */
+export function packedFormat(format: Format): Format {
+  return format.packedAs === null ? format : formats[format.packedAs];
+}
+
 /** `rowBytes` of the format of this name. */
 export function byteLength(name: FormatName, elements: number): number {
   return formats[name].rowBytes(elements);

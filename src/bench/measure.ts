@@ -76,7 +76,11 @@ export interface RowRun {
 const largeRead = 32 * 1024;
 /** Items of a plan that are weights, or stand in for them. */
 const weightItems: readonly PlanItemId[] = [
-  ...(['weights', 'headProposal', 'stores', 'experts', 'predictors'] as const),
+  'weights',
+  'headProposal',
+  'stores',
+  'experts',
+  'predictors',
 ];
 
 /** Measures a row in this process. */

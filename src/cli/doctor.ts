@@ -73,9 +73,9 @@ const labels: Readonly<Record<string, string>> = {
 };
 
 function processFindings(): Finding[] {
-  const system = `${process.platform} ${process.arch}`;
   const core = chooseBuild();
   const threads = availableThreads();
+  const system = `${process.platform} ${process.arch}`;
   return [
     { name: 'version', value: version, text: version },
     { name: 'node', value: process.version, text: process.version },

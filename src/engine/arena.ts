@@ -21,6 +21,7 @@ import type { LoadedRows } from '../residency/weight-stream.ts';
 import { activateNeurons } from './activate.ts';
 import type { NeuronHook } from './ffn-hook.ts';
 import { computeRowUnits, type RowUnitTask, unitsAtOnce } from './row-units.ts';
+import { vectorFrom } from './vector-from.ts';
 
 const f32Bytes = 4;
 
@@ -101,7 +102,7 @@ export class Arena {
     const { rows, x, columns, y, outputs, bias, positions } = task;
     const matmul = matmulOf(this.kernels, task.rows.format, this.exact);
     const offset = rows.first * f32Bytes;
-    const rowBias = bias === 0 ? 0 : bias + offset;
+    const rowBias = vectorFrom(bias, rows.first);
     const { scratch } = this.#place;
     const { address, count } = rows;
     matmul(y + offset, x, address, rowBias, count, columns, positions, columns, outputs, scratch);
@@ -109,12 +110,11 @@ export class Arena {
 
   /** @returns how many activations were not zero */
   ffn(task: FfnTask): number {
-    const from = (all: number, first: number) => (all === 0 ? 0 : all + first * f32Bytes);
     return this.inPieces(task, (first) => ({
       x: task.x,
       y: task.y,
-      bias: from(task.bias, first),
-      gateBias: from(task.gateBias, first),
+      bias: vectorFrom(task.bias, first),
+      gateBias: vectorFrom(task.gateBias, first),
     }));
   }
 

@@ -8,9 +8,10 @@ import { fillAlibi } from './alibi.ts';
 import type { Batch } from './batch.ts';
 import { KvCache } from './kv-cache.ts';
 import { LatentAttention } from './latent-attention.ts';
-import type { LayerMath, LayerMathParts } from './layer-math.ts';
+import type { LayerMath, LayerMathParts, NormedRows } from './layer-math.ts';
 import { Rotary, type RotaryPlace } from './rotary.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
+import { vectorFrom } from './vector-from.ts';
 
 const f32Bytes = 4;
 
@@ -75,14 +76,8 @@ export class AttentionBlock {
     this.cache.append(layer, batch);
     this.cache.attend(layer, batch, weights.vector(tensorNames.sinks(layer)));
     await this.#parts.sparse?.yieldToReads();
-    const out = tensorNames.attentionOut(layer);
-    await this.#math.linear(
-      `${out}.weight`,
-      weights.vector(`${out}.bias`),
-      output,
-      this.#latent?.attended(positions) ?? attended,
-      positions,
-    );
+    const found = this.#latent?.attended(positions) ?? attended;
+    await this.#math.project(tensorNames.attentionOut(layer), output, found, positions);
   }
 
   /** qkv = queries, keys and values of x, from one matrix or from three. */
@@ -96,9 +91,8 @@ export class AttentionBlock {
     const { rows: outputs } = fusedProjection(this.#spec, layer);
     const allBias = weights.vector(`${tensorNames.qkv(layer)}.bias`);
     for (const { name, first } of projectionsOf(this.#spec, layer, tensors)) {
-      const offset = first * f32Bytes;
-      const bias = allBias === 0 ? 0 : allBias + offset;
-      await this.#math.linear(name, bias, plan.activations.qkv + offset, x, positions, outputs);
+      const y = plan.activations.qkv + first * f32Bytes;
+      await this.#math.linear(name, vectorFrom(allBias, first), y, x, positions, outputs);
     }
   }
 
@@ -125,10 +119,7 @@ export class AttentionBlock {
       [tensorNames.queryNorm(layer), qkv, heads],
       [tensorNames.keyNorm(layer), keys, kvHeads],
     ] as const) {
-      const norm = (
-        x: number,
-        rows: { n: number; rows: number; stride?: number; first?: number },
-      ) => this.#math.normRows(qkNorm, name, x, x, rows);
+      const norm = (x: number, rows: NormedRows) => this.#math.normRows(qkNorm, name, x, x, rows);
       if (qkNormOver === 'row') {
         norm(at, { n: count * headDim, rows: positions, stride });
       } else if (qkNormOver === 'heads') {

@@ -2,6 +2,7 @@
 
 import type { FfnUnits } from '../flash/ffn-units.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
+import { memoryOf } from '../residency/packing.ts';
 import type { Weights } from '../residency/weights.ts';
 import type { Arena } from './arena.ts';
 import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
@@ -55,8 +56,7 @@ export class DenseFfn implements Ffn {
     let [neurons, active] = [0, 0];
     new Uint8Array(memory.buffer, sums, positions * hidden * f32Bytes).fill(0);
     await weights.eachRows(files.tensor(units.tensor), (rows) => {
-      const arena = arenas[rows.arena];
-      if (arena === undefined) throw new Error(`the plan has no arena ${rows.arena}`);
+      const arena = memoryOf(arenas, rows.arena);
       neurons += rows.count * units.k * positions;
       active += arena.ffn({ units, rows, ffn, x, ...output, sums, hidden, positions, hook });
     });

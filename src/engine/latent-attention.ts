@@ -52,15 +52,15 @@ export class LatentAttention {
     const stride = 3 * heads * headDim;
     let input = x;
     if (queryRank !== null) {
-      await this.#linear(tensorNames.latentQuery(layer), query, x, positions);
+      await this.#math.project(tensorNames.latentQuery(layer), query, x, positions);
       this.#norm(tensorNames.latentQueryNorm(layer), query, query, positions, queryRank, queryRank);
       input = query;
     }
-    await this.#linear(tensorNames.query(layer), this.#places.qkv, input, positions, stride);
-    await this.#linear(tensorNames.latent(layer), latent, x, positions);
+    await this.#math.project(tensorNames.query(layer), this.#places.qkv, input, positions, stride);
+    await this.#math.project(tensorNames.latent(layer), latent, x, positions);
     const of = latent + rope * f32Bytes;
     this.#norm(tensorNames.latentNorm(layer), normed, of, positions, rank, rope + rank);
-    await this.#linear(tensorNames.keyValue(layer), keyValue, normed, positions);
+    await this.#math.project(tensorNames.keyValue(layer), keyValue, normed, positions);
     for (let position = 0; position < positions; position++) this.#layKeysAndValues(position);
   }
 
@@ -101,11 +101,6 @@ export class LatentAttention {
     const [{ kernels }] = this.#parts.arenas;
     const [rowBytes, source, target] = [count, fromStride, toStride].map((n) => n * f32Bytes);
     kernels.copyRows(to, from, this.#attention.heads, rowBytes ?? 0, source ?? 0, target ?? 0);
-  }
-
-  async #linear(name: string, y: number, x: number, positions: number, outputs?: number) {
-    const bias = this.#parts.weights.vector(`${name}.bias`);
-    await this.#math.linear(`${name}.weight`, bias, y, x, positions, outputs);
   }
 
   /** y = x over the root of its mean square, n values of rows that are `stride` values apart in x. */

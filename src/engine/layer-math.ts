@@ -4,9 +4,10 @@ import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
-import type { LoadedRows } from '../residency/weight-stream.ts';
+import { memoryOf } from '../residency/packing.ts';
 import type { Weights } from '../residency/weights.ts';
 import type { Arena } from './arena.ts';
+import { vectorFrom } from './vector-from.ts';
 
 export interface LayerMathParts {
   readonly files: ModelFiles;
@@ -15,12 +16,13 @@ export interface LayerMathParts {
   readonly weights: Weights;
 }
 
-const f32Bytes = 4;
-
-interface NormedRows {
+/** Which values are normed: n of each of so many rows. */
+export interface NormedRows {
   readonly n: number;
   readonly rows: number;
+  /** Elements from one row to the next; n unless given. */
   readonly stride?: number;
+  /** Of the norm's weights, where theirs begin; 0 unless given. */
   readonly first?: number;
 }
 
@@ -49,14 +51,26 @@ export class LayerMath {
     positions: number,
     outputs?: number,
   ): Promise<void> {
-    const { weights, files } = this.#parts;
+    const { weights, files, arenas } = this.#parts;
     const tensor = typeof matrix === 'string' ? files.tensor(matrix) : matrix;
     const [own = 0, columns = 0] = tensor.shape;
     const { rowBytes } = rowsOf(tensor);
     const call = { rowBytes, x, columns, y, outputs: outputs ?? own, bias, positions };
     await weights.eachRows(tensor, (rows) => {
-      this.#arena(rows).linear({ rows, ...call });
+      memoryOf(arenas, rows.arena).linear({ rows, ...call });
     });
+  }
+
+  /** {@link linear} with the matrix of a name, and its bias where there is one. */
+  async project(
+    name: string,
+    y: number,
+    x: number,
+    positions: number,
+    outputs?: number,
+  ): Promise<void> {
+    const bias = this.#parts.weights.vector(`${name}.bias`);
+    await this.linear(`${name}.weight`, bias, y, x, positions, outputs);
   }
 
   /** y = the model's norm, with the weights `name`, of `positions` rows of the residual stream's width. */
@@ -65,7 +79,7 @@ export class LayerMath {
     this.normRows(norm.kind, name, y, x, { n: hiddenSize, rows: positions });
   }
 
-  /** The same of rows of n values, `stride` elements apart, whose weights begin at `first` of those of `name`. */
+  /** A norm of one kind with the weights `name`, of some rows of x, into y where they lie likewise. */
   normRows(
     kind: 'layer' | 'rms',
     name: string,
@@ -75,19 +89,12 @@ export class LayerMath {
   ): void {
     const { weights } = this.#parts;
     const { eps } = this.#spec.norm;
-    const from = (vector: number) => (vector === 0 ? 0 : vector + first * f32Bytes);
-    const weight = from(weights.vector(`${name}.weight`));
+    const weight = vectorFrom(weights.vector(`${name}.weight`), first);
     const { layerNorm, rmsNorm } = this.#kernels;
     if (kind === 'rms') rmsNorm(y, x, weight, n, rows, stride, stride, eps);
     else {
-      const bias = from(weights.vector(`${name}.bias`));
+      const bias = vectorFrom(weights.vector(`${name}.bias`), first);
       layerNorm(y, x, weight, bias, n, rows, stride, stride, eps);
     }
-  }
-
-  #arena({ arena }: LoadedRows): Arena {
-    const found = this.#parts.arenas[arena];
-    if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
-    return found;
   }
 }

@@ -10,30 +10,27 @@
  */
 
 import { formats } from '../dtype.ts';
-import type { ModelFiles } from '../flash/model-files.ts';
 import { matmulOf } from '../kernels/weight-kernels.ts';
 import { type ExpertsSpec, expertsOf, tensorNames } from '../models/spec.ts';
 import type { ExpertBuffers } from '../plan/activations.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { PresentExpert } from '../residency/early-experts.ts';
 import type { ExpertStores } from '../residency/expert-stores.ts';
-import type { Weights } from '../residency/weights.ts';
-import type { Arena } from './arena.ts';
+import { memoryOf } from '../residency/packing.ts';
 import type { DenseFfn } from './dense-ffn.ts';
 import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
 import type { FfnHook } from './ffn-hook.ts';
+import type { LayerMath, LayerMathParts } from './layer-math.ts';
 import { NextRouter } from './next-router.ts';
 import { addContributions, type ExpertRows, gatherRows, rowsByExpert } from './routed-rows.ts';
 import { type FfnInput, WeightSelection } from './selection.ts';
 import { type Routing, route } from './selectors/router.ts';
+import { vectorFrom } from './vector-from.ts';
 
 const f32Bytes = 4;
 
-export interface MixtureParts {
-  readonly files: ModelFiles;
-  /** The plan's memories: the first, then its arenas. */
-  readonly arenas: readonly [Arena, ...Arena[]];
-  readonly weights: Weights;
+export interface MixtureParts extends LayerMathParts {
+  readonly math: LayerMath;
   readonly stores: ExpertStores;
   /** Of layers without experts, and of what stands beside these. */
   readonly dense: DenseFfn;
@@ -140,17 +137,8 @@ export class MixtureFfn implements Ffn {
 
   /** (positions, experts): the router's product with the input. */
   async #logits({ layer, x, positions }: FfnInput, { experts }: Routing): Promise<Float32Array> {
-    const { files, weights, arenas, buffers } = this.#parts;
-    const { hiddenSize } = files.manifest.spec;
-    const name = tensorNames.router(layer);
-    const tensor = files.tensor(`${name}.weight`);
-    const bias = weights.vector(`${name}.bias`);
-    await weights.eachRows(tensor, (rows) => {
-      arenas[rows.arena]?.linear({
-        ...{ rows, rowBytes: hiddenSize * f32Bytes, x, columns: hiddenSize },
-        ...{ y: buffers.logits, outputs: experts, bias, positions },
-      });
-    });
+    const { math, arenas, buffers } = this.#parts;
+    await math.project(tensorNames.router(layer), buffers.logits, x, positions);
     const [{ memory }] = arenas;
     return new Float32Array(memory.buffer, buffers.logits, positions * experts);
   }
@@ -184,19 +172,12 @@ export class MixtureFfn implements Ffn {
   #expert({ layer, x }: FfnInput, own: ExpertRows, place: PresentExpert): number {
     const { stores, weights, arenas, buffers, files } = this.#parts;
     const { hiddenSize: hidden, ffn } = files.manifest.spec;
-    const { units, packed, place: slots } = stores.layer(layer);
+    const { units, packed } = stores.layer(layer);
     const { expert, arena, address } = place;
     const [{ kernels }] = arenas;
-    const bias = (name: string) => {
-      const all = weights.vector(name);
-      return all === 0 ? 0 : all + expert * units.k * f32Bytes;
-    };
-    const found = arenas[arena];
-    if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
-    const inSlot = arena === slots.arena && slots.slots > 0;
-    return found.expert({
-      ...{ units, address, expert, ffn, hidden },
-      packed: inSlot && packed,
+    const bias = (name: string) => vectorFrom(weights.vector(name), expert * units.k);
+    return memoryOf(arenas, arena).expert({
+      ...{ units, packed, address, expert, ffn, hidden },
       x: gatherRows(kernels, own, x, buffers.gathered, hidden),
       y: buffers.contributions + own.first * hidden * f32Bytes,
       positions: own.rows.length,

@@ -5,18 +5,14 @@
 
 import { formats } from '../dtype.ts';
 import { rowsOf } from '../flash/manifest.ts';
-import type { ModelFiles } from '../flash/model-files.ts';
 import { matmulOf } from '../kernels/weight-kernels.ts';
 import { expertsOf, tensorNames } from '../models/spec.ts';
 import type { ExpertBuffers } from '../plan/activations.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
-import type { Weights } from '../residency/weights.ts';
-import type { Arena } from './arena.ts';
+import type { LayerMath, LayerMathParts } from './layer-math.ts';
 
-export interface NextRouterParts {
-  readonly files: ModelFiles;
-  readonly arenas: readonly [Arena, ...Arena[]];
-  readonly weights: Weights;
+export interface NextRouterParts extends LayerMathParts {
+  readonly math: LayerMath;
   readonly buffers: ExpertBuffers;
   readonly scratch: number;
   readonly topK: number;
@@ -56,18 +52,12 @@ export class NextRouter {
    * @param residual (hidden): the state of one position, before any norm
    */
   likeliest(layer: number, residual: number): number[] {
-    const { files, arenas, weights, buffers, scratch, topK } = this.#parts;
-    const { hiddenSize: n, norm, ffn } = files.manifest.spec;
+    const { files, arenas, weights, math, buffers, scratch, topK } = this.#parts;
+    const { hiddenSize: n, ffn } = files.manifest.spec;
     const { count = 0 } = ffn.experts ?? {};
     const [{ kernels, memory }] = arenas;
     const { gathered: x, logits } = buffers;
-    const name = tensorNames.ffnNorm(layer);
-    const weight = weights.vector(`${name}.weight`);
-    if (norm.kind === 'rms') kernels.rmsNorm(x, residual, weight, n, 1, n, n, norm.eps);
-    else {
-      const bias = weights.vector(`${name}.bias`);
-      kernels.layerNorm(x, residual, weight, bias, n, 1, n, n, norm.eps);
-    }
+    math.norm(tensorNames.ffnNorm(layer), x, residual, 1);
     const bias = weights.vector(`${tensorNames.router(layer)}.bias`);
     const matmul = matmulOf(kernels, formats.f32, true);
     matmul(logits, x, this.#routers[layer] ?? 0, bias, count, n, 1, n, count, scratch);

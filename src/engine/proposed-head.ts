@@ -6,6 +6,7 @@ import { weightKernels } from '../kernels/weight-kernels.ts';
 import type { HeadProposal } from '../residency/head-proposal.ts';
 import type { Weights } from '../residency/weights.ts';
 import type { BestLogits } from './sampler.ts';
+import { vectorFrom } from './vector-from.ts';
 
 const f32Bytes = 4;
 /** Rows of the head that are read at first where a few may suffice. */
@@ -90,9 +91,9 @@ export class ProposedHead {
     const { proposal, weights, kernels, scratch, embeddingSize } = this.#parts;
     await weights.lookUp(proposal.head, ids, (index, row, format) => {
       const { matmul } = weightKernels(kernels, format);
-      const offset = (ids[index] ?? 0) * f32Bytes;
-      const rowBias = bias === 0 ? 0 : bias + offset;
-      matmul(y + offset, x, row, rowBias, 1, embeddingSize, 1, embeddingSize, 1, scratch);
+      const id = ids[index] ?? 0;
+      const [at, rowBias] = [y + id * f32Bytes, vectorFrom(bias, id)];
+      matmul(at, x, row, rowBias, 1, embeddingSize, 1, embeddingSize, 1, scratch);
     });
   }
 }

@@ -4,7 +4,7 @@
  * their order, so that the result is the same to the bit wherever they come from.
  */
 
-import { type Format, formats } from '../dtype.ts';
+import { formats, packedFormat } from '../dtype.ts';
 import { type FfnUnits, partOf, type UnitPart } from '../flash/ffn-units.ts';
 import { activationCodes } from '../kernels/constants.ts';
 import type { Kernels } from '../kernels/kernels.ts';
@@ -12,6 +12,7 @@ import { matmulOf, productKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { activationValues } from '../plan/activations.ts';
 import type { NeuronHook } from './ffn-hook.ts';
+import { vectorFrom } from './vector-from.ts';
 
 const f32Bytes = 4;
 
@@ -134,7 +135,7 @@ function multiply(
   for (let unit = 0; unit < count; unit++) {
     const offset = unit * rows * f32Bytes;
     const at = w + unit * units.unitBytes;
-    const own = bias === 0 ? 0 : bias + offset;
+    const own = vectorFrom(bias, unit * rows);
     matmul(y + offset, x, at, own, rows, columns, positions, columns, all, scratch);
   }
 }
@@ -172,6 +173,6 @@ function partAt({ units, address, packed }: RowUnitTask, name: UnitPart['part'])
   if (part === undefined) throw new Error(`units of ${units.tensor} have no ${name}`);
   const [rows, columns] = part.shape;
   const stored = formats[part.dtype];
-  const format: Format = packed && stored.packedAs !== null ? formats[stored.packedAs] : stored;
+  const format = packed ? packedFormat(stored) : stored;
   return { w: address + part.offset, format, rows, columns, rowBytes: format.rowBytes(columns) };
 }

@@ -120,9 +120,8 @@ export class Runtime implements LoadedModel {
     this.predictor = parts.predictor;
     this.memory = parts.memory;
     this.#parts = parts;
-    this.stats = new RuntimeStats({
-      ...{ files: model.files, plan, weights, transformer, sparse, experts },
-    });
+    const { files } = model;
+    this.stats = new RuntimeStats({ files, plan, weights, transformer, sparse, experts });
     this.#batcher = new Batcher({
       transformer,
       vocabSize: model.manifest.spec.vocabSize,

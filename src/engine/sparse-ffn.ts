@@ -15,6 +15,7 @@ import { neuronGeometry } from '../flash/ffn-units.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { groupSize, neuronBlock } from '../plan/list-layout.ts';
+import { memoryOf } from '../residency/packing.ts';
 import { noSlot, unitState } from '../residency/unit-store.ts';
 import { addressOf, type LayerStore, type UnitStores } from '../residency/unit-stores.ts';
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
@@ -293,8 +294,6 @@ export class SparseFfn implements Ffn {
   }
 
   #arena({ place }: LayerStore): ListArena {
-    const found = this.#parts.arenas[place.arena];
-    if (found === undefined) throw new Error(`the plan has no arena ${place.arena}`);
-    return found;
+    return memoryOf(this.#parts.arenas, place.arena);
   }
 }

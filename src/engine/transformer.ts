@@ -54,16 +54,17 @@ export class Transformer {
     this.#kernels = parts.arenas[0].kernels;
     this.#memory = parts.arenas[0].memory;
     const { sparse, plan, experts: stores = null } = parts;
-    this.#math = new LayerMath(parts);
-    this.#attention = new AttentionBlock(parts, this.#math);
-    this.#head = new Head(parts, this.#math);
+    const math = new LayerMath(parts);
+    this.#math = math;
+    this.#attention = new AttentionBlock(parts, math);
+    this.#head = new Head(parts, math);
     const { experts: buffers, scratch, sums } = plan.activations;
     const { topK = 0 } = plan.experts ?? {};
     const { chunk } = plan;
     const dense = new DenseFfn({ ...parts, sums });
     const { residences } = plan;
     const sizes = { scratch, chunk, topK, residences };
-    const mixture = buffers && stores && { ...parts, ...sizes, stores, dense, buffers };
+    const mixture = buffers && stores && { ...parts, ...sizes, math, stores, dense, buffers };
     this.#ffn = sparse ?? (mixture && new MixtureFfn(mixture)) ?? dense;
   }
 

@@ -1,10 +1,11 @@
 /** The file that a probe reads: a model's own weights, or one made for the purpose. */
 
 import { constants } from 'node:fs';
-import { rm, stat, statfs } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createFile, writeFully } from '../aside.ts';
 import { InputError } from '../errors.ts';
+import { freeBytes } from '../free-space.ts';
 import { ownedName, sweepBeside } from '../owned.ts';
 import { createBuffer } from '../pages.ts';
 import { formatBytes, MIB } from '../units.ts';
@@ -36,12 +37,12 @@ export async function probeFileIn(dir: string): Promise<ProbeFile> {
   if (model !== null) return { ...model, release: async () => {} };
   const base = join(resolve(dir), '.flashllm');
   await sweepBeside(base, ['probe']);
-  const { bavail, bsize } = await statfs(dir);
-  const bytes = Math.min(madeBytes, Math.floor((bavail * bsize) / 4 / MIB) * MIB);
+  const free = await freeBytes(dir);
+  const bytes = Math.min(madeBytes, Math.floor(free / 4 / MIB) * MIB);
   if (bytes < smallestProbeBytes) {
     throw new InputError(
       `the probe needs a file of ${formatBytes(smallestProbeBytes)} and the disk has ` +
-        `${formatBytes(bavail * bsize)} free`,
+        `${formatBytes(free)} free`,
       { file: dir },
       'Free some space or choose another place',
     );

@@ -13,7 +13,7 @@ import { forEachParallel } from '../parallel.ts';
 import type { HubConnection } from './connection.ts';
 import { RemoteFile } from './remote-file.ts';
 import { contentPath, type Repository } from './repository.ts';
-import type { Selection } from './selection.ts';
+import { checkpointIn, filesOf, type Selection } from './selection.ts';
 
 /** Headers that are asked for at a time. */
 const connections = 8;
@@ -35,7 +35,7 @@ export async function examineRemote(
   dir: string,
   asked: Asked,
 ): Promise<CheckpointReport> {
-  const { weights, small, format } = selection;
+  const { weights, format } = selection;
   const files = new Map(
     weights.map((file) => {
       const path = join(dir, file.name);
@@ -45,7 +45,7 @@ export async function examineRemote(
   );
   await forEachParallel([...files.values()], connections, (file) => file.begin());
   const place: WeightPlace = {
-    names: [...small, ...weights].map(({ name }) => name),
+    names: filesOf(selection).map(({ name }) => name),
     open: async (path) => {
       const file = files.get(path);
       if (file === undefined) throw new InputError('no such file', { file: path });
@@ -59,8 +59,7 @@ export async function examineRemote(
       : openDirectory(path, place));
     return { ...checkpoint, source: { ...checkpoint.source, mostCompared } };
   };
-  const [first] = weights;
-  const path = format === 'GGUF' ? join(dir, first?.name ?? '') : dir;
+  const path = checkpointIn(dir, selection);
   // Nobody knows the directory; it may even be gone when the message is read.
   const onHub = (text: string) => text.replaceAll(dir, repository.id);
   try {

@@ -11,7 +11,7 @@ import { type Asked, examineRemote } from './examination.ts';
 import { PartialDirectory } from './partial-directory.ts';
 import type { HubTiming } from './patience.ts';
 import { type Repository, readRepository } from './repository.ts';
-import { type Selection, selectFiles, type WantedFile, withShards } from './selection.ts';
+import { filesOf, type Selection, selectFiles, withShards } from './selection.ts';
 import { type TransferOptions, transfer } from './transfer.ts';
 
 /** A model on the hub. */
@@ -111,14 +111,9 @@ export async function withAllWeights(
   return { repository, selection: withShards(selection, repository, shards) };
 }
 
-/** All files of a choice, the small ones first. */
-export function filesOf({ selection }: Choice): readonly WantedFile[] {
-  return [...selection.small, ...selection.weights];
-}
-
 /** What is said of a choice and of what it is examined to be. */
 export function hubModel(choice: Choice, report: CheckpointReport): HubModel {
-  const files = filesOf(choice);
+  const files = filesOf(choice.selection);
   return {
     model: choice.repository.id,
     revision: choice.repository.revision,

@@ -10,7 +10,8 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeAside } from '../aside.ts';
+import { noFollow, writeAside } from '../aside.ts';
+import { isCount } from '../checkpoint/shape.ts';
 import { writeError } from '../errors.ts';
 import { readRegular } from '../regular-file.ts';
 import { Ranges } from './ranges.ts';
@@ -21,8 +22,7 @@ export const partSuffix = '.part';
 
 /** Bytes that one has after a million records, more than any download makes. */
 const longest = 128 * 2 ** 20;
-const appendFlags =
-  constants.O_WRONLY | constants.O_APPEND | ((constants.O_NOFOLLOW as number | undefined) ?? 0);
+const appendFlags = constants.O_WRONLY | constants.O_APPEND | noFollow;
 
 /** What is known of a file. */
 export interface KnownFile {
@@ -114,9 +114,6 @@ function record(line: string): readonly unknown[] {
     return [];
   }
 }
-
-const isCount = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && Number(value) >= 0;
 
 function compact(known: ReadonlyMap<string, KnownFile>): string {
   const lines = [...known].flatMap(([name, { bytes, digest, got, done }]) => [

@@ -3,7 +3,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createFile, writeFully } from '../aside.ts';
+import { createFile, noFollow, writeFully } from '../aside.ts';
 import { writeError } from '../errors.ts';
 import { digestOfFile } from './file-hash.ts';
 import { type Journal, type KnownFile, partSuffix } from './journal.ts';
@@ -14,7 +14,7 @@ import type { WantedFile } from './selection.ts';
 const mostUnrecorded = 8 * 2 ** 20;
 const leastUnrecorded = 64 * 1024;
 
-const againFlags = constants.O_RDWR | ((constants.O_NOFOLLOW as number | undefined) ?? 0);
+const againFlags = constants.O_RDWR | noFollow;
 
 export class PartFile {
   readonly file: WantedFile;

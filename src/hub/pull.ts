@@ -11,7 +11,6 @@ import { digestOfFile } from './file-hash.ts';
 import {
   type Choice,
   describeRemote,
-  filesOf,
   gatherSmall,
   type HubModel,
   type HubRequest,
@@ -20,7 +19,7 @@ import {
   withChoice,
 } from './hub-model.ts';
 import { PartialDirectory, partialPath } from './partial-directory.ts';
-import type { WantedFile } from './selection.ts';
+import { checkpointIn, filesOf, type WantedFile } from './selection.ts';
 import { transfer } from './transfer.ts';
 
 export interface PullRequest extends HubRequest {
@@ -83,12 +82,10 @@ export async function pullModel(request: PullRequest): Promise<PullReport> {
     const pulled = (await isTaken(resolve(directory)))
       ? await checkThere(connection, choice, directory, request)
       : await download(connection, choice, directory, { ...request, connections });
-    const [first] = choice.selection.weights;
-    const isFile = choice.selection.format === 'GGUF' && first !== undefined;
     return {
       ...pulled,
       directory,
-      checkpoint: isFile ? join(directory, first.name) : directory,
+      checkpoint: checkpointIn(directory, choice.selection),
       ms: performance.now() - started,
     };
   });
@@ -104,8 +101,8 @@ async function download(
 ): Promise<Pulled> {
   const { connections, onProgress, onExamined, asked } = request;
   const done = { downloadedBytes: 0, checkedBytes: 0 };
-  let toDo = { bytesToDownload: 0, bytesToCheck: 0 };
-  const progress = () => onProgress?.({ ...done, ...toDo });
+  let planned = { bytesToDownload: 0, bytesToCheck: 0 };
+  const progress = () => onProgress?.({ ...done, ...planned });
   const counting = {
     connections,
     onBytes(bytes: number) {
@@ -129,13 +126,13 @@ async function download(
       throw new InputError(`the model would not run, and is not downloaded: ${problem}`);
     }
     const parts = [];
-    for (const file of filesOf(whole)) parts.push(await partial.begin(file));
+    for (const file of filesOf(whole.selection)) parts.push(await partial.begin(file));
     const unchecked = parts.filter((part) => !part.done);
     const sum = (sizes: readonly number[]) => sizes.reduce((total, bytes) => total + bytes, 0);
     const missingBytes = sum(unchecked.map(({ file, got }) => file.bytes - got.bytes));
     await checkRoom(directory, missingBytes);
     await onExamined?.(model, { directory, missingBytes });
-    toDo = {
+    planned = {
       bytesToDownload: small.downloadedBytes + missingBytes,
       bytesToCheck: small.checkedBytes + sum(unchecked.map(({ file }) => file.bytes)),
     };
@@ -202,9 +199,7 @@ async function checkThere(
   await check(choice.selection.small);
   const whole = await withAllWeights(choice, directory);
   await check(whole.selection.weights);
-  const [first] = whole.selection.weights;
-  const isFile = whole.selection.format === 'GGUF' && first !== undefined;
-  const report = await inspectCheckpoint(isFile ? join(directory, first.name) : directory, asked);
+  const report = await inspectCheckpoint(checkpointIn(directory, whole.selection), asked);
   const model = hubModel(whole, report);
   return { ...model, downloadedBytes: 0, resumedBytes: model.bytes };
 }

@@ -1,6 +1,7 @@
 /** What is in a repository of the hub at one commit, as its API lists it. */
 
 import { isJsonObject, JsonExcessError, parseJson, printable } from '../checkpoint/json-file.ts';
+import { isCount } from '../checkpoint/shape.ts';
 import { InputError, IoError } from '../errors.ts';
 import type { HubConnection } from './connection.ts';
 import { repositoryPath } from './file-names.ts';
@@ -89,12 +90,10 @@ function fileOf(entry: unknown): HubFile | null {
   if (path === null) return null;
   const { sha256, size: stored } = isJsonObject(lfs) ? lfs : {};
   const bytes = stored ?? size;
-  const hash: Partial<FileHash> = isJsonObject(lfs)
+  const hash: FileHash = isJsonObject(lfs)
     ? { kind: 'sha256', digest: digestOf(sha256, 64) }
     : { kind: 'git', digest: digestOf(blobId, 40) };
-  if (typeof bytes !== 'number' || !Number.isSafeInteger(bytes) || bytes < 0) return null;
-  const { kind, digest = '' } = hash;
-  return kind === undefined || digest === '' ? null : { path, bytes, hash: { kind, digest } };
+  return isCount(bytes) && hash.digest !== '' ? { path, bytes, hash } : null;
 }
 
 function digestOf(value: unknown, digits: number): string {

@@ -1,5 +1,6 @@
 /** Which files of a repository a model is made of. */
 
+import { join } from 'node:path';
 import { weightFileNames } from '../checkpoint/hf-directory.ts';
 import { quantisationFileNames } from '../checkpoint/quantisation.ts';
 import { largestSideFile } from '../convert/side-files.ts';
@@ -28,6 +29,17 @@ export interface Selection {
   readonly weights: readonly WantedFile[];
   /** The name of the index that says which shards there are. */
   readonly index: string | null;
+}
+
+/** All files of a selection, the small ones first. */
+export function filesOf({ small, weights }: Selection): readonly WantedFile[] {
+  return [...small, ...weights];
+}
+
+/** What to open of the selected files in `dir`: the directory, or the first GGUF file in it. */
+export function checkpointIn(dir: string, { format, weights }: Selection): string {
+  const [first] = weights;
+  return format === 'GGUF' && first !== undefined ? join(dir, first.name) : dir;
 }
 
 /** What is listed of a repository in a message. */

@@ -1,16 +1,10 @@
 /** BLOOM: ALiBi, layer norms, one of them behind the embedding, biases everywhere. */
 
-import { InputError } from '../errors.ts';
-import { boolean } from './config.ts';
+import { refuseTrue } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
 
 export const bloom = decoderFamily(['bloom'], (at) => {
-  if (boolean(at, 'apply_residual_connection_post_layernorm', false)) {
-    throw new InputError(
-      "'apply_residual_connection_post_layernorm' is true, which is not supported",
-      { file: at.file },
-    );
-  }
+  refuseTrue(at, 'apply_residual_connection_post_layernorm');
   return {
     norm: { kind: 'layer', eps: ['layer_norm_epsilon', 1e-5], embedding: true },
     activation: 'gelu_new',

@@ -140,6 +140,14 @@ export function boolean(at: ConfigFile, key: string, fallback: boolean): boolean
   return value;
 }
 
+/** @throws InputError when one of `keys` is true: what it asks for is not supported */
+export function refuseTrue(at: ConfigFile, ...keys: readonly string[]): void {
+  for (const key of keys) {
+    if (!boolean(at, key, false)) continue;
+    throw new InputError(`'${key}' is true, which is not supported`, { file: at.file });
+  }
+}
+
 export function text(at: ConfigFile, key: string, fallback: string): string {
   const value = at.config[key];
   if (value === undefined || value === null) return fallback;

@@ -17,6 +17,7 @@ import {
   limits,
   optionalInteger,
   positiveNumber,
+  refuseTrue,
   tokenId,
   tokenIds,
 } from './config.ts';
@@ -54,12 +55,7 @@ function describe(at: ConfigFile): ModelSpec {
       { file },
     );
   }
-  if (boolean(at, 'apply_residual_connection_post_layernorm', false)) {
-    throw new InputError(
-      "'apply_residual_connection_post_layernorm' is true, which is not supported",
-      { file },
-    );
-  }
+  refuseTrue(at, 'apply_residual_connection_post_layernorm');
   const norms = optionalInteger(at, 'num_ln_in_parallel_attn', 0) || (newDecoder ? 2 : 1);
   if (norms === 2 && !newDecoder) {
     throw new InputError(

@@ -1,16 +1,12 @@
 /** GPT-2: learned positions, layer norms, biases everywhere, weights that lie (inputs, outputs). */
 
-import { InputError } from '../errors.ts';
-import { boolean } from './config.ts';
+import { boolean, refuseTrue } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
 
 export const gpt2 = decoderFamily(
   ['gpt2'],
   (at) => {
-    for (const key of ['scale_attn_by_inverse_layer_idx', 'add_cross_attention']) {
-      if (!boolean(at, key, false)) continue;
-      throw new InputError(`'${key}' is true, which is not supported`, { file: at.file });
-    }
+    refuseTrue(at, 'scale_attn_by_inverse_layer_idx', 'add_cross_attention');
     return {
       norm: { kind: 'layer', eps: ['layer_norm_epsilon', 1e-5] },
       activation: 'gelu_new',

@@ -1,9 +1,11 @@
 /** Granite: the form of Llama with factors on embedding, scores, sublayers and logits. */
 
-import { boolean, positiveNumber } from './config.ts';
+import { boolean, type ConfigFile, positiveNumber } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
+import type { DecoderTraits } from './decoder-traits.ts';
 
-export const granite = decoderFamily(['granite'], (at) => {
+/** What all of Granite has, with or without experts. */
+export function graniteTraits(at: ConfigFile) {
   const attention = boolean(at, 'attention_bias', false);
   return {
     norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-6] },
@@ -15,8 +17,13 @@ export const granite = decoderFamily(['granite'], (at) => {
       residualScale: positiveNumber(at, 'residual_multiplier', 1),
       logitScale: 1 / positiveNumber(at, 'logits_scaling', 1),
     },
-    bias: { qkv: attention, out: attention, ffn: boolean(at, 'mlp_bias', false) },
+    bias: { qkv: attention, out: attention },
     bosId: 1,
     eosIds: [2],
-  };
+  } as const satisfies DecoderTraits;
+}
+
+export const granite = decoderFamily(['granite'], (at) => {
+  const traits = graniteTraits(at);
+  return { ...traits, bias: { ...traits.bias, ffn: boolean(at, 'mlp_bias', false) } };
 });

@@ -1,8 +1,8 @@
 /** Granite's mixtures of experts: the form of Llama with experts, and factors on what flows through. */
 
-import { boolean, positiveNumber } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
 import type { ExpertForm } from './decoder-traits.ts';
+import { graniteTraits } from './granite.ts';
 import { localExperts } from './mixtral.ts';
 
 /** Gate and up rows of all experts in one tensor; the second form is transformers 5's. */
@@ -18,21 +18,7 @@ function form(router: string, prefix: string, gateUp: string, down: string): Exp
   };
 }
 
-export const granitemoe = decoderFamily(['granitemoe'], (at) => {
-  const attention = boolean(at, 'attention_bias', false);
-  return {
-    norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-6] },
-    activation: 'silu',
-    gate: 'linear',
-    attention: { scale: positiveNumber(at, 'attention_multiplier', 1) },
-    scales: {
-      embeddingScale: positiveNumber(at, 'embedding_multiplier', 1),
-      residualScale: positiveNumber(at, 'residual_multiplier', 1),
-      logitScale: 1 / positiveNumber(at, 'logits_scaling', 1),
-    },
-    bias: { qkv: attention, out: attention },
-    experts: { spec: localExperts(at, 8, 2), forms },
-    bosId: 1,
-    eosIds: [2],
-  };
-});
+export const granitemoe = decoderFamily(['granitemoe'], (at) => ({
+  ...graniteTraits(at),
+  experts: { spec: localExperts(at, 8, 2), forms },
+}));

@@ -137,14 +137,16 @@ export class RecipeBuilder {
     this.#tensors.push({ name, shape: [rows, ...rest], parts });
   }
 
+  /** All values of one source, whatever the shape in which the checkpoint has them. */
+  #vector(name: string, part: TensorPart): void {
+    const values = part.shape.reduce((all, size) => all * size, 1);
+    this.#tensors.push({ name, shape: [values], parts: [part] });
+  }
+
   norm(name: string, { source, bias, plus, width = this.#spec.hiddenSize }: NormSource): void {
     const shape = typeof width === 'number' ? [width] : width;
     const part = { source: `${source}.weight`, shape, ...(plus === undefined ? {} : { plus }) };
-    this.#tensors.push({
-      name: `${name}.weight`,
-      shape: [shape.reduce((all, size) => all * size, 1)],
-      parts: [part],
-    });
+    this.#vector(`${name}.weight`, part);
     if (bias) this.add(`${name}.bias`, shape, `${source}.bias`);
   }
 
@@ -256,9 +258,8 @@ export class RecipeBuilder {
   sharedFfn(layer: number, sources: FfnSources, gate?: string): void {
     this.#bundle(layer, 'shared', this.#spec.ffn.experts?.shared ?? 0, sources);
     if (gate === undefined) return;
-    const { hiddenSize } = this.#spec;
-    const part = { source: `${gate}.weight`, shape: [1, hiddenSize] };
-    this.#tensors.push({ name: tensorNames.sharedGate(layer), shape: [hiddenSize], parts: [part] });
+    const shape = [1, this.#spec.hiddenSize];
+    this.#vector(tensorNames.sharedGate(layer), { source: `${gate}.weight`, shape });
   }
 
   /**
@@ -277,23 +278,20 @@ export class RecipeBuilder {
     const { hiddenSize, ffn } = this.#spec;
     if (biases === undefined) return;
     const { count = 0, neurons = 0 } = ffn.experts ?? {};
-    const add = (name: string, source: string, shape: readonly number[]) => {
-      const values = shape.reduce((all, size) => all * size, 1);
-      this.#tensors.push({ name, shape: [values], parts: [{ source, shape }] });
-    };
     const [of, all] = [`${from}.${prefix}`, `${from}.${prefix}.${biases.gateUp}`];
     const rows = (name: string, part: 'gate' | 'up') => {
       if (!this.has(all)) {
-        add(name, `${of}.${biases[part]}`, [count, neurons]);
+        this.#vector(name, { source: `${of}.${biases[part]}`, shape: [count, neurons] });
         return;
       }
       const found = everyOther(all, part, [count, 2 * neurons]);
       this.#views.set(found.name, found.view);
-      add(name, found.name, found.shape);
+      this.#vector(name, { source: found.name, shape: found.shape });
     };
     rows(tensorNames.expertGateBias(layer), 'gate');
     rows(tensorNames.expertUpBias(layer), 'up');
-    add(tensorNames.expertDownBias(layer), `${of}.${biases.down}`, [count, hiddenSize]);
+    const down = { source: `${of}.${biases.down}`, shape: [count, hiddenSize] };
+    this.#vector(tensorNames.expertDownBias(layer), down);
   }
 
   /** The head of a model that has its own; of one with a tied head, `source` is passed over. */

@@ -298,7 +298,7 @@ export function normsAround(placement: ModelSpec['norm']['placement']): {
 }
 
 /** Values of the weights of the norms over queries and over keys. */
-export function headNormWidths({
+function headNormWidths({
   attention: { heads, kvHeads, headDim, qkNormOver },
 }: Pick<ModelSpec, 'attention'>): { readonly query: number; readonly key: number } {
   return qkNormOver === undefined

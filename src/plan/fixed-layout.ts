@@ -101,7 +101,7 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
   const { draftTokens = 0 } = sizes;
   // Each sequence keeps those of its last row; of verified ones, guided answers keep some more.
   const keptLogits = sequences + draftTokens;
-  const logitPositions = logits === 'all' ? chunk : Math.min(chunk, sequences + draftTokens);
+  const logitPositions = logits === 'all' ? chunk : Math.min(chunk, keptLogits);
   const predictorBytes = predictors === null ? 0 : (predictorSpan(predictors.set)?.bytes ?? 0);
   const predictorAddress = take(predictorBytes);
   const activations = layoutActivations(spec, {

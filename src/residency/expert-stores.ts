@@ -98,35 +98,32 @@ export class ExpertStores {
     const stores = plan.stores.map((place, layer): ExpertLayer | null => {
       const own = units[layer] ?? null;
       if (place === null || own === null) return null;
+      const all = place.slots === own.count;
+      // Nothing is known before anything has run.
+      const frequency = new Float32Array(own.count);
       // Where all stay, none is ever dropped: they may be packed.
-      const kept = createPolicy(
-        place.slots === own.count ? 'auto' : policy,
-        noFrequency(own.count),
-      );
+      const kept = createPolicy(all ? 'auto' : policy, frequency);
       const store = new UnitStore(own.count, place.slots, kept, 0, scratch);
       const tensor = files.tensor(own.tensor);
       const layout = { place, units: own, tensor };
-      const early = new EarlyExperts(store, earlySlots(place.slots, own.count), (expert, slot) =>
+      const early = new EarlyExperts(store, all ? 0 : place.slots, (expert, slot) =>
         startRead(files, memories, layout, { expert, slot }, { priority: 'prefetch' }),
       );
       return { ...layout, store, early, packed: false };
     });
     const whole = stores.filter(
-      (layer) => layer !== null && layer.store.slots === layer.units.count,
+      (layer): layer is ExpertLayer => layer !== null && layer.place.slots === layer.units.count,
     );
     const pieces = whole.flatMap((layer) =>
-      layer === null
-        ? []
-        : Array.from({ length: layer.units.count }, (_, expert) => ({ layer, expert })),
+      Array.from({ length: layer.units.count }, (_, expert) => ({ layer, expert })),
     );
     const total = pieces.reduce((sum, { layer }) => sum + layer.units.unitBytes, 0);
     let done = 0;
     await forEachParallel(pieces, loadsInFlight, async ({ layer, expert }) => {
       if (signal?.aborted) throw new InterruptedError();
-      const { memory } = memoryOf(memories, layer.place.arena);
-      const addresses = [slotAddress(layer, layer.store.preload(expert))];
-      const places = { rows: [expert], addresses };
-      await files.requestScattered(layer.tensor, places, memory, { priority: 'prefetch' }).done;
+      const into = { expert, slot: layer.store.preload(expert) };
+      const read = startRead(files, memories, layer, into, { priority: 'prefetch' });
+      await read.request.done;
       done += layer.units.unitBytes;
       onProgress?.(done, total);
     });
@@ -176,7 +173,7 @@ export class ExpertStores {
 
   /**
    * Begins a step that wants these experts, each once: finds places for those that are missing, and
-   * begins to read them. One step has begun at a time: {@link ExpertStep.end} ends it.
+   * begins to read them. One step has begun at a time: {@link ExpertStep.eachMissing} ends it.
    * @param wanted those most worth reading first come first
    */
   begin(index: number, wanted: Uint32Array): ExpertStep {
@@ -241,11 +238,6 @@ function startRead(
     address,
     request: files.requestScattered(layer.tensor, places, memory, options),
   };
-}
-
-/** Slots of a layer for which it may be guessed: where all fit, nothing is read; with few, guesses push out what is wanted. */
-function earlySlots(slots: number, experts: number): number {
-  return slots < experts ? slots : 0;
 }
 
 /** What a step needs of the stores. */
@@ -326,11 +318,6 @@ export class ExpertStep {
       this.#reading.push(this.#parts.read(next, staged));
     }
   }
-}
-
-/** Of experts nothing is known before anything has run. */
-function noFrequency(experts: number): Float32Array {
-  return new Float32Array(experts);
 }
 
 /** Where a slot's expert lies in its memory. */

@@ -1,6 +1,6 @@
 /** Weights that stay in memory are packed, if their format can be: where they lie, in bundles or in rows. */
 
-import { type Format, formats, inFours } from '../dtype.ts';
+import { type Format, formats, inFours, packedFormat } from '../dtype.ts';
 import { type Manifest, rowsOf, type StoredTensor, weightFormat } from '../flash/manifest.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 
@@ -25,7 +25,7 @@ export interface Arrangement {
 }
 
 /** One of the plan's memories: 0 is the first, then its arenas. */
-export function memoryOf(memories: readonly WeightMemory[], arena: number): WeightMemory {
+export function memoryOf<Memory>(memories: readonly Memory[], arena: number): Memory {
   const found = memories[arena];
   if (found === undefined) throw new Error(`the plan has no arena ${arena}`);
   return found;
@@ -52,9 +52,7 @@ export function packInPlace(
   const asRead = { format, packed: false, rows: count };
   const parts = units?.parts ?? [];
   const wanted = parts.length === 0 ? [format] : parts.map(({ dtype }) => formats[dtype]);
-  const packedAs = wanted.flatMap((each) =>
-    each.packedAs === null ? [] : [formats[each.packedAs] as Format],
-  );
+  const packedAs = wanted.map(packedFormat).filter(({ packed }) => packed);
   if (packedAs.length === 0) return asRead;
   if (packedAs.every(inFours)) {
     if (memory.exact || parts.some(({ shape }) => shape[0] % fourRows !== 0)) return asRead;
@@ -74,8 +72,7 @@ export function packInPlace(
       pack(address + offset, count, rowBytes, shape[0], shape[1]);
     }
   }
-  const { packedAs: own } = format;
-  return { format: own === null ? format : formats[own], packed: true, rows: count };
+  return { format: packedFormat(format), packed: true, rows: count };
 }
 
 /** A matrix by fours. */
@@ -99,7 +96,7 @@ function packPart(
   rows: number,
   columns: number,
 ): Format {
-  const packed = format.packedAs === null ? format : (formats[format.packedAs] as Format);
+  const packed = packedFormat(format);
   if (inFours(packed)) kernels.fours[packed.name].packRows(address, rows, columns, scratch);
   return packed;
 }

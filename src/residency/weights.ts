@@ -123,7 +123,9 @@ export class Weights {
       const apart = this.#apart.get(tensor) ?? 0;
       useFrom(0, apart, arranged, true);
       useFrom(apart, arranged.rows, arranged, false);
-      useFrom(arranged.rows, count, this.#asStored(tensor, count), false);
+      if (arranged.rows < count) {
+        useFrom(arranged.rows, count, this.#asStored(tensor, count), false);
+      }
       this.#residentBytesUsed += residence.rows * rowBytes;
     }
     const stream = this.#stream;

@@ -86,7 +86,6 @@ export function writeBlockGguf(dir: string, model: BlockModel, seed = 1): string
     }),
   ];
   const path = join(dir, 'model.gguf');
-  const tokenizer = parseGguf(readFileSync(join(ggufFixtures, 'llama', 'model.gguf'))).metadata;
   const architecture = experts === undefined ? 'llama' : 'qwen3moe';
   const keys: [string, Buffer][] = [
     ['block_count', value.u32(layers)],
@@ -104,13 +103,27 @@ export function writeBlockGguf(dir: string, model: BlockModel, seed = 1): string
       ['expert_feed_forward_length', value.u32(experts.neurons)],
     );
   }
-  const metadata: [string, Buffer][] = [
-    ['general.architecture', value.text(architecture)],
-    ...keys.map(([key, bytes]): [string, Buffer] => [`${architecture}.${key}`, bytes]),
-    ...tokenizer.filter(([key]) => key.startsWith('tokenizer.')),
-  ];
+  const metadata = modelMetadata(architecture, keys, 'llama');
   writeFileSync(path, ggufBytes({ metadata, tensors }));
   return path;
+}
+
+/**
+ * Metadata of a model.
+ * @param keys without the architecture
+ * @param tokenizer the folder in fixtures/gguf whose tokenizer it has
+ */
+export function modelMetadata(
+  architecture: string,
+  keys: readonly (readonly [string, Buffer])[],
+  tokenizer: string,
+): [string, Buffer][] {
+  const { metadata } = parseGguf(readFileSync(join(ggufFixtures, tokenizer, 'model.gguf')));
+  return [
+    ['general.architecture', value.text(architecture)],
+    ...keys.map(([key, bytes]): [string, Buffer] => [`${architecture}.${key}`, bytes]),
+    ...metadata.filter(([key]) => key.startsWith('tokenizer.')),
+  ];
 }
 
 /** Random rows of a type, their values about as large as keeps activations near 1. */

@@ -65,18 +65,19 @@ export interface GgufParts {
 export const f32Type = 0;
 export const q4KType = 12;
 
-/** The bytes of a file. */
-export function ggufBytes(parts: GgufParts): Buffer {
-  const { magic = 'GGUF', version = u32(3), metadata = [], tensors = [], alignment = 32 } = parts;
+/** A file of whose tensors only the sizes are known. */
+interface GgufHeaderParts extends Omit<GgufParts, 'tensors'> {
+  readonly tensors: readonly (Omit<GgufTensorParts, 'data'> & { readonly bytes: number })[];
+}
+
+/** What stands before the data, padded. */
+export function ggufHeader(parts: GgufHeaderParts): Buffer {
+  const { magic = 'GGUF', version = u32(3), metadata = [], tensors, alignment = 32 } = parts;
   const entries: Buffer[] = [];
-  const data: Buffer[] = [];
   let end = 0;
-  for (const tensor of tensors) {
-    const { name, sizes, type, offset = end } = tensor;
+  for (const { name, sizes, type, bytes, offset = end } of tensors) {
     entries.push(text(name), u32(sizes.length), ...sizes.map(u64), u32(type), u64(offset));
-    const padded = padding(tensor.data.length, alignment);
-    data.push(tensor.data, padded);
-    end += tensor.data.length + padded.length;
+    end += bytes + ggufPadding(bytes, alignment).length;
   }
   const header = Buffer.concat([
     Buffer.from(magic),
@@ -86,8 +87,18 @@ export function ggufBytes(parts: GgufParts): Buffer {
     ...metadata.flatMap(([key, bytes]) => [text(key), bytes]),
     ...entries,
   ]);
-  return Buffer.concat([header, padding(header.length, alignment), ...data]);
+  return Buffer.concat([header, ggufPadding(header.length, alignment)]);
 }
 
-const padding = (length: number, alignment: number) =>
-  Buffer.alloc((alignment - (length % alignment)) % alignment);
+/** The bytes of a file. */
+export function ggufBytes(parts: GgufParts): Buffer {
+  const { tensors = [], alignment } = parts;
+  const sized = tensors.map((tensor) => ({ ...tensor, bytes: tensor.data.length }));
+  const data = tensors.flatMap(({ data: own }) => [own, ggufPadding(own.length, alignment)]);
+  return Buffer.concat([ggufHeader({ ...parts, tensors: sized }), ...data]);
+}
+
+/** What stands behind so many bytes, so that the next ones are aligned. */
+export function ggufPadding(bytes: number, alignment = 32): Buffer {
+  return Buffer.alloc((alignment - (bytes % alignment)) % alignment);
+}

@@ -6,11 +6,11 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HubAddress } from '../../src/hub/address.ts';
+import { listening } from './listening.ts';
 
 export interface HubRequestSeen {
   /** Which server it came to. */
@@ -75,11 +75,7 @@ export class FakeHub {
   }
 
   async start(): Promise<void> {
-    const ports = this.#servers.map(async (server) => {
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-      return (server.address() as AddressInfo).port;
-    });
-    const [one = 0, other = 0] = await Promise.all(ports);
+    const [one = 0, other = 0] = await Promise.all(this.#servers.map(listening));
     this.#ports = [one, other];
   }
 

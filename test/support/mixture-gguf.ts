@@ -3,9 +3,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseGguf } from '../../scripts/fuzz/gguf-document.ts';
-import { ggufFixtures } from './fixtures.ts';
 import { type GgufTensorParts, ggufBytes, value } from './gguf.ts';
+import { modelMetadata } from './gguf-model.ts';
 import { readSafetensors, type Tensor, type Tensors } from './safetensors.ts';
 
 /** GGUF's names, by those of the checkpoint; what stands behind the pattern stays. */
@@ -71,7 +70,6 @@ export function writeMixtureGguf(path: string, dir: string, mixture: MixtureGguf
     const own = ggufName(name).replace('.ffn_norm', `.${ffnNorm}`);
     return { name: own, sizes, type, data: Buffer.concat(parts.map((p) => p.data)) };
   });
-  const tokenizer = parseGguf(readFileSync(join(ggufFixtures, 'qwen3', 'model.gguf'))).metadata;
   const own: Record<string, Buffer> = {
     block_count: number('num_hidden_layers'),
     context_length: number('max_position_embeddings'),
@@ -86,11 +84,7 @@ export function writeMixtureGguf(path: string, dir: string, mixture: MixtureGguf
     expert_feed_forward_length: number('moe_intermediate_size', 'intermediate_size'),
     ...keys,
   };
-  const metadata: [string, Buffer][] = [
-    ['general.architecture', value.text(architecture)],
-    ...Object.entries(own).map(([key, at]): [string, Buffer] => [`${architecture}.${key}`, at]),
-    ...tokenizer.filter(([key]) => key.startsWith('tokenizer.')),
-  ];
+  const metadata = modelMetadata(architecture, Object.entries(own), 'qwen3');
   writeFileSync(path, ggufBytes({ metadata, tensors }));
 }
 

@@ -4,9 +4,10 @@
  */
 
 import { createServer, type IncomingMessage, request } from 'node:http';
-import { type AddressInfo, connect, type Server, type Socket } from 'node:net';
+import { connect, type Server, type Socket } from 'node:net';
 import { after } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
+import { listening } from './listening.ts';
 
 const key = `
 -----BEGIN PRIVATE KEY-----
@@ -33,11 +34,6 @@ YWdlLnRlc3QwCgYIKoZIzj0EAwIDRwAwRAIgYfjXdnXzixjeI0KRF/5xZ1eSOZmE
 
 /** Where a name leads: a port of this machine, behind TLS or not. */
 export type Names = ReadonlyMap<string, { readonly port: number }>;
-
-const listening = async (server: Server) => {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return (server.address() as AddressInfo).port;
-};
 
 export class TestProxy {
   /** What was asked for: `CONNECT hub.test:443`, `GET http://hub.test/...`. */

@@ -11,7 +11,7 @@
 import type { PassTimes } from '../pass-times.ts';
 import { DraftControl } from './control.ts';
 import type { Draft, Drafter } from './draft.ts';
-import type { Proposal } from './proposal.ts';
+import { levelFrom, type Proposal } from './proposal.ts';
 
 /** Tokens of a match at least; the chain goes by so many. */
 const least = 2;
@@ -23,11 +23,6 @@ const mostPlaces = 48;
 /** Lengths of matches from which on a level counts, and how often its tokens are the right ones. */
 const lengths = [2, 3, 4, 6, 9, 14, 20];
 const priors = [0.3, 0.4, 0.5, 0.6, 0.75, 0.85, 0.9];
-
-function levelOf(length: number): number {
-  const above = lengths.findIndex((each) => each > length);
-  return (above < 0 ? lengths.length : above) - 1;
-}
 
 /** Where a text's last tokens occurred in it before. */
 export class TextIndex {
@@ -159,6 +154,6 @@ class LookupDraft implements Draft {
     const token = this.#index.at(place + done) ?? this.#proposed[place + done - this.#index.length];
     if (token === undefined) return null;
     this.#proposed.push(token);
-    return { token, level: levelOf(length + done) };
+    return { token, level: levelFrom(lengths, length + done) };
   }
 }

@@ -14,7 +14,7 @@ import { logitsThatDecide, type Sampler } from '../sampler.ts';
 import type { Sequence } from '../sequence.ts';
 import { DraftControl } from './control.ts';
 import type { Draft, Drafter } from './draft.ts';
-import type { Proposal } from './proposal.ts';
+import { inTurn, levelFrom, type Proposal } from './proposal.ts';
 
 /** How far the likeliest token is ahead of the next one, in nats: a level from each on. */
 const leads = [0, 0.25, 0.5, 1, 1.5, 2, 3, 5];
@@ -42,33 +42,44 @@ export function checkSameTokens(model: Model, draft: Model): void {
 }
 
 /**
- * What a draft is opened for beside a model: all its weights stay in DRAM, as waiting for them would
- * take the time that it is there to save, unless it is told to do with less.
- * @param request the model's own, but for its budget
- * @param most bytes for it
+ * What a draft is opened for beside a model, but for its budget.
+ * @param request the model's own
  */
-export function draftRequest(
+export function besideRequest(
   draft: Model,
   request: Omit<RunRequest, 'budget'>,
-  most = Number.POSITIVE_INFINITY,
-): RunRequest {
+): Omit<RunRequest, 'budget'> {
   const { sequences = 1, bestLogits } = request;
   const context = Math.min(request.context, draft.manifest.spec.maxPositions);
-  const beside = {
+  return {
     ...{ context, sequences, beside: true, ffn: 'auto' as const },
     ...(bestLogits !== undefined && { bestLogits: Math.max(2, bestLogits) }),
     ...(request.kvDtype && { kvDtype: request.kvDtype }),
     ...(request.threads !== undefined && { threads: request.threads }),
   };
+}
+
+/**
+ * Bytes for a draft beside a model: all its weights stay in DRAM, as waiting for them would take the time
+ * that it is there to save, unless it is told to do with less.
+ * @param request the model's own, but for its budget
+ * @param most bytes for it
+ */
+export function draftBudget(
+  draft: Model,
+  request: Omit<RunRequest, 'budget'>,
+  most = Number.POSITIVE_INFINITY,
+): number {
+  const beside = besideRequest(draft, request);
   const generous = draft.plan({ ...beside, budget: Number.MAX_SAFE_INTEGER });
   const needed = generous.items.reduce((sum, { bytes }) => sum + bytes, 0);
-  if (needed >= most) return { ...beside, budget: most };
+  if (needed >= most) return most;
   // What lies apart begins at sectors, and neurons come and go unless there is room to spare.
   let spare = leastSpare;
   while (spare < mostSpare && !draft.plan({ ...beside, budget: needed + spare }).fitsWhole) {
     spare *= 2;
   }
-  return { ...beside, budget: Math.min(most, needed + spare) };
+  return Math.min(most, needed + spare);
 }
 
 const leastSpare = 64 * 1024;
@@ -158,13 +169,7 @@ class ModelDraft implements Draft {
     const wanted = best === null ? 'last' : { best: Math.max(2, best) };
     const logits = await this.#sequence.forward(missing, wanted, signal && { signal });
     const level = levelOf(logits);
-    const context = {
-      *[Symbol.iterator]() {
-        yield* ids;
-        yield* proposed;
-      },
-    };
-    const token = this.#sampler.guess(logits, context, proposed.length);
+    const token = this.#sampler.guess(logits, inTurn(ids, proposed), proposed.length);
     if (token >= this.#vocabSize) return null;
     proposed.push(token);
     return { token, level };
@@ -192,6 +197,5 @@ function levelOf(logits: Float32Array): number {
       second = logit;
     }
   }
-  const above = leads.findIndex((lead) => lead > first - second);
-  return (above < 0 ? leads.length : above) - 1;
+  return levelFrom(leads, first - second);
 }

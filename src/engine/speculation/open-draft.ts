@@ -5,7 +5,7 @@ import type { RunRequest } from '../run-request.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Drafter } from './draft.ts';
 import { LookupDrafter, lookupBytes } from './lookup.ts';
-import { checkSameTokens, draftRequest, ModelDrafter } from './model-draft.ts';
+import { besideRequest, checkSameTokens, draftBudget, ModelDrafter } from './model-draft.ts';
 
 /** What proposes: the text itself, or a small model with the same tokens, which the caller closes. */
 export type DraftSource = 'lookup' | Model;
@@ -38,7 +38,7 @@ export function withDraft(
     return { ...request, draftTokens: most ?? usualDraftTokens.lookup, draftBytes };
   }
   checkSameTokens(model, source);
-  const draftBytes = draftRequest(source, request, bytes).budget;
+  const draftBytes = draftBudget(source, request, bytes);
   return { ...request, draftTokens: most ?? usualDraftTokens.model, draftBytes };
 }
 
@@ -65,7 +65,9 @@ export async function openDraft(
   if (source === 'lookup') {
     return { drafter: new LookupDrafter({ passTimes, most, always }), close: async () => {} };
   }
-  const own = draftRequest(source, request, bytes);
+  // What was left for it: to find that again takes as many plans as it took before.
+  const { draftBytes: budget = draftBudget(source, request, bytes) } = request;
+  const own = { ...besideRequest(source, request), budget };
   const draft = await runtime.openBeside(source, own, onProgress, signal);
   const drafter = new ModelDrafter({ passTimes, most, draft, always });
   return { drafter, close: () => draft.close() };

@@ -7,6 +7,22 @@ export interface Proposal {
   readonly level: number;
 }
 
+/** The last of ascending bounds that a value reaches, by its place; -1 below all of them. */
+export function levelFrom(bounds: readonly number[], value: number): number {
+  const above = bounds.findIndex((bound) => bound > value);
+  return (above < 0 ? bounds.length : above) - 1;
+}
+
+/** The ids of a text and of what follows it, as often as they are asked for, whatever is appended meanwhile. */
+export function inTurn(ids: readonly number[], more: readonly number[]): Iterable<number> {
+  return {
+    *[Symbol.iterator]() {
+      yield* ids;
+      yield* more;
+    },
+  };
+}
+
 /** What became of proposals. */
 export interface DraftFigures {
   /** Tokens that were proposed and verified, and those of them that were right. */

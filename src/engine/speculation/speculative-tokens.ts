@@ -13,7 +13,7 @@
 
 import { drawToken, type SourceParts, type TokenSource } from '../token-source.ts';
 import type { Draft, Drafter } from './draft.ts';
-import type { Proposal } from './proposal.ts';
+import { inTurn, type Proposal } from './proposal.ts';
 
 export interface SpeculativeParts extends SourceParts {
   readonly drafter: Drafter;
@@ -132,12 +132,7 @@ export class SpeculativeTokens implements TokenSource {
     const { sampler } = this.#parts;
     const rows = logits.length / this.#vocabSize;
     const tokens: number[] = [];
-    const context = {
-      *[Symbol.iterator]() {
-        yield* ids;
-        yield* tokens;
-      },
-    };
+    const context = inTurn(ids, tokens);
     for (let row = 0; row < rows; row++) {
       const token = sampler.sample(this.#rowOf(logits, row), context);
       tokens.push(token);

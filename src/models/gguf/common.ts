@@ -105,9 +105,7 @@ export function blockTensor(
 }
 
 /** Splits `output_norm.weight` into `output_norm` and `weight`. */
-export function plainTensor(
-  name: string,
-): { readonly part: string; readonly kind: string } | undefined {
+function plainTensor(name: string): { readonly part: string; readonly kind: string } | undefined {
   const [, part, kind] = /^(\w+)\.(weight|bias)$/.exec(name) ?? [];
   return part === undefined || kind === undefined ? undefined : { part, kind };
 }

@@ -1,6 +1,6 @@
 /** gpt-oss: gate and up rows of experts apart, biases of all experts, sinks. */
 
-import { limits } from '../config.ts';
+import { expertCounts } from './experts.ts';
 import { relative } from './llama.ts';
 import type { GgufArchitecture, Translated } from './translation.ts';
 
@@ -19,10 +19,11 @@ const names = relative({
   },
   fields: ({ keys, config }) => {
     const scaling = config.rope_scaling;
+    const { count, topK, neurons } = expertCounts({ keys });
     return {
-      num_local_experts: keys.integer('expert_count', undefined, limits.experts),
-      num_experts_per_tok: keys.integer('expert_used_count', undefined, limits.experts),
-      intermediate_size: keys.integer('expert_feed_forward_length', undefined, limits.neurons),
+      num_local_experts: count,
+      num_experts_per_tok: topK,
+      intermediate_size: neurons,
       sliding_window: keys.integer('attention.sliding_window'),
       attention_bias: keys.has('blk.0.attn_q.bias'),
       // Files do not say that the range between stretched and kept frequencies is not rounded.

@@ -1,20 +1,22 @@
 /** Granite and MiniCPM: Llama with factors on embedding, sublayers and logits. */
 
-import { relative } from './llama.ts';
+import { biases, relative } from './llama.ts';
 
 export const granite = relative({
   name: 'granite',
   modelType: 'granite',
   activation: 'silu',
   pairs: true,
-  fields: ({ keys, headDim }) => ({
-    embedding_multiplier: keys.numberOr('embedding_scale', 1),
-    residual_multiplier: keys.numberOr('residual_scale', 1),
-    attention_multiplier: keys.numberOr('attention.scale', headDim ** -0.5),
-    logits_scaling: keys.numberOr('logit_scale', 1),
-    attention_bias: keys.has('blk.0.attn_q.bias'),
-    mlp_bias: keys.has('blk.0.ffn_up.bias'),
-  }),
+  fields: (geometry) => {
+    const { keys, headDim } = geometry;
+    return {
+      embedding_multiplier: keys.numberOr('embedding_scale', 1),
+      residual_multiplier: keys.numberOr('residual_scale', 1),
+      attention_multiplier: keys.numberOr('attention.scale', headDim ** -0.5),
+      logits_scaling: keys.numberOr('logit_scale', 1),
+      ...biases(geometry),
+    };
+  },
 });
 
 export const minicpm = relative({

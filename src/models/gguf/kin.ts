@@ -1,6 +1,6 @@
 /** What differs from Llama in little more than a name. */
 
-import { relative } from './llama.ts';
+import { biases, relative } from './llama.ts';
 
 const silu = { activation: 'silu' } as const;
 
@@ -9,11 +9,7 @@ export const smollm3 = relative({
   name: 'smollm3',
   modelType: 'smollm3',
   pairs: true,
-  fields: ({ keys }) => ({
-    attention_bias: keys.has('blk.0.attn_q.bias'),
-    mlp_bias: keys.has('blk.0.ffn_up.bias'),
-    no_rope_layer_interval: 4,
-  }),
+  fields: (geometry) => ({ ...biases(geometry), no_rope_layer_interval: 4 }),
 });
 
 export const glm4 = relative({

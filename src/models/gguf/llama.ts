@@ -14,13 +14,13 @@ import {
 } from './common.ts';
 import type { GgufArchitecture, GgufFacts, GgufTranslation } from './translation.ts';
 
-export const plainNames = {
+const plainNames = {
   token_embd: 'model.embed_tokens',
   output_norm: 'model.norm',
   output: 'lm_head',
 } as const;
 
-export const blockNames = {
+const blockNames = {
   attn_norm: 'input_layernorm',
   attn_q: 'self_attn.q_proj',
   attn_k: 'self_attn.k_proj',
@@ -37,7 +37,7 @@ export const blockNames = {
 export const blockPrefix = (layer: string) => `model.layers.${layer}`;
 
 /** Fields that these families have in common. */
-export function decoderConfig({ config, keys, kvHeads, headDim }: Geometry) {
+function decoderConfig({ config, keys, kvHeads, headDim }: Geometry) {
   return {
     ...config,
     num_key_value_heads: kvHeads,
@@ -116,7 +116,8 @@ export function relative(traits: Relative): GgufArchitecture {
   return { name, translate };
 }
 
-const biases = ({ keys }: Geometry) => ({
+/** Whether projections have biases, as the first block tells. */
+export const biases = ({ keys }: Geometry) => ({
   attention_bias: keys.has('blk.0.attn_q.bias'),
   mlp_bias: keys.has('blk.0.ffn_up.bias'),
 });
