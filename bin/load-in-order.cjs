@@ -19,11 +19,15 @@ function mayOpenFew() {
   }
 }
 
+/** What a module imports at its beginning, and what it imports once that is wanted. */
+const imported = /^(?:import|export)\b[^'"]*?from\s+'([^']+)'|\bimport\('([^']+)'\)/gm;
+
 /** All that `file` imports, directly or not, then `file` itself. */
 function inOrder(file, found = new Set([file])) {
   const source = readFileSync(file, 'utf8');
   const order = [];
-  for (const [, name] of source.matchAll(/^(?:import|export)\b[^'"]*?from\s+'([^']+)'/gm)) {
+  for (const [, first, later] of source.matchAll(imported)) {
+    const name = first ?? later;
     const isOurs = name.startsWith('.');
     const path = isOurs ? resolve(dirname(file), name) : name;
     if (name.startsWith('node:') || found.has(path)) continue;

@@ -19,6 +19,7 @@ import { interruption } from './interrupt.ts';
 import {
   budgetOption,
   countArgument,
+  countFrom,
   jsonOption,
   kvDTypeOption,
   numberArgument,
@@ -64,11 +65,11 @@ export function benchCommand(): Command {
     )
     .option('--prompt <text>', 'prompt; repeated until it has --prompt-tokens tokens')
     .option('--data <file>', 'file with the prompt')
-    .option('--prompt-tokens <n>', 'tokens of the prompt', atLeast(1), 128)
-    .option('--max-tokens <n>', 'tokens to generate', atLeast(2), 256)
-    .option('--max-seconds <s>', 'stop measuring a row after this many seconds', atLeast(1), 120)
-    .option('--repeat <n>', 'times that each row is measured', atLeast(1), 3)
-    .option('--window <k>', "tokens of the paper's sliding window", atLeast(1), 4)
+    .option('--prompt-tokens <n>', 'tokens of the prompt', countFrom(1), 128)
+    .option('--max-tokens <n>', 'tokens to generate', countFrom(2), 256)
+    .option('--max-seconds <s>', 'stop measuring a row after this many seconds', countFrom(1), 120)
+    .option('--repeat <n>', 'times that each row is measured', countFrom(1), 3)
+    .option('--window <k>', "tokens of the paper's sliding window", countFrom(1), 4)
     .option(
       '--temperature <t>',
       '0 takes the most likely token',
@@ -88,14 +89,6 @@ export function benchCommand(): Command {
     .addOption(jsonOption())
     .addOption(new Option('--row-request <json>').hideHelp())
     .action(run);
-}
-
-function atLeast(least: number) {
-  return (text: string): number => {
-    const value = countArgument(text);
-    if (value < least) throw new InvalidArgumentError(`It is not a number from ${least} on.`);
-    return value;
-  };
 }
 
 function rowsArgument(text: string): RowName[] {

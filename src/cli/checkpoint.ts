@@ -63,6 +63,7 @@ export function outlookOf({ manifest }: CheckpointReport, profile: DeviceProfile
   }
 }
 
+/** What programs are told of a checkpoint; of its tensors, `tensorsJson` tells. */
 export function checkpointJson(report: CheckpointReport) {
   const { checkpoint, format, spec, formats, dtypes, ffn, problems, notes } = report;
   return {
@@ -80,13 +81,17 @@ export function checkpointJson(report: CheckpointReport) {
     ffn,
     checkpointBytes: report.checkpointBytes,
     modelBytes: report.modelBytes,
-    tensors: [...report.manifest.tensors.values()].map(({ name, dtype, shape, bytes }) => ({
-      name,
-      dtype,
-      shape,
-      bytes,
-    })),
   };
+}
+
+/** The tensors that a checkpoint would be converted to. */
+export function tensorsJson({ manifest }: CheckpointReport) {
+  return [...manifest.tensors.values()].map(({ name, dtype, shape, bytes }) => ({
+    name,
+    dtype,
+    shape,
+    bytes,
+  }));
 }
 
 export function describeCheckpoint(report: CheckpointReport): string {

@@ -1,7 +1,7 @@
 /** Conversion as `convert` and `pull --convert` do it: its options, its run, what is said of it. */
 
 import { type Command, Option } from 'commander';
-import { type ConvertReport, convertCheckpoint, defaultConvertBudget } from '../convert/convert.ts';
+import type { ConvertReport } from '../convert/convert.ts';
 import { describeDTypes, describeKept, isQuantisation } from '../convert/dtypes.ts';
 import { type TargetFormat, targetFormats } from '../convert/target-formats.ts';
 import { defaultBudget } from '../engine/run-plan.ts';
@@ -62,13 +62,15 @@ export async function runConversion(
   flags: ConversionFlags,
   { dryRun, quiet }: { readonly dryRun: boolean; readonly quiet: boolean },
 ): Promise<ConvertReport> {
+  // Commands that run a model have no use for all that reads checkpoints in their memory.
+  const { convertCheckpoint, defaultConvertBudget } = await import('../convert/convert.ts');
   const progress = showProgress('converting', quiet);
   try {
     return await convertCheckpoint({
       checkpoint,
       output,
       ...askedOf(flags),
-      dramBudget: flags.dramBudget ?? conversionBudget(),
+      dramBudget: flags.dramBudget ?? conversionBudget(defaultConvertBudget),
       force: flags.force ?? false,
       dryRun,
       signal: interruption,
@@ -79,10 +81,10 @@ export async function runConversion(
   }
 }
 
-/** As much as converts at full speed, or what there is. */
-function conversionBudget(): number {
+/** @param enough converts at full speed @returns that, or what there is, in bytes */
+function conversionBudget(enough: number): number {
   const { bytes, source } = defaultBudget();
-  if (bytes >= defaultConvertBudget) return defaultConvertBudget;
+  if (bytes >= enough) return enough;
   sayBudget(bytes, source);
   return bytes;
 }

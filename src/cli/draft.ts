@@ -1,6 +1,6 @@
 /** `--draft`: who proposes tokens, opened beside the model within the same budget. */
 
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Model } from '../engine/model.ts';
 import { mostSequences } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
@@ -15,7 +15,7 @@ import {
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, resolveSize, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
-import { countArgument, sizeArgument } from './options.ts';
+import { countFrom, sizeArgument } from './options.ts';
 import { withModel, withRuntime } from './run.ts';
 import { note, showProgress } from './terminal.ts';
 
@@ -52,11 +52,7 @@ function draftTokensOption(): Option {
   return new Option(
     '--draft-tokens <n>',
     `with --draft: propose at most so many tokens for a pass; default: ${lookup}, of a model ${model}`,
-  ).argParser((text) => {
-    const n = countArgument(text);
-    if (n >= 1 && n < mostSequences) return n;
-    throw new InvalidArgumentError(`It is not a number from 1 to ${mostSequences - 1}.`);
-  });
+  ).argParser(countFrom(1, mostSequences - 1));
 }
 
 /** Opens the draft that flags name, if they do, and closes it whatever happens. */

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { describeFormats } from '../convert/dtypes.ts';
-import { inspectCheckpoint, isCheckpoint } from '../convert/inspect-checkpoint.ts';
+import { isCheckpoint } from '../convert/is-checkpoint.ts';
 import { InputError } from '../errors.ts';
 import { type Manifest, rowsOf, weightsByFormat } from '../flash/manifest.ts';
 import { ModelFiles } from '../flash/model-files.ts';
@@ -33,6 +33,7 @@ import {
   describeOutlook,
   outlookOf,
   profileOf,
+  tensorsJson,
 } from './checkpoint.ts';
 import { interruption } from './interrupt.ts';
 import { jsonOption } from './options.ts';
@@ -84,10 +85,11 @@ async function runCheckpoint(path: string, flags: InspectFlags): Promise<void> {
       'Convert it, and verify the model',
     );
   }
+  const { inspectCheckpoint } = await import('../convert/inspect-checkpoint.ts');
   const report = await inspectCheckpoint(path, adaptationOf(flags));
   for (const line of describeAdaptation(report)) note(line);
   const outlook = outlookOf(report, await profileOf(path));
-  if (flags.json) printJson({ ...checkpointJson(report), outlook });
+  if (flags.json) printJson({ ...checkpointJson(report), tensors: tensorsJson(report), outlook });
   else print(`${describeCheckpoint(report)}${describeOutlook(report, outlook)}`);
 }
 

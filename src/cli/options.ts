@@ -33,6 +33,16 @@ export function countArgument(text: string): number {
   return value;
 }
 
+/** Reads whole numbers from `least` on, up to `most` where there is one. */
+export function countFrom(least: number, most?: number): (text: string) => number {
+  return (text) => {
+    const value = countArgument(text);
+    if (value >= least && value <= (most ?? value)) return value;
+    const end = most === undefined ? 'on' : `to ${most}`;
+    throw new InvalidArgumentError(`It is not a number from ${least} ${end}.`);
+  };
+}
+
 export function listArgument(text: string, list: readonly string[] = []): string[] {
   return [...list, text];
 }
@@ -46,11 +56,7 @@ export function jsonOption(): Option {
 }
 
 /** How many sequences are worked on at once. */
-export function parallelArgument(text: string): number {
-  const n = countArgument(text);
-  if (n >= 1 && n <= mostSequences) return n;
-  throw new InvalidArgumentError(`It is not a number from 1 to ${mostSequences}.`);
-}
+export const parallelArgument = countFrom(1, mostSequences);
 
 /** As many threads as nobody needs; more are a typing error. */
 const mostThreads = 64;
@@ -59,13 +65,7 @@ export function threadsOption(): Option {
   return new Option(
     '--threads <n>',
     'compute threads; default: as many as cores and budget allow',
-  ).argParser((text) => {
-    const threads = countArgument(text);
-    if (threads < 1 || threads > mostThreads) {
-      throw new InvalidArgumentError(`It is not a number from 1 to ${mostThreads}.`);
-    }
-    return threads;
-  });
+  ).argParser(countFrom(1, mostThreads));
 }
 
 export function kvDTypeOption(): Option {
@@ -88,11 +88,7 @@ export function expertsOption(): Option {
   return new Option(
     '--experts <k>',
     'of a mixture of experts, take k experts for each token and not as many as the model; the output is another',
-  ).argParser((text) => {
-    const k = countArgument(text);
-    if (k < 1) throw new InvalidArgumentError('It is not a number from 1 on.');
-    return k;
-  });
+  ).argParser(countFrom(1));
 }
 
 /** The `experts` of a request, left out where the flag was. */

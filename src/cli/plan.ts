@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
-import { inspectCheckpoint, isCheckpoint } from '../convert/inspect-checkpoint.ts';
+import { isCheckpoint } from '../convert/is-checkpoint.ts';
 import type { KvDType } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
 import { type Plannable, plannable } from '../engine/run-plan.ts';
@@ -10,7 +10,6 @@ import { withDraft } from '../engine/speculation/open-draft.ts';
 import { InputError } from '../errors.ts';
 import type { DeviceProfile } from '../flash/device-profile.ts';
 import { parseModelName } from '../hub/address.ts';
-import { examineOnHub } from '../hub/hub-model.ts';
 import { type ExpertOutlook, expertOutlook } from '../plan/expert-demand.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
@@ -95,12 +94,12 @@ async function run(path: string, flags: PlanFlags): Promise<void> {
 /** The plan of the model that a checkpoint would be converted to. */
 async function runCheckpoint(path: string, flags: PlanFlags): Promise<void> {
   refuseDraft(flags);
+  const { inspectCheckpoint } = await import('../convert/inspect-checkpoint.ts');
   const report = await inspectCheckpoint(path, adaptationOf(flags));
   for (const line of describeAdaptation(report)) note(line);
-  const { tensors: _, ...about } = checkpointJson(report);
   if (!flags.json) print(describeCheckpoint(report));
   show(plannable(report.manifest), await profileOf(path), flags, {
-    about: { checkpoint: about },
+    about: { checkpoint: checkpointJson(report) },
   });
 }
 
@@ -126,17 +125,17 @@ async function runOnHub(model: string, flags: PlanFlags): Promise<void> {
     signal: interruption,
     ...(revision !== undefined && { revision }),
   };
+  const { examineOnHub } = await import('../hub/hub-model.ts');
   const found = await showWaiting(`examining ${model}`, json, examineOnHub(request));
   const { report, bytes, files } = found;
   for (const line of describeAdaptation(report)) note(line);
-  const { tensors: _, ...about } = checkpointJson(report);
   if (!json) {
     print(describeCheckpoint(report));
     print(`Download: ${formatBytes(bytes)} in ${files.length} files.\n`);
   }
   const download = { model: found.model, revision: found.revision, bytes, files };
   show(plannable(report.manifest), await profileOf('.'), flags, {
-    about: { checkpoint: about, download },
+    about: { checkpoint: checkpointJson(report), download },
   });
 }
 

@@ -5,12 +5,13 @@ import { type DocumentPart, documentParts } from '../engine/documents.ts';
 import type { Model } from '../engine/model.ts';
 import type { ArrangementReport } from '../predictor/arrangement.ts';
 import { type Method, methods } from '../predictor/layer.ts';
-import { type PredictTrainReport, predictTrain } from '../predictor/predict-train.ts';
+import type { PredictTrainReport } from '../predictor/predict-train.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
 import {
   budgetOption,
   countArgument,
+  countFrom,
   jsonOption,
   listArgument,
   numberArgument,
@@ -48,18 +49,18 @@ export function predictTrainCommand(): Command {
     .option(
       '--rank <n>',
       'rank of the predictors of all layers; default: chosen by cost',
-      atLeastOne,
+      countFrom(1),
     )
     .option(
       '--share <percent>',
       'size of all predictors together, in percent of the model; default: 4, or 6 for models below 64 MiB',
       percentArgument,
     )
-    .option('--epochs <n>', 'passes over the text, at most; default: 3', atLeastOne)
+    .option('--epochs <n>', 'passes over the text, at most; default: 3', countFrom(1))
     .option(
       '--max-tokens <n>',
       'use at most this many tokens of the text; default: fewer for larger models',
-      atLeastOne,
+      countFrom(1),
     )
     .option('--seed <n>', 'the same seed gives the same predictors; default: 1', countArgument)
     .option(
@@ -99,12 +100,6 @@ function listOfFiles(file: string, files: readonly string[] = []): string[] {
   return listArgument(file, files);
 }
 
-function atLeastOne(text: string): number {
-  const value = countArgument(text);
-  if (value < 1) throw new InvalidArgumentError('It is not a number from 1 on.');
-  return value;
-}
-
 function shareArgument(text: string): number {
   const value = numberArgument(text);
   if (!(value > 0 && value <= 1))
@@ -126,6 +121,8 @@ function percentArgument(text: string): number {
 }
 
 async function run(dir: string, flags: PredictTrainFlags): Promise<void> {
+  // Other commands have no use for training in their memory.
+  const { predictTrain } = await import('../predictor/predict-train.ts');
   const texts: TextFile[] = [];
   for (const file of flags.data) texts.push(await findText(file, 'the text'));
   await recoverModel(await realpath(dir).catch(() => dir));

@@ -3,8 +3,8 @@ import { Command } from 'commander';
 import { checkOutput } from '../convert/output-directory.ts';
 import { DiskFullError, InputError } from '../errors.ts';
 import { freeBytes, shareDevice } from '../free-space.ts';
-import { examineOnHub, type HubModel } from '../hub/hub-model.ts';
-import { type PullPlace, type PullProgress, type PullReport, pullModel } from '../hub/pull.ts';
+import type { HubModel } from '../hub/hub-model.ts';
+import type { PullPlace, PullProgress, PullReport } from '../hub/pull.ts';
 import { formatBytes, formatMs } from '../units.ts';
 import { checkpointJson, describeCheckpoint } from './checkpoint.ts';
 import {
@@ -48,12 +48,15 @@ async function run(model: string, dir: string | undefined, flags: PullFlags): Pr
   checkFlags(flags);
   const { revision, convert, json = false } = flags;
   const request = { model, revision, asked: askedOf(flags), signal: interruption };
+  // Other commands have no use for the hub in their memory.
   if (flags.dryRun) {
+    const { examineOnHub } = await import('../hub/hub-model.ts');
     const found = await showWaiting(`examining ${model}`, json, examineOnHub(request));
     if (json) printJson({ ...toJson(found), dryRun: true });
     else describe(found);
     return;
   }
+  const { pullModel } = await import('../hub/pull.ts');
   const progress = showProgress(`pulling ${model}`, json);
   const report = await pullModel({
     ...request,
@@ -139,8 +142,7 @@ function progressOf(model: string, progress: PullProgress): [number, number, str
 }
 
 function toJson({ model, revision, files, bytes, report }: HubModel) {
-  const { tensors: _, ...about } = checkpointJson(report);
-  return { model, revision, files, bytes, about };
+  return { model, revision, files, bytes, about: checkpointJson(report) };
 }
 
 function describe({ files, bytes, revision, report }: HubModel): void {

@@ -1,9 +1,10 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { usualQueue } from '../serve/job-queue.ts';
 import { withDraftOptions } from './draft.ts';
 import {
   budgetOption,
   countArgument,
+  countFrom,
   exactOption,
   kvDTypeOption,
   listArgument,
@@ -21,7 +22,7 @@ export function serveCommand(): Command {
     )
     .argument('<model>', 'model directory')
     .option('--host <address>', 'where to listen; 0.0.0.0 for the whole network', '127.0.0.1')
-    .option('--port <n>', 'port to listen at; 0 takes a free one', portArgument, 8080)
+    .option('--port <n>', 'port to listen at; 0 takes a free one', countFrom(0, 65535), 8080)
     .option('--parallel <n>', 'requests that are answered at the same time', parallelArgument, 4)
     .option('--queue <n>', 'requests that may wait; more are refused', countArgument, usualQueue)
     .option(
@@ -49,12 +50,6 @@ export function serveCommand(): Command {
     .addOption(exactOption())
     .action(run);
   return withDraftOptions(command);
-}
-
-function portArgument(text: string): number {
-  const port = countArgument(text);
-  if (port <= 65535) return port;
-  throw new InvalidArgumentError('It is not a number from 0 to 65535.');
 }
 
 async function run(dir: string, flags: ServeFlags): Promise<void> {

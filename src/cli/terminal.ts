@@ -7,9 +7,11 @@
 
 import Table from 'cli-table3';
 import type { OutputConfiguration } from 'commander';
-import ora from 'ora';
 import { longestLine } from '../errors.ts';
 import { cutMiddle, harmless, harmlessJson, shown } from '../plain-text.ts';
+
+/** Spinners are for terminals alone, so that others are spared their 1.6 MiB; null elsewhere. */
+const ora = process.stderr.isTTY ? (await import('ora')).default : null;
 
 /** Writes a result: a model's text, or what is made of tables and figures. */
 export function print(text: string): void {
@@ -146,10 +148,10 @@ export function showProgress(what: string, quiet = false): Progress {
   if (quiet) return { update() {}, stop() {} };
   const started = performance.now();
   // Terminals without a size exist (a serial line, `script`); ora would count lines there forever.
-  const animated = process.stderr.isTTY && process.stderr.columns > 0;
-  const spinner = animated
-    ? ora({ text: shown(what, longestCell), stream: process.stderr, discardStdin: false })
-    : null;
+  const spinner =
+    ora !== null && process.stderr.columns > 0
+      ? ora({ text: shown(what, longestCell), stream: process.stderr, discardStdin: false })
+      : null;
   let lastMs = started;
   return {
     update(done, total, detail = what) {

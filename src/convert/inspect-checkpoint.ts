@@ -3,17 +3,9 @@
  * "will it run" before anything is converted.
  */
 
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
 import type { PlacedTensor } from '../flash/layout.ts';
-import {
-  bundlesFile,
-  type Manifest,
-  manifestFile,
-  residentFile,
-  rowsOf,
-} from '../flash/manifest.ts';
+import { bundlesFile, type Manifest, residentFile, rowsOf } from '../flash/manifest.ts';
 import { activations, type ModelSpec, type WeightDTypes } from '../models/spec.ts';
 import type { EndToken } from '../tokenizer/end-tokens.ts';
 import { version } from '../version.ts';
@@ -56,18 +48,6 @@ export interface FfnKind {
   readonly activation: string;
   /** Whether most activations are zero, so that predictors can leave neurons out. */
   readonly sparse: boolean;
-}
-
-/** Whether `path` is to be taken for a checkpoint, and not for a model directory. */
-export async function isCheckpoint(path: string): Promise<boolean> {
-  const has = (name: string) =>
-    stat(join(path, name)).then(
-      (found) => found.isFile(),
-      () => false,
-    );
-  const found = await stat(path).catch(() => null);
-  if (found?.isFile()) return true;
-  return (await has('config.json')) && !(await has(manifestFile)) && !(await has(residentFile));
 }
 
 /**

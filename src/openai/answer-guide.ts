@@ -133,7 +133,6 @@ export class AnswerGuide implements TokenGuide {
     const blanks: number[] = [];
     for (let id = 0; id < logits.length; id++) {
       const word = mask[id >> 5] as number;
-      // Mostly, none of 32 tokens is allowed.
       const allowed = ((word >>> (id & 31)) & 1) === 1;
       if (allowed && noBlanks && isBlank(tokenizer, id)) blanks.push(id);
       else if (allowed && !this.#utf8?.breaks(id)) left++;

@@ -1,7 +1,7 @@
 /** `/v1/chat/completions`: what a request's body asks for. */
 
 import type { ChatMessage, ChatTool } from '../chat/messages.ts';
-import { brief, isJsonObject } from '../checkpoint/json-file.ts';
+import { isJsonObject } from '../checkpoint/json-file.ts';
 import { type AnswerFields, answerFields, readAnswer } from './answer-fields.ts';
 import { readMessages } from './chat-messages.ts';
 import {
@@ -172,9 +172,5 @@ function readResponseFormat(value: unknown): ResponseFormat {
   }
   const must =
     "an object of the type text, json_object, or json_schema with a 'json_schema' that has a 'schema'";
-  throw badRequest(
-    'invalid_value',
-    `'response_format' must be ${must}, not ${brief(value)}`,
-    'response_format',
-  );
+  throw invalid('response_format', must, value);
 }

@@ -16,10 +16,9 @@ export class EventStream {
   #taken = performance.now();
 
   /** Sends the headers; from now on the status is 200. */
-  constructor(response: ServerResponse, headers: Readonly<Record<string, string>> = {}) {
+  constructor(response: ServerResponse) {
     this.#response = response;
     response.writeHead(200, {
-      ...headers,
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache, no-transform',
       'x-accel-buffering': 'no',

@@ -9,7 +9,7 @@ import { badRequest, Refusal } from '../openai/refusal.ts';
 import { textOfUtf8 } from '../utf8.ts';
 
 /** Bytes of one body. A prompt as long as this has some 200,000 tokens. */
-export const longestBody = 2 ** 20;
+const longestBody = 2 ** 20;
 /** Bytes of all bodies that are being read. */
 export const allBodies = 2 * longestBody;
 /** Arrays and objects in a body, each of which takes some twenty times the memory of its text. */

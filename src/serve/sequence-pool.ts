@@ -75,8 +75,7 @@ export class SequencePool {
       this.#idle.splice(this.#idle.indexOf(idle), 1);
       return idle.sequence;
     }
-    if (this.#open === this.#most) this.#giveUp();
-    this.#open++;
+    this.#makeRoom();
     // It was of use just now.
     this.#idle.splice(this.#idle.indexOf(idle), 1);
     this.#idle.push(idle);
@@ -84,16 +83,18 @@ export class SequencePool {
   }
 
   #fresh(): Sequence {
-    if (this.#open === this.#most) this.#giveUp();
-    this.#open++;
+    this.#makeRoom();
     return this.#source.sequence();
   }
 
-  /** Closes the least recently used. */
-  #giveUp(): void {
+  /** Counts one more as open; where that is too many, the least recently used is closed. */
+  #makeRoom(): void {
+    if (this.#open < this.#most) {
+      this.#open++;
+      return;
+    }
     const oldest = this.#idle.shift();
     if (oldest === undefined) throw new Error('all sequences are in use');
     oldest.sequence.close();
-    this.#open--;
   }
 }

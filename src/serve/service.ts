@@ -18,7 +18,7 @@ import type { Contexts } from '../openai/prompt-room.ts';
 import type { DrawnToken } from '../openai/token-probabilities.ts';
 import { Figures } from './figures.ts';
 import { JobQueue } from './job-queue.ts';
-import { SequencePool } from './sequence-pool.ts';
+import { type Lease, SequencePool } from './sequence-pool.ts';
 
 export interface AnswerCall {
   readonly promptIds: readonly number[];
@@ -134,7 +134,7 @@ export class ModelService implements Contexts {
 
   async #generate(
     { steering: _, form: __, onText, ...call }: AnswerCall,
-    { sequence, reused }: ReturnType<SequencePool['take']>,
+    { sequence, reused }: Lease,
     guide: AnswerGuide | null,
   ): Promise<ServedAnswer> {
     const { figures } = this;

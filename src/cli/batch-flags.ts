@@ -1,0 +1,19 @@
+import type { KvDType } from '../dtype.ts';
+import type { PolicyName } from '../residency/store-policy.ts';
+import type { Size } from '../units.ts';
+import type { DraftFlags } from './draft.ts';
+
+/** What the command line of `batch` says. */
+export interface BatchFlags extends DraftFlags {
+  readonly parallel: number;
+  readonly context?: number;
+  readonly maxTokens: number;
+  readonly seed: number;
+  readonly template?: string;
+  readonly dramBudget?: Size;
+  readonly threads?: number;
+  readonly window: PolicyName;
+  readonly kvDtype: KvDType;
+  readonly exact?: boolean;
+  readonly json?: boolean;
+}
