@@ -13,8 +13,16 @@ import type { ModelSpec } from '../models/spec.ts';
 import { readRegular } from '../regular-file.ts';
 import { type EndToken, endTokensOf } from '../tokenizer/end-tokens.ts';
 import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
+import { readSentencePiece } from '../tokenizer/sentencepiece/from-model-file.ts';
+import { sentencePieceFile } from '../tokenizer/sentencepiece/model-file.ts';
 import { tokenizerFile, writeTokenCache } from '../tokenizer/token-cache.ts';
-import { type BuiltTokenizer, buildTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { exists } from '../tokenizer/token-files.ts';
+import {
+  type BuiltTokenizer,
+  buildTokenizer,
+  type MadeTokenizer,
+  type Tokenizer,
+} from '../tokenizer/tokenizer.ts';
 
 /** Content by name. */
 export type SideFiles = ReadonlyMap<string, Uint8Array>;
@@ -118,16 +126,25 @@ export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideC
     return { ...found, notes: [...(reason === null ? [] : [reason]), ...found.notes] };
   };
   if (usable.has(tokenizerFile)) return content(usable, await buildTokenizer(dir, model));
-  if (usable.has('vocab.json') && usable.has('merges.txt')) {
-    const made = await readBpeFiles(dir);
-    const all = new Map([...usable, [tokenizerFile, Buffer.from(JSON.stringify(made))]]);
+  const made = await madeTokenizer(dir, usable);
+  if (made !== null) {
+    const all = new Map([...usable, [tokenizerFile, Buffer.from(JSON.stringify(made.json))]]);
     return content(all, await buildTokenizer(dir, model, made));
   }
   throw new InputError(
-    'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt',
+    'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt nor tokenizer.model',
     { file: dir },
     "Add the model's tokenizer files",
   );
+}
+
+/** The tokenizer.json that a checkpoint's other files make; null where there are none. */
+async function madeTokenizer(dir: string, files: SideFiles): Promise<MadeTokenizer | null> {
+  if (files.has('vocab.json') && files.has('merges.txt')) {
+    return { json: await readBpeFiles(dir), file: join(dir, 'vocab.json') };
+  }
+  const file = join(dir, sentencePieceFile);
+  return (await exists(file)) ? { json: await readSentencePiece(dir), file } : null;
 }
 
 /** Writes the side files into the model directory, and beside tokenizer.json what is kept of it. */

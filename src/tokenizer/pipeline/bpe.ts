@@ -1,11 +1,12 @@
 /** Byte pair encoding: of a word's characters, pairs are merged in the order of their ranks. */
 
-import { brief } from '../../checkpoint/json-file.ts';
+import { brief, isJsonObject } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
 import { MergeQueue } from './merge-queue.ts';
 import type { MergeTable } from './merge-table.ts';
 import { MergeTableBuilder } from './merges.ts';
 import { type Model, type ModelFields, vocabOf } from './model.ts';
+import { Trie } from './trie.ts';
 import { byteTokens, pairsOf, Vocabulary } from './vocabulary.ts';
 
 /** How many words are remembered with their ids, and up to which length (UTF-16 units). */
@@ -24,6 +25,8 @@ interface BpeOptions {
   readonly suffix: string;
   /** A word that is a token is taken whole. */
   readonly ignoreMerges: boolean;
+  /** As SentencePiece merges: see {@link symbolsOf}; null otherwise. */
+  readonly symbols: Trie | null;
 }
 
 /** The large parts of a BPE model, which may come from elsewhere than its JSON. */
@@ -50,7 +53,38 @@ export function buildBpe(read: ModelFields, ready?: BpeTables): Model {
     prefix,
     suffix: read.text('end_of_word_suffix') ?? '',
     ignoreMerges: read.flag('ignore_merges'),
+    symbols: symbolsOf(read, vocabulary),
   });
+}
+
+/**
+ * The field `sentencepiece`, of our own: merges that make the same token have the same rank, and of these
+ * the leftmost comes first; the tokens in its `user_defined` are taken whole before anything is merged.
+ */
+function symbolsOf(read: ModelFields, vocabulary: Vocabulary): Trie | null {
+  const field = read.json.sentencepiece ?? null;
+  if (field === null) return null;
+  const ids = isJsonObject(field) ? field.user_defined : undefined;
+  const symbols = new Trie();
+  for (const id of Array.isArray(ids) ? (ids as unknown[]) : [null]) {
+    const token = typeof id === 'number' ? vocabulary.tokenOf(id) : undefined;
+    if (token === undefined || !symbols.add(token, id as number)) {
+      throw read.refused(
+        `'sentencepiece' has no list of tokens as 'user_defined': ${brief(field)}`,
+      );
+    }
+  }
+  return symbols;
+}
+
+/** For each merge, the rank of the first of those in a row that make the same token. */
+function ranksByToken({ merged }: MergeTable): Int32Array {
+  const ranks = new Int32Array(merged.length);
+  for (let rank = 0; rank < merged.length; rank++) {
+    const same = rank > 0 && merged[rank] === merged[rank - 1];
+    ranks[rank] = same ? (ranks[rank - 1] as number) : rank;
+  }
+  return ranks;
 }
 
 /** The model's list of merges as a table. */
@@ -73,6 +107,8 @@ class Bpe implements Model {
   readonly vocabulary: Vocabulary;
   readonly merges: MergeTable;
   readonly #options: BpeOptions;
+  /** Where several merges share one: the rank of each. */
+  readonly #ranks: Int32Array | null;
   readonly #known = new Map<string, readonly number[]>();
   readonly #queue = new MergeQueue();
   /** The symbols of a word: ids, and the symbols before and behind, -1 where there is none. */
@@ -84,6 +120,7 @@ class Bpe implements Model {
     this.vocabulary = vocabulary;
     this.merges = merges;
     this.#options = options;
+    this.#ranks = options.symbols === null ? null : ranksByToken(merges);
   }
 
   tokenize(word: string, ids: number[]): void {
@@ -110,7 +147,7 @@ class Bpe implements Model {
 
   /** Puts the word's characters down as symbols; how many these are. */
   #symbols(word: string): number {
-    const { bytes, fuseUnknown, unknown, prefix, suffix } = this.#options;
+    const { bytes, fuseUnknown, unknown, prefix, suffix, symbols } = this.#options;
     let count = 0;
     const add = (id: number): void => {
       if (count === this.#ids.length) this.#grow();
@@ -119,6 +156,14 @@ class Bpe implements Model {
     /** An unknown character that has not been put down: others may be fused with it. */
     let pending: number | null = null;
     for (let at = 0; at < word.length; ) {
+      const symbol = symbols?.longestAt(word, at) ?? null;
+      if (symbol !== null) {
+        if (pending !== null) add(pending);
+        pending = null;
+        add(symbol.id);
+        at = symbol.end;
+        continue;
+      }
       const end = at + ((word.codePointAt(at) as number) > 0xffff ? 2 : 1);
       const character = word.slice(at, end);
       const token = (at > 0 ? prefix : '') + character + (end === word.length ? suffix : '');
@@ -162,9 +207,12 @@ class Bpe implements Model {
     const before = this.#before;
     const behind = this.#behind;
     const { merges } = this;
+    const ranks = this.#ranks;
     const enqueue = (left: number, right: number): void => {
       const rank = merges.rankOf(ids[left] as number, ids[right] as number);
-      if (rank >= 0) queue.push(rank, left, merges.merged[rank] as number);
+      if (rank < 0) return;
+      const order = ranks === null ? rank : (ranks[rank] as number);
+      queue.push(order, left, merges.merged[rank] as number);
     };
     queue.clear();
     for (let at = 0; at + 1 < count; at++) enqueue(at, at + 1);

@@ -1,11 +1,11 @@
 /**
- * A tokenizer.json for a SentencePiece model of the BPE kind. Such a model has no list of merges: of
+ * A tokenizer.json for a SentencePiece model of the BPE kind, as GGUF files have them. Such a model has no list of merges: of
  * all neighbours whose union is a piece, the two whose union scores best are merged. As ranked
  * merges, that is every way to cut a piece in two pieces, ordered by the score of the whole.
  */
 
-import { surround } from './post-processor.ts';
-import type { AddedToken, TokenizerJson } from './tokenizer-json.ts';
+import { surround } from '../post-processor.ts';
+import type { AddedToken, Component, TokenizerJson } from '../tokenizer-json.ts';
 
 /** What a piece is, as SentencePiece numbers the kinds. */
 export const pieceKind = {
@@ -42,7 +42,6 @@ export function tokenizerJsonFromPieces(model: SentencePieceModel): TokenizerJso
     return wanted && id !== undefined && content !== undefined ? { id, content } : undefined;
   };
   const prepend = spacePrefix ? [{ type: 'Prepend', prepend: blank }] : [];
-  const strip = spacePrefix ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : [];
   return {
     version: '1.0',
     truncation: null,
@@ -54,32 +53,44 @@ export function tokenizerJsonFromPieces(model: SentencePieceModel): TokenizerJso
     },
     pre_tokenizer: null,
     post_processor: surround(token(model.bosId, model.addBos), token(model.eosId, model.addEos)),
-    decoder: {
-      type: 'Sequence',
-      decoders: [
-        { type: 'Replace', pattern: { String: blank }, content: ' ' },
-        { type: 'ByteFallback' },
-        { type: 'Fuse' },
-        ...strip,
-      ],
-    },
+    decoder: pieceDecoder(spacePrefix),
     model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: token(unknownId, true)?.content ?? null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: true,
-      byte_fallback: true,
-      ignore_merges: false,
+      ...pieceBpe(token(unknownId, true)?.content ?? null, true),
       vocab,
       merges: mergesOf(model, vocab),
     },
   };
 }
 
+/** Pieces to text. @param strips whether a blank at the beginning goes */
+export function pieceDecoder(strips: boolean): Component {
+  return {
+    type: 'Sequence',
+    decoders: [
+      { type: 'Replace', pattern: { String: blank }, content: ' ' },
+      { type: 'ByteFallback' },
+      { type: 'Fuse' },
+      ...(strips ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : []),
+    ],
+  };
+}
+
+/** The model of a tokenizer.json but its vocabulary and merges. */
+export function pieceBpe(unknown: string | null, byteFallback: boolean): Component {
+  return {
+    type: 'BPE',
+    dropout: null,
+    unk_token: unknown,
+    continuing_subword_prefix: null,
+    end_of_word_suffix: null,
+    fuse_unk: true,
+    byte_fallback: byteFallback,
+    ignore_merges: false,
+  };
+}
+
 /** `{piece: id}`; of pieces that occur twice, the first counts. */
-function vocabularyOf(
+export function vocabularyOf(
   pieces: readonly string[],
   counts: (id: number) => boolean,
 ): Record<string, number> {
@@ -111,8 +122,8 @@ export function specialPieces(
 }
 
 /** The merges, the best first; of equal score, those with longer parts. */
-function mergesOf(
-  { pieces, scores, kinds }: SentencePieceModel,
+export function mergesOf(
+  { pieces, scores, kinds }: Pick<SentencePieceModel, 'pieces' | 'scores' | 'kinds'>,
   vocab: Readonly<Record<string, number>>,
 ): [left: string, right: string][] {
   const isNormal = (id: number | undefined) => id !== undefined && kinds[id] === pieceKind.normal;
