@@ -1,12 +1,16 @@
 /** Byte pair encoding: of a word's characters, pairs are merged in the order of their ranks. */
 
-import { brief, isJsonObject } from '../../checkpoint/json-file.ts';
+import { brief } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
 import { MergeQueue } from './merge-queue.ts';
 import type { MergeTable } from './merge-table.ts';
 import { MergeTableBuilder } from './merges.ts';
 import { type Model, type ModelFields, vocabOf } from './model.ts';
-import { Trie } from './trie.ts';
+import {
+  type SentencePieceMerges,
+  sentencePieceMerges,
+  sharedRanks,
+} from './sentencepiece-merges.ts';
 import { byteTokens, pairsOf, Vocabulary } from './vocabulary.ts';
 
 /** How many words are remembered with their ids, and up to which length (UTF-16 units). */
@@ -25,8 +29,8 @@ interface BpeOptions {
   readonly suffix: string;
   /** A word that is a token is taken whole. */
   readonly ignoreMerges: boolean;
-  /** As SentencePiece merges: see {@link symbolsOf}; null otherwise. */
-  readonly symbols: Trie | null;
+  /** Where merges are those of a SentencePiece model. */
+  readonly sentencePiece: SentencePieceMerges | null;
 }
 
 /** The large parts of a BPE model, which may come from elsewhere than its JSON. */
@@ -53,38 +57,8 @@ export function buildBpe(read: ModelFields, ready?: BpeTables): Model {
     prefix,
     suffix: read.text('end_of_word_suffix') ?? '',
     ignoreMerges: read.flag('ignore_merges'),
-    symbols: symbolsOf(read, vocabulary),
+    sentencePiece: sentencePieceMerges(read, vocabulary),
   });
-}
-
-/**
- * The field `sentencepiece`, of our own: merges that make the same token have the same rank, and of these
- * the leftmost comes first; the tokens in its `user_defined` are taken whole before anything is merged.
- */
-function symbolsOf(read: ModelFields, vocabulary: Vocabulary): Trie | null {
-  const field = read.json.sentencepiece ?? null;
-  if (field === null) return null;
-  const ids = isJsonObject(field) ? field.user_defined : undefined;
-  const symbols = new Trie();
-  for (const id of Array.isArray(ids) ? (ids as unknown[]) : [null]) {
-    const token = typeof id === 'number' ? vocabulary.tokenOf(id) : undefined;
-    if (token === undefined || !symbols.add(token, id as number)) {
-      throw read.refused(
-        `'sentencepiece' has no list of tokens as 'user_defined': ${brief(field)}`,
-      );
-    }
-  }
-  return symbols;
-}
-
-/** For each merge, the rank of the first of those in a row that make the same token. */
-function ranksByToken({ merged }: MergeTable): Int32Array {
-  const ranks = new Int32Array(merged.length);
-  for (let rank = 0; rank < merged.length; rank++) {
-    const same = rank > 0 && merged[rank] === merged[rank - 1];
-    ranks[rank] = same ? (ranks[rank - 1] as number) : rank;
-  }
-  return ranks;
 }
 
 /** The model's list of merges as a table. */
@@ -120,7 +94,8 @@ class Bpe implements Model {
     this.vocabulary = vocabulary;
     this.merges = merges;
     this.#options = options;
-    this.#ranks = options.symbols === null ? null : ranksByToken(merges);
+    const { sentencePiece } = options;
+    this.#ranks = sentencePiece === null ? null : sharedRanks(merges, sentencePiece.ties);
   }
 
   tokenize(word: string, ids: number[]): void {
@@ -147,7 +122,8 @@ class Bpe implements Model {
 
   /** Puts the word's characters down as symbols; how many these are. */
   #symbols(word: string): number {
-    const { bytes, fuseUnknown, unknown, prefix, suffix, symbols } = this.#options;
+    const { bytes, fuseUnknown, unknown, prefix, suffix } = this.#options;
+    const symbols = this.#options.sentencePiece?.symbols;
     let count = 0;
     const add = (id: number): void => {
       if (count === this.#ids.length) this.#grow();

@@ -70,6 +70,7 @@ export class Unigram implements Model {
       (): Best => ({ score: 0, from: -1, id: 0 }),
     );
     const unreachable = this.#unreachable;
+    const sum = unreachable === null ? exactSum : singleSum;
     for (let start = 0; start < word.length; ) {
       const end = start + ((word.codePointAt(start) as number) > 0xffff ? 2 : 1);
       const { score } = ways[start] as Best;
@@ -78,13 +79,11 @@ export class Unigram implements Model {
       for (let to = start + 1; to <= limit; to++) {
         const id = this.vocabulary.idOf(word.slice(start, to));
         if (id === undefined || unreachable?.has(id)) continue;
-        improve(ways[to] as Best, score + (this.#scores[id] as number), start, id);
-        if (unreachable !== null) round(ways[to] as Best);
+        improve(ways[to] as Best, sum(score, this.#scores[id] as number), start, id);
         single ||= to === end;
       }
       if (!single) {
-        improve(ways[end] as Best, score + this.#unknownScore, start, this.#unknownId ?? -1);
-        if (unreachable !== null) round(ways[end] as Best);
+        improve(ways[end] as Best, sum(score, this.#unknownScore), start, this.#unknownId ?? -1);
         if (this.#unknownId === null && (ways[end] as Best).from === start) throw inexpressible();
       }
       start = end;
@@ -114,9 +113,13 @@ function improve(best: Best, score: number, from: number, id: number): void {
   best.id = id;
 }
 
-/** A sum is compared before it is rounded, and kept as it is rounded. */
-function round(best: Best): void {
-  best.score = Math.fround(best.score);
+function exactSum(one: number, other: number): number {
+  return one + other;
+}
+
+/** In single precision: where ways have the same sum, rounding decides between them. */
+function singleSum(one: number, other: number): number {
+  return Math.fround(one + other);
 }
 
 interface Exact {

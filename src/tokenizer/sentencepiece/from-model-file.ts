@@ -20,14 +20,7 @@ import {
   type SentencePieceFile,
   sentencePieceFile,
 } from './model-file.ts';
-import {
-  mergesOf,
-  pieceBpe,
-  pieceDecoder,
-  pieceKind,
-  specialPieces,
-  vocabularyOf,
-} from './pieces-json.ts';
+import { pieceBpe, pieceDecoder, pieceKind, specialPieces, vocabularyOf } from './pieces-json.ts';
 
 /**
  * The tokenizer.json of a checkpoint directory that has a tokenizer.model.
@@ -135,19 +128,24 @@ function idsOfKind(kinds: Uint8Array, kind: number): number[] {
 
 function bpeOf(model: SentencePieceFile): Component {
   const { pieces, kinds, unknownId, byteFallback } = model;
-  const vocab = vocabularyOf(pieces, () => true);
-  return {
-    ...pieceBpe(pieces[unknownId] ?? null, byteFallback),
-    sentencepiece: { user_defined: idsOfKind(kinds, pieceKind.userDefined) },
-    vocab,
-    merges: mergesOf(model, vocab),
-  };
+  return pieceBpe(
+    model,
+    vocabularyOf(pieces, () => true),
+    {
+      unknown: pieces[unknownId] ?? null,
+      byteFallback,
+      userDefined: idsOfKind(kinds, pieceKind.userDefined),
+    },
+  );
 }
 
 /** How much worse than the worst piece an unknown character is. */
 const unknownPenalty = 10;
-/** Of what the user of the trainer defined, whatever the file says. */
-const userDefinedScore = -0.1;
+/**
+ * The score of what the user of the trainer defined, whatever the file says, for each byte but the first.
+ * Measured with sentencepiece 0.2.3; it tells ways with the same sum apart.
+ */
+const userDefinedScore = 0.1;
 
 function unigramOf({
   pieces,
@@ -172,7 +170,9 @@ function unigramOf({
     },
     vocab: pieces.map((piece, id) => [
       piece,
-      kinds[id] === userDefined ? userDefinedScore : (scores[id] ?? 0),
+      kinds[id] === userDefined
+        ? Math.fround(userDefinedScore * (Buffer.byteLength(piece) - 1))
+        : (scores[id] ?? 0),
     ]),
   };
 }

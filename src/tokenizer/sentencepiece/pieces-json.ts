@@ -54,11 +54,12 @@ export function tokenizerJsonFromPieces(model: SentencePieceModel): TokenizerJso
     pre_tokenizer: null,
     post_processor: surround(token(model.bosId, model.addBos), token(model.eosId, model.addEos)),
     decoder: pieceDecoder(spacePrefix),
-    model: {
-      ...pieceBpe(token(unknownId, true)?.content ?? null, true),
-      vocab,
-      merges: mergesOf(model, vocab),
-    },
+    // What a user defined is found in the text before the model sees it.
+    model: pieceBpe(model, vocab, {
+      unknown: token(unknownId, true)?.content ?? null,
+      byteFallback: true,
+      userDefined: [],
+    }),
   };
 }
 
@@ -75,17 +76,32 @@ export function pieceDecoder(strips: boolean): Component {
   };
 }
 
-/** The model of a tokenizer.json but its vocabulary and merges. */
-export function pieceBpe(unknown: string | null, byteFallback: boolean): Component {
+/**
+ * The model of a tokenizer.json.
+ * @param said the piece for what is unknown, and the ids of those that the model takes whole
+ */
+export function pieceBpe(
+  model: Pick<SentencePieceModel, 'pieces' | 'scores' | 'kinds'>,
+  vocab: Readonly<Record<string, number>>,
+  said: {
+    readonly unknown: string | null;
+    readonly byteFallback: boolean;
+    readonly userDefined: readonly number[];
+  },
+): Component {
+  const { merges, ties } = mergesOf(model, vocab);
   return {
     type: 'BPE',
     dropout: null,
-    unk_token: unknown,
+    unk_token: said.unknown,
     continuing_subword_prefix: null,
     end_of_word_suffix: null,
     fuse_unk: true,
-    byte_fallback: byteFallback,
+    byte_fallback: said.byteFallback,
     ignore_merges: false,
+    sentencepiece: { user_defined: said.userDefined, ties },
+    vocab,
+    merges,
   };
 }
 
@@ -121,11 +137,23 @@ export function specialPieces(
   return found;
 }
 
+interface Merge {
+  readonly left: string;
+  readonly right: string;
+  readonly score: number;
+}
+
+/** The merges of a model, and which of them have the same rank: see pipeline/sentencepiece-merges.ts. */
+interface RankedMerges {
+  readonly merges: readonly (readonly [left: string, right: string])[];
+  readonly ties: readonly (readonly [first: number, count: number])[];
+}
+
 /** The merges, the best first; of equal score, those with longer parts. */
-export function mergesOf(
+function mergesOf(
   { pieces, scores, kinds }: Pick<SentencePieceModel, 'pieces' | 'scores' | 'kinds'>,
   vocab: Readonly<Record<string, number>>,
-): [left: string, right: string][] {
+): RankedMerges {
   const isNormal = (id: number | undefined) => id !== undefined && kinds[id] === pieceKind.normal;
   const normal = [...pieces.entries()].filter(([id, piece]) => isNormal(id) && vocab[piece] === id);
   // Cuts are tried where both parts have the length of a piece: a piece of a million characters, which
@@ -133,7 +161,7 @@ export function mergesOf(
   const isLength = new Set(normal.map(([, { length }]) => length));
   isLength.delete(0);
   const lengths = [...isLength].sort((a, b) => a - b);
-  const found: { left: string; right: string; score: number }[] = [];
+  const found: Merge[] = [];
   for (const [id, piece] of normal) {
     for (const cut of lengths) {
       if (cut >= piece.length) break;
@@ -147,5 +175,15 @@ export function mergesOf(
   found.sort(
     (a, b) => b.score - a.score || b.left.length - a.left.length || b.right.length - a.right.length,
   );
-  return found.map(({ left, right }) => [left, right]);
+  const ties: [first: number, count: number][] = [];
+  for (let first = 0, end = 0; first < found.length; first = end) {
+    const { score, left, right } = found[first] as Merge;
+    let several = false;
+    for (end = first; found[end]?.score === score; end++) {
+      const other = found[end] as Merge;
+      several ||= other.left + other.right !== left + right;
+    }
+    if (several) ties.push([first, end - first]);
+  }
+  return { merges: found.map(({ left, right }) => [left, right]), ties };
 }
