@@ -28,7 +28,9 @@ const builders: Builders<Normalizer> = {
   ByteLevel: () => bytesAsCharacters,
   Precompiled: (part) => {
     const map = characterMap(part);
-    return map === null ? (text) => text : (text) => replaceClusters(text, map);
+    if (map === null) return (text) => text;
+    const clusters = new Intl.Segmenter('und', { granularity: 'grapheme' });
+    return (text) => replaceClusters(text, clusters, map);
   },
   SentencePiece: sentencePieceNormalizer,
   Sequence: (part) => {
@@ -53,7 +55,6 @@ export function replace(pattern: RegExp, content: string): (text: string) => str
   };
 }
 
-const clusters = new Intl.Segmenter('und', { granularity: 'grapheme' });
 const encoder = new TextEncoder();
 /** Bytes of the longest cluster that is looked up as a whole. */
 const longestCluster = 5;
@@ -62,7 +63,7 @@ const longestCluster = 5;
  * Each short cluster of characters, or else each character, becomes what the shortest key that it begins
  * with becomes: the reference looks up no more.
  */
-function replaceClusters(text: string, map: CharacterMap): string {
+function replaceClusters(text: string, clusters: Intl.Segmenter, map: CharacterMap): string {
   let result = '';
   for (const { segment } of clusters.segment(text)) {
     const bytes = encoder.encode(segment);
