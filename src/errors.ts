@@ -40,7 +40,7 @@ export class FlashError extends Error {
 
   /**
    * One line: what, where, what to do. Nothing in it acts on a terminal, and it has at most
-   * {@link longestLine} characters: what is too long is cut in the middle.
+   * `longestLine` characters: what is too long is cut in the middle.
    */
   get line(): string {
     const whole = this.#line(longestLine, longestLine, longestLine);
