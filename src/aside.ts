@@ -4,8 +4,9 @@
  */
 
 import { constants, openSync, rmSync } from 'node:fs';
-import { chmod, type FileHandle, lstat, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, type FileHandle, lstat, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { nodeMoveSystem, removeEntry, renameEntry } from './moving-files.ts';
 import { ownedName, sweepBeside } from './owned.ts';
 
 /** For `open`: a link is not followed. Windows has no such flag. */
@@ -57,6 +58,7 @@ export async function writeFully(
 export async function writeAside(
   target: string,
   write: (file: FileHandle) => Promise<void>,
+  system = nodeMoveSystem,
 ): Promise<void> {
   await sweepBeside(target, ['partial']);
   const mode = await modeOf(target, 0o666);
@@ -70,9 +72,9 @@ export async function writeAside(
     } finally {
       await file.close();
     }
-    await rename(path, target);
+    await renameEntry(path, target, system);
   } catch (error) {
-    await rm(path, { force: true });
+    await removeEntry(path, system);
     throw error;
   }
 }
@@ -101,10 +103,17 @@ export async function openUp(dir: string, directoryMode: number): Promise<void> 
   await chmod(dir, directoryMode | ownerOnlyDirectory).catch(() => {});
 }
 
-/** Makes a file or a directory durable, where the system can. */
-export async function syncPath(path: string): Promise<void> {
-  // Windows cannot open directories; there the rename alone has to do.
-  const handle = await open(path, 'r').catch(() => null);
+/**
+ * Makes a file or a directory durable, where the system can.
+ * @param openFile opens it; another one in tests
+ */
+export async function syncPath(
+  path: string,
+  platform = process.platform,
+  openFile: (path: string, flags: string) => Promise<Pick<FileHandle, 'sync' | 'close'>> = open,
+): Promise<void> {
+  // Windows flushes only what is open for writing, and never a directory: there the rename has to do.
+  const handle = await openFile(path, platform === 'win32' ? 'r+' : 'r').catch(() => null);
   if (handle === null) return;
   try {
     await handle.sync();

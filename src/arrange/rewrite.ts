@@ -5,8 +5,8 @@
  */
 
 import { constants } from 'node:fs';
-import { copyFile, open, readdir, realpath, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { copyFile, open, readdir, realpath } from 'node:fs/promises';
+import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { writeFully, writeNewFile } from '../aside.ts';
 import { OutputDirectory } from '../convert/output-directory.ts';
@@ -54,7 +54,6 @@ export const rearrangingBytes = 2 * gatherBytes;
  */
 export async function writeRearranged(work: Rearrangement): Promise<OutputDirectory> {
   const place = await realpath(work.dir);
-  await checkMovable(place);
   const directory = await OutputDirectory.create(place, bytesOf(work.manifest), true);
   try {
     await copyOthers(place, directory.path);
@@ -82,16 +81,6 @@ export async function writeRearranged(work: Rearrangement): Promise<OutputDirect
 
 function bytesOf({ files }: Manifest): number {
   return Object.values(files).reduce((sum, { bytes }) => sum + bytes, 0);
-}
-
-/** @throws InputError when nothing can take the directory's place */
-async function checkMovable(place: string): Promise<void> {
-  const parent = dirname(place);
-  const [{ dev }, above] = [await stat(place), await stat(parent)];
-  if (dev === above.dev && parent !== place) return;
-  throw new InputError('is a mount point, so the rewritten model cannot take its place', {
-    file: place,
-  });
 }
 
 /** An order on top of the one that was there before. */

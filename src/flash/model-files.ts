@@ -139,7 +139,7 @@ export class ModelFiles {
 
   /**
    * Begins to read a range into memory; blocks that were not checked before are, on arrival.
-   * @param address where {@link spanOf} bytes are free; a multiple of a sector
+   * @param address where `spanOf` bytes are free; a multiple of a sector
    * @returns a request that rejects with InputError at a damaged block, IoError when reading fails
    */
   requestRows(

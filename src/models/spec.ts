@@ -150,7 +150,7 @@ export const modelSpecSchema = v.object({
   eosIds: v.array(index),
 });
 
-/** The parsed form of {@link modelSpecSchema}. */
+/** The parsed form of `modelSpecSchema`. */
 export type ModelSpec = v.InferOutput<typeof modelSpecSchema>;
 
 /** The experts of a model's layers. */
@@ -165,7 +165,7 @@ export function expertsOf({ ffn }: Pick<ModelSpec, 'ffn'>, layer: number): Exper
   return experts === undefined || experts.denseLayers.includes(layer) ? null : experts;
 }
 
-/** The form in which `flash.json` holds a spec, and {@link modelSpecSchema} reads it. */
+/** The form in which `flash.json` holds a spec, and `modelSpecSchema` reads it. */
 type StoredSpec = v.InferInput<typeof modelSpecSchema>;
 
 /** The spec as `flash.json` holds it. */
