@@ -165,6 +165,10 @@ function tokenizers(corpus: CorpusWriter): void {
     const file = `${name}.gguf`;
     corpus.copy(`gguf/tokenizers/${file}`, join(corpus.place('tokenizer', name), file));
   }
+  for (const name of ['bpe-symbols', 'bpe-rules-suffix', 'unigram-rules-suffix', 'bpe-identity']) {
+    const file = join(corpus.place('tokenizer', name), 'tokenizer.model');
+    corpus.copy(`sentencepiece/${name}.model`, file);
+  }
   const sides = ['config', 'special_tokens_map', 'tokenizer_config'].map((name) => `${name}.json`);
   const copySides = (from: string, to: string, more: readonly string[]) => {
     const there = new Set(readdirSync(join(fixtures, from)));

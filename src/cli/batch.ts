@@ -31,7 +31,10 @@ export function batchCommand(): Command {
       countArgument,
       0,
     )
-    .option('--template <file>', "for chats: a template in place of the model's own")
+    .option(
+      '--template <name or file>',
+      "for chats: another template: one of the model's by its name, or a file",
+    )
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
     .addOption(windowOption())
     .addOption(threadsOption())

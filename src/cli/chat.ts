@@ -53,7 +53,10 @@ export function chatCommand(): Command {
     .description('talk with a model; without a terminal, each line of stdin is a turn')
     .argument('<model>', 'model directory')
     .option('--system <text>', 'what the system says first')
-    .option('--template <file>', "a chat template in place of the model's own")
+    .option(
+      '--template <name or file>',
+      "another chat template: one of the model's by its name, or a file",
+    )
     .option(
       '--context <n>',
       `positions of the conversation; default: what the model has, up to ${usualContext}`,

@@ -57,7 +57,10 @@ export function generateCommand(): Command {
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
     .option('--chat', "the prompt is a user's turn, in the form that the model's template gives it")
     .option('--system <text>', 'with --chat: what the system says first')
-    .option('--template <file>', "with --chat: a chat template in place of the model's own")
+    .option(
+      '--template <name or file>',
+      "with --chat: another chat template: one of the model's by its name, or a file",
+    )
     .option('--max-tokens <n>', 'generate at most this many tokens', countArgument, 256);
   return withDraftOptions(withSamplingOptions(command))
     .addOption(windowOption())
