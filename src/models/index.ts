@@ -50,6 +50,7 @@ import { qwen2Moe } from './qwen2-moe.ts';
 import { qwen3 } from './qwen3.ts';
 import { qwen3Moe } from './qwen3-moe.ts';
 import { seedOss } from './seed-oss.ts';
+import { smallthinker } from './smallthinker.ts';
 import { smollm3 } from './smollm3.ts';
 import type { CheckpointFacts, Family, ModelRecipe } from './spec.ts';
 import { stablelm } from './stablelm.ts';
@@ -102,6 +103,7 @@ const families: readonly Family[] = [
   qwen3,
   qwen3Moe,
   seedOss,
+  smallthinker,
   smollm3,
   stablelm,
   starcoder2,

@@ -46,6 +46,8 @@ const expertsSchema = v.object({
   groups: v.optional(v.object({ count: positive, topK: positive, best: positive })),
   /** Factor on all weights. */
   scale: factor,
+  /** Whether the router reads what comes into the layer, before attention and any norm, and not the FFN's input. */
+  early: v.optional(v.boolean()),
 });
 
 /**

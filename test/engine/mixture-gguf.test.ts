@@ -45,6 +45,15 @@ const fixtures: Readonly<Record<string, MixtureGguf>> = {
     prepare: (tensors) => withPairs(tensors, 8),
   },
   olmoe: { architecture: 'olmoe', keys: { 'attention.clamp_kqv': value.f32(0.9) } },
+  smallthinker: {
+    architecture: 'smallthinker',
+    keys: {
+      'attention.key_length': value.u32(12),
+      'attention.value_length': value.u32(12),
+      'attention.sliding_window': value.u32(7),
+      expert_gating_func: value.u32(2),
+    },
+  },
   granitemoe: {
     architecture: 'granitemoe',
     keys: {

@@ -27,6 +27,8 @@ const names: readonly (readonly [RegExp, string])[] = [
   [/^model\.layers\.(\d+)\.block_sparse_moe\.experts\.w1/, 'blk.$1.ffn_gate_exps'],
   [/^model\.layers\.(\d+)\.block_sparse_moe\.experts\.w2/, 'blk.$1.ffn_down_exps'],
   [/^model\.layers\.(\d+)\.block_sparse_moe\.experts\.w3/, 'blk.$1.ffn_up_exps'],
+  [/^model\.layers\.(\d+)\.block_sparse_moe\.primary_router/, 'blk.$1.ffn_gate_inp'],
+  [/^model\.layers\.(\d+)\.block_sparse_moe\.experts\.(gate|up|down)/, 'blk.$1.ffn_$2_exps'],
   [/^model\.layers\.(\d+)\.mlp\.shared_expert\.(\w+)_proj/, 'blk.$1.ffn_$2_shexp'],
   [/^model\.layers\.(\d+)\.mlp\.shared_expert_gate/, 'blk.$1.ffn_gate_inp_shexp'],
 ];
@@ -74,14 +76,16 @@ export function writeMixtureGguf(path: string, dir: string, mixture: MixtureGguf
     block_count: number('num_hidden_layers'),
     context_length: number('max_position_embeddings'),
     embedding_length: number('hidden_size'),
-    feed_forward_length: number('intermediate_size'),
+    feed_forward_length: number('moe_ffn_hidden_size', 'intermediate_size'),
     'attention.head_count': number('num_attention_heads'),
     'attention.head_count_kv': number('num_key_value_heads'),
     'attention.layer_norm_rms_epsilon': value.f32(config.rms_norm_eps ?? 0),
     'rope.freq_base': value.f32(config.rope_theta ?? 10_000),
-    expert_count: number('num_local_experts', 'num_experts'),
-    expert_used_count: number('num_experts_per_tok'),
-    expert_feed_forward_length: number('moe_intermediate_size', 'intermediate_size'),
+    expert_count: number('num_local_experts', 'num_experts', 'moe_num_primary_experts'),
+    expert_used_count: number('num_experts_per_tok', 'moe_num_active_primary_experts'),
+    expert_feed_forward_length: number(
+      ...['moe_intermediate_size', 'moe_ffn_hidden_size', 'intermediate_size'],
+    ),
     ...keys,
   };
   const metadata = modelMetadata(architecture, Object.entries(own), 'qwen3');

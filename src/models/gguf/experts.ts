@@ -36,6 +36,23 @@ export function expertCounts({ keys }: Keyed) {
   };
 }
 
+/** Names of how routers make scores of logits, by what files call them. */
+const gatings: ReadonlyMap<number, 'softmax' | 'sigmoid'> = new Map([
+  [1, 'softmax'],
+  [2, 'sigmoid'],
+]);
+
+/**
+ * How a router makes scores of its logits; by softmax where the file does not say.
+ * @throws InputError for a way that is not supported
+ */
+export function gatingOf({ keys }: Keyed, { file }: GgufFacts): 'softmax' | 'sigmoid' {
+  const named = keys.optionalNumber('expert_gating_func') ?? 0;
+  const gating = named === 0 ? 'softmax' : gatings.get(named);
+  if (gating !== undefined) return gating;
+  throw new InputError(`expert_gating_func is ${named}, which is not supported`, { file });
+}
+
 /** The layers that have no router. */
 export function layersWithoutExperts({
   keys,

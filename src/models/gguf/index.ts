@@ -24,6 +24,7 @@ import { olmo, olmo2 } from './olmo.ts';
 import { phi2 } from './phi2.ts';
 import { phi3 } from './phi3.ts';
 import { qwen2moe, qwen3moe } from './qwen-moe.ts';
+import { smallthinker } from './smallthinker.ts';
 import type { GgufArchitecture, GgufFacts, GgufTranslation } from './translation.ts';
 
 const llamaOrMixtral: GgufArchitecture = {
@@ -45,6 +46,7 @@ const architectures: readonly GgufArchitecture[] = [
   nemotron,
   arcee,
   olmoe,
+  smallthinker,
   granitemoe,
   gptOss,
   gemma,

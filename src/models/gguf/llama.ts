@@ -68,7 +68,7 @@ interface Relative {
   /** Further tensors of a block; a mixture of experts has some. */
   readonly blocks?: Readonly<Record<string, string>>;
   /** Further fields of the config. */
-  readonly fields?: (geometry: Geometry) => Readonly<Record<string, unknown>>;
+  readonly fields?: (geometry: Geometry, facts: GgufFacts) => Readonly<Record<string, unknown>>;
 }
 
 /** An architecture with Llama's names. */
@@ -91,7 +91,7 @@ export function relative(traits: Relative): GgufArchitecture {
           ? { rms_norm_eps: keys.number('attention.layer_norm_rms_epsilon') }
           : { [layerNormEps]: keys.number('attention.layer_norm_epsilon') }),
         ...(partial && { partial_rotary_factor: rotaryDim / headDim }),
-        ...fields?.(geometry),
+        ...fields?.(geometry, facts),
       },
       translate: (tensor) => {
         const found = byTables(tensor, plain, inBlock, prefix);
