@@ -9,6 +9,7 @@ import { cohere } from './cohere.ts';
 import { cohere2 } from './cohere2.ts';
 import { activationKeyOf } from './config.ts';
 import { deepseekV2 } from './deepseek-v2.ts';
+import { deepseekV3 } from './deepseek-v3.ts';
 import { ernie45 } from './ernie4-5.ts';
 import { exaone } from './exaone.ts';
 import { exaone4 } from './exaone4.ts';
@@ -23,7 +24,7 @@ import { gptOss } from './gpt-oss.ts';
 import { gpt2 } from './gpt2.ts';
 import { gptj } from './gptj.ts';
 import { granite } from './granite.ts';
-import { granitemoe } from './granitemoe.ts';
+import { granitemoe, granitemoeShared } from './granitemoe.ts';
 import { hunyuan } from './hunyuan.ts';
 import { internlm2 } from './internlm2.ts';
 import { internlm3 } from './internlm3.ts';
@@ -66,8 +67,10 @@ const families: readonly Family[] = [
   exaone,
   exaone4,
   deepseekV2,
+  deepseekV3,
   gptOss,
   granitemoe,
+  granitemoeShared,
   mixtral,
   olmoe,
   phimoe,

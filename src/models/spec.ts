@@ -252,12 +252,12 @@ export interface SourceView {
   readonly source: string;
   /** Of the source. */
   readonly shape: readonly number[];
-  /** The shape in which its values are taken, where that is another one. */
-  readonly flattened?: readonly number[];
-  /** Which of its rows, in which order; all of them when absent. */
-  readonly order?: RowOrder;
-  /** Whether the source's columns are the rows. */
+  /** Whether the columns of the source, or of each of its matrices, are the rows. */
   readonly transposed?: boolean;
+  /** The shape in which its values are taken then, where that is another one. */
+  readonly flattened?: readonly number[];
+  /** Which of its rows then, in which order; all of them when absent. */
+  readonly order?: RowOrder;
 }
 
 export interface SourceRows {
