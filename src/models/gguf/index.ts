@@ -2,6 +2,7 @@
 
 import { InputError } from '../../errors.ts';
 import { cohere2, commandR } from './cohere.ts';
+import { deepseek2 } from './deepseek.ts';
 import { falcon } from './falcon.ts';
 import { gemma, gemma2, gemma3 } from './gemma.ts';
 import { bloom, gpt2, gptneox, mpt, starcoder2 } from './gpt.ts';
@@ -18,7 +19,7 @@ import {
   smollm3,
 } from './kin.ts';
 import { arcee, llama, qwen2, qwen3 } from './llama.ts';
-import { granitemoe, mixtral, olmoe } from './mixtures.ts';
+import { granitemoe, mixtral, olmoe, phimoe } from './mixtures.ts';
 import { nemotron } from './nemotron.ts';
 import { olmo, olmo2 } from './olmo.ts';
 import { phi2 } from './phi2.ts';
@@ -46,6 +47,8 @@ const architectures: readonly GgufArchitecture[] = [
   nemotron,
   arcee,
   olmoe,
+  phimoe,
+  deepseek2,
   smallthinker,
   granitemoe,
   gptOss,
