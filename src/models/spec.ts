@@ -167,6 +167,11 @@ export function expertsOf({ ffn }: Pick<ModelSpec, 'ffn'>, layer: number): Exper
   return experts === undefined || experts.denseLayers.includes(layer) ? null : experts;
 }
 
+/** Whether so many experts for each token are fewer than the model takes, which gives another output. */
+export function takesFewer({ ffn }: Pick<ModelSpec, 'ffn'>, asked: number | undefined): boolean {
+  return asked !== undefined && ffn.experts !== undefined && asked !== ffn.experts.topK;
+}
+
 /** The form in which `flash.json` holds a spec, and {@link modelSpecSchema} reads it. */
 type StoredSpec = v.InferInput<typeof modelSpecSchema>;
 
