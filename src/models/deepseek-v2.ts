@@ -73,7 +73,7 @@ function objectOf(value: unknown): Readonly<Record<string, unknown>> {
  * What experts of all generations have in common.
  * @param dense how many layers have none, from the first on, where the configuration does not say
  */
-export function latentExperts(
+export function routedExperts(
   at: ConfigFile,
   defaults: { readonly [name in 'count' | 'neurons' | 'shared' | 'dense' | 'scale']: number },
 ) {
@@ -99,7 +99,7 @@ export function latentExperts(
 function expertsOf(at: ConfigFile): ExpertsSpec {
   const groups = groupsOf(at, text(at, 'topk_method', 'greedy'));
   return {
-    ...latentExperts(at, { count: 64, neurons: 1407, shared: 2, dense: 0, scale: 1 }),
+    ...routedExperts(at, { count: 64, neurons: 1407, shared: 2, dense: 0, scale: 1 }),
     topK: firstInteger(at, ['num_experts_per_tok'], undefined, limits.experts),
     score: 'softmax',
     normalise: false,

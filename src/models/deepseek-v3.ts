@@ -6,30 +6,51 @@
 import { boolean, type ConfigFile, firstInteger, limits, optionalInteger } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
 import { commonExperts, type ExpertForm } from './decoder-traits.ts';
-import { latentExperts, latentTraits, sharedExperts } from './deepseek-v2.ts';
+import { latentTraits, routedExperts, sharedExperts } from './deepseek-v2.ts';
 import type { ExpertsSpec } from './spec.ts';
 
 /** How many scores of a group tell what it is worth. */
 const bestOfGroup = 2;
 
-const form: ExpertForm = { ...commonExperts, correction: 'mlp.gate.e_score_correction_bias' };
+/** With what is added to scores for the choice. */
+export const correctedForm: ExpertForm = {
+  ...commonExperts,
+  correction: 'mlp.gate.e_score_correction_bias',
+};
 
 export const deepseekV3 = decoderFamily(['deepseek_v3'], (at) => ({
   ...latentTraits(at),
   defaults: { positions: 4096 },
-  // They propose tokens.
-  layersBehind: optionalInteger(at, 'num_nextn_predict_layers', 1, limits.layers) ?? 0,
+  layersBehind: proposingLayers(at),
   bosId: 0,
   eosIds: [1],
-  experts: { spec: expertsOf(at), forms: [form], shared: sharedExperts },
+  experts: {
+    spec: correctedExperts(at, {
+      ...{ count: 256, neurons: 2048, shared: 1, dense: 3, scale: 2.5 },
+      ...{ topK: 8, groups: 8, topGroups: 4 },
+    }),
+    forms: [correctedForm],
+    shared: sharedExperts,
+  },
 }));
 
-function expertsOf(at: ConfigFile): ExpertsSpec {
-  const count = firstInteger(at, ['n_group'], 8, limits.experts);
-  const topK = firstInteger(at, ['topk_group'], 4, limits.experts);
+/** How many layers behind the last propose tokens. */
+export function proposingLayers(at: ConfigFile): number {
+  return optionalInteger(at, 'num_nextn_predict_layers', 1, limits.layers) ?? 0;
+}
+
+/** What configurations mean that do not say. */
+type Defaults = Parameters<typeof routedExperts>[1] & {
+  readonly [name in 'topK' | 'groups' | 'topGroups']: number;
+};
+
+/** Experts that are chosen by corrected sigmoids. */
+export function correctedExperts(at: ConfigFile, defaults: Defaults): ExpertsSpec {
+  const count = firstInteger(at, ['n_group'], defaults.groups, limits.experts);
+  const topK = firstInteger(at, ['topk_group'], defaults.topGroups, limits.experts);
   return {
-    ...latentExperts(at, { count: 256, neurons: 2048, shared: 1, dense: 3, scale: 2.5 }),
-    topK: firstInteger(at, ['num_experts_per_tok'], 8, limits.experts),
+    ...routedExperts(at, defaults),
+    topK: firstInteger(at, ['num_experts_per_tok'], defaults.topK, limits.experts),
     score: 'sigmoid',
     normalise: boolean(at, 'norm_topk_prob', true),
     // All of them are no choice.

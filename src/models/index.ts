@@ -19,6 +19,7 @@ import { gemma2 } from './gemma2.ts';
 import { gemma3 } from './gemma3.ts';
 import { glm } from './glm.ts';
 import { glm4 } from './glm4.ts';
+import { glm4Moe } from './glm4-moe.ts';
 import { gptNeox } from './gpt-neox.ts';
 import { gptOss } from './gpt-oss.ts';
 import { gpt2 } from './gpt2.ts';
@@ -80,6 +81,7 @@ const families: readonly Family[] = [
   gemma3,
   glm,
   glm4,
+  glm4Moe,
   gpt2,
   gptj,
   gptNeox,

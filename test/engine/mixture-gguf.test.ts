@@ -20,7 +20,7 @@ import {
   withPairs,
   writeMixtureGguf,
 } from '../support/mixture-gguf.ts';
-import type { Tensors } from '../support/safetensors.ts';
+import type { Tensor, Tensors } from '../support/safetensors.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 import { assertSameBits } from './sparse-runs.ts';
 import { converted, readFloats, relativeError, withSequence } from './support.ts';
@@ -156,6 +156,28 @@ const sameBits: Readonly<Record<string, MixtureGguf & { readonly unsaid?: object
       expert_weights_norm: value.bool(true),
     },
     prepare: (tensors) => withKeysApart(withoutLayersFrom(tensors, 3), mlaWidths),
+  },
+  'glm4-moe': {
+    architecture: 'glm4moe',
+    keys: {
+      block_count: value.u32(3),
+      nextn_predict_layers: value.u32(1),
+      leading_dense_block_count: value.u32(1),
+      'attention.key_length': value.u32(16),
+      'attention.value_length': value.u32(16),
+      'rope.dimension_count': value.u32(8),
+      expert_shared_count: value.u32(1),
+      expert_weights_scale: value.f32(1.5),
+    },
+    ffnNorm: 'post_attention_norm',
+    // A layer that proposes tokens.
+    prepare: (tensors) =>
+      new Map([
+        ...tensors,
+        ...[...tensors].flatMap(([name, tensor]): [string, Tensor][] =>
+          name.includes('.1.self_attn') ? [[name.replace('.1.', '.2.'), tensor]] : [],
+        ),
+      ]),
   },
   phimoe: {
     architecture: 'phimoe',

@@ -3,7 +3,7 @@
 import { isJsonObject } from '../../checkpoint/json-file.ts';
 import { limits } from '../config.ts';
 import type { Geometry } from './common.ts';
-import { expertCounts, expertNames, gatingOf } from './experts.ts';
+import { correctedExpertNames, correctionAsStored, expertCounts, gatingOf } from './experts.ts';
 import type { GgufKeys } from './keys.ts';
 import { relative } from './llama.ts';
 import type { GgufArchitecture, GgufFacts } from './translation.ts';
@@ -19,24 +19,12 @@ const attention = {
   attn_v_b: 'self_attn.v_b_proj',
 } as const;
 
-const shared = (part: string) => `mlp.shared_experts.${part}`;
-
-/** What is added to scores for the choice; checkpoints have it without a dot. */
-const correction = 'mlp.gate.e_score_correction';
-
 const names = relative({
   name: 'deepseek2',
   modelType: 'deepseek_v2',
   activation: 'silu',
   latent: true,
-  blocks: {
-    ...attention,
-    ...expertNames,
-    exp_probs_b: correction,
-    ffn_gate_shexp: shared('gate_proj'),
-    ffn_up_shexp: shared('up_proj'),
-    ffn_down_shexp: shared('down_proj'),
-  },
+  blocks: { ...attention, ...correctedExpertNames },
   fields: (geometry, facts) => ({
     ...attentionFields(geometry),
     ...expertFields(geometry, facts),
@@ -49,11 +37,7 @@ export const deepseek2: GgufArchitecture = {
     const translation = names.translate(facts);
     return {
       ...translation,
-      translate: (tensor) =>
-        translation.translate(tensor)?.map((translated) => ({
-          ...translated,
-          name: translated.name.replace(`${correction}.bias`, `${correction}_bias`),
-        })),
+      translate: (tensor) => translation.translate(tensor)?.map(correctionAsStored),
     };
   },
 };

@@ -3,7 +3,7 @@
 import { InputError } from '../../errors.ts';
 import { limits } from '../config.ts';
 import type { GgufKeys } from './keys.ts';
-import type { GgufFacts } from './translation.ts';
+import type { GgufFacts, Translated } from './translation.ts';
 
 /** A file's metadata. */
 interface Keyed {
@@ -26,6 +26,26 @@ export const sharedExpertNames = {
   ffn_down_shexp: 'mlp.shared_expert.down_proj',
   ffn_gate_inp_shexp: 'mlp.shared_expert_gate',
 } as const;
+
+/** What is added to scores for the choice; checkpoints have it without a dot. */
+const correction = 'mlp.gate.e_score_correction';
+
+const beside = (part: string) => `mlp.shared_experts.${part}`;
+
+/** Where routers choose by corrected scores, with an FFN beside the experts. */
+export const correctedExpertNames = {
+  ...expertNames,
+  exp_probs_b: correction,
+  ffn_gate_shexp: beside('gate_proj'),
+  ffn_up_shexp: beside('up_proj'),
+  ffn_down_shexp: beside('down_proj'),
+} as const;
+
+/** The correction under the name that checkpoints have for it; others stay. */
+export function correctionAsStored(translated: Translated): Translated {
+  const name = translated.name.replace(`${correction}.bias`, `${correction}_bias`);
+  return { ...translated, name };
+}
 
 /** How many experts there are, how many a token takes, and the width of one. */
 export function expertCounts({ keys }: Keyed) {

@@ -5,6 +5,7 @@ import { cohere2, commandR } from './cohere.ts';
 import { deepseek2 } from './deepseek.ts';
 import { falcon } from './falcon.ts';
 import { gemma, gemma2, gemma3 } from './gemma.ts';
+import { glm4moe } from './glm-moe.ts';
 import { bloom, gpt2, gptneox, mpt, starcoder2 } from './gpt.ts';
 import { gptOss } from './gpt-oss.ts';
 import { granite, minicpm } from './granite.ts';
@@ -67,6 +68,7 @@ const architectures: readonly GgufArchitecture[] = [
   commandR,
   cohere2,
   glm4,
+  glm4moe,
   exaone,
   exaone4,
   internlm2,
