@@ -99,7 +99,7 @@ class DecoderRecipe {
       const present = forms.find((form) => build.has(`${from}.${form.router.source}.weight`));
       const { router, names: ofExperts, correction } = present ?? forms[0];
       const linear = { ...router, source: `${from}.${router.source}` };
-      build.experts(layer, from, linear, ofExperts, correction && `${from}.${correction}`);
+      build.experts(layer, from, linear, ofExperts, correction);
       if (beside !== undefined && this.#spec.ffn.experts?.shared !== 0) {
         const gate = beside.gate === undefined ? undefined : `${from}.${beside.gate}`;
         build.sharedFfn(layer, this.#sharedFfn(`${from}.${beside.source}`, beside), gate);

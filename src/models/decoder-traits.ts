@@ -140,8 +140,8 @@ export interface ExpertTraits {
 export interface ExpertForm {
   readonly router: Linear;
   readonly names: ExpertNames;
-  /** What is added to scores for the choice alone, where a router has that. */
-  readonly correction?: string;
+  /** What is added to scores for the choice alone, where a router has that; it may be a row, (1, experts). */
+  readonly correction?: { readonly source: string; readonly row?: boolean };
 }
 
 /** The form of most families. */

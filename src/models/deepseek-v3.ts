@@ -15,7 +15,7 @@ const bestOfGroup = 2;
 /** With what is added to scores for the choice. */
 export const correctedForm: ExpertForm = {
   ...commonExperts,
-  correction: 'mlp.gate.e_score_correction_bias',
+  correction: { source: 'mlp.gate.e_score_correction_bias' },
 };
 
 export const deepseekV3 = decoderFamily(['deepseek_v3'], (at) => ({

@@ -10,7 +10,7 @@ import { cohere2 } from './cohere2.ts';
 import { activationKeyOf } from './config.ts';
 import { deepseekV2 } from './deepseek-v2.ts';
 import { deepseekV3 } from './deepseek-v3.ts';
-import { ernie45 } from './ernie4-5.ts';
+import { ernie45, ernie45Moe } from './ernie4-5.ts';
 import { exaone } from './exaone.ts';
 import { exaone4 } from './exaone4.ts';
 import { falcon } from './falcon.ts';
@@ -65,6 +65,7 @@ const families: readonly Family[] = [
   cohere,
   cohere2,
   ernie45,
+  ernie45Moe,
   exaone,
   exaone4,
   deepseekV2,

@@ -261,20 +261,22 @@ export class RecipeBuilder {
   /**
    * The router and the experts of a layer.
    * @param from the layer's prefix
-   * @param correction what is added to the router's scores for the choice, where there is such a vector
+   * @param correction what is added to the router's scores for the choice, below the layer
    */
   experts(
     layer: number,
     from: string,
     router: Linear,
     names: ExpertNames,
-    correction?: string,
+    correction?: { readonly source: string; readonly row?: boolean },
   ): void {
     const { hiddenSize, ffn } = this.#spec;
     const { count = 0 } = ffn.experts ?? {};
     this.linear(tensorNames.router(layer), count, hiddenSize, router);
     if (correction !== undefined) {
-      this.add(`${tensorNames.router(layer)}.correction`, [count], correction);
+      const shape = correction.row ? [1, count] : [count];
+      const source = `${from}.${correction.source}`;
+      this.#vector(`${tensorNames.router(layer)}.correction`, { source, shape });
     }
     const addView = (name: string, view: SourceView) => this.#views.set(name, view);
     this.#experts.push(expertsRecipe(this.#spec, layer, from, names, this.#names, addView));

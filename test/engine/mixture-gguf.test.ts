@@ -179,6 +179,25 @@ const sameBits: Readonly<Record<string, MixtureGguf & { readonly unsaid?: object
         ),
       ]),
   },
+  'ernie4-5-moe': {
+    architecture: 'ernie4_5-moe',
+    keys: {
+      expert_count: value.u32(8),
+      expert_used_count: value.u32(3),
+      interleave_moe_layer_step: value.u32(2),
+      leading_dense_block_count: value.u32(1),
+      expert_shared_count: value.u32(2),
+      'rope.freq_base': value.f32(500_000),
+    },
+    prepare: (tensors) =>
+      new Map(
+        [...tensors].flatMap(([name, tensor]): [string, Tensor][] => {
+          if (name.includes('.mtp_')) return [];
+          const flat = { ...tensor, shape: tensor.shape.slice(1) };
+          return [[name, name.endsWith('correction_bias') ? flat : tensor]];
+        }),
+      ),
+  },
   phimoe: {
     architecture: 'phimoe',
     keys: {

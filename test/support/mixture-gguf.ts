@@ -20,7 +20,10 @@ const names: readonly (readonly [RegExp, string])[] = [
   [/^model\.layers\.(\d+)\.self_attn\.(q_a|q_b|kv_b|k_b|v_b)_proj/, 'blk.$1.attn_$2'],
   [/^model\.layers\.(\d+)\.self_attn\.(q_a|kv_a)_layernorm/, 'blk.$1.attn_$2_norm'],
   [/^model\.layers\.(\d+)\.self_attn\.kv_a_proj_with_mqa/, 'blk.$1.attn_kv_a_mqa'],
-  [/^model\.layers\.(\d+)\.mlp\.gate\.e_score_correction_bias$/, 'blk.$1.exp_probs_b.bias'],
+  [
+    /^model\.layers\.(\d+)\.mlp\.(gate|moe_statics)\.e_score_correction_bias$/,
+    'blk.$1.exp_probs_b.bias',
+  ],
   [/^model\.layers\.(\d+)\.self_attn\.([qk])_norm/, 'blk.$1.attn_$2_norm'],
   [/^model\.layers\.(\d+)\.self_attn\.sinks$/, 'blk.$1.attn_sinks.weight'],
   [

@@ -3,6 +3,7 @@
 import { InputError } from '../../errors.ts';
 import { cohere2, commandR } from './cohere.ts';
 import { deepseek2 } from './deepseek.ts';
+import { ernie45moe } from './ernie-moe.ts';
 import { falcon } from './falcon.ts';
 import { gemma, gemma2, gemma3 } from './gemma.ts';
 import { glm4moe } from './glm-moe.ts';
@@ -76,6 +77,7 @@ const architectures: readonly GgufArchitecture[] = [
   mpt,
   seedOss,
   ernie45,
+  ernie45moe,
   hunyuanDense,
 ];
 
