@@ -80,9 +80,9 @@ function viewOf(
   tensor: SourceTensor,
   { order, transposed, flattened: shape }: SourceView,
 ): SourceTensor {
-  const flat = shape === undefined ? tensor : { ...tensor, shape };
-  const turned = transposed === true ? transposedMatrix(flat) : flat;
-  return order === undefined ? turned : reorderedRows(turned, order.count, order.sourceOf);
+  const turned = transposed === true ? transposedMatrix(tensor) : tensor;
+  const flat = shape === undefined ? turned : { ...turned, shape };
+  return order === undefined ? flat : reorderedRows(flat, order.count, order.sourceOf);
 }
 
 function missing(name: string, configFile: string): InputError {

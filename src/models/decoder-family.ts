@@ -6,9 +6,14 @@
 
 import type { ConfigFile } from './config.ts';
 import { decoderSpec } from './decoder-spec.ts';
-import { commonKeys, commonNames, type DecoderTraits } from './decoder-traits.ts';
+import {
+  commonKeys,
+  commonNames,
+  type DecoderTraits,
+  type ExpertTraits,
+} from './decoder-traits.ts';
 import { buildLatentAttention } from './latent-recipe.ts';
-import { type Linear, RecipeBuilder } from './recipe-builder.ts';
+import { type FfnSources, type Linear, RecipeBuilder } from './recipe-builder.ts';
 import { halvesSwapped, rowsFrom } from './row-order.ts';
 import {
   type CheckpointFacts,
@@ -71,6 +76,7 @@ class DecoderRecipe {
     for (let layer = 0; layer < layers; layer++) {
       this.#layer(layer, `${prefix}${names.layers}.${layer}`);
     }
+    build.ignoreLayersBehind(`${prefix}${names.layers}.`, this.#traits.layersBehind ?? 0);
     this.#norm(tensorNames.finalNorm, `${prefix}${names.finalNorm}`);
     build.head({ source: head, bias: this.#traits.bias?.head ?? false });
     return build.recipe;
@@ -91,11 +97,12 @@ class DecoderRecipe {
     } else {
       const { forms, shared: beside } = experts;
       const present = forms.find((form) => build.has(`${from}.${form.router.source}.weight`));
-      const { router, names: ofExperts } = present ?? forms[0];
-      build.experts(layer, from, { ...router, source: `${from}.${router.source}` }, ofExperts);
-      if (beside !== undefined) {
+      const { router, names: ofExperts, correction } = present ?? forms[0];
+      const linear = { ...router, source: `${from}.${router.source}` };
+      build.experts(layer, from, linear, ofExperts, correction);
+      if (beside !== undefined && this.#spec.ffn.experts?.shared !== 0) {
         const gate = beside.gate === undefined ? undefined : `${from}.${beside.gate}`;
-        build.sharedFfn(layer, this.#ffn(`${from}.${beside.source}`), gate);
+        build.sharedFfn(layer, this.#sharedFfn(`${from}.${beside.source}`, beside), gate);
       }
     }
     if (output) norm(tensorNames.ffnOutputNorm(layer), names.ffnOutputNorm);
@@ -129,18 +136,23 @@ class DecoderRecipe {
     build.attentionOut(layer, this.#linear(`${from}.${names.out}`, 'out'));
   }
 
-  #ffn(from: string) {
+  #ffn(from: string): FfnSources {
     const names = this.#names;
     const { neurons, gate } = this.#spec.ffn;
     const linear = (source: string) => this.#linear(`${from}.${source}`, 'ffn');
     const down = linear(names.down);
     if (gate === 'none') return { up: linear(names.up), down };
     if (!this.#traits.fusedGate) return { gate: linear(names.gate), up: linear(names.up), down };
-    const part = (name: string, first: number) => ({
-      ...linear(names.gateUp),
-      part: { name, all: 2 * neurons, order: rowsFrom(first, neurons) },
-    });
-    return { gate: part('gate rows', 0), up: part('up rows', neurons), down };
+    return { ...fusedRows(linear(names.gateUp), neurons), down };
+  }
+
+  /** The FFN beside experts, whose gate and up rows may be fused where others' are not. */
+  #sharedFfn(from: string, { fused }: NonNullable<ExpertTraits['shared']>): FfnSources {
+    const apart = this.#build.has(`${from}.${this.#names.up}.weight`);
+    if (fused === undefined || apart) return this.#ffn(from);
+    const { shared = 0 } = this.#spec.ffn.experts ?? {};
+    const linear = (source: string) => this.#linear(`${from}.${source}`, 'ffn');
+    return { ...fusedRows(linear(fused.gateUp), shared), down: linear(fused.down) };
   }
 
   #linear(source: string, kind: 'qkv' | 'out' | 'ffn'): Linear {
@@ -167,4 +179,13 @@ class DecoderRecipe {
       ...(plus === undefined || qkNorm !== this.#spec.norm.kind ? {} : { plus }),
     });
   }
+}
+
+/** Gate and up rows of one projection, gate rows first. */
+function fusedRows(linear: Linear, neurons: number): Pick<FfnSources, 'up'> & { gate: Linear } {
+  const part = (name: string, first: number) => ({
+    ...linear,
+    part: { name, all: 2 * neurons, order: rowsFrom(first, neurons) },
+  });
+  return { gate: part('gate rows', 0), up: part('up rows', neurons) };
 }

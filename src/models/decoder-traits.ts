@@ -91,6 +91,8 @@ export interface DecoderTraits {
   readonly turnsBack?: boolean;
   /** Tensors of a layer that carry nothing the model needs. */
   readonly ignored?: readonly string[];
+  /** Layers behind the last that nothing here uses, such as those that propose tokens. */
+  readonly layersBehind?: number;
 }
 
 interface NormTraits {
@@ -123,14 +125,23 @@ export interface ExpertTraits {
   readonly spec: ExpertsSpec;
   /** In each of the forms that its checkpoints have: the first whose router is there, else the first. */
   readonly forms: readonly [ExpertForm, ...ExpertForm[]];
-  /** The FFN beside them, and the row whose product with the input tells its share. */
-  readonly shared?: { readonly source: string; readonly gate?: string };
+  /**
+   * The FFN beside them, and the row whose product with the input tells its share. Gate and up rows may be
+   * one projection, gate rows first, and the other one have a name of its own.
+   */
+  readonly shared?: {
+    readonly source: string;
+    readonly gate?: string;
+    readonly fused?: { readonly gateUp: string; readonly down: string };
+  };
 }
 
 /** What a router and its experts are called, below a layer. */
 export interface ExpertForm {
   readonly router: Linear;
   readonly names: ExpertNames;
+  /** What is added to scores for the choice alone, where a router has that; it may be a row, (1, experts). */
+  readonly correction?: { readonly source: string; readonly row?: boolean };
 }
 
 /** The form of most families. */

@@ -9,7 +9,8 @@ import { cohere } from './cohere.ts';
 import { cohere2 } from './cohere2.ts';
 import { activationKeyOf } from './config.ts';
 import { deepseekV2 } from './deepseek-v2.ts';
-import { ernie45 } from './ernie4-5.ts';
+import { deepseekV3 } from './deepseek-v3.ts';
+import { ernie45, ernie45Moe } from './ernie4-5.ts';
 import { exaone } from './exaone.ts';
 import { exaone4 } from './exaone4.ts';
 import { falcon } from './falcon.ts';
@@ -18,12 +19,13 @@ import { gemma2 } from './gemma2.ts';
 import { gemma3 } from './gemma3.ts';
 import { glm } from './glm.ts';
 import { glm4 } from './glm4.ts';
+import { glm4Moe } from './glm4-moe.ts';
 import { gptNeox } from './gpt-neox.ts';
 import { gptOss } from './gpt-oss.ts';
 import { gpt2 } from './gpt2.ts';
 import { gptj } from './gptj.ts';
 import { granite } from './granite.ts';
-import { granitemoe } from './granitemoe.ts';
+import { granitemoe, granitemoeShared } from './granitemoe.ts';
 import { hunyuan } from './hunyuan.ts';
 import { internlm2 } from './internlm2.ts';
 import { internlm3 } from './internlm3.ts';
@@ -50,6 +52,7 @@ import { qwen2Moe } from './qwen2-moe.ts';
 import { qwen3 } from './qwen3.ts';
 import { qwen3Moe } from './qwen3-moe.ts';
 import { seedOss } from './seed-oss.ts';
+import { smallthinker } from './smallthinker.ts';
 import { smollm3 } from './smollm3.ts';
 import type { CheckpointFacts, Family, ModelRecipe } from './spec.ts';
 import { stablelm } from './stablelm.ts';
@@ -62,11 +65,14 @@ const families: readonly Family[] = [
   cohere,
   cohere2,
   ernie45,
+  ernie45Moe,
   exaone,
   exaone4,
   deepseekV2,
+  deepseekV3,
   gptOss,
   granitemoe,
+  granitemoeShared,
   mixtral,
   olmoe,
   phimoe,
@@ -76,6 +82,7 @@ const families: readonly Family[] = [
   gemma3,
   glm,
   glm4,
+  glm4Moe,
   gpt2,
   gptj,
   gptNeox,
@@ -102,6 +109,7 @@ const families: readonly Family[] = [
   qwen3,
   qwen3Moe,
   seedOss,
+  smallthinker,
   smollm3,
   stablelm,
   starcoder2,

@@ -42,6 +42,9 @@ export function contradictionIn(spec: ModelSpec): string | null {
   if (experts !== undefined) {
     const contradiction = contradictionInExperts(experts, layers);
     if (contradiction !== null) return contradiction;
+    if (experts.early === true && spec.block === 'parallel') {
+      return 'a router reads the input of layers whose FFN does not wait for attention';
+    }
   }
   if (attention.latent !== undefined) {
     const contradiction = contradictionInLatent(spec, attention.latent);

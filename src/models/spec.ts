@@ -46,6 +46,8 @@ const expertsSchema = v.object({
   groups: v.optional(v.object({ count: positive, topK: positive, best: positive })),
   /** Factor on all weights. */
   scale: factor,
+  /** Whether the router reads what comes into the layer, before attention and any norm, and not the FFN's input. */
+  early: v.optional(v.boolean()),
 });
 
 /**
@@ -165,6 +167,11 @@ export function expertsOf({ ffn }: Pick<ModelSpec, 'ffn'>, layer: number): Exper
   return experts === undefined || experts.denseLayers.includes(layer) ? null : experts;
 }
 
+/** Whether so many experts for each token are fewer than the model takes, which gives another output. */
+export function takesFewer({ ffn }: Pick<ModelSpec, 'ffn'>, asked: number | undefined): boolean {
+  return asked !== undefined && ffn.experts !== undefined && asked !== ffn.experts.topK;
+}
+
 /** The form in which `flash.json` holds a spec, and `modelSpecSchema` reads it. */
 type StoredSpec = v.InferInput<typeof modelSpecSchema>;
 
@@ -250,12 +257,12 @@ export interface SourceView {
   readonly source: string;
   /** Of the source. */
   readonly shape: readonly number[];
-  /** The shape in which its values are taken, where that is another one. */
-  readonly flattened?: readonly number[];
-  /** Which of its rows, in which order; all of them when absent. */
-  readonly order?: RowOrder;
-  /** Whether the source's columns are the rows. */
+  /** Whether the columns of the source, or of each of its matrices, are the rows. */
   readonly transposed?: boolean;
+  /** The shape in which its values are taken then, where that is another one. */
+  readonly flattened?: readonly number[];
+  /** Which of its rows then, in which order; all of them when absent. */
+  readonly order?: RowOrder;
 }
 
 export interface SourceRows {

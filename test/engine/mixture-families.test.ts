@@ -70,3 +70,18 @@ test('clamped gates, biases of experts, sinks, windows', () =>
     },
     'q8',
   ));
+
+test('routers before attention, gates of ReLU, layers without positions', () =>
+  assertSame(
+    {
+      model_type: 'smallthinker',
+      head_dim: 32,
+      rope_layout: [0, 1, 1],
+      sliding_window_layout: [0, 1, 1],
+      sliding_window_size: 8,
+      moe_num_primary_experts: 24,
+      moe_num_active_primary_experts: 3,
+      moe_ffn_hidden_size: 160,
+    },
+    'f16',
+  ));

@@ -2,8 +2,11 @@
 
 import { InputError } from '../../errors.ts';
 import { cohere2, commandR } from './cohere.ts';
+import { deepseek2 } from './deepseek.ts';
+import { ernie45moe } from './ernie-moe.ts';
 import { falcon } from './falcon.ts';
 import { gemma, gemma2, gemma3 } from './gemma.ts';
+import { glm4moe } from './glm-moe.ts';
 import { bloom, gpt2, gptneox, mpt, starcoder2 } from './gpt.ts';
 import { gptOss } from './gpt-oss.ts';
 import { granite, minicpm } from './granite.ts';
@@ -18,12 +21,13 @@ import {
   smollm3,
 } from './kin.ts';
 import { arcee, llama, qwen2, qwen3 } from './llama.ts';
-import { granitemoe, mixtral, olmoe } from './mixtures.ts';
+import { granitemoe, mixtral, olmoe, phimoe } from './mixtures.ts';
 import { nemotron } from './nemotron.ts';
 import { olmo, olmo2 } from './olmo.ts';
 import { phi2 } from './phi2.ts';
 import { phi3 } from './phi3.ts';
 import { qwen2moe, qwen3moe } from './qwen-moe.ts';
+import { smallthinker } from './smallthinker.ts';
 import type { GgufArchitecture, GgufFacts, GgufTranslation } from './translation.ts';
 
 const llamaOrMixtral: GgufArchitecture = {
@@ -45,6 +49,9 @@ const architectures: readonly GgufArchitecture[] = [
   nemotron,
   arcee,
   olmoe,
+  phimoe,
+  deepseek2,
+  smallthinker,
   granitemoe,
   gptOss,
   gemma,
@@ -62,6 +69,7 @@ const architectures: readonly GgufArchitecture[] = [
   commandR,
   cohere2,
   glm4,
+  glm4moe,
   exaone,
   exaone4,
   internlm2,
@@ -69,6 +77,7 @@ const architectures: readonly GgufArchitecture[] = [
   mpt,
   seedOss,
   ernie45,
+  ernie45moe,
   hunyuanDense,
 ];
 
