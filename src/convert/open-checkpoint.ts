@@ -5,6 +5,8 @@ import { fileError } from '../checkpoint/file.ts';
 import { openWeights, readConfig, type WeightPlace } from '../checkpoint/hf-directory.ts';
 import { withMxfp4 } from '../checkpoint/mxfp4-source.ts';
 import { refuseQuantised } from '../checkpoint/quantisation.ts';
+import { withTernary } from '../checkpoint/ternary-source.ts';
+import { ternaryConfig } from '../models/ternary-config.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { openGgufCheckpoint } from './gguf-checkpoint.ts';
 import { readSideFiles } from './side-files.ts';
@@ -34,7 +36,10 @@ export async function openDirectory(path: string, place?: WeightPlace): Promise<
     format: 'Hugging Face',
     config,
     configFile,
-    source: withMxfp4(await openWeights(path, place)),
+    source: withTernary(
+      withMxfp4(await openWeights(path, place)),
+      ternaryConfig({ config, file: configFile }),
+    ),
     readSideFiles: (spec) => readSideFiles(path, spec),
   };
 }

@@ -2,7 +2,7 @@
 
 import type { Positions } from '../models/positions.ts';
 import { type ModelSpec, tensorNames } from '../models/spec.ts';
-import { fusedProjection, projectionsOf } from '../models/spec-tensors.ts';
+import { attendedWidth, fusedProjection, projectionsOf } from '../models/spec-tensors.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { fillAlibi } from './alibi.ts';
 import type { Batch } from './batch.ts';
@@ -77,6 +77,13 @@ export class AttentionBlock {
     this.cache.attend(layer, batch, weights.vector(tensorNames.sinks(layer)));
     await this.#parts.sparse?.yieldToReads();
     const found = this.#latent?.attended(positions) ?? attended;
+    const { attention } = this.#spec;
+    if (attention.innerNorm === true) {
+      const rows = { n: attendedWidth(attention), rows: positions };
+      const name = tensorNames.attentionInnerNorm(layer);
+      this.#math.normRows(this.#spec.norm.kind, name, found, found, rows);
+    }
+    this.#math.roundInput(found, attendedWidth(attention), positions);
     await this.#math.project(tensorNames.attentionOut(layer), output, found, positions);
   }
 

@@ -18,7 +18,7 @@ import {
   type ModelSpec,
   tensorNames,
 } from './spec.ts';
-import { normsAround } from './spec-tensors.ts';
+import { attendedWidth, normsAround } from './spec-tensors.ts';
 
 /**
  * A family whose traits follow from the configuration.
@@ -87,6 +87,11 @@ class DecoderRecipe {
     if (input && !shared) norm(tensorNames.ffnNorm(layer), names.ffnNorm);
     const { experts, ignored = [] } = this.#traits;
     if (experts === undefined || expertsOf(this.#spec, layer) === null) {
+      const { innerNorm, neurons } = this.#spec.ffn;
+      if (innerNorm) {
+        const source = `${from}.${names.ffn}.${names.ffnInnerNorm}`;
+        this.#norm(tensorNames.ffnInnerNorm(layer), source, neurons);
+      }
       build.ffn(layer, this.#ffn(`${from}.${names.ffn}`));
     } else {
       const { forms, shared: beside } = experts;
@@ -126,6 +131,10 @@ class DecoderRecipe {
     this.#headNorm(tensorNames.queryNorm(layer), `${from}.${names.queryNorm}`, heads);
     this.#headNorm(tensorNames.keyNorm(layer), `${from}.${names.keyNorm}`, kvHeads);
     if (sinks) build.add(tensorNames.sinks(layer), [heads], `${from}.${names.sinks}`);
+    if (this.#spec.attention.innerNorm) {
+      const name = tensorNames.attentionInnerNorm(layer);
+      this.#norm(name, `${from}.${names.attentionInnerNorm}`, attendedWidth(this.#spec.attention));
+    }
     build.attentionOut(layer, this.#linear(`${from}.${names.out}`, 'out'));
   }
 
@@ -148,10 +157,10 @@ class DecoderRecipe {
     return { source, bias: bias?.[kind] ?? false, transposed };
   }
 
-  #norm(name: string, source: string): void {
+  #norm(name: string, source: string, width = this.#spec.hiddenSize): void {
     const { kind, plus, plain, bias = kind === 'layer' } = this.#traits.norm;
     if (plain) return;
-    this.#build.norm(name, { source, bias, ...(plus === undefined ? {} : { plus }) });
+    this.#build.norm(name, { source, bias, width, ...(plus === undefined ? {} : { plus }) });
   }
 
   #headNorm(name: string, source: string, count: number): void {

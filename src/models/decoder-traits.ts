@@ -43,6 +43,8 @@ export interface DecoderTraits {
   readonly evenHeads?: boolean;
   readonly qkNorm?: ModelSpec['attention']['qkNorm'];
   readonly windows?: ModelSpec['attention']['windows'];
+  /** Whether norms stand before the projection out of attention, and before the down projection. */
+  readonly innerNorms?: boolean;
   /** What else attention does. */
   readonly attention?: Partial<
     Pick<
@@ -168,10 +170,12 @@ export const commonNames = {
   queryNorm: 'self_attn.q_norm',
   keyNorm: 'self_attn.k_norm',
   sinks: 'self_attn.sinks',
+  attentionInnerNorm: 'self_attn.attn_sub_norm',
   out: 'self_attn.o_proj',
   ffnNorm: 'post_attention_layernorm',
   ffnOutputNorm: 'post_feedforward_layernorm',
   ffn: 'mlp',
+  ffnInnerNorm: 'ffn_sub_norm',
   gate: 'gate_proj',
   up: 'up_proj',
   down: 'down_proj',

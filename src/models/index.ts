@@ -4,6 +4,7 @@ import { isJsonObject } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { arcee } from './arcee.ts';
 import { bamboo } from './bamboo.ts';
+import { bitnet } from './bitnet.ts';
 import { bloom } from './bloom.ts';
 import { cohere } from './cohere.ts';
 import { cohere2 } from './cohere2.ts';
@@ -58,6 +59,7 @@ import { starcoder2 } from './starcoder2.ts';
 const families: readonly Family[] = [
   arcee,
   bamboo,
+  bitnet,
   bloom,
   cohere,
   cohere2,

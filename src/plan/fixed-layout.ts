@@ -9,6 +9,7 @@ import { type Span, spanOf } from '../flash/row-range.ts';
 import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.ts';
 import { tensorNames } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
+import { allActivationsSizes } from './all-activations.ts';
 import {
   type Activations,
   layoutActivations,
@@ -111,6 +112,7 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
     logits: logitPositions,
     widestUnit: widestUnit(manifest.ffns),
     predictors: predictors && predictorSizes(predictors),
+    all: allActivationsSizes(manifest),
   });
   take(activations.bytes);
   const wide = Math.max(widestRow(spec), widestUnit(manifest.ffns));

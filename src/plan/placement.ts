@@ -28,6 +28,7 @@ import type { Residence, StorePlace } from './places.ts';
 import type { PlanRequest, PlanRequestBase } from './request.ts';
 import { planRing, type StreamRing, smallestRing } from './ring.ts';
 import { neuronsBeforeMatrices, shareSlots } from './share-slots.ts';
+import { allActivationsSizes } from './all-activations.ts';
 import { layoutTransferBuffers, type TransferBuffers } from './transfer-buffers.ts';
 import { matricesInOrder, rowsThatFit, rowTables, wholeBytes } from './weight-order.ts';
 
@@ -166,6 +167,7 @@ function placeBeside(
     widestUnit: widestUnit(manifest.ffns),
     predictors: predictors && predictorSizes(predictors),
     staging: stagingSlots === 0 ? null : { slots: stagingSlots, bundleBytes },
+    downBytes: predictors === null ? 0 : (allActivationsSizes(manifest)?.downBytes ?? 0),
   });
   const expertStaging = {
     address: stagingAddress + stagingBytes,
