@@ -122,7 +122,10 @@ function quantise(q: usize, x: usize, cols: i32): void {
     for (let c = first; c < first + BLOCK; c += 16) {
       const at = x + ((<usize>c) << 2);
       const left = cols - c;
-      const low = i16x8.narrow_i32x4_s(integers(at, left, factor), integers(at + 16, left - 4, factor));
+      const low = i16x8.narrow_i32x4_s(
+        integers(at, left, factor),
+        integers(at + 16, left - 4, factor),
+      );
       const high = i16x8.narrow_i32x4_s(
         integers(at + 32, left - 8, factor),
         integers(at + 48, left - 12, factor),

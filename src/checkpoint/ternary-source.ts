@@ -47,13 +47,20 @@ export function withTernary(source: TensorSource, config: TernaryConfig | null):
 }
 
 /** With a scale beside it, packed or not. */
-function scaled(tensor: SourceTensor, scale: SourceTensor, { divided }: TernaryConfig): SourceTensor {
+function scaled(
+  tensor: SourceTensor,
+  scale: SourceTensor,
+  { divided }: TernaryConfig,
+): SourceTensor {
   const [stored = 0, columns = 0] = tensor.shape;
   if (elementCount(scale.shape) !== 1) {
-    throw new InputError(`is (${scale.shape.join(', ')}): one scale of a whole matrix is expected`, {
-      file: scale.file,
-      tensor: scale.name,
-    });
+    throw new InputError(
+      `is (${scale.shape.join(', ')}): one scale of a whole matrix is expected`,
+      {
+        file: scale.file,
+        tensor: scale.name,
+      },
+    );
   }
   const factor = once(async () => {
     const one = new Float32Array(1);

@@ -154,7 +154,10 @@ export interface SpecFfn {
 }
 
 /** The FFNs of a layer, as the architecture implies them. */
-export function ffnsOf(spec: Pick<ModelSpec, 'ffn' | 'inputBits'>, layer: number): readonly SpecFfn[] {
+export function ffnsOf(
+  spec: Pick<ModelSpec, 'ffn' | 'inputBits'>,
+  layer: number,
+): readonly SpecFfn[] {
   const experts = expertsOf(spec, layer);
   const kinds: readonly UnitKind[] = needsAllActivations(spec) ? ['neuron'] : ['neuron', 'tile'];
   const dense = { k: null, kinds };

@@ -32,11 +32,15 @@ export function ternaryConfig({ config, file }: ConfigFile): TernaryConfig | nul
   const refuse = (what: string) => new InputError(`'${key}' ${what}: not supported`, { file });
   const linear = text(at, 'linear_class', 'bitlinear');
   const mode = text(at, 'quantization_mode', 'offline');
-  if (linear !== 'bitlinear' && linear !== 'autobitlinear') throw refuse(`has linear_class '${linear}'`);
+  if (linear !== 'bitlinear' && linear !== 'autobitlinear')
+    throw refuse(`has linear_class '${linear}'`);
   if (mode !== 'online' && mode !== 'offline') throw refuse(`has quantization_mode '${mode}'`);
   if (boolean(at, 'use_rms_norm', false)) throw refuse('has a norm in every matrix (use_rms_norm)');
   const kept = found.modules_to_not_convert ?? [];
-  if (!Array.isArray(kept) || kept.some((name) => name !== 'lm_head' && name !== 'model.embed_tokens')) {
+  if (
+    !Array.isArray(kept) ||
+    kept.some((name) => name !== 'lm_head' && name !== 'model.embed_tokens')
+  ) {
     throw refuse('leaves matrices out (modules_to_not_convert)');
   }
   // The class that packs weights has one mode alone.

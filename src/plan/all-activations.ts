@@ -4,8 +4,8 @@
  */
 
 import { formats } from '../dtype.ts';
-import type { Manifest } from '../flash/manifest.ts';
 import { partOf } from '../flash/ffn-units.ts';
+import type { Manifest } from '../flash/manifest.ts';
 import { needsAllActivations } from '../models/spec.ts';
 
 /** Sizes of one layer's. */

@@ -9,13 +9,13 @@ import { type Span, spanOf } from '../flash/row-range.ts';
 import { type ThreadScratch, threadScratchBytes } from '../kernels/threads/pool.ts';
 import { tensorNames } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
-import { allActivationsSizes } from './all-activations.ts';
 import {
   type Activations,
   layoutActivations,
   type PredictorSizes,
   widestRow,
 } from './activations.ts';
+import { allActivationsSizes } from './all-activations.ts';
 import { expertUnits } from './expert-slots.ts';
 import { type KvLayout, layoutKv } from './kv-layout.ts';
 import { selectionLengths } from './list-layout.ts';

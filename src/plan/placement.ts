@@ -13,6 +13,7 @@ import { spanOf } from '../flash/row-range.ts';
 import { headTensor } from '../models/spec.ts';
 import { maxMemoryBytes } from '../pages.ts';
 import { MIB } from '../units.ts';
+import { allActivationsSizes } from './all-activations.ts';
 import { ArenaSpace } from './arena-space.ts';
 import {
   type ExpertPlan,
@@ -28,7 +29,6 @@ import type { Residence, StorePlace } from './places.ts';
 import type { PlanRequest, PlanRequestBase } from './request.ts';
 import { planRing, type StreamRing, smallestRing } from './ring.ts';
 import { neuronsBeforeMatrices, shareSlots } from './share-slots.ts';
-import { allActivationsSizes } from './all-activations.ts';
 import { layoutTransferBuffers, type TransferBuffers } from './transfer-buffers.ts';
 import { matricesInOrder, rowsThatFit, rowTables, wholeBytes } from './weight-order.ts';
 

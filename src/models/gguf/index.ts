@@ -1,6 +1,7 @@
 /** The architectures of GGUF files, one line each. */
 
 import { InputError } from '../../errors.ts';
+import { bitnet, bitnetCpp } from './bitnet.ts';
 import { cohere2, commandR } from './cohere.ts';
 import { falcon } from './falcon.ts';
 import { gemma, gemma2, gemma3 } from './gemma.ts';
@@ -70,6 +71,7 @@ const architectures: readonly GgufArchitecture[] = [
   seedOss,
   ernie45,
   hunyuanDense,
+  bitnet,
 ];
 
 /** Values of `general.architecture` that can be converted. */
@@ -81,7 +83,7 @@ export const supportedGgufArchitectures = architectures.map(({ name }) => name);
  */
 export function translateGguf(facts: GgufFacts): GgufTranslation {
   const name = facts.metadata.get('general.architecture');
-  const architecture = architectures.find((known) => known.name === name);
+  const architecture = [...architectures, ...bitnetCpp].find((known) => known.name === name);
   if (architecture === undefined) {
     throw new InputError(
       typeof name === 'string'
