@@ -8,12 +8,11 @@
  *     online    <name>.weight in any floats: they are divided by the mean of their magnitudes and rounded
  */
 
-import { positiveF16 } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import type { TernaryConfig } from '../models/ternary-config.ts';
-import { checkReadRange, elementCount } from './shape.ts';
+import { computedTensor, type ReadValues, valuesOf } from './float-values.ts';
+import { elementCount } from './shape.ts';
 import type { SourceTensor, TensorSource } from './source.ts';
-import { sourceDTypes } from './source-dtype.ts';
 
 const scaleEnd = '_scale';
 /** Values in a byte of a packed matrix. */
@@ -22,9 +21,6 @@ const perByte = 4;
 const pieceBytes = 512 * 1024;
 /** What the mean of magnitudes counts for at least. */
 const leastMean = 1e-5;
-
-/** Reads elements [start, start + out.length) of a tensor into `out`. */
-type ReadValues = (start: number, out: Float32Array) => Promise<void>;
 
 /**
  * The source with such matrices in place of what `config` says they are stored in.
@@ -107,25 +103,10 @@ function rounded(tensor: SourceTensor): SourceTensor {
 
 /** What {@link withTernary} makes of a tensor. */
 function ternary(tensor: SourceTensor, shape: readonly number[], read: ReadValues): SourceTensor {
-  const elements = elementCount(shape) ?? 0;
-  const { blocks: _, ...rest } = tensor;
   return {
-    ...rest,
-    dtype: 'f32',
+    ...computedTensor({ ...tensor, shape }, read),
     storedAs: 'ternary',
     exactAs: 'ternary',
-    shape,
-    async read(start, count, target) {
-      checkReadRange(tensor.name, elements, 4, start, count, target);
-      const aligned = target.byteOffset % 4 === 0;
-      const out = aligned
-        ? new Float32Array(target.buffer, target.byteOffset, count)
-        : new Float32Array(count);
-      for (let done = 0; done < count; done += pieceBytes) {
-        await read(start + done, out.subarray(done, Math.min(count, done + pieceBytes)));
-      }
-      if (!aligned) target.set(new Uint8Array(out.buffer));
-    },
   };
 }
 
@@ -153,40 +134,6 @@ function unpacked(tensor: SourceTensor): ReadValues {
       done += bytes.length;
     }
   };
-}
-
-/** The values of a tensor of floats. */
-function valuesOf(tensor: SourceTensor): ReadValues {
-  const { dtype } = tensor;
-  if (dtype !== 'f32' && dtype !== 'f16' && dtype !== 'bf16') {
-    const refusal =
-      tensor.refusal?.() ??
-      new InputError(`is ${dtype}: ternary weights are expected in u8, f32, f16 or bf16`, {
-        file: tensor.file,
-        tensor: tensor.name,
-      });
-    return () => Promise.reject(refusal);
-  }
-  const { bytes: size } = sourceDTypes[dtype];
-  return async (start, out) => {
-    const bytes = new Uint8Array(out.length * size);
-    await tensor.read(start, out.length, bytes);
-    const view = new DataView(bytes.buffer);
-    if (dtype === 'f32') {
-      for (let i = 0; i < out.length; i++) out[i] = view.getFloat32(4 * i, true);
-    } else if (dtype === 'f16') {
-      for (let i = 0; i < out.length; i++) out[i] = half(view.getUint16(2 * i, true));
-    } else {
-      const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
-      for (let i = 0; i < out.length; i++) bits[i] = view.getUint16(2 * i, true) << 16;
-    }
-  };
-}
-
-/** The value of an f16; NaN where it is not finite. */
-function half(bits: number): number {
-  if ((bits & 0x7c00) === 0x7c00) return Number.NaN;
-  return (bits >> 15 === 0 ? 1 : -1) * positiveF16(bits & 0x7fff);
 }
 
 /** What `make` gives, made when it is first asked for. */

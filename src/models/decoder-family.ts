@@ -72,7 +72,8 @@ class DecoderRecipe {
       this.#layer(layer, `${prefix}${names.layers}.${layer}`);
     }
     this.#norm(tensorNames.finalNorm, `${prefix}${names.finalNorm}`);
-    build.head({ source: head, bias: this.#traits.bias?.head ?? false });
+    const { bias, unitHead } = this.#traits;
+    build.head({ source: head, bias: bias?.head ?? false }, unitHead);
     return build.recipe;
   }
 
@@ -109,7 +110,11 @@ class DecoderRecipe {
 
   #attention(layer: number, from: string): void {
     const [build, names] = [this.#build, this.#names];
-    const { fused, turnsBack } = this.#traits;
+    const { turnsBack } = this.#traits;
+    // Files of another format may have apart what the family's own have in one matrix.
+    const apart =
+      !build.has(`${from}.${names.qkv}.weight`) && build.has(`${from}.${names.query}.weight`);
+    const fused = apart ? undefined : this.#traits.fused;
     const { heads, kvHeads, headDim, sinks, latent } = this.#spec.attention;
     if (latent !== undefined) {
       const place = { layer, from: `${from}.self_attn`, bias: this.#traits.bias?.qkv ?? false };

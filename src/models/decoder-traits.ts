@@ -78,6 +78,8 @@ export interface DecoderTraits {
   readonly prefixes?: readonly string[];
   /** What the head may be called, the likeliest first; `lm_head` unless said. */
   readonly heads?: readonly string[];
+  /** Whether the rows of a head of its own are divided by their lengths. */
+  readonly unitHead?: boolean;
   /** Names within a layer or the model, where they are not the common ones. */
   readonly names?: Partial<Record<keyof typeof commonNames, string>>;
   /**

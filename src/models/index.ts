@@ -3,6 +3,7 @@
 import { isJsonObject } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { arcee } from './arcee.ts';
+import { baichuan } from './baichuan.ts';
 import { bamboo } from './bamboo.ts';
 import { bitnet } from './bitnet.ts';
 import { bloom } from './bloom.ts';
@@ -58,6 +59,7 @@ import { starcoder2 } from './starcoder2.ts';
 
 const families: readonly Family[] = [
   arcee,
+  baichuan,
   bamboo,
   bitnet,
   bloom,

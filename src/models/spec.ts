@@ -272,6 +272,8 @@ export interface SourceView {
   readonly order?: RowOrder;
   /** Whether the source's columns are the rows. */
   readonly transposed?: boolean;
+  /** Whether rows are divided by their lengths. */
+  readonly unitRows?: boolean;
 }
 
 export interface SourceRows {

@@ -1,6 +1,7 @@
 /** The architectures of GGUF files, one line each. */
 
 import { InputError } from '../../errors.ts';
+import { baichuan } from './baichuan.ts';
 import { bitnet, bitnetCpp } from './bitnet.ts';
 import { cohere2, commandR } from './cohere.ts';
 import { falcon } from './falcon.ts';
@@ -72,6 +73,7 @@ const architectures: readonly GgufArchitecture[] = [
   ernie45,
   hunyuanDense,
   bitnet,
+  baichuan,
 ];
 
 /** Values of `general.architecture` that can be converted. */
