@@ -71,6 +71,7 @@ export class AttentionBlock {
     this.#clip(positions);
     this.#applyRope(layer, batch);
     if (qkNormLast) this.#normHeads(layer, positions);
+    this.#temper(batch);
 
     await this.#parts.sparse?.yieldToReads();
     this.cache.append(layer, batch);
@@ -142,6 +143,19 @@ export class AttentionBlock {
     }
   }
 
+  /** Makes queries of later positions larger, where the model does. */
+  #temper({ positions }: Batch): void {
+    const { temperature, heads, kvHeads, headDim } = this.#spec.attention;
+    if (temperature === undefined) return;
+    const { qkv } = this.#parts.plan.activations;
+    const { scale } = this.#parts.arenas[0].kernels;
+    const stride = (heads + 2 * kvHeads) * headDim;
+    for (const [row, position] of positions.entries()) {
+      const factor = temperatureAt(position, temperature);
+      if (factor !== 1) scale(qkv + row * stride * f32Bytes, heads * headDim, factor);
+    }
+  }
+
   /** Tells queries and keys their positions, where that is done by rotation. */
   #applyRope(layer: number, { positions }: Batch): void {
     const { heads, kvHeads, headDim, rotary } = this.#spec.attention;
@@ -151,4 +165,11 @@ export class AttentionBlock {
     if (kind === 'none') return;
     this.#rotaries[kind]?.apply(qkv, positions, heads + kvHeads, headDim, stride);
   }
+}
+
+function temperatureAt(
+  position: number,
+  { beta, trained }: NonNullable<ModelSpec['attention']['temperature']>,
+): number {
+  return 1 + beta * Math.log(1 + Math.floor(position / trained));
 }

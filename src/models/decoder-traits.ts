@@ -54,6 +54,7 @@ export interface DecoderTraits {
       | 'qkNormLast'
       | 'qkNormPlain'
       | 'clip'
+      | 'temperature'
       | 'softCap'
       | 'sinks'
       | 'latent'

@@ -32,6 +32,7 @@ import { internlm3 } from './internlm3.ts';
 import { llama } from './llama.ts';
 import { minicpm } from './minicpm.ts';
 import { ministral } from './ministral.ts';
+import { ministral3 } from './ministral3.ts';
 import { mistral } from './mistral.ts';
 import { mixtral } from './mixtral.ts';
 import { mpt } from './mpt.ts';
@@ -90,6 +91,7 @@ const families: readonly Family[] = [
   llama,
   minicpm,
   ministral,
+  ministral3,
   mistral,
   mpt,
   nanochat,

@@ -92,6 +92,8 @@ export const modelSpecSchema = v.object({
     qkNormPlain: v.optional(v.boolean()),
     /** Queries, keys and values are held within [-clip, clip]. */
     clip: v.optional(factor),
+    /** Queries at position p are multiplied by 1 + beta ln(1 + floor(p / trained)), once positions are told. */
+    temperature: v.optional(v.object({ beta: finite, trained: positive })),
     /** Scores become cap tanh(score / cap). */
     softCap: v.optional(factor),
     /** Whether what all heads give is normed as one row, before the projection out. */

@@ -10,12 +10,14 @@ import { bloom, gpt2, gptneox, mpt, starcoder2 } from './gpt.ts';
 import { gptOss } from './gpt-oss.ts';
 import { granite, minicpm } from './granite.ts';
 import {
+  chatglm,
   ernie45,
   exaone,
   exaone4,
   glm4,
   hunyuanDense,
   internlm2,
+  mistral3,
   seedOss,
   smollm3,
 } from './kin.ts';
@@ -74,6 +76,8 @@ const architectures: readonly GgufArchitecture[] = [
   hunyuanDense,
   bitnet,
   baichuan,
+  chatglm,
+  mistral3,
 ];
 
 /** Values of `general.architecture` that can be converted. */
