@@ -3,8 +3,8 @@
 import { basename } from 'node:path';
 import { reorderedRows } from '../checkpoint/derived-tensor.ts';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
-import { unitRows } from '../checkpoint/unit-rows.ts';
 import { transposedMatrix } from '../checkpoint/transposed-tensor.ts';
+import { unitRows } from '../checkpoint/unit-rows.ts';
 import { floatDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { ffnSources } from '../models/ffn-sources.ts';
@@ -82,7 +82,8 @@ function viewOf(
   { order, transposed, unitRows: unit, flattened: shape }: SourceView,
 ): SourceTensor {
   const flat = shape === undefined ? tensor : { ...tensor, shape };
-  const turned = transposed === true ? transposedMatrix(flat) : unit === true ? unitRows(flat) : flat;
+  const turned =
+    transposed === true ? transposedMatrix(flat) : unit === true ? unitRows(flat) : flat;
   return order === undefined ? turned : reorderedRows(turned, order.count, order.sourceOf);
 }
 

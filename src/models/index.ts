@@ -57,6 +57,7 @@ import { smollm3 } from './smollm3.ts';
 import type { CheckpointFacts, Family, ModelRecipe } from './spec.ts';
 import { stablelm } from './stablelm.ts';
 import { starcoder2 } from './starcoder2.ts';
+import { wholeModelTypes } from './text-part.ts';
 
 const families: readonly Family[] = [
   arcee,
@@ -114,7 +115,10 @@ const families: readonly Family[] = [
 ];
 
 /** Values of `model_type` that can be converted. */
-export const supportedModelTypes = families.flatMap((family) => family.modelTypes);
+export const supportedModelTypes = [
+  ...families.flatMap((family) => family.modelTypes),
+  ...wholeModelTypes,
+];
 
 /**
  * The recipe of a checkpoint, by its config's `model_type`.

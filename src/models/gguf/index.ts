@@ -21,7 +21,7 @@ import {
   seedOss,
   smollm3,
 } from './kin.ts';
-import { arcee, llama, qwen2, qwen3 } from './llama.ts';
+import { arcee, llama, qwen2, qwen2vl, qwen3, qwen3vl } from './llama.ts';
 import { granitemoe, mixtral, olmoe } from './mixtures.ts';
 import { nemotron } from './nemotron.ts';
 import { olmo, olmo2 } from './olmo.ts';
@@ -41,8 +41,10 @@ const llamaOrMixtral: GgufArchitecture = {
 const architectures: readonly GgufArchitecture[] = [
   llamaOrMixtral,
   qwen2,
+  qwen2vl,
   qwen2moe,
   qwen3,
+  qwen3vl,
   qwen3moe,
   falcon,
   phi2,
