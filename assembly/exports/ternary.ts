@@ -7,10 +7,11 @@ import { ffnDown, ffnSums } from '../ffn-down';
 import { ffnListDown, ffnListSums } from '../ffn-list';
 import { matmul } from '../matmul';
 import { exactMatmul, firstNonFiniteRow, rowsToF32 } from '../stored-rows';
-import { TernaryColumns, TernaryDots, TernaryRows } from '../ternary';
+import { TernaryDots } from '../ternary';
+import { TernaryColumns, TernaryRows } from '../ternary-rows';
 import { tileRows, tileSums } from '../tiles';
 
-export { ternaryFromF32 as fromF32_ternary } from '../ternary';
+export { ternaryFromF32 as fromF32_ternary } from '../ternary-rows';
 
 export function matmul_ternary(
   y: usize,

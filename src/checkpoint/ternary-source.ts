@@ -24,7 +24,7 @@ const leastMean = 1e-5;
 
 /**
  * The source with such matrices in place of what `config` says they are stored in.
- * @throws InputError for shapes that contradict each other
+ * @throws InputError for a matrix without its scale, and for shapes that contradict each other
  */
 export function withTernary(source: TensorSource, config: TernaryConfig | null): TensorSource {
   if (config === null) return source;
@@ -37,6 +37,12 @@ export function withTernary(source: TensorSource, config: TernaryConfig | null):
       tensors.set(name, scaled(tensor, scale, config));
     } else if (config.mode === 'online') {
       tensors.set(name, rounded(tensor));
+    } else {
+      throw new InputError(
+        `has no ${scaleEnd.slice(1)} beside it, although its configuration says that weights are ternary`,
+        { file: tensor.file, tensor: name },
+        "If these weights are not quantised, remove 'quantization_config' from config.json",
+      );
     }
   }
   return { ...source, tensors };

@@ -9,20 +9,20 @@ import { neuronPlaces } from '../residency/rows-apart.ts';
 import type { LoadedRows } from '../residency/weight-stream.ts';
 import type { AllActivations } from './all-activations.ts';
 import type { FfnTask } from './arena.ts';
-import type { DenseParts } from './dense-ffn.ts';
+import type { LayerMathParts } from './layer-math.ts';
 
 type Half = Pick<FfnTask, 'rows' | 'half'>;
 
 export class WaitingDowns {
   readonly #task: Omit<FfnTask, 'rows'>;
   readonly #all: AllActivations;
-  readonly #parts: DenseParts;
+  readonly #parts: LayerMathParts;
   readonly #values: Float32Array;
   readonly #second: Half[] = [];
   /** Neurons of which the first so many stay in memory. */
   readonly #staying: number;
 
-  constructor(task: Omit<FfnTask, 'rows'>, all: AllActivations, parts: DenseParts) {
+  constructor(task: Omit<FfnTask, 'rows'>, all: AllActivations, parts: LayerMathParts) {
     this.#task = task;
     this.#all = all;
     this.#parts = parts;

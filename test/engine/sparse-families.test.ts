@@ -95,8 +95,12 @@ test('activations that are normed and rounded as one row: the same bits wherever
   const model = await converted(root, writeRandomModel(root.directory(), ternary));
   await addRandomPredictors(model, 2);
   const sparse = await assertSameBits(model, variants);
-  const dense = await assertSameBits(model, variants, { ffn: 'exact' });
-  for (const { partial, arenas } of [sparse, dense]) {
+  const some = variants.filter((_, index) => index % 3 === 0);
+  const dense = await assertSameBits(model, some, { ffn: 'exact' });
+  for (const [least, { partial, arenas }] of [
+    [3, sparse],
+    [2, dense],
+  ] as const) {
     assert.ok(
       partial >= 3 && arenas >= 1,
       `${partial} variants read, ${arenas} in several memories`,

@@ -154,7 +154,7 @@ export class Bench {
     }
     return values;
   }
-  /** Blocks of any scales, straight from the drawing in assembly/ternary.ts. */
+  /** Blocks of any scales, straight from the drawing in assembly/ternary-rows.ts. */
   #fillTernary(address: Address, n: number, random: Random): number[] {
     const { blockElements, blockBytes } = formats.ternary;
     const values: number[] = [];
