@@ -129,7 +129,7 @@ export function withAddend(tensor: SourceTensor, addend: number): SourceTensor {
       tensor: tensor.name,
     });
   }
-  const { blocks: _, ...values } = tensor;
+  const { blocks: _blocks, exactAs: _exact, ...values } = tensor;
   return {
     ...values,
     async read(start, count, target) {

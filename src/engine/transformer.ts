@@ -11,6 +11,7 @@ import { type ModelSpec, tensorNames } from '../models/spec.ts';
 import { normsAround } from '../models/spec-tensors.ts';
 import type { ExpertStores } from '../residency/expert-stores.ts';
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
+import { AllActivations } from './all-activations.ts';
 import { AttentionBlock } from './attention-block.ts';
 import type { Batch } from './batch.ts';
 import { DenseFfn } from './dense-ffn.ts';
@@ -61,7 +62,8 @@ export class Transformer {
     const { experts: buffers, scratch, sums } = plan.activations;
     const { topK = 0 } = plan.experts ?? {};
     const { chunk } = plan;
-    const dense = new DenseFfn({ ...parts, sums });
+    const all = AllActivations.at(plan.activations.all, parts);
+    const dense = new DenseFfn({ ...parts, sums, all });
     const { residences } = plan;
     const sizes = { scratch, chunk, topK, residences };
     const mixture = buffers && stores && { ...parts, ...sizes, math, stores, dense, buffers };
@@ -214,6 +216,7 @@ export class Transformer {
     const { hidden } = this.#parts.plan.activations;
     if (!this.#isNormedBefore()) return hidden;
     this.#math.norm(name, target, hidden, positions);
+    this.#math.roundInput(target, this.#spec.hiddenSize, positions);
     return target;
   }
 

@@ -23,7 +23,7 @@ import {
   type ModelSpec,
   tensorNames,
 } from './spec.ts';
-import { normsAround } from './spec-tensors.ts';
+import { attendedWidth, normsAround } from './spec-tensors.ts';
 
 /**
  * A family whose traits follow from the configuration.
@@ -78,7 +78,8 @@ class DecoderRecipe {
     }
     build.ignoreLayersBehind(`${prefix}${names.layers}.`, this.#traits.layersBehind ?? 0);
     this.#norm(tensorNames.finalNorm, `${prefix}${names.finalNorm}`);
-    build.head({ source: head, bias: this.#traits.bias?.head ?? false });
+    const { bias, unitHead } = this.#traits;
+    build.head({ source: head, bias: bias?.head ?? false }, unitHead);
     return build.recipe;
   }
 
@@ -93,6 +94,11 @@ class DecoderRecipe {
     if (input && !shared) norm(tensorNames.ffnNorm(layer), names.ffnNorm);
     const { experts, ignored = [] } = this.#traits;
     if (experts === undefined || expertsOf(this.#spec, layer) === null) {
+      const { innerNorm, neurons } = this.#spec.ffn;
+      if (innerNorm) {
+        const source = `${from}.${names.ffn}.${names.ffnInnerNorm}`;
+        this.#norm(tensorNames.ffnInnerNorm(layer), source, neurons);
+      }
       build.ffn(layer, this.#ffn(`${from}.${names.ffn}`));
     } else {
       const { forms, shared: beside } = experts;
@@ -111,7 +117,11 @@ class DecoderRecipe {
 
   #attention(layer: number, from: string): void {
     const [build, names] = [this.#build, this.#names];
-    const { fused, turnsBack } = this.#traits;
+    const { turnsBack } = this.#traits;
+    // Files of another format may have apart what the family's own have in one matrix.
+    const apart =
+      !build.has(`${from}.${names.qkv}.weight`) && build.has(`${from}.${names.query}.weight`);
+    const fused = apart ? undefined : this.#traits.fused;
     const { heads, kvHeads, headDim, sinks, latent } = this.#spec.attention;
     if (latent !== undefined) {
       const place = { layer, from: `${from}.self_attn`, bias: this.#traits.bias?.qkv ?? false };
@@ -133,6 +143,10 @@ class DecoderRecipe {
     this.#headNorm(tensorNames.queryNorm(layer), `${from}.${names.queryNorm}`, heads);
     this.#headNorm(tensorNames.keyNorm(layer), `${from}.${names.keyNorm}`, kvHeads);
     if (sinks) build.add(tensorNames.sinks(layer), [heads], `${from}.${names.sinks}`);
+    if (this.#spec.attention.innerNorm) {
+      const name = tensorNames.attentionInnerNorm(layer);
+      this.#norm(name, `${from}.${names.attentionInnerNorm}`, attendedWidth(this.#spec.attention));
+    }
     build.attentionOut(layer, this.#linear(`${from}.${names.out}`, 'out'));
   }
 
@@ -160,10 +174,10 @@ class DecoderRecipe {
     return { source, bias: bias?.[kind] ?? false, transposed };
   }
 
-  #norm(name: string, source: string): void {
+  #norm(name: string, source: string, width = this.#spec.hiddenSize): void {
     const { kind, plus, plain, bias = kind === 'layer' } = this.#traits.norm;
     if (plain) return;
-    this.#build.norm(name, { source, bias, ...(plus === undefined ? {} : { plus }) });
+    this.#build.norm(name, { source, bias, width, ...(plus === undefined ? {} : { plus }) });
   }
 
   #headNorm(name: string, source: string, count: number): void {

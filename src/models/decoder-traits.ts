@@ -43,6 +43,8 @@ export interface DecoderTraits {
   readonly evenHeads?: boolean;
   readonly qkNorm?: ModelSpec['attention']['qkNorm'];
   readonly windows?: ModelSpec['attention']['windows'];
+  /** Whether norms stand before the projection out of attention, and before the down projection. */
+  readonly innerNorms?: boolean;
   /** What else attention does. */
   readonly attention?: Partial<
     Pick<
@@ -52,6 +54,7 @@ export interface DecoderTraits {
       | 'qkNormLast'
       | 'qkNormPlain'
       | 'clip'
+      | 'temperature'
       | 'softCap'
       | 'sinks'
       | 'latent'
@@ -76,6 +79,8 @@ export interface DecoderTraits {
   readonly prefixes?: readonly string[];
   /** What the head may be called, the likeliest first; `lm_head` unless said. */
   readonly heads?: readonly string[];
+  /** Whether the rows of a head of its own are divided by their lengths. */
+  readonly unitHead?: boolean;
   /** Names within a layer or the model, where they are not the common ones. */
   readonly names?: Partial<Record<keyof typeof commonNames, string>>;
   /**
@@ -179,10 +184,12 @@ export const commonNames = {
   queryNorm: 'self_attn.q_norm',
   keyNorm: 'self_attn.k_norm',
   sinks: 'self_attn.sinks',
+  attentionInnerNorm: 'self_attn.attn_sub_norm',
   out: 'self_attn.o_proj',
   ffnNorm: 'post_attention_layernorm',
   ffnOutputNorm: 'post_feedforward_layernorm',
   ffn: 'mlp',
+  ffnInnerNorm: 'ffn_sub_norm',
   gate: 'gate_proj',
   up: 'up_proj',
   down: 'down_proj',

@@ -3,7 +3,9 @@
 import { isJsonObject } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { arcee } from './arcee.ts';
+import { baichuan } from './baichuan.ts';
 import { bamboo } from './bamboo.ts';
+import { bitnet } from './bitnet.ts';
 import { bloom } from './bloom.ts';
 import { cohere } from './cohere.ts';
 import { cohere2 } from './cohere2.ts';
@@ -32,6 +34,7 @@ import { internlm3 } from './internlm3.ts';
 import { llama } from './llama.ts';
 import { minicpm } from './minicpm.ts';
 import { ministral } from './ministral.ts';
+import { ministral3 } from './ministral3.ts';
 import { mistral } from './mistral.ts';
 import { mixtral } from './mixtral.ts';
 import { mpt } from './mpt.ts';
@@ -57,10 +60,13 @@ import { smollm3 } from './smollm3.ts';
 import type { CheckpointFacts, Family, ModelRecipe } from './spec.ts';
 import { stablelm } from './stablelm.ts';
 import { starcoder2 } from './starcoder2.ts';
+import { wholeModelTypes } from './text-part.ts';
 
 const families: readonly Family[] = [
   arcee,
+  baichuan,
   bamboo,
+  bitnet,
   bloom,
   cohere,
   cohere2,
@@ -93,6 +99,7 @@ const families: readonly Family[] = [
   llama,
   minicpm,
   ministral,
+  ministral3,
   mistral,
   mpt,
   nanochat,
@@ -116,7 +123,10 @@ const families: readonly Family[] = [
 ];
 
 /** Values of `model_type` that can be converted. */
-export const supportedModelTypes = families.flatMap((family) => family.modelTypes);
+export const supportedModelTypes = [
+  ...families.flatMap((family) => family.modelTypes),
+  ...wholeModelTypes,
+];
 
 /**
  * The recipe of a checkpoint, by its config's `model_type`.

@@ -303,11 +303,19 @@ export class RecipeBuilder {
     this.#vector(tensorNames.expertDownBias(layer), down);
   }
 
-  /** The head of a model that has its own; of one with a tied head, `source` is passed over. */
-  head({ source, bias }: Linear): void {
+  /**
+   * The head of a model that has its own; of one with a tied head, `source` is passed over.
+   * @param unitRows whether its rows are divided by their lengths
+   */
+  head({ source, bias }: Linear, unitRows = false): void {
     const { vocabSize, embeddingSize, tiedHead } = this.#spec;
     if (tiedHead) this.#ignored.push(`${source}.weight`);
-    else this.add(tensorNames.head, [vocabSize, embeddingSize], `${source}.weight`);
+    else if (unitRows) {
+      const [whole, shape] = [`${source}.weight`, [vocabSize, embeddingSize]];
+      const name = `${whole}, rows of length 1`;
+      this.#views.set(name, { source: whole, shape, unitRows });
+      this.add(tensorNames.head, shape, name);
+    } else this.add(tensorNames.head, [vocabSize, embeddingSize], `${source}.weight`);
     if (bias) this.add(tensorNames.headBias, [vocabSize], `${source}.bias`);
   }
 

@@ -5,6 +5,7 @@ import { neuronGroup, scratchBytes } from '../kernels/weight-kernels.ts';
 import type { Positions } from '../models/positions.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
+import type { AllActivationsPlace, AllActivationsSizes } from './all-activations.ts';
 import {
   bitWords,
   type ListTables,
@@ -85,6 +86,8 @@ export interface Activations extends BlockRoom {
   readonly experts: ExpertBuffers | null;
   /** Of attention that makes keys and values of latent vectors only. */
   readonly latent: LatentBuffers | null;
+  /** Where no down column can be used before the activations of all neurons are known. */
+  readonly all: AllActivationsPlace | null;
   /** Bytes of all of these. */
   readonly bytes: number;
 }
@@ -138,6 +141,7 @@ export interface ActivationSizes {
   /** Neurons of the largest unit that is computed as a whole. */
   readonly widestUnit: number;
   readonly predictors: PredictorSizes | null;
+  readonly all: AllActivationsSizes | null;
 }
 
 /** Activations that have room: of a chunk's block of neurons, or of one position's unit of k. */
@@ -197,7 +201,7 @@ function layoutLatent(
 const alignment = 64; // a cache line
 
 export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Activations {
-  const { chunk, context, logits, widestUnit, predictors } = sizes;
+  const { chunk, context, logits, widestUnit, predictors, all } = sizes;
   const { heads, kvHeads, headDim } = spec.attention;
   let end = alignUp(sizes.address, alignment);
   const take = (elements: number) => {
@@ -241,6 +245,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     },
     experts: layoutExperts(spec, chunk, take),
     latent: layoutLatent(spec, chunk, take),
+    all: all && { values: take(chunk * all.neurons), downs: take(all.downBytes / 4) },
     bytes: end - sizes.address,
   };
 }

@@ -99,6 +99,11 @@ export class Weights {
     return tensor === undefined ? 0 : this.#vectorBase + tensor.offset;
   }
 
+  /** How many rows of a matrix stay in DRAM: the first ones. */
+  residentRows(tensor: StoredTensor): number {
+    return this.#plan.residences.get(tensor)?.rows ?? 0;
+  }
+
   /** Address of the first row of a matrix of which some rows stay in DRAM, in the memory where these are. */
   firstRow(tensor: StoredTensor): number {
     const residence = this.#plan.residences.get(tensor);

@@ -1,6 +1,8 @@
 /** The architectures of GGUF files, one line each. */
 
 import { InputError } from '../../errors.ts';
+import { baichuan } from './baichuan.ts';
+import { bitnet, bitnetCpp } from './bitnet.ts';
 import { cohere2, commandR } from './cohere.ts';
 import { deepseek2 } from './deepseek.ts';
 import { ernie45moe } from './ernie-moe.ts';
@@ -11,16 +13,18 @@ import { bloom, gpt2, gptneox, mpt, starcoder2 } from './gpt.ts';
 import { gptOss } from './gpt-oss.ts';
 import { granite, minicpm } from './granite.ts';
 import {
+  chatglm,
   ernie45,
   exaone,
   exaone4,
   glm4,
   hunyuanDense,
   internlm2,
+  mistral3,
   seedOss,
   smollm3,
 } from './kin.ts';
-import { arcee, llama, qwen2, qwen3 } from './llama.ts';
+import { arcee, llama, qwen2, qwen2vl, qwen3, qwen3vl } from './llama.ts';
 import { granitemoe, mixtral, olmoe, phimoe } from './mixtures.ts';
 import { nemotron } from './nemotron.ts';
 import { olmo, olmo2 } from './olmo.ts';
@@ -41,8 +45,10 @@ const llamaOrMixtral: GgufArchitecture = {
 const architectures: readonly GgufArchitecture[] = [
   llamaOrMixtral,
   qwen2,
+  qwen2vl,
   qwen2moe,
   qwen3,
+  qwen3vl,
   qwen3moe,
   falcon,
   phi2,
@@ -79,6 +85,10 @@ const architectures: readonly GgufArchitecture[] = [
   ernie45,
   ernie45moe,
   hunyuanDense,
+  bitnet,
+  baichuan,
+  chatglm,
+  mistral3,
 ];
 
 /** Values of `general.architecture` that can be converted. */
@@ -90,7 +100,7 @@ export const supportedGgufArchitectures = architectures.map(({ name }) => name);
  */
 export function translateGguf(facts: GgufFacts): GgufTranslation {
   const name = facts.metadata.get('general.architecture');
-  const architecture = architectures.find((known) => known.name === name);
+  const architecture = [...architectures, ...bitnetCpp].find((known) => known.name === name);
   if (architecture === undefined) {
     throw new InputError(
       typeof name === 'string'

@@ -148,6 +148,24 @@ export const qwen2 = relative({
   fields: () => ({ use_sliding_window: false }),
 });
 
+/** Texts of Qwen's models of text and pictures: of three positions that are told, those of text are equal. */
+export const qwen2vl = relative({
+  name: 'qwen2vl',
+  modelType: 'qwen2',
+  activation: 'silu',
+  fields: () => ({ use_sliding_window: false }),
+});
+
+export const qwen3vl = relative({
+  name: 'qwen3vl',
+  modelType: 'qwen3',
+  activation: 'silu',
+  fields: ({ keys }) => ({
+    use_sliding_window: false,
+    attention_bias: keys.has('blk.0.attn_q.bias'),
+  }),
+});
+
 export const qwen3 = relative({
   name: 'qwen3',
   modelType: 'qwen3',
