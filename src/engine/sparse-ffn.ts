@@ -38,8 +38,7 @@ export interface SparseCounters {
   /** Of neurons that were wanted and there, and of those that had to be read. */
   readonly residentBytes: number;
   readonly streamedBytes: number;
-  /** Time spent waiting for reads, and on book-keeping, in milliseconds. */
-  readonly waitMs: number;
+  /** Time spent on book-keeping, in milliseconds. */
   readonly storeMs: number;
 }
 
@@ -75,7 +74,6 @@ export class SparseFfn implements Ffn {
   readonly #spec: ModelSpec;
   #residentBytes = 0;
   #streamedBytes = 0;
-  #waitMs = 0;
   #storeMs = 0;
   #speculation: SpeculativeRead | null = null;
   /** Of the FFN that has begun. */
@@ -95,7 +93,6 @@ export class SparseFfn implements Ffn {
     return {
       residentBytes: this.#residentBytes,
       streamedBytes: this.#streamedBytes,
-      waitMs: this.#waitMs,
       storeMs: this.#storeMs,
     };
   }
@@ -184,16 +181,16 @@ export class SparseFfn implements Ffn {
       group: groupSize(selection.count),
     };
     const arena = this.#arena(layer);
+    const { stats } = this.#parts.files.scheduler;
     try {
       arena.begin(task);
       let active = 0;
       for (const [index, part] of parts.entries()) {
         this.#readUpTo(begun, index + 1);
         arena.early(task, part);
-        const waiting = performance.now();
-        if (index === 0) await speculation?.reads.done;
-        await reads[index]?.done;
-        this.#waitMs += performance.now() - waiting;
+        if (index === 0 && speculation !== null) await stats.awaited(speculation.reads.done);
+        const own = reads[index];
+        if (own !== undefined && own !== null) await stats.awaited(own.done);
         active += arena.finish(task, part);
       }
       arena.end(task);

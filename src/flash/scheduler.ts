@@ -216,9 +216,9 @@ export class Scheduler {
     while (done < wanted) {
       const targets = this.#targetsFrom(parts, done);
       const bytes = targets.reduce((sum, target) => sum + target.length, 0);
-      this.stats.begin(bytes);
+      const flight = this.stats.begin(bytes);
       const result = await file.readv(targets, position + done);
-      this.stats.end();
+      this.stats.end(flight);
       const place = { file: file.path, offset: position + done };
       let cause: NodeJS.ErrnoException | undefined;
       if (typeof result === 'object') {

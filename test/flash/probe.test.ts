@@ -58,6 +58,14 @@ test('gaps are read over while they cost less than a read costs device or proces
   assert.equal(readLimits({ ...measured, breakEvenGap: 256 * KIB }).breakEvenGap, 214_528);
 });
 
+test('reads are not cut so small that they keep a processor busy', () => {
+  const profile = { ...defaultProfile, bandwidth: 2e9, smallestPiece: 64 * KIB };
+  // 0.025 ms are the time of 50,000 bytes: in pieces of eight times as many they take an eighth of a core.
+  assert.equal(readLimits({ ...profile, processorMs: 0.025 }).smallestPiece, 8 * 49_664);
+  assert.equal(readLimits({ ...profile, processorMs: 0 }).smallestPiece, 64 * KIB);
+  assert.equal(readLimits({ ...profile, processorMs: 10 }).smallestPiece, profile.largestRead);
+});
+
 test('a device that gains nothing from size or depth gets no gap and few reads', () => {
   const profile = profileFrom(cellsOf(1e9, 0));
   assert.equal(profile.breakEvenGap, 0);
