@@ -105,8 +105,10 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       try {
         const work = await allocate(buffers, signal);
         const write = new ModelWriter({ recipe, layout, storage, sources, work, buffers, options });
-        const weights = await write.weights(directory.path);
-        const stored = await writeSideFiles(side, directory.path);
+        const [weights, stored] = await bothEnded(
+          write.weights(directory.path),
+          writeSideFiles(side, directory.path),
+        );
         const manifest = {
           crc32: '',
           producer: `flashllm ${version}`,
@@ -143,6 +145,12 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
   } finally {
     await found.close();
   }
+}
+
+/** What both come to; where one fails, the other has ended, too: nothing is written any more. */
+async function bothEnded<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([one, other]);
+  return [await one, await other];
 }
 
 /** The parts of an examination that found no problem. */

@@ -195,7 +195,9 @@ async function* tileBytes(
         const place = row + done - first * k;
         const n = Math.min(k - (place % k), rows - done);
         const target = strip + Math.floor(place / k) * stride + offset + (place % k) * rowBytes;
-        kernels.copyRows(target, address + done * rowBytes, n, rowBytes, rowBytes, rowBytes);
+        // They lie together here and there: one row of all their bytes.
+        const bytes = n * rowBytes;
+        kernels.copyRows(target, address + done * rowBytes, 1, bytes, bytes, bytes);
         done += n;
       }
     }
