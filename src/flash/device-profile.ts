@@ -68,12 +68,6 @@ const cacheSchema = v.record(v.string(), profileSchema);
 const largestProcessorGap = 48 * 1024;
 
 /**
- * Nothing is cut so small that reading it at the device's rate would take more than one part in so many of a
- * core: 96 KiB at 2 GB/s, 45 us each, would take all of it, and kernels want both.
- */
-const piecesPerProcessor = 8;
-
-/**
  * What reads are planned by: a gap is worth reading over while its bytes take less time than another
  * read, which costs the device its fixed time or the processor, that computes meanwhile, its own. What
  * was measured as the fixed time holds the processor's: many small reads wait for it.
@@ -84,8 +78,24 @@ export function readLimits(
   const { bandwidth, processorMs, breakEvenGap, smallestPiece, largestRead } = profile;
   const bytes = alignDown(Math.round((bandwidth * processorMs) / 1000), 512);
   const gap = Math.max(breakEvenGap - bytes, Math.min(largestProcessorGap, bytes));
-  const piece = Math.max(smallestPiece, Math.min(bytes * piecesPerProcessor, largestRead));
-  return { breakEvenGap: gap, smallestPiece: piece, largestRead };
+  return { breakEvenGap: gap, smallestPiece, largestRead };
+}
+
+/** Reading at the device's rate shall take no more than one part in so many of a core. */
+const readsPerCore = 8;
+/** So many lanes keep a device busy, however little there is to read. */
+const fewestLanes = 4;
+
+/**
+ * Lanes that `bytes` are worth being split over: in pieces of 96 KiB, 45 us each, reading 2 GB/s takes a whole
+ * core, and kernels want all of them.
+ */
+export function lanesFor(
+  bytes: number,
+  { bandwidth, processorMs }: Pick<DeviceProfile, 'bandwidth' | 'processorMs'>,
+): number {
+  const piece = (readsPerCore * bandwidth * processorMs) / 1000;
+  return Math.max(fewestLanes, piece === 0 ? Number.POSITIVE_INFINITY : Math.ceil(bytes / piece));
 }
 
 /** The profile of the device that holds `path`, or the default one. */

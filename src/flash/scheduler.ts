@@ -8,7 +8,7 @@
 import { InterruptedError, IoError } from '../errors.ts';
 import { createBuffer } from '../pages.ts';
 import { alignUp } from '../units.ts';
-import { type DeviceProfile, readLimits } from './device-profile.ts';
+import { type DeviceProfile, lanesFor, readLimits } from './device-profile.ts';
 import { IoStats } from './io-stats.ts';
 import {
   type Extent,
@@ -83,7 +83,7 @@ export class Scheduler {
     const { priority = 'demand', offer, eager = false } = options;
     const reads = planReads(
       extents,
-      { ...readLimits(this.profile), lanes: this.#freeLanes(priority) },
+      { ...readLimits(this.profile), lanes: this.#lanes(extents, priority) },
       offer,
     );
     const { promise, resolve, reject } = withResolvers();
@@ -111,9 +111,11 @@ export class Scheduler {
   }
 
   /** Only demand is split for speed; a prefetch has others behind it that keep the queue full. */
-  #freeLanes(priority: Priority): number {
+  #lanes(extents: readonly Extent[], priority: Priority): number {
     if (priority === 'prefetch') return 1;
-    return Math.max(1, this.profile.depth - this.#inFlight - this.#queues.demand.length);
+    const free = this.profile.depth - this.#inFlight - this.#queues.demand.length;
+    const bytes = extents.reduce((sum, { target }) => sum + target.length, 0);
+    return Math.max(1, Math.min(free, lanesFor(bytes, this.profile)));
   }
 
   #pump(): void {

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { DeviceFile } from '../../src/flash/device-file.ts';
 import {
   defaultProfile,
+  lanesFor,
   loadProfile,
   readLimits,
   saveProfile,
@@ -58,12 +59,14 @@ test('gaps are read over while they cost less than a read costs device or proces
   assert.equal(readLimits({ ...measured, breakEvenGap: 256 * KIB }).breakEvenGap, 214_528);
 });
 
-test('reads are not cut so small that they keep a processor busy', () => {
-  const profile = { ...defaultProfile, bandwidth: 2e9, smallestPiece: 64 * KIB };
+test('no more lanes are used than a processor can serve beside its own work', () => {
   // 0.025 ms are the time of 50,000 bytes: in pieces of eight times as many they take an eighth of a core.
-  assert.equal(readLimits({ ...profile, processorMs: 0.025 }).smallestPiece, 8 * 49_664);
-  assert.equal(readLimits({ ...profile, processorMs: 0 }).smallestPiece, 64 * KIB);
-  assert.equal(readLimits({ ...profile, processorMs: 10 }).smallestPiece, profile.largestRead);
+  const profile = { bandwidth: 2e9, processorMs: 0.025 };
+  assert.equal(lanesFor(2_654_208, profile), 7);
+  assert.equal(lanesFor(64e6, profile), 160);
+  // Little is cut all the same.
+  assert.equal(lanesFor(300_000, profile), 4);
+  assert.equal(lanesFor(300_000, { ...profile, processorMs: 0 }), Number.POSITIVE_INFINITY);
 });
 
 test('a device that gains nothing from size or depth gets no gap and few reads', () => {
