@@ -41,8 +41,7 @@ export interface SparseCounters {
   /** Of neurons that were wanted and there, and of those that had to be read. */
   readonly residentBytes: number;
   readonly streamedBytes: number;
-  /** Time spent waiting for reads, and on book-keeping, in milliseconds. */
-  readonly waitMs: number;
+  /** Time spent on book-keeping, in milliseconds. */
   readonly storeMs: number;
 }
 
@@ -78,7 +77,6 @@ export class SparseFfn implements Ffn {
   readonly #spec: ModelSpec;
   #residentBytes = 0;
   #streamedBytes = 0;
-  #waitMs = 0;
   #storeMs = 0;
   #speculation: SpeculativeRead | null = null;
   /** Of the FFN that has begun. */
@@ -98,7 +96,6 @@ export class SparseFfn implements Ffn {
     return {
       residentBytes: this.#residentBytes,
       streamedBytes: this.#streamedBytes,
-      waitMs: this.#waitMs,
       storeMs: this.#storeMs,
     };
   }
@@ -188,6 +185,7 @@ export class SparseFfn implements Ffn {
       group: groupSize(selection.count),
     };
     const arena = this.#arena(layer);
+    const { stats } = this.#parts.files.scheduler;
     try {
       arena.begin(task);
       const { all } = this.#parts;
@@ -197,10 +195,9 @@ export class SparseFfn implements Ffn {
       for (const [index, part] of parts.entries()) {
         this.#readUpTo(begun, index + 1);
         arena.early(task, part);
-        const waiting = performance.now();
-        if (index === 0) await speculation?.reads.done;
-        await reads[index]?.done;
-        this.#waitMs += performance.now() - waiting;
+        if (index === 0 && speculation !== null) await stats.awaited(speculation.reads.done);
+        const own = reads[index];
+        if (own !== undefined && own !== null) await stats.awaited(own.done);
         if (gathered === null) {
           active += arena.finish(task, part);
           continue;

@@ -107,6 +107,14 @@ export function layoutUnit({ kind, k, hiddenSize, gated, dtypeOf }: UnitGeometry
   return { unitBytes: alignUp(offset, unitAlignment[kind]), parts };
 }
 
+/** Bytes of a unit's parts, behind which it is padded. */
+export function usedBytes({ parts }: Pick<FfnUnits, 'parts'>): number {
+  const ends = parts.map(({ dtype, offset, shape: [rows, columns] }) => {
+    return offset + rows * byteLength(dtype, columns);
+  });
+  return Math.max(0, ...ends);
+}
+
 /** The part of that name; undefined for the gate of an FFN without one. */
 export function partOf({ parts }: Pick<FfnUnits, 'parts'>, name: PartName): UnitPart | undefined {
   return parts.find(({ part }) => part === name);
