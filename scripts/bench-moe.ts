@@ -8,8 +8,7 @@
  *       [--gguf <file> [--peer-tokens <n>] [--peer-seconds <s>] [--peer-chunk <positions>]] [--json]
  *
  * Of the tokens behind the prompt: wanted experts that were in DRAM; MB read for each, and of these what
- * the experts that were not there have; GB/s while at least one read was in flight, and by the time in
- * which the engine waited for flash.
+ * the experts that were not there have; GB/s while at least one read was in flight.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -75,7 +74,6 @@ interface Row {
   readonly megabytesPerToken: number;
   readonly necessaryMegabytes: number | null;
   readonly gigabytesPerSecond: number | null;
-  readonly whileWaiting: number | null;
   readonly peakGiB: number | null;
 }
 
@@ -118,7 +116,6 @@ function ours(size: string): Row | null {
     megabytesPerToken: run.flashBytesPerToken / 1e6,
     necessaryMegabytes: ((1 - hitRate) * wantedBytes) / 1e6,
     gigabytesPerSecond: run.flashThroughput / 1e9,
-    whileWaiting: run.flashBytesPerToken / run.ioMs / 1e6,
     peakGiB: run.peakRss / 2 ** 30,
   };
 }
@@ -136,8 +133,7 @@ function theirs(size: string): Row | null {
       promptSeconds: run.promptMs / 1000,
       tokensPerSecond: run.tokensPerSecond,
       megabytesPerToken: run.bytesPerToken / 1e6,
-      ...{ hitRate: null, necessaryMegabytes: null, gigabytesPerSecond: null },
-      ...{ whileWaiting: null, peakGiB: null },
+      ...{ hitRate: null, necessaryMegabytes: null, gigabytesPerSecond: null, peakGiB: null },
     }
   );
 }
@@ -174,15 +170,14 @@ function report(): void {
       of((row) => row.megabytesPerToken, 0),
       of((row) => row.necessaryMegabytes, 0),
       of((row) => row.gigabytesPerSecond, 2),
-      of((row) => row.whileWaiting, 2),
       of((row) => row.peakGiB, 2),
     ];
     return `| ${[size, made[0]?.program, ...cellsOfRow].join(' | ')} |`;
   });
   const head =
-    '| group | | prompt, tokens | prompt, s | tokens/s | found in DRAM, % | MB per token | necessary MB | GB/s while reading | GB/s while waiting | peak, GiB |';
+    '| group | | prompt, tokens | prompt, s | tokens/s | found in DRAM, % | MB per token | necessary MB | GB/s while reading | peak, GiB |';
   process.stdout.write(
     `${dir}, ${maxTokens} tokens generated, ${threads} threads, ${values.rounds} rounds\n\n` +
-      `${head}\n|${'---|'.repeat(11)}\n${lines.join('\n')}\n`,
+      `${head}\n|${'---|'.repeat(10)}\n${lines.join('\n')}\n`,
   );
 }
