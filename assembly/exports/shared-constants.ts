@@ -16,6 +16,7 @@ export const UNPACKED_BLOCK_BYTES: usize = 132;
 export const QUANTISED_POSITIONS: i32 = 32;
 export const ACTIVATION_BLOCK_BYTES: usize = 64;
 export const ACTIVATION_SCALE_BYTES: usize = 4;
+export const CHOICE_BYTES: usize = 12;
 export const F32_BLOCK_ELEMENTS: i32 = 1;
 export const F32_BLOCK_BYTES: usize = 4;
 export const F16_BLOCK_ELEMENTS: i32 = 1;

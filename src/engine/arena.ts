@@ -74,7 +74,7 @@ export interface FfnHalf {
 }
 
 /** One expert, which lies in the arena; the other addresses are in the first memory. */
-export interface ExpertTask extends Omit<RowUnitTask, 'unit' | 'hook' | 'exact'> {
+export interface ExpertTask extends Omit<RowUnitTask, 'unit' | 'alone' | 'hook' | 'exact'> {
   readonly expert: number;
 }
 
@@ -136,10 +136,9 @@ export class Arena {
    * @returns how many activations were not zero
    */
   expert(task: ExpertTask): number {
-    const { y, hidden, positions, expert: unit } = task;
-    new Uint8Array(this.memory.buffer, y, positions * hidden * f32Bytes).fill(0);
     const { memory, kernels, exact } = this;
-    return computeRowUnits(memory, kernels, this.#place, { ...task, unit, exact });
+    const own = { ...task, unit: task.expert, alone: true, exact };
+    return computeRowUnits(memory, kernels, this.#place, own);
   }
 
   /**

@@ -25,7 +25,7 @@ import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
 import type { FfnHook } from './ffn-hook.ts';
 import type { LayerMath, LayerMathParts } from './layer-math.ts';
 import { NextRouter } from './next-router.ts';
-import { addContributions, type ExpertRows, gatherRows, rowsByExpert } from './routed-rows.ts';
+import { type ExpertRows, gatherRows, rowsByExpert, writeTables } from './routed-rows.ts';
 import { type FfnInput, WeightSelection } from './selection.ts';
 import { type Routing, route } from './selectors/router.ts';
 import { vectorFrom } from './vector-from.ts';
@@ -148,7 +148,8 @@ export class MixtureFfn implements Ffn {
     const { stores, weights, arenas, buffers, files } = this.#parts;
     const { layer, positions } = input;
     const { hiddenSize: hidden } = files.manifest.spec;
-    const [{ kernels }] = arenas;
+    const [{ memory, kernels }] = arenas;
+    writeTables(memory, buffers, experts, selection, routing.topK);
     this.#guess(input);
     let active = 0;
     try {
@@ -166,8 +167,8 @@ export class MixtureFfn implements Ffn {
       throw error;
     }
     const bias = weights.vector(tensorNames.expertDownBias(layer));
-    const { contributions } = buffers;
-    addContributions(kernels, experts, selection, { contributions, bias, y: output.y }, hidden);
+    const { contributions, choices } = buffers;
+    kernels.addChoices(output.y, contributions, bias, choices, positions, routing.topK, hidden);
     const { k } = stores.layer(layer).units;
     return { neurons: positions * routing.topK * k, active };
   }
@@ -220,7 +221,7 @@ export class MixtureFfn implements Ffn {
     const bias = (name: string) => vectorFrom(weights.vector(name), expert * units.k);
     return memoryOf(arenas, arena).expert({
       ...{ units, packed, address, expert, ffn, hidden },
-      x: gatherRows(kernels, own, x, buffers.gathered, hidden),
+      x: gatherRows(kernels, own, { x, target: buffers.gathered, tables: buffers }, hidden),
       y: buffers.contributions + own.first * hidden * f32Bytes,
       positions: own.rows.length,
       bias: bias(tensorNames.expertUpBias(layer)),

@@ -10,6 +10,7 @@ import { expertsOf, tensorNames } from '../models/spec.ts';
 import type { ExpertBuffers } from '../plan/activations.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { LayerMath, LayerMathParts } from './layer-math.ts';
+import { largestFirst } from './selectors/top-k.ts';
 
 export interface NextRouterParts extends LayerMathParts {
   readonly math: LayerMath;
@@ -64,7 +65,6 @@ export class NextRouter {
     const matmul = matmulOf(kernels, formats.f32, true);
     matmul(logits, x, this.#routers[layer] ?? 0, bias, count, n, 1, n, count, scratch);
     const scores = new Float32Array(memory.buffer, logits, count);
-    const sorted = Array.from(scores.keys()).sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0));
-    return sorted.slice(0, Math.ceil(topK * guessedShare));
+    return largestFirst(scores, Math.ceil(topK * guessedShare));
   }
 }

@@ -18,10 +18,12 @@ import type { RunRequest } from './run-request.ts';
 /** Positions of a prompt that are processed at once, at most. */
 const prefillChunk = 64;
 /**
- * The same of a mixture of experts. A chunk wants nearly all experts, however long it is, and reads those
- * that have no slot: one of 512 positions reads an eighth of what eight of 64 do.
+ * The same of a mixture of experts. A chunk wants nearly all experts, however long it is, and reads and
+ * unpacks those that have no slot: one of 2048 positions reads a quarter of what four of 512 do.
  */
-const mixtureChunk = 512;
+const mixtureChunk = 2048;
+/** The same where others wait for the end of a chunk: several sequences share passes. */
+const sharedMixtureChunk = 512;
 /** Sequences at once: each has a row in a batch of single tokens. */
 export const mostSequences = prefillChunk;
 
@@ -134,8 +136,9 @@ function planRequest(
 ) {
   const { context, logits = 'last', memoryLimit, ffn = 'sparse' } = request;
   const isMixture = manifest.spec.ffn.experts !== undefined;
-  const { chunk = isMixture ? mixtureChunk : prefillChunk } = request;
   const { sequences = 1, positions = sequences * context } = request;
+  const largest = sequences === 1 ? mixtureChunk : sharedMixtureChunk;
+  const { chunk = isMixture ? largest : prefillChunk } = request;
   const predictors = ffn === 'exact' ? null : all;
   const own = request.beside ? modelEstimate(manifest) : processBytes;
   return {

@@ -193,6 +193,26 @@ export const kernelTable = {
       'dstStrideBytes: size',
     ],
   },
+  /** dst[i] = src[rows[i]] for i < count, of n elements each; rows are u32. */
+  gatherRows: {
+    parameters: ['dst: address', 'src: address', 'rows: address', 'count: i32', 'n: i32'],
+  },
+  /**
+   * y[p] += (contributions[row] + bias[expert]) weight of n elements for each of position p's `each` choices
+   * in their order; `bias` may be 0. A choice is u32 row, u32 expert, f32 weight; a row of 0xffffffff says
+   * that there are no more.
+   */
+  addChoices: {
+    parameters: [
+      'y: address',
+      'contributions: address',
+      'bias: address',
+      'choices: address',
+      'positions: i32',
+      'each: i32',
+      'n: i32',
+    ],
+  },
   /**
    * C[i, j] = sum over d of A[i, d] B[d, j] for i < m, j < n, d < k, or += with `accumulate` 1. A has
    * any strides between rows and columns, so that it may lie transposed. Strides in elements.

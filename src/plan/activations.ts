@@ -1,5 +1,6 @@
 /** Where a forward pass keeps its intermediate values: f32, for `chunk` positions at once. */
 
+import { kernelSizes } from '../kernels/constants.ts';
 import { attentionScratch } from '../kernels/kernels.ts';
 import { neuronGroup, scratchBytes } from '../kernels/weight-kernels.ts';
 import type { Positions } from '../models/positions.ts';
@@ -100,6 +101,9 @@ export interface ExpertBuffers {
   readonly gathered: number;
   /** (chunk topK, hidden): what each expert contributes to each row that takes it. */
   readonly contributions: number;
+  /** u32 (chunk topK) and (chunk, topK) choices: which rows and experts these are of. */
+  readonly rows: number;
+  readonly choices: number;
   /** (chunk, hidden) and (chunk): what the FFN beside experts gives, and each row's share of it. */
   readonly shared: number;
   readonly shares: number;
@@ -178,6 +182,8 @@ function layoutExperts(
     logits: take(chunk * count),
     gathered: take(chunk * hiddenSize),
     contributions: take(chunk * topK * hiddenSize),
+    rows: take(chunk * topK),
+    choices: take((chunk * topK * kernelSizes.choiceBytes) / 4),
     shared: shared === 0 ? 0 : take(chunk * hiddenSize),
     shares: shared === 0 ? 0 : take(chunk),
   };

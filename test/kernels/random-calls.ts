@@ -129,6 +129,30 @@ export const calls: [string, MakeCall][] = [
     },
   ],
   [
+    'rows that take experts',
+    (random) => {
+      const [positions, each, n] = [
+        1 + size(random, 40),
+        1 + random.below(4),
+        1 + size(random, 60),
+      ];
+      const bias = oneOf(random, 0, c);
+      const rows = Array.from({ length: positions * each }, () => random.below(positions));
+      const taken = rows.map((row) => [oneOf(random, row, 0xffffffff), random.below(5)] as const);
+      return ({ gatherRows, addChoices }, memory) => {
+        new Uint32Array(memory.buffer, rowsAddress, rows.length).set(rows);
+        gatherRows(out, a, rowsAddress, positions, n);
+        const words = new Uint32Array(memory.buffer, rowsAddress, 3 * taken.length);
+        const weights = new Float32Array(memory.buffer, rowsAddress, words.length);
+        for (const [i, choice] of taken.entries()) {
+          words.set(choice, 3 * i);
+          weights[3 * i + 2] = i + 0.5;
+        }
+        addChoices(out, b, bias, rowsAddress, positions, each, n);
+      };
+    },
+  ],
+  [
     'sum of what is read',
     (random) => {
       const bytes = 256 * size(random, 100);

@@ -109,6 +109,18 @@ const plainSplits: {
     moves: { dst: (a) => a.dstStrideBytes, src: (a) => a.srcStrideBytes },
     work: (a) => ((a.rows * a.rowBytes) / f32Bytes) * conversionWork,
   },
+  gatherRows: {
+    over: 'count',
+    granule: 1,
+    moves: { dst: (a) => f32Bytes * a.n, rows: f32Bytes },
+    work: (a) => a.count * a.n * conversionWork,
+  },
+  addChoices: {
+    over: 'positions',
+    granule: 1,
+    moves: { y: (a) => f32Bytes * a.n, choices: (a) => kernelSizes.choiceBytes * a.each },
+    work: (a) => a.positions * a.each * a.n,
+  },
   gemm: {
     over: 'm',
     granule: 4,
