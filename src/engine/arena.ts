@@ -7,18 +7,14 @@
 
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import {
-  matmulOf,
-  type NeuronKernels,
-  neuronGroup,
-  neuronKernels,
-} from '../kernels/weight-kernels.ts';
+import { matmulOf, neuronKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type BlockRoom, blockNeurons } from '../plan/activations.ts';
 import { type TransferBuffers, transferRows } from '../plan/transfer-buffers.ts';
 import { neuronPlaces } from '../residency/rows-apart.ts';
 import type { LoadedRows } from '../residency/weight-stream.ts';
 import { activateNeurons } from './activate.ts';
+import { addDownColumns } from './down-columns.ts';
 import type { NeuronHook } from './ffn-hook.ts';
 import { computeRowUnits, type RowUnitTask, unitsAtOnce } from './row-units.ts';
 import { vectorFrom } from './vector-from.ts';
@@ -207,52 +203,25 @@ export class Arena {
       position: 0,
       positions,
     });
-    this.#down(task, kernels, downOffset, rows.first + done, count, y);
+    addDownColumns(this.memory, this.kernels, kernels, {
+      acts: neurons,
+      stride: actStride,
+      bundles,
+      downOffset,
+      first: rows.first + done,
+      count,
+      y,
+      sums: this.#place.sums,
+      chunk: this.#place.chunk,
+      hidden,
+      positions,
+      scratch,
+    });
     let active = 0;
     for (let position = 0; position < positions; position++) {
       active += this.kernels.countActive(neurons + position * actStride * f32Bytes, count);
     }
     return active;
-  }
-
-  /** y += activations times down columns of neurons [first, first + count), group by group. */
-  #down(
-    { hidden, positions }: FfnTask,
-    { ffnSums, ffnDown }: NeuronKernels,
-    downOffset: number,
-    first: number,
-    count: number,
-    y: number,
-  ): void {
-    const { neurons, bundles, sums, scratch } = this.#place;
-    if (positions > 1) {
-      ffnDown(
-        y,
-        sums,
-        neurons,
-        bundles,
-        downOffset,
-        first,
-        count,
-        0,
-        hidden,
-        positions,
-        hidden,
-        blockNeurons(this.#place, positions),
-        scratch,
-      );
-      return;
-    }
-    const begin = Math.floor(first / neuronGroup);
-    const end = Math.ceil((first + count) / neuronGroup);
-    const complete = Math.floor((first + count) / neuronGroup) - begin;
-    ffnSums(sums, neurons, bundles, downOffset, first, count, hidden, begin, end);
-    this.kernels.fold(y, sums, complete, hidden, hidden);
-    // The first row holds what the open group has so far, or nothing.
-    const rowBytes = hidden * f32Bytes;
-    if (begin + complete === end) new Uint8Array(this.memory.buffer, sums, rowBytes).fill(0);
-    else if (complete > 0)
-      this.kernels.copyRows(sums, sums + complete * rowBytes, 1, rowBytes, 0, 0);
   }
 }
 
