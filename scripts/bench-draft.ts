@@ -153,7 +153,8 @@ async function measure(dirOfModel: string, kind: string, draft: string): Promise
     let processor = process.cpuUsage();
     let bytes = 0;
     let begun = Number.NaN;
-    const read = () => model.files.scheduler.stats.snapshot().bytes;
+    const read = () =>
+      model.files.scheduler.stats.snapshot().bytes + (opened?.drafter.flashBytes ?? 0);
     const enough = new AbortController();
     const { tokens, stats } = await generate(sequence, {
       ...{ ...call, draft: drafter, signal: enough.signal },

@@ -4,7 +4,7 @@
  * other programs meets all of them.
  *
  *   UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-rows.ts <model> [--budget <size>]
- *       [--rows 1,2,3,4,5,6,8] [--rounds 5] [--positions 64] [--threads <n>] [--json]
+ *       [--rows 1,2,3,4,5,6,8] [--rounds 5] [--positions 64] [--head-rows <n>] [--threads <n>] [--json]
  */
 
 import { parseArgs } from 'node:util';
@@ -24,6 +24,7 @@ const { values, positionals } = parseArgs({
     rows: text('1,2,3,4,5,6,8'),
     rounds: text('5'),
     positions: text('64'),
+    'head-rows': text('Infinity'),
     threads: text(''),
     json: { type: 'boolean', default: false },
   },
@@ -37,7 +38,10 @@ const counts = values.rows.split(',').map(Number);
 const most = Math.max(...counts);
 const positions = Number(values.positions);
 
-const model = await Model.open(dir, { profile: await loadProfile(dir) });
+const model = await Model.open(dir, {
+  profile: await loadProfile(dir),
+  headRows: Number(values['head-rows']),
+});
 const runtime = await Runtime.open(model, {
   budget: model.budgetOf(parseSize(values.budget, '--budget')).bytes,
   context: positions + most,

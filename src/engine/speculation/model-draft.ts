@@ -64,6 +64,10 @@ export class ModelDrafter implements Drafter {
     this.#draft = draft;
   }
 
+  get flashBytes(): number {
+    return this.#draft.model.files.scheduler.stats.snapshot().bytes;
+  }
+
   begin(sequence: Sequence, sampler: Sampler): Draft {
     const { vocabSize } = sequence.runtime.model.manifest.spec;
     return new ModelDraft(this.#sequenceFor(sequence), sampler, vocabSize);

@@ -49,6 +49,16 @@ export function withDraft(
   return { ...drafted, draftBytes: draftBudget(model, source, drafted, bytes) };
 }
 
+/**
+ * Bytes that each proposed token is expected to read from flash.
+ * @param request made by {@link withDraft}
+ */
+export function draftReads(request: RunRequest, { source }: DraftOptions): number {
+  const { draftBytes: budget } = request;
+  if (source === 'lookup' || budget === undefined) return 0;
+  return source.plan({ ...besideRequest(source, request), budget }).streamedBytes;
+}
+
 export interface OpenDraft {
   readonly drafter: Drafter;
   /** Before the runtime closes. */
