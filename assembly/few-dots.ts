@@ -10,39 +10,10 @@
  */
 import { Codec } from './dtype';
 import { V } from './vector';
+import { Five, Four, Three, Two, Width } from './width';
 
 /** From so many positions on, unpacked rows that are stored are read as fast as they are unpacked. */
 export const FEW_POSITIONS: i32 = 8;
-
-/** How many positions are taken at a time; never instantiated, like the codecs. */
-@unmanaged
-abstract class Width {
-  abstract get positions(): i32;
-}
-@unmanaged
-class Two extends Width {
-  @inline override get positions(): i32 {
-    return 2;
-  }
-}
-@unmanaged
-class Three extends Width {
-  @inline override get positions(): i32 {
-    return 3;
-  }
-}
-@unmanaged
-class Four extends Width {
-  @inline override get positions(): i32 {
-    return 4;
-  }
-}
-@unmanaged
-class Five extends Width {
-  @inline override get positions(): i32 {
-    return 5;
-  }
-}
 
 /** Lanes 0 and 1: sums of w0[c] x[c] and w1[c] x[c] over the last `count` columns, one after the other. */
 function tails<T extends Codec>(w0: usize, w1: usize, x: usize, count: i32): v128 {
