@@ -184,6 +184,23 @@ export class TernaryColumns extends Columns {
   ): void {
     addColumns(y, fresh, n, d0, d1, d2, d3, a0, a1, a2, a3, skip, columns);
   }
+  @inline override get few(): bool {
+    return false;
+  }
+  @inline override addFew(
+    _y: usize,
+    _yBytes: usize,
+    _acts: usize,
+    _actBytes: usize,
+    _positions: i32,
+    _d0: usize,
+    _d1: usize,
+    _d2: usize,
+    _d3: usize,
+    _columns: i32,
+  ): void {
+    unreachable();
+  }
 }
 
 /** See `Columns.add`: with unpacked columns the same to the bit, as weights are exact in f32. */

@@ -207,7 +207,7 @@ for (const dtype of neuronDTypes) {
       const part = Math.min(neuronBlock, neurons - first);
       const [begin, end] = [first / neuronGroup, Math.ceil((first + part) / neuronGroup)];
       const at = 4 * first;
-      ffnSums(sums, acts + at, ptrs + at, rowBytes, first, part, cols, begin, end);
+      ffnSums(sums, acts + at, ptrs + at, rowBytes, first, part, cols, 1, part, begin, end);
       k.fold(y, sums, end - begin, cols, cols);
     }
   };

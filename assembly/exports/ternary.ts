@@ -185,10 +185,26 @@ export function ffnSums_ternary(
   first: i32,
   count: i32,
   cols: i32,
+  positions: i32,
+  actStride: usize,
   groupStart: i32,
   groupEnd: i32,
+  scratch: usize,
 ): void {
-  ffnSums<TernaryColumns>(sums, acts, ptrs, downOffset, first, count, cols, groupStart, groupEnd);
+  ffnSums<TernaryColumns, PlainColumns<Unpacked>>(
+    sums,
+    acts,
+    ptrs,
+    downOffset,
+    first,
+    count,
+    cols,
+    positions,
+    actStride,
+    groupStart,
+    groupEnd,
+    scratch,
+  );
 }
 
 export function ffnDown_ternary(

@@ -7,18 +7,14 @@
 
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import {
-  matmulOf,
-  type NeuronKernels,
-  neuronGroup,
-  neuronKernels,
-} from '../kernels/weight-kernels.ts';
+import { matmulOf, type NeuronKernels, neuronKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type BlockRoom, blockNeurons } from '../plan/activations.ts';
 import { type TransferBuffers, transferRows } from '../plan/transfer-buffers.ts';
 import { neuronPlaces } from '../residency/rows-apart.ts';
 import type { LoadedRows } from '../residency/weight-stream.ts';
 import { activateNeurons } from './activate.ts';
+import { addDownColumns } from './down-columns.ts';
 import type { NeuronHook } from './ffn-hook.ts';
 import { computeRowUnits, type RowUnitTask, unitsAtOnce } from './row-units.ts';
 import { vectorFrom } from './vector-from.ts';
@@ -249,41 +245,17 @@ export class Arena {
   /** y += activations times down columns of neurons [first, first + count), group by group. */
   #down(
     { hidden, positions }: FfnTask,
-    { ffnSums, ffnDown }: NeuronKernels,
+    kernels: NeuronKernels,
     downOffset: number,
     first: number,
     count: number,
     y: number,
   ): void {
-    const { neurons, bundles, sums, scratch } = this.#place;
-    if (positions > 1) {
-      ffnDown(
-        y,
-        sums,
-        neurons,
-        bundles,
-        downOffset,
-        first,
-        count,
-        0,
-        hidden,
-        positions,
-        hidden,
-        blockNeurons(this.#place, positions),
-        scratch,
-      );
-      return;
-    }
-    const begin = Math.floor(first / neuronGroup);
-    const end = Math.ceil((first + count) / neuronGroup);
-    const complete = Math.floor((first + count) / neuronGroup) - begin;
-    ffnSums(sums, neurons, bundles, downOffset, first, count, hidden, begin, end);
-    this.kernels.fold(y, sums, complete, hidden, hidden);
-    // The first row holds what the open group has so far, or nothing.
-    const rowBytes = hidden * f32Bytes;
-    if (begin + complete === end) new Uint8Array(this.memory.buffer, sums, rowBytes).fill(0);
-    else if (complete > 0)
-      this.kernels.copyRows(sums, sums + complete * rowBytes, 1, rowBytes, 0, 0);
+    const { neurons, bundles, sums, scratch, chunk } = this.#place;
+    addDownColumns(this.memory, this.kernels, kernels, {
+      ...{ acts: neurons, stride: blockNeurons(this.#place, positions), bundles, downOffset },
+      ...{ first, count, y, sums, chunk, hidden, positions, scratch },
+    });
   }
 }
 

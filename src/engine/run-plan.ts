@@ -12,6 +12,7 @@ import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { ReadCosts } from '../plan/miss-cost.ts';
 import { planFloor, planMemory } from '../plan/plan-memory.ts';
 import { modelEstimate, processEstimate } from '../plan/process.ts';
+import { tokenCost } from '../plan/token-cost.ts';
 import { resolveSize, type Size } from '../units.ts';
 import type { RunRequest } from './run-request.ts';
 
@@ -101,6 +102,16 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
     if (!(error instanceof BudgetError)) throw error;
     return plan(1); // each thread takes memory, too
   }
+}
+
+/**
+ * Milliseconds that a token is expected to take under the plan of a request: to compare requests by.
+ * @throws as {@link planRun} does
+ */
+export function tokenMsOfRun(planned: Planned, request: RunRequest): number {
+  const plan = planRun(planned, request);
+  const wanted = planRequest(planned, request, plan.threads);
+  return tokenCost(plan, { ...wanted, dramBudget: request.budget }).totalMs;
 }
 
 /** @throws InputError when a token cannot take so many experts of this model */

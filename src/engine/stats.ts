@@ -42,7 +42,7 @@ export interface RunStats {
   /** With a draft: the share of its tokens that were right, and tokens that a pass made on average. */
   readonly acceptance?: number;
   readonly tokensPerPass?: number;
-  /** Bytes read per token that was decoded; those of the prompt and of loading do not count. */
+  /** Bytes that model and draft read per token that was decoded; prompt and loading do not count. */
   readonly flashBytesPerToken?: number;
   /** Time that proposing took. */
   readonly draftMs?: number;
@@ -214,7 +214,8 @@ export class RunRecorder {
       directIo: files.directIo,
       threads: plan.threads,
       ...(draft && {
-        flashBytesPerToken: (now.io.bytes - this.#bytesBefore) / Math.max(1, this.#decodedTokens),
+        flashBytesPerToken:
+          (now.io.bytes - this.#bytesBefore + draft.flashBytes) / Math.max(1, this.#decodedTokens),
         acceptance: draft.proposed === 0 ? 0 : draft.accepted / draft.proposed,
         tokensPerPass: draft.passes === 0 ? 0 : draft.tokens / draft.passes,
         draftMs: draft.draftMs,

@@ -12,6 +12,7 @@ import { type DeviceProfile, loadProfile } from './device-profile.ts';
 import { sectorBytes } from './layout.ts';
 import { type Manifest, rowsOf, type StoredFile, type StoredTensor } from './manifest.ts';
 import { readManifest } from './manifest-reader.ts';
+import { narrowHead } from './narrow-head.ts';
 import { type PredictorSet, parsePredictors, predictorsFile } from './predictor-file.ts';
 import type { Extent } from './read-plan.ts';
 import { nodeReadSystem, type ReadSystem } from './read-system.ts';
@@ -34,6 +35,8 @@ export interface OpenOptions {
   readonly predictors?: boolean;
   /** A file in which up rows and down columns lie apart: single neurons are read from there. */
   readonly unbundled?: string;
+  /** Rows of the head that are used, from the first on, in whole blocks: for drafts; all by default. */
+  readonly headRows?: number;
 }
 
 export class ModelFiles {
@@ -71,7 +74,8 @@ export class ModelFiles {
    */
   static async open(dir: string, options: OpenOptions = {}): Promise<ModelFiles> {
     const { system = nodeReadSystem, direct = true } = options;
-    const manifest = await readManifest(dir);
+    const whole = await readManifest(dir);
+    const manifest = narrowHead(whole, options.headRows ?? Number.POSITIVE_INFINITY);
     const profile = options.profile ?? (await loadProfile(dir));
     const files = new Map<string, DeviceFile>();
     try {

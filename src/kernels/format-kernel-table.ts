@@ -157,12 +157,12 @@ export const formatKernelTable = {
     implementations: each(neuronArithmetic, 'ffnGatedUp', 'dots'),
   },
   /**
-   * For one position, sums of acts[i] down_i[c] over i of each group [groupStart, groupEnd), where
-   * down_i are the weights at ptrs[i] + downOffset bytes and entry i < count is number first + i of a
-   * list that is cut into groups of `neuronGroup`. The sum of group g is row g - floor(first /
-   * neuronGroup) of `sums`, (groups, cols); the part of a group that lies before `first` must be there
-   * already. Neurons with activation 0 are skipped. `fold` adds the sums to y: the same to the bit as
-   * ffnDown, however list and groups are split.
+   * Sums of acts[p, i] down_i[c] over i of each group [groupStart, groupEnd), where down_i are the
+   * weights at ptrs[i] + downOffset bytes and entry i < count is number first + i of a list that is cut
+   * into groups of `neuronGroup`. The sum of group g is row g - floor(first / neuronGroup) of `sums`,
+   * (groups, positions, cols); the part of a group that lies before `first` must be there already.
+   * Neurons with activation 0 are skipped. `fold` adds the sums to y: the same to the bit as ffnDown,
+   * however list and groups are split.
    */
   ffnSums: {
     parameters: [
@@ -173,10 +173,13 @@ export const formatKernelTable = {
       'first: i32',
       'count: i32',
       'cols: i32',
+      'positions: i32',
+      'actStride: size',
       'groupStart: i32',
       'groupEnd: i32',
+      'scratch?: address',
     ],
-    implementations: each(neuronArithmetic, 'ffnSums', 'columns'),
+    implementations: each(neuronArithmetic, 'ffnSums', 'columns', 'unpacked'),
   },
   /**
    * y[p, c] += sum over i < count of acts[p, i] down_i[c] for colStart <= c < colEnd, group by group:
