@@ -8,6 +8,7 @@ import { chmod, type FileHandle, lstat, open, readdir, stat } from 'node:fs/prom
 import { join } from 'node:path';
 import { nodeMoveSystem, removeEntry, renameEntry } from './moving-files.ts';
 import { ownedName, sweepBeside } from './owned.ts';
+import { alignDown } from './units.ts';
 
 /** For `open`: a link is not followed. Windows has no such flag. */
 export const noFollow = (constants.O_NOFOLLOW as number | undefined) ?? 0;
@@ -38,15 +39,22 @@ export async function writeNewFile(path: string, content: Uint8Array | string): 
   }
 }
 
-/** Writes all of `data` at `position`: the system may take less at once. */
+/**
+ * Writes all of `data` at `position`: the system may take less at once.
+ * @param alignment a direct write can only go on at a multiple of it; what lies beyond is written again
+ */
 export async function writeFully(
   file: FileHandle,
   data: Uint8Array,
   position: number,
+  alignment = 1,
 ): Promise<void> {
   for (let done = 0; done < data.length; ) {
     const { bytesWritten } = await file.write(data, done, data.length - done, position + done);
-    done += bytesWritten;
+    const progress = alignDown(bytesWritten, alignment);
+    // A direct write that stops within a sector has met the end of the room.
+    if (progress === 0) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
+    done += progress;
   }
 }
 

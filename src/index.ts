@@ -36,6 +36,7 @@ export type { Drafter } from './engine/speculation/draft.ts';
 export {
   type DraftOptions,
   type DraftSource,
+  draftHeadRows,
   type OpenDraft,
   openDraft,
   withDraft,

@@ -10,7 +10,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
-import type { EncodedDType } from '../../src/dtype.ts';
+import type { TargetFormat } from '../../src/convert/target-formats.ts';
 import { Model } from '../../src/engine/model.ts';
 import { InterruptedError } from '../../src/errors.ts';
 import { manifestFile } from '../../src/flash/manifest.ts';
@@ -193,7 +193,7 @@ function templates(corpus: CorpusWriter): void {
 
 interface MadeModel {
   readonly from: string;
-  readonly dtype: EncodedDType;
+  readonly dtype: TargetFormat;
   /** Neurons of the tiles that FFNs are cut into. */
   readonly tile?: number;
   /** The manifest is as format version 2 had it. */

@@ -12,6 +12,7 @@ import { writeFully, writeNewFile } from '../aside.ts';
 import { OutputDirectory } from '../convert/output-directory.ts';
 import { TensorFileWriter } from '../convert/tensor-file.ts';
 import { InputError, InterruptedError, withNothingLeft, writeError } from '../errors.ts';
+import type { PlacedTensor } from '../flash/layout.ts';
 import {
   bundlesFile,
   formatManifest,
@@ -146,21 +147,22 @@ async function writeBundles(
   const tensors = manifest.layers.flatMap(({ tensor }) => manifest.tensors.get(tensor) ?? []);
   const layout = { file: bundlesFile, header, tensors, bytes: stored?.bytes ?? 0 };
   const writer = await TensorFileWriter.create(to, layout);
-  const changed = new Map<string, StoredTensor>();
+  const { bundles } = work;
+  let done = 0;
+  async function* partsOf(tensor: PlacedTensor): AsyncGenerator<Uint8Array> {
+    const layer = done++;
+    const order = orders[layer] ?? new Uint32Array();
+    yield* gathered(await bundles(layer), order, tensor.bytes / order.length, signal);
+    onProgress?.(done / tensors.length);
+  }
   try {
-    for (const [layer, tensor] of tensors.entries()) {
-      const order = orders[layer] ?? new Uint32Array();
-      const bundles = await work.bundles(layer);
-      const parts = gathered(bundles, order, tensor.bytes / order.length, signal);
-      changed.set(tensor.name, await writer.writeTensor(tensor, parts));
-      onProgress?.((layer + 1) / tensors.length);
-    }
+    const changed = await writer.writeTensors(partsOf);
     await writer.finish();
+    return new Map(changed.map((tensor) => [tensor.name, tensor]));
   } catch (error) {
     await writer.close().catch(() => {});
     throw error;
   }
-  return changed;
 }
 
 async function readStart(path: string, bytes: number): Promise<Uint8Array> {

@@ -5,6 +5,7 @@ import {
   budgetOption,
   countArgument,
   exactOption,
+  expertsOption,
   jsonOption,
   kvDTypeOption,
   parallelArgument,
@@ -40,6 +41,7 @@ export function batchCommand(): Command {
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
+    .addOption(expertsOption())
     .addOption(jsonOption())
     .action(run);
   return withDraftOptions(command);

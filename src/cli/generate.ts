@@ -12,7 +12,7 @@ import { roundsActivations } from '../flash/manifest.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
 import { type DraftFlags, withDraftedRuntime, withDraftOptions } from './draft.ts';
-import { noteChoice } from './ffn-choice.ts';
+import { noteChoice, noteFewerExperts } from './ffn-choice.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
   budgetOption,
@@ -182,15 +182,9 @@ async function generateWith(
 
 /** Says what is computed of the FFNs, where no predictors choose. */
 function noteExactness({ manifest, predictors }: Model, flags: GenerateFlags): void {
-  const { experts } = manifest.spec.ffn;
-  if (experts !== undefined && (flags.experts ?? experts.topK) !== experts.topK) {
-    const { topK, count } = experts;
-    note(
-      `${flags.experts} of ${count} experts for each token in place of ${topK}: the output is not the model's`,
-    );
-    return;
-  }
+  if (noteFewerExperts(manifest.spec, flags.experts)) return;
   if (flags.exact || predictors !== null) return;
+  const { experts } = manifest.spec.ffn;
   const rounded = roundsActivations(manifest);
   const exact = flags.kvDtype === 'f32' && !rounded ? ', the output is exact' : '';
   const what =

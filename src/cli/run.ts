@@ -145,6 +145,9 @@ export function statsTable(stats: RunStats): string {
         'flash',
         `${formatBytes(stats.flashBytes)} in ${stats.flashReads} reads, ` +
           `${largeReads} of them 32 KiB or more, ${formatBytes(stats.flashThroughput)}/s` +
+          (stats.awaitedThroughput === undefined
+            ? ''
+            : `, ${formatBytes(stats.awaitedThroughput)}/s where they were waited for`) +
           `${stats.directIo ? '' : ', through the page cache'}`,
       ],
       ...draftRows(stats),

@@ -6,6 +6,7 @@ import {
   countArgument,
   countFrom,
   exactOption,
+  expertsOption,
   kvDTypeOption,
   listArgument,
   parallelArgument,
@@ -51,6 +52,7 @@ export function serveCommand(): Command {
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
+    .addOption(expertsOption())
     .action(run);
   return withDraftOptions(command);
 }

@@ -53,6 +53,8 @@ export const kernelSizes = {
   /** Bytes of a block of these activations, i16, and of their scale, which lies apart. */
   activationBlockBytes: blockElements * 2,
   activationScaleBytes: 4,
+  /** Of a row's choice of an expert: the row of its contributions, the expert, the weight. */
+  choiceBytes: 12,
 } as const;
 
 /** `neuronGroup` as the core has it: NEURON_GROUP. */
