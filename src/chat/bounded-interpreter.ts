@@ -155,7 +155,7 @@ export class BoundedInterpreter extends Interpreter {
 
   #member(node: MemberNode, environment: Environment): TemplateValue {
     const object = this.evaluate(node.object, environment);
-    if (object.type === 'UndefinedValue') throw new TypeError('what is not defined has no parts');
+    if (object.type === 'UndefinedValue') throw new TypeError('an undefined value has no attributes');
     const text = textOf(object);
     if (text !== undefined && node.computed && node.property.type !== 'SliceExpression') {
       const index = this.evaluate(node.property, environment);
@@ -165,7 +165,7 @@ export class BoundedInterpreter extends Interpreter {
     const value = super.evaluate(named, holding(environment, object));
     // A method of a text that is kept could be called without its limits.
     if (kindOf(value) !== 'function' || this.#callees.has(node)) return value;
-    throw new TypeError('a method is taken without being called');
+    throw new TypeError('a method is used without being called');
   }
 
   /** A method call: those of texts as Python does them. */

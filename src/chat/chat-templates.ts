@@ -77,7 +77,7 @@ export async function templatesOf(model: Model): Promise<ChatTemplates> {
   throw new InputError(
     'the model has no chat template',
     { file: model.files.dir },
-    'It may not be made for conversations; --template takes a file with one',
+    'The model may not be made for conversations; give a template with --template <file>',
   );
 }
 
@@ -126,7 +126,7 @@ function sourcesIn(value: unknown, file: string): Sources {
     if (typeof name === 'string' && typeof template === 'string') sources.set(name, template);
   }
   if (sources.size > 0) return sources;
-  throw new InputError("'chat_template' is neither a text nor a list of texts with names", {
+  throw new InputError("'chat_template' is neither a string nor a list of named strings", {
     file,
   });
 }

@@ -98,7 +98,7 @@ async function readMessages(file: string): Promise<ChatMessage[]> {
   const value = parseJson(bytes, file);
   const list: unknown = isJsonObject(value) ? value.messages : undefined;
   if (!Array.isArray(list)) {
-    throw new InputError("is no conversation: it has no list 'messages'", { file });
+    throw new InputError("is not a conversation: it has no list 'messages'", { file });
   }
   if (list.length > longestList) {
     throw new InputError(`has ${list.length} messages; at most ${longestList} are read`, { file });
@@ -109,12 +109,12 @@ async function readMessages(file: string): Promise<ChatMessage[]> {
 /** A message of texts alone, as `save` writes it. */
 function checkedMessage(message: unknown, at: string, file: string): ChatMessage {
   if (!isJsonObject(message)) {
-    throw new InputError(`${at} is no message: ${brief(message)}`, { file });
+    throw new InputError(`${at} is not a message: ${brief(message)}`, { file });
   }
   const { role, content, ...more } = message;
   for (const [name, value] of Object.entries({ role, content })) {
     if (typeof value === 'string') continue;
-    throw new InputError(`${at}.${name} is no text: ${brief(value)}`, { file });
+    throw new InputError(`${at}.${name} is not a string: ${brief(value)}`, { file });
   }
   return { ...more, role: String(role), content: String(content) };
 }

@@ -76,7 +76,7 @@ function iterated(operand: TemplateValue): readonly TemplateValue[] {
   if (entries !== undefined) return [...entries.keys()].map(toTemplateValue);
   if (operand.type === 'UndefinedValue') return [];
   const text = textOf(operand);
-  if (text === undefined) throw new TypeError('what is gone through is no list');
+  if (text === undefined) throw new TypeError('a for loop needs a list');
   return Array.from(text, toTemplateValue);
 }
 

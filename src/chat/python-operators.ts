@@ -34,7 +34,7 @@ export function applyOperator(
       return toTemplateValue(pythonText(left) + pythonText(right));
     case '+':
       if ((one === undefined) === (two === undefined)) return undefined;
-      throw new TypeError('a text can be added to a text alone');
+      throw new TypeError('only a string can be added to a string');
     case '*':
       return repeated(one, right) ?? repeated(two, left);
     case 'in':

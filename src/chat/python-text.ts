@@ -46,7 +46,7 @@ function countArgument(args: readonly TemplateValue[], index: number, name: stri
 }
 
 function needed(text: string | undefined, method: string): string {
-  if (text === undefined) throw new TypeError(`${method}() needs a text`);
+  if (text === undefined) throw new TypeError(`${method}() needs a string`);
   return text;
 }
 

@@ -137,7 +137,7 @@ const jsonNames: Readonly<Record<string, string>> = {
 
 function jsonScalar(value: TemplateValue): string {
   if (value.type === 'UndefinedValue' || value.type === 'FunctionValue') {
-    throw new TypeError('what is not defined cannot be written as JSON');
+    throw new TypeError('an undefined value cannot be written as JSON');
   }
   const text = pythonRepr(value);
   return jsonNames[text] ?? text;

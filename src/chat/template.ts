@@ -83,7 +83,7 @@ export class ChatTemplate {
     const { addGenerationPrompt = !continueFinalMessage } = options;
     if (messages.length === 0) throw new InputError('the conversation has no messages');
     if (continueFinalMessage && addGenerationPrompt) {
-      throw new InputError('a text that goes on with the last message has no generation prompt');
+      throw new InputError('a generation prompt cannot be added to a text that continues the last message');
     }
     const prepared = forTemplates(messages);
     const marked = continueFinalMessage ? withMark(prepared) : prepared;
@@ -209,7 +209,7 @@ function withMark(messages: readonly ChatMessage[]): readonly ChatMessage[] {
   const last = messages.at(-1);
   const text = finalText(messages);
   if (last === undefined || text === undefined) {
-    throw new InputError('the last message has no text to go on with');
+    throw new InputError('the last message has no text to continue');
   }
   const { content } = last;
   if (typeof content === 'string') {

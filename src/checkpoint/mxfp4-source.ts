@@ -42,7 +42,7 @@ function joined(name: string, packed: SourceTensor, scales: SourceTensor): Sourc
   const same = others.reverse().join() === scales.shape.join();
   if (bytes !== packedBytes || !same || scales.shape.length === 0) {
     throw new InputError(
-      `is (${packed.shape.join(', ')}) and its scales are (${scales.shape.join(', ')}): these are no blocks of MXFP4`,
+      `is (${packed.shape.join(', ')}) and its scales are (${scales.shape.join(', ')}): that is not MXFP4`,
       { file: packed.file, tensor: packed.name },
     );
   }

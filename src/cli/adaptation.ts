@@ -38,7 +38,7 @@ export function adaptationOf({ lora, hiddenAct }: AdaptationFlags): Adaptation {
 export function checkAdaptable(model: string, { lora, hiddenAct }: AdaptationFlags): void {
   if (lora === undefined && hiddenAct === undefined) return;
   throw new InputError(
-    `${lora === undefined ? '--hidden-act' : '--lora'} is for checkpoints, and this is a converted model`,
+    `${lora === undefined ? '--hidden-act' : '--lora'} applies to checkpoints, and this is a converted model`,
     { file: model },
     'Convert the checkpoint again',
   );

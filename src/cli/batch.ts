@@ -17,9 +17,9 @@ export function batchCommand(): Command {
   const command = new Command('batch')
     .description("answer a file of requests in OpenAI's batch format; resumes an interrupted run")
     .argument('<model>', 'model directory')
-    .argument('<in.jsonl>', 'requests, one a line')
-    .argument('<out.jsonl>', 'results, one a line; results that it holds already are kept')
-    .option('--parallel <n>', 'requests that are answered at the same time', parallelArgument, 4)
+    .argument('<in.jsonl>', 'requests, one per line')
+    .argument('<out.jsonl>', 'results, one per line; results that the file already holds are kept')
+    .option('--parallel <n>', 'requests answered at the same time', parallelArgument, 4)
     .option(
       '--context <n>',
       'positions of a prompt and its answer; default: what the longest request can need',
@@ -36,7 +36,7 @@ export function batchCommand(): Command {
       '--template <name or file>',
       "for chats: another template: one of the model's by its name, or a file",
     )
-    .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
+    .addOption(budgetOption('memory for the whole process; default: 90% of what is available'))
     .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(kvDTypeOption())

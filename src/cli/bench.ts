@@ -167,7 +167,7 @@ async function requestFor(
   };
 }
 
-/** Measures all rows, in turn, so that each meets the same moods of the machine. */
+/** Measures all rows, in turn, so that each meets the same changes of load. */
 async function measureAll(
   model: Model,
   request: Omit<RowRequest, 'row' | 'unbundled'>,

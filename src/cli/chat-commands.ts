@@ -32,7 +32,7 @@ const commands: Readonly<Record<string, ChatCommand>> = {
   },
   system: {
     usage: '/system [text]',
-    does: 'what the system says first, or what it is to say from now on',
+    does: 'the system message, or what it is to say from now on',
     run: ({ conversation }, argument) => {
       if (argument !== '') conversation.system = argument;
       noteLines(conversation.system ?? 'the system says nothing');
@@ -89,7 +89,7 @@ const commands: Readonly<Record<string, ChatCommand>> = {
 
 function fileOf(argument: string, command: string): string {
   if (argument !== '') return argument;
-  throw new InputError(`${command} needs the name of a file`);
+  throw new InputError(`${command} needs a file name`);
 }
 
 /**
@@ -104,7 +104,7 @@ export async function runChatCommand(line: string, state: ChatState): Promise<bo
     throw new InputError(
       `there is no command /${name}`,
       {},
-      '/help lists those that there are; a text that begins with a slash goes between """',
+      '/help lists the commands; put a text that begins with a slash between """',
     );
   }
   return (await command.run(state, argument.trim())) ?? true;

@@ -55,7 +55,7 @@ export function chatCommand(): Command {
   const command = new Command('chat')
     .description('talk with a model; without a terminal, each line of stdin is a turn')
     .argument('<model>', 'model directory')
-    .option('--system <text>', 'what the system says first')
+    .option('--system <text>', 'the system message')
     .option(
       '--template <name or file>',
       "another chat template: one of the model's by its name, or a file",
@@ -67,17 +67,17 @@ export function chatCommand(): Command {
     )
     .option(
       '--max-tokens <n>',
-      'of an answer; default: what the context has room for',
+      'tokens of an answer, at most; default: what the context has room for',
       countArgument,
     )
-    .addOption(budgetOption('memory for the whole process; default: what the machine can give'));
+    .addOption(budgetOption('memory for the whole process; default: 90% of what is available'));
   return withDraftOptions(withSamplingOptions(command))
     .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
     .addOption(expertsOption())
-    .option('--stats', 'print where the time and the bytes of each answer went')
+    .option('--stats', 'print the time and the bytes read of each answer')
     .action(run);
 }
 

@@ -5,8 +5,8 @@ import { print } from './terminal.ts';
 
 export function completionCommand(): Command {
   const command = new Command('completion')
-    .description('print the script by which a shell completes commands, options and values')
-    .addArgument(new Argument('<shell>', 'the shell that is to complete').choices(shells))
+    .description('print the completion script of a shell')
+    .addArgument(new Argument('<shell>', 'bash, zsh or fish').choices(shells))
     .action((shell: Shell) => {
       const program = command.parent ?? command;
       print(completionScript(shell, outlineOf(program)));

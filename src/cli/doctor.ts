@@ -32,8 +32,8 @@ interface Finding {
 
 export function doctorCommand(): Command {
   return new Command('doctor')
-    .description('tell what this machine can do, and what would make it faster')
-    .argument('[dir]', 'where models are, or shall be', '.')
+    .description('show what this machine can do, and what would make it faster')
+    .argument('[dir]', 'directory of the models', '.')
     .addOption(jsonOption())
     .action(run);
 }

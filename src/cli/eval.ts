@@ -50,7 +50,7 @@ export function evalCommand(): Command {
       "positions of a window; default: the model's context, at most 2048",
       countArgument,
     )
-    .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
+    .addOption(budgetOption('memory for the whole process; default: 90% of what is available'))
     .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(kvDTypeOption())

@@ -54,9 +54,9 @@ export function generateCommand(): Command {
     .argument('<model>', 'model directory')
     .option('--prompt <text>', 'the prompt, taken verbatim')
     .option('--prompt-file <file>', 'a file with the prompt, taken verbatim')
-    .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
-    .option('--chat', "the prompt is a user's turn, in the form that the model's template gives it")
-    .option('--system <text>', 'with --chat: what the system says first')
+    .addOption(budgetOption('memory for the whole process; default: 90% of what is available'))
+    .option('--chat', "the prompt is a user's message; it is put into the model's chat template")
+    .option('--system <text>', 'with --chat: the system message')
     .option(
       '--template <name or file>',
       "with --chat: another chat template: one of the model's by its name, or a file",
@@ -68,7 +68,7 @@ export function generateCommand(): Command {
     .addOption(kvDTypeOption())
     .addOption(exactOption())
     .addOption(expertsOption())
-    .option('--stats', 'print what the time was spent on and which bytes were read')
+    .option('--stats', 'print what the time was spent on and how many bytes were read')
     .addOption(jsonOption())
     .action(run);
 }
@@ -90,13 +90,13 @@ async function run(dir: string, flags: GenerateFlags): Promise<void> {
 
 function checkPromptFlags({ prompt, promptFile, ...flags }: GenerateFlags): void {
   if (!flags.chat && (flags.system !== undefined || flags.template !== undefined)) {
-    throw new InputError('--system and --template are for conversations', {}, 'Give --chat, too');
+    throw new InputError('--system and --template apply to conversations', {}, 'Add --chat');
   }
   if (prompt !== undefined && promptFile !== undefined) {
     throw new InputError('give either --prompt or --prompt-file, not both');
   }
   if (prompt === undefined && promptFile === undefined && process.stdin.isTTY) {
-    throw new InputError('there is no prompt', {}, 'Give --prompt or --prompt-file, or pipe it in');
+    throw new InputError('no prompt given', {}, 'Give --prompt or --prompt-file, or pipe it in');
   }
 }
 

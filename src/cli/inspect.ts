@@ -80,7 +80,7 @@ async function run(dir: string, flags: InspectFlags): Promise<void> {
 async function runCheckpoint(path: string, flags: InspectFlags): Promise<void> {
   if (flags.verify) {
     throw new InputError(
-      'is a checkpoint, which has no checksums to verify',
+      'is a checkpoint; it has no checksums to verify',
       { file: path },
       'Convert it, and verify the model',
     );

@@ -29,9 +29,9 @@ export async function namedPipe(fd: number, file: string, stop: AbortSignal): Pr
     await sleep(lookMs, null, { signal: stop });
   }
   throw new InputError(
-    `is a named pipe that nobody has opened for writing within ${patienceMs / 1000} s`,
+    `is a named pipe that no process opened for writing within ${patienceMs / 1000} s`,
     { file },
-    'Start what writes to it first',
+    'Start the program that writes to it first',
   );
 }
 

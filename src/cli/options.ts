@@ -87,7 +87,7 @@ export function exactOption(): Option {
 export function expertsOption(): Option {
   return new Option(
     '--experts <k>',
-    'of a mixture of experts, take k experts for each token and not as many as the model; the output is another',
+    'of a mixture of experts: use k experts per token, fewer than the model was trained with; the output differs',
   ).argParser(countFrom(1));
 }
 
@@ -105,7 +105,7 @@ export function windowOption(): Option {
     .argParser((text) => {
       if (text === 'auto') return 'auto';
       const k = countArgument(text);
-      if (k < 1) throw new InvalidArgumentError('It is neither auto nor a number from 1 on.');
+      if (k < 1) throw new InvalidArgumentError('It is neither auto nor a number of at least 1.');
       return k;
     });
 }

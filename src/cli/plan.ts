@@ -58,7 +58,7 @@ export function planCommand(): Command {
       '<model>',
       'model directory, a checkpoint before its conversion, or owner/name on the hub',
     )
-    .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
+    .addOption(budgetOption('memory for the whole process; default: 90% of what is available'))
     .option(
       '--context <n>',
       'positions of the KV cache: prompt and generated tokens together',
@@ -110,7 +110,7 @@ async function runCheckpoint(path: string, flags: PlanFlags): Promise<void> {
 /** A draft is opened beside a model, not beside a checkpoint. */
 function refuseDraft({ draft }: DraftFlags): void {
   if (draft === undefined) return;
-  throw new InputError('--draft is planned for models', {}, 'Convert the checkpoint first');
+  throw new InputError('--draft can only be planned for a model directory', {}, 'Convert the checkpoint first');
 }
 
 /** Whether `path` names a model on the hub, and nothing here. */

@@ -42,10 +42,10 @@ interface PredictTrainFlags {
 
 export function predictTrainCommand(): Command {
   return new Command('predict-train')
-    .description('train predictors that tell which neurons fire, on your own text')
+    .description('train predictors of which neurons fire, on your own text')
     .argument('<model>', 'model directory')
     .requiredOption('--data <file...>', 'text of the kind that the model is used for', listOfFiles)
-    .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
+    .addOption(budgetOption('memory for the whole process; default: 90% of what is available'))
     .option(
       '--rank <n>',
       'rank of the predictors of all layers; default: chosen by cost',

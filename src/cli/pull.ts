@@ -28,12 +28,12 @@ interface PullFlags extends ConversionFlags {
 
 export function pullCommand(): Command {
   const command = new Command('pull')
-    .description('download a checkpoint from the Hugging Face hub: what it needs, checked')
+    .description('download a checkpoint from the Hugging Face hub, only the files it needs, checked')
     .argument('<model>', 'owner/name, or owner/name:Q4_K_M or owner/name:file.gguf of GGUF files')
     .argument('[dir]', "directory to make; default: the model's name")
     .option('--revision <revision>', 'branch, tag or commit', 'main')
     .option('--convert <model>', 'convert it to this model directory afterwards')
-    .option('--dry-run', 'tell what it is and what would be downloaded; write nothing');
+    .option('--dry-run', 'show what would be downloaded; write nothing');
   return addConversionOptions(command)
     .addOption(jsonOption())
     .addHelpText(
@@ -96,7 +96,7 @@ function checkFlags({ convert, lora, hiddenAct, ffnDtype, dramBudget, force, dty
   const some = Object.values(given).some((value) => value !== undefined) || dtype !== 'auto';
   if (!some) return;
   throw new InputError(
-    'there are options of convert, and nothing is to be converted',
+    'options of convert are given, but not --convert',
     {},
     'Add --convert and the model directory to write',
   );

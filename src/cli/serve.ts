@@ -19,13 +19,13 @@ import type { ServeFlags } from './serve-flags.ts';
 export function serveCommand(): Command {
   const command = new Command('serve')
     .description(
-      "answer requests of OpenAI's API over HTTP, many at once, and a page to try the model",
+      "serve OpenAI's API over HTTP, many requests at once, with a page to try the model",
     )
     .argument('<model>', 'model directory')
-    .option('--host <address>', 'where to listen; 0.0.0.0 for the whole network', '127.0.0.1')
-    .option('--port <n>', 'port to listen at; 0 takes a free one', countFrom(0, 65535), 8080)
-    .option('--parallel <n>', 'requests that are answered at the same time', parallelArgument, 4)
-    .option('--queue <n>', 'requests that may wait; more are refused', countArgument, usualQueue)
+    .option('--host <address>', 'address to listen on; 0.0.0.0 for the whole network', '127.0.0.1')
+    .option('--port <n>', 'port to listen on; 0 takes a free one', countFrom(0, 65535), 8080)
+    .option('--parallel <n>', 'requests answered at the same time', parallelArgument, 4)
+    .option('--queue <n>', 'requests that may wait; further ones are refused', countArgument, usualQueue)
     .option(
       '--context <n>',
       `positions of each conversation; default: what the model has, up to ${usualContext}`,
@@ -35,19 +35,19 @@ export function serveCommand(): Command {
       '--template <name or file>',
       "another chat template: one of the model's by its name, or a file",
     )
-    .option('--api-key <key>', 'what clients must send; better set FLASHLLM_API_KEY')
+    .option('--api-key <key>', 'the key that clients must send; the environment variable FLASHLLM_API_KEY keeps it out of process lists')
     .option(
       '--allow-host <name>',
-      'answer requests for this host name, too; may be given several times',
+      'also answer requests for this host name; may be given several times',
       listArgument,
     )
     .option(
       '--allow-origin <origin>',
-      'answer pages of this origin, too; may be given several times',
+      'also answer pages of this origin; may be given several times',
       listArgument,
     )
-    .option('--no-grammars', 'no JSON schemas and demanded calls of tools; saves their memory')
-    .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
+    .option('--no-grammars', 'switch off JSON schemas and forced tool calls; saves memory')
+    .addOption(budgetOption('memory for the whole process; default: 90% of what is available'))
     .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(kvDTypeOption())

@@ -218,7 +218,7 @@ async function checkCopy(
 ): Promise<void> {
   if (tensor === undefined || (await sameValues(tensor, copy, mostBytes))) return;
   throw new InputError(
-    `holds other values than in ${tensor.file}`,
+    `has other values than the tensor of the same name in ${tensor.file}`,
     { file: copy.file, tensor: copy.name },
     'Download all files again: they belong to different checkpoints',
   );

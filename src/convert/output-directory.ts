@@ -162,7 +162,7 @@ async function checkTarget(place: string, target: string, force: boolean): Promi
   }
   if (!names.includes(manifestFile)) {
     throw new InputError(
-      'exists and is not a flashllm model, so --force does not replace it',
+      'exists and is not a flashllm model; --force does not replace it',
       { file: target },
       'Choose another place, or remove it yourself',
     );

@@ -122,7 +122,7 @@ function checkExperts({ spec }: Manifest, asked: number | undefined): void {
     throw new InputError(
       'the number of experts per token cannot be changed: the model is not a mixture of experts',
       {},
-      'Leave --experts away',
+      'Leave out --experts',
     );
   }
   if (!Number.isInteger(asked) || asked < 1 || asked > experts.topK) {

@@ -75,7 +75,7 @@ export class Grammars {
    */
   async open(format: GrammarFormat): Promise<Constraint> {
     if (this.#tokenizer.eosIds.length === 0) {
-      throw new GrammarError('the model has no token that ends a text, so no grammar can end one');
+      throw new GrammarError('the model has no end-of-sequence token, so a grammar can never end');
     }
     const constraint = new ThreadConstraint(() => this.#running(), format);
     await constraint.mask();

@@ -174,7 +174,7 @@ export class HubConnection {
         if (secure) sent = secureRequest(url, options);
         else sent = proxy === null ? request(url, options) : throughProxy(url, proxy, options);
         sent.on('response', resolve).on('error', reject);
-        sent.setTimeout(stallMs, () => sent?.destroy(new Error('nothing came for a while')));
+        sent.setTimeout(stallMs, () => sent?.destroy(new Error('no data for a while')));
         sent.end();
       });
     } catch (error) {
@@ -200,7 +200,7 @@ function redirected(from: URL, location: string): URL {
   throw new IoError(
     `redirects to '${withoutSecrets(location)}', which is not followed`,
     { file: withoutSecrets(from) },
-    'Check HF_ENDPOINT and what is between this machine and the hub',
+    'Check HF_ENDPOINT, and proxies and firewalls between this machine and the hub',
   );
 }
 
@@ -262,15 +262,15 @@ function refusal(
   }
   if (status === 401 || status === 403) {
     return new InputError(
-      `is not there, or not for everybody (status ${status})`,
+      `does not exist, or is not public (status ${status})`,
       file,
       hasToken
-        ? 'Check the name, accept its terms on its page, and see that HF_TOKEN may read it'
-        : 'Check the name; if it is private or has terms, accept them on its page and set HF_TOKEN',
+        ? 'Check the name, accept the terms on the model page, and check that HF_TOKEN has access'
+        : 'Check the name; for a private model or one with terms, accept them on the model page and set HF_TOKEN',
     );
   }
   if (status === 404 || status === 410) {
-    return new InputError(`is not there (status ${status})`, file, 'Check name and revision');
+    return new InputError(`does not exist (status ${status})`, file, 'Check the name and the revision');
   }
   if (status === 416) return new IoError('does not have the bytes that it lists', file);
   return new IoError(`answers with status ${status}`, file, 'Check HF_ENDPOINT');

@@ -30,9 +30,9 @@ export function localName(path: string, taken: ReadonlySet<string>): string {
   if (!odd && !taken.has(name.toLowerCase())) return name;
   throw new InputError(
     odd
-      ? 'is not a name that a file may have here'
-      : 'has the name of another file of the model, or of one that is made here',
+      ? 'is not an allowed file name'
+      : 'has the name of another file of the model, or of a file that flashllm writes',
     { file: path },
-    'Download it in another way, under another name',
+    'Download it by other means, under another name',
   );
 }

@@ -129,7 +129,7 @@ async function assertOurs(path: string): Promise<void> {
   const names = found.isDirectory() ? await readdir(path) : [];
   if (found.isDirectory() && (names.length === 0 || names.includes(journalFile))) return;
   throw new InputError(
-    'is in the place of an unfinished download, and is none',
+    'is where an unfinished download would be, and is not one',
     { file: path },
     `Move ${basename(path)} away, or choose another directory`,
   );

@@ -63,7 +63,7 @@ export function proxyHeaders({ username, password }: URL): Record<string, string
 /** What is wrong when a proxy lets nothing pass: user and password, or where it leads. */
 export function proxyRefusal(status: number | undefined, proxy: URL): IoError {
   return new IoError(
-    `the proxy lets nothing pass (status ${status})`,
+    `the proxy refuses the connection (status ${status})`,
     { file: withoutSecrets(proxy) },
     'Check HTTPS_PROXY and HTTP_PROXY, user and password included, or name the hub in NO_PROXY',
   );

@@ -83,9 +83,9 @@ export class RemoteFile implements OpenedFile {
     if (offset - start > mostSkipped) {
       drop();
       throw new IoError(
-        'sends whole files only, so that the model cannot be examined before its download',
+        'does not answer requests for parts of a file, so the model cannot be examined before it is downloaded',
         { file: from },
-        'Check HF_ENDPOINT, and what is between this machine and the hub',
+        'Check HF_ENDPOINT, and proxies and firewalls between this machine and the hub',
       );
     }
     const window = Buffer.allocUnsafe(length);

@@ -126,9 +126,9 @@ class Download {
     const { kind, digest } = part.file.hash;
     const name = kind === 'git' ? 'git hash' : 'SHA-256';
     throw new IoError(
-      `what was sent has the ${name} ${wrong}; the hub lists ${digest}; it was thrown away`,
+      `what was sent has the ${name} ${wrong}; the hub lists ${digest}; it was discarded`,
       { file: this.#nameOf(part) },
-      'Try again later, or check HF_ENDPOINT and what is between this machine and the hub',
+      'Try again later, or check HF_ENDPOINT, and proxies and firewalls between this machine and the hub',
     );
   }
 

@@ -65,9 +65,9 @@ export function instantiateCore(
 
 function outdated(what: string): FlashError {
   return new FlashError(
-    `the compute core was not built from these sources: ${what}`,
+    `the compute core was built from other sources: ${what}`,
     {},
-    'Run "npm run build" to make it again',
+    'Run "npm run build"',
   );
 }
 

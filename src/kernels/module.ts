@@ -68,7 +68,7 @@ export async function compileCore(build = chooseBuild()): Promise<WebAssembly.Mo
     throw new FlashError(
       'the compute core cannot be read',
       { file },
-      'Run "npm run build" to make it',
+      'Run "npm run build"',
       { cause },
     );
   }

@@ -18,7 +18,7 @@ export function windowEverywhere(at: ConfigFile): Windows {
   if (types === null || slidingLayers(at, types).every((slides) => slides === slide))
     return windows;
   throw new InputError(
-    `'layer_types' contradicts 'sliding_window', with which ${slide ? 'every' : 'no'} layer of this family has sliding_attention`,
+    `'layer_types' contradicts 'sliding_window', with which ${slide ? 'every' : 'no'} layer of this family has sliding attention`,
     { file: at.file },
   );
 }

@@ -102,7 +102,7 @@ async function withLayer<T>(
           `is of shape (${tensor.shape.join(', ')}); this model's layer ${layer} has ` +
             `${neurons} neurons and a hidden size of ${spec.hiddenSize}`,
           { file, tensor: tensor.name },
-          'Take the predictors of this very model',
+          'Use predictors that were made for this model',
         );
       }
     }

@@ -75,13 +75,13 @@ export async function predictTrain(
   const { dir, manifest } = model.files;
   if (manifest.spec.ffn.experts !== undefined) {
     throw new InputError(
-      'is a mixture of experts: its router tells what a token wants, so that there is nothing to predict',
+      'is a mixture of experts: its routers choose the experts, so there is nothing to predict',
       { file: dir },
     );
   }
   if (manifest.layers.length === 0) {
     throw new InputError(
-      'has FFNs that are not cut into single neurons, which is what predictors choose',
+      'has FFNs that are not stored as single neurons, as predictors need them',
       { file: dir },
       'Convert the checkpoint again with an --ffn-dtype of f16, bf16, f32, q8 or q4',
     );
@@ -105,7 +105,7 @@ function checkActivation(model: Model, request: PredictTrainRequest): void {
   const { zeros } = activations[spec.ffn.activation];
   if (zeros && request.thresholdSparsity !== undefined) {
     throw new InputError(
-      `its FFNs use ${spec.ffn.activation}, most of whose outputs are exactly 0 already`,
+      `its FFNs use ${spec.ffn.activation}, with which most neurons are exactly 0 already`,
       { file: model.files.dir },
       'Train without --threshold-sparsity',
     );
@@ -119,7 +119,7 @@ function checkActivation(model: Model, request: PredictTrainRequest): void {
   }
   if (!zeros && request.arrange === true) {
     throw new InputError(
-      `its FFNs use ${spec.ffn.activation}: every neuron fires at every token, so none fire together`,
+      `its FFNs use ${spec.ffn.activation}: every neuron fires for every token, so no order saves reads`,
       { file: model.files.dir },
       'Train without --arrange',
     );

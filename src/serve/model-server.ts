@@ -151,7 +151,7 @@ export class ModelServer {
         const taken = error.code === 'EADDRINUSE';
         const why = taken ? 'the port is in use' : error.message;
         const hint = taken ? 'Give another one with --port' : undefined;
-        reject(new InputError(`cannot listen at ${host}:${port}: ${why}`, {}, hint));
+        reject(new InputError(`cannot listen on ${host}:${port}: ${why}`, {}, hint));
       });
       server.listen(port, host, resolve);
     });

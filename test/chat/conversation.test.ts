@@ -67,7 +67,7 @@ test('what is no conversation is refused with its place, and nothing changes', a
     ['{"messages": [', /not valid JSON/],
     ['[]', /no list 'messages'/],
     ['{"messages": {}}', /no list 'messages'/],
-    ['{"messages": [1]}', /messages\[0\] is no message: 1/],
+    ['{"messages": [1]}', /messages\[0\] is not a message: 1/],
     ['{"messages": [{"role": "user", "content": "a"}, {"role": 5}]}', /messages\[1\]\.role/],
     ['{"messages": [{"role": "user"}]}', /messages\[0\]\.content is no text/],
     ['{"messages": [{"role": "user", "content": ["\\u001b[31m"]}]}', /content is no text/],

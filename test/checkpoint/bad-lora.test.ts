@@ -222,7 +222,7 @@ refuses('tensors that do not fit together', [
     tensors: (tensors) =>
       tensors.set(`${module}.lora_A.default.weight`, take(tensors, `${module}.lora_A.weight`)) &&
       tensors.set(`${module}.lora_A.weight`, zeros(2, 32)),
-    says: /another tensor of the adapter has the same part of the update of "model\.layers\.1\.self_attn\.q_proj"/,
+    says: /another tensor of the adapter holds the same factor for "model\.layers\.1\.self_attn\.q_proj"/,
   },
   {
     name: 'another rank than the configuration says',

@@ -83,7 +83,7 @@ describe('chat at a terminal', {
     terminal.type(ctrlC);
     await terminal.see(/> /);
     terminal.type('/save\r');
-    await terminal.see(/\/save needs the name of a file/);
+    await terminal.see(/\/save needs a file name/);
     await terminal.see(/> /);
     terminal.type(ctrlD);
     assert.equal(await terminal.ended, 0);

@@ -113,7 +113,7 @@ describe('a named pipe', { ...parallel, ...posix }, () => {
     ]) {
       const path = pipe();
       assertRefused(await runCli([...args, path, ...budget]), [
-        `${path}: is a named pipe that nobody has opened for writing within 3 s`,
+        `${path}: is a named pipe that no process opened for writing within 3 s`,
       ]);
     }
   });

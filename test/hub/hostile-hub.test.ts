@@ -283,7 +283,7 @@ describe('pull from a server that lies', () => {
     }
     for (const name of ['con.gguf', 'a:b.gguf', 'a/.gguf', 'LPT1.x.gguf', 'x?.gguf']) {
       hub.reset({ answer: list([file(name)]) });
-      await fails(pull(stories), /is not a name that a file may have here/);
+      await fails(pull(stories), /is not an allowed file name/);
     }
     hub.reset({ answer: list([{ ...file('x.gguf'), lfs: { sha256: 'none', size: 5 } }]) });
     await fails(pull(stories), /it has nothing/);

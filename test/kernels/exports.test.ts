@@ -104,14 +104,14 @@ async function coreWithout(name: string): Promise<WebAssembly.Module> {
 
 test('a core that was built of other tables is refused', async () => {
   const memory = createMemory(65536);
-  const hint = 'Run "npm run build" to make it again';
+  const hint = 'Run "npm run build"';
   for (const [name, what] of [
     ['ffnSums_q4', 'it has no kernel ffnSums_q4 of 12 parameters'],
     ['NEURON_GROUP', 'its NEURON_GROUP is undefined, not 64'],
     ['Q4_BLOCK_BYTES', 'its Q4_BLOCK_BYTES is undefined, not 18'],
   ] as const) {
     const module = await coreWithout(name);
-    const message = `the compute core was not built from these sources: ${what}`;
+    const message = `the compute core was built from other sources: ${what}`;
     assert.throws(() => instantiateCore(module, memory), new FlashError(message, {}, hint));
   }
 });

@@ -82,7 +82,7 @@ export async function readGgufHeader(file: RangeFile): Promise<GgufHeader> {
     const at = cursor.offset;
     const tensor = await readTensor(cursor, index, alignment, path);
     if (tensors.has(tensor.name)) {
-      throw new InputError('is in the header twice', {
+      throw new InputError('appears twice in the header', {
         file: path,
         tensor: tensor.name,
         offset: at,
@@ -100,9 +100,9 @@ function checkVersion(version: number, path: string): void {
   // The bytes of a small number the other way round.
   if (version >= 2 ** 16 && (version & 0xffff) === 0) {
     throw new InputError(
-      'is a big-endian GGUF, made for another kind of machine',
+      'is a big-endian GGUF file',
       place,
-      'Download the little-endian file, which is the usual one',
+      'Download the little-endian file',
     );
   }
   const hint =

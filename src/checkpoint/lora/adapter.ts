@@ -128,7 +128,7 @@ function sorted(
       const part = kind === 'bias' ? 'bias' : factor === 'A' ? 'a' : 'b';
       if (found.embedding !== embedding || found[part] !== undefined) {
         throw new InputError(
-          `another tensor of the adapter has the same part of the update of ${brief(module)}`,
+          `another tensor of the adapter holds the same factor for ${brief(module)}`,
           place,
         );
       }
@@ -151,7 +151,7 @@ function sorted(
     }
     const target = `${saved}.${savedKind}`;
     if (whole.has(target)) {
-      throw new InputError(`another tensor of the adapter replaces ${brief(target)}, too`, place);
+      throw new InputError(`another tensor of the adapter also replaces ${brief(target)}`, place);
     }
     whole.set(target, { name: target, tensor });
   }

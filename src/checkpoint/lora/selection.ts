@@ -37,7 +37,7 @@ export function checkSelection(adapter: Adapter, modules: readonly Candidate[]):
   }
   if (unselected.length > 0) {
     throw new InputError(
-      `the adapter has updates of modules that its configuration does not select: ${some(unselected)}`,
+      `the adapter has updates for modules that its configuration does not select: ${some(unselected)}`,
       { file },
       "'target_modules', 'exclude_modules', 'layers_to_transform' and the weights contradict each other",
     );
