@@ -95,42 +95,49 @@ export abstract class Activations {
   }
 }
 
+/** Quantises the group of activations at x to 32 bytes at `q`, and stores its scale and its sums. */
+export function quantiseGroup<T extends GroupCodec>(
+  q: usize,
+  x: usize,
+  scale: usize,
+  sums: usize,
+): void {
+  const t = changetype<T>(0);
+  let top4 = f32x4.splat(0);
+  for (let c: usize = 0; c < 128; c += 16) {
+    top4 = f32x4.max(top4, f32x4.abs(v128.load(x + c)));
+  }
+  top4 = f32x4.max(top4, i32x4.shuffle(top4, top4, 2, 3, 0, 1));
+  const top = max(f32x4.extract_lane(top4, 0), f32x4.extract_lane(top4, 1));
+  // NaN and infinity make the scale NaN, and with it every result.
+  const small = top < X_MIN;
+  const factor = f32x4.splat(small ? 0 : LEVELS / top);
+  const step: f32 = small ? 0 : top * (<f32>1 / LEVELS) + (top - top);
+  store<f32>(scale, step);
+  const q0 = i8x16.narrow_i16x8_s(Activations.eight(x, factor), Activations.eight(x + 32, factor));
+  const q1 = i8x16.narrow_i16x8_s(
+    Activations.eight(x + 64, factor),
+    Activations.eight(x + 96, factor),
+  );
+  v128.store(q, q0);
+  v128.store(q, q1, 16);
+  // Even lanes: activations 0, 1, 4, 5, ...
+  const s0 = i16x8.extadd_pairwise_i8x16_s(q0);
+  const s1 = i16x8.extadd_pairwise_i8x16_s(q1);
+  if (t.runs == 1) {
+    Activations.storeSums<T>(sums, i16x8.add(s0, s1), step);
+  } else {
+    Activations.storeSums<T>(sums, s0, step);
+    Activations.storeSums<T>(sums + 4, s1, step);
+  }
+}
+
 /** Quantises `groups` groups of activations at x to `q`. */
 export function quantise<T extends GroupCodec>(q: usize, x: usize, groups: i32): void {
-  const t = changetype<T>(0);
   let scale = Activations.scales(q, groups);
   let sums = Activations.sums(q, groups);
   for (let left = groups; left > 0; left--) {
-    let top4 = f32x4.splat(0);
-    for (let c: usize = 0; c < 128; c += 16) {
-      top4 = f32x4.max(top4, f32x4.abs(v128.load(x + c)));
-    }
-    top4 = f32x4.max(top4, i32x4.shuffle(top4, top4, 2, 3, 0, 1));
-    const top = max(f32x4.extract_lane(top4, 0), f32x4.extract_lane(top4, 1));
-    // NaN and infinity make the scale NaN, and with it every result.
-    const small = top < X_MIN;
-    const factor = f32x4.splat(small ? 0 : LEVELS / top);
-    const step: f32 = small ? 0 : top * (<f32>1 / LEVELS) + (top - top);
-    store<f32>(scale, step);
-    const q0 = i8x16.narrow_i16x8_s(
-      Activations.eight(x, factor),
-      Activations.eight(x + 32, factor),
-    );
-    const q1 = i8x16.narrow_i16x8_s(
-      Activations.eight(x + 64, factor),
-      Activations.eight(x + 96, factor),
-    );
-    v128.store(q, q0);
-    v128.store(q, q1, 16);
-    // Even lanes: activations 0, 1, 4, 5, ...
-    const s0 = i16x8.extadd_pairwise_i8x16_s(q0);
-    const s1 = i16x8.extadd_pairwise_i8x16_s(q1);
-    if (t.runs == 1) {
-      Activations.storeSums<T>(sums, i16x8.add(s0, s1), step);
-    } else {
-      Activations.storeSums<T>(sums, s0, step);
-      Activations.storeSums<T>(sums + 4, s1, step);
-    }
+    quantiseGroup<T>(q, x, scale, sums);
     x += 128;
     q += GROUP;
     scale += ACTIVATION_SCALE_BYTES;

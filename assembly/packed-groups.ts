@@ -16,7 +16,8 @@
 import { QUANTISED_POSITIONS } from './exports/shared-constants';
 import { G, GroupCodec } from './group';
 import { Activations, GROUP, Heads, I, quantise } from './group-dot';
-import { dots8, Fours, HEADS_BYTES, UNPACK_FROM, WEIGHT_BYTES } from './group-matmul';
+import { HEADS_BYTES, UNPACK_FROM } from './group-matmul';
+import { CHUNK_BYTES, dots8, Eights, Pairs, quantisePairs } from './group-tiles';
 
 /** Parts of packed blocks. */
 abstract class Packed {
@@ -78,8 +79,8 @@ abstract class Packed {
     u = i16x8.add(u, Packed.pairs<T>(p, h, g, 6, x, f, low, high));
     u = i16x8.add(u, Packed.pairs<T>(p, h, g, 7, x, f, low, high));
     s = v128.load(room);
-    if (t.pairs == 8) return Fours.whole<T>(i16x8.add(s, u), sums);
-    return i32x4.add(Fours.half<T>(s, 0, scales, sums), Fours.half<T>(u, 1, scales, sums));
+    if (t.pairs == 8) return Eights.whole<T>(i16x8.add(s, u), sums);
+    return i32x4.add(Eights.half<T>(s, 0, scales, sums), Eights.half<T>(u, 1, scales, sums));
   }
 
   /** Adds group 4 h + g to four rows' sums at `acc`. */
@@ -189,29 +190,37 @@ function dotsOfPacked<T extends GroupCodec>(
   memory.copy(y + ((<usize>done) << 4), head, (<usize>(fours - done)) << 4);
 }
 
-/** Four packed rows as group-matmul.ts has them for many positions. */
-function unpackFours<T extends GroupCodec>(to: usize, p: usize, groups: i32): void {
+/** Four packed rows as the first or the second four of eight rows at `eights`. */
+function unpackFours<T extends GroupCodec>(
+  eights: usize,
+  second: bool,
+  p: usize,
+  groups: i32,
+): void {
   const t = changetype<T>(0);
   const low = t.low;
   const high = t.packedHigh;
-  const stride = Fours.bytes<T>();
+  const stride = Eights.bytes<T>();
+  let to = eights + Eights.weights(second);
+  let head = eights + Eights.head<T>(second);
   for (let left = groups; left > 0; left -= t.groups) {
-    t.packedHeads(to + WEIGHT_BYTES, stride, p);
+    t.packedHeads(head, stride, p);
+    head += <usize>t.groups * stride;
     const f = t.fifths(p);
     if (t.groups == 1) {
       v128.store(to, t.chunk(p, 0, 0, 0, f, low, high));
-      v128.store(to, t.chunk(p, 0, 0, 1, f, low, high), 16);
-      v128.store(to, t.chunk(p, 0, 0, 2, f, low, high), 32);
-      v128.store(to, t.chunk(p, 0, 0, 3, f, low, high), 48);
-      v128.store(to, t.chunk(p, 0, 0, 4, f, low, high), 64);
-      v128.store(to, t.chunk(p, 0, 0, 5, f, low, high), 80);
-      v128.store(to, t.chunk(p, 0, 0, 6, f, low, high), 96);
-      v128.store(to, t.chunk(p, 0, 0, 7, f, low, high), 112);
+      v128.store(to + CHUNK_BYTES, t.chunk(p, 0, 0, 1, f, low, high));
+      v128.store(to + 2 * CHUNK_BYTES, t.chunk(p, 0, 0, 2, f, low, high));
+      v128.store(to + 3 * CHUNK_BYTES, t.chunk(p, 0, 0, 3, f, low, high));
+      v128.store(to + 4 * CHUNK_BYTES, t.chunk(p, 0, 0, 4, f, low, high));
+      v128.store(to + 5 * CHUNK_BYTES, t.chunk(p, 0, 0, 5, f, low, high));
+      v128.store(to + 6 * CHUNK_BYTES, t.chunk(p, 0, 0, 6, f, low, high));
+      v128.store(to + 7 * CHUNK_BYTES, t.chunk(p, 0, 0, 7, f, low, high));
       to += stride;
     } else {
       for (let h: usize = 0; h < 2; h++) {
         for (let c = 0; c < 8; c++) {
-          const at = to + ((<usize>c) << 4);
+          const at = to + <usize>c * CHUNK_BYTES;
           v128.store(at, t.chunk(p, h, 0, c, f, low, high));
           v128.store(at + stride, t.chunk(p, h, 1, c, f, low, high));
           v128.store(at + 2 * stride, t.chunk(p, h, 2, c, f, low, high));
@@ -243,27 +252,23 @@ export function packedDots<T extends GroupCodec>(
   const t = changetype<T>(0);
   const groups = cols / GROUP;
   const foursBytes = (<usize>(groups / t.groups) * t.bytes) << 2;
-  const xBytes = Activations.bytes(groups);
   const yBytes = yStride << 2;
   for (let first = 0; first < positions; first += QUANTISED_POSITIONS) {
     const n = min(QUANTISED_POSITIONS, positions - first);
     const xs = scratch + HEADS_BYTES;
-    for (let p: usize = 0; p < <usize>n; p++) {
-      quantise<T>(xs + p * xBytes, x + ((p * xStride) << 2), groups);
-    }
     if (n < UNPACK_FROM) {
       for (let p: usize = 0; p < <usize>n; p++) {
-        dotsOfPacked<T>(y + p * yBytes, xs + p * xBytes, w, count, groups, scratch);
+        quantise<T>(xs, x + ((p * xStride) << 2), groups);
+        dotsOfPacked<T>(y + p * yBytes, xs, w, count, groups, scratch);
       }
     } else {
-      const unpacked = xs + <usize>n * xBytes;
-      const bytes = <usize>groups * Fours.bytes<T>();
+      quantisePairs<T>(xs, x, groups, n, xStride << 2);
+      const unpacked = xs + Pairs.bytes(groups, n);
       for (let r = 0; r < count; r += 8) {
         const wr = w + <usize>(r >> 2) * foursBytes;
-        unpackFours<T>(unpacked, wr, groups);
-        if (r + 4 < count) unpackFours<T>(unpacked + bytes, wr + foursBytes, groups);
-        const yr = y + ((<usize>r) << 2);
-        dots8<T>(yr, yBytes, n, count - r, xs, xBytes, unpacked, groups);
+        unpackFours<T>(unpacked, false, wr, groups);
+        if (r + 4 < count) unpackFours<T>(unpacked, true, wr + foursBytes, groups);
+        dots8<T>(y + ((<usize>r) << 2), yBytes, n, count - r, xs, unpacked, groups);
       }
     }
     x += (<usize>n * xStride) << 2;
