@@ -3,14 +3,13 @@
  * positions are multiplied with weights as they lie (group-dot.ts), for more of them weights are
  * unpacked once, eight rows at a time (group-tiles.ts).
  */
-import { QUANTISED_POSITIONS } from './exports/shared-constants';
+import { PAIRED_POSITIONS, QUANTISED_GROUP, QUANTISED_POSITIONS } from './exports/shared-constants';
 import { GroupCodec } from './group';
-import { dot4, GROUP, quantise } from './group-dot';
-import { CHUNK_BYTES, dots8, Eights, Pairs, quantisePairs } from './group-tiles';
+import { quantise, quantisedOffset, quantisePairs } from './group-activations';
+import { dot4 } from './group-dot';
+import { CHUNK_BYTES, dots8, Eights } from './group-tiles';
 import { Quarters } from './rows';
 
-/** Fewer positions are multiplied with weights as they lie. */
-export const UNPACK_FROM: i32 = 3;
 /** Room for the heads of a block. */
 export const HEADS_BYTES: usize = 1024;
 
@@ -129,7 +128,8 @@ function dotsOfOne<T extends GroupCodec>(
 /**
  * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows lie `w` bytes beyond the
  * addresses in `ptrs`; without `ptrs`, one after the other from `w` on. They are whole blocks.
- * `scratch` is for quantised activations and unpacked weights, and must be given.
+ * `scratch` is for quantised activations and unpacked weights, and must be given. Where `quantised`, x is
+ * what `quantiseInput` has made of as many positions, of rows of `xStride` elements.
  */
 export function groupDots<T extends GroupCodec>(
   y: usize,
@@ -142,23 +142,32 @@ export function groupDots<T extends GroupCodec>(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: bool,
 ): void {
   if (scratch == 0) unreachable();
   const t = changetype<T>(0);
-  const groups = cols / GROUP;
+  const groups = cols / QUANTISED_GROUP;
   const rowBytes = <usize>(groups / t.groups) * t.bytes;
   const yBytes = yStride << 2;
-  for (let first = 0; first < positions; first += QUANTISED_POSITIONS) {
-    const n = min(QUANTISED_POSITIONS, positions - first);
-    const xs = scratch + HEADS_BYTES;
-    if (n < UNPACK_FROM) {
+  const step = quantised ? positions : QUANTISED_POSITIONS;
+  for (let first = 0; first < positions; first += step) {
+    const n = min(step, positions - first);
+    const room = scratch + HEADS_BYTES;
+    const inputBytes = quantisedOffset(quantised ? xStride : <usize>cols, n);
+    if (n < PAIRED_POSITIONS) {
       for (let p: usize = 0; p < <usize>n; p++) {
-        quantise<T>(xs, x + ((p * xStride) << 2), groups);
-        dotsOfOne<T>(y + p * yBytes, xs, w, ptrs, rowBytes, count, groups, scratch);
+        if (!quantised) quantise<T>(room, x + ((p * xStride) << 2), groups);
+        const xp = quantised ? x + p * inputBytes : room;
+        dotsOfOne<T>(y + p * yBytes, xp, w, ptrs, rowBytes, count, groups, scratch);
       }
     } else {
-      quantisePairs<T>(xs, x, groups, n, xStride << 2);
-      const unpacked = xs + Pairs.bytes(groups, n);
+      let pairs = x;
+      let unpacked = room;
+      if (!quantised) {
+        pairs = room;
+        quantisePairs<T>(pairs, inputBytes, x, groups, n, xStride << 2);
+        unpacked += <usize>((n + 1) >> 1) * inputBytes;
+      }
       const last = count - 1;
       for (let r = 0; r < count; r += 8) {
         for (let k = 0; k < 8; k += 4) {
@@ -172,7 +181,8 @@ export function groupDots<T extends GroupCodec>(
             groups,
           );
         }
-        dots8<T>(y + ((<usize>r) << 2), yBytes, n, count - r, xs, unpacked, groups);
+        const yr = y + ((<usize>r) << 2);
+        dots8<T>(yr, yBytes, n, count - r, pairs, inputBytes, unpacked, groups);
       }
     }
     x += (<usize>n * xStride) << 2;

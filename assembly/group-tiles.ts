@@ -1,18 +1,17 @@
 /**
  * Products of eight rows of GGUF's block formats with two positions at a time, where many positions share
- * weights: both are laid out for one loop, which reads each of them from front to back.
+ * weights, which are laid out for one loop that reads them from front to back. Of a group:
  *
- *     rows, of a group:        | weights 0-3 of row 0, of row 1, 2, 3, u8 | of rows 4 to 7 | weights 4-7 ... |
- *                              | head of rows 0 to 3 | head of rows 4 to 7 |
- *     positions, of a group:   | activations 0-3 of position 0, i8 | of position 1 | activations 4-7 ... |
- *                              | scale | scale | sums | sums |
+ *     | weights 0-3 of row 0, of row 1, 2, 3, u8 | of rows 4 to 7 | weights 4-7 ... |
+ *     | head of rows 0 to 3 | head of rows 4 to 7 |
  *
  * So a vector of four activations, repeated, makes sums in which each row has a lane of its own. What a
  * group adds to a row's sum is to the bit what group-dot.ts says.
  */
-import { ACTIVATION_SCALE_BYTES } from './exports/shared-constants';
+import { QUANTISED_PAIR_BYTES } from './exports/shared-constants';
 import { G, GroupCodec } from './group';
-import { GROUP, Heads, I, quantiseGroup, SUM_BYTES } from './group-dot';
+import { SCALE0, SCALE1, SUMS0, SUMS1 } from './group-activations';
+import { Heads, I } from './group-dot';
 import { V } from './vector';
 
 /** Rows and positions of a product. */
@@ -21,51 +20,6 @@ export const EIGHT: i32 = 8;
 export const CHUNK_BYTES: usize = 32;
 /** Bytes of the weights of a group of eight rows. */
 const WEIGHT_BYTES: usize = 8 * CHUNK_BYTES;
-/** Where a group of two positions has its scales and sums, and its bytes. */
-const SCALES: usize = 2 * <usize>GROUP;
-const SUMS: usize = SCALES + 2 * ACTIVATION_SCALE_BYTES;
-const PAIR_BYTES: usize = SUMS + 2 * SUM_BYTES;
-
-/** Two positions, quantised. */
-export abstract class Pairs {
-  /** Bytes of `groups` groups of `positions` positions; a last one without another is there twice. */
-  @inline static bytes(groups: i32, positions: i32): usize {
-    return <usize>((positions + 1) >> 1) * Pairs.pairBytes(groups);
-  }
-  @inline static pairBytes(groups: i32): usize {
-    return <usize>groups * PAIR_BYTES;
-  }
-}
-
-/** Quantises `groups` groups of each of `positions` positions, `xBytes` apart, to `q`. */
-export function quantisePairs<T extends GroupCodec>(
-  q: usize,
-  x: usize,
-  groups: i32,
-  positions: i32,
-  xBytes: usize,
-): void {
-  for (let p = 0; p < positions; p += 2) {
-    let x0 = x + <usize>p * xBytes;
-    let x1 = x + <usize>min(p + 1, positions - 1) * xBytes;
-    for (let g = 0; g < groups; g++) {
-      quantiseGroup<T>(q, x0, q + SCALES, q + SUMS);
-      quantiseGroup<T>(q + 32, x1, q + SCALES + ACTIVATION_SCALE_BYTES, q + SUMS + SUM_BYTES);
-      const a0 = v128.load(q);
-      const a1 = v128.load(q, 16);
-      const b0 = v128.load(q, 32);
-      const b1 = v128.load(q, 48);
-      v128.store(q, i32x4.shuffle(a0, b0, 0, 4, 1, 5));
-      v128.store(q, i32x4.shuffle(a0, b0, 2, 6, 3, 7), 16);
-      v128.store(q, i32x4.shuffle(a1, b1, 0, 4, 1, 5), 32);
-      v128.store(q, i32x4.shuffle(a1, b1, 2, 6, 3, 7), 48);
-      x0 += 128;
-      x1 += 128;
-      q += PAIR_BYTES;
-    }
-  }
-}
-
 /** Eight rows, unpacked. */
 export abstract class Eights {
   /** Bytes of a group. */
@@ -180,10 +134,10 @@ function dots8x2<T extends GroupCodec>(
     }
     if (x != 2) {
       if (!carry) {
-        d00 = Eights.half<T>(s00, 0, u + head0At + scalesAt, x + SUMS);
-        d01 = Eights.half<T>(s01, 0, u + head0At + scalesAt, x + SUMS + SUM_BYTES);
-        d10 = Eights.half<T>(s10, 0, u + head1At + scalesAt, x + SUMS);
-        d11 = Eights.half<T>(s11, 0, u + head1At + scalesAt, x + SUMS + SUM_BYTES);
+        d00 = Eights.half<T>(s00, 0, u + head0At + scalesAt, x + SUMS0);
+        d01 = Eights.half<T>(s01, 0, u + head0At + scalesAt, x + SUMS1);
+        d10 = Eights.half<T>(s10, 0, u + head1At + scalesAt, x + SUMS0);
+        d11 = Eights.half<T>(s11, 0, u + head1At + scalesAt, x + SUMS1);
       }
       w0 = v128.load(u, 128);
       w1 = v128.load(u, 144);
@@ -222,20 +176,20 @@ function dots8x2<T extends GroupCodec>(
     }
     const head0 = u + head0At;
     const head1 = u + head1At;
-    const sums0 = x + SUMS;
-    const sums1 = x + SUMS + SUM_BYTES;
+    const sums0 = x + SUMS0;
+    const sums1 = x + SUMS1;
     d00 = Eights.integers<T>(d00, s00, head0 + scalesAt, sums0);
     d01 = Eights.integers<T>(d01, s01, head0 + scalesAt, sums1);
     d10 = Eights.integers<T>(d10, s10, head1 + scalesAt, sums0);
     d11 = Eights.integers<T>(d11, s11, head1 + scalesAt, sums1);
-    const scale0 = x + SCALES;
-    const scale1 = x + SCALES + ACTIVATION_SCALE_BYTES;
-    a00 = Heads.added<T>(a00, d00, head0, scale0, sums0);
-    a01 = Heads.added<T>(a01, d01, head0, scale1, sums1);
-    a10 = Heads.added<T>(a10, d10, head1, scale0, sums0);
-    a11 = Heads.added<T>(a11, d11, head1, scale1, sums1);
+    const scale0 = x + SCALE0;
+    const scale1 = x + SCALE1;
+    a00 = Heads.with<T>(a00, d00, head0, scale0, sums0);
+    a01 = Heads.with<T>(a01, d01, head0, scale1, sums1);
+    a10 = Heads.with<T>(a10, d10, head1, scale0, sums0);
+    a11 = Heads.with<T>(a11, d11, head1, scale1, sums1);
     u += Eights.bytes<T>();
-    x += PAIR_BYTES;
+    x += QUANTISED_PAIR_BYTES;
   }
   Eights.put(y0, a00, n);
   Eights.put(y0 + 16, a10, n - 4);
@@ -244,20 +198,20 @@ function dots8x2<T extends GroupCodec>(
   Eights.put(y1 + 16, a11, n - 4);
 }
 
-/** n of eight rows, unpacked, with the quantised positions at x. */
+/** n of eight rows, unpacked, with the quantised positions at x, pairs of which are `pairBytes` apart. */
 export function dots8<T extends GroupCodec>(
   y: usize,
   yBytes: usize,
   positions: i32,
   n: i32,
   x: usize,
+  pairBytes: usize,
   unpacked: usize,
   groups: i32,
 ): void {
-  const bytes = Pairs.pairBytes(groups);
   for (let p = 0; p < positions; p += 2) {
     const y0 = y + <usize>p * yBytes;
     dots8x2<T>(y0, p + 1 < positions ? y0 + yBytes : y0, n, x, unpacked, groups);
-    x += bytes;
+    x += pairBytes;
   }
 }
