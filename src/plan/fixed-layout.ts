@@ -18,6 +18,7 @@ import {
 import { expertUnits } from './expert-slots.ts';
 import { type KvLayout, layoutKv } from './kv-layout.ts';
 import { selectionLengths } from './list-layout.ts';
+import { quantisedRoomBytes } from './quantised-room.ts';
 import { type StreamRing, slotBytesFor } from './ring.ts';
 import type { LayerDemand } from './share-slots.ts';
 import { bookkeepingBytes } from './store-book.ts';
@@ -111,6 +112,7 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
     logits: logitPositions,
     widestUnit: widestUnit(manifest.ffns),
     predictors: predictors && predictorSizes(predictors),
+    quantisedBytes: quantisedRoomBytes(manifest, chunk),
   });
   take(activations.bytes);
   const wide = Math.max(widestRow(spec), widestUnit(manifest.ffns));
