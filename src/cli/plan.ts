@@ -9,6 +9,7 @@ import { bestLogits, usualSampling } from '../engine/sampler.ts';
 import { withDraft } from '../engine/speculation/open-draft.ts';
 import { InputError } from '../errors.ts';
 import type { DeviceProfile } from '../flash/device-profile.ts';
+import { pageCacheHint } from '../flash/page-cache.ts';
 import { parseModelName } from '../hub/address.ts';
 import { type ExpertOutlook, expertOutlook } from '../plan/expert-demand.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
@@ -82,6 +83,7 @@ async function run(path: string, flags: PlanFlags): Promise<void> {
   const open = { predictors: flags.exact !== true };
   const work = async (model: Model) => {
     const { profile } = model.files.scheduler;
+    if (!model.files.directIo) note(`${pageCacheHint()}.`);
     await withDraftSource(flags, async (draft) => {
       const withIt = (request: RunRequest) =>
         draft === null ? request : withDraft(model, request, draft);

@@ -60,6 +60,19 @@ export interface FfnTask {
   readonly gateBias: number;
   readonly positions: number;
   readonly hook?: NeuronHook | undefined;
+  /** Of single neurons whose down columns wait for all activations: which half is to be done. */
+  readonly half?: FfnHalf | undefined;
+}
+
+/** Activations, which are gathered, or what neurons contribute with those that were gathered. */
+export interface FfnHalf {
+  readonly do: 'activate' | 'down';
+  /** (positions, all) f32 in the first memory. */
+  readonly values: Float32Array;
+  /** Neurons of the whole FFN. */
+  readonly all: number;
+  /** Where the rows are down columns alone: how these lie. */
+  readonly downs: NeuronGeometry | null;
 }
 
 /** One expert, which lies in the arena; the other addresses are in the first memory. */
@@ -154,7 +167,7 @@ export class Arena {
     placesOf: (first: number, count: number) => UnitPlaces,
   ): number {
     const { units, rows, positions } = task;
-    const geometry = neuronGeometry(units);
+    const geometry = task.half?.downs ?? neuronGeometry(units);
     // Biases have room for those of one unit.
     const biased = task.bias !== 0 || task.gateBias !== 0;
     const atOnce =
@@ -206,6 +219,12 @@ export class Arena {
       table[i] = rows.address + ((done + i - inGroup) / group) * groupStride + inGroup * stride;
     }
     const actStride = blockNeurons(this.#place, positions);
+    const first = rows.first + done;
+    if (task.half?.do === 'down') {
+      this.#exchange(task.half, actStride, first, count, positions);
+      this.#down(task, kernels, downOffset, first, count, y);
+      return 0;
+    }
     activateNeurons(kernels, ffn, {
       acts: neurons,
       gates,
@@ -224,17 +243,30 @@ export class Arena {
       memory: this.memory,
       address: neurons,
       stride: actStride,
-      first: rows.first + done,
+      first,
       count,
       position: 0,
       positions,
     });
-    this.#down(task, kernels, downOffset, rows.first + done, count, y);
+    if (task.half === undefined) this.#down(task, kernels, downOffset, first, count, y);
+    else this.#exchange(task.half, actStride, first, count, positions);
     let active = 0;
     for (let position = 0; position < positions; position++) {
       active += this.kernels.countActive(neurons + position * actStride * f32Bytes, count);
     }
     return active;
+  }
+
+  /** Gathers the activations of neurons [first, first + count), or takes them from where they were gathered. */
+  #exchange(half: FfnHalf, stride: number, first: number, count: number, positions: number): void {
+    const { neurons } = this.#place;
+    for (let position = 0; position < positions; position++) {
+      const at = neurons + position * stride * f32Bytes;
+      const own = new Float32Array(this.memory.buffer, at, count);
+      const from = position * half.all + first;
+      if (half.do === 'activate') half.values.set(own, from);
+      else own.set(half.values.subarray(from, from + count));
+    }
   }
 
   /** y += activations times down columns of neurons [first, first + count), group by group. */

@@ -57,8 +57,10 @@ export class NextRouter {
     const { hiddenSize: n, ffn } = files.manifest.spec;
     const { count = 0 } = ffn.experts ?? {};
     const [{ kernels, memory }] = arenas;
-    const { gathered: x, logits } = buffers;
-    math.norm(tensorNames.ffnNorm(layer), x, residual, 1);
+    const { gathered, logits } = buffers;
+    const plain = ffn.experts?.early === true; // what comes into the layer, as it is
+    const x = plain ? residual : gathered;
+    if (!plain) math.norm(tensorNames.ffnNorm(layer), x, residual, 1);
     const bias = weights.vector(`${tensorNames.router(layer)}.bias`);
     const matmul = matmulOf(kernels, formats.f32, true);
     matmul(logits, x, this.#routers[layer] ?? 0, bias, count, n, 1, n, count, scratch);

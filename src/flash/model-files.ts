@@ -6,7 +6,7 @@ import { crc32 } from 'node:zlib';
 import { InputError } from '../errors.ts';
 import { createBuffer } from '../pages.ts';
 import { assertRegular, eachPiece } from '../regular-file.ts';
-import { crcHex, hex } from './checksum.ts';
+import { crcHex, crcOf, hex } from './checksum.ts';
 import { DeviceFile } from './device-file.ts';
 import { type DeviceProfile, loadProfile } from './device-profile.ts';
 import { sectorBytes } from './layout.ts';
@@ -139,7 +139,7 @@ export class ModelFiles {
 
   /**
    * Begins to read a range into memory; blocks that were not checked before are, on arrival.
-   * @param address where {@link spanOf} bytes are free; a multiple of a sector
+   * @param address where `spanOf` bytes are free; a multiple of a sector
    * @returns a request that rejects with InputError at a damaged block, IoError when reading fails
    */
   requestRows(
@@ -240,7 +240,7 @@ export class ModelFiles {
       if (verified[block] === 1) continue;
       const begin = (row - first) * rowBytes;
       const end = begin + Math.min(tensor.rowsPerBlock, rows - row) * rowBytes;
-      if (crc32(data.subarray(begin, end)) !== tensor.checksums[block]) {
+      if (crcOf(data.subarray(begin, end)) !== tensor.checksums[block]) {
         throw new InputError(
           'damaged: a checksum does not match',
           {

@@ -90,6 +90,11 @@ export const kernelTable = {
     ],
   },
   /**
+   * x[p] = round(x[p] s) / s over n elements, to nearest, ties to even, where s is 127 over the largest
+   * magnitude of x[p], at least 1e-5: what 8 bits hold of a row.
+   */
+  roundRows: { parameters: ['x: address', 'n: i32', 'positions: i32', 'xStride: size'] },
+  /**
    * Causal attention of heads [headStart, headEnd) for `positions` rows of one or of several sequences,
    * whose keys and values are already in the cache. `rows` (u32, 2 per row) has the address of the
    * sequence's page numbers (u32, one per `pagePositions`) and the row's position; page g begins at row

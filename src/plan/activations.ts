@@ -6,6 +6,7 @@ import { neuronGroup, scratchBytes } from '../kernels/weight-kernels.ts';
 import type { Positions } from '../models/positions.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
+import type { AllActivationsPlace, AllActivationsSizes } from './all-activations.ts';
 import {
   bitWords,
   type ListTables,
@@ -94,6 +95,8 @@ export interface Activations extends BlockRoom {
   readonly experts: ExpertBuffers | null;
   /** Of attention that makes keys and values of latent vectors only. */
   readonly latent: LatentBuffers | null;
+  /** Where no down column can be used before the activations of all neurons are known. */
+  readonly all: AllActivationsPlace | null;
   /** Bytes of all of these. */
   readonly bytes: number;
 }
@@ -150,6 +153,7 @@ export interface ActivationSizes {
   /** Neurons of the largest unit that is computed as a whole. */
   readonly widestUnit: number;
   readonly predictors: PredictorSizes | null;
+  readonly all: AllActivationsSizes | null;
   /** Of the input of products; 0 where it is not quantised. */
   readonly quantisedBytes: number;
 }
@@ -213,7 +217,7 @@ function layoutLatent(
 const alignment = 64; // a cache line
 
 export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Activations {
-  const { chunk, context, logits, widestUnit, predictors, quantisedBytes } = sizes;
+  const { chunk, context, logits, widestUnit, predictors, all, quantisedBytes } = sizes;
   const { heads, kvHeads, headDim } = spec.attention;
   let end = alignUp(sizes.address, alignment);
   const take = (elements: number) => {
@@ -259,6 +263,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     },
     experts: layoutExperts(spec, chunk, take),
     latent: layoutLatent(spec, chunk, take),
+    all: all && { values: take(chunk * all.neurons), downs: take(all.downBytes / 4) },
     bytes: end - sizes.address,
   };
 }

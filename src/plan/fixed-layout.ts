@@ -15,6 +15,7 @@ import {
   type PredictorSizes,
   widestRow,
 } from './activations.ts';
+import { allActivationsSizes } from './all-activations.ts';
 import { expertUnits } from './expert-slots.ts';
 import { type KvLayout, layoutKv } from './kv-layout.ts';
 import { selectionLengths } from './list-layout.ts';
@@ -112,6 +113,7 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
     logits: logitPositions,
     widestUnit: widestUnit(manifest.ffns),
     predictors: predictors && predictorSizes(predictors),
+    all: allActivationsSizes(manifest),
     quantisedBytes: quantisedRoomBytes(manifest, chunk),
   });
   take(activations.bytes);

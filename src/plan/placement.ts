@@ -13,6 +13,7 @@ import { spanOf } from '../flash/row-range.ts';
 import { headTensor } from '../models/spec.ts';
 import { maxMemoryBytes } from '../pages.ts';
 import { MIB } from '../units.ts';
+import { allActivationsSizes } from './all-activations.ts';
 import { ArenaSpace } from './arena-space.ts';
 import {
   type ExpertPlan,
@@ -167,6 +168,7 @@ function placeBeside(
     widestUnit: widestUnit(manifest.ffns),
     predictors: predictors && predictorSizes(predictors),
     staging: stagingSlots === 0 ? null : { slots: stagingSlots, bundleBytes },
+    downBytes: predictors === null ? 0 : (allActivationsSizes(manifest)?.downBytes ?? 0),
     quantisedBytes: quantisedRoomBytes(manifest, chunk),
   });
   const expertStaging = {

@@ -94,10 +94,11 @@ export const calls: [string, MakeCall][] = [
     'norms',
     (random) => {
       const [n, positions] = [1 + size(random, 200), size(random, 20)];
-      return ({ layerNorm, rmsNorm }) => {
+      return ({ layerNorm, rmsNorm, roundRows }) => {
         layerNorm(out, a, b, c, n, positions, n + 1, n + 2, 1e-5);
         rmsNorm(out2, a, 0, n, positions, n + 2, n, 1e-5);
         rmsNorm(a, a, b, n, positions, n, n, 1e-6);
+        roundRows(out, n, positions, n + 2);
       };
     },
   ],

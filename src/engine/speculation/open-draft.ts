@@ -15,7 +15,7 @@ export const usualDraftTokens = { lookup: 12, model: 8 };
 
 export interface DraftOptions {
   readonly source: DraftSource;
-  /** Tokens that are proposed for a pass at most; default: {@link usualDraftTokens}. */
+  /** Tokens that are proposed for a pass at most; default: `usualDraftTokens`. */
   readonly most?: number | undefined;
   /** Bytes for a model that proposes; default: as many as it needs to stay in DRAM as a whole. */
   readonly bytes?: number | undefined;

@@ -82,6 +82,12 @@ const plainSplits: {
     moves: { y: (a) => f32Bytes * a.yStride, x: (a) => f32Bytes * a.xStride },
     work: (a) => a.n * a.positions * 2,
   },
+  roundRows: {
+    over: 'positions',
+    granule: 1,
+    moves: { x: (a) => f32Bytes * a.xStride },
+    work: (a) => a.n * a.positions,
+  },
   fold: {
     over: 'n',
     granule: elements,
