@@ -33,7 +33,19 @@ export function ffnUp<D extends Dots>(
   scratch: usize,
   threshold: f32,
 ): void {
-  changetype<D>(0).dots(acts, x, 0, ptrs, count, cols, positions, xStride, actStride, scratch);
+  changetype<D>(0).dots(
+    acts,
+    x,
+    0,
+    ptrs,
+    count,
+    cols,
+    positions,
+    xStride,
+    actStride,
+    scratch,
+    false,
+  );
   for (let p = 0; p < positions; p++) {
     const row = acts + ((<usize>p * actStride) << 2);
     if (bias != 0) add(row, bias, count);
@@ -70,7 +82,7 @@ export function ffnGatedUp<D extends NeuronDots>(
 ): void {
   const d = changetype<D>(0);
   const zeros = hasZeros(code);
-  d.dots(gates, x, 0, ptrs, count, cols, positions, xStride, actStride, scratch);
+  d.dots(gates, x, 0, ptrs, count, cols, positions, xStride, actStride, scratch, false);
   let fired = 0;
   for (let p = 0; p < positions; p++) {
     const row = gates + ((<usize>p * actStride) << 2);
@@ -93,7 +105,7 @@ export function ffnGatedUp<D extends NeuronDots>(
       scratch,
     );
   } else {
-    d.dots(acts, x, upOffset, ptrs, count, cols, positions, xStride, actStride, scratch);
+    d.dots(acts, x, upOffset, ptrs, count, cols, positions, xStride, actStride, scratch, false);
   }
   for (let p = 0; p < positions; p++) {
     const offset = (<usize>p * actStride) << 2;

@@ -1,15 +1,6 @@
 /**
- * Dot products of rows in GGUF's block formats with activations, in integers: what block-dot.ts is for
- * the formats of block.ts.
- *
- * Activations are quantised to i8, in groups of 32 with one f32 scale each, and with what the weights'
- * offsets and least values are multiplied with:
- *
- *     scratch = position p:  | 32 x i8 | 32 x i8 | ... | scale | scale | ... | sums | sums | ...
- *
- *     sums, 8 bytes, of each run:  least values: scale times the sum, f32
- *                                  offsets: -offset times the sums of activations 0, 1, 4, 5, 8, ...
- *                                  and of activations 2, 3, 6, 7, ..., i16 each
+ * Dot products of rows in GGUF's block formats with quantised activations, in integers: what block-dot.ts
+ * is for the formats of block.ts.
  *
  * Products of 8 bits are added up in pairs, as i16: one instruction on any processor, where the one
  * that adds four products to i32 is made of four by V8 before Node 24. Pairs are added up as long as
@@ -23,21 +14,10 @@
  * positions are split, whether weights are used as they lie or unpacked.
  */
 import { ZERO } from './constants';
-import { ACTIVATION_SCALE_BYTES } from './exports/shared-constants';
+import { QUANTISED_GROUP_BYTES } from './exports/shared-constants';
 import { G, GroupCodec } from './group';
+import { SCALE, SUMS } from './group-activations';
 import { V } from './vector';
-
-/** Weights of a group, and the bytes of as many activations. */
-export const GROUP: i32 = 32;
-/** Bytes of the sums of a group's activations. */
-export const SUM_BYTES: usize = 8;
-/** Activations are -127 to 127. */
-const LEVELS: f32 = 127;
-/** 1.5 2^23, and its bits. */
-const ROUNDING: f32 = 12582912;
-const ROUNDING_BITS: i32 = 0x4b400000;
-/** Activations that are smaller than this throughout a group are taken for 0: 2^-100. */
-const X_MIN: f32 = 7.888609052210118e-31;
 
 export abstract class I {
   /** Sums of pairs of products, i16: of activations and of weights below 128. */
@@ -54,94 +34,14 @@ export abstract class I {
   }
 }
 
-/** Activations as they are quantised. */
-export abstract class Activations {
-  /** Bytes of `groups` groups of quantised activations. */
-  @inline static bytes(groups: i32): usize {
-    return <usize>groups * (<usize>GROUP + ACTIVATION_SCALE_BYTES + SUM_BYTES);
-  }
-
-  /** Where the scales of quantised activations at x are, and the sums. */
-  @inline static scales(x: usize, groups: i32): usize {
-    return x + <usize>(groups * GROUP);
-  }
-  @inline static sums(x: usize, groups: i32): usize {
-    return Activations.scales(x, groups) + <usize>groups * ACTIVATION_SCALE_BYTES;
-  }
-
-  /** Eight activations as i16: products of at most 127 to nearest, ties to even. */
-  @inline static eight(x: usize, factor: v128): v128 {
-    return i16x8.narrow_i32x4_s(
-      Activations.integers(f32x4.mul(v128.load(x), factor)),
-      Activations.integers(f32x4.mul(v128.load(x, 16), factor)),
-    );
-  }
-  /** Behind the addition, which rounds, the integer stands in the lower bits: a conversion takes longer. */
-  @inline static integers(v: v128): v128 {
-    return i32x4.sub(f32x4.add(v, f32x4.splat(ROUNDING)), i32x4.splat(ROUNDING_BITS));
-  }
-
-  /** Four bytes of `sums`, of a run whose pairs of activations have these sums. */
-  @inline static storeSums<T extends GroupCodec>(sums: usize, pairs: v128, step: f32): void {
-    const t = changetype<T>(0);
-    const four = i16x8.add(pairs, i32x4.shuffle(pairs, pairs, 2, 3, 0, 1));
-    const two = i16x8.add(four, i32x4.shuffle(four, four, 1, 0, 3, 2));
-    if (t.least != 0) {
-      const all = i16x8.extract_lane_s(two, 0) + i16x8.extract_lane_s(two, 1);
-      store<f32>(sums, <f32>all * step);
-    } else {
-      v128.store_lane<i32>(sums, i16x8.mul(two, i16x8.splat(<i16>-t.offset)), 0);
-    }
-  }
-}
-
-/** Quantises `groups` groups of activations at x to `q`. */
-export function quantise<T extends GroupCodec>(q: usize, x: usize, groups: i32): void {
-  const t = changetype<T>(0);
-  let scale = Activations.scales(q, groups);
-  let sums = Activations.sums(q, groups);
-  for (let left = groups; left > 0; left--) {
-    let top4 = f32x4.splat(0);
-    for (let c: usize = 0; c < 128; c += 16) {
-      top4 = f32x4.max(top4, f32x4.abs(v128.load(x + c)));
-    }
-    top4 = f32x4.max(top4, i32x4.shuffle(top4, top4, 2, 3, 0, 1));
-    const top = max(f32x4.extract_lane(top4, 0), f32x4.extract_lane(top4, 1));
-    // NaN and infinity make the scale NaN, and with it every result.
-    const small = top < X_MIN;
-    const factor = f32x4.splat(small ? 0 : LEVELS / top);
-    const step: f32 = small ? 0 : top * (<f32>1 / LEVELS) + (top - top);
-    store<f32>(scale, step);
-    const q0 = i8x16.narrow_i16x8_s(
-      Activations.eight(x, factor),
-      Activations.eight(x + 32, factor),
-    );
-    const q1 = i8x16.narrow_i16x8_s(
-      Activations.eight(x + 64, factor),
-      Activations.eight(x + 96, factor),
-    );
-    v128.store(q, q0);
-    v128.store(q, q1, 16);
-    // Even lanes: activations 0, 1, 4, 5, ...
-    const s0 = i16x8.extadd_pairwise_i8x16_s(q0);
-    const s1 = i16x8.extadd_pairwise_i8x16_s(q1);
-    if (t.runs == 1) {
-      Activations.storeSums<T>(sums, i16x8.add(s0, s1), step);
-    } else {
-      Activations.storeSums<T>(sums, s0, step);
-      Activations.storeSums<T>(sums + 4, s1, step);
-    }
-    x += 128;
-    q += GROUP;
-    scale += ACTIVATION_SCALE_BYTES;
-    sums += SUM_BYTES;
-  }
-}
-
 /** Heads at work. */
 export abstract class Heads {
-  /** Four rows' sums with a group, whose integers are `d`. */
-  @inline static added<T extends GroupCodec>(
+  /** Four rows' sums with the quantised group at x; the integers of both are `d`. */
+  @inline static added<T extends GroupCodec>(acc: v128, d: v128, head: usize, x: usize): v128 {
+    return Heads.with<T>(acc, d, head, x + SCALE, x + SUMS);
+  }
+  /** The same, scale and sums of the group being elsewhere. */
+  @inline static with<T extends GroupCodec>(
     acc: v128,
     d: v128,
     head: usize,
@@ -176,8 +76,9 @@ abstract class Stored {
     centre: v128,
   ): v128 {
     const t = changetype<T>(0);
-    const x0 = v128.load(x + ((<usize>g) << 5));
-    const x1 = v128.load(x + ((<usize>g) << 5), 16);
+    const at = x + <usize>g * QUANTISED_GROUP_BYTES;
+    const x0 = v128.load(at);
+    const x1 = v128.load(at, 16);
     let p0 = I.pairs(x0, t.half(w, h, g, 0, low, high));
     let p1 = I.pairs(x1, t.half(w, h, g, 1, low, high));
     if (t.scaled) {
@@ -234,8 +135,6 @@ export function dot4<T extends GroupCodec>(
   const stride = G.headBytes<T>();
   const rows = head + 768;
   let acc = f32x4.splat(0);
-  let scale = Activations.scales(x, groups);
-  let sums = Activations.sums(x, groups);
   for (let left = groups; left > 0; left -= t.groups) {
     t.heads(head, stride, w0, w1, w2, w3);
     if (t.groups == 1) {
@@ -243,10 +142,8 @@ export function dot4<T extends GroupCodec>(
       const d1 = Stored.integer<T>(w1, 0, 0, x, head, low, high, centre);
       const d2 = Stored.integer<T>(w2, 0, 0, x, head, low, high, centre);
       const d3 = Stored.integer<T>(w3, 0, 0, x, head, low, high, centre);
-      acc = Heads.added<T>(acc, I.sums(d0, d1, d2, d3), head, scale, sums);
-      x += 32;
-      scale += 4;
-      sums += 8;
+      acc = Heads.added<T>(acc, I.sums(d0, d1, d2, d3), head, x);
+      x += QUANTISED_GROUP_BYTES;
     } else {
       // Row by row, since four groups share bytes: those of four rows are too many for registers.
       let at = head;
@@ -268,14 +165,12 @@ export function dot4<T extends GroupCodec>(
         const g1 = i32x4.shuffle(a, b, 2, 3, 6, 7);
         const g2 = i32x4.shuffle(c, d, 0, 1, 4, 5);
         const g3 = i32x4.shuffle(c, d, 2, 3, 6, 7);
-        acc = Heads.added<T>(acc, g0, at, scale, sums);
-        acc = Heads.added<T>(acc, g1, at + stride, scale + 4, sums + 8);
-        acc = Heads.added<T>(acc, g2, at + 2 * stride, scale + 8, sums + 16);
-        acc = Heads.added<T>(acc, g3, at + 3 * stride, scale + 12, sums + 24);
+        acc = Heads.added<T>(acc, g0, at, x);
+        acc = Heads.added<T>(acc, g1, at + stride, x + QUANTISED_GROUP_BYTES);
+        acc = Heads.added<T>(acc, g2, at + 2 * stride, x + 2 * QUANTISED_GROUP_BYTES);
+        acc = Heads.added<T>(acc, g3, at + 3 * stride, x + 3 * QUANTISED_GROUP_BYTES);
         at += 4 * stride;
-        x += 128;
-        scale += 16;
-        sums += 32;
+        x += 4 * QUANTISED_GROUP_BYTES;
       }
     }
     w0 += t.bytes;

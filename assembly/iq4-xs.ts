@@ -89,6 +89,7 @@ export class IQ4_XSDots extends Dots {
     xStride: usize,
     yStride: usize,
     scratch: usize,
+    _quantised: bool,
   ): void {
     if (scratch == 0) unreachable();
     const blocks = cols / ELEMENTS;

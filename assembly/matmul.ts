@@ -26,6 +26,7 @@ export abstract class Dots {
     xStride: usize,
     yStride: usize,
     scratch: usize,
+    quantised: bool,
   ): void;
 }
 
@@ -62,6 +63,7 @@ export class PlainDots<T extends Codec> extends NeuronDots {
     xStride: usize,
     yStride: usize,
     scratch: usize,
+    _quantised: bool,
   ): void {
     dots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch);
   }
@@ -108,6 +110,7 @@ export class QuantisedDots<T extends BlockCodec> extends NeuronDots {
     xStride: usize,
     yStride: usize,
     scratch: usize,
+    _quantised: bool,
   ): void {
     blockDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch);
   }
@@ -154,8 +157,9 @@ export class GroupDots<T extends GroupCodec> extends Dots {
     xStride: usize,
     yStride: usize,
     scratch: usize,
+    quantised: bool,
   ): void {
-    groupDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch);
+    groupDots<T>(y, x, w, ptrs, count, cols, positions, xStride, yStride, scratch, quantised);
   }
 }
 
@@ -173,12 +177,16 @@ export class PackedGroupDots<T extends GroupCodec> extends Dots {
     xStride: usize,
     yStride: usize,
     scratch: usize,
+    quantised: bool,
   ): void {
-    packedDots<T>(y, x, w, count, cols, positions, xStride, yStride, scratch);
+    packedDots<T>(y, x, w, count, cols, positions, xStride, yStride, scratch, quantised);
   }
 }
 
-/** y[p, r] = dot(w[r], x[p]) + bias[r]; bias is f32, or 0 for none. Strides in elements. */
+/**
+ * y[p, r] = dot(w[r], x[p]) + bias[r]; bias is f32, or 0 for none. Strides in elements.
+ * With `quantised`, x is what `quantiseInput` made of it.
+ */
 export function matmul<D extends Dots>(
   y: usize,
   x: usize,
@@ -190,8 +198,10 @@ export function matmul<D extends Dots>(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  changetype<D>(0).dots(y, x, w, 0, rows, cols, positions, xStride, yStride, scratch);
+  const q = quantised != 0;
+  changetype<D>(0).dots(y, x, w, 0, rows, cols, positions, xStride, yStride, scratch, q);
   if (bias == 0) return;
   for (let p = 0; p < positions; p++) add(y + ((<usize>p * yStride) << 2), bias, rows);
 }

@@ -13,10 +13,17 @@
  * Results are to the bit those of rows as they lie in the file (group-dot.ts): integers of groups are
  * exact, and f32 is added group by group in the same order.
  */
-import { QUANTISED_POSITIONS } from './exports/shared-constants';
+import {
+  PAIRED_POSITIONS,
+  QUANTISED_GROUP,
+  QUANTISED_GROUP_BYTES,
+  QUANTISED_POSITIONS,
+} from './exports/shared-constants';
 import { G, GroupCodec } from './group';
-import { Activations, GROUP, Heads, I, quantise } from './group-dot';
-import { dots8, Fours, HEADS_BYTES, UNPACK_FROM, WEIGHT_BYTES } from './group-matmul';
+import { quantise, quantisedOffset, quantisePairs, SUMS } from './group-activations';
+import { Heads, I } from './group-dot';
+import { HEADS_BYTES } from './group-matmul';
+import { CHUNK_BYTES, dots8, Eights } from './group-tiles';
 
 /** Parts of packed blocks. */
 abstract class Packed {
@@ -58,13 +65,13 @@ abstract class Packed {
     g: i32,
     x: usize,
     scales: usize,
-    sums: usize,
     low: v128,
     high: v128,
     room: usize,
   ): v128 {
     const t = changetype<T>(0);
     const f = t.fifths(p);
+    const sums = x + SUMS;
     // Chunks that share bytes come together, unless halves have scales of their own.
     const c2 = t.scaled ? 2 : 4;
     const c4 = t.scaled ? 4 : 2;
@@ -78,8 +85,8 @@ abstract class Packed {
     u = i16x8.add(u, Packed.pairs<T>(p, h, g, 6, x, f, low, high));
     u = i16x8.add(u, Packed.pairs<T>(p, h, g, 7, x, f, low, high));
     s = v128.load(room);
-    if (t.pairs == 8) return Fours.whole<T>(i16x8.add(s, u), sums);
-    return i32x4.add(Fours.half<T>(s, 0, scales, sums), Fours.half<T>(u, 1, scales, sums));
+    if (t.pairs == 8) return Eights.whole<T>(i16x8.add(s, u), sums);
+    return i32x4.add(Eights.half<T>(s, 0, scales, sums), Eights.half<T>(u, 1, scales, sums));
   }
 
   /** Adds group 4 h + g to four rows' sums at `acc`. */
@@ -90,16 +97,14 @@ abstract class Packed {
     g: i32,
     head: usize,
     x: usize,
-    scale: usize,
-    sums: usize,
     low: v128,
     high: v128,
     room: usize,
   ): void {
     const scales = head + 16 + G.leastBytes<T>();
-    const d = Packed.integers<T>(p, h, g, x, scales, sums, low, high, room);
+    const d = Packed.integers<T>(p, h, g, x, scales, low, high, room);
     // What is stored must be done before what follows: so V8 keeps few vectors at a time.
-    v128.store(acc, Heads.added<T>(v128.load(acc), d, head, scale, sums));
+    v128.store(acc, Heads.added<T>(v128.load(acc), d, head, x));
   }
 }
 
@@ -127,38 +132,30 @@ function dotsPacked<T extends GroupCodec>(
   const room = accs + ((<usize>STREAMS) << 4);
   head = room + 16;
   for (let acc = accs; acc < end; acc += 16) v128.store(acc, f32x4.splat(0));
-  let scale = Activations.scales(x, groups);
-  let sums = Activations.sums(x, groups);
   for (let left = groups; left > 0; left -= t.groups) {
     let p = p0;
     for (let acc = accs; acc < end; acc += 16) {
       t.packedHeads(head, stride, p);
       if (t.groups == 1) {
-        Packed.add<T>(acc, p, 0, 0, head, x, scale, sums, low, high, room);
+        Packed.add<T>(acc, p, 0, 0, head, x, low, high, room);
       } else {
         let at = head;
         let xh = x;
-        let scaleH = scale;
-        let sumsH = sums;
         for (let h: usize = 0; h < 2; h++) {
-          Packed.add<T>(acc, p, h, 0, at, xh, scaleH, sumsH, low, high, room);
+          Packed.add<T>(acc, p, h, 0, at, xh, low, high, room);
           at += stride;
-          Packed.add<T>(acc, p, h, 1, at, xh + 32, scaleH + 4, sumsH + 8, low, high, room);
+          Packed.add<T>(acc, p, h, 1, at, xh + QUANTISED_GROUP_BYTES, low, high, room);
           at += stride;
-          Packed.add<T>(acc, p, h, 2, at, xh + 64, scaleH + 8, sumsH + 16, low, high, room);
+          Packed.add<T>(acc, p, h, 2, at, xh + 2 * QUANTISED_GROUP_BYTES, low, high, room);
           at += stride;
-          Packed.add<T>(acc, p, h, 3, at, xh + 96, scaleH + 12, sumsH + 24, low, high, room);
+          Packed.add<T>(acc, p, h, 3, at, xh + 3 * QUANTISED_GROUP_BYTES, low, high, room);
           at += stride;
-          xh += 128;
-          scaleH += 16;
-          sumsH += 32;
+          xh += 4 * QUANTISED_GROUP_BYTES;
         }
       }
       p += apart;
     }
-    x += <usize>(t.groups * GROUP);
-    scale += (<usize>t.groups) << 2;
-    sums += (<usize>t.groups) << 3;
+    x += <usize>t.groups * QUANTISED_GROUP_BYTES;
     p0 += t.bytes << 2;
   }
 }
@@ -189,29 +186,37 @@ function dotsOfPacked<T extends GroupCodec>(
   memory.copy(y + ((<usize>done) << 4), head, (<usize>(fours - done)) << 4);
 }
 
-/** Four packed rows as group-matmul.ts has them for many positions. */
-function unpackFours<T extends GroupCodec>(to: usize, p: usize, groups: i32): void {
+/** Four packed rows as the first or the second four of eight rows at `eights`. */
+function unpackFours<T extends GroupCodec>(
+  eights: usize,
+  second: bool,
+  p: usize,
+  groups: i32,
+): void {
   const t = changetype<T>(0);
   const low = t.low;
   const high = t.packedHigh;
-  const stride = Fours.bytes<T>();
+  const stride = Eights.bytes<T>();
+  let to = eights + Eights.weights(second);
+  let head = eights + Eights.head<T>(second);
   for (let left = groups; left > 0; left -= t.groups) {
-    t.packedHeads(to + WEIGHT_BYTES, stride, p);
+    t.packedHeads(head, stride, p);
+    head += <usize>t.groups * stride;
     const f = t.fifths(p);
     if (t.groups == 1) {
       v128.store(to, t.chunk(p, 0, 0, 0, f, low, high));
-      v128.store(to, t.chunk(p, 0, 0, 1, f, low, high), 16);
-      v128.store(to, t.chunk(p, 0, 0, 2, f, low, high), 32);
-      v128.store(to, t.chunk(p, 0, 0, 3, f, low, high), 48);
-      v128.store(to, t.chunk(p, 0, 0, 4, f, low, high), 64);
-      v128.store(to, t.chunk(p, 0, 0, 5, f, low, high), 80);
-      v128.store(to, t.chunk(p, 0, 0, 6, f, low, high), 96);
-      v128.store(to, t.chunk(p, 0, 0, 7, f, low, high), 112);
+      v128.store(to + CHUNK_BYTES, t.chunk(p, 0, 0, 1, f, low, high));
+      v128.store(to + 2 * CHUNK_BYTES, t.chunk(p, 0, 0, 2, f, low, high));
+      v128.store(to + 3 * CHUNK_BYTES, t.chunk(p, 0, 0, 3, f, low, high));
+      v128.store(to + 4 * CHUNK_BYTES, t.chunk(p, 0, 0, 4, f, low, high));
+      v128.store(to + 5 * CHUNK_BYTES, t.chunk(p, 0, 0, 5, f, low, high));
+      v128.store(to + 6 * CHUNK_BYTES, t.chunk(p, 0, 0, 6, f, low, high));
+      v128.store(to + 7 * CHUNK_BYTES, t.chunk(p, 0, 0, 7, f, low, high));
       to += stride;
     } else {
       for (let h: usize = 0; h < 2; h++) {
         for (let c = 0; c < 8; c++) {
-          const at = to + ((<usize>c) << 4);
+          const at = to + <usize>c * CHUNK_BYTES;
           v128.store(at, t.chunk(p, h, 0, c, f, low, high));
           v128.store(at + stride, t.chunk(p, h, 1, c, f, low, high));
           v128.store(at + 2 * stride, t.chunk(p, h, 2, c, f, low, high));
@@ -226,7 +231,7 @@ function unpackFours<T extends GroupCodec>(to: usize, p: usize, groups: i32): vo
 
 /**
  * y_p[r] = dot(w_r, x_p) for r in [0, count), a multiple of four, and p in [0, positions), of packed
- * rows at w. `scratch` is as that of `groupDots`.
+ * rows at w. `scratch` and `quantised` are as those of `groupDots`.
  */
 export function packedDots<T extends GroupCodec>(
   y: usize,
@@ -238,32 +243,38 @@ export function packedDots<T extends GroupCodec>(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: bool,
 ): void {
   if (scratch == 0) unreachable();
   const t = changetype<T>(0);
-  const groups = cols / GROUP;
+  const groups = cols / QUANTISED_GROUP;
   const foursBytes = (<usize>(groups / t.groups) * t.bytes) << 2;
-  const xBytes = Activations.bytes(groups);
   const yBytes = yStride << 2;
-  for (let first = 0; first < positions; first += QUANTISED_POSITIONS) {
-    const n = min(QUANTISED_POSITIONS, positions - first);
-    const xs = scratch + HEADS_BYTES;
-    for (let p: usize = 0; p < <usize>n; p++) {
-      quantise<T>(xs + p * xBytes, x + ((p * xStride) << 2), groups);
-    }
-    if (n < UNPACK_FROM) {
+  const step = quantised ? positions : QUANTISED_POSITIONS;
+  for (let first = 0; first < positions; first += step) {
+    const n = min(step, positions - first);
+    const room = scratch + HEADS_BYTES;
+    const inputBytes = quantisedOffset(quantised ? xStride : <usize>cols, n);
+    if (n < PAIRED_POSITIONS) {
       for (let p: usize = 0; p < <usize>n; p++) {
-        dotsOfPacked<T>(y + p * yBytes, xs + p * xBytes, w, count, groups, scratch);
+        if (!quantised) quantise<T>(room, x + ((p * xStride) << 2), groups);
+        const xp = quantised ? x + p * inputBytes : room;
+        dotsOfPacked<T>(y + p * yBytes, xp, w, count, groups, scratch);
       }
     } else {
-      const unpacked = xs + <usize>n * xBytes;
-      const bytes = <usize>groups * Fours.bytes<T>();
+      let pairs = x;
+      let unpacked = room;
+      if (!quantised) {
+        pairs = room;
+        quantisePairs<T>(pairs, inputBytes, x, groups, n, xStride << 2);
+        unpacked += <usize>((n + 1) >> 1) * inputBytes;
+      }
       for (let r = 0; r < count; r += 8) {
         const wr = w + <usize>(r >> 2) * foursBytes;
-        unpackFours<T>(unpacked, wr, groups);
-        if (r + 4 < count) unpackFours<T>(unpacked + bytes, wr + foursBytes, groups);
+        unpackFours<T>(unpacked, false, wr, groups);
+        if (r + 4 < count) unpackFours<T>(unpacked, true, wr + foursBytes, groups);
         const yr = y + ((<usize>r) << 2);
-        dots8<T>(yr, yBytes, n, count - r, xs, xBytes, unpacked, groups);
+        dots8<T>(yr, yBytes, n, count - r, pairs, inputBytes, unpacked, groups);
       }
     }
     x += (<usize>n * xStride) << 2;
@@ -305,7 +316,7 @@ export function packGroups<T extends GroupCodec>(
   scratch: usize,
 ): void {
   const t = changetype<T>(0);
-  const blocks = cols / (GROUP * t.groups);
+  const blocks = cols / (QUANTISED_GROUP * t.groups);
   const rowBytes = <usize>blocks * t.bytes;
   for (let r = 0; r < rows; r += 4) {
     memory.copy(scratch, w, 4 * rowBytes);
@@ -340,7 +351,7 @@ export function unpackGroupRow<T extends GroupCodec>(
   const t = changetype<T>(0);
   const halfAt = (<usize>row) << 1;
   const wordAt = (<usize>row) << 2;
-  for (let left = cols; left > 0; left -= GROUP * t.groups) {
+  for (let left = cols; left > 0; left -= QUANTISED_GROUP * t.groups) {
     if (Packed.half<T>()) store<u16>(dst + t.factorAt, load<u16>(src + halfAt));
     for (let word = 0; word < Packed.count<T>(); word++) {
       let bits = load<u32>(src + Packed.vector<T>(word) + wordAt);

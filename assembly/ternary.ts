@@ -280,6 +280,7 @@ export class TernaryDots extends NeuronDots {
     xStride: usize,
     yStride: usize,
     scratch: usize,
+    _quantised: bool,
   ): void {
     if (scratch == 0) unreachable();
     const yBytes = yStride << 2;

@@ -1,7 +1,9 @@
 /**
  * Products with matrices that lie in tiles of an FFN, `tileBytes` from one to the next: one call for
  * all tiles that are there, since calls and waiting for each other's threads cost more than a tile does.
+ * With `quantised`, x is what `quantiseInput` made of it, all columns of all tiles at once.
  */
+import { quantisedOffset } from './group-activations';
 import { add } from './math';
 import { Dots } from './matmul';
 
@@ -23,7 +25,9 @@ export function tileRows<D extends Dots>(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
+  const q = quantised != 0;
   let r = rowStart;
   while (r < rowEnd) {
     const tile = r / perTile;
@@ -31,7 +35,7 @@ export function tileRows<D extends Dots>(
     const rows = min(perTile - within, rowEnd - r);
     const at = w + <usize>tile * tileBytes + <usize>within * rowBytes;
     const yr = y + ((<usize>r) << 2);
-    changetype<D>(0).dots(yr, x, at, 0, rows, cols, positions, xStride, yStride, scratch);
+    changetype<D>(0).dots(yr, x, at, 0, rows, cols, positions, xStride, yStride, scratch, q);
     r += rows;
   }
 }
@@ -56,18 +60,21 @@ export function tileSums<D extends Dots>(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
+  const q = quantised != 0;
+  const xTile = q ? quantisedOffset(cols, positions) : (<usize>cols) << 2;
   const rows = rowEnd - rowStart;
   const first = (<usize>rowStart) << 2;
   let at = w + <usize>rowStart * rowBytes;
   for (let t = 0; t < tiles; t++) {
     const yr = sums + first;
-    changetype<D>(0).dots(yr, x, at, 0, rows, cols, positions, xStride, yStride, scratch);
+    changetype<D>(0).dots(yr, x, at, 0, rows, cols, positions, xStride, yStride, scratch, q);
     for (let p: usize = 0; p < <usize>positions; p++) {
       const offset = first + ((p * yStride) << 2);
       add(y + offset, sums + offset, rows);
     }
-    x += (<usize>cols) << 2;
+    x += xTile;
     at += tileBytes;
   }
 }

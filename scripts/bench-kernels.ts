@@ -21,7 +21,7 @@ import type { Kernels } from '../src/kernels/kernels.ts';
 import { chooseBuild, compileCore, instantiateKernels } from '../src/kernels/module.ts';
 import { availableThreads } from '../src/kernels/threads/available.ts';
 import { ComputeThreads, threadScratchBytes } from '../src/kernels/threads/pool.ts';
-import { neuronGroup, scratchBytes } from '../src/kernels/weight-kernels.ts';
+import { neuronGroup, quantisedBytes, scratchBytes } from '../src/kernels/weight-kernels.ts';
 import { createMemory } from '../src/pages.ts';
 import { neuronBlock } from '../src/plan/activations.ts';
 import { pagePositions } from '../src/plan/kv-layout.ts';
@@ -75,6 +75,7 @@ const ptrs = allocate(4 * maxRows);
 const logits = allocate(4 * matrixRows * maxPositions);
 const scratch = allocate(4 * sampleCount);
 const unpacked = allocate(scratchBytes(cols));
+const quantised = allocate(quantisedBytes(cols, maxPositions));
 const bytesPerThread = threadScratchBytes({ cols, context: layers.context });
 const threadScratch = { address: allocate(bytesPerThread * (threads - 1)), bytesPerThread };
 const weights = allocate(0);
@@ -268,7 +269,7 @@ for (const dtype of neuronDTypes) {
   }
 }
 
-const gguf = { memory, weights, weightBytes, x, y: logits, cols, scratch: unpacked };
+const gguf = { memory, weights, weightBytes, x, y: logits, cols, scratch: unpacked, quantised };
 const ggufBench = { ...gguf, rowsPerCall: matrixRows };
 fillGgufWeights(ggufBench);
 for (const { kernel, bytes, flops, run } of ggufMeasurements(ggufBench)) {

@@ -1,6 +1,6 @@
 /** What scripts/bench-kernels.ts measures of the block formats of GGUF files. */
 
-import { formats, ggufDTypes } from '../src/dtype.ts';
+import { formats, ggufDTypes, inFours, packedFormat } from '../src/dtype.ts';
 import type { Kernels } from '../src/kernels/kernels.ts';
 
 /** Where things are; addresses are in `memory`. */
@@ -16,6 +16,8 @@ interface GgufBench {
   readonly cols: number;
   /** Of `scratchBytes(cols)`. */
   readonly scratch: number;
+  /** Of `quantisedBytes(cols, 64)`. */
+  readonly quantised: number;
 }
 
 interface Measurement {
@@ -36,7 +38,7 @@ export function fillGgufWeights({ memory, weights, weightBytes }: GgufBench): vo
 }
 
 export function ggufMeasurements(bench: GgufBench): readonly Measurement[] {
-  const { weights, weightBytes, x, y, rowsPerCall, cols, scratch } = bench;
+  const { weights, weightBytes, x, y, rowsPerCall, cols, scratch, quantised } = bench;
   return ggufDTypes.flatMap((dtype) => {
     const rowBytes = formats[dtype].rowBytes(cols);
     const rows = Math.floor(weightBytes / rowBytes);
@@ -71,6 +73,33 @@ export function ggufMeasurements(bench: GgufBench): readonly Measurement[] {
       run: ({ byDType }) =>
         byDType[dtype].exactMatmul(y, x, weights, 0, few, cols, 1, cols, few, scratch),
     };
-    return [one, ...several, exact];
+    return [one, ...several, ...packedProducts(), exact];
+
+    /** Of packed rows, with input that was quantised before, and what quantising it takes. */
+    function packedProducts(): readonly Measurement[] {
+      const packed = packedFormat(formats[dtype]);
+      if (!inFours(packed)) return [];
+      const { name } = packed;
+      const part = 4 * Math.floor(Math.min(rows, rowsPerCall / 2) / 4);
+      const positions = 64;
+      const xBytes = 4 * cols * positions;
+      return [
+        {
+          kernel: `${dtype} quantise, ${positions} positions`,
+          bytes: xBytes,
+          flops: 0,
+          run: ({ fours }) => fours[name].quantise(quantised, x, cols, positions, cols),
+        },
+        {
+          kernel: `${dtype} packed matmul, ${positions} positions quantised before`,
+          bytes: part * rowBytes,
+          flops: 2 * part * cols * positions,
+          run: ({ fours }) => {
+            const shape = [part, cols, positions, cols, part] as const;
+            fours[name].matmul(y, quantised, weights, 0, ...shape, scratch, 1);
+          },
+        },
+      ];
+    }
   });
 }

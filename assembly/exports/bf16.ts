@@ -20,8 +20,21 @@ export function matmul_bf16(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<PlainDots<BF16>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<PlainDots<BF16>>(
+    y,
+    x,
+    w,
+    bias,
+    rows,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+    quantised,
+  );
 }
 
 export function tileRows_bf16(
@@ -38,6 +51,7 @@ export function tileRows_bf16(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<PlainDots<BF16>>(
     y,
@@ -53,6 +67,7 @@ export function tileRows_bf16(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -71,6 +86,7 @@ export function tileSums_bf16(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<PlainDots<BF16>>(
     y,
@@ -87,6 +103,7 @@ export function tileSums_bf16(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

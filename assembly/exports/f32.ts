@@ -25,8 +25,21 @@ export function matmul_f32(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<PlainDots<F32>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<PlainDots<F32>>(
+    y,
+    x,
+    w,
+    bias,
+    rows,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+    quantised,
+  );
 }
 
 export function tileRows_f32(
@@ -43,6 +56,7 @@ export function tileRows_f32(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<PlainDots<F32>>(
     y,
@@ -58,6 +72,7 @@ export function tileRows_f32(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -76,6 +91,7 @@ export function tileSums_f32(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<PlainDots<F32>>(
     y,
@@ -92,6 +108,7 @@ export function tileSums_f32(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

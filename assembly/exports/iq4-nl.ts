@@ -16,8 +16,21 @@ export function matmul_iq4_nl(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<QuantisedDots<IQ4_NL>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<QuantisedDots<IQ4_NL>>(
+    y,
+    x,
+    w,
+    bias,
+    rows,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+    quantised,
+  );
 }
 
 export function exactMatmul_iq4_nl(
@@ -49,6 +62,7 @@ export function tileRows_iq4_nl(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<QuantisedDots<IQ4_NL>>(
     y,
@@ -64,6 +78,7 @@ export function tileRows_iq4_nl(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -82,6 +97,7 @@ export function tileSums_iq4_nl(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<QuantisedDots<IQ4_NL>>(
     y,
@@ -98,6 +114,7 @@ export function tileSums_iq4_nl(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

@@ -16,8 +16,9 @@ export function matmul_iq4_xs(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<IQ4_XSDots>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<IQ4_XSDots>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch, quantised);
 }
 
 export function exactMatmul_iq4_xs(
@@ -49,6 +50,7 @@ export function tileRows_iq4_xs(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<IQ4_XSDots>(
     y,
@@ -64,6 +66,7 @@ export function tileRows_iq4_xs(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -82,6 +85,7 @@ export function tileSums_iq4_xs(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<IQ4_XSDots>(
     y,
@@ -98,6 +102,7 @@ export function tileSums_iq4_xs(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

@@ -16,8 +16,21 @@ export function matmul_mxfp4(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<QuantisedDots<MXFP4>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<QuantisedDots<MXFP4>>(
+    y,
+    x,
+    w,
+    bias,
+    rows,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+    quantised,
+  );
 }
 
 export function exactMatmul_mxfp4(
@@ -49,6 +62,7 @@ export function tileRows_mxfp4(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<QuantisedDots<MXFP4>>(
     y,
@@ -64,6 +78,7 @@ export function tileRows_mxfp4(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -82,6 +97,7 @@ export function tileSums_mxfp4(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<QuantisedDots<MXFP4>>(
     y,
@@ -98,6 +114,7 @@ export function tileSums_mxfp4(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

@@ -23,8 +23,21 @@ export function matmul_packed_f16(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<PlainDots<PackedF16>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<PlainDots<PackedF16>>(
+    y,
+    x,
+    w,
+    bias,
+    rows,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+    quantised,
+  );
 }
 
 export function tileRows_packed_f16(
@@ -41,6 +54,7 @@ export function tileRows_packed_f16(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<PlainDots<PackedF16>>(
     y,
@@ -56,6 +70,7 @@ export function tileRows_packed_f16(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -74,6 +89,7 @@ export function tileSums_packed_f16(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<PlainDots<PackedF16>>(
     y,
@@ -90,6 +106,7 @@ export function tileSums_packed_f16(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

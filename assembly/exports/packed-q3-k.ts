@@ -1,9 +1,20 @@
 /** The kernels for weights in packed_q3_k. Written by "npm run generate". */
 
+import { quantiseInput } from '../group-activations';
 import { matmul, PackedGroupDots } from '../matmul';
 import { packGroups, unpackGroupRow } from '../packed-groups';
 import { Q3_K } from '../run-groups';
 import { tileRows, tileSums } from '../tiles';
+
+export function quantise_packed_q3_k(
+  q: usize,
+  x: usize,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+): void {
+  quantiseInput<Q3_K>(q, x, cols, positions, xStride);
+}
 
 export function matmul_packed_q3_k(
   y: usize,
@@ -16,8 +27,21 @@ export function matmul_packed_q3_k(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<PackedGroupDots<Q3_K>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<PackedGroupDots<Q3_K>>(
+    y,
+    x,
+    w,
+    bias,
+    rows,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+    quantised,
+  );
 }
 
 export function tileRows_packed_q3_k(
@@ -34,6 +58,7 @@ export function tileRows_packed_q3_k(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<PackedGroupDots<Q3_K>>(
     y,
@@ -49,6 +74,7 @@ export function tileRows_packed_q3_k(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -67,6 +93,7 @@ export function tileSums_packed_q3_k(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<PackedGroupDots<Q3_K>>(
     y,
@@ -83,6 +110,7 @@ export function tileSums_packed_q3_k(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

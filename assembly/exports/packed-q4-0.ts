@@ -1,9 +1,20 @@
 /** The kernels for weights in packed_q4_0. Written by "npm run generate". */
 
+import { quantiseInput } from '../group-activations';
 import { matmul, PackedGroupDots } from '../matmul';
 import { packGroups, unpackGroupRow } from '../packed-groups';
 import { Q4_0 } from '../small-groups';
 import { tileRows, tileSums } from '../tiles';
+
+export function quantise_packed_q4_0(
+  q: usize,
+  x: usize,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+): void {
+  quantiseInput<Q4_0>(q, x, cols, positions, xStride);
+}
 
 export function matmul_packed_q4_0(
   y: usize,
@@ -16,8 +27,21 @@ export function matmul_packed_q4_0(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<PackedGroupDots<Q4_0>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<PackedGroupDots<Q4_0>>(
+    y,
+    x,
+    w,
+    bias,
+    rows,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+    quantised,
+  );
 }
 
 export function tileRows_packed_q4_0(
@@ -34,6 +58,7 @@ export function tileRows_packed_q4_0(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<PackedGroupDots<Q4_0>>(
     y,
@@ -49,6 +74,7 @@ export function tileRows_packed_q4_0(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -67,6 +93,7 @@ export function tileSums_packed_q4_0(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<PackedGroupDots<Q4_0>>(
     y,
@@ -83,6 +110,7 @@ export function tileSums_packed_q4_0(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

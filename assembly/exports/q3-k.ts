@@ -1,9 +1,14 @@
 /** The kernels for weights in q3_k. Written by "npm run generate". */
 
+import { quantiseInput } from '../group-activations';
 import { GroupDots, matmul } from '../matmul';
 import { Q3_K } from '../run-groups';
 import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
 import { tileRows, tileSums } from '../tiles';
+
+export function quantise_q3_k(q: usize, x: usize, cols: i32, positions: i32, xStride: usize): void {
+  quantiseInput<Q3_K>(q, x, cols, positions, xStride);
+}
 
 export function matmul_q3_k(
   y: usize,
@@ -16,8 +21,21 @@ export function matmul_q3_k(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<GroupDots<Q3_K>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<GroupDots<Q3_K>>(
+    y,
+    x,
+    w,
+    bias,
+    rows,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+    quantised,
+  );
 }
 
 export function exactMatmul_q3_k(
@@ -49,6 +67,7 @@ export function tileRows_q3_k(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<GroupDots<Q3_K>>(
     y,
@@ -64,6 +83,7 @@ export function tileRows_q3_k(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -82,6 +102,7 @@ export function tileSums_q3_k(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<GroupDots<Q3_K>>(
     y,
@@ -98,6 +119,7 @@ export function tileSums_q3_k(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

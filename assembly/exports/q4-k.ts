@@ -1,10 +1,15 @@
 /** The kernels for weights in q4_k. Written by "npm run generate". */
 
+import { quantiseInput } from '../group-activations';
 import { Q4_K } from '../k-groups';
 import { MakeQ4_K, rowsFromF32 } from '../make-gguf';
 import { GroupDots, matmul } from '../matmul';
 import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
 import { tileRows, tileSums } from '../tiles';
+
+export function quantise_q4_k(q: usize, x: usize, cols: i32, positions: i32, xStride: usize): void {
+  quantiseInput<Q4_K>(q, x, cols, positions, xStride);
+}
 
 export function matmul_q4_k(
   y: usize,
@@ -17,8 +22,21 @@ export function matmul_q4_k(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<GroupDots<Q4_K>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<GroupDots<Q4_K>>(
+    y,
+    x,
+    w,
+    bias,
+    rows,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+    quantised,
+  );
 }
 
 export function exactMatmul_q4_k(
@@ -50,6 +68,7 @@ export function tileRows_q4_k(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<GroupDots<Q4_K>>(
     y,
@@ -65,6 +84,7 @@ export function tileRows_q4_k(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -83,6 +103,7 @@ export function tileSums_q4_k(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<GroupDots<Q4_K>>(
     y,
@@ -99,6 +120,7 @@ export function tileSums_q4_k(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

@@ -20,8 +20,21 @@ export function matmul_q4(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<QuantisedDots<Q4>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<QuantisedDots<Q4>>(
+    y,
+    x,
+    w,
+    bias,
+    rows,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+    quantised,
+  );
 }
 
 export function tileRows_q4(
@@ -38,6 +51,7 @@ export function tileRows_q4(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<QuantisedDots<Q4>>(
     y,
@@ -53,6 +67,7 @@ export function tileRows_q4(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -71,6 +86,7 @@ export function tileSums_q4(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<QuantisedDots<Q4>>(
     y,
@@ -87,6 +103,7 @@ export function tileSums_q4(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

@@ -1,10 +1,15 @@
 /** The kernels for weights in q5_1. Written by "npm run generate". */
 
+import { quantiseInput } from '../group-activations';
 import { MakeQ5_1, rowsFromF32 } from '../make-gguf';
 import { GroupDots, matmul } from '../matmul';
 import { Q5_1 } from '../small-groups';
 import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
 import { tileRows, tileSums } from '../tiles';
+
+export function quantise_q5_1(q: usize, x: usize, cols: i32, positions: i32, xStride: usize): void {
+  quantiseInput<Q5_1>(q, x, cols, positions, xStride);
+}
 
 export function matmul_q5_1(
   y: usize,
@@ -17,8 +22,21 @@ export function matmul_q5_1(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<GroupDots<Q5_1>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<GroupDots<Q5_1>>(
+    y,
+    x,
+    w,
+    bias,
+    rows,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+    quantised,
+  );
 }
 
 export function exactMatmul_q5_1(
@@ -50,6 +68,7 @@ export function tileRows_q5_1(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<GroupDots<Q5_1>>(
     y,
@@ -65,6 +84,7 @@ export function tileRows_q5_1(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -83,6 +103,7 @@ export function tileSums_q5_1(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<GroupDots<Q5_1>>(
     y,
@@ -99,6 +120,7 @@ export function tileSums_q5_1(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

@@ -17,8 +17,21 @@ export function matmul_q8_0(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<QuantisedDots<Q8_0>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<QuantisedDots<Q8_0>>(
+    y,
+    x,
+    w,
+    bias,
+    rows,
+    cols,
+    positions,
+    xStride,
+    yStride,
+    scratch,
+    quantised,
+  );
 }
 
 export function exactMatmul_q8_0(
@@ -50,6 +63,7 @@ export function tileRows_q8_0(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<QuantisedDots<Q8_0>>(
     y,
@@ -65,6 +79,7 @@ export function tileRows_q8_0(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -83,6 +98,7 @@ export function tileSums_q8_0(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<QuantisedDots<Q8_0>>(
     y,
@@ -99,6 +115,7 @@ export function tileSums_q8_0(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

@@ -24,8 +24,9 @@ export function matmul_ternary(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
-  matmul<TernaryDots>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  matmul<TernaryDots>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch, quantised);
 }
 
 export function exactMatmul_ternary(
@@ -57,6 +58,7 @@ export function tileRows_ternary(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileRows<TernaryDots>(
     y,
@@ -72,6 +74,7 @@ export function tileRows_ternary(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 
@@ -90,6 +93,7 @@ export function tileSums_ternary(
   xStride: usize,
   yStride: usize,
   scratch: usize,
+  quantised: i32,
 ): void {
   tileSums<TernaryDots>(
     y,
@@ -106,6 +110,7 @@ export function tileSums_ternary(
     xStride,
     yStride,
     scratch,
+    quantised,
   );
 }
 

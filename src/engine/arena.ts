@@ -5,6 +5,7 @@
  * the same, so are the bits.
  */
 
+import type { Format } from '../dtype.ts';
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { matmulOf, type NeuronKernels, neuronKernels } from '../kernels/weight-kernels.ts';
@@ -16,7 +17,8 @@ import type { LoadedRows } from '../residency/weight-stream.ts';
 import { activateNeurons } from './activate.ts';
 import { addDownColumns } from './down-columns.ts';
 import type { NeuronHook } from './ffn-hook.ts';
-import { computeRowUnits, type RowUnitTask, unitsAtOnce } from './row-units.ts';
+import { inputOf, type PlainInput, type QuantisedInput, quantiseInput } from './quantised-input.ts';
+import { computeRowUnits, inputFormat, type RowUnitTask, unitsAtOnce } from './row-units.ts';
 import { vectorFrom } from './vector-from.ts';
 
 const f32Bytes = 4;
@@ -70,7 +72,8 @@ export interface FfnHalf {
 }
 
 /** One expert, which lies in the arena; the other addresses are in the first memory. */
-export interface ExpertTask extends Omit<RowUnitTask, 'unit' | 'alone' | 'hook' | 'exact'> {
+export interface ExpertTask
+  extends Omit<RowUnitTask, 'unit' | 'alone' | 'hook' | 'exact' | 'quantised'> {
   readonly expert: number;
 }
 
@@ -85,7 +88,8 @@ interface UnitPlaces {
 
 /** What the kernels of an arena need to work; see Activations. */
 export type ArenaBuffers = BlockRoom &
-  Pick<TransferBuffers, 'neurons' | 'gates' | 'sums' | 'scratch'>;
+  Pick<TransferBuffers, 'neurons' | 'gates' | 'sums' | 'scratch'> &
+  Partial<Pick<TransferBuffers, 'quantised'>>;
 
 /** The first memory: everything is already there. */
 export class Arena {
@@ -108,13 +112,23 @@ export class Arena {
   }
 
   linear(task: LinearTask): void {
-    const { rows, x, columns, y, outputs, bias, positions } = task;
-    const matmul = matmulOf(this.kernels, task.rows.format, this.exact);
-    const offset = rows.first * f32Bytes;
+    const { rows, columns, y, outputs, bias, positions } = task;
+    const { format, address, count } = rows;
+    const matmul = matmulOf(this.kernels, format, this.exact);
+    const [x, quantised] = inputOf(format, task.x, this.quantised(format, task));
+    const to = y + rows.first * f32Bytes;
     const rowBias = vectorFrom(bias, rows.first);
     const { scratch } = this.#place;
-    const { address, count } = rows;
-    matmul(y + offset, x, address, rowBias, count, columns, positions, columns, outputs, scratch);
+    matmul(
+      ...([to, x, address, rowBias, count, columns, positions, columns, outputs] as const),
+      scratch,
+      quantised,
+    );
+  }
+
+  /** Input that lies here, quantised for products in a format; null where these take it as it is. */
+  protected quantised(format: Format, input: PlainInput): QuantisedInput | null {
+    return quantiseInput(this.kernels, this.#place.quantised ?? null, format, input, this.exact);
   }
 
   /** @returns how many activations were not zero */
@@ -132,8 +146,11 @@ export class Arena {
    * @returns how many activations were not zero
    */
   expert(task: ExpertTask): number {
+    const { x, hidden, positions, units, packed } = task;
     const { memory, kernels, exact } = this;
-    const own = { ...task, unit: task.expert, alone: true, exact };
+    const format = inputFormat(units, packed);
+    const quantised = this.quantised(format, { x, columns: hidden, positions });
+    const own = { ...task, unit: task.expert, alone: true, exact, quantised };
     return computeRowUnits(memory, kernels, this.#place, own);
   }
 
@@ -156,9 +173,14 @@ export class Arena {
           ? 1
           : unitsAtOnce(this.#place.chunk, units.k, positions);
     let active = 0;
+    let quantised: QuantisedInput | null = null;
     for (let done = 0; done < rows.count; done += atOnce) {
       const count = Math.min(atOnce, rows.count - done);
       const places = placesOf((rows.first + done) * units.k, count * units.k);
+      if (geometry === null && done === 0) {
+        const input = { x: places.x, columns: task.hidden, positions };
+        quantised = this.quantised(inputFormat(units, rows.packed), input);
+      }
       active +=
         geometry === null
           ? computeRowUnits(this.memory, this.kernels, this.#place, {
@@ -168,6 +190,7 @@ export class Arena {
               unit: rows.first + done,
               count,
               exact: this.exact,
+              quantised,
             })
           : this.#neurons(task, geometry, done, count, places);
     }
@@ -279,8 +302,14 @@ export class RemoteArena extends Arena {
   override linear(task: LinearTask): void {
     const { rows, rowBytes, x, columns, y, outputs, bias, positions } = task;
     const { input, output, scratch, bias: transferBias } = this.#transfer;
-    const matmul = matmulOf(this.kernels, task.rows.format, this.exact);
-    this.#fetch(input, x, positions * columns);
+    const { format } = rows;
+    const matmul = matmulOf(this.kernels, format, this.exact);
+    const here = this.#fetch(input, x, positions * columns);
+    const [from, quantised] = inputOf(
+      format,
+      here,
+      this.quantised(format, { x: here, columns, positions }),
+    );
     for (let done = 0; done < rows.count; done += transferRows) {
       const count = Math.min(transferRows, rows.count - done);
       const first = rows.first + done;
@@ -288,7 +317,7 @@ export class RemoteArena extends Arena {
       const address = rows.address + done * rowBytes;
       matmul(
         output,
-        input,
+        from,
         address,
         rowBias,
         count,
@@ -297,6 +326,7 @@ export class RemoteArena extends Arena {
         columns,
         transferRows,
         scratch,
+        quantised,
       );
       for (let position = 0; position < positions; position++) {
         const target = y + (position * outputs + first) * f32Bytes;

@@ -4,14 +4,15 @@
  * their order, so that the result is the same to the bit wherever they come from.
  */
 
-import { formats, packedFormat } from '../dtype.ts';
+import { type Format, formats, packedFormat } from '../dtype.ts';
 import { type FfnUnits, partOf, type UnitPart } from '../flash/ffn-units.ts';
 import { activationCodes } from '../kernels/constants.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import { matmulOf, productKernels } from '../kernels/weight-kernels.ts';
+import { matmulOf, productKernels, quantiseOf } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { activationValues } from '../plan/activations.ts';
 import type { NeuronHook } from './ffn-hook.ts';
+import { inputOf, type QuantisedInput } from './quantised-input.ts';
 import { vectorFrom } from './vector-from.ts';
 
 const f32Bytes = 4;
@@ -52,6 +53,16 @@ export interface RowUnitTask {
   readonly hook?: NeuronHook | undefined;
   /** Whether products are in f32 whatever the formats; false unless given. */
   readonly exact?: boolean;
+  /** x, all positions of it, as products in {@link inputFormat} take it; null unless given. */
+  readonly quantised?: QuantisedInput | null;
+}
+
+/** The format of the parts that x is multiplied with; of gates, if theirs is another one. */
+export function inputFormat(units: FfnUnits, packed: boolean): Format {
+  const part = partOf(units, 'gate') ?? partOf(units, 'up');
+  if (part === undefined) throw new Error(`units of ${units.tensor} have no up`);
+  const stored = formats[part.dtype];
+  return packed ? packedFormat(stored) : stored;
 }
 
 /**
@@ -79,7 +90,9 @@ export function computeRowUnits(
   let active = 0;
   for (let first = 0; first < positions; first += atOnce) {
     const rows = Math.min(atOnce, positions - first);
-    activate(kernels, place, task, task.x + first * hidden * f32Bytes, rows);
+    // Rows are quantised as so many together.
+    const own = rows === positions ? task : { ...task, quantised: null };
+    activate(kernels, place, own, task.x + first * hidden * f32Bytes, rows);
     const block = { memory, address: neurons, stride: width, first: unit * units.k, count: width };
     task.hook?.activations({ ...block, position: first, positions: rows });
     addDown(kernels, place, task, task.y + first * hidden * f32Bytes, rows);
@@ -125,14 +138,15 @@ function multiply(
   { name, y, x, bias }: { name: 'gate' | 'up'; y: number; x: number; bias: number },
   positions: number,
 ): void {
-  const { units, count = 1, exact = false } = task;
+  const { units, count = 1, exact = false, quantised = null } = task;
   const { w, format, rows, columns, rowBytes } = partAt(task, name);
+  const [from, flag] = inputOf(format, x, quantised);
   const all = count * rows;
   if (count > 1 && !exact && bias === 0) {
     const { tileRows } = productKernels(kernels, format);
     const { unitBytes } = units;
     const tiles = [unitBytes, rows, rowBytes, 0, all] as const;
-    tileRows(y, x, w, ...tiles, columns, positions, columns, all, scratch);
+    tileRows(y, from, w, ...tiles, columns, positions, columns, all, scratch, flag);
     return;
   }
   const matmul = matmulOf(kernels, format, exact);
@@ -140,37 +154,42 @@ function multiply(
     const offset = unit * rows * f32Bytes;
     const at = w + unit * units.unitBytes;
     const own = vectorFrom(bias, unit * rows);
-    matmul(y + offset, x, at, own, rows, columns, positions, columns, all, scratch);
+    matmul(y + offset, from, at, own, rows, columns, positions, columns, all, scratch, flag);
   }
 }
 
 /** y += down neurons of each unit in turn, or y = those of one, for `positions` rows: (positions, hidden). */
 function addDown(
   kernels: Kernels,
-  { neurons, sums, scratch }: RowUnitPlace,
+  { neurons, gates, sums, scratch }: RowUnitPlace,
   task: RowUnitTask,
   y: number,
   positions: number,
 ): void {
-  const { units, count = 1, exact = false, alone = false } = task;
+  const { units, ffn, count = 1, exact = false, alone = false } = task;
   const { w, format, rows, columns, rowBytes } = partAt(task, 'down');
   const width = count * columns;
+  // Gates are not needed any more: what stood there is larger.
+  const quantise = ffn.gate === 'none' ? null : quantiseOf(kernels, format, exact);
+  quantise?.(gates, neurons, width, positions, width);
+  const [from, flag] = quantise === null ? ([neurons, 0] as const) : ([gates, 1] as const);
   if (count > 1 && !exact) {
     const { tileSums } = productKernels(kernels, format);
     const { unitBytes } = units;
     const tiles = [unitBytes, count, rowBytes, 0, rows] as const;
-    tileSums(y, sums, neurons, w, ...tiles, columns, positions, width, rows, scratch);
+    tileSums(y, sums, from, w, ...tiles, columns, positions, width, rows, scratch, flag);
     return;
   }
   const matmul = matmulOf(kernels, format, exact);
   if (alone) {
-    matmul(y, neurons, w, 0, rows, columns, positions, width, rows, scratch);
+    matmul(y, from, w, 0, rows, columns, positions, width, rows, scratch, flag);
     return;
   }
   for (let unit = 0; unit < count; unit++) {
-    const x = neurons + unit * columns * f32Bytes;
+    // Several units come here in f32 alone.
+    const x = from + unit * columns * f32Bytes;
     const at = w + unit * units.unitBytes;
-    matmul(sums, x, at, 0, rows, columns, positions, width, rows, scratch);
+    matmul(sums, x, at, 0, rows, columns, positions, width, rows, scratch, flag);
     kernels.add(y, sums, positions * rows);
   }
 }

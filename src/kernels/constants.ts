@@ -53,6 +53,12 @@ export const kernelSizes = {
   /** Bytes of a block of these activations, i16, and of their scale, which lies apart. */
   activationBlockBytes: blockElements * 2,
   activationScaleBytes: 4,
+  /** Values of a group that is quantised to i8, and its bytes: of one position, and of two together. */
+  quantisedGroup: 32,
+  quantisedGroupBytes: 48,
+  quantisedPairBytes: 88,
+  /** From so many positions on they lie by pairs. */
+  pairedPositions: 3,
   /** Of a row's choice of an expert: the row of its contributions, the expert, the weight. */
   choiceBytes: 12,
 } as const;

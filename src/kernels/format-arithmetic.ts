@@ -19,7 +19,7 @@ interface GgufArithmetic extends Arithmetic {
   readonly rows: string;
 }
 
-interface FoursArithmetic extends Arithmetic {
+interface CodecArithmetic extends Arithmetic {
   /** A `GroupCodec`. */
   readonly codec: string;
 }
@@ -39,13 +39,14 @@ const blocks = (codec: string): NeuronArithmetic => ({
 });
 
 /** Of blocks that are multiplied with activations quantised to i8. */
-const groups = (codec: string): GgufArithmetic => ({
+const groups = (codec: string): GgufArithmetic & CodecArithmetic => ({
   dots: `GroupDots<${codec}>`,
   rows: `GroupRows<${codec}>`,
+  codec,
 });
 
 /** Of the same, four rows together. */
-const fours = (codec: string): FoursArithmetic => ({ dots: `PackedGroupDots<${codec}>`, codec });
+const fours = (codec: string): CodecArithmetic => ({ dots: `PackedGroupDots<${codec}>`, codec });
 
 /** The same of formats that are only read. */
 const storedBlocks = (codec: string): GgufArithmetic => ({
@@ -67,15 +68,11 @@ export const neuronArithmetic: Readonly<Record<NeuronDType | 'packed_f16', Neuro
   packed_f16: plain('PackedF16'),
 };
 
-export const ggufArithmetic: Readonly<Record<GgufDType, GgufArithmetic>> = {
+const storedGroups = {
   q4_0: groups('Q4_0'),
   q4_1: groups('Q4_1'),
   q5_0: groups('Q5_0'),
   q5_1: groups('Q5_1'),
-  q8_0: storedBlocks('Q8_0'),
-  iq4_nl: storedBlocks('IQ4_NL'),
-  iq4_xs: { dots: 'IQ4_XSDots', rows: 'IQ4_XSRows' },
-  mxfp4: storedBlocks('MXFP4'),
   q2_k: groups('Q2_K'),
   q3_k: groups('Q3_K'),
   q4_k: groups('Q4_K'),
@@ -83,7 +80,15 @@ export const ggufArithmetic: Readonly<Record<GgufDType, GgufArithmetic>> = {
   q6_k: groups('Q6_K'),
 };
 
-export const foursArithmetic: Readonly<Record<FoursFormat, FoursArithmetic>> = {
+export const ggufArithmetic: Readonly<Record<GgufDType, GgufArithmetic>> = {
+  ...storedGroups,
+  q8_0: storedBlocks('Q8_0'),
+  iq4_nl: storedBlocks('IQ4_NL'),
+  iq4_xs: { dots: 'IQ4_XSDots', rows: 'IQ4_XSRows' },
+  mxfp4: storedBlocks('MXFP4'),
+};
+
+export const foursArithmetic: Readonly<Record<FoursFormat, CodecArithmetic>> = {
   packed_q4_0: fours('Q4_0'),
   packed_q4_1: fours('Q4_1'),
   packed_q5_0: fours('Q5_0'),
@@ -94,6 +99,9 @@ export const foursArithmetic: Readonly<Record<FoursFormat, FoursArithmetic>> = {
   packed_q5_k: fours('Q5_K'),
   packed_q6_k: fours('Q6_K'),
 };
+
+/** Of all formats whose activations are quantised to i8. */
+export const groupArithmetic = { ...storedGroups, ...foursArithmetic };
 
 /** The same generic function with the arithmetic of each format in `of`. */
 export function each<Name extends FormatName, Of extends Arithmetic>(

@@ -13,6 +13,7 @@ import {
   each,
   foursArithmetic,
   ggufArithmetic,
+  groupArithmetic,
   neuronArithmetic,
 } from './format-arithmetic.ts';
 import type { Signature } from './signature.ts';
@@ -39,12 +40,22 @@ const conversion = ['dst: address', 'src: address', 'n: i32'] as const;
 
 export const formatKernelTable = {
   /**
+   * What products in formats whose activations are rounded to 8 bits make of x first, for several of them
+   * to share: `cols` columns of x, (positions, xStride), to where they belong among all that begin at q,
+   * of `quantisedBytes(xStride, positions)`. Whole groups of 32. matmul, tileRows and tileSums of the same
+   * format, and of the same number of positions, take q for x when `quantised` is 1.
+   */
+  quantise: {
+    parameters: ['q: address', 'x: address', 'cols: i32', 'positions: i32', 'xStride: size'],
+    implementations: each(groupArithmetic, 'quantiseInput', 'codec'),
+  },
+  /**
    * y[p, r] = w[r] . x[p] + bias[r] for r < rows, p < positions; w is (rows, cols), one row right
    * after the other. y[p, r] is the same to the bit however rows and positions are split over calls.
-   * Formats in which four rows lie together take a multiple of four.
+   * Formats in which four rows lie together take a multiple of four. `quantised`: see `quantise`.
    */
   matmul: {
-    parameters: biasedProduct,
+    parameters: [...biasedProduct, 'quantised?: flag'],
     implementations: each(arithmetic, 'matmul', 'dots'),
   },
   /**
@@ -79,6 +90,7 @@ export const formatKernelTable = {
       'xStride: size',
       'yStride: size',
       'scratch: address',
+      'quantised?: flag',
     ],
     implementations: each(arithmetic, 'tileRows', 'dots'),
   },
@@ -103,6 +115,7 @@ export const formatKernelTable = {
       'xStride: size',
       'yStride: size',
       'scratch: address',
+      'quantised?: flag',
     ],
     implementations: each(arithmetic, 'tileSums', 'dots'),
   },

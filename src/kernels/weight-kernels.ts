@@ -12,7 +12,7 @@ import {
   type RowFormat,
 } from '../dtype.ts';
 import { kernelSizes } from './constants.ts';
-import type { formatKernelTable } from './format-kernel-table.ts';
+import { formatKernelTable } from './format-kernel-table.ts';
 import type { KernelOf } from './signature.ts';
 
 export const { neuronGroup } = kernelSizes;
@@ -31,6 +31,18 @@ export function scratchBytes(cols: number): number {
   const columns = unpackedColumns * (blocks + 1) * unpackedBlockBytes;
   const activations = quantisedPositions * blocks * (activationBlockBytes + activationScaleBytes);
   return unpackedColumns * 4 + Math.max(columns, activations);
+}
+
+/** Bytes from one column to the next in quantised rows; see `quantise` in format-kernel-table.ts. */
+export function quantisedStride(positions: number): number {
+  const { pairedPositions, quantisedGroup, quantisedGroupBytes, quantisedPairBytes } = kernelSizes;
+  return (positions < pairedPositions ? quantisedGroupBytes : quantisedPairBytes) / quantisedGroup;
+}
+
+/** Bytes of `positions` quantised rows of `cols` columns, which are whole groups. */
+export function quantisedBytes(cols: number, positions: number): number {
+  const rows = positions < kernelSizes.pairedPositions ? positions : Math.ceil(positions / 2);
+  return rows * cols * quantisedStride(positions);
 }
 
 type Table = typeof formatKernelTable;
@@ -83,6 +95,22 @@ export function matmulOf(
     if ('exactMatmul' in own) return own.exactMatmul;
   }
   return productKernels(kernels, format).matmul;
+}
+
+/** Whether products in the format of this name can take input that was quantised before. */
+export function quantisesInput(name: FormatName): boolean {
+  return name in formatKernelTable.quantise.implementations;
+}
+
+/** What quantises the input of products in a format for several of them, where that is done; else null. */
+export function quantiseOf(
+  kernels: KernelsByFormat,
+  format: Format,
+  exact: boolean,
+): KernelOf<Table['quantise']> | null {
+  if (exact) return null;
+  const own = productKernels(kernels, format);
+  return 'quantise' in own ? (own.quantise as KernelOf<Table['quantise']>) : null;
 }
 
 /** What multiplies with rows of a format, whether each lies by itself or four together. */

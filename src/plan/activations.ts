@@ -47,6 +47,12 @@ export function blockNeurons({ chunk, entries }: BlockRoom, positions: number): 
   return Math.max(neuronBlock, Math.min(entries, activations, sums));
 }
 
+/** Where the input of products is quantised, one at a time. */
+export interface QuantisedRoom {
+  readonly address: number;
+  readonly bytes: number;
+}
+
 export interface Activations extends BlockRoom {
   /** (chunk, hidden): the residual stream. */
   readonly hidden: number;
@@ -81,6 +87,8 @@ export interface Activations extends BlockRoom {
   readonly logits: number;
   /** Where kernels unpack weights that several positions share. */
   readonly scratch: number;
+  /** Where a sublayer's input is quantised; null where no format wants that. */
+  readonly quantised: QuantisedRoom | null;
   /** With predictors only. */
   readonly lists: (ListTables & PredictorWork) | null;
   /** With experts only. */
@@ -146,6 +154,8 @@ export interface ActivationSizes {
   readonly widestUnit: number;
   readonly predictors: PredictorSizes | null;
   readonly all: AllActivationsSizes | null;
+  /** Of the input of products; 0 where it is not quantised. */
+  readonly quantisedBytes: number;
 }
 
 /** Activations that have room: of a chunk's block of neurons, or of one position's unit of k. */
@@ -207,7 +217,7 @@ function layoutLatent(
 const alignment = 64; // a cache line
 
 export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Activations {
-  const { chunk, context, logits, widestUnit, predictors, all } = sizes;
+  const { chunk, context, logits, widestUnit, predictors, all, quantisedBytes } = sizes;
   const { heads, kvHeads, headDim } = spec.attention;
   let end = alignUp(sizes.address, alignment);
   const take = (elements: number) => {
@@ -243,6 +253,8 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     embedding: take(chunk * spec.embeddingSize),
     logits: take(logits * spec.vocabSize),
     scratch: take(scratchBytes(columns) / 4),
+    quantised:
+      quantisedBytes === 0 ? null : { address: take(quantisedBytes / 4), bytes: quantisedBytes },
     lists: predictors && {
       ...layoutListTables((bytes) => take(bytes / 4), { chunk, neurons: predictors.neurons }),
       reduced: take(chunk * predictors.rank),

@@ -19,6 +19,7 @@ import { allActivationsSizes } from './all-activations.ts';
 import { expertUnits } from './expert-slots.ts';
 import { type KvLayout, layoutKv } from './kv-layout.ts';
 import { selectionLengths } from './list-layout.ts';
+import { quantisedRoomBytes } from './quantised-room.ts';
 import { type StreamRing, slotBytesFor } from './ring.ts';
 import type { LayerDemand } from './share-slots.ts';
 import { bookkeepingBytes } from './store-book.ts';
@@ -113,6 +114,7 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
     widestUnit: widestUnit(manifest.ffns),
     predictors: predictors && predictorSizes(predictors),
     all: allActivationsSizes(manifest),
+    quantisedBytes: quantisedRoomBytes(manifest, chunk),
   });
   take(activations.bytes);
   const wide = Math.max(widestRow(spec), widestUnit(manifest.ffns));

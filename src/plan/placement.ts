@@ -26,6 +26,7 @@ import { type Fixed, firstAddress, predictorSizes } from './fixed-layout.ts';
 import { proposable, proposalBookkeeping, proposalTensor } from './head-copy.ts';
 import { type Staging, slotsBytes, stagingSlots } from './list-layout.ts';
 import type { Residence, StorePlace } from './places.ts';
+import { quantisedRoomBytes } from './quantised-room.ts';
 import type { PlanRequest, PlanRequestBase } from './request.ts';
 import { planRing, type StreamRing, smallestRing } from './ring.ts';
 import { neuronsBeforeMatrices, shareSlots } from './share-slots.ts';
@@ -168,6 +169,7 @@ function placeBeside(
     predictors: predictors && predictorSizes(predictors),
     staging: stagingSlots === 0 ? null : { slots: stagingSlots, bundleBytes },
     downBytes: predictors === null ? 0 : (allActivationsSizes(manifest)?.downBytes ?? 0),
+    quantisedBytes: quantisedRoomBytes(manifest, chunk),
   });
   const expertStaging = {
     address: stagingAddress + stagingBytes,

@@ -14,6 +14,7 @@ import {
   gateValues,
   neuronBlock,
   type PredictorSizes,
+  type QuantisedRoom,
   sumRows,
   widestRow,
 } from './activations.ts';
@@ -38,6 +39,8 @@ export interface TransferBuffers extends BlockRoom {
   /** (sumRows, hidden) */
   readonly sums: number;
   readonly scratch: number;
+  /** Where what comes in is quantised; null where no format wants that. */
+  readonly quantised: QuantisedRoom | null;
   readonly threadScratch: ThreadScratch;
   /** With predictors only. */
   readonly lists: ListTables | null;
@@ -61,12 +64,15 @@ export interface TransferSizes {
   readonly downBytes: number;
   /** Slots for neurons that pass through, and the bytes of one. */
   readonly staging: { readonly slots: number; readonly bundleBytes: number } | null;
+  /** Of the input of products; 0 where it is not quantised. */
+  readonly quantisedBytes: number;
 }
 
 const alignment = 4096; // of the weights behind it
 
 export function layoutTransferBuffers(spec: ModelSpec, sizes: TransferSizes): TransferBuffers {
   const { address, chunk, context, threads, widestUnit, predictors, staging, downBytes } = sizes;
+  const { quantisedBytes } = sizes;
   let end = address;
   const take = (bytes: number) => {
     const start = end;
@@ -89,6 +95,8 @@ export function layoutTransferBuffers(spec: ModelSpec, sizes: TransferSizes): Tr
     entries: neuronBlock,
     sums: take(sumRows(chunk) * spec.hiddenSize * 4),
     scratch: take(scratchBytes(cols)),
+    quantised:
+      quantisedBytes === 0 ? null : { address: take(quantisedBytes), bytes: quantisedBytes },
     threadScratch: { address: take((threads - 1) * bytesPerThread), bytesPerThread },
     lists: predictors && layoutListTables(take, { chunk, neurons: predictors.neurons }),
     staging: staging && {

@@ -3,7 +3,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formats, ggufDTypes, inFours } from '../../src/dtype.ts';
-import { scratchBytes } from '../../src/kernels/weight-kernels.ts';
+import {
+  quantisedBytes,
+  quantisedStride,
+  quantiseOf,
+  scratchBytes,
+} from '../../src/kernels/weight-kernels.ts';
 import { Bench, bitsOf, builds, Random } from './support.ts';
 
 /** Rows, blocks of a row, positions: few and many of each, streams that are full and that are not. */
@@ -23,6 +28,9 @@ for (const build of builds) {
     const format = formats[packedAs];
     assert.ok(inFours(format));
     const packed = bench.kernels.fours[format.name];
+    const { quantise } = packed;
+    const ofStored = quantiseOf(bench.kernels, formats[dtype], false);
+    assert.ok(ofStored);
 
     test(`${dtype} (${build}): packed rows give the same bits, and are the same rows again`, () => {
       const random = new Random(7);
@@ -40,11 +48,22 @@ for (const build of builds) {
         const shape = [bias, rows, cols, positions, cols, rows, scratch] as const;
         bench.kernels.byDType[dtype].matmul(y, x, w, ...shape);
         const wanted = bits();
-        bench.floats(y, rows * positions).fill(Number.NaN);
+        const clear = () => bench.floats(y, rows * positions).fill(Number.NaN);
+        clear();
+        const q = bench.allocate(quantisedBytes(cols, positions));
+        ofStored(q, x, cols, positions, cols);
+        bench.kernels.byDType[dtype].matmul(y, q, w, ...shape, 1);
+        assert.deepEqual(bits(), wanted, `${positions} positions quantised before`);
+        clear();
 
         packed.packRows(w, rows, cols, scratch);
         packed.matmul(y, x, w, ...shape);
         assert.deepEqual(bits(), wanted, `${rows} rows of ${cols}, ${positions} positions`);
+        clear();
+        bench.bytes(q, quantisedBytes(cols, positions)).fill(0xff);
+        quantise(q, x, cols, positions, cols);
+        packed.matmul(y, q, w, ...shape, 1);
+        assert.deepEqual(bits(), wanted, `${positions} positions quantised before, packed`);
         assert.notDeepEqual(stored, before);
 
         const row = bench.allocate(rowBytes(cols));
@@ -92,8 +111,20 @@ for (const build of builds) {
           matmul(sums, x + 4 * t * cols, own, 0, perTile, cols, positions, wide, perTile, scratch);
           bench.kernels.add(start, sums, perTile * positions);
         }
-        for (const kernels of [bench.kernels.byDType[dtype], packed]) {
-          if (kernels === packed) {
+        const q = bench.allocate(quantisedBytes(wide, positions));
+        // One tile's columns, and those of the others: where each belongs among all.
+        const [first, others] = [cols, wide - cols];
+        quantise(q, x, first, positions, wide);
+        const at = first * quantisedStride(positions);
+        quantise(q + at, x + 4 * first, others, positions, wide);
+        for (const [kernels, quantised] of [
+          [bench.kernels.byDType[dtype], 0],
+          [bench.kernels.byDType[dtype], 1],
+          [packed, 0],
+          [packed, 1],
+        ] as const) {
+          const input = quantised === 1 ? q : x;
+          if (kernels === packed && quantised === 0) {
             for (let t = 0; t < tiles; t++) {
               packed.packRows(w + t * tileBytes, perTile, cols, scratch);
             }
@@ -106,7 +137,19 @@ for (const build of builds) {
             [cut, all],
           ] as const) {
             const range = [perTile, bytes, from, to] as const;
-            tileRows(y, x, w, tileBytes, ...range, cols, positions, wide, all, scratch);
+            tileRows(
+              y,
+              input,
+              w,
+              tileBytes,
+              ...range,
+              cols,
+              positions,
+              wide,
+              all,
+              scratch,
+              quantised,
+            );
           }
           assert.deepEqual(
             bitsOf(bench.floats(y, all * positions)),
@@ -118,8 +161,8 @@ for (const build of builds) {
             [4, perTile],
           ] as const) {
             const range = [tiles, bytes, from, to] as const;
-            const strides = [wide, perTile, scratch] as const;
-            tileSums(out, sums, x, w, tileBytes, ...range, cols, positions, ...strides);
+            const strides = [wide, perTile, scratch, quantised] as const;
+            tileSums(out, sums, input, w, tileBytes, ...range, cols, positions, ...strides);
           }
           assert.deepEqual(
             bitsOf(bench.floats(out, perTile * positions)),

@@ -110,7 +110,7 @@ const packed: [string, MakeCall][] = ggufDTypes.flatMap((dtype): [string, MakeCa
         const { tiles, perTile, rowStart, tileBytes } = tiled(random, rowBytes(cols));
         const all = tiles * perTile;
         return ({ fours }) => {
-          const { packRows, unpackRow, matmul, tileRows, tileSums } = fours[name];
+          const { packRows, unpackRow, quantise, matmul, tileRows, tileSums } = fours[name];
           packRows(c, rows, cols, scratchAddress);
           unpackRow(out2, c, row, cols);
           matmul(out, a, c, b, rows, cols, positions, cols, rows, scratchAddress);
@@ -118,6 +118,9 @@ const packed: [string, MakeCall][] = ggufDTypes.flatMap((dtype): [string, MakeCa
           tileRows(out2, a, c, ...range, cols, 1, cols, all, scratchAddress);
           const own = [tileBytes, tiles, rowBytes(cols), rowStart % perTile, perTile] as const;
           tileSums(out, out2, a, c, ...own, cols, 1, cols, perTile, scratchAddress);
+          quantise(out2, a, cols, positions, cols);
+          const shape = [rows, cols, positions, cols, rows] as const;
+          matmul(out, out2, c, b, ...shape, scratchAddress, 1);
         };
       },
     ],

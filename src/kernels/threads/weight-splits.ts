@@ -1,8 +1,9 @@
 /** How the kernels of a weight format are split over threads: one row per kernel. */
 
 import type { Format } from '../../dtype.ts';
+import { kernelSizes } from '../constants.ts';
 import type { formatKernelTable } from '../format-kernel-table.ts';
-import { scratchBytes } from '../weight-kernels.ts';
+import { quantisedStride, scratchBytes } from '../weight-kernels.ts';
 import type { SplitOf, SplitRow } from './split.ts';
 
 export const f32Bytes = 4;
@@ -63,6 +64,14 @@ const fewSums: SplitRow<'count' | 'cols' | 'positions' | 'groupStart' | 'groupEn
 
 type Table = typeof formatKernelTable;
 
+/** What tells whether each share quantises activations. */
+interface Quantising {
+  readonly positions: number;
+  readonly quantised: number;
+}
+/** Of quantising a value. */
+const quantisingWork = 4;
+
 /** Rows for all kernels that there are for formats, whether this one has them or not. */
 export function formatSplits(format: Format): {
   readonly [Kernel in keyof Table]: SplitOf<Table[Kernel]>;
@@ -72,15 +81,20 @@ export function formatSplits(format: Format): {
   const elementBytes = format.rowBytes(granule) / granule;
   // Where weights are quantised, activations are too, and kept there.
   const optional = !format.quantised;
-  // Each share quantises the activations of all positions for itself, which takes as long as products
-  // with some 15 rows. A prompt of 444 tokens on two threads, with tiles of 256 rows: 4.5 s in shares of
-  // 64 rows, 3.3 in four shares for each call, 3.1 in two.
-  const quantisesAll = ({ positions }: { readonly positions: number }) =>
-    format.quantised && positions > 2;
-  const rowsTogether = (a: { readonly positions: number }) => (quantisesAll(a) ? 16 : 4);
-  const sharesFor = (rows: number, a: { readonly positions: number }) =>
+  // A share quantises the activations of all positions for itself where they are not yet: as long as products
+  // with some 90 rows.
+  const quantisesAll = (a: Quantising) => format.quantised && a.positions > 2 && a.quantised === 0;
+  // From three positions on, eight rows are unpacked together.
+  const rowsTogether = (a: Quantising) => (quantisesAll(a) ? 16 : a.positions > 2 ? 8 : 4);
+  const sharesFor = (rows: number, a: Quantising) =>
     quantisesAll(a) ? Math.max(1, Math.floor(rows / 512)) : Number.POSITIVE_INFINITY;
   return {
+    quantise: {
+      over: 'cols',
+      granule: kernelSizes.quantisedGroup,
+      moves: { q: (a) => quantisedStride(a.positions), x: f32Bytes },
+      work: (a) => a.cols * a.positions * quantisingWork,
+    },
     matmul: {
       over: 'rows',
       granule: rowsTogether,
