@@ -22,6 +22,7 @@ import {
 } from './exports/shared-constants';
 import { Quarters } from './rows';
 import { V } from './vector';
+import { Three, Two, Width } from './width';
 
 /** Activations that are smaller than this throughout a block are taken for 0: 2^-100. */
 const X_MIN: f32 = 7.888609052210118e-31;
@@ -140,22 +141,24 @@ export function dot4<T extends BlockCodec>(
   return V.sums(a0, a1, a2, a3);
 }
 
-/** y_p[0..n) = dot(w_0..n-1, x_p) for p = 0, 1, 2; n is 1 or 2. */
-function dot2x3<T extends BlockCodec>(
-  y0: usize,
-  y1: usize,
-  y2: usize,
+/** y_p[0..n) = dot(w_0..n-1, x_p) for two or three positions, as N says; n is 1 or 2. */
+function dot2<T extends BlockCodec, N extends Width>(
+  y: usize,
+  yBytes: usize,
   n: i32,
   w0: usize,
   w1: usize,
-  x0: usize,
-  x1: usize,
-  x2: usize,
+  x: usize,
+  xBytes: usize,
   blocks: i32,
 ): void {
   const t = changetype<T>(0);
   const nibble = NIBBLE;
   const upper = BF16_BITS;
+  const three = changetype<N>(0).positions > 2;
+  let x0 = x;
+  let x1 = x0 + xBytes;
+  let x2 = x1 + xBytes;
   let a00 = f32x4.splat(0);
   let a01 = f32x4.splat(0);
   let a02 = f32x4.splat(0);
@@ -171,78 +174,93 @@ function dot2x3<T extends BlockCodec>(
     const o1 = t.open(w1);
     let p0 = t.part(w0, o0, 0, nibble);
     let p1 = t.part(w1, o1, 0, nibble);
-    let x = v128.load(x0);
-    let d00 = i32x4.dot_i16x8_s(p0, x);
-    let d10 = i32x4.dot_i16x8_s(p1, x);
-    x = v128.load(x1);
-    let d01 = i32x4.dot_i16x8_s(p0, x);
-    let d11 = i32x4.dot_i16x8_s(p1, x);
-    x = v128.load(x2);
-    let d02 = i32x4.dot_i16x8_s(p0, x);
-    let d12 = i32x4.dot_i16x8_s(p1, x);
+    let v = v128.load(x0);
+    let d00 = i32x4.dot_i16x8_s(p0, v);
+    let d10 = i32x4.dot_i16x8_s(p1, v);
+    v = v128.load(x1);
+    let d01 = i32x4.dot_i16x8_s(p0, v);
+    let d11 = i32x4.dot_i16x8_s(p1, v);
+    let d02 = d00;
+    let d12 = d10;
+    if (three) {
+      v = v128.load(x2);
+      d02 = i32x4.dot_i16x8_s(p0, v);
+      d12 = i32x4.dot_i16x8_s(p1, v);
+    }
     p0 = t.part(w0, o0, 1, nibble);
     p1 = t.part(w1, o1, 1, nibble);
-    x = v128.load(x0, 16);
-    d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, x));
-    d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, x));
-    x = v128.load(x1, 16);
-    d01 = i32x4.add(d01, i32x4.dot_i16x8_s(p0, x));
-    d11 = i32x4.add(d11, i32x4.dot_i16x8_s(p1, x));
-    x = v128.load(x2, 16);
-    d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, x));
-    d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, x));
+    v = v128.load(x0, 16);
+    d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, v));
+    d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, v));
+    v = v128.load(x1, 16);
+    d01 = i32x4.add(d01, i32x4.dot_i16x8_s(p0, v));
+    d11 = i32x4.add(d11, i32x4.dot_i16x8_s(p1, v));
+    if (three) {
+      v = v128.load(x2, 16);
+      d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, v));
+      d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, v));
+    }
     p0 = t.part(w0, o0, 2, nibble);
     p1 = t.part(w1, o1, 2, nibble);
-    x = v128.load(x0, 32);
-    d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, x));
-    d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, x));
-    x = v128.load(x1, 32);
-    d01 = i32x4.add(d01, i32x4.dot_i16x8_s(p0, x));
-    d11 = i32x4.add(d11, i32x4.dot_i16x8_s(p1, x));
-    x = v128.load(x2, 32);
-    d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, x));
-    d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, x));
+    v = v128.load(x0, 32);
+    d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, v));
+    d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, v));
+    v = v128.load(x1, 32);
+    d01 = i32x4.add(d01, i32x4.dot_i16x8_s(p0, v));
+    d11 = i32x4.add(d11, i32x4.dot_i16x8_s(p1, v));
+    if (three) {
+      v = v128.load(x2, 32);
+      d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, v));
+      d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, v));
+    }
     p0 = t.part(w0, o0, 3, nibble);
     p1 = t.part(w1, o1, 3, nibble);
-    x = v128.load(x0, 48);
-    d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, x));
-    d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, x));
-    x = v128.load(x1, 48);
-    d01 = i32x4.add(d01, i32x4.dot_i16x8_s(p0, x));
-    d11 = i32x4.add(d11, i32x4.dot_i16x8_s(p1, x));
-    x = v128.load(x2, 48);
-    d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, x));
-    d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, x));
+    v = v128.load(x0, 48);
+    d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, v));
+    d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, v));
+    v = v128.load(x1, 48);
+    d01 = i32x4.add(d01, i32x4.dot_i16x8_s(p0, v));
+    d11 = i32x4.add(d11, i32x4.dot_i16x8_s(p1, v));
+    if (three) {
+      v = v128.load(x2, 48);
+      d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, v));
+      d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, v));
+    }
     const s0 = t.scale(w0, upper);
     const s1 = t.scale(w1, upper);
-    x = v128.load_splat<f32>(scale0);
-    a00 = V.madd(a00, f32x4.mul(s0, x), f32x4.convert_i32x4_s(d00));
-    a10 = V.madd(a10, f32x4.mul(s1, x), f32x4.convert_i32x4_s(d10));
-    x = v128.load_splat<f32>(scale1);
-    a01 = V.madd(a01, f32x4.mul(s0, x), f32x4.convert_i32x4_s(d01));
-    a11 = V.madd(a11, f32x4.mul(s1, x), f32x4.convert_i32x4_s(d11));
-    x = v128.load_splat<f32>(scale2);
-    a02 = V.madd(a02, f32x4.mul(s0, x), f32x4.convert_i32x4_s(d02));
-    a12 = V.madd(a12, f32x4.mul(s1, x), f32x4.convert_i32x4_s(d12));
+    v = v128.load_splat<f32>(scale0);
+    a00 = V.madd(a00, f32x4.mul(s0, v), f32x4.convert_i32x4_s(d00));
+    a10 = V.madd(a10, f32x4.mul(s1, v), f32x4.convert_i32x4_s(d10));
+    v = v128.load_splat<f32>(scale1);
+    a01 = V.madd(a01, f32x4.mul(s0, v), f32x4.convert_i32x4_s(d01));
+    a11 = V.madd(a11, f32x4.mul(s1, v), f32x4.convert_i32x4_s(d11));
+    if (three) {
+      v = v128.load_splat<f32>(scale2);
+      a02 = V.madd(a02, f32x4.mul(s0, v), f32x4.convert_i32x4_s(d02));
+      a12 = V.madd(a12, f32x4.mul(s1, v), f32x4.convert_i32x4_s(d12));
+      x2 += ACTIVATION_BLOCK_BYTES;
+      scale2 += ACTIVATION_SCALE_BYTES;
+    }
     w0 += t.bytes;
     w1 += t.bytes;
     x0 += ACTIVATION_BLOCK_BYTES;
     x1 += ACTIVATION_BLOCK_BYTES;
-    x2 += ACTIVATION_BLOCK_BYTES;
     scale0 += ACTIVATION_SCALE_BYTES;
     scale1 += ACTIVATION_SCALE_BYTES;
-    scale2 += ACTIVATION_SCALE_BYTES;
   }
   const s = V.sums(a00, a10, a01, a11);
-  const s2 = V.sums(a02, a12, a02, a12);
-  v128.store_lane<f32>(y0, s, 0);
+  const y1 = y + yBytes;
+  v128.store_lane<f32>(y, s, 0);
   v128.store_lane<f32>(y1, s, 2);
-  v128.store_lane<f32>(y2, s2, 0);
   if (n > 1) {
-    v128.store_lane<f32>(y0, s, 1, 4);
+    v128.store_lane<f32>(y, s, 1, 4);
     v128.store_lane<f32>(y1, s, 3, 4);
-    v128.store_lane<f32>(y2, s2, 1, 4);
   }
+  if (!three) return;
+  const s2 = V.sums(a02, a12, a02, a12);
+  const y2 = y1 + yBytes;
+  v128.store_lane<f32>(y2, s2, 0);
+  if (n > 1) v128.store_lane<f32>(y2, s2, 1, 4);
 }
 
 /**
@@ -271,51 +289,42 @@ export function blockDots<T extends BlockCodec>(
   for (let first = 0; first < positions; first += QUANTISED_POSITIONS) {
     const group = min(QUANTISED_POSITIONS, positions - first);
     quantiseAll<T>(scratch, x, cols, group, xStride);
-    if (group < 3) {
+    if (group == 1) {
       const quarter = Quarters.rows(count);
       for (let i = 0; i < quarter; i++) {
         const r1 = min(i + quarter, count - 1);
         const r2 = min(i + 2 * quarter, count - 1);
         const r3 = min(i + 3 * quarter, count - 1);
-        const w0 = Quarters.row(w, ptrs, rowBytes, i);
-        const w1 = Quarters.row(w, ptrs, rowBytes, r1);
-        const w2 = Quarters.row(w, ptrs, rowBytes, r2);
-        const w3 = Quarters.row(w, ptrs, rowBytes, r3);
-        for (let p = 0; p < group; p++) {
-          const dots = dot4<T>(w0, w1, w2, w3, scratch + <usize>p * xBytes, blocks);
-          Quarters.store(
-            y + <usize>p * yBytes,
-            dots,
-            (<usize>i) << 2,
-            (<usize>r1) << 2,
-            (<usize>r2) << 2,
-            (<usize>r3) << 2,
-          );
-        }
+        const dots = dot4<T>(
+          Quarters.row(w, ptrs, rowBytes, i),
+          Quarters.row(w, ptrs, rowBytes, r1),
+          Quarters.row(w, ptrs, rowBytes, r2),
+          Quarters.row(w, ptrs, rowBytes, r3),
+          scratch,
+          blocks,
+        );
+        const at0 = (<usize>i) << 2;
+        Quarters.store(y, dots, at0, (<usize>r1) << 2, (<usize>r2) << 2, (<usize>r3) << 2);
       }
     } else {
       const n = min(count, 2);
+      // Twos and threes that make up the positions: 4 are 2 and 2, 5 are 3 and 2.
+      const twos = group % 3 == 0 ? 0 : 3 - (group % 3);
       for (let i = 0; i < count; i += 2) {
         const r = count < 2 ? 0 : min(i, count - 2);
         const w0 = Quarters.row(w, ptrs, rowBytes, r);
         const w1 = Quarters.row(w, ptrs, rowBytes, r + n - 1);
-        const yr = y + ((<usize>r) << 2);
-        for (let j = 0; j < group; j += 3) {
-          const p = min(j, group - 3);
-          const xp = scratch + <usize>p * xBytes;
-          const yp = yr + <usize>p * yBytes;
-          dot2x3<T>(
-            yp,
-            yp + yBytes,
-            yp + 2 * yBytes,
-            n,
-            w0,
-            w1,
-            xp,
-            xp + xBytes,
-            xp + 2 * xBytes,
-            blocks,
-          );
+        let yp = y + ((<usize>r) << 2);
+        let xp = scratch;
+        for (let p = 0; p < 2 * twos; p += 2) {
+          dot2<T, Two>(yp, yBytes, n, w0, w1, xp, xBytes, blocks);
+          yp += 2 * yBytes;
+          xp += 2 * xBytes;
+        }
+        for (let p = 2 * twos; p < group; p += 3) {
+          dot2<T, Three>(yp, yBytes, n, w0, w1, xp, xBytes, blocks);
+          yp += 3 * yBytes;
+          xp += 3 * xBytes;
         }
       }
     }

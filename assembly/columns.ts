@@ -7,6 +7,7 @@ import { BF16_BITS, NIBBLE } from './constants';
 import { unpack } from './dot';
 import { Codec } from './dtype';
 import { UNPACKED_BLOCK_BYTES } from './exports/shared-constants';
+import { accumulateFew } from './few-columns';
 import { V } from './vector';
 
 /**
@@ -264,6 +265,21 @@ export abstract class Columns {
     skip: i32,
     columns: i32,
   ): void;
+  /** Whether there is `addFew`. */
+  abstract get few(): bool;
+  /** `add` of four whole columns, from the first weight on, for several positions; see accumulateFew. */
+  abstract addFew(
+    y: usize,
+    yBytes: usize,
+    acts: usize,
+    actBytes: usize,
+    positions: i32,
+    d0: usize,
+    d1: usize,
+    d2: usize,
+    d3: usize,
+    columns: i32,
+  ): void;
 }
 
 /** Formats of single weights. */
@@ -298,6 +314,23 @@ export class PlainColumns<T extends Codec> extends Columns {
   ): void {
     accumulate<T>(y, fresh, n, d0, d1, d2, d3, a0, a1, a2, a3, columns);
   }
+  @inline override get few(): bool {
+    return true;
+  }
+  @inline override addFew(
+    y: usize,
+    yBytes: usize,
+    acts: usize,
+    actBytes: usize,
+    positions: i32,
+    d0: usize,
+    d1: usize,
+    d2: usize,
+    d3: usize,
+    columns: i32,
+  ): void {
+    accumulateFew<T>(y, yBytes, acts, actBytes, positions, d0, d1, d2, d3, columns);
+  }
 }
 
 /** Formats of blocks. */
@@ -331,5 +364,22 @@ export class QuantisedColumns<T extends BlockCodec> extends Columns {
     columns: i32,
   ): void {
     accumulateBlocks<T>(y, fresh, n, d0, d1, d2, d3, a0, a1, a2, a3, skip, columns);
+  }
+  @inline override get few(): bool {
+    return false;
+  }
+  @inline override addFew(
+    _y: usize,
+    _yBytes: usize,
+    _acts: usize,
+    _actBytes: usize,
+    _positions: i32,
+    _d0: usize,
+    _d1: usize,
+    _d2: usize,
+    _d3: usize,
+    _columns: i32,
+  ): void {
+    unreachable();
   }
 }

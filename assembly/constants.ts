@@ -35,15 +35,18 @@ export const F32_MAGNITUDE: v128 = all32(0x7fffffff);
 export const BF16_BITS: v128 = all32(0xffff0000);
 export const BF16_EXPONENT: v128 = all16(0x7f80);
 export const F16_EXPONENT: v128 = all16(0x7c00);
-/** Of eight binary16, shifted right by 3: sign, and exponent and upper mantissa where binary32 has them. */
-export const F16_UPPER: v128 = all16(0x8fff);
+/** Everything of a binary16 but the sign. */
+export const F16_BITS: v128 = all16(0x7fff);
+/** How many magnitudes of a binary16 are denormal. */
+export const F16_DENORMALS: v128 = all16(0x3ff);
 /** Of four binary16 that are shifted to where a binary32 has sign, exponent and mantissa: these. */
 export const F16_PLACED: v128 = all32(0x8fffe000);
 /** 2^13 for the lower half of each 32-bit word, 0 for the upper one. */
 export const F16_LOWER: v128 = all32(1 << 13);
-/** 127 - 15, the difference of the exponents of binary32 and binary16, where a binary32 has it; its upper half. */
+/** 127 - 15, the difference of the exponents of binary32 and binary16, where a binary32 has it. */
 export const F16_REBIAS: v128 = all32(112 << 23);
-export const F16_REBIAS_UPPER: v128 = all16((112 << 23) >>> 16);
+/** 2^112 as binary32: what takes that difference back. */
+export const F16_UNBIASED: v128 = all32((127 + 112) << 23);
 /** One more. */
 export const F16_REBIAS_DENORMAL: v128 = all32(113 << 23);
 /** Exponent and mantissa of a binary16, shifted left by 13. */

@@ -18,6 +18,7 @@
  */
 import { F16_LOWER, F16_PLACED } from './constants';
 import { Codec, Unpacked } from './dtype';
+import { FEW_POSITIONS, fewDots } from './few-dots';
 import { PackedF16 } from './packed';
 import { Quarters } from './rows';
 import { V } from './vector';
@@ -337,7 +338,12 @@ export function dots<T extends Codec>(
     const w1 = Quarters.row(w, ptrs, rowBytes, r1);
     const w2 = Quarters.row(w, ptrs, rowBytes, r2);
     const w3 = Quarters.row(w, ptrs, rowBytes, r3);
-    if (positions == 1) {
+    if (positions > 1 && positions <= FEW_POSITIONS) {
+      const xBytes = xStride << 2;
+      const yBytes = yStride << 2;
+      fewDots<T>(y, yBytes, at0, at1, w0, w1, x, xBytes, cols, positions);
+      fewDots<T>(y, yBytes, at2, at3, w2, w3, x, xBytes, cols, positions);
+    } else if (positions == 1) {
       const sums = t.packed
         ? dot4Packed(w0, w1, w2, w3, x, cols)
         : dot4<T>(w0, w1, w2, w3, x, cols);

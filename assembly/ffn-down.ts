@@ -6,10 +6,10 @@
  * left out, and the groups' sums are added to y one after the other. So the result is the same to
  * the bit however the list is cut into calls and whoever computes which part:
  *
- *     one position       threads take groups, which leave a sum each: ffnSums, then `fold`
- *     several            threads take columns, and go through all groups: ffnDown
+ *     one position, or a few   threads take groups, which leave a sum each: ffnSums, then `fold`
+ *     many                     threads take positions, and go through all groups: ffnDown
  *
- * For one position a thread must have whole columns: with 512 bytes of each, two threads took longer
+ * For a few positions a thread must have whole columns: with 512 bytes of each, two threads took longer
  * than one, as every piece costs the memory as much as the beginning of a whole one.
  */
 import { Columns } from './columns';
@@ -18,11 +18,12 @@ import { add } from './math';
 import { V } from './vector';
 
 /**
- * The sums of groups [groupStart, groupEnd) for one position: that of group g is row
- * g - floor(first / NEURON_GROUP) of `sums`, (groups, cols) f32. A group whose beginning is not in this call
- * is added to what stands there.
+ * The sums of groups [groupStart, groupEnd): that of group g for position p is row
+ * (g - floor(first / NEURON_GROUP)) positions + p of `sums`, (groups, positions, cols) f32. A group whose
+ * beginning is not in this call is added to what stands there. `scratch` as for ffnDown. actStride in
+ * elements.
  */
-export function ffnSums<C extends Columns>(
+export function ffnSums<C extends Columns, U extends Columns>(
   sums: usize,
   acts: usize,
   ptrs: usize,
@@ -30,22 +31,84 @@ export function ffnSums<C extends Columns>(
   first: i32,
   count: i32,
   cols: i32,
+  positions: i32,
+  actStride: usize,
   groupStart: i32,
   groupEnd: i32,
+  scratch: usize,
 ): void {
   const rowBytes = (<usize>cols) << 2;
+  const groupBytes = <usize>positions * rowBytes;
   for (let g = groupStart; g < groupEnd; g++) {
-    const row = sums + <usize>(g - first / NEURON_GROUP) * rowBytes;
+    const row = sums + <usize>(g - first / NEURON_GROUP) * groupBytes;
     const start = g * NEURON_GROUP - first;
     const from = max(start, 0);
     const n = min(start + NEURON_GROUP, count) - from;
     const at = (<usize>from) << 2;
-    down1<C>(row, start >= 0, acts + at, ptrs + at, downOffset, n, 0, cols);
+    if (positions == 1) {
+      down1<C>(row, start >= 0, acts + at, ptrs + at, downOffset, n, 0, cols);
+    } else {
+      if (start >= 0) memory.fill(row, 0, groupBytes);
+      downFew<C, U>(row, acts + at, ptrs + at, downOffset, n, cols, positions, actStride, scratch);
+    }
   }
 }
 
+/** y_p[0..cols) += the sum of acts_p[i] d_i over i < count, y (positions, cols). */
+function downFew<C extends Columns, U extends Columns>(
+  y: usize,
+  acts: usize,
+  ptrs: usize,
+  offset: usize,
+  count: i32,
+  cols: i32,
+  positions: i32,
+  actStride: usize,
+  scratch: usize,
+): void {
+  const c = changetype<C>(0);
+  const rowBytes = (<usize>cols) << 2;
+  const unpacked = scratch != 0 && positions > 2;
+  for (let i = 0; i < count; ) {
+    // Four columns that every position needs, or as many as are unpacked at once.
+    if (c.few && i + 4 <= count && allActive(acts, positions, actStride)) {
+      const d0 = <usize>load<u32>(ptrs) + offset;
+      const d1 = <usize>load<u32>(ptrs, 4) + offset;
+      const d2 = <usize>load<u32>(ptrs, 8) + offset;
+      const d3 = <usize>load<u32>(ptrs, 12) + offset;
+      c.addFew(y, rowBytes, acts, actStride << 2, positions, d0, d1, d2, d3, cols);
+      i += 4;
+      acts += 16;
+      ptrs += 16;
+      continue;
+    }
+    const n = min(UNPACKED_COLUMNS, count - i);
+    if (unpacked) {
+      unpackActive<C>(scratch, acts, ptrs, offset, n, 0, cols, positions, actStride);
+    }
+    for (let p = 0; p < positions; p++) {
+      const row = y + <usize>p * rowBytes;
+      const ap = acts + ((<usize>p * actStride) << 2);
+      if (unpacked) down1<U>(row, false, ap, scratch, 0, n, 0, cols);
+      else down1<C>(row, false, ap, ptrs, offset, n, 0, cols);
+    }
+    i += n;
+    acts += (<usize>n) << 2;
+    ptrs += (<usize>n) << 2;
+  }
+}
+
+/** Whether the four activations from `acts` on are not 0 for any position. */
+function allActive(acts: usize, positions: i32, actStride: usize): bool {
+  for (let p = 0; p < positions; p++) {
+    if (v128.any_true(f32x4.eq(v128.load(acts), f32x4.splat(0)))) return false;
+    acts += actStride << 2;
+  }
+  return true;
+}
+
 /**
- * The same for several positions and columns [colStart, colEnd), with sums added to y as soon as a
+ * The same for any number of positions and columns [colStart, colEnd), with sums added to y as soon as a
  * group is complete. `sums`, strided as y, holds that of the group which is not: 0 before the first
  * call; what is left after the last is for the caller to add. `scratch` is 0 or
  *

@@ -33,3 +33,4 @@ export * from './exports/q6-k';
 export * from './exports/q8';
 export * from './exports/q8-0';
 export * from './exports/shared-constants';
+export * from './exports/ternary';

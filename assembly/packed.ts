@@ -120,7 +120,7 @@ function packRow(w: usize, cols: i32): void {
   for (; left >= 8; left -= 8) {
     const h = v128.load(w);
     let scaled: v128;
-    if (changetype<F16>(0).quick(h, h, h, h)) {
+    if (F16.normal(h)) {
       scaled = i16x8.add(h, i16x8.splat(10 << 10));
     } else {
       const low = f32x4.mul(F16.widen(i32x4.extend_low_i16x8_s(h)), factor);

@@ -1,22 +1,23 @@
 /**
- * How long converting a GGUF file takes beside copying it: pairs one after the other, each ending with
- * everything on the device. The file is in the page cache for both, unless it is larger than memory.
+ * How long converting a GGUF file takes beside copying it with `cp`: pairs one after the other, each ending
+ * with everything on the device. The file is in the page cache for both, unless it is larger than memory; with
+ * --cold it is in neither's (needs root, on Linux). The time of the process alone, `--version`, is told besides.
  *
  *     npm run build
- *     node --import tsx scripts/bench-convert.ts model.gguf [--pairs 5] [--dir folder on the same disk]
- *         [-- more options of convert]
+ *     node --import tsx scripts/bench-convert.ts model.gguf [--pairs 5] [--cold]
+ *         [--dir folder on the same disk] [-- more options of convert]
  */
 
 import { spawnSync } from 'node:child_process';
 import {
   closeSync,
-  copyFileSync,
   fsyncSync,
   mkdtempSync,
   openSync,
   readdirSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -28,7 +29,11 @@ const cut = own.includes('--') ? own.indexOf('--') : own.length;
 const { values, positionals } = parseArgs({
   args: own.slice(0, cut),
   allowPositionals: true,
-  options: { pairs: { type: 'string', default: '5' }, dir: { type: 'string' } },
+  options: {
+    pairs: { type: 'string', default: '5' },
+    cold: { type: 'boolean', default: false },
+    dir: { type: 'string' },
+  },
 });
 const [file] = positionals;
 if (file === undefined) throw new Error('which GGUF file?');
@@ -39,16 +44,21 @@ const copy = join(dir, 'copy.gguf');
 const model = join(dir, 'model.flash');
 
 const say = (line: string): boolean => process.stdout.write(`${line}\n`);
-const ms = { copy: [] as number[], convert: [] as number[] };
+const ms = { copy: [] as number[], convert: [] as number[], start: [] as number[] };
 
 function timed(list: number[], work: () => void): void {
+  if (values.cold) {
+    spawnSync('sync');
+    writeFileSync('/proc/sys/vm/drop_caches', '3');
+  }
   const start = performance.now();
   work();
   list.push(performance.now() - start);
 }
 
 function copyOnce(): void {
-  copyFileSync(file as string, copy);
+  const { status, stderr } = spawnSync('cp', [file as string, copy], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(stderr);
   const handle = openSync(copy, 'r');
   fsyncSync(handle);
   closeSync(handle);
@@ -72,6 +82,7 @@ try {
     rmSync(model, { recursive: true, force: true });
     timed(ms.copy, copyOnce);
     timed(ms.convert, convertOnce);
+    timed(ms.start, () => spawnSync(process.execPath, [launcher, '--version']));
     const [cp, conversion] = [ms.copy.at(-1) ?? 0, ms.convert.at(-1) ?? 0];
     say(
       `pair ${pair + 1}: copy ${cp.toFixed(0)} ms, convert ${conversion.toFixed(0)} ms, ${(cp / conversion).toFixed(2)} of its speed`,
@@ -80,7 +91,8 @@ try {
   const bytes = statSync(file).size;
   const ratio = median(ms.copy) / median(ms.convert);
   say(
-    `median: copy ${median(ms.copy).toFixed(0)} ms, convert ${median(ms.convert).toFixed(0)} ms, ${ratio.toFixed(2)} of its speed; ` +
+    `median: copy ${median(ms.copy).toFixed(0)} ms, convert ${median(ms.convert).toFixed(0)} ms ` +
+      `(of which ${median(ms.start).toFixed(0)} to start), ${ratio.toFixed(2)} of its speed; ` +
       `the model directory is ${(size(model) / bytes).toFixed(4)} of the file`,
   );
 } finally {

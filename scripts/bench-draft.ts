@@ -4,8 +4,13 @@
  * process of its own, in turns; every text is checked against the one without a draft.
  *
  *   UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-draft.ts <model> --budget <size>
- *       [--drafts lookup,<model>] [--kinds edits,code,prose] [--tasks 20] [--tokens 128] [--rounds 1]
- *       [--draft-tokens <n>] [--draft-budget <size>] [--always] [--temperature 0] [--threads <n>] [--json]
+ *       [--drafts lookup,<model>] [--kinds edits,code,prose] [--tasks 20] [--tokens 128] [--seconds <s>]
+ *       [--rounds 1] [--draft-tokens <n>] [--draft-budget <size>] [--head-rows <n>] [--always]
+ *       [--temperature 0] [--threads <n>] [--json]
+ *
+ * Each finished task is told on standard error, each row as soon as all its runs are there. With
+ * `--seconds` a run ends with the token at which its decoding has taken as long; texts are then compared
+ * as far as both go.
  *
  * `--drafts right:0.8` proposes the right token with a given probability, so that a geometry can be
  * measured beside theory: (1 - a^(k + 1)) / (1 - a) tokens per pass.
@@ -17,12 +22,12 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { chatPrompt } from '../src/chat/chat.ts';
 import { templatesOf } from '../src/chat/chat-templates.ts';
-import { generate } from '../src/engine/generate.ts';
+import { commonLength, generate } from '../src/engine/generate.ts';
 import { Model } from '../src/engine/model.ts';
 import type { RunRequest } from '../src/engine/run-request.ts';
 import { Runtime } from '../src/engine/runtime.ts';
 import { bestLogits, usualSampling } from '../src/engine/sampler.ts';
-import { openDraft, withDraft } from '../src/engine/speculation/open-draft.ts';
+import { draftHeadRows, openDraft, withDraft } from '../src/engine/speculation/open-draft.ts';
 import { loadProfile } from '../src/flash/device-profile.ts';
 import { parseSize, resolveSize } from '../src/units.ts';
 import { median } from './median.ts';
@@ -37,9 +42,11 @@ const { values, positionals } = parseArgs({
     kinds: text('edits,code,prose'),
     tasks: text('20'),
     tokens: text('128'),
+    seconds: text(''),
     rounds: text('1'),
     'draft-tokens': text(''),
     'draft-budget': text(''),
+    'head-rows': text(String(draftHeadRows)),
     always: { type: 'boolean', default: false },
     temperature: text('0'),
     threads: text(''),
@@ -101,9 +108,12 @@ async function prompts(model: Model, kind: string): Promise<readonly (readonly n
 
 /** Generates all texts of a kind in this process, with one draft or without. */
 async function measure(dirOfModel: string, kind: string, draft: string): Promise<Figures> {
-  const open = async (path: string) => Model.open(path, { profile: await loadProfile(path) });
+  const open = async (path: string, more: { readonly headRows?: number } = {}) =>
+    Model.open(path, { profile: await loadProfile(path), ...more });
   const model = await open(dirOfModel);
-  const small = /^(none|lookup|right:.*)$/.test(draft) ? null : await open(draft);
+  const small = /^(none|lookup|right:.*)$/.test(draft)
+    ? null
+    : await open(draft, { headRows: Number(values['head-rows']) });
   const all = await prompts(model, kind);
   const maxTokens = Number(values.tokens);
   const sampling = { ...usualSampling, temperature: Number(values.temperature), seed: 1 };
@@ -128,7 +138,9 @@ async function measure(dirOfModel: string, kind: string, draft: string): Promise
   const totals = { tokens: 0, decodeMs: 0, processorMs: 0, bytes: 0, draftMs: 0 };
   const [accepted, perPass]: number[][] = [[], []];
   const texts: (readonly number[])[] = [];
+  const mostMs = values.seconds === '' ? Number.POSITIVE_INFINITY : 1000 * Number(values.seconds);
   for (const promptIds of all) {
+    if (totals.decodeMs >= mostMs) break;
     sequence.rewind();
     const call = { promptIds, maxTokens, sampling };
     let drafter = opened?.drafter;
@@ -140,13 +152,17 @@ async function measure(dirOfModel: string, kind: string, draft: string): Promise
     }
     let processor = process.cpuUsage();
     let bytes = 0;
-    let begun = false;
-    const read = () => model.files.scheduler.stats.snapshot().bytes;
+    let begun = Number.NaN;
+    const read = () =>
+      model.files.scheduler.stats.snapshot().bytes + (opened?.drafter.flashBytes ?? 0);
+    const enough = new AbortController();
     const { tokens, stats } = await generate(sequence, {
-      ...{ ...call, draft: drafter },
+      ...{ ...call, draft: drafter, signal: enough.signal },
       onText: () => {
-        if (!begun) [processor, bytes] = [process.cpuUsage(), read()];
-        begun = true;
+        if (Number.isNaN(begun)) {
+          [processor, bytes, begun] = [process.cpuUsage(), read(), performance.now()];
+        }
+        if (totals.decodeMs + performance.now() - begun >= mostMs) enough.abort();
       },
     });
     const used = process.cpuUsage(processor);
@@ -158,6 +174,10 @@ async function measure(dirOfModel: string, kind: string, draft: string): Promise
     totals.draftMs += stats.draftMs ?? 0;
     accepted?.push(stats.acceptance ?? 0);
     perPass?.push(stats.tokensPerPass ?? 1);
+    const rate = (1000 * totals.tokens) / totals.decodeMs;
+    process.stderr.write(
+      `${kind}, ${draft}: task ${texts.length} of ${all.length}, ${rate.toFixed(2)} tokens/s so far\n`,
+    );
   }
   const { streamedBytes } = runtime.plan;
   await opened?.close();
@@ -172,6 +192,15 @@ async function measure(dirOfModel: string, kind: string, draft: string): Promise
     acceptance: mean(accepted),
     tokensPerPass: mean(perPass),
   };
+}
+
+/** Whether texts are the same; with `--seconds`, as far as both go. */
+function areSame(texts: Figures['texts'], others: Figures['texts']): boolean {
+  if (values.seconds === '') return JSON.stringify(texts) === JSON.stringify(others);
+  return texts.every((tokens, task) => {
+    const other = others[task] ?? [];
+    return commonLength(tokens, other) === Math.min(tokens.length, other.length);
+  });
 }
 
 function runApart(kind: string, draft: string): Figures {
@@ -194,11 +223,13 @@ if (values.run !== '') {
   );
   for (const kind of values.kinds.split(',')) {
     const runs = new Map<string, Figures[]>(drafts.map((draft) => [draft, []]));
-    for (let round = 0; round < Number(values.rounds); round++) {
-      for (const draft of drafts) runs.get(draft)?.push(runApart(kind, draft));
-    }
-    for (const draft of drafts) {
+    const rounds = Number(values.rounds);
+    for (const [run, draft] of Array.from({ length: rounds }, () => drafts)
+      .flat()
+      .entries()) {
       const own = runs.get(draft) ?? [];
+      own.push(runApart(kind, draft));
+      if (run < (rounds - 1) * drafts.length) continue;
       const none = runs.get('none') ?? [];
       const rate = ({ tokens, decodeMs }: Figures) => (1000 * tokens) / decodeMs;
       const cost = ({ tokens, processorMs }: Figures) => processorMs / tokens;
@@ -206,9 +237,7 @@ if (values.run !== '') {
         median(own.map((figures, round) => of(figures) / of(none[round] as Figures)));
       const of = (key: 'bytesPerToken' | 'acceptance' | 'tokensPerPass') =>
         median(own.map((figures) => figures[key]));
-      const same = own.every(
-        ({ texts }, round) => JSON.stringify(texts) === JSON.stringify(none[round]?.texts),
-      );
+      const same = own.every(({ texts }, round) => areSame(texts, none[round]?.texts ?? []));
       const row = {
         ...{ kind, draft, tokensPerSecond: median(own.map(rate)), times: times(rate) },
         ...{ processorMsPerToken: median(own.map(cost)), processorTimes: times(cost) },

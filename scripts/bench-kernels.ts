@@ -59,7 +59,7 @@ function gaussian(): number {
 const sampleCount = 4 * MiB - ((4 * MiB) % cols);
 const sample = new Float32Array(sampleCount).map(() => 0.02 * gaussian());
 
-const maxRows = Math.floor(weightBytes / byteLength('q4', cols));
+const maxRows = Math.floor(weightBytes / byteLength('ternary', cols));
 /** Rows of a matrix; larger weights are several. */
 const matrixRows = 16384;
 const widest = Math.max(cols, layers.heads * layers.headDim);
@@ -208,7 +208,7 @@ for (const dtype of neuronDTypes) {
       const part = Math.min(neuronBlock, neurons - first);
       const [begin, end] = [first / neuronGroup, Math.ceil((first + part) / neuronGroup)];
       const at = 4 * first;
-      ffnSums(sums, acts + at, ptrs + at, rowBytes, first, part, cols, begin, end);
+      ffnSums(sums, acts + at, ptrs + at, rowBytes, first, part, cols, 1, part, begin, end);
       k.fold(y, sums, end - begin, cols, cols);
     }
   };

@@ -7,6 +7,7 @@ import type { Draft, Drafter } from '../src/engine/speculation/draft.ts';
 
 export class RightDrafter implements Drafter {
   readonly control: DraftControl;
+  readonly flashBytes = 0;
   readonly #text: readonly number[];
   readonly #right: number;
   readonly #vocabSize: number;

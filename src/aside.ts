@@ -4,9 +4,11 @@
  */
 
 import { constants, openSync, rmSync } from 'node:fs';
-import { chmod, type FileHandle, lstat, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, type FileHandle, lstat, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { nodeMoveSystem, removeEntry, renameEntry } from './moving-files.ts';
 import { ownedName, sweepBeside } from './owned.ts';
+import { alignDown } from './units.ts';
 
 /** For `open`: a link is not followed. Windows has no such flag. */
 export const noFollow = (constants.O_NOFOLLOW as number | undefined) ?? 0;
@@ -37,15 +39,22 @@ export async function writeNewFile(path: string, content: Uint8Array | string): 
   }
 }
 
-/** Writes all of `data` at `position`: the system may take less at once. */
+/**
+ * Writes all of `data` at `position`: the system may take less at once.
+ * @param alignment a direct write can only go on at a multiple of it; what lies beyond is written again
+ */
 export async function writeFully(
   file: FileHandle,
   data: Uint8Array,
   position: number,
+  alignment = 1,
 ): Promise<void> {
   for (let done = 0; done < data.length; ) {
     const { bytesWritten } = await file.write(data, done, data.length - done, position + done);
-    done += bytesWritten;
+    const progress = alignDown(bytesWritten, alignment);
+    // A direct write that stops within a sector has met the end of the room.
+    if (progress === 0) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
+    done += progress;
   }
 }
 
@@ -57,6 +66,7 @@ export async function writeFully(
 export async function writeAside(
   target: string,
   write: (file: FileHandle) => Promise<void>,
+  system = nodeMoveSystem,
 ): Promise<void> {
   await sweepBeside(target, ['partial']);
   const mode = await modeOf(target, 0o666);
@@ -70,9 +80,9 @@ export async function writeAside(
     } finally {
       await file.close();
     }
-    await rename(path, target);
+    await renameEntry(path, target, system);
   } catch (error) {
-    await rm(path, { force: true });
+    await removeEntry(path, system);
     throw error;
   }
 }
@@ -101,10 +111,17 @@ export async function openUp(dir: string, directoryMode: number): Promise<void> 
   await chmod(dir, directoryMode | ownerOnlyDirectory).catch(() => {});
 }
 
-/** Makes a file or a directory durable, where the system can. */
-export async function syncPath(path: string): Promise<void> {
-  // Windows cannot open directories; there the rename alone has to do.
-  const handle = await open(path, 'r').catch(() => null);
+/**
+ * Makes a file or a directory durable, where the system can.
+ * @param openFile opens it; another one in tests
+ */
+export async function syncPath(
+  path: string,
+  platform = process.platform,
+  openFile: (path: string, flags: string) => Promise<Pick<FileHandle, 'sync' | 'close'>> = open,
+): Promise<void> {
+  // Windows flushes only what is open for writing, and never a directory: there the rename has to do.
+  const handle = await openFile(path, platform === 'win32' ? 'r+' : 'r').catch(() => null);
   if (handle === null) return;
   try {
     await handle.sync();

@@ -88,6 +88,8 @@ const rows = {
   // 32 values of 8 or 4 bits and a scale of 16 bits, as drawn in assembly/block.ts.
   q8: encoded(32, 34),
   q4: encoded(32, 18),
+  // 256 values of -1, 0 or 1 and a scale of 32 bits, as drawn in assembly/ternary-rows.ts.
+  ternary: encoded(256, 68),
   // The block formats of GGUF files, as drawn in checkpoint/gguf/dequantise.ts.
   q4_0: ofGguf(32, 18, true, 'packed_q4_0'),
   q4_1: ofGguf(32, 20, true, 'packed_q4_1'),

@@ -40,7 +40,7 @@ export class FlashError extends Error {
 
   /**
    * One line: what, where, what to do. Nothing in it acts on a terminal, and it has at most
-   * {@link longestLine} characters: what is too long is cut in the middle.
+   * `longestLine` characters: what is too long is cut in the middle.
    */
   get line(): string {
     const whole = this.#line(longestLine, longestLine, longestLine);
@@ -85,18 +85,38 @@ export class InterruptedError extends Error {
 /** There is no room left for what is to be written. */
 export class DiskFullError extends InputError {}
 
+/** Something stands where an entry was to be, and did not when the work began. */
+export function createdMeanwhile(file: string, cause: unknown): FlashError {
+  return new InputError('another process created it meanwhile', { file }, undefined, { cause });
+}
+
+/** What to do about an error of a system, where that is not plain from its name. */
+function writeHint(code: string | undefined, platform: NodeJS.Platform): string | undefined {
+  if (code === 'EXDEV') {
+    return 'It cannot be renamed where it is, as in a layer of a container image: choose another place';
+  }
+  if (code === 'EBUSY' && platform !== 'win32') {
+    return 'It is a mount point or in use by the system: choose another place';
+  }
+  const held = code === 'EPERM' || code === 'EACCES' || code === 'EBUSY';
+  if (!held || platform !== 'win32') return undefined;
+  return 'Another program may have it open, or a file in it: end that program and try again';
+}
+
 /** An error met while writing; a full disk is unusable input, the rest is a failure of the system. */
-export function writeError(cause: unknown, file: string): FlashError {
+export function writeError(
+  cause: unknown,
+  file: string,
+  platform: NodeJS.Platform = process.platform,
+): FlashError {
   if (cause instanceof FlashError) return cause;
   const { code, message } = cause as NodeJS.ErrnoException;
-  if (code === 'ENOTEMPTY') {
-    return new InputError('another process created it meanwhile', { file }, undefined, { cause });
-  }
+  if (code === 'ENOTEMPTY') return createdMeanwhile(file, cause);
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     const hint = 'Free some space or choose another place';
     return new DiskFullError('the disk is full', { file }, hint, { cause });
   }
-  return new InputError(`cannot write: ${message}`, { file }, undefined, { cause });
+  return new InputError(`cannot write: ${message}`, { file }, writeHint(code, platform), { cause });
 }
 
 /** The error, for whoever has removed all that was written: where that is a question, it says so. */

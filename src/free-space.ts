@@ -4,7 +4,7 @@ import { stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** `dir`, or the lowest directory above it that exists. */
-async function nearestDirectory(dir: string): Promise<string> {
+export async function nearestDirectory(dir: string): Promise<string> {
   for (let at = dir; ; at = dirname(at)) {
     if ((await stat(at).catch(() => null)) !== null || at === dirname(at)) return at;
   }

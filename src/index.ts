@@ -36,6 +36,7 @@ export type { Drafter } from './engine/speculation/draft.ts';
 export {
   type DraftOptions,
   type DraftSource,
+  draftHeadRows,
   type OpenDraft,
   openDraft,
   withDraft,
@@ -64,3 +65,4 @@ export type { ServerStats } from './serve/figures.ts';
 export { ModelServer, type ServeOptions, serveBytes } from './serve/model-server.ts';
 export type { EndToken } from './tokenizer/end-tokens.ts';
 export { formatBytes, parseSize, type Size } from './units.ts';
+export type {} from './webassembly-names.ts';

@@ -12,11 +12,12 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, readlinkSync, rmSync, statSync, utimesSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { readdir } from 'node:fs/promises';
+import { hostname, uptime } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { InputError } from './errors.ts';
+import { removeEntry } from './moving-files.ts';
 
 /** What an entry is for. */
 export type OwnedKind = 'partial' | 'replaced' | 'running' | 'unbundled' | 'probe';
@@ -56,7 +57,11 @@ const anywhere =
   /\.(partial|replaced|running|unbundled|probe)-\d{1,10}(-\d+-[0-9a-f]{12}-[0-9a-f]{16})?$/;
 
 /** All entries of these kinds that belong to `base`; none where the directory cannot be read. */
-export async function ownedBeside(base: string, kinds: readonly OwnedKind[]): Promise<Owned[]> {
+export async function ownedBeside(
+  base: string,
+  kinds: readonly OwnedKind[],
+  processes = systemProcesses,
+): Promise<Owned[]> {
   const dir = dirname(base);
   const prefix = basename(base);
   const names: string[] = await readdir(dir).catch(() => []);
@@ -68,14 +73,20 @@ export async function ownedBeside(base: string, kinds: readonly OwnedKind[]): Pr
     if (kind === undefined) return [];
     const path = join(dir, name);
     const owner = { pid: Number(pid), start, machine, boot };
-    return { path, kind, pid: owner.pid, alive: isAlive(path, owner), own: isSelf(owner) };
+    return {
+      path,
+      kind,
+      pid: owner.pid,
+      alive: isAlive(path, owner, processes),
+      own: isSelf(owner),
+    };
   });
 }
 
 /** Removes what dead processes left of these kinds, and nothing else. */
 export async function sweepBeside(base: string, kinds: readonly OwnedKind[]): Promise<void> {
   for (const { path, alive } of await ownedBeside(base, kinds)) {
-    if (!alive) await rm(path, { recursive: true, force: true }).catch(() => {});
+    if (!alive) await removeEntry(path).catch(() => {});
   }
 }
 
@@ -103,7 +114,7 @@ export async function claim(
       (entry) => entry.alive && entry.path !== path,
     );
     if (other === undefined) return path;
-    await rm(path, { recursive: true, force: true });
+    await removeEntry(path);
     if (attempt === attempts) throw busy(other.pid);
     await sleep(Math.random() * longestPauseMs);
   }
@@ -149,15 +160,37 @@ function isSelf({ pid, start, machine, boot }: Owner): boolean {
   return pid === process.pid && same;
 }
 
-function isAlive(path: string, { pid, start, machine, boot }: Owner): boolean {
+/** What the system tells of processes; tests put another one in its place. */
+export interface Processes {
+  /** When a process began, in the system's own measure; null where nobody tells. */
+  startOf(pid: number): string | null;
+  /** Whether there is a process of this number. */
+  answers(pid: number): boolean;
+  /** Milliseconds since 1970 at which the machine was started, or a little later. */
+  bootedMs(): number;
+}
+
+const systemProcesses: Processes = {
+  startOf: (pid) => startOf(`${pid}`),
+  answers,
+  bootedMs: () => Date.now() - uptime() * 1000,
+};
+
+/** Clocks are set, and time stamps of some file systems have two seconds. */
+const clockSlackMs = 10_000;
+
+function isAlive(path: string, owner: Owner, { startOf, answers, bootedMs }: Processes): boolean {
+  const { pid, start, machine, boot } = owner;
   const own = self();
   if (start === undefined) return pid !== process.pid && answers(pid);
   if (machine !== own.machine) return Date.now() - lastTouched(path) < silentMs;
   if (boot !== own.boot) return false;
-  const now = startOf(`${pid}`);
+  const now = startOf(pid);
   // A number is given to another process some day; one with the same beginning is the same. Where the
-  // system does not tell, or not of other users' processes, that there is one has to do.
-  return now === null ? answers(pid) : now === start;
+  // system does not tell (macOS, Windows), or not of other users' processes, that there is one has to
+  // do, unless the machine was started since the entry was touched.
+  if (now !== null) return now === start;
+  return answers(pid) && (pid === process.pid || lastTouched(path) > bootedMs() - clockSlackMs);
 }
 
 /** Whether there is a process of this number. */

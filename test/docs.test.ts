@@ -26,6 +26,7 @@ function anchorsOf(text: string): Set<string> {
     for (let n = 1; anchors.has(anchor); n++) anchor = `${slug}-${n}`;
     anchors.add(anchor);
   }
+  for (const [, id = ''] of text.matchAll(/<a id="([^"]+)">/g)) anchors.add(id);
   return anchors;
 }
 
@@ -89,4 +90,14 @@ test('every command in the documentation exists, with its options', () => {
   }
   assert.ok(seen > 10);
   assert.deepEqual(unknown, []);
+});
+
+test('docs/API.md has every name of the library and no other (npm run generate)', () => {
+  const index = readFileSync(join(root, 'src/index.ts'), 'utf8');
+  const exported = [...index.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap(
+    ([, names = '']) => names.split(',').map((name) => name.trim().replace(/^type /, '')),
+  );
+  const page = readFileSync(join(root, 'docs/API.md'), 'utf8');
+  const described = [...page.matchAll(/^### (\w+)/gm)].map(([, name = '']) => name);
+  assert.deepEqual(described.toSorted(), exported.filter((name) => name !== '').toSorted());
 });

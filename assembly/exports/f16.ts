@@ -183,10 +183,13 @@ export function ffnSums_f16(
   first: i32,
   count: i32,
   cols: i32,
+  positions: i32,
+  actStride: usize,
   groupStart: i32,
   groupEnd: i32,
+  scratch: usize,
 ): void {
-  ffnSums<PlainColumns<F16>>(
+  ffnSums<PlainColumns<F16>, PlainColumns<Unpacked>>(
     sums,
     acts,
     ptrs,
@@ -194,8 +197,11 @@ export function ffnSums_f16(
     first,
     count,
     cols,
+    positions,
+    actStride,
     groupStart,
     groupEnd,
+    scratch,
   );
 }
 

@@ -188,10 +188,13 @@ export function ffnSums_f32(
   first: i32,
   count: i32,
   cols: i32,
+  positions: i32,
+  actStride: usize,
   groupStart: i32,
   groupEnd: i32,
+  scratch: usize,
 ): void {
-  ffnSums<PlainColumns<F32>>(
+  ffnSums<PlainColumns<F32>, PlainColumns<Unpacked>>(
     sums,
     acts,
     ptrs,
@@ -199,8 +202,11 @@ export function ffnSums_f32(
     first,
     count,
     cols,
+    positions,
+    actStride,
     groupStart,
     groupEnd,
+    scratch,
   );
 }
 

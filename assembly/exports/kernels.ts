@@ -17,6 +17,8 @@ export {
 } from '../math';
 export { layerNorm, rmsNorm } from '../norm';
 export { rotaryHalves, rotaryInterleaved } from '../rotary';
+export { roundRows } from '../rounding';
+export { addChoices, gatherRows } from '../routed';
 export { positiveBits, unionIds, wantedActs } from '../select';
 export { adamw, gemm, logisticGradient } from '../train';
 

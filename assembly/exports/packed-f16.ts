@@ -186,10 +186,13 @@ export function ffnSums_packed_f16(
   first: i32,
   count: i32,
   cols: i32,
+  positions: i32,
+  actStride: usize,
   groupStart: i32,
   groupEnd: i32,
+  scratch: usize,
 ): void {
-  ffnSums<PlainColumns<PackedF16>>(
+  ffnSums<PlainColumns<PackedF16>, PlainColumns<Unpacked>>(
     sums,
     acts,
     ptrs,
@@ -197,8 +200,11 @@ export function ffnSums_packed_f16(
     first,
     count,
     cols,
+    positions,
+    actStride,
     groupStart,
     groupEnd,
+    scratch,
   );
 }
 

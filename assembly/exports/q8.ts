@@ -183,10 +183,13 @@ export function ffnSums_q8(
   first: i32,
   count: i32,
   cols: i32,
+  positions: i32,
+  actStride: usize,
   groupStart: i32,
   groupEnd: i32,
+  scratch: usize,
 ): void {
-  ffnSums<QuantisedColumns<Q8>>(
+  ffnSums<QuantisedColumns<Q8>, QuantisedColumns<UnpackedBlock>>(
     sums,
     acts,
     ptrs,
@@ -194,8 +197,11 @@ export function ffnSums_q8(
     first,
     count,
     cols,
+    positions,
+    actStride,
     groupStart,
     groupEnd,
+    scratch,
   );
 }
 

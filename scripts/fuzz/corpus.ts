@@ -10,7 +10,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
-import type { EncodedDType } from '../../src/dtype.ts';
+import type { TargetFormat } from '../../src/convert/target-formats.ts';
 import { Model } from '../../src/engine/model.ts';
 import { InterruptedError } from '../../src/errors.ts';
 import { manifestFile } from '../../src/flash/manifest.ts';
@@ -165,6 +165,10 @@ function tokenizers(corpus: CorpusWriter): void {
     const file = `${name}.gguf`;
     corpus.copy(`gguf/tokenizers/${file}`, join(corpus.place('tokenizer', name), file));
   }
+  for (const name of ['bpe-symbols', 'bpe-rules-suffix', 'unigram-rules-suffix', 'bpe-identity']) {
+    const file = join(corpus.place('tokenizer', name), 'tokenizer.model');
+    corpus.copy(`sentencepiece/${name}.model`, file);
+  }
   const sides = ['config', 'special_tokens_map', 'tokenizer_config'].map((name) => `${name}.json`);
   const copySides = (from: string, to: string, more: readonly string[]) => {
     const there = new Set(readdirSync(join(fixtures, from)));
@@ -189,7 +193,7 @@ function templates(corpus: CorpusWriter): void {
 
 interface MadeModel {
   readonly from: string;
-  readonly dtype: EncodedDType;
+  readonly dtype: TargetFormat;
   /** Neurons of the tiles that FFNs are cut into. */
   readonly tile?: number;
   /** The manifest is as format version 2 had it. */

@@ -12,6 +12,8 @@ import { openTorch } from '../../src/checkpoint/torch.ts';
 import { targetFormats } from '../../src/convert/target-formats.ts';
 import { readBpeFiles } from '../../src/tokenizer/from-bpe-files.ts';
 import { tokenizerFromGguf } from '../../src/tokenizer/from-gguf.ts';
+import { readSentencePiece } from '../../src/tokenizer/sentencepiece/from-model-file.ts';
+import { sentencePieceFile } from '../../src/tokenizer/sentencepiece/model-file.ts';
 import { StreamDecoder } from '../../src/tokenizer/stream-decoder.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import type { Dice } from '../../test/support/random.ts';
@@ -195,7 +197,9 @@ async function tokenizerDirectory(trial: Trial): Promise<string> {
   mkdirSync(made);
   const file = names.find((name) => name.endsWith('.gguf'));
   if (file === undefined) {
-    writeFileSync(join(made, 'tokenizer.json'), JSON.stringify(await readBpeFiles(dir)));
+    const isPieces = names.includes(sentencePieceFile);
+    const json = isPieces ? await readSentencePiece(dir) : await readBpeFiles(dir);
+    writeFileSync(join(made, 'tokenizer.json'), JSON.stringify(json));
     return made;
   }
   const source = await openGguf(join(dir, file));

@@ -5,13 +5,14 @@
  */
 
 import { constants } from 'node:fs';
-import { copyFile, open, readdir, realpath, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { copyFile, open, readdir, realpath } from 'node:fs/promises';
+import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { writeFully, writeNewFile } from '../aside.ts';
 import { OutputDirectory } from '../convert/output-directory.ts';
 import { TensorFileWriter } from '../convert/tensor-file.ts';
 import { InputError, InterruptedError, withNothingLeft, writeError } from '../errors.ts';
+import type { PlacedTensor } from '../flash/layout.ts';
 import {
   bundlesFile,
   formatManifest,
@@ -54,7 +55,6 @@ export const rearrangingBytes = 2 * gatherBytes;
  */
 export async function writeRearranged(work: Rearrangement): Promise<OutputDirectory> {
   const place = await realpath(work.dir);
-  await checkMovable(place);
   const directory = await OutputDirectory.create(place, bytesOf(work.manifest), true);
   try {
     await copyOthers(place, directory.path);
@@ -82,16 +82,6 @@ export async function writeRearranged(work: Rearrangement): Promise<OutputDirect
 
 function bytesOf({ files }: Manifest): number {
   return Object.values(files).reduce((sum, { bytes }) => sum + bytes, 0);
-}
-
-/** @throws InputError when nothing can take the directory's place */
-async function checkMovable(place: string): Promise<void> {
-  const parent = dirname(place);
-  const [{ dev }, above] = [await stat(place), await stat(parent)];
-  if (dev === above.dev && parent !== place) return;
-  throw new InputError('is a mount point, so the rewritten model cannot take its place', {
-    file: place,
-  });
 }
 
 /** An order on top of the one that was there before. */
@@ -157,21 +147,22 @@ async function writeBundles(
   const tensors = manifest.layers.flatMap(({ tensor }) => manifest.tensors.get(tensor) ?? []);
   const layout = { file: bundlesFile, header, tensors, bytes: stored?.bytes ?? 0 };
   const writer = await TensorFileWriter.create(to, layout);
-  const changed = new Map<string, StoredTensor>();
+  const { bundles } = work;
+  let done = 0;
+  async function* partsOf(tensor: PlacedTensor): AsyncGenerator<Uint8Array> {
+    const layer = done++;
+    const order = orders[layer] ?? new Uint32Array();
+    yield* gathered(await bundles(layer), order, tensor.bytes / order.length, signal);
+    onProgress?.(done / tensors.length);
+  }
   try {
-    for (const [layer, tensor] of tensors.entries()) {
-      const order = orders[layer] ?? new Uint32Array();
-      const bundles = await work.bundles(layer);
-      const parts = gathered(bundles, order, tensor.bytes / order.length, signal);
-      changed.set(tensor.name, await writer.writeTensor(tensor, parts));
-      onProgress?.((layer + 1) / tensors.length);
-    }
+    const changed = await writer.writeTensors(partsOf);
     await writer.finish();
+    return new Map(changed.map((tensor) => [tensor.name, tensor]));
   } catch (error) {
     await writer.close().catch(() => {});
     throw error;
   }
-  return changed;
 }
 
 async function readStart(path: string, bytes: number): Promise<Uint8Array> {

@@ -84,7 +84,7 @@ function markAnswered(
   }
   if (table.isAnswered(slot)) throw refuse('answers the same request as an earlier line', anew);
   if (fingerprint !== null && fingerprint !== by.fingerprint) {
-    throw refuse('was made with another model, --exact or --kv-dtype', another);
+    throw refuse('was made with another model, --exact, --experts or --kv-dtype', another);
   }
   table.setAnswered(slot);
 }

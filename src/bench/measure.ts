@@ -68,6 +68,8 @@ export interface RowRun {
   readonly dramBytes: number;
   readonly peakRss: number;
   readonly cacheHitRate: number;
+  /** Of mixtures of experts: share of the experts that decoding wanted which were already in DRAM. */
+  readonly expertHitRate?: number;
   readonly threads: number;
   /** Whether predictors were used. */
   readonly sparse: boolean;
@@ -135,6 +137,7 @@ async function decode(
   const forward = (next: readonly number[]) => sequence.forward(next, sampler.wanted, options);
   let logits = await recorder.prefill(() => forward(promptIds));
   const before = readCounters(recorder, model);
+  const decoding = stats.begin();
   const ids = [...promptIds];
   const tokens: number[] = [];
   const tokenMs: number[] = [];
@@ -151,6 +154,7 @@ async function decode(
     tokenMs.push(Math.round((performance.now() - fed) * 10) / 10);
   }
   const after = readCounters(recorder, model);
+  const { expertHitRate } = decoding.snapshot(0, 0);
   const decodedTokens = tokens.length - 1;
   const perToken = (key: 'ioMs' | 'memoryMs' | 'computeMs' | 'bytes' | 'reads') =>
     decodedTokens === 0 ? 0 : (after[key] - before[key]) / decodedTokens;
@@ -186,6 +190,7 @@ async function decode(
       .reduce((sum, { bytes }) => sum + bytes, 0),
     peakRss: peakResidentBytes(),
     cacheHitRate: after.cacheHitRate,
+    ...(expertHitRate === undefined ? {} : { expertHitRate }),
     threads: plan.threads,
     sparse: plan.sparse !== null,
   };

@@ -79,7 +79,7 @@ export function reportRows(runs: readonly RowRun[]): RowReport[] {
 }
 
 type NumericKey = {
-  [K in keyof RowRun]: RowRun[K] extends number ? K : never;
+  [K in keyof RowRun]-?: RowRun[K] extends number ? K : never;
 }[keyof RowRun];
 
 function spreadOf(runs: readonly RowRun[], key: NumericKey): Spread {

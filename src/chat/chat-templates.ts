@@ -1,18 +1,21 @@
 /**
- * The templates of a model: chat_template.jinja, or `chat_template` of tokenizer_config.json, which may
- * be several by name. The one called `tool_use` is for conversations with tools, `default` for the rest.
+ * The templates of a model: chat_template.jinja and those beside it with names, or where there is none
+ * `chat_template` of tokenizer_config.json, which may be several by name. The one called `tool_use` is for conversations with tools, `default` for the rest.
  */
 
 import { join } from 'node:path';
 import { isJsonObject } from '../checkpoint/json-file.ts';
 import type { Model } from '../engine/model.ts';
 import { InputError } from '../errors.ts';
+import { templateNameOf } from '../flash/manifest.ts';
 import { own } from '../own.ts';
 import { some } from '../plain-text.ts';
 import { readRegular } from '../regular-file.ts';
-import { exists, readOptionalObject } from '../tokenizer/token-files.ts';
+import { readOptionalObject } from '../tokenizer/token-files.ts';
 import { textOfUtf8 } from '../utf8.ts';
 import { ChatTemplate, longestTemplate } from './template.ts';
+
+const plainTemplate = 'chat_template.jinja';
 
 /** Templates of a model. */
 const mostTemplates = 64;
@@ -46,12 +49,19 @@ export class ChatTemplates {
       throw new InputError(
         `has chat templates called ${names}, and no default`,
         { file: this.#file },
-        'Give one with --template',
+        'Name one with --template, or give a file',
       );
     }
     const template = new ChatTemplate(source, this.#file, this.#specialTokens);
     this.#compiled.set(name, template);
     return template;
+  }
+
+  /** The one template with a name, for all conversations; null where there is none. */
+  named(name: string): ChatTemplates | null {
+    const source = this.#sources.get(name);
+    if (source === undefined) return null;
+    return new ChatTemplates(new Map([['default', source]]), this.#file, this.#specialTokens);
   }
 }
 
@@ -82,8 +92,22 @@ export function templatesIfAny(model: Model): Promise<ChatTemplates | null> {
 
 async function readTemplates({ files, tokenizer }: Model): Promise<ChatTemplates | null> {
   const { dir } = files;
-  const file = join(dir, 'chat_template.jinja');
-  if (await exists(file)) return templatesInFile(file, tokenizer.roles);
+  const names = Object.keys(files.manifest.files).flatMap((stored) => {
+    const name = stored === plainTemplate ? 'default' : templateNameOf(stored);
+    return name === null ? [] : [{ name, file: join(dir, stored) }];
+  });
+  // A template called `default` takes the place of the plain one.
+  names.sort(
+    (a, b) => Number(b.file.endsWith(plainTemplate)) - Number(a.file.endsWith(plainTemplate)),
+  );
+  const [first] = names;
+  if (first !== undefined) {
+    const sources = new Map<string, string>();
+    for (const { name, file } of names.slice(0, mostTemplates)) {
+      sources.set(name, await templateIn(file));
+    }
+    return new ChatTemplates(sources, names.length === 1 ? first.file : dir, tokenizer.roles);
+  }
   const configFile = join(dir, 'tokenizer_config.json');
   const config = (await readOptionalObject(configFile)) ?? {};
   const sources = sourcesIn(own(config, 'chat_template'), configFile);
@@ -116,6 +140,10 @@ export async function templatesInFile(
   file: string,
   specialTokens: ReadonlyMap<string, string>,
 ): Promise<ChatTemplates> {
+  return new ChatTemplates(new Map([['default', await templateIn(file)]]), file, specialTokens);
+}
+
+async function templateIn(file: string): Promise<string> {
   const bytes = await readRegular(file, 4 * longestTemplate).catch((error: unknown) => {
     if (error instanceof InputError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
@@ -125,5 +153,5 @@ export async function templatesInFile(
   if (text === null) {
     throw new InputError('the chat template is not text in UTF-8', { file });
   }
-  return new ChatTemplates(new Map([['default', text]]), file, specialTokens);
+  return text;
 }

@@ -21,7 +21,8 @@ export function reorderedRows(
   sourceOf: (row: number) => number,
 ): SourceTensor {
   const [rows = 0, ...rest] = tensor.shape;
-  const { dtype } = tensor;
+  // Its own columns are no longer those of the result.
+  const { dtype, turned: _, ...values } = tensor;
   if (dtype === 'other') return { ...tensor, shape: [count, ...rest] };
   for (let row = 0; row < count; row++) {
     if (sourceOf(row) < rows) continue;
@@ -35,7 +36,8 @@ export function reorderedRows(
   const { blocks } = tensor;
   const blockElements = blocks === undefined ? 1 : formats[blocks.dtype].blockElements;
   return {
-    ...tensor,
+    ...values,
+    dtype,
     shape: [count, ...rest],
     contiguous: false,
     read: rowReader(tensor.name, tensor.read, count, sourceOf, width, sourceDTypes[dtype].bytes),
@@ -127,7 +129,7 @@ export function withAddend(tensor: SourceTensor, addend: number): SourceTensor {
       tensor: tensor.name,
     });
   }
-  const { blocks: _, ...values } = tensor;
+  const { blocks: _blocks, exactAs: _exact, ...values } = tensor;
   return {
     ...values,
     async read(start, count, target) {

@@ -3,6 +3,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InputError } from '../errors.ts';
+import { textPart } from '../models/text-part.ts';
 import { fileError, type OpenFile, openLocal } from './file.ts';
 import { openShards } from './hf-shards.ts';
 import { isJsonObject, readJsonFile } from './json-file.ts';
@@ -46,8 +47,10 @@ const otherWeights = /\.(h5|msgpack|onnx|ot|pth?|gguf|ggml|npz|ckpt|safetensors|
 
 /** What a checkpoint says about itself. */
 export interface CheckpointConfig {
-  /** The parsed `config.json`, an object whose content nobody has checked. */
+  /** The parsed `config.json`, an object whose content nobody has checked; of a supported whole, its text's. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** Whether that is a part of a whole, whose tensors have other names. */
+  readonly isPart: boolean;
   /** Path of that file, for messages. */
   readonly file: string;
 }
@@ -70,7 +73,8 @@ export async function readConfig(dir: string): Promise<CheckpointConfig> {
   const file = join(dir, 'config.json');
   const config = await readJsonFile(file);
   if (!isJsonObject(config)) throw new InputError('is not a JSON object', { file });
-  return { config, file };
+  const text = textPart(config);
+  return { config: text ?? config, isPart: text !== null, file };
 }
 
 /**

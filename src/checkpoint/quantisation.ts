@@ -6,6 +6,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InputError } from '../errors.ts';
+import { ternaryMethod } from '../models/ternary-config.ts';
 import { isJsonObject, printable, readJsonFile } from './json-file.ts';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -21,13 +22,13 @@ export class QuantisedError extends InputError {}
 export function refuseQuantised(config: Json, file: string): void {
   for (const [key, nameOf] of configKeys) {
     const method = nameOf(config[key]);
-    if (method !== undefined && method !== readMethod)
+    if (method !== undefined && !readMethods.includes(method))
       throw quantised(method, file, wayOutOfConfig(key));
   }
 }
 
-/** The one that is read: see mxfp4-source.ts. */
-const readMethod = 'mxfp4';
+/** Those that are read: see mxfp4-source.ts and ternary-source.ts. */
+const readMethods: readonly string[] = ['mxfp4', ternaryMethod];
 
 /** The fields of a config.json that speak of quantisation, and the method each of them names. */
 const configKeys: readonly (readonly [string, (value: unknown) => string | undefined])[] = [

@@ -40,6 +40,8 @@ export interface SourceTensor {
   /** The checkpoint's own dtype, where values are computed in reading. */
   readonly keptAs?: SourceDType | 'other';
   readonly refusal?: () => InputError;
+  /** The format that holds all values exactly, where that is not the one of `dtype`. */
+  readonly exactAs?: 'ternary';
   /** Of a tensor in blocks that a model directory can hold; absent where values are computed in reading. */
   readonly blocks?: StoredBlocks;
   readonly shape: readonly number[];

@@ -2,7 +2,7 @@
 
 import { forEachParallel } from '../parallel.ts';
 import { checkReadRange } from './shape.ts';
-import type { SourceTensor } from './source.ts';
+import type { SourceDType, SourceTensor } from './source.ts';
 import { sourceDTypes } from './source-dtype.ts';
 
 /** Reads of a few values each; this many are kept in flight. */
@@ -16,10 +16,14 @@ export interface Rectangle {
   readonly columns: number;
 }
 
-/** The columns of the matrix `tensor` as rows. What is no matrix stays as it is, to be refused by its shape. */
+/**
+ * The columns of the matrix `tensor` as rows; of a stack of matrices, those of each. What is neither stays as
+ * it is, to be refused by its shape.
+ */
 export function transposedMatrix(tensor: SourceTensor): SourceTensor {
   const [rows = 0, columns = 0, ...more] = tensor.shape;
   const { dtype, blocks: _, ...rest } = tensor;
+  if (dtype !== 'other' && more.length === 1) return transposedStack(tensor, dtype);
   if (dtype === 'other' || more.length > 0) return tensor;
   const unitBytes = sourceDTypes[dtype].bytes;
   return {
@@ -37,6 +41,38 @@ export function transposedMatrix(tensor: SourceTensor): SourceTensor {
       await readTurned(tensor, { ...wanted, column: 0, columns: rows }, bytes);
       const from = (start - first * rows) * unitBytes;
       target.set(bytes.subarray(from, from + target.length));
+    },
+  };
+}
+
+/** (matrices, columns, rows) of (matrices, rows, columns). */
+function transposedStack(tensor: SourceTensor, dtype: SourceDType): SourceTensor {
+  const [count = 0, rows = 0, columns = 0] = tensor.shape;
+  const values = rows * columns;
+  const unitBytes = sourceDTypes[dtype].bytes;
+  const { blocks: _, ...rest } = tensor;
+  const single = (matrix: number) =>
+    transposedMatrix({
+      ...rest,
+      dtype,
+      shape: [rows, columns],
+      read: (start, length, target) => tensor.read(matrix * values + start, length, target),
+    });
+  return {
+    ...rest,
+    dtype,
+    shape: [count, columns, rows],
+    contiguous: false,
+    async read(start, length, target) {
+      checkReadRange(tensor.name, count * values, unitBytes, start, length, target);
+      const end = start + length;
+      for (let at = start; at < end; ) {
+        const matrix = Math.floor(at / values);
+        const until = Math.min(end, (matrix + 1) * values);
+        const own = target.subarray((at - start) * unitBytes, (until - start) * unitBytes);
+        await single(matrix).read(at - matrix * values, until - at, own);
+        at = until;
+      }
     },
   };
 }

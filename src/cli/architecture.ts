@@ -16,10 +16,11 @@ export function describeFfn({ ffn, layers }: ModelSpec): string {
   }[gate];
   const arithmetic = `${activation}${above}${gated}`;
   if (experts === undefined) return `${neurons} neurons, ${arithmetic}`;
-  const { count, topK, neurons: each, shared, denseLayers } = experts;
+  const { count, topK, neurons: each, shared, denseLayers, early } = experts;
   const dense = denseLayers.length;
   return [
     `${count} experts of ${each} neurons, ${topK} for each token`,
+    ...(early ? ['chosen before attention'] : []),
     ...(shared === 0 ? [] : [`${shared} neurons beside them for all`]),
     ...(dense === 0 ? [] : [`${dense} of ${layers} layers of ${neurons} neurons without experts`]),
     arithmetic,

@@ -19,8 +19,9 @@ import { openRegular } from '../regular-file.ts';
 import { formatBytes, formatMs } from '../units.ts';
 import type { BatchFlags } from './batch-flags.ts';
 import { withDraftedRuntime } from './draft.ts';
+import { noteFewerExperts } from './ffn-choice.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
-import { threadsOf } from './options.ts';
+import { expertsOf, threadsOf } from './options.ts';
 import { chooseBudget, chosenTemplates, draftLine, withModel } from './run.ts';
 import { note, print, printJson, showProgress, table } from './terminal.ts';
 
@@ -85,7 +86,7 @@ async function answerFile(
   flags: BatchFlags,
 ): Promise<Summary> {
   const ffn = flags.exact ? 'exact' : 'sparse';
-  const by = answererOf(model, { ffn, kvDtype: flags.kvDtype });
+  const by = answererOf(model, { ffn, kvDtype: flags.kvDtype, ...expertsOf(flags) });
   const { templates: templatesFor, measureChat } = await chatsOf(model, flags);
   const { survey, earlier } = await look(input, output, { by, measureChat }, flags);
   const left = survey.table.size - earlier.answered;
@@ -120,8 +121,10 @@ async function answerFile(
     ffn,
     ...(survey.bestLogits === null ? {} : { bestLogits: survey.bestLogits }),
     ...threadsOf(flags),
+    ...expertsOf(flags),
   };
   return withDraftedRuntime(model, flags, request, flags.json ?? false, async (runtime, draft) => {
+    noteFewerExperts(model.manifest.spec, flags.experts);
     const journal = await output.begin(earlier.bytes);
     const started = performance.now();
     const progress = showProgress('answering', flags.json);

@@ -15,5 +15,6 @@ export interface BatchFlags extends DraftFlags {
   readonly window: PolicyName;
   readonly kvDtype: KvDType;
   readonly exact?: boolean;
+  readonly experts?: number;
   readonly json?: boolean;
 }

@@ -5,6 +5,7 @@ import {
   budgetOption,
   countArgument,
   exactOption,
+  expertsOption,
   jsonOption,
   kvDTypeOption,
   parallelArgument,
@@ -31,12 +32,16 @@ export function batchCommand(): Command {
       countArgument,
       0,
     )
-    .option('--template <file>', "for chats: a template in place of the model's own")
+    .option(
+      '--template <name or file>',
+      "for chats: another template: one of the model's by its name, or a file",
+    )
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
     .addOption(windowOption())
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
+    .addOption(expertsOption())
     .addOption(jsonOption())
     .action(run);
   return withDraftOptions(command);

@@ -13,12 +13,14 @@ import type { Size } from '../units.ts';
 import { runChatCommand } from './chat-commands.ts';
 import { type ChatInput, chatInput, type Said } from './chat-input.ts';
 import { type DraftFlags, withDraftedRuntime, withDraftOptions } from './draft.ts';
-import { noteChoice } from './ffn-choice.ts';
+import { noteChoice, noteFewerExperts } from './ffn-choice.ts';
 import { answeringInterrupts, interruption } from './interrupt.ts';
 import {
   budgetOption,
   countArgument,
   exactOption,
+  expertsOf,
+  expertsOption,
   kvDTypeOption,
   threadsOf,
   threadsOption,
@@ -45,6 +47,7 @@ interface ChatFlags extends SamplingFlags, DraftFlags {
   readonly kvDtype: KvDType;
   readonly window: PolicyName;
   readonly exact?: boolean;
+  readonly experts?: number;
   readonly stats?: boolean;
 }
 
@@ -53,7 +56,10 @@ export function chatCommand(): Command {
     .description('talk with a model; without a terminal, each line of stdin is a turn')
     .argument('<model>', 'model directory')
     .option('--system <text>', 'what the system says first')
-    .option('--template <file>', "a chat template in place of the model's own")
+    .option(
+      '--template <name or file>',
+      "another chat template: one of the model's by its name, or a file",
+    )
     .option(
       '--context <n>',
       `positions of the conversation; default: what the model has, up to ${usualContext}`,
@@ -70,6 +76,7 @@ export function chatCommand(): Command {
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
+    .addOption(expertsOption())
     .option('--stats', 'print where the time and the bytes of each answer went')
     .action(run);
 }
@@ -94,10 +101,12 @@ async function run(dir: string, flags: ChatFlags): Promise<void> {
         ffn: flags.exact ? 'exact' : 'auto',
         ...bestLogits(sampling),
         ...threadsOf(flags),
+        ...expertsOf(flags),
       } as const;
       await withDraftedRuntime(model, flags, request, false, async (runtime, draft) => {
         const sequence = runtime.sequence();
         noteChoice(runtime.plan);
+        noteFewerExperts(model.manifest.spec, flags.experts);
         if (input.interactive) note('/help lists commands, Ctrl-C ends an answer, Ctrl-D the chat');
         await new ChatSession(sequence, { flags, sampling, templates, input, draft }).run();
       });

@@ -1,4 +1,4 @@
-import { rm, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
@@ -8,9 +8,11 @@ import { controlGroups } from '../control-groups.ts';
 import { InputError } from '../errors.ts';
 import { DeviceFile } from '../flash/device-file.ts';
 import { loadProfile } from '../flash/device-profile.ts';
+import { pageCacheHint } from '../flash/page-cache.ts';
 import { freeBytes } from '../free-space.ts';
 import { chooseBuild } from '../kernels/module.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
+import { removeEntry } from '../moving-files.ts';
 import { ownedName } from '../owned.ts';
 import { availableMemory } from '../plan/available.ts';
 import { formatBytes, MIB } from '../units.ts';
@@ -134,9 +136,7 @@ async function deviceFindings(dir: string): Promise<Finding[]> {
       value: direct,
       text:
         direct === null ? 'cannot be tried: the directory is not writable' : direct ? 'yes' : 'no',
-      ...(direct === false && {
-        hint: 'Reads go through the page cache there, which takes memory beside the budget: keep models on a local disk with ext4, xfs or btrfs',
-      }),
+      ...(direct === false && { hint: pageCacheHint() }),
     },
     {
       name: 'deviceBandwidth',
@@ -162,6 +162,6 @@ async function readsDirectly(dir: string): Promise<boolean | null> {
   } catch {
     return null;
   } finally {
-    await rm(path, { force: true });
+    await removeEntry(path);
   }
 }

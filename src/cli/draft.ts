@@ -8,6 +8,7 @@ import type { Runtime } from '../engine/runtime.ts';
 import type { Drafter } from '../engine/speculation/draft.ts';
 import {
   type DraftOptions,
+  draftHeadRows,
   openDraft,
   usualDraftTokens,
   withDraft,
@@ -34,7 +35,7 @@ export function withDraftOptions(command: Command): Command {
       new Option(
         '--draft-budget <size>',
         'with --draft <model>: what it may take of --dram-budget, a percentage being of its weights; ' +
-          'default: what it needs to stay in memory as a whole',
+          'default: all that it uses, or, with predictors, what makes passes and proposals cheapest',
       ).argParser(sizeArgument),
     );
 }
@@ -62,10 +63,11 @@ export function withDraftSource<T>(
 ): Promise<T> {
   if (draft === undefined) return work(null);
   if (draft === 'lookup') return work({ source: draft, most });
-  return withModel(draft, (source) => {
+  const proposeWith = (source: Model) => {
     const bytes = draftBudget && resolveSize(draftBudget, source.weightBytes);
     return work({ source, most, bytes });
-  });
+  };
+  return withModel(draft, proposeWith, { headRows: draftHeadRows });
 }
 
 /** Says what a model that proposes costs the one that it proposes to, where that is much. */

@@ -7,6 +7,7 @@ import { type ReadingFactors, recordingBytes } from '../engine/reading-factors.t
 import { InputError } from '../errors.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import { formatBytes, type Size } from '../units.ts';
+import { noteFewerExperts } from './ffn-choice.ts';
 import { interruption } from './interrupt.ts';
 import {
   budgetOption,
@@ -84,6 +85,7 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
         ? simulateStores(model, model.plan({ ...common, context }), flags.window)
         : null;
       return withRuntime(model, request, flags.json ?? false, async (runtime) => {
+        noteFewerExperts(model.manifest.spec, flags.experts);
         const sequence = runtime.sequence();
         const progress = showProgress('evaluating', flags.json);
         try {

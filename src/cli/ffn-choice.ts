@@ -1,5 +1,6 @@
-/** What is said of the choice between predictors and every neuron computed. */
+/** What is said of the choice between predictors and every neuron computed, and of experts left out. */
 
+import { type ModelSpec, takesFewer } from '../models/spec.ts';
 import type { FfnChoice, FfnWay, LayerChoice } from '../plan/ffn-way.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, formatMs } from '../units.ts';
@@ -19,6 +20,20 @@ export function noteChoice({ choice, dramBudget }: MemoryPlan): void {
     `predictors do not pay at ${formatBytes(dramBudget)}: about ${formatMs(sparseMs)} per token with them, ` +
       `${formatMs(exactMs)} with every neuron computed, so every neuron is computed`,
   );
+}
+
+/**
+ * Says that the output is another one, where a token takes fewer experts than the model was trained with.
+ * @returns whether it is
+ */
+export function noteFewerExperts(spec: ModelSpec, asked: number | undefined): boolean {
+  const { experts } = spec.ffn;
+  if (experts === undefined || !takesFewer(spec, asked)) return false;
+  const { topK, count } = experts;
+  note(
+    `${asked} of ${count} experts for each token in place of ${topK}: the output is not the model's`,
+  );
+  return true;
 }
 
 /** A row for each range of layers that are read in the same way, and the choice between both. */

@@ -12,7 +12,7 @@ import { roundsActivations } from '../flash/manifest.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
 import { type DraftFlags, withDraftedRuntime, withDraftOptions } from './draft.ts';
-import { noteChoice } from './ffn-choice.ts';
+import { noteChoice, noteFewerExperts } from './ffn-choice.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import {
   budgetOption,
@@ -57,7 +57,10 @@ export function generateCommand(): Command {
     .addOption(budgetOption('memory for the whole process; default: what the machine can give'))
     .option('--chat', "the prompt is a user's turn, in the form that the model's template gives it")
     .option('--system <text>', 'with --chat: what the system says first')
-    .option('--template <file>', "with --chat: a chat template in place of the model's own")
+    .option(
+      '--template <name or file>',
+      "with --chat: another chat template: one of the model's by its name, or a file",
+    )
     .option('--max-tokens <n>', 'generate at most this many tokens', countArgument, 256);
   return withDraftOptions(withSamplingOptions(command))
     .addOption(windowOption())
@@ -179,15 +182,9 @@ async function generateWith(
 
 /** Says what is computed of the FFNs, where no predictors choose. */
 function noteExactness({ manifest, predictors }: Model, flags: GenerateFlags): void {
-  const { experts } = manifest.spec.ffn;
-  if (experts !== undefined && (flags.experts ?? experts.topK) !== experts.topK) {
-    const { topK, count } = experts;
-    note(
-      `${flags.experts} of ${count} experts for each token in place of ${topK}: the output is not the model's`,
-    );
-    return;
-  }
+  if (noteFewerExperts(manifest.spec, flags.experts)) return;
   if (flags.exact || predictors !== null) return;
+  const { experts } = manifest.spec.ffn;
   const rounded = roundsActivations(manifest);
   const exact = flags.kvDtype === 'f32' && !rounded ? ', the output is exact' : '';
   const what =

@@ -1,14 +1,18 @@
 /**
  * Ctrl-C and SIGTERM: the first asks the command to end cleanly, the second ends the process. The
- * exit code is what a shell makes of the signal.
+ * exit code is what a shell makes of the signal. On Windows, where no process receives SIGTERM, Ctrl-Break
+ * and the closing of the console do the same; it leaves a closed console 10 seconds.
  */
 
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { written } from './terminal.ts';
 
 const controller = new AbortController();
-const exitCodes = { SIGINT: 130, SIGTERM: 143 } as const;
+const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGBREAK: 130, SIGHUP: 129 } as const;
 type StopSignal = keyof typeof exitCodes;
+/** Elsewhere SIGHUP is left alone: `nohup` has it ignored, and it may end what nobody looks at. */
+const stopSignals = (platform: NodeJS.Platform): readonly StopSignal[] =>
+  platform === 'win32' ? ['SIGINT', 'SIGBREAK', 'SIGHUP'] : ['SIGINT', 'SIGTERM'];
 /** What does not end by itself within this long is ended. */
 let graceMs = 4000;
 /** A terminal and a parent process may both pass on the same Ctrl-C. */
@@ -24,8 +28,8 @@ export function interruptedExitCode(): number {
   return exitCodes[received ?? 'SIGINT'];
 }
 
-/** Makes SIGINT and SIGTERM abort {@link interruption}. */
-export function catchInterrupts(): void {
+/** Makes the signals that stop a command abort {@link interruption}. */
+export function catchInterrupts(platform: NodeJS.Platform = process.platform): void {
   let first = 0;
   const stop = (signal: StopSignal) => {
     if (signal === 'SIGINT' && received === null) {
@@ -46,7 +50,7 @@ export function catchInterrupts(): void {
     controller.abort();
     setTimeout(() => process.exit(interruptedExitCode()), graceMs).unref();
   };
-  for (const signal of Object.keys(exitCodes) as StopSignal[]) process.on(signal, stop);
+  for (const signal of stopSignals(platform)) process.on(signal, stop);
 }
 
 /** Gives the command more time to end by itself, in milliseconds, as it has promised others to answer. */

@@ -6,9 +6,10 @@ import type { Model } from '../engine/model.ts';
 import { type Plannable, plannable } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import { bestLogits, usualSampling } from '../engine/sampler.ts';
-import { withDraft } from '../engine/speculation/open-draft.ts';
+import { draftReads, withDraft } from '../engine/speculation/open-draft.ts';
 import { InputError } from '../errors.ts';
 import type { DeviceProfile } from '../flash/device-profile.ts';
+import { pageCacheHint } from '../flash/page-cache.ts';
 import { parseModelName } from '../hub/address.ts';
 import { type ExpertOutlook, expertOutlook } from '../plan/expert-demand.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
@@ -82,10 +83,13 @@ async function run(path: string, flags: PlanFlags): Promise<void> {
   const open = { predictors: flags.exact !== true };
   const work = async (model: Model) => {
     const { profile } = model.files.scheduler;
+    if (!model.files.directIo) note(`${pageCacheHint()}.`);
     await withDraftSource(flags, async (draft) => {
-      const withIt = (request: RunRequest) =>
-        draft === null ? request : withDraft(model, request, draft);
-      show(model, profile, flags, { withDraft: withIt });
+      if (draft === null) return show(model, profile, flags, {});
+      show(model, profile, flags, {
+        withDraft: (request) => withDraft(model, request, draft),
+        draftReads: (request) => draftReads(request, draft),
+      });
     });
   };
   await withModel(path, work, open);
@@ -143,7 +147,7 @@ function show(
   model: Plannable,
   profile: DeviceProfile,
   flags: PlanFlags,
-  { about = {}, withDraft: withIt = (request) => request }: ShowOptions,
+  { about = {}, withDraft: withIt = (request) => request, draftReads: readsOf }: ShowOptions,
 ): void {
   const { maxPositions } = model.manifest.spec;
   const context = flags.context ?? Math.min(512, maxPositions);
@@ -157,14 +161,15 @@ function show(
     ...expertsOf(flags),
   };
   const budget = chooseBudget(model, flags.dramBudget);
-  const { draftTokens = 0, draftBytes = 0 } = withIt({ budget, ...request });
+  const withRoom = withIt({ budget, ...request });
+  const { draftTokens = 0, draftBytes = 0 } = withRoom;
   const drafted = { ...request, draftTokens, draftBytes };
   const plan = model.plan({ budget, ...drafted });
   const facts: Facts = {
     plan,
     weightBytes: model.weightBytes,
     floor: model.floor(drafted).bytes,
-    drafts: draftTokens === 0 ? null : expectDrafts(plan, draftTokens),
+    drafts: draftTokens === 0 ? null : expectDrafts(plan, draftTokens, readsOf?.(withRoom) ?? 0),
     flashMsPerToken: (plan.streamedBytes / profile.bandwidth) * 1000,
     bandwidth: profile.bandwidth,
     profileSource: profile.source,
@@ -195,11 +200,11 @@ interface ExpectedDraft {
   readonly flashBytesPerToken: number;
 }
 
-/** With `most` tokens proposed for each pass. */
-function expectDrafts({ streamedBytes }: MemoryPlan, most: number): ExpectedDraft[] {
+/** With `most` tokens proposed for each pass, of which each reads `reads` bytes. */
+function expectDrafts({ streamedBytes }: MemoryPlan, most: number, reads: number): ExpectedDraft[] {
   return [0.5, 0.7, 0.9].map((acceptance) => {
     const tokensPerPass = (1 - acceptance ** (most + 1)) / (1 - acceptance);
-    const flashBytesPerToken = Math.round(streamedBytes / tokensPerPass);
+    const flashBytesPerToken = Math.round((streamedBytes + most * reads) / tokensPerPass);
     return { acceptance, tokensPerPass, flashBytesPerToken };
   });
 }
@@ -209,6 +214,8 @@ interface ShowOptions {
   readonly about?: Readonly<Record<string, unknown>>;
   /** Leaves room for the draft that is asked for. */
   readonly withDraft?: (request: RunRequest) => RunRequest;
+  /** Bytes that a proposed token then reads. */
+  readonly draftReads?: (request: RunRequest) => number;
 }
 
 function toJson({ plan, ...facts }: Facts) {

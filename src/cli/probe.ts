@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { InterruptedError } from '../errors.ts';
 import { DeviceFile } from '../flash/device-file.ts';
 import { cacheFile, type DeviceProfile, saveProfile } from '../flash/device-profile.ts';
+import { pageCacheHint } from '../flash/page-cache.ts';
 import {
   type CellRequest,
   measureCell,
@@ -117,7 +118,10 @@ function report(
 ): void {
   print('MiB/s by chunk size and reads in flight\n\n');
   if (direct.length > 0) print(`${grid('direct', direct)}\n`);
-  else print('direct I/O is refused here: reads go through the page cache\n\n');
+  else
+    note(
+      `${pageCacheHint()}. What was written lately is read from memory: figures may be too high.`,
+    );
   print(`${grid('buffered', buffered)}\n`);
   print(
     `A lone 4 KiB read takes ${profile.latencyMs.toFixed(2)} ms; the device gives ` +

@@ -1,6 +1,11 @@
 /** What the commands that run a model share: opening it under its budget, and showing the figures. */
 
-import { type ChatTemplates, templatesInFile, templatesOf } from '../chat/chat-templates.ts';
+import {
+  type ChatTemplates,
+  templatesIfAny,
+  templatesInFile,
+  templatesOf,
+} from '../chat/chat-templates.ts';
 import { Model } from '../engine/model.ts';
 import type { Plannable } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
@@ -46,9 +51,18 @@ export function contextOf(asked: number | undefined, most: number): number {
   throw new InputError(`--context must be from 1 to ${most}, the positions that the model has`);
 }
 
-/** The chat templates in a file that the user names, or the model's own. */
-export function chosenTemplates(model: Model, file: string | undefined): Promise<ChatTemplates> {
-  return file === undefined ? templatesOf(model) : templatesInFile(file, model.tokenizer.roles);
+/**
+ * The model's own chat templates, the one of them that the user names, or the one in the file that is
+ * called so.
+ * @throws InputError when there is none
+ */
+export async function chosenTemplates(
+  model: Model,
+  template: string | undefined,
+): Promise<ChatTemplates> {
+  if (template === undefined) return templatesOf(model);
+  const named = (await templatesIfAny(model))?.named(template) ?? null;
+  return named ?? templatesInFile(template, model.tokenizer.roles);
 }
 
 /** Opens a model, runs `work` with it, and closes it whatever happens. */
@@ -131,6 +145,9 @@ export function statsTable(stats: RunStats): string {
         'flash',
         `${formatBytes(stats.flashBytes)} in ${stats.flashReads} reads, ` +
           `${largeReads} of them 32 KiB or more, ${formatBytes(stats.flashThroughput)}/s` +
+          (stats.awaitedThroughput === undefined
+            ? ''
+            : `, ${formatBytes(stats.awaitedThroughput)}/s where they were waited for`) +
           `${stats.directIo ? '' : ', through the page cache'}`,
       ],
       ...draftRows(stats),

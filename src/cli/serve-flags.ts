@@ -20,4 +20,5 @@ export interface ServeFlags extends DraftFlags {
   readonly kvDtype: KvDType;
   readonly window: PolicyName;
   readonly exact?: boolean;
+  readonly experts?: number;
 }

@@ -6,9 +6,9 @@ import type { RunRequest } from '../engine/run-request.ts';
 import type { Runtime } from '../engine/runtime.ts';
 import { ModelServer, type ServeOptions, serveBytes } from '../serve/model-server.ts';
 import { withDraftedRuntime } from './draft.ts';
-import { noteChoice } from './ffn-choice.ts';
+import { noteChoice, noteFewerExperts } from './ffn-choice.ts';
 import { extendGrace, interruption } from './interrupt.ts';
-import { threadsOf } from './options.ts';
+import { expertsOf, threadsOf } from './options.ts';
 import { chooseBudget, chosenTemplates, contextOf, withModel } from './run.ts';
 import type { ServeFlags } from './serve-flags.ts';
 import { note } from './terminal.ts';
@@ -35,6 +35,7 @@ async function serveModel(model: Model, flags: ServeFlags): Promise<void> {
     window: flags.window,
     ffn: flags.exact ? 'exact' : 'auto',
     ...threadsOf(flags),
+    ...expertsOf(flags),
   };
   const templates =
     flags.template === undefined ? undefined : await chosenTemplates(model, flags.template);
@@ -62,6 +63,7 @@ function namesOf(host: string): string[] {
 
 async function listen(runtime: Runtime, options: ServeOptions, flags: ServeFlags): Promise<void> {
   noteChoice(runtime.plan);
+  noteFewerExperts(runtime.model.manifest.spec, flags.experts);
   const server = await ModelServer.create(runtime, options);
   try {
     const { address, port } = await server.listen(flags);

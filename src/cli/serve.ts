@@ -6,6 +6,7 @@ import {
   countArgument,
   countFrom,
   exactOption,
+  expertsOption,
   kvDTypeOption,
   listArgument,
   parallelArgument,
@@ -30,7 +31,10 @@ export function serveCommand(): Command {
       `positions of each conversation; default: what the model has, up to ${usualContext}`,
       countArgument,
     )
-    .option('--template <file>', "a chat template in place of the model's own")
+    .option(
+      '--template <name or file>',
+      "another chat template: one of the model's by its name, or a file",
+    )
     .option('--api-key <key>', 'what clients must send; better set FLASHLLM_API_KEY')
     .option(
       '--allow-host <name>',
@@ -48,6 +52,7 @@ export function serveCommand(): Command {
     .addOption(threadsOption())
     .addOption(kvDTypeOption())
     .addOption(exactOption())
+    .addOption(expertsOption())
     .action(run);
   return withDraftOptions(command);
 }

@@ -15,9 +15,10 @@ import {
   neuronDTypes,
 } from '../dtype.ts';
 import { InputError, InterruptedError } from '../errors.ts';
+import { sectorBytes } from '../flash/layout.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { forEachParallel } from '../parallel.ts';
-import { alignUp } from '../units.ts';
+import { alignDown, alignUp, MIB } from '../units.ts';
 import { PendingWrites, Rotation } from './pending-writes.ts';
 
 /** What is converted at once; a vector is a matrix of one row. */
@@ -39,7 +40,7 @@ export interface BlockBuffers {
   readonly floatAddress: number;
   readonly convertedAddress: number;
   readonly signal: AbortSignal | undefined;
-  /** All of them, for what is copied and not converted. */
+  /** The same memory, for what is copied and not converted. */
   readonly copies: Rotation;
   /** Writes out of the buffers that have not ended. */
   readonly pending: PendingWrites;
@@ -50,31 +51,41 @@ export function blockBufferBytes(elements: number): number {
   return 4 * byteLength('f32', elements);
 }
 
-/** Lays the buffers for blocks out from `address` on. */
+/** What is copied and not converted goes in pieces of so many bytes: the device is busy with a few of them. */
+const copyBytes = 2 * MIB;
+const fewestCopies = 4;
+
+/** Where buffers for blocks lie, and what they must hold. */
+export interface BlockGeometry {
+  readonly address: number;
+  /** Values of a block. */
+  readonly elements: number;
+  /** Values of the longest row; a block holds at least that. */
+  readonly longestRow: number;
+}
+
+/** Lays the buffers for blocks out from an address on. */
 export function createBlockBuffers(
   memory: WebAssembly.Memory,
   kernels: Kernels,
-  address: number,
-  elements: number,
+  { address, elements, longestRow }: BlockGeometry,
   signal: AbortSignal | undefined,
 ): BlockBuffers {
   const bytes = byteLength('f32', elements);
-  const [first, second, third, fourth] = [0, 1, 2, 3].map((index) => address + index * bytes) as [
-    number,
-    number,
-    number,
-    number,
-  ];
+  const rowBytes = byteLength('f32', longestRow);
   const pending = new PendingWrites();
+  const all = blockBufferBytes(elements);
+  const count = Math.max(fewestCopies, Math.floor(all / Math.max(rowBytes, copyBytes)));
+  const each = Math.max(alignDown(Math.floor(all / count), sectorBytes), rowBytes);
   return {
     kernels,
     memory,
     elements,
-    readAddresses: [first, second],
-    floatAddress: third,
-    convertedAddress: fourth,
+    readAddresses: [address, address + bytes],
+    floatAddress: address + 2 * bytes,
+    convertedAddress: address + 3 * bytes,
     signal,
-    copies: new Rotation([first, second, third, fourth], pending),
+    copies: new Rotation(address, count, each, pending),
     pending,
   };
 }
@@ -117,12 +128,13 @@ export async function* loadBlocks(
   to: EncodedDType,
   blocks: readonly Block[],
 ): AsyncGenerator<LoadedBlock> {
+  const bufferBytes = byteLength('f32', work.elements);
   const start = (index: number) => {
     const block = blocks[index];
     if (block === undefined) return null;
     const address = work.readAddresses[index & 1] ?? 0;
     const reading = work.pending
-      .ended(address)
+      .ended(address, bufferBytes)
       .then(() => readBlock(work, source, from, block, address));
     reading.catch(() => {}); // it is awaited below, unless an earlier block failed
     return reading;
@@ -132,8 +144,8 @@ export async function* loadBlocks(
     if (work.signal?.aborted) throw new InterruptedError();
     await reading;
     reading = start(index + 1);
-    await work.pending.ended(work.floatAddress);
-    await work.pending.ended(work.convertedAddress);
+    await work.pending.ended(work.floatAddress, bufferBytes);
+    await work.pending.ended(work.convertedAddress, bufferBytes);
     const address = convertBlock(work, source, from, to, block, work.readAddresses[index & 1] ?? 0);
     const bytes = block.rows * byteLength(to, block.columns);
     yield { ...block, address, view: new Uint8Array(work.memory.buffer, address, bytes) };

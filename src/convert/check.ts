@@ -4,6 +4,7 @@ import { basename } from 'node:path';
 import { reorderedRows } from '../checkpoint/derived-tensor.ts';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import { transposedMatrix } from '../checkpoint/transposed-tensor.ts';
+import { unitRows } from '../checkpoint/unit-rows.ts';
 import { floatDTypes } from '../dtype.ts';
 import { InputError } from '../errors.ts';
 import { ffnSources } from '../models/ffn-sources.ts';
@@ -78,11 +79,12 @@ export function checkSources(
 
 function viewOf(
   tensor: SourceTensor,
-  { order, transposed, flattened: shape }: SourceView,
+  { order, transposed, unitRows: unit, flattened: shape }: SourceView,
 ): SourceTensor {
-  const flat = shape === undefined ? tensor : { ...tensor, shape };
-  const turned = transposed === true ? transposedMatrix(flat) : flat;
-  return order === undefined ? turned : reorderedRows(turned, order.count, order.sourceOf);
+  const turned = transposed === true ? transposedMatrix(tensor) : tensor;
+  const flat = shape === undefined ? turned : { ...turned, shape };
+  const scaled = unit === true ? unitRows(flat) : flat;
+  return order === undefined ? scaled : reorderedRows(scaled, order.count, order.sourceOf);
 }
 
 function missing(name: string, configFile: string): InputError {

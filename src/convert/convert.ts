@@ -105,8 +105,10 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
       try {
         const work = await allocate(buffers, signal);
         const write = new ModelWriter({ recipe, layout, storage, sources, work, buffers, options });
-        const weights = await write.weights(directory.path);
-        const stored = await writeSideFiles(side, directory.path);
+        const [weights, stored] = await bothEnded(
+          write.weights(directory.path),
+          writeSideFiles(side, directory.path),
+        );
         const manifest = {
           crc32: '',
           producer: `flashllm ${version}`,
@@ -145,6 +147,12 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
   }
 }
 
+/** What both come to; where one fails, the other has ended, too: nothing is written any more. */
+async function bothEnded<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([one, other]);
+  return [await one, await other];
+}
+
 /** The parts of an examination that found no problem. */
 function complete({ checkpoint, sources, formats, side }: Examination) {
   if (checkpoint === null || sources === null || formats === null || side === null) {
@@ -163,6 +171,8 @@ const blocksAddress = 64 * 1024;
 /** How the memory that the budget leaves is divided. */
 interface Buffers {
   readonly blockElements: number;
+  /** Values of the longest row. */
+  readonly longestRow: number;
   readonly stripBytes: number;
   /** Strips of so many bytes. */
   readonly strips: 1 | 2;
@@ -210,17 +220,24 @@ function planBuffers(
   const room = free - blockBufferBytes(blockElements);
   // Two only of whole layers: halves of one would read its down projection in shorter runs.
   if (room >= 2 * alignUp(largestLayer, stripAlignment)) {
-    return { blockElements, stripBytes: alignUp(largestLayer, stripAlignment), strips: 2 };
+    return {
+      blockElements,
+      longestRow,
+      stripBytes: alignUp(largestLayer, stripAlignment),
+      strips: 2,
+    };
   }
   const stripBytes = Math.max(smallestStrip, Math.min(largestLayer, room));
-  return { blockElements, stripBytes, strips: 1 };
+  return { blockElements, longestRow, stripBytes, strips: 1 };
 }
 
 async function allocate(buffers: Buffers, signal: AbortSignal | undefined): Promise<BlockBuffers> {
   const stripAddress = stripAddressOf(buffers);
   const memory = createMemory(stripAddress + buffers.strips * buffers.stripBytes);
   const kernels = await instantiateKernels(memory);
-  return createBlockBuffers(memory, kernels, blocksAddress, buffers.blockElements, signal);
+  const { blockElements: elements, longestRow } = buffers;
+  const geometry = { address: blocksAddress, elements, longestRow };
+  return createBlockBuffers(memory, kernels, geometry, signal);
 }
 
 function stripAddressOf({ blockElements }: Buffers): number {
@@ -254,11 +271,8 @@ class ModelWriter {
     const { recipe, layout, storage, sources, work, buffers } = this.#context;
     const tensors = new Map<string, StoredTensor>();
     const { strips: count, stripBytes } = buffers;
-    const addresses = Array.from(
-      { length: count },
-      (_, index) => stripAddressOf(buffers) + index * stripBytes,
-    );
-    const strips = { places: new Rotation(addresses, work.pending), bytes: stripBytes };
+    const places = new Rotation(stripAddressOf(buffers), count, stripBytes, work.pending);
+    const strips = { places, bytes: stripBytes };
     const parts = new Map<string, () => AsyncIterable<Uint8Array>>();
     for (const tensor of recipe.tensors) {
       const dtype = residentDType(tensor, storage);
@@ -290,20 +304,16 @@ class ModelWriter {
     parts: ReadonlyMap<string, () => AsyncIterable<Uint8Array>>,
     tensors: Map<string, StoredTensor>,
   ): Promise<StoredFile> {
-    const { pending } = this.#context.work;
-    const writer = await TensorFileWriter.create(dir, layout);
+    const writer = await TensorFileWriter.create(dir, layout, this.#context.work);
     try {
-      for (const tensor of layout.tensors) {
+      const written = await writer.writeTensors((tensor) => {
         const bytes = parts.get(tensor.name);
         if (bytes === undefined) throw new Error(`nothing makes ${tensor.name}`);
-        const counted = this.#counted(tensor.name, bytes());
-        tensors.set(tensor.name, await writer.writeTensor(tensor, counted, pending));
-      }
-      await pending.allEnded();
+        return this.#counted(tensor.name, bytes());
+      });
+      for (const tensor of written) tensors.set(tensor.name, tensor);
       return await writer.finish();
     } catch (error) {
-      // The file is removed; a write that is under way would be into what is closed.
-      await pending.settled();
       await writer.close().catch(() => {});
       throw error;
     }

@@ -12,7 +12,14 @@ import {
 } from '../dtype.ts';
 import type { StorageDTypes } from '../flash/layout.ts';
 import { ffnSources } from '../models/ffn-sources.ts';
-import { activations, isRouter, type ModelRecipe, type WeightDTypes } from '../models/spec.ts';
+import {
+  activations,
+  bundleRows,
+  isRouter,
+  type ModelRecipe,
+  needsAllActivations,
+  type WeightDTypes,
+} from '../models/spec.ts';
 import {
   apartByFormat,
   canBeTiled,
@@ -69,6 +76,11 @@ interface Storage {
 /** Decides the dtypes, and counts what the checkpoint's matrices are stored in. */
 export function storageOf(asked: AskedDTypes, recipe: ModelRecipe, sources: Sources): Storage {
   const { dtype = 'auto', ffnDtype, tile } = asked;
+  if (tile !== undefined && needsAllActivations(recipe.spec)) {
+    throw new RangeError(
+      'FFNs whose activations are normed or rounded as one row cannot be cut into tiles',
+    );
+  }
   const matrices = matricesOf(recipe, sources);
   const formats: Record<string, number> = {};
   for (const { tensor } of matrices) {
@@ -143,8 +155,12 @@ function ffnStorage(
     return { bundles, formats, blocks, notes: [] };
   }
   const { activation } = recipe.spec.ffn;
+  const whole = needsAllActivations(recipe.spec);
+  if (whole && isTernary(formats, recipe)) {
+    return { bundles: 'ternary', formats: new Map(), blocks: null, notes: [] };
+  }
   // Predictors choose single neurons, whose down columns are rows of their own.
-  const sparse = activations[activation].zeros && tile === undefined;
+  const sparse = whole || (activations[activation].zeros && tile === undefined);
   const formatOf = (source: string) => {
     const columns = sources(source).tensor.shape.at(-1) ?? 1;
     return blocks === null ? (formats.get(source) ?? bundles) : formatOfRows(blocks, columns);
@@ -152,12 +168,20 @@ function ffnStorage(
   if (!sparse && (tile !== undefined || canBeTiled(recipe, formatOf))) {
     return { bundles, formats, blocks, notes: [] };
   }
-  const why = sparse
-    ? `with ${activation}, single neurons are chosen`
-    : 'they cannot be cut into tiles';
+  const why = whole
+    ? 'activations of all neurons are needed before the down projection'
+    : sparse
+      ? `with ${activation}, single neurons are chosen`
+      : 'they cannot be cut into tiles';
   const note = `FFNs are stored as ${bundles} and not ${blocks === null ? 'in their blocks' : `as ${blocks}`}, as ${why}`;
   const notes = recipe.bundles.length === 0 ? [] : [note];
   return { bundles, formats: new Map(), blocks: null, notes };
+}
+
+/** Whether all matrices of FFNs are ternary, and stay so. */
+function isTernary(formats: KeptFormats, { bundles }: ModelRecipe): boolean {
+  const names = bundles.flatMap((bundle) => [...bundleRows(bundle), bundle.down]);
+  return names.every((name) => formats.get(name) === 'ternary');
 }
 
 /** What a tensor's values are stored in. */
@@ -199,7 +223,7 @@ function share(part: number): string {
 
 /** Whether a name of {@link SourceFormats} is that of a quantisation. */
 export function isQuantisation(format: string): boolean {
-  return !dtypeNames.some((name) => name === format);
+  return format === 'ternary' || !dtypeNames.some((name) => name === format);
 }
 
 /** `q8`, `f16, FFN q4`, or `several formats`. */
@@ -233,5 +257,5 @@ export function describeKept(
 
 /** Whether weights are in formats of GGUF files; of several, some are. */
 function isBlocks(dtype: WeightDTypes['resident']): boolean {
-  return dtype === 'mixed' || !isNeuronDType(dtype);
+  return dtype === 'mixed' || dtype === 'ternary' || !isNeuronDType(dtype);
 }

@@ -3,7 +3,7 @@
  * checkpoint as they come, so nothing is put together: blocks pass through.
  */
 
-import type { FfnUnits } from '../flash/ffn-units.ts';
+import { type FfnUnits, usedBytes } from '../flash/ffn-units.ts';
 import type { ExpertsRecipe } from '../models/spec.ts';
 import type { BlockBuffers } from './blocks.ts';
 import { loadRows, type Sources } from './weights.ts';
@@ -14,17 +14,20 @@ export async function* expertBytes(
   units: FfnUnits,
   sources: Sources,
 ): AsyncGenerator<Uint8Array> {
-  for (const expert of experts) {
-    let written = 0;
-    for (const { part, dtype, shape } of units.parts) {
+  const wanted = experts.flatMap((expert) =>
+    units.parts.map(({ part, dtype, shape }) => {
       const { source = '', rows } = expert[part] ?? {};
       const [count, columns] = shape;
-      const wanted = { row: rows?.first ?? 0, rows: count, column: 0, columns };
-      for await (const { view } of loadRows(work, sources(source), dtype, wanted)) {
-        yield view;
-        written += view.length;
-      }
-    }
-    if (written < units.unitBytes) yield new Uint8Array(units.unitBytes - written);
+      const block = { row: rows?.first ?? 0, rows: count, column: 0, columns };
+      return { source: sources(source), dtype, block, of: expert };
+    }),
+  );
+  const padding = units.unitBytes - usedBytes(units);
+  let expert = experts[0];
+  for await (const { view, of } of loadRows(work, wanted)) {
+    if (of !== expert && padding > 0) yield new Uint8Array(padding);
+    expert = of;
+    yield view;
   }
+  if (padding > 0) yield new Uint8Array(padding);
 }

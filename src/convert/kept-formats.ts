@@ -51,6 +51,7 @@ function kept(names: readonly string[], sources: Sources): KeptFormats {
 
 function keptFormat({ tensor, dtype }: CheckedSource): DType | null {
   if (tensor.blocks !== undefined) return tensor.blocks.dtype;
+  if (tensor.exactAs !== undefined) return tensor.exactAs;
   if (tensor.storedAs !== undefined) return null;
   return floatDTypes.find((known) => known === tensor.keptAs) ?? dtype;
 }

@@ -14,7 +14,7 @@ const masks = /(^|\.)(attn|attention|self_attn|self_attention)\.(bias|mask)$/;
 
 /** Heads and towers of their own, which the text does not pass through. */
 const otherHeads =
-  /^(model\.)?(score|classifier|classification_head|value_head|v_head|reward_head|regression_head|qa_outputs|medusa_head|visual|vision_tower|vision_model|vision_embed_tokens|audio_tower|mm_projector|multi_modal_projector)\./;
+  /^(model\.)?(score|classifier|classification_head|value_head|v_head|reward_head|regression_head|qa_outputs|medusa_head|mtp_block|mtp_emb_norm|mtp_hidden_norm|mtp_linear_proj|visual|vision_tower|vision_model|vision_embed_tokens|audio_tower|mm_projector|multi_modal_projector)\./;
 
 /** Whether a tensor is a buffer that configurations say all about. */
 export function isBuffer({ name, shape }: Pick<SourceTensor, 'name' | 'shape'>): boolean {

@@ -5,6 +5,10 @@ import { fileError } from '../checkpoint/file.ts';
 import { openWeights, readConfig, type WeightPlace } from '../checkpoint/hf-directory.ts';
 import { withMxfp4 } from '../checkpoint/mxfp4-source.ts';
 import { refuseQuantised } from '../checkpoint/quantisation.ts';
+import type { TensorSource } from '../checkpoint/source.ts';
+import { withTernary } from '../checkpoint/ternary-source.ts';
+import { ternaryConfig } from '../models/ternary-config.ts';
+import { textName } from '../models/text-part.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { openGgufCheckpoint } from './gguf-checkpoint.ts';
 import { readSideFiles } from './side-files.ts';
@@ -28,13 +32,21 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
  * @throws InputError when it cannot be used
  */
 export async function openDirectory(path: string, place?: WeightPlace): Promise<Checkpoint> {
-  const { config, file: configFile } = await readConfig(path);
+  const { config, isPart, file: configFile } = await readConfig(path);
   refuseQuantised(config, configFile);
+  const weights = await openWeights(path, place);
+  const named = isPart ? withTextNames(weights) : weights;
   return {
     format: 'Hugging Face',
     config,
     configFile,
-    source: withMxfp4(await openWeights(path, place)),
+    source: withTernary(withMxfp4(named), ternaryConfig({ config, file: configFile })),
     readSideFiles: (spec) => readSideFiles(path, spec),
   };
+}
+
+/** Tensors of a whole under the names that they have in a model of text alone. */
+function withTextNames(source: TensorSource): TensorSource {
+  const tensors = new Map([...source.tensors].map(([name, tensor]) => [textName(name), tensor]));
+  return { ...source, tensors };
 }

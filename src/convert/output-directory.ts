@@ -4,12 +4,13 @@
  * next one that writes to the same place; that of a living one holds others off.
  */
 
-import { mkdir, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { mkdir, readdir, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { modeOf, openUp, ownerOnlyDirectory, syncPath } from '../aside.ts';
-import { InputError, withNothingLeft, writeError } from '../errors.ts';
+import { createdMeanwhile, InputError, withNothingLeft, writeError } from '../errors.ts';
 import { manifestFile, trainingBase } from '../flash/manifest.ts';
-import { freeBytes } from '../free-space.ts';
+import { freeBytes, nearestDirectory } from '../free-space.ts';
+import { checkMovable, nodeMoveSystem, removeEntry, renameEntry } from '../moving-files.ts';
 import { claim, othersBeside, ownedBeside, ownedName, sweepBeside } from '../owned.ts';
 import { formatBytes } from '../units.ts';
 
@@ -18,14 +19,14 @@ export class OutputDirectory {
   readonly path: string;
   readonly #target: string;
   readonly #replaced: string | null;
-  /** The topmost directory that had to be made for the target to be in, or null. */
-  readonly #made: string | null;
+  /** The directory below which others had to be made for the target to be in. */
+  readonly #ground: string;
 
-  private constructor(path: string, target: string, replaced: string | null, made: string | null) {
+  private constructor(path: string, target: string, replaced: string | null, ground: string) {
     this.path = path;
     this.#target = target;
     this.#replaced = replaced;
-    this.#made = made;
+    this.#ground = ground;
   }
 
   /**
@@ -40,7 +41,9 @@ export class OutputDirectory {
     try {
       await recoverModel(place);
       const exists = await checkOutput(target, bytes, force);
-      const made = (await mkdir(parent, { recursive: true })) ?? null;
+      if (exists) await checkMovable(place);
+      const ground = await nearestDirectory(parent);
+      await mkdir(parent, { recursive: true });
       try {
         const path = await claim(
           place,
@@ -51,14 +54,14 @@ export class OutputDirectory {
           (pid) => new InputError(`is being written by process ${pid}`, { file: target }, waitHint),
         );
         const replaced = exists ? ownedName(place, 'replaced') : null;
-        const directory = new OutputDirectory(path, place, replaced, made);
+        const directory = new OutputDirectory(path, place, replaced, ground);
         const [trainer] = await othersBeside(join(place, trainingBase), ['running']);
         if (trainer === undefined) return directory;
         await directory.abandon();
         const what = `is being trained by process ${trainer.pid}`;
         throw new InputError(what, { file: target }, waitHint);
       } catch (error) {
-        await removeMade(parent, made);
+        await removeMade(parent, ground);
         throw error;
       }
     } catch (cause) {
@@ -66,19 +69,24 @@ export class OutputDirectory {
     }
   }
 
-  /** Makes the directory durable and gives it its name. */
-  async commit(): Promise<void> {
+  /** Makes the directory durable and gives it its name; no file in it, or in what it replaces, is open. */
+  async commit(system = nodeMoveSystem): Promise<void> {
     try {
       await openUp(this.path, await modeOf(this.#target, 0o777));
       for (const name of await readdir(this.path)) await syncPath(join(this.path, name));
       await syncPath(this.path);
-      if (this.#replaced !== null) await rename(this.#target, this.#replaced);
-      await rename(this.path, this.#target).catch(async (cause: unknown) => {
-        if (this.#replaced !== null) await rename(this.#replaced, this.#target);
+      const replaced = this.#replaced;
+      if (replaced !== null) await renameEntry(this.#target, replaced, system);
+      await renameEntry(this.path, this.#target, system).catch(async (cause: unknown) => {
+        if (replaced !== null) await renameEntry(replaced, this.#target, system);
+        else if ((await stat(this.#target).catch(() => null)) !== null) {
+          // Windows does not say of a directory that it is not empty.
+          throw createdMeanwhile(this.#target, cause);
+        }
         throw cause;
       });
       await syncPath(dirname(this.#target));
-      if (this.#replaced !== null) await rm(this.#replaced, { recursive: true, force: true });
+      if (replaced !== null) await removeEntry(replaced, system);
     } catch (cause) {
       throw writeError(cause, this.#target);
     }
@@ -86,21 +94,20 @@ export class OutputDirectory {
 
   /** Removes everything written so far. @returns whether nothing is left */
   async abandon(): Promise<boolean> {
-    const gone = await rm(this.path, { recursive: true, force: true }).then(
+    const gone = await removeEntry(this.path).then(
       () => true,
       () => false,
     );
-    await removeMade(dirname(this.path), this.#made);
+    await removeMade(dirname(this.path), this.#ground);
     return gone;
   }
 }
 
 const waitHint = 'Wait until it has ended, or end it';
 
-/** Removes directories that were made, from `dir` up to `made`, as far as nothing is in them. */
-async function removeMade(dir: string, made: string | null): Promise<void> {
-  if (made === null) return;
-  for (let at = dir; at.startsWith(made); at = dirname(at)) {
+/** Removes directories that were made, from `dir` up to below `ground`, as far as nothing is in them. */
+async function removeMade(dir: string, ground: string): Promise<void> {
+  for (let at = dir; at !== ground && at !== dirname(at); at = dirname(at)) {
     const removed = await rmdir(at).then(
       () => true,
       () => false, // somebody else has put something there
@@ -117,7 +124,7 @@ export async function recoverModel(dir: string): Promise<void> {
   const place = resolve(dir);
   for (const { path, alive } of await ownedBeside(place, ['replaced'])) {
     if (alive || (await stat(place).catch(() => null)) !== null) continue;
-    await rename(path, place).catch(() => {}); // or somebody else has just put it right
+    await renameEntry(path, place).catch(() => {}); // or somebody else has just put it right
   }
   await sweepBeside(place, ['partial', 'replaced']);
 }

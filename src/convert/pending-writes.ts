@@ -1,50 +1,64 @@
 /**
- * Writes out of buffers that are used again: whoever wants to fill a buffer waits until what it held is
+ * Writes out of memory that is used again: whoever wants to fill a buffer waits until what it held is
  * written. So reading, checking and writing go on at the same time, and no buffer is allocated for it.
  */
-export class PendingWrites {
-  /** By the address where the buffer begins. */
-  readonly #byAddress = new Map<number, Promise<void>>();
+interface PendingWrite {
+  readonly begin: number;
+  readonly end: number;
+  readonly written: Promise<void>;
+}
 
-  /** Notes that `part`, which begins where its buffer does, is being written. */
+export class PendingWrites {
+  readonly #writes = new Set<PendingWrite>();
+
+  /** Notes that `part` is being written. */
   begin(part: Uint8Array, writing: Promise<void>): void {
-    const address = part.byteOffset;
-    const earlier = this.#byAddress.get(address);
-    const all = earlier === undefined ? writing : Promise.all([earlier, writing]).then(() => {});
-    all.catch(() => {}); // whoever waits sees the error
-    this.#byAddress.set(address, all);
+    const { byteOffset: begin, length } = part;
+    const write = { begin, end: begin + length, written: writing };
+    this.#writes.add(write);
+    // Of those that failed, whoever waits sees the error.
+    writing.then(
+      () => this.#writes.delete(write),
+      () => {},
+    );
   }
 
   /**
-   * Resolves when nothing is written out of the buffer at `address` any more.
-   * @throws what the write threw
+   * Resolves when nothing is written out of `bytes` from `address` on any more.
+   * @throws what a write out of them threw
    */
-  async ended(address: number): Promise<void> {
-    const writing = this.#byAddress.get(address);
-    if (writing === undefined) return;
-    await writing;
-    if (this.#byAddress.get(address) === writing) this.#byAddress.delete(address);
+  async ended(address: number, bytes: number): Promise<void> {
+    const overlapping = [...this.#writes].filter(
+      ({ begin, end }) => begin < address + bytes && address < end,
+    );
+    await Promise.all(overlapping.map(({ written }) => written));
   }
 
   /** Resolves when all writes have ended. Throws what the first of them threw that failed. */
   async allEnded(): Promise<void> {
-    for (const address of [...this.#byAddress.keys()]) await this.ended(address);
+    await Promise.all([...this.#writes].map(({ written }) => written));
   }
 
   /** Resolves when all writes have ended, whether they failed or not. */
   async settled(): Promise<void> {
-    await Promise.allSettled(this.#byAddress.values());
+    await Promise.allSettled([...this.#writes].map(({ written }) => written));
   }
 }
 
 /** Buffers that are filled in turn, each when what it held before is written. */
 export class Rotation {
-  readonly #addresses: readonly number[];
+  /** How many there are, and the bytes of each. */
+  readonly count: number;
+  readonly bytes: number;
+  readonly #address: number;
   readonly #pending: PendingWrites;
   #turn = 0;
 
-  constructor(addresses: readonly number[], pending: PendingWrites) {
-    this.#addresses = addresses;
+  /** @param address where they begin, one right after the other */
+  constructor(address: number, count: number, bytes: number, pending: PendingWrites) {
+    this.count = count;
+    this.bytes = bytes;
+    this.#address = address;
     this.#pending = pending;
   }
 
@@ -53,8 +67,8 @@ export class Rotation {
    * @throws what the write out of it threw
    */
   async next(): Promise<number> {
-    const address = this.#addresses[this.#turn++ % this.#addresses.length] as number;
-    await this.#pending.ended(address);
+    const address = this.#address + (this.#turn++ % this.count) * this.bytes;
+    await this.#pending.ended(address, this.bytes);
     return address;
   }
 }

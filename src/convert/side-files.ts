@@ -1,20 +1,34 @@
 /** The small files of a model directory: configuration and tokenizer, as the checkpoint had them. */
 
-import { stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeNewFile } from '../aside.ts';
 import { fileError } from '../checkpoint/file.ts';
 import { brief, isJsonObject, JsonExcessError, parseJson } from '../checkpoint/json-file.ts';
 import { InputError, writeError } from '../errors.ts';
 import { crcHex } from '../flash/checksum.ts';
-import { type StoredFile, sideFileNames } from '../flash/manifest.ts';
+import {
+  type StoredFile,
+  sideFileNames,
+  storedTemplateName,
+  templateDirectory,
+  templateNameOf,
+} from '../flash/manifest.ts';
 import { tokenIds } from '../models/config.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { readRegular } from '../regular-file.ts';
 import { type EndToken, endTokensOf } from '../tokenizer/end-tokens.ts';
 import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
+import { readSentencePiece } from '../tokenizer/sentencepiece/from-model-file.ts';
+import { sentencePieceFile } from '../tokenizer/sentencepiece/model-file.ts';
 import { tokenizerFile, writeTokenCache } from '../tokenizer/token-cache.ts';
-import { type BuiltTokenizer, buildTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { exists } from '../tokenizer/token-files.ts';
+import {
+  type BuiltTokenizer,
+  buildTokenizer,
+  type MadeTokenizer,
+  type Tokenizer,
+} from '../tokenizer/tokenizer.ts';
 
 /** Content by name. */
 export type SideFiles = ReadonlyMap<string, Uint8Array>;
@@ -106,11 +120,9 @@ export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideC
   for (const name of sideFileNames) {
     const path = join(dir, name);
     if ((await stat(path).catch(() => null)) === null) continue;
-    const content = await readRegular(path, largestSideFile).catch((error: unknown) => {
-      throw fileError(error, path, 'reading');
-    });
-    files.set(name, content);
+    files.set(name, await sideFile(path));
   }
+  for (const [name, path] of await templateFiles(dir)) files.set(name, await sideFile(path));
   const { files: usable, reason } = usableSideFiles(files, dir);
   const model = { ...spec, eosIds: [...eosIdsOf(usable, spec, dir)] };
   const content = (all: SideFiles, built: BuiltTokenizer): SideContent => {
@@ -118,16 +130,52 @@ export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideC
     return { ...found, notes: [...(reason === null ? [] : [reason]), ...found.notes] };
   };
   if (usable.has(tokenizerFile)) return content(usable, await buildTokenizer(dir, model));
-  if (usable.has('vocab.json') && usable.has('merges.txt')) {
-    const made = await readBpeFiles(dir);
-    const all = new Map([...usable, [tokenizerFile, Buffer.from(JSON.stringify(made))]]);
+  const made = await madeTokenizer(dir, usable);
+  if (made !== null) {
+    const all = new Map([...usable, [tokenizerFile, Buffer.from(JSON.stringify(made.json))]]);
     return content(all, await buildTokenizer(dir, model, made));
   }
   throw new InputError(
-    'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt',
+    'no tokenizer: neither tokenizer.json nor vocab.json with merges.txt nor tokenizer.model',
     { file: dir },
     "Add the model's tokenizer files",
   );
+}
+
+function sideFile(path: string): Promise<Uint8Array> {
+  return readRegular(path, largestSideFile).catch((error: unknown) => {
+    throw fileError(error, path, 'reading');
+  });
+}
+
+/** More chat templates than a model has. */
+const mostTemplates = 64;
+
+/**
+ * Paths of the chat templates with names, by what they are called in a model directory: those of
+ * `additional_chat_templates`, and those that a download has put beside the other files.
+ */
+async function templateFiles(dir: string): Promise<ReadonlyMap<string, string>> {
+  const listed = async (folder: string) => (await readdir(folder).catch(() => [])).sort();
+  const folder = join(dir, templateDirectory);
+  const found = new Map<string, string>();
+  for (const name of await listed(dir)) {
+    if (templateNameOf(name) !== null) found.set(name, join(dir, name));
+  }
+  for (const name of await listed(folder)) {
+    const stored = storedTemplateName(name);
+    if (stored !== null) found.set(stored, join(folder, name));
+  }
+  return new Map([...found].slice(0, mostTemplates));
+}
+
+/** The tokenizer.json that a checkpoint's other files make; null where there are none. */
+async function madeTokenizer(dir: string, files: SideFiles): Promise<MadeTokenizer | null> {
+  if (files.has('vocab.json') && files.has('merges.txt')) {
+    return { json: await readBpeFiles(dir), file: join(dir, 'vocab.json') };
+  }
+  const file = join(dir, sentencePieceFile);
+  return (await exists(file)) ? { json: await readSentencePiece(dir), file } : null;
 }
 
 /** Writes the side files into the model directory, and beside tokenizer.json what is kept of it. */

@@ -3,22 +3,32 @@
 import type { SourceTensor, StoredBlocks } from '../checkpoint/source.ts';
 import { byteLength, type DType, formats } from '../dtype.ts';
 import { InputError, InterruptedError } from '../errors.ts';
+import { sectorBytes } from '../flash/layout.ts';
 import { forEachParallel } from '../parallel.ts';
+import { alignDown } from '../units.ts';
 import { type Block, type BlockBuffers, type LoadedBlock, stridedReads } from './blocks.ts';
 
-/** Bytes in one read at most: past the point where larger ones are faster. */
-const largestRead = 8 * 2 ** 20;
+/** A rectangle of whole blocks of a tensor. */
+export interface StoredPiece {
+  readonly tensor: SourceTensor;
+  readonly blocks: StoredBlocks;
+  readonly rectangle: Block;
+}
 
-/** Rows of `columns` weights as many as a buffer of the workspace holds of their bytes. */
+/**
+ * Cuts rows of `columns` weights into pieces that fit a buffer; where the buffer holds so many, a piece is
+ * whole sectors.
+ */
 export function storedRows(
-  work: BlockBuffers,
+  { copies }: BlockBuffers,
   dtype: DType,
   rows: number,
   column: number,
   columns: number,
 ): readonly Block[] {
-  const bytes = Math.min(largestRead, byteLength('f32', work.elements));
-  const step = Math.max(1, Math.floor(bytes / byteLength(dtype, columns)));
+  const rowBytes = byteLength(dtype, columns);
+  const fitting = Math.max(1, Math.floor(copies.bytes / rowBytes));
+  const step = alignDown(fitting, sectorBytes / commonPowerOfTwo(rowBytes, sectorBytes)) || fitting;
   return Array.from({ length: Math.ceil(rows / step) }, (_, index) => ({
     row: index * step,
     rows: Math.min(step, rows - index * step),
@@ -27,54 +37,63 @@ export function storedRows(
   }));
 }
 
+/** The largest power of two that divides both. */
+function commonPowerOfTwo(a: number, b: number): number {
+  const bits = a | b;
+  return bits & -bits;
+}
+
 /**
- * Loads rectangles of whole blocks one after the other as they are; while one is worked on, the next is
- * being read.
+ * Loads pieces one after the other as they are; while one is worked on, the next ones are being read.
  * @throws InputError at a block whose scale is NaN or infinite
  */
 export async function* copyBlocks(
   work: BlockBuffers,
-  source: SourceTensor,
-  blocks: StoredBlocks,
-  rectangles: readonly Block[],
+  pieces: readonly StoredPiece[],
 ): AsyncGenerator<LoadedBlock> {
-  const { firstNonFinite } = work.kernels.byDType[blocks.dtype];
-  const start = (index: number) => {
-    const rectangle = rectangles[index];
-    if (rectangle === undefined) return null;
+  const start = (piece: StoredPiece) => {
     const reading = work.copies.next().then(async (address) => {
-      await read(work, source, blocks, rectangle, address);
+      await read(work, piece, address);
       return address;
     });
     reading.catch(() => {}); // it is awaited below, unless an earlier one failed
     return reading;
   };
-  let reading = start(0);
-  for (const [index, rectangle] of rectangles.entries()) {
+  // Beside them, one is in use and others are being written.
+  const ahead = work.copies.count >> 2;
+  const reading = pieces.slice(0, ahead).map(start);
+  for (const [index, piece] of pieces.entries()) {
     if (work.signal?.aborted) throw new InterruptedError();
-    const address = (await reading) as number;
-    reading = start(index + 1);
-    const { row, rows, column, columns } = rectangle;
-    const bad = firstNonFinite(address, rows * columns);
-    if (bad >= 0) {
-      throw new InputError(
-        `a scale is not a finite number, in the block of [${row + Math.floor(bad / columns)}, ${column + (bad % columns)}]`,
-        { file: source.file, tensor: source.name },
-        'The checkpoint is damaged or was saved from a diverged run',
-      );
-    }
-    const bytes = rows * byteLength(blocks.dtype, columns);
+    const following = pieces[index + ahead];
+    const address = (await reading.shift()) as number;
+    if (following !== undefined) reading.push(start(following));
+    checkScales(work, piece, address);
+    const { rectangle, blocks } = piece;
+    const bytes = rectangle.rows * byteLength(blocks.dtype, rectangle.columns);
     yield { ...rectangle, address, view: new Uint8Array(work.memory.buffer, address, bytes) };
   }
 }
 
+function checkScales(
+  { kernels }: BlockBuffers,
+  { tensor, blocks, rectangle: { row, rows, column, columns } }: StoredPiece,
+  address: number,
+): void {
+  const bad = kernels.byDType[blocks.dtype].firstNonFinite(address, rows * columns);
+  if (bad < 0) return;
+  throw new InputError(
+    `a scale is not a finite number, in the block of [${row + Math.floor(bad / columns)}, ${column + (bad % columns)}]`,
+    { file: tensor.file, tensor: tensor.name },
+    'The checkpoint is damaged or was saved from a diverged run',
+  );
+}
+
 async function read(
   work: BlockBuffers,
-  { shape }: SourceTensor,
-  { dtype, read: readBlocks }: StoredBlocks,
-  { row, rows, column, columns }: Block,
+  { tensor: { shape }, blocks, rectangle: { row, rows, column, columns } }: StoredPiece,
   address: number,
 ): Promise<void> {
+  const { dtype, read: readBlocks } = blocks;
   const { blockElements } = formats[dtype];
   const width = (shape.at(-1) ?? 1) / blockElements;
   const count = columns / blockElements;

@@ -72,10 +72,10 @@ const mixes = {
   },
 } as const satisfies Readonly<Record<string, Mix>>;
 
-/** What weights can be converted to: a format, or a mix of several. */
-export type TargetFormat = EncodedDType | keyof typeof mixes;
+/** What any weights can be converted to: a format, or a mix of several. Ternary is kept, not chosen. */
+export type TargetFormat = Exclude<EncodedDType, 'ternary'> | keyof typeof mixes;
 export const targetFormats: readonly TargetFormat[] = [
-  ...encodedDTypes,
+  ...encodedDTypes.filter((dtype) => dtype !== 'ternary'),
   ...(Object.keys(mixes) as (keyof typeof mixes)[]),
 ];
 

@@ -1,37 +1,58 @@
 /** Writes one safetensors file of a model directory, tensor by tensor in the order of its layout. */
 
-import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createFile, writeFully } from '../aside.ts';
 import { writeError } from '../errors.ts';
 import { BlockChecksums, crcHex } from '../flash/checksum.ts';
 import type { FileLayout, PlacedTensor } from '../flash/layout.ts';
 import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
-import { MIB } from '../units.ts';
 import type { PendingWrites } from './pending-writes.ts';
+import { WeightFile } from './weight-file.ts';
 
-/** Bytes that are written before the device is told to store them. */
-const flushBytes = 64 * MIB;
+/** Where parts lie that are written while the next ones are made. */
+export interface PartBuffers {
+  readonly memory: WebAssembly.Memory;
+  /** Where writes are noted: a buffer is filled again when what it held is written. */
+  readonly pending: PendingWrites;
+}
+
+/** A piece of a tensor, and its place in the file. */
+interface PlacedPart {
+  readonly tensor: PlacedTensor;
+  readonly bytes: Uint8Array;
+  readonly position: number;
+}
 
 export class TensorFileWriter {
   readonly #layout: FileLayout;
   readonly #path: string;
-  readonly #handle: FileHandle;
-  /** Bytes written since the last flush began. */
-  #unflushed = 0;
-  #flushing: Promise<void> | null = null;
+  readonly #file: WeightFile;
+  readonly #buffers: PartBuffers | null;
 
-  private constructor(layout: FileLayout, path: string, handle: FileHandle) {
+  private constructor(
+    layout: FileLayout,
+    path: string,
+    file: WeightFile,
+    buffers: PartBuffers | null,
+  ) {
     this.#layout = layout;
     this.#path = path;
-    this.#handle = handle;
+    this.#file = file;
+    this.#buffers = buffers;
   }
 
-  /** Creates the file in `dir` and writes its header. */
-  static async create(dir: string, layout: FileLayout): Promise<TensorFileWriter> {
+  /**
+   * Creates the file in `dir` and writes its header.
+   * @param buffers without them, each part is written before the next is asked for
+   */
+  static async create(
+    dir: string,
+    layout: FileLayout,
+    buffers: PartBuffers | null = null,
+  ): Promise<TensorFileWriter> {
     const path = join(dir, layout.file);
     try {
-      const writer = new TensorFileWriter(layout, path, await createFile(path));
+      const file = await WeightFile.create(path, layout.bytes, buffers?.memory);
+      const writer = new TensorFileWriter(layout, path, file, buffers);
       await writer.#write(layout.header, 0);
       return writer;
     } catch (cause) {
@@ -40,69 +61,86 @@ export class TensorFileWriter {
   }
 
   /**
-   * Writes one tensor from parts in order.
-   * @param parts views that stay unchanged until they are written
-   * @param pending where writes are noted that go on while the next parts are made, and when it returns;
-   * without it, each part is written before the next is asked for
+   * Writes all tensors of the layout.
+   * @param partsOf a tensor's bytes in order: views that stay unchanged until they are written
+   * @returns the tensors with their checksums
    */
-  async writeTensor(
-    tensor: PlacedTensor,
-    parts: AsyncIterable<Uint8Array>,
-    pending?: PendingWrites,
-  ): Promise<StoredTensor> {
-    const rows = tensor.shape.length > 1 ? (tensor.shape[0] ?? 1) : 1;
-    const sums = new BlockChecksums((tensor.bytes / rows) * tensor.rowsPerBlock);
-    let written = 0;
-    for await (const part of parts) {
-      const writing = this.#write(part, tensor.offset + written);
-      pending?.begin(part, writing);
-      sums.add(part); // while the write is under way
-      if (pending === undefined) await writing;
-      written += part.length;
+  async writeTensors(
+    partsOf: (tensor: PlacedTensor) => AsyncIterable<Uint8Array>,
+  ): Promise<StoredTensor[]> {
+    const sums = new Map(
+      this.#layout.tensors.map((tensor) => [tensor, new BlockChecksums(blockBytes(tensor))]),
+    );
+    const parts = this.#parts(partsOf);
+    const next = () => {
+      const coming = parts.next();
+      coming.catch(() => {}); // it is awaited, unless a write failed before
+      return coming;
+    };
+    try {
+      for (let coming = next(); ; ) {
+        const { value: part, done } = await coming;
+        if (done === true) break;
+        const writing = this.#write(part.bytes, part.position);
+        this.#buffers?.pending.begin(part.bytes, writing);
+        // The next one is read while this one is summed, also where it begins another tensor.
+        if (this.#buffers !== null) coming = next();
+        sums.get(part.tensor)?.add(part.bytes);
+        if (this.#buffers !== null) continue;
+        await writing;
+        coming = next();
+      }
+      await this.#buffers?.pending.allEnded();
+    } catch (error) {
+      // What is being read or written would be into what is let go.
+      await parts.return(undefined).catch(() => {});
+      await this.#buffers?.pending.settled();
+      throw error;
     }
-    if (written !== tensor.bytes) {
-      throw new Error(`${tensor.name}: ${written} of ${tensor.bytes} bytes written`);
-    }
-    return { ...tensor, checksums: sums.finish() };
+    return [...sums].map(([tensor, sum]) => ({ ...tensor, checksums: sum.finish() }));
   }
 
-  /** Extends the file to its full length and closes it; no write may be pending. */
+  async *#parts(
+    partsOf: (tensor: PlacedTensor) => AsyncIterable<Uint8Array>,
+  ): AsyncGenerator<PlacedPart> {
+    for (const tensor of this.#layout.tensors) {
+      let written = 0;
+      for await (const bytes of partsOf(tensor)) {
+        yield { tensor, bytes, position: tensor.offset + written };
+        written += bytes.length;
+      }
+      if (written !== tensor.bytes) {
+        throw new Error(`${tensor.name}: ${written} of ${tensor.bytes} bytes written`);
+      }
+    }
+  }
+
+  /** Gives the file its full length, has it on the device, and closes it. */
   async finish(): Promise<StoredFile> {
     const { bytes, header } = this.#layout;
     try {
-      await this.#flushing;
-      await this.#handle.truncate(bytes);
-      await this.#handle.sync(); // here, since Windows flushes only what is open for writing
+      await this.#file.finish();
     } catch (cause) {
       throw writeError(cause, this.#path);
     }
-    await this.close();
     return { bytes, crc32: crcHex(header), headerBytes: header.length };
   }
 
-  async close(): Promise<void> {
-    await this.#flushing?.catch(() => {});
-    await this.#handle.close();
-  }
-
-  /** Has the device begin with what is written, so that the last flush has not all of it to wait for. */
-  #flush(): void {
-    if (this.#flushing !== null || this.#unflushed < flushBytes) return;
-    this.#unflushed = 0;
-    const flushing = this.#handle.datasync().then(() => {
-      this.#flushing = null;
-    });
-    flushing.catch(() => {}); // whoever finishes sees the error
-    this.#flushing = flushing;
+  close(): Promise<void> {
+    return this.#file.close();
   }
 
   async #write(data: Uint8Array, position: number): Promise<void> {
     try {
-      await writeFully(this.#handle, data, position);
-      this.#unflushed += data.length;
-      this.#flush();
+      await this.#file.write(data, position);
     } catch (cause) {
       throw writeError(cause, this.#path);
     }
   }
+}
+
+/** What one checksum covers. */
+function blockBytes({ shape, bytes, rowsPerBlock }: PlacedTensor): number {
+  const rows = shape.length > 1 ? (shape[0] ?? 1) : 1;
+  return (bytes / rows) * rowsPerBlock;
 }

@@ -10,7 +10,12 @@ import {
   isNeuronDType,
   isQuantised,
 } from '../dtype.ts';
-import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
+import {
+  type FfnUnits,
+  type NeuronGeometry,
+  neuronGeometry,
+  usedBytes,
+} from '../flash/ffn-units.ts';
 import { type BundleRecipe, bundleRows, type TensorRecipe } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 import {
@@ -23,7 +28,7 @@ import {
   widestBlock,
 } from './blocks.ts';
 import type { Rotation } from './pending-writes.ts';
-import { copyBlocks, storedRows } from './stored-blocks.ts';
+import { copyBlocks, type StoredPiece, storedRows } from './stored-blocks.ts';
 
 /** A checkpoint tensor whose shape and dtype were found right. */
 export interface CheckedSource {
@@ -40,21 +45,55 @@ const below =
   (rows: number) =>
   (block: Block): Block => ({ ...block, row: block.row + rows });
 
-/** A rectangle of a matrix as `dtype`: the file's own blocks where they are that, else converted. */
-export function loadRows(
+/** A rectangle of a matrix, and what it becomes. */
+export interface WantedRows<T> {
+  readonly source: CheckedSource;
+  readonly dtype: DType;
+  readonly block: Block;
+  /** What it is for: goes with each block that is loaded of it. */
+  readonly of: T;
+}
+
+/**
+ * Loads rectangles one after the other, each as its `dtype`: the file's own blocks where they are that, which
+ * are read ahead from one rectangle to the next, else converted.
+ */
+export async function* loadRows<T>(
   work: BlockBuffers,
-  { tensor, dtype: from }: CheckedSource,
-  dtype: DType,
-  { row: first, rows, column, columns }: Block,
-): AsyncGenerator<LoadedBlock> {
-  const { blocks } = tensor;
-  if (blocks?.dtype === dtype) {
-    const pieces = storedRows(work, dtype, rows, column, columns).map(below(first));
-    return copyBlocks(work, tensor, blocks, pieces);
+  wanted: readonly WantedRows<T>[],
+): AsyncGenerator<LoadedBlock & { readonly of: T }> {
+  for (let at = 0; at < wanted.length; ) {
+    const copied: (StoredPiece & { readonly of: T })[] = [];
+    for (; at < wanted.length; at++) {
+      const stored = storedPieces(work, wanted[at] as WantedRows<T>);
+      if (stored === null) break;
+      copied.push(...stored);
+    }
+    let index = 0;
+    for await (const block of copyBlocks(work, copied)) {
+      yield { ...block, of: (copied[index++] as { readonly of: T }).of };
+    }
+    const next = wanted[at++];
+    if (next === undefined) return;
+    const { source, dtype, of } = next;
+    const { tensor, dtype: from } = source;
+    if (!isEncodedDType(dtype)) throw new Error(`${tensor.name} cannot become ${dtype}`);
+    const { row, rows, column, columns } = next.block;
+    const blocks = rowBlocks(work, rows, column, columns).map(below(row));
+    for await (const block of loadBlocks(work, tensor, from, dtype, blocks)) yield { ...block, of };
   }
-  if (!isEncodedDType(dtype)) throw new Error(`${tensor.name} cannot become ${dtype}`);
-  const pieces = rowBlocks(work, rows, column, columns).map(below(first));
-  return loadBlocks(work, tensor, from, dtype, pieces);
+}
+
+/** What is copied of a rectangle; null where it is converted. */
+function storedPieces<T>(
+  work: BlockBuffers,
+  { source: { tensor }, dtype, block, of }: WantedRows<T>,
+): (StoredPiece & { readonly of: T })[] | null {
+  const { blocks } = tensor;
+  if (blocks?.dtype !== dtype) return null;
+  return storedRows(work, dtype, block.rows, block.column, block.columns)
+    .map(below(block.row))
+    .map((rectangle) => ({ tensor, blocks, rectangle, of }));
 }
 
 /** A vector or a matrix: its parts stacked along the rows. */
@@ -64,19 +103,20 @@ export async function* tensorBytes(
   dtype: DType,
   sources: Sources,
 ): AsyncGenerator<Uint8Array> {
-  for (const { source, shape, rows, plus } of recipe.parts) {
+  const wanted = recipe.parts.map(({ source, shape, rows, plus }) => {
     const { first, count } = rows ?? { first: 0, count: shape[0] ?? 1 };
-    const wanted =
+    const block =
       shape.length > 1
         ? { row: first, rows: count, column: 0, columns: shape.at(-1) ?? 1 }
         : { row: 0, rows: 1, column: first, columns: count };
-    for await (const { view } of loadRows(work, sources(source), dtype, wanted)) {
-      if (plus !== undefined) {
-        const values = new Float32Array(view.buffer, view.byteOffset, view.length / f32Bytes);
-        for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + plus;
-      }
-      yield view;
+    return { source: sources(source), dtype, block, of: plus };
+  });
+  for await (const { view, of: plus } of loadRows(work, wanted)) {
+    if (plus !== undefined) {
+      const values = new Float32Array(view.buffer, view.byteOffset, view.length / f32Bytes);
+      for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + plus;
     }
+    yield view;
   }
 }
 
@@ -119,43 +159,46 @@ async function* tileBytes(
   const { kernels, memory, elements } = work;
   const hidden = recipe.hiddenSize;
   const rowElements = alignUp(k, widestBlock);
+  const used = usedBytes({ parts });
   const atOnce = Math.min(Math.floor(strips.bytes / stride), Math.floor(elements / rowElements));
   for (let first = 0; first < tiles; first += Math.max(1, atOnce)) {
     const count = Math.min(Math.max(1, atOnce), tiles - first);
     const strip = await strips.places.next();
     const view = new Uint8Array(memory.buffer, strip, count * stride);
-    view.fill(0);
-    for (const { part, dtype, offset, shape } of parts) {
-      const rowBytes = byteLength(dtype, shape[1]);
+    for (let end = stride; end <= view.length; end += stride) {
+      view.fill(0, end - stride + used, end);
+    }
+    const wanted = parts.map(({ part, dtype, offset, shape }) => {
       const isDown = part === 'down';
-      const wanted = isDown
+      const block = isDown
         ? { row: 0, rows: hidden, column: first * k, columns: count * k }
         : { row: first * k, rows: count * k, column: 0, columns: hidden };
-      const source = sources(recipe[part] ?? '');
-      for await (const { address, row, rows } of loadRows(work, source, dtype, wanted)) {
-        if (isDown) {
-          for (let tile = 0; tile < count; tile++) {
-            const target = strip + tile * stride + offset + row * rowBytes;
-            const source = address + tile * rowBytes;
-            kernels.copyRows(target, source, rows, rowBytes, count * rowBytes, rowBytes);
-          }
-          continue;
+      const rowBytes = byteLength(dtype, shape[1]);
+      return {
+        source: sources(recipe[part] ?? ''),
+        dtype,
+        block,
+        of: { isDown, offset, rowBytes },
+      };
+    });
+    for await (const { address, row, rows, of } of loadRows(work, wanted)) {
+      const { isDown, offset, rowBytes } = of;
+      if (isDown) {
+        for (let tile = 0; tile < count; tile++) {
+          const target = strip + tile * stride + offset + row * rowBytes;
+          const source = address + tile * rowBytes;
+          kernels.copyRows(target, source, rows, rowBytes, count * rowBytes, rowBytes);
         }
-        for (let done = 0; done < rows; ) {
-          const place = row + done - first * k;
-          const n = Math.min(k - (place % k), rows - done);
-          const target = strip + Math.floor(place / k) * stride + offset;
-          const source = address + done * rowBytes;
-          kernels.copyRows(
-            target + (place % k) * rowBytes,
-            source,
-            n,
-            rowBytes,
-            rowBytes,
-            rowBytes,
-          );
-          done += n;
-        }
+        continue;
+      }
+      for (let done = 0; done < rows; ) {
+        const place = row + done - first * k;
+        const n = Math.min(k - (place % k), rows - done);
+        const target = strip + Math.floor(place / k) * stride + offset + (place % k) * rowBytes;
+        // They lie together here and there: one row of all their bytes.
+        const bytes = n * rowBytes;
+        kernels.copyRows(target, address + done * rowBytes, 1, bytes, bytes, bytes);
+        done += n;
       }
     }
     yield view;

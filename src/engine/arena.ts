@@ -8,18 +8,14 @@
 import type { Format } from '../dtype.ts';
 import { type FfnUnits, type NeuronGeometry, neuronGeometry } from '../flash/ffn-units.ts';
 import type { Kernels } from '../kernels/kernels.ts';
-import {
-  matmulOf,
-  type NeuronKernels,
-  neuronGroup,
-  neuronKernels,
-} from '../kernels/weight-kernels.ts';
+import { matmulOf, type NeuronKernels, neuronKernels } from '../kernels/weight-kernels.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { type BlockRoom, blockNeurons } from '../plan/activations.ts';
 import { type TransferBuffers, transferRows } from '../plan/transfer-buffers.ts';
 import { neuronPlaces } from '../residency/rows-apart.ts';
 import type { LoadedRows } from '../residency/weight-stream.ts';
 import { activateNeurons } from './activate.ts';
+import { addDownColumns } from './down-columns.ts';
 import type { NeuronHook } from './ffn-hook.ts';
 import { inputOf, type PlainInput, type QuantisedInput, quantiseInput } from './quantised-input.ts';
 import { computeRowUnits, inputFormat, type RowUnitTask, unitsAtOnce } from './row-units.ts';
@@ -60,10 +56,24 @@ export interface FfnTask {
   readonly gateBias: number;
   readonly positions: number;
   readonly hook?: NeuronHook | undefined;
+  /** Of single neurons whose down columns wait for all activations: which half is to be done. */
+  readonly half?: FfnHalf | undefined;
+}
+
+/** Activations, which are gathered, or what neurons contribute with those that were gathered. */
+export interface FfnHalf {
+  readonly do: 'activate' | 'down';
+  /** (positions, all) f32 in the first memory. */
+  readonly values: Float32Array;
+  /** Neurons of the whole FFN. */
+  readonly all: number;
+  /** Where the rows are down columns alone: how these lie. */
+  readonly downs: NeuronGeometry | null;
 }
 
 /** One expert, which lies in the arena; the other addresses are in the first memory. */
-export interface ExpertTask extends Omit<RowUnitTask, 'unit' | 'hook' | 'exact' | 'quantised'> {
+export interface ExpertTask
+  extends Omit<RowUnitTask, 'unit' | 'alone' | 'hook' | 'exact' | 'quantised'> {
   readonly expert: number;
 }
 
@@ -136,12 +146,11 @@ export class Arena {
    * @returns how many activations were not zero
    */
   expert(task: ExpertTask): number {
-    const { x, y, hidden, positions, expert: unit, units, packed } = task;
-    new Uint8Array(this.memory.buffer, y, positions * hidden * f32Bytes).fill(0);
     const { memory, kernels, exact } = this;
-    const format = inputFormat(units, packed);
-    const quantised = this.quantised(format, { x, columns: hidden, positions });
-    return computeRowUnits(memory, kernels, this.#place, { ...task, unit, exact, quantised });
+    const { units, packed, x, hidden: columns, positions } = task;
+    const quantised = this.quantised(inputFormat(units, packed), { x, columns, positions });
+    const own = { ...task, unit: task.expert, alone: true, exact, quantised };
+    return computeRowUnits(memory, kernels, this.#place, own);
   }
 
   /**
@@ -153,7 +162,7 @@ export class Arena {
     placesOf: (first: number, count: number) => UnitPlaces,
   ): number {
     const { units, rows, positions } = task;
-    const geometry = neuronGeometry(units);
+    const geometry = task.half?.downs ?? neuronGeometry(units);
     // Biases have room for those of one unit.
     const biased = task.bias !== 0 || task.gateBias !== 0;
     const atOnce =
@@ -205,6 +214,12 @@ export class Arena {
       table[i] = rows.address + ((done + i - inGroup) / group) * groupStride + inGroup * stride;
     }
     const actStride = blockNeurons(this.#place, positions);
+    const first = rows.first + done;
+    if (task.half?.do === 'down') {
+      this.#exchange(task.half, actStride, first, count, positions);
+      this.#down(task, kernels, downOffset, first, count, y);
+      return 0;
+    }
     activateNeurons(kernels, ffn, {
       acts: neurons,
       gates,
@@ -223,12 +238,13 @@ export class Arena {
       memory: this.memory,
       address: neurons,
       stride: actStride,
-      first: rows.first + done,
+      first,
       count,
       position: 0,
       positions,
     });
-    this.#down(task, kernels, downOffset, rows.first + done, count, y);
+    if (task.half === undefined) this.#down(task, kernels, downOffset, first, count, y);
+    else this.#exchange(task.half, actStride, first, count, positions);
     let active = 0;
     for (let position = 0; position < positions; position++) {
       active += this.kernels.countActive(neurons + position * actStride * f32Bytes, count);
@@ -236,44 +252,32 @@ export class Arena {
     return active;
   }
 
+  /** Gathers the activations of neurons [first, first + count), or takes them from where they were gathered. */
+  #exchange(half: FfnHalf, stride: number, first: number, count: number, positions: number): void {
+    const { neurons } = this.#place;
+    for (let position = 0; position < positions; position++) {
+      const at = neurons + position * stride * f32Bytes;
+      const own = new Float32Array(this.memory.buffer, at, count);
+      const from = position * half.all + first;
+      if (half.do === 'activate') half.values.set(own, from);
+      else own.set(half.values.subarray(from, from + count));
+    }
+  }
+
   /** y += activations times down columns of neurons [first, first + count), group by group. */
   #down(
     { hidden, positions }: FfnTask,
-    { ffnSums, ffnDown }: NeuronKernels,
+    kernels: NeuronKernels,
     downOffset: number,
     first: number,
     count: number,
     y: number,
   ): void {
-    const { neurons, bundles, sums, scratch } = this.#place;
-    if (positions > 1) {
-      ffnDown(
-        y,
-        sums,
-        neurons,
-        bundles,
-        downOffset,
-        first,
-        count,
-        0,
-        hidden,
-        positions,
-        hidden,
-        blockNeurons(this.#place, positions),
-        scratch,
-      );
-      return;
-    }
-    const begin = Math.floor(first / neuronGroup);
-    const end = Math.ceil((first + count) / neuronGroup);
-    const complete = Math.floor((first + count) / neuronGroup) - begin;
-    ffnSums(sums, neurons, bundles, downOffset, first, count, hidden, begin, end);
-    this.kernels.fold(y, sums, complete, hidden, hidden);
-    // The first row holds what the open group has so far, or nothing.
-    const rowBytes = hidden * f32Bytes;
-    if (begin + complete === end) new Uint8Array(this.memory.buffer, sums, rowBytes).fill(0);
-    else if (complete > 0)
-      this.kernels.copyRows(sums, sums + complete * rowBytes, 1, rowBytes, 0, 0);
+    const { neurons, bundles, sums, scratch, chunk } = this.#place;
+    addDownColumns(this.memory, this.kernels, kernels, {
+      ...{ acts: neurons, stride: blockNeurons(this.#place, positions), bundles, downOffset },
+      ...{ first, count, y, sums, chunk, hidden, positions, scratch },
+    });
   }
 }
 

@@ -2,7 +2,7 @@
 
 import type { Positions } from '../models/positions.ts';
 import { type ModelSpec, tensorNames } from '../models/spec.ts';
-import { fusedProjection, projectionsOf } from '../models/spec-tensors.ts';
+import { attendedWidth, fusedProjection, projectionsOf } from '../models/spec-tensors.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { fillAlibi } from './alibi.ts';
 import type { Batch } from './batch.ts';
@@ -71,12 +71,20 @@ export class AttentionBlock {
     this.#clip(positions);
     this.#applyRope(layer, batch);
     if (qkNormLast) this.#normHeads(layer, positions);
+    this.#temper(batch);
 
     await this.#parts.sparse?.yieldToReads();
     this.cache.append(layer, batch);
     this.cache.attend(layer, batch, weights.vector(tensorNames.sinks(layer)));
     await this.#parts.sparse?.yieldToReads();
     const found = this.#latent?.attended(positions) ?? attended;
+    const { attention } = this.#spec;
+    if (attention.innerNorm === true) {
+      const rows = { n: attendedWidth(attention), rows: positions };
+      const name = tensorNames.attentionInnerNorm(layer);
+      this.#math.normRows(this.#spec.norm.kind, name, found, found, rows);
+    }
+    this.#math.roundInput(found, attendedWidth(attention), positions);
     await this.#math.project(tensorNames.attentionOut(layer), output, found, positions);
   }
 
@@ -135,6 +143,19 @@ export class AttentionBlock {
     }
   }
 
+  /** Makes queries of later positions larger, where the model does. */
+  #temper({ positions }: Batch): void {
+    const { temperature, heads, kvHeads, headDim } = this.#spec.attention;
+    if (temperature === undefined) return;
+    const { qkv } = this.#parts.plan.activations;
+    const { scale } = this.#parts.arenas[0].kernels;
+    const stride = (heads + 2 * kvHeads) * headDim;
+    for (const [row, position] of positions.entries()) {
+      const factor = temperatureAt(position, temperature);
+      if (factor !== 1) scale(qkv + row * stride * f32Bytes, heads * headDim, factor);
+    }
+  }
+
   /** Tells queries and keys their positions, where that is done by rotation. */
   #applyRope(layer: number, { positions }: Batch): void {
     const { heads, kvHeads, headDim, rotary } = this.#spec.attention;
@@ -144,4 +165,11 @@ export class AttentionBlock {
     if (kind === 'none') return;
     this.#rotaries[kind]?.apply(qkv, positions, heads + kvHeads, headDim, stride);
   }
+}
+
+function temperatureAt(
+  position: number,
+  { beta, trained }: NonNullable<ModelSpec['attention']['temperature']>,
+): number {
+  return 1 + beta * Math.log(1 + Math.floor(position / trained));
 }

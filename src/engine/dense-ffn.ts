@@ -4,10 +4,12 @@ import type { FfnUnits } from '../flash/ffn-units.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import { memoryOf } from '../residency/packing.ts';
 import type { Weights } from '../residency/weights.ts';
+import type { AllActivations } from './all-activations.ts';
 import type { Arena } from './arena.ts';
 import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
 import type { FfnHook } from './ffn-hook.ts';
 import type { FfnInput } from './selection.ts';
+import { WaitingDowns } from './waiting-downs.ts';
 
 const f32Bytes = 4;
 
@@ -18,6 +20,8 @@ export interface DenseParts {
   readonly weights: Weights;
   /** (sumRows, hidden) in the first memory: see Activations. */
   readonly sums: number;
+  /** Of models whose down projection waits for the activations of all neurons. */
+  readonly all: AllActivations | null;
 }
 
 export class DenseFfn implements Ffn {
@@ -46,20 +50,23 @@ export class DenseFfn implements Ffn {
   /** y += sum over all units of an FFN of what they contribute. */
   async compute(
     units: FfnUnits,
-    { x, positions }: FfnInput,
+    { layer, x, positions }: FfnInput,
     output: FfnOutput,
     hook?: FfnHook,
   ): Promise<FfnCounts> {
-    const { files, arenas, weights, sums } = this.#parts;
+    const { files, arenas, weights, sums, all } = this.#parts;
     const { hiddenSize: hidden, ffn } = files.manifest.spec;
     const [{ memory, kernels }] = arenas;
     let [neurons, active] = [0, 0];
     new Uint8Array(memory.buffer, sums, positions * hidden * f32Bytes).fill(0);
+    const task = { units, ffn, x, ...output, sums, hidden, positions, hook };
+    const waiting = all === null ? null : new WaitingDowns(task, all, this.#parts);
     await weights.eachRows(files.tensor(units.tensor), (rows) => {
       const arena = memoryOf(arenas, rows.arena);
       neurons += rows.count * units.k * positions;
-      active += arena.ffn({ units, rows, ffn, x, ...output, sums, hidden, positions, hook });
+      active += arena.ffn({ ...task, rows, ...waiting?.next(rows) });
     });
+    waiting?.finish(layer);
     // Of a last group that is not whole.
     kernels.add(output.y, sums, positions * hidden);
     return { neurons, active };

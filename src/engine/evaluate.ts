@@ -12,7 +12,7 @@ import type { Sequence } from './sequence.ts';
 import type { RunStats } from './stats.ts';
 
 export interface EvaluateOptions {
-  /** See {@link splitDocuments} and {@link documentParts}. */
+  /** See {@link splitDocuments} and `documentParts`. */
   readonly documents: Documents;
   /** Positions of a window, its BOS included. */
   readonly context: number;

@@ -1,7 +1,8 @@
 /**
  * A layer's FFN as the transformer sees it, whichever units it computes. A call has two halves: `begin`
  * needs the input alone and starts what can be started, `finish` computes. Between them other work may
- * be done that the FFN does not wait for, as a parallel block's attention.
+ * be done that the FFN does not wait for, as a parallel block's attention. Where a router chooses by what
+ * comes into the layer, `beginEarly` is the first half, and attention lies between.
  *
  * There are two inner loops behind this, since either loses at the other's work: `DenseFfn` passes over
  * all units where they lie, `SparseFfn` over a list of those that a selector wants.
@@ -36,4 +37,10 @@ export interface BegunFfn {
 export interface Ffn {
   /** @param hook is called where every unit is computed */
   begin(input: FfnInput, hook?: FfnHook): BegunFfn;
+  /**
+   * Begins before attention what is chosen by what comes into the layer, `input.residual`. Values at
+   * `input.x` come later, before `finish`.
+   * @returns null where a layer's choice is made by the FFN's input
+   */
+  beginEarly?(input: FfnInput, hook?: FfnHook): Promise<BegunFfn | null>;
 }

@@ -73,6 +73,11 @@ export class LayerMath {
     await this.linear(`${name}.weight`, bias, y, x, positions, outputs);
   }
 
+  /** Rounds rows of n values, the input of a layer's matrix, in place, where the model does. */
+  roundInput(x: number, n: number, positions: number): void {
+    if (this.#spec.inputBits !== undefined) this.#kernels.roundRows(x, n, positions, n);
+  }
+
   /** y = the model's norm, with the weights `name`, of `positions` rows of the residual stream's width. */
   norm(name: string, y: number, x: number, positions: number): void {
     const { norm, hiddenSize } = this.#spec;

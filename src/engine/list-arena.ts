@@ -19,6 +19,8 @@ export interface ListTask {
   readonly format: Format;
   readonly upOffset: number;
   readonly downOffset: number;
+  /** Of a bundle. */
+  readonly unitBytes: number;
   readonly ffn: ModelSpec['ffn'];
   readonly hidden: number;
   readonly positions: number;
@@ -48,6 +50,13 @@ export interface ListPart {
   readonly open: boolean;
 }
 
+/** Activations by neuron, in the first memory, where down columns wait for all of them. */
+export interface GatheredActivations {
+  /** (positions, neurons) */
+  readonly values: Float32Array;
+  readonly neurons: number;
+}
+
 /** Where an arena's list work lies. */
 export interface ListPlace extends ListTables {
   readonly input: number;
@@ -57,6 +66,8 @@ export interface ListPlace extends ListTables {
   readonly sums: number;
   readonly scratch: number;
   readonly staging: Staging | null;
+  /** (neurons, bytes of a column): where columns that pass are kept; 0 where none wait. */
+  readonly keptDowns: number;
 }
 
 export class ListArena {
@@ -141,12 +152,75 @@ export class ListArena {
    * @returns how many activations were not zero
    */
   finish(task: ListTask, part: ListPart): number {
-    const { positions, hidden, format, downOffset, selection } = task;
-    const { neurons, wanted, order, ids, bits, sums, downs, bounds, scratch } = this.place;
+    const active = this.#want(task, part);
+    this.#tables.downs.set(part.addresses.subarray(0, part.count));
+    this.#contribute(task, part, task.downOffset);
+    return active;
+  }
+
+  /**
+   * The activations of the others, of which all go into `gathered`; columns of neurons in staging are kept.
+   * @returns how many activations were not zero, and where the columns are until the list ends
+   */
+  gather(
+    task: ListTask,
+    part: ListPart,
+    { values, neurons }: GatheredActivations,
+  ): { readonly active: number; readonly columns: Uint32Array } {
+    const active = this.#want(task, part);
+    for (let position = 0; position < task.positions; position++) {
+      const own = this.#wanted(position, part.count);
+      const first = position * neurons;
+      for (let i = 0; i < part.count; i++) values[first + (part.ids[i] ?? 0)] = own[i] ?? 0;
+    }
+    return { active, columns: this.#columns(task, part) };
+  }
+
+  /** The contributions of a part that was gathered. */
+  contribute(
+    task: ListTask,
+    part: ListPart,
+    { values, neurons }: GatheredActivations,
+    columns: Uint32Array,
+  ): void {
+    for (let position = 0; position < task.positions; position++) {
+      const own = this.#wanted(position, part.count);
+      const first = position * neurons;
+      for (let i = 0; i < part.count; i++) own[i] = values[first + (part.ids[i] ?? 0)] ?? 0;
+    }
+    this.#tables.downs.set(columns);
+    this.#contribute(task, part, 0);
+  }
+
+  /** Where a part's down columns are and stay: those in staging are copied. */
+  #columns({ format, hidden, downOffset, unitBytes }: ListTask, part: ListPart): Uint32Array {
+    const { staging, keptDowns } = this.place;
+    const bytes = format.rowBytes(hidden);
+    const memory = new Uint8Array(this.memory.buffer);
+    const from = staging?.address ?? 0;
+    const end = from + (staging?.slots ?? 0) * unitBytes;
+    return part.addresses.subarray(0, part.count).map((address, i) => {
+      const column = address + downOffset;
+      if (address < from || address >= end) return column;
+      const kept = keptDowns + (part.ids[i] ?? 0) * bytes;
+      memory.copyWithin(kept, column, column + bytes);
+      return kept;
+    });
+  }
+
+  /** Activations of the entries of a part as positions want them. */
+  #wanted(position: number, count: number): Float32Array {
+    const at = this.place.wanted + position * neuronBlock * f32Bytes;
+    return new Float32Array(this.memory.buffer, at, count);
+  }
+
+  /** The activations of a part as positions want them. @returns how many are not zero */
+  #want(task: ListTask, part: ListPart): number {
+    const { positions, selection } = task;
+    const { neurons, wanted, order, ids, bits } = this.place;
     const { count } = part;
     this.#activate(task, this.#early, count);
     this.#tables.ids.set(part.ids.subarray(0, count));
-    this.#tables.downs.set(part.addresses.subarray(0, count));
     this.#kernels.wantedActs(
       wanted,
       neurons,
@@ -159,6 +233,18 @@ export class ListArena {
       neuronBlock,
       selection.words,
     );
+    let active = 0;
+    for (let position = 0; position < positions; position++) {
+      active += this.#kernels.countActive(wanted + position * neuronBlock * f32Bytes, count);
+    }
+    return active;
+  }
+
+  /** Adds what a part's neurons contribute, whose columns the table says, `downOffset` bytes further. */
+  #contribute(task: ListTask, part: ListPart, downOffset: number): void {
+    const { positions, hidden, format } = task;
+    const { wanted, sums, downs, bounds, scratch } = this.place;
+    const { count } = part;
     const groups = this.#findGroups(task, part);
     const { ffnListSums, ffnListDown } = neuronKernels(this.#kernels, format);
     if (positions === 1) {
@@ -201,11 +287,6 @@ export class ListArena {
       );
     }
     this.#continued = part.open;
-    let active = 0;
-    for (let position = 0; position < positions; position++) {
-      active += this.#kernels.countActive(wanted + position * neuronBlock * f32Bytes, count);
-    }
-    return active;
   }
 
   /** Ends a list: the result goes where it is expected. */

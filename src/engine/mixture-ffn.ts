@@ -5,6 +5,9 @@
  *     router ── read missing ............................................
  *                └─ shared FFN │ experts that are there │ wait │ one that came │ the next ...  │ sum
  *
+ * Where a router reads what comes into the layer, it is asked before attention, so that reads hide behind
+ * attention, too.
+ *
  * Contributions are summed in the order of the experts' numbers, whichever came first: the result is the
  * same to the bit at every budget, for every policy, and for any number of threads.
  */
@@ -15,14 +18,14 @@ import { type ExpertsSpec, expertsOf, tensorNames } from '../models/spec.ts';
 import type { ExpertBuffers } from '../plan/activations.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { PresentExpert } from '../residency/early-experts.ts';
-import type { ExpertStores } from '../residency/expert-stores.ts';
+import type { ExpertStep, ExpertStores } from '../residency/expert-stores.ts';
 import { memoryOf } from '../residency/packing.ts';
 import type { DenseFfn } from './dense-ffn.ts';
 import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
 import type { FfnHook } from './ffn-hook.ts';
 import type { LayerMath, LayerMathParts } from './layer-math.ts';
 import { NextRouter } from './next-router.ts';
-import { addContributions, type ExpertRows, gatherRows, rowsByExpert } from './routed-rows.ts';
+import { type ExpertRows, gatherRows, rowsByExpert, writeTables } from './routed-rows.ts';
 import { type FfnInput, WeightSelection } from './selection.ts';
 import { type Routing, route } from './selectors/router.ts';
 import { vectorFrom } from './vector-from.ts';
@@ -45,6 +48,14 @@ export interface MixtureParts extends LayerMathParts {
   readonly residences: MemoryPlan['residences'];
 }
 
+/** What a router chose, and the reads of what was missing. */
+interface RoutedStep {
+  readonly selection: WeightSelection;
+  readonly experts: readonly ExpertRows[];
+  readonly step: ExpertStep;
+  readonly routing: Routing;
+}
+
 export class MixtureFfn implements Ffn {
   readonly #parts: MixtureParts;
   readonly #selection: WeightSelection;
@@ -53,6 +64,8 @@ export class MixtureFfn implements Ffn {
   #guessed: number | null = null;
   /** Per layer; null where it has no experts. */
   readonly #routings: readonly (Routing | null)[];
+  /** Whether routers read what comes into the layer. */
+  readonly #early: boolean;
 
   constructor(parts: MixtureParts) {
     this.#parts = parts;
@@ -62,6 +75,7 @@ export class MixtureFfn implements Ffn {
       rows: parts.chunk,
     });
     this.#guesses = new NextRouter(parts);
+    this.#early = spec.ffn.experts?.early === true;
     const [{ memory }] = parts.arenas;
     this.#routings = Array.from({ length: spec.layers }, (_, layer) => {
       const experts = expertsOf(spec, layer);
@@ -89,29 +103,53 @@ export class MixtureFfn implements Ffn {
     const routing = this.#routings[input.layer] ?? null;
     if (routing === null) return this.#parts.dense.begin(input, hook);
     return {
-      finish: (output) => this.#finish(input, routing, output, hook),
+      finish: async (output) =>
+        this.#finish(input, await this.#route(input, input.x, routing, hook), output),
       abandon: async () => {},
     };
   }
 
-  async #finish(
-    input: FfnInput,
+  async beginEarly(input: FfnInput, hook?: FfnHook): Promise<BegunFfn | null> {
+    const routing = this.#routings[input.layer] ?? null;
+    if (routing === null || !this.#early) return null;
+    const routed = await this.#route(input, input.residual, routing, hook);
+    return {
+      finish: (output) => this.#finish(input, routed, output),
+      abandon: () => routed.step.abandon(),
+    };
+  }
+
+  /**
+   * Asks the router, and begins to read what is missing of what it chooses.
+   * @param x (positions, hidden): what the router reads
+   */
+  async #route(
+    { layer, positions }: FfnInput,
+    x: number,
     routing: Routing,
-    output: FfnOutput,
     hook: FfnHook | undefined,
-  ): Promise<FfnCounts> {
-    const { stores, weights, arenas, buffers, files } = this.#parts;
-    const { layer, positions } = input;
+  ): Promise<RoutedStep> {
+    const { stores } = this.#parts;
     // Of a pass that was broken off.
     if (this.#guessed !== null && this.#guessed !== layer) await stores.abandonGuesses();
     this.#guessed = null;
-    const { hiddenSize: hidden } = files.manifest.spec;
-    const [{ kernels }] = arenas;
-    const logits = await this.#logits(input, routing);
+    const logits = await this.#logits(layer, x, positions, routing);
     const selection = route(logits, positions, routing, this.#selection);
     hook?.routed?.(layer, selection, logits);
     const experts = rowsByExpert(selection);
-    const step = stores.begin(layer, byRows(experts));
+    return { selection, experts, step: stores.begin(layer, byRows(experts)), routing };
+  }
+
+  async #finish(
+    input: FfnInput,
+    { selection, experts, step, routing }: RoutedStep,
+    output: FfnOutput,
+  ): Promise<FfnCounts> {
+    const { stores, weights, arenas, buffers, files } = this.#parts;
+    const { layer, positions } = input;
+    const { hiddenSize: hidden } = files.manifest.spec;
+    const [{ memory, kernels }] = arenas;
+    writeTables(memory, buffers, experts, selection, routing.topK);
     this.#guess(input);
     let active = 0;
     try {
@@ -129,14 +167,19 @@ export class MixtureFfn implements Ffn {
       throw error;
     }
     const bias = weights.vector(tensorNames.expertDownBias(layer));
-    const { contributions } = buffers;
-    addContributions(kernels, experts, selection, { contributions, bias, y: output.y }, hidden);
+    const { contributions, choices } = buffers;
+    kernels.addChoices(output.y, contributions, bias, choices, positions, routing.topK, hidden);
     const { k } = stores.layer(layer).units;
     return { neurons: positions * routing.topK * k, active };
   }
 
   /** (positions, experts): the router's product with the input. */
-  async #logits({ layer, x, positions }: FfnInput, { experts }: Routing): Promise<Float32Array> {
+  async #logits(
+    layer: number,
+    x: number,
+    positions: number,
+    { experts }: Routing,
+  ): Promise<Float32Array> {
     const { math, arenas, buffers } = this.#parts;
     await math.project(tensorNames.router(layer), buffers.logits, x, positions);
     const [{ memory }] = arenas;
@@ -178,7 +221,7 @@ export class MixtureFfn implements Ffn {
     const bias = (name: string) => vectorFrom(weights.vector(name), expert * units.k);
     return memoryOf(arenas, arena).expert({
       ...{ units, packed, address, expert, ffn, hidden },
-      x: gatherRows(kernels, own, x, buffers.gathered, hidden),
+      x: gatherRows(kernels, own, { x, target: buffers.gathered, tables: buffers }, hidden),
       y: buffers.contributions + own.first * hidden * f32Bytes,
       positions: own.rows.length,
       bias: bias(tensorNames.expertUpBias(layer)),

@@ -1,8 +1,9 @@
 /** A model directory, opened but not loaded: enough to tokenize and to plan. */
 
 import { readLimits } from '../flash/device-profile.ts';
-import type { Manifest } from '../flash/manifest.ts';
+import { type Manifest, rowsOf } from '../flash/manifest.ts';
 import { ModelFiles, type OpenOptions } from '../flash/model-files.ts';
+import { tensorNames } from '../models/spec.ts';
 import type { PredictorDemand } from '../plan/fixed-layout.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { processEstimate } from '../plan/process.ts';
@@ -19,6 +20,7 @@ import {
   type Plannable,
   type Planned,
   planRun,
+  tokenMsOfRun,
   weightBytesOf,
 } from './run-plan.ts';
 import type { RunRequest } from './run-request.ts';
@@ -42,7 +44,11 @@ export class Model implements Plannable {
   static async open(dir: string, options: OpenOptions = {}): Promise<Model> {
     const files = await ModelFiles.open(dir, options);
     try {
-      const tokenizer = await openTokenizer(dir, files.manifest);
+      const { manifest } = files;
+      // A draft's head may have fewer rows than there are tokens.
+      const vocabSize = rowsOf(files.tensor(tensorNames.tokens)).rows;
+      const spec = { ...manifest.spec, vocabSize };
+      const tokenizer = await openTokenizer(dir, { ...manifest, spec });
       return new Model(files, tokenizer, await predictorDemand(files));
     } catch (error) {
       files.close();
@@ -62,6 +68,11 @@ export class Model implements Plannable {
   /** Plans `budget` for `sequences` of up to `context` positions. */
   plan(request: RunRequest): MemoryPlan {
     return planRun(this.#planned, request);
+  }
+
+  /** Milliseconds that a token is expected to take under {@link plan}: to compare requests by. */
+  tokenMs(request: RunRequest): number {
+    return tokenMsOfRun(this.#planned, request);
   }
 
   /** The smallest budget for such sequences, and what it consists of. */

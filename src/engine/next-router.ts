@@ -10,6 +10,7 @@ import { expertsOf, tensorNames } from '../models/spec.ts';
 import type { ExpertBuffers } from '../plan/activations.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { LayerMath, LayerMathParts } from './layer-math.ts';
+import { largestFirst } from './selectors/top-k.ts';
 
 export interface NextRouterParts extends LayerMathParts {
   readonly math: LayerMath;
@@ -56,13 +57,14 @@ export class NextRouter {
     const { hiddenSize: n, ffn } = files.manifest.spec;
     const { count = 0 } = ffn.experts ?? {};
     const [{ kernels, memory }] = arenas;
-    const { gathered: x, logits } = buffers;
-    math.norm(tensorNames.ffnNorm(layer), x, residual, 1);
+    const { gathered, logits } = buffers;
+    const plain = ffn.experts?.early === true; // what comes into the layer, as it is
+    const x = plain ? residual : gathered;
+    if (!plain) math.norm(tensorNames.ffnNorm(layer), x, residual, 1);
     const bias = weights.vector(`${tensorNames.router(layer)}.bias`);
     const matmul = matmulOf(kernels, formats.f32, true);
     matmul(logits, x, this.#routers[layer] ?? 0, bias, count, n, 1, n, count, scratch);
     const scores = new Float32Array(memory.buffer, logits, count);
-    const sorted = Array.from(scores.keys()).sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0));
-    return sorted.slice(0, Math.ceil(topK * guessedShare));
+    return largestFirst(scores, Math.ceil(topK * guessedShare));
   }
 }

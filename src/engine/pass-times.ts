@@ -1,6 +1,6 @@
 /**
  * What a pass takes by the number of its rows, as measured: where weights are streamed, more rows cost
- * little; where all is in memory, each may cost half as much as the first. A line through all passes
+ * little; where all is in memory, each may cost a third of the first. A line through all passes
  * tells what was never tried, and bears with single passes that were disturbed; numbers of rows that
  * were seen often are known better than that.
  */

@@ -4,10 +4,12 @@
  * depends on its own experts alone, to the bit.
  */
 
+import { kernelSizes } from '../kernels/constants.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import type { WeightSelection } from './selection.ts';
 
 const f32Bytes = 4;
+const u32Bytes = 4;
 
 /** The rows that take one expert. */
 export interface ExpertRows {
@@ -30,48 +32,62 @@ export function rowsByExpert({ units, weights, count, rows }: WeightSelection): 
   });
 }
 
+/** Where kernels read which rows and which experts are meant. */
+export interface RoutingTables {
+  /** u32 (rows topK): the rows of each expert, at the place that {@link ExpertRows.first} tells. */
+  readonly rows: number;
+  /** (rows, topK) choices, of `choiceBytes` each: where each row's contributions lie, and their weights. */
+  readonly choices: number;
+}
+
+/** The row of contributions of a choice that a row does not take. */
+const noChoice = 0xffffffff;
+
 /**
- * Lays the rows that take an expert side by side.
- * @param x (rows of the batch, hidden)
- * @param target (rows that take it, hidden), where they do not lie so already
- * @returns where they lie
+ * Writes what {@link gatherRows} and the kernel `addChoices` read.
+ * @param experts from {@link rowsByExpert}
+ * @param topK the most experts of a row
  */
-export function gatherRows(
-  kernels: Pick<Kernels, 'copyRows'>,
-  { rows }: Pick<ExpertRows, 'rows'>,
-  x: number,
-  target: number,
-  hidden: number,
-): number {
-  const rowBytes = hidden * f32Bytes;
-  const [first = 0] = rows;
-  if (rows.at(-1) === first + rows.length - 1) return x + first * rowBytes;
-  for (const [index, row] of rows.entries()) {
-    kernels.copyRows(target + index * rowBytes, x + row * rowBytes, 1, rowBytes, 0, 0);
+export function writeTables(
+  memory: WebAssembly.Memory,
+  tables: RoutingTables,
+  experts: readonly ExpertRows[],
+  { weights, count, rows }: WeightSelection,
+  topK: number,
+): void {
+  const words = kernelSizes.choiceBytes / 4;
+  const list = new Uint32Array(memory.buffer, tables.rows, rows * topK);
+  const choices = new Uint32Array(memory.buffer, tables.choices, rows * topK * words);
+  const shares = new Float32Array(memory.buffer, tables.choices, choices.length);
+  choices.fill(noChoice);
+  const next = Uint32Array.from({ length: rows }, (_, row) => row * topK * words);
+  for (const { expert, rows: own, first } of experts) {
+    for (let i = 0; i < own.length; i++) {
+      const row = own[i] ?? 0;
+      list[first + i] = row;
+      const at = next[row] ?? 0;
+      choices[at] = first + i;
+      choices[at + 1] = expert;
+      shares[at + 2] = weights[row * count + expert] ?? 0;
+      next[row] = at + words;
+    }
   }
-  return target;
 }
 
 /**
- * y[row] += weight times contribution, for each expert that a row takes, in the order of their numbers.
- * @param contributions (rows topK, hidden), which are used up
- * @param bias (experts, hidden) that is a part of each contribution, or 0
- * @param y (rows, hidden)
+ * Lays the rows that take an expert side by side.
+ * @param places.x (rows of the batch, hidden)
+ * @param places.target (rows that take it, hidden), where they do not lie so already
+ * @returns where they lie
  */
-export function addContributions(
-  kernels: Pick<Kernels, 'add' | 'scale'>,
-  experts: readonly ExpertRows[],
-  { weights, count }: Pick<WeightSelection, 'weights' | 'count'>,
-  { contributions, bias, y }: { contributions: number; bias: number; y: number },
+export function gatherRows(
+  kernels: Pick<Kernels, 'gatherRows'>,
+  { rows, first }: ExpertRows,
+  { x, target, tables }: { x: number; target: number; tables: RoutingTables },
   hidden: number,
-): void {
-  const rowBytes = hidden * f32Bytes;
-  for (const { expert, rows, first } of experts) {
-    for (const [index, row] of rows.entries()) {
-      const contribution = contributions + (first + index) * rowBytes;
-      if (bias !== 0) kernels.add(contribution, bias + expert * rowBytes, hidden);
-      kernels.scale(contribution, hidden, weights[row * count + expert] ?? 0);
-      kernels.add(y + row * rowBytes, contribution, hidden);
-    }
-  }
+): number {
+  const [row = 0] = rows;
+  if (rows.at(-1) === row + rows.length - 1) return x + row * hidden * f32Bytes;
+  kernels.gatherRows(target, x, tables.rows + first * u32Bytes, rows.length, hidden);
+  return target;
 }

@@ -42,8 +42,10 @@ export interface RowUnitTask {
   readonly hidden: number;
   /** (positions, hidden) */
   readonly x: number;
-  /** (positions, hidden), to which the contributions are added */
+  /** (positions, hidden), to which the contributions are added, or which they become. */
   readonly y: number;
+  /** Whether y becomes what a single unit contributes, whatever it held; false unless given. */
+  readonly alone?: boolean;
   /** (count, k) each, or 0: of up rows, and of gates. */
   readonly bias: number;
   readonly gateBias: number;
@@ -96,7 +98,9 @@ export function computeRowUnits(
     addDown(kernels, place, task, task.y + first * hidden * f32Bytes, rows);
     active += kernels.countActive(neurons, rows * width);
   }
-  new Uint8Array(memory.buffer, sums, Math.min(atOnce, positions) * hidden * f32Bytes).fill(0);
+  if (task.alone !== true) {
+    new Uint8Array(memory.buffer, sums, Math.min(atOnce, positions) * hidden * f32Bytes).fill(0);
+  }
   return active;
 }
 
@@ -154,7 +158,7 @@ function multiply(
   }
 }
 
-/** y += down neurons of each unit in turn, for `positions` rows: (positions, hidden). */
+/** y += down neurons of each unit in turn, or y = those of one, for `positions` rows: (positions, hidden). */
 function addDown(
   kernels: Kernels,
   { neurons, gates, sums, scratch }: RowUnitPlace,
@@ -162,7 +166,7 @@ function addDown(
   y: number,
   positions: number,
 ): void {
-  const { units, ffn, count = 1, exact = false } = task;
+  const { units, ffn, count = 1, exact = false, alone = false } = task;
   const { w, format, rows, columns, rowBytes } = partAt(task, 'down');
   const width = count * columns;
   // Gates are not needed any more: what stood there is larger.
@@ -177,6 +181,10 @@ function addDown(
     return;
   }
   const matmul = matmulOf(kernels, format, exact);
+  if (alone) {
+    matmul(y, from, w, 0, rows, columns, positions, width, rows, scratch, flag);
+    return;
+  }
   for (let unit = 0; unit < count; unit++) {
     // Several units come here in f32 alone.
     const x = from + unit * columns * f32Bytes;

@@ -12,16 +12,19 @@ import type { MemoryPlan } from '../plan/memory-plan.ts';
 import type { ReadCosts } from '../plan/miss-cost.ts';
 import { planFloor, planMemory } from '../plan/plan-memory.ts';
 import { modelEstimate, processEstimate } from '../plan/process.ts';
+import { tokenCost } from '../plan/token-cost.ts';
 import { resolveSize, type Size } from '../units.ts';
 import type { RunRequest } from './run-request.ts';
 
 /** Positions of a prompt that are processed at once, at most. */
 const prefillChunk = 64;
 /**
- * The same of a mixture of experts. A chunk wants nearly all experts, however long it is, and reads those
- * that have no slot: one of 512 positions reads an eighth of what eight of 64 do.
+ * The same of a mixture of experts. A chunk wants nearly all experts, however long it is, and reads and
+ * unpacks those that have no slot: one of 2048 positions reads a quarter of what four of 512 do.
  */
-const mixtureChunk = 512;
+const mixtureChunk = 2048;
+/** The same where others wait for the end of a chunk: several sequences share passes. */
+const sharedMixtureChunk = 512;
 /** Sequences at once: each has a row in a batch of single tokens. */
 export const mostSequences = prefillChunk;
 
@@ -101,6 +104,16 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
   }
 }
 
+/**
+ * Milliseconds that a token is expected to take under the plan of a request: to compare requests by.
+ * @throws as {@link planRun} does
+ */
+export function tokenMsOfRun(planned: Planned, request: RunRequest): number {
+  const plan = planRun(planned, request);
+  const wanted = planRequest(planned, request, plan.threads);
+  return tokenCost(plan, { ...wanted, dramBudget: request.budget }).totalMs;
+}
+
 /** @throws InputError when a token cannot take so many experts of this model */
 function checkExperts({ spec }: Manifest, asked: number | undefined): void {
   if (asked === undefined) return;
@@ -134,8 +147,9 @@ function planRequest(
 ) {
   const { context, logits = 'last', memoryLimit, ffn = 'sparse' } = request;
   const isMixture = manifest.spec.ffn.experts !== undefined;
-  const { chunk = isMixture ? mixtureChunk : prefillChunk } = request;
   const { sequences = 1, positions = sequences * context } = request;
+  const largest = sequences === 1 ? mixtureChunk : sharedMixtureChunk;
+  const { chunk = isMixture ? largest : prefillChunk } = request;
   const predictors = ffn === 'exact' ? null : all;
   const own = request.beside ? modelEstimate(manifest) : processBytes;
   return {

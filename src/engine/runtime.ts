@@ -13,6 +13,7 @@ import type { PageList } from '../residency/kv-pages.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import { UnitStores } from '../residency/unit-stores.ts';
 import { Weights } from '../residency/weights.ts';
+import { AllActivations } from './all-activations.ts';
 import { Arena, RemoteArena } from './arena.ts';
 import { Batcher } from './batcher.ts';
 import { ListArena } from './list-arena.ts';
@@ -49,6 +50,7 @@ async function openSparse(
   model: Model,
   plan: MemoryPlan,
   arenas: readonly [Arena, ...Arena[]],
+  weights: Weights,
   predictor: Predictor | null,
   options: {
     readonly policy: PolicyName;
@@ -61,8 +63,8 @@ async function openSparse(
   const { files } = model;
   const [main] = arenas;
   const places = [
-    { ...activations, staging: sparse.staging },
-    ...plan.arenas.map(({ transfer }) => transfer),
+    { ...activations, staging: sparse.staging, keptDowns: activations.all?.downs ?? 0 },
+    ...plan.arenas.map(({ transfer }) => ({ ...transfer, keptDowns: transfer.downs })),
   ];
   const lists = arenas.map(({ memory, kernels }, index) => {
     const place = places[index];
@@ -72,7 +74,9 @@ async function openSparse(
   const { policy, onProgress, signal } = options;
   const wanted = { stores: sparse.stores, demand: predictors.layers };
   const stores = await UnitStores.load(files, wanted, arenas, policy, onProgress, signal);
-  return new SparseFfn({ files, arenas: lists, selector: predictor, stores, chunk: plan.chunk });
+  const { chunk } = plan;
+  const all = AllActivations.at(activations.all, { files, arenas, weights });
+  return new SparseFfn({ files, arenas: lists, selector: predictor, stores, chunk, all });
 }
 
 async function openPredictor(
@@ -177,7 +181,7 @@ export class Runtime implements LoadedModel {
       const policy = request.window ?? 'auto';
       const predictor = await openPredictor(model, plan, arenas[0]);
       const options = { policy, onProgress, signal };
-      const sparse = await openSparse(model, plan, arenas, predictor, options);
+      const sparse = await openSparse(model, plan, arenas, weights, predictor, options);
       const { files } = model;
       const headProposal = await HeadProposal.load(files, plan, arenas, onProgress, signal);
       const experts =

@@ -19,6 +19,7 @@ import { memoryOf } from '../residency/packing.ts';
 import { noSlot, unitState } from '../residency/unit-store.ts';
 import { addressOf, type LayerStore, type UnitStores } from '../residency/unit-stores.ts';
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
+import type { AllActivations } from './all-activations.ts';
 import type { BegunFfn, Ffn, FfnCounts, FfnOutput } from './ffn.ts';
 import type { ListArena, ListPart, ListTask } from './list-arena.ts';
 import { BitSelection, type FfnInput, type Selector } from './selection.ts';
@@ -31,6 +32,8 @@ export interface SparseParts {
   readonly stores: UnitStores;
   /** The most positions at once. */
   readonly chunk: number;
+  /** Of models whose down projection waits for the activations of all neurons. */
+  readonly all: AllActivations | null;
 }
 
 /** What the passes so far met; bytes are those of whole bundles. */
@@ -38,8 +41,7 @@ export interface SparseCounters {
   /** Of neurons that were wanted and there, and of those that had to be read. */
   readonly residentBytes: number;
   readonly streamedBytes: number;
-  /** Time spent waiting for reads, and on book-keeping, in milliseconds. */
-  readonly waitMs: number;
+  /** Time spent on book-keeping, in milliseconds. */
   readonly storeMs: number;
 }
 
@@ -75,7 +77,6 @@ export class SparseFfn implements Ffn {
   readonly #spec: ModelSpec;
   #residentBytes = 0;
   #streamedBytes = 0;
-  #waitMs = 0;
   #storeMs = 0;
   #speculation: SpeculativeRead | null = null;
   /** Of the FFN that has begun. */
@@ -95,7 +96,6 @@ export class SparseFfn implements Ffn {
     return {
       residentBytes: this.#residentBytes,
       streamedBytes: this.#streamedBytes,
-      waitMs: this.#waitMs,
       storeMs: this.#storeMs,
     };
   }
@@ -173,6 +173,7 @@ export class SparseFfn implements Ffn {
       format: layer.format,
       upOffset,
       downOffset,
+      unitBytes: layer.units.unitBytes,
       ffn: this.#spec.ffn,
       hidden: this.#spec.hiddenSize,
       positions: input.positions,
@@ -184,17 +185,32 @@ export class SparseFfn implements Ffn {
       group: groupSize(selection.count),
     };
     const arena = this.#arena(layer);
+    const { stats } = this.#parts.files.scheduler;
     try {
       arena.begin(task);
+      const { all } = this.#parts;
+      const gathered = all && { values: all.begin(task.positions), neurons: all.neurons };
+      const columns: Uint32Array[] = [];
       let active = 0;
       for (const [index, part] of parts.entries()) {
         this.#readUpTo(begun, index + 1);
         arena.early(task, part);
-        const waiting = performance.now();
-        if (index === 0) await speculation?.reads.done;
-        await reads[index]?.done;
-        this.#waitMs += performance.now() - waiting;
-        active += arena.finish(task, part);
+        if (index === 0 && speculation !== null) await stats.awaited(speculation.reads.done);
+        const own = reads[index];
+        if (own !== undefined && own !== null) await stats.awaited(own.done);
+        if (gathered === null) {
+          active += arena.finish(task, part);
+          continue;
+        }
+        const found = arena.gather(task, part, gathered);
+        active += found.active;
+        columns.push(found.columns);
+      }
+      if (gathered !== null) {
+        all?.finish(input.layer, task.positions);
+        for (const [index, part] of parts.entries()) {
+          arena.contribute(task, part, gathered, columns[index] ?? new Uint32Array(0));
+        }
       }
       arena.end(task);
       // Where nothing is wanted there was no part to wait in, and reads may still be under way.

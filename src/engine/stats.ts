@@ -25,8 +25,10 @@ export interface RunStats {
   readonly flashBytes: number;
   readonly flashReads: number;
   readonly readSizeHistogram: Readonly<Record<string, number>>;
-  /** Bytes per second while at least one read was in flight. */
+  /** Bytes per second while at least one read was in flight, as far as it was seen when one ended. */
   readonly flashThroughput: number;
+  /** The same of those reads alone that were waited for; absent where hardly anything was. */
+  readonly awaitedThroughput?: number;
   /** Share of the weight bytes used that were already in DRAM. */
   readonly cacheHitRate: number;
   /** Of mixtures of experts: share of the experts that passes wanted which were already in DRAM. */
@@ -40,7 +42,7 @@ export interface RunStats {
   /** With a draft: the share of its tokens that were right, and tokens that a pass made on average. */
   readonly acceptance?: number;
   readonly tokensPerPass?: number;
-  /** Bytes read per token that was decoded; those of the prompt and of loading do not count. */
+  /** Bytes that model and draft read per token that was decoded; prompt and loading do not count. */
   readonly flashBytesPerToken?: number;
   /** Time that proposing took. */
   readonly draftMs?: number;
@@ -60,7 +62,6 @@ export interface StatsSources {
 
 interface Counters {
   readonly io: IoSnapshot;
-  readonly waitMs: number;
   /** Checks of what was read, and book-keeping of neurons. */
   readonly memoryMs: number;
   readonly resident: number;
@@ -72,7 +73,12 @@ interface Counters {
   readonly expertsPresent: number;
 }
 
-const noReads: IoSnapshot = { bytes: 0, reads: 0, histogram: {}, busyMs: 0 };
+const noReads: IoSnapshot = {
+  ...{ bytes: 0, reads: 0, histogram: {}, busyMs: 0 },
+  ...{ waitMs: 0, awaitedBytes: 0, awaitedMs: 0 },
+};
+/** What is measured in less time says nothing. Milliseconds. */
+const leastAwaited = 20;
 
 function readsSince(now: IoSnapshot, before: IoSnapshot): IoSnapshot {
   const histogram = Object.entries(now.histogram)
@@ -83,17 +89,19 @@ function readsSince(now: IoSnapshot, before: IoSnapshot): IoSnapshot {
     reads: now.reads - before.reads,
     histogram: Object.fromEntries(histogram),
     busyMs: now.busyMs - before.busyMs,
+    waitMs: now.waitMs - before.waitMs,
+    awaitedBytes: now.awaitedBytes - before.awaitedBytes,
+    awaitedMs: now.awaitedMs - before.awaitedMs,
   };
 }
 
 function countersOf({ files, weights, transformer, sparse, experts }: StatsSources): Counters {
-  const none = { residentBytes: 0, streamedBytes: 0, waitMs: 0, storeMs: 0 };
+  const none = { residentBytes: 0, streamedBytes: 0, storeMs: 0 };
   const stores = sparse?.counters ?? experts?.counters ?? none;
   const { resident, streamed } = weights.bytesUsed;
   const { wanted: expertsWanted = 0, present: expertsPresent = 0 } = experts?.counters ?? {};
   return {
     io: files.scheduler.stats.snapshot(),
-    waitMs: weights.waitMs + stores.waitMs,
     memoryMs: files.checkMs + stores.storeMs,
     resident: resident + stores.residentBytes,
     streamed: streamed + stores.streamedBytes,
@@ -109,7 +117,7 @@ export class RuntimeStats {
 
   constructor(sources: StatsSources) {
     this.#sources = sources;
-    const none = { io: noReads, waitMs: 0, resident: 0, streamed: 0, neurons: 0, active: 0 };
+    const none = { io: noReads, resident: 0, streamed: 0, neurons: 0, active: 0 };
     const experts = { expertsWanted: 0, expertsPresent: 0 };
     this.#loading = { ...none, ...experts, memoryMs: countersOf(sources).memoryMs };
   }
@@ -174,7 +182,7 @@ export class RunRecorder {
     const now = countersOf(this.#sources);
     const base = this.#base;
     const io = readsSince(now.io, base.io);
-    const ioMs = now.waitMs - base.waitMs;
+    const ioMs = io.waitMs;
     const memoryMs = now.memoryMs - base.memoryMs;
     const resident = now.resident - base.resident;
     const streamed = now.streamed - base.streamed;
@@ -193,6 +201,9 @@ export class RunRecorder {
       flashReads: io.reads,
       readSizeHistogram: io.histogram,
       flashThroughput: io.busyMs === 0 ? 0 : (io.bytes * 1000) / io.busyMs,
+      ...(io.awaitedMs >= leastAwaited && {
+        awaitedThroughput: (io.awaitedBytes * 1000) / io.awaitedMs,
+      }),
       cacheHitRate: resident + streamed === 0 ? 1 : resident / (resident + streamed),
       ...(experts && {
         expertHitRate: wanted === 0 ? 1 : (now.expertsPresent - base.expertsPresent) / wanted,
@@ -203,7 +214,8 @@ export class RunRecorder {
       directIo: files.directIo,
       threads: plan.threads,
       ...(draft && {
-        flashBytesPerToken: (now.io.bytes - this.#bytesBefore) / Math.max(1, this.#decodedTokens),
+        flashBytesPerToken:
+          (now.io.bytes - this.#bytesBefore + draft.flashBytes) / Math.max(1, this.#decodedTokens),
         acceptance: draft.proposed === 0 ? 0 : draft.accepted / draft.proposed,
         tokensPerPass: draft.passes === 0 ? 0 : draft.tokens / draft.passes,
         draftMs: draft.draftMs,

@@ -11,6 +11,7 @@ import { type ModelSpec, tensorNames } from '../models/spec.ts';
 import { normsAround } from '../models/spec-tensors.ts';
 import type { ExpertStores } from '../residency/expert-stores.ts';
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
+import { AllActivations } from './all-activations.ts';
 import { AttentionBlock } from './attention-block.ts';
 import type { Batch } from './batch.ts';
 import { DenseFfn } from './dense-ffn.ts';
@@ -61,7 +62,8 @@ export class Transformer {
     const { experts: buffers, scratch, sums } = plan.activations;
     const { topK = 0 } = plan.experts ?? {};
     const { chunk } = plan;
-    const dense = new DenseFfn({ ...parts, sums });
+    const all = AllActivations.at(plan.activations.all, parts);
+    const dense = new DenseFfn({ ...parts, sums, all });
     const { residences } = plan;
     const sizes = { scratch, chunk, topK, residences };
     const mixture = buffers && stores && { ...parts, ...sizes, math, stores, dense, buffers };
@@ -119,15 +121,13 @@ export class Transformer {
     const attentionNorm = tensorNames.attentionNorm(layer);
     const ffnNorm = tensorNames.ffnNorm(layer);
     const x = this.#normBefore(attentionNorm, input, positions);
-    const beginFfn = () => {
-      const shared = this.#spec.norm.shared;
-      const own = shared ? x : this.#normBefore(ffnNorm, ffnInput, positions);
-      return this.#ffn.begin({ layer, x: own, residual: hidden, positions }, hook);
-    };
+    const ffnX = () =>
+      this.#spec.norm.shared ? x : this.#normBefore(ffnNorm, ffnInput, positions);
+    const beginFfn = () => this.#ffn.begin({ layer, x: ffnX(), residual: hidden, positions }, hook);
 
-    // A parallel block's FFN does not wait for attention: its reads hide behind it. Those of another
-    // are guessed.
-    const early = parallel ? beginFfn() : null;
+    // A parallel block's FFN does not wait for attention, nor does a router that reads what comes into the
+    // layer: reads hide behind attention. Those of others are guessed.
+    const early = parallel ? beginFfn() : await this.#beginEarly(layer, positions, hook);
     this.#speculate(layer, positions);
     try {
       await this.#attention.run(layer, batch, x);
@@ -137,8 +137,22 @@ export class Transformer {
       throw error;
     }
     this.#addSublayer(attentionNorm, tensorNames.attentionOutputNorm(layer), positions);
+    // One that chose before attention has yet to be given its input.
+    if (early !== null && !parallel) ffnX();
     await this.#finishFfn(early ?? beginFfn(), layer, positions);
     this.#addSublayer(ffnNorm, tensorNames.ffnOutputNorm(layer), positions);
+  }
+
+  /** Begins the FFN where what comes into the layer tells what it chooses; null elsewhere. */
+  async #beginEarly(
+    layer: number,
+    positions: number,
+    hook: FfnHook | undefined,
+  ): Promise<BegunFfn | null> {
+    const { hidden, ffnInput } = this.#parts.plan.activations;
+    const x = this.#isNormedBefore() ? ffnInput : hidden;
+    const begun = this.#ffn.beginEarly?.({ layer, x, residual: hidden, positions }, hook);
+    return (await begun) ?? null;
   }
 
   /** Guesses what the FFN will want from the state before attention, which changes it little. */
@@ -200,10 +214,15 @@ export class Transformer {
   /** The sublayer's input: normed where norms stand before, else the residual stream itself. */
   #normBefore(name: string, target: number, positions: number): number {
     const { hidden } = this.#parts.plan.activations;
-    const { placement } = this.#spec.norm;
-    if (placement === 'post' || placement === 'output') return hidden;
+    if (!this.#isNormedBefore()) return hidden;
     this.#math.norm(name, target, hidden, positions);
+    this.#math.roundInput(target, this.#spec.hiddenSize, positions);
     return target;
+  }
+
+  #isNormedBefore(): boolean {
+    const { placement } = this.#spec.norm;
+    return placement !== 'post' && placement !== 'output';
   }
 
   /**

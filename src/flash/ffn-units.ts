@@ -13,7 +13,7 @@
  */
 
 import { byteLength, type DType } from '../dtype.ts';
-import { expertsOf, type ModelSpec } from '../models/spec.ts';
+import { expertsOf, type ModelSpec, needsAllActivations } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
 
 export const unitKinds = ['neuron', 'tile', 'expert'] as const;
@@ -107,6 +107,14 @@ export function layoutUnit({ kind, k, hiddenSize, gated, dtypeOf }: UnitGeometry
   return { unitBytes: alignUp(offset, unitAlignment[kind]), parts };
 }
 
+/** Bytes of a unit's parts, behind which it is padded. */
+export function usedBytes({ parts }: Pick<FfnUnits, 'parts'>): number {
+  const ends = parts.map(({ dtype, offset, shape: [rows, columns] }) => {
+    return offset + rows * byteLength(dtype, columns);
+  });
+  return Math.max(0, ...ends);
+}
+
 /** The part of that name; undefined for the gate of an FFN without one. */
 export function partOf({ parts }: Pick<FfnUnits, 'parts'>, name: PartName): UnitPart | undefined {
   return parts.find(({ part }) => part === name);
@@ -154,9 +162,13 @@ export interface SpecFfn {
 }
 
 /** The FFNs of a layer, as the architecture implies them. */
-export function ffnsOf(spec: Pick<ModelSpec, 'ffn'>, layer: number): readonly SpecFfn[] {
+export function ffnsOf(
+  spec: Pick<ModelSpec, 'ffn' | 'inputBits'>,
+  layer: number,
+): readonly SpecFfn[] {
   const experts = expertsOf(spec, layer);
-  const dense = { k: null, kinds: ['neuron', 'tile'] } as const;
+  const kinds: readonly UnitKind[] = needsAllActivations(spec) ? ['neuron'] : ['neuron', 'tile'];
+  const dense = { k: null, kinds };
   if (experts === null) return [{ name: 'ffn', neurons: spec.ffn.neurons, ...dense }];
   const { count, neurons, shared } = experts;
   return [

@@ -1,4 +1,6 @@
-/** Counts what is read from flash, at the level of the operating system. */
+/** Counts what is read from flash, at the level of the operating system, and what waits for it. */
+
+import { AwaitedRate, type Flight } from './awaited-rate.ts';
 
 export interface IoSnapshot {
   readonly bytes: number;
@@ -7,6 +9,11 @@ export interface IoSnapshot {
   readonly histogram: Readonly<Record<string, number>>;
   /** Time during which at least one read was in flight. */
   readonly busyMs: number;
+  /** Time during which the engine waited for reads. */
+  readonly waitMs: number;
+  /** Bytes, and the time they took, of the stretches that the engine waited for (awaited-rate.ts). */
+  readonly awaitedBytes: number;
+  readonly awaitedMs: number;
 }
 
 export class IoStats {
@@ -15,20 +22,39 @@ export class IoStats {
   #inFlight = 0;
   #busySince = 0;
   #busyMs = 0;
+  #waitMs = 0;
   readonly #histogram = new Map<number, number>();
+  readonly #awaited = new AwaitedRate();
 
   /** A read of `bytes` is being submitted. */
-  begin(bytes: number): void {
-    if (this.#inFlight++ === 0) this.#busySince = performance.now();
+  begin(bytes: number): Flight {
+    const now = performance.now();
+    if (this.#inFlight++ === 0) this.#busySince = now;
     this.#bytes += bytes;
     this.#reads++;
     const bucket = 2 ** Math.floor(Math.log2(bytes));
     this.#histogram.set(bucket, (this.#histogram.get(bucket) ?? 0) + 1);
+    return { bytes, since: now };
   }
 
   /** A read has ended, well or not. */
-  end(): void {
-    if (--this.#inFlight === 0) this.#busyMs += performance.now() - this.#busySince;
+  end(flight: Flight): void {
+    const now = performance.now();
+    const alone = --this.#inFlight === 0;
+    if (alone) this.#busyMs += now - this.#busySince;
+    this.#awaited.ended(flight, now, alone);
+  }
+
+  /** Waits for reads and counts the time, on behalf of an engine that can do nothing else meanwhile. */
+  async awaited<T>(reads: Promise<T>): Promise<T> {
+    const started = performance.now();
+    this.#awaited.waits(started);
+    try {
+      return await reads;
+    } finally {
+      this.#awaited.goesOn();
+      this.#waitMs += performance.now() - started;
+    }
   }
 
   snapshot(): IoSnapshot {
@@ -39,6 +65,9 @@ export class IoStats {
       reads: this.#reads,
       histogram: Object.fromEntries(histogram),
       busyMs: this.#busyMs + running,
+      waitMs: this.#waitMs,
+      awaitedBytes: this.#awaited.bytes,
+      awaitedMs: this.#awaited.ms,
     };
   }
 }

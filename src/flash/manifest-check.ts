@@ -23,11 +23,11 @@ import { sectorBytes, vectorAlignment } from './layout.ts';
 import {
   bundleLayers,
   bundlesFile,
+  isSideFile,
   type Manifest,
   residentFile,
   rowsOf,
   type StoredTensor,
-  sideFileNames,
 } from './manifest.ts';
 
 /** Longest header of a file of weights, in bytes: some hundred for each tensor. */
@@ -57,7 +57,7 @@ function* fileProblems({ files }: Manifest): Generator<string> {
       if (headerBytes !== undefined && headerBytes > Math.min(bytes, longestHeader)) {
         yield `${at}: its header of ${headerBytes} bytes is too long`;
       }
-    } else if (!sideFileNames.some((known) => known === name)) {
+    } else if (!isSideFile(name)) {
       yield `${at}: a model directory has no such file`;
     } else if (headerBytes !== undefined || bytes > longestSideFile) {
       yield `${at}: it has ${bytes} bytes (at most ${longestSideFile}), or a header`;

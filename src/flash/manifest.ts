@@ -33,6 +33,34 @@ export const sideFileNames = [
   'merges.txt',
 ] as const;
 
+/** Where a checkpoint has chat templates besides chat_template.jinja, by name: `tool_use.jinja`. */
+export const templateDirectory = 'additional_chat_templates';
+
+const namedTemplate = /^chat_template\.([A-Za-z0-9_-]{1,64})\.jinja$/;
+
+/** What such a template is called in a model directory, which has no directories in it. */
+export function templateFile(name: string): string {
+  return `chat_template.${name}.jinja`;
+}
+
+/** The name of the template in a file of a model directory; null for another file. */
+export function templateNameOf(file: string): string | null {
+  return namedTemplate.exec(file)?.[1] ?? null;
+}
+
+/**
+ * What a file of a checkpoint's `additional_chat_templates` is called in a model directory.
+ * @returns null for one that is no template, or whose name cannot be kept
+ */
+export function storedTemplateName(file: string): string | null {
+  const stored = file.endsWith('.jinja') ? templateFile(file.slice(0, -'.jinja'.length)) : '';
+  return templateNameOf(stored) === null ? null : stored;
+}
+
+export function isSideFile(name: string): boolean {
+  return sideFileNames.some((known) => known === name) || templateNameOf(name) !== null;
+}
+
 /** Raised whenever a reader of the old version could not read the new one. */
 export const formatVersion = 3;
 

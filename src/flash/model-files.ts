@@ -6,12 +6,13 @@ import { crc32 } from 'node:zlib';
 import { InputError } from '../errors.ts';
 import { createBuffer } from '../pages.ts';
 import { assertRegular, eachPiece } from '../regular-file.ts';
-import { crcHex, hex } from './checksum.ts';
+import { crcHex, crcOf, hex } from './checksum.ts';
 import { DeviceFile } from './device-file.ts';
 import { type DeviceProfile, loadProfile } from './device-profile.ts';
 import { sectorBytes } from './layout.ts';
 import { type Manifest, rowsOf, type StoredFile, type StoredTensor } from './manifest.ts';
 import { readManifest } from './manifest-reader.ts';
+import { narrowHead } from './narrow-head.ts';
 import { type PredictorSet, parsePredictors, predictorsFile } from './predictor-file.ts';
 import type { Extent } from './read-plan.ts';
 import { nodeReadSystem, type ReadSystem } from './read-system.ts';
@@ -34,6 +35,8 @@ export interface OpenOptions {
   readonly predictors?: boolean;
   /** A file in which up rows and down columns lie apart: single neurons are read from there. */
   readonly unbundled?: string;
+  /** Rows of the head that are used, from the first on, in whole blocks: for drafts; all by default. */
+  readonly headRows?: number;
 }
 
 export class ModelFiles {
@@ -71,7 +74,8 @@ export class ModelFiles {
    */
   static async open(dir: string, options: OpenOptions = {}): Promise<ModelFiles> {
     const { system = nodeReadSystem, direct = true } = options;
-    const manifest = await readManifest(dir);
+    const whole = await readManifest(dir);
+    const manifest = narrowHead(whole, options.headRows ?? Number.POSITIVE_INFINITY);
     const profile = options.profile ?? (await loadProfile(dir));
     const files = new Map<string, DeviceFile>();
     try {
@@ -139,7 +143,7 @@ export class ModelFiles {
 
   /**
    * Begins to read a range into memory; blocks that were not checked before are, on arrival.
-   * @param address where {@link spanOf} bytes are free; a multiple of a sector
+   * @param address where `spanOf` bytes are free; a multiple of a sector
    * @returns a request that rejects with InputError at a damaged block, IoError when reading fails
    */
   requestRows(
@@ -240,7 +244,7 @@ export class ModelFiles {
       if (verified[block] === 1) continue;
       const begin = (row - first) * rowBytes;
       const end = begin + Math.min(tensor.rowsPerBlock, rows - row) * rowBytes;
-      if (crc32(data.subarray(begin, end)) !== tensor.checksums[block]) {
+      if (crcOf(data.subarray(begin, end)) !== tensor.checksums[block]) {
         throw new InputError(
           'damaged: a checksum does not match',
           {

@@ -1,11 +1,12 @@
 /** The file that a probe reads: a model's own weights, or one made for the purpose. */
 
 import { constants } from 'node:fs';
-import { rm, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createFile, writeFully } from '../aside.ts';
 import { InputError } from '../errors.ts';
 import { freeBytes } from '../free-space.ts';
+import { removeEntry } from '../moving-files.ts';
 import { ownedName, sweepBeside } from '../owned.ts';
 import { createBuffer } from '../pages.ts';
 import { formatBytes, MIB } from '../units.ts';
@@ -13,6 +14,7 @@ import { DeviceFile } from './device-file.ts';
 import { type DeviceProfile, defaultProfile, loadProfile, saveProfile } from './device-profile.ts';
 import { bundlesFile } from './manifest.ts';
 import { quickProbe } from './probe.ts';
+import type { ReadSystem } from './read-system.ts';
 
 /** A smaller file lies in the device's own cache and says little about the device. */
 const smallestProbeBytes = 128 * MIB;
@@ -48,7 +50,7 @@ export async function probeFileIn(dir: string): Promise<ProbeFile> {
     );
   }
   const path = ownedName(base, 'probe');
-  const release = () => rm(path, { force: true });
+  const release = () => removeEntry(path);
   try {
     await writeProbeFile(path, bytes);
   } catch (cause) {
@@ -59,17 +61,23 @@ export async function probeFileIn(dir: string): Promise<ProbeFile> {
 }
 
 /**
- * The profile of the device that holds the model in `dir`; measured now if it never was and the
- * model is large enough to tell.
+ * The profile of the device that holds the model in `dir`; measured now if it never was, the model is
+ * large enough to tell, and reads pass by the page cache: a model that was just written is in it, and
+ * would be taken for a device as fast as memory, once and for all.
  * @param onProbe called before a measurement begins
  */
-export async function ensureProfile(dir: string, onProbe?: () => void): Promise<DeviceProfile> {
+export async function ensureProfile(
+  dir: string,
+  onProbe?: () => void,
+  system?: ReadSystem,
+): Promise<DeviceProfile> {
   const known = await loadProfile(dir);
   const model = await modelFile(dir);
   if (known.source === 'measured' || model === null) return known;
-  onProbe?.();
-  const file = await DeviceFile.open(model.path);
+  const file = await DeviceFile.open(model.path, system);
   try {
+    if (!file.direct) return known;
+    onProbe?.();
     const profile = await quickProbe(file);
     await saveProfile(dir, profile);
     return profile;
@@ -93,7 +101,7 @@ async function writeProbeFile(path: string, bytes: number): Promise<void> {
   const direct = (constants.O_DIRECT as number | undefined) ?? 0;
   const handle = await createFile(path, direct).catch(async () => {
     // Where direct I/O is refused, some systems have made the file all the same.
-    await rm(path, { force: true });
+    await removeEntry(path);
     return createFile(path);
   });
   try {

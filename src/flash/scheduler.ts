@@ -8,7 +8,7 @@
 import { InterruptedError, IoError } from '../errors.ts';
 import { createBuffer } from '../pages.ts';
 import { alignUp } from '../units.ts';
-import { type DeviceProfile, readLimits } from './device-profile.ts';
+import { type DeviceProfile, lanesFor, readLimits } from './device-profile.ts';
 import { IoStats } from './io-stats.ts';
 import {
   type Extent,
@@ -83,7 +83,7 @@ export class Scheduler {
     const { priority = 'demand', offer, eager = false } = options;
     const reads = planReads(
       extents,
-      { ...readLimits(this.profile), lanes: this.#freeLanes(priority) },
+      { ...readLimits(this.profile), lanes: this.#lanes(extents, priority) },
       offer,
     );
     const { promise, resolve, reject } = withResolvers();
@@ -111,9 +111,11 @@ export class Scheduler {
   }
 
   /** Only demand is split for speed; a prefetch has others behind it that keep the queue full. */
-  #freeLanes(priority: Priority): number {
+  #lanes(extents: readonly Extent[], priority: Priority): number {
     if (priority === 'prefetch') return 1;
-    return Math.max(1, this.profile.depth - this.#inFlight - this.#queues.demand.length);
+    const free = this.profile.depth - this.#inFlight - this.#queues.demand.length;
+    const bytes = extents.reduce((sum, { target }) => sum + target.length, 0);
+    return Math.max(1, Math.min(free, lanesFor(bytes, this.profile)));
   }
 
   #pump(): void {
@@ -216,9 +218,9 @@ export class Scheduler {
     while (done < wanted) {
       const targets = this.#targetsFrom(parts, done);
       const bytes = targets.reduce((sum, target) => sum + target.length, 0);
-      this.stats.begin(bytes);
+      const flight = this.stats.begin(bytes);
       const result = await file.readv(targets, position + done);
-      this.stats.end();
+      this.stats.end(flight);
       const place = { file: file.path, offset: position + done };
       let cause: NodeJS.ErrnoException | undefined;
       if (typeof result === 'object') {

@@ -1,9 +1,10 @@
 /** Writing a model's neurons unbundled: gate, up and down matrices one after the other. */
 
-import { rm, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { createFile, writeFully } from '../aside.ts';
 import { InputError, InterruptedError, withNothingLeft, writeError } from '../errors.ts';
+import { removeEntry } from '../moving-files.ts';
 import { createBuffer } from '../pages.ts';
 import { alignUp, formatBytes } from '../units.ts';
 import { sectorBytes } from './layout.ts';
@@ -48,7 +49,7 @@ export async function writeUnbundled(
     await out.close();
   } catch (error) {
     await out.close().catch(() => {});
-    await rm(path, { force: true });
+    await removeEntry(path);
     const system = error instanceof Error && 'code' in error;
     throw withNothingLeft(system ? writeError(error, path) : error);
   }

@@ -1,10 +1,11 @@
 /** What a model on the hub is, and whether it would run: known without its weights. */
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { shardNamesIn } from '../checkpoint/hf-shards.ts';
 import type { CheckpointReport } from '../convert/inspect-checkpoint.ts';
+import { removeEntry } from '../moving-files.ts';
 import { type HubAddress, hubAddress, modelName } from './address.ts';
 import { HubConnection } from './connection.ts';
 import { type Asked, examineRemote } from './examination.ts';
@@ -69,7 +70,7 @@ export async function examineOnHub(request: HubRequest): Promise<HubModel> {
       }
     });
   } finally {
-    await rm(scratch, { recursive: true, force: true });
+    await removeEntry(scratch);
   }
 }
 

@@ -1,10 +1,11 @@
 /** A file on its way: written in any order, recorded when it is on the device, named when it is whole. */
 
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, lstat, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createFile, noFollow, writeFully } from '../aside.ts';
 import { writeError } from '../errors.ts';
+import { removeEntry, renameEntry } from '../moving-files.ts';
 import { digestOfFile } from './file-hash.ts';
 import { type Journal, type KnownFile, partSuffix } from './journal.ts';
 import { Ranges } from './ranges.ts';
@@ -49,14 +50,14 @@ export class PartFile {
       if (!known.done) {
         // A process may have been killed right behind the check: it is made again.
         const named = (await sizeOf(part)) === null && (await sizeOf(whole)) === bytes;
-        if (named) await rename(whole, part);
+        if (named) await renameEntry(whole, part);
         if (known.got.bytes === 0 || (await sizeOf(part)) !== null) {
           return new PartFile(file, dir, journal, known);
         }
       }
     }
     await journal.file(name, bytes, hash.digest);
-    for (const path of [whole, part]) await rm(path, { force: true });
+    for (const path of [whole, part]) await removeEntry(path);
     return new PartFile(file, dir, journal, null);
   }
 
@@ -114,11 +115,11 @@ export class PartFile {
     const digest = await digestOfFile(this.#partPath, file, signal, onBytes);
     if (digest !== file.hash.digest) {
       await this.#journal.file(file.name, file.bytes, file.hash.digest);
-      await rm(this.#partPath, { force: true });
+      await removeEntry(this.#partPath);
       this.got.clear();
       return digest;
     }
-    await rename(this.#partPath, this.path);
+    await renameEntry(this.#partPath, this.path);
     await this.#journal.done(file.name);
     this.#done = true;
     return null;

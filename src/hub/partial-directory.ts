@@ -3,10 +3,11 @@
  * there. It outlives a process that is stopped or killed, and the next one goes on with it.
  */
 
-import { lstat, mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rmdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { createFile, modeOf, openUp, ownerOnlyDirectory, syncPath } from '../aside.ts';
 import { InputError, writeError } from '../errors.ts';
+import { checkMovable, nodeMoveSystem, removeEntry, renameEntry } from '../moving-files.ts';
 import { claim, keepClaim } from '../owned.ts';
 import { Journal, journalFile } from './journal.ts';
 import { PartFile } from './part-file.ts';
@@ -50,6 +51,7 @@ export class PartialDirectory {
       );
     let release: (() => void) | null = null;
     try {
+      await checkMovable(place);
       await mkdir(dirname(place), { recursive: true });
       release = keepClaim(await claim(place, ['running'], makeEmpty, busy));
       await mkdir(path, { mode: ownerOnlyDirectory }).catch(async (error: unknown) => {
@@ -77,16 +79,19 @@ export class PartialDirectory {
   }
 
   /** Gives the directory its name; every file that was begun must be done. Others are removed. */
-  async commit(): Promise<void> {
+  async commit(system = nodeMoveSystem): Promise<void> {
     try {
+      // Windows renames no directory in which a file is open.
+      for (const part of this.#parts.values()) await part.close();
+      await this.#journal.close();
       await this.#removeOthers([...this.#parts.keys()]);
       await openUp(this.path, await modeOf(this.#target, 0o777));
       await syncPath(this.path);
       // A directory without anything in it may be there; not every system renames onto it.
       await rmdir(this.#target).catch(() => {});
-      await rename(this.path, this.#target);
+      await renameEntry(this.path, this.#target, system);
       await syncPath(dirname(this.#target));
-      await rm(join(this.#target, journalFile), { force: true });
+      await removeEntry(join(this.#target, journalFile), system);
     } catch (error) {
       throw writeError(error, this.#target);
     }
@@ -94,7 +99,7 @@ export class PartialDirectory {
 
   /** Removes all that is here. */
   async remove(): Promise<void> {
-    await rm(this.path, { recursive: true, force: true });
+    await removeEntry(this.path);
   }
 
   /** Gives it up; what is there stays for the next run. */
@@ -108,7 +113,7 @@ export class PartialDirectory {
   async #removeOthers(names: readonly string[]): Promise<void> {
     const kept = new Set([...names, journalFile]);
     for (const name of await readdir(this.path)) {
-      if (!kept.has(name)) await rm(join(this.path, name), { recursive: true, force: true });
+      if (!kept.has(name)) await removeEntry(join(this.path, name));
     }
   }
 }

@@ -5,7 +5,8 @@ import { weightFileNames } from '../checkpoint/hf-directory.ts';
 import { quantisationFileNames } from '../checkpoint/quantisation.ts';
 import { largestSideFile } from '../convert/side-files.ts';
 import { InputError } from '../errors.ts';
-import { sideFileNames } from '../flash/manifest.ts';
+import { sideFileNames, storedTemplateName, templateDirectory } from '../flash/manifest.ts';
+import { sentencePieceFile } from '../tokenizer/sentencepiece/model-file.ts';
 import { formatBytes } from '../units.ts';
 import type { ModelName } from './address.ts';
 import { localName } from './file-names.ts';
@@ -70,9 +71,9 @@ export function selectFiles(repository: Repository, { choice, name }: ModelName)
   const byPath = new Map(repository.files.map((file) => [file.path, file]));
   const weights = weightFileNames.map((known) => byPath.get(known)).find((file) => file);
   if (byPath.has('config.json') && weights !== undefined) {
-    const small = [...sideFileNames, ...quantisationFileNames].flatMap(
-      (known) => byPath.get(known) ?? [],
-    );
+    const names = [...sideFileNames, ...tokenizerNames(byPath), ...quantisationFileNames];
+    const small = names.flatMap((known) => byPath.get(known) ?? []);
+    small.push(...repository.files.filter(({ path }) => namedTemplateOf(path) !== null));
     const isIndex = weights.path.endsWith('.json');
     if (isIndex) small.push(weights);
     const long = small.find(({ bytes }) => bytes > largestSideFile);
@@ -136,10 +137,24 @@ function ofGguf({ files, stem }: GgufModel, name: string): Selection {
   };
 }
 
+/** A SentencePiece model is wanted where a tokenizer.json cannot be had without it. */
+function tokenizerNames(byPath: ReadonlyMap<string, HubFile>): readonly string[] {
+  const has = (name: string) => byPath.has(name);
+  return has('tokenizer.json') || (has('vocab.json') && has('merges.txt'))
+    ? []
+    : [sentencePieceFile];
+}
+
+/** What a chat template with a name is called here; null for the path of another file. */
+function namedTemplateOf(path: string): string | null {
+  const folder = `${templateDirectory}/`;
+  return path.startsWith(folder) ? storedTemplateName(path.slice(folder.length)) : null;
+}
+
 function wanted(files: readonly HubFile[], others: ReadonlySet<string> = new Set()): WantedFile[] {
   const taken = new Set([...others, journalFile]);
   return files.map((file) => {
-    const name = localName(file.path, taken);
+    const name = localName(namedTemplateOf(file.path) ?? file.path, taken);
     for (const form of [name, `${name}${partSuffix}`]) taken.add(form.toLowerCase());
     return { ...file, name };
   });

@@ -59,6 +59,8 @@ export const kernelSizes = {
   quantisedPairBytes: 88,
   /** From so many positions on they lie by pairs. */
   pairedPositions: 3,
+  /** Of a row's choice of an expert: the row of its contributions, the expert, the weight. */
+  choiceBytes: 12,
 } as const;
 
 /** `neuronGroup` as the core has it: NEURON_GROUP. */

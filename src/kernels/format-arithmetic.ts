@@ -60,6 +60,11 @@ export const neuronArithmetic: Readonly<Record<NeuronDType | 'packed_f16', Neuro
   bf16: plain('BF16'),
   q8: blocks('Q8'),
   q4: blocks('Q4'),
+  ternary: {
+    dots: 'TernaryDots',
+    columns: 'TernaryColumns',
+    unpacked: 'PlainColumns<Unpacked>',
+  },
   packed_f16: plain('PackedF16'),
 };
 

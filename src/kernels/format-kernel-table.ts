@@ -64,7 +64,10 @@ export const formatKernelTable = {
    */
   exactMatmul: {
     parameters: biasedProduct,
-    implementations: each(ggufArithmetic, 'exactMatmul', 'rows'),
+    implementations: {
+      ...each(ggufArithmetic, 'exactMatmul', 'rows'),
+      ternary: 'exactMatmul<TernaryRows>',
+    },
   },
   /**
    * matmul with a matrix that lies in tiles of an FFN (assembly/tiles.ts): row r is row r - t perTile of
@@ -167,12 +170,12 @@ export const formatKernelTable = {
     implementations: each(neuronArithmetic, 'ffnGatedUp', 'dots'),
   },
   /**
-   * For one position, sums of acts[i] down_i[c] over i of each group [groupStart, groupEnd), where
-   * down_i are the weights at ptrs[i] + downOffset bytes and entry i < count is number first + i of a
-   * list that is cut into groups of `neuronGroup`. The sum of group g is row g - floor(first /
-   * neuronGroup) of `sums`, (groups, cols); the part of a group that lies before `first` must be there
-   * already. Neurons with activation 0 are skipped. `fold` adds the sums to y: the same to the bit as
-   * ffnDown, however list and groups are split.
+   * Sums of acts[p, i] down_i[c] over i of each group [groupStart, groupEnd), where down_i are the
+   * weights at ptrs[i] + downOffset bytes and entry i < count is number first + i of a list that is cut
+   * into groups of `neuronGroup`. The sum of group g is row g - floor(first / neuronGroup) of `sums`,
+   * (groups, positions, cols); the part of a group that lies before `first` must be there already.
+   * Neurons with activation 0 are skipped. `fold` adds the sums to y: the same to the bit as ffnDown,
+   * however list and groups are split.
    */
   ffnSums: {
     parameters: [
@@ -183,10 +186,13 @@ export const formatKernelTable = {
       'first: i32',
       'count: i32',
       'cols: i32',
+      'positions: i32',
+      'actStride: size',
       'groupStart: i32',
       'groupEnd: i32',
+      'scratch?: address',
     ],
-    implementations: each(neuronArithmetic, 'ffnSums', 'columns'),
+    implementations: each(neuronArithmetic, 'ffnSums', 'columns', 'unpacked'),
   },
   /**
    * y[p, c] += sum over i < count of acts[p, i] down_i[c] for colStart <= c < colEnd, group by group:
@@ -263,6 +269,7 @@ export const formatKernelTable = {
       bf16: 'toF32<FromBF16>',
       q8: 'blocksToF32<Q8>',
       q4: 'blocksToF32<Q4>',
+      ternary: 'rowsToF32<TernaryRows>',
       ...each(ggufArithmetic, 'rowsToF32', 'rows'),
       packed_f16: 'unpack<PackedF16>',
     } satisfies Record<RowFormat, string>,
@@ -277,13 +284,14 @@ export const formatKernelTable = {
       bf16: 'firstNonFinite16<FromBF16>',
       q8: 'firstNonFiniteBlock<Q8>',
       q4: 'firstNonFiniteBlock<Q4>',
+      ternary: 'firstNonFiniteRow<TernaryRows>',
       ...each(ggufArithmetic, 'firstNonFiniteRow', 'rows'),
     } satisfies Record<DType, string>,
   },
   /**
    * dst[0..n) (weights of one row) = src[0..n) (f32), to nearest, ties to even, overflow to infinity;
    * for q8 and q4 with the scales that assembly/quantise.ts chooses, for
-   * formats of GGUF files, whose rows are whole blocks, with those of assembly/make-gguf.ts.
+   * ternary with the largest of a block, for formats of GGUF files, whose rows are whole blocks, with those of assembly/make-gguf.ts.
    */
   fromF32: {
     parameters: conversion,
@@ -293,6 +301,7 @@ export const formatKernelTable = {
       bf16: 'fromF32<ToBF16>',
       q8: 'f32ToBlocks<Q8, MakeQ8>',
       q4: 'f32ToBlocks<Q4, MakeQ4>',
+      ternary: 'ternaryFromF32',
       q4_0: 'rowsFromF32<MakeQ4_0>',
       q4_1: 'rowsFromF32<MakeQ4_1>',
       q5_0: 'rowsFromF32<MakeQ5_0>',

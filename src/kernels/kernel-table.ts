@@ -90,6 +90,11 @@ export const kernelTable = {
     ],
   },
   /**
+   * x[p] = round(x[p] s) / s over n elements, to nearest, ties to even, where s is 127 over the largest
+   * magnitude of x[p], at least 1e-5: what 8 bits hold of a row.
+   */
+  roundRows: { parameters: ['x: address', 'n: i32', 'positions: i32', 'xStride: size'] },
+  /**
    * Causal attention of heads [headStart, headEnd) for `positions` rows of one or of several sequences,
    * whose keys and values are already in the cache. `rows` (u32, 2 per row) has the address of the
    * sequence's page numbers (u32, one per `pagePositions`) and the row's position; page g begins at row
@@ -186,6 +191,26 @@ export const kernelTable = {
       'rowBytes: size',
       'srcStrideBytes: size',
       'dstStrideBytes: size',
+    ],
+  },
+  /** dst[i] = src[rows[i]] for i < count, of n elements each; rows are u32. */
+  gatherRows: {
+    parameters: ['dst: address', 'src: address', 'rows: address', 'count: i32', 'n: i32'],
+  },
+  /**
+   * y[p] += (contributions[row] + bias[expert]) weight of n elements for each of position p's `each` choices
+   * in their order; `bias` may be 0. A choice is u32 row, u32 expert, f32 weight; a row of 0xffffffff says
+   * that there are no more.
+   */
+  addChoices: {
+    parameters: [
+      'y: address',
+      'contributions: address',
+      'bias: address',
+      'choices: address',
+      'positions: i32',
+      'each: i32',
+      'n: i32',
     ],
   },
   /**

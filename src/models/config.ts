@@ -140,6 +140,20 @@ export function boolean(at: ConfigFile, key: string, fallback: boolean): boolean
   return value;
 }
 
+/** A list of 0 or 1 for each layer, as yes and no; null when absent or null. */
+export function layerFlags(at: ConfigFile, key: string): readonly boolean[] | null {
+  const layers = integer(at, 'num_hidden_layers', limits.layers);
+  const listed: unknown = at.config[key] ?? null;
+  if (listed === null) return null;
+  const isFlag = (value: unknown) => value === 0 || value === 1;
+  if (Array.isArray(listed) && listed.length === layers && listed.every(isFlag)) {
+    return listed.map((flag) => flag === 1);
+  }
+  throw new InputError(`'${key}' is not a list of ${layers} times 0 or 1: ${brief(listed)}`, {
+    file: at.file,
+  });
+}
+
 /** @throws InputError when one of `keys` is true: what it asks for is not supported */
 export function refuseTrue(at: ConfigFile, ...keys: readonly string[]): void {
   for (const key of keys) {

@@ -6,9 +6,14 @@
 
 import type { ConfigFile } from './config.ts';
 import { decoderSpec } from './decoder-spec.ts';
-import { commonKeys, commonNames, type DecoderTraits } from './decoder-traits.ts';
+import {
+  commonKeys,
+  commonNames,
+  type DecoderTraits,
+  type ExpertTraits,
+} from './decoder-traits.ts';
 import { buildLatentAttention } from './latent-recipe.ts';
-import { type Linear, RecipeBuilder } from './recipe-builder.ts';
+import { type FfnSources, type Linear, RecipeBuilder } from './recipe-builder.ts';
 import { halvesSwapped, rowsFrom } from './row-order.ts';
 import {
   type CheckpointFacts,
@@ -18,7 +23,7 @@ import {
   type ModelSpec,
   tensorNames,
 } from './spec.ts';
-import { normsAround } from './spec-tensors.ts';
+import { attendedWidth, normsAround } from './spec-tensors.ts';
 
 /**
  * A family whose traits follow from the configuration.
@@ -71,8 +76,10 @@ class DecoderRecipe {
     for (let layer = 0; layer < layers; layer++) {
       this.#layer(layer, `${prefix}${names.layers}.${layer}`);
     }
+    build.ignoreLayersBehind(`${prefix}${names.layers}.`, this.#traits.layersBehind ?? 0);
     this.#norm(tensorNames.finalNorm, `${prefix}${names.finalNorm}`);
-    build.head({ source: head, bias: this.#traits.bias?.head ?? false });
+    const { bias, unitHead } = this.#traits;
+    build.head({ source: head, bias: bias?.head ?? false }, unitHead);
     return build.recipe;
   }
 
@@ -87,15 +94,21 @@ class DecoderRecipe {
     if (input && !shared) norm(tensorNames.ffnNorm(layer), names.ffnNorm);
     const { experts, ignored = [] } = this.#traits;
     if (experts === undefined || expertsOf(this.#spec, layer) === null) {
+      const { innerNorm, neurons } = this.#spec.ffn;
+      if (innerNorm) {
+        const source = `${from}.${names.ffn}.${names.ffnInnerNorm}`;
+        this.#norm(tensorNames.ffnInnerNorm(layer), source, neurons);
+      }
       build.ffn(layer, this.#ffn(`${from}.${names.ffn}`));
     } else {
       const { forms, shared: beside } = experts;
       const present = forms.find((form) => build.has(`${from}.${form.router.source}.weight`));
-      const { router, names: ofExperts } = present ?? forms[0];
-      build.experts(layer, from, { ...router, source: `${from}.${router.source}` }, ofExperts);
-      if (beside !== undefined) {
+      const { router, names: ofExperts, correction } = present ?? forms[0];
+      const linear = { ...router, source: `${from}.${router.source}` };
+      build.experts(layer, from, linear, ofExperts, correction);
+      if (beside !== undefined && this.#spec.ffn.experts?.shared !== 0) {
         const gate = beside.gate === undefined ? undefined : `${from}.${beside.gate}`;
-        build.sharedFfn(layer, this.#ffn(`${from}.${beside.source}`), gate);
+        build.sharedFfn(layer, this.#sharedFfn(`${from}.${beside.source}`, beside), gate);
       }
     }
     if (output) norm(tensorNames.ffnOutputNorm(layer), names.ffnOutputNorm);
@@ -104,7 +117,11 @@ class DecoderRecipe {
 
   #attention(layer: number, from: string): void {
     const [build, names] = [this.#build, this.#names];
-    const { fused, turnsBack } = this.#traits;
+    const { turnsBack } = this.#traits;
+    // Files of another format may have apart what the family's own have in one matrix.
+    const apart =
+      !build.has(`${from}.${names.qkv}.weight`) && build.has(`${from}.${names.query}.weight`);
+    const fused = apart ? undefined : this.#traits.fused;
     const { heads, kvHeads, headDim, sinks, latent } = this.#spec.attention;
     if (latent !== undefined) {
       const place = { layer, from: `${from}.self_attn`, bias: this.#traits.bias?.qkv ?? false };
@@ -126,21 +143,30 @@ class DecoderRecipe {
     this.#headNorm(tensorNames.queryNorm(layer), `${from}.${names.queryNorm}`, heads);
     this.#headNorm(tensorNames.keyNorm(layer), `${from}.${names.keyNorm}`, kvHeads);
     if (sinks) build.add(tensorNames.sinks(layer), [heads], `${from}.${names.sinks}`);
+    if (this.#spec.attention.innerNorm) {
+      const name = tensorNames.attentionInnerNorm(layer);
+      this.#norm(name, `${from}.${names.attentionInnerNorm}`, attendedWidth(this.#spec.attention));
+    }
     build.attentionOut(layer, this.#linear(`${from}.${names.out}`, 'out'));
   }
 
-  #ffn(from: string) {
+  #ffn(from: string): FfnSources {
     const names = this.#names;
     const { neurons, gate } = this.#spec.ffn;
     const linear = (source: string) => this.#linear(`${from}.${source}`, 'ffn');
     const down = linear(names.down);
     if (gate === 'none') return { up: linear(names.up), down };
     if (!this.#traits.fusedGate) return { gate: linear(names.gate), up: linear(names.up), down };
-    const part = (name: string, first: number) => ({
-      ...linear(names.gateUp),
-      part: { name, all: 2 * neurons, order: rowsFrom(first, neurons) },
-    });
-    return { gate: part('gate rows', 0), up: part('up rows', neurons), down };
+    return { ...fusedRows(linear(names.gateUp), neurons), down };
+  }
+
+  /** The FFN beside experts, whose gate and up rows may be fused where others' are not. */
+  #sharedFfn(from: string, { fused }: NonNullable<ExpertTraits['shared']>): FfnSources {
+    const apart = this.#build.has(`${from}.${this.#names.up}.weight`);
+    if (fused === undefined || apart) return this.#ffn(from);
+    const { shared = 0 } = this.#spec.ffn.experts ?? {};
+    const linear = (source: string) => this.#linear(`${from}.${source}`, 'ffn');
+    return { ...fusedRows(linear(fused.gateUp), shared), down: linear(fused.down) };
   }
 
   #linear(source: string, kind: 'qkv' | 'out' | 'ffn'): Linear {
@@ -148,10 +174,10 @@ class DecoderRecipe {
     return { source, bias: bias?.[kind] ?? false, transposed };
   }
 
-  #norm(name: string, source: string): void {
+  #norm(name: string, source: string, width = this.#spec.hiddenSize): void {
     const { kind, plus, plain, bias = kind === 'layer' } = this.#traits.norm;
     if (plain) return;
-    this.#build.norm(name, { source, bias, ...(plus === undefined ? {} : { plus }) });
+    this.#build.norm(name, { source, bias, width, ...(plus === undefined ? {} : { plus }) });
   }
 
   #headNorm(name: string, source: string, count: number): void {
@@ -167,4 +193,13 @@ class DecoderRecipe {
       ...(plus === undefined || qkNorm !== this.#spec.norm.kind ? {} : { plus }),
     });
   }
+}
+
+/** Gate and up rows of one projection, gate rows first. */
+function fusedRows(linear: Linear, neurons: number): Pick<FfnSources, 'up'> & { gate: Linear } {
+  const part = (name: string, first: number) => ({
+    ...linear,
+    part: { name, all: 2 * neurons, order: rowsFrom(first, neurons) },
+  });
+  return { gate: part('gate rows', 0), up: part('up rows', neurons) };
 }

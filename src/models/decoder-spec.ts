@@ -17,6 +17,7 @@ import {
 import { commonKeys, type DecoderTraits, type ToldPositions } from './decoder-traits.ts';
 import { rotaryOf } from './rotary-config.ts';
 import type { ModelSpec } from './spec.ts';
+import { inputBitsOf } from './ternary-config.ts';
 
 /** @throws InputError when the configuration is incomplete, contradictory or asks for what is not supported */
 export function decoderSpec(at: ConfigFile, family: string, traits: DecoderTraits): ModelSpec {
@@ -36,6 +37,7 @@ export function decoderSpec(at: ConfigFile, family: string, traits: DecoderTrait
     layers: firstInteger(at, keys.layers, undefined, limits.layers),
     ...traits.scales,
     block,
+    ...inputBitsOf(at),
     attention: {
       heads,
       kvHeads: traits.headGeometry?.kvHeads ?? kvHeadsOf(at, keys.kvHeads, heads, defaults.kvHeads),
@@ -44,6 +46,7 @@ export function decoderSpec(at: ConfigFile, family: string, traits: DecoderTrait
       qkNorm: traits.qkNorm ?? 'none',
       windows: traits.windows ?? [],
       ...traits.attention,
+      ...(traits.innerNorms && { innerNorm: true }),
       ...(told.rotary && { rotary: told.rotary }),
     },
     ...{ positions, maxPositions },
@@ -53,6 +56,7 @@ export function decoderSpec(at: ConfigFile, family: string, traits: DecoderTrait
       neurons: firstInteger(at, keys.neurons, neurons, limits.neurons),
       ...activationOf(at, traits.activation, ...keys.activation),
       gate: traits.gate,
+      ...(traits.innerNorms && { innerNorm: true }),
       ...(traits.clamped && { clamped: traits.clamped }),
       ...(traits.experts && { experts: traits.experts.spec }),
     },

@@ -43,6 +43,8 @@ export interface DecoderTraits {
   readonly evenHeads?: boolean;
   readonly qkNorm?: ModelSpec['attention']['qkNorm'];
   readonly windows?: ModelSpec['attention']['windows'];
+  /** Whether norms stand before the projection out of attention, and before the down projection. */
+  readonly innerNorms?: boolean;
   /** What else attention does. */
   readonly attention?: Partial<
     Pick<
@@ -52,6 +54,7 @@ export interface DecoderTraits {
       | 'qkNormLast'
       | 'qkNormPlain'
       | 'clip'
+      | 'temperature'
       | 'softCap'
       | 'sinks'
       | 'latent'
@@ -76,6 +79,8 @@ export interface DecoderTraits {
   readonly prefixes?: readonly string[];
   /** What the head may be called, the likeliest first; `lm_head` unless said. */
   readonly heads?: readonly string[];
+  /** Whether the rows of a head of its own are divided by their lengths. */
+  readonly unitHead?: boolean;
   /** Names within a layer or the model, where they are not the common ones. */
   readonly names?: Partial<Record<keyof typeof commonNames, string>>;
   /**
@@ -91,6 +96,8 @@ export interface DecoderTraits {
   readonly turnsBack?: boolean;
   /** Tensors of a layer that carry nothing the model needs. */
   readonly ignored?: readonly string[];
+  /** Layers behind the last that nothing here uses, such as those that propose tokens. */
+  readonly layersBehind?: number;
 }
 
 interface NormTraits {
@@ -123,14 +130,23 @@ export interface ExpertTraits {
   readonly spec: ExpertsSpec;
   /** In each of the forms that its checkpoints have: the first whose router is there, else the first. */
   readonly forms: readonly [ExpertForm, ...ExpertForm[]];
-  /** The FFN beside them, and the row whose product with the input tells its share. */
-  readonly shared?: { readonly source: string; readonly gate?: string };
+  /**
+   * The FFN beside them, and the row whose product with the input tells its share. Gate and up rows may be
+   * one projection, gate rows first, and the other one have a name of its own.
+   */
+  readonly shared?: {
+    readonly source: string;
+    readonly gate?: string;
+    readonly fused?: { readonly gateUp: string; readonly down: string };
+  };
 }
 
 /** What a router and its experts are called, below a layer. */
 export interface ExpertForm {
   readonly router: Linear;
   readonly names: ExpertNames;
+  /** What is added to scores for the choice alone, where a router has that; it may be a row, (1, experts). */
+  readonly correction?: { readonly source: string; readonly row?: boolean };
 }
 
 /** The form of most families. */
@@ -168,10 +184,12 @@ export const commonNames = {
   queryNorm: 'self_attn.q_norm',
   keyNorm: 'self_attn.k_norm',
   sinks: 'self_attn.sinks',
+  attentionInnerNorm: 'self_attn.attn_sub_norm',
   out: 'self_attn.o_proj',
   ffnNorm: 'post_attention_layernorm',
   ffnOutputNorm: 'post_feedforward_layernorm',
   ffn: 'mlp',
+  ffnInnerNorm: 'ffn_sub_norm',
   gate: 'gate_proj',
   up: 'up_proj',
   down: 'down_proj',

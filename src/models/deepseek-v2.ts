@@ -13,13 +13,22 @@ import {
   text,
 } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
-import { commonExperts } from './decoder-traits.ts';
+import { commonExperts, type DecoderTraits } from './decoder-traits.ts';
 import type { ExpertsSpec, LatentSpec } from './spec.ts';
 
 /** Of the norms of latent vectors: the configuration's is that of the others. */
 const latentEps = 1e-6;
 
-export const deepseekV2 = decoderFamily(['deepseek_v2'], (at) => {
+export const deepseekV2 = decoderFamily(['deepseek_v2'], (at) => ({
+  ...latentTraits(at),
+  defaults: { positions: 2048 },
+  bosId: 1,
+  eosIds: [2],
+  experts: { spec: expertsOf(at), forms: [commonExperts], shared: sharedExperts },
+}));
+
+/** What all generations of DeepSeek have in common. */
+export function latentTraits(at: ConfigFile) {
   const heads = integer(at, 'num_attention_heads', limits.heads);
   const own = firstInteger(at, ['qk_nope_head_dim'], 128, limits.headDim);
   const latent = latentOf(at);
@@ -29,20 +38,14 @@ export const deepseekV2 = decoderFamily(['deepseek_v2'], (at) => {
     norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-6] },
     activation: 'silu',
     gate: 'linear',
-    defaults: { positions: 2048 },
     headGeometry: { headDim, kvHeads: heads },
-    interleaved: true,
+    interleaved: boolean(at, 'rope_interleave', true),
     attention: { latent, scale: headDim ** -0.5 * stretchedScale(at) },
     bias: { qkv: attention, out: attention, ffn: boolean(at, 'mlp_bias', false) },
-    experts: {
-      spec: expertsOf(at),
-      forms: [commonExperts],
-      shared: { source: 'mlp.shared_experts' },
-    },
-    bosId: 1,
-    eosIds: [2],
-  };
-});
+  } as const satisfies Partial<DecoderTraits>;
+}
+
+export const sharedExperts = { source: 'mlp.shared_experts' } as const;
 
 function latentOf(at: ConfigFile): LatentSpec {
   return {
@@ -66,23 +69,41 @@ function objectOf(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null ? { ...value } : {};
 }
 
-function expertsOf(at: ConfigFile): ExpertsSpec {
+/**
+ * What experts of all generations have in common.
+ * @param dense how many layers have none, from the first on, where the configuration does not say
+ */
+export function routedExperts(
+  at: ConfigFile,
+  defaults: { readonly [name in 'count' | 'neurons' | 'shared' | 'dense' | 'scale']: number },
+) {
   const layers = integer(at, 'num_hidden_layers', limits.layers);
-  const dense = optionalInteger(at, 'first_k_dense_replace', 0) ?? 0;
-  const neurons = firstInteger(at, ['moe_intermediate_size'], 1407, limits.neurons);
-  const method = text(at, 'topk_method', 'greedy');
-  const groups = groupsOf(at, method);
+  const dense = optionalInteger(at, 'first_k_dense_replace', defaults.dense) ?? 0;
+  const neurons = firstInteger(at, ['moe_intermediate_size'], defaults.neurons, limits.neurons);
+  const count = firstInteger(
+    at,
+    ['n_routed_experts', 'num_experts'],
+    defaults.count,
+    limits.experts,
+  );
   return {
-    count: firstInteger(at, ['n_routed_experts', 'num_experts'], 64, limits.experts),
-    topK: firstInteger(at, ['num_experts_per_tok'], undefined, limits.experts),
+    count,
     neurons,
-    shared: neurons * firstInteger(at, ['n_shared_experts'], 2, limits.experts),
+    shared: neurons * firstInteger(at, ['n_shared_experts'], defaults.shared, limits.experts),
     sharedGate: false,
     denseLayers: Array.from({ length: Math.min(dense, layers) }, (_, layer) => layer),
+    scale: positiveNumber(at, 'routed_scaling_factor', defaults.scale),
+  } as const satisfies Partial<ExpertsSpec>;
+}
+
+function expertsOf(at: ConfigFile): ExpertsSpec {
+  const groups = groupsOf(at, text(at, 'topk_method', 'greedy'));
+  return {
+    ...routedExperts(at, { count: 64, neurons: 1407, shared: 2, dense: 0, scale: 1 }),
+    topK: firstInteger(at, ['num_experts_per_tok'], undefined, limits.experts),
     score: 'softmax',
     normalise: false,
     ...(groups && { groups }),
-    scale: positiveNumber(at, 'routed_scaling_factor', 1),
   };
 }
 

@@ -14,6 +14,8 @@ export interface ExpertNames {
   readonly gateUp: string;
   /** Whether gate and up rows take turns in it, gate rows first, in place of all gate rows before all up rows. */
   readonly interleaved?: boolean;
+  /** Whether these, and those of the down projection beside them, lie (experts, inputs, outputs). */
+  readonly transposed?: boolean;
   /** Of all experts in one, such as `<prefix>.gate_proj.bias` (experts, k); absent where there are none. */
   readonly biases?: Readonly<Record<'gate' | 'up' | 'down' | 'gateUp', string>>;
 }
@@ -30,12 +32,14 @@ export const commonExpertNames: ExpertNames = {
 /**
  * Every other row of what has gate and up rows in turns.
  * @param source (experts, 2k, ...columns), or of biases (experts, 2k)
+ * @param transposed whether it is (experts, columns, 2k)
  * @returns a view of (experts k, ...columns) and its name
  */
 export function everyOther(
   source: string,
   part: 'gate' | 'up',
   [experts, both, ...columns]: readonly [experts: number, both: number, ...columns: number[]],
+  transposed = false,
 ): { readonly name: string; readonly view: SourceView; readonly shape: readonly number[] } {
   const count = (experts * both) / 2;
   const first = part === 'gate' ? 0 : 1;
@@ -44,7 +48,8 @@ export function everyOther(
     shape: [count, ...columns],
     view: {
       source,
-      shape: [experts, both, ...columns],
+      shape: transposed ? [experts, ...columns, both] : [experts, both, ...columns],
+      transposed,
       flattened: [experts * both, ...columns],
       order: { count, sourceOf: (row) => 2 * row + first },
     },
@@ -102,18 +107,28 @@ export function expertsRecipe(
         ...{ up: up(expert), down: down(expert) },
       }),
     );
+  /** The same of a tensor whose matrices lie. */
+  const turned = (part: (expert: number) => TensorPart) => {
+    const { source, shape } = part(0);
+    const [all = 0, rows = 0, columns = 0] = shape;
+    const name = `${source}, transposed`;
+    addView(name, { source, shape: [all, columns, rows], transposed: true });
+    return (expert: number) => ({ ...part(expert), source: name });
+  };
   const recipe = { layer, neurons, hiddenSize };
   const allDown = within(names.down, hiddenSize, neurons);
   if (gated && nameOf(names.gateUp) !== undefined) {
     if (names.interleaved) {
       const rows = (part: 'gate' | 'up') => {
         const source = `${prefix}.${names.gateUp}`;
-        const { name, view, shape } = everyOther(source, part, [count, 2 * neurons, hiddenSize]);
+        const all = [count, 2 * neurons, hiddenSize] as const;
+        const { name, view, shape } = everyOther(source, part, all, names.transposed);
         addView(name, view);
         const range = (expert: number) => ({ first: expert * neurons, count: neurons });
         return (expert: number) => ({ source: name, shape, rows: range(expert) });
       };
-      return { ...recipe, experts: experts(rows('gate'), rows('up'), allDown) };
+      const down = names.transposed ? turned(allDown) : allDown;
+      return { ...recipe, experts: experts(rows('gate'), rows('up'), down) };
     }
     const half = (first: number) => within(names.gateUp, 2 * neurons, hiddenSize, first, neurons);
     return { ...recipe, experts: experts(half(0), half(neurons), allDown) };

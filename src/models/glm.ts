@@ -20,4 +20,5 @@ export function glmTraits(at: ConfigFile) {
   } as const satisfies DecoderTraits;
 }
 
-export const glm = decoderFamily(['glm'], glmTraits);
+// Of its GGUF files, some have queries, keys and values in one matrix.
+export const glm = decoderFamily(['glm'], (at) => ({ ...glmTraits(at), fused: 'stacked' }));

@@ -17,15 +17,18 @@ import { windowByLayer } from './windows.ts';
 
 const apart = { gate: 'gate_proj.bias', up: 'up_proj.bias' } as const;
 
-/** Gate and up rows in turns; apart where the checkpoint is a GGUF. */
-const form: ExpertForm = {
-  router: { source: 'mlp.router', bias: true },
-  names: {
-    ...commonExpertNames,
-    interleaved: true,
-    biases: { ...apart, gateUp: 'gate_up_proj_bias', down: 'down_proj_bias' },
-  },
-};
+/** Gate and up rows in turns, and lying where they are no blocks; apart where the checkpoint is a GGUF. */
+function formOf({ config }: ConfigFile): ExpertForm {
+  return {
+    router: { source: 'mlp.router', bias: true },
+    names: {
+      ...commonExpertNames,
+      interleaved: true,
+      transposed: (config.quantization_config ?? null) === null,
+      biases: { ...apart, gateUp: 'gate_up_proj_bias', down: 'down_proj_bias' },
+    },
+  };
+}
 
 export const gptOss = decoderFamily(['gpt_oss'], (at) => {
   const attention = boolean(at, 'attention_bias', true);
@@ -42,7 +45,7 @@ export const gptOss = decoderFamily(['gpt_oss'], (at) => {
     attention: { sinks: true },
     windows: windowsOf(at),
     bias: { qkv: attention, out: attention },
-    experts: { spec: localExperts(at, 128, 4), forms: [form] },
+    experts: { spec: localExperts(at, 128, 4), forms: [formOf(at)] },
     bosId: null,
     eosIds: [],
   };

@@ -1,5 +1,6 @@
 /** Granite's mixtures of experts: the form of Llama with experts, and factors on what flows through. */
 
+import { limits, optionalInteger } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
 import type { ExpertForm } from './decoder-traits.ts';
 import { graniteTraits } from './granite.ts';
@@ -21,4 +22,20 @@ function form(router: string, prefix: string, gateUp: string, down: string): Exp
 export const granitemoe = decoderFamily(['granitemoe'], (at) => ({
   ...graniteTraits(at),
   experts: { spec: localExperts(at, 8, 2), forms },
+}));
+
+/** With an FFN for all tokens beside the experts; its gate and up rows are one projection, but for GGUF files. */
+export const granitemoeShared = decoderFamily(['granitemoeshared'], (at) => ({
+  ...graniteTraits(at),
+  experts: {
+    spec: {
+      ...localExperts(at, 8, 2),
+      shared: optionalInteger(at, 'shared_intermediate_size', 0, limits.neurons) ?? 0,
+    },
+    forms,
+    shared: {
+      source: 'shared_mlp',
+      fused: { gateUp: 'input_linear', down: 'output_linear' },
+    },
+  },
 }));

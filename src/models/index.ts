@@ -3,13 +3,16 @@
 import { isJsonObject } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { arcee } from './arcee.ts';
+import { baichuan } from './baichuan.ts';
 import { bamboo } from './bamboo.ts';
+import { bitnet } from './bitnet.ts';
 import { bloom } from './bloom.ts';
 import { cohere } from './cohere.ts';
 import { cohere2 } from './cohere2.ts';
 import { activationKeyOf } from './config.ts';
 import { deepseekV2 } from './deepseek-v2.ts';
-import { ernie45 } from './ernie4-5.ts';
+import { deepseekV3 } from './deepseek-v3.ts';
+import { ernie45, ernie45Moe } from './ernie4-5.ts';
 import { exaone } from './exaone.ts';
 import { exaone4 } from './exaone4.ts';
 import { falcon } from './falcon.ts';
@@ -18,18 +21,20 @@ import { gemma2 } from './gemma2.ts';
 import { gemma3 } from './gemma3.ts';
 import { glm } from './glm.ts';
 import { glm4 } from './glm4.ts';
+import { glm4Moe } from './glm4-moe.ts';
 import { gptNeox } from './gpt-neox.ts';
 import { gptOss } from './gpt-oss.ts';
 import { gpt2 } from './gpt2.ts';
 import { gptj } from './gptj.ts';
 import { granite } from './granite.ts';
-import { granitemoe } from './granitemoe.ts';
+import { granitemoe, granitemoeShared } from './granitemoe.ts';
 import { hunyuan } from './hunyuan.ts';
 import { internlm2 } from './internlm2.ts';
 import { internlm3 } from './internlm3.ts';
 import { llama } from './llama.ts';
 import { minicpm } from './minicpm.ts';
 import { ministral } from './ministral.ts';
+import { ministral3 } from './ministral3.ts';
 import { mistral } from './mistral.ts';
 import { mixtral } from './mixtral.ts';
 import { mpt } from './mpt.ts';
@@ -50,23 +55,30 @@ import { qwen2Moe } from './qwen2-moe.ts';
 import { qwen3 } from './qwen3.ts';
 import { qwen3Moe } from './qwen3-moe.ts';
 import { seedOss } from './seed-oss.ts';
+import { smallthinker } from './smallthinker.ts';
 import { smollm3 } from './smollm3.ts';
 import type { CheckpointFacts, Family, ModelRecipe } from './spec.ts';
 import { stablelm } from './stablelm.ts';
 import { starcoder2 } from './starcoder2.ts';
+import { wholeModelTypes } from './text-part.ts';
 
 const families: readonly Family[] = [
   arcee,
+  baichuan,
   bamboo,
+  bitnet,
   bloom,
   cohere,
   cohere2,
   ernie45,
+  ernie45Moe,
   exaone,
   exaone4,
   deepseekV2,
+  deepseekV3,
   gptOss,
   granitemoe,
+  granitemoeShared,
   mixtral,
   olmoe,
   phimoe,
@@ -76,6 +88,7 @@ const families: readonly Family[] = [
   gemma3,
   glm,
   glm4,
+  glm4Moe,
   gpt2,
   gptj,
   gptNeox,
@@ -86,6 +99,7 @@ const families: readonly Family[] = [
   llama,
   minicpm,
   ministral,
+  ministral3,
   mistral,
   mpt,
   nanochat,
@@ -102,13 +116,17 @@ const families: readonly Family[] = [
   qwen3,
   qwen3Moe,
   seedOss,
+  smallthinker,
   smollm3,
   stablelm,
   starcoder2,
 ];
 
 /** Values of `model_type` that can be converted. */
-export const supportedModelTypes = families.flatMap((family) => family.modelTypes);
+export const supportedModelTypes = [
+  ...families.flatMap((family) => family.modelTypes),
+  ...wholeModelTypes,
+];
 
 /**
  * The recipe of a checkpoint, by its config's `model_type`.

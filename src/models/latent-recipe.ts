@@ -4,7 +4,8 @@ import type { RecipeBuilder } from './recipe-builder.ts';
 import { type LatentSpec, type ModelSpec, type SourceRows, tensorNames } from './spec.ts';
 
 /**
- * Queries, keys and values of a layer. Checkpoints have the values of a head that tell positions behind
+ * Queries, keys and values of a layer. What makes keys and values may be one matrix, (heads (own + value),
+ * rank), or two, as newer GGUF files have it: keys lie (heads, rank, own), values are (heads, value, rank). Checkpoints have the values of a head that tell positions behind
  * the others, here they come first.
  * @param from the attention's prefix, such as `model.layers.0.self_attn`
  * @param bias whether latent projections have biases
@@ -43,6 +44,25 @@ export function buildLatentAttention(
   parts(`${name}.weight`, `${source}.weight`, [rank + rope, hiddenSize], latent);
   if (bias) parts(`${name}.bias`, `${source}.bias`, [rank + rope], latent);
   norm(tensorNames.latentNorm(layer), 'kv_a_layernorm', rank);
-  const keyValue = { source: `${from}.kv_b_proj`, bias: false };
-  build.linear(tensorNames.keyValue(layer), heads * (own + value), rank, keyValue);
+  const keyValue = `${from}.kv_b_proj`;
+  const [keys, values] = [`${from}.k_b_proj.weight`, `${from}.v_b_proj.weight`];
+  if (!build.has(`${keyValue}.weight`) && build.has(keys)) {
+    const lying = { transposed: true, flattened: [heads * own, rank] };
+    const rows = build.view(keys, 'rows', { shape: [heads, rank, own], ...lying });
+    const ofEach = Array.from({ length: heads }, (_, head) => [
+      { source: rows, shape: [heads * own, rank], rows: rangeOf(head, own) },
+      { source: values, shape: [heads, value, rank], rows: rangeOf(head, value) },
+    ]);
+    build.addParts(`${tensorNames.keyValue(layer)}.weight`, ofEach.flat());
+    return;
+  }
+  const linear = { source: keyValue, bias: false };
+  build.linear(tensorNames.keyValue(layer), heads * (own + value), rank, linear);
+  // Files may have them once more in the other form.
+  build.ignore(keys, values);
+}
+
+/** Of rows that heads have `count` each of, those of one. */
+function rangeOf(head: number, count: number): SourceRows {
+  return { first: head * count, count };
 }

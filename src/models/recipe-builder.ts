@@ -160,14 +160,10 @@ export class RecipeBuilder {
   #weight({ source, transposed, part }: Linear, outputs: number, inputs: number): string {
     const whole = `${source}.weight`;
     if (part !== undefined) {
-      const name = `${whole}, ${part.name}`;
-      this.#views.set(name, { source: whole, shape: [part.all, inputs], order: part.order });
-      return name;
+      return this.view(whole, part.name, { shape: [part.all, inputs], order: part.order });
     }
     if (transposed !== true) return whole;
-    const name = `${whole}, transposed`;
-    this.#views.set(name, { source: whole, shape: [inputs, outputs], transposed });
-    return name;
+    return this.view(whole, 'transposed', { shape: [inputs, outputs], transposed });
   }
 
   /** Query, key and value projections that the checkpoint has apart. */
@@ -265,10 +261,23 @@ export class RecipeBuilder {
   /**
    * The router and the experts of a layer.
    * @param from the layer's prefix
+   * @param correction what is added to the router's scores for the choice, below the layer
    */
-  experts(layer: number, from: string, router: Linear, names: ExpertNames): void {
+  experts(
+    layer: number,
+    from: string,
+    router: Linear,
+    names: ExpertNames,
+    correction?: { readonly source: string; readonly row?: boolean },
+  ): void {
     const { hiddenSize, ffn } = this.#spec;
-    this.linear(tensorNames.router(layer), ffn.experts?.count ?? 0, hiddenSize, router);
+    const { count = 0 } = ffn.experts ?? {};
+    this.linear(tensorNames.router(layer), count, hiddenSize, router);
+    if (correction !== undefined) {
+      const shape = correction.row ? [1, count] : [count];
+      const source = `${from}.${correction.source}`;
+      this.#vector(`${tensorNames.router(layer)}.correction`, { source, shape });
+    }
     const addView = (name: string, view: SourceView) => this.#views.set(name, view);
     this.#experts.push(expertsRecipe(this.#spec, layer, from, names, this.#names, addView));
     this.#expertBiases(layer, from, names);
@@ -294,17 +303,48 @@ export class RecipeBuilder {
     this.#vector(tensorNames.expertDownBias(layer), down);
   }
 
-  /** The head of a model that has its own; of one with a tied head, `source` is passed over. */
-  head({ source, bias }: Linear): void {
+  /**
+   * The head of a model that has its own; of one with a tied head, `source` is passed over.
+   * @param unitRows whether its rows are divided by their lengths
+   */
+  head({ source, bias }: Linear, unitRows = false): void {
     const { vocabSize, embeddingSize, tiedHead } = this.#spec;
     if (tiedHead) this.#ignored.push(`${source}.weight`);
-    else this.add(tensorNames.head, [vocabSize, embeddingSize], `${source}.weight`);
+    else if (unitRows) {
+      const [whole, shape] = [`${source}.weight`, [vocabSize, embeddingSize]];
+      const name = `${whole}, rows of length 1`;
+      this.#views.set(name, { source: whole, shape, unitRows });
+      this.add(tensorNames.head, shape, name);
+    } else this.add(tensorNames.head, [vocabSize, embeddingSize], `${source}.weight`);
     if (bias) this.add(tensorNames.headBias, [vocabSize], `${source}.bias`);
   }
 
   /** Whether the checkpoint has a tensor of this name. */
   has(name: string): boolean {
     return this.#names.has(name);
+  }
+
+  /**
+   * Adds a view of a checkpoint tensor.
+   * @param name what it is of the source, in words
+   * @returns its name
+   */
+  view(source: string, name: string, view: Omit<SourceView, 'source'>): string {
+    const own = `${source}, ${name}`;
+    this.#views.set(own, { source, ...view });
+    return own;
+  }
+
+  /** Passes over the tensors of `count` layers behind those of the model, where the checkpoint has any. */
+  ignoreLayersBehind(prefix: string, count: number): void {
+    const { layers } = this.#spec;
+    for (const name of this.#names) {
+      const [, layer] = name.startsWith(prefix)
+        ? (/^(\d{1,6})\./.exec(name.slice(prefix.length)) ?? [])
+        : [];
+      const behind = layer !== undefined && Number(layer) - layers;
+      if (behind !== false && behind >= 0 && behind < count) this.#ignored.push(name);
+    }
   }
 
   /** Passes over tensors of these names, where the checkpoint has them. */

@@ -1,8 +1,6 @@
 /** SmolLM3: the form of Llama; every fourth layer is not told positions. */
 
-import { brief } from '../checkpoint/json-file.ts';
-import { InputError } from '../errors.ts';
-import { boolean, type ConfigFile, firstInteger, integer, limits } from './config.ts';
+import { boolean, type ConfigFile, firstInteger, integer, layerFlags, limits } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
 import { windowByLayer } from './windows.ts';
 
@@ -25,18 +23,9 @@ export const smollm3 = decoderFamily(['smollm3'], (at) => {
 
 /** By layer, whether it is told positions: 1 in `no_rope_layers` means that it is. */
 function toldLayers(at: ConfigFile): readonly boolean[] {
+  const listed = layerFlags(at, 'no_rope_layers');
+  if (listed !== null) return listed;
   const layers = integer(at, 'num_hidden_layers', limits.layers);
-  const listed: unknown = at.config.no_rope_layers ?? null;
-  if (listed === null) {
-    const every = firstInteger(at, ['no_rope_layer_interval'], 4);
-    return Array.from({ length: layers }, (_, layer) => (layer + 1) % every !== 0);
-  }
-  const isFlag = (value: unknown) => value === 0 || value === 1;
-  if (Array.isArray(listed) && listed.length === layers && listed.every(isFlag)) {
-    return listed.map((flag) => flag === 1);
-  }
-  throw new InputError(
-    `'no_rope_layers' is not a list of ${layers} times 0 or 1: ${brief(listed)}`,
-    { file: at.file },
-  );
+  const every = firstInteger(at, ['no_rope_layer_interval'], 4);
+  return Array.from({ length: layers }, (_, layer) => (layer + 1) % every !== 0);
 }

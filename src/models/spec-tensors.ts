@@ -6,6 +6,7 @@ import {
   expertsOf,
   type LatentSpec,
   type ModelSpec,
+  needsAllActivations,
   tensorNames,
 } from './spec.ts';
 
@@ -42,10 +43,20 @@ export function contradictionIn(spec: ModelSpec): string | null {
   if (experts !== undefined) {
     const contradiction = contradictionInExperts(experts, layers);
     if (contradiction !== null) return contradiction;
+    if (experts.early === true && spec.block === 'parallel') {
+      return 'a router reads the input of layers whose FFN does not wait for attention';
+    }
   }
   if (attention.latent !== undefined) {
     const contradiction = contradictionInLatent(spec, attention.latent);
     if (contradiction !== null) return contradiction;
+  }
+  if (needsAllActivations(spec)) {
+    const { placement } = spec.norm;
+    if (experts !== undefined) return 'activations of experts are normed, or rounded, as one row';
+    if (attention.latent !== undefined) return 'inputs of a latent vector are rounded';
+    if (ffn.innerNorm === true && spec.norm.kind !== 'rms') return 'a norm moves activations off 0';
+    if (placement !== 'pre' && placement !== 'both') return 'the residual stream itself is rounded';
   }
   if (spec.maxPositions > mostPositions) return `${spec.maxPositions} positions are too many`;
   for (const rotary of [positions, spec.localPositions]) {
@@ -256,6 +267,9 @@ function* layerTensors(
   yield* headNormTensors(spec, layer);
   if (sinks === true) yield { name: tensorNames.sinks(layer), shape: [heads], needed: true };
   const width = attendedWidth(spec.attention);
+  if (spec.attention.innerNorm === true) {
+    yield* normTensors(tensorNames.attentionInnerNorm(layer), { ...norm, width });
+  }
   yield* linearTensors(tensorNames.attentionOut(layer), hiddenSize, width);
   if (input && !norm.shared) yield* normTensors(tensorNames.ffnNorm(layer), ofNorm);
   if (output) yield* normTensors(tensorNames.ffnOutputNorm(layer), ofNorm);
@@ -263,6 +277,9 @@ function* layerTensors(
   if (experts !== null) {
     yield* expertTensors(spec, experts, layer);
     return;
+  }
+  if (ffn.innerNorm === true) {
+    yield* normTensors(tensorNames.ffnInnerNorm(layer), { ...norm, width: ffn.neurons });
   }
   if (ffn.gate !== 'none') {
     yield { name: tensorNames.gateBias(layer), shape: [ffn.neurons], needed: false };

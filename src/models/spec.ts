@@ -46,6 +46,8 @@ const expertsSchema = v.object({
   groups: v.optional(v.object({ count: positive, topK: positive, best: positive })),
   /** Factor on all weights. */
   scale: factor,
+  /** Whether the router reads what comes into the layer, before attention and any norm, and not the FFN's input. */
+  early: v.optional(v.boolean()),
 });
 
 /**
@@ -74,6 +76,8 @@ export const modelSpecSchema = v.object({
   logitSoftCap: v.optional(factor),
   /** `sequential`: x + f(norm(x + a(norm(x)))); `parallel`: x + a(norm(x)) + f(norm(x)). */
   block: v.optional(v.picklist(['sequential', 'parallel']), 'sequential'),
+  /** What the matrices of layers are multiplied with is rounded to so many bits, with one scale a row (roundRows). */
+  inputBits: v.optional(v.literal(8)),
   attention: v.object({
     heads: positive,
     kvHeads: positive,
@@ -90,8 +94,12 @@ export const modelSpecSchema = v.object({
     qkNormPlain: v.optional(v.boolean()),
     /** Queries, keys and values are held within [-clip, clip]. */
     clip: v.optional(factor),
+    /** Queries at position p are multiplied by 1 + beta ln(1 + floor(p / trained)), once positions are told. */
+    temperature: v.optional(v.object({ beta: finite, trained: positive })),
     /** Scores become cap tanh(score / cap). */
     softCap: v.optional(factor),
+    /** Whether what all heads give is normed as one row, before the projection out. */
+    innerNorm: v.optional(v.boolean()),
     /** Whether each head has a score of its own that takes part in the softmax and brings no value. */
     sinks: v.optional(v.boolean()),
     /**
@@ -141,6 +149,8 @@ export const modelSpecSchema = v.object({
     clamped: v.optional(v.object({ limit: factor, steepness: factor })),
     /** Of fatrelu: values up to it count as 0. */
     threshold: v.optional(finite, 0),
+    /** Whether activations are normed as one row of all neurons, before the down projection. */
+    innerNorm: v.optional(v.boolean()),
     /** Of a mixture of experts; `neurons` above are those of its dense layers. */
     experts: v.optional(expertsSchema),
   }),
@@ -150,7 +160,7 @@ export const modelSpecSchema = v.object({
   eosIds: v.array(index),
 });
 
-/** The parsed form of {@link modelSpecSchema}. */
+/** The parsed form of `modelSpecSchema`. */
 export type ModelSpec = v.InferOutput<typeof modelSpecSchema>;
 
 /** The experts of a model's layers. */
@@ -165,7 +175,20 @@ export function expertsOf({ ffn }: Pick<ModelSpec, 'ffn'>, layer: number): Exper
   return experts === undefined || experts.denseLayers.includes(layer) ? null : experts;
 }
 
-/** The form in which `flash.json` holds a spec, and {@link modelSpecSchema} reads it. */
+/** Whether so many experts for each token are fewer than the model takes, which gives another output. */
+export function takesFewer({ ffn }: Pick<ModelSpec, 'ffn'>, asked: number | undefined): boolean {
+  return asked !== undefined && ffn.experts !== undefined && asked !== ffn.experts.topK;
+}
+
+/** Whether no down column can be used before the activations of all neurons are known. */
+export function needsAllActivations({
+  inputBits,
+  ffn,
+}: Pick<ModelSpec, 'inputBits' | 'ffn'>): boolean {
+  return inputBits !== undefined || ffn.innerNorm === true;
+}
+
+/** The form in which `flash.json` holds a spec, and `modelSpecSchema` reads it. */
 type StoredSpec = v.InferInput<typeof modelSpecSchema>;
 
 /** The spec as `flash.json` holds it. */
@@ -204,10 +227,12 @@ export const tensorNames = {
   queryNorm: (layer: number) => `layers.${layer}.attention.query_norm`, // .weight, .bias (headDim), or (heads headDim)
   keyNorm: (layer: number) => `layers.${layer}.attention.key_norm`, // .weight, .bias (headDim), or (kvHeads headDim)
   sinks: (layer: number) => `layers.${layer}.attention.sinks`, // (heads)
+  attentionInnerNorm: (layer: number) => `layers.${layer}.attention.inner_norm`, // .weight, .bias (heads headDim)
   attentionOut: (layer: number) => `layers.${layer}.attention.out`, // .weight (hidden, heads headDim), .bias
   attentionOutputNorm: (layer: number) => `layers.${layer}.attention_output_norm`, // .weight, .bias (hidden)
   ffnOutputNorm: (layer: number) => `layers.${layer}.ffn_output_norm`, // .weight, .bias (hidden)
   ffnNorm: (layer: number) => `layers.${layer}.ffn_norm`, // .weight, .bias (hidden)
+  ffnInnerNorm: (layer: number) => `layers.${layer}.ffn.inner_norm`, // .weight, .bias (neurons)
   gateBias: (layer: number) => `layers.${layer}.ffn.gate.bias`, // (neurons)
   upBias: (layer: number) => `layers.${layer}.ffn.up.bias`, // (neurons)
   downBias: (layer: number) => `layers.${layer}.ffn.down.bias`, // (hidden)
@@ -250,12 +275,14 @@ export interface SourceView {
   readonly source: string;
   /** Of the source. */
   readonly shape: readonly number[];
-  /** The shape in which its values are taken, where that is another one. */
-  readonly flattened?: readonly number[];
-  /** Which of its rows, in which order; all of them when absent. */
-  readonly order?: RowOrder;
-  /** Whether the source's columns are the rows. */
+  /** Whether the columns of the source, or of each of its matrices, are the rows. */
   readonly transposed?: boolean;
+  /** Whether rows are divided by their lengths then. */
+  readonly unitRows?: boolean;
+  /** The shape in which its values are taken then, where that is another one. */
+  readonly flattened?: readonly number[];
+  /** Which of its rows then, in which order; all of them when absent. */
+  readonly order?: RowOrder;
 }
 
 export interface SourceRows {

@@ -1,10 +1,12 @@
 /** Where a forward pass keeps its intermediate values: f32, for `chunk` positions at once. */
 
+import { kernelSizes } from '../kernels/constants.ts';
 import { attentionScratch } from '../kernels/kernels.ts';
 import { neuronGroup, scratchBytes } from '../kernels/weight-kernels.ts';
 import type { Positions } from '../models/positions.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { alignUp } from '../units.ts';
+import type { AllActivationsPlace, AllActivationsSizes } from './all-activations.ts';
 import {
   bitWords,
   type ListTables,
@@ -93,6 +95,8 @@ export interface Activations extends BlockRoom {
   readonly experts: ExpertBuffers | null;
   /** Of attention that makes keys and values of latent vectors only. */
   readonly latent: LatentBuffers | null;
+  /** Where no down column can be used before the activations of all neurons are known. */
+  readonly all: AllActivationsPlace | null;
   /** Bytes of all of these. */
   readonly bytes: number;
 }
@@ -105,6 +109,9 @@ export interface ExpertBuffers {
   readonly gathered: number;
   /** (chunk topK, hidden): what each expert contributes to each row that takes it. */
   readonly contributions: number;
+  /** u32 (chunk topK) and (chunk, topK) choices: which rows and experts these are of. */
+  readonly rows: number;
+  readonly choices: number;
   /** (chunk, hidden) and (chunk): what the FFN beside experts gives, and each row's share of it. */
   readonly shared: number;
   readonly shares: number;
@@ -148,6 +155,7 @@ export interface ActivationSizes {
   readonly predictors: PredictorSizes | null;
   /** Of the input of products; 0 where it is not quantised. */
   readonly quantisedBytes: number;
+  readonly all: AllActivationsSizes | null;
 }
 
 /** Activations that have room: of a chunk's block of neurons, or of one position's unit of k. */
@@ -184,6 +192,8 @@ function layoutExperts(
     logits: take(chunk * count),
     gathered: take(chunk * hiddenSize),
     contributions: take(chunk * topK * hiddenSize),
+    rows: take(chunk * topK),
+    choices: take((chunk * topK * kernelSizes.choiceBytes) / 4),
     shared: shared === 0 ? 0 : take(chunk * hiddenSize),
     shares: shared === 0 ? 0 : take(chunk),
   };
@@ -207,7 +217,7 @@ function layoutLatent(
 const alignment = 64; // a cache line
 
 export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Activations {
-  const { chunk, context, logits, widestUnit, predictors, quantisedBytes } = sizes;
+  const { chunk, context, logits, widestUnit, predictors, all, quantisedBytes } = sizes;
   const { heads, kvHeads, headDim } = spec.attention;
   let end = alignUp(sizes.address, alignment);
   const take = (elements: number) => {
@@ -253,6 +263,7 @@ export function layoutActivations(spec: ModelSpec, sizes: ActivationSizes): Acti
     },
     experts: layoutExperts(spec, chunk, take),
     latent: layoutLatent(spec, chunk, take),
+    all: all && { values: take(chunk * all.neurons), downs: take(all.downBytes / 4) },
     bytes: end - sizes.address,
   };
 }

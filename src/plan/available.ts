@@ -3,9 +3,10 @@
  * needs room, so they are free; what others hold besides would have to be swapped, or somebody killed.
  */
 
-import { freemem, totalmem } from 'node:os';
+import { totalmem } from 'node:os';
 import { mappableBytes } from '../address-space.ts';
 import { type ControlGroup, controlGroups, readText } from '../control-groups.ts';
+import { freeMemory } from './free-memory.ts';
 import { residentBytes } from './process.ts';
 
 /** Memory that can be used without pushing anything out, in bytes, and what says so. */
@@ -41,7 +42,7 @@ function ownBytes(status: string): number {
 
 function freeOnMachine(root: string, own: number): number {
   const meminfo = readText(`${root}/proc/meminfo`) ?? '';
-  const free = kilobytes(meminfo, 'MemAvailable') ?? freemem();
+  const free = kilobytes(meminfo, 'MemAvailable') ?? freeMemory();
   return Math.min(free + own, kilobytes(meminfo, 'MemTotal') ?? totalmem());
 }
 

@@ -15,6 +15,7 @@ import {
   type PredictorSizes,
   widestRow,
 } from './activations.ts';
+import { allActivationsSizes } from './all-activations.ts';
 import { expertUnits } from './expert-slots.ts';
 import { type KvLayout, layoutKv } from './kv-layout.ts';
 import { selectionLengths } from './list-layout.ts';
@@ -113,6 +114,7 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
     widestUnit: widestUnit(manifest.ffns),
     predictors: predictors && predictorSizes(predictors),
     quantisedBytes: quantisedRoomBytes(manifest, chunk),
+    all: allActivationsSizes(manifest),
   });
   take(activations.bytes);
   const wide = Math.max(widestRow(spec), widestUnit(manifest.ffns));

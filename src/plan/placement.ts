@@ -13,6 +13,7 @@ import { spanOf } from '../flash/row-range.ts';
 import { headTensor } from '../models/spec.ts';
 import { maxMemoryBytes } from '../pages.ts';
 import { MIB } from '../units.ts';
+import { allActivationsSizes } from './all-activations.ts';
 import { ArenaSpace } from './arena-space.ts';
 import {
   type ExpertPlan,
@@ -168,6 +169,7 @@ function placeBeside(
     predictors: predictors && predictorSizes(predictors),
     staging: stagingSlots === 0 ? null : { slots: stagingSlots, bundleBytes },
     quantisedBytes: quantisedRoomBytes(manifest, chunk),
+    downBytes: predictors === null ? 0 : (allActivationsSizes(manifest)?.downBytes ?? 0),
   });
   const expertStaging = {
     address: stagingAddress + stagingBytes,

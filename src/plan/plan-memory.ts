@@ -21,7 +21,7 @@ import { wantedOf } from './share-slots.ts';
 import { matricesInOrder, rowTables, usedMatrices } from './weight-order.ts';
 
 /** Chunk sizes tried from large to small until the activations are a small part of the budget. */
-const chunkSizes = [256, 128, 64, 32, 16, 8];
+const chunkSizes = [1024, 512, 256, 128, 64, 32, 16, 8];
 /** A chunk is worth so much of the room for weights; one of more than 64 positions, so much. */
 const chunkShare = 1 / 4;
 const largeChunkShare = 1 / 16;

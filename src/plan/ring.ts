@@ -32,6 +32,15 @@ function smallestSlot(manifest: Manifest): number {
 }
 
 /**
+ * The largest slot within `ideal` that whole blocks of the tensors with the largest ones fill: what blocks of
+ * 0.7 MiB leave of a slot of 1 MiB would be lost to weights.
+ */
+function filledSlot(manifest: Manifest, ideal: number): number {
+  const block = smallestSlot(manifest) - sectorBytes;
+  return Math.max(1, Math.floor((ideal - sectorBytes) / block)) * block + sectorBytes;
+}
+
+/**
  * Reads in flight and what is being computed: 4 MiB keep a device of 1.5 GiB/s busy, where two slots
  * of 36 KiB gave a tenth of its rate. A small model need not give most of itself for its own ring.
  */
@@ -47,14 +56,13 @@ function largestRing(manifest: Manifest): number {
 
 /** About an eighth of the room for reading ahead, in slots of up to 1 MiB. */
 export function planRing(manifest: Manifest, room: number, largest: number): StreamRing {
-  const smallest = smallestSlot(manifest);
   const ringBytes = Math.min(
     largest,
     largestRing(manifest),
     Math.max(smallestRing(manifest), room / 8),
   );
   const ideal = Math.min(largestSlotBytes, Math.floor(ringBytes / 8)) + sectorBytes;
-  const slotBytes = Math.max(smallest, Math.floor(ideal / sectorBytes) * sectorBytes);
+  const slotBytes = filledSlot(manifest, ideal);
   const slots = Math.max(fewestSlots, Math.min(mostSlots, Math.floor(ringBytes / slotBytes)));
   return { address: 0, slots, slotBytes };
 }

@@ -46,6 +46,8 @@ export interface TransferBuffers extends BlockRoom {
   readonly lists: ListTables | null;
   /** With predictors only, and where not all neurons fit. */
   readonly staging: Staging | null;
+  /** (neurons, bytes of a column): where down columns are kept until all activations are known; or 0. */
+  readonly downs: number;
   /** Where the weights begin. */
   readonly end: number;
 }
@@ -58,6 +60,8 @@ export interface TransferSizes {
   /** Neurons of the largest unit that is computed as a whole. */
   readonly widestUnit: number;
   readonly predictors: PredictorSizes | null;
+  /** Of the down columns of a layer that are kept, with predictors; 0 where none are. */
+  readonly downBytes: number;
   /** Slots for neurons that pass through, and the bytes of one. */
   readonly staging: { readonly slots: number; readonly bundleBytes: number } | null;
   /** Of the input of products; 0 where it is not quantised. */
@@ -67,7 +71,7 @@ export interface TransferSizes {
 const alignment = 4096; // of the weights behind it
 
 export function layoutTransferBuffers(spec: ModelSpec, sizes: TransferSizes): TransferBuffers {
-  const { address, chunk, context, threads, widestUnit, predictors, staging } = sizes;
+  const { address, chunk, context, threads, widestUnit, predictors, staging, downBytes } = sizes;
   const { quantisedBytes } = sizes;
   let end = address;
   const take = (bytes: number) => {
@@ -99,6 +103,7 @@ export function layoutTransferBuffers(spec: ModelSpec, sizes: TransferSizes): Tr
       address: take(slotsBytes(staging.slots, staging.bundleBytes)),
       slots: staging.slots,
     },
+    downs: downBytes === 0 ? 0 : take(downBytes),
     end,
   };
 }

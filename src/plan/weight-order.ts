@@ -25,12 +25,13 @@ export function matricesInOrder({ spec, tensors, ffns }: Manifest): {
   for (let layer = 0; layer < spec.layers; layer++) {
     const whole = (ffns[layer] ?? []).filter(({ kind }) => kind !== 'expert');
     const ffn = whole.flatMap(({ tensor }) => get(tensor));
-    body.push(
+    const attention = [
       ...attentionMatrices(spec, layer, tensors).flatMap(get),
       ...get(`${tensorNames.attentionOut(layer)}.weight`),
-      ...get(`${tensorNames.router(layer)}.weight`),
-      ...ffn,
-    );
+    ];
+    const router = get(`${tensorNames.router(layer)}.weight`);
+    const { early = false } = spec.ffn.experts ?? {};
+    body.push(...(early ? [...router, ...attention] : [...attention, ...router]), ...ffn);
     bundles.push(...ffn);
   }
   const head = [...get(tensorNames.projectOut), ...get(headTensor(spec))];

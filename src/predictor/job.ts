@@ -3,7 +3,7 @@
  * last one are kept, so that a run that was stopped or killed goes on where it was.
  */
 
-import { lstat, mkdir, rm } from 'node:fs/promises';
+import { lstat, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import type { LayerOrder } from '../arrange/layer-order.ts';
@@ -12,6 +12,7 @@ import { parseJson } from '../checkpoint/json-file.ts';
 import { writeError } from '../errors.ts';
 import { type Manifest, trainingBase } from '../flash/manifest.ts';
 import { type Part, predictorChecksum } from '../flash/predictor-file.ts';
+import { removeEntry } from '../moving-files.ts';
 import { readRegular } from '../regular-file.ts';
 import {
   binFile,
@@ -68,7 +69,7 @@ export class TrainingJob {
             : null;
         if (layers !== null) return new TrainingJob(dir, layers);
       }
-      await rm(dir, { recursive: true, force: true });
+      await removeEntry(dir);
       await mkdir(dir, { mode: ownerOnlyDirectory });
       await writeNewFile(settingsFile, text);
       return new TrainingJob(dir, []);
@@ -164,7 +165,7 @@ export class TrainingJob {
 
   /** Removes the directory. */
   async remove(): Promise<void> {
-    await rm(this.dir, { recursive: true, force: true });
+    await removeEntry(this.dir);
   }
 }
 

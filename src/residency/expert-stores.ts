@@ -6,6 +6,7 @@
 
 import { InterruptedError } from '../errors.ts';
 import type { FfnUnits } from '../flash/ffn-units.ts';
+import type { IoStats } from '../flash/io-stats.ts';
 import type { StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
 import type { RequestOptions } from '../flash/scheduler.ts';
@@ -39,8 +40,7 @@ export interface ExpertCounters {
   readonly present: number;
   readonly residentBytes: number;
   readonly streamedBytes: number;
-  /** Time spent waiting for reads, and on book-keeping, in milliseconds. */
-  readonly waitMs: number;
+  /** Time spent on book-keeping, in milliseconds. */
   readonly storeMs: number;
 }
 
@@ -64,7 +64,6 @@ export class ExpertStores {
   /** Staging slots that nothing is read into or computed in. */
   readonly #freeStaging: number[];
   readonly #counts = { wanted: 0, present: 0, residentBytes: 0, streamedBytes: 0 };
-  #waitMs = 0;
   #storeMs = 0;
 
   private constructor(
@@ -138,7 +137,7 @@ export class ExpertStores {
   }
 
   get counters(): ExpertCounters {
-    return { ...this.#counts, waitMs: this.#waitMs, storeMs: this.#storeMs };
+    return { ...this.#counts, storeMs: this.#storeMs };
   }
 
   layer(index: number): ExpertLayer {
@@ -200,9 +199,7 @@ export class ExpertStores {
     return new ExpertStep(layer, present, missing, reading, {
       freeStaging: this.#freeStaging,
       read: (entry, staged) => this.#read(layer, entry, staged),
-      waited: (ms) => {
-        this.#waitMs += ms;
-      },
+      stats: this.#files.scheduler.stats,
     });
   }
 
@@ -244,7 +241,7 @@ function startRead(
 interface StepParts {
   readonly freeStaging: number[];
   readonly read: (entry: MissingExpert, staged: number | null) => ReadingExpert;
-  readonly waited: (ms: number) => void;
+  readonly stats: IoStats;
 }
 
 /** The experts of one pass through a layer. */
@@ -280,9 +277,7 @@ export class ExpertStep {
     for (;;) {
       const next = this.#reading[0];
       if (next === undefined) break;
-      const started = performance.now();
-      await next.request.done;
-      this.#parts.waited(performance.now() - started);
+      await this.#parts.stats.awaited(next.request.done);
       use(next);
       this.#reading.shift();
       if (next.staged !== null) this.#parts.freeStaging.push(next.staged);

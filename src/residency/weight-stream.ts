@@ -59,7 +59,6 @@ export class WeightStream {
   readonly #mostReading: number;
   /** Slots that are being filled. */
   #reading = 0;
-  #waitMs = 0;
 
   constructor(
     files: ModelFiles,
@@ -76,11 +75,6 @@ export class WeightStream {
     this.#head = head;
   }
 
-  /** Time the forward passes waited for reads, in milliseconds. */
-  get waitMs(): number {
-    return this.#waitMs;
-  }
-
   /** Announces a pass, which will take the body's ranges and, for logits, the head's. */
   beginPass(withHead: boolean): void {
     this.#passes.push(withHead);
@@ -94,10 +88,8 @@ export class WeightStream {
   async next(range: RowRange): Promise<LoadedRows> {
     const slot = this.#queue[0];
     if (slot?.range !== range) throw new Error(`${range.tensor.name} is not next in the stream`);
-    const started = performance.now();
     slot.request.promote();
-    const address = await slot.request.done;
-    this.#waitMs += performance.now() - started;
+    const address = await this.#files.scheduler.stats.awaited(slot.request.done);
     return {
       first: range.first,
       count: range.count,

@@ -29,7 +29,6 @@ export class Weights {
   readonly #arranged = new Map<StoredTensor, Arrangement>();
   /** Bundles of which so many neurons are laid apart, beginning with the first. */
   readonly #apart = new Map<StoredTensor, number>();
-  #rowWaitMs = 0;
   #residentBytesUsed = 0;
   #streamedBytesUsed = 0;
 
@@ -78,11 +77,6 @@ export class Weights {
     return weights;
   }
 
-  /** Time spent waiting for flash, in milliseconds. */
-  get waitMs(): number {
-    return this.#rowWaitMs + (this.#stream?.waitMs ?? 0);
-  }
-
   /** Bytes of weights that the passes so far used from DRAM, and those that had to be read. */
   get bytesUsed(): { readonly resident: number; readonly streamed: number } {
     return { resident: this.#residentBytesUsed, streamed: this.#streamedBytesUsed };
@@ -97,6 +91,11 @@ export class Weights {
   vector(name: string): number {
     const tensor = this.#files.find(name);
     return tensor === undefined ? 0 : this.#vectorBase + tensor.offset;
+  }
+
+  /** How many rows of a matrix stay in DRAM: the first ones. */
+  residentRows(tensor: StoredTensor): number {
+    return this.#plan.residences.get(tensor)?.rows ?? 0;
   }
 
   /** Address of the first row of a matrix of which some rows stay in DRAM, in the memory where these are. */
@@ -162,7 +161,7 @@ export class Weights {
     });
     const { format } = this.#asStored(tensor, 0);
     const { address, slots, slotBytes } = this.#plan.rowStaging;
-    const started = performance.now();
+    const { stats } = this.#files.scheduler;
     // A block is read once, however many of its rows are wanted.
     const wanted = new Map<number, number[]>();
     for (const index of missing) {
@@ -175,18 +174,18 @@ export class Weights {
     for (let at = 0; at < blocks.length; at += slots) {
       const group = blocks.slice(at, at + slots);
       const addresses = new Map<number, number>();
-      await forEachParallel(group, slots, async (first, lane) => {
+      const reads = forEachParallel(group, slots, async (first, lane) => {
         const place = address + lane * slotBytes;
         const block = blockOf(tensor, first);
         addresses.set(first, await this.#files.readRows(block, this.#memory(0), place));
       });
+      await stats.awaited(reads);
       for (const [first, start] of addresses) {
         for (const index of wanted.get(first) ?? []) {
           use(index, start + ((rows[index] ?? 0) - first) * rowBytes, format);
         }
       }
     }
-    if (missing.length > 0) this.#rowWaitMs += performance.now() - started;
   }
 
   /**

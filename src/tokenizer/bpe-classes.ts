@@ -71,6 +71,25 @@ const classes: ReadonlyMap<string, BpeClass> = new Map([
     },
   ],
   [
+    'CohereTokenizer',
+    {
+      normalizer: { type: 'NFC' },
+      preTokenizer: (addPrefixSpace) => ({
+        type: 'Sequence',
+        pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel(addPrefixSpace)],
+      }),
+      roles: {
+        bos_token: '<BOS_TOKEN>',
+        eos_token: '<|END_OF_TURN_TOKEN|>',
+        unk_token: '<UNK>',
+        sep_token: '<SEP>',
+        pad_token: '<PAD>',
+        cls_token: '<CLS>',
+        mask_token: '<MASK_TOKEN>',
+      },
+    },
+  ],
+  [
     'RobertaTokenizer',
     {
       ...gpt2,
@@ -94,10 +113,10 @@ const otherNamesOfBackend = ['PreTrainedTokenizer', 'PythonBackend'];
 
 /** Model types that have a class of their own. */
 const classOfModel: ReadonlyMap<string, string> = new Map([
-  ['opt', 'GPT2Tokenizer'],
-  ['phi', 'GPT2Tokenizer'],
-  ['qwen2', 'Qwen2Tokenizer'],
-  ['qwen3', 'Qwen2Tokenizer'],
+  ...['opt', 'phi', 'gpt2', 'gptj', 'starcoder2'].map((type) => [type, 'GPT2Tokenizer'] as const),
+  ...['qwen2', 'qwen3', 'qwen2_moe', 'qwen3_moe'].map((type) => [type, 'Qwen2Tokenizer'] as const),
+  ...['gpt_neox', 'mpt', 'olmo', 'olmoe'].map((type) => [type, 'GPTNeoXTokenizer'] as const),
+  ...['cohere', 'cohere2'].map((type) => [type, 'CohereTokenizer'] as const),
   ['mistral', backend],
   ['nemotron', backend],
   ['persimmon', backend],

@@ -14,7 +14,7 @@ import { byteLevelJson } from './from-bpe-files.ts';
 import { bpeTablesOf, tokenizerBytes } from './gguf-bpe.ts';
 import type { BpeTables } from './pipeline/bpe.ts';
 import { surround } from './post-processor.ts';
-import { pieceKind, specialPieces, tokenizerJsonFromPieces } from './sentencepiece.ts';
+import { pieceKind, specialPieces, tokenizerJsonFromPieces } from './sentencepiece/pieces-json.ts';
 import type { Component, TokenizerJson } from './tokenizer-json.ts';
 
 /** Metadata by key, as the file has it; nobody has checked it. */

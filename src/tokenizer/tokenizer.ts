@@ -93,25 +93,32 @@ export async function loadTokenizer(dir: string, model: ModelTokens = {}): Promi
   return (await buildTokenizer(dir, model)).tokenizer;
 }
 
+/** A tokenizer.json that was made from other files of a checkpoint. */
+export interface MadeTokenizer {
+  readonly json: TokenizerJson;
+  /** One of these, for messages. */
+  readonly file: string;
+}
+
 /**
  * The same with what is worth keeping.
- * @param made what takes the place of tokenizer.json where it was made from vocab.json
+ * @param made what takes the place of tokenizer.json
  */
 export async function buildTokenizer(
   dir: string,
   model: ModelTokens = {},
-  made?: TokenizerJson,
+  made?: MadeTokenizer,
 ): Promise<BuiltTokenizer> {
   const file = join(dir, 'tokenizer.json');
   const files = await readTokenFiles(dir);
   if (made !== undefined) {
-    return pipelineTokenizer({ json: made, file: join(dir, 'vocab.json'), files }, model);
+    return pipelineTokenizer({ ...made, files }, model);
   }
   if (!(await exists(file))) {
     throw new InputError(
       'there is no such file',
       { file },
-      'A model needs its tokenizer; `flashllm convert` writes this file, from vocab.json and merges.txt if need be',
+      'A model needs its tokenizer; `flashllm convert` writes this file, from vocab.json and merges.txt or tokenizer.model if need be',
     );
   }
   // The parsed file is nobody's but the pipeline's, so that it can be collected.

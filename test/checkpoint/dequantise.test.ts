@@ -11,7 +11,7 @@ import { Dice } from '../support/random.ts';
 import { elementsOf, readTensor } from './helpers.ts';
 
 const quantised = ['Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q4_K', 'Q6_K'];
-const more = ['Q5_K', 'Q3_K', 'Q2_K', 'IQ4_NL', 'MXFP4', 'IQ4_XS'];
+const more = ['Q5_K', 'Q3_K', 'Q2_K', 'IQ4_NL', 'MXFP4', 'IQ4_XS', 'TQ1_0', 'TQ2_0'];
 const files = ['quants', 'more'];
 
 async function eachTensor(

@@ -169,7 +169,7 @@ test('config.json', async (t) => {
   await assert.rejects(readConfig(dir), refusal(/no config\.json in this directory/));
   const file = join(dir, 'config.json');
   writeFileSync(file, '{"model_type": "opt"}');
-  assert.deepEqual(await readConfig(dir), { config: { model_type: 'opt' }, file });
+  assert.deepEqual(await readConfig(dir), { config: { model_type: 'opt' }, isPart: false, file });
   writeFileSync(file, '[1]');
   await assert.rejects(readConfig(dir), refusal(/is not a JSON object/));
   writeFileSync(file, '{"model_type": "opt"');

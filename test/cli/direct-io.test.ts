@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { runCli, runCliJson } from '../support/cli.ts';
+import { runCli, runCliJson, runCliWell } from '../support/cli.ts';
 import { storiesOpt } from '../support/fixtures.ts';
 import { convert } from '../support/model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
@@ -33,4 +33,10 @@ test('the same tokens without direct I/O, streamed and resident', async () => {
     assert.deepEqual(buffered.tokens, usual.tokens);
     assert.equal(buffered.stats.flashBytes, usual.stats.flashBytes);
   }
+});
+
+test('plan says that the page cache comes on top, where it does', async () => {
+  const args = ['plan', model, '--dram-budget', '256MiB'];
+  const buffered = await runCliWell(args, { env: { FLASHLLM_DIRECT_IO: '0' } });
+  assert.match(buffered.stderr, /page cache, as FLASHLLM_DIRECT_IO=0 asks for/);
 });

@@ -1,8 +1,10 @@
 /** What the command line says of a mixture of experts. */
 
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
+import { parseResults, request } from '../batch/support.ts';
 import { assertRefused, runCli, runCliJson, runCliWell } from '../support/cli.ts';
 import { familyFixture } from '../support/fixtures.ts';
 import { convert } from '../support/model.ts';
@@ -49,6 +51,34 @@ describe('a mixture of experts', { concurrency: 2 }, () => {
     assert.equal(stats.expertHitRate, 1);
     const fewer = await runCli([...args, '--experts', '1']);
     assert.match(fewer.stderr, /1 of 8 experts for each token in place of 3: .* not the model's/);
+  });
+
+  it('chats, batches and servers with fewer experts say so, and give what generate gives', async () => {
+    const dir = root.directory();
+    const template = join(dir, 'plain.jinja');
+    writeFileSync(template, '{{ bos_token }}{{ messages[0].content }}');
+    const [input, output] = [join(dir, 'in.jsonl'), join(dir, 'out.jsonl')];
+    writeFileSync(input, `${request('one', 'the', { temperature: 0, max_tokens: 8 })}\n`);
+    const greedy = ['--temperature', '0', '--max-tokens', '8'];
+    const generate = ['generate', model, '--prompt', 'the', ...greedy, ...budget];
+    const chat = ['chat', model, ...greedy, ...budget, '--context', '32', '--template', template];
+    const batch = ['batch', model, input, output, ...budget];
+    const fewer = ['--experts', '1'];
+    const [alone, whole, answered, talked] = await Promise.all([
+      runCli([...generate, ...fewer]),
+      runCliWell(generate),
+      runCli([...batch, ...fewer]),
+      runCli([...chat, ...fewer], { input: 'the' }),
+    ]);
+    const said = /1 of 8 experts for each token in place of 3: .* not the model's/;
+    for (const { stderr } of [alone, answered, talked]) assert.match(stderr, said);
+    assert.notEqual(alone.stdout, whole.stdout);
+    assert.equal(talked.stdout, `${alone.stdout.replace(/\n$/, '')}\n`);
+    const [result] = parseResults(readFileSync(output, 'utf8'));
+    assert.equal(result?.response?.body.choices?.[0]?.text, alone.stdout.replace(/\n$/, ''));
+    assertRefused(await runCli(batch), ['was made with another model', '--experts']);
+    const tooMany = await runCli(['serve', model, '--port', '0', '--experts', '4', ...budget]);
+    assertRefused(tooMany, ['must be 1 to 3']);
   });
 
   it('needs no predictors', async () => {

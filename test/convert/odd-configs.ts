@@ -58,17 +58,7 @@ export const heads: readonly Oddity[] = [
 ];
 
 export const quantised: readonly Oddity[] = [
-  ...[
-    'gptq',
-    'awq',
-    'bitsandbytes',
-    'fbgemm_fp8',
-    'fp8',
-    'compressed-tensors',
-    'bitnet',
-    'hqq',
-    'eetq',
-  ]
+  ...['gptq', 'awq', 'bitsandbytes', 'fbgemm_fp8', 'fp8', 'compressed-tensors', 'hqq', 'eetq']
     .concat(['quanto', 'torchao', 'aqlm', 'vptq', 'spqr', 'exl2', 'exl3', 'constructor'])
     .map((name) => ({
       name: `quant_method ${name}`,
@@ -96,9 +86,14 @@ export const quantised: readonly Oddity[] = [
     becomes: /quantised with a method that is not named: not supported/,
   },
   {
+    name: 'ternary weights without their scales',
+    change: method('bitnet'),
+    becomes: /has no scale beside it, although its configuration says that weights are ternary/,
+  },
+  {
     name: 'a family of its own for quantised weights',
-    change: config({ model_type: 'bitnet', quantization_config: { quant_method: 'bitnet' } }),
-    becomes: /model_type 'bitnet' is not supported; besides, the weights are quantised with bitnet/,
+    change: config({ model_type: 'aqlm', quantization_config: { quant_method: 'aqlm' } }),
+    becomes: /model_type 'aqlm' is not supported; besides, the weights are quantised with aqlm/,
   },
   {
     name: 'a quantization_config of nothing',

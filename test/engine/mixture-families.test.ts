@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
-import type { EncodedDType } from '../../src/dtype.ts';
+import type { TargetFormat } from '../../src/convert/target-formats.ts';
 import type { RunRequest } from '../../src/engine/run-request.ts';
 import { writeRandomModel } from '../support/random-model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
@@ -27,7 +27,7 @@ const variants: [number, Partial<RunRequest>][] = [
   [32 * MIB, { memoryLimit: 2.1 * MIB, chunk: 8, threads: 2 }],
 ];
 
-async function assertSame(config: Record<string, unknown>, dtype: EncodedDType): Promise<void> {
+async function assertSame(config: Record<string, unknown>, dtype: TargetFormat): Promise<void> {
   const checkpoint = writeRandomModel(root.directory(), { ...size, ...config });
   const model = join(root.directory(), 'model');
   await convertCheckpoint({ checkpoint, output: model, dtype, dramBudget: 2048 * MIB });
@@ -69,4 +69,19 @@ test('clamped gates, biases of experts, sinks, windows', () =>
       sliding_window: 8,
     },
     'q8',
+  ));
+
+test('routers before attention, gates of ReLU, layers without positions', () =>
+  assertSame(
+    {
+      model_type: 'smallthinker',
+      head_dim: 32,
+      rope_layout: [0, 1, 1],
+      sliding_window_layout: [0, 1, 1],
+      sliding_window_size: 8,
+      moe_num_primary_experts: 24,
+      moe_num_active_primary_experts: 3,
+      moe_ffn_hidden_size: 160,
+    },
+    'f16',
   ));

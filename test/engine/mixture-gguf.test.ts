@@ -12,17 +12,32 @@ import { value } from '../support/gguf.ts';
 import { writeBlockGguf } from '../support/gguf-model.ts';
 import {
   type MixtureGguf,
+  withFactors,
   withGptOssApart,
   withGraniteApart,
+  withKeysApart,
+  withoutLayersFrom,
   withPairs,
   writeMixtureGguf,
 } from '../support/mixture-gguf.ts';
+import type { Tensor, Tensors } from '../support/safetensors.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 import { assertSameBits } from './sparse-runs.ts';
 import { converted, readFloats, relativeError, withSequence } from './support.ts';
 
 const MIB = 1024 * 1024;
 const root = temporaryRoot();
+
+const granite = {
+  architecture: 'granitemoe',
+  keys: {
+    embedding_scale: value.f32(1.5),
+    residual_scale: value.f32(0.8),
+    'attention.scale': value.f32(0.3),
+    logit_scale: value.f32(0.5),
+  },
+  prepare: (tensors: Tensors) => withPairs(withGraniteApart(tensors), 8),
+} satisfies MixtureGguf;
 
 const fixtures: Readonly<Record<string, MixtureGguf>> = {
   'qwen3-moe-apart': { architecture: 'qwen3moe' },
@@ -45,16 +60,16 @@ const fixtures: Readonly<Record<string, MixtureGguf>> = {
     prepare: (tensors) => withPairs(tensors, 8),
   },
   olmoe: { architecture: 'olmoe', keys: { 'attention.clamp_kqv': value.f32(0.9) } },
-  granitemoe: {
-    architecture: 'granitemoe',
+  smallthinker: {
+    architecture: 'smallthinker',
     keys: {
-      embedding_scale: value.f32(1.5),
-      residual_scale: value.f32(0.8),
-      'attention.scale': value.f32(0.3),
-      logit_scale: value.f32(0.5),
+      'attention.key_length': value.u32(12),
+      'attention.value_length': value.u32(12),
+      'attention.sliding_window': value.u32(7),
+      expert_gating_func: value.u32(2),
     },
-    prepare: (tensors) => withPairs(withGraniteApart(tensors), 8),
   },
+  granitemoe: granite,
 };
 
 function asGguf(dir: string, mixture: MixtureGguf): string {
@@ -82,33 +97,137 @@ for (const [name, mixture] of Object.entries(fixtures)) {
   });
 }
 
-test('gpt-oss: a GGUF gives, to the bit, what the checkpoint gives', async () => {
-  const dir = join(root.directory(), 'checkpoint');
-  cpSync(familyFixture('gpt-oss'), dir, { recursive: true });
-  // A file does not say the limit; it is that of the models there are.
-  const file = join(dir, 'config.json');
-  const config = JSON.parse(readFileSync(file, 'utf8')) as object;
-  writeFileSync(file, JSON.stringify({ ...config, swiglu_limit: 7 }));
-  const gguf = asGguf(dir, {
+const yarn = {
+  'rope.scaling.type': value.text('yarn'),
+  'rope.scaling.factor': value.f32(4),
+  'rope.scaling.original_context_length': value.u32(16),
+};
+const latent = {
+  'attention.kv_lora_rank': value.u32(12),
+  'rope.dimension_count': value.u32(6),
+  leading_dense_block_count: value.u32(1),
+  expert_weights_scale: value.f32(1.5),
+};
+const mlaWidths = { heads: 4, own: 10, value: 8, rank: 12 };
+
+/** What files of the architecture say, and what of the configuration they cannot say. */
+const sameBits: Readonly<Record<string, MixtureGguf & { readonly unsaid?: object }>> = {
+  'gpt-oss': {
     architecture: 'gpt-oss',
     keys: {
       'attention.key_length': value.u32(16),
       'attention.value_length': value.u32(16),
       'attention.sliding_window': value.u32(9),
-      'rope.scaling.type': value.text('yarn'),
-      'rope.scaling.factor': value.f32(4),
-      'rope.scaling.original_context_length': value.u32(16),
+      ...yarn,
     },
     ffnNorm: 'post_attention_norm',
     prepare: withGptOssApart,
+    // It is that of the models there are.
+    unsaid: { swiglu_limit: 7 },
+  },
+  // As older files have it: keys and values in one.
+  'deepseek-v2': {
+    architecture: 'deepseek2',
+    keys: {
+      ...{ ...latent, ...yarn },
+      'rope.scaling.yarn_log_multiplier': value.f32(0.0707),
+      'attention.key_length': value.u32(16),
+      'attention.value_length': value.u32(8),
+      expert_shared_count: value.u32(2),
+      expert_weights_norm: value.bool(false),
+    },
+  },
+  // As newer ones do.
+  'deepseek-v3': {
+    architecture: 'deepseek2',
+    keys: {
+      ...{ ...latent, ...yarn },
+      'rope.scaling.yarn_log_multiplier': value.f32(0.1),
+      'attention.head_count_kv': value.u32(1),
+      'attention.key_length': value.u32(18),
+      'attention.value_length': value.u32(12),
+      'attention.key_length_mla': value.u32(16),
+      'attention.value_length_mla': value.u32(8),
+      'attention.q_lora_rank': value.u32(20),
+      expert_shared_count: value.u32(1),
+      expert_gating_func: value.u32(2),
+      expert_group_count: value.u32(4),
+      expert_group_used_count: value.u32(2),
+      expert_weights_norm: value.bool(true),
+    },
+    prepare: (tensors) => withKeysApart(withoutLayersFrom(tensors, 3), mlaWidths),
+  },
+  'glm4-moe': {
+    architecture: 'glm4moe',
+    keys: {
+      block_count: value.u32(3),
+      nextn_predict_layers: value.u32(1),
+      leading_dense_block_count: value.u32(1),
+      'attention.key_length': value.u32(16),
+      'attention.value_length': value.u32(16),
+      'rope.dimension_count': value.u32(8),
+      expert_shared_count: value.u32(1),
+      expert_weights_scale: value.f32(1.5),
+    },
+    ffnNorm: 'post_attention_norm',
+    // A layer that proposes tokens.
+    prepare: (tensors) =>
+      new Map([
+        ...tensors,
+        ...[...tensors].flatMap(([name, tensor]): [string, Tensor][] =>
+          name.includes('.1.self_attn') ? [[name.replace('.1.', '.2.'), tensor]] : [],
+        ),
+      ]),
+  },
+  'ernie4-5-moe': {
+    architecture: 'ernie4_5-moe',
+    keys: {
+      expert_count: value.u32(8),
+      expert_used_count: value.u32(3),
+      interleave_moe_layer_step: value.u32(2),
+      leading_dense_block_count: value.u32(1),
+      expert_shared_count: value.u32(2),
+      'rope.freq_base': value.f32(500_000),
+    },
+    prepare: (tensors) =>
+      new Map(
+        [...tensors].flatMap(([name, tensor]): [string, Tensor][] => {
+          if (name.includes('.mtp_')) return [];
+          const flat = { ...tensor, shape: tensor.shape.slice(1) };
+          return [[name, name.endsWith('correction_bias') ? flat : tensor]];
+        }),
+      ),
+  },
+  phimoe: {
+    architecture: 'phimoe',
+    keys: {
+      'rope.scaling.attn_factor': value.f32(1.2),
+      'rope.scaling.original_context_length': value.u32(48),
+    },
+    prepare: (tensors) => withFactors(tensors, { short: [1, 1.3, 2, 3], long: [1.5, 3, 6, 9] }),
+    unsaid: { router_jitter_noise: 0.01 },
+  },
+  granitemoeshared: {
+    ...granite,
+    keys: { ...granite.keys, expert_shared_feed_forward_length: value.u32(28) },
+  },
+};
+
+for (const [name, { unsaid, ...mixture }] of Object.entries(sameBits)) {
+  test(`${name}: a GGUF gives, to the bit, what the checkpoint gives`, async () => {
+    const dir = join(root.directory(), 'checkpoint');
+    cpSync(familyFixture(name), dir, { recursive: true });
+    const file = join(dir, 'config.json');
+    const config = JSON.parse(readFileSync(file, 'utf8')) as object;
+    writeFileSync(file, JSON.stringify({ ...config, ...unsaid }));
+    const gguf = asGguf(dir, mixture);
+    const ids = idsOf(dir);
+    const request = { context: 24, logits: 'all' } as const;
+    const logits = async (checkpoint: string) =>
+      withSequence(await converted(root, checkpoint), 16 * MIB, request, (s) => s.logits(ids));
+    assert.deepEqual(await logits(gguf), await logits(dir));
   });
-  const ids = idsOf(dir);
-  const logits = async (checkpoint: string) =>
-    withSequence(await converted(root, checkpoint), 16 * MIB, { context: 24, logits: 'all' }, (s) =>
-      s.logits(ids),
-    );
-  assert.deepEqual(await logits(gguf), await logits(dir));
-});
+}
 
 const mixed = writeBlockGguf(root.directory(), {
   ...{ hidden: 256, layers: 4, heads: 4, kvHeads: 2, vocab: 2048, ffn: 512 },

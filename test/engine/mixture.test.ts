@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
-import type { EncodedDType } from '../../src/dtype.ts';
+import type { TargetFormat } from '../../src/convert/target-formats.ts';
 import type { RunRequest } from '../../src/engine/run-request.ts';
 import { readManifest } from '../../src/flash/manifest-reader.ts';
 import { familyFixture } from '../support/fixtures.ts';
@@ -40,7 +40,7 @@ const variants: [number, Partial<RunRequest>][] = [
   [32 * MIB, { memoryLimit: 2.5 * MIB, chunk: 8, threads: 2 }],
 ];
 
-async function assertSame(config: Record<string, unknown>, dtype: EncodedDType): Promise<void> {
+async function assertSame(config: Record<string, unknown>, dtype: TargetFormat): Promise<void> {
   const checkpoint = writeRandomModel(root.directory(), config);
   const model = join(root.directory(), 'model');
   await convertCheckpoint({ checkpoint, output: model, dtype, dramBudget: 2048 * MIB });

@@ -4,10 +4,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { byteLength, type EncodedDType } from '../../src/dtype.ts';
 import { Arena } from '../../src/engine/arena.ts';
-import { addContributions, gatherRows, rowsByExpert } from '../../src/engine/routed-rows.ts';
+import { gatherRows, rowsByExpert, writeTables } from '../../src/engine/routed-rows.ts';
 import { computeRowUnits, type RowUnitPlace } from '../../src/engine/row-units.ts';
 import { WeightSelection } from '../../src/engine/selection.ts';
 import { type FfnUnits, layoutUnit } from '../../src/flash/ffn-units.ts';
+import { kernelSizes } from '../../src/kernels/constants.ts';
 import { instantiateKernels } from '../../src/kernels/module.ts';
 import { scratchBytes } from '../../src/kernels/weight-kernels.ts';
 import type { ModelSpec } from '../../src/models/spec.ts';
@@ -261,6 +262,10 @@ test('experts: each row adds its own, weighted, and to the bit what it gets alon
     const arena = new Arena(memory, kernels, { ...place, ...room }, false);
     const gathered = places.take(4 * place.chunk * hidden);
     const contributions = places.take(4 * place.chunk * units.count * hidden);
+    const tables = {
+      rows: places.take(4 * place.chunk * units.count),
+      choices: places.take(kernelSizes.choiceBytes * place.chunk * units.count),
+    };
     const x = places.values(rows * hidden, signed);
     const bias = places.values(units.count * k, signed);
     const gateBias = places.values(units.count * k, signed);
@@ -278,19 +283,21 @@ test('experts: each row adds its own, weighted, and to the bit what it gets alon
       }
       const experts = rowsByExpert(selection.seal());
       const own = x + 4 * first * hidden;
+      writeTables(memory, tables, experts, selection, units.count);
       for (const each of dice.shuffle([...experts])) {
         const { expert } = each;
         arena.expert({
           ...{ units, expert, packed: false, ffn, hidden, positions: each.rows.length },
           address: placed[expert]?.address ?? 0,
-          x: gatherRows(kernels, each, own, gathered, hidden),
+          x: gatherRows(kernels, each, { x: own, target: gathered, tables }, hidden),
           y: contributions + 4 * each.first * hidden,
           bias: bias + 4 * expert * k,
           gateBias: gateBias + 4 * expert * k,
         });
       }
-      const target = { contributions, bias: downBias, y: y + 4 * first * hidden };
-      addContributions(kernels, experts, selection, target, hidden);
+      const [target, { choices }] = [y + 4 * first * hidden, tables];
+      const { addChoices } = kernels;
+      addChoices(target, contributions, downBias, choices, weights.length, units.count, hidden);
     };
     f32(y, rows * hidden).set(start);
     add(0, weightOf);

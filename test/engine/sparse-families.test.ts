@@ -76,6 +76,38 @@ for (const [name, config] of Object.entries(models)) {
   });
 }
 
+test('activations that are normed and rounded as one row: the same bits wherever neurons lie', async () => {
+  const ternary = {
+    ...size,
+    model_type: 'bitnet',
+    quantization_config: {
+      quant_method: 'bitnet',
+      linear_class: 'autobitlinear',
+      quantization_mode: 'online',
+    },
+  };
+  // A sum that differs in its last bit may round otherwise behind the next norm: one layer, no next one.
+  const shallow = writeRandomModel(root.directory(), { ...ternary, num_hidden_layers: 1 });
+  const perfect = await converted(root, shallow, { dtype: 'f16' });
+  await addPredictors(perfect, (layer, manifest) => perfectPredictor(perfect, layer, manifest));
+  await assertPerfect(perfect, 0.3);
+
+  const model = await converted(root, writeRandomModel(root.directory(), ternary));
+  await addRandomPredictors(model, 2);
+  const sparse = await assertSameBits(model, variants);
+  const some = variants.filter((_, index) => index % 3 === 0);
+  const dense = await assertSameBits(model, some, { ffn: 'exact' });
+  for (const [least, { partial, arenas }] of [
+    [3, sparse],
+    [2, dense],
+  ] as const) {
+    assert.ok(
+      partial >= least && arenas >= 1,
+      `${partial} variants read, ${arenas} in several memories`,
+    );
+  }
+});
+
 for (const [name, ids, expected] of [
   ['parallel, two norms', [1, 300, 400], ['read', 'attend']],
   ['gated, with biases', [1, 300, 400], ['attend', 'read']],

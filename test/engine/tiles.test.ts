@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { convertCheckpoint } from '../../src/convert/convert.ts';
-import type { EncodedDType } from '../../src/dtype.ts';
+import type { TargetFormat } from '../../src/convert/target-formats.ts';
 import { Model } from '../../src/engine/model.ts';
 import type { RunRequest } from '../../src/engine/run-request.ts';
 import { predictTrain } from '../../src/predictor/predict-train.ts';
@@ -39,7 +39,7 @@ const models: Record<string, { config: Record<string, unknown>; tile: number }> 
 
 async function convertedAs(
   checkpoint: string,
-  dtype: EncodedDType,
+  dtype: TargetFormat,
   tile?: number,
 ): Promise<string> {
   const output = join(root.directory(), 'model');

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { DeviceFile } from '../../src/flash/device-file.ts';
 import {
   defaultProfile,
+  lanesFor,
   loadProfile,
   readLimits,
   saveProfile,
@@ -56,6 +57,16 @@ test('gaps are read over while they cost less than a read costs device or proces
   const measured = { ...profile, breakEvenGap: 64 * KIB, processorMs: 0.048 };
   assert.equal(readLimits(measured).breakEvenGap, 47_616);
   assert.equal(readLimits({ ...measured, breakEvenGap: 256 * KIB }).breakEvenGap, 214_528);
+});
+
+test('no more lanes are used than a processor can serve beside its own work', () => {
+  // 0.025 ms are the time of 50,000 bytes: in pieces of eight times as many they take an eighth of a core.
+  const profile = { bandwidth: 2e9, processorMs: 0.025 };
+  assert.equal(lanesFor(2_654_208, profile), 7);
+  assert.equal(lanesFor(64e6, profile), 160);
+  // Little is cut all the same.
+  assert.equal(lanesFor(300_000, profile), 4);
+  assert.equal(lanesFor(300_000, { ...profile, processorMs: 0 }), Number.POSITIVE_INFINITY);
 });
 
 test('a device that gains nothing from size or depth gets no gap and few reads', () => {

@@ -196,6 +196,15 @@ describe('pull', () => {
     assert.ok(existsSync(join(`${other}.partial`, 'mine')));
   });
 
+  it('refuses a mount point before it begins: nothing could take its place', async (t) => {
+    const dir = root.directory();
+    await withTmpfs(t, dir, 'size=1m', async () => {
+      hub.reset();
+      await rejects(pull(stories, { directory: dir }), /is a mount point.*Choose a directory/);
+      assert.ok(hub.sentBytes < 100_000);
+    });
+  });
+
   it('looks for room before it begins', async (t) => {
     const dir = root.directory();
     await withTmpfs(t, dir, 'size=1m', async () => {

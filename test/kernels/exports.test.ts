@@ -106,7 +106,7 @@ test('a core that was built of other tables is refused', async () => {
   const memory = createMemory(65536);
   const hint = 'Run "npm run build" to make it again';
   for (const [name, what] of [
-    ['ffnSums_q4', 'it has no kernel ffnSums_q4 of 9 parameters'],
+    ['ffnSums_q4', 'it has no kernel ffnSums_q4 of 12 parameters'],
     ['NEURON_GROUP', 'its NEURON_GROUP is undefined, not 64'],
     ['Q4_BLOCK_BYTES', 'its Q4_BLOCK_BYTES is undefined, not 18'],
   ] as const) {

@@ -194,20 +194,21 @@ for (const [build, dtype] of kinds) {
     });
   });
 
-  test(`ffn sums ${dtype} (${build}), folded, are ffn down of one position to the bit`, () => {
+  test(`ffn sums ${dtype} (${build}), folded, are ffn down to the bit`, () => {
     forAll(15, (c, random, what) => {
-      const { count, cols, positions, first, before, sumsBefore, stride } = c;
-      const rowBytes = 4 * cols;
+      const { count, cols, first, before, sumsBefore, stride } = c;
       const y = bench.putFloats(before);
       const sums = bench.putFloats(sumsBefore);
       down(c, y, sums, { scratch: c.scratch });
-      const rows = 2 + Math.ceil(count / neuronGroup);
-      const area = bench.allocate(rows * rowBytes);
+      const rows = c.positions * (2 + Math.ceil(count / neuronGroup));
+      const area = bench.allocate(rows * 4 * cols);
       const guard = bench.putWords([0x12345678]);
-      for (let p = 0; p < positions; p++) {
-        const folded = bench.putFloats(before.slice(p * cols, (p + 1) * cols));
+      for (let p = 0; p < c.positions; ) {
+        const positions = Math.min(c.positions - p, 1 + random.below(c.positions));
+        const [at, values] = [p * cols, positions * cols];
+        const folded = bench.putFloats(before.slice(at, at + values));
         bench.floats(area, rows * cols).fill(Number.NaN); // of earlier layers
-        bench.floats(area, cols).set(sumsBefore.slice(p * cols, (p + 1) * cols));
+        bench.floats(area, values).set(sumsBefore.slice(at, at + values));
         for (let i = 0; i < count; ) {
           const n = Math.min(count - i, 1 + random.below(random.below(2) === 0 ? 20 : 200));
           const begin = Math.floor((first + i) / neuronGroup);
@@ -220,19 +221,22 @@ for (const [build, dtype] of kinds) {
             [middle, end],
             [begin, middle],
           ] as const) {
-            ffnSums(area, acts, c.ptrs + 4 * i, c.downOffset, first + i, n, cols, from, to);
+            const list = [c.ptrs + 4 * i, c.downOffset, first + i, n] as const;
+            const own = random.below(2) * c.scratch;
+            ffnSums(area, acts, ...list, cols, positions, stride, from, to, own);
           }
-          fold(folded, area, complete, cols, cols);
+          fold(folded, area, complete, values, values);
           // The open group is carried on; where there is none, the next group begins at 0 by itself.
           if (complete > 0 && begin + complete < end) {
-            copyRows(area, area + complete * rowBytes, 1, rowBytes, 0, 0);
+            copyRows(area, area + 4 * complete * values, 1, 4 * values, 0, 0);
           }
           i += n;
         }
-        assert.deepEqual(bits(folded, cols), bits(y + p * rowBytes, cols), what);
+        assert.deepEqual(bits(folded, values), bits(y + 4 * at, values), what);
         if ((first + count) % neuronGroup !== 0) {
-          assert.deepEqual(bits(area, cols), bits(sums + p * rowBytes, cols), what);
+          assert.deepEqual(bits(area, values), bits(sums + 4 * at, values), what);
         }
+        p += positions;
       }
       assert.equal(bench.words(guard, 1)[0], 0x12345678);
     });
@@ -278,7 +282,7 @@ for (const [build, dtype] of kinds) {
         const groups = Math.ceil(count / neuronGroup);
         const area = bench.allocate(groups * 4 * cols);
         const folded = bench.putFloats(zeros);
-        ffnSums(area, acts, ptrs, downOffset, 0, count, cols, 0, groups);
+        ffnSums(area, acts, ptrs, downOffset, 0, count, cols, 1, count, 0, groups);
         fold(folded, area, groups, cols, cols);
         check(folded, 'sums');
       }

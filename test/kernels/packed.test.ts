@@ -109,7 +109,7 @@ for (const build of builds) {
           ),
         );
         const groups = Math.ceil(neurons / neuronGroup);
-        run(() => kernels.ffnSums(sums, acts, ptrs, down, 0, neurons, cols, 0, groups));
+        run(() => kernels.ffnSums(sums, acts, ptrs, down, 0, neurons, cols, 1, neurons, 0, groups));
         run(() =>
           kernels.ffnDown(
             out,

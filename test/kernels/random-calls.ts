@@ -94,10 +94,11 @@ export const calls: [string, MakeCall][] = [
     'norms',
     (random) => {
       const [n, positions] = [1 + size(random, 200), size(random, 20)];
-      return ({ layerNorm, rmsNorm }) => {
+      return ({ layerNorm, rmsNorm, roundRows }) => {
         layerNorm(out, a, b, c, n, positions, n + 1, n + 2, 1e-5);
         rmsNorm(out2, a, 0, n, positions, n + 2, n, 1e-5);
         rmsNorm(a, a, b, n, positions, n, n, 1e-6);
+        roundRows(out, n, positions, n + 2);
       };
     },
   ],
@@ -124,6 +125,30 @@ export const calls: [string, MakeCall][] = [
         copyRows(out, a, rows, 4 * cols + 2, 4 * cols, 4 * cols + 6);
         transpose16(out2, b, rows, cols, 2 * cols + 2, 2 * rows + 4);
         transpose32(out2 + outputBytes / 4, c, rows, cols, 4 * cols, 4 * rows + 8);
+      };
+    },
+  ],
+  [
+    'rows that take experts',
+    (random) => {
+      const [positions, each, n] = [
+        1 + size(random, 40),
+        1 + random.below(4),
+        1 + size(random, 60),
+      ];
+      const bias = oneOf(random, 0, c);
+      const rows = Array.from({ length: positions * each }, () => random.below(positions));
+      const taken = rows.map((row) => [oneOf(random, row, 0xffffffff), random.below(5)] as const);
+      return ({ gatherRows, addChoices }, memory) => {
+        new Uint32Array(memory.buffer, rowsAddress, rows.length).set(rows);
+        gatherRows(out, a, rowsAddress, positions, n);
+        const words = new Uint32Array(memory.buffer, rowsAddress, 3 * taken.length);
+        const weights = new Float32Array(memory.buffer, rowsAddress, words.length);
+        for (const [i, choice] of taken.entries()) {
+          words.set(choice, 3 * i);
+          weights[3 * i + 2] = i + 0.5;
+        }
+        addChoices(out, b, bias, rowsAddress, positions, each, n);
       };
     },
   ],

@@ -170,15 +170,19 @@ export const formatCalls: [string, MakeCall][] = [
             1 + size(random, 250),
             random.below(150),
           ];
+          const positions = 1 + random.below(6);
           const begin = Math.floor(first / neuronGroup);
           const end = Math.ceil((first + count) / neuronGroup);
+          const own = oneOf(random, 0, scratchAddress);
           return (kernels, memory) => {
             addresses(memory, e, count, 4 * cols);
-            new Float32Array(memory.buffer, out, cols).fill(0.25);
-            new Float32Array(memory.buffer, out2, cols).fill(0.5);
-            halfActive(memory, count);
-            neuronKernels(kernels, format).ffnSums(out, a, e, 16, first, count, cols, begin, end);
-            kernels.fold(out2, out, end - begin, cols, cols);
+            new Float32Array(memory.buffer, out, positions * cols).fill(0.25);
+            new Float32Array(memory.buffer, out2, positions * cols).fill(0.5);
+            halfActive(memory, positions * count);
+            const list = [out, a, e, 16, first, count] as const;
+            const { ffnSums } = neuronKernels(kernels, format);
+            ffnSums(...list, cols, positions, count, begin, end, own);
+            kernels.fold(out2, out, end - begin, positions * cols, positions * cols);
           };
         },
       ],

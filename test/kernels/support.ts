@@ -117,6 +117,7 @@ export class Bench {
   /** Fills one row. */
   fillWeights(dtype: DType, address: Address, n: number, random: Random): number[] {
     if (dtype === 'q8' || dtype === 'q4') return this.#fillBlocks(dtype, address, n, random);
+    if (dtype === 'ternary') return this.#fillTernary(address, n, random);
     if (isGguf(dtype)) return fillGguf(this.bytes(address, byteLength(dtype, n)), dtype, n, random);
     return Array.from({ length: n }, (_, i) => {
       const value = random.value();
@@ -149,6 +150,23 @@ export class Bench {
           block[2 * word + (nibble >> 1)]! |= (q & 15) << (4 * (nibble & 1));
           values.push(q * fromBFloat(scale));
         }
+      }
+    }
+    return values;
+  }
+  /** Blocks of any scales, straight from the drawing in assembly/ternary-rows.ts. */
+  #fillTernary(address: Address, n: number, random: Random): number[] {
+    const { blockElements, blockBytes } = formats.ternary;
+    const values: number[] = [];
+    for (let at = address; values.length < n; at += blockBytes) {
+      const block = this.bytes(at, blockBytes).fill(0b01010101);
+      const scale = Math.fround(random.value());
+      new DataView(this.memory.buffer).setFloat32(at + 64, scale, true);
+      for (let i = 0; i < blockElements && values.length < n; i++) {
+        const q = random.below(3) - 1;
+        const [half, part, byte] = [Math.floor(i / 128), Math.floor(i / 32) % 4, i % 32];
+        block[32 * half + byte]! += q * 4 ** part;
+        values.push(q * scale);
       }
     }
     return values;
@@ -221,7 +239,7 @@ const activationLevels: Readonly<Partial<Record<DType, number>>> = {
 /**
  * By how much quantising the activations in x may change a dot product with w: half a step for each
  * weight, a step being the 32,767th part (or as activationLevels says) of the largest activation of
- * the block; and blocks of activations below 2^-100 are taken for 0.
+ * the block, of ternary weights of the row; and what is below 2^-100 throughout is taken for 0.
  */
 export function activationError(
   dtype: DType,
@@ -233,10 +251,11 @@ export function activationError(
 ): number {
   if (!isQuantised(dtype)) return 0;
   const levels = activationLevels[dtype] ?? 127;
+  const together = dtype === 'ternary' ? n : 32;
   let error = 0;
-  for (let start = 0; start < n; start += 32) {
+  for (let start = 0; start < n; start += together) {
     let [top, size] = [2 ** -86, 0];
-    for (let c = start; c < Math.min(n, start + 32); c++) {
+    for (let c = start; c < Math.min(n, start + together); c++) {
       top = Math.max(top, Math.abs(x[x0 + c]!));
       size += Math.abs(w[w0 + c]!);
     }

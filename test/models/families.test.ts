@@ -129,6 +129,21 @@ const refused: [string, Record<string, unknown>, RegExp][] = [
   ['an activation', { hidden_act: 'mish' }, /hidden_act 'mish' is not supported.*fatrelu/],
   ['heads that do not divide', { num_attention_heads: 5 }, /hidden_size 32 is not a multiple/],
   ['an epsilon of 0', { rms_norm_eps: 0 }, /'rms_norm_eps' is not above 0/],
+  [
+    'a layout of too few layers',
+    { model_type: 'smallthinker', rope_layout: [1, 0, 1] },
+    /'rope_layout' is not a list of 4 times 0 or 1: \[1,0,1\]/,
+  ],
+  [
+    'SmallThinker with layers that have no experts',
+    { model_type: 'smallthinker', moe_layer_layout: [0, 1, 1, 1] },
+    /'moe_layer_layout' has layers without experts/,
+  ],
+  [
+    'SmallThinker with experts of experts',
+    { model_type: 'smallthinker', moe_enable_secondary_experts: true },
+    /'moe_enable_secondary_experts' is true, which is not supported/,
+  ],
 ];
 
 for (const [name, config, line] of refused) {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { plannable } from '../../src/engine/run-plan.ts';
 import { expectedHits, expertOutlook } from '../../src/plan/expert-demand.ts';
 import { planFloor, planMemory } from '../../src/plan/plan-memory.ts';
 import { checkPlan, tryPlan } from '../support/check-plan.ts';
@@ -107,4 +108,20 @@ test('what is expected: fewer experts and more slots read less', () => {
   assert.ok(large.tokensPerSecond > small.tokensPerSecond);
   assert.equal(fewer.bytesPerToken, small.bytesPerToken / 2);
   assert.ok(fewer.read < small.read);
+});
+
+test('a prompt goes through in large chunks, as far as these are a small part of the room', () => {
+  const { plan } = plannable(manifestOf({ ...config, max_position_embeddings: 4096 }));
+  const alone = { threads: 1, context: 4096 };
+  const activations = ({ items }: ReturnType<typeof plan>) =>
+    items.find(({ id }) => id === 'activations')?.bytes ?? Number.NaN;
+  assert.equal(plan({ ...alone, budget: 1024 * MIB }).chunk, 2048);
+  assert.equal(plan({ ...alone, context: 700, budget: 1024 * MIB }).chunk, 700);
+  const shared = plan({ ...alone, sequences: 3, budget: 1024 * MIB });
+  assert.equal(shared.chunk, 512, 'others wait for the end of a pass');
+  for (const budget of [700, 500, 350]) {
+    const made = plan({ ...alone, budget: budget * MIB });
+    assert.ok(made.chunk > 64 && made.chunk < 2048, `${made.chunk} in ${budget} MiB`);
+    assert.ok(activations(made) < (budget * MIB) / 16);
+  }
 });

@@ -108,6 +108,7 @@ export class FakeDisk implements ReadSystem {
   }
 }
 
-function systemError(code: string): NodeJS.ErrnoException {
+/** An error of the system. */
+export function systemError(code: string): NodeJS.ErrnoException {
   return Object.assign(new Error(`${code}: injected`), { code });
 }

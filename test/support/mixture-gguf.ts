@@ -12,10 +12,18 @@ const names: readonly (readonly [RegExp, string])[] = [
   [/^model\.embed_tokens/, 'token_embd'],
   [/^model\.norm/, 'output_norm'],
   [/^lm_head/, 'output'],
+  [/^rope_factors_/, 'rope_factors_'],
   [/^model\.layers\.(\d+)\.input_layernorm/, 'blk.$1.attn_norm'],
   [/^model\.layers\.(\d+)\.post_attention_layernorm/, 'blk.$1.ffn_norm'],
   [/^model\.layers\.(\d+)\.self_attn\.([qkv])_proj/, 'blk.$1.attn_$2'],
   [/^model\.layers\.(\d+)\.self_attn\.o_proj/, 'blk.$1.attn_output'],
+  [/^model\.layers\.(\d+)\.self_attn\.(q_a|q_b|kv_b|k_b|v_b)_proj/, 'blk.$1.attn_$2'],
+  [/^model\.layers\.(\d+)\.self_attn\.(q_a|kv_a)_layernorm/, 'blk.$1.attn_$2_norm'],
+  [/^model\.layers\.(\d+)\.self_attn\.kv_a_proj_with_mqa/, 'blk.$1.attn_kv_a_mqa'],
+  [
+    /^model\.layers\.(\d+)\.mlp\.(gate|moe_statics)\.e_score_correction_bias$/,
+    'blk.$1.exp_probs_b.bias',
+  ],
   [/^model\.layers\.(\d+)\.self_attn\.([qk])_norm/, 'blk.$1.attn_$2_norm'],
   [/^model\.layers\.(\d+)\.self_attn\.sinks$/, 'blk.$1.attn_sinks.weight'],
   [
@@ -27,7 +35,9 @@ const names: readonly (readonly [RegExp, string])[] = [
   [/^model\.layers\.(\d+)\.block_sparse_moe\.experts\.w1/, 'blk.$1.ffn_gate_exps'],
   [/^model\.layers\.(\d+)\.block_sparse_moe\.experts\.w2/, 'blk.$1.ffn_down_exps'],
   [/^model\.layers\.(\d+)\.block_sparse_moe\.experts\.w3/, 'blk.$1.ffn_up_exps'],
-  [/^model\.layers\.(\d+)\.mlp\.shared_expert\.(\w+)_proj/, 'blk.$1.ffn_$2_shexp'],
+  [/^model\.layers\.(\d+)\.block_sparse_moe\.primary_router/, 'blk.$1.ffn_gate_inp'],
+  [/^model\.layers\.(\d+)\.block_sparse_moe\.experts\.(gate|up|down)/, 'blk.$1.ffn_$2_exps'],
+  [/^model\.layers\.(\d+)\.mlp\.shared_experts?\.(\w+)_proj/, 'blk.$1.ffn_$2_shexp'],
   [/^model\.layers\.(\d+)\.mlp\.shared_expert_gate/, 'blk.$1.ffn_gate_inp_shexp'],
 ];
 
@@ -74,14 +84,18 @@ export function writeMixtureGguf(path: string, dir: string, mixture: MixtureGguf
     block_count: number('num_hidden_layers'),
     context_length: number('max_position_embeddings'),
     embedding_length: number('hidden_size'),
-    feed_forward_length: number('intermediate_size'),
+    feed_forward_length: number('moe_ffn_hidden_size', 'intermediate_size'),
     'attention.head_count': number('num_attention_heads'),
     'attention.head_count_kv': number('num_key_value_heads'),
     'attention.layer_norm_rms_epsilon': value.f32(config.rms_norm_eps ?? 0),
     'rope.freq_base': value.f32(config.rope_theta ?? 10_000),
-    expert_count: number('num_local_experts', 'num_experts'),
-    expert_used_count: number('num_experts_per_tok'),
-    expert_feed_forward_length: number('moe_intermediate_size', 'intermediate_size'),
+    expert_count: number(
+      ...['num_local_experts', 'num_experts', 'n_routed_experts', 'moe_num_primary_experts'],
+    ),
+    expert_used_count: number('num_experts_per_tok', 'moe_num_active_primary_experts'),
+    expert_feed_forward_length: number(
+      ...['moe_intermediate_size', 'moe_ffn_hidden_size', 'intermediate_size'],
+    ),
     ...keys,
   };
   const metadata = modelMetadata(architecture, Object.entries(own), 'qwen3');
@@ -125,10 +139,23 @@ export function withPairs(tensors: Tensors, headDim: number): Tensors {
   );
 }
 
-/** The fused experts of Granite with gate and up rows apart. */
+/** The fused experts of Granite, and the FFN beside them, with gate and up rows apart. */
 export function withGraniteApart(tensors: Tensors): Tensors {
   const made: Tensors = new Map();
   for (const [name, tensor] of tensors) {
+    const beside = (part: string) =>
+      name.replace(/shared_mlp\..*$/, `mlp.shared_expert.${part}_proj.weight`);
+    if (name.endsWith('shared_mlp.output_linear.weight')) {
+      made.set(beside('down'), tensor);
+      continue;
+    }
+    if (name.endsWith('shared_mlp.input_linear.weight')) {
+      const [both = 0, columns = 0] = tensor.shape;
+      const rows = (first: number) =>
+        rowsInOrder(tensor, both, [both / 2, columns], (row) => first + row);
+      made.set(beside('gate'), rows(0)).set(beside('up'), rows(both / 2));
+      continue;
+    }
     const [count = 0, both = 0, columns = 0] = tensor.shape;
     const to = (part: string) =>
       name.replace(/block_sparse_moe\..*$/, `mlp.experts.${part}_proj.weight`);
@@ -142,6 +169,64 @@ export function withGraniteApart(tensors: Tensors): Tensors {
         made.set(to(part), { ...rows, shape: [count, half, columns] });
       }
     } else made.set(name, tensor);
+  }
+  return made;
+}
+
+/** Widths of attention that makes keys and values of latent vectors. */
+interface LatentWidths {
+  readonly heads: number;
+  readonly own: number;
+  readonly value: number;
+  readonly rank: number;
+}
+
+/**
+ * What makes keys and values of latent vectors in two, as newer files of DeepSeek have it: keys (heads, rank,
+ * own), values (heads, value, rank). Values of 16 bits.
+ */
+export function withKeysApart(
+  tensors: Tensors,
+  { heads, own, value: width, rank }: LatentWidths,
+): Tensors {
+  const made: Tensors = new Map();
+  for (const [name, tensor] of tensors) {
+    if (!name.endsWith('kv_b_proj.weight')) {
+      made.set(name, tensor);
+      continue;
+    }
+    const at = (head: number, row: number) => (head * (own + width) + row) * rank;
+    const bytes = (element: number) => tensor.data.subarray(2 * element, 2 * element + 2);
+    const of = (count: number, element: (head: number, index: number) => number) =>
+      Buffer.concat(
+        Array.from({ length: heads * count }, (_, i) =>
+          bytes(element(Math.floor(i / count), i % count)),
+        ),
+      );
+    const keys = of(rank * own, (head, i) => at(head, i % own) + Math.floor(i / own));
+    const values = of(width * rank, (head, i) => at(head, own) + i);
+    const { dtype } = tensor;
+    made.set(name.replace('kv_b', 'k_b'), { dtype, shape: [heads, rank, own], data: keys });
+    made.set(name.replace('kv_b', 'v_b'), { dtype, shape: [heads, width, rank], data: values });
+  }
+  return made;
+}
+
+/** Without the layers from `count` on. */
+export function withoutLayersFrom(tensors: Tensors, count: number): Tensors {
+  const layerOf = (name: string) => Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? 0);
+  return new Map([...tensors].filter(([name]) => layerOf(name) < count));
+}
+
+/** With the factors of rotary frequencies for short and for long sequences. */
+export function withFactors(
+  tensors: Tensors,
+  factors: { readonly short: readonly number[]; readonly long: readonly number[] },
+): Tensors {
+  const made = new Map(tensors);
+  for (const [length, values] of Object.entries(factors)) {
+    const data = Buffer.from(Float32Array.from(values).buffer);
+    made.set(`rope_factors_${length}.weight`, { dtype: 'F32', shape: [values.length], data });
   }
   return made;
 }

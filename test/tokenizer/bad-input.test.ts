@@ -27,8 +27,13 @@ const unsupported: readonly (readonly [name: string, part: object, line: RegExp]
   ['scripts', { pre_tokenizer: { type: 'UnicodeScripts' } }, /pre_tokenizer.*"UnicodeScripts"/],
   [
     'a charsmap within a sequence',
-    { normalizer: { type: 'Sequence', normalizers: [{ type: 'NFC' }, { type: 'Precompiled' }] } },
-    /normalizer\.normalizers\[1\].*"Precompiled"/,
+    {
+      normalizer: {
+        type: 'Sequence',
+        normalizers: [{ type: 'NFC' }, { type: 'Precompiled', precompiled_charsmap: 'AAAA' }],
+      },
+    },
+    /normalizer\.normalizers\[1\] \(Precompiled\): 'precompiled_charsmap' is no table of characters/,
   ],
   [
     'an unknown field',

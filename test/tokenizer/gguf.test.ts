@@ -175,7 +175,7 @@ test('what cannot be used is refused', async () => {
   };
   await refused('merges', 'model', 'bert', /unsupported tokenizer "bert".*gpt2 \(byte-level BPE\)/);
   await refused('merges', 'model', undefined, /the file holds no tokenizer/);
-  await refused('merges', 'pre', 'youtu', /pre-tokenizer "youtu" is not supported/);
+  await refused('merges', 'pre', 'unheard-of', /pre-tokenizer "unheard-of" is not supported/);
   await refused('merges', 'tokens', [], /no list of texts tokenizer\.ggml\.tokens/);
   await refused('merges', 'tokens', [1, 2], /no list of texts tokenizer\.ggml\.tokens/);
   await refused('merges', 'merges', undefined, /no list of texts tokenizer\.ggml\.merges/);

@@ -22,6 +22,8 @@
  *     IQ4_XS | d | upper bits of 8 scales, u16 | 4 bytes: lower halves of 2 scales |
  *            | 8 x 16 bytes of runs of 32, as IQ4_NL |               d (scale - 32) integer
  *     MXFP4  | exponent e, u8 | 16 bytes as Q4_0: numbers of integers |       2^(e - 128) integer
+ *     TQ2_0  | 64 bytes: bits 2k and 2k + 1 of byte 32 h + j are 1 + q[128 h + 32 k + j] | d |   d q
+ *     TQ1_0  | 48 bytes of five, 4 bytes of four numbers 1 + q to base 3 | d |       d q
  *     Q6_K   | 2 x 64 bytes of low halves | 2 x 32 bytes of upper two bits |
  *            | scales of 16 runs, i8 | d |                                    d scale (q - 32)
  */
@@ -265,6 +267,37 @@ export const dequantiseQ6K = blockwise(210, 256, (table, bytes, at, out, to) => 
         (((bytes[low + i] as number) >> lowShift) & 15) |
         ((((bytes[high + i] as number) >> highShift) & 3) << 4);
       out[to + run * 16 + i] = scale * (q - 32);
+    }
+  }
+});
+
+export const dequantiseTq2_0 = blockwise(66, 256, (table, bytes, at, out, to) => {
+  const d = table[u16(bytes, at + 64)] as number;
+  for (let i = 0; i < 256; i++) {
+    const byte = bytes[at + 32 * (i >> 7) + (i & 31)] as number;
+    const bits = (byte >> (2 * ((i >> 5) & 3))) & 3;
+    // No weight is 2: what says so is damaged.
+    out[to + i] = bits === 3 ? Number.NaN : d * (bits - 1);
+  }
+});
+
+/** Runs of bytes of TQ1_0: where they begin, how many there are, and numbers to base 3 in each. */
+const ternaryRuns = [
+  [0, 32, 5],
+  [32, 16, 5],
+  [48, 4, 4],
+] as const;
+
+/** A byte is its digits as a fraction of 243, times 256, rounded up: the upper byte of thrice it is the first. */
+export const dequantiseTq1_0 = blockwise(54, 256, (table, bytes, at, out, to) => {
+  const d = table[u16(bytes, at + 52)] as number;
+  let i = to;
+  for (const [from, count, digits] of ternaryRuns) {
+    for (let digit = 0, power = 1; digit < digits; digit++, power *= 3) {
+      for (let j = 0; j < count; j++) {
+        const rest = ((bytes[at + from + j] as number) * power) & 255;
+        out[i++] = d * (((rest * 3) >> 8) - 1);
+      }
     }
   }
 });

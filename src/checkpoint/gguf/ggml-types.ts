@@ -18,6 +18,8 @@ import {
   dequantiseQ5K,
   dequantiseQ6K,
   dequantiseQ8_0,
+  dequantiseTq1_0,
+  dequantiseTq2_0,
 } from './dequantise.ts';
 
 export interface GgmlType {
@@ -61,6 +63,8 @@ export const ggmlTypes: ReadonlyMap<number, GgmlType> = new Map([
   [20, blocks('IQ4_NL', 32, 18, dequantiseIq4Nl)],
   [23, blocks('IQ4_XS', 256, 136, dequantiseIq4Xs)],
   [30, float('BF16', 'bf16', 2)],
+  [34, blocks('TQ1_0', 256, 54, dequantiseTq1_0)],
+  [35, blocks('TQ2_0', 256, 66, dequantiseTq2_0)],
   [39, blocks('MXFP4', 32, 17, dequantiseMxfp4)],
 ]);
 
@@ -82,8 +86,10 @@ const otherTypes: Readonly<Record<number, string>> = {
   27: 'I64',
   28: 'F64',
   29: 'IQ1_M',
-  34: 'TQ1_0',
-  35: 'TQ2_0',
+  // Those of bitnet.cpp.
+  36: 'I2_S',
+  37: 'I8_S',
+  38: 'TL1',
   40: 'NVFP4',
   41: 'Q1_0',
 };

@@ -10,6 +10,8 @@ import type { SourceTensor, StoredBlocks } from '../source.ts';
 import type { Dequantise } from './dequantise.ts';
 import type { GgufTensor } from './header.ts';
 
+/** Types whose values are -1, 0 or 1 times the scale of a block of 256. */
+const ternary: readonly string[] = ['TQ1_0', 'TQ2_0'];
 /** Bytes of blocks that are read at once: an efficient read, and little memory. */
 const pieceBytes = 512 * 1024;
 
@@ -58,6 +60,8 @@ export function quantisedTensor(
     dtype: 'f32',
     storedAs: type.name,
     ...(blocks && { blocks }),
+    // Blocks of other bytes than a model directory's, but of the same numbers.
+    ...(ternary.includes(type.name) && { exactAs: 'ternary' as const }),
     shape,
     file: file.path,
     contiguous: true,

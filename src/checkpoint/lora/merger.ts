@@ -116,7 +116,7 @@ export class Merger {
   /** `matrix` as a tensor of f32 values, merged in reading. */
   tensor(matrix: Updated): SourceTensor {
     const { dtype } = matrix;
-    const { blocks: _, ...base } = matrix.base;
+    const { blocks: _blocks, exactAs: _exact, ...base } = matrix.base;
     const { rows, columns } = shapeOf(base);
     const baseBytes = byteLength(dtype, 1);
     return {

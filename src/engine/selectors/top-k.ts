@@ -17,7 +17,7 @@ export function topK(values: ArrayLike<number>, k: number): number[] {
   const places = Array.from({ length: values.length }, (_, place) => place);
   if (k >= places.length) return places;
   const value = (place: number) => values[place] ?? 0;
-  const sorted = [...places].sort((a, b) => value(b) - value(a));
+  const sorted = largestFirst(values, k + 1);
   // Only where the last one that is chosen is like the first one that is not does their order matter.
   const tied = value(sorted[k - 1] ?? 0) === value(sorted[k] ?? 0);
   if (k === 0 || !tied) return sorted.slice(0, k);
@@ -25,6 +25,24 @@ export function topK(values: ArrayLike<number>, k: number): number[] {
   if (k * partialSortShare <= places.length) items.heapSelect(0, k, places.length);
   else items.select(k - 1);
   return places.slice(0, k);
+}
+
+/** Places of the `count` largest values, the largest first, of equal ones the first: few of many. */
+export function largestFirst(values: ArrayLike<number>, count: number): number[] {
+  const found: number[] = [];
+  const largest: number[] = [];
+  for (let place = 0; place < values.length; place++) {
+    const value = values[place] ?? 0;
+    if (found.length === count && !(value > (largest[count - 1] ?? 0))) continue;
+    let at = Math.min(found.length, count - 1);
+    for (; at > 0 && value > (largest[at - 1] ?? 0); at--) {
+      found[at] = found[at - 1] ?? 0;
+      largest[at] = largest[at - 1] ?? 0;
+    }
+    found[at] = place;
+    largest[at] = value;
+  }
+  return found;
 }
 
 /** Places that are put in order by their values, the largest first, with libstdc++'s steps. */

@@ -23,6 +23,8 @@ export interface Draft {
 export interface Drafter {
   /** Decides how much is proposed, by what was learned so far. */
   readonly control: DraftControl;
+  /** Bytes that proposing has read from flash so far. */
+  readonly flashBytes: number;
   /** @param sampler chooses the sequence's tokens */
   begin(sequence: Sequence, sampler: Sampler): Draft;
 }

@@ -121,6 +121,7 @@ export interface LookupOptions {
 /** Proposes what followed the last tokens of a sequence where they occurred before. */
 export class LookupDrafter implements Drafter {
   readonly control: DraftControl;
+  readonly flashBytes = 0;
 
   constructor(options: LookupOptions) {
     this.control = new DraftControl({ ...options, levels: priors, free: true });

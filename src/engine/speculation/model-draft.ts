@@ -6,9 +6,10 @@
 
 import { brief } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
+import { rowsOf } from '../../flash/manifest.ts';
+import { tensorNames } from '../../models/spec.ts';
 import type { Model } from '../model.ts';
 import type { PassTimes } from '../pass-times.ts';
-import type { RunRequest } from '../run-request.ts';
 import type { Runtime } from '../runtime.ts';
 import { logitsThatDecide, type Sampler } from '../sampler.ts';
 import type { Sequence } from '../sequence.ts';
@@ -41,50 +42,6 @@ export function checkSameTokens(model: Model, draft: Model): void {
   }
 }
 
-/**
- * What a draft is opened for beside a model, but for its budget.
- * @param request the model's own
- */
-export function besideRequest(
-  draft: Model,
-  request: Omit<RunRequest, 'budget'>,
-): Omit<RunRequest, 'budget'> {
-  const { sequences = 1, bestLogits } = request;
-  const context = Math.min(request.context, draft.manifest.spec.maxPositions);
-  return {
-    ...{ context, sequences, beside: true, ffn: 'auto' as const },
-    ...(bestLogits !== undefined && { bestLogits: Math.max(2, bestLogits) }),
-    ...(request.kvDtype && { kvDtype: request.kvDtype }),
-    ...(request.threads !== undefined && { threads: request.threads }),
-  };
-}
-
-/**
- * Bytes for a draft beside a model: all its weights stay in DRAM, as waiting for them would take the time
- * that it is there to save, unless it is told to do with less.
- * @param request the model's own, but for its budget
- * @param most bytes for it
- */
-export function draftBudget(
-  draft: Model,
-  request: Omit<RunRequest, 'budget'>,
-  most = Number.POSITIVE_INFINITY,
-): number {
-  const beside = besideRequest(draft, request);
-  const generous = draft.plan({ ...beside, budget: Number.MAX_SAFE_INTEGER });
-  const needed = generous.items.reduce((sum, { bytes }) => sum + bytes, 0);
-  if (needed >= most) return most;
-  // What lies apart begins at sectors, and neurons come and go unless there is room to spare.
-  let spare = leastSpare;
-  while (spare < mostSpare && !draft.plan({ ...beside, budget: needed + spare }).fitsWhole) {
-    spare *= 2;
-  }
-  return Math.min(most, needed + spare);
-}
-
-const leastSpare = 64 * 1024;
-const mostSpare = 64 * 1024 * 1024;
-
 export interface ModelDraftOptions {
   /** Of the model. */
   readonly passTimes: PassTimes;
@@ -105,6 +62,10 @@ export class ModelDrafter implements Drafter {
   constructor({ passTimes, draft, most, always = false }: ModelDraftOptions) {
     this.control = new DraftControl({ passTimes, levels: priors, most, free: false, always });
     this.#draft = draft;
+  }
+
+  get flashBytes(): number {
+    return this.#draft.model.files.scheduler.stats.snapshot().bytes;
   }
 
   begin(sequence: Sequence, sampler: Sampler): Draft {
@@ -178,7 +139,7 @@ class ModelDraft implements Draft {
   /** Whether the draft can go on with these ids. */
   #hasRoom(ids: readonly number[]): boolean {
     const { plan, model } = this.#sequence.runtime;
-    const rows = model.manifest.spec.vocabSize;
+    const { rows } = rowsOf(model.files.tensor(tensorNames.tokens));
     this.#follows &&= ids.every((id) => id < rows);
     return this.#follows && this.#sequence.length + ids.length <= plan.context;
   }

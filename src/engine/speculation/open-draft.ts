@@ -4,20 +4,27 @@ import type { Model } from '../model.ts';
 import type { RunRequest } from '../run-request.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Drafter } from './draft.ts';
+import { besideRequest, draftBudget } from './draft-budget.ts';
 import { LookupDrafter, lookupBytes } from './lookup.ts';
-import { besideRequest, checkSameTokens, draftBudget, ModelDrafter } from './model-draft.ts';
+import { checkSameTokens, ModelDrafter } from './model-draft.ts';
 
 /** What proposes: the text itself, or a small model with the same tokens, which the caller closes. */
 export type DraftSource = 'lookup' | Model;
+
+/**
+ * Rows of a draft's head that are used (`OpenOptions.headRows`): tokenizers number frequent tokens first,
+ * and of code and prose 96 to 99% of the tokens are among the first 65,536 of a vocabulary of 152,000.
+ */
+export const draftHeadRows = 65_536;
 
 /** Tokens that are proposed for a pass at most, where nobody says how many. */
 export const usualDraftTokens = { lookup: 12, model: 8 };
 
 export interface DraftOptions {
   readonly source: DraftSource;
-  /** Tokens that are proposed for a pass at most; default: {@link usualDraftTokens}. */
+  /** Tokens that are proposed for a pass at most; default: `usualDraftTokens`. */
   readonly most?: number | undefined;
-  /** Bytes for a model that proposes; default: as many as it needs to stay in DRAM as a whole. */
+  /** Bytes for a model that proposes; default: what makes passes and proposals cheapest (`draftBudget`). */
   readonly bytes?: number | undefined;
   /** Propose as many as there are, whatever comes of it; for measurements. */
   readonly always?: boolean;
@@ -38,8 +45,18 @@ export function withDraft(
     return { ...request, draftTokens: most ?? usualDraftTokens.lookup, draftBytes };
   }
   checkSameTokens(model, source);
-  const draftBytes = draftBudget(source, request, bytes);
-  return { ...request, draftTokens: most ?? usualDraftTokens.model, draftBytes };
+  const drafted = { ...request, draftTokens: most ?? usualDraftTokens.model };
+  return { ...drafted, draftBytes: draftBudget(model, source, drafted, bytes) };
+}
+
+/**
+ * Bytes that each proposed token is expected to read from flash.
+ * @param request made by {@link withDraft}
+ */
+export function draftReads(request: RunRequest, { source }: DraftOptions): number {
+  const { draftBytes: budget } = request;
+  if (source === 'lookup' || budget === undefined) return 0;
+  return source.plan({ ...besideRequest(source, request), budget }).streamedBytes;
 }
 
 export interface OpenDraft {
@@ -66,7 +83,7 @@ export async function openDraft(
     return { drafter: new LookupDrafter({ passTimes, most, always }), close: async () => {} };
   }
   // What was left for it: to find that again takes as many plans as it took before.
-  const { draftBytes: budget = draftBudget(source, request, bytes) } = request;
+  const { draftBytes: budget = draftBudget(runtime.model, source, request, bytes) } = request;
   const own = { ...besideRequest(source, request), budget };
   const draft = await runtime.openBeside(source, own, onProgress, signal);
   const drafter = new ModelDrafter({ passTimes, most, draft, always });

@@ -33,6 +33,7 @@ export interface DraftFigures {
   readonly passesWithout: number;
   /** Tokens that the passes decided. */
   readonly tokens: number;
-  /** Milliseconds that proposing took. */
+  /** Milliseconds that proposing took, and bytes that it read from flash. */
   readonly draftMs: number;
+  readonly flashBytes: number;
 }

@@ -30,7 +30,9 @@ interface Pass {
   readonly proposals: readonly Proposal[];
   readonly verified: number;
   readonly tokens: number[];
+  /** Of proposing. */
   readonly draftMs: number;
+  readonly flashBytes: number;
   readonly totalMs: number;
 }
 
@@ -44,7 +46,15 @@ export class SpeculativeTokens implements TokenSource {
   /** Positions that the sequence would hold without proposals. */
   #asked: number | null = null;
   readonly #figures = {
-    ...{ proposed: 0, accepted: 0, passes: 0, passesWithout: 0, tokens: 0, draftMs: 0 },
+    ...{
+      proposed: 0,
+      accepted: 0,
+      passes: 0,
+      passesWithout: 0,
+      tokens: 0,
+      draftMs: 0,
+      flashBytes: 0,
+    },
   };
 
   constructor(parts: SpeculativeParts) {
@@ -75,8 +85,10 @@ export class SpeculativeTokens implements TokenSource {
   async #pass(ids: readonly number[], most: number): Promise<void> {
     const { sequence, sampler, drafter, guide, signal } = this.#parts;
     const started = performance.now();
+    const bytesBefore = drafter.flashBytes;
     const proposals = await this.#propose(ids, Math.min(most, sequence.room) - 1);
     const draftMs = performance.now() - started;
+    const flashBytes = drafter.flashBytes - bytesBefore;
     const taken = proposals.slice(0, drafter.control.worth(proposals));
     const before = sequence.length;
     const rows = [...ids.slice(-1), ...taken.map(({ token }) => token)];
@@ -92,7 +104,7 @@ export class SpeculativeTokens implements TokenSource {
       signal,
     );
     const totalMs = performance.now() - started;
-    const pass = { before, proposals, verified, tokens, draftMs, totalMs };
+    const pass = { before, proposals, verified, tokens, draftMs, flashBytes, totalMs };
     if (logits !== null) {
       this.#kept = { pass, logits };
       return;
@@ -168,7 +180,7 @@ export class SpeculativeTokens implements TokenSource {
   }
 
   /** Forgets the rows behind what was chosen, and learns from the pass. */
-  #settle({ before, proposals, verified, tokens, draftMs, totalMs }: Pass): void {
+  #settle({ before, proposals, verified, tokens, draftMs, flashBytes, totalMs }: Pass): void {
     const { sequence, drafter } = this.#parts;
     const figures = this.#figures;
     const accepted = tokens.length - 1;
@@ -180,6 +192,7 @@ export class SpeculativeTokens implements TokenSource {
     figures.accepted += accepted;
     figures.tokens += tokens.length;
     figures.draftMs += draftMs;
+    figures.flashBytes += flashBytes;
   }
 
   #rowOf(logits: Float32Array, row: number): Float32Array {

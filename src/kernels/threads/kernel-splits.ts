@@ -82,6 +82,12 @@ const plainSplits: {
     moves: { y: (a) => f32Bytes * a.yStride, x: (a) => f32Bytes * a.xStride },
     work: (a) => a.n * a.positions * 2,
   },
+  roundRows: {
+    over: 'positions',
+    granule: 1,
+    moves: { x: (a) => f32Bytes * a.xStride },
+    work: (a) => a.n * a.positions,
+  },
   fold: {
     over: 'n',
     granule: elements,
@@ -102,6 +108,18 @@ const plainSplits: {
     granule: 1,
     moves: { dst: (a) => a.dstStrideBytes, src: (a) => a.srcStrideBytes },
     work: (a) => ((a.rows * a.rowBytes) / f32Bytes) * conversionWork,
+  },
+  gatherRows: {
+    over: 'count',
+    granule: 1,
+    moves: { dst: (a) => f32Bytes * a.n, rows: f32Bytes },
+    work: (a) => a.count * a.n * conversionWork,
+  },
+  addChoices: {
+    over: 'positions',
+    granule: 1,
+    moves: { y: (a) => f32Bytes * a.n, choices: (a) => kernelSizes.choiceBytes * a.each },
+    work: (a) => a.positions * a.each * a.n,
   },
   gemm: {
     over: 'm',

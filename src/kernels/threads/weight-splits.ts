@@ -55,6 +55,12 @@ const sums: SplitRow<'count' | 'cols' | 'groupStart' | 'groupEnd'> = {
   moves: {},
   work: (a) => a.count * a.cols,
 };
+/** The same of a few. */
+const fewSums: SplitRow<'count' | 'cols' | 'positions' | 'groupStart' | 'groupEnd' | 'scratch'> = {
+  ...sums,
+  work: (a) => a.count * a.cols * a.positions,
+  scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional: true },
+};
 
 type Table = typeof formatKernelTable;
 
@@ -152,7 +158,7 @@ export function formatSplits(format: Format): {
       work: (a) => 2 * a.count * a.cols * a.positions,
       scratch: { parameter: 'scratch', bytes: (a) => scratchBytes(a.cols), optional },
     },
-    ffnSums: sums,
+    ffnSums: fewSums,
     ffnDown: down,
     ffnListSums: sums,
     ffnListDown: down,

@@ -16,6 +16,8 @@ export interface Geometry {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+  /** Of a head of values, where that may be another one. */
+  readonly valueDim: number;
   /** Values of a head that are rotated. */
   readonly rotaryDim: number;
   /** Fields that every config has under the same name. */
@@ -24,11 +26,20 @@ export interface Geometry {
 
 const embedding = 'token_embd.weight';
 
-/**
- * Reads what every architecture says in the same way.
- * @param experts whether the architecture may be one of a mixture of experts
- */
-export function geometryOf(facts: GgufFacts, architecture: string, experts = false): Geometry {
+/** What an architecture may be besides. */
+interface Forms {
+  /** Whether it may be a mixture of experts. */
+  readonly experts?: boolean;
+  /** Whether keys and values are made of a latent vector: heads of values may have a width of their own. */
+  readonly latent?: boolean;
+}
+
+/** Reads what every architecture says in the same way. */
+export function geometryOf(
+  facts: GgufFacts,
+  architecture: string,
+  { experts = false, latent = false }: Forms = {},
+): Geometry {
   const keys = new GgufKeys(facts, architecture);
   const { file, shapes } = facts;
   if (!experts) refuseExperts({ keys }, facts);
@@ -43,9 +54,8 @@ export function geometryOf(facts: GgufFacts, architecture: string, experts = fal
       },
     );
   }
-  const headDim = keys.integer('attention.key_length', hidden / heads, limits.headDim);
-  const valueDim = keys.integer('attention.value_length', headDim, limits.headDim);
-  if (valueDim !== headDim) {
+  const { headDim, valueDim } = latent ? latentWidths(keys) : headWidths(keys, hidden / heads);
+  if (valueDim !== headDim && !latent) {
     throw new InputError(
       `a head has ${headDim} dimensions in keys and ${valueDim} in values: different sizes are not supported`,
       {
@@ -71,6 +81,7 @@ export function geometryOf(facts: GgufFacts, architecture: string, experts = fal
     heads,
     kvHeads,
     headDim,
+    valueDim,
     rotaryDim,
     config: {
       vocab_size: vocabulary,
@@ -84,6 +95,21 @@ export function geometryOf(facts: GgufFacts, architecture: string, experts = fal
       ...ropeConfig(keys, facts, rotaryDim),
     },
   };
+}
+
+function headWidths(keys: GgufKeys, share: number) {
+  const headDim = keys.integer('attention.key_length', share, limits.headDim);
+  return { headDim, valueDim: keys.integer('attention.value_length', headDim, limits.headDim) };
+}
+
+/** Newer files have these widths under other keys, and under these that of the latent vector. */
+function latentWidths(keys: GgufKeys) {
+  const width = (of: string) => {
+    const given = keys.optionalNumber(`attention.${of}_length_mla`);
+    const key = given === undefined ? `attention.${of}_length` : `attention.${of}_length_mla`;
+    return keys.integer(key, undefined, limits.headDim);
+  };
+  return { headDim: width('key'), valueDim: width('value') };
 }
 
 /** Refuses a model that rotates a part of each head where its family rotates all. */

@@ -1,29 +1,37 @@
 /** The architectures of GGUF files, one line each. */
 
 import { InputError } from '../../errors.ts';
+import { baichuan } from './baichuan.ts';
+import { bitnet, bitnetCpp } from './bitnet.ts';
 import { cohere2, commandR } from './cohere.ts';
+import { deepseek2 } from './deepseek.ts';
+import { ernie45moe } from './ernie-moe.ts';
 import { falcon } from './falcon.ts';
 import { gemma, gemma2, gemma3 } from './gemma.ts';
+import { glm4moe } from './glm-moe.ts';
 import { bloom, gpt2, gptneox, mpt, starcoder2 } from './gpt.ts';
 import { gptOss } from './gpt-oss.ts';
 import { granite, minicpm } from './granite.ts';
 import {
+  chatglm,
   ernie45,
   exaone,
   exaone4,
   glm4,
   hunyuanDense,
   internlm2,
+  mistral3,
   seedOss,
   smollm3,
 } from './kin.ts';
-import { arcee, llama, qwen2, qwen3 } from './llama.ts';
-import { granitemoe, mixtral, olmoe } from './mixtures.ts';
+import { arcee, llama, qwen2, qwen2vl, qwen3, qwen3vl } from './llama.ts';
+import { granitemoe, mixtral, olmoe, phimoe } from './mixtures.ts';
 import { nemotron } from './nemotron.ts';
 import { olmo, olmo2 } from './olmo.ts';
 import { phi2 } from './phi2.ts';
 import { phi3 } from './phi3.ts';
 import { qwen2moe, qwen3moe } from './qwen-moe.ts';
+import { smallthinker } from './smallthinker.ts';
 import type { GgufArchitecture, GgufFacts, GgufTranslation } from './translation.ts';
 
 const llamaOrMixtral: GgufArchitecture = {
@@ -37,14 +45,19 @@ const llamaOrMixtral: GgufArchitecture = {
 const architectures: readonly GgufArchitecture[] = [
   llamaOrMixtral,
   qwen2,
+  qwen2vl,
   qwen2moe,
   qwen3,
+  qwen3vl,
   qwen3moe,
   falcon,
   phi2,
   nemotron,
   arcee,
   olmoe,
+  phimoe,
+  deepseek2,
+  smallthinker,
   granitemoe,
   gptOss,
   gemma,
@@ -62,6 +75,7 @@ const architectures: readonly GgufArchitecture[] = [
   commandR,
   cohere2,
   glm4,
+  glm4moe,
   exaone,
   exaone4,
   internlm2,
@@ -69,7 +83,12 @@ const architectures: readonly GgufArchitecture[] = [
   mpt,
   seedOss,
   ernie45,
+  ernie45moe,
   hunyuanDense,
+  bitnet,
+  baichuan,
+  chatglm,
+  mistral3,
 ];
 
 /** Values of `general.architecture` that can be converted. */
@@ -81,7 +100,7 @@ export const supportedGgufArchitectures = architectures.map(({ name }) => name);
  */
 export function translateGguf(facts: GgufFacts): GgufTranslation {
   const name = facts.metadata.get('general.architecture');
-  const architecture = architectures.find((known) => known.name === name);
+  const architecture = [...architectures, ...bitnetCpp].find((known) => known.name === name);
   if (architecture === undefined) {
     throw new InputError(
       typeof name === 'string'

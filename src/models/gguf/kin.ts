@@ -1,5 +1,6 @@
 /** What differs from Llama in little more than a name. */
 
+import { isJsonObject } from '../../checkpoint/json-file.ts';
 import { biases, relative } from './llama.ts';
 
 const silu = { activation: 'silu' } as const;
@@ -10,6 +11,35 @@ export const smollm3 = relative({
   modelType: 'smollm3',
   pairs: true,
   fields: (geometry) => ({ ...biases(geometry), no_rope_layer_interval: 4 }),
+});
+
+/** GLM-4 of 2024. */
+export const chatglm = relative({
+  ...silu,
+  name: 'chatglm',
+  modelType: 'glm',
+  partial: true,
+  names: { attn_qkv: 'self_attn.query_key_value', ffn_up: 'mlp.gate_up_proj' },
+  fields: ({ keys }) => ({
+    attention_bias: keys.has('blk.0.attn_q.bias') || keys.has('blk.0.attn_qkv.bias'),
+  }),
+});
+
+/** Ministral 3, and Mistral Small 3 with a picture's tensors left out. */
+export const mistral3 = relative({
+  ...silu,
+  name: 'mistral3',
+  modelType: 'ministral3',
+  pairs: true,
+  fields: ({ keys, config }) => {
+    const beta = keys.numberOr('attention.temperature_scale', 0);
+    const said = config.rope_scaling;
+    const scaling = isJsonObject(said)
+      ? // Products with cosine and sine have no factor in this architecture.
+        { ...said, attention_factor: 1, llama_4_scaling_beta: beta }
+      : { rope_type: 'default' };
+    return { rope_scaling: { rope_theta: config.rope_theta, ...scaling } };
+  },
 });
 
 export const glm4 = relative({

@@ -54,6 +54,8 @@ interface Relative {
   readonly pairs?: boolean;
   /** Whether a part of each head may be turned. */
   readonly partial?: boolean;
+  /** Whether keys and values are made of a latent vector. */
+  readonly latent?: boolean;
   /** Names within a block that are not Llama's, or not there. */
   readonly names?: Readonly<Record<string, string>>;
   /** Names outside of blocks that are not Llama's, and how those of a block begin. */
@@ -68,19 +70,19 @@ interface Relative {
   /** Further tensors of a block; a mixture of experts has some. */
   readonly blocks?: Readonly<Record<string, string>>;
   /** Further fields of the config. */
-  readonly fields?: (geometry: Geometry) => Readonly<Record<string, unknown>>;
+  readonly fields?: (geometry: Geometry, facts: GgufFacts) => Readonly<Record<string, unknown>>;
 }
 
 /** An architecture with Llama's names. */
 export function relative(traits: Relative): GgufArchitecture {
   const { name, modelType, activation, blocks, fields, normOffset = 0 } = traits;
-  const { pairs = false, partial = false, grouped = false, layerNormEps } = traits;
+  const { pairs = false, partial = false, latent = false, grouped = false, layerNormEps } = traits;
   const { prefix = blockPrefix } = traits;
   const inBlock = { ...blockNames, ...traits.names, ...blocks };
   const plain = { ...plainNames, ...traits.plain };
   const translate = (facts: GgufFacts): GgufTranslation => {
-    const geometry = geometryOf(facts, name, blocks !== undefined);
-    if (!partial) checkFullRotary(geometry, facts);
+    const geometry = geometryOf(facts, name, { experts: blocks !== undefined, latent });
+    if (!partial && !latent) checkFullRotary(geometry, facts);
     const { keys, heads, kvHeads, headDim, rotaryDim } = geometry;
     return {
       config: {
@@ -91,7 +93,7 @@ export function relative(traits: Relative): GgufArchitecture {
           ? { rms_norm_eps: keys.number('attention.layer_norm_rms_epsilon') }
           : { [layerNormEps]: keys.number('attention.layer_norm_epsilon') }),
         ...(partial && { partial_rotary_factor: rotaryDim / headDim }),
-        ...fields?.(geometry),
+        ...fields?.(geometry, facts),
       },
       translate: (tensor) => {
         const found = byTables(tensor, plain, inBlock, prefix);
@@ -144,6 +146,24 @@ export const qwen2 = relative({
   activation: 'silu',
   pairs: false,
   fields: () => ({ use_sliding_window: false }),
+});
+
+/** Texts of Qwen's models of text and pictures: of three positions that are told, those of text are equal. */
+export const qwen2vl = relative({
+  name: 'qwen2vl',
+  modelType: 'qwen2',
+  activation: 'silu',
+  fields: () => ({ use_sliding_window: false }),
+});
+
+export const qwen3vl = relative({
+  name: 'qwen3vl',
+  modelType: 'qwen3',
+  activation: 'silu',
+  fields: ({ keys }) => ({
+    use_sliding_window: false,
+    attention_bias: keys.has('blk.0.attn_q.bias'),
+  }),
 });
 
 export const qwen3 = relative({

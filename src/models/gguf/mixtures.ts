@@ -46,7 +46,9 @@ export const granitemoe = relative({
   blocks: { ...expertNames, ffn_gate_inp: 'block_sparse_moe.router', ...graniteExperts() },
   fields: (geometry) => {
     const { keys } = geometry;
+    const shared = keys.numberOr('expert_shared_feed_forward_length', 0);
     return {
+      ...(shared !== 0 && { model_type: 'granitemoeshared', shared_intermediate_size: shared }),
       ...counts(geometry),
       embedding_multiplier: keys.number('embedding_scale'),
       residual_multiplier: keys.number('residual_scale'),
@@ -64,5 +66,25 @@ function graniteExperts() {
     ffn_up_exps: of('up_proj'),
     ffn_down_exps: of('down_proj'),
     ffn_gate_up_exps: of('gate_up_proj'),
+    ffn_gate_shexp: 'shared_mlp.gate_proj',
+    ffn_up_shexp: 'shared_mlp.up_proj',
+    ffn_down_shexp: 'shared_mlp.down_proj',
   };
 }
+
+export const phimoe = relative({
+  name: 'phimoe',
+  modelType: 'phimoe',
+  activation: 'silu',
+  blocks: { ...expertNames, ffn_gate_inp: 'mlp.router' },
+  fields: (geometry) => {
+    const { keys } = geometry;
+    const window = keys.numberOr('attention.sliding_window', 0);
+    return {
+      ...counts(geometry),
+      sliding_window: window === 0 ? null : window,
+      attention_bias: keys.has('blk.0.attn_q.bias'),
+      lm_head_bias: keys.has('output.bias'),
+    };
+  },
+});

@@ -93,18 +93,21 @@ export class AddedTokenSplitter {
 
   /**
    * @param splitSpecial special tokens in a text are text
+   * @param raw all tokens are found in the text before it is normalized
    * @throws InputError when two tokens look the same
    */
   constructor(
     tokens: AddedTokens,
     normalize: Normalizer | null,
-    options: { readonly splitSpecial: boolean; readonly file: string },
+    options: { readonly splitSpecial: boolean; readonly raw: boolean; readonly file: string },
   ) {
     this.#tokens = tokens;
     this.#normalize = normalize;
     this.#splitSpecial = options.splitSpecial;
-    for (const [id, { content, normalized }] of tokens.byId) {
-      const form = normalized && normalize !== null ? normalize(content) : content;
+    for (const [id, token] of tokens.byId) {
+      const { content } = token;
+      const normalized = token.normalized && !options.raw;
+      const form = normalized && normalize !== null ? normalize(content, true) : content;
       const trie = normalized ? this.#normalized : this.#raw;
       if (form === '' || !trie.add(form, id)) {
         const what = form === '' ? 'is empty' : 'looks like another';
@@ -126,7 +129,7 @@ export class AddedTokenSplitter {
     this.#find(text, this.#raw, true, {
       token: (id) => parts.token(id),
       text: (rest, atStart) => {
-        const normalized = this.#normalize === null ? rest : this.#normalize(rest);
+        const normalized = this.#normalize === null ? rest : this.#normalize(rest, atStart);
         this.#find(normalized, this.#normalized, atStart, parts);
       },
     });

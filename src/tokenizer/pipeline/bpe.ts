@@ -6,6 +6,11 @@ import { MergeQueue } from './merge-queue.ts';
 import type { MergeTable } from './merge-table.ts';
 import { MergeTableBuilder } from './merges.ts';
 import { type Model, type ModelFields, vocabOf } from './model.ts';
+import {
+  type SentencePieceMerges,
+  sentencePieceMerges,
+  sharedRanks,
+} from './sentencepiece-merges.ts';
 import { byteTokens, pairsOf, Vocabulary } from './vocabulary.ts';
 
 /** How many words are remembered with their ids, and up to which length (UTF-16 units). */
@@ -24,6 +29,8 @@ interface BpeOptions {
   readonly suffix: string;
   /** A word that is a token is taken whole. */
   readonly ignoreMerges: boolean;
+  /** Where merges are those of a SentencePiece model. */
+  readonly sentencePiece: SentencePieceMerges | null;
 }
 
 /** The large parts of a BPE model, which may come from elsewhere than its JSON. */
@@ -50,6 +57,7 @@ export function buildBpe(read: ModelFields, ready?: BpeTables): Model {
     prefix,
     suffix: read.text('end_of_word_suffix') ?? '',
     ignoreMerges: read.flag('ignore_merges'),
+    sentencePiece: sentencePieceMerges(read, vocabulary),
   });
 }
 
@@ -73,6 +81,8 @@ class Bpe implements Model {
   readonly vocabulary: Vocabulary;
   readonly merges: MergeTable;
   readonly #options: BpeOptions;
+  /** Where several merges share one: the rank of each. */
+  readonly #ranks: Int32Array | null;
   readonly #known = new Map<string, readonly number[]>();
   readonly #queue = new MergeQueue();
   /** The symbols of a word: ids, and the symbols before and behind, -1 where there is none. */
@@ -84,6 +94,8 @@ class Bpe implements Model {
     this.vocabulary = vocabulary;
     this.merges = merges;
     this.#options = options;
+    const { sentencePiece } = options;
+    this.#ranks = sentencePiece === null ? null : sharedRanks(merges, sentencePiece.ties);
   }
 
   tokenize(word: string, ids: number[]): void {
@@ -111,6 +123,7 @@ class Bpe implements Model {
   /** Puts the word's characters down as symbols; how many these are. */
   #symbols(word: string): number {
     const { bytes, fuseUnknown, unknown, prefix, suffix } = this.#options;
+    const symbols = this.#options.sentencePiece?.symbols;
     let count = 0;
     const add = (id: number): void => {
       if (count === this.#ids.length) this.#grow();
@@ -119,6 +132,14 @@ class Bpe implements Model {
     /** An unknown character that has not been put down: others may be fused with it. */
     let pending: number | null = null;
     for (let at = 0; at < word.length; ) {
+      const symbol = symbols?.longestAt(word, at) ?? null;
+      if (symbol !== null) {
+        if (pending !== null) add(pending);
+        pending = null;
+        add(symbol.id);
+        at = symbol.end;
+        continue;
+      }
       const end = at + ((word.codePointAt(at) as number) > 0xffff ? 2 : 1);
       const character = word.slice(at, end);
       const token = (at > 0 ? prefix : '') + character + (end === word.length ? suffix : '');
@@ -162,9 +183,12 @@ class Bpe implements Model {
     const before = this.#before;
     const behind = this.#behind;
     const { merges } = this;
+    const ranks = this.#ranks;
     const enqueue = (left: number, right: number): void => {
       const rank = merges.rankOf(ids[left] as number, ids[right] as number);
-      if (rank >= 0) queue.push(rank, left, merges.merged[rank] as number);
+      if (rank < 0) return;
+      const order = ranks === null ? rank : (ranks[rank] as number);
+      queue.push(order, left, merges.merged[rank] as number);
     };
     queue.clear();
     for (let at = 0; at + 1 < count; at++) enqueue(at, at + 1);

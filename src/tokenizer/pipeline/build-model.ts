@@ -9,9 +9,9 @@ import { WordLevel, WordPiece } from './word-piece.ts';
 const fields: Readonly<Record<string, readonly string[]>> = {
   BPE: [
     ...['dropout', 'unk_token', 'continuing_subword_prefix', 'end_of_word_suffix', 'fuse_unk'],
-    ...['byte_fallback', 'ignore_merges', 'vocab', 'merges'],
+    ...['byte_fallback', 'ignore_merges', 'vocab', 'merges', 'sentencepiece'],
   ],
-  Unigram: ['unk_id', 'vocab', 'byte_fallback'],
+  Unigram: ['unk_id', 'vocab', 'byte_fallback', 'sentencepiece'],
   WordPiece: ['unk_token', 'continuing_subword_prefix', 'max_input_chars_per_word', 'vocab'],
   WordLevel: ['unk_token', 'vocab'],
 };

@@ -2,10 +2,13 @@
 
 import { accents, blanks, withoutNormalForm } from '../unicode.ts';
 import { bytesAsCharacters } from './byte-level.ts';
+import type { CharacterMap } from './charsmap.ts';
 import type { Builders, Part } from './part.ts';
+import { characterMap, sentencePieceNormalizer } from './sentencepiece-normalizer.ts';
 import { spansOf } from './split.ts';
 
-export type Normalizer = (text: string) => string;
+/** @param atStart whether the text is the beginning of a whole one, and not behind an added token */
+export type Normalizer = (text: string, atStart: boolean) => string;
 
 const builders: Builders<Normalizer> = {
   NFC: () => normalForm('NFC'),
@@ -23,9 +26,16 @@ const builders: Builders<Normalizer> = {
   // The reference loses count of characters that are put in where there were none.
   Replace: (part) => replace(part.fullPattern('pattern'), part.text('content')),
   ByteLevel: () => bytesAsCharacters,
+  Precompiled: (part) => {
+    const map = characterMap(part);
+    if (map === null) return (text) => text;
+    const clusters = new Intl.Segmenter('und', { granularity: 'grapheme' });
+    return (text) => replaceClusters(text, clusters, map);
+  },
+  SentencePiece: sentencePieceNormalizer,
   Sequence: (part) => {
     const steps = part.parts('normalizers').map(normalizerOf);
-    return (text) => steps.reduce((result, step) => step(result), text);
+    return (text, atStart) => steps.reduce((result, step) => step(result, atStart), text);
   },
 };
 
@@ -35,7 +45,7 @@ export function normalizerOf(part: Part): Normalizer {
 }
 
 /** Replaces every match of `pattern` by `content`, taken literally. */
-export function replace(pattern: RegExp, content: string): Normalizer {
+export function replace(pattern: RegExp, content: string): (text: string) => string {
   return (text) => {
     let result = '';
     for (const { start, end, isMatch } of spansOf(pattern, text)) {
@@ -43,6 +53,28 @@ export function replace(pattern: RegExp, content: string): Normalizer {
     }
     return result;
   };
+}
+
+const encoder = new TextEncoder();
+/** Bytes of the longest cluster that is looked up as a whole. */
+const longestCluster = 5;
+
+/**
+ * Each short cluster of characters, or else each character, becomes what the shortest key that it begins
+ * with becomes: the reference looks up no more.
+ */
+function replaceClusters(text: string, clusters: Intl.Segmenter, map: CharacterMap): string {
+  let result = '';
+  for (const { segment } of clusters.segment(text)) {
+    const bytes = encoder.encode(segment);
+    const whole = bytes.length > longestCluster ? null : map.shortest(bytes);
+    if (whole !== null) {
+      result += whole;
+      continue;
+    }
+    for (const character of segment) result += map.shortest(encoder.encode(character)) ?? character;
+  }
+  return result;
 }
 
 function remove(pattern: RegExp): Normalizer {

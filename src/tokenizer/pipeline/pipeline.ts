@@ -82,6 +82,8 @@ export class Pipeline {
     const build = () =>
       new AddedTokenSplitter(this.#added, normalize, {
         splitSpecial: files.config?.split_special_tokens === true,
+        // What SentencePiece makes of a token has a blank in front.
+        raw: json.normalizer?.type === 'SentencePiece',
         file,
       });
     // Added tokens are normalized, by expressions of the file.

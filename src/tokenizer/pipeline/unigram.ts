@@ -1,6 +1,6 @@
 /** Unigram models: of all ways to cut a word into pieces, the one whose scores have the largest sum. */
 
-import { brief } from '../../checkpoint/json-file.ts';
+import { brief, isJsonObject } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
 import type { Model, ModelFields } from './model.ts';
 import { byteTokens, Vocabulary } from './vocabulary.ts';
@@ -25,6 +25,8 @@ export class Unigram implements Model {
   readonly #unknownScore: number;
   readonly #longest: number;
   readonly #bytes: readonly (number | undefined)[] | null;
+  /** As SentencePiece sums: in single precision, and without pieces that are no text; null otherwise. */
+  readonly #unreachable: ReadonlySet<number> | null;
 
   /** @throws InputError when `unk_id` is no piece */
   constructor(read: ModelFields) {
@@ -36,9 +38,12 @@ export class Unigram implements Model {
       throw read.refused(`'unk_id' is ${brief(unknownId)}, of ${pieces.length} pieces`);
     }
     this.#unknownId = unknownId as number | null;
+    const exact = sentencePieceOf(read);
+    this.#unreachable = exact?.unreachable ?? null;
     this.#unknownScore =
+      exact?.unknownScore ??
       this.#scores.reduce((least, score) => Math.min(least, score), Number.POSITIVE_INFINITY) -
-      unknownPenalty;
+        unknownPenalty;
     this.#longest = pieces.reduce((longest, [piece]) => Math.max(longest, piece.length), 0);
     this.#bytes = read.flag('byte_fallback') ? byteTokens(this.vocabulary) : null;
   }
@@ -64,6 +69,8 @@ export class Unigram implements Model {
       { length: word.length + 1 },
       (): Best => ({ score: 0, from: -1, id: 0 }),
     );
+    const unreachable = this.#unreachable;
+    const sum = unreachable === null ? exactSum : singleSum;
     for (let start = 0; start < word.length; ) {
       const end = start + ((word.codePointAt(start) as number) > 0xffff ? 2 : 1);
       const { score } = ways[start] as Best;
@@ -71,12 +78,12 @@ export class Unigram implements Model {
       const limit = Math.min(word.length, start + this.#longest);
       for (let to = start + 1; to <= limit; to++) {
         const id = this.vocabulary.idOf(word.slice(start, to));
-        if (id === undefined) continue;
-        improve(ways[to] as Best, score + (this.#scores[id] as number), start, id);
+        if (id === undefined || unreachable?.has(id)) continue;
+        improve(ways[to] as Best, sum(score, this.#scores[id] as number), start, id);
         single ||= to === end;
       }
       if (!single) {
-        improve(ways[end] as Best, score + this.#unknownScore, start, this.#unknownId ?? -1);
+        improve(ways[end] as Best, sum(score, this.#unknownScore), start, this.#unknownId ?? -1);
         if (this.#unknownId === null && (ways[end] as Best).from === start) throw inexpressible();
       }
       start = end;
@@ -86,7 +93,7 @@ export class Unigram implements Model {
 
   #push(piece: string, ids: number[]): void {
     const id = this.vocabulary.idOf(piece);
-    if (id !== undefined) {
+    if (id !== undefined && !this.#unreachable?.has(id)) {
       ids.push(id);
       return;
     }
@@ -104,6 +111,34 @@ function improve(best: Best, score: number, from: number, id: number): void {
   best.score = score;
   best.from = from;
   best.id = id;
+}
+
+function exactSum(one: number, other: number): number {
+  return one + other;
+}
+
+/** In single precision: where ways have the same sum, rounding decides between them. */
+function singleSum(one: number, other: number): number {
+  return Math.fround(one + other);
+}
+
+interface Exact {
+  /** Ids of pieces that no text is cut into. */
+  readonly unreachable: ReadonlySet<number>;
+  readonly unknownScore: number;
+}
+
+/** The field `sentencepiece`, of our own: sums as SentencePiece makes them. */
+function sentencePieceOf(read: ModelFields): Exact | null {
+  const field = read.json.sentencepiece ?? null;
+  if (field === null) return null;
+  const { unreachable, unknown_score: unknownScore } = isJsonObject(field) ? field : {};
+  if (!Array.isArray(unreachable) || typeof unknownScore !== 'number') {
+    throw read.refused(
+      `'sentencepiece' has no list 'unreachable' or no number 'unknown_score': ${brief(field)}`,
+    );
+  }
+  return { unreachable: new Set(unreachable as unknown[] as number[]), unknownScore };
 }
 
 function inexpressible(): InputError {

@@ -53,6 +53,7 @@ class ChainSequence {
 /** Guesses by the rough chain as the sampler would choose. */
 class ChainDrafter implements Drafter {
   readonly control: DraftControl;
+  readonly flashBytes = 0;
 
   constructor(most: number) {
     const options = { passTimes: new PassTimes(), levels: [0.7], most, free: false, always: true };

@@ -1,11 +1,11 @@
 /**
- * A tokenizer.json for a SentencePiece model of the BPE kind. Such a model has no list of merges: of
+ * A tokenizer.json for a SentencePiece model of the BPE kind, as GGUF files have them. Such a model has no list of merges: of
  * all neighbours whose union is a piece, the two whose union scores best are merged. As ranked
  * merges, that is every way to cut a piece in two pieces, ordered by the score of the whole.
  */
 
-import { surround } from './post-processor.ts';
-import type { AddedToken, TokenizerJson } from './tokenizer-json.ts';
+import { surround } from '../post-processor.ts';
+import type { AddedToken, Component, TokenizerJson } from '../tokenizer-json.ts';
 
 /** What a piece is, as SentencePiece numbers the kinds. */
 export const pieceKind = {
@@ -42,7 +42,6 @@ export function tokenizerJsonFromPieces(model: SentencePieceModel): TokenizerJso
     return wanted && id !== undefined && content !== undefined ? { id, content } : undefined;
   };
   const prepend = spacePrefix ? [{ type: 'Prepend', prepend: blank }] : [];
-  const strip = spacePrefix ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : [];
   return {
     version: '1.0',
     truncation: null,
@@ -54,32 +53,60 @@ export function tokenizerJsonFromPieces(model: SentencePieceModel): TokenizerJso
     },
     pre_tokenizer: null,
     post_processor: surround(token(model.bosId, model.addBos), token(model.eosId, model.addEos)),
-    decoder: {
-      type: 'Sequence',
-      decoders: [
-        { type: 'Replace', pattern: { String: blank }, content: ' ' },
-        { type: 'ByteFallback' },
-        { type: 'Fuse' },
-        ...strip,
-      ],
-    },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: token(unknownId, true)?.content ?? null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: true,
-      byte_fallback: true,
-      ignore_merges: false,
-      vocab,
-      merges: mergesOf(model, vocab),
-    },
+    decoder: pieceDecoder(spacePrefix),
+    // What a user defined is found in the text before the model sees it.
+    model: pieceBpe(model, vocab, {
+      unknown: token(unknownId, true)?.content ?? null,
+      byteFallback: true,
+      userDefined: [],
+    }),
+  };
+}
+
+/** Pieces to text. @param strips whether a blank at the beginning goes */
+export function pieceDecoder(strips: boolean): Component {
+  return {
+    type: 'Sequence',
+    decoders: [
+      { type: 'Replace', pattern: { String: blank }, content: ' ' },
+      { type: 'ByteFallback' },
+      { type: 'Fuse' },
+      ...(strips ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : []),
+    ],
+  };
+}
+
+/**
+ * The model of a tokenizer.json.
+ * @param said the piece for what is unknown, and the ids of those that the model takes whole
+ */
+export function pieceBpe(
+  model: Pick<SentencePieceModel, 'pieces' | 'scores' | 'kinds'>,
+  vocab: Readonly<Record<string, number>>,
+  said: {
+    readonly unknown: string | null;
+    readonly byteFallback: boolean;
+    readonly userDefined: readonly number[];
+  },
+): Component {
+  const { merges, ties } = mergesOf(model, vocab);
+  return {
+    type: 'BPE',
+    dropout: null,
+    unk_token: said.unknown,
+    continuing_subword_prefix: null,
+    end_of_word_suffix: null,
+    fuse_unk: true,
+    byte_fallback: said.byteFallback,
+    ignore_merges: false,
+    sentencepiece: { user_defined: said.userDefined, ties },
+    vocab,
+    merges,
   };
 }
 
 /** `{piece: id}`; of pieces that occur twice, the first counts. */
-function vocabularyOf(
+export function vocabularyOf(
   pieces: readonly string[],
   counts: (id: number) => boolean,
 ): Record<string, number> {
@@ -110,11 +137,23 @@ export function specialPieces(
   return found;
 }
 
+interface Merge {
+  readonly left: string;
+  readonly right: string;
+  readonly score: number;
+}
+
+/** The merges of a model, and which of them have the same rank: see pipeline/sentencepiece-merges.ts. */
+interface RankedMerges {
+  readonly merges: readonly (readonly [left: string, right: string])[];
+  readonly ties: readonly (readonly [first: number, count: number])[];
+}
+
 /** The merges, the best first; of equal score, those with longer parts. */
 function mergesOf(
-  { pieces, scores, kinds }: SentencePieceModel,
+  { pieces, scores, kinds }: Pick<SentencePieceModel, 'pieces' | 'scores' | 'kinds'>,
   vocab: Readonly<Record<string, number>>,
-): [left: string, right: string][] {
+): RankedMerges {
   const isNormal = (id: number | undefined) => id !== undefined && kinds[id] === pieceKind.normal;
   const normal = [...pieces.entries()].filter(([id, piece]) => isNormal(id) && vocab[piece] === id);
   // Cuts are tried where both parts have the length of a piece: a piece of a million characters, which
@@ -122,7 +161,7 @@ function mergesOf(
   const isLength = new Set(normal.map(([, { length }]) => length));
   isLength.delete(0);
   const lengths = [...isLength].sort((a, b) => a - b);
-  const found: { left: string; right: string; score: number }[] = [];
+  const found: Merge[] = [];
   for (const [id, piece] of normal) {
     for (const cut of lengths) {
       if (cut >= piece.length) break;
@@ -136,5 +175,15 @@ function mergesOf(
   found.sort(
     (a, b) => b.score - a.score || b.left.length - a.left.length || b.right.length - a.right.length,
   );
-  return found.map(({ left, right }) => [left, right]);
+  const ties: [first: number, count: number][] = [];
+  for (let first = 0, end = 0; first < found.length; first = end) {
+    const { score, left, right } = found[first] as Merge;
+    let several = false;
+    for (end = first; found[end]?.score === score; end++) {
+      const other = found[end] as Merge;
+      several ||= other.left + other.right !== left + right;
+    }
+    if (several) ties.push([first, end - first]);
+  }
+  return { merges: found.map(({ left, right }) => [left, right]), ties };
 }

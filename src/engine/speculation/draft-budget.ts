@@ -1,0 +1,84 @@
+/** How much of the budget a model that proposes gets, and what it is opened for beside the other. */
+
+import { BudgetError } from '../../errors.ts';
+import { rowTables, wholeBytes } from '../../plan/weight-order.ts';
+import type { Model } from '../model.ts';
+import type { RunRequest } from '../run-request.ts';
+
+/**
+ * What a draft is opened for beside a model, but for its budget.
+ * @param request the model's own
+ */
+export function besideRequest(
+  draft: Model,
+  request: Omit<RunRequest, 'budget'>,
+): Omit<RunRequest, 'budget'> {
+  const { sequences = 1, bestLogits } = request;
+  const context = Math.min(request.context, draft.manifest.spec.maxPositions);
+  return {
+    ...{ context, sequences, beside: true, ffn: 'auto' as const },
+    ...(bestLogits !== undefined && { bestLogits: Math.max(2, bestLogits) }),
+    ...(request.kvDtype && { kvDtype: request.kvDtype }),
+    ...(request.threads !== undefined && { threads: request.threads }),
+  };
+}
+
+/** Shares of what a draft needs as a whole that are tried. */
+const shares = [0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.85];
+/** Tokens that are proposed for a pass, as a rule: so often the draft's time counts beside the model's. */
+const usually = 4;
+
+/**
+ * Bytes for a draft beside a model. Without predictors it is all its weights: as it passes over them
+ * several times for each pass of the model, what it had to read would take longer than what it leaves to
+ * the model saves. With predictors some neurons are hardly ever wanted: then both models are planned for
+ * several shares, and that is taken for which a pass and its proposals are expected to take the least.
+ * @param request the model's own
+ * @param asked bytes for it at most, if anybody says so
+ */
+export function draftBudget(
+  model: Model,
+  draft: Model,
+  request: RunRequest,
+  asked = Number.POSITIVE_INFINITY,
+): number {
+  const beside = besideRequest(draft, request);
+  const whole = wholeBudget(draft, beside, asked);
+  if (asked !== Number.POSITIVE_INFINITY || draft.predictors === null) return whole;
+  let [best, leastMs] = [whole, Number.POSITIVE_INFINITY];
+  for (const share of [1, ...shares]) {
+    const bytes = Math.floor(share * whole);
+    const ms = passMs(model, draft, request, { ...beside, budget: bytes });
+    if (ms < leastMs) [best, leastMs] = [bytes, ms];
+  }
+  return best;
+}
+
+/** A pass of the model and what is proposed for it; infinite where either has too little. */
+function passMs(model: Model, draft: Model, request: RunRequest, beside: RunRequest): number {
+  try {
+    const own = model.tokenMs({ ...request, draftBytes: beside.budget });
+    return own + usually * draft.tokenMs(beside);
+  } catch (error) {
+    if (error instanceof BudgetError) return Number.POSITIVE_INFINITY;
+    throw error;
+  }
+}
+
+/** Bytes with which a draft streams nothing, or `most`; of tables it reads a row for each token. */
+function wholeBudget(draft: Model, beside: Omit<RunRequest, 'budget'>, most: number): number {
+  const generous = draft.plan({ ...beside, budget: Number.MAX_SAFE_INTEGER });
+  const tables = rowTables(draft.manifest).filter((table) => generous.residences.has(table));
+  const needed =
+    generous.items.reduce((sum, { bytes }) => sum + bytes, 0) -
+    tables.reduce((sum, table) => sum + wholeBytes(table), 0);
+  if (needed >= most) return most;
+  // What lies apart begins at sectors, and neurons come and go unless there is room to spare.
+  let spare = leastSpare;
+  const streams = (budget: number) => draft.plan({ ...beside, budget }).streamedBytes > 0;
+  while (spare < mostSpare && streams(needed + spare)) spare *= 2;
+  return Math.min(most, needed + spare);
+}
+
+const leastSpare = 64 * 1024;
+const mostSpare = 64 * 1024 * 1024;

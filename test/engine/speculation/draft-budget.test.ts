@@ -1,0 +1,81 @@
+/** How much of the budget a model that proposes gets where nobody says. */
+
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { Model } from '../../../src/engine/model.ts';
+import { besideRequest, draftBudget } from '../../../src/engine/speculation/draft-budget.ts';
+import { storiesOpt } from '../../support/fixtures.ts';
+import { addPredictors } from '../../support/predictors.ts';
+import { temporaryRoot } from '../../support/temporary.ts';
+import { converted } from '../support.ts';
+
+const MIB = 1024 * 1024;
+const root = temporaryRoot();
+let large = '';
+let plain = '';
+let sparse = '';
+before(async () => {
+  large = await converted(root, storiesOpt, { dtype: 'f32' });
+  plain = await converted(root, storiesOpt, { dtype: 'q8' });
+  sparse = await converted(root, storiesOpt);
+  // One neuron in eight is wanted by every token, the others by one token in ten thousand.
+  await addPredictors(sparse, (layer, { spec, layers }) => {
+    const neurons = layers[layer]?.neurons ?? 0;
+    return {
+      ...{ rank: 1, relu: true },
+      a: new Float32Array(spec.hiddenSize),
+      b: new Float32Array(neurons),
+      bias: Float32Array.from({ length: neurons }, (_, i) => (i % 8 === 0 ? 1 : -1)),
+      frequency: Float32Array.from({ length: neurons }, (_, i) => (i % 8 === 0 ? 1 : 1e-4)),
+    };
+  });
+});
+
+interface Chosen {
+  readonly bytes: number;
+  /** The draft's, with as many. */
+  readonly streamedBytes: number;
+  /** Neurons that have a slot, of all. */
+  readonly kept: number;
+}
+
+/** What a draft gets beside the large model, which has so many bytes besides what the process takes. */
+async function chosen(dir: string, bytes: number, asked?: number): Promise<Chosen> {
+  const [model, draft] = [await Model.open(large), await Model.open(dir)];
+  try {
+    const { items } = model.floor({ context: 1 });
+    const process = items.find(({ id }) => id === 'process')?.bytes ?? 0;
+    const request = { budget: process + bytes, context: 64, threads: 1 };
+    const budget = draftBudget(model, draft, request, asked);
+    const plan = draft.plan({ ...besideRequest(draft, request), budget });
+    const slots = plan.sparse?.stores.reduce((sum, store) => sum + store.slots, 0) ?? 0;
+    const neurons = draft.manifest.layers.reduce((sum, layer) => sum + layer.neurons, 0);
+    return { bytes: budget, streamedBytes: plan.streamedBytes, kept: slots / neurons };
+  } finally {
+    model.close();
+    draft.close();
+  }
+}
+
+test('without predictors it is all that the draft uses', async () => {
+  for (const bytes of [12 * MIB, 256 * MIB]) {
+    assert.equal((await chosen(plain, bytes)).streamedBytes, 0);
+  }
+});
+
+test('neurons that are hardly ever wanted stay on flash where the model has use for the room', async () => {
+  const roomy = await chosen(sparse, 256 * MIB);
+  const scarce = await chosen(sparse, 8 * MIB);
+  assert.equal(roomy.kept, 1);
+  assert.ok(scarce.bytes < roomy.bytes && scarce.kept < 1, `${scarce.kept} of the neurons`);
+  // Those that every token wants are worth more than anything of the model.
+  assert.ok(scarce.kept > 1 / 8, `${scarce.kept} of the neurons`);
+  // All of the draft would leave the model less than its floor.
+  assert.ok((await chosen(sparse, 6 * MIB)).bytes < scarce.bytes);
+});
+
+test('what is asked for is a limit', async () => {
+  const { bytes } = await chosen(sparse, 256 * MIB);
+  assert.equal((await chosen(sparse, 256 * MIB, bytes >> 1)).bytes, bytes >> 1);
+  assert.equal((await chosen(sparse, 256 * MIB, 2 * bytes)).bytes, bytes);
+});
