@@ -51,6 +51,14 @@ abstract class Activations {
     return i32x4.sub(f32x4.add(v, f32x4.splat(ROUNDING)), i32x4.splat(ROUNDING_BITS));
   }
 
+  /**
+   * The larger magnitudes of each two of eight activations. As integers they are ordered as they are, and NaN
+   * is the largest; f32x4.max is eight instructions.
+   */
+  @inline static larger(x: usize): v128 {
+    return i32x4.max_s(f32x4.abs(v128.load(x)), f32x4.abs(v128.load(x, 16)));
+  }
+
   /** Four bytes of `sums`, of a run whose pairs of activations have these sums. */
   @inline static storeSums<T extends GroupCodec>(sums: usize, pairs: v128, step: f32): void {
     const t = changetype<T>(0);
@@ -73,12 +81,11 @@ export function quantiseGroup<T extends GroupCodec>(
   sums: usize,
 ): void {
   const t = changetype<T>(0);
-  let top4 = f32x4.splat(0);
-  for (let c: usize = 0; c < 128; c += 16) {
-    top4 = f32x4.max(top4, f32x4.abs(v128.load(x + c)));
-  }
-  top4 = f32x4.max(top4, i32x4.shuffle(top4, top4, 2, 3, 0, 1));
-  const top = max(f32x4.extract_lane(top4, 0), f32x4.extract_lane(top4, 1));
+  let top4 = i32x4.max_s(Activations.larger(x), Activations.larger(x + 32));
+  top4 = i32x4.max_s(top4, i32x4.max_s(Activations.larger(x + 64), Activations.larger(x + 96)));
+  top4 = i32x4.max_s(top4, i32x4.shuffle(top4, top4, 2, 3, 0, 1));
+  top4 = i32x4.max_s(top4, i32x4.shuffle(top4, top4, 1, 0, 3, 2));
+  const top = f32x4.extract_lane(top4, 0);
   // NaN and infinity make the scale NaN, and with it every result.
   const small = top < X_MIN;
   const factor = f32x4.splat(small ? 0 : LEVELS / top);

@@ -62,7 +62,7 @@ export function chatCommand(): Command {
     )
     .option(
       '--context <n>',
-      `positions of the conversation; default: what the model has, up to ${usualContext}`,
+      `positions of the conversation; default: the model's, at most ${usualContext}`,
       countArgument,
     )
     .option(

@@ -34,8 +34,8 @@ export function withDraftOptions(command: Command): Command {
     .addOption(
       new Option(
         '--draft-budget <size>',
-        'with --draft <model>: what it may take of --dram-budget, a percentage being of its weights; ' +
-          'default: all that it uses, or, with predictors, what makes passes and proposals cheapest',
+        'with --draft <model>: part of --dram-budget for the draft; a percentage is of its weights; ' +
+          'default: all of its weights or, with predictors, what makes a token cheapest',
       ).argParser(sizeArgument),
     );
 }
@@ -43,8 +43,8 @@ export function withDraftOptions(command: Command): Command {
 function draftOption(): Option {
   return new Option(
     '--draft <lookup or model>',
-    'propose several tokens for each pass, the text stays the same; lookup: what followed the last ' +
-      'tokens before; or the directory of a small model with the same tokenizer',
+    'propose several tokens for each pass; the text stays the same. lookup: what followed the last ' +
+      'tokens earlier in the text; or the directory of a small model with the same tokenizer',
   );
 }
 
@@ -52,7 +52,7 @@ function draftTokensOption(): Option {
   const { lookup, model } = usualDraftTokens;
   return new Option(
     '--draft-tokens <n>',
-    `with --draft: propose at most so many tokens for a pass; default: ${lookup}, of a model ${model}`,
+    `with --draft: most tokens proposed for a pass; default: ${lookup} with lookup, ${model} with a model`,
   ).argParser(countFrom(1, mostSequences - 1));
 }
 

@@ -28,7 +28,7 @@ export function serveCommand(): Command {
     .option('--queue <n>', 'requests that may wait; further ones are refused', countArgument, usualQueue)
     .option(
       '--context <n>',
-      `positions of each conversation; default: what the model has, up to ${usualContext}`,
+      `positions of each conversation; default: the model's, at most ${usualContext}`,
       countArgument,
     )
     .option(

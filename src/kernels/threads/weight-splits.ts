@@ -82,7 +82,7 @@ export function formatSplits(format: Format): {
   // Where weights are quantised, activations are too, and kept there.
   const optional = !format.quantised;
   // A share quantises the activations of all positions for itself where they are not yet: as long as products
-  // with some 90 rows.
+  // with some 25 rows.
   const quantisesAll = (a: Quantising) => format.quantised && a.positions > 2 && a.quantised === 0;
   // From three positions on, eight rows are unpacked together.
   const rowsTogether = (a: Quantising) => (quantisesAll(a) ? 16 : a.positions > 2 ? 8 : 4);
