@@ -155,7 +155,8 @@ export class BoundedInterpreter extends Interpreter {
 
   #member(node: MemberNode, environment: Environment): TemplateValue {
     const object = this.evaluate(node.object, environment);
-    if (object.type === 'UndefinedValue') throw new TypeError('an undefined value has no attributes');
+    if (object.type === 'UndefinedValue')
+      throw new TypeError('an undefined value has no attributes');
     const text = textOf(object);
     if (text !== undefined && node.computed && node.property.type !== 'SliceExpression') {
       const index = this.evaluate(node.property, environment);

@@ -83,7 +83,9 @@ export class ChatTemplate {
     const { addGenerationPrompt = !continueFinalMessage } = options;
     if (messages.length === 0) throw new InputError('the conversation has no messages');
     if (continueFinalMessage && addGenerationPrompt) {
-      throw new InputError('a generation prompt cannot be added to a text that continues the last message');
+      throw new InputError(
+        'a generation prompt cannot be added to a text that continues the last message',
+      );
     }
     const prepared = forTemplates(messages);
     const marked = continueFinalMessage ? withMark(prepared) : prepared;

@@ -73,7 +73,11 @@ export class PooledHandle {
       const handle = await this.#open();
       if ((await identityOf(handle)) === this.#identity) return handle;
       await handle.close();
-      throw new InputError('was changed by another program while it was read', { file: this.#path }, 'Start again');
+      throw new InputError(
+        'was changed by another program while it was read',
+        { file: this.#path },
+        'Start again',
+      );
     } catch (error) {
       this.#handle = null;
       openHandles.delete(this);

@@ -40,7 +40,10 @@ export function torchTensors(
   const used = new Map<string, number>();
   for (const [name, ref] of namedTensors(root, file.path)) {
     if (tensors.has(name)) {
-      throw new InputError('two tensors of the file have this name', { file: file.path, tensor: name });
+      throw new InputError('two tensors of the file have this name', {
+        file: file.path,
+        tensor: name,
+      });
     }
     const { key } = ref.storage;
     const range = ranges.get(key);

@@ -110,7 +110,11 @@ async function runCheckpoint(path: string, flags: PlanFlags): Promise<void> {
 /** A draft is opened beside a model, not beside a checkpoint. */
 function refuseDraft({ draft }: DraftFlags): void {
   if (draft === undefined) return;
-  throw new InputError('--draft can only be planned for a model directory', {}, 'Convert the checkpoint first');
+  throw new InputError(
+    '--draft can only be planned for a model directory',
+    {},
+    'Convert the checkpoint first',
+  );
 }
 
 /** Whether `path` names a model on the hub, and nothing here. */

@@ -28,7 +28,9 @@ interface PullFlags extends ConversionFlags {
 
 export function pullCommand(): Command {
   const command = new Command('pull')
-    .description('download a checkpoint from the Hugging Face hub, only the files it needs, checked')
+    .description(
+      'download a checkpoint from the Hugging Face hub, only the files it needs, checked',
+    )
     .argument('<model>', 'owner/name, or owner/name:Q4_K_M or owner/name:file.gguf of GGUF files')
     .argument('[dir]', "directory to make; default: the model's name")
     .option('--revision <revision>', 'branch, tag or commit', 'main')

@@ -25,7 +25,12 @@ export function serveCommand(): Command {
     .option('--host <address>', 'address to listen on; 0.0.0.0 for the whole network', '127.0.0.1')
     .option('--port <n>', 'port to listen on; 0 takes a free one', countFrom(0, 65535), 8080)
     .option('--parallel <n>', 'requests answered at the same time', parallelArgument, 4)
-    .option('--queue <n>', 'requests that may wait; further ones are refused', countArgument, usualQueue)
+    .option(
+      '--queue <n>',
+      'requests that may wait; further ones are refused',
+      countArgument,
+      usualQueue,
+    )
     .option(
       '--context <n>',
       `positions of each conversation; default: the model's, at most ${usualContext}`,
@@ -35,7 +40,10 @@ export function serveCommand(): Command {
       '--template <name or file>',
       "another chat template: one of the model's by its name, or a file",
     )
-    .option('--api-key <key>', 'the key that clients must send; the environment variable FLASHLLM_API_KEY keeps it out of process lists')
+    .option(
+      '--api-key <key>',
+      'the key that clients must send; the environment variable FLASHLLM_API_KEY keeps it out of process lists',
+    )
     .option(
       '--allow-host <name>',
       'also answer requests for this host name; may be given several times',

@@ -30,7 +30,11 @@ export function hubAddress(environment: NodeJS.ProcessEnv = process.env): HubAdd
   endpoint.pathname = endpoint.pathname.replace(/\/+$/, '');
   const token = secret.trim();
   if (!/^[\x21-\x7e]*$/.test(token)) {
-    throw new InputError('HF_TOKEN has characters that are not allowed in a token', {}, 'Set it again');
+    throw new InputError(
+      'HF_TOKEN has characters that are not allowed in a token',
+      {},
+      'Set it again',
+    );
   }
   return { endpoint, token: token === '' ? null : token };
 }

@@ -270,7 +270,11 @@ function refusal(
     );
   }
   if (status === 404 || status === 410) {
-    return new InputError(`does not exist (status ${status})`, file, 'Check the name and the revision');
+    return new InputError(
+      `does not exist (status ${status})`,
+      file,
+      'Check the name and the revision',
+    );
   }
   if (status === 416) return new IoError('does not have the bytes that it lists', file);
   return new IoError(`answers with status ${status}`, file, 'Check HF_ENDPOINT');

@@ -52,7 +52,11 @@ export async function readRepository(
     .catch((error: unknown) => Promise.reject(named(error, id, revision)));
   const file = `${connection.endpoint.origin}${path}`;
   const wrong = (what: string) =>
-    new IoError(what, { file }, 'Check HF_ENDPOINT, and proxies and firewalls between this machine and the hub');
+    new IoError(
+      what,
+      { file },
+      'Check HF_ENDPOINT, and proxies and firewalls between this machine and the hub',
+    );
   let list: unknown;
   try {
     list = parseJson(answer, file);

@@ -65,12 +65,9 @@ export async function compileCore(build = chooseBuild()): Promise<WebAssembly.Mo
   try {
     bytes = await readFile(file);
   } catch (cause) {
-    throw new FlashError(
-      'the compute core cannot be read',
-      { file },
-      'Run "npm run build"',
-      { cause },
-    );
+    throw new FlashError('the compute core cannot be read', { file }, 'Run "npm run build"', {
+      cause,
+    });
   }
   return WebAssembly.compile(bytes);
 }

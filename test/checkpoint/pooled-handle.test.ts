@@ -62,7 +62,8 @@ test('a file that has taken the place of another is not read for it', async () =
     await assert.rejects(
       textOf(first),
       (error) =>
-        error instanceof InputError && /0\.bin: was changed by another program while it was read/.test(error.line),
+        error instanceof InputError &&
+        /0\.bin: was changed by another program while it was read/.test(error.line),
     );
   } finally {
     await Promise.all(files.map((file) => file.close()));

@@ -99,11 +99,7 @@ function checkVersion(version: number, path: string): void {
   const place = { file: path, offset: 4 };
   // The bytes of a small number the other way round.
   if (version >= 2 ** 16 && (version & 0xffff) === 0) {
-    throw new InputError(
-      'is a big-endian GGUF file',
-      place,
-      'Download the little-endian file',
-    );
+    throw new InputError('is a big-endian GGUF file', place, 'Download the little-endian file');
   }
   const hint =
     version < 2 ? 'Make the file again with a newer converter' : 'A newer flashllm may read it';

@@ -61,7 +61,10 @@ function commandOutline(command: Command): CommandOutline {
         flags: option.flags,
         takesValue: option.required || option.optional,
         choices: option.argChoices ?? [],
-        defaultText: option.defaultValue === undefined ? null : JSON.stringify(option.defaultValue),
+        defaultText:
+          option.defaultValue === undefined
+            ? null
+            : (option.defaultValueDescription ?? JSON.stringify(option.defaultValue)),
         description: option.description,
       })),
   };
