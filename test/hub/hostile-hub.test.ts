@@ -154,7 +154,7 @@ describe('pull from a server that lies', () => {
     };
     hub.reset({ content: wrong });
     const directory = join(root.directory(), 'to');
-    await fails(pull(stories, { directory }), /safetensors: .*SHA-256 [0-9a-f]{64}.*thrown away/);
+    await fails(pull(stories, { directory }), /safetensors: .*SHA-256 [0-9a-f]{64}.*discarded/);
     assert.ok(!existsSync(directory));
     hub.reset({
       content: (path, bytes) => (path === 'merges.txt' ? Buffer.from(bytes).fill(32) : bytes),
