@@ -70,20 +70,20 @@ test('no file imports itself by way of others', () => {
   assert.equal(circle?.map((file) => relative(root, file)).join(' -> ') ?? null, null);
 });
 
-test('imports between rooms go down the list in ARCHITECTURE.md', () => {
+test('imports between folders go down the list in ARCHITECTURE.md', () => {
   const text = readFileSync(join(root, 'docs/ARCHITECTURE.md'), 'utf8');
-  const rooms = [...text.matchAll(/^\| `src\/([a-z]+)\/` \|/gm)].map(([, room = '']) => room);
+  const listed = [...text.matchAll(/^\| `src\/([a-z]+)\/` \|/gm)].map(([, folder = '']) => folder);
   const folders = readdirSync(join(root, 'src'), { withFileTypes: true }).filter((entry) =>
     entry.isDirectory(),
   );
-  assert.deepEqual(rooms.toSorted(), folders.map(({ name }) => name).toSorted());
-  /** How far down a file is; those beside the rooms are below all of them, but for the library. */
+  assert.deepEqual(listed.toSorted(), folders.map(({ name }) => name).toSorted());
+  /** How far down a file is; those directly in src/ are below all folders, except the library. */
   const floorOf = (file: string) => {
-    const [room = '', ...inside] = relative(join(root, 'src'), file).split(sep);
-    if (inside.length === 0) return room === 'index.ts' ? 0 : rooms.length;
-    return rooms.indexOf(room);
+    const [folder = '', ...inside] = relative(join(root, 'src'), file).split(sep);
+    if (inside.length === 0) return folder === 'index.ts' ? 0 : listed.length;
+    return listed.indexOf(folder);
   };
-  const known = [rooms.indexOf('models'), rooms.indexOf('checkpoint')].join();
+  const known = [listed.indexOf('models'), listed.indexOf('checkpoint')].join();
   const up = [...importsOf(sources('src'))].flatMap(([file, targets]) =>
     targets
       .filter((target) => floorOf(target) < floorOf(file))
@@ -93,7 +93,7 @@ test('imports between rooms go down the list in ARCHITECTURE.md', () => {
   assert.deepEqual(up, []);
 });
 
-test('plans are made in the room for plans', () => {
+test('plans are made in src/plan', () => {
   const outside = ['src', 'scripts', 'test']
     .flatMap(sources)
     .filter((file) => !/^src.plan./.test(relative(root, file)) && file !== import.meta.filename)
