@@ -11,9 +11,10 @@
  */
 
 import { constants } from 'node:fs';
-import { type FileHandle, rm } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { createFile, writeFully } from '../aside.ts';
 import { sectorBytes } from '../flash/layout.ts';
+import { removeEntry } from '../moving-files.ts';
 import { createBuffer } from '../pages.ts';
 import { alignDown, alignUp, MIB } from '../units.ts';
 
@@ -41,7 +42,7 @@ async function createDirect(path: string, sector: Uint8Array): Promise<FileHandl
   const handle = await createFile(path, flag).catch(async (error: unknown) => {
     if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
     // Where direct I/O is refused, some systems have made the file all the same.
-    await rm(path, { force: true });
+    await removeEntry(path);
     return null;
   });
   if (handle === null) return null;
@@ -52,7 +53,7 @@ async function createDirect(path: string, sector: Uint8Array): Promise<FileHandl
     throw error;
   }
   await handle.close();
-  await rm(path, { force: true });
+  await removeEntry(path);
   return null;
 }
 
