@@ -102,7 +102,8 @@ function makeGguf(): void {
   if (existsSync(gguf)) return;
   const { hiddenSize } = manifest.spec;
   const geometry = llamaOf[hiddenSize];
-  if (geometry === undefined) throw new Error(`${gguf} does not exist, and there is no geometry to write it with`);
+  if (geometry === undefined)
+    throw new Error(`${gguf} does not exist, and there is no geometry to write it with`);
   const script = fileURLToPath(new URL('make-gguf.ts', import.meta.url));
   const numbers = [hiddenSize, ...geometry].map(String);
   execFileSync(process.execPath, ['--import', 'tsx', script, gguf, ...numbers]);
@@ -111,7 +112,8 @@ function makeGguf(): void {
 /** Runs `work` in a group of the budget's size. */
 function limited<T>(work: (under: readonly string[]) => T): T {
   const group = openMemoryGroup(budget);
-  if (group === null) throw new Error('cannot create a control group with a memory limit: it needs root on Linux');
+  if (group === null)
+    throw new Error('no control group with a memory limit: this needs root on Linux');
   try {
     return work(group.under);
   } finally {

@@ -1,4 +1,4 @@
-"""Negative log-likelihood of a text as `flashllm eval` has it: each document in consecutive windows of
+"""Negative log-likelihood of a text as `flashllm eval` computes it: each document in consecutive windows of
 `context` - 1 tokens, each behind a BOS, every token counted.
 
     python nll.py BASE TEXT [--adapter DIR] [--tokenizer DIR] [--context N] [--silu]

@@ -29,11 +29,11 @@ NORMS = {"input_layernorm", "post_attention_layernorm", "norm", "q_norm", "k_nor
 
 # The controller: the logarithms of penalties' weights move by GAIN times the error of the share of zeros,
 # at each step by at most LEAST_STEP or, in short trainings, by WHOLE_WAY times the part of it that a step is;
-# down faster than up, since a gate that is always 0 learns no more. Above the RANGE the penalty would be all
-# that counts.
+# down faster than up, since a gate that is always 0 no longer learns. Above the RANGE the penalty would
+# outweigh everything else.
 GAIN, LEAST_STEP, WHOLE_WAY, DOWN = 1.5, 0.05, 6.0, 3.0
 START, RANGE = 1e-2, (1e-5, 0.3)
-# The share of zeros reaches the target after this part of the time; the rest is for what it cost.
+# The share of zeros reaches the target after this part of the time; the rest is for recovering the loss.
 RAMP = (0.05, 0.65)
 SMOOTHING = (0.5, 0.9)  # of what the controller sees: in short trainings less
 
@@ -102,7 +102,7 @@ def with_adapters(model, args):
         base_model_name_or_path=str(args.base),
     )
     adapted = get_peft_model(model, config)
-    # PEFT puts the directory of a GGUF file in its place.
+    # PEFT writes the directory of a GGUF file instead of the file.
     config.base_model_name_or_path = str(args.base)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
@@ -124,7 +124,7 @@ def divergence(head, student, teacher, chunk=1024):
         return F.kl_div(F.log_softmax(head(mine).float(), -1), wanted, log_target=True, reduction="sum")
 
     mine, theirs = student.flatten(0, 1), teacher.flatten(0, 1)
-    # Logits of a large vocabulary are computed again for the gradient, not kept.
+    # Logits of a large vocabulary are not kept but recomputed for the gradient.
     pairs = zip(mine.split(chunk), theirs.split(chunk))
     return sum(checkpoint(part, a, b, use_reentrant=False) for a, b in pairs) / len(mine)
 
@@ -142,7 +142,7 @@ class Controller:
         return (self.log_weight.exp() * means / seen.clamp(min=1e-8)).sum()
 
     def observe(self, means, active, progress, part):
-        """Takes notice of a step that is `part` of the training, and sets the weights for the next."""
+        """Records a step that is `part` of the training, and sets the weights for the next one."""
         if self.mean is None:
             self.mean, self.zeros, self.start = means.detach(), 1 - active, 1 - active
         keep = min(SMOOTHING[1], max(SMOOTHING[0], 1 - 5 * part))
@@ -305,13 +305,13 @@ def main():
     training = Training(args)
     Path(args.out).mkdir(parents=True, exist_ok=True)
     trainable = sum(p.numel() for p in training.parameters)
-    print(f"{len(training.learn)} tokens to learn from, {trainable / 1e6:.1f} M parameters to train", flush=True)
+    print(f"{len(training.learn)} training tokens, {trainable / 1e6:.1f} M trainable parameters", flush=True)
     if training.resume():
-        print(f"going on at step {training.step}, {training.seconds:.0f} s", flush=True)
+        print(f"resuming at step {training.step}, after {training.seconds:.0f} s", flush=True)
     before, _ = training.judge_base(relu=False)
     at_once, active_at_once = training.judge_base(relu=True)
     share = sum(active_at_once) / len(active_at_once)
-    print(f"held-out nll {before:.4f}; with ReLU at once {at_once:.4f}, {share:.1%} fire", flush=True)
+    print(f"held-out nll {before:.4f}; with ReLU before training {at_once:.4f}, {share:.1%} fire", flush=True)
     training.run()
     after, active = training.judge()
     share = sum(active) / len(active)
