@@ -65,7 +65,7 @@ def arguments():
 
 
 def texts(args, tokenizer, model):
-    """Ids to learn from, and documents to judge by."""
+    """Training ids, and documents for evaluation."""
     bos = torch.tensor([begin_of_text(model, tokenizer)])
     documents = read_documents(tokenizer, args.text)
     if args.held_out:
@@ -193,7 +193,7 @@ class Training:
         return self.seconds / (60 * self.args.minutes)
 
     def states(self, ids):
-        """The states behind each block, and those that the head sees."""
+        """The states after each block, and those that the head sees."""
         out = self.model.get_base_model().model(input_ids=ids, use_cache=False, output_hidden_states=True)
         return out.hidden_states[1:-1], out.last_hidden_state
 
@@ -286,7 +286,7 @@ class Training:
             return self.judge()
 
     def write(self, report):
-        """The adapter, with what it asks of the configuration, and the report."""
+        """Writes the adapter, with the configuration that it requires, and the report."""
         out = Path(self.args.out)
         for parameter in self.parameters:
             parameter.data = parameter.data.half()

@@ -64,7 +64,7 @@ function endOf(bytes: Buffer, at: number, argument: Argument): number | null {
 
 const latin1 = (text: string) => Buffer.from(text, 'latin1');
 
-/** What may be put between two steps: bombs, rings, code, and what the stack does not hold. */
+/** What may be inserted between two steps: bombs, cycles, code, and uses of values that are not on the stack. */
 const snippets: readonly Buffer[] = [
   ...['(', ')', '0', '1', 't', 'u', 's', 'R', 'b', 'Q', '.', 'e', 'a', '\x93', '\x94', '\x81'],
   ...[
@@ -117,7 +117,7 @@ function changeNumber(bytes: Buffer, { at, end }: Step, dice: Dice): Mutation {
   return { bytes: changed, what: `pickle: ${value} at ${at}` };
 }
 
-/** Another text, its length right. */
+/** Another string, with the right length. */
 function changeText(bytes: Buffer, { at, end }: Step, dice: Dice): Mutation {
   const text = dice.pick([...shortHostileTexts, 'storage', '0', '1', 'fc1.weight', 'cuda:0']);
   const content = Buffer.from(text);
