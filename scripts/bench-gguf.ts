@@ -1,5 +1,5 @@
 /**
- * flashllm beside llama.cpp (node-llama-cpp) on one GGUF file, everything in memory, in alternating
+ * Compares flashllm with llama.cpp (node-llama-cpp) on one GGUF file, everything in memory, in alternating
  * rounds: generated tokens, a prompt, and the first token of a process that has just been started. Besides
  * elapsed times, which are meaningful only on an idle machine, it prints processor times.
  *

@@ -180,7 +180,7 @@ for (const dtype of neuronDTypes) {
   measure(`${dtype} ffn up, 1 position`, usedBytes / 2, elements, (k) =>
     k.byDType[dtype].ffnUp(acts, x, ptrs, 0, neurons, cols, 1, cols, neurons, relu, unpacked),
   );
-  // Bundles of a gate and an up row: what is called down above is the second row here.
+  // Bundles of a gate and an up row: here the part called "down" above is the second row.
   measure(`${dtype} gated ffn up, 1 position`, usedBytes, 2 * elements, (k) =>
     k.byDType[dtype].ffnGatedUp(
       acts,

@@ -139,7 +139,7 @@ export function randomFalcon(
   const { hidden, layers, heads, ffn, vocab } = geometry;
   const headDim = hidden / heads;
   const normBias = 0.2;
-  // What a row sees: n, and the norm's bias, which adds to each row's spread besides its mean.
+  // A row's input: n, and the norm's bias, which adds to each row's spread as well as to its mean.
   const spread = deviation * Math.sqrt(hidden * (1 + normBias ** 2));
   const mean = (-quantile(sparsity) * spread) / (normBias * hidden);
   const up = deciding(hidden, rank, mean);

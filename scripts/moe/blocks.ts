@@ -1,7 +1,7 @@
 /**
- * Random blocks of GGUF's formats, at the speed of the disk: rows are made once, and written again and
- * again from a new place. Of each format's block what is known here is how to fill it with values of a
- * given deviation, and how to set its first value.
+ * Random blocks of GGUF's formats, at the speed of the disk: rows are made once, and written repeatedly,
+ * each time from a new place. For each format this file defines how to fill a block with values of a given
+ * deviation, and how to set its first value.
  */
 
 import type { Random } from '../../src/engine/random.ts';

@@ -1,4 +1,4 @@
-/** GGUF files whose header, metadata or tensors lie. */
+/** GGUF files with a false header, metadata or tensors. */
 
 import { array, f32, ggufBytes, text, u32, u64, value } from '../../../test/support/gguf.ts';
 import type { Dice } from '../../../test/support/random.ts';

@@ -5,7 +5,7 @@ import { hostileIntegers, shortHostileTexts } from '../hostile-values.ts';
 import { writeInteger } from './bytes.ts';
 import { type Mutation, short } from './mutation.ts';
 
-/** What follows an opcode: so many bytes, lines, or a length of so many bytes and as much as it says. */
+/** What follows an opcode: a number of bytes, lines, or a length in a number of bytes and that much data. */
 type Argument =
   | { readonly bytes: number }
   | { readonly lines: number }
@@ -153,7 +153,7 @@ function changeGlobal(bytes: Buffer, { at, end }: Step, dice: Dice): Mutation {
   };
 }
 
-/** A pickle, or several with raw data behind them, with one step changed; null where there is none. */
+/** A pickle, or several followed by raw data, with one step changed; null if there is none. */
 export function mutatePickle(bytes: Buffer, dice: Dice): Mutation | null {
   const steps = stepsOf(bytes);
   if (steps.length === 0) return null;

@@ -1,4 +1,4 @@
-/** Safetensors files whose header lies. */
+/** Safetensors files with a false header. */
 
 import { sectorBytes } from '../../../src/flash/layout.ts';
 import type { Dice } from '../../../test/support/random.ts';
