@@ -1,6 +1,6 @@
 /**
  * What it gains to generate several texts at once: tokens per second and bytes per token by the number
- * of sequences, each number in a process of its own, in turns.
+ * of sequences, each number in a process of its own, alternating.
  *
  *   UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-batch.ts <model> [--budget 50%] [--exact]
  *       [--sizes 1,2,4,8,16] [--tokens <n>] [--rounds <n>]
@@ -47,7 +47,7 @@ const beginnings = [
   ...['Dear friend,', 'Chapter 1', 'Photosynthesis is'],
 ];
 
-/** Generates so many texts at once, in this process. */
+/** Generates this many texts at once, in this process. */
 async function measure(sequences: number): Promise<Figures> {
   const model = await Model.open(dir as string, {
     profile: await loadProfile(dir as string),

@@ -1,13 +1,13 @@
 /**
- * Tokens per second over the budget, from the floor up to everything in memory, with predictors as
- * `generate` uses them beside `--exact`, in turn, each run in a process of its own. Prints a table in
- * Markdown, and draws it. Ends with 1 where predictors are slower than `--exact` beyond noise.
+ * Tokens per second by budget, from the floor up to everything in memory: predictors as `generate` uses
+ * them and `--exact`, alternating, each run in a process of its own. Prints a table in Markdown, and draws
+ * it. Exits with 1 if predictors are slower than `--exact` beyond noise.
  *
  *   node --import tsx scripts/bench-budgets.ts <model> [--steps 10] [--budgets <size,...>]
  *       [--repeat 2] [--tokens 48] [--prompt-tokens 16] [--seconds 6] [--label <text>] [--svg <file>]
  *       [--json <file>]
  *
- * Needs `npm run build`: what is measured is the program as it is installed.
+ * Needs `npm run build`: it measures the program as users install it.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -42,9 +42,9 @@ if (dir === undefined) {
   process.exit(2);
 }
 const launcher = fileURLToPath(new URL('../bin/flashllm.cjs', import.meta.url));
-/** Runs of one thing differ by so much on a machine that is not alone. */
+/** Runs of the same command differ by this much on a machine with other work. */
 const noise = 0.05;
-/** Above the floor, as the process may take a little more the next time. */
+/** How far above the floor the least budget is, since the process may take a little more the next time. */
 const marginBytes = 4 * MIB;
 
 const ways = [

@@ -1,7 +1,8 @@
 /**
- * How long converting a GGUF file takes beside copying it with `cp`: pairs one after the other, each ending
- * with everything on the device. The file is in the page cache for both, unless it is larger than memory; with
- * --cold it is in neither's (needs root, on Linux). The time of the process alone, `--version`, is told besides.
+ * How long converting a GGUF file takes compared with copying it with `cp`, in pairs of runs, each of which ends
+ * when everything is on the device. The file is in the page cache for both, unless it is larger than memory; with
+ * --cold it is not cached for either (needs root, on Linux). The script also prints the start-up time of the
+ * process, measured with `--version`.
  *
  *     npm run build
  *     node --import tsx scripts/bench-convert.ts model.gguf [--pairs 5] [--cold]
@@ -36,7 +37,7 @@ const { values, positionals } = parseArgs({
   },
 });
 const [file] = positionals;
-if (file === undefined) throw new Error('which GGUF file?');
+if (file === undefined) throw new Error('no GGUF file given');
 const more = own.slice(cut + 1);
 const launcher = fileURLToPath(new URL('../bin/flashllm.cjs', import.meta.url));
 const dir = mkdtempSync(join(values.dir ?? dirname(file), 'bench-convert-'));

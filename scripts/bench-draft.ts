@@ -1,19 +1,19 @@
 /**
- * What drafts gain: tokens per second, tokens per pass and bytes per token with each draft beside none,
- * over code to be edited (fixtures/drafts: 20 tasks), code to be completed, and prose. Each run is a
- * process of its own, in turns; every text is checked against the one without a draft.
+ * What drafts gain: tokens per second, tokens per pass and bytes per token with each draft compared with no
+ * draft, when editing code (fixtures/drafts: 20 tasks), completing code, and for prose. Each run is a process
+ * of its own, and runs alternate; every text is compared with the one without a draft.
  *
  *   UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-draft.ts <model> --budget <size>
  *       [--drafts lookup,<model>] [--kinds edits,code,prose] [--tasks 20] [--tokens 128] [--seconds <s>]
  *       [--rounds 1] [--draft-tokens <n>] [--draft-budget <size>] [--head-rows <n>] [--always]
  *       [--temperature 0] [--threads <n>] [--json]
  *
- * Each finished task is told on standard error, each row as soon as all its runs are there. With
- * `--seconds` a run ends with the token at which its decoding has taken as long; texts are then compared
- * as far as both go.
+ * The script prints each finished task on standard error, and each row as soon as all its runs are done.
+ * With `--seconds` a run ends with the token at which its decoding has taken that long; texts are then
+ * compared up to the end of the shorter one.
  *
- * `--drafts right:0.8` proposes the right token with a given probability, so that a geometry can be
- * measured beside theory: (1 - a^(k + 1)) / (1 - a) tokens per pass.
+ * `--drafts right:0.8` proposes the right token with a given probability a, so that the measurement can be
+ * compared with theory: (1 - a^(k + 1)) / (1 - a) tokens per pass.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -87,7 +87,7 @@ function fixture<T>(name: string): T {
   return JSON.parse(readFileSync(path, 'utf8')) as T;
 }
 
-/** The ids of a kind's tasks; edits are a user's turn where the model has a template. */
+/** The prompt ids of a kind's tasks; edits are user messages if the model has a chat template. */
 async function prompts(model: Model, kind: string): Promise<readonly (readonly number[])[]> {
   const most = Number(values.tasks);
   if (kind !== 'edits') {
@@ -194,7 +194,7 @@ async function measure(dirOfModel: string, kind: string, draft: string): Promise
   };
 }
 
-/** Whether texts are the same; with `--seconds`, as far as both go. */
+/** Whether texts are the same; with `--seconds`, up to the end of the shorter one. */
 function areSame(texts: Figures['texts'], others: Figures['texts']): boolean {
   if (values.seconds === '') return JSON.stringify(texts) === JSON.stringify(others);
   return texts.every((tokens, task) => {

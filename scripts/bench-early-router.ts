@@ -1,8 +1,8 @@
 /**
- * What it gains that experts are asked for before attention, where a router reads what comes into a layer:
- * layers of SmallThinker-21B-A3B's widths with random weights and 12 of the 64 experts generate with the router
- * before attention, and with the same router asked behind it, in turn. No expert stays in DRAM, so that all of
- * a token's are read, as many as with 64: the most there is to hide.
+ * What it gains to start reading experts before attention, for routers that read a layer's input. A model with
+ * layers of SmallThinker-21B-A3B's widths, random weights and 12 of the 64 experts generates with the router
+ * before attention and with the same router after attention, alternating. No expert stays in DRAM, so that all
+ * of a token's experts are read, as many as with 64: reads then have the most time to hide.
  *
  *     UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-early-router.ts [directory for the model] [rounds] [context] [layers]
  */
@@ -27,7 +27,7 @@ const vocabulary = 2000;
 const { beginEarly } = MixtureFfn.prototype;
 type Input = Parameters<typeof beginEarly>[0];
 
-/** Asks routers before attention, or when attention is done, with what they would have been asked with. */
+/** Runs routers before attention, or after attention on the input that they would have had before it. */
 function askLate(late: boolean): void {
   if (!late) {
     MixtureFfn.prototype.beginEarly = beginEarly;

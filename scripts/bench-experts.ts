@@ -1,7 +1,7 @@
 /**
- * A mixture of experts under several budgets and policies: what a prompt and the tokens behind it cost, and
- * how often experts were in DRAM. Tokens are those of a text, so that every run routes alike. Runs take
- * turns; with --rounds above 1 the medians are told.
+ * A mixture of experts under several budgets and policies: the cost of a prompt and of the tokens after it,
+ * and how often experts were in DRAM. Tokens are taken from a text, so that every run routes alike. Runs
+ * alternate; with --rounds above 1 the script prints medians.
  *
  *   UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-experts.ts <model> --text <file>
  *       [--budgets 2GiB,4GiB] [--windows auto,lru] [--prompt <positions>] [--tokens <n>] [--rounds <n>] [--json]
@@ -45,7 +45,7 @@ interface Figures {
   readonly promptMs: number;
   readonly promptBytes: number;
   readonly tokensPerSecond: number;
-  /** Of the tokens behind the prompt. */
+  /** Of the tokens after the prompt. */
   readonly hitRate: number;
   readonly bytesPerToken: number;
   readonly ioShare: number;

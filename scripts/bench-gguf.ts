@@ -1,12 +1,12 @@
 /**
- * flashllm beside llama.cpp (node-llama-cpp) on one GGUF file, everything in memory, in alternating
- * rounds: tokens made, a prompt, and the first token of a process that is just being started. Beside the
- * times of the clock, which mean something on an idle machine only, it tells processor times.
+ * Compares flashllm with llama.cpp (node-llama-cpp) on one GGUF file, everything in memory, in alternating
+ * rounds: generated tokens, a prompt, and the first token of a process that has just been started. Besides
+ * elapsed times, which are meaningful only on an idle machine, it prints processor times.
  *
  *   node --import tsx scripts/bench-gguf.ts <model> <file.gguf> [--rounds <n>] [--threads 1,2]
  *       [--tokens <n>] [--prompt-tokens <n>] [--node <binary>] [--json]
  *
- * <model> is what `flashllm convert` made of the file; `npm run build` comes first.
+ * <model> is the directory that `flashllm convert` made of the file. Run `npm run build` first.
  */
 
 import { parseArgs } from 'node:util';
@@ -32,7 +32,7 @@ if (dir === undefined || gguf === undefined) {
 }
 const lengths = { prompt: Number(values['prompt-tokens']), tokens: Number(values.tokens) };
 
-/** What is measured: the larger the better, or the smaller. */
+/** The measured quantities, and whether larger or smaller is better. */
 const figures = {
   decode: { unit: 'tokens/s', larger: true },
   tokenCpuMs: { unit: 'ms of processors per token', larger: false },
@@ -55,7 +55,7 @@ for (const threads of values.threads.split(',').map(Number)) {
   const rounds: Record<Engine, Figures>[] = [];
   for (let round = 0; round < Number(values.rounds); round++) {
     const made: Partial<Record<Engine, Figures>> = {};
-    // Each goes first as often as the other.
+    // Each program goes first equally often.
     const order = round % 2 === 0 ? engines : [...engines].reverse();
     for (const engine of order) made[engine] = await measure(engine, threads);
     rounds.push(made as Record<Engine, Figures>);

@@ -1,13 +1,13 @@
 /**
- * How fast each kernel is on one thread of this machine and on several, beside the speed at which as
- * many threads read memory, measured in the same run with the plainest of all kernels.
+ * How fast each kernel is on one thread of this machine and on several, compared with the speed at which
+ * as many threads read memory, measured in the same run with the simplest kernel.
  *
  *     node --import tsx scripts/bench-kernels.ts [MiB of weights, default 1024] [name filter] [threads] [columns, default 4096]
  *
  * FLASHLLM_CORE=plain or relaxed chooses the build of the core; unset, it is what the engine would
- * use. Times of one thread are processor times, which other programs' load spoils less than it does
- * the clock's; those of several are the clock's, so that they mean something on an idle machine only.
- * Compare what stands in the columns "of read".
+ * use. Times of one thread are processor times, which the load of other programs distorts less than
+ * elapsed times; those of several threads are elapsed times, which are meaningful only on an idle machine.
+ * Compare the columns "of read".
  *
  * Weights are passed over once per call, so the last-level cache is of no use as long as it is
  * smaller than they are. They are normally distributed with a deviation of 0.02, as trained weights
@@ -32,7 +32,7 @@ const MiB = 2 ** 20;
 const weightBytes = Number(process.argv[2] ?? 1024) * MiB;
 const filter = process.argv[3] ?? '';
 const threads = Number(process.argv[4] ?? availableThreads());
-/** Width of the model. Short rows are another matter than long ones: the prefetcher knows neither. */
+/** Width of the model. Short and long rows behave differently: the prefetcher knows neither. */
 const cols = Number(process.argv[5] ?? 4096);
 const maxPositions = 64;
 const layers = { heads: 32, headDim: 128, context: 2048 };
@@ -84,7 +84,7 @@ const threaded = await pool.kernels(memory, { module, scratch: threadScratch });
 
 const rows: SpeedRow[] = [];
 
-/** The best of several runs: what the machine can do when nothing else wants it. */
+/** The best of several runs: the speed of the machine when nothing else runs. */
 function measure(
   kernel: string,
   bytes: number,
@@ -180,7 +180,7 @@ for (const dtype of neuronDTypes) {
   measure(`${dtype} ffn up, 1 position`, usedBytes / 2, elements, (k) =>
     k.byDType[dtype].ffnUp(acts, x, ptrs, 0, neurons, cols, 1, cols, neurons, relu, unpacked),
   );
-  // Bundles of a gate and an up row: what is called down above is the second row here.
+  // Bundles of a gate and an up row: here the part called "down" above is the second row.
   measure(`${dtype} gated ffn up, 1 position`, usedBytes, 2 * elements, (k) =>
     k.byDType[dtype].ffnGatedUp(
       acts,
@@ -256,7 +256,7 @@ for (const dtype of neuronDTypes) {
     if (k.byDType[dtype].firstNonFinite(weights, elements) !== -1)
       throw new Error('weights are finite');
   });
-  // Into the same megabytes again and again: the source counts.
+  // The output goes to the same megabytes again and again: only reading the source counts.
   measure(`${dtype} to f32`, usedBytes, 0, (k) => {
     const { toF32 } = k.byDType[dtype];
     for (let row = 0; row < count; row++) {

@@ -1,12 +1,13 @@
 /**
- * Tokens per second by memory: a GGUF file's model here, and the file itself in llama.cpp (node-llama-cpp)
- * by mmap, each in a control group of exactly that memory, in turn. Prints a table in Markdown, and draws it.
+ * Tokens per second by memory: a converted GGUF file in flashllm, and the file itself in llama.cpp
+ * (node-llama-cpp) by mmap, each in a control group of exactly that memory, alternating. Prints a table in
+ * Markdown, and draws it.
  * Needs root on Linux, for the control groups, and `npm run build`.
  *
  *   node --import tsx scripts/bench-memory.ts <model> <file.gguf> --sizes 700MiB,900MiB,1200MiB
  *       [--rounds 1] [--tokens <n>] [--seconds <s>] [--patience <s>] [--label <text>] [--svg <file>]
  *
- * llama.cpp's backend that lays weights anew in memory of its own is set aside: it would be killed. A run
+ * llama.cpp's backend that repacks weights into memory of its own is not used: it would be killed. A run
  * that makes no token, because it is killed or its first token does not come within
  * `--patience`, counts as 0.
  */
@@ -44,10 +45,11 @@ interface Run {
   readonly peakRss: number;
 }
 
-/** Runs `work` in a control group of `bytes`, with no page of the file cached on another group's account. */
+/** Runs `work` in a control group of `bytes`, with no page of the file cached and charged to another group. */
 function limited(bytes: number, work: (under: readonly string[]) => Run): Run {
   const group = openMemoryGroup(bytes);
-  if (group === null) throw new Error('a control group with a memory limit cannot be made here');
+  if (group === null)
+    throw new Error('no control group with a memory limit: this needs root on Linux');
   spawnSync('dd', [`if=${gguf}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' });
   try {
     return work(group.under);

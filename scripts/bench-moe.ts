@@ -1,14 +1,15 @@
 /**
- * A mixture of experts in control groups of several sizes, each of which is the whole budget: a prompt and
- * the tokens behind it, in a process of its own. With --gguf, llama.cpp by mmap on that file in the same
- * groups. Needs root on Linux, and `npm run build`.
+ * A mixture of experts in control groups of several sizes, each of which is the whole budget: processes a
+ * prompt and generates tokens after it, in a process of its own. With --gguf, llama.cpp by mmap runs that file
+ * in the same groups. Needs root on Linux, and `npm run build`.
  *
  *   node --import tsx scripts/bench-moe.ts <model> [--sizes 3GiB,4GiB,6GiB,8GiB] [--text <file>]
  *       [--prompt <positions>] [--tokens <n>] [--threads <n>] [--rounds <n>]
  *       [--gguf <file> [--peer-tokens <n>] [--peer-seconds <s>] [--peer-chunk <positions>]] [--json]
  *
- * Of the tokens behind the prompt: wanted experts that were in DRAM; MB read for each, and of these what
- * the experts that were not there have; GB/s while at least one read was in flight, and while decoding waited.
+ * The columns count only the tokens after the prompt: wanted experts that were in DRAM; MB read per token, and
+ * the size of the missing experts among these (necessary MB); GB/s while at least one read was in flight, and
+ * while decoding waited.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -63,7 +64,7 @@ const wantedBytes = expertUnits(manifest).reduce(
   0,
 );
 
-/** What one run came to; null where it was killed. */
+/** The result of one run; null if it was killed. */
 interface Row {
   readonly size: string;
   readonly program: string;
@@ -78,10 +79,11 @@ interface Row {
   readonly peakGiB: number | null;
 }
 
-/** Runs `work` in a group of so many bytes; null where something in it was killed. */
+/** Runs `work` in a control group of this many bytes; null if something in it was killed. */
 function limited<T>(bytes: number, work: (under: readonly string[]) => T): T | null {
   const group = openMemoryGroup(bytes);
-  if (group === null) throw new Error('a control group with a memory limit cannot be made here');
+  if (group === null)
+    throw new Error('no control group with a memory limit: this needs root on Linux');
   try {
     const result = work(group.under);
     return group.kills() > 0 ? null : result;

@@ -1,6 +1,6 @@
 /**
  * Two builds of flashllm on one model, in alternating pairs of whole commands: how fast a prompt is
- * processed and tokens are generated, and the ratio of each pair. Noise of the machine meets both.
+ * processed and tokens are generated, and the ratio of each pair. Noise of the machine affects both.
  *
  *   node --import tsx scripts/bench-pairs.ts <before> <after> <model> [--rounds <n>] [--tokens <n>]
  *       [--prompt-tokens <n>] [--budget <size>] [--exact] [--threads <n>]
@@ -66,7 +66,7 @@ function run(build: string): Figures {
 
 const pairs: { readonly before: Figures; readonly after: Figures }[] = [];
 for (let round = 0; round < Number(values.rounds); round++) {
-  // Each goes first as often as the other.
+  // Each build goes first equally often.
   const first = run(round % 2 === 0 ? before : after);
   const second = run(round % 2 === 0 ? after : before);
   pairs.push(round % 2 === 0 ? { before: first, after: second } : { before: second, after: first });

@@ -1,5 +1,5 @@
 /**
- * What a user would pick instead, side by side in one run: this project's naive row and its default
+ * Compares flashllm with the obvious alternative, in one run: this project's naive row and its default
  * under a memory limit that the kernel enforces, llama.cpp (node-llama-cpp) by mmap under the same
  * limit, and llama.cpp with everything in memory, on a model of Llama geometry of as many bytes.
  * Needs root on Linux, for the control group.
@@ -8,8 +8,8 @@
  *       [--tokens <n>] [--prompt-tokens <n>] [--seconds <s>] [--rounds <n>] [--threads <n>]
  *       [--second <model>]
  *
- * `--second` is the same model stored otherwise, as with q8 weights beside a 16-bit FFN; it gets the
- * budget of the first.
+ * `--second` is the same model stored differently, for example with q8 weights and a 16-bit FFN; it gets
+ * the budget of the first.
  * A GGUF file that is not there is written with random weights, for models of 1.3B and 6.7B geometry.
  */
 
@@ -97,12 +97,13 @@ for (let round = 0; round < Number(values.rounds); round++) {
 }
 report();
 
-/** Writes the peer's model where there is none. */
+/** Writes the peer's model if there is none. */
 function makeGguf(): void {
   if (existsSync(gguf)) return;
   const { hiddenSize } = manifest.spec;
   const geometry = llamaOf[hiddenSize];
-  if (geometry === undefined) throw new Error(`there is no ${gguf}, nor a geometry for it`);
+  if (geometry === undefined)
+    throw new Error(`${gguf} does not exist, and there is no geometry to write it with`);
   const script = fileURLToPath(new URL('make-gguf.ts', import.meta.url));
   const numbers = [hiddenSize, ...geometry].map(String);
   execFileSync(process.execPath, ['--import', 'tsx', script, gguf, ...numbers]);
@@ -111,7 +112,8 @@ function makeGguf(): void {
 /** Runs `work` in a group of the budget's size. */
 function limited<T>(work: (under: readonly string[]) => T): T {
   const group = openMemoryGroup(budget);
-  if (group === null) throw new Error('a control group with a memory limit cannot be made here');
+  if (group === null)
+    throw new Error('no control group with a memory limit: this needs root on Linux');
   try {
     return work(group.under);
   } finally {
@@ -146,7 +148,7 @@ function ours(modelDir: string, row: RowName): Figures {
 }
 
 function theirs(mmap: boolean, under: readonly string[]): Figures {
-  // Pages of the file that are cached belong to another group, and would cost this one nothing.
+  // Cached pages of the file are charged to another group, so this one could use them for free.
   execFileSync('dd', [`if=${gguf}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' });
   return runPeer({ gguf, threads, tokens, seconds, mmap, under });
 }

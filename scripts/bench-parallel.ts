@@ -1,6 +1,6 @@
 /**
- * What it gains that a parallel block's FFN is predicted and read before attention computes: a model of
- * random weights, with predictors that want what they like, generates with and without that, in turn.
+ * What it gains to predict and read a parallel block's FFN before attention computes: a model with random
+ * weights and random predictors generates with and without that, alternating.
  *
  *     UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-parallel.ts [directory for the model] [rounds]
  */
@@ -21,13 +21,13 @@ import { writeRandomModel } from '../test/support/random-model.ts';
 const [parent = tmpdir(), rounds = '5'] = process.argv.slice(2);
 const dir = mkdtempSync(join(parent, 'bench-parallel-'));
 const [prompt, tokens] = [192, 48];
-/** Share of neurons that a predictor wants, and how far above the mean of scores that begins. */
+/** Share of neurons that a predictor selects, and how far above the mean its threshold for scores is. */
 const [wanted, deviations] = [0.1, 1.28];
 
 const { begin } = SparseFfn.prototype;
 type Input = Parameters<typeof begin>[0];
 
-/** Makes the FFN begin where it is finished, or where the transformer lets it. */
+/** Starts the FFN only when its result is needed, or as early as the transformer does. */
 function beginLate(late: boolean): void {
   SparseFfn.prototype.begin = late
     ? function (this: SparseFfn, input: Input) {

@@ -1,5 +1,5 @@
 /**
- * flashllm beside llama.cpp (node-llama-cpp), both with all weights in memory, the same threads and
+ * Compares flashllm with llama.cpp (node-llama-cpp), both with all weights in memory, the same threads and
  * about the same weight bytes, in alternating rounds. The peer is installed in a temporary directory.
  *
  *   node --import tsx scripts/bench-peer.ts <model> <file.gguf> [threads]

@@ -17,7 +17,7 @@ if (path === '') {
 const runMs = 1500;
 const depth = 32;
 const workers = 8;
-/** The main thread computes this long between two turns of its event loop, as decoding does. */
+/** The main thread computes for this long between two iterations of its event loop, as decoding does. */
 const burstMs = 2;
 const memory = new WebAssembly.Memory({ initial: 512, maximum: 512, shared: true });
 const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECT);

@@ -75,7 +75,7 @@ function fio(args: readonly string[]): number {
   return jobs[0]?.read.bw_bytes ?? 0;
 }
 
-/** Bytes per second of decoding with nothing but the floor, all waiting and computing included. */
+/** Bytes per second of decoding with the least budget, all waiting and computing included. */
 function streaming(): number {
   const run = (budget: string, tokens: number) =>
     execFileSync(

@@ -1,7 +1,7 @@
 /**
- * What a row more costs in a pass: processor time and the clock's by the number of a pass's rows, all of
- * one sequence and verified, as a draft's proposals are. Numbers of rows take turns, so that the load of
- * other programs meets all of them.
+ * The cost of each further row in a pass: processor time and elapsed time by the number of rows, all of one
+ * sequence and verified, as a draft's proposals are. Numbers of rows alternate, so that the load of other
+ * programs affects all of them.
  *
  *   UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-rows.ts <model> [--budget <size>]
  *       [--rows 1,2,3,4,5,6,8] [--rounds 5] [--positions 64] [--head-rows <n>] [--threads <n>] [--json]
@@ -54,7 +54,7 @@ const ids = promptOf((part) => model.tokenizer.encodePrompt(part), defaultPrompt
 const sequence = runtime.sequence();
 await sequence.forward(ids.slice(0, positions), 'none');
 
-/** Milliseconds of the processor and of the clock that a pass over so many rows takes. */
+/** Milliseconds of processor time and of elapsed time that a pass over this many rows takes. */
 async function pass(rows: number): Promise<readonly [processor: number, clock: number]> {
   const each = Array.from({ length: rows }, () => ({ best: 1 }));
   const started = performance.now();

@@ -1,7 +1,7 @@
 /**
- * What it costs to compute a dense FFN as a list of which everything is wanted: a model with predictors
- * in DRAM as a whole runs with every neuron computed in place, and with all of them on the list of
- * each layer, in turn.
+ * What it costs to compute a dense FFN as a list that names every neuron. A model with predictors, all of
+ * it in DRAM, runs with every neuron computed in place and with all neurons on the list of each layer,
+ * alternating.
  *
  *     node --import tsx scripts/bench-selectors.ts <model with predictors> [rounds] [threads]
  */

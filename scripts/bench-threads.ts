@@ -1,7 +1,7 @@
 /**
- * What several compute threads bring: how long it takes to hand out a job and get it back, and how
- * fast weights are passed over, beside the speed at which memory is read by as many threads. For
- * each number of threads in turn, several rounds, so that what else the machine does hits all alike.
+ * What several compute threads gain: how long it takes to hand out a job and get it back, and how fast
+ * kernels pass over weights, compared with the speed at which as many threads read memory. Numbers of
+ * threads alternate over several rounds, so that other work on the machine affects all alike.
  *
  *     node --import tsx scripts/bench-threads.ts [threads, default 1,2] [MiB of weights, default 1024]
  */
@@ -99,7 +99,7 @@ const jobs: { name: string; run: (kernels: Kernels) => void }[] = [
   ...neuronDTypes.map((dtype) => ({
     name: `${dtype} matvec`,
     run: (kernels: Kernels) => {
-      // As large as a layer's matrices: a token is many calls, not one.
+      // As large as a layer's matrices: a token makes many calls, not one.
       const rows = 4096;
       const bytes = rows * byteLength(dtype, cols);
       for (let at = 0; at + bytes <= weightBytes; at += bytes) {

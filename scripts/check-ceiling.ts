@@ -1,6 +1,6 @@
 /**
  * Runs a model at five budgets from the floor to its own size, each inside a control group whose
- * limit is the budget, and checks what the budget promises: nothing is killed, the peak stays below
+ * limit is the budget, and checks the promises of the budget: nothing is killed, the peak stays below
  * it, and the tokens are those of an unlimited run. Needs root on Linux.
  *
  *   node --import tsx scripts/check-ceiling.ts <model> [tokens]

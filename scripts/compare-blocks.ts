@@ -1,6 +1,6 @@
 /**
- * Whether every value of a GGUF file is read as the `gguf` package reads it, to the bit: all blocks of all
- * tensors, by their hashes; floats of 16 bits as they lie there.
+ * Checks that every value of a GGUF file is read as the `gguf` package reads it, to the bit: all blocks of
+ * all tensors, by their hashes; floats of 16 bits as they are stored.
  *
  *     python scripts/gguf-hashes.py <file.gguf> > hashes.json
  *     node --import tsx scripts/compare-blocks.ts <file.gguf> hashes.json

@@ -1,12 +1,12 @@
 /**
- * Greedy tokens of a converted GGUF file beside llama.cpp's of the file itself: where they part, and by how
- * much each of the two prefers its own token to the other's.
+ * Compares greedy tokens of a converted GGUF file with llama.cpp's of the file itself: where they differ, and
+ * by how much each of the two prefers its own token to the other's.
  *
  *     node --import tsx scripts/compare-greedy.ts <model> <file.gguf> [--tokens <n>] [--exact] [--prompts <file.json>]
  *
- * llama.cpp is given our tokens, so that it goes on where it would have said another one: every position
- * counts. Where it prefers another token, the difference of its two logits is printed, and ours. The
- * prompts' ids are ours; a JSON file holds an array of other prompts.
+ * llama.cpp is given our tokens, so that it continues from them even where it would have chosen another one:
+ * every position counts. Where it prefers another token, the script prints the difference of its two logits,
+ * and of ours. The ids of the prompts are ours; a JSON file may give an array of other prompts.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -46,7 +46,7 @@ const prompts: readonly string[] =
       ]
     : JSON.parse(readFileSync(values.prompts, 'utf8'));
 
-/** What a token is preferred by: both ids, and the difference of their logits, at least 0. */
+/** By how much a token is preferred: both ids, and the difference of their logits, at least 0. */
 interface Choice {
   readonly best: number;
   readonly logits: ReadonlyMap<number, number>;

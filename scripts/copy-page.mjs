@@ -1,4 +1,4 @@
-// Puts the files of the page that no compiler makes beside those that one does.
+// Copies those files of the page that are not compiled to where the compiled ones are.
 import { copyFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 

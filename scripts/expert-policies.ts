@@ -1,11 +1,11 @@
 /**
- * Compares policies of the store of experts by what it hits: the experts that routers choose are recorded
- * once, and every policy and size of the store is run over them, beside a store that knows the future.
+ * Compares policies of the store of experts by their hit rate. The script records the experts that routers
+ * choose once, and replays them on every policy and size of the store, and on a store that knows the future.
  *
  *     node --import tsx scripts/expert-policies.ts <model> <text> [--generate] [--tokens <n>] [--seed <n>]
  *         [--chart <file.svg>]
  *
- * With --generate, the text is a prompt, and what is recorded is what the model makes of it.
+ * With --generate, the text is a prompt, and the choices are recorded while the model continues it.
  */
 
 import { readFileSync, writeFileSync } from 'node:fs';

@@ -1,12 +1,13 @@
 /**
  * Runs our commands on thousands of broken and hostile inputs, made from the fixtures by seeded dice.
- * Every one must end soon, in bounded memory, in its work or in one clear line.
+ * Each command must end soon, in bounded memory, and either do its work or print one clear line.
  *
  *   npm run fuzz -- --seed 1 --cases 15000 [--jobs 2] [--first 0] [--routes gguf,model]
  *   npm run fuzz -- --seed 1 --case 1234 [--keep <directory>]
  *
- * --refusals lists what inputs were refused for. Every hundredth case runs the built command line in processes of its own (--outside-every).
- * Exit code 1 when anything was found.
+ * --refusals lists the reasons for which inputs were refused. Every hundredth case runs the built command
+ * line in processes of its own (--outside-every).
+ * The exit code is 1 if any fault was found.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -32,7 +33,7 @@ const { values } = parseArgs({
   },
 });
 
-/** Larger ones would not differ. */
+/** Larger seeds would give no different cases. */
 const largestSeed = 2 ** 20;
 const seed = whole('seed', values.seed, largestSeed);
 const wantedRoutes = values.routes.split(',').filter((name) => name !== '');

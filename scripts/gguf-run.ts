@@ -1,4 +1,4 @@
-/** One measured run of a GGUF file's model, in a process of its own: here, or in llama.cpp. */
+/** One measured run of a GGUF file's model, in a process of its own: in flashllm, or in llama.cpp. */
 
 import { execFileSync, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -7,14 +7,14 @@ import { fileURLToPath } from 'node:url';
 import { installPeer, peerDirectory } from './llama-peer.ts';
 
 export interface GgufModel {
-  /** What `convert` made of the file, and the file. */
+  /** The directory that `convert` made of the file, and the file. */
   readonly dir: string;
   readonly gguf: string;
   readonly threads: number;
 }
 
 export interface Speeds {
-  /** Tokens per second, by the clock. */
+  /** Tokens per second of elapsed time. */
   readonly prefill: number;
   readonly decode: number;
   /** Processor time of all threads, in milliseconds: of the prompt, and of one token made. */
@@ -55,7 +55,7 @@ const report = () => {
 const ids = Array.from({ length: prompt }, (_, i) => 300 + (i * 7919) % 9000);
 `;
 
-/** A pass of other ids comes first, so that all code is compiled and all pages are there. */
+/** A pass over other ids comes first, so that all code is compiled and all pages are in memory. */
 const programs: Readonly<Record<Engine, string>> = {
   flashllm: `
 import { Model, Runtime } from ${JSON.stringify(join(root, 'dist', 'index.js'))};
@@ -137,7 +137,7 @@ export function speedsOf(
   return JSON.parse(output.toString()) as Speeds;
 }
 
-/** The first token of a prompt of five, from a process that is just being started. */
+/** The first token after a prompt of five tokens, from a process that has just been started. */
 export async function firstTokenOf(
   engine: Engine,
   model: GgufModel,
@@ -169,7 +169,7 @@ export async function firstTokenOf(
   return { ms, cpuMs: Number(cpu) };
 }
 
-/** The file with an engine's program: beside the peer, where its packages are found. */
+/** The file with an engine's program: in the peer's directory, where its packages are found. */
 function programOf(engine: Engine): string {
   installPeer();
   const file = join(peerDirectory, `gguf-${engine}.mjs`);

@@ -27,7 +27,7 @@ interface Measurement {
   readonly run: (kernels: Kernels) => void;
 }
 
-/** Fills the weights with bytes that are small normal numbers, whatever they are taken for. */
+/** Fills the weights with bytes that are small normal numbers in whatever format they are read. */
 export function fillGgufWeights({ memory, weights, weightBytes }: GgufBench): void {
   const patternBytes = 2 ** 20;
   const bytes = new Uint8Array(memory.buffer, weights, weightBytes);
@@ -75,7 +75,7 @@ export function ggufMeasurements(bench: GgufBench): readonly Measurement[] {
     };
     return [one, ...several, ...packedProducts(), exact];
 
-    /** Of packed rows, with input that was quantised before, and what quantising it takes. */
+    /** Products of packed rows with input that was already quantised, and the time to quantise it. */
     function packedProducts(): readonly Measurement[] {
       const packed = packedFormat(formats[dtype]);
       if (!inFours(packed)) return [];

@@ -1,4 +1,4 @@
-/** The lines of scripts/bench-kernels.ts: a kernel's speed on one thread and on several, beside that of reading. */
+/** The lines of scripts/bench-kernels.ts: a kernel's speed on one thread and on several, compared with reading. */
 
 export interface SpeedRow {
   readonly kernel: string;
@@ -19,7 +19,7 @@ export function heading(threads: number): string {
   );
 }
 
-/** A kernel's line; `reading` is the plainest kernel of all, which others are compared with. */
+/** A kernel's line; `reading` is the simplest kernel, which the others are compared with. */
 export function speedLine(row: SpeedRow, reading: SpeedRow): string {
   const [one, all] = row.seconds;
   const gain = Number.isFinite(all) ? (one / all).toFixed(2).padStart(7) : '';

@@ -1,4 +1,4 @@
-/** llama.cpp through node-llama-cpp, installed in a temporary directory, to be compared with. */
+/** llama.cpp through node-llama-cpp, installed in a temporary directory, for comparison. */
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
@@ -75,8 +75,8 @@ export function installPeer(): void {
 }
 
 /**
- * Its backend with matrix instructions (AMX) lays every weight anew in memory of its own, so that
- * nothing is mapped; without it the next best one is taken.
+ * Its backend with matrix instructions (AMX) repacks every weight into memory of its own, so that
+ * nothing is mapped; without that backend llama.cpp uses the next best one.
  */
 const copyingBackend = join(
   ...[peerDirectory, 'node_modules', '@node-llama-cpp', 'linux-x64', 'bins', 'linux-x64'],
@@ -94,7 +94,7 @@ function withoutCopying<T>(run: () => T): T {
   }
 }
 
-/** Generates with it, and measures; 0 tokens per second when it is killed or does not come to an end. */
+/** Generates with it, and measures; 0 tokens per second if it is killed or does not finish. */
 export function runPeer(request: PeerRequest): PeerRun {
   return request.mmap ? withoutCopying(() => measure(request)) : measure(request);
 }
@@ -114,7 +114,7 @@ function measure({ under = [], patienceMs = 300_000, ...request }: PeerRequest):
     return { tokensPerSecond: 0, bytesPerToken: null, peakRss: 0 };
   }
   const printed = stdout.toString();
-  // Killed for want of memory it has said nothing.
+  // If it was killed for lack of memory, it has printed nothing.
   if (printed === '') return { tokensPerSecond: 0, bytesPerToken: null, peakRss: 0 };
   return JSON.parse(printed) as PeerRun;
 }

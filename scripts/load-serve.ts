@@ -1,14 +1,14 @@
 /**
- * Clients that ask a server all the time, inside a control group whose limit is the budget: each answer
- * is compared with the one that the same request gets alone. Some clients leave in the middle, some read
- * slowly; with --hostile, others send bodies without end, half requests and floods, and read nothing. Prints
- * answers, refusals and memory; ends with 1 when anything was lost, mixed up or killed.
+ * Runs clients that send requests to a server continuously, inside a control group whose limit is the
+ * budget, and compares each answer with the one that the same request gets alone. Some clients disconnect
+ * early, some read slowly; with --hostile, others send endless bodies, partial requests and floods, and read
+ * nothing. Prints answers, refusals and memory; exits with 1 if anything was lost, mixed up or killed.
  *
  *   node --import tsx scripts/load-serve.ts <model> [--budget <MiB>] [--clients <n>] [--parallel <n>]
  *       [--seconds <n>] [--context <n>] [--queue <n>] [--template <file>] [--schemas] [--hostile]
  *
- * Needs a build (`npm run build`) and, for the control group, root on Linux. Without --budget, it is
- * the floor and 32 MiB.
+ * Needs a build (`npm run build`) and, for the control group, root on Linux. Without --budget, the budget
+ * is the floor plus 32 MiB.
  */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
@@ -136,7 +136,7 @@ interface Whole {
   readonly choices: readonly { readonly message: object; readonly finish_reason: string }[];
 }
 
-/** What is said, for comparison. */
+/** The answer's text, for comparison. */
 async function answer(url: string, asked: Asked): Promise<string | null> {
   const response = await post(url, asked);
   const body = (await response.json()) as Whole;
@@ -145,7 +145,7 @@ async function answer(url: string, asked: Asked): Promise<string | null> {
   return JSON.stringify(body.choices);
 }
 
-/** The same from a stream, read slowly. */
+/** The same text from a stream, read slowly. */
 async function streamed(url: string, asked: Asked): Promise<string | null> {
   const response = await post(url, { ...asked, stream: true });
   if (response.status === 429) return null;
@@ -168,7 +168,7 @@ async function streamed(url: string, asked: Asked): Promise<string | null> {
   return JSON.stringify([{ index: 0, message, logprobs: null, finish_reason: finish }]);
 }
 
-/** Leaves before the end. @returns null when it was refused */
+/** Disconnects before the end. @returns null if the request was refused */
 async function leaves(url: string, asked: Asked, afterMs: number): Promise<'left' | null> {
   const leave = new AbortController();
   setTimeout(() => leave.abort(), afterMs);
@@ -177,7 +177,7 @@ async function leaves(url: string, asked: Asked, afterMs: number): Promise<'left
     if (response.status === 429) return null;
     await response.text();
   } catch {
-    // It has left.
+    // The client has disconnected.
   }
   return 'left';
 }
@@ -221,7 +221,7 @@ async function client(number: number, url: string, until: number): Promise<void>
 }
 
 const attacks: readonly ((url: string) => Promise<unknown>)[] = [
-  // A prompt of a megabyte, and as many brackets.
+  // A prompt of a megabyte, and a megabyte of brackets.
   (url) =>
     post(url, {
       ...askedOf(1),
@@ -241,7 +241,7 @@ const textOf = (response: Response) => response.text();
 const head =
   'POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
 
-/** Sends a part of a request, pieces of 64 KiB behind it, and stays for a second. */
+/** Sends a part of a request and then pieces of 64 KiB, and stays connected for a second. */
 async function raw(url: string, rest: string, pieces: number): Promise<void> {
   const socket = connect(Number(new URL(url).port), '127.0.0.1');
   socket.on('error', () => {});
@@ -254,7 +254,7 @@ async function raw(url: string, rest: string, pieces: number): Promise<void> {
   socket.destroy();
 }
 
-/** Asks for a long stream with much in it, and reads nothing of it. */
+/** Requests a long stream with large messages, and reads nothing of it. */
 async function unread(url: string): Promise<void> {
   const body = JSON.stringify({
     ...askedOf(2),
@@ -303,7 +303,7 @@ try {
   clearInterval(timer);
   process.stdout.write(`${JSON.stringify(counts)}, ${memoryOf(server.child)}\n`);
 
-  // Now each alone, on a server that has done nothing before and has all the memory it wants.
+  // Now each request alone, on a fresh server without a memory limit.
   const alone = await startServer(2 * budget + 1024, []);
   servers.push(alone);
   for (const [seed, said] of kept) {
@@ -317,7 +317,7 @@ try {
   }
   const kills = group?.kills() ?? 0;
   process.stdout.write(
-    `${kept.size} different requests; ${mixed.length} answers differ from what is said alone; ${kills} kills\n`,
+    `${kept.size} different requests; ${mixed.length} answers differ from the one alone; ${kills} kills\n`,
   );
   failed ||= mixed.length > 0 || counts.lost > 0 || kills > 0 || counts.answered === 0;
 } finally {

@@ -1,8 +1,8 @@
 /**
- * Would reading ahead pay? While a layer computes, the next one's predictor can be run on this
- * layer's input, and what it wants be read before it is asked for. This counts, over a text and with
- * the stores that a budget gives, which share of the neurons to be read such a guess finds, and how
- * much it reads for nothing.
+ * Would reading ahead pay? While a layer computes, the next layer's predictor can run on this layer's
+ * input, and the neurons that it predicts can be read before they are needed. For a text and the stores
+ * that a budget gives, this script counts which share of the missing neurons such a guess finds, and how
+ * many useless reads it makes.
  *
  *     node --import tsx scripts/lookahead.ts <model> <text> [tokens]
  */
@@ -18,7 +18,7 @@ import { createPolicy } from '../src/residency/store-policy.ts';
 import { noSlot, UnitStore } from '../src/residency/unit-store.ts';
 
 const context = 256;
-/** Of each layer's FFN, in DRAM: the paper has a quarter, more, and less. */
+/** Shares of each layer's FFN in DRAM: the paper's quarter, more, and less. */
 const residentShares = [0.1, 0.25, 0.5];
 
 const [dir, textFile, most = '4000'] = process.argv.slice(2);
@@ -37,7 +37,7 @@ const sequence = runtime.sequence();
 const { predictor } = runtime;
 if (predictor === null) throw new Error('the model has no predictors');
 
-/** One size of the stores, and what guesses would have come to. */
+/** One size of the stores, and the outcome of guesses with it. */
 class Trial {
   readonly share: number;
   readonly stores: readonly UnitStore[];

@@ -2,7 +2,7 @@
  * Writes a Hugging Face directory of a real geometry, at the speed of the disk, for measuring at
  * sizes whose real weights are not at hand. Two kinds:
  *
- *   widened   the bundled small model, widened: its text, its patterns of activation
+ *   widened   the bundled small model, widened: the same text, the same patterns of activation
  *   random    random weights of a given FFN sparsity: any token is as good as any other
  *
  *   node --import tsx scripts/make-checkpoint.ts <geometry> <directory> [--random <sparsity> [--rank <n>]]
@@ -80,7 +80,7 @@ async function write(tensors: readonly MadeTensor[], config: Readonly<Record<str
   );
 }
 
-/** GPT-2's tokens behind four special ones, as many as the vocabulary has; made-up ones fill it. */
+/** Four special tokens, then GPT-2's, up to the size of the vocabulary; synthetic tokens fill the rest. */
 async function writeGpt2Tokenizer(size: number): Promise<void> {
   const gpt2 = join(fixtures, 'gpt2');
   const vocabulary: Record<string, number> = { '<s>': 0, '<pad>': 1, '</s>': 2, '<unk>': 3 };

@@ -1,6 +1,6 @@
 /**
- * Writes a GGUF of Llama geometry with random f16 weights, to measure llama.cpp beside flashllm on
- * as many weight bytes. Its vocabulary is made up: it can be run, not read.
+ * Writes a GGUF of Llama geometry with random f16 weights, to compare llama.cpp with flashllm on the
+ * same number of weight bytes. Its vocabulary is synthetic: the model runs, but its text means nothing.
  *
  *   node --import tsx scripts/make-gguf.ts <file> [hidden layers heads ffn vocab]
  */

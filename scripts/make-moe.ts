@@ -1,8 +1,8 @@
 /**
- * Writes a GGUF of a mixture of experts of real geometry with made-up weights in 4 bits, at the speed of
- * the disk, to measure at sizes whose real weights are not at hand. The experts that its tokens take come
- * again as those of trained models do (scripts/moe/locality.ts); what it says is noise. Its vocabulary is
- * GPT-2's, filled up, so that English text can be given.
+ * Writes a GGUF of a mixture of experts of real geometry with synthetic weights in 4 bits, at the speed
+ * of the disk, to measure at sizes whose real weights are not at hand. The experts that its tokens choose
+ * repeat as those of trained models do (scripts/moe/locality.ts); the text that it generates is noise. Its
+ * vocabulary is GPT-2's, padded, so that prompts can be English text.
  *
  *   node --import tsx scripts/make-moe.ts <qwen3-30b-a3b|olmoe-1b-7b|gpt-oss-20b> <file.gguf>
  *       [--layers <n>] [--repeat <share of choices that repeat at the next token, 0.42>] [--dry-run]

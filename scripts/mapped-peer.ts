@@ -1,8 +1,8 @@
 /**
- * llama.cpp by mmap with its weights as they lie in the file, to be compared with where these do not fit.
- * node-llama-cpp has no option for that: it lays the weights of most formats anew in memory of its own, and
- * is killed where a limit is smaller than these. `@fugood/llama.node` has one (`no_extra_bufts`). It is
- * installed in a temporary directory.
+ * llama.cpp by mmap with weights as they are in the file, for comparisons where the weights do not fit in
+ * memory. node-llama-cpp has no option for that: it repacks the weights of most formats into memory of its
+ * own, and is killed if the limit is smaller than these weights. `@fugood/llama.node` has such an option
+ * (`no_extra_bufts`). It is installed in a temporary directory.
  */
 
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -17,7 +17,7 @@ export interface MappedPeerRequest {
   /** Tokens to generate, at most, and after how many seconds to stop. */
   readonly tokens: number;
   readonly seconds: number;
-  /** Positions of a prompt at once; its working memory is a part of the limit. */
+  /** Positions of a prompt per batch; its working memory counts towards the limit. */
   readonly chunk: number;
   /** What to put before the command. */
   readonly under: readonly string[];
@@ -77,15 +77,15 @@ export function installMappedPeer(): void {
   writeFileSync(join(directory, programFile), program);
 }
 
-/** Loading and the prompt may take so long. */
+/** The most time that loading and the prompt may take. */
 const patienceMs = 900_000;
 
 /**
  * Processes a prompt and generates with it.
- * @returns null when it was killed or did not come to an end
+ * @returns null if it was killed or did not finish
  */
 export function runMappedPeer({ under, ...request }: MappedPeerRequest): MappedPeerRun | null {
-  // Pages of the file that are cached belong to another group, and would cost this one nothing.
+  // Cached pages of the file are charged to another group, so this one could use them for free.
   execFileSync('dd', [`if=${request.gguf}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' });
   const [command = '', ...args] = [
     ...under,

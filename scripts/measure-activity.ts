@@ -1,11 +1,11 @@
 /**
- * Measures which neurons of a model fire over a text, every one of them computed: perplexity, sparsity
+ * Measures which neurons of a model fire over a text, with every neuron computed: perplexity, sparsity
  * per layer, the aggregated use s_agg(k) (share of an FFN that any of the last k tokens used), and the
  * share newly needed per token when the neurons of the last k tokens are kept.
  *
  *   node --import tsx scripts/measure-activity.ts <model> <text> [tokens] [kind]
  *
- * `kind` is said beside every figure: widened, random, or what the model is.
+ * `kind` is printed with every figure: widened, random, or whatever the model is.
  */
 
 import { readFileSync } from 'node:fs';

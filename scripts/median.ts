@@ -1,4 +1,4 @@
-/** The middle one of some numbers, of an even count the upper one of both; NaN of none. */
+/** The median of some numbers; of an even count the upper of the two middle ones; of none NaN. */
 export function median(numbers: readonly number[]): number {
   return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
 }

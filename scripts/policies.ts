@@ -1,6 +1,6 @@
 /**
- * Compares policies of the neuron store by what they would read: the neurons that predictors want on
- * a text are recorded once, and every policy and size of the stores is run over them.
+ * Compares policies of the neuron store by the bytes that they would read: the script records the neurons
+ * that predictors want on a text once, and replays them on every policy and size of the stores.
  *
  *     node --import tsx scripts/policies.ts <model> <text> [curve.svg]
  */
@@ -23,7 +23,7 @@ import { StoreSimulation } from '../src/residency/store-simulation.ts';
 
 const mostTokens = 12_000;
 const context = 256;
-/** Of all weights and predictors, in DRAM. */
+/** Shares of all weights and predictors that are in DRAM. */
 const budgets = [0.25, 0.35, 0.5, 0.6, 0.75, 0.9];
 
 type Named = readonly [name: string, policy: (frequency: Float32Array) => StorePolicy];
@@ -47,7 +47,7 @@ const policies: readonly Named[] = [
   ),
 ];
 
-/** Per token and layer the ids that are wanted. */
+/** The wanted ids, per token and layer. */
 async function record(dir: string, text: string) {
   const model = await Model.open(dir);
   const { manifest, tokenizer, predictors } = model;
@@ -92,7 +92,7 @@ const ffnBytes = bytes(bundles);
 const whole = bytes(matrices) + ffnBytes;
 const limits = model.files.scheduler.profile;
 
-/** Bytes per token that a policy misses and reads, with so many slots in all. */
+/** Bytes per token that a policy misses and reads, with this many slots in all. */
 function simulate(policy: Named[1] | PolicyName, slots: number) {
   const shares = shareSlots(predictors.layers, slots);
   const layers = predictors.layers.map((demand, layer) => ({

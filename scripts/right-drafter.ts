@@ -1,4 +1,4 @@
-/** A draft that knows the text and proposes its next token with a given probability, else another. */
+/** A draft that knows the text and proposes its next token with a given probability, else a wrong one. */
 
 import type { LoadedModel } from '../src/engine/loaded-model.ts';
 import { Random } from '../src/engine/random.ts';
@@ -15,8 +15,8 @@ export class RightDrafter implements Drafter {
 
   /**
    * @param text prompt and what follows it
-   * @param right the probability of the right token, each time anew
-   * @param most tokens that are proposed for a pass, always as many
+   * @param right the probability of the right token, independent for each proposal
+   * @param most tokens proposed for a pass, always this many
    */
   constructor(runtime: LoadedModel, text: readonly number[], right: number, most: number) {
     const { passTimes, model } = runtime;

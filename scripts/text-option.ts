@@ -1,2 +1,2 @@
-/** An option of `parseArgs` that has this text where it is not given. */
+/** An option of `parseArgs` with this text as its default. */
 export const text = (value: string) => ({ type: 'string', default: value }) as const;

@@ -1,6 +1,6 @@
 /**
- * Writes what a reference needs to be held against a model: the ids of prompts and of a text's windows, each
- * after BOS, as `eval` scores them, and the greedy ids that the model continues the prompts with.
+ * Writes the input for comparing a model with a reference: the ids of prompts and of a text's windows, each
+ * after BOS, as `eval` scores them, and the greedy ids with which the model continues the prompts.
  *
  *     node --import tsx scripts/token-windows.ts <model> <text> <out.json> [context]
  */

@@ -1,4 +1,4 @@
-/** Coordinates that are copies of others, and rows over them that compute what the small ones do. */
+/** Coordinates that are copies of others, and rows over them that compute the same as the small rows. */
 
 import type { Random } from '../../src/engine/random.ts';
 import { toF16 } from './halfs.ts';
@@ -42,7 +42,7 @@ export class Copies {
     });
   }
 
-  /** A row with this weight of each small coordinate in all, and noise; valid until the next one. */
+  /** A row whose copies of each small coordinate have this total weight, with noise; valid until the next call. */
   row(weight: (coordinate: number) => number, noise: Uint16Array, pattern: number): Uint16Array {
     const small = this.counts.length;
     const table = this.#table;

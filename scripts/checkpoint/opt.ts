@@ -20,10 +20,10 @@ export const optGeometries: Readonly<Record<string, OptGeometry>> = {
   'opt-6.7b': real(4096, 32, 32),
 };
 
-/** Rows of the position table that no position has. */
+/** Rows of the position table that belong to no position. */
 export const positionOffset = 2;
 
-/** What a tensor is, besides its name. */
+/** What a tensor is, in addition to its name. */
 export interface OptTensor {
   readonly name: string;
   readonly shape: readonly number[];

@@ -5,7 +5,7 @@ import { toF16 } from './halfs.ts';
 
 const poolValues = 1024 * 1024;
 
-/** So many values of a normal distribution. */
+/** This many values of a normal distribution. */
 export function normals(count: number, seed: number): Float32Array {
   const values = new Random(seed);
   return Float32Array.from({ length: count }, () => {
@@ -22,7 +22,7 @@ export function randomHalfs(deviation = 0.02, mean = 0): (bytes: number) => Gene
   const places = new Random(2);
   return function* (bytes) {
     for (let left = bytes; left > 0; ) {
-      // Any place of the pool to begin with, so that no two rows are alike.
+      // Starts at a random place of the pool, so that no two rows are alike.
       const start = 2 * Math.floor((places.next() * poolValues) / 2);
       const part = pool.subarray(start, Math.min(pool.length, start + left));
       left -= part.length;
@@ -32,8 +32,8 @@ export function randomHalfs(deviation = 0.02, mean = 0): (bytes: number) => Gene
 }
 
 /**
- * The same for rows of `columns` that differ in `rank` directions alone: columns fall into as many
- * groups, and within one a row's weights are the same but for their sign, which is the column's.
+ * The same for rows of `columns` that differ in only `rank` directions: columns are divided into `rank`
+ * groups, and within a group a row's weights differ only in their sign, which is the column's.
  */
 export function lowRankHalfs(
   { columns, rank }: { readonly columns: number; readonly rank: number },

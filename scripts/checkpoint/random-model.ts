@@ -1,7 +1,7 @@
 /**
- * Random checkpoints of real geometries, whose FFNs are as sparse as asked for: how many neurons fire
- * follows from the normal distribution of their inputs. Rows that decide it may have a rank; without,
- * nothing smaller than they are could predict it.
+ * Random checkpoints of real geometries whose FFNs have a given sparsity: how many neurons fire follows
+ * from the normal distribution of their inputs. The rows that decide which neurons fire may have a limited
+ * rank; with full rank, no predictor smaller than these rows could predict them.
  *
  *   OPT      the norm's output has length sqrt(hidden): the up bias is a quantile of that
  *   Falcon   without biases: the norm's bias meets rows whose mean is not 0
@@ -23,7 +23,7 @@ export interface RandomModel {
 export interface RandomOptions {
   /** Share of neurons that do not fire. */
   readonly sparsity: number;
-  /** Of the matrix that decides which fire; full where it is missing. */
+  /** Rank of the matrix that decides which neurons fire; default: full. */
   readonly rank?: number | undefined;
 }
 
@@ -53,7 +53,7 @@ function deciding(columns: number, rank: number | undefined, mean = 0) {
     : lowRankHalfs({ columns, rank }, deviation, mean);
 }
 
-/** The value that a share of a normal distribution lies below; bisected. */
+/** The quantile of a normal distribution for a share, found by bisection. */
 function quantile(share: number): number {
   let [low, high] = [-8, 8];
   for (let i = 0; i < 60; i++) {
@@ -89,7 +89,7 @@ function constant(name: string, shape: readonly number[], value: number): MadeTe
   return { name, shape, parts: () => [new Uint8Array(halfs().buffer)] };
 }
 
-/** A vector of one value but for the first, or a matrix of random ones but for its first column. */
+/** A vector of one value, or a matrix of random values, with another first value or first column. */
 function withFirst(tensor: MadeTensor, value: number): MadeTensor {
   const columns = tensor.shape.at(-1) ?? 0;
   return {
@@ -139,7 +139,7 @@ export function randomFalcon(
   const { hidden, layers, heads, ffn, vocab } = geometry;
   const headDim = hidden / heads;
   const normBias = 0.2;
-  // What a row sees: n, and the norm's bias, which adds to each row's spread besides its mean.
+  // A row's input: n, and the norm's bias, which adds to each row's spread as well as to its mean.
   const spread = deviation * Math.sqrt(hidden * (1 + normBias ** 2));
   const mean = (-quantile(sparsity) * spread) / (normBias * hidden);
   const up = deciding(hidden, rank, mean);

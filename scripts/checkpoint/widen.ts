@@ -2,9 +2,9 @@
  * Widens a small trained OPT to a large geometry that computes the same function: real text and
  * real activation patterns at sizes whose real weights are not at hand.
  *
- * The state of the large model is the small one's, k times. Of a row of a linear map, two copies of
- * each input coordinate carry the weight, half each; the others carry noise that is +e in one copy
- * and -e in another, so that it vanishes on states that are k times the same:
+ * The state of the large model is the small one's, repeated k times. In a row of a linear map, two copies
+ * of each input coordinate carry the weight, half each; the others carry noise that is +e in one copy and
+ * -e in another, so that it cancels on states whose k copies are equal:
  *
  *     large row   | +e -e | w/2 | -e | w/2 | +e | ...     at random places, for each coordinate
  *
@@ -15,7 +15,7 @@
  *   scaled by a small epsilon. (Repeats of those two would be the least sparse layers: 81 and 87%.)
  * - Vocabulary: rows beyond the small one's lie along a direction in which the final norm's bias is
  *   the only component, so that their logits stay far below those of real tokens.
- * - Positions: beyond the small model's they repeat its later half: to be run, not to be read.
+ * - Positions: beyond the small model's they repeat its later half: they run, but their text means nothing.
  */
 
 import { Random } from '../../src/engine/random.ts';
@@ -29,9 +29,9 @@ import type { MadeTensor } from './writer.ts';
 export interface WidenOptions {
   /** Of each neuron copy's row and bias, relative to their root mean square. */
   readonly perturbation: number;
-  /** What repeated layers' outputs are scaled by. */
+  /** The scale of repeated layers' outputs. */
   readonly epsilon: number;
-  /** Deviation of the noise that vanishes. */
+  /** Deviation of the noise that cancels. */
   readonly noise: number;
   readonly seed: number;
 }
@@ -47,7 +47,7 @@ export const widenDefaults: WidenOptions = {
 const columnScale = 0.015;
 /** Logits of tokens that the small model does not have. */
 const neverLogit = -40;
-/** What such rows have of a real token's row. */
+/** The share of a real token's row in such rows. */
 const paddingShare = 0.1;
 /** The tensors of the small model at the large geometry. */
 export function widen(
@@ -244,8 +244,8 @@ class Widener {
   }
 
   /**
-   * Copies of an output have the same row, noise included. So the state's copies stay the same to the
-   * bit, and what noise makes of the last bits is not fed back, layer after layer, to more noise.
+   * Copies of an output have the same row, noise included. So the state's copies stay equal to the bit,
+   * and noise does not amplify differences in their last bits from layer to layer.
    */
   *#outRows(values: Float32Array, scale: number): Generator<Uint16Array> {
     const { hidden } = this.#small.geometry;
@@ -263,7 +263,7 @@ class Widener {
     }
   }
 
-  /** What columns are multiplied by, and rows divided. */
+  /** The factor by which columns are multiplied and rows divided. */
   #ffnFactor(down: Float32Array, scale: number): number {
     const copies = this.#large.ffn / this.#small.geometry.ffn;
     return (columnScale * copies) / (rms(down) * scale);
@@ -296,7 +296,7 @@ class Widener {
     );
   }
 
-  /** The state's copies are alike, so that few rows differ: they are made once. */
+  /** The state's copies are equal, so that few rows differ: each is made once. */
   *#downRows(layer: number, values: Float32Array, scale: number): Generator<Uint16Array> {
     const { hidden, ffn } = this.#small.geometry;
     const copies = this.#large.ffn / ffn;

@@ -1,4 +1,4 @@
-/** Runs our commands: within this process, as it is fast, or as users do, as processes of their own. */
+/** Runs our commands: within this process, which is fast, or as processes of their own, as users do. */
 
 import { spawn } from 'node:child_process';
 import type { Command } from 'commander';
@@ -26,15 +26,15 @@ const commands = {
 export type CommandName = keyof typeof commands;
 
 export interface CommandResult {
-  /** Whether it did what was asked. */
+  /** Whether it did its work. */
   readonly done: boolean;
   readonly stdout: string;
-  /** What is to be read of the refusal; empty where there was none. */
+  /** The message of the refusal; empty if there was none. */
   readonly refusal: string;
   readonly faults: readonly Fault[];
 }
 
-/** Output is kept up to here; what a command says of a small file is shorter. */
+/** Output is kept up to this length; the output of a command for a small file is shorter. */
 const mostOutput = 4 * 2 ** 20; // UTF-16 units
 
 /** Collects what is written to stdout and stderr while `work` runs. */
@@ -84,7 +84,7 @@ export async function runHere(name: CommandName, args: readonly string[]): Promi
 /** What a process of its own takes to start. */
 const startMs = 5_000;
 
-/** Runs a command through the launcher; what it is built from must be there. */
+/** Runs a command through the launcher; the build must exist. */
 export async function runOutside(
   name: CommandName,
   args: readonly string[],

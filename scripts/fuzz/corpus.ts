@@ -1,6 +1,6 @@
 /**
- * The inputs that cases are made from: valid ones, from the committed fixtures and by our own commands.
- * Each has a subject, which is changed, and things that stay as they are:
+ * The inputs that cases are made from: valid ones, from the committed fixtures and from our own commands.
+ * Each has a subject, which is changed, and other files, which stay as they are:
  *
  *     <corpus>/<route>/<input>/subject/...    what is changed
  *                             /fixed/...      what it is used with
@@ -38,9 +38,9 @@ export const routes = [
 ] as const;
 export type Route = (typeof routes)[number];
 
-/** How training is asked for where a case trains: as little as there can be. */
+/** Options of training in a case: as little as possible. */
 export const trainedTokens = 64;
-/** Bytes for the whole process: enough for a worker that has run many cases. */
+/** Budget in bytes for the whole process: enough for a worker that has run many cases. */
 export const roomyBudget = 2 ** 30;
 
 const fixtures = fileURLToPath(new URL('../../fixtures/', import.meta.url));
@@ -64,7 +64,7 @@ class CorpusWriter {
     this.#dir = dir;
   }
 
-  /** A directory of an input, made where it is not there. */
+  /** The directory of an input, created if it does not exist. */
   place(route: Route, name: string, part: 'subject' | 'fixed' = 'subject'): string {
     const path = join(this.#dir, route, name, part);
     mkdirSync(path, { recursive: true });
@@ -136,7 +136,7 @@ function ggufs(corpus: CorpusWriter): void {
   )) {
     corpus.copy(`gguf/${name}/model.gguf`, join(corpus.place('gguf', name), 'model.gguf'));
   }
-  // The two that read most keys, and matrices that lie transposed.
+  // The two families that read the most keys, one of them with transposed matrices.
   for (const name of ['gemma3', 'gpt2']) {
     corpus.copy(`gguf/families/${name}.gguf`, join(corpus.place('gguf', name), 'model.gguf'));
   }
@@ -196,7 +196,7 @@ interface MadeModel {
   readonly dtype: TargetFormat;
   /** Neurons of the tiles that FFNs are cut into. */
   readonly tile?: number;
-  /** The manifest is as format version 2 had it. */
+  /** The manifest has the form of format version 2. */
   readonly version2?: boolean;
   /** Predictors are trained with this. */
   readonly train?: Partial<PredictTrainRequest>;
@@ -217,7 +217,7 @@ const madeModels: Readonly<Record<string, MadeModel>> = {
   projected: { from: 'opt-variants/proj', dtype: 'f16' },
 };
 
-/** Model directories, and what is used with one. */
+/** Model directories, and files that are used with one. */
 async function models(corpus: CorpusWriter): Promise<void> {
   for (const [name, made] of Object.entries(madeModels)) {
     const { from, dtype, tile, train, version2 = false } = made;
@@ -258,13 +258,13 @@ async function models(corpus: CorpusWriter): Promise<void> {
   rmSync(partial, { recursive: true });
 }
 
-/** Writes a manifest anew as it was before FFNs were described as units. */
+/** Rewrites a manifest in the form that it had before FFNs were described as units. */
 function asVersion2(path: string): void {
   const { ffns: _, ...document } = JSON.parse(readFileSync(path, 'utf8')) as ManifestDocument;
   writeFileSync(path, mended({ ...document, formatVersion: 2 }));
 }
 
-/** Stands for the device that a case runs on, wherever that is. */
+/** A placeholder for the device that a case runs on. */
 export const deviceMark = '@device@';
 
 const profile = {
@@ -288,7 +288,7 @@ async function trainIn(dir: string, request: Partial<PredictTrainRequest>): Prom
   }
 }
 
-/** Trains until the first layer is done: what is left is what an interrupted run leaves. */
+/** Trains until the first layer is done, which leaves the files of an interrupted run. */
 async function stoppedTraining(dir: string): Promise<void> {
   const controller = new AbortController();
   const onProgress = (done: number) => {

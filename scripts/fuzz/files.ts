@@ -1,4 +1,4 @@
-/** An input of a case: files of a directory, by name, which may be something else than files. */
+/** An input of a case: the entries of a directory, by name, which need not be regular files. */
 
 import { spawnSync } from 'node:child_process';
 import {
@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** What may stand where a file is expected. */
+/** What may be in the place of a file. */
 export const oddities = [
   'fifo',
   'directory',
@@ -33,11 +33,11 @@ export function readFiles(dir: string): Map<string, Buffer> {
     const path = join(entry.parentPath, entry.name);
     files.set(path.slice(dir.length + 1).replaceAll('\\', '/'), readFileSync(path));
   }
-  // The order of a directory is the file system's own, and cases must not depend on it.
+  // File systems order directories differently, and cases must not depend on that order.
   return new Map([...files].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Writes `files` into `dir`, which is made. What a platform cannot make is left out. */
+/** Creates `dir` and writes `files` into it. Entries that a platform cannot create are left out. */
 export function writeFiles(dir: string, files: ReadonlyMap<string, Buffer | Oddity>): void {
   mkdirSync(dir, { recursive: true });
   for (const [name, content] of files) {

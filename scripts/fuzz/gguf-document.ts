@@ -1,4 +1,4 @@
-/** GGUF files taken apart, so that every part can be made wrong; test/support/gguf.ts puts them together. */
+/** Parses GGUF files so that every part can be corrupted; test/support/gguf.ts puts them together again. */
 
 import { ggmlTypes } from '../../src/checkpoint/gguf/ggml-types.ts';
 import type { GgufTensorParts } from '../../test/support/gguf.ts';
@@ -6,7 +6,7 @@ import type { GgufTensorParts } from '../../test/support/gguf.ts';
 export interface GgufDocument {
   readonly metadata: [key: string, value: Buffer][];
   readonly tensors: GgufTensorParts[];
-  /** Where numbers of the header lie: lengths, counts, codes, sizes. */
+  /** Positions of the header's numbers: lengths, counts, codes, sizes. */
   readonly fields: readonly GgufField[];
 }
 
@@ -16,7 +16,7 @@ export interface GgufField {
   readonly width: 4 | 8;
 }
 
-/** Bytes of a value by its type's code; texts and arrays have none of their own. */
+/** Bytes of a value by its type's code; strings and arrays have no fixed size. */
 const widths: ReadonlyMap<number, number> = new Map([
   ...[0, 1, 7].map((code) => [code, 1] as const),
   ...[2, 3].map((code) => [code, 2] as const),
@@ -28,7 +28,7 @@ export const arrayCode = 9;
 
 const defaultAlignment = 32;
 
-/** @throws RangeError where the file is no whole GGUF */
+/** @throws RangeError if the file is not a complete GGUF */
 export function parseGguf(file: Buffer): GgufDocument {
   const fields: GgufField[] = [];
   let at = 4;
@@ -91,7 +91,7 @@ export function parseGguf(file: Buffer): GgufDocument {
   return { metadata, tensors, fields };
 }
 
-/** The texts of an array of texts; null where the value is something else. */
+/** The strings of an array of strings; null if the value is something else. */
 export function textsOf(value: Buffer): string[] | null {
   if (value.readUInt32LE() !== arrayCode || value.readUInt32LE(4) !== textCode) return null;
   let at = 16;

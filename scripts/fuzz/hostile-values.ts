@@ -1,6 +1,6 @@
-/** What files hold that were made to hurt, or written by a broken program. */
+/** Values from files that were made to do harm, or were written by a broken program. */
 
-/** Numbers as a JSON file may write them: at the edges of types, beyond them, and none at all. */
+/** Numbers as a JSON file may write them: at the limits of types, beyond them, and not numbers at all. */
 export const hostileNumbers: readonly string[] = [
   ...['0', '-0', '1', '-1', '2', '3', '7', '64', '0.5', '-0.5', '1.5', '1e-320', '1e20', '1e308'],
   ...['255', '256', '-128', '32768', '65535', '65536', '16777216', '268435456'],
@@ -9,14 +9,14 @@ export const hostileNumbers: readonly string[] = [
   ...['1e999', '-1e999', 'NaN', 'Infinity', '-Infinity', `1${'0'.repeat(400)}`],
 ];
 
-/** Integers for fields of binary files, which cut them to their width. */
+/** Integers for fields of binary files, which truncate them to their width. */
 export const hostileIntegers: readonly bigint[] = [
   ...[0n, 1n, 2n, 3n, 7n, 8n, 31n, 33n, 64n, 127n, 128n, 255n, 256n, 4095n, 65535n, 65536n],
   ...[-1n, -2n, -8n, 0x7fffffffn, 0x80000000n, 0xffffffffn, 0x100000000n, 1n << 40n],
   ...[(1n << 53n) - 1n, 1n << 53n, (1n << 63n) - 1n, 1n << 63n, (1n << 64n) - 8n],
 ];
 
-/** Names that plain objects have without being given them. */
+/** Names that plain objects inherit. */
 const inherited = [
   '__proto__',
   'constructor',
@@ -25,7 +25,7 @@ const inherited = [
   'valueOf',
   '__defineGetter__',
 ];
-/** What acts on a terminal. */
+/** Characters that control a terminal. */
 const escapes = [
   ...[
     '\u001b]0;title\u0007',
@@ -68,7 +68,7 @@ export const hostileTexts: readonly string[] = [
   ...longTexts,
 ];
 
-/** Texts that fit where the length is limited. */
+/** Texts that are short enough where the length is limited. */
 export const shortHostileTexts = hostileTexts.filter(({ length }) => length < 400);
 
 const deep = 20_000;

@@ -1,4 +1,4 @@
-/** JSON as a tree that can be wrong: a key may occur twice, and a value may be any text. */
+/** JSON as a tree that may be invalid: a key may occur twice, and a value may be any text. */
 
 export type JsonNode =
   | { readonly kind: 'map'; readonly entries: [key: string, value: JsonNode][] }
@@ -33,11 +33,11 @@ export function formatDocument(node: JsonNode): string {
 /** A place in a tree: a node within its parent. */
 export interface JsonPlace {
   readonly node: JsonNode;
-  /** Keys and indices from the root, for people. */
+  /** Keys and indices from the root, for reports. */
   readonly path: string;
   replace(node: JsonNode): void;
   remove(): void;
-  /** Puts a node beside it: under the same key, or behind it. */
+  /** Inserts a node next to it: under the same key, or after it. */
   addBeside(node: JsonNode): void;
   /** Gives it another key; nothing in a list. */
   rename(key: string): void;

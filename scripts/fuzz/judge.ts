@@ -1,4 +1,4 @@
-/** What a command may do with a hostile file: its work, or say in one line why not. */
+/** What a command may do with a hostile file: do its work, or say in one line why it cannot. */
 
 import { CommanderError } from 'commander';
 import { FlashError } from '../../src/errors.ts';
@@ -7,18 +7,18 @@ import type { Fault } from './result.ts';
 /** Longest line about a file, in UTF-16 units. */
 const longestMessage = 1_000;
 
-/** C0 but tab and newline, DEL, C1: what a terminal acts on. */
+/** C0 except tab and newline, DEL, C1: characters that control a terminal. */
 const controls = /(?![\t\n])\p{Cc}/u;
 
 /** What a command wrote, and how it ended. */
 export interface Outcome {
   readonly stdout: string;
   readonly stderr: string;
-  /** Whether stdout is JSON, which escapes what has to be escaped. */
+  /** Whether stdout is JSON, which escapes control characters. */
   readonly json: boolean;
 }
 
-/** What is wrong with what was written. */
+/** The faults in the output of a command. */
 export function faultsOfText({ stdout, stderr, json }: Outcome): Fault[] {
   const faults: Fault[] = [];
   const control = (where: string, text: string) => {
@@ -53,14 +53,14 @@ function isJson(text: string): boolean {
   }
 }
 
-/** What is wrong with an error: it is none of those that are thrown on purpose. */
+/** The fault in an error, if it is not one that is thrown on purpose. */
 export function faultOfError(error: unknown): Fault | null {
   if (error instanceof FlashError) return null;
   if (error instanceof CommanderError) return { kind: 'usage error', detail: error.message };
   return uncaught(error);
 }
 
-/** A fault in the program: the class of the error, and the first line of ours in its stack. */
+/** A fault in the program: the class of the error, and the first line of our code in its stack. */
 export function uncaught(error: unknown): Fault {
   if (!(error instanceof Error)) return { kind: `uncaught ${typeof error}`, detail: String(error) };
   const { stack = '', name, message } = error;

@@ -1,9 +1,9 @@
-/** Resident memory of this process, at its highest since it was asked last. */
+/** The peak of this process's resident memory since the last reset. */
 
 import { writeFileSync } from 'node:fs';
 import { peakResidentBytes, residentBytes } from '../../src/plan/process.ts';
 
-/** Has the peak begin anew; the resident bytes that it begins with. */
+/** Resets the peak; returns the resident bytes at that moment. */
 export function resetPeak(): number {
   try {
     writeFileSync('/proc/self/clear_refs', '5');

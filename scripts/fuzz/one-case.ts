@@ -1,4 +1,4 @@
-/** One case from its number: which input, what is changed in it, what is done with it. */
+/** One case from its number: which input it takes, what it changes in it, and what it does with it. */
 
 import { readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -40,7 +40,7 @@ export class Corpus {
     return files;
   }
 
-  /** Files that are called `name` in any input of the route. */
+  /** Files named `name` in any input of the route. */
   donors(route: Route, name: string): readonly Buffer[] {
     return this.inputsOf(route).flatMap(
       (input) => this.files(route, input, 'subject').get(name) ?? [],
@@ -50,16 +50,16 @@ export class Corpus {
 
 export interface CaseOptions {
   readonly seed: number;
-  /** An empty place, which is not there yet. */
+  /** A directory for the case, which does not exist yet. */
   readonly dir: string;
   readonly routes: readonly Route[];
-  /** Every so many cases run as processes of their own; 0: none. */
+  /** Every n-th case runs its commands as processes of their own; 0: none. */
   readonly outsideEvery: number;
   readonly onBegin: (about: CaseAbout) => void;
   readonly onStep: (what: string) => void;
 }
 
-/** What a case is, without doing anything. */
+/** Describes a case without running it. */
 function prepare(corpus: Corpus, number: number, { seed, routes: wanted }: CaseOptions) {
   const dice = new Dice(seed * 2 ** 32 + number);
   const route = chooseRoute(wanted, dice);
@@ -110,7 +110,7 @@ export async function runCase(
   return { ...about, accepted, refusal, faults: trial.faults, ms, growthBytes };
 }
 
-/** Profiles are found by the device that the case lies on. */
+/** Profiles are found by the device on which the case's files are. */
 function withDevice(files: Files, dir: string): Files {
   const key = `${process.platform}-${statSync(dir).dev}`;
   const named = (content: Buffer) =>
@@ -123,7 +123,7 @@ function withDevice(files: Files, dir: string): Files {
   );
 }
 
-/** A message without paths and numbers, so that those of a kind are the same. */
+/** A message without paths and numbers, so that messages of one kind are equal. */
 function general(message: string, dir: string): string {
   return message
     .replaceAll(dir, '')
@@ -131,7 +131,7 @@ function general(message: string, dir: string): string {
     .slice(0, 160);
 }
 
-/** Removes what a case left. */
+/** Removes the files that a case left. */
 export function sweepCase(dir: string): void {
   rmSync(dir, { recursive: true, force: true });
 }

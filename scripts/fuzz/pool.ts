@@ -1,6 +1,6 @@
 /**
  * Runs cases in worker processes: a case that hangs, dies or takes all memory ends its worker and is
- * counted; the others go on in a new one.
+ * counted; the other cases continue in a new worker.
  */
 
 import { fork } from 'node:child_process';
@@ -11,16 +11,16 @@ import type { Route } from './corpus.ts';
 import type { CaseResult, WorkerMessage } from './result.ts';
 import { hangs, type Limits, usualLimits, Watch } from './watch.ts';
 
-/** What a worker is told when it starts. */
+/** The settings that a worker gets when it starts. */
 export interface WorkerOptions {
   readonly seed: number;
   readonly corpus: string;
   /** A directory of its own. */
   readonly work: string;
   readonly routes: readonly Route[];
-  /** Every so many cases run the commands as processes of their own; 0: none. */
+  /** Every n-th case runs its commands as processes of their own; 0: none. */
   readonly outsideEvery: number;
-  /** Leave the last case's files there. */
+  /** Keep the last case's files. */
   readonly keep: boolean;
 }
 
@@ -31,14 +31,14 @@ export interface PoolOptions extends Omit<WorkerOptions, 'work'> {
   readonly work: string;
   readonly onResult: (result: CaseResult) => void;
   readonly limits?: Limits;
-  /** What workers run; tests put others in its place. */
+  /** The program that workers run; tests replace it. */
   readonly worker?: string;
 }
 
 const workerFile = fileURLToPath(new URL('worker.ts', import.meta.url));
-/** Cases of one worker: what one leaves in its process does not last. */
+/** Cases per worker, so that what cases leave behind in the process does not accumulate. */
 const casesPerWorker = 400;
-/** What a worker exits with where the fuzzer itself is at fault. */
+/** The exit code of a worker if the fuzzer itself is at fault. */
 export const mistakeCode = 70;
 
 /** Whether the commands of a case run as processes of their own. */
@@ -46,7 +46,7 @@ export function isOutside(number: number, outsideEvery: number): boolean {
   return outsideEvery > 0 && number % outsideEvery === outsideEvery - 1;
 }
 
-/** Runs all cases, each once; those that hang once more, alone, since what runs beside may be to blame. */
+/** Runs all cases once; runs those that hang once more, alone, since parallel cases may be the cause. */
 export async function runCases(options: PoolOptions): Promise<void> {
   const suspects: number[] = [];
   const onResult = (result: CaseResult) => {
@@ -62,7 +62,7 @@ export async function runCases(options: PoolOptions): Promise<void> {
   await runLane(options, suspects, lanes.length);
 }
 
-/** A worker after the other, for as long as there are cases in `queue`. */
+/** Runs one worker after the other as long as there are cases in `queue`. */
 async function runLane(options: PoolOptions, queue: number[], lane: number): Promise<void> {
   const work = join(options.work, `worker-${lane}`);
   while (queue.length > 0) await runWorker({ ...options, work }, queue);
@@ -107,7 +107,7 @@ function runWorker(options: PoolOptions, queue: number[]): Promise<void> {
       const cut = watch.close(`${signal ?? `exit code ${code}`}\n${stderr}`);
       if (code === mistakeCode) reject(new Error(`the fuzzer itself failed:\n${stderr}`));
       else if (cut !== null) onResult(cut);
-      else if (code !== null) reject(new Error(`a worker ended, and was not told to:\n${stderr}`));
+      else if (code !== null) reject(new Error(`a worker ended unexpectedly:\n${stderr}`));
       resolve();
     });
   });

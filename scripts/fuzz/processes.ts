@@ -1,16 +1,16 @@
-/** What the system tells of other processes. */
+/** What the operating system reports about other processes. */
 
 import { readFileSync } from 'node:fs';
 
-/** Resident bytes of a process now; 0 where the system does not tell. */
+/** Resident bytes of a process now; 0 if the system does not report them. */
 export function residentOf(pid: number): number {
   const pages = fields(pid, 'statm')?.[1];
   return pages === undefined ? 0 : Number(pages) * 4096;
 }
 
-/** What a process has computed so far, in milliseconds; null where the system does not tell. */
+/** Processor time of a process so far, in milliseconds; null if the system does not report it. */
 export function cpuMsOf(pid: number): number | null {
-  // Behind the name, which may hold blanks: state is the first; user and system time, in ticks of 10 ms.
+  // Fields after the name, which may contain spaces: the first is the state; times are in ticks of 10 ms.
   const [user, system] = fields(pid, 'stat', /^.*\) /)?.slice(11, 13) ?? [];
   return user === undefined || system === undefined ? null : 10 * (Number(user) + Number(system));
 }
@@ -23,13 +23,13 @@ function fields(pid: number, name: string, skipped = /^/): string[] | null {
   }
 }
 
-/** No process that has work gets less than a fiftieth of a core, on a machine that is any use. */
+/** On any usable machine, a process that has work gets at least a fiftieth of a core. */
 const leastShare = 0.02;
 const shareMs = 2_000;
 
 /**
- * How long a process has said nothing. A busy machine may be to blame for that, so it counts where the
- * process has computed all that time, or has not computed at all.
+ * How long a process has been silent. A busy machine may be the cause, so silence counts only if the process
+ * has computed all that time, or has not computed at all.
  */
 export class Silence {
   readonly #pid: number;

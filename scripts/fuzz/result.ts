@@ -1,12 +1,12 @@
-/** What a case came to; sent from worker to parent as it is. */
+/** The result of a case; the worker sends it to its parent unchanged. */
 
 import type { Route } from './corpus.ts';
 
-/** Something that must not be. */
+/** Something that must not happen. */
 export interface Fault {
-  /** The same for all faults that are one: class of the error and where it came from, or what was broken. */
+  /** Equal for all faults with one cause: class and origin of the error, or the promise that was broken. */
   readonly kind: string;
-  /** What was seen: a message, a stack. */
+  /** The evidence: a message or a stack. */
   readonly detail: string;
 }
 
@@ -16,9 +16,9 @@ export interface CaseResult {
   readonly input: string;
   /** What was changed. */
   readonly changes: readonly string[];
-  /** Whether all that was asked for was done, rather than refused. */
+  /** Whether every command did its work, rather than refuse it. */
   readonly accepted: boolean;
-  /** The first refusal, without what differs from case to case; empty where there was none. */
+  /** The first refusal, without details that differ from case to case; empty if there was none. */
   readonly refusal: string;
   readonly faults: readonly Fault[];
   readonly ms: number;
@@ -26,7 +26,7 @@ export interface CaseResult {
   readonly growthBytes: number;
 }
 
-/** What a worker says. */
+/** A worker's message. */
 export type WorkerMessage =
   | { readonly kind: 'ready' }
   /** A command begins; `rss`: of a case's first one, resident bytes before it. */
@@ -34,7 +34,7 @@ export type WorkerMessage =
   | { readonly kind: 'begin'; readonly about: CaseAbout }
   | { readonly kind: 'done'; readonly result: CaseResult };
 
-/** What a case is, known before anything is done with it. */
+/** The description of a case, known before it runs. */
 export type CaseAbout = Pick<CaseResult, 'number' | 'route' | 'input' | 'changes'>;
 
 /** Longest silence of one command. */

@@ -1,4 +1,4 @@
-/** What is done with an input of each kind, as its users would do it. */
+/** The commands that run on an input of each kind, as its users would run them. */
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -35,7 +35,7 @@ const sampled = [
   '1.1',
 ];
 
-/** Some of the committed ones: a template that never ends takes two seconds for each. */
+/** Some of the committed conversations: a template that never ends takes two seconds for each. */
 const conversations = (
   JSON.parse(
     readFileSync(new URL('../../fixtures/templates/conversations.json', import.meta.url), 'utf8'),
@@ -53,11 +53,11 @@ type Walk = (trial: Trial, dice: Dice) => Promise<void>;
 /** `name` below the case's directory. */
 const at = ({ dir }: Trial, ...names: readonly string[]) => join(dir, ...names);
 
-/** What a prompt may be refused for, whatever the model: it is no fault of the conversion. */
+/** Reasons for which any model may refuse a prompt: they are not faults of the conversion. */
 const promptRefusals =
   /prompt|vocabulary of the tokenizer|leave it out of the text|below the floor/;
 
-/** A checkpoint: looked at, planned, converted; what comes out must be a model. */
+/** A checkpoint: inspected, planned, converted; the result must be a model. */
 async function convertible(trial: Trial, dice: Dice, path: string): Promise<void> {
   const inspected = await trial.run('inspect', path, '--json');
   if (dice.chance(0.3)) await trial.run('inspect', path);
@@ -138,7 +138,7 @@ const model: Walk = async (trial, dice) => {
 /** Elements read of a tensor at once: an expanded one may claim any number. */
 const mostElements = 4_096;
 
-/** Opens a file of tensors and reads of each some ranges. */
+/** Opens a file of tensors and reads some ranges of each. */
 const reader: Walk = async (trial, dice) => {
   for (const name of readdirSync(at(trial, 'subject'))) {
     const open = name.endsWith('.gguf')
@@ -188,7 +188,7 @@ const texts = [
   ],
 ];
 
-/** A directory with a tokenizer.json; one is made where the files are of another kind, as conversion does it. */
+/** A directory with a tokenizer.json; if the files are of another kind, one is made as conversion makes it. */
 async function tokenizerDirectory(trial: Trial): Promise<string> {
   const dir = at(trial, 'subject');
   const names = readdirSync(dir);
@@ -253,7 +253,7 @@ const training = (trial: Trial) => [
   ...['--max-tokens', String(trainedTokens), '--epochs', '1', ...lone],
 ];
 
-/** Published predictors brought along. */
+/** Published predictors that come with the model. */
 const imported: Walk = async (trial) => {
   const data = ['--data', at(trial, 'fixed', 'text.txt')];
   const { done } = await trial.run(
@@ -266,7 +266,7 @@ const imported: Walk = async (trial) => {
   if (done) await mustRunTrained(trial);
 };
 
-/** What a stopped training left. */
+/** The files that an interrupted training left. */
 const leftover: Walk = async (trial) => {
   const data = ['--data', at(trial, 'fixed', 'text.txt')];
   const { done } = await trial.run('predict-train', ...training(trial), ...data);
@@ -295,7 +295,7 @@ const text: Walk = async (trial, dice) => {
   }
 };
 
-/** A profile of the device that says anything. */
+/** A device profile with arbitrary content. */
 const profile: Walk = async (trial) => {
   const before = process.env.FLASHLLM_CACHE;
   process.env.FLASHLLM_CACHE = at(trial, 'subject');
@@ -316,9 +316,9 @@ const profile: Walk = async (trial) => {
 };
 
 interface RouteRow {
-  /** How many of a hundred cases take it. */
+  /** How many of a hundred cases take this route. */
   readonly share: number;
-  /** Where the subject lies in the case's directory. */
+  /** The subject's place in the case's directory. */
   readonly place: string;
   readonly walk: Walk;
 }

@@ -1,4 +1,4 @@
-/** What all cases came to. */
+/** The results of all cases. */
 
 import { type Route, routes } from './corpus.ts';
 import type { CaseResult } from './result.ts';
@@ -44,7 +44,7 @@ export class Summary {
     if (result.ms > (this.#longest?.ms ?? 0)) this.#longest = result;
   }
 
-  /** What was refused and how often: which checks the cases reach, and how deep they come. */
+  /** Refusals and their counts: they show which checks the cases reach, and how deep they get. */
   refusals(): string {
     const rows = [...this.#refusals].sort(([, a], [, b]) => b - a);
     return rows.map(([what, count]) => `${count} ${printable(what)}\n`).join('');

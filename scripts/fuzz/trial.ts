@@ -1,4 +1,4 @@
-/** One case under way: the commands it runs, and what they did that they must not do. */
+/** A running case: the commands that it runs, and their faults. */
 
 import { FlashError } from '../../src/errors.ts';
 import { type CommandName, type CommandResult, runHere, runOutside } from './commands.ts';
@@ -9,7 +9,7 @@ export class Trial {
   /** Directory of the case: `subject` and `fixed` are in it. */
   readonly dir: string;
   readonly faults: Fault[] = [];
-  /** The first refusal, where there was one. */
+  /** The first refusal, if there was one. */
   refusal: string | null = null;
   readonly #outside: boolean;
   readonly #onStep: (what: string) => void;
@@ -33,7 +33,7 @@ export class Trial {
     return result;
   }
 
-  /** Runs a part of the library; null where it refused. */
+  /** Runs a part of the library; null if it refused. */
   async attempt<T>(what: string, work: () => Promise<T>): Promise<T | null> {
     this.#onStep(what);
     try {

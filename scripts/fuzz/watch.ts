@@ -7,13 +7,13 @@ import { type CaseAbout, type CaseResult, type Fault, hangMs, mostGrowthBytes } 
 export interface Limits {
   /** Longest silence of one command, in milliseconds. */
   readonly hangMs: number;
-  /** Most resident memory that a case may add; with four times as much it is ended. */
+  /** Most resident memory that a case may add; at four times as much the worker is ended. */
   readonly growthBytes: number;
 }
 
 export const usualLimits: Limits = { hangMs, growthBytes: mostGrowthBytes };
 
-/** A worker that waits for processes of its own is silent, and watches over them itself. */
+/** A worker that waits for its own child processes is silent, and watches them itself. */
 const outsideMs = 120_000;
 const watchMs = 50;
 
@@ -57,7 +57,7 @@ export class Watch {
     this.step('preparation');
   }
 
-  /** What the case is has become known. */
+  /** The description of the case has arrived. */
   begin(about: CaseAbout): void {
     this.#about = about;
   }
@@ -68,7 +68,7 @@ export class Watch {
     this.#silence = new Silence(this.#child.pid ?? 0);
   }
 
-  /** The result of the case, with the memory that was seen from outside. */
+  /** The result of the case, with the memory that was measured from outside. */
   finish(result: CaseResult): CaseResult {
     this.#about = null;
     return { ...result, growthBytes: Math.max(result.growthBytes, this.#peak - this.#before) };
@@ -76,7 +76,7 @@ export class Watch {
 
   /**
    * Ends watching, when the worker has ended.
-   * @returns the result of the case that was under way, or null where none was
+   * @returns the result of the case that was running, or null if none was
    */
   close(end: string): CaseResult | null {
     clearInterval(this.#timer);

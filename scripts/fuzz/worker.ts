@@ -1,4 +1,4 @@
-/** A process that runs cases as they come, and tells what it does: its parent watches and may end it. */
+/** A process that runs cases as they arrive and reports its progress: its parent watches it and may end it. */
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ process.env.NO_COLOR = '1';
 
 const say = (message: WorkerMessage) => process.send?.(message);
 
-/** What nobody waited for, and failed. */
+/** Failures of promises that nobody awaited. */
 const strays: Fault[] = [];
 process.on('uncaughtException', (error) => strays.push(uncaught(error)));
 process.on('unhandledRejection', (error) => strays.push(uncaught(error)));
@@ -50,8 +50,8 @@ async function runNext(number: number): Promise<void> {
 }
 
 /**
- * Reads and opens that go on although the commands are done: in a process of its own they would keep it
- * from ending. What else comes a moment later is noted meanwhile.
+ * Reads and opens that continue although the commands are done: in a process of its own they would keep the
+ * process from ending. Other late failures are noted meanwhile.
  */
 async function pending(): Promise<Fault[]> {
   const isFile = (name: string) => name.startsWith('FSReq');

@@ -3,7 +3,7 @@
 export interface ZipDocument {
   /** Data by name, in the order of the directory. */
   readonly entries: [name: string, data: Buffer][];
-  /** Where numbers lie: sizes, offsets, flags, counts. */
+  /** Positions of numbers: sizes, offsets, flags, counts. */
   readonly fields: readonly ZipField[];
 }
 
@@ -48,7 +48,7 @@ const endLayout: Layout = [
   ['end comment length', 20, 2],
 ];
 
-/** @throws RangeError where there is no whole archive with sizes of 32 bits */
+/** @throws RangeError if there is no complete archive with sizes of 32 bits */
 export function parseZip(file: Buffer): ZipDocument {
   const end = file.lastIndexOf('PK\x05\x06', undefined, 'latin1');
   if (end < 0) throw new RangeError('no archive');

@@ -18,7 +18,7 @@ export interface MadeGgufTensor {
   readonly parts: () => Iterable<Uint8Array>;
 }
 
-/** A key, and its type with its value as `value` in test/support/gguf.ts makes them. */
+/** A key, and its type and value in the form that `value` in test/support/gguf.ts returns. */
 export type GgufEntry = readonly [key: string, value: Buffer];
 
 const bufferBytes = 16 * 1024 * 1024;
@@ -26,7 +26,7 @@ const bufferBytes = 16 * 1024 * 1024;
 /**
  * Writes the file.
  * @returns its bytes
- * @throws Error when the disk has not enough room
+ * @throws Error if the disk does not have enough space
  */
 export async function writeGguf(
   file: string,

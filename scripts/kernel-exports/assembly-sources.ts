@@ -1,11 +1,11 @@
-/** What the AssemblyScript sources export, as far as the export files need to know. */
+/** The exports of the AssemblyScript sources, with what the export files need of them. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import type { AssemblyParameter } from '../../src/kernels/signature.ts';
 
 /** An exported function, generic or not. */
 export interface AssemblyFunction {
-  /** Names and types as they are written. */
+  /** Names and types as the source spells them. */
   readonly parameters: readonly { readonly name: string; readonly type: string }[];
   readonly result: string;
 }
@@ -64,8 +64,8 @@ export class AssemblyExports {
   }
 
   /**
-   * In what a function's signature differs from a kernel's, or null: names, order and types of its
-   * parameters, and the type of its result.
+   * How a function's signature differs from a kernel's, or null if it does not: names, order and types of
+   * its parameters, and the type of its result.
    */
   difference(
     name: string,

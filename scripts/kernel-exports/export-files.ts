@@ -1,7 +1,7 @@
 /**
  * The files in which the compute core exports its kernels, and the constants that it shares with
- * TypeScript: AssemblyScript exports no generic functions, so that each format of weights gets a copy
- * of each kernel that has a name of its own.
+ * TypeScript. AssemblyScript exports no generic functions, so each format of weights gets a copy of each
+ * kernel, under a name of its own.
  */
 
 import { type FormatName, formatNames } from '../../src/dtype.ts';
@@ -13,7 +13,7 @@ import type { AssemblyExports } from './assembly-sources.ts';
 const lineWidth = 100;
 const notice = 'Written by "npm run generate".';
 
-/** The text of every file, by its path in assembly/. Throws where a function is not as its kernel. */
+/** The text of every file, by its path in assembly/. Throws if a function does not match its kernel. */
 export function exportFiles(exports: AssemblyExports): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
   files.set('exports/shared-constants.ts', constantsFile());

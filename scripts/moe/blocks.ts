@@ -1,7 +1,7 @@
 /**
- * Random blocks of GGUF's formats, at the speed of the disk: rows are made once, and written again and
- * again from a new place. Of each format's block what is known here is how to fill it with values of a
- * given deviation, and how to set its first value.
+ * Random blocks of GGUF's formats, at the speed of the disk: rows are made once, and written repeatedly,
+ * each time from a new place. For each format this file defines how to fill a block with values of a given
+ * deviation, and how to set its first value.
  */
 
 import type { Random } from '../../src/engine/random.ts';
@@ -12,7 +12,7 @@ export interface BlockFormat {
   readonly type: number;
   readonly elements: number;
   readonly bytes: number;
-  /** What {@link setFirst} makes large, in deviations, nearly. */
+  /** Approximately the value that {@link setFirst} writes as large, in deviations. */
   readonly large: number;
   /** Fills a block with values of mean 0 and this deviation. */
   random(block: DataView, deviation: number, random: Random): void;
@@ -28,7 +28,7 @@ function setHalf(block: DataView, offset: number, value: number): void {
   block.setUint16(offset, toF16(value), true);
 }
 
-/** Evenly spread integers of 4 bits, from -7.5 to 7.5 where the least value is 7.5 scales below 0. */
+/** Uniform integers of 4 bits, from -7.5 to 7.5 if the least value is 7.5 scales below 0. */
 const nibbleMiddle = 7.5;
 const nibbleDeviation = Math.sqrt((16 ** 2 - 1) / 12);
 const largestScale = 63;
@@ -40,7 +40,7 @@ const q4K: BlockFormat = {
   bytes: 144,
   large: 2.1,
   random(block, deviation, random) {
-    // Scales between one half and one of the largest; least values in proportion, so that the mean is 0.
+    // Scales from half of the largest up to it; least values in proportion, so that the mean is 0.
     const scales = Array.from({ length: 8 }, () => 32 + Math.floor(random.next() * 32));
     const square = scales.reduce((sum, scale) => sum + scale * scale, 0) / scales.length;
     const d = deviation / (Math.sqrt(square) * nibbleDeviation);
@@ -130,7 +130,7 @@ const mxfp4: BlockFormat = {
   large: 0,
   random(block, deviation, random) {
     const ofFloats = Math.sqrt((0.25 + 1 + 2.25 + 4 + 9 + 16 + 36) / 8);
-    // Of the two powers of 2 around it one or the other, so that squares are right on average.
+    // One of the two powers of 2 around the deviation, chosen so that squares are right on average.
     const exponent = Math.log2(deviation / ofFloats);
     const lower = Math.floor(exponent);
     const share = (4 ** (exponent - lower) - 1) / 3;
@@ -166,7 +166,7 @@ export interface RowKind {
 
 const poolBytes = 4 * 1024 * 1024;
 
-/** Rows of one kind: a pool of some MiB, of which each call gives a part from another place on. */
+/** Rows of one kind: a pool of some MiB; each call returns a part of it from another place. */
 export class RowPool {
   readonly rowBytes: number;
   readonly #pool: Buffer;
@@ -190,7 +190,7 @@ export class RowPool {
     }
   }
 
-  /** So many rows, in parts. */
+  /** This many rows, in parts. */
   *rows(count: number): Generator<Uint8Array> {
     for (let left = count; left > 0; ) {
       const start = Math.floor(this.#random.next() * this.#rows);
@@ -203,7 +203,7 @@ export class RowPool {
 
 const zeros = new Map<string, Buffer>();
 
-/** So many rows of zeros, in parts. */
+/** This many rows of zeros, in parts. */
 export function* zeroRows(format: BlockFormat, columns: number, count: number) {
   const row = rowBytes(format, columns);
   const key = `${format.type} ${columns}`;

@@ -1,4 +1,4 @@
-/** Mixtures of experts that people run, as their GGUF files describe them. */
+/** Well-known mixtures of experts, as their GGUF files describe them. */
 
 import type { RotaryPositions } from '../../src/models/positions.ts';
 import { value } from '../../test/support/gguf.ts';
@@ -35,7 +35,7 @@ export interface MoeGeometry {
     readonly value: FormatName;
     readonly experts: FormatName;
   };
-  /** Keys beside those that all have, without the architecture. */
+  /** Keys in addition to those that all models have, without the architecture's prefix. */
   readonly keys: readonly GgufEntry[];
 }
 
@@ -81,7 +81,7 @@ export const moeGeometries: Readonly<Record<string, MoeGeometry>> = {
       },
     },
     ...{ qkNorm: 'none', biases: true, ffnNorm: 'post_attention_norm' },
-    // 2880 is no multiple of 256.
+    // 2880 is not a multiple of 256.
     formats: {
       embedding: 'q8_0',
       head: 'q8_0',

@@ -1,10 +1,10 @@
 /**
- * How made-up models get experts that come again, as those of trained models do.
+ * How synthetic models get experts that repeat, as those of trained models do.
  *
  * Queries and keys are the same for all tokens, so that a position's rotary embedding alone decides what
- * attention looks at: the score of a key is the sum of cosines of its distance by all frequencies, which
- * falls with the logarithm of the distance. Attention is then a mean over the past in which a token weighs
- * a power of its distance. A router sees that mean (slow), the token's own embedding (fast), and a
+ * attention looks at: the score of a key is the sum over all frequencies of the cosine of its distance, which
+ * falls with the logarithm of the distance. Attention is then a mean over the past in which the weight of a
+ * token is a power of its distance. A router sees that mean (slow), the token's own embedding (fast), and a
  * constant (some experts are popular), each in columns of its own, in a given ratio.
  */
 
@@ -12,7 +12,7 @@ import { frequenciesOf } from '../../src/engine/rotary.ts';
 import type { RotaryPositions } from '../../src/models/positions.ts';
 import { normals } from '../checkpoint/random-halfs.ts';
 
-/** What locality follows from. */
+/** The parameters that determine locality. */
 export interface RoutedGeometry {
   readonly rotary: RotaryPositions;
   readonly headDim: number;
@@ -20,7 +20,7 @@ export interface RoutedGeometry {
   readonly topK: number;
 }
 
-/** Tokens that are drawn to find a mix, and to tell what it gives. */
+/** Number of tokens that are drawn to find a mix, and to measure its locality. */
 export const drawnTokens = 640;
 
 /** Shares of the variance of a router's logits; their sum is 1. */
@@ -32,13 +32,13 @@ export interface LocalityMix {
   readonly steepness: number;
 }
 
-/** Some experts are wanted more than others, and the past falls so steeply: see {@link mixFor}. */
+/** The popularity of experts, and how steeply the weight of the past falls: see {@link mixFor}. */
 const [popular, steepness] = [0.16, 0.7];
 
 /**
- * The mix of which so many choices repeat at the next token. With the 45% of Qwen3-30B-A3B, popularity
- * and steepness come near what was measured of that model besides: a store of the least recently used
- * hits 53%, 76% and 90-95% with 12%, 25% and 40% of the experts.
+ * The mix for which a given share of choices repeats at the next token. With the 45% of Qwen3-30B-A3B,
+ * popularity and steepness come close to other measurements of that model: a store with the policy "least
+ * recently used" hits 53%, 76% and 90-95% with 12%, 25% and 40% of the experts.
  * @param repeated wanted share of repeated choices
  */
 export function mixFor(geometry: RoutedGeometry, repeated: number): LocalityMix {
@@ -54,7 +54,7 @@ export function mixFor(geometry: RoutedGeometry, repeated: number): LocalityMix 
   return mix((low + high) / 2);
 }
 
-/** Of distances 0, 1, ... the weight that attention gives, not normalised. */
+/** The weight that attention gives to distances 0, 1, ..., not normalised. */
 export function kernelOf(
   { rotary, headDim }: Pick<RoutedGeometry, 'rotary' | 'headDim'>,
   steepness: number,
@@ -70,23 +70,23 @@ export function kernelOf(
   return Float64Array.from({ length: distances }, (_, distance) => Math.exp(score(distance) - own));
 }
 
-/** What a mean over `distances` positions with such weights leaves of the deviation of independent values. */
+/** The deviation of a mean of independent values, of deviation 1, over `distances` positions with such weights. */
 export function meanDeviation(kernel: Float64Array): number {
   const sum = kernel.reduce((total, weight) => total + weight, 0);
   return Math.sqrt(kernel.reduce((total, weight) => total + weight * weight, 0)) / sum;
 }
 
 interface Prediction {
-  /** Share of a token's experts that the token before took, too. */
+  /** Share of a token's experts that the previous token chose, too. */
   readonly repeated: number;
-  /** Shares of experts that a store of the least recently used has, by the share of experts it has room for. */
+  /** Hit rates of a store with the policy "least recently used", by the share of experts it has room for. */
   readonly hits: ReadonlyMap<number, number>;
 }
 
 const residencies = [0.12, 0.25, 0.4];
 
 /**
- * Locality of a router with these logits, by drawing them for as many tokens as the kernel has distances; the
+ * Locality of a router with these logits, found by drawing them for as many tokens as the kernel has distances; the
  * first quarter is not counted.
  */
 export function predictLocality(

@@ -1,4 +1,4 @@
-/** The metadata of made-up mixtures of experts. */
+/** The metadata of synthetic mixtures of experts. */
 
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -50,7 +50,7 @@ export async function madeMetadata(
   ];
 }
 
-/** GPT-2's tokens, and made-up ones up to `size`. */
+/** GPT-2's tokens, padded with synthetic ones to `size`. */
 async function vocabulary(size: number): Promise<GgufEntry[]> {
   const ids = JSON.parse(await readFile(`${gpt2}vocab.json`, 'utf8')) as Record<string, number>;
   const tokens: string[] = [];

@@ -1,4 +1,4 @@
-/** A line per policy over the size of the store. */
+/** A chart of hit rates over the size of the store, with a line for each policy. */
 
 interface PolicyRow {
   readonly name: string;
@@ -8,7 +8,7 @@ interface PolicyRow {
 
 const [width, height, margin] = [680, 400, 56];
 const colours = ['#c0392b', '#d68910', '#2471a3', '#1e8449', '#7d3c98', '#222222'];
-/** Beginnings of the names of those that are drawn. */
+/** Prefixes of the names of the policies that are drawn. */
 const drawn = [
   'window of 5',
   'least recently',

@@ -1,4 +1,4 @@
-/** What stores of experts would miss, by their policy and size, on routing that was recorded. */
+/** Hit rates of stores of experts, by their policy and size, on recorded routing. */
 
 import { fewestMisses } from '../../src/residency/store-bound.ts';
 import {
@@ -9,7 +9,7 @@ import {
 import { UnitStore } from '../../src/residency/unit-store.ts';
 import type { LayerTrace, RoutingTrace } from './trace.ts';
 
-/** A policy that may look at what routers say of experts that are not taken, too. */
+/** A policy that may also use the router's scores of experts that were not chosen. */
 interface StudiedPolicy extends StorePolicy {
   /** The softmax of the router's logits of the step that begins. */
   readonly see?: (shares: Float32Array) => void;
@@ -17,7 +17,7 @@ interface StudiedPolicy extends StorePolicy {
 
 type MakePolicy = (experts: number) => StudiedPolicy;
 
-/** All uses count alike, however long ago. */
+/** All uses count equally, however long ago. */
 class CountPolicy implements StudiedPolicy {
   readonly #counts: Float64Array;
 
@@ -38,7 +38,7 @@ class CountPolicy implements StudiedPolicy {
   }
 }
 
-/** The router's softmax in place of uses: an expert that was nearly taken is worth nearly as much. */
+/** The router's softmax instead of uses: an expert that was nearly chosen is worth nearly as much. */
 class SharePolicy implements StudiedPolicy {
   readonly #values: Float64Array;
   readonly #kept: number;
@@ -75,7 +75,7 @@ const window =
   (experts) =>
     new WindowPolicy(experts, steps);
 
-/** Those that are compared. */
+/** The policies that are compared. */
 export const studiedPolicies: ReadonlyMap<string, MakePolicy> = new Map([
   ['window of 5 tokens (the paper)', window(5)],
   ['window of 16 tokens', window(16)],
@@ -106,7 +106,7 @@ export function hitRate(trace: RoutingTrace, make: MakePolicy, slots: number): n
   return hits / wanted;
 }
 
-/** The same of a store that knows the future and begins with what is best. */
+/** The same for a store that knows the future and begins with the best experts. */
 export function bestHitRate({ layers, experts }: RoutingTrace, slots: number): number {
   const sum = (of: (layer: LayerTrace) => number) =>
     layers.reduce((total, layer) => total + of(layer), 0);

@@ -1,13 +1,13 @@
 /**
- * The tensors of made-up mixtures of experts. The values of the residual stream have four parts:
+ * The tensors of synthetic mixtures of experts. The values of the residual stream have four parts:
  *
  *   0            the same for all tokens: written by the embedding alone
  *   slow         written by attention alone, which reads only
- *   fast         the token's embedding, which nobody else writes
- *   the rest     the embedding, and what experts make of all of it
+ *   fast         the token's embedding, which no sublayer overwrites
+ *   the rest     the embedding, and the output of the experts, which read everything
  *
- * Which part reads what is said by columns of norms and of routers, which are f32; which part is written
- * by rows that are 0. So routing follows from embeddings and positions alone, whatever experts compute.
+ * The columns of norms and routers, which are f32, decide which part a sublayer reads; rows that are 0 decide
+ * which part it writes. So routing follows from embeddings and positions alone, whatever experts compute.
  */
 
 import { Random } from '../../src/engine/random.ts';
@@ -17,20 +17,20 @@ import { blockFormats, type RowKind, RowPool, rowBytes, zeroRows } from './block
 import type { MoeGeometry } from './geometries.ts';
 import { kernelOf, type LocalityMix, meanDeviation } from './locality.ts';
 
-/** The first value and the slow ones: whole blocks of an embedding row. */
+/** How many values the constant and the slow part have: whole blocks of an embedding row. */
 const leadWidth = 256;
 const fastWidth = 512;
 /** The constant value, in deviations of an embedding's other values, which are 1. */
 const constant = 4;
 /** What a layer adds to each value of its part, in deviations of an embedding's. */
 const [fromAttention, fromExperts] = [0.3, 0.15];
-/** The constant weighs so much in norms before attention that nothing else counts for queries and keys. */
+/** The weight of the constant in norms before attention: so large that queries and keys depend on nothing else. */
 const constantWeight = 100;
 /** Deviation of a router's logits. */
 const routerDeviation = 2;
 /** Distances over which attention's mean is estimated. */
 const typicalContext = 256;
-/** E[silu(a)^2 b^2] for normal a and b, its root. */
+/** The root of E[silu(a)^2 b^2] for normal a and b. */
 const gatedDeviation = 0.6;
 
 const f32Type = 0;
@@ -44,7 +44,7 @@ export function madeTensors(geometry: MoeGeometry, mix: LocalityMix): MadeGgufTe
 interface Matrix extends Pick<RowKind, 'columns' | 'deviation' | 'lead' | 'first'> {
   readonly rows: number;
   readonly format: keyof typeof blockFormats;
-  /** The others are 0; all, unless given. */
+  /** The other rows are 0; default: all rows. */
   readonly written?: readonly [first: number, end: number];
   readonly experts?: number;
 }
@@ -96,7 +96,7 @@ class TensorMaker {
     const { steepness } = this.#mix;
     const norm = this.#norm({ constant: constantWeight, slow: 0, fast: 1, rest: 0 });
     this.#vector(`${at}.attn_norm.weight`, norm);
-    // Rows begin with a large weight for the constant, so that all values of a query are alike.
+    // Rows begin with a large weight for the constant, so that all values of a query are equal.
     const { scaling } = rotary;
     const turned = scaling.kind === 'yarn' ? scaling.attentionFactor : 1;
     const value = Math.sqrt(steepness) / turned;
@@ -140,7 +140,7 @@ class TensorMaker {
     this.#slow = Math.hypot(this.#slow, added);
   }
 
-  /** Logits are sums of the constant, the slow and the fast part, of the wanted deviations. */
+  /** Logits are sums of the constant, the slow and the fast part, with the wanted deviations. */
   #router(at: string): void {
     const { hidden, experts, biases } = this.#geometry;
     const { slow, fast, popular } = this.#mix;
@@ -174,7 +174,7 @@ class TensorMaker {
         this.#floats(`${tensor}.bias`, [neurons, experts], new Float32Array(neurons * experts));
       }
     }
-    // Weights of the chosen sum to 1: of k that are alike, each adds 1 / k.
+    // The weights of the chosen experts sum to 1: with k of similar size, each is 1 / k.
     const down = `${at}.ffn_down_exps`;
     this.#matrix(`${down}.weight`, {
       ...{ columns: neurons, rows: hidden, experts, format: formats.experts },
@@ -222,7 +222,7 @@ class TensorMaker {
     this.tensors.push({ name, sizes, type: format.type, bytes, parts });
   }
 
-  /** Rows of a kind that several layers have are made once. */
+  /** Rows of a kind that several layers share are made once. */
   #pool({ columns, format, deviation, lead, first }: Matrix): RowPool {
     const key = JSON.stringify([columns, format, deviation, lead, first]);
     const known = this.#pools.get(key);

@@ -1,4 +1,4 @@
-/** Which experts the routers of a model choose, token by token: over a text, or over what it generates. */
+/** Which experts the routers of a model choose, token by token: over a text, or while the model generates one. */
 
 import { splitDocuments, windowsOf } from '../../src/engine/documents.ts';
 import type { FfnHook } from '../../src/engine/ffn-hook.ts';
@@ -9,9 +9,9 @@ import { expertsOf } from '../../src/models/spec.ts';
 
 /** The choices of one layer. */
 export interface LayerTrace {
-  /** Of each token its experts, ascending. */
+  /** The experts of each token, ascending. */
   readonly lists: Uint32Array[];
-  /** Of each token (experts): softmax of the router's logits. */
+  /** For each token (experts): the softmax of the router's logits. */
   readonly shares: Float32Array[];
 }
 
@@ -26,7 +26,7 @@ export interface TraceRequest {
   readonly text: string;
   /** Tokens that are recorded. */
   readonly tokens: number;
-  /** Whether the text is only the prompt, and what is recorded is what the model makes of it. */
+  /** Whether the text is only the prompt, and choices are recorded while the model continues it. */
   readonly generated: boolean;
   readonly seed: number;
 }
@@ -80,7 +80,7 @@ async function throughText(runtime: Runtime, { text, tokens }: TraceRequest, hoo
   }
 }
 
-/** Sampled at temperature 1, a new text wherever the context is full. */
+/** Sampled at temperature 1; a new text begins whenever the context is full. */
 async function generated(runtime: Runtime, request: TraceRequest, hook: FfnHook) {
   const sequence = runtime.sequence();
   const prompt = runtime.model.tokenizer.encodePrompt(request.text).slice(0, context / 4);
@@ -106,7 +106,7 @@ function softmax(logits: Float32Array): Float32Array {
   return exps.map((value) => value / sum);
 }
 
-/** Of tokens but the first, the share of their experts that the token before took, too. */
+/** For all tokens but the first, the share of their experts that the previous token chose, too. */
 export function repeatedShare({ layers }: RoutingTrace): number {
   let [repeated, all] = [0, 0];
   for (const { lists } of layers) {

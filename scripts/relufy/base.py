@@ -35,7 +35,7 @@ def load_tokenizer(path):
 
 
 def read_documents(tokenizer, files):
-    """The ids of each document in text files; lines that hold only <|endoftext|> part documents."""
+    """The ids of each document in text files; lines that contain only <|endoftext|> separate documents."""
     documents = []
     for file in files:
         text = Path(file).read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ def read_documents(tokenizer, files):
 
 
 def begin_of_text(model, tokenizer):
-    """What a text begins with: BOS, or EOS where there is none."""
+    """The token that a text begins with: BOS, or EOS if there is no BOS."""
     for token in (model.config.bos_token_id, tokenizer.bos_token_id, model.config.eos_token_id):
         if token is not None:
             return token[0] if isinstance(token, list) else token
@@ -55,7 +55,7 @@ def begin_of_text(model, tokenizer):
 
 
 class Gate(nn.Module):
-    """The activation of one gated FFN: SiLU for the model as it was, ReLU for the model to be."""
+    """The activation of one gated FFN: SiLU for the original model, ReLU for the model being trained."""
 
     def __init__(self):
         super().__init__()
@@ -83,7 +83,7 @@ def install_gates(model):
 
 @contextmanager
 def with_silu(gates):
-    """Within, gates are what they were."""
+    """A context within which gates have their original activation."""
     for gate in gates:
         gate.relu = False
     try:

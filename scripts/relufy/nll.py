@@ -1,4 +1,4 @@
-"""Negative log-likelihood of a text as `flashllm eval` has it: each document in consecutive windows of
+"""Negative log-likelihood of a text as `flashllm eval` computes it: each document in consecutive windows of
 `context` - 1 tokens, each behind a BOS, every token counted.
 
     python nll.py BASE TEXT [--adapter DIR] [--tokenizer DIR] [--context N] [--silu]
@@ -38,7 +38,7 @@ def main():
     parser = argparse.ArgumentParser(description="nll of a text under a base, or under base and adapter")
     parser.add_argument("base", help="Hugging Face directory, or GGUF file")
     parser.add_argument("text")
-    parser.add_argument("--adapter", help="merged by PEFT; what it asks for decides the activation")
+    parser.add_argument("--adapter", help="merged by PEFT; its configuration decides the activation")
     parser.add_argument("--tokenizer", help="directory of the tokenizer; default: the base")
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--threads", type=int)

@@ -29,11 +29,11 @@ NORMS = {"input_layernorm", "post_attention_layernorm", "norm", "q_norm", "k_nor
 
 # The controller: the logarithms of penalties' weights move by GAIN times the error of the share of zeros,
 # at each step by at most LEAST_STEP or, in short trainings, by WHOLE_WAY times the part of it that a step is;
-# down faster than up, since a gate that is always 0 learns no more. Above the RANGE the penalty would be all
-# that counts.
+# down faster than up, since a gate that is always 0 no longer learns. Above the RANGE the penalty would
+# outweigh everything else.
 GAIN, LEAST_STEP, WHOLE_WAY, DOWN = 1.5, 0.05, 6.0, 3.0
 START, RANGE = 1e-2, (1e-5, 0.3)
-# The share of zeros reaches the target after this part of the time; the rest is for what it cost.
+# The share of zeros reaches the target after this part of the time; the rest is for recovering the loss.
 RAMP = (0.05, 0.65)
 SMOOTHING = (0.5, 0.9)  # of what the controller sees: in short trainings less
 
@@ -42,30 +42,30 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("base", help="Hugging Face directory, or GGUF file")
     parser.add_argument("out", help="directory of the adapter")
-    parser.add_argument("--text", nargs="+", required=True, help="files to learn from")
-    parser.add_argument("--held-out", nargs="+", help="files to judge by; default: the last 5%% of the text")
+    parser.add_argument("--text", nargs="+", required=True, help="training text files")
+    parser.add_argument("--held-out", nargs="+", help="text files for evaluation; default: the last 5%% of the text")
     parser.add_argument("--tokenizer", help="directory of the tokenizer; default: the base")
-    parser.add_argument("--target", type=float, default=0.9, help="share of gates that are to be 0")
+    parser.add_argument("--target", type=float, default=0.9, help="target share of gates that are 0")
     parser.add_argument("--minutes", type=float, default=10, help="time for training")
-    parser.add_argument("--steps", type=int, help="train this many steps instead: the same every time")
+    parser.add_argument("--steps", type=int, help="train this many steps instead, with a reproducible result")
     parser.add_argument("--rank-ffn", type=int, default=64)
     parser.add_argument("--rank-attention", type=int, default=16)
     parser.add_argument("--lr", type=float, default=6e-4)
     parser.add_argument("--batch", type=int, default=8, help="sequences per step")
     parser.add_argument("--length", type=int, default=512, help="tokens per sequence")
-    parser.add_argument("--hidden-weight", type=float, default=1.0, help="of hidden states in the loss")
+    parser.add_argument("--hidden-weight", type=float, default=1.0, help="weight of hidden states in the loss")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=["f32", "bf16"], default="bf16")
-    parser.add_argument("--threads", type=int, help="threads of a CPU")
-    parser.add_argument("--judge-tokens", type=int, default=20_000, help="of the held-out text")
-    parser.add_argument("--save-minutes", type=float, default=5, help="between states to go on from")
+    parser.add_argument("--threads", type=int, help="number of CPU threads")
+    parser.add_argument("--judge-tokens", type=int, default=20_000, help="most tokens of the held-out text to evaluate")
+    parser.add_argument("--save-minutes", type=float, default=5, help="minutes between saved states that training can resume from")
     parser.add_argument("--log-steps", type=int, default=10)
     return parser.parse_args()
 
 
 def texts(args, tokenizer, model):
-    """Ids to learn from, and documents to judge by."""
+    """Training ids, and documents for evaluation."""
     bos = torch.tensor([begin_of_text(model, tokenizer)])
     documents = read_documents(tokenizer, args.text)
     if args.held_out:
@@ -102,7 +102,7 @@ def with_adapters(model, args):
         base_model_name_or_path=str(args.base),
     )
     adapted = get_peft_model(model, config)
-    # PEFT puts the directory of a GGUF file in its place.
+    # PEFT writes the directory of a GGUF file instead of the file.
     config.base_model_name_or_path = str(args.base)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
@@ -124,7 +124,7 @@ def divergence(head, student, teacher, chunk=1024):
         return F.kl_div(F.log_softmax(head(mine).float(), -1), wanted, log_target=True, reduction="sum")
 
     mine, theirs = student.flatten(0, 1), teacher.flatten(0, 1)
-    # Logits of a large vocabulary are computed again for the gradient, not kept.
+    # Logits of a large vocabulary are not kept but recomputed for the gradient.
     pairs = zip(mine.split(chunk), theirs.split(chunk))
     return sum(checkpoint(part, a, b, use_reentrant=False) for a, b in pairs) / len(mine)
 
@@ -142,7 +142,7 @@ class Controller:
         return (self.log_weight.exp() * means / seen.clamp(min=1e-8)).sum()
 
     def observe(self, means, active, progress, part):
-        """Takes notice of a step that is `part` of the training, and sets the weights for the next."""
+        """Records a step that is `part` of the training, and sets the weights for the next one."""
         if self.mean is None:
             self.mean, self.zeros, self.start = means.detach(), 1 - active, 1 - active
         keep = min(SMOOTHING[1], max(SMOOTHING[0], 1 - 5 * part))
@@ -193,7 +193,7 @@ class Training:
         return self.seconds / (60 * self.args.minutes)
 
     def states(self, ids):
-        """The states behind each block, and those that the head sees."""
+        """The states after each block, and those that the head sees."""
         out = self.model.get_base_model().model(input_ids=ids, use_cache=False, output_hidden_states=True)
         return out.hidden_states[1:-1], out.last_hidden_state
 
@@ -286,7 +286,7 @@ class Training:
             return self.judge()
 
     def write(self, report):
-        """The adapter, with what it asks of the configuration, and the report."""
+        """Writes the adapter, with the configuration that it requires, and the report."""
         out = Path(self.args.out)
         for parameter in self.parameters:
             parameter.data = parameter.data.half()
@@ -305,13 +305,13 @@ def main():
     training = Training(args)
     Path(args.out).mkdir(parents=True, exist_ok=True)
     trainable = sum(p.numel() for p in training.parameters)
-    print(f"{len(training.learn)} tokens to learn from, {trainable / 1e6:.1f} M parameters to train", flush=True)
+    print(f"{len(training.learn)} training tokens, {trainable / 1e6:.1f} M trainable parameters", flush=True)
     if training.resume():
-        print(f"going on at step {training.step}, {training.seconds:.0f} s", flush=True)
+        print(f"resuming at step {training.step}, after {training.seconds:.0f} s", flush=True)
     before, _ = training.judge_base(relu=False)
     at_once, active_at_once = training.judge_base(relu=True)
     share = sum(active_at_once) / len(active_at_once)
-    print(f"held-out nll {before:.4f}; with ReLU at once {at_once:.4f}, {share:.1%} fire", flush=True)
+    print(f"held-out nll {before:.4f}; with ReLU before training {at_once:.4f}, {share:.1%} fire", flush=True)
     training.run()
     after, active = training.judge()
     share = sum(active) / len(active)

@@ -1,4 +1,4 @@
-/** GGUF files whose header, metadata or tensors lie. */
+/** GGUF files with a false header, metadata or tensors. */
 
 import { array, f32, ggufBytes, text, u32, u64, value } from '../../../test/support/gguf.ts';
 import type { Dice } from '../../../test/support/random.ts';
@@ -68,7 +68,7 @@ const shiftValue: Change = (document, dice, donors) => {
   return `${entry[0]} = ${next}`;
 };
 
-/** A list of the tokenizer, one of its elements, or as many as it says. */
+/** A list of the tokenizer with another element, or with a false length. */
 const changeTexts: Change = (document, dice, donors) => {
   const lists = document.metadata.filter(([, bytes]) => textsOf(bytes) !== null);
   if (lists.length === 0) return replaceValue(document, dice, donors);
@@ -164,12 +164,12 @@ const changes = [
 
 /**
  * A GGUF file with one thing wrong.
- * @throws RangeError where it is none any more
+ * @throws RangeError if it no longer is one
  */
 export function mutateGguf(bytes: Buffer, dice: Dice, donors: Donors): Mutation | null {
   const document = parseGguf(bytes);
   if (document.metadata.length === 0 || dice.chance(0.25)) {
-    // There are more lengths of tokens than all else: each kind of field is as likely as any other.
+    // Lengths of tokens outnumber all other fields, so each kind of field is made equally likely.
     const kind = dice.pick([...new Set(document.fields.map(({ what }) => what))]);
     const { at, width, what } = dice.pick(document.fields.filter((field) => field.what === kind));
     const integer = dice.pick(hostileIntegers);

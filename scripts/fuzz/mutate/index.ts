@@ -1,4 +1,4 @@
-/** Which mutators know a file, and what is done to the files of an input. */
+/** Chooses the mutators for a file, and the changes to the files of an input. */
 
 import { manifestFile } from '../../../src/flash/manifest.ts';
 import { predictorsFile } from '../../../src/flash/predictor-file.ts';
@@ -28,7 +28,7 @@ function mutatorOf(name: string): Mutator {
   return mutateBytes;
 }
 
-/** Files that a reader looks for, and that an input may not have. */
+/** Files that a reader looks for, even if an input does not have them. */
 const optionalFiles = [
   ...[
     'generation_config.json',
@@ -47,7 +47,7 @@ const changeCounts = [1, 1, 1, 1, 1, 2, 2, 3];
 /**
  * Changes `files` in place.
  * @param donorsOf files of that name in other inputs
- * @returns what was done, for people
+ * @returns a description of the changes
  */
 export function mutateFiles(
   files: Files,
@@ -69,7 +69,7 @@ export function mutateFiles(
   return done;
 }
 
-/** Small files are as interesting as large ones, and those that say how others are to be read more. */
+/** Small files are as interesting as large ones; files that describe how others are read are more interesting. */
 function chooseFile(files: Files, dice: Dice): string {
   const names = [...files.keys()];
   const telling = names.filter((name) =>
@@ -98,12 +98,12 @@ function changeFile(files: Files, name: string, dice: Dice, donors: Donors): str
   return what;
 }
 
-/** What `mutator` makes of a file; null where earlier damage leaves it nothing to understand. */
+/** The file as changed by `mutator`; null if earlier damage makes it unreadable. */
 function knowing(mutator: Mutator, content: Buffer, dice: Dice, donors: Donors): Mutation | null {
   try {
     return mutator(content, dice, donors);
   } catch (error) {
-    // Not JSON any more, shorter than it says, or nested too deep for us.
+    // No longer JSON, shorter than it claims, or nested too deep for us.
     if (error instanceof SyntaxError || error instanceof RangeError) return null;
     throw error;
   }

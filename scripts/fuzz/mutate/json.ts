@@ -13,10 +13,10 @@ import {
 } from '../json-document.ts';
 import { type Donors, type Mutation, short } from './mutation.ts';
 
-/** Numbers are what readers count, allocate and seek by. */
+/** Readers use numbers to count, allocate and seek. */
 const isNumber = ({ node }: JsonPlace) => node.kind === 'leaf' && /^-?\d/.test(node.text);
 
-/** A place in the tree: every level of nesting is as likely, however much there is on it. */
+/** A random place in the tree: every level of nesting is equally likely, however many nodes it has. */
 function choosePlace(root: JsonNode, dice: Dice): JsonPlace | null {
   let found: JsonPlace | null = null;
   let node = root;
@@ -30,7 +30,7 @@ function choosePlace(root: JsonNode, dice: Dice): JsonPlace | null {
   }
 }
 
-/** A value that is strange, or at least another one. */
+/** A strange value, or at least a different one. */
 function hostileNode(dice: Dice): JsonNode {
   const kind = dice.next();
   if (kind < 0.45) return leaf(dice.pick(hostileNumbers));
@@ -46,7 +46,7 @@ const replace: Change = (place, _root, dice) => {
   return `= ${short(formatDocument(node))}`;
 };
 
-/** A number near the one that is there. */
+/** A number close to the present one. */
 const shift: Change = (place, root, dice, donors) => {
   const value = place.node.kind === 'leaf' ? Number(place.node.text) : Number.NaN;
   if (!Number.isFinite(value)) return replace(place, root, dice, donors);
@@ -84,11 +84,11 @@ const double: Change = (place, _root, dice) => {
   return 'occurs twice';
 };
 
-/** What is here, and what is there, change places. */
+/** Two nodes change places. */
 const swap: Change = (place, root, dice) => {
   const other = choosePlace(root, dice);
   const { node } = place;
-  // One inside the other would make a ring.
+  // If one contains the other, this would make a cycle.
   if (other === null || contains(node, other.node) || contains(other.node, node)) return 'stays';
   place.replace(other.node);
   other.replace(node);
@@ -107,7 +107,7 @@ const wrap: Change = (place, _root, dice) => {
   return 'is wrapped';
 };
 
-/** Many times what is in a list. */
+/** The elements of a list, repeated many times. */
 const grow: Change = (place, root, dice, donors) => {
   const { node } = place;
   if (node.kind !== 'list' || node.items.length === 0) return replace(place, root, dice, donors);
@@ -116,7 +116,7 @@ const grow: Change = (place, root, dice, donors) => {
   return `has ${more.length} more`;
 };
 
-/** One more key, as another file has it: what this one never said. */
+/** One more key, taken from another file, that this one does not have. */
 const graft: Change = (place, root, dice, donors) => {
   if (root.kind !== 'map' || donors.length === 0) return replace(place, root, dice, donors);
   const donor = nodeOf(JSON.parse(dice.pick(donors).toString()));
@@ -152,7 +152,7 @@ const changes: readonly Change[] = [
   ...[swap, wrap, grow, graft, graft, taint],
 ];
 
-/** Changes the tree at `root`; what was done, for people. */
+/** Changes the tree at `root`; returns a description of the change. */
 export function mutateTree(root: JsonNode, dice: Dice, donors: Donors): string | null {
   const place = choosePlace(root, dice);
   if (place === null) return null;
@@ -162,7 +162,7 @@ export function mutateTree(root: JsonNode, dice: Dice, donors: Donors): string |
 
 /**
  * A JSON file with one change.
- * @throws SyntaxError where it is none any more; RangeError where it is too deep for us
+ * @throws SyntaxError if it is no longer JSON; RangeError if it nests too deep for us
  */
 export function mutateJson(bytes: Buffer, dice: Dice, donors: Donors): Mutation | null {
   const root = parseDocument(bytes.toString());

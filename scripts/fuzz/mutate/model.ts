@@ -1,6 +1,6 @@
 /**
- * Model directories whose checksums are right although something in them is not: what a checksum
- * keeps out, someone who writes files for others to open puts behind it.
+ * Model directories whose checksums are right although something in them is wrong: an attacker who writes
+ * files for others to open can correct the checksums, too.
  */
 
 import { BlockChecksums, crcHex, encodeWords } from '../../../src/flash/checksum.ts';
@@ -9,7 +9,7 @@ import { predictorsFile } from '../../../src/flash/predictor-file.ts';
 import type { Files } from '../files.ts';
 import { mendPredictors } from './predictors.ts';
 
-/** What is read of flash.json here; nobody has checked it. */
+/** The part of flash.json that is read here; it is not validated. */
 interface LooseManifest {
   readonly files: Record<string, { bytes: number; crc32: string; headerBytes?: number }>;
   readonly tensors: Record<
@@ -26,7 +26,7 @@ interface LooseManifest {
   crc32: string;
 }
 
-/** Has flash.json say of the file `name` what is true of it. */
+/** Corrects the facts about the file `name` in flash.json. */
 export function mendEntry(files: Files, name: string): void {
   const content = files.get(name);
   const text = files.get(manifestFile);
@@ -66,7 +66,7 @@ function mendBlocks({ tensors }: LooseManifest, name: string, content: Buffer): 
 const checksumEntry = /,?\s*"crc32":\s*"[^"]*"\s*\}\s*$/;
 const unset = '00000000';
 
-/** Makes the checksum of flash.json right, and has the predictors belong to it. */
+/** Corrects the checksum of flash.json, and the checksum by which the predictors refer to it. */
 export function mendManifest(files: Files): void {
   const text = files.get(manifestFile);
   if (!Buffer.isBuffer(text)) return;

@@ -2,7 +2,7 @@
 
 import type { Dice } from '../../../test/support/random.ts';
 
-/** Content with something wrong in it, and what that is, for people. */
+/** Corrupt content, and a description of what is wrong with it. */
 export interface Mutation {
   readonly bytes: Buffer;
   readonly what: string;
@@ -11,7 +11,7 @@ export interface Mutation {
 /** Files of the same name in other inputs, from which parts may be taken. */
 export type Donors = readonly Buffer[];
 
-/** Null where there is nothing of the kind to change. */
+/** Null if there is nothing of that kind to change. */
 export type Mutator = (bytes: Buffer, dice: Dice, donors: Donors) => Mutation | null;
 
 /** `text` as it may stand in a report. */

@@ -5,7 +5,7 @@ import { hostileIntegers, shortHostileTexts } from '../hostile-values.ts';
 import { writeInteger } from './bytes.ts';
 import { type Mutation, short } from './mutation.ts';
 
-/** What follows an opcode: so many bytes, lines, or a length of so many bytes and as much as it says. */
+/** What follows an opcode: a number of bytes, lines, or a length in a number of bytes and that much data. */
 type Argument =
   | { readonly bytes: number }
   | { readonly lines: number }
@@ -64,7 +64,7 @@ function endOf(bytes: Buffer, at: number, argument: Argument): number | null {
 
 const latin1 = (text: string) => Buffer.from(text, 'latin1');
 
-/** What may be put between two steps: bombs, rings, code, and what the stack does not hold. */
+/** What may be inserted between two steps: bombs, cycles, code, and uses of values that are not on the stack. */
 const snippets: readonly Buffer[] = [
   ...['(', ')', '0', '1', 't', 'u', 's', 'R', 'b', 'Q', '.', 'e', 'a', '\x93', '\x94', '\x81'],
   ...[
@@ -117,7 +117,7 @@ function changeNumber(bytes: Buffer, { at, end }: Step, dice: Dice): Mutation {
   return { bytes: changed, what: `pickle: ${value} at ${at}` };
 }
 
-/** Another text, its length right. */
+/** Another string, with the right length. */
 function changeText(bytes: Buffer, { at, end }: Step, dice: Dice): Mutation {
   const text = dice.pick([...shortHostileTexts, 'storage', '0', '1', 'fc1.weight', 'cuda:0']);
   const content = Buffer.from(text);
@@ -153,7 +153,7 @@ function changeGlobal(bytes: Buffer, { at, end }: Step, dice: Dice): Mutation {
   };
 }
 
-/** A pickle, or several with raw data behind them, with one step changed; null where there is none. */
+/** A pickle, or several followed by raw data, with one step changed; null if there is none. */
 export function mutatePickle(bytes: Buffer, dice: Dice): Mutation | null {
   const steps = stepsOf(bytes);
   if (steps.length === 0) return null;

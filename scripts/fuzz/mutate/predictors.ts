@@ -1,4 +1,4 @@
-/** predictors.safetensors with a header that says something else, its checksums mended or not. */
+/** predictors.safetensors with a changed header, with or without corrected checksums. */
 
 import { crc32 } from 'node:zlib';
 import { crcHex } from '../../../src/flash/checksum.ts';
@@ -12,7 +12,7 @@ import { joinSafetensors, mutateSafetensors, splitSafetensors } from './safetens
 const checksumField = /"crc32":"[0-9a-f]{8}"/;
 const unset = '"crc32":"00000000"';
 
-/** The node under `keys`; null where one is missing. */
+/** The node under `keys`; null if one is missing. */
 function find(node: JsonNode, ...keys: readonly string[]): JsonNode | null {
   let at: JsonNode | undefined = node;
   for (const key of keys) {
@@ -29,7 +29,7 @@ function set(node: JsonNode | null, key: string, text: string): void {
   if (at >= 0) node.entries[at] = [key, leaf(text)];
 }
 
-/** The document within the header: JSON in a text of its metadata. */
+/** The document within the header: JSON in a string of its metadata. */
 function innerDocument(header: JsonNode): JsonNode | null {
   const node = find(header, '__metadata__', 'predictors');
   if (node?.kind !== 'leaf') return null;
@@ -59,8 +59,8 @@ export function mutatePredictors(bytes: Buffer, dice: Dice, donors: Donors): Mut
 }
 
 /**
- * Makes the header's checksum right, and those of the tensors as far as they can be found, so that
- * what was changed is behind them.
+ * Corrects the header's checksum, and those of the tensors as far as they can be found, so that readers
+ * get past them to the change.
  * @param model the checksum of the model's flash.json
  */
 export function mendPredictors(bytes: Buffer, model: string | null): Buffer {

@@ -1,4 +1,4 @@
-/** Safetensors files whose header lies. */
+/** Safetensors files with a false header. */
 
 import { sectorBytes } from '../../../src/flash/layout.ts';
 import type { Dice } from '../../../test/support/random.ts';
@@ -10,7 +10,7 @@ import { type Donors, type Mutation, short } from './mutation.ts';
 
 const lengthBytes = 8;
 
-/** The two parts of a file; null where there is no header to be found. */
+/** The two parts of a file; null if it has no header. */
 export function splitSafetensors(file: Buffer): { header: JsonNode; data: Buffer } | null {
   if (file.length < lengthBytes) return null;
   const dataStart = lengthBytes + Number(file.readBigUInt64LE());
@@ -23,7 +23,7 @@ export function splitSafetensors(file: Buffer): { header: JsonNode; data: Buffer
   }
 }
 
-/** A file of header and data; the header is filled up to a multiple of `alignment` bytes. */
+/** A file of header and data; the header is padded to a multiple of `alignment` bytes. */
 export function joinSafetensors(header: JsonNode, data: Buffer, alignment: number): Buffer {
   const json = Buffer.from(formatDocument(header));
   const bytes = Math.ceil((lengthBytes + json.length) / alignment) * alignment;
@@ -33,7 +33,7 @@ export function joinSafetensors(header: JsonNode, data: Buffer, alignment: numbe
   return Buffer.concat([head, data]);
 }
 
-/** Fields of one tensor's entry, and what they may lie. */
+/** Fields of one tensor's entry, with false values for them. */
 const lies: Readonly<Record<string, (dice: Dice) => string>> = {
   dtype: (dice) =>
     JSON.stringify(
@@ -69,7 +69,7 @@ function lieAboutTensor(header: JsonNode, dice: Dice): string | null {
   return `${short(name)} ${field} = ${short(text)}`;
 }
 
-/** Two tensors say they lie, or are, what the other does. */
+/** Two tensors exchange one field, or all of them. */
 function exchangeFields(header: JsonNode, dice: Dice): string | null {
   if (header.kind !== 'map' || header.entries.length < 2) return null;
   const [one, two] = [dice.pick(header.entries), dice.pick(header.entries)];
@@ -101,7 +101,7 @@ function renameTensor(header: JsonNode, dice: Dice): string | null {
   return what;
 }
 
-/** Values that are none: NaN, infinity, the largest. */
+/** Extreme values: NaN, infinity, the largest. */
 function spoilData(data: Buffer, dice: Dice): string {
   const value = dice.pick([0x7fff, 0x7c00, 0xfc00, 0x7f80, 0xff80, 0xffff, 0x7bff, 0x0001]);
   const count = dice.pick([1, 1, 16, Math.floor(data.length / 2)]);

@@ -1,10 +1,10 @@
-/** Chat templates: blocks that repeat, grow, nest, and are put where they do not belong. */
+/** Chat templates: blocks that repeat, grow, nest, or are in the wrong place. */
 
 import type { Dice } from '../../../test/support/random.ts';
 import { type Mutation, short } from './mutation.ts';
 import { mutateText } from './text.ts';
 
-/** What a template may do to whoever renders it. */
+/** Attacks of a template on its renderer. */
 const hostile: readonly string[] = [
   '{% for i in range(100000000) %}{% endfor %}',
   '{% for i in range(60000) %}{% for j in range(60000) %}{{ i * j }}{% endfor %}{% endfor %}',

@@ -1,4 +1,4 @@
-/** What torch.save wrote, with an archive or a pickle that is not as it should be. */
+/** Files of torch.save with a corrupt archive or pickle. */
 
 import { zipBytes } from '../../../test/checkpoint/torch-writer.ts';
 import type { Dice } from '../../../test/support/random.ts';
@@ -12,7 +12,7 @@ const pickleName = /(^|\/)data\.pkl$/;
 
 /**
  * A torch file, zip or legacy, with one thing wrong.
- * @throws RangeError where it is none any more
+ * @throws RangeError if it no longer is one
  */
 export function mutateTorch(bytes: Buffer, dice: Dice): Mutation | null {
   if (bytes.toString('latin1', 0, 2) !== 'PK') return mutatePickle(bytes, dice);
