@@ -377,7 +377,7 @@ describe('while weights are merged', { concurrency: 1 }, () => {
     const lora = [one ?? '', other ?? ''];
     await assert.rejects(
       openAdapted(fixture(base), { lora }),
-      refusal(/asks for the activation "relu2", .* for "relu"\. Decide with --hidden-act/),
+      refusal(/asks for the activation "relu2", .* for "relu"\. Choose one with --hidden-act/),
     );
     const decided = await openAdapted(fixture(base), { lora, hiddenAct: 'gelu' });
     await decided.source.close();

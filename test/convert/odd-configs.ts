@@ -93,7 +93,7 @@ export const quantised: readonly Oddity[] = [
   {
     name: 'a family of its own for quantised weights',
     change: config({ model_type: 'aqlm', quantization_config: { quant_method: 'aqlm' } }),
-    becomes: /model_type 'aqlm' is not supported; besides, the weights are quantised with aqlm/,
+    becomes: /model_type 'aqlm' is not supported; in addition, the weights are quantised with aqlm/,
   },
   {
     name: 'a quantization_config of nothing',

@@ -53,7 +53,7 @@ export const leftovers: readonly Oddity[] = [
       ['visual.blocks.0.attn.bias', zeros('F16', [32], 2)],
     ),
     becomes: 'same',
-    note: /v_head\.summary\.weight.* passed over/,
+    note: /v_head\.summary\.weight.* skipped/,
   },
   {
     name: 'a bias that config.json says is not there',
@@ -145,7 +145,7 @@ export const indexes: readonly Oddity[] = [
       changeShard(dir, first, (some) => some.set('extra.weight', zeros('F16', [2], 2)));
     },
     becomes: 'same',
-    note: /extra\.weight passed over/,
+    note: /extra\.weight skipped/,
   },
   {
     name: 'a shard that is not there and needed',
@@ -225,7 +225,7 @@ export const texts: readonly Oddity[] = [
     name: 'an empty generation_config.json',
     change: (dir) => writeFileSync(join(dir, 'generation_config.json'), ''),
     becomes: 'same',
-    note: /^generation_config\.json is not valid JSON.*passed over/,
+    note: /^generation_config\.json is not valid JSON.*ignored/,
   },
   {
     name: 'a generation_config.json that is no object',

@@ -165,7 +165,9 @@ test('single neurons are stored in the formats that they can be in, and it is sa
     assert.ok(ffns.flat().every(({ kind }) => kind === 'neuron'));
     assert.match(
       notes.join(),
-      new RegExp(`FFNs are stored as ${neurons} and not as ${dtype}, as with relu, single neurons`),
+      new RegExp(
+        `FFNs are stored as ${neurons} and not as ${dtype}, because with relu, single neurons`,
+      ),
     );
   }
   const { dtypes } = await readManifest(
