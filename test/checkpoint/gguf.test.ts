@@ -158,7 +158,7 @@ test('every tensor must have a type, a shape and a place', async (t) => {
   const pair = [floats('w', [1, 2]), floats('v', [3])];
   await refused(t, { tensors: [pair[0], pair[0]] as GgufTensorParts[] }, /in the header twice/);
   const shared = pair.map((tensor) => ({ ...tensor, offset: 0 }));
-  await refused(t, { tensors: shared }, /its data overlaps that of [wv]/);
+  await refused(t, { tensors: shared }, /its data overlaps the data of [wv]/);
   for (const alignment of [0, 3, 2 ** 20]) {
     const metadata = [['general.alignment', value.u32(alignment)]] as const;
     await refused(t, { metadata }, /general\.alignment \d+ is not a power of two/);
