@@ -54,7 +54,11 @@ refuses('a download that is not whole', [
   {
     name: 'a safetensors file that ends in its header',
     make: (dir) => truncateSync(join(copyStories(dir), weightsFile), 1000),
-    says: [`${weightsFile}: truncated: the header alone needs`, 'but the file has 1000', 'Download'],
+    says: [
+      `${weightsFile}: truncated: the header alone needs`,
+      'but the file has 1000',
+      'Download',
+    ],
   },
   {
     name: 'an empty file of weights',
