@@ -149,9 +149,12 @@ export function layerFlags(at: ConfigFile, key: string): readonly boolean[] | nu
   if (Array.isArray(listed) && listed.length === layers && listed.every(isFlag)) {
     return listed.map((flag) => flag === 1);
   }
-  throw new InputError(`'${key}' is not a list of ${layers} values that are 0 or 1: ${brief(listed)}`, {
-    file: at.file,
-  });
+  throw new InputError(
+    `'${key}' is not a list of ${layers} values that are 0 or 1: ${brief(listed)}`,
+    {
+      file: at.file,
+    },
+  );
 }
 
 /** @throws InputError when one of `keys` is true: none of these features is supported */
