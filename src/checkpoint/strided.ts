@@ -5,7 +5,7 @@
  * The requested elements are divided into boxes (see `boxes`). Each box is traversed in the order of the
  * storage, not of the tensor, and elements that lie close together are read at once:
  *
- *     view, row-major          storage, as the file has it
+ *     view, row-major          storage, as in the file
  *     a b c  <- wanted         a . b . c . d . e . f .
  *     d e f                    |--------|               one read, gathered into the target
  */

@@ -8,8 +8,8 @@
  *
  * - the ids of tail and head together must be those of the tail followed by those of the head;
  * - the piece must end with the same ids as the tail, so that the text before the tail has no effect at the
- * cut (a run of one letter is merged from its beginning on); - more text after the head must not change the
- * ids at the beginning of the head.
+ *   cut (a run of one letter is merged from its beginning on);
+ * - more text after the head must not change the ids at the beginning of the head.
  *
  * With these conditions, a cut between words is right if the text within {@link contextUnits} determines
  * the words, and a cut within a word is right because byte pair encoding is right where all neighbours are.

@@ -5,18 +5,19 @@
  * differently (SentencePiece drops its leading space). So the text of a token is found by decoding a short
  * window of ids and dropping the part that was already emitted:
  *
- *     ids of the window:   | anchor: given out whole | new: not yet certain |
- *     its decoded text:    | given out         | now certain |  U+FFFD ?    |
+ *     ids of the window:   | anchor: all emitted | new: not yet certain  |
+ *     its decoded text:    | emitted         | now certain |  U+FFFD ?  |
  *
  * - The *anchor* only ensures that the new ids are not the first. It has some text, so a decoder's special
- * treatment of the start of a sequence does not affect the new ids. - Bytes at the end that may still
- * become a character decode to exactly one U+FFFD, so everything except one trailing U+FFFD is certain, and
- * that one is held back. - When nothing is held back, no character spans the end: the new ids become the
- * next anchor. - Byte tokens (of SentencePiece) are valid text together or not at all: a run of them is
- * held back until another token ends it. - When something is held back repeatedly (a model that emits
- * broken UTF-8), the window is cut at an earlier place where decoding both sides separately gives the same
- * text as decoding them together.
- *   In UTF-8 such a place is found within the last four tokens.
+ *   treatment of the start of a sequence does not affect the new ids.
+ * - Bytes at the end that may still become a character decode to exactly one U+FFFD, so everything except
+ *   one trailing U+FFFD is certain, and that one is held back.
+ * - When nothing is held back, no character spans the end: the new ids become the next anchor.
+ * - Byte tokens (of SentencePiece) are valid text together or not at all: a run of them is held back until
+ *   another token ends it.
+ * - When something is held back repeatedly (a model that emits broken UTF-8), the window is cut at an
+ *   earlier place where decoding both sides separately gives the same text as decoding them together. In
+ *   UTF-8 such a place is found within the last four tokens.
  *
  * The window therefore stays a few ids long, and each token costs a few short decodings.
  */

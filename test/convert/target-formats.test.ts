@@ -99,7 +99,7 @@ test('rows that are no whole blocks have another format, and it is said', async 
   assert.equal(formatOf(manifest, 'head'), 'q8_0');
   assert.match(
     notes.join(),
-    /rows of 96 weights are no whole blocks: of such matrices, .*q4_k became q5_0/,
+    /rows of 96 weights are not whole blocks: in such matrices, .*q4_k became q5_0/,
   );
 });
 

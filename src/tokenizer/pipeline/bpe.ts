@@ -85,7 +85,7 @@ class Bpe implements Model {
   readonly #ranks: Int32Array | null;
   readonly #known = new Map<string, readonly number[]>();
   readonly #queue = new MergeQueue();
-  /** The symbols of a word: ids, and the symbols before and behind, -1 where there is none. */
+  /** The symbols of a word: ids, and the previous and next symbols, -1 if there is none. */
   #ids = new Int32Array(64);
   #before = new Int32Array(64);
   #behind = new Int32Array(64);

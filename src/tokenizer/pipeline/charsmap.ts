@@ -1,7 +1,7 @@
 /**
  * The table of character replacements of SentencePiece: `precompiled_charsmap`.
  *
- *     | bytes of the trie, u32 | trie: u32 each | texts, each with a 0 behind it |
+ *     | bytes of the trie, u32 | trie: u32 each | texts, each with a 0 after it |
  *
  * The trie is a double array: from a node at `place`, byte b leads to `place ^ b`, if that node's label
  * is b. All numbers are little-endian.

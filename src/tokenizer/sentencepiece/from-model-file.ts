@@ -3,8 +3,8 @@
  * are those of that library. Tokens of other files, which it does not define, follow transformers:
  *
  * - tokens that are written out in a text become their ids, and each part between two of them is a separate
- * text with a space in front; with `"legacy": false`, and for LlamaTokenizer, only the first part is; - a
- * token of another file replaces the piece with its id.
+ *   text with a space in front; with `"legacy": false`, and for LlamaTokenizer, only the first part is;
+ * - a token of another file replaces the piece with its id.
  */
 
 import { join } from 'node:path';

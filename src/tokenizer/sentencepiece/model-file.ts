@@ -4,8 +4,8 @@
  *
  *     model        1 piece, repeated   2 trainer   3 normalizer
  *     piece        1 text   2 score (f32)   3 kind
- *     trainer      3 algorithm   24 blanks are suffixes   35 byte fallback   40 .. 43 ids   45 .. 48 texts
- *     normalizer   2 characters   3 dummy prefix   4 removes blanks   5 escapes blanks
+ *     trainer      3 algorithm   24 spaces are suffixes   35 byte fallback   40 .. 43 ids   45 .. 48 texts
+ *     normalizer   2 characters   3 dummy prefix   4 removes spaces   5 escapes spaces
  */
 
 import { fileError } from '../../checkpoint/file.ts';

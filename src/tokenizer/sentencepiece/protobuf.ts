@@ -3,7 +3,7 @@
  *
  *     wire 0   varint: seven bits a byte, the lowest first, the high bit says that more follow
  *     wire 1   8 bytes
- *     wire 2   a length as a varint, and so many bytes: a text, a message, packed numbers
+ *     wire 2   a length as a varint, and that many bytes: a text, a message, packed numbers
  *     wire 5   4 bytes
  */
 
