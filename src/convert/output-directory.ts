@@ -103,7 +103,7 @@ export class OutputDirectory {
   }
 }
 
-const waitHint = 'Wait until that process ends, or end it';
+const waitHint = 'Wait until it has ended, or end it';
 
 /**
  * Removes the directories that were created, from `dir` up to just below `ground`, as far as they are

@@ -5,7 +5,7 @@
  * differently (SentencePiece drops its leading space). So the text of a token is found by decoding a short
  * window of ids and dropping the part that was already emitted:
  *
- *     ids of the window:   | anchor: all emitted | new: not yet certain  |
+ *     ids of the window:   | anchor: all emitted | new: not yet certain |
  *     its decoded text:    | emitted         | now certain |  U+FFFD ?  |
  *
  * - The *anchor* only ensures that the new ids are not the first. It has some text, so a decoder's special
