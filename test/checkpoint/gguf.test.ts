@@ -207,11 +207,11 @@ test('a model in several files is opened by its first', async (t) => {
   await source.close();
   await assert.rejects(openGguf(second), refusal(/is not the first of its 2 files/));
   part(2, [floats('a', [2])]);
-  await assert.rejects(openGguf(first), refusal(/tensor a: another file of this model holds/));
+  await assert.rejects(openGguf(first), refusal(/tensor a: another file of this model also holds/));
   part(2, []);
   await assert.rejects(
     openGguf(first),
-    refusal(/its files hold 1 tensors, but split\.tensors\.count is 2/),
+    refusal(/the model.s files hold 1 tensors, but split\.tensors\.count is 2/),
   );
   part(2, [floats('b', [2])], { metadata: [] });
   await assert.rejects(openGguf(first), refusal(/is named as file 2 of the model, but/));
