@@ -1,15 +1,15 @@
-/** Addresses: what a limit (`ulimit -v`, `ulimit -d`) leaves to this process. */
+/** Address space: how much of it a limit (`ulimit -v`, `ulimit -d`) leaves to this process. */
 
 import { readText } from './control-groups.ts';
 import { BudgetError } from './errors.ts';
 import { formatBytes, MIB } from './units.ts';
 
-/** A limit of the system on what this process may map. */
+/** A limit that the system sets on the address space that this process may map. */
 export interface AddressLimit {
-  /** What sets it, as it is told in messages. */
+  /** What the limit applies to, as messages name it. */
   readonly name: string;
   readonly limit: number;
-  /** What is not taken yet. */
+  /** Bytes that this process has not taken yet. */
   readonly left: number;
 }
 
@@ -19,7 +19,7 @@ const limits = [
 ] as const;
 
 /**
- * The limit that leaves least, or null where there is none.
+ * The limit that leaves the fewest bytes, or null where there is no limit.
  * @param root where /proc is; elsewhere in tests
  */
 export function addressLimit(root = ''): AddressLimit | null {
@@ -35,25 +35,25 @@ export function addressLimit(root = ''): AddressLimit | null {
   return found.sort((a, b) => a.left - b.left)[0] ?? null;
 }
 
-/** For the heap to grow, and for the stacks of the threads that read. */
+/** Reserve for the growth of the heap and for the stacks of the reader threads. */
 function spareBytes(): number {
   return 128 * MIB + 8 * MIB * Number(process.env.UV_THREADPOOL_SIZE ?? 4);
 }
 
 /**
- * Addresses that a compute thread takes, most of them for nothing. Measured: 14 to 22 MiB on Node 20
- * to 24, 331 on Node 26, and what the C library sets aside.
+ * Address space that a compute thread takes, most of which it never uses. Measured: 14 to 22 MiB on Node 20
+ * to 24, 331 MiB on Node 26, plus what the C library reserves.
  */
 const threadBytes = Number(process.versions.node.split('.')[0]) >= 25 ? 400 * MIB : 96 * MIB;
 
-/** What a limit leaves for memories and compute threads; null where there is none. */
+/** What a limit leaves for WebAssembly memories and compute threads; null where there is no limit. */
 export function mappableBytes(root = ''): number | null {
   const found = addressLimit(root);
   return found && Math.max(0, found.left - spareBytes());
 }
 
 /**
- * @param memoryBytes of all WebAssembly memories to come
+ * @param memoryBytes of all WebAssembly memories that are yet to be created
  * @param threads that will compute, this one included
  * @throws BudgetError when a limit leaves too little for them
  */

@@ -1,6 +1,6 @@
 /**
- * Files that are made: each is new, whatever may lie in wait at its name, readable by nobody else until
- * it is complete, and takes its place at once or not at all.
+ * Creates files safely: each file is new, whatever already exists at its name; no other user can read it
+ * until it is complete; and it takes its place atomically or not at all.
  */
 
 import { constants, openSync, rmSync } from 'node:fs';
@@ -10,26 +10,26 @@ import { nodeMoveSystem, removeEntry, renameEntry } from './moving-files.ts';
 import { ownedName, sweepBeside } from './owned.ts';
 import { alignDown } from './units.ts';
 
-/** For `open`: a link is not followed. Windows has no such flag. */
+/** Flag for `open`: links are not followed. Windows has no such flag. */
 export const noFollow = (constants.O_NOFOLLOW as number | undefined) ?? 0;
-/** Nothing that is there is opened, be it a file, a link, or a link to nowhere. */
+/** Nothing that already exists is opened, be it a file, a link, or a dangling link. */
 const newFlags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | noFollow;
 const ownerOnly = 0o600;
-/** Of directories. */
+/** Permissions of directories. */
 export const ownerOnlyDirectory = 0o700;
 
-/** Makes a new file for writing and reading; `flags` are added. Throws what the system says. */
+/** Creates a new file for writing and reading; `flags` are added. Throws the system's error. */
 export function createFile(path: string, flags = 0): Promise<FileHandle> {
   return open(path, newFlags | flags, ownerOnly);
 }
 
-/** The same in place of what is there; a link is replaced, not followed. */
+/** The same, but replaces what is there; a link is replaced, not followed. */
 export function recreateFileSync(path: string): number {
   rmSync(path, { force: true });
   return openSync(path, newFlags, ownerOnly);
 }
 
-/** Makes a new file of this content. */
+/** Creates a new file with this content. */
 export async function writeNewFile(path: string, content: Uint8Array | string): Promise<void> {
   const file = await createFile(path);
   try {
@@ -40,8 +40,9 @@ export async function writeNewFile(path: string, content: Uint8Array | string): 
 }
 
 /**
- * Writes all of `data` at `position`: the system may take less at once.
- * @param alignment a direct write can only go on at a multiple of it; what lies beyond is written again
+ * Writes all of `data` at `position`: one system call may write only a part.
+ * @param alignment a direct write can only continue at a multiple of it; the bytes beyond the last multiple
+ * are written again
  */
 export async function writeFully(
   file: FileHandle,
@@ -52,16 +53,16 @@ export async function writeFully(
   for (let done = 0; done < data.length; ) {
     const { bytesWritten } = await file.write(data, done, data.length - done, position + done);
     const progress = alignDown(bytesWritten, alignment);
-    // A direct write that stops within a sector has met the end of the room.
+    // A direct write that stops within a sector has reached the end of the free space.
     if (progress === 0) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
     done += progress;
   }
 }
 
 /**
- * Makes a file beside `target`, has `write` fill it, and lets it take `target`'s place; on failure it is
- * removed, and what was there before is still there. What killed processes left of the same kind is
- * removed. Throws what `write` or the system says.
+ * Creates a file beside `target`, has `write` fill it, and renames it to `target`. On failure the new file
+ * is removed and the old `target` is unchanged. Files of the same kind that killed processes left behind
+ * are removed. Throws the error of `write` or of the system.
  */
 export async function writeAside(
   target: string,
@@ -88,21 +89,24 @@ export async function writeAside(
 }
 
 /**
- * Whether a file may take the place of what is at `target`: there is nothing, or a file. A device, a
- * pipe or a link (`/dev/stdout` is one) is what the user wants written to as it is.
+ * Whether a new file may replace what is at `target`: true for a file, or if nothing is there. With a
+ * device, a pipe or a link (such as `/dev/stdout`), the user wants to write to the thing itself.
  */
 export async function isReplaceable(target: string): Promise<boolean> {
   const found = await lstat(target).catch(() => null);
   return found === null || found.isFile();
 }
 
-/** Permissions of what is at `target`; where there is nothing, those that a new file would have. */
+/** Permissions of what is at `target`; if nothing is there, those that a new file would get. */
 export async function modeOf(target: string, fresh: number): Promise<number> {
   const found = await stat(target).catch(() => null);
   return found === null ? fresh & ~process.umask() : found.mode & 0o777;
 }
 
-/** Opens a finished directory of ours, and the files in it, to those who may see it. */
+/**
+ * Gives a finished directory of ours, and the files in it, their usual permissions, so that other users may
+ * read them.
+ */
 export async function openUp(dir: string, directoryMode: number): Promise<void> {
   const mode = (directoryMode & 0o666 & ~process.umask()) | ownerOnly;
   const paths = (await readdir(dir)).map((name) => join(dir, name));
@@ -113,14 +117,15 @@ export async function openUp(dir: string, directoryMode: number): Promise<void> 
 
 /**
  * Makes a file or a directory durable, where the system can.
- * @param openFile opens it; another one in tests
+ * @param openFile opens it; tests pass another function
  */
 export async function syncPath(
   path: string,
   platform = process.platform,
   openFile: (path: string, flags: string) => Promise<Pick<FileHandle, 'sync' | 'close'>> = open,
 ): Promise<void> {
-  // Windows flushes only what is open for writing, and never a directory: there the rename has to do.
+  // Windows flushes only files that are open for writing, and never a directory: there the rename alone
+  // must suffice.
   const handle = await openFile(path, platform === 'win32' ? 'r+' : 'r').catch(() => null);
   if (handle === null) return;
   try {

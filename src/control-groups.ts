@@ -1,18 +1,18 @@
-/** The control groups that this process is in: what Linux and containers limit it with. */
+/** The control groups of this process, with which Linux and containers limit it. */
 
 import { readFileSync } from 'node:fs';
 
 export interface ControlGroup {
-  /** Of the interface, which names the files. */
+  /** Version of the interface, which decides how the files are named. */
   readonly version: 1 | 2;
   readonly dir: string;
 }
 
 /**
  * The groups of a controller (`memory`, `cpu`) around this process, from its own to the outermost
- * that can be seen: a limit may stand on any of them. A container sees its own group as the root, or
- * under a path that leads nowhere below the mount.
- * @param root where /proc and /sys are; elsewhere in tests
+ * that is visible: any of them may set a limit. A container sees its own group as the root, or under a path
+ * that does not exist below the mount.
+ * @param root directory that holds /proc and /sys; tests pass another one
  */
 export function controlGroups(controller: string, root = ''): ControlGroup[] {
   const mounts = groupMounts(readText(`${root}/proc/self/mountinfo`) ?? '');
@@ -38,9 +38,9 @@ export function controlGroups(controller: string, root = ''): ControlGroup[] {
 interface GroupMount {
   readonly version: 1 | 2;
   readonly controllers: readonly string[];
-  /** Where it is mounted. */
+  /** The mount point. */
   readonly point: string;
-  /** The group that is seen there. */
+  /** The group that is visible at the mount point. */
   readonly root: string;
 }
 
@@ -59,7 +59,7 @@ function groupMounts(mountinfo: string): GroupMount[] {
   });
 }
 
-/** Blanks and the like are written `\040`. */
+/** Spaces and similar characters are escaped, as `\040`. */
 function unescapeOctal(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),
@@ -69,7 +69,7 @@ function unescapeOctal(text: string): string {
 /** The path below a mount of the group `root`; '' for that group itself. */
 function belowMount(group: string, root: string): string {
   const top = root === '/' ? '' : root;
-  // A path that begins with /.. is outside of what can be seen.
+  // A path that begins with /.. is outside the visible part of the hierarchy.
   if (!`${group}/`.startsWith(`${top}/`) || group.split('/').includes('..')) return '';
   const below = group.slice(top.length);
   return below === '/' ? '' : below;

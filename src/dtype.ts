@@ -1,6 +1,6 @@
 /**
  * The number formats of weights, one row each. A `DType` is what flash.json calls a format that
- * weights are stored in; a packed format exists in memory only. What computes with a format is in
+ * weights are stored in; a packed format exists in memory only. The code that computes with a format is in
  * kernels/format-arithmetic.ts and format-kernel-table.ts.
  */
 
@@ -9,13 +9,16 @@ interface FormatRow {
   readonly blockElements: number;
   /** Bytes of such a block. */
   readonly blockBytes: number;
-  /** What safetensors calls it; quantised rows are plain bytes to it. null: it is in no file. */
+  /**
+   * The name of the format in safetensors, where quantised rows are plain bytes. null: no file holds this
+   * format.
+   */
   readonly safetensors: string | null;
   /** Whether f32 can be converted to it. A format without an encoder is only read. */
   readonly encoder: boolean;
   /**
-   * Whether FFN bundles can be in it, of which each neuron's column is a row of its own. Blocks of GGUF
-   * files run along the neurons instead: these are formats of matrices.
+   * Whether FFN bundles can be stored in it. A bundle holds each neuron's column of `down` as a row of its
+   * own. The blocks of GGUF files run along the neurons instead, so those formats are for matrices only.
    */
   readonly neurons: boolean;
   /** The packed format in which weights of this one stay in memory, if there is one. */
@@ -33,7 +36,7 @@ const encoded = (blockElements: number, blockBytes: number) =>
     packedAs: null,
   }) as const;
 
-/** Blocks as GGUF files have them, which f32 can be converted to or not. */
+/** Blocks as in GGUF files; f32 can be converted to some of these formats and not to others. */
 const ofGguf = <Encoder extends boolean, PackedAs extends string | null>(
   blockElements: number,
   blockBytes: number,
@@ -148,12 +151,12 @@ export type FoursFormat = NamesWhere<{ readonly safetensors: null; readonly neur
 /** Those in which each row lies by itself. */
 export type RowFormat = Exclude<FormatName, FoursFormat>;
 
-/** A format as it is carried with weights. */
+/** A format as weights carry it. */
 export interface Format<Name extends FormatName = FormatName> extends FormatRow {
   readonly name: Name;
   readonly safetensors: Rows[Name]['safetensors'];
   readonly packedAs: PackedFormat | null;
-  /** Whether values are stored in blocks, so that rows are more than values one after the other. */
+  /** Whether values are stored in blocks, so that a row is more than a sequence of values. */
   readonly quantised: boolean;
   /** Whether it is an arrangement of another format's weights in memory. */
   readonly packed: boolean;
@@ -190,7 +193,7 @@ export const floatDTypes = dtypeNames.filter(
   (name): name is FloatDType => !formats[name].quantised,
 );
 
-/** Formats that keys and values of the sequence are kept in. */
+/** Formats that the KV cache can be stored in. */
 export const kvDTypes = ['f32', 'f16'] as const satisfies readonly EncodedDType[];
 export type KvDType = (typeof kvDTypes)[number];
 
@@ -204,13 +207,16 @@ export function isNeuronDType(name: FormatName): name is NeuronDType {
   return formats[name].neurons && !formats[name].packed;
 }
 
-/** Whether a row of `elements` values can be in a format: those of GGUF files have whole blocks. */
+/**
+ * Whether a row of `elements` values can be stored in a format: the formats of GGUF files need whole
+ * blocks.
+ */
 export function wholeBlocks(name: FormatName, elements: number): boolean {
   const { blockElements, neurons } = formats[name];
   return neurons || elements % blockElements === 0;
 }
 
-/** Whether four rows lie together in a format, so that they are used by fours. */
+/** Whether four rows lie together in a format, so that kernels use them four at a time. */
 export function inFours(format: Format): format is Format<FoursFormat> {
   return format.packed && !format.neurons;
 }

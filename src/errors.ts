@@ -5,7 +5,7 @@
 
 import { cutMiddle, oneLine, shown } from './plain-text.ts';
 
-/** Where an error happened: any part that is known. */
+/** Where an error happened: the parts that are known. */
 export interface ErrorPlace {
   /** Path of the file or directory. */
   readonly file?: string;
@@ -15,16 +15,16 @@ export interface ErrorPlace {
   readonly offset?: number;
 }
 
-/** Characters of a whole line at most, whatever names and values it quotes. */
+/** The most characters of a whole line, whatever names and values it quotes. */
 export const longestLine = 960;
-/** Where a line would be longer: what is left of paths and of tensors' names. */
+/** The most characters that are kept of a path and of a tensor's name if the line would be longer. */
 const longestPath = 256;
 const longestName = 128;
 
 /** What exit code a failure deserves: 1 the run failed, 2 wrong usage or unusable input. */
 export type ExitCode = 1 | 2;
 
-/** Base of all errors that carry a place and a way out. */
+/** Base of all errors that carry a place and a hint. */
 export class FlashError extends Error {
   readonly place: ErrorPlace;
   /** What the user can do; a whole sentence without the final stop. */
@@ -39,8 +39,8 @@ export class FlashError extends Error {
   }
 
   /**
-   * One line: what, where, what to do. Nothing in it acts on a terminal, and it has at most
-   * `longestLine` characters: what is too long is cut in the middle.
+   * One line: what, where, what to do. It contains nothing that a terminal would interpret, and has at most
+   * `longestLine` characters: longer parts are cut in the middle.
    */
   get line(): string {
     const whole = this.#line(longestLine, longestLine, longestLine);
@@ -49,7 +49,7 @@ export class FlashError extends Error {
     return shown(this.#line(longestPath, longestName, longestLine - rest), longestLine);
   }
 
-  /** The line with a path, a name and a message of at most so many characters. */
+  /** The line, with path, name and message each cut to the given number of characters. */
   #line(path: number, name: number, message: number): string {
     const { file, tensor, offset } = this.place;
     const where = [
@@ -68,7 +68,7 @@ export class InputError extends FlashError {
   override readonly exitCode = 2;
 }
 
-/** A budget below the floor. Exit code 2. */
+/** A memory budget below the smallest that can work. Exit code 2. */
 export class BudgetError extends InputError {}
 
 /** Reading or writing failed although the input may be fine: EIO, a full disk. Exit code 1. */
@@ -82,18 +82,18 @@ export class InterruptedError extends Error {
   }
 }
 
-/** There is no room left for what is to be written. */
+/** The disk has too little free space for the data to be written. */
 export class DiskFullError extends InputError {}
 
-/** Something stands where an entry was to be, and did not when the work began. */
+/** An entry exists at a path where there was none when the work began. */
 export function createdMeanwhile(file: string, cause: unknown): FlashError {
   return new InputError('another process created it meanwhile', { file }, undefined, { cause });
 }
 
-/** What to do about an error of a system, where that is not plain from its name. */
+/** What to do about a system error, where its name does not make that clear. */
 function writeHint(code: string | undefined, platform: NodeJS.Platform): string | undefined {
   if (code === 'EXDEV') {
-    return 'It cannot be renamed where it is, as in a layer of a container image: choose another place';
+    return 'It cannot be renamed where it is, for example in a layer of a container image: choose another place';
   }
   if (code === 'EBUSY' && platform !== 'win32') {
     return 'It is a mount point or in use by the system: choose another place';
@@ -103,7 +103,9 @@ function writeHint(code: string | undefined, platform: NodeJS.Platform): string 
   return 'Another program may have it open, or a file in it: end that program and try again';
 }
 
-/** An error met while writing; a full disk is unusable input, the rest is a failure of the system. */
+/**
+ * The error to throw for one that occurred while writing, with a hint where the code tells what to do.
+ */
 export function writeError(
   cause: unknown,
   file: string,
@@ -119,7 +121,10 @@ export function writeError(
   return new InputError(`cannot write: ${message}`, { file }, writeHint(code, platform), { cause });
 }
 
-/** The error, for whoever has removed all that was written: where that is a question, it says so. */
+/**
+ * The error for a caller that has removed everything it had written: if the disk was full, the message says
+ * that nothing was left behind.
+ */
 export function withNothingLeft(error: unknown): unknown {
   if (!(error instanceof DiskFullError)) return error;
   const { message, place, hint } = error;

@@ -1,4 +1,4 @@
-/** Room on the device that a path is on. */
+/** Free space on the device that holds a path. */
 
 import { stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -10,13 +10,13 @@ export async function nearestDirectory(dir: string): Promise<string> {
   }
 }
 
-/** Bytes that files in `dir`, which need not exist yet, may take. */
+/** Free bytes for files in `dir`, which need not exist yet. */
 export async function freeBytes(dir: string): Promise<number> {
   const { bavail, bsize } = await statfs(await nearestDirectory(dir));
   return bavail * bsize;
 }
 
-/** Whether files in both directories, which need not exist yet, share a device's room. */
+/** Whether both directories, which need not exist yet, are on the same device. */
 export async function shareDevice(one: string, other: string): Promise<boolean> {
   const [a, b] = await Promise.all(
     [one, other].map(async (dir) => (await stat(await nearestDirectory(dir))).dev),

@@ -1,4 +1,4 @@
-/** The library: what the command line uses, and nothing that it does not need. */
+/** The library: exports what the command line uses, and nothing else. */
 
 export {
   type ChatOptions,

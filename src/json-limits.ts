@@ -1,6 +1,6 @@
 /**
- * What is too much of JSON, found before it is parsed: what checks, compares or writes a value nested
- * without end would exhaust the stack, and a value takes up to thirty times the memory of its text.
+ * Finds JSON that is too deep or too large before it is parsed: checking, comparing or writing a very
+ * deeply nested value would exhaust the stack, and a value takes up to thirty times the memory of its text.
  */
 
 /** Levels of arrays and objects. Files of models have ten or so. */
@@ -9,10 +9,10 @@ export const deepestJson = 200;
 /** Values in a text. A tokenizer of 900,000 tokens has 2.7 million. */
 export const mostJsonValues = 2 ** 22;
 
-/** Too much, and where in the text it begins to be, in UTF-16 units. */
+/** A limit that is exceeded, and where in the text, in UTF-16 units. */
 export interface JsonExcess {
   readonly at: number;
-  /** What the file is, as a message says it. */
+  /** The fault, in the words of a message about the file. */
   readonly what: string;
 }
 
@@ -22,8 +22,8 @@ const backslash = 0x5c;
 
 /**
  * The first place in `text` with more than {@link deepestJson} brackets open, or more than
- * {@link mostJsonValues} values before it; null where there is none. The text need not be valid; a few
- * milliseconds for ten megabytes.
+ * {@link mostJsonValues} values before it; null where there is none. The text need not be valid JSON. Takes
+ * a few milliseconds for ten megabytes.
  * @param mostBrackets arrays and objects, each of which takes some twenty times the memory of its text
  */
 export function jsonExcess(text: string, mostBrackets = mostJsonValues): JsonExcess | null {
@@ -34,7 +34,7 @@ export function jsonExcess(text: string, mostBrackets = mostJsonValues): JsonExc
     const code = text.charCodeAt(at);
     if (code === quote) {
       at = closingQuote(text, at);
-      if (at === -1) return null; // a string without an end, which the parser names
+      if (at === -1) return null; // a string without an end, which the parser reports
       continue;
     }
     // '[' and ']', '{' and '}' differ from each other in this bit, and from nothing else.
@@ -46,7 +46,7 @@ export function jsonExcess(text: string, mostBrackets = mostJsonValues): JsonExc
     if (opens && ++brackets > mostBrackets) {
       return { at, what: `is JSON of more than ${mostBrackets} arrays and objects` };
     }
-    // Each has a comma or a bracket before it.
+    // A comma or a bracket precedes each value.
     if ((opens || code === comma) && ++values > mostJsonValues) {
       return { at, what: `is JSON of more than ${mostJsonValues} values` };
     }

@@ -1,11 +1,11 @@
 /**
- * JSON as Python writes it: `NaN`, `Infinity` and `-Infinity` are numbers there, and configurations
- * hold them in fields that nobody needs.
+ * JSON as Python writes it, with `NaN`, `Infinity` and `-Infinity` as numbers: configurations have them in
+ * fields that nobody needs.
  */
 
 /**
  * The value of a JSON text in which numbers need not be finite. Positions in errors are those in `text`.
- * @throws SyntaxError when the text is no JSON even so
+ * @throws SyntaxError when the text is not JSON even with these numbers
  */
 export function parseNonFiniteJson(text: string): unknown {
   try {
@@ -22,8 +22,8 @@ export function parseNonFiniteJson(text: string): unknown {
 const infinity = '1e999   ';
 
 /**
- * `text` with JSON in the place of every name of a number that is outside of strings; undefined when
- * there is none. `nan` is the string that stands for NaN; no other string is the same.
+ * `text` with every `NaN` and `Infinity` outside strings replaced by valid JSON; undefined when there is
+ * none. `nan` is the string that stands for NaN; no other string in the text equals it.
  */
 function withoutNonFinite(
   text: string,
@@ -50,14 +50,14 @@ function* namesIn(text: string): Generator<{ readonly at: number; readonly name:
   }
 }
 
-/** A character of the private use area that `text` has nowhere, not even escaped. */
+/** A character of the private use area that does not occur in `text`, not even escaped. */
 function unusedCharacter(text: string): string {
   const lower = text.toLowerCase();
   for (let code = 0xe000; code < 0xf900; code++) {
     const character = String.fromCharCode(code);
     if (!text.includes(character) && !lower.includes(`\\u${code.toString(16)}`)) return character;
   }
-  throw new SyntaxError('NaN beside every character of the private use area');
+  throw new SyntaxError('the text has NaN and every character of the private use area');
 }
 
 /** Puts NaN where `value`, or anything within it, is the string `nan`. Walks without recursion. */
@@ -83,7 +83,7 @@ function define(target: object, key: string, value: unknown): void {
   });
 }
 
-/** Index behind the closing quote of the string whose opening quote is at `start`. */
+/** Index just after the closing quote of the string whose opening quote is at `start`. */
 export function endOfString(text: string, start: number): number {
   let at = start + 1;
   while (at < text.length && text[at] !== '"') at += text[at] === '\\' ? 2 : 1;
@@ -91,8 +91,8 @@ export function endOfString(text: string, start: number): number {
 }
 
 /**
- * A value as JSON, with the numbers that JSON has no word for under their names.
- * @param change makes of each part what is written in its place
+ * A value as JSON, with NaN and the infinities written as Python writes them.
+ * @param change maps each part of the value to what is written in its place
  */
 export function toJson(
   value: unknown,

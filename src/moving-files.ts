@@ -1,7 +1,7 @@
 /**
- * Renaming and removing. On Windows, neither works while a program has a file open that does not share
- * it, and virus scanners, indexers and backups do so for moments with whatever is new: what fails for
- * that reason is tried again for some seconds. Elsewhere the same errors are final.
+ * Renaming and removing files. On Windows, neither works while a program has a file open without sharing
+ * it, and virus scanners, indexers and backups briefly do that with every new file: an operation that fails
+ * for this reason is retried for some seconds. On other systems the same errors are final.
  */
 
 import { lstat, rename, rm } from 'node:fs/promises';
@@ -9,11 +9,11 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InputError } from './errors.ts';
 
-/** The part of the operating system that moving needs; tests put another one in its place. */
+/** The operating system calls that this file needs; tests replace them. */
 export interface MoveSystem {
   readonly platform: NodeJS.Platform;
   rename(from: string, to: string): Promise<void>;
-  /** Removes an entry and what is in it; nothing there is no error. */
+  /** Removes an entry and its content; a missing entry is not an error. */
   remove(path: string): Promise<void>;
   /** Waits for some milliseconds. */
   pause(ms: number): Promise<unknown>;
@@ -26,17 +26,17 @@ export const nodeMoveSystem: MoveSystem = {
   pause: (ms) => sleep(ms),
 };
 
-/** What Windows answers while somebody else has an entry, or one in it, open. */
+/** Error codes of Windows while another program has an entry, or one inside it, open. */
 const passing = new Set(['EACCES', 'EBUSY', 'EPERM', 'ENOTEMPTY']);
 /** Pauses between attempts, in milliseconds; each is twice the one before. */
 const [firstPause, longestPause] = [10, 1280];
 
-/** Gives the entry at `from` the name `to`, in place of a file of that name. Throws what the system says. */
+/** Gives the entry at `from` the name `to`, replacing a file of that name. Throws the system's error. */
 export function renameEntry(from: string, to: string, system = nodeMoveSystem): Promise<void> {
   return patiently(() => system.rename(from, to), system);
 }
 
-/** Removes the entry at `path` with all that is in it, if there is one. Throws what the system says. */
+/** Removes the entry at `path` with its content, if there is one. Throws the system's error. */
 export function removeEntry(path: string, system = nodeMoveSystem): Promise<void> {
   return patiently(() => system.remove(path), system);
 }
@@ -54,8 +54,8 @@ async function patiently(work: () => Promise<void>, system: MoveSystem): Promise
 }
 
 /**
- * Checks that another directory can take the place of the one at `place`, if there is one.
- * @throws InputError when it is a mount point, which no system renames
+ * Checks that another directory can replace the one at `place`, if there is one.
+ * @throws InputError when it is a mount point, which cannot be renamed on any system
  */
 export async function checkMovable(place: string): Promise<void> {
   const parent = dirname(place);
@@ -65,8 +65,8 @@ export async function checkMovable(place: string): Promise<void> {
   if (found == null || above == null) return;
   if (found.dev === above.dev && parent !== place) return;
   throw new InputError(
-    'is a mount point, so no other directory can take its place',
+    'is a mount point, so it cannot be replaced by another directory',
     { file: place },
-    'Choose a directory within it',
+    'Choose a directory inside it',
   );
 }

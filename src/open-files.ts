@@ -1,4 +1,4 @@
-/** How many files this process may have open (`ulimit -n`), and errors of having too many. */
+/** How many files this process may have open (`ulimit -n`), and the errors for too many open files. */
 
 import { readdirSync } from 'node:fs';
 import { readText } from './control-groups.ts';
@@ -6,10 +6,13 @@ import { type ErrorPlace, FlashError, IoError } from './errors.ts';
 
 /** Files that a worker thread has open for its event loop: 4 on Node 20, 5 from 22 on. */
 const workerFiles = 5;
-/** A model, a text, and what Node opens for a moment. */
+/** Reserve for a model, a text, and files that Node opens briefly. */
 const otherFiles = 10;
 
-/** The most that may be open, or null where nobody tells. @param root where /proc is */
+/**
+ * The most files that may be open, or null where the system does not report it.
+ * @param root directory that holds /proc
+ */
 function openFilesLimit(root = ''): number | null {
   const table = readText(`${root}/proc/self/limits`) ?? '';
   const limit = /^Max open files +(\d+) /m.exec(table)?.[1];
@@ -17,8 +20,8 @@ function openFilesLimit(root = ''): number | null {
 }
 
 /**
- * How many compute threads the limit leaves room for, the calling one included.
- * @param others files that are yet to be opened
+ * How many compute threads the limit allows, including the calling thread.
+ * @param others number of files that are yet to be opened
  */
 export function threadsWithinOpenFiles(root = '', others = otherFiles): number {
   const limit = openFilesLimit(root);
@@ -34,14 +37,14 @@ function openFiles(root: string): number {
   }
 }
 
-/** Errors that say so: of the process, and of the whole system. */
+/** Error codes for too many open files: in the process, and in the whole system. */
 const codes = ['EMFILE', 'ENFILE'] as const;
 
-/** An error that names the limit, if the lack of files is behind `error`; null if not. */
+/** An error that names the limit, if too many open files caused `error`; null if not. */
 export function tooManyFiles(error: unknown): IoError | null {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
-    // A worker that cannot start only quotes the code.
+    // The error of a worker that cannot start has the code only in its message.
     const found = codes.find((name) => name === code || message.includes(name));
     if (found === undefined) continue;
     const place = error instanceof FlashError ? error.place : {};
@@ -52,7 +55,7 @@ export function tooManyFiles(error: unknown): IoError | null {
   return null;
 }
 
-/** The same, for so many compute threads. */
+/** The same error, for this number of compute threads. */
 export function tooManyThreads(threads: number): IoError {
   return limitError({}, `Raise the limit, or give fewer than ${threads} --threads`);
 }

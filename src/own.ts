@@ -1,9 +1,9 @@
 /**
- * Look-ups by a name that comes from a file or a user. A plain object has `constructor`, `toString` and
- * `__proto__` besides what was put into it, and a file may ask for any of them.
+ * Look-ups by a name that comes from a file or a user. A plain object also has `constructor`, `toString`
+ * and `__proto__`, and a file may ask for any of them.
  */
 
-/** What `table` itself holds under `name`; undefined where it holds nothing. */
+/** The own property `name` of `table`; undefined if it has none. */
 export function own<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
   return Object.hasOwn(table, name) ? table[name] : undefined;
 }

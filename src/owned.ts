@@ -1,13 +1,13 @@
 /**
- * Files and directories that a process makes for itself, beside what it works on, and removes again:
- * `model.partial-4711-8812345-1f0c9a3b77de-5d41402abc4b2a76`. The name says whose it is, so that whoever
- * comes next can tell what a killed process left from what a living one works with:
+ * Files and directories that a process makes for itself, beside the files it works on, and removes again:
+ * `model.partial-4711-8812345-1f0c9a3b77de-5d41402abc4b2a76`. The name identifies the owner, so that a
+ * later process can tell entries that a killed process left from those that a living process uses:
  *
  *     <base>.<kind>-<pid>-<when the process started>-<machine and boot>-<16 random digits>
  *
  * Node has no file locks. A process that asks for one makes an entry of its own, looks for others of
- * living processes, and withdraws if there are any: whichever of two comes second sees the first.
- * Nobody ever removes a name that somebody else may be about to take.
+ * living processes, and withdraws if there are any: whichever of two comes second sees the entry of the
+ * first. No process ever removes a name that another process may be about to take.
  */
 
 import { createHash, randomBytes } from 'node:crypto';
@@ -22,7 +22,7 @@ import { removeEntry } from './moving-files.ts';
 /** What an entry is for. */
 export type OwnedKind = 'partial' | 'replaced' | 'running' | 'unbundled' | 'probe';
 
-/** An entry as its name describes it. */
+/** An entry, as its name describes it. */
 export interface Owned {
   readonly path: string;
   readonly kind: OwnedKind;
@@ -33,22 +33,25 @@ export interface Owned {
   readonly own: boolean;
 }
 
-/** Of processes on machines that cannot be asked: one that touched nothing for so long is gone. */
+/**
+ * For processes on other machines, which cannot be asked: one that has not touched its entry for this long
+ * is taken for dead.
+ */
 const silentMs = 10 * 60_000;
 /** How often a claim is touched. */
 const touchMs = 60_000;
 
-/** A new name beside `base` that nobody can guess. */
+/** A new, unguessable name beside `base`. */
 export function ownedName(base: string, kind: OwnedKind): string {
   const { start, machine, boot } = self();
   const nonce = randomBytes(8).toString('hex');
   return `${base}.${kind}-${process.pid}-${start}-${machine}${boot}-${nonce}`;
 }
 
-/** Names of earlier versions end behind the process's number. */
+/** Names of earlier versions end after the process number. */
 const pattern = /^\.([a-z]+)-(\d{1,10})(?:-(\d+)-([0-9a-f]{6})([0-9a-f]{6})-[0-9a-f]{16})?$/;
 
-/** Whether a name is one of ours, whatever it belongs to. */
+/** Whether flashllm made a name of this form, for whatever `base`. */
 export function isOwnedName(name: string): boolean {
   return anywhere.test(name);
 }
@@ -83,20 +86,20 @@ export async function ownedBeside(
   });
 }
 
-/** Removes what dead processes left of these kinds, and nothing else. */
+/** Removes the entries of these kinds that dead processes left, and nothing else. */
 export async function sweepBeside(base: string, kinds: readonly OwnedKind[]): Promise<void> {
   for (const { path, alive } of await ownedBeside(base, kinds)) {
     if (!alive) await removeEntry(path).catch(() => {});
   }
 }
 
-/** Times that two who came together try again, each after a while of its own. */
+/** How often two processes that collide retry, each after a different delay. */
 const attempts = 4;
 const longestPauseMs = 150;
 
 /**
- * Makes an entry beside `base` that holds off others.
- * @param make makes it, empty, at the path it is given; fails if something is there
+ * Makes an entry beside `base` that keeps other processes away.
+ * @param make creates it, empty, at the path it is given; fails if that path exists
  * @param busy what to throw if the process with that number holds one of the `kinds`
  * @returns its path
  */
@@ -120,7 +123,7 @@ export async function claim(
   }
 }
 
-/** Holds a claim's file until the function that comes back is called, or the process ends. */
+/** Holds a claim's file until the returned function is called or the process ends. */
 export function keepClaim(path: string): () => void {
   const remove = () => rmSync(path, { force: true });
   const touch = setInterval(() => {
@@ -128,7 +131,7 @@ export function keepClaim(path: string): () => void {
     try {
       utimesSync(path, now, now);
     } catch {
-      // Gone with its directory: there is nothing left to hold.
+      // The file is gone with its directory: there is nothing left to hold.
     }
   }, touchMs);
   touch.unref();
@@ -146,7 +149,7 @@ export async function othersBeside(base: string, kinds: readonly OwnedKind[]): P
   return all.filter(({ alive, own }) => alive && !own);
 }
 
-/** What a name says of its process; but for the number nothing, where an earlier version made it. */
+/** What a name says about its process; names of earlier versions give only the process number. */
 interface Owner {
   readonly pid: number;
   readonly start: string | undefined;
@@ -160,13 +163,13 @@ function isSelf({ pid, start, machine, boot }: Owner): boolean {
   return pid === process.pid && same;
 }
 
-/** What the system tells of processes; tests put another one in its place. */
+/** Queries of the system about processes; tests replace them. */
 export interface Processes {
-  /** When a process began, in the system's own measure; null where nobody tells. */
+  /** When a process started, in the system's own units; null where the system does not report it. */
   startOf(pid: number): string | null;
   /** Whether there is a process of this number. */
   answers(pid: number): boolean;
-  /** Milliseconds since 1970 at which the machine was started, or a little later. */
+  /** When the machine was started, or a little later, in milliseconds since 1970. */
   bootedMs(): number;
 }
 
@@ -176,7 +179,7 @@ const systemProcesses: Processes = {
   bootedMs: () => Date.now() - uptime() * 1000,
 };
 
-/** Clocks are set, and time stamps of some file systems have two seconds. */
+/** Tolerance: clocks get adjusted, and some file systems store time stamps in steps of two seconds. */
 const clockSlackMs = 10_000;
 
 function isAlive(path: string, owner: Owner, { startOf, answers, bootedMs }: Processes): boolean {
@@ -186,9 +189,9 @@ function isAlive(path: string, owner: Owner, { startOf, answers, bootedMs }: Pro
   if (machine !== own.machine) return Date.now() - lastTouched(path) < silentMs;
   if (boot !== own.boot) return false;
   const now = startOf(pid);
-  // A number is given to another process some day; one with the same beginning is the same. Where the
-  // system does not tell (macOS, Windows), or not of other users' processes, that there is one has to
-  // do, unless the machine was started since the entry was touched.
+  // The system reuses process numbers; a process with the same number and start time is the same one. Where
+  // the system does not report start times (macOS, Windows, or other users' processes), any process of that
+  // number counts, unless the machine was restarted after the entry was last touched.
   if (now !== null) return now === start;
   return answers(pid) && (pid === process.pid || lastTouched(path) > bootedMs() - clockSlackMs);
 }
@@ -203,7 +206,7 @@ function answers(pid: number): boolean {
   }
 }
 
-/** Milliseconds since 1970 at which the entry, or something in it, was last changed. */
+/** When the entry, or something in it, was last changed, in milliseconds since 1970. */
 function lastTouched(path: string): number {
   const time = (entry: string) => {
     try {
@@ -216,19 +219,19 @@ function lastTouched(path: string): number {
   try {
     names = readdirSync(path);
   } catch {
-    // A file.
+    // It is a file.
   }
   return Math.max(time(path), ...names.map((name) => time(join(path, name))));
 }
 
-/** Where the system does not tell. */
+/** Stands for the start time where the system does not report it. */
 const unknownStart = '0';
 
 interface Identity {
   readonly start: string;
-  /** Six digits for the machine, and for what of it this process can see. */
+  /** Six digits that identify the machine and the process namespace. */
   readonly machine: string;
-  /** Six digits for the time since it was started. */
+  /** Six digits that identify the current boot. */
   readonly boot: string;
 }
 
@@ -244,7 +247,7 @@ function self(): Identity {
       return '';
     }
   };
-  // Containers number their processes from 1 on, each for itself.
+  // Each container numbers its processes from 1.
   const space = read(() => readlinkSync('/proc/self/ns/pid'));
   const boot = read(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8'));
   identity = {
@@ -257,11 +260,13 @@ function self(): Identity {
 
 const ended = 'ended';
 
-/** When a process began, in ticks since the machine did, or `ended`; null where nobody tells. */
+/**
+ * When a process started, in clock ticks since boot, or `ended`; null where the system does not report it.
+ */
 function startOf(pid: string): string | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The command's name, in parentheses, may hold anything.
+    // The command's name, in parentheses, may contain any character.
     const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return state === 'Z' || state === 'X' ? ended : (fields[18] ?? null);
   } catch {

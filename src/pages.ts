@@ -1,6 +1,6 @@
 /**
- * WebAssembly memories: page aligned, which direct reads need and Buffers are not, and shared with
- * kernels and threads where they hold a model.
+ * WebAssembly memories. They are page aligned, which direct reads need and Buffers are not; those that hold
+ * a model are shared with kernels and threads.
  */
 
 import { addressLimit } from './address-space.ts';
@@ -9,12 +9,12 @@ import { formatBytes } from './units.ts';
 
 /** Bytes of a WebAssembly page. */
 export const pageBytes = 65536;
-/** A WebAssembly memory cannot be larger: 4 GiB. */
+/** The largest size of a WebAssembly memory: 4 GiB. */
 export const maxMemoryBytes = 65536 * pageBytes;
 
 /**
- * A memory of `bytes`, rounded up to whole pages, for reads that need aligned addresses. It never
- * grows, so that no addresses are set aside for that.
+ * A memory of `bytes`, rounded up to whole pages, for reads that need aligned addresses. It never grows, so
+ * no address space is reserved for growth.
  */
 export function createBuffer(bytes: number): WebAssembly.Memory {
   return allocate(Math.ceil(bytes / pageBytes), false);
@@ -45,7 +45,7 @@ function allocate(pages: number, shared: boolean): WebAssembly.Memory {
       {},
       limit === null
         ? 'Give a smaller --dram-budget'
-        : 'Raise the limit, or start Node with --disable-wasm-trap-handler: then a memory reserves no more address space than it has bytes',
+        : 'Raise the limit, or start Node with --disable-wasm-trap-handler: then a memory reserves only as much address space as it has bytes',
       { cause },
     );
   }

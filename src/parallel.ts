@@ -1,7 +1,7 @@
 /**
  * Calls `work` for each item, at most `limit` at a time; `lane` tells concurrent calls apart
- * (0 .. limit - 1). After a failure no new call begins, those running are waited for (they may still
- * be using a file or memory), and the first error is thrown.
+ * (0 .. limit - 1). After a failure no new call starts; the function waits for the running calls (they may
+ * still be using a file or memory) and throws the first error.
  */
 export async function forEachParallel<T>(
   items: readonly T[],

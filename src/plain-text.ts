@@ -1,26 +1,26 @@
 /**
- * Text from files, made harmless to show. Nothing that a terminal would act on is left in it: what
- * would is written out, as `\x1b`. Each character is judged by itself, so that a sequence which is cut
- * anywhere, even between two tokens, is found all the same.
+ * Makes text from files safe to display. Characters that a terminal would interpret are written out, for
+ * example as `\x1b`. Each character is checked by itself, so an escape sequence is found even if it is cut
+ * anywhere, for example between two tokens.
  */
 
 /**
- * What may act on a terminal wherever it stands: C0 but tab and newline, DEL, C1 (U+009B is an escape
- * sequence's beginning in one character).
+ * Characters that a terminal may interpret anywhere in a text: C0 except tab and newline, DEL, C1 (U+009B
+ * alone begins an escape sequence).
  */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what this is about
 const acting = /[\0-\x08\x0b-\x1f\x7f-\x9f]/g;
 
 /**
- * What, besides, may not be in a line that names something: it would end the line, or show what
- * follows in another order (line and paragraph separators, marks, embeddings, overrides and isolates
- * of writing direction), or be a half of a character.
+ * Further characters that may not be in a line that names something: they would end the line, display what
+ * follows in another order (line and paragraph separators, marks, embeddings, overrides and isolates of
+ * writing direction), or are half of a surrogate pair.
  */
 const lineBreaking =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what this is about
   /[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|\p{Surrogate}/gu;
 
-/** Those that have a usual short form. */
+/** The characters that have a usual short form. */
 const shortForms: Readonly<Record<string, string>> = { '\n': '\\n', '\t': '\\t', '\r': '\\r' };
 
 function writtenOut(character: string): string {
@@ -32,25 +32,25 @@ function writtenOut(character: string): string {
 }
 
 /**
- * Text of several lines as it may be shown: tabs and newlines are kept, and what a carriage return
- * would overwrite is not.
+ * Text of several lines, safe to display: tabs and newlines are kept; carriage returns, which would
+ * overwrite text, are removed.
  */
 export function harmless(text: string): string {
   return text.replace(acting, (character) => (character === '\r' ? '' : writtenOut(character)));
 }
 
-/** The same for what shall stay in one line. */
+/** The same for text that must stay on one line. */
 export function oneLine(text: string): string {
   return text.replace(lineBreaking, writtenOut);
 }
 
-/** `text` of at most `longest` characters: what is too long is cut in the middle, as `begin…end`. */
+/** `text` cut to at most `longest` characters: a longer text is cut in the middle, as `begin…end`. */
 export function cutMiddle(text: string, longest: number): string {
   if (text.length <= longest) return text;
   const kept = Math.max(0, longest - 1);
   let head = Math.ceil(kept / 2);
   let tail = text.length - Math.floor(kept / 2);
-  // Not between the two halves of a character.
+  // Never cut a surrogate pair in two.
   if (isHighSurrogate(text, head - 1)) head--;
   if (isHighSurrogate(text, tail - 1)) tail++;
   return `${text.slice(0, head)}…${text.slice(tail)}`;
@@ -63,7 +63,7 @@ function isHighSurrogate(text: string, at: number): boolean {
 
 /** A name or a value in a message: one line, at most `longest` characters. */
 export function shown(text: string, longest: number): string {
-  // Cut first: what is written out is longer, and what is cut need not be.
+  // Cut first: escapes make the text longer, and the part that is cut need not be escaped.
   return cutMiddle(oneLine(cutMiddle(text, longest)), longest);
 }
 
@@ -73,12 +73,12 @@ export function some(names: readonly string[]): string {
   return `${names.slice(0, 3).join(', ')}${more}`;
 }
 
-/** JSON that a terminal does not act on; its values are the same. */
+/** JSON without characters that a terminal would interpret; its values are unchanged. */
 export function harmlessJson(json: string): string {
   return json.replace(unescaped, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });
 }
 
-/** What `JSON.stringify` leaves as it is, although it would act on a terminal or on a line. */
+/** Characters that `JSON.stringify` does not escape although they would affect a terminal or end a line. */
 const unescaped = /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;

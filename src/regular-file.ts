@@ -1,6 +1,6 @@
 /**
- * Files as input: regular ones and nothing else. A FIFO would be waited for until somebody writes to
- * it, a device may never end, or act on being opened; symbolic links to files are files.
+ * Input files: only regular files are accepted. Opening a FIFO blocks until another process writes to it; a
+ * device may never end, or may act when it is opened. Symbolic links to files count as files.
  */
 
 import { constants, type Stats } from 'node:fs';
@@ -8,8 +8,8 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import { InputError } from './errors.ts';
 
 /**
- * For reading, and back at once even where the path leads to something else than it did a moment ago.
- * Windows has no such flag, and no FIFOs among its files.
+ * Flags for reading without blocking, even if the path now leads to something else than it did a moment
+ * ago. Windows has no such flag, and no FIFOs among its files.
  */
 export const readFlags = constants.O_RDONLY | ((constants.O_NONBLOCK as number | undefined) ?? 0);
 
@@ -28,7 +28,7 @@ export function assertRegular(stats: Stats, path: string): void {
 
 /**
  * Opens the regular file at `path` for reading.
- * @throws InputError when it is something else; what the system says when it cannot be opened
+ * @throws InputError when it is something else; the system's error when it cannot be opened
  */
 export async function openRegular(path: string): Promise<FileHandle> {
   assertRegular(await stat(path), path);
@@ -44,8 +44,8 @@ export async function openRegular(path: string): Promise<FileHandle> {
 
 /**
  * The content of the regular file at `path`.
- * @param longest bytes; what is longer is not read
- * @throws InputError when it is too long or no regular file; what the system says when it cannot be read
+ * @param longest bytes; a longer file is not read
+ * @throws InputError when it is too long or not a regular file; the system's error when it cannot be read
  */
 export async function readRegular(path: string, longest: number): Promise<Buffer> {
   const handle = await openRegular(path);
@@ -67,7 +67,10 @@ export async function readRegular(path: string, longest: number): Promise<Buffer
   }
 }
 
-/** Calls `use` with the content of the regular file at `path` piece by piece, each valid until the next. */
+/**
+ * Calls `use` with each piece of the content of the regular file at `path`; a piece is valid until the next
+ * call.
+ */
 export async function eachPiece(path: string, use: (piece: Uint8Array) => void): Promise<void> {
   const handle = await openRegular(path);
   try {

@@ -1,12 +1,12 @@
 /**
- * Texts of a file as they lie there, one after the other: 300,000 strings would be 400 ms of garbage
+ * Texts of a file in one buffer, one after the other: 300,000 strings would cost 400 ms of garbage
  * collection, and most are only ever looked up.
  */
 
 export class TextList implements Iterable<string> {
   /** UTF-8, text after text. */
   readonly bytes: Buffer;
-  /** (length): where each ends in `bytes`. */
+  /** Shape (length): where each text ends in `bytes`. */
   readonly ends: Uint32Array;
 
   private constructor(bytes: Buffer, ends: Uint32Array) {
@@ -40,7 +40,7 @@ export class TextList implements Iterable<string> {
     return index === 0 ? 0 : (this.ends[index - 1] as number);
   }
 
-  /** Text `index`; undefined beyond the end. Bytes that are no UTF-8 become U+FFFD. */
+  /** Text `index`; undefined beyond the end. Bytes that are not UTF-8 become U+FFFD. */
   text(index: number): string | undefined {
     const end = this.ends[index];
     return end === undefined ? undefined : this.bytes.toString('utf8', this.start(index), end);

@@ -1,12 +1,14 @@
 /** The largest of many values. */
 
-/** Ids by falling value; equal ones by id, so that the order is the same everywhere. */
+/** Orders ids by descending value; equal values by id, so that the order is the same everywhere. */
 export function sortedIds(logits: Float32Array): Uint32Array {
   const ids = Uint32Array.from(logits, (_, id) => id);
   return ids.sort((a, b) => (logits[b] ?? 0) - (logits[a] ?? 0) || a - b);
 }
 
-/** The `k` ids of the largest values, by falling value: a heap whose top is the least of them. */
+/**
+ * The `k` ids of the largest values, by descending value. Uses a heap whose top is the smallest of them.
+ */
 export function topIds(logits: Float32Array, k: number): Uint32Array {
   const heap = new Uint32Array(k);
   /** Whether id a ranks below id b. */
@@ -26,10 +28,10 @@ export function topIds(logits: Float32Array, k: number): Uint32Array {
       at = least;
     }
   };
-  // The first k in falling order are a heap backwards: rising order is one.
+  // The first k in ascending order already form a heap.
   const first = sortedIds(logits.subarray(0, k)).reverse();
   heap.set(first);
-  // Nearly all of a vocabulary is below the least of the best: one comparison each.
+  // Nearly all of a vocabulary is below the smallest of the k best: one comparison each.
   let least = logits[heap[0] ?? 0] as number;
   for (let id = k; id < logits.length; id++) {
     if (!((logits[id] as number) > least)) continue;

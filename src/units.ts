@@ -53,7 +53,7 @@ export function parseSize(text: string, what: string): Size {
   return { kind: 'bytes', bytes };
 }
 
-/** Bytes that a size means for a model whose weights take `weightBytes`. */
+/** A size in bytes, for a model whose weights take `weightBytes`. */
 export function resolveSize(size: Size, weightBytes: number): number {
   return size.kind === 'bytes' ? size.bytes : Math.floor(size.share * weightBytes);
 }

@@ -1,6 +1,6 @@
 /**
- * What the package's types need of the global `WebAssembly`, for programs that are not compiled with the
- * library "dom": names alone. Where that library is there, these add nothing to what it declares.
+ * Declares the names of the global `WebAssembly` that the package's types need, for programs that are
+ * compiled without the library "dom". With that library, these declarations add nothing.
  */
 
 declare global {

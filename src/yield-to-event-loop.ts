@@ -1,9 +1,9 @@
-/** How long computations let the event loop turn. */
+/** Lets the event loop run during long computations. */
 
 import { InterruptedError } from './errors.ts';
 
 /**
- * Lets the event loop turn once: output, reads that have ended, Ctrl-C.
+ * Lets the event loop run once, so that it handles output, finished reads and Ctrl-C.
  * @throws InterruptedError when `signal` has aborted
  */
 export async function yieldToEventLoop(signal?: AbortSignal): Promise<void> {

@@ -1,4 +1,4 @@
-/** Tensors that are another one's rows in another order, or its values with something added. */
+/** Tensors derived from another tensor: its rows in another order, or its values with something added. */
 
 import { formats } from '../dtype.ts';
 import { InputError } from '../errors.ts';
@@ -6,13 +6,13 @@ import { checkReadRange } from './shape.ts';
 import type { SourceTensor } from './source.ts';
 import { sourceDTypes } from './source-dtype.ts';
 
-/** Bytes of rows that are read at once to be put in order. */
+/** Bytes of rows that are read at once for reordering. */
 const windowBytes = 2 * 2 ** 20;
 
 /**
- * The rows of `tensor` in another order, or some of them.
+ * The rows of `tensor`, or some of them, in another order.
  * @param count how many rows the result has
- * @param sourceOf the row of `tensor` that is a row of the result
+ * @param sourceOf maps a row of the result to its row in `tensor`
  * @throws InputError when `tensor` does not have such rows
  */
 export function reorderedRows(
@@ -21,7 +21,7 @@ export function reorderedRows(
   sourceOf: (row: number) => number,
 ): SourceTensor {
   const [rows = 0, ...rest] = tensor.shape;
-  // Its own columns are no longer those of the result.
+  // The columns of the original are not the columns of the result.
   const { dtype, turned: _, ...values } = tensor;
   if (dtype === 'other') return { ...tensor, shape: [count, ...rest] };
   for (let row = 0; row < count; row++) {
@@ -57,7 +57,7 @@ export function reorderedRows(
   };
 }
 
-/** Reads a range of something that rows consist of: elements or blocks. */
+/** Reads a range of the units that rows consist of: elements or blocks. */
 type ReadRange = (start: number, length: number, target: Uint8Array) => Promise<void>;
 
 /**
@@ -83,7 +83,7 @@ function rowReader(
       const bytes = new Uint8Array((window.high - window.low) * rowBytes);
       await read(window.low * width, (window.high - window.low) * width, bytes);
       for (let row = first; row < window.end; row++) {
-        // Of the range's first and last row, a part may be wanted.
+        // The range may need only a part of its first and last row.
         const from = Math.max(start, row * width);
         const to = Math.min(end, (row + 1) * width);
         const at = ((sourceOf(row) - window.low - row) * width + from) * unitBytes;
@@ -95,8 +95,8 @@ function rowReader(
 }
 
 /**
- * Rows [first, end) whose sources lie close together, in rows [low, high) of the source: at most
- * twice as many as are wanted.
+ * Rows [first, end) whose sources lie close together, in rows [low, high) of the source: at most twice as
+ * many as needed.
  */
 function nextWindow(
   first: number,
@@ -124,7 +124,7 @@ function nextWindow(
 export function withAddend(tensor: SourceTensor, addend: number): SourceTensor {
   if (tensor.dtype === 'other') return tensor;
   if (tensor.dtype !== 'f32') {
-    throw new InputError(`is ${tensor.dtype}; norms are expected in f32`, {
+    throw new InputError(`is ${tensor.dtype}, but norms must be f32`, {
       file: tensor.file,
       tensor: tensor.name,
     });

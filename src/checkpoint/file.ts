@@ -1,4 +1,4 @@
-/** One open file of a checkpoint, read by range. Every failure names the file and the place. */
+/** One open file of a checkpoint, read by range. Every error names the file and the place. */
 
 import type { FileHandle } from 'node:fs/promises';
 import { FlashError, InputError, IoError } from '../errors.ts';
@@ -6,30 +6,30 @@ import { openRegular } from '../regular-file.ts';
 import { assertNotLfsPointer, lfsPointerPrefix } from './lfs.ts';
 import { PooledHandle } from './pooled-handle.ts';
 
-/** What a format reader needs of a file. */
+/** What a format reader needs from a file. */
 export interface RangeFile {
   readonly path: string;
   /** Size when it was opened, in bytes. */
   readonly size: number;
   /**
-   * Fills `target` from byte `offset` on. `tensor` only names what is being read, for messages.
-   * @throws InputError when the file ends before; IoError when reading fails.
+   * Fills `target` from byte `offset` on. `tensor` is the name of what is being read, for messages.
+   * @throws InputError when the file ends too early; IoError when reading fails.
    */
   read(offset: number, target: Uint8Array, tensor?: string): Promise<void>;
 }
 
-/** A file that stays open until nobody needs it. */
+/** A file that stays open until it is closed. */
 export interface OpenedFile extends RangeFile {
   close(): Promise<void>;
 }
 
-/** Opens the file at a path, be it here or elsewhere; throws as {@link CheckpointFile.open} does. */
+/** Opens the file at a path, local or remote; throws the errors of {@link CheckpointFile.open}. */
 export type OpenFile = (path: string) => Promise<OpenedFile>;
 
 /** Longest single read in bytes: the system's own limit is 2 GiB less a page. */
 const maxReadBytes = 2 ** 30;
 
-/** What an error of the operating system says about the input: it cannot be used as it is. */
+/** Error codes of the operating system that mean unusable input, and the words for each. */
 const unusable: Readonly<Record<string, string>> = {
   ENOENT: 'no such file',
   ENOTDIR: 'no such file',
@@ -41,8 +41,8 @@ const unusable: Readonly<Record<string, string>> = {
 };
 
 /**
- * Turns an error of the file system into one that names the file and says whose fault it is; what is
- * one already stays as it is.
+ * Turns a file system error into one that names the file and distinguishes unusable input from a failure of
+ * the system; a FlashError is returned unchanged.
  */
 export function fileError(error: unknown, path: string, doing: string): FlashError {
   if (error instanceof FlashError) return error;
@@ -65,7 +65,7 @@ export class CheckpointFile implements OpenedFile {
   }
 
   /**
-   * @throws InputError when the file is missing, is no regular file, is empty, or is a git-LFS
+   * @throws InputError when the file is missing, is not a regular file, is empty, or is a git-LFS
    * pointer; IoError when opening fails for another reason.
    */
   static async open(path: string): Promise<CheckpointFile> {
@@ -110,7 +110,7 @@ export class CheckpointFile implements OpenedFile {
       }
       if (got === 0) {
         throw new InputError(
-          `truncated: bytes ${offset} to ${offset + target.byteLength} are needed, the file ends at ${offset + done}`,
+          `truncated: bytes ${offset} to ${offset + target.byteLength} are needed, but the file ends at byte ${offset + done}`,
           { file: this.path, ...named, offset: offset + done },
           'Download the file again',
         );
@@ -124,5 +124,5 @@ export class CheckpointFile implements OpenedFile {
   }
 }
 
-/** Opens a file of this machine. */
+/** Opens a local file. */
 export const openLocal: OpenFile = (path) => CheckpointFile.open(path);

@@ -1,4 +1,4 @@
-/** Values of tensors as f32, for what is computed of them in reading. */
+/** Values of tensors as f32, for values that are computed while they are read. */
 
 import { positiveF16 } from '../dtype.ts';
 import { InputError } from '../errors.ts';
@@ -9,10 +9,10 @@ import { sourceDTypes } from './source-dtype.ts';
 /** Reads elements [start, start + out.length) of a tensor into `out`. */
 export type ReadValues = (start: number, out: Float32Array) => Promise<void>;
 
-/** Values that are computed at once: 512 KiB. */
+/** The number of values that are computed at once: 512 KiB. */
 const pieceValues = 128 * 1024;
 
-/** A tensor of f32 values that `read` gives, in the place of `tensor`, whose shape it has. */
+/** A tensor that replaces `tensor`: it has the same shape, and `read` supplies its f32 values. */
 export function computedTensor(tensor: SourceTensor, read: ReadValues): SourceTensor {
   const elements = elementCount(tensor.shape) ?? 0;
   const { blocks: _blocks, exactAs: _exact, ...rest } = tensor;
@@ -39,7 +39,7 @@ export function valuesOf(tensor: SourceTensor): ReadValues {
   if (dtype !== 'f32' && dtype !== 'f16' && dtype !== 'bf16') {
     const refusal =
       tensor.refusal?.() ??
-      new InputError(`is ${dtype}: f32, f16 or bf16 is expected`, {
+      new InputError(`is ${dtype}, but must be f32, f16 or bf16`, {
         file: tensor.file,
         tensor: tensor.name,
       });

@@ -9,7 +9,7 @@ export type Gather = (
   count: number,
 ) => void;
 
-/** Integers, never floats: a float register may rewrite the payload of a NaN. */
+/** Integer arrays, never float ones: a float register may change the payload of a NaN. */
 type Units = Uint8Array | Uint16Array | Uint32Array;
 
 /** Elements of `elementBytes` (1, 2, 4 or 8) from `source` to `target`. */

@@ -18,7 +18,9 @@ interface WeightFile {
   readonly open: (path: string, open: OpenFile) => Promise<TensorSource>;
 }
 
-/** What is looked for, best first: safetensors before pickles, a single file before shards. */
+/**
+ * The files to look for, in order of preference: safetensors before pickles, a single file before shards.
+ */
 const weightFiles: readonly WeightFile[] = [
   { name: 'model.safetensors', open: openSafetensors },
   {
@@ -32,7 +34,7 @@ const weightFiles: readonly WeightFile[] = [
   },
 ];
 
-/** Names under which weights are looked for, the best first; one that ends in .json is an index. */
+/** Names of the weight files to look for, in order of preference; one that ends in .json is an index. */
 export const weightFileNames: readonly string[] = weightFiles.map(({ name }) => name);
 
 /** Where the weights of a directory are. */
@@ -42,14 +44,17 @@ export interface WeightPlace {
   readonly open: OpenFile;
 }
 
-/** Weights in formats that are not read, to be named when nothing else is there. */
+/** Weights in unsupported formats, which the error names when nothing else is found. */
 const otherWeights = /\.(h5|msgpack|onnx|ot|pth?|gguf|ggml|npz|ckpt|safetensors|bin)$/;
 
 /** What a checkpoint says about itself. */
 export interface CheckpointConfig {
-  /** The parsed `config.json`, an object whose content nobody has checked; of a supported whole, its text's. */
+  /**
+   * The parsed `config.json`, an object with unchecked content; for a supported multimodal model, the
+   * configuration of its text part.
+   */
   readonly config: Readonly<Record<string, unknown>>;
-  /** Whether that is a part of a whole, whose tensors have other names. */
+  /** Whether that is the text part of a multimodal model, whose tensors have other names. */
   readonly isPart: boolean;
   /** Path of that file, for messages. */
   readonly file: string;
@@ -57,7 +62,7 @@ export interface CheckpointConfig {
 
 /**
  * Reads `config.json` in the directory `dir`.
- * @throws InputError when there is no such directory, no such file in it, or no JSON object in that.
+ * @throws InputError when there is no such directory, no such file in it, or no JSON object in that file.
  */
 export async function readConfig(dir: string): Promise<CheckpointConfig> {
   const names = await namesIn(dir);
@@ -66,7 +71,7 @@ export async function readConfig(dir: string): Promise<CheckpointConfig> {
       'no config.json in this directory',
       { file: dir },
       names.includes(adapterConfigFile)
-        ? 'It holds an adapter: give the checkpoint that it was made for, and this with --lora'
+        ? 'It holds an adapter: give the checkpoint that it was trained on, and this directory with --lora'
         : 'Give the directory of a Hugging Face model, as downloaded',
     );
   }
@@ -78,7 +83,8 @@ export async function readConfig(dir: string): Promise<CheckpointConfig> {
 }
 
 /**
- * Opens the weights in the directory `dir`, or those that `place` has under its path; an index is in `dir`.
+ * Opens the weights in the directory `dir`, or those that `place` has under the same path; an index is
+ * always in `dir`.
  * @throws InputError when there is no such directory, no weights in it, or they cannot be used.
  */
 export async function openWeights(dir: string, place?: WeightPlace): Promise<TensorSource> {

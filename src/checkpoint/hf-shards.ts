@@ -7,17 +7,17 @@ import { brief, isJsonObject, readJsonFile } from './json-file.ts';
 import type { SourceTensor, TensorSource } from './source.ts';
 import { checkTensorName } from './tensor-name.ts';
 
-/** Most shards, each of which keeps a file open. The largest checkpoints known have about 200. */
+/** The most shards; each keeps a file open. The largest checkpoints known have about 200. */
 const maxShards = 512;
 
-/** A plain name in the same directory; nothing that a system could take for a path. */
+/** A plain file name in the same directory, which no system can read as a path. */
 const shardName = /^(?!\.{1,2}$)[^/\\:\p{Cc}]{1,255}$/u;
 
 /**
- * Opens the shards that the index at `path` names, each with `openShard`. The tensors are those that
- * the shards hold; the index only says which shards there are. What it lists besides need not be there
- * unless somebody needs it: tools write indexes before they drop what is shared or not used.
- * @throws InputError when the index or a shard is damaged, or no shard is there
+ * Opens the shards that the index at `path` names, each with `openShard`. The tensors are those that the
+ * shards hold; the index only says which shards there are. A tensor that only the index lists may be
+ * missing unless it is needed: tools write indexes before they drop shared or unused tensors.
+ * @throws InputError when the index or a shard is damaged, or no shard exists
  */
 export async function openShards(
   path: string,
@@ -59,7 +59,9 @@ export async function openShards(
   }
 }
 
-/** The tensors of all shards; of those that several have, the first, and the others as copies. */
+/**
+ * The tensors of all shards. If several shards hold a tensor, the first counts, and the others are copies.
+ */
 function tensorsOf(shards: readonly TensorSource[]) {
   const tensors = new Map<string, SourceTensor>();
   const copies: SourceTensor[] = [];
@@ -81,8 +83,8 @@ function notInShard(place: ErrorPlace, index: string): InputError {
 }
 
 /**
- * Says of a shard that does not exist what it should hold.
- * @throws every other error
+ * For a shard that does not exist, throws an error that says what it should hold.
+ * @throws any other error unchanged
  */
 function missingShard(error: unknown, names: readonly string[], index: string): InputError {
   if (!(error instanceof InputError) || error.message !== 'no such file') throw error;
@@ -105,7 +107,8 @@ function shardsOf(index: unknown, file: string): ReadonlyMap<string, string[]> {
     throw new InputError('has no weight_map, as the index of a sharded checkpoint must', { file });
   }
   const shards = new Map<string, string[]>();
-  // Pairs of all of them, before the first is looked at, would be too much of a hostile index.
+  // Creating pairs for all entries before checking the first would take too much memory with a hostile
+  // index.
   for (const tensor of Object.keys(weightMap)) {
     const shard = weightMap[tensor];
     checkTensorName(tensor, file);

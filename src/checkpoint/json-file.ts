@@ -9,12 +9,12 @@ import { CheckpointFile } from './file.ts';
 /** Largest JSON file that is read, in bytes. The longest tokenizer.json known has about 35 MB. */
 const maxJsonBytes = 128 * 2 ** 20;
 
-/** JSON that is too deep or too much to be parsed, rather than none. */
+/** The error for JSON that is too deep or too large to be parsed, as opposed to invalid JSON. */
 export class JsonExcessError extends InputError {}
 
 /**
- * Parses the UTF-8 text in `bytes` that was read from `path`, starting at byte `base` of it. A byte
- * order mark is passed over, and numbers may be NaN or infinite, as Python writes them.
+ * Parses the UTF-8 text in `bytes` that was read from `path`, starting at byte `base` of it. A byte order
+ * mark is skipped, and numbers may be NaN or infinite, as Python writes them.
  * @throws InputError with the position of the mistake, or the text around it.
  */
 export function parseJson(bytes: Uint8Array, path: string, base = 0): unknown {
@@ -38,7 +38,7 @@ export function parseJsonText(text: string, path: string, base = 0): unknown {
     return parseNonFiniteJson(text);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    // V8 tells the position in UTF-16 units of some mistakes, and quotes the text around others.
+    // For some mistakes V8 gives the position in UTF-16 units; for others it quotes the text around them.
     const told = /at position (\d+)/.exec(reason)?.[1];
     const position = told ?? (reason.includes('end of JSON') ? text.length : undefined);
     const place =
@@ -73,14 +73,14 @@ export async function readJsonFile(path: string): Promise<unknown> {
   }
 }
 
-/** True for what JSON calls an object. */
+/** Whether a value is a JSON object. */
 export function isJsonObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /**
  * A key that occurs twice in one object of `text`, which must be valid JSON. `JSON.parse` silently
- * keeps the last one; in a file that says where weights lie, that would hide damage.
+ * keeps the last one; in a file with the offsets of weights, that would hide damage.
  */
 export function findDuplicateKey(text: string): string | undefined {
   // Walked by hand: a regular expression could exhaust its stack on a long hostile string.
@@ -109,20 +109,20 @@ function colonFollows(text: string, start: number): boolean {
   return text[at] === ':';
 }
 
-/** Text from a file without what would act on a terminal. */
+/** Text from a file without characters that a terminal would interpret. */
 export function printable(text: string): string {
   return shown(text, longestText);
 }
 
 const longestText = 200;
-/** Characters of a value in a message, and what is looked at of its parts. */
+/** The most characters of a value in a message, and the limit for its parts. */
 const longestBrief = 80;
 const mostItems = longestBrief / 2;
 const mostParts = 200;
 
 /** A value from a file as it may appear in a message: JSON, cut short. */
 export function brief(value: unknown): string {
-  // Of what may be as large as its file, not much more is written than is shown.
+  // A value may be as large as its file: serialise little more of it than is shown.
   let parts = 0;
   const text = toJson(value, (part) => {
     if (parts++ > mostParts) return undefined;

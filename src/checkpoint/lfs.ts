@@ -2,10 +2,10 @@
 
 import { InputError } from '../errors.ts';
 
-/** How every pointer file begins. */
+/** The first characters of every pointer file. */
 export const lfsPointerPrefix = 'version https://git-lfs.github.com/spec/';
 
-/** @throws InputError when `head`, the first bytes of the file at `path`, is that of a pointer. */
+/** @throws InputError when `head`, the first bytes of the file at `path`, belongs to a pointer. */
 export function assertNotLfsPointer(head: Uint8Array, path: string): void {
   const text = Buffer.from(head.buffer, head.byteOffset, head.byteLength).toString('latin1');
   if (!text.startsWith(lfsPointerPrefix)) return;

@@ -1,6 +1,6 @@
 /**
- * Tensors in MXFP4 as Hugging Face checkpoints have them: `<name>_blocks` (..., blocks, 16) with two
- * neighbours in each byte, and `<name>_scales` (..., blocks), an exponent each. Here they are one tensor
+ * Tensors in MXFP4 as in Hugging Face checkpoints: `<name>_blocks` (..., blocks, 16) with two neighbouring
+ * values in each byte, and `<name>_scales` (..., blocks), one exponent each. Here they become one tensor
  * `<name>` (..., 32 blocks) in the blocks of GGUF files, whose bytes hold elements j and j + 16.
  */
 
@@ -11,14 +11,14 @@ import { quantisedTensor } from './gguf/quantised-tensor.ts';
 import { elementCount } from './shape.ts';
 import type { SourceTensor, TensorSource } from './source.ts';
 
-/** ggml's code. */
+/** The type's code in ggml. */
 const mxfp4Code = 39;
 const [blocksEnd, scalesEnd] = ['_blocks', '_scales'];
 /** Bytes of a block's elements in the checkpoint. */
 const packedBytes = 16;
 
 /**
- * The source with such pairs as one tensor each.
+ * The source with each such pair as one tensor.
  * @throws InputError for a pair whose shapes contradict each other
  */
 export function withMxfp4(source: TensorSource): TensorSource {
@@ -42,7 +42,7 @@ function joined(name: string, packed: SourceTensor, scales: SourceTensor): Sourc
   const same = others.reverse().join() === scales.shape.join();
   if (bytes !== packedBytes || !same || scales.shape.length === 0) {
     throw new InputError(
-      `is (${packed.shape.join(', ')}) and its scales are (${scales.shape.join(', ')}): that is not MXFP4`,
+      `has the shape (${packed.shape.join(', ')}) and its scales have (${scales.shape.join(', ')}): that is not MXFP4`,
       { file: packed.file, tensor: packed.name },
     );
   }
@@ -55,7 +55,7 @@ function joined(name: string, packed: SourceTensor, scales: SourceTensor): Sourc
   return quantisedTensor(file, tensor, type.dequantise);
 }
 
-/** A file that would hold the blocks one after the other; it is read at whole blocks. */
+/** A virtual file that holds the blocks one after the other; it is read in whole blocks. */
 function blockFile(
   packed: SourceTensor,
   scales: SourceTensor,

@@ -104,9 +104,9 @@ export class PickleMachine {
     throw new PickleRefusal('damaged pickle: a dictionary is expected');
   }
 
-  /** Remembers the top of the stack; without an index, under the next free one. */
+  /** Stores the top of the stack in the memo; without an index, at the next free one. */
   memoize(index = this.#memo.size): void {
-    if (this.#memo.size >= maxMemo) throw new PickleRefusal('the pickle remembers too much');
+    if (this.#memo.size >= maxMemo) throw new PickleRefusal('the pickle has too many memo entries');
     this.#memo.set(index, this.top());
   }
 
@@ -120,5 +120,5 @@ export class PickleMachine {
 }
 
 function underflow(): PickleRefusal {
-  return new PickleRefusal('damaged pickle: a value is taken that is not there');
+  return new PickleRefusal('damaged pickle: the stack has too few values or marks');
 }

@@ -1,7 +1,7 @@
 /**
- * The opcodes that are understood: those that pickles of protocol 2 to 5 with dictionaries, lists,
- * tuples, text, numbers and rebuilt objects are made of. Any other is refused.
- * Names and meaning as in Python's `pickletools`.
+ * The supported opcodes: those of which pickles of protocol 2 to 5 with dictionaries, lists, tuples, text,
+ * numbers and rebuilt objects consist. Any other is refused. Names and meaning as in Python's
+ * `pickletools`.
  */
 
 import type { PickleMachine } from './pickle-machine.ts';
@@ -12,7 +12,7 @@ type Operation = (machine: PickleMachine) => void;
 /** Highest pickle protocol known. */
 const maxProtocol = 5;
 
-/** Bytes are never of use here: they are skipped and stand for themselves. */
+/** Byte strings are never needed here: they are skipped, and a placeholder stands for them. */
 const bytes = new PickleOpaque();
 
 /** `.`, the end of a pickle: handled by the loop, not in the table. */
@@ -58,7 +58,7 @@ const table: Readonly<Record<string, readonly [code: number, run: Operation]>> =
   BINUNICODE: [0x58, (m) => m.push(m.reader.utf8(m.reader.u32()))],
   SHORT_BINUNICODE: [0x8c, (m) => m.push(m.reader.utf8(m.reader.u8()))],
   BINUNICODE8: [0x8d, (m) => m.push(m.reader.utf8(m.reader.u64()))],
-  // The text of Python 2.
+  // A text string of Python 2.
   BINSTRING: [0x54, (m) => m.push(m.reader.latin1(m.reader.u32()))],
   SHORT_BINSTRING: [0x55, (m) => m.push(m.reader.latin1(m.reader.u8()))],
   BINBYTES: [0x42, (m) => skipBytes(m, m.reader.u32())],

@@ -1,4 +1,4 @@
-/** A cursor over the bytes of a pickle that never leaves them. */
+/** A bounds-checked cursor over the bytes of a pickle. */
 
 import { PickleRefusal } from './pickle-values.ts';
 
@@ -23,7 +23,7 @@ export class PickleReader {
     const start = this.position;
     if (length > this.#bytes.length - start) {
       throw new PickleRefusal(
-        `damaged pickle: ${length} bytes are needed, ${this.#bytes.length - start} are left`,
+        `damaged pickle: ${length} bytes are needed, but only ${this.#bytes.length - start} are left`,
       );
     }
     this.position = start + length;
@@ -46,12 +46,12 @@ export class PickleReader {
     return this.#bytes.readInt32LE(this.skip(4));
   }
 
-  /** A length; beyond 2^53 it is not exact, and longer than any pickle anyway. */
+  /** A length; beyond 2^53 it is inexact, but longer than any pickle anyway. */
   u64(): number {
     return Number(this.#bytes.readBigUInt64LE(this.skip(8)));
   }
 
-  /** A float, big-endian as only floats are in a pickle. */
+  /** A float; floats are the only big-endian values in a pickle. */
   f64(): number {
     return this.#bytes.readDoubleBE(this.skip(8));
   }

@@ -11,7 +11,7 @@ export class PickleTuple extends PickleObject {
   }
 }
 
-/** A value that is known to be harmless and of no use here: bytes, a device, a layout. */
+/** A value that is known to be harmless and is not needed here: bytes, a device, a layout. */
 export class PickleOpaque extends PickleObject {}
 
 /** Lists are arrays, dictionaries are maps; integers beyond 2^53 are bigints. */
@@ -25,7 +25,10 @@ export type PickleValue =
   | Map<PickleValue, PickleValue>
   | PickleObject;
 
-/** A pickle that is damaged, or asks for what is not allowed; `unpickle` adds file and offset. */
+/**
+ * The error for a pickle that is damaged or asks for something that is not allowed; `unpickle` adds file
+ * and offset.
+ */
 export class PickleRefusal extends Error {
   readonly hint: string | undefined;
   constructor(message: string, hint?: string) {
@@ -34,14 +37,14 @@ export class PickleRefusal extends Error {
   }
 }
 
-/** Gives meaning to what a pickle only names. Every method may throw a `PickleRefusal`. */
+/** Resolves the names in a pickle. Every method may throw a `PickleRefusal`. */
 export interface PickleHost {
   /** The object that stands for `module.name`. */
   global(module: string, name: string): PickleValue;
-  /** What `callable(*args)` would return. */
+  /** The result of `callable(*args)`. */
   call(callable: PickleValue, args: PickleTuple): PickleValue;
   /** `object.__setstate__(state)`. */
   build(object: PickleValue, state: PickleValue): void;
-  /** The object kept outside the pickle under `id`. */
+  /** The object that is stored outside the pickle under `id`. */
   persistent(id: PickleValue): PickleValue;
 }

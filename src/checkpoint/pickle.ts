@@ -1,4 +1,4 @@
-/** Evaluates a pickle without executing anything: see `PickleHost` for who decides what is known. */
+/** Evaluates a pickle without executing anything; a `PickleHost` decides which names are known. */
 
 import { InputError } from '../errors.ts';
 import { PickleMachine } from './pickle-machine.ts';
@@ -6,7 +6,7 @@ import { operations, stopCode } from './pickle-operations.ts';
 import { PickleReader } from './pickle-reader.ts';
 import { type PickleHost, PickleRefusal, type PickleValue } from './pickle-values.ts';
 
-/** Largest pickle that is read, in bytes: a tensor takes about 150, its data lies elsewhere. */
+/** Largest pickle that is read, in bytes: a tensor takes about 150, and its data is stored elsewhere. */
 export const maxPickleBytes = 16 * 2 ** 20;
 
 /** Where the bytes of a pickle come from, for messages. */
@@ -17,9 +17,9 @@ export interface PickleOrigin {
 }
 
 /**
- * Evaluates the pickle that starts at byte `start` of `bytes`; `end` is the byte behind it.
- * @throws InputError with the byte of the file when the pickle is damaged, or names what neither
- * the interpreter nor the host knows.
+ * Evaluates the pickle that starts at byte `start` of `bytes`; `end` is the byte after it.
+ * @throws InputError with the byte of the file when the pickle is damaged, or uses a name that neither the
+ * interpreter nor the host knows.
  */
 export function unpickle(
   bytes: Uint8Array,

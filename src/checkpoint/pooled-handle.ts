@@ -1,12 +1,12 @@
 /**
- * Handles of many files of which few are open: a checkpoint may have hundreds of shards, a process
- * often no more than 256 open files (`ulimit -n`).
+ * Handles of many files, few of which are open at a time: a checkpoint may have hundreds of shards, but a
+ * process often has at most 256 open files (`ulimit -n`).
  */
 
 import type { FileHandle } from 'node:fs/promises';
 import { InputError } from '../errors.ts';
 
-/** More than are read at once, and few enough for 64 open files in all. */
+/** More files than are read at once, and few enough for a limit of 64 open files in all. */
 const mostOpen = 16;
 
 /** Those that are open, the least recently used first. */
@@ -15,7 +15,7 @@ const openHandles = new Set<PooledHandle>();
 export class PooledHandle {
   readonly #path: string;
   readonly #open: () => Promise<FileHandle>;
-  /** What tells one file from another that has taken its name. */
+  /** Identifies a file, to detect that another file has taken its name. */
   readonly #identity: string;
   #handle: Promise<FileHandle> | null;
   #users = 0;
@@ -44,7 +44,7 @@ export class PooledHandle {
     return pooled;
   }
 
-  /** What `work` makes of the handle, which is open until it ends. */
+  /** Returns the result of `work`, which gets the handle; the handle stays open until `work` ends. */
   async use<T>(work: (handle: FileHandle) => Promise<T>): Promise<T> {
     this.#users++;
     try {
@@ -60,7 +60,7 @@ export class PooledHandle {
     }
   }
 
-  /** For good; nobody may be using it. */
+  /** Closes it permanently; nobody may be using it. */
   async close(): Promise<void> {
     openHandles.delete(this);
     const handle = this.#handle;
@@ -76,7 +76,7 @@ export class PooledHandle {
       throw new InputError(
         'was changed by another program while it was read',
         { file: this.#path },
-        'Start again',
+        'Run the command again',
       );
     } catch (error) {
       this.#handle = null;

@@ -1,6 +1,6 @@
 /**
- * Directories whose weights are quantised in a format that is not read: what they say of themselves, to
- * be refused by name before anything is made of their tensors.
+ * Detects directories whose weights are quantised in an unsupported format, so that an error can name the
+ * format before any tensor is used.
  */
 
 import { readdir } from 'node:fs/promises';
@@ -11,11 +11,11 @@ import { isJsonObject, printable, readJsonFile } from './json-file.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
-const wayOut = 'Take a GGUF of the model, or the unquantised model';
+const wayOut = 'Use a GGUF file of the model, or the unquantised model';
 const wayOutOfConfig = (key: string) =>
   `${wayOut}; if these weights are not quantised, remove '${key}' from config.json`;
 
-/** The weights are quantised in a format that is not read. */
+/** The weights are quantised in an unsupported format. */
 export class QuantisedError extends InputError {}
 
 /** @throws QuantisedError when a config.json says that the weights are quantised */
@@ -27,10 +27,10 @@ export function refuseQuantised(config: Json, file: string): void {
   }
 }
 
-/** Those that are read: see mxfp4-source.ts and ternary-source.ts. */
+/** The supported methods: see mxfp4-source.ts and ternary-source.ts. */
 const readMethods: readonly string[] = ['mxfp4', ternaryMethod];
 
-/** The fields of a config.json that speak of quantisation, and the method each of them names. */
+/** The fields of a config.json that describe quantisation, and the method that each of them names. */
 const configKeys: readonly (readonly [string, (value: unknown) => string | undefined])[] = [
   // MLX writes the same object a second time, under the key of the others.
   ['quantization', (value) => methodOf(value, 'MLX')],
@@ -38,7 +38,7 @@ const configKeys: readonly (readonly [string, (value: unknown) => string | undef
   ['compression_config', (value) => methodOf(value, 'compressed-tensors')],
 ];
 
-/** The method that such an object names, or `otherwise`; undefined for one that says nothing. */
+/** The method that such an object names, or `otherwise`; undefined if it names none. */
 function methodOf(value: unknown, otherwise: string | undefined): string | undefined {
   if (typeof value === 'string' && value !== '') return shown(value);
   if (!isJsonObject(value) || Object.keys(value).length === 0) return undefined;
@@ -60,7 +60,7 @@ function shown(method: string): string {
   return printable(method.slice(0, longestMethod));
 }
 
-/** Files beside config.json that tools of quantisation write, and which method each stands for. */
+/** Files that quantisation tools write beside config.json, and the method that each indicates. */
 const sideFiles: readonly (readonly [string, string])[] = [
   ['quantize_config.json', 'GPTQ'],
   ['quant_config.json', 'AWQ'],
@@ -71,12 +71,12 @@ const sideFiles: readonly (readonly [string, string])[] = [
   ['qmodel.pt', 'HQQ'],
 ];
 
-/** Files beside the weights that say so. */
+/** Files beside the weights that indicate a quantisation. */
 export const quantisationFileNames: readonly string[] = sideFiles
   .map(([name]) => name)
   .filter((name) => name.endsWith('.json'));
 
-/** How names of tensors end that only one method has, the most telling first. */
+/** Ends of tensor names that indicate a method, the most specific first. */
 const tensorNames: readonly (readonly [RegExp, string])[] = [
   [/\.g_idx$/, 'GPTQ'],
   [/\.qzeros$/, 'GPTQ or AWQ'],
@@ -95,8 +95,8 @@ const tensorNames: readonly (readonly [RegExp, string])[] = [
 ];
 
 /**
- * What makes the weights in `dir` unusable, where that is a quantisation of which config.json says
- * nothing: to be asked where tensors are missing or not as they should be.
+ * The error for weights in `dir` that are quantised although config.json does not say so; call it when
+ * tensors are missing or wrong.
  * @param names of the tensors, as far as they could be read
  */
 export async function hiddenQuantisation(

@@ -1,4 +1,4 @@
-/** A tensor whose values lie in a file one after the other, in the dtype they are read in. */
+/** A tensor whose values are stored contiguously in a file, in the dtype in which they are read. */
 
 import type { RangeFile } from './file.ts';
 import { checkReadRange } from './shape.ts';

@@ -1,6 +1,6 @@
 /**
  * The header of a safetensors file, read as if it were hostile. Our own model directory uses the
- * same format, so this is also how its files are opened.
+ * same format, so this file also opens our own weight files.
  *
  *     byte 0    header length n, u64 little-endian
  *     byte 8    n bytes of JSON: {"name": {"dtype", "shape", "data_offsets": [begin, end]}, ...}
@@ -23,7 +23,7 @@ const lengthBytes = 8;
 
 export interface SafetensorsEntry {
   readonly name: string;
-  /** `other` for what is not read. */
+  /** `other` for unsupported types. */
   readonly dtype: SourceDType | 'other';
   /** As the header writes the type: `F16`. */
   readonly storedAs: string;
@@ -45,7 +45,7 @@ export interface SafetensorsHeader {
   readonly dataStart: number;
 }
 
-/** What the name of a dtype looks like, known or not. */
+/** The form of a dtype's name, whether known or not. */
 const plainDType = /^\w{1,32}$/;
 
 const redownload = 'Download the file again';
@@ -72,7 +72,7 @@ export async function readSafetensorsHeader(file: RangeFile): Promise<Safetensor
   const dataStart = lengthBytes + headerBytes;
   if (dataStart > file.size) {
     throw new InputError(
-      `truncated: the header alone needs ${dataStart} bytes, the file has ${file.size}`,
+      `truncated: the header alone needs ${dataStart} bytes, but the file has ${file.size}`,
       place,
       redownload,
     );
@@ -115,14 +115,14 @@ export function parseSafetensorsHeader(
   if (fileEnd > file.size) {
     const first = [...tensors.values()].find((entry) => entry.offset + entry.bytes > file.size);
     throw new InputError(
-      `truncated: the header promises ${fileEnd} bytes, the file has ${file.size}`,
+      `truncated: the header describes ${fileEnd} bytes, but the file has ${file.size}`,
       first === undefined ? place : { ...place, tensor: first.name },
       redownload,
     );
   }
   if (fileEnd < file.size) {
     throw new InputError(
-      `damaged: the header accounts for ${fileEnd} bytes, the file has ${file.size}`,
+      `damaged: the header describes ${fileEnd} bytes, but the file has ${file.size}`,
       place,
       redownload,
     );
@@ -163,14 +163,14 @@ function parseEntry(
   const elements = elementCount(shape);
   const elementBytes =
     dtype === undefined ? unreadSafetensors.get(dtypeName) : sourceDTypes[dtype].bytes;
-  // Of a type that nobody has heard of, the header's word has to do.
+  // For an unknown type, the header's range cannot be checked against the shape.
   const needed =
     elementBytes === undefined
       ? Math.max(0, end - begin)
       : elementBytes * (elements ?? Number.POSITIVE_INFINITY);
   if (elements === undefined || end - begin !== Math.ceil(needed)) {
     throw new InputError(
-      `its data_offsets span ${end - begin} bytes, ${dtypeName} ${brief(shape)} needs ${needed}`,
+      `its data_offsets span ${end - begin} bytes, but ${dtypeName} ${brief(shape)} needs ${needed}`,
       place,
     );
   }

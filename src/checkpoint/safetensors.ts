@@ -9,7 +9,7 @@ import { dtypeOfSafetensors } from './source-dtype.ts';
 import { unreadTensor } from './unread-tensor.ts';
 
 /**
- * Opens one safetensors file; its header is read and checked, its data is not.
+ * Opens one safetensors file; reads and checks its header, but not its data.
  * @throws InputError when the file is missing, truncated or damaged.
  */
 export async function openSafetensors(

@@ -1,9 +1,9 @@
-/** Arithmetic on shapes that come from a file, where every number may be a lie. */
+/** Arithmetic on shapes from a file, in which any number may be wrong. */
 
 /** Most dimensions a tensor may have: the limit of torch. */
 export const maxDimensions = 64;
 
-/** True for a count, size or offset that can be computed with exactly: an integer in [0, 2^53). */
+/** Whether a count, size or offset is exact in arithmetic: an integer in [0, 2^53). */
 export function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
@@ -22,7 +22,7 @@ export function elementCount(shape: readonly number[]): number | undefined {
 
 /**
  * Checks the arguments of `SourceTensor.read`.
- * @throws RangeError when they do not fit: a mistake of the caller, not of the file.
+ * @throws RangeError when they do not fit: a bug in the caller, not a fault of the file.
  */
 export function checkReadRange(
   name: string,
@@ -33,7 +33,9 @@ export function checkReadRange(
   target: Uint8Array,
 ): void {
   if (!isCount(start) || !isCount(count) || start + count > elements) {
-    throw new RangeError(`${name}: elements ${start} + ${count} are not among its ${elements}`);
+    throw new RangeError(
+      `${name}: elements ${start} + ${count} are beyond its ${elements} elements`,
+    );
   }
   if (target.byteLength !== count * elementBytes) {
     throw new RangeError(

@@ -26,7 +26,7 @@ export const sourceDTypes: Readonly<Record<SourceDType, SourceDTypeRow>> = {
   bool: { bytes: 1, safetensors: 'BOOL', torch: 'bool', torchStorage: 'BoolStorage' },
 };
 
-/** Bytes of an element of the types that safetensors knows and nobody reads here. */
+/** Bytes per element of the safetensors types that are not supported here. */
 export const unreadSafetensors: ReadonlyMap<string, number> = new Map([
   ['F4', 1 / 2],
   ['F6_E2M3', 3 / 4],
@@ -42,7 +42,7 @@ export const unreadSafetensors: ReadonlyMap<string, number> = new Map([
   ['C64', 8],
 ]);
 
-/** Bytes of an element of the types that have a storage class in torch and are not read here. */
+/** Bytes per element of the types that have a storage class in torch and are not supported here. */
 export const unreadTorch: ReadonlyMap<string, number> = new Map([
   ['complex64', 8],
   ['complex128', 16],

@@ -1,11 +1,11 @@
 /**
  * Tensors that are views: any shape over any strides of a storage in a file, read in row-major
- * order. A transposed matrix of many gigabytes is gathered through a window of bounded size.
+ * order. A transposed matrix of many gigabytes is read through a window of bounded size.
  *
- * The wanted elements are cut into boxes (see `boxes`), each box is walked in the order of the
- * storage, not of the tensor, and what lies close together is read at once:
+ * The requested elements are divided into boxes (see `boxes`). Each box is traversed in the order of the
+ * storage, not of the tensor, and elements that lie close together are read at once:
  *
- *     view, row-major          storage, as the file has it
+ *     view, row-major          storage, as in the file
  *     a b c  <- wanted         a . b . c . d . e . f .
  *     d e f                    |--------|               one read, gathered into the target
  */
@@ -17,7 +17,10 @@ import { elementCount } from './shape.ts';
 /** Most bytes read at once to gather from; also the memory of one read call. */
 const windowBytes = 2 ** 20;
 
-/** Bytes not wanted that are rather read than skipped: about what a disk reads in a seek's time. */
+/**
+ * The largest gap, in bytes, that is read rather than skipped: about what a disk reads in the time of a
+ * seek.
+ */
 const maxGapBytes = 2 ** 16;
 
 /** One dimension of a view: `size` steps of `stride` elements of the storage. */
@@ -30,8 +33,8 @@ export interface Dimension {
 type Box = readonly { readonly start: number; readonly size: number }[];
 
 /**
- * The same walk over the storage in as few dimensions as possible: those of size 1 are dropped,
- * neighbours that step evenly are joined.
+ * The same traversal of the storage in as few dimensions as possible: dimensions of size 1 are dropped, and
+ * neighbours that step evenly are merged.
  */
 export function simplify(shape: readonly number[], strides: readonly number[]): Dimension[] {
   const dimensions: Dimension[] = [];
@@ -53,7 +56,7 @@ export function isContiguous(dimensions: readonly Dimension[]): boolean {
   return dimensions.length === 0 || (dimensions.length === 1 && dimensions[0]?.stride === 1);
 }
 
-/** Where a view lies. */
+/** Location of a view in a file. */
 export interface StridedView {
   readonly name: string;
   /** Byte in the file of the view's element 0. */
@@ -95,12 +98,12 @@ interface Run {
   readonly count: number;
 }
 
-/** Position in the storage behind the last element of `run`. */
+/** Position in the storage just after the last element of `run`. */
 function endOf(run: Run): number {
   return run.from + (run.count - 1) * run.fromStep + 1;
 }
 
-/** Most runs collected before a read, so that the batch itself stays small. */
+/** The most runs that are collected before a read, so that the batch itself stays small. */
 const maxBatch = 2 ** 13;
 
 function fits(batch: readonly Run[], run: Run, elementBytes: number): boolean {
@@ -115,7 +118,7 @@ function fits(batch: readonly Run[], run: Run, elementBytes: number): boolean {
   );
 }
 
-/** Reads the span of the batch in one go and spreads it over the target. */
+/** Reads the span of the batch at once and distributes it over the target. */
 async function flush(
   file: RangeFile,
   { offset, elementBytes, name }: StridedView,
@@ -133,7 +136,7 @@ async function flush(
   batch.length = 0;
 }
 
-/** Everything that is wanted, box by box, each in the order of the storage. */
+/** All requested elements, box by box, each box in the order of the storage. */
 function* runs(
   dimensions: readonly Dimension[],
   start: number,
@@ -153,7 +156,8 @@ function* runs(
       if (size > 1) walk.push({ size, fromStep: stride, toStep });
       toStep *= size;
     }
-    // Largest step outermost. Steps of 0 end up innermost: repeats of what the window holds.
+    // Largest step outermost. Steps of 0 end up innermost: they repeat elements that the window already
+    // holds.
     walk.sort((a, b) => b.fromStep - a.fromStep);
     yield* walkRuns(walk, from, to, elementBytes);
     to += toStep;

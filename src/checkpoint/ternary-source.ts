@@ -1,6 +1,6 @@
 /**
- * Matrices whose values are -1, 0 or 1 times one scale, as BitNet checkpoints have them, as tensors of f32
- * values that a ternary format holds exactly:
+ * Matrices whose values are -1, 0 or 1 times one scale, as in BitNet checkpoints. They become tensors of
+ * f32 values that a ternary format holds exactly:
  *
  *     packed    <name>.weight u8 (rows / 4, columns) and <name>.weight_scale (1): bits 2k and 2k + 1 of row
  *               r are 1 + the value of row r + k rows / 4
@@ -19,11 +19,11 @@ const scaleEnd = '_scale';
 const perByte = 4;
 /** Bytes that are read at once. */
 const pieceBytes = 512 * 1024;
-/** What the mean of magnitudes counts for at least. */
+/** The lower bound of the mean of magnitudes. */
 const leastMean = 1e-5;
 
 /**
- * The source with such matrices in place of what `config` says they are stored in.
+ * The source with such matrices in place of their stored form, which `config` describes.
  * @throws InputError for a matrix without its scale, and for shapes that contradict each other
  */
 export function withTernary(source: TensorSource, config: TernaryConfig | null): TensorSource {
@@ -39,7 +39,7 @@ export function withTernary(source: TensorSource, config: TernaryConfig | null):
       tensors.set(name, rounded(tensor));
     } else {
       throw new InputError(
-        `has no ${scaleEnd.slice(1)} beside it, although its configuration says that weights are ternary`,
+        `has no ${scaleEnd.slice(1)} beside it, although the configuration says that weights are ternary`,
         { file: tensor.file, tensor: name },
         "If these weights are not quantised, remove 'quantization_config' from config.json",
       );
@@ -48,7 +48,7 @@ export function withTernary(source: TensorSource, config: TernaryConfig | null):
   return { ...source, tensors };
 }
 
-/** With a scale beside it, packed or not. */
+/** A matrix with a scale tensor, packed or not. */
 function scaled(
   tensor: SourceTensor,
   scale: SourceTensor,
@@ -57,7 +57,7 @@ function scaled(
   const [stored = 0, columns = 0] = tensor.shape;
   if (elementCount(scale.shape) !== 1) {
     throw new InputError(
-      `is (${scale.shape.join(', ')}): one scale of a whole matrix is expected`,
+      `has the shape (${scale.shape.join(', ')}), but must be one scale for the whole matrix`,
       {
         file: scale.file,
         tensor: scale.name,
@@ -80,7 +80,7 @@ function scaled(
   });
 }
 
-/** In floats, which are rounded. */
+/** A matrix of floats, which are rounded. */
 function rounded(tensor: SourceTensor): SourceTensor {
   const read = valuesOf(tensor);
   const elements = elementCount(tensor.shape) ?? 0;
@@ -100,14 +100,14 @@ function rounded(tensor: SourceTensor): SourceTensor {
     await read(start, out);
     for (let i = 0; i < out.length; i++) {
       const value = Math.fround((out[i] ?? 0) * by);
-      // Ties, to even, become 0. What is not a number stays, to be refused by its place.
+      // Ties round to even, so they become 0. A NaN stays NaN, so that the error can name its place.
       const size = Math.abs(value);
       out[i] = Number.isFinite(value) ? (size > 0.5 ? Math.sign(value) * step : 0) : value;
     }
   });
 }
 
-/** What {@link withTernary} makes of a tensor. */
+/** The result of {@link withTernary} for a tensor. */
 function ternary(tensor: SourceTensor, shape: readonly number[], read: ReadValues): SourceTensor {
   return {
     ...computedTensor({ ...tensor, shape }, read),
@@ -142,7 +142,7 @@ function unpacked(tensor: SourceTensor): ReadValues {
   };
 }
 
-/** What `make` gives, made when it is first asked for. */
+/** The result of `make`, which is called at the first use. */
 function once<Result>(make: () => Promise<Result>): () => Promise<Result> {
   let made: Promise<Result> | undefined;
   return () => {

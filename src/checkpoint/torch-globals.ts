@@ -1,7 +1,7 @@
 /**
- * The few things a torch checkpoint may name in its pickle, and what they mean here: storages,
- * tensors over them, and the dictionaries that hold them. Everything else is refused, since a
- * pickle may name any function of Python and have it called.
+ * The few names that the pickle of a torch checkpoint may use, and their meaning here: storages, tensors
+ * over them, and the dictionaries that hold them. Every other name is refused, since a pickle may name any
+ * Python function and have it called.
  */
 
 import { brief, printable } from './json-file.ts';
@@ -34,7 +34,7 @@ class TorchDType extends PickleObject {
   }
 }
 
-/** A function or class that may be called; calling it runs only what is written here. */
+/** A function or class that may be called; calling it runs only code in this file. */
 class Callable extends PickleObject {
   readonly run: (args: readonly PickleValue[]) => PickleValue;
   constructor(run: (args: readonly PickleValue[]) => PickleValue) {
@@ -49,12 +49,12 @@ const opaque = new PickleOpaque();
 const maxArguments = 16;
 
 /**
- * Most storages of one file, each of which is looked for by itself. A state_dict has one for each
+ * The most storages of one file; each is located separately. A state_dict has one for each
  * tensor: a few thousand at most.
  */
 const maxStorages = 2 ** 16;
 
-/** Most pairs that all OrderedDicts together are made from: the same list can be given often. */
+/** The most pairs in all OrderedDicts together: a pickle can use the same list many times. */
 const maxPairs = 2 ** 20;
 
 /** _rebuild_tensor(storage, offset, shape, strides), and v2 with (requires_grad, hooks, metadata?) */
@@ -96,7 +96,7 @@ function rebuildParameter([tensor]: readonly PickleValue[]): TensorRef {
 function orderedDict([pairs]: readonly PickleValue[]): Map<PickleValue, PickleValue> {
   const dict = new Map<PickleValue, PickleValue>();
   if (pairs === undefined) return dict;
-  if (!Array.isArray(pairs)) throw damaged('an OrderedDict that is not made of pairs');
+  if (!Array.isArray(pairs)) throw damaged('an OrderedDict that does not consist of pairs');
   for (const pair of pairs) {
     const items = pair instanceof PickleTuple ? pair.items : pair;
     if (!Array.isArray(items) || items.length !== 2) throw damaged('a key without a value');
@@ -110,7 +110,7 @@ function torchSize([sizes]: readonly PickleValue[]): PickleTuple {
   return new PickleTuple(numbers(sizes));
 }
 
-/** Everything that may be named, but the storage classes and dtypes. */
+/** All permitted names except the storage classes and dtypes. */
 const callables: Readonly<Record<string, (args: readonly PickleValue[]) => PickleValue>> = {
   'collections.OrderedDict': orderedDict,
   'torch._utils._rebuild_tensor': rebuildTensor,
@@ -123,7 +123,7 @@ const callables: Readonly<Record<string, (args: readonly PickleValue[]) => Pickl
   'torch.serialization._get_layout': () => opaque,
 };
 
-/** Known by name only, so that a tensor that uses one can be refused with its own name. */
+/** Known by name only, so that the error for a tensor that uses one can name it. */
 const otherStorages: Readonly<Record<string, string>> = {
   ComplexDoubleStorage: 'complex128',
   ComplexFloatStorage: 'complex64',
@@ -134,7 +134,7 @@ const otherStorages: Readonly<Record<string, string>> = {
   QUInt2x4Storage: 'quint2x4',
 };
 
-/** As above: dtypes that have no storage class, or that are not read. */
+/** As above: dtypes that have no storage class, or that are not supported. */
 const otherDTypes = [
   ...['uint16', 'uint32', 'uint64', 'complex32', 'complex64', 'complex128'],
   ...['float8_e4m3fn', 'float8_e4m3fnuz', 'float8_e5m2', 'float8_e5m2fnuz', 'float8_e8m0fnu'],
@@ -162,7 +162,7 @@ function knownGlobals(): ReadonlyMap<string, PickleValue> {
 
 const globals = knownGlobals();
 
-/** What the pickle of one torch file may do. */
+/** The operations that the pickle of one torch file may use. */
 export class TorchHost implements PickleHost {
   /** All storages named so far, by key. */
   readonly storages = new Map<string, StorageRef>();
@@ -172,13 +172,13 @@ export class TorchHost implements PickleHost {
     const known = globals.get(`${module}.${name}`);
     if (known !== undefined) return known;
     throw new PickleRefusal(
-      `the pickle names ${printable(`${module}.${name}`)}, which is refused: a pickle can have any such code run`,
+      `the pickle names ${printable(`${module}.${name}`)}, which is refused: a pickle could run any code this way`,
       'If you trust the file, load it in Python and save its state_dict again as safetensors',
     );
   }
 
   call(callable: PickleValue, args: PickleTuple): PickleValue {
-    if (!(callable instanceof Callable)) throw damaged('something is called that is no function');
+    if (!(callable instanceof Callable)) throw damaged('it calls something that is not a function');
     const [first] = args.items;
     if (Array.isArray(first)) this.#pairs += first.length;
     if (args.items.length > maxArguments || this.#pairs > maxPairs) {
@@ -187,10 +187,13 @@ export class TorchHost implements PickleHost {
     return callable.run(args.items);
   }
 
-  /** State is attributes: of a state_dict its `_metadata`, of a parameter what users hung on it. */
+  /**
+   * State consists of attributes: the `_metadata` of a state_dict, or attributes that users added to a
+   * parameter.
+   */
   build(object: PickleValue): void {
     if (!(object instanceof Map || object instanceof TensorRef)) {
-      throw damaged('state for something that has none');
+      throw damaged('state for an object without state');
     }
   }
 
@@ -210,7 +213,7 @@ export class TorchHost implements PickleHost {
       typeof key !== 'string' ||
       typeof elements !== 'number'
     ) {
-      throw damaged('an external object that is no storage');
+      throw damaged('an external object that is not a storage');
     }
     if (this.storages.size >= maxStorages && !this.storages.has(key)) {
       throw new PickleRefusal(`the pickle names more than ${maxStorages} storages`);

@@ -1,6 +1,6 @@
 /**
- * What `torch.save` wrote before PyTorch 1.6, and still writes when asked to: pickles and raw bytes,
- * one behind the other.
+ * What `torch.save` wrote before PyTorch 1.6, and still writes when asked to: pickles and raw bytes, one
+ * after the other.
  *
  *     pickle   magic number 0x1950a86a20f9469cfc6c
  *     pickle   protocol version, 1001
@@ -22,10 +22,10 @@ import { TorchHost } from './torch-globals.ts';
 import type { StorageRef } from './torch-refs.ts';
 import { type StorageRange, torchTensors } from './torch-tensors.ts';
 
-/** The magic number as it stands in the file, behind PROTO n: LONG1, its length, its bytes. */
+/** The magic number as stored in the file, after PROTO n: LONG1, its length, its bytes. */
 const magic = Buffer.from('8a0a6cfc9c46f9206aa85019', 'hex');
 
-/** Where the magic number stands: behind the PROTO opcode and its argument. */
+/** Offset of the magic number: after the PROTO opcode and its argument. */
 const magicOffset = 2;
 
 /** Bytes that `isTorchLegacy` needs to see. */
@@ -36,18 +36,19 @@ const formatVersion = 1001;
 /** Bytes of the number of elements in front of each storage. */
 const countBytes = 8;
 
-/** True when `head`, the first bytes of a file, is that of a legacy torch file. */
+/** True when `head`, the first bytes of a file, begins a legacy torch file. */
 export function isTorchLegacy(head: Uint8Array): boolean {
   return magic.equals(head.subarray(magicOffset, legacyHeadBytes));
 }
 
 /**
  * The tensors of a legacy file.
- * @throws InputError when it is damaged, truncated, big-endian or not allowed.
+ * @throws InputError when it is damaged, truncated or big-endian, or its pickle uses a name that is not
+ * allowed.
  */
 export async function readTorchLegacy(file: RangeFile): Promise<Omit<TensorSource, 'close'>> {
   const place = { file: file.path };
-  // Where the pickles end is known only when they have been read.
+  // The end of the pickles is known only after they have been read.
   const bytes = Buffer.alloc(Math.min(file.size, maxPickleBytes));
   await file.read(0, bytes);
   const host = new TorchHost();
@@ -95,13 +96,13 @@ async function storageRanges(
     offset += countBytes;
     if (elements !== storage.elements || !isCount(bytes)) {
       throw new InputError(
-        `damaged: storage ${brief(storage.key)} has ${elements} elements here, ${storage.elements} in the pickle`,
+        `damaged: storage ${brief(storage.key)} has ${elements} elements here, but ${storage.elements} in the pickle`,
         place,
       );
     }
     if (offset + bytes > file.size) {
       throw new InputError(
-        `truncated: storage ${brief(storage.key)} ends at byte ${offset + bytes}, the file has ${file.size}`,
+        `truncated: storage ${brief(storage.key)} ends at byte ${offset + bytes}, but the file has ${file.size} bytes`,
         place,
         'Download the file again',
       );
@@ -112,7 +113,7 @@ async function storageRanges(
   return ranges;
 }
 
-/** Without its size, what follows an unknown storage could not be found. */
+/** Without the size of its elements, the data after an unknown storage could not be located. */
 function elementBytes({ dtype, key }: StorageRef, place: ErrorPlace): number {
   const known = dtypeOfTorch.get(dtype);
   const bytes = known === undefined ? unreadTorch.get(dtype) : sourceDTypes[known].bytes;

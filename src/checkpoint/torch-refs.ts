@@ -3,9 +3,9 @@
 import { PickleObject, PickleRefusal, PickleTuple, type PickleValue } from './pickle-values.ts';
 import { maxDimensions } from './shape.ts';
 
-/** A storage as the pickle describes it; its bytes lie elsewhere in the file. */
+/** A storage as the pickle describes it; its bytes are elsewhere in the file. */
 export class StorageRef extends PickleObject {
-  /** What its place in the file is called. */
+  /** The key of its data in the file. */
   readonly key: string;
   /** Name of the torch dtype, known here or not. */
   readonly dtype: string;
@@ -22,7 +22,7 @@ export class StorageRef extends PickleObject {
   }
 }
 
-/** A tensor as the pickle describes it. Nothing in it has been checked but the types. */
+/** A tensor as the pickle describes it. Only the types have been checked. */
 export class TensorRef extends PickleObject {
   readonly storage: StorageRef;
   /** Name of the torch dtype, known here or not. */
@@ -45,7 +45,7 @@ export class TensorRef extends PickleObject {
   }
 }
 
-/** A pickle that torch would not have written. */
+/** The error for a pickle that torch would not have written. */
 export function damaged(what: string): PickleRefusal {
   return new PickleRefusal(`damaged pickle: ${what}`);
 }

@@ -12,7 +12,7 @@ import { checkTensorName } from './tensor-name.ts';
 import { type StorageRef, TensorRef } from './torch-refs.ts';
 import { unreadTensor } from './unread-tensor.ts';
 
-/** Where the bytes of a storage lie in the file. */
+/** Location of the bytes of a storage in the file. */
 export interface StorageRange {
   /** First byte. */
   readonly offset: number;
@@ -22,12 +22,12 @@ export interface StorageRange {
 /** Deepest nesting of dictionaries: a state_dict has one level, a training checkpoint three. */
 const maxDepth = 16;
 
-/** Most values looked at: containers may hold each other many times over. */
+/** The most values that are visited: containers may hold each other many times over. */
 const maxVisits = 2 ** 18;
 
 /**
  * All tensors in `root`, nested dictionaries flattened: {'model': {'w': t}} gives `model.w`.
- * @param ranges where the storages lie, by key.
+ * @param ranges locations of the storages, by key.
  * @returns the tensors, and the bytes of their storages, each counted once.
  * @throws InputError that names the tensor that cannot be used.
  */
@@ -84,7 +84,7 @@ function* namedTensors(root: PickleValue, file: string): Generator<[string, Tens
   yield* visit(root, []);
 }
 
-/** What a container holds, by name or index. Values that are no containers hold nothing. */
+/** The content of a container, by name or index. Values that are not containers hold nothing. */
 function* children(value: PickleValue): Generator<[string, PickleValue]> {
   if (value instanceof Map) {
     for (const [key, child] of value) {
@@ -142,14 +142,14 @@ function checkStorage(storage: StorageRef, range: StorageRange, place: ErrorPlac
   const needed = storage.elements * (dtype === undefined ? 1 : sourceDTypes[dtype].bytes);
   if (!isCount(needed) || needed > range.bytes) {
     throw new InputError(
-      `its storage ${brief(storage.key)} needs ${needed} bytes, the file has ${range.bytes}`,
+      `its storage ${brief(storage.key)} needs ${needed} bytes, but the file has ${range.bytes}`,
       { ...place, offset: range.offset },
       'Download the file again',
     );
   }
 }
 
-/** The number of elements, once it is sure that all of them lie inside the storage. */
+/** The number of elements, after checking that all of them lie inside the storage. */
 function checkGeometry(
   { shape, strides, offset }: TensorRef,
   range: StorageRange,
@@ -169,12 +169,12 @@ function checkGeometry(
       place,
     );
   }
-  // Of each dimension the last index; beyond 2^53 the sum is not exact, but far too large anyway.
+  // The last index of each dimension; beyond 2^53 the sum is inexact, but far too large anyway.
   const last = shape.reduce((at, size, d) => at + (size - 1) * (strides[d] as number), offset);
   const capacity = Math.floor(range.bytes / elementBytes);
   if (elements > 0 && last >= capacity) {
     throw new InputError(
-      `it needs element ${last} of its storage, which has ${capacity} elements`,
+      `it needs element ${last} of its storage, which has only ${capacity} elements`,
       place,
       'Download the file again',
     );

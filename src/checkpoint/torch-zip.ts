@@ -22,7 +22,8 @@ const pickleName = 'data.pkl';
 
 /**
  * The tensors of the archive in `file`.
- * @throws InputError when the archive or its pickle is damaged, big-endian or not allowed.
+ * @throws InputError when the archive or its pickle is damaged or big-endian, or the pickle uses a name
+ * that is not allowed.
  */
 export async function readTorchZip(file: RangeFile): Promise<Omit<TensorSource, 'close'>> {
   const zip = await ZipArchive.open(file);
@@ -48,7 +49,7 @@ export async function readTorchZip(file: RangeFile): Promise<Omit<TensorSource, 
   return torchTensors(value, file, ranges);
 }
 
-/** What stands in front of `data.pkl`: the name the file was first saved under, and a slash. */
+/** The path before `data.pkl`: the name under which the file was first saved, and a slash. */
 function archivePrefix(zip: ZipArchive, file: string): string {
   const found = [...zip.names].filter(
     (name) => name === pickleName || name.endsWith(`/${pickleName}`),

@@ -6,12 +6,12 @@ import type { TensorSource } from './source.ts';
 import { isTorchLegacy, legacyHeadBytes, readTorchLegacy } from './torch-legacy.ts';
 import { readTorchZip } from './torch-zip.ts';
 
-/** How a zip archive begins: the header of its first entry. */
+/** The first bytes of a zip archive: the header of its first entry. */
 const zipMagic = Buffer.from('PK\x03\x04', 'latin1');
 
 /**
- * Opens `pytorch_model.bin`, a `.pt` or a `.pth` file. Its pickle is read, its data is not, and
- * nothing in it is executed.
+ * Opens `pytorch_model.bin`, a `.pt` or a `.pth` file. Reads its pickle but not its data, and executes
+ * nothing in it.
  * @throws InputError when the file is missing, truncated, damaged, in neither format, or asks for
  * anything but tensors.
  */

@@ -1,4 +1,4 @@
-/** Matrices that a checkpoint holds the other way round: (inputs, outputs), as GPT-2 has its layers. */
+/** Matrices that a checkpoint stores transposed: (inputs, outputs), like the layers of GPT-2. */
 
 import { forEachParallel } from '../parallel.ts';
 import { checkReadRange } from './shape.ts';
@@ -17,8 +17,8 @@ export interface Rectangle {
 }
 
 /**
- * The columns of the matrix `tensor` as rows; of a stack of matrices, those of each. What is neither stays as
- * it is, to be refused by its shape.
+ * Transposes the matrix `tensor`, or each matrix of a stack. A tensor of any other shape is returned
+ * unchanged, so that the error can name its shape.
  */
 export function transposedMatrix(tensor: SourceTensor): SourceTensor {
   const [rows = 0, columns = 0, ...more] = tensor.shape;
@@ -78,7 +78,7 @@ function transposedStack(tensor: SourceTensor, dtype: SourceDType): SourceTensor
 }
 
 /**
- * Reads a rectangle of what {@link transposedMatrix} makes of `tensor`, row by row, into `target`.
+ * Reads a rectangle of the {@link transposedMatrix} of `tensor`, row by row, into `target`.
  * @throws InputError when the file is shorter than its header says; IoError when reading fails
  */
 export async function readTurned(

@@ -1,12 +1,15 @@
-/** A matrix whose rows are divided by their lengths, as heads that norm their weights have them. */
+/** A matrix whose rows are divided by their lengths, as in heads with normalised weights. */
 
 import { computedTensor, valuesOf } from './float-values.ts';
 import type { SourceTensor } from './source.ts';
 
-/** The least that a row is divided by. */
+/** The lower bound of the divisor. */
 const leastLength = 1e-12;
 
-/** The rows of `tensor`, each of length 1. What is no matrix stays as it is, to be refused by its shape. */
+/**
+ * The rows of `tensor`, each of length 1. A tensor that is not a matrix is returned unchanged, so that the
+ * error can name its shape.
+ */
 export function unitRows(tensor: SourceTensor): SourceTensor {
   const [rows = 0, columns = 0, ...more] = tensor.shape;
   if (tensor.dtype === 'other' || rows === 0 || columns === 0 || more.length > 0) return tensor;

@@ -1,17 +1,17 @@
-/** A tensor of a type that is not read: it may be there, as long as nobody needs it. */
+/** A tensor of an unsupported type: it may exist as long as nothing needs it. */
 
 import type { InputError } from '../errors.ts';
 import type { SourceTensor } from './source.ts';
 
-/** What is known of a tensor whose values are not. */
+/** The known properties of a tensor with unreadable values. */
 export interface UnreadTensor extends Pick<SourceTensor, 'name' | 'shape' | 'file'> {
   /** The type, as the file's format writes it: `F8_E4M3`. */
   readonly storedAs: string;
 }
 
 /**
- * A source that can be listed; who needs it, or reads it, gets `refusal`, which is not made before: a
- * file may have a million such tensors.
+ * A tensor that can be listed. A caller that needs or reads it gets `refusal`, which is created only then:
+ * a file may have a million such tensors.
  */
 export function unreadTensor(tensor: UnreadTensor, refusal: () => InputError): SourceTensor {
   const { name, shape, file, storedAs } = tensor;

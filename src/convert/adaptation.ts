@@ -1,4 +1,7 @@
-/** What is done to a checkpoint before it is converted: adapters merged into it, another activation. */
+/**
+ * Changes to a checkpoint before it is converted: adapters are merged into it, or its activation is
+ * replaced.
+ */
 
 import { brief } from '../checkpoint/json-file.ts';
 import { type Adapter, openAdapter } from '../checkpoint/lora/adapter.ts';
@@ -11,7 +14,7 @@ import { activationKey, recipeOf } from '../models/index.ts';
 import { type CheckpointFacts, type ModelRecipe, tensorNames } from '../models/spec.ts';
 import type { Checkpoint } from './checkpoint.ts';
 
-/** What is to be done to a checkpoint before it is converted. */
+/** Changes to make to a checkpoint before it is converted. */
 export interface Adaptation {
   /** Directories of LoRA adapters; they are merged in this order. */
   readonly lora?: readonly string[];
@@ -19,15 +22,15 @@ export interface Adaptation {
   readonly hiddenAct?: string;
 }
 
-/** An activation that is not the checkpoint's own. */
+/** An activation that replaces the checkpoint's own. */
 export interface ActivationChange {
   readonly from: string | null;
   readonly to: string;
-  /** The adapter's directory that asks for it; null: it was asked for by hand. */
+  /** Directory of the adapter that asks for it; null: the user asked for it. */
   readonly askedBy: string | null;
 }
 
-/** What is known of a checkpoint, and the recipe that follows. */
+/** The facts about a checkpoint, and the recipe that follows from them. */
 export interface Described {
   readonly facts: CheckpointFacts;
   readonly recipe: ModelRecipe;
@@ -51,8 +54,8 @@ export async function openAdapters(dirs: readonly string[]): Promise<readonly Ad
 }
 
 /**
- * Merges adapters into the tensors of a checkpoint that is `described`.
- * @returns what it is then, and its tensors, which are read from `source` and the adapters
+ * Merges adapters into the tensors of the checkpoint `described`.
+ * @returns the changed description, and the tensors, which are read from `source` and the adapters
  * @throws InputError when an adapter does not fit
  */
 export function mergeInto(
@@ -67,14 +70,14 @@ export function mergeInto(
   return { source: merged, facts: known, recipe: recipeOf(known) };
 }
 
-/** The configuration of a model whose head is one of its own. */
+/** The configuration of a model whose head is separate from the embedding. */
 export function untied(config: Config): Config {
   return { ...config, tie_word_embeddings: false };
 }
 
 /**
- * The embedding under its own name as well, where it is stored under that of the head alone: adapters
- * speak of both, and may part them.
+ * Adds the embedding under its own name where it is stored only under the name of the head: adapters may
+ * name both, and may change one without the other.
  */
 function withEmbedding(
   { tensors }: TensorSource,
@@ -107,8 +110,8 @@ export function withConfig(checkpoint: Checkpoint, config: Config): Checkpoint {
 }
 
 /**
- * The configuration with the activation that is asked for, by hand or else by an adapter.
- * @throws InputError when it is not known, or adapters ask for different ones
+ * The configuration with the requested activation: the user's, or else an adapter's.
+ * @throws InputError when it is unknown, or adapters ask for different ones
  */
 export function withActivation(
   config: Config,
@@ -127,7 +130,7 @@ export function withActivation(
   return { config: { ...config, [key]: to, ...param }, change: { from, to, askedBy } };
 }
 
-/** What the adapters ask for, which must be one thing. */
+/** The activation that the adapters ask for; all must ask for the same one. */
 function requestOf(
   adapters: readonly Adapter[],
 ): { readonly askedBy: string; readonly request: ActivationRequest } | null {
@@ -146,7 +149,7 @@ function requestOf(
         other.request.hiddenAct === first.request.hiddenAct ? ' with another threshold' : ''
       }`,
       { file: other.file },
-      'Decide with --hidden-act',
+      'Choose one with --hidden-act',
     );
   }
   return first ?? null;

@@ -1,7 +1,7 @@
 /**
- * The way of every weight from a checkpoint: read by range into WebAssembly memory, checked for NaN
- * and infinity, converted to its dtype. While one block is worked on, the next is being read, and what
- * was made of earlier ones is being written.
+ * Loads every weight from a checkpoint: reads it by range into WebAssembly memory, checks it for NaN and
+ * infinity, and converts it to its dtype. While one block is processed, the next is being read and the
+ * results of earlier ones are being written.
  */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
@@ -21,10 +21,10 @@ import { forEachParallel } from '../parallel.ts';
 import { alignDown, alignUp, MIB } from '../units.ts';
 import { PendingWrites, Rotation } from './pending-writes.ts';
 
-/** What is converted at once; a vector is a matrix of one row. */
+/** The values that are converted at once; a vector is a matrix of one row. */
 export type Block = Rectangle;
 
-/** A block in memory: `rows x columns` values, one row right after the other, at `address`. */
+/** A block in memory: `rows x columns` values without gaps between the rows, at `address`. */
 export interface LoadedBlock extends Block {
   readonly address: number;
   readonly view: Uint8Array;
@@ -40,9 +40,9 @@ export interface BlockBuffers {
   readonly floatAddress: number;
   readonly convertedAddress: number;
   readonly signal: AbortSignal | undefined;
-  /** The same memory, for what is copied and not converted. */
+  /** The same memory, for data that is copied and not converted. */
   readonly copies: Rotation;
-  /** Writes out of the buffers that have not ended. */
+  /** Writes from the buffers that have not ended. */
   readonly pending: PendingWrites;
 }
 
@@ -51,11 +51,14 @@ export function blockBufferBytes(elements: number): number {
   return 4 * byteLength('f32', elements);
 }
 
-/** What is copied and not converted goes in pieces of so many bytes: the device is busy with a few of them. */
+/**
+ * Data that is copied and not converted is read in pieces of this many bytes: a few of them keep the device
+ * busy.
+ */
 const copyBytes = 2 * MIB;
 const fewestCopies = 4;
 
-/** Where buffers for blocks lie, and what they must hold. */
+/** Addresses of the buffers for blocks, and the sizes that they must hold. */
 export interface BlockGeometry {
   readonly address: number;
   /** Values of a block. */
@@ -64,7 +67,7 @@ export interface BlockGeometry {
   readonly longestRow: number;
 }
 
-/** Lays the buffers for blocks out from an address on. */
+/** Lays out the buffers for blocks from an address on. */
 export function createBlockBuffers(
   memory: WebAssembly.Memory,
   kernels: Kernels,
@@ -90,7 +93,7 @@ export function createBlockBuffers(
   };
 }
 
-/** Reads for rows that are not whole are short; this many are kept in flight. */
+/** Reads of partial rows are short; this many are kept in flight. */
 export const stridedReads = 16;
 
 /**
@@ -99,7 +102,7 @@ export const stridedReads = 16;
  */
 export const widestBlock = Math.max(...neuronDTypes.map((dtype) => formats[dtype].blockElements));
 
-/** Rows of `columns` values that fit the buffers, cut from `rows` at multiples of `multiple`. */
+/** Cuts `rows` rows of `columns` values into runs that fit the buffers, at multiples of `multiple`. */
 export function rowBlocks(
   work: BlockBuffers,
   rows: number,
@@ -173,7 +176,7 @@ async function readBlock(
   });
 }
 
-/** Checks the block at `address` and converts it; returns where the result lies. */
+/** Checks the block at `address` and converts it; returns the address of the result. */
 function convertBlock(
   work: BlockBuffers,
   source: SourceTensor,
@@ -212,7 +215,7 @@ function convertBlock(
   return work.convertedAddress;
 }
 
-/** @throws InputError where a block's scale is beyond f16, in the formats that have such scales */
+/** @throws InputError where a block's scale is beyond the range of f16, in formats with f16 scales */
 function checkScales(
   { kernels, convertedAddress }: BlockBuffers,
   source: SourceTensor,

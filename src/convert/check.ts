@@ -1,4 +1,4 @@
-/** Holds a checkpoint against the recipe of its family before a single weight is read. */
+/** Checks a checkpoint against the recipe of its family before any weight is read. */
 
 import { basename } from 'node:path';
 import { reorderedRows } from '../checkpoint/derived-tensor.ts';
@@ -14,7 +14,7 @@ import { formatOf } from './dtypes.ts';
 import { isBuffer, isOtherHead } from './leftovers.ts';
 import type { CheckedSource, Sources } from './weights.ts';
 
-/** The tensors that a recipe needs, and what was left out. */
+/** The tensors that a recipe needs, and those that were left out. */
 export interface CheckedSources {
   readonly sources: Sources;
   readonly needs: (name: string) => boolean;
@@ -23,9 +23,9 @@ export interface CheckedSources {
 }
 
 /**
- * Checks that every tensor the recipe needs is there, with its shape and a dtype we read, and that
- * the checkpoint holds nothing that the recipe does not know, buffers and other heads apart: what is
- * unknown may be a bias, or a layer, that changes what the model computes.
+ * Checks that every tensor the recipe needs is there, with its shape and a dtype we read, and that the
+ * checkpoint holds no tensor unknown to the recipe, except buffers and other heads: an unknown tensor may
+ * be a bias, or a layer, that changes what the model computes.
  * @throws InputError that names the tensor
  */
 export function checkSources(
@@ -62,7 +62,7 @@ export function checkSources(
       return !checked.has(name) && !ignored.has(name) && !isBuffer({ name, shape });
     })
     .map(([name]) => name);
-  // What the index of the shards leaves out is said to be no part of the model.
+  // A tensor that the index of the shards leaves out is not part of the model.
   const isApart = (name: string) => isOtherHead(name) || source.unlisted?.has(name) === true;
   const passedOver = extra.filter(isApart);
   const unknown = extra.filter((name) => !isApart(name));
@@ -89,11 +89,11 @@ function viewOf(
 
 function missing(name: string, configFile: string): InputError {
   return new InputError(
-    `the checkpoint has no tensor ${name}, which ${basename(configFile)} calls for`,
+    `the checkpoint has no tensor ${name}, which ${basename(configFile)} requires`,
     { file: configFile },
     name === 'lm_head.weight'
       ? "The download may be incomplete; if the head is the embedding, 'tie_word_embeddings' should be true"
-      : 'The download may be incomplete, or its configuration is that of another model',
+      : 'The download may be incomplete, or its configuration belongs to another model',
   );
 }
 
@@ -114,7 +114,7 @@ function checkTensor(
   }
   if (tensor.shape.length !== shape.length || tensor.shape.some((n, axis) => n !== shape[axis])) {
     throw new InputError(
-      `its shape is [${tensor.shape.join(', ')}], ${basename(configFile)} calls for [${shape.join(', ')}]`,
+      `its shape is [${tensor.shape.join(', ')}], but ${basename(configFile)} requires [${shape.join(', ')}]`,
       place,
       `${basename(configFile)} and the weights contradict each other`,
     );

@@ -1,4 +1,4 @@
-/** What conversion knows of a checkpoint, whatever its format. */
+/** What conversion knows about a checkpoint of any format. */
 
 import type { TensorSource } from '../checkpoint/source.ts';
 import type { ModelSpec } from '../models/spec.ts';
@@ -8,17 +8,17 @@ import type { SideContent } from './side-files.ts';
 export type OpenCheckpoint = (path: string) => Promise<Checkpoint>;
 
 export interface Checkpoint {
-  /** For people. */
+  /** Name of the format, for messages. */
   readonly format: 'Hugging Face' | 'GGUF';
-  /** The fields of a config.json. */
+  /** The configuration, as the fields of a config.json. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** The file that says so, for messages. */
+  /** The file that holds the configuration, for messages. */
   readonly configFile: string;
   /** Tensors under the names that the families' recipes ask for. */
   readonly source: TensorSource;
   /**
-   * The small files of the model directory; proves that the tokenizer works.
-   * @throws InputError when there is no tokenizer, or none that can be used
+   * The small files of the model directory. Checks that the tokenizer works.
+   * @throws InputError when there is no usable tokenizer
    */
   readonly readSideFiles: (spec: ModelSpec) => Promise<SideContent>;
 }

@@ -29,13 +29,16 @@ import { checkWritten, writeManifest } from './written.ts';
 export interface ConvertOptions extends Adaptation {
   readonly checkpoint: string;
   readonly output: string;
-  /** `auto` keeps the checkpoint's; `q4_k_m` and its like are mixes of formats. */
+  /** `auto` keeps the checkpoint's; names such as `q4_k_m` are mixes of formats. */
   readonly dtype?: TargetFormat | 'auto';
-  /** That of the FFN, if it shall differ. */
+  /** The format of the FFN, if it is to differ. */
   readonly ffnDtype?: TargetFormat;
-  /** Cuts FFNs into tiles of so many neurons, a divisor of theirs, in place of single neurons. */
+  /**
+   * Cuts FFNs into tiles of this many neurons instead of single neurons; it must divide the number of
+   * neurons.
+   */
   readonly tile?: number;
-  /** What the whole process may take: bytes, or a share of the converted weights. */
+  /** Memory that the whole process may take: bytes, or a share of the converted weights. */
   readonly dramBudget?: number | Size;
   /** Replace a model that is already there. */
   readonly force?: boolean;
@@ -55,15 +58,15 @@ export interface ConvertReport {
   readonly output: string;
   readonly spec: ModelSpec;
   readonly dtypes: WeightDTypes;
-  /** What the checkpoint's matrices are stored in, and how many weights of each there are. */
+  /** The formats of the checkpoint's matrices, and how many weights each format has. */
   readonly formats: SourceFormats;
-  /** What was merged into the checkpoint, in this order. */
+  /** The adapters that were merged into the checkpoint, in this order. */
   readonly adapters: readonly AdapterReport[];
-  /** The activation that is not the checkpoint's own. */
+  /** The activation, if it is not the checkpoint's own. */
   readonly activation: ActivationChange | null;
-  /** What ends a text. */
+  /** The tokens that end a text. */
   readonly endTokens: readonly EndToken[];
-  /** What was done otherwise than the checkpoint's files say, a sentence each. */
+  /** Where the conversion deviates from the checkpoint's files, one sentence each. */
   readonly notes: readonly string[];
   readonly checkpointBytes: number;
   readonly modelBytes: number;
@@ -74,9 +77,9 @@ export interface ConvertReport {
 
 export const defaultConvertBudget = 512 * MIB;
 
-/** What garbage collection and the C library may take beyond what is resident at the start. */
+/** Memory that garbage collection and the C library may take beyond what is resident at the start. */
 const headroomBytes = 40 * MIB;
-/** By this much the floor may differ from one run to the next. */
+/** The floor may differ by this much from one run to the next. */
 const floorMarginBytes = 8 * MIB;
 /** Blocks of 2 Mi values are 4-8 MiB reads, past the point where larger ones are faster. */
 const largestBlock = 2 * 1024 * 1024;
@@ -147,7 +150,10 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
   }
 }
 
-/** What both come to; where one fails, the other has ended, too: nothing is written any more. */
+/**
+ * The results of both. If one fails, this waits for the other to end, so that nothing is still being
+ * written.
+ */
 async function bothEnded<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
   await Promise.allSettled([one, other]);
   return [await one, await other];
@@ -165,7 +171,7 @@ function budgetBytes(budget: number | Size, modelBytes: number): number {
   return typeof budget === 'number' ? budget : resolveSize(budget, modelBytes);
 }
 
-/** Both buffers start at a page; the WebAssembly module keeps nothing of its own below. */
+/** Both buffers start at a page; the WebAssembly module keeps no data of its own below them. */
 const blocksAddress = 64 * 1024;
 
 /** How the memory that the budget leaves is divided. */
@@ -174,7 +180,7 @@ interface Buffers {
   /** Values of the longest row. */
   readonly longestRow: number;
   readonly stripBytes: number;
-  /** Strips of so many bytes. */
+  /** Strips, and the bytes of each. */
   readonly strips: 1 | 2;
 }
 
@@ -189,10 +195,10 @@ function planBuffers(
     ...recipe.experts.map(({ neurons }) => neurons),
     ...recipe.tensors.map(({ shape }) => shape.at(-1) ?? 1),
   );
-  // Experts pass through without being put together.
+  // Experts are copied through and need no assembly.
   const ffns = layout.ffns.flat().filter(({ kind }) => kind !== 'expert');
   const largestLayer = Math.max(0, ...ffns.map(({ count, unitBytes }) => count * unitBytes));
-  // Strips of fewer neurons than this would read the down projection in shreds.
+  // Strips of fewer neurons than this would read the down projection in very short runs.
   const smallestStrip = Math.max(
     0,
     ...ffns.map(({ k, unitBytes }) => Math.ceil(64 / k) * unitBytes),
@@ -218,7 +224,8 @@ function planBuffers(
     Math.min(largestBlock, Math.floor(free / 2 / byteLength('f32', 4))),
   );
   const room = free - blockBufferBytes(blockElements);
-  // Two only of whole layers: halves of one would read its down projection in shorter runs.
+  // Two strips only if each holds a whole layer: half a layer would read its down projection in shorter
+  // runs.
   if (room >= 2 * alignUp(largestLayer, stripAlignment)) {
     return {
       blockElements,

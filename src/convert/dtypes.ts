@@ -1,4 +1,4 @@
-/** Which dtypes a model is stored in, by what its checkpoint holds and what was asked for. */
+/** Decides the dtypes in which a model is stored, from its checkpoint and the user's options. */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
 import {
@@ -39,10 +39,13 @@ import {
 } from './target-formats.ts';
 import type { CheckedSource, Sources } from './weights.ts';
 
-/** Number of weights in matrices, by the format they are stored in: `f16`, `Q4_K`. */
+/** Number of weights in matrices by stored format, such as `f16` or `Q4_K`. */
 export type SourceFormats = Readonly<Record<string, number>>;
 
-/** How a model's tensors are to be stored: kept, or as f32 can be converted to. */
+/**
+ * How a model's tensors are to be stored: in the checkpoint's format, or in one that f32 can be converted
+ * to.
+ */
 export interface TargetDTypes extends StorageDTypes {
   readonly resident: EncodedDType;
   readonly bundles: EncodedDType;
@@ -51,29 +54,29 @@ export interface TargetDTypes extends StorageDTypes {
 export interface AskedDTypes {
   /** `auto`, the default, keeps the checkpoint's. */
   readonly dtype?: TargetFormat | 'auto';
-  /** That of the FFN, if it shall differ. */
+  /** The format of the FFN, if it is to differ. */
   readonly ffnDtype?: TargetFormat;
-  /** Neurons of the tiles that FFNs are cut into; absent: single neurons. */
+  /** Neurons of each tile of an FFN; absent: single neurons. */
   readonly tile?: number;
 }
 
 /**
- * What is stored of a quantised checkpoint where its blocks cannot be kept. Quantising a second time adds an
- * error: in 8 bits one too small to see beside the first, in 4 bits a part of the first.
+ * The format for a quantised checkpoint whose blocks cannot be kept. Quantising a second time adds an
+ * error: with 8 bits it is negligible beside the first, with 4 bits it is a part of the first.
  */
 const forQuantised: NeuronDType = 'q8';
 
-/** What a checkpoint is stored in. */
+/** The formats in which a checkpoint is stored. */
 interface Storage {
   readonly storage: TargetDTypes;
-  /** The one given, whose tensors have one format each. */
+  /** The given recipe, adjusted so that each tensor has one format. */
   readonly recipe: ModelRecipe;
   readonly formats: SourceFormats;
-  /** What is stored otherwise than one might expect, a sentence each. */
+  /** What is stored in another way than one might expect, one sentence each. */
   readonly notes: readonly string[];
 }
 
-/** Decides the dtypes, and counts what the checkpoint's matrices are stored in. */
+/** Decides the dtypes, and counts the weights of the checkpoint's matrices by format. */
 export function storageOf(asked: AskedDTypes, recipe: ModelRecipe, sources: Sources): Storage {
   const { dtype = 'auto', ffnDtype, tile } = asked;
   if (tile !== undefined && needsAllActivations(recipe.spec)) {
@@ -104,7 +107,7 @@ export function storageOf(asked: AskedDTypes, recipe: ModelRecipe, sources: Sour
     ...ffns.formats,
     ...chosen.formats,
   ]);
-  // What is not worth quantising again is stored in 16 bits, where the file had fewer.
+  // Matrices that are not worth quantising again are stored in 16 bits, although the file had fewer.
   const storage = {
     resident,
     bundles: ffns.bundles,
@@ -122,16 +125,16 @@ export function storageOf(asked: AskedDTypes, recipe: ModelRecipe, sources: Sour
 }
 
 interface FfnStorage {
-  /** Of what has no format of its own. */
+  /** The dtype of tensors that have no format of their own. */
   readonly bundles: EncodedDType;
-  /** Those that are kept. */
+  /** The formats that are kept. */
   readonly formats: KeptFormats;
-  /** What their matrices are converted to, each to a format of its own. */
+  /** The format that each matrix is converted to. */
   readonly blocks: BlockTarget | null;
   readonly notes: readonly string[];
 }
 
-/** How FFNs are stored: kept, or in blocks, where they can be tiles; else as neurons. */
+/** How FFNs are stored: in kept or new blocks where they can be cut into tiles, else as neurons. */
 function ffnStorage(
   {
     target,
@@ -173,18 +176,18 @@ function ffnStorage(
     : sparse
       ? `with ${activation}, single neurons are chosen`
       : 'they cannot be cut into tiles';
-  const note = `FFNs are stored as ${bundles} and not ${blocks === null ? 'in their blocks' : `as ${blocks}`}, as ${why}`;
+  const note = `FFNs are stored as ${bundles} and not ${blocks === null ? 'in their blocks' : `as ${blocks}`}, because ${why}`;
   const notes = recipe.bundles.length === 0 ? [] : [note];
   return { bundles, formats: new Map(), blocks: null, notes };
 }
 
-/** Whether all matrices of FFNs are ternary, and stay so. */
+/** Whether all matrices of FFNs are ternary and remain ternary. */
 function isTernary(formats: KeptFormats, { bundles }: ModelRecipe): boolean {
   const names = bundles.flatMap((bundle) => [...bundleRows(bundle), bundle.down]);
   return names.every((name) => formats.get(name) === 'ternary');
 }
 
-/** What a tensor's values are stored in. */
+/** The format of a tensor's values. */
 export function formatOf({ storedAs, keptAs, dtype }: SourceTensor): string {
   return storedAs ?? keptAs ?? dtype;
 }
@@ -194,7 +197,8 @@ function matricesOf(recipe: ModelRecipe, sources: Sources): readonly CheckedSour
   const names = new Set<string>();
   for (const { source } of ffnSources(recipe)) names.add(source);
   for (const { name, parts, shape } of recipe.tensors) {
-    // Files that have all else in 16 bits may have routers in f32, as they are stored.
+    // Files with everything else in 16 bits may have routers in f32, which is also how routers are stored
+    // here.
     if (shape.length === 1 || isRouter(name)) continue;
     for (const { source } of parts) names.add(source);
   }
@@ -235,8 +239,8 @@ export function describeDTypes({ resident, bundles }: WeightDTypes): string {
 }
 
 /**
- * One line about what became of a quantised checkpoint's formats.
- * @param asked what was asked for: what is not `auto` is not kept
+ * One line about how a quantised checkpoint's formats were stored.
+ * @param asked the requested format: any other than `auto` is not kept
  */
 export function describeKept(
   formats: SourceFormats,

@@ -1,6 +1,6 @@
 /**
- * Everything that is said of a checkpoint before a weight is converted, in one place: `inspect` and `plan`
- * tell it, `convert` acts on it, so that they cannot disagree.
+ * Collects everything known about a checkpoint before a weight is converted, in one place: `inspect` and
+ * `plan` report it and `convert` acts on it, so that they cannot disagree.
  */
 
 import { basename } from 'node:path';
@@ -35,36 +35,36 @@ import { neuronFormat, type TargetFormat } from './target-formats.ts';
 import type { Sources } from './weights.ts';
 
 export interface Examination {
-  /** Open, and as it is asked for; null where the weights cannot be opened. */
+  /** The open checkpoint, with the requested changes applied; null where the weights cannot be opened. */
   readonly checkpoint: Checkpoint | null;
-  /** What was merged into it, in this order; none where that cannot be done. */
+  /** The adapters that were merged into it, in this order; none where merging is impossible. */
   readonly adapters: readonly AdapterReport[];
-  /** The activation that is not the checkpoint's own. */
+  /** The activation, if it is not the checkpoint's own. */
   readonly activation: ActivationChange | null;
-  /** Bytes of memory that reading tensors takes besides what they are read into. */
+  /** Bytes of memory that reading tensors takes in addition to the buffers they are read into. */
   readonly workBytes: number;
   readonly recipe: ModelRecipe;
-  /** The recipe's, with what ends a sequence as the side files say. */
+  /** The recipe's spec, with the end tokens that the side files name. */
   readonly spec: ModelSpec;
   readonly storage: TargetDTypes;
-  /** What the matrices are stored in; null where they are not all there. */
+  /** The formats of the matrices; null where matrices are missing. */
   readonly formats: SourceFormats | null;
   readonly layout: ModelLayout;
   readonly sources: Sources | null;
   /** Configuration and tokenizer; null where they cannot be used. */
   readonly side: SideContent | null;
-  /** What keeps the checkpoint from being converted; none: it can be. */
+  /** The problems that prevent conversion; none: it can be converted. */
   readonly problems: readonly InputError[];
-  /** What is done otherwise than its files say, a sentence each. */
+  /** Where the conversion deviates from its files, one sentence each. */
   readonly notes: readonly string[];
-  /** Closes the checkpoint and what was merged into it. */
+  /** Closes the checkpoint and the merged adapters. */
   close(): Promise<void>;
 }
 
 /**
- * Examines a Hugging Face directory or a GGUF file, which `open` opens, and what is to be done to it; close
- * the result when done.
- * @throws InputError when it cannot be said what model it is, or when its family is not supported
+ * Examines a Hugging Face directory or a GGUF file, which `open` opens, with the changes to make to it;
+ * close the result when done.
+ * @throws InputError when the model cannot be identified, or when its family is not supported
  */
 export async function examineCheckpoint(
   path: string,
@@ -73,7 +73,7 @@ export async function examineCheckpoint(
 ): Promise<Examination> {
   const problems: InputError[] = [];
   const notes: string[] = [];
-  /** The result of `step`; null, and a problem noted, when the checkpoint is to blame. */
+  /** The result of `step`; if the checkpoint is at fault, null, and the problem is noted. */
   const attempt = async <T>(step: () => T | Promise<T>): Promise<T | null> => {
     try {
       return await step();
@@ -105,7 +105,7 @@ export async function examineCheckpoint(
       base && (await attempt(() => checkWeights(settled.recipe, base, configFile, path)));
     const passedOver = checked?.passedOver ?? [];
     if (passedOver.length > 0)
-      notes.push(`${some(passedOver)} passed over: text generation does not need them`);
+      notes.push(`${some(passedOver)} skipped: text generation does not need them`);
     const merged =
       base && checked && adapters.length > 0
         ? await attempt(() => mergeInto(base.source, settled, adapters))
@@ -150,8 +150,8 @@ export async function examineCheckpoint(
 type Attempt = <T>(step: () => T | Promise<T>) => Promise<T | null>;
 
 /**
- * The recipe that fits the checkpoint's tensors. Where its configuration ties the head to the embedding
- * and the checkpoint holds another head, the head is what it holds, as in transformers 5.
+ * The recipe that fits the checkpoint's tensors. Where the configuration ties the head to the embedding but
+ * the checkpoint holds a different head, that head is used, as in transformers 5.
  */
 async function settle(
   facts: CheckpointFacts,
@@ -169,7 +169,7 @@ async function settle(
   const same = await attempt(() => sameValues(embedding, head, most));
   if (same === true && most !== undefined) {
     notes.push(
-      `${head.name} begins with the values of ${embedding.name}: taken for the same, as ${basename(facts.configFile)} says`,
+      `${head.name} begins with the values of ${embedding.name}: the two are taken to be the same, as ${basename(facts.configFile)} says`,
     );
   }
   if (same !== false) return tied;
@@ -180,16 +180,23 @@ async function settle(
   return { facts: apart, recipe: recipeOf(apart) };
 }
 
-/** An unsupported family, and that its weights are quantised as well: neither is a way out of the other. */
+/**
+ * The error for an unsupported family whose weights are also quantised in an unsupported way: fixing one
+ * does not fix the other.
+ */
 function besides(error: unknown, problems: readonly InputError[]): unknown {
   const quantised = problems.find((problem) => problem instanceof QuantisedError);
   if (!(error instanceof InputError) || quantised === undefined) return error;
-  return new InputError(`${error.message}; besides, ${quantised.message}`, error.place, error.hint);
+  return new InputError(
+    `${error.message}; in addition, ${quantised.message}`,
+    error.place,
+    error.hint,
+  );
 }
 
 /**
- * Holds the weights against the recipe, and tells those that are quantised.
- * @throws InputError that names the first tensor that is not as it must be
+ * Checks the weights against the recipe, and lists those that are quantised.
+ * @throws InputError that names the first wrong tensor
  */
 async function checkWeights(
   recipe: ModelRecipe,
@@ -210,7 +217,7 @@ async function checkWeights(
   }
 }
 
-/** @throws InputError when two files hold a tensor, each with other values */
+/** @throws InputError when two files hold a tensor of the same name with different values */
 async function checkCopy(
   tensor: SourceTensor | undefined,
   copy: SourceTensor,
@@ -218,7 +225,7 @@ async function checkCopy(
 ): Promise<void> {
   if (tensor === undefined || (await sameValues(tensor, copy, mostBytes))) return;
   throw new InputError(
-    `has other values than the tensor of the same name in ${tensor.file}`,
+    `has different values from the tensor of the same name in ${tensor.file}`,
     { file: copy.file, tensor: copy.name },
     'Download all files again: they belong to different checkpoints',
   );
@@ -236,7 +243,7 @@ async function configAlone(
   return { config, configFile: file };
 }
 
-/** Dtypes by what the configuration says of weights that are not there. */
+/** Dtypes from the configuration, for weights that are missing. */
 function storageByConfig(
   { dtype = 'auto', ffnDtype, tile }: AskedDTypes,
   config: Readonly<Record<string, unknown>>,

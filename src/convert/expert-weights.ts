@@ -1,6 +1,6 @@
 /**
- * The bytes of a layer's experts, one record after the other. Each part of a record is rows of the
- * checkpoint as they come, so nothing is put together: blocks pass through.
+ * The bytes of a layer's experts, one record after the other. Each part of a record consists of rows of the
+ * checkpoint in their order, so blocks are copied through without assembly.
  */
 
 import { type FfnUnits, usedBytes } from '../flash/ffn-units.ts';

@@ -1,4 +1,4 @@
-/** A GGUF file as a checkpoint: what a Hugging Face directory would say, from its metadata. */
+/** A GGUF file as a checkpoint: derives from its metadata what a Hugging Face directory would say. */
 
 import { reorderedRows, withAddend } from '../checkpoint/derived-tensor.ts';
 import { type OpenFile, openLocal } from '../checkpoint/file.ts';
@@ -14,13 +14,16 @@ import { pipelineTokenizer } from '../tokenizer/tokenizer.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { type SideContent, type SideFiles, sideContent } from './side-files.ts';
 
-/** Factors of rotary frequencies; they and those by length are the only tensors that are a part of the configuration. */
+/**
+ * Factors of rotary frequencies; these and the factors by length are the only tensors that belong to the
+ * configuration.
+ */
 const ropeFactorsName = 'rope_freqs.weight';
 /** More frequencies than any head has. */
 const mostRopeFactors = 4096;
 
 /**
- * Opens the GGUF file at `path`; of a model in several files, the first.
+ * Opens the GGUF file at `path`; for a model in several files, `path` is the first.
  * @throws InputError when it is damaged, or its architecture is not supported
  */
 export async function openGgufCheckpoint(
@@ -38,7 +41,7 @@ export async function openGgufCheckpoint(
     });
     const tensors = new Map<string, SourceTensor>();
     for (const tensor of source.tensors.values()) {
-      // What is unknown keeps its name, to be refused by it.
+      // An unknown tensor keeps its name, so that the refusal can name it.
       for (const to of translate(tensor.name) ?? [{ name: tensor.name }]) {
         tensors.set(to.name, derived(tensor, to));
       }
@@ -59,7 +62,7 @@ export async function openGgufCheckpoint(
 }
 
 function derived(found: SourceTensor, { rows, add, shape }: Translated): SourceTensor {
-  // Of another number of values it keeps its own, to be refused by it.
+  // A tensor with another number of values keeps its own shape, so that the refusal can name it.
   const fits = shape !== undefined && elementCount(shape) === elementCount(found.shape);
   const tensor = fits ? { ...found, shape } : found;
   const ordered = rows === undefined ? tensor : reorderedRows(tensor, rows.count, rows.sourceOf);
@@ -98,7 +101,7 @@ function readSideFiles(
     { json, file: path, files: { config: tokenizerConfig }, ...(tables && { ready: tables }) },
     model,
   );
-  // Other programs take for the end only what the file says.
+  // Other programs use only the end tokens that the file names.
   const eosIds = [...built.tokenizer.eosIds];
   return sideContent(sideFiles(config, made, eosIds), built, { ...spec, eosIds });
 }

@@ -1,6 +1,6 @@
 /**
- * What a checkpoint would become, and what keeps it from it, without reading a weight: the answer to
- * "will it run" before anything is converted.
+ * What a checkpoint would become, and what prevents its conversion, without reading a weight: answers "will
+ * it run" before anything is converted.
  */
 
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
@@ -22,22 +22,22 @@ export interface CheckpointReport {
   /** Bytes of weights; null when they cannot be opened. */
   readonly checkpointBytes: number | null;
   readonly spec: ModelSpec;
-  /** What the matrices are stored in, by number of weights; null when they cannot be opened. */
+  /** The formats of the matrices, by number of weights; null when they cannot be opened. */
   readonly formats: SourceFormats | null;
-  /** What would be merged into it, in this order. */
+  /** The adapters that would be merged into it, in this order. */
   readonly adapters: readonly AdapterReport[];
-  /** The activation that is not the checkpoint's own. */
+  /** The activation, if it is not the checkpoint's own. */
   readonly activation: ActivationChange | null;
-  /** What conversion would store. */
+  /** The formats that conversion would store. */
   readonly dtypes: WeightDTypes;
-  /** Of its weights. */
+  /** Bytes of its weights. */
   readonly modelBytes: number;
   readonly ffn: FfnKind;
-  /** What ends a text; null when the tokenizer cannot be used. */
+  /** The tokens that end a text; null when the tokenizer cannot be used. */
   readonly endTokens: readonly EndToken[] | null;
-  /** What keeps it from being converted, a line each; none: it can be. */
+  /** The problems that prevent conversion, one line each; none: it can be converted. */
   readonly problems: readonly string[];
-  /** What is done otherwise than its files say, a sentence each. */
+  /** Where the conversion deviates from its files, one sentence each. */
   readonly notes: readonly string[];
   /** The model that conversion would write, its checksums all 0: enough to plan with. */
   readonly manifest: Manifest;
@@ -52,7 +52,7 @@ export interface FfnKind {
 
 /**
  * Inspects a Hugging Face directory or a GGUF file, which `open` opens.
- * @throws InputError when it cannot be said what model it is, or when its family is not supported
+ * @throws InputError when the model cannot be identified, or when its family is not supported
  */
 export async function inspectCheckpoint(
   path: string,
@@ -90,7 +90,7 @@ function manifestOf({ spec, layout, side }: Examination): Manifest {
   const tensors = files.flatMap((file) => file.tensors);
   const blocksOf = (tensor: PlacedTensor) =>
     Math.ceil(rowsOf({ ...tensor, checksums: noChecksums }).rows / tensor.rowsPerBlock);
-  // One array for all, as large as the longest: there may be many, and they are all 0.
+  // One array for all tensors, as long as the longest list: there may be many, and all checksums are 0.
   const zeros = new Uint32Array(Math.max(...tensors.map(blocksOf)));
   return {
     crc32: '',

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { manifestFile, residentFile } from '../flash/manifest.ts';
 
-/** Whether `path` is to be taken for a checkpoint, and not for a model directory. */
+/** Whether `path` is a checkpoint rather than a model directory. */
 export async function isCheckpoint(path: string): Promise<boolean> {
   const has = (name: string) =>
     stat(join(path, name)).then(

@@ -1,7 +1,7 @@
 /**
- * A quantised checkpoint's own formats, kept: which of its tensors stay as they are, and what that asks
- * of the recipe. A tensor of the model directory has one format; of what recipes stack, query, key and
- * value projections are the ones that files may have in several.
+ * Keeps a quantised checkpoint's own formats: decides which of its tensors stay as they are, and how the
+ * recipe must change for that. A tensor of the model directory has one format; of the tensors that recipes
+ * stack, only query, key and value projections may have several formats in a file.
  */
 
 import { type DType, floatDTypes, formats } from '../dtype.ts';
@@ -16,21 +16,21 @@ import type { CheckedSource, Sources } from './weights.ts';
 export type KeptFormats = ReadonlyMap<string, DType>;
 
 /**
- * The formats in which matrices stay, but those of FFNs. A tensor whose values are computed in reading, as
- * with an adapter merged into it, has none, unless it is of single values.
+ * The kept formats of all matrices except those of FFNs. A tensor whose values are computed while it is
+ * read, such as one with a merged adapter, has no kept format unless it stores single values.
  */
 export function keptResident(recipe: ModelRecipe, sources: Sources): KeptFormats {
   const names = quantisable(recipe).flatMap(({ parts }) => parts.map(({ source }) => source));
   return kept(names, sources);
 }
 
-/** The same of FFNs for all tokens. */
+/** The same for FFNs that all tokens use. */
 export function keptFfns({ bundles }: ModelRecipe, sources: Sources): KeptFormats {
   const names = bundles.flatMap((bundle) => [...bundleRows(bundle), bundle.down]);
   return kept(names, sources);
 }
 
-/** The same of experts, where those of a layer have one format, as they are laid alike. */
+/** The same for experts. All experts of a layer need one format, because they share one layout. */
 export function keptExperts({ experts }: ModelRecipe, sources: Sources): KeptFormats {
   const names = experts.flatMap(partsOfExperts).flatMap((part) => {
     const own = [...new Set(part.map(({ source }) => source))];

@@ -20,7 +20,7 @@ import { readSideFiles } from './side-files.ts';
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const found = await stat(path).catch((error: unknown) => {
     const { code } = error as NodeJS.ErrnoException;
-    // Of what is not there, the directory's reader says so.
+    // If the path does not exist, the directory's reader reports it.
     if (code === 'ENOENT' || code === 'ENOTDIR') return null;
     throw fileError(error, path, 'opening');
   });
@@ -28,7 +28,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
 }
 
 /**
- * Opens a Hugging Face directory, its weights from wherever `place` has them.
+ * Opens a Hugging Face directory, with its weights from the location that `place` gives.
  * @throws InputError when it cannot be used
  */
 export async function openDirectory(path: string, place?: WeightPlace): Promise<Checkpoint> {
@@ -45,7 +45,7 @@ export async function openDirectory(path: string, place?: WeightPlace): Promise<
   };
 }
 
-/** Tensors of a whole under the names that they have in a model of text alone. */
+/** Tensors of a multimodal model under the names that they have in a text-only model. */
 function withTextNames(source: TensorSource): TensorSource {
   const tensors = new Map([...source.tensors].map(([name, tensor]) => [textName(name), tensor]));
   return { ...source, tensors };

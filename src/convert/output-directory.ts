@@ -1,7 +1,7 @@
 /**
- * A directory that appears whole or not at all: it is filled under a temporary name beside its
- * place, flushed to the device, and renamed. What a killed process left behind is swept away by the
- * next one that writes to the same place; that of a living one holds others off.
+ * A directory that appears whole or not at all: it is filled under a temporary name beside its target,
+ * flushed to the device, and renamed. The next process that writes to the same target removes what a killed
+ * process left behind; the entry of a living process keeps others away.
  */
 
 import { mkdir, readdir, rmdir, stat } from 'node:fs/promises';
@@ -19,7 +19,7 @@ export class OutputDirectory {
   readonly path: string;
   readonly #target: string;
   readonly #replaced: string | null;
-  /** The directory below which others had to be made for the target to be in. */
+  /** The lowest existing directory, below which the target's parents had to be created. */
   readonly #ground: string;
 
   private constructor(path: string, target: string, replaced: string | null, ground: string) {
@@ -30,10 +30,10 @@ export class OutputDirectory {
   }
 
   /**
-   * Prepares to write `target`, for which the same holds as for {@link checkOutput}.
-   * @param bytes space that the files will take
+   * Prepares to write `target`, under the same conditions as {@link checkOutput}.
+   * @param bytes disk space that the files will take
    * @param force whether a model that is already there may be replaced
-   * @throws InputError also while another process writes to the same place, or trains the model there
+   * @throws InputError also while another process writes to the same target or trains the model there
    */
   static async create(target: string, bytes: number, force: boolean): Promise<OutputDirectory> {
     const place = resolve(target);
@@ -80,7 +80,7 @@ export class OutputDirectory {
       await renameEntry(this.path, this.#target, system).catch(async (cause: unknown) => {
         if (replaced !== null) await renameEntry(replaced, this.#target, system);
         else if ((await stat(this.#target).catch(() => null)) !== null) {
-          // Windows does not say of a directory that it is not empty.
+          // Windows does not report that a directory is not empty.
           throw createdMeanwhile(this.#target, cause);
         }
         throw cause;
@@ -105,26 +105,30 @@ export class OutputDirectory {
 
 const waitHint = 'Wait until it has ended, or end it';
 
-/** Removes directories that were made, from `dir` up to below `ground`, as far as nothing is in them. */
+/**
+ * Removes the directories that were created, from `dir` up to just below `ground`, as far as they are
+ * empty.
+ */
 async function removeMade(dir: string, ground: string): Promise<void> {
   for (let at = dir; at !== ground && at !== dirname(at); at = dirname(at)) {
     const removed = await rmdir(at).then(
       () => true,
-      () => false, // somebody else has put something there
+      () => false, // another process has put something there
     );
     if (!removed) return;
   }
 }
 
 /**
- * Puts right what killed processes left where a model is, or is to be: one that was put aside and not
- * yet replaced gets its name back; what was half written, or replaced and not yet removed, goes.
+ * Cleans up after killed processes at the place of a model: a model that was moved aside and not yet
+ * replaced gets its name back; half-written models, and replaced ones that are not yet removed, are
+ * removed.
  */
 export async function recoverModel(dir: string): Promise<void> {
   const place = resolve(dir);
   for (const { path, alive } of await ownedBeside(place, ['replaced'])) {
     if (alive || (await stat(place).catch(() => null)) !== null) continue;
-    await renameEntry(path, place).catch(() => {}); // or somebody else has just put it right
+    await renameEntry(path, place).catch(() => {}); // another process may have just restored it
   }
   await sweepBeside(place, ['partial', 'replaced']);
 }
@@ -133,8 +137,8 @@ export async function recoverModel(dir: string): Promise<void> {
  * Checks, without changing anything, that a model of `bytes` can be written to `target`.
  * @param force whether a model that is already there may be replaced
  * @returns whether something that may be replaced is there
- * @throws InputError when `target` exists without `force`, is something else than a model, or the
- * file system has not enough room
+ * @throws InputError when `target` exists without `force`, is not a model, or the file system has too
+ * little free space
  */
 export async function checkOutput(target: string, bytes: number, force: boolean): Promise<boolean> {
   const place = resolve(target);
@@ -142,7 +146,7 @@ export async function checkOutput(target: string, bytes: number, force: boolean)
   const free = await freeBytes(dirname(place));
   if (free < bytes) {
     throw new InputError(
-      `the model needs ${formatBytes(bytes)} and the disk has ${formatBytes(free)} free`,
+      `the model needs ${formatBytes(bytes)}, but the disk has only ${formatBytes(free)} free`,
       { file: target },
       'Free some space or choose another place',
     );
@@ -150,7 +154,7 @@ export async function checkOutput(target: string, bytes: number, force: boolean)
   return exists;
 }
 
-/** Whether something that may be replaced is at `place`. */
+/** Whether `place` holds something that may be replaced. */
 async function checkTarget(place: string, target: string, force: boolean): Promise<boolean> {
   const found = await stat(place).catch(() => null);
   if (found === null) return false;

@@ -1,6 +1,6 @@
 /**
- * Writes out of memory that is used again: whoever wants to fill a buffer waits until what it held is
- * written. So reading, checking and writing go on at the same time, and no buffer is allocated for it.
+ * Tracks writes from memory that is reused: a caller that wants to fill a buffer waits until its earlier
+ * content is written. So reading, checking and writing overlap without further buffers.
  */
 interface PendingWrite {
   readonly begin: number;
@@ -16,7 +16,7 @@ export class PendingWrites {
     const { byteOffset: begin, length } = part;
     const write = { begin, end: begin + length, written: writing };
     this.#writes.add(write);
-    // Of those that failed, whoever waits sees the error.
+    // The caller that waits sees the error of a failed write.
     writing.then(
       () => this.#writes.delete(write),
       () => {},
@@ -24,8 +24,8 @@ export class PendingWrites {
   }
 
   /**
-   * Resolves when nothing is written out of `bytes` from `address` on any more.
-   * @throws what a write out of them threw
+   * Resolves when no write from the `bytes` at `address` is under way any more.
+   * @throws the error of a write from them
    */
   async ended(address: number, bytes: number): Promise<void> {
     const overlapping = [...this.#writes].filter(
@@ -34,7 +34,7 @@ export class PendingWrites {
     await Promise.all(overlapping.map(({ written }) => written));
   }
 
-  /** Resolves when all writes have ended. Throws what the first of them threw that failed. */
+  /** Resolves when all writes have ended. Throws the error of the first that failed. */
   async allEnded(): Promise<void> {
     await Promise.all([...this.#writes].map(({ written }) => written));
   }
@@ -45,16 +45,16 @@ export class PendingWrites {
   }
 }
 
-/** Buffers that are filled in turn, each when what it held before is written. */
+/** Buffers that are filled in turn, each once its earlier content is written. */
 export class Rotation {
-  /** How many there are, and the bytes of each. */
+  /** The number of buffers, and the bytes of each. */
   readonly count: number;
   readonly bytes: number;
   readonly #address: number;
   readonly #pending: PendingWrites;
   #turn = 0;
 
-  /** @param address where they begin, one right after the other */
+  /** @param address where the first begins; the others follow without gaps */
   constructor(address: number, count: number, bytes: number, pending: PendingWrites) {
     this.count = count;
     this.bytes = bytes;
@@ -64,7 +64,7 @@ export class Rotation {
 
   /**
    * The address of the next buffer, free to be filled. Turns are taken in the order of calls.
-   * @throws what the write out of it threw
+   * @throws the error of the write from it
    */
   async next(): Promise<number> {
     const address = this.#address + (this.#turn++ % this.count) * this.bytes;

@@ -1,4 +1,4 @@
-/** Whether two tensors of a checkpoint are one: the same values, stored twice. */
+/** Whether two tensors of a checkpoint are the same values, stored twice. */
 
 import type { SourceTensor } from '../checkpoint/source.ts';
 import { sourceDTypes } from '../checkpoint/source-dtype.ts';
@@ -8,7 +8,7 @@ const pieceBytes = 2 ** 20;
 
 /**
  * Whether `a` and `b` hold the same values in the same type and shape. Reads both, up to the first
- * difference; tensors that differ mostly do so at the beginning.
+ * difference; tensors that differ usually do so at the beginning.
  * @param mostBytes of each tensor that are compared
  * @throws InputError when a file is shorter than its header says; IoError when reading fails
  */

@@ -33,28 +33,31 @@ import {
 /** Content by name. */
 export type SideFiles = ReadonlyMap<string, Uint8Array>;
 
-/** The side files, and what they say of tokens. */
+/** The side files, and what they say about tokens. */
 export interface SideContent {
   readonly files: SideFiles;
-  /** What the configuration says ends a sequence. */
+  /** The end tokens that the configuration names. */
   readonly eosIds: readonly number[];
-  /** What ends one when the model runs: these, the tokenizer's own, and those that are called so. */
+  /**
+   * The end tokens when the model runs: these, the tokenizer's own, and tokens with the name of an end
+   * token.
+   */
   readonly endTokens: readonly EndToken[];
   /** What is kept beside tokenizer.json. */
   readonly kept: BuiltTokenizer['kept'];
-  /** What is odd and keeps nothing from running, a line each. */
+  /** Oddities that do not prevent running, one line each. */
   readonly notes: readonly string[];
 }
 
-/** In bytes; larger ones are not what their name says. */
+/** In bytes; a larger file is not what its name says. */
 export const largestSideFile = 256 * 1024 * 1024;
 
 const generationConfig = 'generation_config.json';
 
 /**
- * `files` without a generation_config.json that is no JSON, empty for example: transformers passes over
- * such a file, and so config.json alone says what ends a sequence.
- * @returns the files, and the reason why one is left out
+ * `files` without a generation_config.json that is not JSON (an empty one, for example): transformers
+ * ignores such a file, so config.json alone names the end tokens.
+ * @returns the files, and the reason if one is left out
  */
 function usableSideFiles(
   files: SideFiles,
@@ -70,15 +73,15 @@ function usableSideFiles(
     const others = [...files].filter(([name]) => name !== generationConfig);
     return {
       files: new Map(others),
-      reason: `${generationConfig} ${error.message}: passed over, as transformers does`,
+      reason: `${generationConfig} ${error.message}: ignored, as in transformers`,
     };
   }
 }
 
 /**
- * What ends a sequence: generation_config.json says it where it is there, as for Hugging Face's
- * `generate`, else config.json.
- * @throws InputError when generation_config.json is no JSON object or names no ids
+ * The end tokens: from generation_config.json if it exists, as for Hugging Face's `generate`, else from
+ * config.json.
+ * @throws InputError when generation_config.json is not a JSON object or names no ids
  */
 export function eosIdsOf(files: SideFiles, spec: ModelSpec, dir: string): readonly number[] {
   const bytes = files.get(generationConfig);
@@ -92,8 +95,9 @@ export function eosIdsOf(files: SideFiles, spec: ModelSpec, dir: string): readon
 }
 
 /**
- * The side files with what they say of tokens, by the tokenizer that is made from them.
- * @throws InputError when a token that goes with every text has no row in the embedding: none could be run
+ * The side files with what they say about tokens, according to the tokenizer that is built from them.
+ * @throws InputError when a token that is added to every text has no row in the embedding: the model could
+ * run no text
  */
 export function sideContent(
   files: SideFiles,
@@ -111,9 +115,9 @@ export function sideContent(
 }
 
 /**
- * Reads the side files of a checkpoint; makes a tokenizer.json where only BPE files exist. Proves
- * that the tokenizer works.
- * @throws InputError when a file is not usable
+ * Reads the side files of a checkpoint; creates a tokenizer.json where only BPE files exist. Checks that
+ * the tokenizer works.
+ * @throws InputError when a file cannot be used
  */
 export async function readSideFiles(dir: string, spec: ModelSpec): Promise<SideContent> {
   const files = new Map<string, Uint8Array>();
@@ -148,12 +152,12 @@ function sideFile(path: string): Promise<Uint8Array> {
   });
 }
 
-/** More chat templates than a model has. */
+/** An upper bound on the chat templates of a model. */
 const mostTemplates = 64;
 
 /**
- * Paths of the chat templates with names, by what they are called in a model directory: those of
- * `additional_chat_templates`, and those that a download has put beside the other files.
+ * Paths of the named chat templates, by their file names in a model directory: those in
+ * `additional_chat_templates`, and those that a download put beside the other files.
  */
 async function templateFiles(dir: string): Promise<ReadonlyMap<string, string>> {
   const listed = async (folder: string) => (await readdir(folder).catch(() => [])).sort();
@@ -169,7 +173,7 @@ async function templateFiles(dir: string): Promise<ReadonlyMap<string, string>> 
   return new Map([...found].slice(0, mostTemplates));
 }
 
-/** The tokenizer.json that a checkpoint's other files make; null where there are none. */
+/** The tokenizer.json that is built from a checkpoint's other files; null where there are none. */
 async function madeTokenizer(dir: string, files: SideFiles): Promise<MadeTokenizer | null> {
   if (files.has('vocab.json') && files.has('merges.txt')) {
     return { json: await readBpeFiles(dir), file: join(dir, 'vocab.json') };
@@ -178,7 +182,7 @@ async function madeTokenizer(dir: string, files: SideFiles): Promise<MadeTokeniz
   return (await exists(file)) ? { json: await readSentencePiece(dir), file } : null;
 }
 
-/** Writes the side files into the model directory, and beside tokenizer.json what is kept of it. */
+/** Writes the side files into the model directory, and the data derived from tokenizer.json beside it. */
 export async function writeSideFiles(
   { files, kept }: Pick<SideContent, 'files' | 'kept'>,
   target: string,
@@ -199,8 +203,8 @@ export async function writeSideFiles(
 }
 
 /**
- * Says of a tokenizer that it has more tokens than the embedding has rows, as that of a fine-tuned
- * model that a padding token was added to: a model runs, and only a text with such a token cannot.
+ * Reports a tokenizer with more tokens than the embedding has rows, such as that of a fine-tuned model to
+ * which a padding token was added: the model runs, except on a text with such a token.
  */
 function tokensWithoutRow(tokenizer: Tokenizer, rows: number): readonly string[] {
   const { vocabularySize } = tokenizer;
@@ -210,7 +214,7 @@ function tokensWithoutRow(tokenizer: Tokenizer, rows: number): readonly string[]
   if (first === undefined) return [];
   const name = `${brief(tokenizer.decode([first]))} (id ${first})`;
   const which = ids.length === 1 ? name : `one of ${ids.length}, ${name} the first,`;
-  // Nobody adds ordinary words to a tokenizer and no rows for them.
+  // Nobody adds ordinary words to a tokenizer without adding rows for them.
   const foreign = ids.every((id) => tokenizer.isAdded(id))
     ? ''
     : '; the tokenizer may belong to another model';

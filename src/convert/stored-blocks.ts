@@ -1,4 +1,4 @@
-/** Quantised weights on their way from a checkpoint when they stay in their blocks: read, checked, copied. */
+/** Quantised weights of a checkpoint that stay in their blocks: they are read, checked and copied. */
 
 import type { SourceTensor, StoredBlocks } from '../checkpoint/source.ts';
 import { byteLength, type DType, formats } from '../dtype.ts';
@@ -16,7 +16,7 @@ export interface StoredPiece {
 }
 
 /**
- * Cuts rows of `columns` weights into pieces that fit a buffer; where the buffer holds so many, a piece is
+ * Cuts rows of `columns` weights into pieces that fit a buffer; if the buffer is large enough, a piece is
  * whole sectors.
  */
 export function storedRows(
@@ -44,7 +44,7 @@ function commonPowerOfTwo(a: number, b: number): number {
 }
 
 /**
- * Loads pieces one after the other as they are; while one is worked on, the next ones are being read.
+ * Loads pieces one after the other, unchanged; while one is processed, the next ones are being read.
  * @throws InputError at a block whose scale is NaN or infinite
  */
 export async function* copyBlocks(
@@ -59,7 +59,7 @@ export async function* copyBlocks(
     reading.catch(() => {}); // it is awaited below, unless an earlier one failed
     return reading;
   };
-  // Beside them, one is in use and others are being written.
+  // In addition, one is in use and others are being written.
   const ahead = work.copies.count >> 2;
   const reading = pieces.slice(0, ahead).map(start);
   for (const [index, piece] of pieces.entries()) {
@@ -82,7 +82,7 @@ function checkScales(
   const bad = kernels.byDType[blocks.dtype].firstNonFinite(address, rows * columns);
   if (bad < 0) return;
   throw new InputError(
-    `a scale is not a finite number, in the block of [${row + Math.floor(bad / columns)}, ${column + (bad % columns)}]`,
+    `a scale is not a finite number, in the block of index [${row + Math.floor(bad / columns)}, ${column + (bad % columns)}]`,
     { file: tensor.file, tensor: tensor.name },
     'The checkpoint is damaged or was saved from a diverged run',
   );

@@ -1,7 +1,7 @@
 /**
- * What matrices become when a block format of GGUF files is asked for, or one of llama.cpp's mixes, in
- * which the matrices that lose most by few bits have more: its choices, found in its documentation and in
- * files that it made.
+ * The formats of matrices when the user requests a block format of GGUF files or one of llama.cpp's mixes.
+ * In a mix, the matrices that lose most with few bits get more bits; the choices are those of llama.cpp,
+ * taken from its documentation and from files that it made.
  */
 
 import {
@@ -18,11 +18,11 @@ import { bundleRows, type ModelRecipe, type TensorRecipe, tensorNames } from '..
 import { fusedLayers } from '../models/spec-tensors.ts';
 import type { Sources } from './weights.ts';
 
-/** Whether one of some matrices, number `index` of `count` in the order of layers, has more bits. */
+/** Whether matrix `index` of `count`, in the order of layers, gets more bits. */
 type HasMore = (index: number, count: number) => boolean;
 
 const never: HasMore = () => false;
-/** The first eighth of the layers, the last, and every third between. */
+/** The first eighth of the layers, the last eighth, and every third layer between. */
 const someLayers: HasMore = (index, count) => {
   const eighth = Math.floor(count / 8);
   return index < eighth || index >= Math.floor((7 * count) / 8) || (index - eighth) % 3 === 2;
@@ -30,17 +30,17 @@ const someLayers: HasMore = (index, count) => {
 
 interface Mix {
   readonly base: EncodedDType;
-  /** Of the head, which may be the embedding. */
+  /** Format of the head, which may be the embedding. */
   readonly head: EncodedDType;
-  /** Of value and down projections, where they have more. */
+  /** Format of value and down projections, where they get more bits. */
   readonly more: EncodedDType;
   readonly value: HasMore;
   readonly down: HasMore;
-  /** Of query, key and value projections that a checkpoint has in one matrix. */
+  /** Format of query, key and value projections that a checkpoint has in one matrix. */
   readonly fused: EncodedDType;
 }
 
-/** The same format for all. */
+/** A mix with the same format for all matrices. */
 const pure = (format: EncodedDType): Mix => {
   return { base: format, head: format, more: format, value: never, down: never, fused: format };
 };
@@ -72,7 +72,9 @@ const mixes = {
   },
 } as const satisfies Readonly<Record<string, Mix>>;
 
-/** What any weights can be converted to: a format, or a mix of several. Ternary is kept, not chosen. */
+/**
+ * Targets of conversion for any weights: a format, or a mix of several. Ternary is only kept, never chosen.
+ */
 export type TargetFormat = Exclude<EncodedDType, 'ternary'> | keyof typeof mixes;
 export const targetFormats: readonly TargetFormat[] = [
   ...encodedDTypes.filter((dtype) => dtype !== 'ternary'),
@@ -95,7 +97,7 @@ export function baseOf(target: TargetFormat): EncodedDType {
   return isBlockTarget(target) ? mixOf(target).base : target;
 }
 
-/** What stands for a target where single neurons are chosen: as many bits, or more. */
+/** The format that replaces a target if single neurons are chosen: it has at least as many bits. */
 export function neuronFormat(target: TargetFormat): NeuronDType {
   const base = baseOf(target);
   if (isNeuronDType(base)) return base;
@@ -104,18 +106,18 @@ export function neuronFormat(target: TargetFormat): NeuronDType {
 
 const bitsOf = (format: DType) => (8 * formats[format].blockBytes) / formats[format].blockElements;
 
-/** Where rows are no whole blocks of 256: formats with blocks of 32 and more bits. */
+/** Replacements if rows are not whole blocks of 256: formats with blocks of 32 and more bits. */
 const withShortBlocks: Readonly<Partial<Record<EncodedDType, EncodedDType>>> = {
   q4_k: 'q5_0',
   q5_k: 'q5_1',
   q6_k: 'q8_0',
 };
 
-/** Formats by the names of checkpoint tensors, and what was not possible. */
+/** Formats by the names of checkpoint tensors, and the replacements that were necessary. */
 export class ChosenFormats {
   readonly formats = new Map<string, EncodedDType>();
   readonly #sources: Sources;
-  /** By what was wanted: what it became, and of which rows. */
+  /** By the wanted format: its replacement, and the lengths of the rows. */
   readonly #others = new Map<
     EncodedDType,
     { readonly format: EncodedDType; columns: Set<number> }
@@ -125,17 +127,17 @@ export class ChosenFormats {
     this.#sources = sources;
   }
 
-  /** What is stored otherwise than the target says, a sentence, or none. */
+  /** A sentence about formats that differ from the target, or none. */
   get notes(): readonly string[] {
     if (this.#others.size === 0) return [];
     const columns = [...new Set([...this.#others.values()].flatMap((other) => [...other.columns]))];
     const what = [...this.#others].map(([wanted, { format }]) => `${wanted} became ${format}`);
     return [
-      `rows of ${columns.join(' and ')} weights are no whole blocks: of such matrices, ${what.join(', ')}`,
+      `rows of ${columns.join(' and ')} weights are not whole blocks: in such matrices, ${what.join(', ')}`,
     ];
   }
 
-  /** Chooses for all matrices but those of FFNs. */
+  /** Chooses formats for all matrices except those of FFNs. */
   addResident(recipe: ModelRecipe, target: BlockTarget): void {
     const mix = mixOf(target);
     const { spec } = recipe;
@@ -153,7 +155,7 @@ export class ChosenFormats {
     }
   }
 
-  /** Chooses for the matrices of FFNs for all tokens. */
+  /** Chooses formats for the matrices of FFNs for all tokens. */
   addFfns({ bundles, spec }: ModelRecipe, target: BlockTarget): void {
     const mix = mixOf(target);
     for (const bundle of bundles) {
@@ -162,7 +164,7 @@ export class ChosenFormats {
     }
   }
 
-  /** Chooses for those of experts. */
+  /** Chooses formats for the matrices of experts. */
   addExperts({ experts, spec }: ModelRecipe, target: BlockTarget): void {
     const mix = mixOf(target);
     for (const layer of experts) {
@@ -209,12 +211,12 @@ export class ChosenFormats {
   }
 }
 
-/** The format of most matrices whose rows have so many columns. */
+/** The format of most matrices with this number of columns. */
 export function formatOfRows(target: BlockTarget, columns: number): EncodedDType {
   return fitting(mixOf(target).base, columns);
 }
 
-/** The format wanted, or the next one in which rows are whole blocks; q8 fills up its last block. */
+/** The wanted format, or the next one in which rows are whole blocks; q8 pads its last block. */
 function fitting(wanted: EncodedDType, columns: number): EncodedDType {
   if (wholeBlocks(wanted, columns)) return wanted;
   const other = withShortBlocks[wanted];

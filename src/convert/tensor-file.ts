@@ -8,10 +8,10 @@ import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
 import type { PendingWrites } from './pending-writes.ts';
 import { WeightFile } from './weight-file.ts';
 
-/** Where parts lie that are written while the next ones are made. */
+/** The buffers that hold parts while they are written and the next ones are made. */
 export interface PartBuffers {
   readonly memory: WebAssembly.Memory;
-  /** Where writes are noted: a buffer is filled again when what it held is written. */
+  /** The pending writes: a buffer is filled again only after its content is written. */
   readonly pending: PendingWrites;
 }
 
@@ -42,7 +42,7 @@ export class TensorFileWriter {
 
   /**
    * Creates the file in `dir` and writes its header.
-   * @param buffers without them, each part is written before the next is asked for
+   * @param buffers without them, each part is written before the next is requested
    */
   static async create(
     dir: string,
@@ -62,7 +62,7 @@ export class TensorFileWriter {
 
   /**
    * Writes all tensors of the layout.
-   * @param partsOf a tensor's bytes in order: views that stay unchanged until they are written
+   * @param partsOf yields a tensor's bytes in order, as views that stay unchanged until they are written
    * @returns the tensors with their checksums
    */
   async writeTensors(
@@ -83,7 +83,8 @@ export class TensorFileWriter {
         if (done === true) break;
         const writing = this.#write(part.bytes, part.position);
         this.#buffers?.pending.begin(part.bytes, writing);
-        // The next one is read while this one is summed, also where it begins another tensor.
+        // The next part is read while the checksum of this one is computed, even if the next part begins
+        // another tensor.
         if (this.#buffers !== null) coming = next();
         sums.get(part.tensor)?.add(part.bytes);
         if (this.#buffers !== null) continue;
@@ -92,7 +93,7 @@ export class TensorFileWriter {
       }
       await this.#buffers?.pending.allEnded();
     } catch (error) {
-      // What is being read or written would be into what is let go.
+      // Otherwise reads and writes under way would use buffers that are released.
       await parts.return(undefined).catch(() => {});
       await this.#buffers?.pending.settled();
       throw error;
@@ -115,7 +116,7 @@ export class TensorFileWriter {
     }
   }
 
-  /** Gives the file its full length, has it on the device, and closes it. */
+  /** Gives the file its full length, flushes it to the device, and closes it. */
   async finish(): Promise<StoredFile> {
     const { bytes, header } = this.#layout;
     try {
@@ -139,7 +140,7 @@ export class TensorFileWriter {
   }
 }
 
-/** What one checksum covers. */
+/** The rows that one checksum covers. */
 function blockBytes({ shape, bytes, rowsPerBlock }: PlacedTensor): number {
   const rows = shape.length > 1 ? (shape[0] ?? 1) : 1;
   return (bytes / rows) * rowsPerBlock;

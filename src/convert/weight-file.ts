@@ -1,6 +1,6 @@
 /**
- * A new file whose bytes come in order, written past the page cache where the system allows it: then the
- * processor copies nothing, no memory is taken for what is not read from there, and the flush at the end has
+ * A new file that is written in order, with direct I/O if the system allows it: then the processor copies
+ * nothing, the page cache takes no memory for data that nobody reads from it, and the flush at the end has
  * nothing left to write.
  *
  *     parts       [ a        ][ b      ][ c                 ]
@@ -18,13 +18,13 @@ import { removeEntry } from '../moving-files.ts';
 import { createBuffer } from '../pages.ts';
 import { alignDown, alignUp, MIB } from '../units.ts';
 
-/** Through the page cache: bytes that are written before the device is told to store them. */
+/** With the page cache: the bytes that are written before a flush is started. */
 const flushBytes = 64 * MIB;
-/** Where sectors are put together: written out of one buffer while the others are filled. */
+/** Staging buffers, in which sectors are assembled: one is written while the others are filled. */
 const stagingBytes = 256 * 1024;
 const stagings = 4;
 
-/** Whether whole sectors can be written past the page cache. */
+/** Whether whole sectors can be written with direct I/O. */
 async function writesDirectly(handle: FileHandle, sector: Uint8Array): Promise<boolean> {
   try {
     await writeFully(handle, sector, 0);
@@ -35,13 +35,15 @@ async function writesDirectly(handle: FileHandle, sector: Uint8Array): Promise<b
   }
 }
 
-/** Opens a new file for direct writes; null, and no file is there, where the system has none. */
+/**
+ * Opens a new file for direct writes; if the system does not support them, returns null and leaves no file.
+ */
 async function createDirect(path: string, sector: Uint8Array): Promise<FileHandle | null> {
   const flag = constants.O_DIRECT as number | undefined;
   if (flag === undefined || process.env.FLASHLLM_DIRECT_IO === '0') return null;
   const handle = await createFile(path, flag).catch(async (error: unknown) => {
     if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
-    // Where direct I/O is refused, some systems have made the file all the same.
+    // Some systems create the file even if they refuse direct I/O.
     await removeEntry(path);
     return null;
   });
@@ -60,18 +62,18 @@ async function createDirect(path: string, sector: Uint8Array): Promise<FileHandl
 export class WeightFile {
   readonly #handle: FileHandle;
   readonly #bytes: number;
-  /** Null where the file is written through the page cache. */
+  /** Null if the file is written through the page cache. */
   readonly #staging: Uint8Array | null;
-  /** What may be written from where it lies: memory that begins at a page. */
+  /** Memory, aligned to a page, from which parts can be written directly. */
   readonly #pages: ArrayBufferLike | null;
-  /** Offset behind the last byte that was taken. */
+  /** Offset just after the last byte that was accepted. */
   #end = 0;
-  /** Bytes in the staging buffer that is filled, the last of which lies before {@link #end}. */
+  /** Bytes in the current staging buffer; the last of them is just before {@link #end}. */
   #filled = 0;
   #lane = 0;
-  /** For each staging buffer, the write out of it. */
+  /** For each staging buffer, the write from it. */
   readonly #busy: Promise<void>[] = Array.from({ length: stagings }, () => Promise.resolve());
-  /** Resolves when the part before is taken: parts are taken one after the other. */
+  /** Resolves when the previous part is accepted: parts are accepted one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   /** Bytes written through the page cache since the last flush began. */
   #unflushed = 0;
@@ -90,9 +92,9 @@ export class WeightFile {
   }
 
   /**
-   * Creates the file at `path`. Throws what the system says.
+   * Creates the file at `path`. Throws the system's error.
    * @param bytes its length
-   * @param memory parts in it need not be copied
+   * @param memory parts in this memory need not be copied
    */
   static async create(
     path: string,
@@ -104,7 +106,7 @@ export class WeightFile {
     const handle = direct ?? (await createFile(path));
     const file = new WeightFile(handle, bytes, direct === null ? null : staging, memory);
     try {
-      // Writes that do not make a file longer need not wait for each other.
+      // Writes that do not extend a file need not wait for each other.
       await handle.truncate(bytes);
       return file;
     } catch (error) {
@@ -119,8 +121,8 @@ export class WeightFile {
   }
 
   /**
-   * Writes `part` at `position`; what parts leave out between them is zero. Throws what the system says, of
-   * this part or of one before.
+   * Writes `part` at `position`; gaps between parts are zero. Throws the system's error for this part or an
+   * earlier one.
    * @param part stays unchanged until the promise resolves
    * @param position not before the end of the part before
    */
@@ -131,7 +133,7 @@ export class WeightFile {
     await Promise.all(await taken);
   }
 
-  /** Has everything on the device, and closes the file. Throws what a write or the system says. */
+  /** Flushes everything to the device and closes the file. Throws the error of a write or of the system. */
   async finish(): Promise<void> {
     await this.#turn;
     await this.#flushing;
@@ -139,11 +141,11 @@ export class WeightFile {
     this.#writeStaged();
     await Promise.all(this.#busy);
     await this.#handle.truncate(this.#bytes);
-    await this.#handle.sync(); // here, since Windows flushes only what is open for writing
+    await this.#handle.sync(); // here, since Windows flushes only files that are open for writing
     await this.#handle.close();
   }
 
-  /** Closes the file as it is, once no write is under way. */
+  /** Closes the incomplete file, once no write is under way. */
   async close(): Promise<void> {
     await this.#turn;
     await this.#flushing?.catch(() => {});
@@ -151,7 +153,7 @@ export class WeightFile {
     await this.#handle.close();
   }
 
-  /** Begins to write a part, or puts it where it will be written from. @returns the writes out of it */
+  /** Starts to write a part, or copies it to a staging buffer. @returns the writes from it */
   async #take(part: Uint8Array, position: number): Promise<Promise<void>[]> {
     const writes: Promise<void>[] = [];
     await this.#skipTo(position);
@@ -176,7 +178,7 @@ export class WeightFile {
     return writes;
   }
 
-  /** Puts zeros up to `position`, but for whole sectors, which are zero. */
+  /** Adds zeros up to `position`, except for whole sectors, which are zero anyway. */
   async #skipTo(position: number): Promise<void> {
     if (position < this.#end) throw new Error(`${position} is before ${this.#end}`);
     const open = this.#filled % sectorBytes === 0 ? 0 : alignUp(this.#end, sectorBytes) - this.#end;
@@ -188,7 +190,7 @@ export class WeightFile {
     this.#putZeros(position - this.#end);
   }
 
-  /** Zeros behind what is staged, up to the end of the sector. */
+  /** Adds zeros after the staged bytes, up to the end of the sector. */
   #putZeros(bytes: number): void {
     if (bytes === 0) return;
     const at = this.#lane * stagingBytes + this.#filled;
@@ -204,7 +206,7 @@ export class WeightFile {
     this.#end += bytes.length;
   }
 
-  /** Begins to write what is staged: whole sectors. */
+  /** Starts to write the staged bytes, which are whole sectors. */
   #writeStaged(): void {
     if (this.#filled === 0 || this.#staging === null) return;
     const at = this.#lane * stagingBytes;
@@ -226,7 +228,7 @@ export class WeightFile {
     this.#flush();
   }
 
-  /** Has the device begin with what is written, so that the last flush has not all of it to wait for. */
+  /** Starts a flush of the data written so far, so that the last flush need not wait for all of it. */
   #flush(): void {
     if (this.#flushing !== null || this.#unflushed < flushBytes) return;
     this.#unflushed = 0;

@@ -30,7 +30,7 @@ import {
 import type { Rotation } from './pending-writes.ts';
 import { copyBlocks, type StoredPiece, storedRows } from './stored-blocks.ts';
 
-/** A checkpoint tensor whose shape and dtype were found right. */
+/** A checkpoint tensor whose shape and dtype have been checked. */
 export interface CheckedSource {
   readonly tensor: SourceTensor;
   readonly dtype: FloatDType;
@@ -45,18 +45,18 @@ const below =
   (rows: number) =>
   (block: Block): Block => ({ ...block, row: block.row + rows });
 
-/** A rectangle of a matrix, and what it becomes. */
+/** A rectangle of a matrix, and the dtype that it becomes. */
 export interface WantedRows<T> {
   readonly source: CheckedSource;
   readonly dtype: DType;
   readonly block: Block;
-  /** What it is for: goes with each block that is loaded of it. */
+  /** Purpose of the rectangle; passed on with each of its blocks. */
   readonly of: T;
 }
 
 /**
- * Loads rectangles one after the other, each as its `dtype`: the file's own blocks where they are that, which
- * are read ahead from one rectangle to the next, else converted.
+ * Loads rectangles one after the other, each as its `dtype`: blocks that the file already has in this dtype
+ * are copied, with read-ahead from one rectangle to the next; all others are converted.
  */
 export async function* loadRows<T>(
   work: BlockBuffers,
@@ -84,7 +84,7 @@ export async function* loadRows<T>(
   }
 }
 
-/** What is copied of a rectangle; null where it is converted. */
+/** The blocks of a rectangle that are copied; null if it is converted. */
 function storedPieces<T>(
   work: BlockBuffers,
   { source: { tensor }, dtype, block, of }: WantedRows<T>,
@@ -120,9 +120,9 @@ export async function* tensorBytes(
   }
 }
 
-/** Where units are put together before they are written. */
+/** Memory in which units are assembled before they are written. */
 export interface Strips {
-  /** One strip, or two, so that one is filled while the other is written. */
+  /** One strip, or two, so that one can be filled while the other is written. */
   readonly places: Rotation;
   /** Of each. */
   readonly bytes: number;
@@ -143,8 +143,8 @@ export function unitBytes(
 }
 
 /**
- * Tiles of k neurons, in strips of tiles that fit the memory given: rows are copied as they come, and
- * of each row of the down projection the k values that belong to a tile.
+ * Tiles of k neurons, in strips of tiles that fit the given memory: rows are copied in order, and from each
+ * row of the down projection the k values that belong to a tile.
  *
  *   gate, up (neurons, hidden)   rows [n0, n1)      copied to  tile + offset of the part
  *   down     (hidden, neurons)   columns [n0, n1)   row by row to tile + downOffset
@@ -195,7 +195,7 @@ async function* tileBytes(
         const place = row + done - first * k;
         const n = Math.min(k - (place % k), rows - done);
         const target = strip + Math.floor(place / k) * stride + offset + (place % k) * rowBytes;
-        // They lie together here and there: one row of all their bytes.
+        // They are contiguous in source and target: copy one row of all their bytes.
         const bytes = n * rowBytes;
         kernels.copyRows(target, address + done * rowBytes, 1, bytes, bytes, bytes);
         done += n;
@@ -206,16 +206,16 @@ async function* tileBytes(
 }
 
 /**
- * A layer's bundles, in strips of neurons that fit the memory given:
+ * A layer's bundles, in strips of neurons that fit the given memory:
  *
  *   gate (neurons, hidden)   rows [n0, n1)      copied to  bundle + 0, if there is one
  *   up   (neurons, hidden)   rows [n0, n1)      copied to  bundle + upOffset
  *   down (hidden, neurons)   columns [n0, n1)   transposed bundle + downOffset
  *
- * Quantised formats take down columns through f32, in whole blocks of the hidden dimension.
+ * In quantised formats, down columns are converted through f32, in whole blocks of the hidden dimension.
  *
  * When a layer fits as a whole, all matrices are read in one sweep; otherwise the down projection
- * is read in as many column strips, each in runs of a strip's width.
+ * is read in as many column strips, each in runs of the strip's width.
  */
 async function* bundleBytes(
   work: BlockBuffers,
@@ -249,7 +249,7 @@ async function* bundleBytes(
       ...sources(name),
       offset: index * rowBytes,
     }));
-    // What lies the other way round has a row for each neuron, too.
+    // A transposed matrix also has a row for each neuron.
     if (turned !== undefined)
       copied.push({ tensor: turned, dtype: down.dtype, offset: downOffset });
     for (const { tensor, dtype: from, offset } of copied) {

@@ -1,4 +1,6 @@
-/** The end of a conversion: the manifest, and whether the model opens, before it takes its place. */
+/**
+ * The end of a conversion: writes the manifest and checks that the model opens, before it takes its place.
+ */
 
 import { join } from 'node:path';
 import { writeNewFile } from '../aside.ts';
@@ -17,8 +19,8 @@ export async function writeManifest(dir: string, manifest: Manifest): Promise<vo
 }
 
 /**
- * Opens the model that was written, as it will be opened from now on.
- * @throws FlashError when it cannot be: then it must not take the place of another one
+ * Opens the written model in the way in which it will be opened later.
+ * @throws FlashError when that fails: then the model must not replace another one
  */
 export async function checkWritten(dir: string): Promise<void> {
   try {
@@ -26,7 +28,7 @@ export async function checkWritten(dir: string): Promise<void> {
   } catch (cause) {
     if (!(cause instanceof InputError)) throw cause;
     throw new FlashError(
-      `the model that was written cannot be opened: ${cause.message}`,
+      `the written model cannot be opened: ${cause.message}`,
       cause.place,
       'This is a bug in flashllm; no model was written',
       { cause },

@@ -1,13 +1,13 @@
 /**
- * Baichuan 1 and 2: Llama's form, with queries, keys and values stacked in one projection. The larger models
- * tell positions by ALiBi, and have no longest sequence that positions are embedded for; of the second
- * generation, the head's rows are divided by their lengths.
+ * Baichuan 1 and 2: Llama's form, with queries, keys and values stacked in one projection. The larger
+ * models use ALiBi for positions, and so have no maximum length of position embeddings. In the second
+ * generation, the rows of the head are divided by their lengths.
  */
 
 import { type ConfigFile, limits, optionalInteger } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
 
-/** What the second generation has in place of 64,000. */
+/** The vocabulary size of the second generation, in place of 64,000. */
 const secondVocabulary = 125_696;
 
 export const baichuan = decoderFamily(['baichuan'], (at) => ({
@@ -35,7 +35,9 @@ function tellsByAlibi(at: ConfigFile): boolean {
   return optionalInteger(at, 'max_position_embeddings', null, limits.integer) === null;
 }
 
-/** The training loss of the second generation has a term of its own, by which its configurations are known. */
+/**
+ * The second generation has an additional term in its training loss, which identifies its configurations.
+ */
 function isSecond({ config }: ConfigFile): boolean {
   return config.z_loss_weight !== undefined || config.vocab_size === secondVocabulary;
 }

@@ -1,6 +1,6 @@
 /**
- * Bamboo and TurboSparse-Mistral: the form of Mistral with dReLU, which is a ReLU on the gate and one
- * on what it gates. Their checkpoints carry predictors of their own, which are passed over.
+ * Bamboo and TurboSparse-Mistral: the form of Mistral with dReLU: a ReLU on the gate and another on the
+ * gated values. Their checkpoints include predictors, which are skipped.
  */
 
 import { decoderFamily } from './decoder-family.ts';

@@ -1,4 +1,4 @@
-/** BLOOM: ALiBi, layer norms, one of them behind the embedding, biases everywhere. */
+/** BLOOM: ALiBi, layer norms, one of them after the embedding, biases everywhere. */
 
 import { refuseTrue } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';

@@ -1,13 +1,13 @@
 /**
- * Cohere's Command R: attention and FFN side by side behind one layer norm without biases, rotary pairs side
- * by side, scaled logits; in Command R+ each query and key head has a norm of its own.
+ * Cohere's Command R: parallel attention and FFN after one layer norm without biases, adjacent rotary
+ * pairs, scaled logits; in Command R+ each query and key head has its own norm.
  */
 
 import { boolean, type ConfigFile, positiveNumber } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
 import type { DecoderTraits } from './decoder-traits.ts';
 
-/** What all generations of Command have. */
+/** Traits of all generations of Command. */
 export function cohereTraits(at: ConfigFile) {
   const attention = boolean(at, 'attention_bias', false);
   return {

@@ -1,4 +1,7 @@
-/** Command R7B, Command A and Aya: Command R with windows in three of four layers; the fourth is not told positions. */
+/**
+ * Command R7B, Command A and Aya: Command R with windows in three of four layers; the fourth has no
+ * positions.
+ */
 
 import { cohereTraits } from './cohere.ts';
 import { decoderFamily } from './decoder-family.ts';

@@ -10,8 +10,8 @@ export interface ConfigFile {
 }
 
 /**
- * The most that is believed of a file, some times what the largest known models have. Numbers that drive
- * loops or allocations are held against these before anything is done with them.
+ * Upper limits for numbers from a file, several times those of the largest known models. Numbers that
+ * control loops or allocations are checked against these before use.
  */
 export const limits = {
   layers: 1024,
@@ -21,13 +21,13 @@ export const limits = {
   neurons: 2 ** 22,
   experts: 2 ** 12,
   vocabSize: 2 ** 24,
-  /** Of a table that is stored. */
+  /** For the rows of a stored table. */
   storedPositions: 2 ** 24,
-  /** Of anything else. */
+  /** For any other number. */
   integer: 2 ** 31 - 1,
 } as const;
 
-/** A positive integer that must be there. */
+/** A required positive integer. */
 export function integer(at: ConfigFile, key: string, most: number = limits.integer): number {
   const value = at.config[key];
   if (value === undefined) {
@@ -63,8 +63,8 @@ export function optionalInteger(
 }
 
 /**
- * One or several ids of tokens, `fallback` when absent, none when null. What can be no token's, such
- * as -1, is passed over: it would never come out of a model.
+ * One or several ids of tokens, `fallback` when absent, none when null. A number that cannot be a token's
+ * id, such as -1, is ignored: no model generates it.
  */
 export function tokenIds(at: ConfigFile, key: string, fallback: readonly number[]): number[] {
   const value = at.config[key];
@@ -88,7 +88,7 @@ export function tokenId(at: ConfigFile, key: string, fallback: number | null): n
   });
 }
 
-/** The first of `keys` that is there, as a positive integer; `fallback` when none is. */
+/** The first of `keys` that is present, as a positive integer; `fallback` when none is. */
 export function firstInteger(
   at: ConfigFile,
   keys: readonly string[],
@@ -110,7 +110,7 @@ export function number(at: ConfigFile, key: string, fallback: number): number {
   return value;
 }
 
-/** A number above 0, `fallback` when absent or null; one that must be there without a fallback. */
+/** A number above 0, `fallback` when absent or null; required when there is no fallback. */
 export function positiveNumber(at: ConfigFile, key: string, fallback?: number): number {
   const value = number(at, key, fallback ?? Number.NaN);
   if (Number.isNaN(value)) throw new InputError(`'${key}' is missing`, { file: at.file });
@@ -140,7 +140,7 @@ export function boolean(at: ConfigFile, key: string, fallback: boolean): boolean
   return value;
 }
 
-/** A list of 0 or 1 for each layer, as yes and no; null when absent or null. */
+/** A list with 0 or 1 for each layer, as booleans; null when absent or null. */
 export function layerFlags(at: ConfigFile, key: string): readonly boolean[] | null {
   const layers = integer(at, 'num_hidden_layers', limits.layers);
   const listed: unknown = at.config[key] ?? null;
@@ -149,12 +149,15 @@ export function layerFlags(at: ConfigFile, key: string): readonly boolean[] | nu
   if (Array.isArray(listed) && listed.length === layers && listed.every(isFlag)) {
     return listed.map((flag) => flag === 1);
   }
-  throw new InputError(`'${key}' is not a list of ${layers} times 0 or 1: ${brief(listed)}`, {
-    file: at.file,
-  });
+  throw new InputError(
+    `'${key}' is not a list of ${layers} values that are 0 or 1: ${brief(listed)}`,
+    {
+      file: at.file,
+    },
+  );
 }
 
-/** @throws InputError when one of `keys` is true: what it asks for is not supported */
+/** @throws InputError when one of `keys` is true: none of these features is supported */
 export function refuseTrue(at: ConfigFile, ...keys: readonly string[]): void {
   for (const key of keys) {
     if (!boolean(at, key, false)) continue;
@@ -171,7 +174,7 @@ export function text(at: ConfigFile, key: string, fallback: string): string {
   return value;
 }
 
-/** Values of a head where queries share the hidden size evenly. */
+/** The width of a head if the query heads share the hidden size evenly. */
 export function evenHeadDim(at: ConfigFile, hiddenSize: number, heads: number): number {
   if (hiddenSize % heads === 0) return hiddenSize / heads;
   throw new InputError(
@@ -180,7 +183,7 @@ export function evenHeadDim(at: ConfigFile, hiddenSize: number, heads: number): 
   );
 }
 
-/** The width of a head: `head_dim`, where that is there; `fallback`, or an equal share of the hidden size. */
+/** The width of a head: `head_dim` if present, else `fallback` or an equal share of the hidden size. */
 export function headDimOf(
   at: ConfigFile,
   hiddenSize: number,
@@ -193,7 +196,7 @@ export function headDimOf(
 
 /**
  * The width of a head in families that have no `head_dim`.
- * @throws InputError when there is one all the same, and it says something else
+ * @throws InputError when it is present nevertheless and has another value
  */
 export function derivedHeadDim(at: ConfigFile, hiddenSize: number, heads: number): number {
   const derived = evenHeadDim(at, hiddenSize, heads);
@@ -205,8 +208,9 @@ export function derivedHeadDim(at: ConfigFile, hiddenSize: number, heads: number
 }
 
 /**
- * KV heads, of which each serves as many query heads as the others.
- * @param fallback where no key says how many; one for each query head where that does not divide them
+ * The number of KV heads, each of which serves the same number of query heads.
+ * @param fallback used where no key gives the number; one for each query head where the fallback does not
+ * divide them
  */
 export function kvHeadsOf(
   at: ConfigFile,
@@ -214,7 +218,7 @@ export function kvHeadsOf(
   heads: number,
   fallback = heads,
 ): number {
-  // What is null is said, and means one for each.
+  // An explicit null means one for each query head.
   const unsaid = keys.every((key) => at.config[key] === undefined);
   const byDefault = unsaid && heads % fallback === 0 ? fallback : heads;
   const kvHeads = firstInteger(at, keys, byDefault, limits.heads);
@@ -227,7 +231,7 @@ export function kvHeadsOf(
   );
 }
 
-/** What configurations call the activations that the kernels compute. */
+/** Names in configurations of the activations that the kernels compute. */
 const activationNames: ReadonlyMap<string, ActivationFunction> = new Map(
   Object.entries({
     relu: 'relu',
@@ -245,10 +249,10 @@ const activationNames: ReadonlyMap<string, ActivationFunction> = new Map(
   } as const),
 );
 
-/** Names that configurations have for activations. */
+/** The supported activation names of configurations. */
 export const activationConfigNames: readonly string[] = [...activationNames.keys()];
 
-/** The field that names the activation: the first of `keys` that does, or else would. */
+/** The field that names the activation: the first of `keys` that is present, else the first of all. */
 export function activationKeyOf({ config }: ConfigFile, keys: readonly string[]): string {
   return keys.find((name) => typeof config[name] === 'string') ?? keys[0] ?? '';
 }

@@ -1,7 +1,7 @@
 /**
- * Families of the form that most decoders have in the Hugging Face world: `model.embed_tokens`,
- * `model.layers.<n>.self_attn` and `.mlp`, `lm_head`, rotary positions. A family says in what it
- * differs.
+ * Families with the structure of most Hugging Face decoders: `model.embed_tokens`,
+ * `model.layers.<n>.self_attn` and `.mlp`, `lm_head`, rotary positions. A family declares only its
+ * differences.
  */
 
 import type { ConfigFile } from './config.ts';
@@ -27,7 +27,7 @@ import { attendedWidth, normsAround } from './spec-tensors.ts';
 
 /**
  * A family whose traits follow from the configuration.
- * @param keys where it differs in what names the activation: see `Family`
+ * @param keys the fields that name the activation, if they are not the usual ones: see `Family`
  */
 export function decoderFamily(
   modelTypes: readonly string[],
@@ -118,7 +118,7 @@ class DecoderRecipe {
   #attention(layer: number, from: string): void {
     const [build, names] = [this.#build, this.#names];
     const { turnsBack } = this.#traits;
-    // Files of another format may have apart what the family's own have in one matrix.
+    // Files of another format may have separate matrices where the family's own have one.
     const apart =
       !build.has(`${from}.${names.qkv}.weight`) && build.has(`${from}.${names.query}.weight`);
     const fused = apart ? undefined : this.#traits.fused;
@@ -160,7 +160,7 @@ class DecoderRecipe {
     return { ...fusedRows(linear(names.gateUp), neurons), down };
   }
 
-  /** The FFN beside experts, whose gate and up rows may be fused where others' are not. */
+  /** The FFN beside experts; its gate and up rows may be fused even if those of other FFNs are not. */
   #sharedFfn(from: string, { fused }: NonNullable<ExpertTraits['shared']>): FfnSources {
     const apart = this.#build.has(`${from}.${this.#names.up}.weight`);
     if (fused === undefined || apart) return this.#ffn(from);
@@ -189,7 +189,7 @@ class DecoderRecipe {
       source,
       bias: qkNorm === 'layer' && bias,
       width: qkNormOver === undefined ? headDim : widths[qkNormOver],
-      // Those of another kind than the blocks' have weights of their own form.
+      // A norm of another kind than the norms of blocks has its own form of weights.
       ...(plus === undefined || qkNorm !== this.#spec.norm.kind ? {} : { plus }),
     });
   }

@@ -1,4 +1,4 @@
-/** What a configuration and its family's traits make of a spec. */
+/** Builds a spec from a configuration and the traits of its family. */
 
 import {
   activationOf,
@@ -19,7 +19,9 @@ import { rotaryOf } from './rotary-config.ts';
 import type { ModelSpec } from './spec.ts';
 import { inputBitsOf } from './ternary-config.ts';
 
-/** @throws InputError when the configuration is incomplete, contradictory or asks for what is not supported */
+/**
+ * @throws InputError when the configuration is incomplete, contradictory or asks for an unsupported feature
+ */
 export function decoderSpec(at: ConfigFile, family: string, traits: DecoderTraits): ModelSpec {
   const keys = { ...commonKeys, ...traits.keys };
   const { defaults = {}, block = 'sequential' } = traits;

@@ -1,4 +1,4 @@
-/** In what a family can differ from the form that most decoders have: see decoder-family.ts. */
+/** The differences that a family can have from the usual structure of decoders: see decoder-family.ts. */
 
 import type { ConfigFile } from './config.ts';
 import { commonExpertNames, type ExpertNames } from './expert-recipe.ts';
@@ -7,28 +7,34 @@ import type { Linear } from './recipe-builder.ts';
 import type { RotaryDefaults } from './rotary-config.ts';
 import type { ExpertsSpec, ModelSpec } from './spec.ts';
 
-/** What a family has of its own. */
+/** The traits of a family. */
 export interface DecoderTraits {
   readonly norm: NormTraits;
   readonly activation: string;
   readonly gate: ModelSpec['ffn']['gate'];
   readonly block?: ModelSpec['block'];
-  /** Whether a parallel block has a norm for its FFN, too. */
+  /** Whether a parallel block has a separate norm for its FFN. */
   readonly twoNorms?: boolean;
-  /** Share of a head's values that are turned, where the configuration does not say; all of them, always. */
+  /**
+   * Share of a head's values that are rotated if the configuration does not give it; absent: always all of
+   * them.
+   */
   readonly rotaryShare?: number;
-  /** The base of the rotary embedding where the configuration does not say, and keys for base and share. */
+  /**
+   * The base of the rotary embedding if the configuration does not give it, and the keys for base and
+   * share.
+   */
   readonly theta?: number;
   readonly rotaryKeys?: RotaryDefaults['keys'];
-  /** Whether pairs of a rotary embedding lie side by side. */
+  /** Whether the two values of a rotary pair are adjacent. */
   readonly interleaved?: boolean;
-  /** By layer, whether positions are told; all of them unless said. */
+  /** For each layer, whether it uses positions; by default all do. */
   readonly told?: readonly boolean[];
-  /** Of a table of positions, the row of the first one. */
+  /** In a table of positions, the row of the first position. */
   readonly learnedOffset?: number;
-  /** How positions are told, where that is neither by a table nor by one rotary embedding. */
+  /** The kind of positions, if it is neither a table nor one rotary embedding. */
   readonly positions?: (at: ConfigFile, headDim: number, trained: number) => ToldPositions;
-  /** What the configuration means where it does not say; the form's own defaults unless given. */
+  /** Values for fields that the configuration leaves out; the usual defaults unless given. */
   readonly defaults?: {
     readonly positions?: number;
     readonly kvHeads?: number;
@@ -37,15 +43,15 @@ export interface DecoderTraits {
     readonly widening?: number;
     readonly tiedHead?: boolean;
   };
-  /** Keys of the configuration, the one that counts first, where they are not the common ones. */
+  /** Keys of the configuration, in order of precedence, if they are not the common ones. */
   readonly keys?: Partial<ConfigKeys>;
   /** Whether heads are an equal share of the hidden size, whatever `head_dim` says. */
   readonly evenHeads?: boolean;
   readonly qkNorm?: ModelSpec['attention']['qkNorm'];
   readonly windows?: ModelSpec['attention']['windows'];
-  /** Whether norms stand before the projection out of attention, and before the down projection. */
+  /** Whether there are norms before the output projection of attention and before the down projection. */
   readonly innerNorms?: boolean;
-  /** What else attention does. */
+  /** Further traits of attention. */
   readonly attention?: Partial<
     Pick<
       ModelSpec['attention'],
@@ -60,43 +66,43 @@ export interface DecoderTraits {
       | 'latent'
     >
   >;
-  /** Factors and caps on what flows through. */
+  /** Factors and caps on embeddings, residuals and logits. */
   readonly scales?: Partial<
     Pick<ModelSpec, 'embeddingScale' | 'residualScale' | 'logitScale' | 'logitSoftCap'>
   >;
-  /** Of gates that are clamped. */
+  /** Limits of clamped gates. */
   readonly clamped?: ModelSpec['ffn']['clamped'];
-  /** Heads of which the configuration's keys say something else. */
+  /** Heads that differ from what the configuration's keys say. */
   readonly headGeometry?: { readonly headDim: number; readonly kvHeads: number };
-  /** Of mixtures of experts. */
+  /** Traits of mixtures of experts. */
   readonly experts?: ExpertTraits;
-  /** Which projections have biases; none unless said. */
+  /** Which projections have biases; none by default. */
   readonly bias?: Partial<Record<'qkv' | 'out' | 'ffn' | 'head', boolean>>;
-  /** BOS and EOS where the configuration does not say. */
+  /** BOS and EOS if the configuration does not give them. */
   readonly bosId: number | null;
   readonly eosIds: readonly number[];
-  /** What the names of all tensors but the head's may begin with, the likeliest first. */
+  /** Possible prefixes of the names of all tensors except the head's, the likeliest first. */
   readonly prefixes?: readonly string[];
-  /** What the head may be called, the likeliest first; `lm_head` unless said. */
+  /** Possible names of the head, the likeliest first; `lm_head` by default. */
   readonly heads?: readonly string[];
-  /** Whether the rows of a head of its own are divided by their lengths. */
+  /** Whether the rows of an untied head are divided by their lengths. */
   readonly unitHead?: boolean;
-  /** Names within a layer or the model, where they are not the common ones. */
+  /** Names within a layer or the model, if they are not the common ones. */
   readonly names?: Partial<Record<keyof typeof commonNames, string>>;
   /**
-   * Where query, key and value are one projection, `qkv`: for each KV head its queries, its key and its
-   * value, or all queries, all keys, all values.
+   * The order of rows if query, key and value are one projection, `qkv`: `grouped`: for each KV head its
+   * queries, its key and its value; `stacked`: all queries, all keys, all values.
    */
   readonly fused?: 'grouped' | 'stacked';
   /** Whether gate and up are one projection, `gateUp`, gate rows first. */
   readonly fusedGate?: boolean;
-  /** Whether the weights of a layer lie (inputs, outputs). */
+  /** Whether the weights of a layer are stored as (inputs, outputs). */
   readonly transposed?: boolean;
-  /** Whether a rotary embedding turns the other way round. */
+  /** Whether a rotary embedding rotates in the opposite direction. */
   readonly turnsBack?: boolean;
-  /** Tensors of a layer that carry nothing the model needs. */
+  /** Tensors of a layer that the model does not need. */
   readonly ignored?: readonly string[];
-  /** Layers behind the last that nothing here uses, such as those that propose tokens. */
+  /** Number of layers after the last that are not used here, such as those that propose tokens. */
   readonly layersBehind?: number;
 }
 
@@ -104,35 +110,35 @@ interface NormTraits {
   readonly kind: 'layer' | 'rms';
   /** Name and default of its epsilon in the configuration. */
   readonly eps: readonly [key: string, fallback: number];
-  /** Is added to its weights. */
+  /** This value is added to its weights. */
   readonly plus?: number;
-  /** `pre` unless said. */
+  /** `pre` by default. */
   readonly placement?: ModelSpec['norm']['placement'];
-  /** Whether one stands behind the embedding. */
+  /** Whether there is one after the embedding. */
   readonly embedding?: boolean;
   /** Whether they have no weights. */
   readonly plain?: boolean;
-  /** Whether they have biases; layer norms do unless said. */
+  /** Whether they have biases; by default layer norms do. */
   readonly bias?: boolean;
 }
 
-/** What a spec says of positions. */
+/** The part of a spec that describes positions. */
 export interface ToldPositions {
   readonly positions: Positions;
   readonly maxPositions: number;
   readonly localPositions?: ModelSpec['localPositions'];
-  /** By layer. */
+  /** One entry per layer. */
   readonly rotary?: ModelSpec['attention']['rotary'];
 }
 
 /** The experts of a family. */
 export interface ExpertTraits {
   readonly spec: ExpertsSpec;
-  /** In each of the forms that its checkpoints have: the first whose router is there, else the first. */
+  /** One entry for each form of its checkpoints: the first whose router exists is used, else the first. */
   readonly forms: readonly [ExpertForm, ...ExpertForm[]];
   /**
-   * The FFN beside them, and the row whose product with the input tells its share. Gate and up rows may be
-   * one projection, gate rows first, and the other one have a name of its own.
+   * The FFN beside them, and the row whose product with the input determines its share. Gate and up rows
+   * may be one projection, gate rows first; the down projection may have its own name.
    */
   readonly shared?: {
     readonly source: string;
@@ -141,21 +147,24 @@ export interface ExpertTraits {
   };
 }
 
-/** What a router and its experts are called, below a layer. */
+/** Names of a router and its experts, within a layer. */
 export interface ExpertForm {
   readonly router: Linear;
   readonly names: ExpertNames;
-  /** What is added to scores for the choice alone, where a router has that; it may be a row, (1, experts). */
+  /**
+   * The correction that is added to scores only for the choice of experts, if a router has one; it may be a
+   * row, (1, experts).
+   */
   readonly correction?: { readonly source: string; readonly row?: boolean };
 }
 
-/** The form of most families. */
+/** The form that most families use. */
 export const commonExperts: ExpertForm = {
   router: { source: 'mlp.gate', bias: false },
   names: commonExpertNames,
 };
 
-/** Keys of a configuration; of KV heads none where there is one for each query head. */
+/** Keys of a configuration; no key for KV heads if there is one for each query head. */
 export type ConfigKeys = Readonly<Record<keyof typeof commonKeys, readonly string[]>>;
 
 export const commonKeys = {
@@ -168,7 +177,7 @@ export const commonKeys = {
   activation: ['hidden_act'],
 } as const;
 
-/** `finalNorm` and what stands before it follow the prefix, the rest is within a layer. */
+/** `finalNorm` and the names before it follow the prefix; the rest are within a layer. */
 export const commonNames = {
   tokens: 'embed_tokens',
   positions: 'embed_positions',

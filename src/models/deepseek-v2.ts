@@ -1,4 +1,4 @@
-/** DeepSeek V2: attention of latent vectors, dense first layers, then experts with an FFN beside them. */
+/** DeepSeek V2: attention with latent vectors, dense first layers, then experts with an FFN beside them. */
 
 import { InputError } from '../errors.ts';
 import {
@@ -16,7 +16,7 @@ import { decoderFamily } from './decoder-family.ts';
 import { commonExperts, type DecoderTraits } from './decoder-traits.ts';
 import type { ExpertsSpec, LatentSpec } from './spec.ts';
 
-/** Of the norms of latent vectors: the configuration's is that of the others. */
+/** Epsilon of the norms of latent vectors: the configuration gives only that of the other norms. */
 const latentEps = 1e-6;
 
 export const deepseekV2 = decoderFamily(['deepseek_v2'], (at) => ({
@@ -27,7 +27,7 @@ export const deepseekV2 = decoderFamily(['deepseek_v2'], (at) => ({
   experts: { spec: expertsOf(at), forms: [commonExperts], shared: sharedExperts },
 }));
 
-/** What all generations of DeepSeek have in common. */
+/** Traits that all generations of DeepSeek share. */
 export function latentTraits(at: ConfigFile) {
   const heads = integer(at, 'num_attention_heads', limits.heads);
   const own = firstInteger(at, ['qk_nope_head_dim'], 128, limits.headDim);
@@ -57,7 +57,10 @@ function latentOf(at: ConfigFile): LatentSpec {
   };
 }
 
-/** What longer sequences than it was trained on do to scores: the square of their attention factor. */
+/**
+ * The factor on scores for longer sequences than the model was trained on: the square of their attention
+ * factor.
+ */
 function stretchedScale(at: ConfigFile): number {
   const rope = { ...at, config: objectOf(at.config.rope_scaling ?? at.config.rope_parameters) };
   const weight = number(rope, 'mscale_all_dim', 0);
@@ -70,8 +73,8 @@ function objectOf(value: unknown): Readonly<Record<string, unknown>> {
 }
 
 /**
- * What experts of all generations have in common.
- * @param dense how many layers have none, from the first on, where the configuration does not say
+ * Traits that the experts of all generations share.
+ * @param dense how many of the first layers have no experts if the configuration does not say
  */
 export function routedExperts(
   at: ConfigFile,

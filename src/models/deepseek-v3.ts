@@ -1,6 +1,6 @@
 /**
- * DeepSeek V3 and R1: the attention of V2, and a router of sigmoids that chooses by corrected scores, from
- * the best groups.
+ * DeepSeek V3 and R1: the attention of V2, and a router with sigmoid scores that chooses by corrected
+ * scores, from the best groups.
  */
 
 import { boolean, type ConfigFile, firstInteger, limits, optionalInteger } from './config.ts';
@@ -9,10 +9,10 @@ import { commonExperts, type ExpertForm } from './decoder-traits.ts';
 import { latentTraits, routedExperts, sharedExperts } from './deepseek-v2.ts';
 import type { ExpertsSpec } from './spec.ts';
 
-/** How many scores of a group tell what it is worth. */
+/** How many scores of a group determine its rank. */
 const bestOfGroup = 2;
 
-/** With what is added to scores for the choice. */
+/** With the correction that is added to scores for the choice. */
 export const correctedForm: ExpertForm = {
   ...commonExperts,
   correction: { source: 'mlp.gate.e_score_correction_bias' },
@@ -34,17 +34,17 @@ export const deepseekV3 = decoderFamily(['deepseek_v3'], (at) => ({
   },
 }));
 
-/** How many layers behind the last propose tokens. */
+/** How many layers after the last propose tokens. */
 export function proposingLayers(at: ConfigFile): number {
   return optionalInteger(at, 'num_nextn_predict_layers', 1, limits.layers) ?? 0;
 }
 
-/** What configurations mean that do not say. */
+/** Values for fields that a configuration leaves out. */
 type Defaults = Parameters<typeof routedExperts>[1] & {
   readonly [name in 'topK' | 'groups' | 'topGroups']: number;
 };
 
-/** Experts that are chosen by corrected sigmoids. */
+/** Experts that are chosen by corrected sigmoid scores. */
 export function correctedExperts(at: ConfigFile, defaults: Defaults): ExpertsSpec {
   const count = firstInteger(at, ['n_group'], defaults.groups, limits.experts);
   const topK = firstInteger(at, ['topk_group'], defaults.topGroups, limits.experts);
@@ -53,7 +53,7 @@ export function correctedExperts(at: ConfigFile, defaults: Defaults): ExpertsSpe
     topK: firstInteger(at, ['num_experts_per_tok'], defaults.topK, limits.experts),
     score: 'sigmoid',
     normalise: boolean(at, 'norm_topk_prob', true),
-    // All of them are no choice.
+    // Taking all groups means no choice of groups.
     ...(topK !== count && { groups: { count, topK, best: bestOfGroup } }),
   };
 }

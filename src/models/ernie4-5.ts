@@ -1,4 +1,4 @@
-/** ERNIE 4.5: the form of Llama with rotary pairs side by side; and its mixtures of experts. */
+/** ERNIE 4.5: the form of Llama with adjacent rotary pairs; and its mixtures of experts. */
 
 import {
   boolean,
@@ -64,7 +64,10 @@ function expertsOf(at: ConfigFile): ExpertsSpec {
   };
 }
 
-/** All layers but those from the first to the last with experts, of which each `moe_layer_interval`th has them. */
+/**
+ * The layers without experts. Between the first and the last layer with experts, every
+ * `moe_layer_interval`th layer has them.
+ */
 function denseLayersOf(at: ConfigFile): number[] {
   const layers = integer(at, 'num_hidden_layers', limits.layers);
   const first = optionalInteger(at, 'moe_layer_start_index', 1) ?? 1;

@@ -1,4 +1,4 @@
-/** EXAONE 3 and 3.5: the form of Llama under names of its own. */
+/** EXAONE 3 and 3.5: the form of Llama with different tensor names. */
 
 import { decoderFamily } from './decoder-family.ts';
 

@@ -1,6 +1,6 @@
 /**
- * EXAONE 4: the form of Llama with norms on what sublayers add and on each query and key head; where there are
- * windows, layers without one are not told positions.
+ * EXAONE 4: the form of Llama with norms on the outputs of sublayers and on each query and key head; in
+ * models with windows, layers without a window use no positions.
  */
 
 import { decoderFamily } from './decoder-family.ts';

@@ -1,10 +1,10 @@
-/** The experts of a layer, in each of the forms that checkpoints have them in. */
+/** The experts of a layer, in each form that checkpoints use. */
 
 import type { ExpertRecipe, ExpertsRecipe, ModelSpec, SourceView, TensorPart } from './spec.ts';
 
-/** What experts are called in the checkpoint, below the layer. */
+/** Names of experts in the checkpoint, within the layer. */
 export interface ExpertNames {
-  /** `mlp.experts`: what the names of all begin with. */
+  /** The prefix of all their names, such as `mlp.experts`. */
   readonly prefix: string;
   /** `gate_proj`; of each expert `<prefix>.<number>.gate_proj.weight`, of all in one `<prefix>.gate_proj`. */
   readonly gate: string;
@@ -12,15 +12,18 @@ export interface ExpertNames {
   readonly down: string;
   /** Gate and up rows of all experts in one: `<prefix>.gate_up_proj`. */
   readonly gateUp: string;
-  /** Whether gate and up rows take turns in it, gate rows first, in place of all gate rows before all up rows. */
+  /**
+   * Whether gate and up rows alternate in it, beginning with a gate row; otherwise all gate rows precede
+   * all up rows.
+   */
   readonly interleaved?: boolean;
-  /** Whether these, and those of the down projection beside them, lie (experts, inputs, outputs). */
+  /** Whether these, and those of the matching down projection, are stored as (experts, inputs, outputs). */
   readonly transposed?: boolean;
   /** Of all experts in one, such as `<prefix>.gate_proj.bias` (experts, k); absent where there are none. */
   readonly biases?: Readonly<Record<'gate' | 'up' | 'down' | 'gateUp', string>>;
 }
 
-/** What most families call them. */
+/** The names that most families use. */
 export const commonExpertNames: ExpertNames = {
   prefix: 'mlp.experts',
   gate: 'gate_proj',
@@ -30,7 +33,7 @@ export const commonExpertNames: ExpertNames = {
 };
 
 /**
- * Every other row of what has gate and up rows in turns.
+ * Every other row of a tensor with alternating gate and up rows.
  * @param source (experts, 2k, ...columns), or of biases (experts, 2k)
  * @param transposed whether it is (experts, columns, 2k)
  * @returns a view of (experts k, ...columns) and its name
@@ -61,12 +64,12 @@ export function everyOther(
  *
  *   gate_up_proj (experts, 2k, hidden), down_proj (experts, hidden, k)           gate rows first
  *   gate_proj, up_proj (experts, k, hidden), down_proj (experts, hidden, k)
- *   gate_proj, up_proj (k, hidden), down_proj (hidden, k), of each expert; also where no name is known
+ *   gate_proj, up_proj (k, hidden), down_proj (hidden, k), of each expert; also used if no name is found
  *
- * The first two are called so, or so with `.weight` behind it.
+ * The first two have these names, with or without `.weight` at the end.
  *
  * @param from the layer's prefix, such as `model.layers.0`
- * @param addView of names that the checkpoint does not have
+ * @param addView adds a view under a name that the checkpoint does not have
  */
 export function expertsRecipe(
   { hiddenSize, ffn }: ModelSpec,
@@ -81,7 +84,7 @@ export function expertsRecipe(
   const prefix = `${from}.${names.prefix}`;
   const nameOf = (name: string) =>
     [`${prefix}.${name}`, `${prefix}.${name}.weight`].find((known) => found.has(known));
-  /** Rows of one expert in a tensor of all, of which each has `all` rows and begins at `first`. */
+  /** Rows of one expert in a tensor of all experts, each of which has `all` rows; they begin at `first`. */
   const within =
     (name: string, all: number, columns: number, first = 0, rows = all) =>
     (expert: number): TensorPart => ({
@@ -107,7 +110,7 @@ export function expertsRecipe(
         ...{ up: up(expert), down: down(expert) },
       }),
     );
-  /** The same of a tensor whose matrices lie. */
+  /** The same for a tensor with transposed matrices. */
   const turned = (part: (expert: number) => TensorPart) => {
     const { source, shape } = part(0);
     const [all = 0, rows = 0, columns = 0] = shape;

@@ -1,8 +1,8 @@
 /**
- * Falcon: falcon-7b (attention and FFN side by side behind one norm, one KV head for all queries),
- * falcon-40b and 180b (the "new decoder": two norms, grouped queries), falcon-rw (one after the other,
- * ALiBi, biases), and their relufied descendants. `RefinedWebModel` and `RefinedWeb` are what the first
- * two called themselves before.
+ * Falcon: falcon-7b (parallel attention and FFN after one norm, one KV head for all queries),
+ * falcon-40b and 180b (the "new decoder": two norms, grouped queries), falcon-rw (sequential blocks, ALiBi,
+ * biases), and their relufied descendants. `RefinedWebModel` and `RefinedWeb` are former names of the first
+ * two.
  */
 
 import { InputError } from '../errors.ts';
@@ -76,7 +76,7 @@ function describe(at: ConfigFile): ModelSpec {
     block: parallel ? 'parallel' : 'sequential',
     attention: {
       heads,
-      // Where queries are not grouped, all share one KV head, or each has its own.
+      // Without grouped queries, all query heads share one KV head, or each has its own.
       kvHeads: newDecoder
         ? kvHeadsOf(at, ['num_kv_heads', 'n_head_kv'], heads)
         : boolean(at, 'multi_query', true)

@@ -1,8 +1,8 @@
-/** The checkpoint matrices that FFNs and experts are made of, for who goes through them all. */
+/** Iterates over the checkpoint matrices of FFNs and experts. */
 
 import { bundleRows, type ExpertsRecipe, type ModelRecipe, type TensorPart } from './spec.ts';
 
-/** A matrix, or several stacked ones, as the checkpoint has them. */
+/** A matrix, or several stacked ones, as in the checkpoint. */
 type FfnSource = Pick<TensorPart, 'source' | 'shape'>;
 
 /** Names of the parts of an FFN that a recipe has sources for. */
@@ -13,7 +13,7 @@ export function partsOfExperts({ experts }: ExpertsRecipe): readonly (readonly T
   return parts.map((part) => experts.flatMap((expert) => expert[part] ?? []));
 }
 
-/** All of a recipe, each with the shape that it must have; a name may come several times. */
+/** All FFN sources of a recipe, each with its required shape; a name may occur several times. */
 export function* ffnSources({
   bundles,
   experts,

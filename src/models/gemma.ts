@@ -5,7 +5,7 @@ import { decoderFamily } from './decoder-family.ts';
 import type { DecoderTraits } from './decoder-traits.ts';
 import type { Family } from './spec.ts';
 
-/** What all generations of Gemma have. */
+/** Traits of all generations of Gemma. */
 export function gemmaTraits(at: ConfigFile) {
   const attention = boolean(at, 'attention_bias', false);
   return {
@@ -29,7 +29,7 @@ export const gemma: Family = {
   ...plain,
   recipe: (facts) => {
     const { config } = facts;
-    // The first files say gelu and mean its approximation.
+    // The first files say gelu but mean its tanh approximation.
     const isOld = config.hidden_act === 'gelu';
     const meant = isOld ? { ...config, hidden_act: 'gelu_pytorch_tanh' } : config;
     return plain.recipe({ ...facts, config: meant });

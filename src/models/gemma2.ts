@@ -1,11 +1,13 @@
-/** Gemma 2: norms before and behind each sublayer, capped scores and logits, windows in every other layer. */
+/**
+ * Gemma 2: norms before and after each sublayer, capped scores and logits, windows in every other layer.
+ */
 
 import { type ConfigFile, optionalPositive } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
 import { gemmaTraits } from './gemma.ts';
 import { windowByType } from './windows.ts';
 
-/** What Gemma 2 and 3 have. */
+/** Traits of Gemma 2 and 3. */
 export function laterGemmaTraits(at: ConfigFile) {
   const traits = gemmaTraits(at);
   return {
@@ -15,7 +17,7 @@ export function laterGemmaTraits(at: ConfigFile) {
   } as const;
 }
 
-/** What the scores of queries and keys are multiplied by. */
+/** The factor on attention scores. */
 export function scoreScale(at: ConfigFile): number {
   return (optionalPositive(at, 'query_pre_attn_scalar', 256) ?? 256) ** -0.5;
 }

@@ -1,6 +1,6 @@
 /**
- * Gemma 3, its text: Gemma 2 without caps, with a norm on each query and key head; of six layers, five have
- * a window, and a rotary embedding of their own.
+ * The text part of Gemma 3: Gemma 2 without caps, with a norm on each query and key head; five of six
+ * layers have a window and their own rotary embedding.
  */
 
 import { optionalPositive } from './config.ts';

@@ -1,10 +1,10 @@
-/** GLM-4: the form of Llama with a fused gate, rotary pairs side by side on half of each head. */
+/** GLM-4: the form of Llama with a fused gate and adjacent rotary pairs on half of each head. */
 
 import { boolean, type ConfigFile } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
 import type { DecoderTraits } from './decoder-traits.ts';
 
-/** What GLM-4 of 2024 and of 2025 have. */
+/** Traits of GLM-4 of 2024 and of 2025. */
 export function glmTraits(at: ConfigFile) {
   return {
     norm: { kind: 'rms', eps: ['rms_norm_eps', 1.5625e-7] },
@@ -20,5 +20,5 @@ export function glmTraits(at: ConfigFile) {
   } as const satisfies DecoderTraits;
 }
 
-// Of its GGUF files, some have queries, keys and values in one matrix.
+// Some of its GGUF files have queries, keys and values in one matrix.
 export const glm = decoderFamily(['glm'], (at) => ({ ...glmTraits(at), fused: 'stacked' }));

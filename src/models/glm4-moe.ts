@@ -1,4 +1,7 @@
-/** GLM-4.5 and its successors: the form of Llama, half of each head turned, with the experts of DeepSeek V3. */
+/**
+ * GLM-4.5 and its successors: the form of Llama with half of each head rotated and the experts of DeepSeek
+ * V3.
+ */
 
 import { boolean } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';

@@ -1,4 +1,4 @@
-/** GLM-4-0414 and GLM-Z1: GLM-4 with norms before and behind each sublayer. */
+/** GLM-4-0414 and GLM-Z1: GLM-4 with norms before and after each sublayer. */
 
 import { decoderFamily } from './decoder-family.ts';
 import { glmTraits } from './glm.ts';

@@ -1,4 +1,4 @@
-/** GPT-NeoX and Pythia: attention and FFN side by side behind a layer norm each, biases everywhere. */
+/** GPT-NeoX and Pythia: parallel attention and FFN, each after its own layer norm, biases everywhere. */
 
 import { boolean } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
@@ -18,7 +18,7 @@ export const gptNeox = decoderFamily(['gpt_neox'], (at) => {
     bias: { qkv: attention, out: attention, ffn: true },
     fused: 'grouped',
     prefixes: ['gpt_neox.', ''],
-    // As released, and as transformers writes them today.
+    // The names as released, and as transformers writes them today.
     heads: ['embed_out', 'lm_head'],
     names: {
       tokens: 'embed_in',

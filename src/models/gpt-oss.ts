@@ -1,4 +1,6 @@
-/** gpt-oss: experts in MXFP4 with biases and clamped gates, sinks of attention, windows in every other layer. */
+/**
+ * gpt-oss: experts in MXFP4 with biases and clamped gates, attention sinks, windows in every other layer.
+ */
 
 import {
   boolean,
@@ -17,7 +19,10 @@ import { windowByLayer } from './windows.ts';
 
 const apart = { gate: 'gate_proj.bias', up: 'up_proj.bias' } as const;
 
-/** Gate and up rows in turns, and lying where they are no blocks; apart where the checkpoint is a GGUF. */
+/**
+ * Gate and up rows alternate, and are transposed unless they are stored in blocks; they are separate if the
+ * checkpoint is a GGUF file.
+ */
 function formOf({ config }: ConfigFile): ExpertForm {
   return {
     router: { source: 'mlp.router', bias: true },
@@ -51,7 +56,7 @@ export const gptOss = decoderFamily(['gpt_oss'], (at) => {
   };
 });
 
-/** In the first of every two layers, where `layer_types` does not say. */
+/** Windows in the first of every two layers, if `layer_types` is absent. */
 function windowsOf(at: ConfigFile): ModelSpec['attention']['windows'] {
   const sliding_window = optionalInteger(at, 'sliding_window', 128);
   if (sliding_window === null) return [];

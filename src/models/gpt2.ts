@@ -1,4 +1,4 @@
-/** GPT-2: learned positions, layer norms, biases everywhere, weights that lie (inputs, outputs). */
+/** GPT-2: learned positions, layer norms, biases everywhere, weights stored as (inputs, outputs). */
 
 import { boolean, refuseTrue } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';

@@ -1,4 +1,4 @@
-/** GPT-J: attention and FFN side by side behind one layer norm, rotary pairs side by side, a biased head. */
+/** GPT-J: parallel attention and FFN after one layer norm, adjacent rotary pairs, a head with a bias. */
 
 import { InputError } from '../errors.ts';
 import { optionalInteger } from './config.ts';

@@ -4,7 +4,7 @@ import { boolean, type ConfigFile, positiveNumber } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
 import type { DecoderTraits } from './decoder-traits.ts';
 
-/** What all of Granite has, with or without experts. */
+/** Traits of all Granite models, with or without experts. */
 export function graniteTraits(at: ConfigFile) {
   const attention = boolean(at, 'attention_bias', false);
   return {

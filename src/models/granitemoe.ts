@@ -1,4 +1,7 @@
-/** Granite's mixtures of experts: the form of Llama with experts, and factors on what flows through. */
+/**
+ * Granite's mixtures of experts: the form of Llama with experts, and factors on embedding, scores,
+ * sublayers and logits.
+ */
 
 import { limits, optionalInteger } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
@@ -24,7 +27,10 @@ export const granitemoe = decoderFamily(['granitemoe'], (at) => ({
   experts: { spec: localExperts(at, 8, 2), forms },
 }));
 
-/** With an FFN for all tokens beside the experts; its gate and up rows are one projection, but for GGUF files. */
+/**
+ * With an FFN for all tokens beside the experts; its gate and up rows are one projection, except in GGUF
+ * files.
+ */
 export const granitemoeShared = decoderFamily(['granitemoeshared'], (at) => ({
   ...graniteTraits(at),
   experts: {

@@ -1,4 +1,4 @@
-/** HunYuan, dense: the form of Llama with an RMS norm on each query and key head once it is turned. */
+/** HunYuan, dense: the form of Llama with an RMS norm on each query and key head after its rotation. */
 
 import { boolean } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';

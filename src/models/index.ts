@@ -161,7 +161,7 @@ function familyOf({ model_type: modelType }: CheckpointFacts['config']): Family 
   return families.find(({ modelTypes }) => modelTypes.some((type) => type === modelType));
 }
 
-/** @throws InputError for parts of a configuration that would say again, otherwise, what its fields say */
+/** @throws InputError for parts of a configuration that would override its other fields */
 function refuseTwoTruths({ config, configFile: file }: CheckpointFacts): void {
   for (const key of ['per_layer_config', 'text_config']) {
     const part = config[key];

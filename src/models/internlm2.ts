@@ -1,4 +1,4 @@
-/** InternLM2: the form of Llama, queries, keys and values fused by KV head, names of its own. */
+/** InternLM2: the form of Llama, with queries, keys and values fused by KV head, and different names. */
 
 import { boolean } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';

@@ -1,4 +1,4 @@
-/** InternLM3: the form of Llama under names of its own for biases. */
+/** InternLM3: the form of Llama with different configuration keys for biases. */
 
 import { boolean } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';

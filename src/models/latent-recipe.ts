@@ -1,12 +1,12 @@
-/** Attention that makes keys and values of latent vectors, as the checkpoints of DeepSeek have it. */
+/** Attention that computes keys and values from latent vectors, as in DeepSeek checkpoints. */
 
 import type { RecipeBuilder } from './recipe-builder.ts';
 import { type LatentSpec, type ModelSpec, type SourceRows, tensorNames } from './spec.ts';
 
 /**
- * Queries, keys and values of a layer. What makes keys and values may be one matrix, (heads (own + value),
- * rank), or two, as newer GGUF files have it: keys lie (heads, rank, own), values are (heads, value, rank). Checkpoints have the values of a head that tell positions behind
- * the others, here they come first.
+ * Queries, keys and values of a layer. The projection to keys and values may be one matrix, (heads (own +
+ * value), rank), or two, as in newer GGUF files: keys (heads, rank, own), transposed, and values (heads,
+ * value, rank). In checkpoints, the rotary values of a head follow the others; here they come first.
  * @param from the attention's prefix, such as `model.layers.0.self_attn`
  * @param bias whether latent projections have biases
  */
@@ -58,11 +58,11 @@ export function buildLatentAttention(
   }
   const linear = { source: keyValue, bias: false };
   build.linear(tensorNames.keyValue(layer), heads * (own + value), rank, linear);
-  // Files may have them once more in the other form.
+  // Files may hold them a second time in the other form.
   build.ignore(keys, values);
 }
 
-/** Of rows that heads have `count` each of, those of one. */
+/** The rows of one head, if each head has `count` rows. */
 function rangeOf(head: number, count: number): SourceRows {
   return { first: head * count, count };
 }

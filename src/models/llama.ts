@@ -1,5 +1,5 @@
 /**
- * Llama and what has its form (Llama 1 to 3, ReluLLaMA with `hidden_act` relu, ProSparse with fatrelu
+ * Llama and models of its form (Llama 1 to 3, ReluLLaMA with `hidden_act` relu, ProSparse with fatrelu
  * and its threshold `hidden_act_param`): RMS norm, rotary positions, grouped queries, gated FFN.
  */
 

@@ -1,6 +1,6 @@
 /**
- * Ministral 3: the form of Mistral, stretched by YaRN, with queries that grow beyond the length it was
- * trained with first.
+ * Ministral 3: the form of Mistral, extended by YaRN, with queries that are scaled up beyond the length of
+ * its first training.
  */
 
 import { isJsonObject } from '../checkpoint/json-file.ts';
@@ -10,7 +10,7 @@ import type { DecoderTraits } from './decoder-traits.ts';
 import { rotaryFrom } from './rotary-config.ts';
 import { windowEverywhere } from './windows.ts';
 
-/** What the family means where a file does not say how positions are told. */
+/** The family's rotary parameters if a file gives none. */
 const unsaid = {
   rope_type: 'yarn',
   rope_theta: 1_000_000,
@@ -47,7 +47,7 @@ function ropeOf({ config, file }: ConfigFile): ConfigFile {
   return { config: isJsonObject(said) ? said : unsaid, file };
 }
 
-/** Positions that it was trained with before it was stretched. */
+/** The sequence length of its training before the extension, in positions. */
 function trainedIn(rope: ConfigFile): number {
   return firstInteger(rope, ['original_max_position_embeddings']);
 }

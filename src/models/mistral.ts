@@ -1,4 +1,4 @@
-/** Mistral: the form of Llama, and a window of positions that each query sees. */
+/** Mistral: the form of Llama with sliding windows. */
 
 import { decoderFamily } from './decoder-family.ts';
 import { windowEverywhere } from './windows.ts';

@@ -6,7 +6,7 @@ import { commonExperts, type ExpertForm } from './decoder-traits.ts';
 import type { ExpertsSpec } from './spec.ts';
 import { windowEverywhere } from './windows.ts';
 
-/** What checkpoints call gate, up and down; those that transformers 5 writes have the common names. */
+/** Names of gate, up and down in checkpoints; those that transformers 5 writes have the common names. */
 export const mixtralExperts: ExpertForm = {
   router: { source: 'block_sparse_moe.gate', bias: false },
   names: {

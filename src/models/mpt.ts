@@ -1,4 +1,4 @@
-/** MPT: ALiBi, layer norms without biases, queries, keys and values stacked and maybe held in bounds. */
+/** MPT: ALiBi, layer norms without biases, queries, keys and values stacked and optionally clipped. */
 
 import { isJsonObject } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
@@ -10,7 +10,7 @@ export const mpt = decoderFamily(['mpt'], (at) => {
   const attention = { config: isJsonObject(config.attn_config) ? config.attn_config : {}, file };
   const refused = refusedOf(at, attention);
   if (refused !== undefined) {
-    throw new InputError(`'${refused}' is not as this family is supported`, { file });
+    throw new InputError(`'${refused}' has a value that is not supported in this family`, { file });
   }
   const [clip, scale, logitScale] = [
     optionalPositive(attention, 'clip_qkv', null),
@@ -54,7 +54,7 @@ export const mpt = decoderFamily(['mpt'], (at) => {
   };
 });
 
-/** A field that asks for what is not supported. */
+/** The first field with an unsupported value. */
 function refusedOf(at: ConfigFile, attention: ConfigFile): string | undefined {
   if (!boolean(attention, 'alibi', true)) return 'alibi';
   if (!boolean(at, 'no_bias', true)) return 'no_bias';

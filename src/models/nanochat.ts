@@ -1,6 +1,6 @@
 /**
- * nanochat: squared ReLU, norms without weights, also behind the embedding and on queries and keys once they
- * are turned, which is the other way round; capped logits.
+ * nanochat: squared ReLU, norms without weights, also after the embedding and, after rotation, on queries
+ * and keys; rotation in the opposite direction; capped logits.
  */
 
 import { InputError } from '../errors.ts';
@@ -9,7 +9,7 @@ import { decoderFamily } from './decoder-family.ts';
 
 export const nanochat = decoderFamily(['nanochat'], (at) => {
   if (boolean(at, 'attention_bias', false)) {
-    throw new InputError("'attention_bias' is true, which this family has no support for", {
+    throw new InputError("'attention_bias' is true, which is not supported in this family", {
       file: at.file,
     });
   }

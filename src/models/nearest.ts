@@ -1,23 +1,25 @@
-/** What is said of a checkpoint whose family is unknown: which known one its tensors are most like. */
+/**
+ * Describes a checkpoint of an unknown family: finds the supported family with the most similar tensors.
+ */
 
 import { InputError } from '../errors.ts';
 import { some } from '../plain-text.ts';
 import { ffnSources } from './ffn-sources.ts';
 import type { CheckpointFacts, Family, ModelRecipe } from './spec.ts';
 
-/** Parts of names that only layers with a state of their own have, as Mamba, RWKV and linear attention. */
+/** Parts of names that only recurrent layers have, such as Mamba, RWKV and linear attention. */
 const recurrent =
   /\.(A_log|dt_bias|dt_proj|x_proj|conv1d|mamba|ssm|mixer|time_mix\w*|linear_attn|recurrent_block|rg_lru)(\.|$)/;
 
 /**
- * A sentence about `facts`, whose family is none of `families`; null where there is nothing to say. Names
- * stand for all layers: `model.layers.n.mlp.up_proj.weight`.
+ * A sentence about `facts`, whose family is none of `families`; null if there is nothing to say. Each name
+ * stands for all layers: `model.layers.n.mlp.up_proj.weight`.
  */
 export function nearestFamily(facts: CheckpointFacts, families: readonly Family[]): string | null {
   const found = kindsOf(facts.sourceNames);
   const states = [...found].filter((name) => recurrent.test(name));
   if (states.length > 0) {
-    return `it has layers that keep a state of their own (${some(states)}), which no supported family has`;
+    return `it has layers that keep a recurrent state (${some(states)}), which no supported family has`;
   }
   const likenesses = families.flatMap((family) => likeness(facts, family, found) ?? []);
   const [nearest] = likenesses.sort((a, b) => distance(a) - distance(b));
@@ -25,10 +27,10 @@ export function nearestFamily(facts: CheckpointFacts, families: readonly Family[
   const { modelType, lacks, more } = nearest;
   const differences = [
     ...(lacks.length === 0 ? [] : [`has no ${some(lacks)}`]),
-    ...(more.length === 0 ? [] : [`has ${some(more)} besides`]),
+    ...(more.length === 0 ? [] : [`also has ${some(more)}`]),
   ];
   const what = differences.length === 0 ? 'has the same tensors' : differences.join(' and ');
-  return `the nearest supported one is '${modelType}', of which the checkpoint ${what}`;
+  return `the nearest supported one is '${modelType}': the checkpoint ${what}`;
 }
 
 interface Likeness {
@@ -59,7 +61,7 @@ function likeness(
       more: [...found].filter((name) => !wanted.has(name) && !passed.has(name)),
     };
   } catch (error) {
-    // A family that asks for what this configuration does not say is not the nearest.
+    // A family that needs fields that this configuration lacks is not the nearest.
     if (error instanceof InputError) return null;
     throw error;
   }

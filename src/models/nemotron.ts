@@ -1,6 +1,6 @@
 /**
- * Nemotron (Minitron and relatives): squared ReLU, positions on half of each head, layer norms whose
- * weights are kept around 0.
+ * Nemotron (Minitron and relatives): squared ReLU, rotary positions on half of each head, layer norms whose
+ * weights are stored minus 1.
  */
 
 import { boolean } from './config.ts';

@@ -1,4 +1,4 @@
-/** OLMo, the first: the form of Llama, layer norms without weights, queries, keys and values held in bounds. */
+/** OLMo 1: the form of Llama with layer norms without weights, and clipped queries, keys and values. */
 
 import { boolean, optionalPositive } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
@@ -7,7 +7,7 @@ export const olmo = decoderFamily(['olmo'], (at) => {
   const attention = boolean(at, 'attention_bias', false);
   const clip = optionalPositive(at, 'clip_qkv', null);
   return {
-    // No file says its epsilon.
+    // No file gives its epsilon.
     norm: { kind: 'layer', eps: ['layer_norm_eps', 1e-5], plain: true },
     activation: 'silu',
     gate: 'linear',

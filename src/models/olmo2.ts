@@ -1,10 +1,10 @@
-/** OLMo 2: the form of Llama with norms on what sublayers add, and on all queries and all keys. */
+/** OLMo 2: the form of Llama with norms on the outputs of sublayers, and on all queries and all keys. */
 
 import { boolean, type ConfigFile } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
 import type { DecoderTraits } from './decoder-traits.ts';
 
-/** What OLMo 2 and 3 have. */
+/** Traits of OLMo 2 and 3. */
 export function olmo2Traits(at: ConfigFile) {
   const attention = boolean(at, 'attention_bias', false);
   return {

@@ -1,4 +1,4 @@
-/** OLMo 3: OLMo 2, with windows in three of four layers, whose rotary embedding is not stretched. */
+/** OLMo 3: OLMo 2, with windows in three of four layers, whose rotary embedding is not scaled. */
 
 import { decoderFamily } from './decoder-family.ts';
 import { olmo2Traits } from './olmo2.ts';

@@ -1,4 +1,7 @@
-/** OLMoE: the form of Llama with experts, a norm over all queries and one over all keys, and bounds for both. */
+/**
+ * OLMoE: the form of Llama with experts, a norm over all queries and one over all keys, and clipping of
+ * queries, keys and values.
+ */
 
 import { boolean, firstInteger, limits, optionalPositive } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';

@@ -1,6 +1,6 @@
 /**
- * Persimmon: squared ReLU, positions on half of each head, a layer norm on each query and key head,
- * biases everywhere but in the head.
+ * Persimmon: squared ReLU, rotary positions on half of each head, a layer norm on each query and key head,
+ * biases everywhere except in the head.
  */
 
 import { boolean } from './config.ts';

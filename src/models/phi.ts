@@ -1,6 +1,6 @@
 /**
- * Phi-1, 1.5 and 2, also relufied: attention and FFN side by side behind one norm, positions on a part
- * of each head, biases everywhere.
+ * Phi-1, 1.5 and 2, also relufied: parallel attention and FFN after one norm, rotary positions on a part of
+ * each head, biases everywhere.
  */
 
 import { boolean } from './config.ts';

@@ -1,4 +1,7 @@
-/** Phi-3, 3.5 and 4: the form of Llama with fused projections, stretched by factors of each pair's own. */
+/**
+ * Phi-3, 3.5 and 4: the form of Llama with fused projections, extended by a separate factor for each rotary
+ * pair.
+ */
 
 import { decoderFamily } from './decoder-family.ts';
 import { windowEverywhere } from './windows.ts';

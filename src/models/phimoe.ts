@@ -1,4 +1,4 @@
-/** Phi's mixtures of experts: the form of Mistral with layer norms, biases, and a router of its own. */
+/** Phi's mixtures of experts: the form of Mistral with layer norms, biases, and a different router. */
 
 import { boolean, type ConfigFile, number } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
@@ -32,7 +32,7 @@ export const phimoe = decoderFamily(['phimoe'], (at) => {
 function experts(at: ConfigFile) {
   return {
     ...localExperts(at, 16, 2),
-    // Its code takes two whatever the configuration says.
+    // The published code takes two, whatever the configuration says.
     topK: 2,
     normalise: false,
     score: 'sparsemixer',

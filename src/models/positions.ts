@@ -1,12 +1,12 @@
-/** How a model tells positions, as `flash.json` holds it. */
+/** The positions of a model, as `flash.json` stores them. */
 
 import * as v from 'valibot';
 import { factor, index, positive } from './spec-values.ts';
 
-/** What `flash.json` calls the scaling `llama3`: the word of the first models that were written. */
+/** The name of the scaling `llama3` in `flash.json`, kept from the first models that were written. */
 const storedLlama3 = 'wavelength';
 
-/** Low frequencies divided by `factor`, high ones kept, in between a mixture. */
+/** Low frequencies are divided by `factor`, high ones kept, those in between interpolated. */
 const llama3ScalingSchema = v.pipe(
   v.object({
     kind: v.literal(storedLlama3),
@@ -18,15 +18,15 @@ const llama3ScalingSchema = v.pipe(
   v.transform((scaling) => ({ ...scaling, kind: 'llama3' as const })),
 );
 
-/** How the frequencies of a rotary embedding are stretched to longer sequences than it was trained on. */
+/** The scaling of a rotary embedding's frequencies for longer sequences than it was trained on. */
 const rotaryScalingSchema = v.variant('kind', [
   v.object({ kind: v.literal('none') }),
-  /** All frequencies divided by `factor`. */
+  /** All frequencies are divided by `factor`. */
   v.object({ kind: v.literal('linear'), factor }),
-  /** The base grows with the position once it is beyond `trained` positions. */
+  /** The base grows with the position beyond `trained` positions. */
   v.object({ kind: v.literal('dynamic'), factor, trained: positive }),
   llama3ScalingSchema,
-  /** The same by the number of turns within `trained` positions; q . k is scaled, too. */
+  /** The same, but by the number of rotations within `trained` positions; q . k is also scaled. */
   v.object({
     kind: v.literal('yarn'),
     factor,
@@ -39,7 +39,7 @@ const rotaryScalingSchema = v.variant('kind', [
     attentionFactor: factor,
   }),
   /**
-   * Each pair's frequency divided by a factor of its own: one list for sequences of up to `trained`
+   * The frequency of each pair is divided by its own factor: one list for sequences of up to `trained`
    * positions, another for longer ones.
    */
   v.object({
@@ -53,7 +53,7 @@ const rotaryScalingSchema = v.variant('kind', [
 ]);
 export type RotaryScaling = v.InferOutput<typeof rotaryScalingSchema>;
 
-/** The first `dims` values of each query and key head are turned by pairs. */
+/** The first `dims` values of each query and key head are rotated in pairs. */
 export const rotarySchema = v.object({
   kind: v.literal('rotary'),
   theta: factor,
@@ -71,15 +71,15 @@ export const positionsSchema = v.variant('kind', [
   v.object({
     kind: v.literal('alibi'),
     /**
-     * `rounded`, unless said: slopes and their products with positions are rounded to bf16 and added
-     * before the scores are scaled. `plain`: added to scaled scores, nothing rounded.
+     * `rounded`, the default: slopes and their products with positions are rounded to bf16 and added before
+     * the scores are scaled. `plain`: added to scaled scores, nothing rounded.
      */
     form: v.optional(v.picklist(['rounded', 'plain'])),
-    /** The steepest slope is 2 to the power of minus this over the number of heads; 8 unless said. */
+    /** The steepest slope is 2 to the power of minus this over the number of heads; 8 by default. */
     steepest: v.optional(factor),
     /**
-     * Of which sequence slopes are where heads are no power of two: the sequence of the power below and
-     * every other of the power above, unless said; `above`: all of the power above, every other first.
+     * The slopes if the number of heads is not a power of two. By default: the sequence of the power below,
+     * then every other slope of the power above. `above`: all of the power above, every other slope first.
      */
     slopes: v.optional(v.picklist(['above'])),
   }),
@@ -88,7 +88,7 @@ export const positionsSchema = v.variant('kind', [
 export type Positions = v.InferOutput<typeof positionsSchema>;
 export type RotaryPositions = v.InferOutput<typeof rotarySchema>;
 
-/** A rotary embedding as `flash.json` holds it, and {@link rotarySchema} reads it. */
+/** A rotary embedding as stored in `flash.json` and read by {@link rotarySchema}. */
 export function storedRotary(positions: RotaryPositions): v.InferInput<typeof rotarySchema> {
   const { scaling } = positions;
   if (scaling.kind !== 'llama3') return { ...positions, scaling };

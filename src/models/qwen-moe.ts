@@ -1,18 +1,18 @@
-/** What the mixtures of experts of Qwen have in common. */
+/** Code that Qwen's mixtures of experts share. */
 
 import { brief } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import { boolean, type ConfigFile, firstInteger, integer, limits } from './config.ts';
 import type { ExpertsSpec } from './spec.ts';
 
-/** How many experts there are and take part where the configuration does not say. */
+/** Defaults for the number of experts and the number that each token takes. */
 interface Defaults {
   readonly count: number;
   readonly topK: number;
   readonly neurons: number;
 }
 
-/** The experts that a configuration describes, nothing shared. */
+/** The experts that a configuration describes, without a shared FFN. */
 export function qwenExperts(at: ConfigFile, { count, topK, neurons }: Defaults): ExpertsSpec {
   return {
     count: firstInteger(at, ['num_experts', 'num_local_experts'], count, limits.experts),
@@ -27,7 +27,7 @@ export function qwenExperts(at: ConfigFile, { count, topK, neurons }: Defaults):
   };
 }
 
-/** Layers without experts: those of `mlp_only_layers`, and all but each `decoder_sparse_step`th. */
+/** Layers without experts: those of `mlp_only_layers`, and all except every `decoder_sparse_step`th. */
 function denseLayersOf(at: ConfigFile): number[] {
   const layers = integer(at, 'num_hidden_layers', limits.layers);
   const step = firstInteger(at, ['decoder_sparse_step'], 1);

@@ -1,4 +1,7 @@
-/** Qwen2's mixtures of experts: the form of Qwen2, and beside the experts an FFN for all tokens with a gate of its own. */
+/**
+ * Qwen2's mixtures of experts: the form of Qwen2, and beside the experts an FFN for all tokens with its own
+ * gate.
+ */
 
 import { boolean, type ConfigFile, firstInteger, integer, limits } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
@@ -24,7 +27,7 @@ export const qwen2Moe = decoderFamily(['qwen2_moe'], (at) => ({
   },
 }));
 
-/** Windows in every other one of the first layers, where `layer_types` does not say otherwise. */
+/** Windows in every other one of the first layers, unless `layer_types` is given. */
 function windowsOf(at: ConfigFile): ModelSpec['attention']['windows'] {
   if ((at.config.layer_types ?? null) !== null) return windowByLayer(at, 0);
   if (!boolean(at, 'use_sliding_window', false)) return [];

@@ -4,7 +4,7 @@ import { decoderFamily } from './decoder-family.ts';
 import type { DecoderTraits } from './decoder-traits.ts';
 import { windowByLayer } from './windows.ts';
 
-/** What all of Qwen2 has, with or without experts. */
+/** Traits of all Qwen2 models, with or without experts. */
 export const qwen2Traits = {
   norm: { kind: 'rms', eps: ['rms_norm_eps', 1e-6] },
   activation: 'silu',

@@ -1,4 +1,4 @@
-/** Qwen3's mixtures of experts: the form of Qwen3, of whose layers most have experts. */
+/** Qwen3's mixtures of experts: the form of Qwen3 with experts in most layers. */
 
 import { boolean } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
@@ -9,7 +9,7 @@ import { windowEverywhere } from './windows.ts';
 
 export const qwen3Moe = decoderFamily(['qwen3_moe'], (at) => ({
   ...qwen3Traits(at),
-  // A head is an equal share of the hidden size where nothing is said.
+  // By default a head is an equal share of the hidden size.
   defaults: { positions: 32_768, kvHeads: 4 },
   windows: boolean(at, 'use_sliding_window', false) ? windowEverywhere(at) : [],
   experts: {

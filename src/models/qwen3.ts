@@ -5,7 +5,7 @@ import { decoderFamily } from './decoder-family.ts';
 import type { DecoderTraits } from './decoder-traits.ts';
 import { windowByLayer } from './windows.ts';
 
-/** What all of Qwen3 has, with or without experts. */
+/** Traits of all Qwen3 models, with or without experts. */
 export function qwen3Traits(at: ConfigFile) {
   const attention = boolean(at, 'attention_bias', false);
   return {

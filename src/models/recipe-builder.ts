@@ -1,4 +1,4 @@
-/** Puts a model's recipe together, tensor by tensor, in the order in which a token uses them. */
+/** Builds a model's recipe, tensor by tensor, in the order in which a token uses them. */
 
 import { InputError } from '../errors.ts';
 import { type ExpertNames, everyOther, expertsRecipe } from './expert-recipe.ts';
@@ -21,9 +21,9 @@ import { attendedWidth, mostExperts } from './spec-tensors.ts';
 export interface Linear {
   readonly source: string;
   readonly bias: boolean;
-  /** Whether its weight lies (inputs, outputs). */
+  /** Whether its weight is stored as (inputs, outputs). */
   readonly transposed?: boolean;
-  /** Of a weight of `all` rows, the ones that are this projection's, and in which order. */
+  /** The rows of this projection in a weight of `all` rows, and their order. */
   readonly part?: { readonly name: string; readonly all: number; readonly order: RowOrder };
 }
 
@@ -31,20 +31,23 @@ export interface Linear {
 export interface NormSource {
   readonly source: string;
   readonly bias: boolean;
-  /** Is added to its weight; for norms whose weights are kept around 0. */
+  /** A value that is added to its weight; for norms whose weights are stored around 0. */
   readonly plus?: number;
-  /** Elements, or the shape in which the checkpoint has them; the hidden size unless said otherwise. */
+  /** Number of elements, or their shape in the checkpoint; the hidden size by default. */
   readonly width?: number | readonly number[];
 }
 
 export interface FfnSources {
-  /** Of gated FFNs. */
+  /** Only in gated FFNs. */
   readonly gate?: Linear;
   readonly up: Linear;
   readonly down: Linear;
 }
 
-/** Most KV heads in all layers: each is some rows of a fused projection. The largest known have 10,000. */
+/**
+ * The most KV heads in all layers: each is some rows of a fused projection. The largest known models have
+ * 10,000.
+ */
 const mostKvHeads = 2 ** 16;
 
 export class RecipeBuilder {
@@ -57,7 +60,7 @@ export class RecipeBuilder {
   readonly #views = new Map<string, SourceView>();
   #twoHeads: ModelRecipe['twoHeads'];
 
-  /** @throws InputError when there are more layers than the checkpoint can hold */
+  /** @throws InputError when there are more layers than the checkpoint can contain */
   constructor(spec: ModelSpec, { sourceNames, tensorCount, configFile }: CheckpointFacts) {
     this.#spec = spec;
     this.#names = sourceNames;
@@ -78,7 +81,7 @@ export class RecipeBuilder {
     this.#checkExperts(configFile);
   }
 
-  /** @throws InputError where there are more experts than any model has */
+  /** @throws InputError when there are more experts than any model has */
   #checkExperts(configFile: string): void {
     const { layers, ffn } = this.#spec;
     const { count = 0 } = ffn.experts ?? {};
@@ -89,7 +92,7 @@ export class RecipeBuilder {
     );
   }
 
-  /** The one of `prefixes` that the checkpoint's names begin with; the first, where none does. */
+  /** The one of `prefixes` with which the checkpoint's names begin; the first if none does. */
   prefix(prefixes: readonly string[], embedding: string, firstLayer: string): string {
     const names = [...this.#names];
     const withLayer = (prefix: string) =>
@@ -102,14 +105,14 @@ export class RecipeBuilder {
     );
   }
 
-  /** The one of `sources` whose weight the checkpoint has; the first, where there is none. */
+  /** The one of `sources` whose weight the checkpoint has; the first if it has none. */
   oneOf(sources: readonly string[]): string {
     return sources.find((source) => this.#names.has(`${source}.weight`)) ?? sources[0] ?? '';
   }
 
   /**
-   * The embedding, `<source>.weight`; of a model with a tied head, the head's copy of it where that alone
-   * is in the checkpoint. Where both are, whether they are the same is for who can read them.
+   * The embedding, `<source>.weight`; for a tied head, the head's copy of it if the checkpoint has only
+   * that. If it has both, a caller that can read them must check whether they are equal.
    */
   tokens(source: string, head: string): void {
     const { vocabSize, embeddingSize, tiedHead } = this.#spec;
@@ -137,7 +140,7 @@ export class RecipeBuilder {
     this.#tensors.push({ name, shape: [rows, ...rest], parts });
   }
 
-  /** All values of one source, whatever the shape in which the checkpoint has them. */
+  /** All values of one source, whatever their shape in the checkpoint. */
   #vector(name: string, part: TensorPart): void {
     const values = part.shape.reduce((all, size) => all * size, 1);
     this.#tensors.push({ name, shape: [values], parts: [part] });
@@ -166,7 +169,7 @@ export class RecipeBuilder {
     return this.view(whole, 'transposed', { shape: [inputs, outputs], transposed });
   }
 
-  /** Query, key and value projections that the checkpoint has apart. */
+  /** Separate query, key and value projections of the checkpoint. */
   queryKeyValue(layer: number, query: Linear, key: Linear, value: Linear): void {
     const { heads, kvHeads, headDim } = this.#spec.attention;
     const { hiddenSize } = this.#spec;
@@ -192,8 +195,8 @@ export class RecipeBuilder {
   }
 
   /**
-   * Query, key and value rows of one fused projection, which has for each KV head its queries, its
-   * key and its value, one after the other.
+   * Query, key and value rows of one fused projection, which contains for each KV head its queries, its key
+   * and its value, one after the other.
    */
   fusedQueryKeyValue(layer: number, { source, bias }: Linear): void {
     const { heads, kvHeads, headDim } = this.#spec.attention;
@@ -250,7 +253,7 @@ export class RecipeBuilder {
     });
   }
 
-  /** The FFN beside a layer's experts, and the row that its share is told by, where there is one. */
+  /** The FFN beside a layer's experts, and the row that determines its share, if there is one. */
   sharedFfn(layer: number, sources: FfnSources, gate?: string): void {
     this.#bundle(layer, 'shared', this.#spec.ffn.experts?.shared ?? 0, sources);
     if (gate === undefined) return;
@@ -261,7 +264,7 @@ export class RecipeBuilder {
   /**
    * The router and the experts of a layer.
    * @param from the layer's prefix
-   * @param correction what is added to the router's scores for the choice, below the layer
+   * @param correction tensor that is added to the router's scores for the choice; its name within the layer
    */
   experts(
     layer: number,
@@ -304,7 +307,7 @@ export class RecipeBuilder {
   }
 
   /**
-   * The head of a model that has its own; of one with a tied head, `source` is passed over.
+   * The head of a model that has its own; for a tied head, `source` is ignored.
    * @param unitRows whether its rows are divided by their lengths
    */
   head({ source, bias }: Linear, unitRows = false): void {
@@ -326,7 +329,7 @@ export class RecipeBuilder {
 
   /**
    * Adds a view of a checkpoint tensor.
-   * @param name what it is of the source, in words
+   * @param name what part of the source it is, in words
    * @returns its name
    */
   view(source: string, name: string, view: Omit<SourceView, 'source'>): string {
@@ -335,7 +338,7 @@ export class RecipeBuilder {
     return own;
   }
 
-  /** Passes over the tensors of `count` layers behind those of the model, where the checkpoint has any. */
+  /** Ignores the tensors of `count` layers after those of the model, if the checkpoint has any. */
   ignoreLayersBehind(prefix: string, count: number): void {
     const { layers } = this.#spec;
     for (const name of this.#names) {
@@ -347,7 +350,7 @@ export class RecipeBuilder {
     }
   }
 
-  /** Passes over tensors of these names, where the checkpoint has them. */
+  /** Ignores tensors of these names, if the checkpoint has them. */
   ignore(...names: readonly string[]): void {
     this.#ignored.push(...names.filter((name) => this.#names.has(name)));
   }

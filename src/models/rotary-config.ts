@@ -1,7 +1,7 @@
 /**
- * Rotary embeddings as configurations give them: `rope_parameters`, or the older `rope_theta`,
- * `rope_scaling` and `partial_rotary_factor` beside one another. Where a file has both forms, it is read
- * as transformers 5 reads it: a `rope_scaling` that says anything is taken, and the other left aside.
+ * Rotary embeddings in configurations: `rope_parameters`, or the older separate fields `rope_theta`,
+ * `rope_scaling` and `partial_rotary_factor`. A file with both forms is read as in transformers 5: a
+ * non-empty `rope_scaling` is used and the other form ignored.
  */
 
 import { brief, isJsonObject } from '../checkpoint/json-file.ts';
@@ -10,22 +10,24 @@ import { boolean, type ConfigFile, firstInteger, number, positiveNumber } from '
 import type { RotaryPositions, RotaryScaling } from './positions.ts';
 
 export interface RotaryDefaults {
-  /** Share of a head's values that are turned, where the file does not say; null: the family turns all. */
+  /**
+   * Share of a head's values that are rotated if the file does not give it; null: the family rotates all.
+   */
   readonly partial: number | null;
-  /** The base where the file does not say. */
+  /** The base if the file does not give it. */
   readonly theta?: number;
-  /** What families of their own age call base and share. */
+  /** The family's own keys for base and share. */
   readonly keys?: { readonly theta: string; readonly partial: string };
 }
 
-/** What transformers takes for the base, in most families. */
+/** The default base of transformers in most families. */
 const defaultTheta = 10_000;
 const defaultKeys = { theta: 'rope_theta', partial: 'partial_rotary_factor' } as const;
 
 /**
- * The rotary embedding of heads of `headDim`, and the longest sequence it is made for.
+ * The rotary embedding of heads of width `headDim`, and the longest sequence that it supports.
  * @param trained positions of `max_position_embeddings`
- * @throws InputError for a scaling that is not known
+ * @throws InputError for an unknown scaling
  */
 export function rotaryOf(
   at: ConfigFile,
@@ -37,8 +39,8 @@ export function rotaryOf(
 }
 
 /**
- * The same by the part of the file that says how.
- * @param rope what `rope_parameters` or `rope_scaling` holds, empty where there is none
+ * The same from the given part of the file.
+ * @param rope content of `rope_parameters` or `rope_scaling`; empty if there is neither
  */
 export function rotaryFrom(
   rope: ConfigFile,
@@ -47,7 +49,10 @@ export function rotaryFrom(
   trained: number,
   defaults: RotaryDefaults,
 ): { readonly positions: RotaryPositions; readonly maxPositions: number } {
-  /** What newer files have within `rope_parameters` and older ones, by `older`, beside `rope_scaling`. */
+  /**
+   * A field that newer files have within `rope_parameters`, and older ones, under the key `older`, beside
+   * `rope_scaling`.
+   */
   const either = (key: string, older: string, fallback: number) => {
     if (rope.config[key] !== undefined) return positiveNumber(rope, key, fallback);
     return positiveNumber(at, older, fallback);
@@ -78,7 +83,7 @@ export function rotaryFrom(
   };
 }
 
-/** The part of the file that says how positions are told; an empty one where there is none. */
+/** The part of the file that describes rotary positions; an empty one if there is none. */
 function ropeOf(at: ConfigFile): ConfigFile {
   const older = partOf(at, 'rope_scaling');
   const [key, rope] =
@@ -99,7 +104,7 @@ function kindOf({ config }: ConfigFile): unknown {
   return config.rope_type ?? config.type ?? 'default';
 }
 
-/** @param beside what stands around `at` in the file */
+/** @param beside the fields around `at` in the file */
 function scalingOf(
   at: ConfigFile,
   beside: ConfigFile,
@@ -173,7 +178,7 @@ function factorsOf({ config, file }: ConfigFile, key: string, dims: number): num
   throw new InputError(`'${key}' is not a list of ${dims / 2} numbers above 0: ${count}`, { file });
 }
 
-/** The factor that PhiMoE gives for short and for long sequences; null where a file gives none. */
+/** The factor of PhiMoE for short and for long sequences; null if a file gives none. */
 function givenFactor(at: ConfigFile): number | null {
   const [short, long] = [number(at, 'short_mscale', 0), number(at, 'long_mscale', 0)];
   if (short === long) return short === 0 ? null : short;
@@ -183,14 +188,14 @@ function givenFactor(at: ConfigFile): number | null {
   );
 }
 
-/** What the paper suggests, or with weights of its logarithm. */
+/** The factor that the paper suggests, or one with given weights of the logarithm. */
 function yarnAttention(at: ConfigFile, factor: number): number {
   const by = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
   const [weight, weightAll] = [number(at, 'mscale', 0), number(at, 'mscale_all_dim', 0)];
   return weight !== 0 && weightAll !== 0 ? by(weight) / by(weightAll) : by(1);
 }
 
-/** Scalings that were put on top of a trained model stretch what it says of itself. */
+/** Scalings that were added to a trained model multiply the length that its configuration gives. */
 function longest(scaling: RotaryScaling, trained: number): number {
   switch (scaling.kind) {
     case 'linear':

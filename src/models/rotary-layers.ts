@@ -1,23 +1,23 @@
-/** Rotary embeddings that differ from layer to layer, as configurations give them. */
+/** Reads from configurations rotary embeddings that differ from layer to layer. */
 
 import { isJsonObject } from '../checkpoint/json-file.ts';
 import { type ConfigFile, positiveNumber } from './config.ts';
 import type { ToldPositions } from './decoder-traits.ts';
 import { rotaryFrom } from './rotary-config.ts';
 
-/** Bases where the file does not say, of layers that see everything and of those with a window. */
+/** Default bases for layers with full attention and for those with a window. */
 interface Bases {
   readonly full: number;
   readonly sliding: number;
-  /** The older name of the latter. */
+  /** The older key of the base for layers with a window. */
   readonly slidingKey: string;
 }
 
 /**
- * One rotary embedding for layers that see everything, another for those with a window: `rope_parameters`
- * with a part for each, or, in older files, `rope_theta` and `rope_scaling` for the former.
- * @param slides by layer, whether it has a window
- * @throws InputError for a scaling that is not known
+ * One rotary embedding for layers with full attention, another for those with a window: `rope_parameters`
+ * with a part for each, or, in older files, `rope_theta` and `rope_scaling` for full attention.
+ * @param slides for each layer, whether it has a window
+ * @throws InputError for an unknown scaling
  */
 export function rotaryByWindow(
   at: ConfigFile,

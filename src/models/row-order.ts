@@ -1,9 +1,9 @@
-/** Rows of a matrix in another order than they lie in. */
+/** Orders of a matrix's rows other than the stored one. */
 
-/** Says for each row of a result which row of the source it is. */
+/** Maps each row of a result to its row in the source. */
 export interface RowOrder {
   readonly count: number;
-  /** The row of the source that is row `row` here. */
+  /** The row of the source for row `row` of the result. */
   readonly sourceOf: (row: number) => number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * SmallThinker: experts with ReLU gates, chosen by what comes into a layer, before attention; windows in some
- * layers, and some that are not told positions. Its code stands beside its checkpoints.
+ * SmallThinker: experts with ReLU gates, chosen from the input of a layer, before attention; windows in
+ * some layers, and no positions in some. Its code is published with its checkpoints.
  */
 
 import { InputError } from '../errors.ts';
@@ -28,7 +28,7 @@ const form: ExpertForm = {
 };
 
 export const smallthinker = decoderFamily(['smallthinker'], (at) => {
-  // Of configurations before the first release; no published model has them.
+  // Fields of configurations before the first release; no published model has them.
   refuseTrue(at, 'moe_enable_secondary_experts', 'use_qk_norm');
   if (layerFlags(at, 'moe_layer_layout')?.includes(false)) {
     throw new InputError("'moe_layer_layout' has layers without experts, which is not supported", {

@@ -1,4 +1,4 @@
-/** SmolLM3: the form of Llama; every fourth layer is not told positions. */
+/** SmolLM3: the form of Llama; every fourth layer uses no positions. */
 
 import { boolean, type ConfigFile, firstInteger, integer, layerFlags, limits } from './config.ts';
 import { decoderFamily } from './decoder-family.ts';
@@ -21,7 +21,7 @@ export const smollm3 = decoderFamily(['smollm3'], (at) => {
   };
 });
 
-/** By layer, whether it is told positions: 1 in `no_rope_layers` means that it is. */
+/** For each layer, whether it uses positions: 1 in `no_rope_layers` means that it does. */
 function toldLayers(at: ConfigFile): readonly boolean[] {
   const listed = layerFlags(at, 'no_rope_layers');
   if (listed !== null) return listed;

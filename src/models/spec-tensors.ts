@@ -1,4 +1,7 @@
-/** The tensors of a model directory, as the architecture alone implies them; and whether it can be. */
+/**
+ * The tensors of a model directory, derived from the architecture alone; and a check whether the
+ * architecture is consistent.
+ */
 
 import type { RotaryPositions } from './positions.ts';
 import {
@@ -13,19 +16,19 @@ import {
 /** A tensor that the engine looks for. */
 export interface SpecTensor {
   readonly name: string;
-  /** `(n)` of a vector, `(rows, columns)` of a matrix. */
+  /** `(n)` for a vector, `(rows, columns)` for a matrix. */
   readonly shape: readonly number[];
-  /** Whether nothing can be computed without it. */
+  /** Whether the model cannot run without it. */
   readonly needed: boolean;
 }
 
-/** Largest sequence that positions are counted in; kernels count in 32 bits. */
+/** The most positions of a sequence; kernels count them in 32 bits. */
 const mostPositions = 2 ** 31 - 1;
 
 /** The deepest models known have 126. */
 const mostLayers = 4096;
 
-/** What no engine could compute in a spec whose numbers are each of the right kind, or null. */
+/** The first contradiction in a spec whose numbers are each of the right kind, or null. */
 export function contradictionIn(spec: ModelSpec): string | null {
   const { attention, positions, layers, ffn } = spec;
   const { heads, kvHeads, headDim, windows } = attention;
@@ -38,13 +41,13 @@ export function contradictionIn(spec: ModelSpec): string | null {
   const { experts, gate, clamped } = ffn;
   if ((gate === 'clamped') !== (clamped !== undefined)) return 'a gate is clamped without limits';
   if (gate === 'clamped' && (experts?.denseLayers.length !== 0 || experts.shared !== 0)) {
-    return 'gates of FFNs that are no experts are clamped';
+    return 'clamped gates are supported in experts only';
   }
   if (experts !== undefined) {
     const contradiction = contradictionInExperts(experts, layers);
     if (contradiction !== null) return contradiction;
     if (experts.early === true && spec.block === 'parallel') {
-      return 'a router reads the input of layers whose FFN does not wait for attention';
+      return 'a router reads the input of the layer, but the blocks are parallel';
     }
   }
   if (attention.latent !== undefined) {
@@ -53,7 +56,7 @@ export function contradictionIn(spec: ModelSpec): string | null {
   }
   if (needsAllActivations(spec)) {
     const { placement } = spec.norm;
-    if (experts !== undefined) return 'activations of experts are normed, or rounded, as one row';
+    if (experts !== undefined) return 'activations of experts are normed or rounded as one row';
     if (attention.latent !== undefined) return 'inputs of a latent vector are rounded';
     if (ffn.innerNorm === true && spec.norm.kind !== 'rms') return 'a norm moves activations off 0';
     if (placement !== 'pre' && placement !== 'both') return 'the residual stream itself is rounded';
@@ -65,24 +68,24 @@ export function contradictionIn(spec: ModelSpec): string | null {
   }
   const { rotary } = attention;
   if (rotary !== undefined && (rotary.length !== layers || positions.kind !== 'rotary')) {
-    return `${rotary.length} layers are said to have rotary positions or none, of ${layers}`;
+    return `${rotary.length} entries say which layers have rotary positions, but there are ${layers} layers`;
   }
   if (rotary?.includes('local') === true && spec.localPositions === undefined) {
     return 'there are no rotary positions for local layers';
   }
   if (positions.kind === 'learned' && positions.offset > mostPositions) {
-    return `positions begin at ${positions.offset}`;
+    return `the offset of positions, ${positions.offset}, is too large`;
   }
   return null;
 }
 
 function rotaryProblem({ dims, scaling }: RotaryPositions, headDim: number): string | null {
   if (dims % 2 !== 0 || dims > headDim) {
-    return `${dims} values of a head of ${headDim} cannot be turned in pairs`;
+    return `${dims} values of a head of ${headDim} cannot be rotated in pairs`;
   }
   if (scaling.kind !== 'longrope') return null;
   const wrong = [scaling.short, scaling.long].find(({ length }) => length !== dims / 2);
-  return wrong === undefined ? null : `${wrong.length} factors are not those of ${dims / 2} pairs`;
+  return wrong === undefined ? null : `${wrong.length} factors are given for ${dims / 2} pairs`;
 }
 
 function contradictionInLatent(
@@ -91,15 +94,21 @@ function contradictionInLatent(
 ): string | null {
   const { heads, kvHeads, headDim, qkNorm } = attention;
   if (rope >= headDim || value > headDim) {
-    return `a head of ${headDim} values has no room for ${rope} of position, or for ${value}`;
+    return `a head of ${headDim} values is too small for ${rope} rotary values or for ${value} values`;
   }
-  if (heads !== kvHeads) return `keys of a latent vector are those of ${kvHeads} of ${heads} heads`;
-  if (qkNorm !== 'none') return 'queries are normed, and made of a latent vector';
+  if (heads !== kvHeads)
+    return `there are ${kvHeads} KV heads for ${heads} heads, but keys come from a latent vector`;
+  if (qkNorm !== 'none') return 'queries are normed although they come from a latent vector';
   const told = positions.kind === 'rotary' && positions.dims === rope;
-  return told ? null : `positions are not told by ${rope} values`;
+  return told
+    ? null
+    : `rotary positions do not use the ${rope} values of a head that are meant for them`;
 }
 
-/** More experts, in all layers, than any model has: of each, and of each of its weights, lists are kept. */
+/**
+ * The most experts in all layers, more than any model has: lists hold an entry for each expert and for each
+ * of its weights.
+ */
 export const mostExperts = 2 ** 17;
 
 function contradictionInExperts(
@@ -121,22 +130,24 @@ function contradictionInExperts(
   return null;
 }
 
-/** A matrix that gives some of the queries, keys and values of a layer, side by side for each position. */
+/**
+ * A matrix that computes some of the queries, keys and values of a layer, side by side for each position.
+ */
 interface Projection {
   readonly name: string;
   readonly rows: number;
-  /** The first of the values that its rows give. */
+  /** Index of the first value that its rows compute. */
   readonly first: number;
 }
 
-/** Query, key and value rows of a layer stacked in one matrix: what there is unless formats differ. */
+/** Query, key and value rows of a layer stacked in one matrix: the usual form unless formats differ. */
 export function fusedProjection({ attention }: ModelSpec, layer: number): Projection {
   const { heads, kvHeads, headDim } = attention;
   const rows = (heads + 2 * kvHeads) * headDim;
   return { name: `${tensorNames.qkv(layer)}.weight`, rows, first: 0 };
 }
 
-/** Layers by the names of such matrices. */
+/** Layer numbers by the names of such matrices. */
 export function fusedLayers(spec: ModelSpec): ReadonlyMap<string, number> {
   const layers = Array.from({ length: spec.layers }, (_, layer) => layer);
   return new Map(layers.map((layer) => [fusedProjection(spec, layer).name, layer]));
@@ -153,7 +164,7 @@ export function separateProjections({ attention }: ModelSpec, layer: number): Pr
   ];
 }
 
-/** Those of the two that a model has, by the names of its tensors. */
+/** The one of the two forms that a model has, according to the names of its tensors. */
 export function projectionsOf(
   spec: ModelSpec,
   layer: number,
@@ -165,7 +176,7 @@ export function projectionsOf(
     : [fusedProjection(spec, layer)];
 }
 
-/** The matrices that make a layer's queries, keys and values, in the order in which they are used. */
+/** The matrices that compute a layer's queries, keys and values, in the order of use. */
 export function attentionMatrices(
   spec: ModelSpec,
   layer: number,
@@ -176,7 +187,7 @@ export function attentionMatrices(
   return [...latentMatrices(spec, latent, layer)].map(({ name }) => name);
 }
 
-/** Values of a row of what attention gives: of all heads. */
+/** Values in a row of attention output: those of all heads. */
 export function attendedWidth({ heads, headDim, latent }: ModelSpec['attention']): number {
   return heads * (latent?.value ?? headDim);
 }
@@ -195,7 +206,7 @@ function* latentMatrices(
   yield matrix(tensorNames.keyValue(layer), heads * (headDim - rope + value), rank);
 }
 
-/** Queries, keys and values of a layer that makes them of latent vectors. */
+/** Queries, keys and values of a layer that computes them from latent vectors. */
 function* latentTensors(spec: ModelSpec, latent: LatentSpec, layer: number): Generator<SpecTensor> {
   yield* latentMatrices(spec, latent, layer);
   const { queryRank, rank, rope } = latent;
@@ -208,7 +219,7 @@ function* latentTensors(spec: ModelSpec, latent: LatentSpec, layer: number): Gen
   yield* normTensors(tensorNames.latentNorm(layer), { ...norm, width: rank });
 }
 
-/** The same of one that makes them of its input. */
+/** The same for a layer that computes them from its input. */
 function* projectionTensors(
   spec: ModelSpec,
   layer: number,
@@ -222,8 +233,8 @@ function* projectionTensors(
 }
 
 /**
- * All tensors but bundles, those of the first layers first; `layers` of the spec must be trustworthy.
- * @param found the tensors that there are, by name: a model may have one of several forms
+ * All tensors except bundles, in the order of layers; `layers` of the spec must have been checked.
+ * @param found the existing tensors, by name: a model may have one of several forms
  */
 export function* tensorsOf(
   spec: ModelSpec,
@@ -245,7 +256,7 @@ export function* tensorsOf(
   if (norm.final) yield* normTensors(tensorNames.finalNorm, ofNorm);
   if (!spec.tiedHead)
     yield { name: tensorNames.head, shape: [vocabSize, embeddingSize], needed: true };
-  // What has a factor on logits has it on the head's input.
+  // A factor on logits is applied to the head's input, so such a model has no head bias.
   if (spec.logitScale === undefined) {
     yield { name: tensorNames.headBias, shape: [vocabSize], needed: false };
   }
@@ -288,7 +299,7 @@ function* layerTensors(
   yield { name: tensorNames.downBias(layer), shape: [hiddenSize], needed: false };
 }
 
-/** What a layer with experts has besides their weights and those of the FFN beside them. */
+/** The tensors of a layer with experts, except the weights of the experts and of the FFN beside them. */
 function* expertTensors(
   { hiddenSize, ffn }: ModelSpec,
   { count, neurons, shared, sharedGate }: ExpertsSpec,
@@ -309,7 +320,7 @@ function* expertTensors(
   yield { name: tensorNames.expertDownBias(layer), shape: outputs, needed: false };
 }
 
-/** Where norms stand about a sublayer: their weights have names of their own. */
+/** Which norms a sublayer has: the weights of each have their own name. */
 export function normsAround(placement: ModelSpec['norm']['placement']): {
   readonly input: boolean;
   readonly output: boolean;
@@ -320,7 +331,7 @@ export function normsAround(placement: ModelSpec['norm']['placement']): {
   };
 }
 
-/** Values of the weights of the norms over queries and over keys. */
+/** Lengths of the weights of the norms over queries and over keys. */
 function headNormWidths({
   attention: { heads, kvHeads, headDim, qkNormOver },
 }: Pick<ModelSpec, 'attention'>): { readonly query: number; readonly key: number } {
@@ -344,7 +355,7 @@ interface NormTensors {
 }
 
 function* normTensors(name: string, { kind, plain, width }: NormTensors): Generator<SpecTensor> {
-  // Layer norms without weights exist; those by the root of mean squares say so.
+  // A layer norm may have no weights; RMS norms without weights are marked as plain.
   if (plain === true) return;
   yield { name: `${name}.weight`, shape: [width], needed: kind === 'rms' };
   if (kind === 'layer') yield { name: `${name}.bias`, shape: [width], needed: false };

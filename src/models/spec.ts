@@ -1,7 +1,6 @@
 /**
- * What a model is, in the words of the field and without any family's name: the engine, the
- * layout and the planner know a model only through these types. They are plain data and are stored
- * in `flash.json`.
+ * Describes a model in standard terms, without the name of a family: the engine, the layout and the planner
+ * know a model only through these types. They are plain data and are stored in `flash.json`.
  */
 
 import * as v from 'valibot';
@@ -17,58 +16,63 @@ export const activations = ofFfns;
 export type ActivationFunction = keyof typeof activations;
 const activationNames = Object.keys(activations) as [ActivationFunction, ...ActivationFunction[]];
 
-/** FFNs of which a router chooses for each token. */
+/** FFNs from which a router chooses for each token. */
 const expertsSchema = v.object({
-  /** In each layer, and how many of them a token takes. */
+  /** Experts in each layer, and how many of them a token takes. */
   count: positive,
   topK: positive,
   /** Of each expert. */
   neurons: positive,
-  /** Of the FFN beside them that every token takes; 0: there is none. */
+  /** Neurons of the FFN beside them that every token takes; 0: there is none. */
   shared: index,
-  /** Whether what that FFN gives is multiplied by the sigmoid of one more product, `sharedGate`. */
+  /** Whether the output of that FFN is multiplied by the sigmoid of one more product, `sharedGate`. */
   sharedGate: v.optional(v.boolean(), false),
   /** The layers, ascending, that have one FFN for all tokens and no experts. */
   denseLayers: v.array(index),
   /**
-   * Of the router's logits: softmax over all experts, a sigmoid of each, or, for each of the chosen, softmax
-   * over those that are left and near it (sparsemixer).
+   * Function from the router's logits to scores: softmax over all experts, a sigmoid of each, or, for each
+   * chosen expert, softmax over the remaining ones that are near it (sparsemixer).
    */
   score: v.picklist(['softmax', 'sigmoid', 'sparsemixer']),
-  /** Of sparsemixer: half of how far below it others are near, relative to the larger of both. */
+  /**
+   * For sparsemixer: half of the distance below the chosen logit within which others are near, relative to
+   * the larger of both.
+   */
   jitter: v.optional(v.pipe(finite, v.minValue(0))),
   /** Whether the weights of the chosen are divided by their sum. */
   normalise: v.boolean(),
   /**
-   * Experts stand in so many groups of equal size, of which a token chooses from `topK`: those with the
-   * largest sums of their `best` best scores.
+   * Experts form this many groups of equal size. A token chooses from `topK` groups: those with the largest
+   * sums of their `best` best scores.
    */
   groups: v.optional(v.object({ count: positive, topK: positive, best: positive })),
   /** Factor on all weights. */
   scale: factor,
-  /** Whether the router reads what comes into the layer, before attention and any norm, and not the FFN's input. */
+  /**
+   * Whether the router reads the layer's input, before attention and any norm, instead of the FFN's input.
+   */
   early: v.optional(v.boolean()),
 });
 
 /**
- * Geometry and arithmetic of one decoder-only transformer, as `flash.json` holds it. What has a
- * default is absent in models of format version 1.
+ * Geometry and arithmetic of one decoder-only transformer, as `flash.json` holds it. Fields with a default
+ * are absent in models of format version 1.
  */
 export const modelSpecSchema = v.object({
-  /** For people; no code depends on it. */
+  /** For readers only; no code depends on it. */
   family: v.string(),
   /** Rows of the embedding and of the head; may be padded above the tokenizer's vocabulary. */
   vocabSize: positive,
   /** Width of the residual stream. */
   hiddenSize: positive,
-  /** Width of an embedding row; differs from `hiddenSize` where projections in and out exist. */
+  /** Width of an embedding row; differs from `hiddenSize` if there are projections in and out. */
   embeddingSize: positive,
   layers: positive,
   /** Longest sequence, in positions. */
   maxPositions: positive,
   /** Factor on embedding rows, before positions are added. */
   embeddingScale: v.optional(factor),
-  /** Factor on what a sublayer adds. */
+  /** Factor on the output of each sublayer. */
   residualScale: v.optional(factor),
   /** Factor on logits. */
   logitScale: v.optional(factor),
@@ -76,7 +80,9 @@ export const modelSpecSchema = v.object({
   logitSoftCap: v.optional(factor),
   /** `sequential`: x + f(norm(x + a(norm(x)))); `parallel`: x + a(norm(x)) + f(norm(x)). */
   block: v.optional(v.picklist(['sequential', 'parallel']), 'sequential'),
-  /** What the matrices of layers are multiplied with is rounded to so many bits, with one scale a row (roundRows). */
+  /**
+   * The inputs of the matrices of layers are rounded to this many bits, with one scale per row (roundRows).
+   */
   inputBits: v.optional(v.literal(8)),
   attention: v.object({
     heads: positive,
@@ -84,28 +90,34 @@ export const modelSpecSchema = v.object({
     headDim: positive,
     /** Factor on q . k. */
     scale: finite,
-    /** Norm over each query and key head, before positions are told unless `qkNormLast`. */
+    /** Norm over each query and key head, before rotation unless `qkNormLast`. */
     qkNorm: v.optional(v.picklist(['none', 'layer', 'rms']), 'none'),
-    /** Its weights: of a head, which all share, unless said; `heads`: of each head its own; `row`: one norm over all heads. */
+    /**
+     * Its weights: by default those of one head, which all heads share; `heads`: separate weights for each
+     * head; `row`: one norm over all heads.
+     */
     qkNormOver: v.optional(v.picklist(['heads', 'row'])),
-    /** Whether positions are told before it. */
+    /** Whether rotation precedes it. */
     qkNormLast: v.optional(v.boolean()),
     /** Whether it has no weights. */
     qkNormPlain: v.optional(v.boolean()),
-    /** Queries, keys and values are held within [-clip, clip]. */
+    /** Queries, keys and values are clipped to [-clip, clip]. */
     clip: v.optional(factor),
-    /** Queries at position p are multiplied by 1 + beta ln(1 + floor(p / trained)), once positions are told. */
+    /** Queries at position p are multiplied by 1 + beta ln(1 + floor(p / trained)), after rotation. */
     temperature: v.optional(v.object({ beta: finite, trained: positive })),
     /** Scores become cap tanh(score / cap). */
     softCap: v.optional(factor),
-    /** Whether what all heads give is normed as one row, before the projection out. */
+    /** Whether the outputs of all heads are normed as one row, before the output projection. */
     innerNorm: v.optional(v.boolean()),
-    /** Whether each head has a score of its own that takes part in the softmax and brings no value. */
+    /**
+     * Whether each head has an additional score (a sink) that takes part in the softmax but has no value.
+     */
     sinks: v.optional(v.boolean()),
     /**
-     * Keys and values are made of a latent vector of `rank` values, queries of one of `queryRank` where that
-     * is not null; these are normed by the root of mean squares. Of a head, the first `rope` values tell
-     * positions, and are the same for all keys; a head has `value` values, and zeros up to `headDim`.
+     * Keys and values are computed from a latent vector of `rank` values, and queries from one of
+     * `queryRank` values if that is not null; these vectors pass through an RMS norm. The first `rope`
+     * values of a head are rotated, and are the same for the keys of all heads; a head has `value` values,
+     * padded with zeros to `headDim`.
      */
     latent: v.optional(
       v.object({
@@ -116,9 +128,11 @@ export const modelSpecSchema = v.object({
         eps: v.pipe(finite, v.minValue(0)),
       }),
     ),
-    /** For each layer how many positions a query sees, itself included, or null for all; empty: all. */
+    /** For each layer, how many positions a query sees, including its own, or null for all; empty: all. */
     windows: v.optional(v.array(v.nullable(positive)), []),
-    /** For each layer how rotary positions are told: as `positions`, as `localPositions`, or not at all; absent: as `positions`. */
+    /**
+     * For each layer, its rotary positions: `positions`, `localPositions`, or none; absent: `positions`.
+     */
     rotary: v.optional(v.array(v.picklist(['global', 'local', 'none']))),
   }),
   positions: positionsSchema,
@@ -128,30 +142,30 @@ export const modelSpecSchema = v.object({
     eps: v.pipe(finite, v.minValue(0)),
     /** `pre`: x + f(norm(x)); `post`: norm(x + f(x)); `output`: x + norm(f(x)); `both`: x + norm(f(norm(x))). */
     placement: v.picklist(['pre', 'post', 'output', 'both']),
-    /** Whether the FFN's input is the attention's, in a parallel block with one norm. */
+    /** Whether the FFN has the same input as attention, in a parallel block with one norm. */
     shared: v.optional(v.boolean(), false),
-    /** Whether a norm stands before the head. */
+    /** Whether there is a norm before the head. */
     final: v.boolean(),
-    /** Whether one stands behind the embedding. */
+    /** Whether there is a norm after the embedding. */
     embedding: v.optional(v.boolean()),
-    /** Whether norms by the root of mean squares have no weights. */
+    /** Whether RMS norms have no weights. */
     plain: v.optional(v.boolean()),
   }),
   ffn: v.object({
     neurons: positive,
     activation: v.picklist(activationNames),
     /**
-     * `none`: act(up x); `linear`: act(gate x) (up x); `both`: act(gate x) act(up x); `clamped`, of experts
-     * alone: g sigmoid(steepness g) (u + 1), whatever the activation, where g is gate x, but at most
-     * `limit`, and u is up x, within [-limit, limit].
+     * `none`: act(up x); `linear`: act(gate x) (up x); `both`: act(gate x) act(up x); `clamped`, in experts
+     * only: g sigmoid(steepness g) (u + 1), whatever the activation, where g is gate x, at most `limit`,
+     * and u is up x, clamped to [-limit, limit].
      */
     gate: v.optional(v.picklist(['none', 'linear', 'both', 'clamped']), 'none'),
     clamped: v.optional(v.object({ limit: factor, steepness: factor })),
-    /** Of fatrelu: values up to it count as 0. */
+    /** For fatrelu: values up to it become 0. */
     threshold: v.optional(finite, 0),
     /** Whether activations are normed as one row of all neurons, before the down projection. */
     innerNorm: v.optional(v.boolean()),
-    /** Of a mixture of experts; `neurons` above are those of its dense layers. */
+    /** Only in a mixture of experts; `neurons` above are those of its dense layers. */
     experts: v.optional(expertsSchema),
   }),
   /** True when the head is the embedding matrix. */
@@ -166,7 +180,7 @@ export type ModelSpec = v.InferOutput<typeof modelSpecSchema>;
 /** The experts of a model's layers. */
 export type ExpertsSpec = v.InferOutput<typeof expertsSchema>;
 
-/** What keys and values are made of, where that is a latent vector. */
+/** The latent vectors of queries, keys and values. */
 export type LatentSpec = NonNullable<ModelSpec['attention']['latent']>;
 
 /** The experts of a layer, or null where it has one FFN for all tokens. */
@@ -175,7 +189,7 @@ export function expertsOf({ ffn }: Pick<ModelSpec, 'ffn'>, layer: number): Exper
   return experts === undefined || experts.denseLayers.includes(layer) ? null : experts;
 }
 
-/** Whether so many experts for each token are fewer than the model takes, which gives another output. */
+/** Whether this number of experts per token is smaller than the model's own, which changes the output. */
 export function takesFewer({ ffn }: Pick<ModelSpec, 'ffn'>, asked: number | undefined): boolean {
   return asked !== undefined && ffn.experts !== undefined && asked !== ffn.experts.topK;
 }
@@ -188,10 +202,10 @@ export function needsAllActivations({
   return inputBits !== undefined || ffn.innerNorm === true;
 }
 
-/** The form in which `flash.json` holds a spec, and `modelSpecSchema` reads it. */
+/** The stored form of a spec in `flash.json`, which `modelSpecSchema` reads. */
 type StoredSpec = v.InferInput<typeof modelSpecSchema>;
 
-/** The spec as `flash.json` holds it. */
+/** The spec in its stored form. */
 export function storedSpec(spec: ModelSpec): StoredSpec {
   const { positions, localPositions, ...rest } = spec;
   return {
@@ -203,7 +217,7 @@ export function storedSpec(spec: ModelSpec): StoredSpec {
 
 /**
  * Names of tensors in a model directory. Matrices are `(rows, columns)` with `y = W x`; vectors are
- * f32. Those that a model does not have are absent.
+ * f32. Tensors that a model does not have are absent.
  */
 export const tensorNames = {
   tokens: 'embed.tokens', // (vocab, embedding)
@@ -216,7 +230,7 @@ export const tensorNames = {
   headBias: 'head.bias', // (vocab)
   attentionNorm: (layer: number) => `layers.${layer}.attention_norm`, // .weight, .bias (hidden)
   qkv: (layer: number) => `layers.${layer}.attention.qkv`, // .weight ((heads + 2 kvHeads) headDim, hidden), .bias
-  query: (layer: number) => `layers.${layer}.attention.query`, // .weight, where the three have several formats, or of a latent one
+  query: (layer: number) => `layers.${layer}.attention.query`, // .weight, if the three have several formats, or if the query is latent
   key: (layer: number) => `layers.${layer}.attention.key`, // .weight
   value: (layer: number) => `layers.${layer}.attention.value`, // .weight
   latentQuery: (layer: number) => `layers.${layer}.attention.latent_query`, // .weight (queryRank, hidden), .bias
@@ -251,7 +265,7 @@ export function isRouter(name: string): boolean {
   return routerName.test(name);
 }
 
-/** How one resident tensor is made from checkpoint tensors stacked along their rows. */
+/** How one resident tensor is built from checkpoint tensors, stacked along their rows. */
 export interface TensorRecipe {
   readonly name: string;
   /** `(n)` for vectors, `(rows, columns)` for matrices. */
@@ -262,26 +276,26 @@ export interface TensorRecipe {
 /** Some rows of a checkpoint tensor, or elements of a vector. */
 export interface TensorPart {
   readonly source: string;
-  /** Of the whole source. */
+  /** Shape of the whole source. */
   readonly shape: readonly number[];
-  /** Which rows, counted over all axes but the last; all of them when absent. */
+  /** Which rows, counted over all axes except the last; absent: all. */
   readonly rows?: SourceRows;
-  /** Is added to each value; of vectors only. */
+  /** A value that is added to each element; for vectors only. */
   readonly plus?: number;
 }
 
-/** A tensor of the checkpoint under a name of the recipe's own, as the model wants it. */
+/** A view of a checkpoint tensor in the form that the model needs, under a name of the recipe. */
 export interface SourceView {
   readonly source: string;
-  /** Of the source. */
+  /** Shape of the source. */
   readonly shape: readonly number[];
-  /** Whether the columns of the source, or of each of its matrices, are the rows. */
+  /** First, whether the source, or each of its matrices, is transposed. */
   readonly transposed?: boolean;
-  /** Whether rows are divided by their lengths then. */
+  /** Then, whether rows are divided by their lengths. */
   readonly unitRows?: boolean;
-  /** The shape in which its values are taken then, where that is another one. */
+  /** Then, the shape to which it is changed, if any. */
   readonly flattened?: readonly number[];
-  /** Which of its rows then, in which order; all of them when absent. */
+  /** Then, which of its rows, in which order; absent: all. */
   readonly order?: RowOrder;
 }
 
@@ -290,14 +304,14 @@ export interface SourceRows {
   readonly count: number;
 }
 
-/** How an FFN for all tokens is made: the gate and up rows, and the columns of the down projection. */
+/** The sources of an FFN for all tokens: the gate and up rows, and the columns of the down projection. */
 export interface BundleRecipe {
   readonly layer: number;
-  /** Whether it is the layer's only FFN, or stands beside experts. */
+  /** Whether it is the layer's only FFN or is beside experts. */
   readonly ffn: 'ffn' | 'shared';
   readonly neurons: number;
   readonly hiddenSize: number;
-  /** `(neurons, hidden)`, of gated FFNs. */
+  /** `(neurons, hidden)`, only in gated FFNs. */
   readonly gate?: string;
   /** `(neurons, hidden)` */
   readonly up: string;
@@ -305,12 +319,12 @@ export interface BundleRecipe {
   readonly down: string;
 }
 
-/** What a bundle's rows are made of, in their order. */
+/** The sources of a bundle's rows, in their order. */
 export function bundleRows({ gate, up }: Pick<BundleRecipe, 'gate' | 'up'>): readonly string[] {
   return gate === undefined ? [up] : [gate, up];
 }
 
-/** How the experts of a layer are made. */
+/** The sources of a layer's experts. */
 export interface ExpertsRecipe {
   readonly layer: number;
   /** Of each expert. */
@@ -331,28 +345,28 @@ export interface ExpertRecipe {
 export interface ModelRecipe {
   readonly spec: ModelSpec;
   readonly tensors: readonly TensorRecipe[];
-  /** FFNs for all tokens, those of the first layers first. */
+  /** FFNs for all tokens, in the order of layers. */
   readonly bundles: readonly BundleRecipe[];
-  /** Layers with experts, the first ones first; none of other models. */
+  /** Layers with experts, in order; empty in other models. */
   readonly experts: readonly ExpertsRecipe[];
-  /** What of the names above are views, and of what; others are those of checkpoint tensors. */
+  /** The views among the names above; all other names are those of checkpoint tensors. */
   readonly views: ReadonlyMap<string, SourceView>;
-  /** Checkpoint tensors that carry nothing the model needs (a tied head's copy, buffers). */
+  /** Checkpoint tensors that the model does not need (a tied head's copy, buffers). */
   readonly ignored: readonly string[];
   /**
-   * Of a model whose configuration ties the head, where the checkpoint holds a head all the same: the
-   * recipe is right if both hold the same values. If not, the head is one of its own.
+   * Set if the configuration ties the head but the checkpoint holds a head nevertheless: the recipe is
+   * right if both have the same values. If not, the head is separate.
    */
   readonly twoHeads?: { readonly embedding: string; readonly head: string };
 }
 
-/** What a family reads from: the parsed config.json and the names in the checkpoint. */
+/** The input of a family: the parsed config.json and the names in the checkpoint. */
 export interface CheckpointFacts {
   readonly config: Readonly<Record<string, unknown>>;
   /** Path of config.json, for messages. */
   readonly configFile: string;
   readonly sourceNames: ReadonlySet<string>;
-  /** How many it would have if all were there that an index lists; as many as there are names if absent. */
+  /** The number of tensors if all that an index lists existed; absent: the number of names. */
   readonly tensorCount?: number;
 }
 
@@ -360,20 +374,22 @@ export interface CheckpointFacts {
 export interface Family {
   /** Values of `model_type` in config.json. */
   readonly modelTypes: readonly string[];
-  /** Fields of config.json that name the activation, the one that counts first; `hidden_act` alone unless said. */
+  /**
+   * Fields of config.json that name the activation, in order of precedence; by default only `hidden_act`.
+   */
   readonly activationKeys?: readonly string[];
-  /** @throws InputError when the config is incomplete, contradictory or asks for what is not supported */
+  /** @throws InputError when the config is incomplete, contradictory or asks for an unsupported feature */
   recipe(facts: CheckpointFacts): ModelRecipe;
 }
 
-/** Weight dtypes of a converted model: `mixed` where its tensors, or the parts of its units, have several. */
+/** Weight dtypes of a converted model: `mixed` if its tensors, or the parts of its units, have several. */
 export interface WeightDTypes {
   /** Embeddings, attention and head. */
   readonly resident: DType | 'mixed';
   readonly bundles: DType | 'mixed';
 }
 
-/** The head's tensor: its own, or the embedding when tied. */
+/** The tensor of the head: its own, or the embedding when tied. */
 export function headTensor(spec: ModelSpec): string {
   return spec.tiedHead ? tensorNames.tokens : tensorNames.head;
 }

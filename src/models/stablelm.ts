@@ -1,4 +1,7 @@
-/** StableLM: the form of Llama with layer norms, positions on a quarter of each head, one norm if parallel. */
+/**
+ * StableLM: the form of Llama with layer norms, rotary positions on a quarter of each head, and one norm in
+ * parallel blocks.
+ */
 
 import { InputError } from '../errors.ts';
 import { boolean } from './config.ts';

@@ -1,6 +1,6 @@
 /**
- * What `quantization_config` says of a model with ternary weights (BitNet), of any family: its layers'
- * matrices are -1, 0 or 1 times a scale, and their inputs are rounded to 8 bits.
+ * Reads `quantization_config` of a model of any family with ternary weights (BitNet): the matrices of its
+ * layers are -1, 0 or 1 times a scale, and their inputs are rounded to 8 bits.
  */
 
 import { isJsonObject } from '../checkpoint/json-file.ts';
@@ -8,22 +8,23 @@ import { InputError } from '../errors.ts';
 import { boolean, type ConfigFile, text } from './config.ts';
 import type { ModelSpec } from './spec.ts';
 
-/** What `quant_method` calls it. */
+/** Its name in `quant_method`. */
 export const ternaryMethod = 'bitnet';
 
-/** How a checkpoint has such weights. */
+/** The form of such weights in a checkpoint. */
 export interface TernaryConfig {
   /** `online`: floats that are rounded when the model is used; `offline`: integers, with a scale beside them. */
   readonly mode: 'online' | 'offline';
-  /** Whether weights are divided by that scale; else multiplied with it. */
+  /** Whether weights are divided by that scale; else they are multiplied by it. */
   readonly divided: boolean;
 }
 
 const key = 'quantization_config';
 
 /**
- * How the weights of the checkpoint are ternary; null where nothing says that they are.
- * @throws InputError for a form that is not supported
+ * The form of the checkpoint's ternary weights; null if the configuration does not say that they are
+ * ternary.
+ * @throws InputError for an unsupported form
  */
 export function ternaryConfig({ config, file }: ConfigFile): TernaryConfig | null {
   const found = config[key];
@@ -43,12 +44,12 @@ export function ternaryConfig({ config, file }: ConfigFile): TernaryConfig | nul
   ) {
     throw refuse('leaves matrices out (modules_to_not_convert)');
   }
-  // The class that packs weights has one mode alone.
+  // The class that packs weights has only one mode.
   const auto = linear === 'autobitlinear';
   return { mode: auto ? mode : 'offline', divided: !auto };
 }
 
-/** The field of a spec that follows. */
+/** The resulting field of a spec. */
 export function inputBitsOf(at: ConfigFile): Pick<ModelSpec, 'inputBits'> {
   return ternaryConfig(at) === null ? {} : { inputBits: 8 };
 }

@@ -1,20 +1,20 @@
 /**
- * Models of text and pictures whose text is a model of its own: the configuration of that, and what its
- * tensors are called. Pictures are left aside: of three positions that a rotary embedding is told by (time,
- * height, width), those of text are equal, so that it is the usual one.
+ * Models of text and images whose text part is a complete language model: the configuration of that part,
+ * and the names of its tensors. Images are not supported. Of the three positions of such a rotary embedding
+ * (time, height, width), those of text are equal, so it equals the usual one.
  */
 
 import { isJsonObject } from '../checkpoint/json-file.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** What a part's `model_type` is as a model of its own, and what its fields are where they are not said. */
+/** The `model_type` of a part as a separate model, and defaults for its fields. */
 interface TextFamily {
   readonly modelType: string;
   readonly defaults?: Json;
 }
 
-/** By the whole's `model_type`: its parts that are supported. */
+/** By the `model_type` of the whole model: its supported parts. */
 const wholes: Readonly<Record<string, Readonly<Record<string, TextFamily>>>> = {
   gemma3: {
     gemma3_text: {
@@ -33,16 +33,16 @@ const wholes: Readonly<Record<string, Readonly<Record<string, TextFamily>>>> = {
   },
   qwen2_5_vl: {
     qwen2_5_vl_text: { modelType: 'qwen2' },
-    // In released files its fields stand among the whole's.
+    // In released files its fields are among those of the whole model.
     qwen2_5_vl: { modelType: 'qwen2' },
   },
   qwen3_vl: { qwen3_vl_text: { modelType: 'qwen3' } },
 };
 
-/** Values of `model_type` of which the text is run. */
+/** Values of `model_type` whose text part is supported. */
 export const wholeModelTypes: readonly string[] = Object.keys(wholes);
 
-/** Fields of the whole that are the text's where that does not say. */
+/** Fields of the whole model that apply to the text part if it does not have them. */
 const shared = [
   'bos_token_id',
   'eos_token_id',
@@ -52,7 +52,7 @@ const shared = [
   'dtype',
 ] as const;
 
-/** The configuration of a model's text, where it is a part of a supported whole; else null. */
+/** The configuration of the text part, if the model is a supported multimodal one; else null. */
 export function textPart(config: Json): Json | null {
   const families = Object.hasOwn(wholes, String(config.model_type))
     ? wholes[String(config.model_type)]
@@ -69,7 +69,7 @@ export function textPart(config: Json): Json | null {
   return withPlainRotary(text);
 }
 
-/** Positions by one number in place of three. */
+/** Replaces the three positions by one. */
 function withPlainRotary(config: Json): Json {
   const plain = (key: string) => {
     const rope = config[key];
@@ -85,7 +85,7 @@ function isMrope({ type, rope_type: ropeType }: Json): boolean {
   return (ropeType ?? type) === 'mrope';
 }
 
-/** The name in a model of text alone of a tensor of the whole. */
+/** The name that a tensor of the whole model has in a text-only model. */
 export function textName(name: string): string {
   return name
     .replace(/^model\.language_model\./, 'model.')

@@ -1,4 +1,4 @@
-/** Sliding windows as configurations give them. */
+/** Reads sliding windows from configurations. */
 
 import { brief } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
@@ -8,7 +8,7 @@ import type { ModelSpec } from './spec.ts';
 type Windows = ModelSpec['attention']['windows'];
 
 /**
- * The same window, `sliding_window`, in every layer; none where it is null.
+ * The same window, `sliding_window`, in every layer; none if it is null.
  * @throws InputError when `layer_types` says otherwise
  */
 export function windowEverywhere(at: ConfigFile): Windows {
@@ -18,13 +18,13 @@ export function windowEverywhere(at: ConfigFile): Windows {
   if (types === null || slidingLayers(at, types).every((slides) => slides === slide))
     return windows;
   throw new InputError(
-    `'layer_types' contradicts 'sliding_window', with which ${slide ? 'every' : 'no'} layer of this family has sliding attention`,
+    `'layer_types' contradicts 'sliding_window', by which ${slide ? 'every' : 'no'} layer of this family has sliding attention`,
     { file: at.file },
   );
 }
 
 /**
- * `sliding_window` in the layers that `layer_types` names, or, where that is missing, in those from
+ * `sliding_window` in the layers that `layer_types` names, or, if that is missing, in those from
  * `max_window_layers` on; none unless `use_sliding_window` is true.
  * @throws InputError when these contradict each other
  */
@@ -46,8 +46,8 @@ export function windowByLayer(at: ConfigFile, defaultFirst: number): Windows {
 }
 
 /**
- * `sliding_window` in the layers that `layer_types` names, or, where that is missing, in all but each
- * `every`th, which `sliding_window_pattern` may say, too.
+ * `sliding_window` in the layers that `layer_types` names, or, if that is missing, in all except every
+ * `every`th; `sliding_window_pattern` may replace `every`.
  * @param every 0: in all layers
  */
 export function windowByType(
@@ -71,12 +71,12 @@ export function windowByType(
   };
 }
 
-/** Of each layer, whether `layer_types` has it slide. */
+/** For each layer, whether `layer_types` gives it sliding attention. */
 function slidingLayers(at: ConfigFile, types: unknown): readonly boolean[] {
   const layers = integer(at, 'num_hidden_layers', limits.layers);
   if (!Array.isArray(types) || types.length !== layers) {
     const count = Array.isArray(types) ? `${types.length} entries` : brief(types);
-    throw new InputError(`'layer_types' has ${count}, 'num_hidden_layers' is ${layers}`, {
+    throw new InputError(`'layer_types' has ${count}, but 'num_hidden_layers' is ${layers}`, {
       file: at.file,
     });
   }
@@ -90,7 +90,7 @@ function slidingLayers(at: ConfigFile, types: unknown): readonly boolean[] {
   });
 }
 
-/** What transformers takes for `sliding_window` where a file does not say. */
+/** The default of `sliding_window` in transformers. */
 const defaultWindow = 4096;
 
 function windowIn(at: ConfigFile, has: (layer: number) => boolean): Windows {

@@ -1,7 +1,7 @@
 /**
- * What vocab.json and merges.txt leave open: how text is normalized and cut, and which tokens have a
- * role. The class of tokenizers says so, which tokenizer_config.json names, or which belongs to the
- * model's type. Pipelines and choice are those of transformers 5.
+ * Supplies what vocab.json and merges.txt do not define: how text is normalized and split, and which tokens
+ * have a role. The tokenizer class defines it; tokenizer_config.json names the class, or it follows from
+ * the model's type. The pipelines and the choice of class are those of transformers 5.
  */
 
 import { brief } from '../checkpoint/json-file.ts';
@@ -14,11 +14,11 @@ type Json = Readonly<Record<string, unknown>>;
 export interface BpeClass {
   readonly normalizer: Component | null;
   readonly preTokenizer: (addPrefixSpace: boolean) => Component;
-  /** Contents of tokens with a role where the files name none. */
+  /** Contents of tokens with a role, if the files name none. */
   readonly roles: Readonly<Record<string, string>>;
-  /** Whether the tokens with a role lose their flags, as if they were named by their text alone. */
+  /** Whether the tokens with a role lose their flags, as if the files gave only their text. */
   readonly plainRoles?: boolean;
-  /** Whether every text stands between the tokens `cls_token` and `sep_token`. */
+  /** Whether every text is enclosed by the tokens `cls_token` and `sep_token`. */
   readonly enclosed?: boolean;
 }
 
@@ -32,7 +32,7 @@ const byteLevel = (addPrefixSpace: boolean, useRegex = true): Component => ({
   use_regex: useRegex,
 });
 
-/** How Qwen 2 cuts text into words. */
+/** The pre-tokenizer of Qwen 2. */
 const qwen2Words =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" +
   '\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
@@ -107,7 +107,7 @@ const classes: ReadonlyMap<string, BpeClass> = new Map([
   ],
 ]);
 
-/** The class that reads tokenizer.json alone. */
+/** The class that reads only tokenizer.json. */
 const backend = 'TokenizersBackend';
 const otherNamesOfBackend = ['PreTrainedTokenizer', 'PythonBackend'];
 
@@ -122,7 +122,7 @@ const classOfModel: ReadonlyMap<string, string> = new Map([
   ['persimmon', backend],
   ['stablelm', backend],
 ]);
-/** Those whose own class counts, since published checkpoints often name a wrong one. */
+/** Model types whose own class takes precedence, since published checkpoints often name a wrong one. */
 const trustedModels = ['qwen2', 'nemotron'];
 
 export const gpt2Class = gpt2;
@@ -131,7 +131,7 @@ export const gpt2Class = gpt2;
  * The class for vocab.json and merges.txt.
  * @param tokenizerConfig tokenizer_config.json
  * @param modelConfig config.json
- * @throws InputError that names the class when it is not known, or does not read these files
+ * @throws InputError that names the class when it is unknown or does not read these files
  */
 export function bpeClassOf(
   tokenizerConfig: Json | undefined,
@@ -149,7 +149,7 @@ export function bpeClassOf(
   const about = typeof modelType === 'string' ? ` for model_type '${modelType}'` : '';
   const what =
     named === undefined
-      ? `no 'tokenizer_class' says how text is cut into words${about}`
+      ? `no 'tokenizer_class' says how text is split into words${about}`
       : `the tokenizer_class ${brief(named)}${about} does not read vocab.json and merges.txt, or is not supported`;
   throw new InputError(
     what,

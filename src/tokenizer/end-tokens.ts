@@ -1,7 +1,7 @@
 /**
- * Which tokens end a text. Configurations name one or two ids, while models were trained on more marks
- * than that: a chat model of the Qwen family is said to end at `<|im_end|>` and ends a document with
- * `<|endoftext|>`. What such a mark is called is the only thing that tells it, so the names are here.
+ * Finds the tokens that end a text. Configurations name one or two ids, but models were trained on more end
+ * tokens: the configuration of a Qwen chat model names `<|im_end|>`, but the model ends a document with
+ * `<|endoftext|>`. Only the names of such tokens identify them, so this file lists the names.
  */
 
 import type { AddedToken } from './tokenizer-json.ts';
@@ -12,14 +12,14 @@ export interface EndToken {
   readonly text: string;
 }
 
-/** Marks that no text holds by itself: where the vocabulary has one as a whole, it is meant. */
+/** Marks that do not occur in ordinary text: if the vocabulary has one as a token, it is an end token. */
 const marks: ReadonlySet<string> = new Set([
-  // Of a text.
+  // End of a text.
   '<|endoftext|>',
   '<|end_of_text|>',
   '<\uff5cend\u2581of\u2581sentence\uff5c>', // DeepSeek
   '<|eos|>',
-  // Of a turn or a message.
+  // End of a turn or a message.
   '<|im_end|>', // ChatML
   '<|eot_id|>', // Llama 3
   '<|eom_id|>',
@@ -37,13 +37,13 @@ const marks: ReadonlySet<string> = new Set([
   '\u2581<EOT>',
   '_<EOT>',
   '<|EOT|>', // DeepSeek Coder
-  // What follows is another's to say: the result of a tool.
+  // The result of a tool follows, which the model does not generate.
   '<|return|>', // gpt-oss
   '<|call|>',
   '<|flush|>', // Solar
   '<|calls|>',
   '<|tool_response>', // Gemma
-  // Of what was to be filled in: padding, or the next file or repository.
+  // End of a fill-in-the-middle completion: padding, or the next file or repository.
   '<|fim_pad|>',
   '<fim-pad>',
   '<fim_pad>',
@@ -53,7 +53,9 @@ const marks: ReadonlySet<string> = new Set([
   '<|file_sep|>',
 ]);
 
-/** Marks that may be markup of the text as well: they count where the vocabulary has them as special. */
+/**
+ * Marks that may also be markup in a text: they count only if the vocabulary has them as special tokens.
+ */
 const markup: ReadonlySet<string> = new Set([
   '</s>',
   '<eos>',
@@ -67,8 +69,8 @@ const markup: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The ids of the added tokens whose name says that a text ends there. Pieces of the model's own
- * vocabulary are text, whatever they are called.
+ * The ids of the added tokens whose name marks the end of a text. Pieces of the model's own vocabulary are
+ * text, whatever their names.
  */
 export function endsByName(
   added: Iterable<Pick<AddedToken, 'id' | 'content' | 'special'>>,
@@ -78,18 +80,18 @@ export function endsByName(
   );
   const names = new Set(found.map(({ content }) => content));
   const has = (name: string) => names.has(name);
-  // Where calls have a mark of their own, `<|end|>` parts the messages of one answer.
+  // If calls have their own mark, `<|end|>` separates the messages of one answer.
   const parts = (has('<|call|>') && has('<|return|>')) || (has('<|calls|>') && has('<|flush|>'));
   return found.filter(({ content }) => !(parts && content === '<|end|>')).map(({ id }) => id);
 }
 
-/** What of a tokenizer says how its texts end. */
+/** The properties of a tokenizer that determine how its texts end. */
 interface EndingTokenizer {
   readonly eosIds: readonly number[];
   decode(ids: readonly number[]): string;
 }
 
-/** The tokens that end a text, with what they are called. */
+/** The tokens that end a text, with their names. */
 export function endTokensOf(tokenizer: EndingTokenizer): readonly EndToken[] {
   return tokenizer.eosIds.map((id) => ({ id, text: tokenizer.decode([id]) }));
 }

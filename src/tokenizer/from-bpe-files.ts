@@ -1,6 +1,6 @@
 /**
  * A tokenizer.json for checkpoints that have only the older pair of files, vocab.json and merges.txt:
- * byte-level BPE, as the class of tokenizers wants it that the checkpoint names.
+ * byte-level BPE, according to the tokenizer class that the checkpoint names.
  */
 
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ import { specialTokensOf, type TokenFiles } from './special-tokens.ts';
 import { readOptionalObject, readTokenFiles } from './token-files.ts';
 import { type Component, checkVocabulary, type TokenizerJson } from './tokenizer-json.ts';
 
-/** What the files are called in messages. */
+/** The names of the files in messages. */
 export interface BpeFileNames {
   readonly vocab: string;
   readonly merges: string;
@@ -32,7 +32,7 @@ const plainNames: BpeFileNames = {
 
 /**
  * The tokenizer.json of a checkpoint directory that has vocab.json and merges.txt.
- * @throws InputError when one of them is missing or damaged, or the class of tokenizers is not known.
+ * @throws InputError when one of them is missing or damaged, or the tokenizer class is unknown.
  */
 export async function readBpeFiles(dir: string): Promise<TokenizerJson> {
   const names: BpeFileNames = {
@@ -50,9 +50,9 @@ export async function readBpeFiles(dir: string): Promise<TokenizerJson> {
 /**
  * The tokenizer.json of a byte-level BPE model.
  * @param vocab the parsed vocab.json, `{token: id}`; ids may have holes.
- * @param merges the text of merges.txt: a pair a line, the best first; the first line may be a version.
- * @param files what is said of tokens beside them.
- * @param kind the class of tokenizers; by default GPT-2's.
+ * @param merges the text of merges.txt: one pair per line, the best first; the first line may be a version.
+ * @param files the other files that describe tokens.
+ * @param kind the tokenizer class; by default GPT-2's.
  * @throws InputError when the parts do not fit together.
  */
 export function tokenizerJsonFromBpe(
@@ -65,7 +65,7 @@ export function tokenizerJsonFromBpe(
   checkVocabulary(vocab, names.vocab);
   const vocabulary = new Vocabulary(pairsOf(vocab));
   const added = new AddedTokens(vocabulary, names.vocab);
-  // What no file names gets no id of its own where it would be that of another token.
+  // A token that no file names does not get a new id if that id would belong to another token.
   const hasHoles = vocabulary.size > vocabulary.count;
   const usual = Object.entries(kind.roles).filter(
     ([, content]) => !hasHoles || vocabulary.idOf(content) !== undefined,
@@ -135,7 +135,7 @@ const byteLevelDecoder: Component = {
   use_regex: true,
 };
 
-/** The lines of merges.txt, checked: two tokens each that, joined, are a third. */
+/** The lines of merges.txt, checked: each is two tokens that, joined, are a third. */
 function parseMerges(
   text: string,
   vocab: Readonly<Record<string, number>>,
@@ -144,7 +144,7 @@ function parseMerges(
   const merges: string[] = [];
   for (const [index, raw] of text.split('\n').entries()) {
     const line = raw.endsWith('\r') ? raw.slice(0, -1) : raw;
-    // As in the reference, which takes every such line for a comment.
+    // The reference also treats every such line as a comment.
     if (line === '' || line.startsWith(versionLine)) continue;
     const problem = mergeProblem(line, (token) => Object.hasOwn(vocab, token));
     if (problem !== null) throw new InputError(`line ${index + 1} ${problem}`, { file }, sameModel);
@@ -153,7 +153,7 @@ function parseMerges(
   return merges;
 }
 
-/** What keeps `line` from being a merge, which is two tokens that, joined, are a third; or null. */
+/** The reason why `line` is not a merge (two tokens that, joined, are a third), or null. */
 export function mergeProblem(line: string, has: (token: string) => boolean): string | null {
   const [left = '', right = '', ...rest] = line.split(' ');
   if (left === '' || right === '' || rest.length > 0) return `is not two tokens: ${brief(line)}`;

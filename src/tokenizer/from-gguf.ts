@@ -17,18 +17,18 @@ import { surround } from './post-processor.ts';
 import { pieceKind, specialPieces, tokenizerJsonFromPieces } from './sentencepiece/pieces-json.ts';
 import type { Component, TokenizerJson } from './tokenizer-json.ts';
 
-/** Metadata by key, as the file has it; nobody has checked it. */
+/** Metadata by key, as in the file, unchecked. */
 type Metadata = ReadonlyMap<string, unknown>;
 
 export interface GgufTokenizer {
-  /** A tokenizer.json; without vocabulary and merges where `tables` are there. */
+  /** A tokenizer.json; without vocabulary and merges if `tables` has them. */
   readonly json: TokenizerJson;
   readonly tables: BpeTables | null;
-  /** The whole of tokenizer.json. */
+  /** The complete content of tokenizer.json. */
   readonly bytes: () => Buffer;
   /** The content of tokenizer_config.json. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** What the metadata says ends a sequence. */
+  /** The end tokens that the metadata names. */
   readonly eosIds: readonly number[];
 }
 
@@ -37,12 +37,12 @@ interface Made extends Pick<GgufTokenizer, 'json' | 'tables' | 'bytes'> {
 }
 
 const prefix = 'tokenizer.ggml.';
-/** Which tokenizer it is; without it, the file has none. */
+/** The key for the kind of tokenizer; without it, the file has no tokenizer. */
 export const tokenizerModelKey = `${prefix}model`;
 
 /**
  * The tokenizer in the metadata of `file`.
- * @throws InputError when there is none, it is incomplete, or of a kind that is not supported
+ * @throws InputError when there is none, it is incomplete, or of an unsupported kind
  */
 export function tokenizerFromGguf(metadata: Metadata, file: string): GgufTokenizer {
   const parts = new TokenizerParts(metadata, file);
@@ -58,7 +58,7 @@ export function tokenizerFromGguf(metadata: Metadata, file: string): GgufTokeniz
   const { has, ...made } = kind === 'SentencePiece' ? fromPieces(parts) : fromMerges(parts, file);
   const special = (role: string, key: string) => {
     const content = parts.special(role)?.content;
-    // Padding of the vocabulary is no token, whatever role it is given.
+    // Padding of the vocabulary is not a token, whatever role it has.
     return content === undefined || !has(content) ? {} : { [key]: content };
   };
   return {
@@ -79,7 +79,7 @@ export function tokenizerFromGguf(metadata: Metadata, file: string): GgufTokeniz
 
 const templateKey = 'tokenizer.chat_template';
 
-/** `chat_template` as tokenizer_config.json has it: a text, or several with names. */
+/** `chat_template` in the form of tokenizer_config.json: a text, or several named ones. */
 function chatTemplates(metadata: Metadata): { readonly chat_template?: unknown } {
   const named = [...metadata].flatMap(([key, template]) => {
     const name = key === templateKey ? 'default' : key.slice(templateKey.length + 1);
@@ -138,14 +138,14 @@ class TokenizerParts {
     return typeof value === 'boolean' ? value : undefined;
   }
 
-  /** The special token with a role, when it has one that is in the vocabulary. */
+  /** The special token with a role, if the vocabulary has one. */
   special(role: string): { readonly id: number; readonly content: string } | undefined {
     const id = specialTokenId(this.#metadata, role);
     const content = id === null ? undefined : this.tokens.text(id);
     return id === null || content === undefined ? undefined : { id, content };
   }
 
-  /** How a byte-level model cuts text into words. */
+  /** The pre-tokenizer of a byte-level model. */
   preTokenizer(): PreTokenizer {
     const name = this.#metadata.get(`${prefix}pre`) ?? 'default';
     const found = typeof name === 'string' ? preTokenizers.get(name) : undefined;

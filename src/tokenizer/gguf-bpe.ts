@@ -1,6 +1,7 @@
 /**
- * Byte-level BPE from the lists of a GGUF file: tables at once, without the objects of a tokenizer.json
- * between, and tokenizer.json as bytes. For the 151,936 tokens of Qwen2.5 that is 0.1 s and not 1.3.
+ * Byte-level BPE from the lists of a GGUF file: builds the tables directly, without the intermediate
+ * objects of a tokenizer.json, and writes tokenizer.json as bytes. For the 151,936 tokens of Qwen2.5 this
+ * takes 0.1 s instead of 1.3 s.
  */
 
 import { InputError } from '../errors.ts';
@@ -13,7 +14,7 @@ import type { TokenizerJson } from './tokenizer-json.ts';
 
 /**
  * The tables of a model with these tokens, by id, and merges, the best first.
- * @param counts whether an id is that of a token; of tokens that occur twice, the first counts
+ * @param counts whether an id belongs to a token; if a token occurs twice, the first counts
  * @throws InputError when a merge is not two tokens that, joined, are a third
  */
 export function bpeTablesOf(
@@ -55,7 +56,7 @@ function* firstOfEach(
   }
 }
 
-/** Texts in UTF-16, one after the other; of those that do not count, nothing. */
+/** Texts in UTF-16, one after the other; texts that do not count are empty. */
 function utf16Of(
   list: TextList,
   counts: (index: number) => boolean = () => true,
@@ -93,15 +94,15 @@ function isPair(byte: number, next: number): boolean {
   return byte >= 0xc2 && byte < 0xe0 && (next & 0xc0) === 0x80;
 }
 
-/** A text takes no more units than bytes. */
+/** A text has at most as many UTF-16 units as bytes. */
 function putText(units: Uint16Array, at: number, text: string): number {
   for (let i = 0; i < text.length; i++) units[at + i] = text.charCodeAt(i);
   return at + text.length;
 }
 
 /**
- * A tokenizer.json whose vocabulary and merges are apart, in UTF-8.
- * @param tokens as the file has them, by id
+ * A tokenizer.json, in UTF-8, from separate vocabulary and merges.
+ * @param tokens as in the file, by id
  * @param merges likewise
  */
 export function tokenizerBytes(
@@ -113,7 +114,7 @@ export function tokenizerBytes(
   const { present } = vocabulary.arrays;
   const most = 6 * (tokens.bytes.length + merges.bytes.length);
   const out = new JsonBytes(most + 16 * (tokens.length + merges.length) + 64);
-  // Both last braces, of the model and of the whole, come after the large parts.
+  // The last two braces, of the model and of the whole file, follow the large parts.
   const head = Buffer.from(JSON.stringify(json).slice(0, -2));
   out.plain(',"vocab":{');
   for (let id = 0, first = true; id < tokens.length; id++) {
@@ -146,12 +147,12 @@ class JsonBytes {
     this.#bytes = Buffer.allocUnsafe(most);
   }
 
-  /** Text of ASCII alone, as it is. */
+  /** Writes ASCII text unchanged. */
   plain(text: string): void {
     for (let i = 0; i < text.length; i++) this.#bytes[this.#at++] = text.charCodeAt(i);
   }
 
-  /** A text of a list as a string, in quotes. */
+  /** Writes a text of a list as a quoted string. */
   text(list: TextList, index: number): void {
     const { bytes } = list;
     const end = list.ends[index] as number;
@@ -162,7 +163,7 @@ class JsonBytes {
       const next = at + 1 < end ? (bytes[at + 1] as number) : 0;
       const two = isPair(byte, next);
       if (byte < 0x20 || (byte >= 0x80 && !two)) {
-        // What is escaped, or may be no UTF-8, as a string does it.
+        // A text that needs escapes, or may be invalid UTF-8, goes through JSON.stringify.
         this.#at = begin;
         this.#at += this.#bytes.write(JSON.stringify(list.text(index)), begin);
         return;

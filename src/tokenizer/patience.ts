@@ -3,12 +3,12 @@
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { TimeLimitError } from './time-limit.ts';
 
-/** How often what did not get the processor is tried. */
+/** How often work that did not get the processor is tried. */
 const attempts = 20;
 
 /**
- * The result of `work`, which is limited once; tried again, when the event loop has turned, while the
- * processor is missing.
+ * The result of `work`, whose time is limited; tried again, after the event loop has run, if it did not get
+ * the processor.
  * @throws TimeLimitError when it does not end, InterruptedError when `signal` has aborted
  */
 export async function patiently<T>(work: () => T, signal?: AbortSignal): Promise<T> {

@@ -1,36 +1,36 @@
 /**
- * The ids of a text of any length, piece by piece, in bounded memory: exactly those that the whole
- * text has. A tokenizer takes fifty times its text in memory, so long texts are cut; where they may
- * be, the tokenizer itself says:
+ * The ids of a text of any length, piece by piece, in bounded memory: exactly those of the whole text. A
+ * tokenizer takes fifty times the memory of its text, so long texts are split. The tokenizer itself shows
+ * where a split is possible:
  *
- *     ... piece before the cut | piece behind it ...
+ *     ... piece before the cut | piece after it ...
  *                   [  tail  ] | [  head  ]
  *
- * - tail and head together must have the ids of the one followed by those of the other;
- * - the piece must end with the ids that the tail ends with, so that what the tail was cut off from
- *   does not reach the cut (a run of one letter is merged from its beginning on);
- * - more text behind the head must leave the ids that the head begins with.
+ * - the ids of tail and head together must be those of the tail followed by those of the head;
+ * - the piece must end with the same ids as the tail, so that the text before the tail has no effect at the
+ *   cut (a run of one letter is merged from its beginning on);
+ * - more text after the head must not change the ids at the beginning of the head.
  *
- * With these, a cut is right wherever words are found by what stands within {@link contextUnits}, and
- * within a word, because byte pair encoding is right where all neighbours are.
+ * With these conditions, a cut between words is right if the text within {@link contextUnits} determines
+ * the words, and a cut within a word is right because byte pair encoding is right where all neighbours are.
  *
- * Some tokenizers put a blank before every text. What is not the beginning is therefore encoded
- * behind a guard, whose ids are taken away again: a short text that does not join with it.
+ * Some tokenizers put a space before every text. Pieces after the first are therefore encoded after a
+ * guard, a short text that does not merge with them, and the ids of the guard are removed again.
  */
 
 import { InputError } from '../errors.ts';
 import { TimeLimitError } from './time-limit.ts';
 
 /**
- * Of UTF-16 units. A multiple of 3 and of 128, as are all pieces of a run of one character, so that
- * groups of three digits and merges of 128 blanks end with it.
+ * In UTF-16 units. A multiple of 3 and of 128, like all pieces of a run of one character, so that groups of
+ * three digits and merges of 128 spaces end at its end.
  */
 const contextUnits = 384;
 /** Pieces of 16 Ki units. */
 const defaultPieces = 42;
-/** Where no place for a cut is found, pieces grow up to so many times their size. */
+/** If no place for a cut is found, pieces grow up to this many times their size. */
 const mostPieces = 16;
-/** Lines and words that begin in this share of a piece, at its end, are looked at. */
+/** Cuts are tried at lines and words that begin in this share of a piece, at its end. */
 const searchedShare = 0.25;
 /** How many of each. */
 const tried = 3;
@@ -42,15 +42,15 @@ export class PieceEncoder {
   readonly #file: string;
   readonly #leads = new Map<string, readonly number[] | null>();
   #rest = '';
-  /** What the rest is encoded behind; null at the text's beginning. */
+  /** The guard before the rest; null at the beginning of the text. */
   #guard: string | null = null;
   #wanted: number;
   readonly #pieceUnits: number;
 
   /**
    * @param encode the ids of a text, without special tokens
-   * @param file what the text is called in messages
-   * @param pieces how many times the context a piece is; fewer in tests
+   * @param file the name of the text in messages
+   * @param pieces length of a piece in multiples of the context; smaller in tests
    */
   constructor(encode: (text: string) => readonly number[], file: string, pieces = defaultPieces) {
     this.#pieceUnits = pieces * contextUnits;
@@ -59,7 +59,7 @@ export class PieceEncoder {
     this.#file = file;
   }
 
-  /** Adds text; gives the ids that no text to come can change, a piece at a time. */
+  /** Adds text; yields the ids that further text cannot change, one piece at a time. */
   *push(text: string): Generator<readonly number[]> {
     this.#rest += text;
     while (this.#rest.length >= this.#wanted + 2 * contextUnits) {
@@ -79,7 +79,7 @@ export class PieceEncoder {
     }
   }
 
-  /** The ids of what is left; the next text begins anew. */
+  /** The ids of the remaining text; the next text starts afresh. */
   end(): readonly number[] {
     const ids = this.#idsOf(this.#rest);
     this.#rest = '';
@@ -88,15 +88,15 @@ export class PieceEncoder {
     return ids;
   }
 
-  /** The ids of text that stands where the rest begins. */
+  /** The ids of a text at the beginning of the rest. */
   #idsOf(text: string): readonly number[] {
     if (this.#guard === null) return this.#encode(text);
     const ids = this.#behind(this.#guard, text);
-    if (ids === null) throw new Error('the tokenizer joins a guard with a text behind it');
+    if (ids === null) throw new Error('the tokenizer merges a guard with the text after it');
     return ids;
   }
 
-  /** Cuts a piece off the rest, or returns null where that cannot be done. */
+  /** Cuts a piece off the rest, or returns null if that is impossible. */
   #cut(): readonly number[] | null {
     const text = this.#rest;
     for (const end of placesForCuts(text, this.#wanted)) {
@@ -113,7 +113,7 @@ export class PieceEncoder {
     return null;
   }
 
-  /** The guard that was right last comes first. */
+  /** Try the last successful guard first. */
   #guardsToTry(): readonly string[] {
     const last = this.#guard;
     return last === null ? guards : [last, ...guards.filter((guard) => guard !== last)];
@@ -136,7 +136,7 @@ export class PieceEncoder {
     return more !== null && startsWith(more, kept) ? tailIds : null;
   }
 
-  /** The ids of `text` behind a guard, without the guard's; null where the two join. */
+  /** The ids of `text` after a guard, without the guard's; null if the two merge. */
   #behind(guard: string, text: string): readonly number[] | null {
     if (guard === '') return this.#tryEncode(text);
     let lead = this.#leads.get(guard);
@@ -148,7 +148,7 @@ export class PieceEncoder {
     return ids && lead && startsWith(ids, lead) ? ids.slice(lead.length) : null;
   }
 
-  /** The ids of a text; null where the vocabulary has none for it, as it may have none for a guard. */
+  /** The ids of a text; null if the vocabulary cannot express it, which is possible for a guard. */
   #tryEncode(text: string): readonly number[] | null {
     try {
       return this.#encode(text);
@@ -159,7 +159,7 @@ export class PieceEncoder {
   }
 }
 
-/** Where a text may be cut, at `most` or before: at lines, at words, then anywhere. */
+/** Possible places for a cut, at or before `most`: at lines, at words, then anywhere. */
 function* placesForCuts(text: string, most: number): Generator<number> {
   const least = most * (1 - searchedShare);
   let found = 0;
@@ -181,7 +181,7 @@ function isBlank(character: string | undefined): boolean {
   return character === undefined || /\s/.test(character);
 }
 
-/** `at`, or the place behind it where that is between the halves of a surrogate pair. */
+/** `at`, or the next place if `at` is inside a surrogate pair. */
 function inPairs(text: string, at: number): number {
   const [before, behind] = [text.charCodeAt(at - 1), text.charCodeAt(at)];
   const inside = before >>> 10 === 0xd800 >>> 10 && behind >>> 10 === 0xdc00 >>> 10;

@@ -1,4 +1,4 @@
-/** The last step of a tokenizer: what is put around a text. */
+/** The last step of a tokenizer: adds tokens around a text. */
 
 import type { Component } from './tokenizer-json.ts';
 
@@ -7,7 +7,7 @@ export interface SpecialToken {
   readonly id: number;
 }
 
-/** Puts `before` in front of a text and `after` behind it; null when there is neither. */
+/** Puts `before` before a text and `after` after it; null if there is neither. */
 export function surround(
   before: SpecialToken | undefined,
   after: SpecialToken | undefined,

@@ -1,5 +1,5 @@
 /**
- * Tokens that are said outside tokenizer.json, as transformers 5 takes them: `added_tokens_decoder` of
+ * Tokens that are defined outside tokenizer.json, read as in transformers 5: `added_tokens_decoder` of
  * tokenizer_config.json, or else special_tokens_map.json and added_tokens.json; and the tokens with a
  * role, such as `eos_token`.
  */
@@ -10,10 +10,10 @@ import { type AddedToken, isTokenId, tokenContent } from './tokenizer-json.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 type Flagged = Omit<AddedToken, 'id'>;
-/** A token, and the id that a file gives it. Of the same id, the last counts. */
+/** A token, and the id that a file gives it. If an id occurs twice, the last counts. */
 type Said = readonly [id: number, token: Flagged];
 
-/** The files beside tokenizer.json, parsed; undefined where there is none. */
+/** The files beside tokenizer.json, parsed; undefined if missing. */
 export interface TokenFiles {
   /** tokenizer_config.json */
   readonly config?: Json | undefined;
@@ -24,7 +24,7 @@ export interface TokenFiles {
 }
 
 export interface SpecialTokens {
-  /** What is added to the tokens of tokenizer.json, in this order. */
+  /** The tokens that are added to those of tokenizer.json, in this order. */
   readonly added: readonly Flagged[];
   /** Contents by role: `eos_token`. */
   readonly roles: ReadonlyMap<string, string>;
@@ -40,13 +40,13 @@ const roles = [
   'mask_token',
 ];
 
-/** Models have a tenth of that, those included that write sounds and images as tokens. */
+/** Real models have at most a tenth of that, including those with tokens for sound and images. */
 const mostAdded = 2 ** 18;
 
 /**
  * @param own the added tokens of tokenizer.json
- * @param defaults tokens with a role that a class of tokenizers has where no file names one
- * @param file what messages about added tokens name
+ * @param defaults tokens with a role that a tokenizer class defines if no file names one
+ * @param file the file that messages about added tokens name
  * @throws InputError when a file gives a token in a form that has no meaning
  */
 export function specialTokensOf(
@@ -60,7 +60,7 @@ export function specialTokensOf(
   const settings: Json = {
     ...defaults,
     ...config,
-    // Where there is the newer list, the older files do not count.
+    // If the newer list exists, the older files are ignored.
     ...(decoder === null ? files.tokensMap : {}),
   };
   const named = namedTokens(settings);
@@ -81,7 +81,7 @@ export function specialTokensOf(
   const byContent = new Map(said.map(([, token]) => [token.content, token] as const));
   const added = [...byId].sort(([a], [b]) => a - b).map(([, token]) => token);
   const contents = new Set([...own, ...added].map(({ content }) => content));
-  // One that is named twice in two forms is added twice: the flags of the last count.
+  // A token that occurs in two forms is added twice: the flags of the last count.
   const forms = new Set<string>();
   for (const [role, value] of [...named, ...extra.map((value) => ['', value] as const)]) {
     const token = flagged(value, isSpecial);
@@ -114,7 +114,7 @@ function namedTokens(settings: Json): Map<string, unknown> {
   return named;
 }
 
-/** The list of tokens without a role. Its older name counts where the newer says nothing. */
+/** The list of tokens without a role. Its older name counts if the newer one is absent. */
 function extraTokens(config: Json, settings: Json): readonly unknown[] {
   const listsOf = (source: Json) =>
     [source.extra_special_tokens, source.additional_special_tokens].filter((list) =>
@@ -146,7 +146,7 @@ function decoderTokens(
   });
 }
 
-/** added_tokens.json, ids by content, and what tokenizer.json has besides. */
+/** added_tokens.json, ids by content, and the further tokens of tokenizer.json. */
 function olderTokens(
   addedTokens: Json,
   special: readonly unknown[],
@@ -168,8 +168,8 @@ function olderTokens(
 }
 
 /**
- * A token as these files write it: a text alone is a special token, an object says so, or is one by
- * its content.
+ * A token as these files write it: a plain text is a special token; an object says whether it is one, or
+ * its content decides.
  */
 function flagged(value: unknown, isSpecial: (content: string) => boolean): Flagged | undefined {
   const content = tokenContent(value);

@@ -1,23 +1,23 @@
 /**
- * Ids to text, token by token, as they are generated.
+ * Turns ids into text, token by token, as they are generated.
  *
  * A token may hold a part of a character, and some decoders treat the first token of a sequence
- * differently (SentencePiece drops its leading blank). So the text of a token is found by decoding a
- * short window of ids and dropping what has been given out already:
+ * differently (SentencePiece drops its leading space). So the text of a token is found by decoding a short
+ * window of ids and dropping the part that was already emitted:
  *
- *     ids of the window:   | anchor: given out whole | new: not yet certain |
- *     its decoded text:    | given out         | now certain |  U+FFFD ?    |
+ *     ids of the window:   | anchor: all emitted | new: not yet certain |
+ *     its decoded text:    | emitted         | now certain |  U+FFFD ?  |
  *
- * - The *anchor* is there only so that the new ids are not the first. It has some text, so nothing
- *   that a decoder does to the start of a sequence reaches the new ids.
- * - Bytes at the end that may still become a character decode to exactly one U+FFFD, so everything
- *   but one trailing U+FFFD is certain, and that one is kept back.
- * - When nothing is kept back, no character spans the end: the new ids become the next anchor.
- * - Tokens that are bytes (of SentencePiece) are text together or not at all: a row of them is kept
- *   back until another token ends it.
- * - When something is kept back again and again (a model that emits broken UTF-8), the window is cut
- *   at an earlier place where decoding both sides apart gives the same text as decoding them whole.
- *   In UTF-8 such a place is found within the last four tokens.
+ * - The *anchor* only ensures that the new ids are not the first. It has some text, so a decoder's special
+ *   treatment of the start of a sequence does not affect the new ids.
+ * - Bytes at the end that may still become a character decode to exactly one U+FFFD, so everything except
+ *   one trailing U+FFFD is certain, and that one is held back.
+ * - When nothing is held back, no character spans the end: the new ids become the next anchor.
+ * - Byte tokens (of SentencePiece) are valid text together or not at all: a run of them is held back until
+ *   another token ends it.
+ * - When something is held back repeatedly (a model that emits broken UTF-8), the window is cut at an
+ *   earlier place where decoding both sides separately gives the same text as decoding them together. In
+ *   UTF-8 such a place is found within the last four tokens.
  *
  * The window therefore stays a few ids long, and each token costs a few short decodings.
  */
@@ -27,10 +27,10 @@ import type { DecodeOptions, Tokenizer } from './tokenizer.ts';
 /** The part of a tokenizer that streaming needs. */
 export type Decoding = Pick<Tokenizer, 'decode' | 'isSilent' | 'isByte'>;
 
-/** How long a window may get before a cut is looked for. */
+/** The length from which a place for a cut is searched. */
 const longWindow = 12; // ids
 
-/** How many more ids are looked at for the start of a row of bytes that came before. */
+/** How many more ids are searched for the start of a preceding run of bytes. */
 const longRow = 64;
 
 /** How many places for a cut are tried, from the end of the window. */
@@ -44,13 +44,13 @@ export class StreamDecoder {
   #window: number[] = [];
   /** How many ids at the start of the window are the anchor. */
   #anchor = 0;
-  /** How much of the window's text has been given out, in UTF-16 units. */
+  /** How much of the window's text has been emitted, in UTF-16 units. */
   #given = 0;
-  /** How many ids at the end of the window are bytes whose text nobody knows yet. */
+  /** How many ids at the end of the window are bytes whose text is not yet known. */
   #row = 0;
-  /** The text that is kept back. */
+  /** The text that is held back. */
   #kept = '';
-  /** Window length at which a cut is looked for; doubled when none is found. */
+  /** Window length at which a cut is searched; doubled when none is found. */
   #limit = longWindow;
 
   constructor(tokenizer: Decoding, options: DecodeOptions = {}) {
@@ -58,13 +58,15 @@ export class StreamDecoder {
     this.#options = options;
   }
 
-  /** Ids that come before: their text is not given out, but what follows is no beginning. */
+  /**
+   * Ids that precede the new ones: their text is not emitted, but the next id is then not the beginning.
+   */
   follow(ids: readonly number[]): void {
     const spoken = ids.slice(-longWindow - longRow).filter((id) => !this.#isSilent(id));
     let from = Math.max(0, spoken.length - longWindow);
     while (from > 0 && this.#tokenizer.isByte(spoken[from] as number)) from--;
     for (const id of spoken.slice(from)) this.push(id);
-    // A row of bytes that may end here has been read.
+    // The complete run of bytes that may end here has been read.
     if (this.#row === 0) return;
     const text = this.#decode(0);
     this.#given = text.endsWith(replacement)
@@ -91,7 +93,7 @@ export class StreamDecoder {
     return out;
   }
 
-  /** The rest, with U+FFFD for a character that never became whole. A new sequence may follow. */
+  /** The rest, with U+FFFD for an incomplete character. A new sequence may follow. */
   flush(): string {
     const rest = this.#row > 0 ? this.#decode(0).slice(this.#given) : this.#kept;
     this.#window = [];
@@ -103,7 +105,7 @@ export class StreamDecoder {
     return rest;
   }
 
-  /** Nothing is kept back: the new ids become the anchor, if they have a text of their own. */
+  /** Nothing is held back: the new ids become the anchor, if they have a text of their own. */
   #advance(): void {
     const text = this.#decode(this.#anchor);
     if (text === '') return;
@@ -111,7 +113,7 @@ export class StreamDecoder {
     this.#anchor = this.#window.length;
   }
 
-  /** Shortens a window that has grown long because something is always kept back. */
+  /** Shortens a window that has grown long because something is always held back. */
   #cut(text: string): void {
     const last = this.#window.length - 1;
     for (let at = last; at > Math.max(this.#anchor, last - cutsTried); at--) {
@@ -130,7 +132,7 @@ export class StreamDecoder {
     this.#limit *= 2;
   }
 
-  /** Drops the ids before `from`; `given` UTF-16 units of the new window's text are given out. */
+  /** Drops the ids before `from`; `given` UTF-16 units of the new window's text have been emitted. */
   #reanchor(from: number, given: number): void {
     this.#window = this.#window.slice(from);
     this.#given = given;

@@ -1,36 +1,36 @@
 /**
- * A time limit for work whose length a file decides. A tokenizer.json brings regular expressions
- * along, and one that backtracks without end would hold the only thread that can answer Ctrl-C and
- * SIGTERM. V8 can break off a script, regular expressions included, and what is called from within
- * it is part of it. That costs a tenth of a millisecond.
+ * A time limit for work whose duration depends on a file. A tokenizer.json contains regular expressions,
+ * and one that backtracks without end would block the only thread that can handle Ctrl-C and SIGTERM. V8
+ * can stop a script, including its regular expressions and the functions that it calls. That costs a tenth
+ * of a millisecond.
  */
 
 import { Script } from 'node:vm';
 import { InputError } from '../errors.ts';
 
-/** Whatever the text: the first use of an expression compiles it. */
+/** The minimum for any text: the first use of an expression compiles it. */
 const baseMs = 2000;
-/** A hundred times slower than a tokenizer is on the machines that we know. */
+/** A hundred times slower than a tokenizer on the machines that were measured. */
 const unitsPerMs = 32;
-/** A process that was stopped meanwhile, or got no processor, has not used its time. */
+/** A process that was suspended meanwhile, or did not get the processor, has not used its time. */
 const leastBusyShare = 0.25;
-/** Each with twice the time of the one before. */
+/** Each attempt has twice the time of the previous one. */
 const attempts = 5;
 
 const slot = Symbol.for('flashllm.timeLimited');
 type Slot = { [slot]?: (() => void) | undefined };
 const script = new Script("globalThis[Symbol.for('flashllm.timeLimited')]()");
 
-/** Work that was broken off. */
+/** The error for work that was stopped at the limit. */
 export class TimeLimitError extends InputError {
-  /** Whether it did not even get the processor, so that it may be tried once more. */
+  /** Whether it hardly got the processor, so that it may be tried again. */
   readonly starved: boolean;
 
   constructor(starved: boolean, limitMs: number, { units, file, subject }: TimeLimit) {
     const { what, hint } = subject ?? expressions;
     const time = `${Math.round(limitMs / 1000)} s over ${units} characters`;
     super(
-      `${what} broken off after ${time}`,
+      `${what} stopped after ${time}`,
       { file },
       starved
         ? 'The process hardly got the processor: try again when the machine is less busy'
@@ -41,13 +41,15 @@ export class TimeLimitError extends InputError {
 }
 
 export interface TimeLimit {
-  /** Of text that is gone through, in UTF-16. */
+  /** Length of the text, in UTF-16 units. */
   readonly units: number;
-  /** Whose content decides how long it takes. */
+  /** The file whose content determines the duration. */
   readonly file: string;
-  /** The caller tries again where the processor was missing, when the event loop has turned. */
+  /**
+   * Whether the caller tries again, after the event loop has run, if the process did not get the processor.
+   */
   readonly once?: boolean;
-  /** What is limited, as a message begins, and what to do about it; regular expressions by default. */
+  /** The limited work, as the beginning of a message, and the hint; regular expressions by default. */
   readonly subject?: { readonly what: string; readonly hint: string };
 }
 
@@ -57,9 +59,9 @@ const expressions = {
 };
 
 /**
- * The result of `work`. It is done once more if it was broken off without having had the processor,
- * so it must leave nothing half done behind.
- * @throws TimeLimitError when it does not end
+ * The result of `work`. `work` is run again if it was stopped without having had the processor, so it must
+ * leave no partial results behind.
+ * @throws TimeLimitError when it does not end in time
  */
 export function withinTime<T>(work: () => T, limit: TimeLimit): T {
   const { units, once = false } = limit;
@@ -74,7 +76,7 @@ export function withinTime<T>(work: () => T, limit: TimeLimit): T {
   }
 }
 
-/** What `work` returns, or null when it did not end within `limitMs`. */
+/** The result of `work`, or null if it did not end within `limitMs`. */
 function attempt<T>(work: () => T, limitMs: number): { readonly value: T } | null {
   const global = globalThis as Slot;
   const outer = global[slot];

@@ -1,4 +1,4 @@
-/** The files beside a tokenizer.json that name tokens. */
+/** Reads the files beside a tokenizer.json that name tokens. */
 
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,8 +7,8 @@ import { InputError } from '../errors.ts';
 import type { TokenFiles } from './special-tokens.ts';
 
 /**
- * Those of a directory.
- * @throws InputError when one is not JSON, or no object
+ * The token files of a directory.
+ * @throws InputError when one is not JSON or not an object
  */
 export async function readTokenFiles(dir: string): Promise<TokenFiles> {
   const read = (name: string) => readOptionalObject(join(dir, name));
@@ -21,7 +21,7 @@ export async function readTokenFiles(dir: string): Promise<TokenFiles> {
 
 /**
  * The object in an optional JSON file; undefined when there is no such file.
- * @throws InputError when it is not JSON, or no object
+ * @throws InputError when it is not JSON or not an object
  */
 export async function readOptionalObject(
   file: string,

@@ -1,9 +1,9 @@
-/** The parts of a tokenizer.json that this project looks at, and the checks before it is trusted. */
+/** The parts of a tokenizer.json that this project uses, and the checks before it is trusted. */
 
 import { brief, isJsonObject } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 
-/** A token that is matched in the text before any model sees it. */
+/** A token that is matched in the text before the model processes it. */
 export interface AddedToken {
   readonly id: number;
   readonly content: string;
@@ -14,13 +14,13 @@ export interface AddedToken {
   readonly special: boolean;
 }
 
-/** A component of the pipeline: its type and whatever parameters the type has. */
+/** A component of the pipeline: its type and the parameters of that type. */
 export interface Component {
   readonly type: string;
   readonly [parameter: string]: unknown;
 }
 
-/** A tokenizer.json. Components are null where the pipeline has none. */
+/** A tokenizer.json. A component is null if the pipeline does not have it. */
 export interface TokenizerJson {
   readonly version: string;
   readonly truncation: null;
@@ -33,7 +33,7 @@ export interface TokenizerJson {
   readonly model: Component;
 }
 
-/** Whether a component, or one inside it, brings a regular expression along: `{"Regex": "..."}`. */
+/** Whether a component, or one inside it, contains a regular expression: `{"Regex": "..."}`. */
 export function hasExpression(component: unknown): boolean {
   if (typeof component !== 'object' || component === null) return false;
   return 'Regex' in component || Object.values(component).some(hasExpression);
@@ -41,7 +41,7 @@ export function hasExpression(component: unknown): boolean {
 
 const supportedModels: readonly string[] = ['BPE', 'Unigram', 'WordPiece', 'WordLevel'];
 
-/** Larger ids are a damaged file: they would be the length of an array. */
+/** A larger id means a damaged file: ids determine the length of an array. */
 const largestId = 2 ** 24 - 1;
 
 /** True for a number that can be the id of a token. */
@@ -59,7 +59,7 @@ export function tokenContent(value: unknown): string | undefined {
   return undefined;
 }
 
-/** Fills in what a tokenizer.json may leave out, and refuses what cannot be used. */
+/** Fills in optional parts of a tokenizer.json, and refuses unusable ones. */
 export function checkTokenizerJson(json: unknown, file: string): TokenizerJson {
   if (!isJsonObject(json)) throw new InputError('is not a JSON object', { file });
   if ((json.version ?? '1.0') !== '1.0') {
@@ -128,7 +128,7 @@ function checkModel(model: unknown, file: string): Component {
   return { ...model, type };
 }
 
-/** What a model is that does not say it, as in files of the first versions. */
+/** The type of a model without a type, as in files of the first versions. */
 function typeOf(model: Readonly<Record<string, unknown>>): string | undefined {
   if (model.merges !== undefined) return 'BPE';
   if (Array.isArray(model.vocab)) return 'Unigram';
@@ -156,7 +156,7 @@ function checkPieces(vocab: unknown, file: string): void {
 
 /**
  * Checks a vocabulary `{token: id}`. Ids may have holes.
- * @throws InputError when it is no such object, an id is unusable, or two tokens share one.
+ * @throws InputError when it is not such an object, an id is unusable, or two tokens share an id.
  */
 export function checkVocabulary(
   vocab: unknown,

@@ -1,4 +1,4 @@
-/** Text to ids and back, as the model's own tokenizer does it. */
+/** Converts text to ids and back, exactly like the model's own tokenizer. */
 
 import { join } from 'node:path';
 import { brief, readJsonFile } from '../checkpoint/json-file.ts';
@@ -25,32 +25,32 @@ export interface DecodeOptions {
 
 export type EncodeOptions = Pick<TimeLimit, 'once'>;
 
-/** What the model's own configuration says; it counts where the tokenizer's files are silent. */
+/** Tokens from the model's configuration; they count if the tokenizer's files do not define them. */
 export interface ModelTokens {
   /** `bos_token_id` of config.json. */
   readonly bosId?: number | null | undefined;
   /** `eos_token_id` of generation_config.json or config.json. */
   readonly eosIds?: readonly number[] | undefined;
-  /** Rows of the embedding: ids from there on are no input and never come out. Default: no limit. */
+  /** Rows of the embedding: larger ids are not valid input and are never generated. Default: no limit. */
   readonly vocabSize?: number | undefined;
 }
 
 export interface Tokenizer {
-  /** What begins a sequence, when the model has such a token. */
+  /** The token that begins a sequence, if the model has one. */
   readonly bosId: number | undefined;
   /**
-   * What ends a sequence, ascending: what the model's configuration names, the tokenizer's own, and
-   * what the vocabulary has by a name that says so.
+   * The tokens that end a sequence, ascending: those that the model's configuration names, the tokenizer's
+   * own, and those of the vocabulary with the name of an end token.
    */
   readonly eosIds: readonly number[];
-  /** What `encodePrompt` puts around every text. */
+  /** The tokens that `encodePrompt` puts around every text. */
   readonly around: readonly number[];
-  /** What is written for the tokens that have a role, such as `bos_token`. */
+  /** The texts of the tokens that have a role, such as `bos_token`. */
   readonly roles: ReadonlyMap<string, string>;
   /** One more than the largest id; there may be holes below. */
   readonly vocabularySize: number;
   /**
-   * The ids of `text` alone. Special tokens that are written out in the text become their ids.
+   * The ids of only `text`. Special tokens that are written out in the text become their ids.
    * @throws InputError when one has no row in the model's embedding
    */
   encode(text: string, options?: EncodeOptions): number[];
@@ -65,22 +65,22 @@ export interface Tokenizer {
   decode(ids: readonly number[], options?: DecodeOptions): string;
   /** The bytes that an id adds to a text, which may be a part of a character; none for an id without token. */
   bytesOf(id: number): Uint8Array;
-  /** True for a byte that has a text together with its neighbours alone, those after it included. */
+  /** Whether a token is a byte whose text depends on its neighbours, including those after it. */
   isByte(id: number): boolean;
-  /** True when `decode` passes over the id as if it were not there. */
+  /** Whether `decode` skips the id. */
   isSilent(id: number, options?: DecodeOptions): boolean;
-  /** True for what was added to the model's own vocabulary, special or not. */
+  /** Whether a token was added to the model's own vocabulary, special or not. */
   isAdded(id: number): boolean;
-  /** What the vocabulary has at `id`, as its files write it. */
+  /** The token at `id` of the vocabulary, as its files write it. */
   tokenOf(id: number): string | undefined;
   /** The id of the special token that is written `text`. */
   specialId(text: string): number | undefined;
 }
 
-/** A tokenizer, and what it took time to make of tokenizer.json. */
+/** A tokenizer, and the data that took time to derive from tokenizer.json. */
 export interface BuiltTokenizer {
   readonly tokenizer: Tokenizer;
-  /** For the next time; null where nothing is worth keeping. */
+  /** Data to store for the next start; null if nothing is worth storing. */
   readonly kept: CachedTokenizer | null;
 }
 
@@ -101,8 +101,8 @@ export interface MadeTokenizer {
 }
 
 /**
- * The same with what is worth keeping.
- * @param made what takes the place of tokenizer.json
+ * The same, with the data that is worth storing.
+ * @param made replaces tokenizer.json
  */
 export async function buildTokenizer(
   dir: string,
@@ -118,10 +118,10 @@ export async function buildTokenizer(
     throw new InputError(
       'there is no such file',
       { file },
-      'A model needs its tokenizer; `flashllm convert` writes this file, from vocab.json and merges.txt or tokenizer.model if need be',
+      'A model needs its tokenizer; `flashllm convert` writes this file, if necessary from vocab.json and merges.txt or from tokenizer.model',
     );
   }
-  // The parsed file is nobody's but the pipeline's, so that it can be collected.
+  // Only the pipeline refers to the parsed file, so that it can be garbage collected.
   return pipelineTokenizer(
     { json: checkTokenizerJson(await readJsonFile(file), file), file, files },
     model,
@@ -130,8 +130,8 @@ export async function buildTokenizer(
 
 /**
  * The tokenizer of a checked tokenizer.json.
- * @param source `file` is where it comes from, for messages, `files` what is said of tokens outside of it,
- * `ready` what takes the place of its vocabulary and merges
+ * @param source `file` is its path, for messages; `files` are the other files that describe tokens; `ready`
+ * replaces its vocabulary and merges
  * @throws InputError when a part of it is not supported
  */
 export function pipelineTokenizer(
@@ -160,7 +160,7 @@ function withoutTables(json: TokenizerJson): TokenizerJson {
 interface TokenizerFile {
   /** Path of tokenizer.json. */
   readonly file: string;
-  /** Whether its decoder has regular expressions, too. */
+  /** Whether its decoder also has regular expressions. */
   readonly limitsDecoding: boolean;
 }
 
@@ -173,9 +173,9 @@ class PipelineTokenizer implements Tokenizer {
   readonly #pipeline: Pipeline;
   readonly #source: TokenizerFile;
   readonly #rows: number;
-  /** BOS, when the tokenizer's post-processor leaves adding it to us. */
+  /** BOS, if the post-processor of the tokenizer does not add it. */
   readonly #prefix: readonly number[];
-  /** Ids that make another one not the first. */
+  /** Ids that precede another one, so that it is not the first. */
   #before: readonly number[] | null = null;
 
   constructor(
@@ -197,7 +197,8 @@ class PipelineTokenizer implements Tokenizer {
     const { before, after } = this.#added();
     const [first] = before;
     this.bosId = first ?? idOfRole('bos_token') ?? checked(model.bosId);
-    // Without a tokenizer_config.json nobody says whether BOS is added; models with one expect it.
+    // Without a tokenizer_config.json, no file says whether BOS is added; models with a BOS token expect
+    // it.
     const adds = first === undefined && (config === undefined || config.add_bos_token === true);
     this.#prefix = adds && this.bosId !== undefined ? [this.bosId] : [];
     this.around = [...this.#prefix, ...before, ...after];
@@ -218,7 +219,7 @@ class PipelineTokenizer implements Tokenizer {
 
   encodePrompt(text: string, { once = false }: EncodeOptions = {}): number[] {
     const ids = this.#prefix.concat(this.#encode(text, true, once));
-    // A model whose tokenizer adds nothing still needs something to start from.
+    // A model whose tokenizer adds no tokens still needs a first token.
     if (ids.length === 0 && this.bosId !== undefined) ids.push(this.bosId);
     this.checkIds(ids);
     return ids;
@@ -231,8 +232,8 @@ class PipelineTokenizer implements Tokenizer {
     const text = this.decode([strange]);
     const always = this.around.includes(strange);
     const hint = always
-      ? 'The tokenizer puts it beside every text, so it is that of another model'
-      : 'The tokenizer has it, the model does not: leave it out of the text';
+      ? 'The tokenizer adds it to every text, so the tokenizer belongs to another model'
+      : 'The tokenizer has this token, but the model does not: leave it out of the text';
     throw new InputError(
       `token id ${strange}${text === '' ? '' : ` (${brief(text)})`} is out of range ` +
         `(0 to ${rows - 1}): the model's embedding has ${rows} rows`,
@@ -244,8 +245,8 @@ class PipelineTokenizer implements Tokenizer {
   decode(ids: readonly number[], options: DecodeOptions = {}): string {
     const spoken = ids.filter((id) => !this.isSilent(id, options));
     if (spoken.length === 0) return '';
-    // The clean-up of blanks before punctuation is never applied: it would change the model's text,
-    // and what a token looks like would depend on what comes after it.
+    // The clean-up of spaces before punctuation is never applied: it would change the model's text, and the
+    // text of a token would depend on later tokens.
     const work = () => this.#pipeline.decode(spoken);
     const { file, limitsDecoding } = this.#source;
     return limitsDecoding ? withinTime(work, { units: spoken.length, file }) : work();
@@ -301,7 +302,7 @@ function checked(id: number | null | undefined): number | undefined {
   return isTokenId(id) ? id : undefined;
 }
 
-/** The added tokens, special where the pipeline passes over them. */
+/** The added tokens; those that the pipeline skips are special. */
 function addedOf(pipeline: Pipeline) {
   return [...pipeline.addedTokens].map(([id, { content }]) => ({
     id,

@@ -1,14 +1,14 @@
 /**
- * Sets of characters as the reference implementation has them. Its parts know different versions of
- * Unicode, and so do versions of Node; what they disagree about is written out here, so that a text
- * has the same ids everywhere. In the syntax of JavaScript's `v` flag, one class operand each.
+ * Sets of characters as in the reference implementation. Its parts use different versions of Unicode, and
+ * so do versions of Node; the differences are written out here, so that a text has the same ids everywhere.
+ * In the syntax of JavaScript's `v` flag, one class operand each.
  *
  * Measured over all code points against tokenizers 0.23.
  */
 
 /**
- * All characters that are not in a set. `[^...]` would be the usual way, but with the flag `v`, V8 of
- * Node 20 takes such a class for a single UTF-16 unit: `[^a]{1,2}` matches too little, or nothing.
+ * All characters that are not in a set. `[^...]` would be the usual way, but with the flag `v`, V8 of Node
+ * 20 treats such a class as a single UTF-16 unit: `[^a]{1,2}` matches too little, or nothing.
  */
 export function complement(set: string): string {
   return `[\\p{Any}--${set}]`;
@@ -23,7 +23,7 @@ function classOf(ranges: string): string {
   return `[${parts.join('')}]`;
 }
 
-/** What Unicode 17 added: its regular expressions take these for unassigned. */
+/** What Unicode 17 added: the reference's regular expressions treat these as unassigned. */
 export const unassigned = classOf(
   `88f c5c cdc 1acf-1add 1ae0-1aeb 20c1 2b96 a7ce-a7cf a7d2 a7d4 a7f1 fbc3-fbd2 fd90-fd91 fdc8-fdce
   10940-10959 10ec5-10ec7 10ed0-10ed8 10efa-10efb 11b60-11b67 11db0-11ddb 11de0-11de9 16ea0-16eb8
@@ -32,7 +32,7 @@ export const unassigned = classOf(
   1facd 1faea 1faef 1fbfa 2b73a-2b73f 2cea2-2cead 323b0-33479`,
 );
 
-/** Characters of words, in added tokens and the pre-tokenizer Whitespace. */
+/** Word characters, in added tokens and the pre-tokenizer Whitespace. */
 export const wordCharacters = `[[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}]--${unassigned}]`;
 
 /** Punctuation that came after the version of Unicode that Punctuation and BertPreTokenizer know. */
@@ -43,7 +43,7 @@ const laterPunctuation = classOf(
   11ef7-11ef8 11f43-11f4f 11fff 12ff1-12ff2 16d6d-16d6f 16e97-16e9a 16fe2 1e5ff 1e95e-1e95f`,
 );
 
-/** Two characters were punctuation once. */
+/** Two characters were punctuation in earlier versions. */
 export const punctuation = `[[\\p{P}$+<=>\\^\`\\|~\\u166d\\u{111c9}]--${laterPunctuation}]`;
 
 const laterMarks = classOf(
@@ -58,7 +58,7 @@ const laterMarks = classOf(
   1e130-1e136 1e2ae 1e2ec-1e2ef 1e4ec-1e4ef 1e5ee-1e5ef 1e6e3 1e6e6 1e6ee-1e6ef 1e6f5`,
 );
 
-/** What StripAccents removes. Two characters were marks once. */
+/** What StripAccents removes. Two characters were marks in earlier versions. */
 export const accents = `[[\\p{M}\\u1cf2\\u1cf3]--${laterMarks}]`;
 
 const laterCompositions = classOf(
@@ -66,8 +66,8 @@ const laterCompositions = classOf(
   113c7-113c8 11938 16121-16128 16d68-16d6a 1ccd6-1ccf9 1e030-1e06d 1f16c 1fbf0-1fbf9`,
 );
 
-/** What normal forms pass over: neither composed nor decomposed nor put in order. */
+/** Characters that normal forms leave unchanged: they are neither composed nor decomposed nor reordered. */
 export const withoutNormalForm = `[${laterMarks}${laterCompositions}]`;
 
-/** Blanks: neither JavaScript's `\s`, which has U+FEFF, nor without U+0085. */
+/** Whitespace: differs from JavaScript's `\s`, which includes U+FEFF and lacks U+0085. */
 export const blanks = '\\p{White_Space}';

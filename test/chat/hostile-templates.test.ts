@@ -20,7 +20,7 @@ const hostile: Readonly<Record<string, readonly [template: string, reason: RegEx
   'a range of a billion numbers': ['{% for x in range(1000000000) %}{% endfor %}', /range of/],
   'loops in loops': [
     `${'{% for a in range(60000) %}'.repeat(4)}x${'{% endfor %}'.repeat(4)}`,
-    /broken off after|steps|characters/,
+    /stopped after|steps|characters/,
   ],
   'a text that is doubled': [
     `{% set x = 'ab' %}${'{% set x = x + x %}'.repeat(60)}{{ x }}`,
@@ -87,7 +87,7 @@ const hostile: Readonly<Record<string, readonly [template: string, reason: RegEx
       { length: 50 },
       (_, i) => `{% macro f${i + 1}() %}{{ f${i}() }}{{ f${i}() }}{% endmacro %}`,
     ).join('')}{{ f50() }}`,
-    /broken off after|steps/,
+    /stopped after|steps/,
   ],
   'parentheses in each other': [
     `{{ ${'('.repeat(50_000)}1${')'.repeat(50_000)} }}`,

@@ -242,7 +242,7 @@ refuses('tensors that do not fit together', [
   {
     name: 'factors for another width',
     tensors: (tensors) => tensors.set(`${module}.lora_A.weight`, zeros(2, 64)),
-    says: /changes a matrix of \[32, 64\], the checkpoint's model\.layers\.1\..* is \[32, 32\]\. Give the checkpoint that the adapter was trained on: tiny\/llama/,
+    says: /changes a matrix of \[32, 64\], but the checkpoint's model\.layers\.1\..* is \[32, 32\]\. Give the checkpoint that the adapter was trained on: tiny\/llama/,
   },
   {
     name: 'an empty factor',
@@ -260,12 +260,12 @@ refuses('tensors that do not fit together', [
   {
     name: 'a norm of another width',
     tensors: (tensors) => tensors.set('base_model.model.model.norm.weight', zeros(16)),
-    says: /its shape is \[16\], that of the checkpoint's model\.norm\.weight \[32\]/,
+    says: /its shape is \[16\], but the checkpoint's model\.norm\.weight is \[32\]/,
   },
   {
     name: 'a vocabulary that was made larger',
     tensors: (tensors) => tensors.set('base_model.model.lm_head.weight', zeros(120, 32)),
-    says: /its shape is \[120, 32\], that of the checkpoint's lm_head\.weight \[112, 32\]/,
+    says: /its shape is \[120, 32\], but the checkpoint's lm_head\.weight is \[112, 32\]/,
   },
   {
     name: 'a tensor of another kind of adapter',
@@ -377,7 +377,7 @@ describe('while weights are merged', { concurrency: 1 }, () => {
     const lora = [one ?? '', other ?? ''];
     await assert.rejects(
       openAdapted(fixture(base), { lora }),
-      refusal(/asks for the activation "relu2", .* for "relu"\. Decide with --hidden-act/),
+      refusal(/asks for the activation "relu2", .* for "relu"\. Choose one with --hidden-act/),
     );
     const decided = await openAdapted(fixture(base), { lora, hiddenAct: 'gelu' });
     await decided.source.close();

@@ -71,16 +71,16 @@ test('opcodes that have no business here are refused', () => {
 });
 
 test('damage is named with its place', () => {
-  refused('', /byte 100: damaged pickle: 1 bytes are needed, 0 are left/);
+  refused('', /byte 100: damaged pickle: 1 bytes are needed, but only 0 are left/);
   refused('X\xff\xff\xff\xffabc.', /byte 100: damaged pickle: 4294967295 bytes/);
   refused('\x8d\xff\xff\xff\xff\xff\xff\xff\xffabc.', /damaged pickle/);
-  refused('K\x01t.', /byte 102: damaged pickle: a value is taken that is not there/);
+  refused('K\x01t.', /byte 102: damaged pickle: the stack has too few values or marks/);
   refused('(K\x010a.', /damaged pickle/);
   refused('h\x07.', /memo 7 is used before it is set/);
   refused('}(K\x01u.', /a key without a value/);
   refused('K\x01K\x02a.', /a list is expected/);
   refused('K\x01)R.', /no function/);
-  refused('K\x01NbN.', /state for something that has none/);
+  refused('K\x01NbN.', /state for an object without state/);
   refused('cos', /a name without an end/);
   refused('K\x01Q.', /external object/);
   refused('(U\x06moduleNNNtQ.', /a whole module with its source/);

@@ -81,7 +81,7 @@ test('a truncated file is named with both sizes', async (t) => {
     openSafetensors(path),
     refusal(
       new RegExp(
-        `tensor b: truncated: the header promises ${size} bytes, the file has ${size - 1}`,
+        `tensor b: truncated: the header describes ${size} bytes, but the file has ${size - 1}`,
       ),
     ),
   );
@@ -145,8 +145,8 @@ const damaged: Readonly<Record<string, [header: unknown, message: RegExp]>> = {
   'no offsets': [{ a: { dtype: 'F32', shape: [2] } }, /its data_offsets nothing/],
   'offsets backwards': [{ a: { ...entry, data_offsets: [8, 0] } }, /span -8 bytes/],
   'offsets of another size': [{ a: { ...entry, data_offsets: [0, 4] } }, /span 4 bytes.* needs 8/],
-  'offsets beyond the file': [{ a: { ...entry, data_offsets: [8, 16] } }, /truncated: .*promises/],
-  'bytes that nothing accounts for': [{}, /accounts for \d+ bytes, the file has \d+/],
+  'offsets beyond the file': [{ a: { ...entry, data_offsets: [8, 16] } }, /truncated: .*describes/],
+  'bytes that nothing accounts for': [{}, /describes \d+ bytes, but the file has \d+/],
 };
 
 test('tensors of types that are not read are listed, and refused when they are read', async (t) => {

@@ -115,7 +115,7 @@ test('a value that is not ternary, and a scale for each row, are refused', async
   const scales = floats([1, 1], [2], `${name}_scale`);
   assert.throws(
     () => withTernary(sourceOf(tensorOf('u8', [1, 2], Buffer.from([0, 0])), scales), config),
-    /one scale of a whole matrix/,
+    /one scale for the whole matrix/,
   );
 });
 

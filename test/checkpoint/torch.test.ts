@@ -113,7 +113,7 @@ test('a truncated file is refused, legacy with both sizes', async (t) => {
   truncateSync(path, 610);
   await assert.rejects(
     openTorch(path),
-    refusal(/byte \d+: truncated: storage "94081736991712" ends at byte 614, the file has 610/),
+    refusal(/byte \d+: truncated: storage "94081736991712" ends at byte 614, but the file has 610/),
   );
 });
 
@@ -129,20 +129,20 @@ const vector: WrittenTensor = {
 const impossible: Readonly<Record<string, [change: Partial<WrittenTensor>, message: RegExp]>> = {
   'an offset beyond the storage': [
     { offset: 1 },
-    /needs element 6 of its storage, which has 6 elements/,
+    /needs element 6 of its storage, which has only 6 elements/,
   ],
   'a negative offset': [{ offset: -1 }, /offset -1 do not describe a tensor/],
   'a negative stride': [{ strides: [3, -1] }, /do not describe a tensor/],
   'strides that lead outside': [
     { strides: [4, 1] },
-    /needs element 6 of its storage, which has 6 elements/,
+    /needs element 6 of its storage, which has only 6 elements/,
   ],
   'more strides than sizes': [{ strides: [3, 1, 1] }, /do not describe a tensor/],
   'a size beyond 2^53': [
     { shape: [2 ** 30, 2 ** 30], strides: [0, 0] },
     /do not describe a tensor/,
   ],
-  'a storage longer than its entry': [{ elements: 7 }, /needs 28 bytes, the file has 24/],
+  'a storage longer than its entry': [{ elements: 7 }, /needs 28 bytes, but the file has 24/],
   'a storage without an entry': [{ key: '1' }, /its storage "1" is missing/],
 };
 

@@ -54,7 +54,11 @@ refuses('a download that is not whole', [
   {
     name: 'a safetensors file that ends in its header',
     make: (dir) => truncateSync(join(copyStories(dir), weightsFile), 1000),
-    says: [`${weightsFile}: truncated: the header alone needs`, 'the file has 1000', 'Download'],
+    says: [
+      `${weightsFile}: truncated: the header alone needs`,
+      'but the file has 1000',
+      'Download',
+    ],
   },
   {
     name: 'an empty file of weights',
@@ -149,17 +153,19 @@ refuses('a config.json that contradicts the tensors', [
   {
     name: 'another FFN width',
     make: config({ ffn_dim: 256 }),
-    says: [/fc[12]\.(weight|bias): its shape is \[.*512.*\], config\.json calls for \[.*256.*\]/],
+    says: [
+      /fc[12]\.(weight|bias): its shape is \[.*512.*\], but config\.json requires \[.*256.*\]/,
+    ],
   },
   {
     name: 'another hidden size',
     make: config({ hidden_size: 64, word_embed_proj_dim: 64 }),
-    says: [`${weightsFile}, tensor model.decoder.`, 'its shape is [', 'calls for [2048, 64]'],
+    says: [`${weightsFile}, tensor model.decoder.`, 'its shape is [', 'requires [2048, 64]'],
   },
   {
     name: 'another vocabulary',
     make: config({ vocab_size: 4096 }),
-    says: ['embed_tokens.weight: its shape is [2048, 128]', 'calls for [4096, 128]'],
+    says: ['embed_tokens.weight: its shape is [2048, 128]', 'requires [4096, 128]'],
   },
   {
     name: 'no biases although there are some',

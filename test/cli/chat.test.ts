@@ -105,7 +105,7 @@ describe('chat', { concurrency: 1 }, () => {
       bad,
       '{% for a in range(60000) %}{% for b in range(60000) %}{% endfor %}{% endfor %}',
     );
-    await refused(/chat template was broken off after \d+ s/, 'Hi', '--template', bad);
+    await refused(/chat template was stopped after \d+ s/, 'Hi', '--template', bad);
     await refused(/nothing\.jinja/, 'Hi', '--template', join(root.path, 'nothing.jinja'));
     await refused(/there is no command \/nothing/, '/nothing');
     writeFileSync(bad, '{"messages": [{"role": "user"}]}');

@@ -97,7 +97,7 @@ describe('a tokenizer whose regular expression backtracks without end', parallel
 
   it('is named without a signal, too', async () => {
     const result = await runCli(['generate', hostile, '--prompt', text]);
-    assertRefused(result, [/tokenizer\.json: its regular expressions were broken off after/]);
+    assertRefused(result, [/tokenizer\.json: its regular expressions were stopped after/]);
   });
 
   it('that its own tokens do not end is refused by convert', async () => {
@@ -110,7 +110,7 @@ describe('a tokenizer whose regular expression backtracks without end', parallel
     writeFileSync(file, JSON.stringify(json));
     const parent = root.directory();
     const result = await runCli(['convert', dir, join(parent, 'model')]);
-    assertRefused(result, [/regular expressions were broken off/]);
+    assertRefused(result, [/regular expressions were stopped/]);
     assertEntries(parent, []);
   });
 });

@@ -107,7 +107,7 @@ describe('a tokenizer that puts a token without a row beside every text', () => 
         checkpoint,
       ]);
       assert.equal(report.runs, false);
-      assert.match(report.problems.join(), /token id 2048 .* beside every text/);
+      assert.match(report.problems.join(), /token id 2048 .* adds it to every text/);
     });
   }
 });

@@ -64,7 +64,7 @@ export const quantised: readonly Oddity[] = [
       name: `quant_method ${name}`,
       change: method(name),
       becomes: new RegExp(
-        `config\\.json: the weights are quantised with ${name}: not supported\\. Take a GGUF`,
+        `config\\.json: the weights are quantised with ${name}: not supported\\. Use a GGUF file`,
       ),
     })),
   {
@@ -88,12 +88,12 @@ export const quantised: readonly Oddity[] = [
   {
     name: 'ternary weights without their scales',
     change: method('bitnet'),
-    becomes: /has no scale beside it, although its configuration says that weights are ternary/,
+    becomes: /has no scale beside it, although the configuration says that weights are ternary/,
   },
   {
     name: 'a family of its own for quantised weights',
     change: config({ model_type: 'aqlm', quantization_config: { quant_method: 'aqlm' } }),
-    becomes: /model_type 'aqlm' is not supported; besides, the weights are quantised with aqlm/,
+    becomes: /model_type 'aqlm' is not supported; in addition, the weights are quantised with aqlm/,
   },
   {
     name: 'a quantization_config of nothing',
@@ -134,7 +134,7 @@ export const quantised: readonly Oddity[] = [
   ).map(([suffixes, name]) => ({
     name: `weights of ${name} (${Object.keys(suffixes).join(' ')}) that nothing speaks of`,
     change: packed(suffixes),
-    becomes: new RegExp(`quantised with ${name}.*not supported\\. Take a GGUF`),
+    becomes: new RegExp(`quantised with ${name}.*not supported\\. Use a GGUF file`),
   })),
 ];
 

@@ -53,7 +53,7 @@ export const leftovers: readonly Oddity[] = [
       ['visual.blocks.0.attn.bias', zeros('F16', [32], 2)],
     ),
     becomes: 'same',
-    note: /v_head\.summary\.weight.* passed over/,
+    note: /v_head\.summary\.weight.* skipped/,
   },
   {
     name: 'a bias that config.json says is not there',
@@ -136,7 +136,8 @@ export const indexes: readonly Oddity[] = [
         );
       }
     },
-    becomes: /00002\.safetensors, tensor model\.embed_tokens\.weight: has other values than the tensor of the same name in/,
+    becomes:
+      /00002\.safetensors, tensor model\.embed_tokens\.weight: has different values from the tensor of the same name in/,
   },
   {
     name: 'a tensor that the index leaves out',
@@ -145,7 +146,7 @@ export const indexes: readonly Oddity[] = [
       changeShard(dir, first, (some) => some.set('extra.weight', zeros('F16', [2], 2)));
     },
     becomes: 'same',
-    note: /extra\.weight passed over/,
+    note: /extra\.weight skipped/,
   },
   {
     name: 'a shard that is not there and needed',
@@ -225,7 +226,7 @@ export const texts: readonly Oddity[] = [
     name: 'an empty generation_config.json',
     change: (dir) => writeFileSync(join(dir, 'generation_config.json'), ''),
     becomes: 'same',
-    note: /^generation_config\.json is not valid JSON.*passed over/,
+    note: /^generation_config\.json is not valid JSON.*ignored/,
   },
   {
     name: 'a generation_config.json that is no object',

@@ -99,7 +99,7 @@ test('rows that are no whole blocks have another format, and it is said', async 
   assert.equal(formatOf(manifest, 'head'), 'q8_0');
   assert.match(
     notes.join(),
-    /rows of 96 weights are no whole blocks: of such matrices, .*q4_k became q5_0/,
+    /rows of 96 weights are not whole blocks: in such matrices, .*q4_k became q5_0/,
   );
 });
 
@@ -165,7 +165,9 @@ test('single neurons are stored in the formats that they can be in, and it is sa
     assert.ok(ffns.flat().every(({ kind }) => kind === 'neuron'));
     assert.match(
       notes.join(),
-      new RegExp(`FFNs are stored as ${neurons} and not as ${dtype}, as with relu, single neurons`),
+      new RegExp(
+        `FFNs are stored as ${neurons} and not as ${dtype}, because with relu, single neurons`,
+      ),
     );
   }
   const { dtypes } = await readManifest(

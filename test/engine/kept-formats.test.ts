@@ -215,7 +215,7 @@ test('a scale that is not finite is found when the file is converted', async () 
   bytes.writeUInt16LE(0x7c00, at);
   writeFileSync(gguf, bytes);
   await assert.rejects(convertedAs(gguf), (error: InputError) =>
-    /^blk\.3\.ffn_down.*not a finite number, in the block of \[0, 0\]/.test(
+    /^blk\.3\.ffn_down.*not a finite number, in the block of index \[0, 0\]/.test(
       `${error.place.tensor}: ${error.message}`,
     ),
   );

@@ -62,7 +62,7 @@ const entryLies: readonly (readonly [name: string, value: unknown, says: RegExp]
   [
     'offsets beyond the file',
     { data_offsets: [2 ** 50, 2 ** 50 + offsets[1]] },
-    /truncated|promises/,
+    /truncated|describes/,
   ],
   ['another shape', { shape: [4, 99] }, /data_offsets span/],
   ['a place elsewhere', { data_offsets: offsets.map((at) => at + 64) }, /is not \d+ bytes at/],

@@ -134,7 +134,10 @@ describe('pull', () => {
 
   it('compares two heads by how they begin', async () => {
     for (const [change, note] of [
-      [0, /lm_head\.weight begins with the values of .*embed_tokens\.weight: taken for the same/],
+      [
+        0,
+        /lm_head\.weight begins with the values of .*embed_tokens\.weight: the two are taken to be the same/,
+      ],
       [1, /lm_head\.weight holds other values: it is kept as a separate head/],
     ] as const) {
       const dir = join(root.directory(), 'heads');

@@ -132,7 +132,7 @@ const refused: [string, Record<string, unknown>, RegExp][] = [
   [
     'a layout of too few layers',
     { model_type: 'smallthinker', rope_layout: [1, 0, 1] },
-    /'rope_layout' is not a list of 4 times 0 or 1: \[1,0,1\]/,
+    /'rope_layout' is not a list of 4 values that are 0 or 1: \[1,0,1\]/,
   ],
   [
     'SmallThinker with layers that have no experts',

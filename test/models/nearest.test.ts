@@ -44,7 +44,7 @@ test('the nearest family is named, and in what the checkpoint differs', () => {
   const gated = ['0', '1'].map((layer) => `model.layers.${layer}.self_attn.g_proj.weight`);
   assert.match(
     line(names('starcoder2', /k_proj\.bias/, gated)),
-    /model_type 'new' is not supported; the nearest supported one is 'starcoder2', of which the checkpoint has no model\.layers\.n\.self_attn\.k_proj\.bias and has model\.layers\.n\.self_attn\.g_proj\.weight besides/,
+    /model_type 'new' is not supported; the nearest supported one is 'starcoder2': the checkpoint has no model\.layers\.n\.self_attn\.k_proj\.bias and also has model\.layers\.n\.self_attn\.g_proj\.weight/,
   );
   assert.match(line(names('gpt2', /^$/, [])), /nearest supported one is 'gpt2'.*the same tensors/);
 });
@@ -53,7 +53,7 @@ test('layers that keep a state are named; nothing is said of what is like nothin
   const states = ['model.layers.0.mamba.A_log', 'model.layers.0.mamba.in_proj.weight'];
   assert.match(
     line(names('llama', /layers\.0\.self_attn/, states)),
-    /layers that keep a state of their own \(model\.layers\.n\.mamba\.A_log/,
+    /layers that keep a recurrent state \(model\.layers\.n\.mamba\.A_log/,
   );
   assert.doesNotMatch(line(new Set(['encoder.block.0.weight'])), /nearest/);
   assert.doesNotMatch(line(new Set()), /nearest/);

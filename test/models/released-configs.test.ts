@@ -231,6 +231,6 @@ test('Qwen3.5 is refused by the layers that keep a state', () => {
   const names = ['model.language_model.layers.0.linear_attn.A_log'];
   assert.throws(
     () => recipe(config, names),
-    /'qwen3_5' is not supported; it has layers that keep a state of their own/,
+    /'qwen3_5' is not supported; it has layers that keep a recurrent state/,
   );
 });

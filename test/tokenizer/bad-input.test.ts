@@ -33,7 +33,7 @@ const unsupported: readonly (readonly [name: string, part: object, line: RegExp]
         normalizers: [{ type: 'NFC' }, { type: 'Precompiled', precompiled_charsmap: 'AAAA' }],
       },
     },
-    /normalizer\.normalizers\[1\] \(Precompiled\): 'precompiled_charsmap' is no table of characters/,
+    /normalizer\.normalizers\[1\] \(Precompiled\): 'precompiled_charsmap' is not a valid table of characters/,
   ],
   [
     'an unknown field',
@@ -59,7 +59,7 @@ const unsupported: readonly (readonly [name: string, part: object, line: RegExp]
   [
     'a pattern that matches nothing',
     { normalizer: { type: 'Replace', pattern: { Regex: 'x*' }, content: 'y' } },
-    /normalizer \(Replace\): "pattern" may match nothing/,
+    /normalizer \(Replace\): "pattern" may match the empty text/,
   ],
   [
     'a beginning that may go',
@@ -87,7 +87,7 @@ const unsupported: readonly (readonly [name: string, part: object, line: RegExp]
   [
     'an id that is taken',
     { added_tokens: [{ id: 12, content: '<new>' }] },
-    /"<new>" would get id 8, .*8 tokens, but that is "d"/,
+    /"<new>" would get id 8, .*8 tokens, but that id belongs to "d"/,
   ],
   [
     'two tokens that look alike',

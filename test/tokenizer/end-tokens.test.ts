@@ -101,7 +101,7 @@ test('an id without a row of the embedding is named', async (t) => {
   assert.deepEqual(tokenizer.encode('ab<|im_end|>'), [2, 3, 1]);
   const line =
     'token id 6 ("<pad>") is out of range (0 to 5): the model\'s embedding has 6 rows. ' +
-    'The tokenizer has it, the model does not: leave it out of the text.';
+    'The tokenizer has this token, but the model does not: leave it out of the text.';
   for (const ids of [() => tokenizer.encode('a<pad>'), () => tokenizer.encodePrompt('<pad>')]) {
     assert.throws(ids, { name: 'InputError', line });
   }
@@ -123,6 +123,6 @@ test('a BOS without a row lets the tokenizer be opened, and no text be encoded',
   assert.deepEqual(tokenizer.encode('ab'), [2, 3]);
   assert.throws(() => tokenizer.encodePrompt('ab'), {
     name: 'InputError',
-    line: /tokenizer\.json: token id 6 \("<pad>"\).*beside every text/,
+    line: /tokenizer\.json: token id 6 \("<pad>"\).*adds it to every text/,
   });
 });

@@ -150,7 +150,7 @@ test('what is no SentencePiece model, or of a kind that is not supported, is ref
     assert.throws(() => parseSentencePiece(Buffer.concat(bytes), file), refusal(pattern));
   const piece = (...fields: readonly Buffer[]) => field(1, Buffer.concat(fields));
   refused([Buffer.from('IQ== 0\nIg== 1\n')], /is a list of byte pairs \(tiktoken\)/);
-  refused([], /has 0 pieces for what is unknown, and not one/);
+  refused([], /has 0 pieces for unknown characters, but must have one/);
   refused(
     [unknownPiece, field(2, field(3, 3))],
     /the SentencePiece algorithm WORD is not supported/,
@@ -163,7 +163,10 @@ test('what is no SentencePiece model, or of a kind that is not supported, is ref
   refused([unknownPiece, piece(field(1, ''))], /piece 1 is empty/);
   refused([unknownPiece, piece(field(1, Buffer.of(0xff)))], /piece 1 is not text in UTF-8/);
   refused([unknownPiece, piece(field(1, 'a'), field(3, 7))], /piece 1 is of kind 7/);
-  refused([Buffer.from([0x0a, 0x7f, 1])], /a field of 127 bytes, of which 1 are there, at byte 0/);
+  refused(
+    [Buffer.from([0x0a, 0x7f, 1])],
+    /a field of 127 bytes, of which only 1 are present, at byte 0/,
+  );
   refused(
     [unknownPiece, Buffer.from([0x0a])],
     new RegExp(`ends within a number at byte ${unknownPiece.length + 1}`),

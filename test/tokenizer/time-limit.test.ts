@@ -13,7 +13,7 @@ const longText = `${'a'.repeat(60)}b`;
 
 function isTimeLimit(error: unknown): boolean {
   assert.ok(error instanceof TimeLimitError, String(error));
-  assert.match(error.line, /tokenizer\.json: its regular expressions were broken off after/);
+  assert.match(error.line, /tokenizer\.json: its regular expressions were stopped after/);
   return true;
 }
 

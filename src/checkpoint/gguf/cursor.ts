@@ -4,7 +4,7 @@ import { InputError } from '../../errors.ts';
 import type { TextListBuilder } from '../../text-list.ts';
 import type { RangeFile } from '../file.ts';
 
-/** Bytes read at once: more than most values have, little against the process. */
+/** Bytes read at once: more than most values need, and little compared with the process. */
 const windowBytes = 256 * 1024;
 
 /** Longest header: forty times that of the largest vocabulary. */
@@ -37,7 +37,7 @@ export class HeaderCursor {
   /**
    * Makes the next `bytes` readable.
    * @param what is being read, for the message
-   * @throws InputError when the file ends before, or the header grows beyond its limit
+   * @throws InputError when the file ends too early, or the header exceeds its limit
    */
   async need(bytes: number, what: string): Promise<void> {
     if (this.has(bytes)) return;
@@ -53,7 +53,7 @@ export class HeaderCursor {
     }
     if (offset + bytes > this.#file.size) {
       throw new InputError(
-        `truncated: ${what} needs bytes ${offset} to ${offset + bytes}, the file has ${this.#file.size}`,
+        `truncated: ${what} needs bytes ${offset} to ${offset + bytes}, but the file has ${this.#file.size} bytes`,
         { file: this.#file.path, offset },
         redownload,
       );
@@ -94,7 +94,7 @@ export class HeaderCursor {
     return this.#window.readBigUInt64LE(this.#advance(8));
   }
 
-  /** A u64 that is to be small; exact up to 2^53. */
+  /** A u64 that must be small; exact up to 2^53. */
   length(): number {
     const low = this.u32();
     return low + this.u32() * 2 ** 32;
@@ -112,7 +112,7 @@ export class HeaderCursor {
     return this.#window.readDoubleLE(this.#advance(8));
   }
 
-  /** The next `bytes` as UTF-8. Bytes that are none become U+FFFD. */
+  /** The next `bytes` as UTF-8. Invalid bytes become U+FFFD. */
   text(bytes: number): string {
     const at = this.#advance(bytes);
     return this.#window.toString('utf8', at, at + bytes);

@@ -1,6 +1,6 @@
 /**
- * Blocks of quantised weights to f32. Sums and products are of numbers with few bits, so that they
- * are exact in double precision and rounded once, when stored: the results are those of the
+ * Converts blocks of quantised weights to f32. The operands of sums and products have few bits, so the
+ * results are exact in double precision and are rounded once, when stored: they equal those of the
  * reference implementation in f32, bit for bit.
  *
  * All numbers are little-endian; d and m are f16, q[i] is the block's value i, and `low` and `high`
@@ -77,7 +77,7 @@ function blockwise(blockBytes: number, elements: number, one: DequantiseBlock): 
   };
 }
 
-/** A little-endian u16. Bytes behind the end are a mistake of the caller. */
+/** A little-endian u16. Reading beyond the end is a bug in the caller. */
 function u16(bytes: Uint8Array, at: number): number {
   return (bytes[at] as number) | ((bytes[at + 1] as number) << 8);
 }
@@ -86,7 +86,7 @@ function half(table: Float64Array, bytes: Uint8Array, at: number): number {
   return table[u16(bytes, at)] as number;
 }
 
-/** Bytes taken for i8. */
+/** The bytes as i8. */
 const signed = (byte: number) => (byte << 24) >> 24;
 
 export const dequantiseQ8_0 = blockwise(34, 32, (table, bytes, at, out, to) => {
@@ -134,7 +134,10 @@ export const dequantiseQ5_1 = blockwise(24, 32, (table, bytes, at, out, to) => {
   }
 });
 
-/** Blocks in which four bits are the number of an integer; `scaleBytes` in front say what it is worth. */
+/**
+ * Blocks in which four bits are an index into a table of integers; the first `scaleBytes` bytes hold their
+ * scale.
+ */
 function numbered(
   integers: readonly number[],
   scaleBytes: number,
@@ -169,7 +172,7 @@ export const dequantiseIq4Xs = blockwise(136, 256, (table, bytes, at, out, to) =
   }
 });
 
-/** The integers are twice the numbers that E2M1 stands for, so that the power of two is halved. */
+/** The integers are twice the numbers that E2M1 encodes, so the power of two is halved. */
 export const dequantiseMxfp4 = numbered(
   [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12],
   1,
@@ -276,12 +279,15 @@ export const dequantiseTq2_0 = blockwise(66, 256, (table, bytes, at, out, to) =>
   for (let i = 0; i < 256; i++) {
     const byte = bytes[at + 32 * (i >> 7) + (i & 31)] as number;
     const bits = (byte >> (2 * ((i >> 5) & 3))) & 3;
-    // No weight is 2: what says so is damaged.
+    // No weight is 2: a block with a 2 is damaged.
     out[to + i] = bits === 3 ? Number.NaN : d * (bits - 1);
   }
 });
 
-/** Runs of bytes of TQ1_0: where they begin, how many there are, and numbers to base 3 in each. */
+/**
+ * Runs of bytes of TQ1_0: where each begins, how many bytes it has, and how many base-3 digits are in each
+ * byte.
+ */
 const ternaryRuns = [
   [0, 32, 5],
   [32, 16, 5],

@@ -1,6 +1,6 @@
 /**
- * The element types of GGUF tensors: one row each for those that are read, and the names of the
- * others, so that they can be refused by name where they are needed.
+ * The element types of GGUF tensors: one row for each supported type, and the names of the others, so that
+ * an error can name them where they are needed.
  */
 
 import {
@@ -28,9 +28,9 @@ export interface GgmlType {
   /** Values that are stored together: 1, or those of a block. Rows are whole blocks. */
   readonly blockElements: number;
   readonly blockBytes: number;
-  /** What its values are read as; `other` where they are not. */
+  /** The dtype that its values are read as; `other` if they cannot be read. */
   readonly dtype: 'f32' | 'f16' | 'bf16' | 'other';
-  /** How blocks become f32; null where values are stored as they are read. */
+  /** How blocks become f32; null if the type has no blocks. */
   readonly dequantise: Dequantise | null;
 }
 
@@ -68,7 +68,7 @@ export const ggmlTypes: ReadonlyMap<number, GgmlType> = new Map([
   [39, blocks('MXFP4', 32, 17, dequantiseMxfp4)],
 ]);
 
-/** Codes that are known and not read. */
+/** Codes of known types that are not supported. */
 const otherTypes: Readonly<Record<number, string>> = {
   4: 'Q4_2',
   5: 'Q4_3',
@@ -95,8 +95,8 @@ const otherTypes: Readonly<Record<number, string>> = {
 };
 
 /**
- * The type with a code. Of one that is not read, no more than the name is known: neither how rows are
- * cut nor how long they are.
+ * The type with a code. For an unsupported type only the name is known: not its blocks, nor the length of
+ * rows.
  */
 export function ggmlTypeOf(code: number): GgmlType {
   const name = otherTypes[code] ?? `number ${code}`;

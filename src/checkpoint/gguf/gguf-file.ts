@@ -1,4 +1,4 @@
-/** A GGUF file, or the first of several that a model is split into, as a source of tensors. */
+/** A GGUF file, or the first of the files of a split model, as a source of tensors. */
 
 import { basename, dirname, join } from 'node:path';
 import { InputError } from '../../errors.ts';
@@ -11,12 +11,14 @@ import { type GgufHeader, type GgufTensor, readGgufHeader } from './header.ts';
 import type { GgufMetadata } from './metadata.ts';
 import { quantisedTensor } from './quantised-tensor.ts';
 
-/** Most files of one model, each of which is kept open. */
+/** The most files of one model; each is kept open. */
 const maxParts = 512;
 
 const partName = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
 
-/** What the name of one of several files says: what stands before its number, its number, how many there are. */
+/**
+ * The parts of the name of one of several files: the prefix, the number of the file, the number of files.
+ */
 export function ggufPart(name: string) {
   const [, prefix, number, count] = partName.exec(name) ?? [];
   return prefix === undefined ? null : { prefix, number: Number(number), count: Number(count) };
@@ -28,9 +30,9 @@ export interface GgufSource extends TensorSource {
 }
 
 /**
- * Opens a GGUF file; headers are read and checked, data is not. Of a model in several files
- * (`name-00001-of-00003.gguf`), the first is to be given.
- * @throws InputError when a file is missing, truncated, damaged, or holds a type that is not read
+ * Opens a GGUF file; reads and checks headers, but not data. For a model in several files
+ * (`name-00001-of-00003.gguf`), give the first.
+ * @throws InputError when a file is missing, truncated, damaged, or holds an unsupported type
  */
 export async function openGguf(path: string, open: OpenFile = openLocal): Promise<GgufSource> {
   const opened: OpenedFile[] = [];
@@ -46,7 +48,7 @@ export async function openGguf(path: string, open: OpenFile = openLocal): Promis
     for (const tensor of header.tensors.values()) {
       const { name } = tensor;
       if (tensors.has(name)) {
-        throw new InputError('another file of this model holds a tensor of the same name', {
+        throw new InputError('another file of this model also holds a tensor of this name', {
           file: part,
           tensor: name,
         });
@@ -65,7 +67,7 @@ export async function openGguf(path: string, open: OpenFile = openLocal): Promis
     const promised = metadata.get('split.tensors.count');
     if (typeof promised === 'number' && promised !== tensors.size) {
       throw new InputError(
-        `its files hold ${tensors.size} tensors, but split.tensors.count is ${promised}`,
+        `the model's files hold ${tensors.size} tensors, but split.tensors.count is ${promised}`,
         { file: path },
         'Download all parts again',
       );
@@ -91,7 +93,7 @@ function sourceTensor(file: RangeFile, tensor: GgufTensor): SourceTensor {
   return unreadTensor({ name, shape, file: file.path, storedAs: type.name }, refusal);
 }
 
-/** Paths of the files that belong to the first one. */
+/** Paths of the other files of the model. */
 function furtherParts(path: string, metadata: GgufMetadata): readonly string[] {
   const count = metadata.get('split.count') ?? 1;
   if (typeof count !== 'number' || !Number.isInteger(count) || count < 0 || count > maxParts) {

@@ -17,7 +17,7 @@ import { HeaderCursor } from './cursor.ts';
 import { type GgmlType, ggmlTypeOf } from './ggml-types.ts';
 import { type GgufMetadata, readMetadata, readText } from './metadata.ts';
 
-/** Most tensors; those of the largest mixtures of experts are some thousands. */
+/** The most tensors; the largest mixtures of experts have some thousands. */
 const maxTensors = 65_536;
 /** Longest name of a tensor, in bytes. */
 const maxNameBytes = 1024;
@@ -26,13 +26,13 @@ const maxTensorDimensions = 4;
 /** Offsets are multiples of this unless `general.alignment` says otherwise. */
 const defaultAlignment = 32;
 const maxAlignment = 65_536;
-/** Versions 2 and 3 differ in nothing but that the latter may be big-endian. */
+/** Versions 2 and 3 differ only in that version 3 may be big-endian. */
 const versions: readonly number[] = [2, 3];
 
 export interface GgufTensor {
   readonly name: string;
   readonly type: GgmlType;
-  /** Rows first, as everywhere here. */
+  /** Outermost dimension first, as everywhere in this project. */
   readonly shape: readonly number[];
   readonly elements: number;
   /** Where the data begins, in bytes from the start of the file. */
@@ -97,12 +97,12 @@ export async function readGgufHeader(file: RangeFile): Promise<GgufHeader> {
 function checkVersion(version: number, path: string): void {
   if (versions.includes(version)) return;
   const place = { file: path, offset: 4 };
-  // The bytes of a small number the other way round.
+  // A small version number in reversed byte order.
   if (version >= 2 ** 16 && (version & 0xffff) === 0) {
     throw new InputError('is a big-endian GGUF file', place, 'Download the little-endian file');
   }
   const hint =
-    version < 2 ? 'Make the file again with a newer converter' : 'A newer flashllm may read it';
+    version < 2 ? 'Create the file again with a newer converter' : 'A newer flashllm may read it';
   throw new InputError(`GGUF version ${version} is not supported (2 and 3 are)`, place, hint);
 }
 
@@ -146,7 +146,7 @@ async function readTensor(
   const [columns = 1] = sizes;
   if (columns % type.blockElements !== 0) {
     throw new InputError(
-      `its rows have ${columns} values, which is not a multiple of the ${type.blockElements} of a ${type.name} block`,
+      `its rows have ${columns} values, which is not a multiple of the ${type.blockElements} values of a ${type.name} block`,
       place,
     );
   }
@@ -160,7 +160,7 @@ async function readTensor(
   return { name, type, shape: sizes.reverse(), elements, offset, bytes };
 }
 
-/** The tensors at their places in the file, which they must not leave nor share. */
+/** Checks that the data of each tensor lies inside the file and overlaps no other. */
 function placed(
   tensors: ReadonlyMap<string, GgufTensor>,
   dataStart: number,
@@ -171,7 +171,7 @@ function placed(
     const offset = dataStart + tensor.offset;
     if (offset + tensor.bytes > file.size) {
       throw new InputError(
-        `truncated: its data ends at ${offset + tensor.bytes}, the file at ${file.size}`,
+        `truncated: its data ends at byte ${offset + tensor.bytes}, but the file has ${file.size} bytes`,
         { file: file.path, tensor: tensor.name, offset },
         redownload,
       );
@@ -182,7 +182,7 @@ function placed(
   inOrder.forEach((tensor, index) => {
     const next = inOrder[index + 1];
     if (next === undefined || tensor.offset + tensor.bytes <= next.offset) return;
-    throw new InputError(`its data overlaps that of ${tensor.name}`, {
+    throw new InputError(`its data overlaps the data of ${tensor.name}`, {
       file: file.path,
       tensor: next.name,
       offset: next.offset,

@@ -1,4 +1,4 @@
-/** The metadata of a GGUF file: named values, read with every count and length held against a limit. */
+/** The metadata of a GGUF file: named values. Every count and length is checked against a limit. */
 
 import { type ErrorPlace, InputError } from '../../errors.ts';
 import { TextList } from '../../text-list.ts';
@@ -33,7 +33,7 @@ interface Scalar {
   readonly read: (cursor: HeaderCursor) => number | boolean | bigint;
 }
 
-/** Integers of 64 bits that are exact as numbers become numbers. */
+/** A 64-bit integer becomes a number if a number can hold it exactly. */
 function integer(value: bigint): number | bigint {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value;
@@ -84,7 +84,7 @@ export async function readMetadata(
 }
 
 /**
- * Reads a text with its length in front.
+ * Reads a text that its length precedes.
  * @throws InputError when it is longer than `limit` bytes
  */
 export async function readText(
@@ -96,7 +96,7 @@ export async function readText(
   return cursor.text(await textBytes(cursor, limit, what, file));
 }
 
-/** Makes a text readable whose length is in front; without waiting, where it is readable already. */
+/** Makes a text readable that its length precedes; does not wait if it is readable already. */
 function textBytes(
   cursor: HeaderCursor,
   limit: number,
@@ -165,7 +165,7 @@ async function readArray(cursor: HeaderCursor, what: string, file: string): Prom
   if (code === arrayCode) throw new InputError(`${what} is an array of arrays`, place);
   const scalar = scalarOf(code, what, place);
   await cursor.need(count * scalar.bytes, what);
-  // Scores and types of a vocabulary are a quarter of a million numbers: no boxes for those.
+  // Scores and types of a vocabulary are a quarter of a million numbers: avoid boxing them.
   if (code === 6) return Float32Array.from({ length: count }, () => cursor.f32());
   if (code === 5) return Int32Array.from({ length: count }, () => cursor.i32());
   return Array.from({ length: count }, () => Number(scalar.read(cursor)));

@@ -1,6 +1,6 @@
 /**
- * A tensor of quantised blocks as a source of f32 values, dequantised in reading, piece by piece; and of
- * the blocks themselves.
+ * A tensor of quantised blocks, as a source of f32 values, which are dequantised piece by piece while they
+ * are read, and as a source of the blocks themselves.
  */
 
 import { ggufDTypes } from '../../dtype.ts';
@@ -12,7 +12,7 @@ import type { GgufTensor } from './header.ts';
 
 /** Types whose values are -1, 0 or 1 times the scale of a block of 256. */
 const ternary: readonly string[] = ['TQ1_0', 'TQ2_0'];
-/** Bytes of blocks that are read at once: an efficient read, and little memory. */
+/** Bytes of blocks that are read at once: large enough for an efficient read, and little memory. */
 const pieceBytes = 512 * 1024;
 
 export function quantisedTensor(
@@ -35,7 +35,7 @@ export function quantisedTensor(
     const kept = free.pop();
     const buffer = kept !== undefined && kept.length >= bytes ? kept : new Uint8Array(bytes);
     await file.read(tensor.offset + firstBlock * blockBytes, buffer.subarray(0, bytes), name);
-    // What follows is synchronous, so that reads at the same time can share one edge.
+    // The code below is synchronous, so concurrent reads can share one edge buffer.
     const end = start + out.length;
     const firstWhole = Math.ceil(start / blockElements);
     const endWhole = Math.floor(end / blockElements);
@@ -60,7 +60,7 @@ export function quantisedTensor(
     dtype: 'f32',
     storedAs: type.name,
     ...(blocks && { blocks }),
-    // Blocks of other bytes than a model directory's, but of the same numbers.
+    // The bytes of these blocks differ from those of a model directory, but the values are the same.
     ...(ternary.includes(type.name) && { exactAs: 'ternary' as const }),
     shape,
     file: file.path,
@@ -72,7 +72,7 @@ export function quantisedTensor(
         ? new Float32Array(target.buffer, target.byteOffset, count)
         : new Float32Array(count);
       for (let done = 0; done < count; ) {
-        // Pieces end where blocks do, so that only the ends of the whole range are cut.
+        // Pieces end at block boundaries, so that only the ends of the whole range are partial blocks.
         const fromBlock = Math.floor((start + done) / blockElements);
         const end = Math.min(start + count, (fromBlock + pieceBlocks) * blockElements);
         const length = end - start - done;
@@ -84,7 +84,7 @@ export function quantisedTensor(
   };
 }
 
-/** The blocks as they lie in the file; null where no model directory has such. */
+/** The blocks as stored in the file; null if a model directory cannot store this type. */
 function storedBlocks(
   file: RangeFile,
   { name, offset, elements, type }: GgufTensor,

@@ -1,6 +1,6 @@
 /**
- * `adapter_config.json` of a LoRA adapter, as the PEFT library writes it. What would change the merged
- * weights and is not computed here is refused by its name.
+ * `adapter_config.json` of a LoRA adapter, as the PEFT library writes it. Options that would change the
+ * merged weights and are not supported are refused by name.
  */
 
 import { join } from 'node:path';
@@ -11,12 +11,12 @@ import { brief, isJsonObject, printable, readJsonFile } from '../json-file.ts';
 
 export const adapterConfigFile = 'adapter_config.json';
 
-/** Modules that are meant: by names and ends of names, or by a regular expression. */
+/** A choice of modules: by names and ends of names, or by a regular expression. */
 export type Modules =
   | { readonly kind: 'names'; readonly names: readonly string[] }
   | { readonly kind: 'pattern'; readonly pattern: string };
 
-/** A number by which rank or alpha differs from the adapter's, by pattern of module. */
+/** Ranks or alphas that differ from the adapter's own, by pattern of module names. */
 export type Pattern = readonly (readonly [pattern: string, value: number])[];
 
 /** An activation that the adapter was trained with. */
@@ -29,15 +29,15 @@ export interface ActivationRequest {
 
 export interface AdapterConfig {
   readonly file: string;
-  /** The model that it was trained on, as it was called there. */
+  /** The model that it was trained on, by the name it had in training. */
   readonly base: string | null;
   readonly rank: number;
   readonly alpha: number;
-  /** Whether alpha is divided by the root of the rank. */
+  /** Whether alpha is divided by the square root of the rank. */
   readonly rslora: boolean;
   readonly rankPattern: Pattern;
   readonly alphaPattern: Pattern;
-  /** Modules with low-rank updates; null: not said. */
+  /** Modules with low-rank updates; null: not specified. */
   readonly targets: Modules | null | 'all-linear';
   readonly excluded: Modules | null;
   /** Numbers of the layers with updates; null: all. */
@@ -53,10 +53,10 @@ export interface AdapterConfig {
 /** PEFT's defaults. */
 const usualRank = 8;
 const usualAlpha = 8;
-/** No matrix is as large as that. */
+/** Larger than any matrix. */
 const largestRank = 65_536;
 
-/** Fields that make of an adapter something else than W + s B A, and what each is. */
+/** Fields that make an adapter something other than W + s B A, and the name of each kind. */
 const variants: Readonly<Record<string, string>> = {
   use_dora: 'DoRA',
   use_qalora: 'QALoRA',
@@ -72,12 +72,12 @@ const variants: Readonly<Record<string, string>> = {
   trainable_token_indices: 'trainable tokens',
 };
 
-/** Ways to begin training that leave the base as it was. */
+/** Initialisations that leave the base weights unchanged. */
 const plainBeginnings: readonly unknown[] = [true, false, 'gaussian', 'eva', 'orthogonal', 'mica'];
 
 /**
  * Reads `adapter_config.json` in the directory `dir`.
- * @throws InputError when it is missing or damaged, or the adapter is none that can be merged
+ * @throws InputError when it is missing or damaged, or the adapter cannot be merged
  */
 export async function readAdapterConfig(dir: string): Promise<AdapterConfig> {
   const file = join(dir, adapterConfigFile);
@@ -107,7 +107,7 @@ export async function readAdapterConfig(dir: string): Promise<AdapterConfig> {
   };
 }
 
-/** Refuses every other kind of adapter, and LoRA with parts that are not computed here. */
+/** Refuses every other kind of adapter, and LoRA with unsupported parts. */
 function checkKind({ config, file }: ConfigFile): void {
   const type = config.peft_type;
   if (typeof type !== 'string') throw new InputError("'peft_type' is missing", { file });
@@ -194,7 +194,7 @@ function layersOf({ config, file }: ConfigFile): readonly number[] | null {
   return layers.length === 0 ? null : layers.map(Number);
 }
 
-/** Ours: an object `flashllm`, which the training script of `scripts/relufy` writes. */
+/** Our own extension: an object `flashllm`, which the training script of `scripts/relufy` writes. */
 function activationOf({ config, file }: ConfigFile): ActivationRequest | null {
   const request = config.flashllm ?? null;
   if (request === null) return null;

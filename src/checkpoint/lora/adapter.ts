@@ -1,4 +1,4 @@
-/** A LoRA adapter on disk: its configuration, and its tensors by what they do to a model. */
+/** A LoRA adapter on disk: its configuration, and its tensors by their effect on a model. */
 
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { openTorch } from '../torch.ts';
 import { type AdapterConfig, adapterConfigFile, readAdapterConfig } from './adapter-config.ts';
 import { unwrapped } from './names.ts';
 
-/** A low-rank update of a module's weight: what is added is a scale times B A. */
+/** A low-rank update of a module's weight: it adds a scale times B A. */
 export interface LowRank {
   /** Name of the module in the model. */
   readonly module: string;
@@ -20,11 +20,11 @@ export interface LowRank {
   /** (outputs, rank); of an embedding (width of the table, rank) */
   readonly b: SourceTensor;
   readonly embedding: boolean;
-  /** (outputs): what is added to the bias, times the scale. */
+  /** (outputs): it is added to the bias, times the scale. */
   readonly bias: SourceTensor | null;
 }
 
-/** A tensor that takes the place of the checkpoint's. */
+/** A tensor that replaces the checkpoint's. */
 export interface WholeTensor {
   /** Name in the model. */
   readonly name: string;
@@ -39,7 +39,7 @@ export interface Adapter {
   close(): Promise<void>;
 }
 
-/** What PEFT looks for, the first first. */
+/** The files that PEFT looks for, in this order. */
 const weightFiles = [
   { name: 'adapter_model.safetensors', open: openSafetensors },
   { name: 'adapter_model.bin', open: openTorch },
@@ -97,7 +97,7 @@ async function filesOf(dir: string): Promise<readonly string[]> {
   return names;
 }
 
-/** The tensors of one module, as they are found. */
+/** The tensors of one module, as far as they were found. */
 interface Found {
   readonly embedding: boolean;
   a?: SourceTensor;
@@ -108,7 +108,7 @@ interface Found {
 /** `.lora_A.weight`, with or without the name that the adapter had in memory. */
 const linearName = /^(.+)\.lora_([AB])(?:\.[^.]+)?\.(weight|bias)$/;
 const embeddingName = /^(.+)\.lora_embedding_([AB])(?:\.[^.]+)?$/;
-/** A module that was saved as a whole, or one that an adapter was laid around. */
+/** A module that was saved as a whole, or one that PEFT wraps. */
 const wholeName = /^(.+?)(?:\.base_layer|\.modules_to_save(?:\.[^.]+)?)?\.(weight|bias)$/;
 
 function sorted(

@@ -1,6 +1,6 @@
 /**
- * A checkpoint with adapters merged into it, one after the other, as PEFT merges them: the same
- * tensors, of which some are another one, and some are updated while they are read.
+ * A checkpoint with adapters merged into it, one after the other, as PEFT merges them: the same tensors,
+ * some of them replaced and some updated while they are read.
  */
 
 import { InputError } from '../../errors.ts';
@@ -20,19 +20,19 @@ export const headTensor = `${headModule}.weight`;
 /** What an adapter did. */
 export interface AdapterReport {
   readonly dir: string;
-  /** The model that it was trained on, as it was called there. */
+  /** The model that it was trained on, by the name it had in training. */
   readonly base: string | null;
-  /** Low-rank updates, and the least and the largest rank; null without any. */
+  /** Number of low-rank updates, with the smallest and the largest rank; null without any. */
   readonly updates: number;
   readonly ranks: readonly [least: number, largest: number] | null;
-  /** Tensors that it has as a whole. */
+  /** Tensors that it replaces as a whole. */
   readonly replaced: number;
   /** Names in target_modules that the model does not have. */
   readonly passedOver: readonly string[];
 }
 
 export interface MergedSource extends TensorSource {
-  /** Whether head and embedding were tied and are no more. */
+  /** Whether head and embedding were tied and no longer are. */
   readonly untied: boolean;
   /** Bytes of memory that merging takes. */
   readonly workBytes: number;
@@ -42,7 +42,8 @@ export interface MergedSource extends TensorSource {
 /**
  * Merges `adapters` into `source`, in their order. The result reads from all of them; closing it closes
  * `source` alone.
- * @param recipe that of the checkpoint as it is: whether its head is the embedding, and where that lies
+ * @param recipe recipe of the unchanged checkpoint: says whether its head is the embedding, and which
+ * tensor holds that
  * @throws InputError when an adapter does not fit the checkpoint
  */
 export function mergeAdapters(
@@ -56,7 +57,7 @@ export function mergeAdapters(
   return { ...source, tensors, untied: merging.untied, workBytes, adapters: reports };
 }
 
-/** What is to be read in place of a tensor. */
+/** The replacement of a tensor. */
 interface Change {
   readonly tensor: SourceTensor;
   readonly updates: readonly Update[];
@@ -64,7 +65,7 @@ interface Change {
 
 class Merging {
   readonly #source: TensorSource;
-  /** Names of tensors by what they are within the decoder. */
+  /** Names of tensors by their names within the decoder. */
   readonly #names: ReadonlyMap<string, string>;
   readonly #candidates: readonly Candidate[];
   readonly #embedding: string;
@@ -133,7 +134,7 @@ class Merging {
     }
     const merger = new Merger(updated.values());
     for (const [name, matrix] of updated) tensors.set(name, merger.tensor(matrix));
-    // A copy of the table that is still the head changes with it.
+    // If a copy of the embedding still serves as the head, it changes too.
     const table = tensors.get(this.#embedding);
     if (this.#wasTied && !this.untied && tensors.has(headTensor) && table !== undefined) {
       tensors.set(headTensor, table);
@@ -141,7 +142,7 @@ class Merging {
     return { tensors, workBytes: updated.size === 0 ? 0 : merger.bytes };
   }
 
-  /** The checkpoint's name of a tensor that an adapter names. */
+  /** The checkpoint's name for a tensor that an adapter names. */
   #resolve(name: string): string | undefined {
     const inner = innerName(name);
     if (inner === headTensor && this.#wasTied) return this.untied ? headTensor : this.#embedding;
@@ -156,7 +157,7 @@ class Merging {
     return { tensor, updates: [] };
   }
 
-  /** Refuses an adapter with tensors for which the checkpoint has no place. */
+  /** Refuses an adapter with tensors that have no counterpart in the checkpoint. */
   #checkNames(adapter: Adapter): void {
     const names = [
       ...adapter.whole.map(({ name }) => name),
@@ -181,7 +182,7 @@ class Merging {
     const { tensor: replaced } = this.#current(target);
     if (String(tensor.shape) !== String(replaced.shape)) {
       throw new InputError(
-        `its shape is [${tensor.shape.join(', ')}], that of the checkpoint's ${target} [${replaced.shape.join(', ')}]`,
+        `its shape is [${tensor.shape.join(', ')}], but the checkpoint's ${target} is [${replaced.shape.join(', ')}]`,
         { file: tensor.file, tensor: tensor.name },
         otherBase(adapter),
       );
@@ -198,7 +199,7 @@ class Merging {
     });
   }
 
-  /** Whether `name` is that of one of two tied tensors, and was trained apart from the other. */
+  /** Whether `name` is one of two tied tensors and was trained separately from the other. */
   #unties({ config }: Adapter, name: string): boolean {
     const inner = innerName(name);
     if (inner !== headTensor && inner !== innerName(this.#embedding)) return false;
@@ -227,7 +228,7 @@ class Merging {
     const shape = embedding ? [inputs, outputs] : [outputs, inputs];
     if (String(shape) !== String(change.tensor.shape)) {
       throw new InputError(
-        `the adapter changes a matrix of [${shape.join(', ')}], the checkpoint's ${target} is [${change.tensor.shape.join(', ')}]`,
+        `the adapter changes a matrix of [${shape.join(', ')}], but the checkpoint's ${target} is [${change.tensor.shape.join(', ')}]`,
         { file: a.file, tensor: a.name },
         otherBase(adapter),
       );
@@ -239,7 +240,7 @@ class Merging {
       const { shape: has } = this.#current(biasTarget).tensor;
       if (String(bias.shape) !== String(has)) {
         throw new InputError(
-          `its shape is [${bias.shape.join(', ')}], that of the checkpoint's ${biasTarget} [${has.join(', ')}]`,
+          `its shape is [${bias.shape.join(', ')}], but the checkpoint's ${biasTarget} is [${has.join(', ')}]`,
           { file: bias.file, tensor: bias.name },
           otherBase(adapter),
         );

@@ -1,6 +1,6 @@
 /**
- * The arithmetic of merging: W + s B A in f32, by blocks of rows, as ranges of W are read. In memory
- * are the factors of one matrix, and one block.
+ * The arithmetic of merging: W + s B A in f32, by blocks of rows, while ranges of W are read. Memory holds
+ * the factors of one matrix and one block:
  *
  *     block   up to 256 Ki values of W, f32
  *     stage   as many values as a file has them
@@ -18,7 +18,7 @@ import { alignUp, formatBytes, MIB } from '../../units.ts';
 import { checkReadRange } from '../shape.ts';
 import type { SourceTensor } from '../source.ts';
 
-/** What is added to a matrix: `scale` times left times right. */
+/** An update that is added to a matrix: `scale` times left times right. */
 export interface Update {
   readonly rank: number;
   readonly scale: number;
@@ -29,7 +29,7 @@ export interface Update {
   readonly embedding: boolean;
 }
 
-/** A tensor and what is added to it; a vector is a matrix of one row. */
+/** A tensor and the updates that are added to it; a vector is a matrix of one row. */
 export interface Updated {
   readonly base: SourceTensor;
   readonly dtype: FloatDType;
@@ -37,15 +37,15 @@ export interface Updated {
 }
 
 const blockElements = 256 * 1024;
-/** Left free, as the core's own. */
+/** Left free for the WebAssembly core. */
 const blockAddress = 64 * 1024;
 const stageAddress = blockAddress + byteLength('f32', blockElements);
 const factorsAddress = stageAddress + byteLength('f32', blockElements);
 const alignment = 16;
-/** Far beyond any adapter, and below what a memory can have. */
+/** Far more than any adapter needs, and less than the largest WebAssembly memory. */
 const mostBytes = 2048 * MIB;
 
-/** @throws InputError when `tensor` holds no floating-point numbers that are read here */
+/** @throws InputError when `tensor` does not hold floating-point numbers of a supported type */
 export function floatDTypeOf(tensor: SourceTensor): FloatDType {
   const dtype = floatDTypes.find((known) => known === tensor.dtype);
   if (dtype !== undefined) return dtype;
@@ -67,11 +67,11 @@ function shapeOf({ shape }: SourceTensor): Shape {
   return { rows, columns };
 }
 
-/** Where the parts of an update lie, and where the next one begins. */
+/** Addresses of the parts of an update, and of the next update. */
 interface Placed {
   readonly left: number;
   readonly right: number;
-  /** Of an embedding: its factor as the file has it. */
+  /** For an embedding: its factor as stored in the file. */
   readonly plain: number;
   readonly end: number;
 }
@@ -88,9 +88,9 @@ function memoryBytes({ base, updates }: Updated): number {
   return updates.reduce((at, update) => place(shape, update, at).end, factorsAddress);
 }
 
-/** Merges what is read of several matrices, of one after the other. */
+/** Merges several matrices while they are read, one at a time. */
 export class Merger {
-  /** Of the memory that merging takes, from the first read on. */
+  /** Bytes of memory that merging takes from the first read on. */
   readonly bytes: number;
   #core: Promise<{ readonly memory: WebAssembly.Memory; readonly kernels: Kernels }> | null = null;
   #loaded: Updated | null = null;
@@ -113,7 +113,7 @@ export class Merger {
     this.bytes = bytes;
   }
 
-  /** `matrix` as a tensor of f32 values, merged in reading. */
+  /** `matrix` as a tensor of f32 values, merged while it is read. */
   tensor(matrix: Updated): SourceTensor {
     const { dtype } = matrix;
     const { blocks: _blocks, exactAs: _exact, ...base } = matrix.base;
@@ -126,7 +126,7 @@ export class Merger {
       read: async (start, count, target) => {
         checkReadRange(base.name, rows * columns, 4, start, count, target);
         if (count === 0) return;
-        // Values of 16 bits are read into the end, and become f32 from the beginning on.
+        // 16-bit values are read into the end of the buffer and converted to f32 from its beginning on.
         const source = target.subarray(count * (4 - baseBytes));
         await base.read(start, count, source);
         await this.#inTurn(async () => {
@@ -138,7 +138,7 @@ export class Merger {
     };
   }
 
-  /** One at a time: factors and block are those of one matrix. */
+  /** One read at a time: memory holds the factors and the block of one matrix. */
   #inTurn(work: () => Promise<void>): Promise<void> {
     const turn = this.#turn.then(work);
     this.#turn = turn.catch(() => {});
@@ -252,7 +252,10 @@ function merge(
   }
 }
 
-/** What of [at, end) is merged at once: whole rows, by fours as the kernel likes them, or a part of one. */
+/**
+ * The part of [at, end) that is merged at once: whole rows, in multiples of four for the kernel, or a part
+ * of one row.
+ */
 function rectangle(at: number, end: number, width: number): Shape {
   const inRow = Math.min(width - (at % width), end - at);
   if (inRow < width || width > blockElements) {

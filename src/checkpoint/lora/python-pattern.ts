@@ -1,33 +1,33 @@
 /**
  * Patterns of an adapter's configuration: regular expressions of Python, which come from a file and
- * are matched against names of modules. They are translated where the two languages differ, and
- * matched under a limit of time, since a pattern can be made to take for ever.
+ * are matched against names of modules. They are translated where Python and JavaScript differ, and matched
+ * under a time limit, since a malicious pattern can take forever.
  */
 
 import { runInNewContext } from 'node:vm';
 import { InputError } from '../../errors.ts';
 import { brief } from '../json-file.ts';
 
-/** How a pattern is put to use. All begin where the name begins. */
+/** The ways to match a pattern. All match from the beginning of the name. */
 const uses = {
-  /** Is the whole name. */
+  /** Matches the whole name. */
   whole: (pattern: string) => `(?:${pattern})$`,
-  /** Is the whole name, or what stands behind a dot: keys of rank_pattern and alpha_pattern. */
+  /** Matches the whole name, or its end after a dot: keys of rank_pattern and alpha_pattern. */
   ending: (pattern: string) => `(?:.*\\.)?(?:${pattern})$`,
-  /** Is a part of the name, from dot to dot: modules_to_save. */
+  /** Matches a part of the name, from dot to dot: modules_to_save. */
   part: (pattern: string) => `(?:(?:^|.*\\.)${pattern}(?:$|\\..*))`,
-  /** Is a part of the name that the number of a layer follows: layers_pattern. */
+  /** Matches a part of the name that a layer number follows: layers_pattern. */
   numbered: (pattern: string) => `(?:(?:^|.*?\\.)${pattern}\\.(?<number>\\d+)\\.)`,
 } as const;
 
 export interface PatternMatch {
   /** The first of the patterns that matches. */
   readonly pattern: number;
-  /** What follows a `numbered` one. */
+  /** The layer number after a `numbered` pattern. */
   readonly number: number | null;
 }
 
-/** In characters; longer ones than any that lists each module of a model. */
+/** In characters; longer than any pattern that lists each module of a model. */
 const longestPattern = 100_000;
 /** The patterns of real adapters take a few milliseconds. */
 const limitMs = 2000;
@@ -89,7 +89,10 @@ function compiles(source: string, flags: string): boolean {
   }
 }
 
-/** What Python writes otherwise; what JavaScript does not have is refused when it is compiled. */
+/**
+ * Syntax that Python writes differently; syntax that JavaScript lacks is refused when the expression is
+ * compiled.
+ */
 const differences: readonly (readonly [python: RegExp, javaScript: string])[] = [
   [/^\(\?P</, '(?<'],
   [/^\(\?P=(\w+)\)/, '\\k<$1>'],
@@ -98,7 +101,7 @@ const differences: readonly (readonly [python: RegExp, javaScript: string])[] = 
   [/^\{,(\d+)\}/, '{0,$1}'],
 ];
 
-/** The same expression for JavaScript; null where it has what is not translated. */
+/** The same expression for JavaScript; null if it has syntax that cannot be translated. */
 function translate(pattern: string): { readonly source: string; readonly flags: string } | null {
   if (pattern.length > longestPattern) return null;
   // Flags of the whole expression; names have no line breaks, so that m and s change nothing.
@@ -127,7 +130,7 @@ function translate(pattern: string): { readonly source: string; readonly flags: 
   return { source, flags: letters.includes('i') ? 'i' : '' };
 }
 
-/** Index behind the bracket that closes the set of characters that begins at `start`. */
+/** Index just after the bracket that closes the character set at `start`. */
 function endOfSet(pattern: string, start: number): number {
   let at = start + (pattern[start + 1] === '^' ? 2 : 1);
   // A bracket that comes first is one of the characters.

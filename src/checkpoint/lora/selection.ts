@@ -1,4 +1,4 @@
-/** Which modules an adapter's configuration means, by the rules of PEFT. */
+/** Determines by PEFT's rules which modules an adapter's configuration selects. */
 
 import { InputError } from '../../errors.ts';
 import { some } from '../../plain-text.ts';
@@ -8,18 +8,18 @@ import type { AdapterConfig, Modules, Pattern } from './adapter-config.ts';
 import { endsWithOneOf, headModule, innerName } from './names.ts';
 import { matchPatterns } from './python-pattern.ts';
 
-/** Modules of the model in which low-rank updates are looked for. */
+/** Modules of the model that may have low-rank updates. */
 export interface Candidate {
   readonly name: string;
-  /** Whether `all-linear` means it: neither a table nor the head. */
+  /** Whether `all-linear` selects it: it is neither an embedding nor the head. */
   readonly inner: boolean;
 }
 
 /**
- * Holds the updates that an adapter has against those that its configuration means.
+ * Checks the updates that an adapter has against those that its configuration selects.
  * @param modules those of the checkpoint
  * @returns names in target_modules that the checkpoint does not have
- * @throws InputError when some are missing, or are not meant
+ * @throws InputError when some are missing or not selected
  */
 export function checkSelection(adapter: Adapter, modules: readonly Candidate[]): readonly string[] {
   const { config, lowRank } = adapter;
@@ -62,7 +62,7 @@ export function checkSelection(adapter: Adapter, modules: readonly Candidate[]):
     .map(printable);
 }
 
-/** What to do about an adapter that does not fit. */
+/** The hint for an adapter that does not fit. */
 export function otherBase({ config }: Pick<Adapter, 'config'>): string {
   return config.base === null
     ? 'Give the checkpoint that the adapter was trained on; it does not say which'
@@ -73,7 +73,7 @@ export function otherBase({ config }: Pick<Adapter, 'config'>): string {
 function calledAs({ lowRank }: Adapter, modules: readonly Candidate[]): readonly Candidate[] {
   const has = new Map(lowRank.map(({ module }) => [innerName(module), module]));
   const [wrapped] = [...has].filter(([inner, module]) => inner !== module);
-  // What the adapter does not have is called as its other modules are.
+  // A module that the adapter lacks gets a name in the style of the adapter's other modules.
   const prefix = wrapped === undefined ? null : wrapped[1].slice(0, -wrapped[0].length);
   const called = modules.map(({ name, inner: isInner }) => {
     const inner = innerName(name);
@@ -122,10 +122,10 @@ function matches(
   return found.map((match) => match !== null);
 }
 
-/** The first number in a name, with a name of any kind before it and one behind. */
+/** The first number in a name, with any name before it and one after it. */
 const layerNumber = /^.*?\.[^.]*\.(\d+)\./;
 
-/** Whether layers_to_transform allows a module; it says nothing of those that are named in full. */
+/** Whether layers_to_transform allows a module; it does not restrict modules that are named in full. */
 function layerChoice(config: AdapterConfig, names: readonly string[]): readonly boolean[] {
   const { file, layers, layerPatterns, targets } = config;
   if (layers === null || targets === null || targets === 'all-linear') return names.map(() => true);

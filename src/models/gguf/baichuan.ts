@@ -1,6 +1,6 @@
 /**
- * Baichuan: Llama's names, queries, keys and values apart. A file does not say how positions are told: as in
- * llama.cpp, the models of 40 layers have ALiBi.
+ * Baichuan: Llama's names, with separate queries, keys and values. A file does not name the kind of
+ * positions: as in llama.cpp, models of 40 layers have ALiBi.
  */
 
 import { relative } from './llama.ts';

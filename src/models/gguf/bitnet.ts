@@ -11,7 +11,7 @@ import type { GgufArchitecture } from './translation.ts';
 export const bitnet = relative({
   name: 'bitnet',
   modelType: 'bitnet',
-  // What files of before mean that do not say; those of the 2B4T model say relu2.
+  // Older files, which do not name it, mean this; files of the 2B4T model say relu2.
   activation: 'silu',
   names: { attn_sub_norm: 'self_attn.attn_sub_norm', ffn_sub_norm: 'mlp.ffn_sub_norm' },
   fields: ({ keys }) => ({
@@ -20,14 +20,14 @@ export const bitnet = relative({
   }),
 });
 
-/** Files of bitnet.cpp, of which no other program reads the blocks. */
+/** Files of bitnet.cpp, whose blocks no other program reads. */
 export const bitnetCpp: readonly GgufArchitecture[] = ['bitnet-b1.58', 'bitnet-25'].map((name) => ({
   name,
   translate: ({ file }) => {
     throw new InputError(
-      `the architecture '${name}' is that of bitnet.cpp, whose blocks (I2_S, TL1, TL2) are not supported`,
+      `the architecture '${name}' belongs to bitnet.cpp, whose blocks (I2_S, TL1, TL2) are not supported`,
       { file },
-      "Take the model's safetensors, or a GGUF of llama.cpp in TQ1_0 or TQ2_0",
+      "Use the model's safetensors, or a GGUF file of llama.cpp in TQ1_0 or TQ2_0",
     );
   },
 }));

@@ -1,4 +1,4 @@
-/** What translations share: fields that most configs have, names of blocks, orders of rows. */
+/** Code that translations share: fields of most configs, names of blocks, orders of rows. */
 
 import { InputError } from '../../errors.ts';
 import { own } from '../../own.ts';
@@ -16,7 +16,7 @@ export interface Geometry {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
-  /** Of a head of values, where that may be another one. */
+  /** Width of a value head, which may differ. */
   readonly valueDim: number;
   /** Values of a head that are rotated. */
   readonly rotaryDim: number;
@@ -26,15 +26,17 @@ export interface Geometry {
 
 const embedding = 'token_embd.weight';
 
-/** What an architecture may be besides. */
+/** Optional forms that an architecture may have. */
 interface Forms {
   /** Whether it may be a mixture of experts. */
   readonly experts?: boolean;
-  /** Whether keys and values are made of a latent vector: heads of values may have a width of their own. */
+  /**
+   * Whether keys and values are computed from a latent vector: value heads may then have a different width.
+   */
   readonly latent?: boolean;
 }
 
-/** Reads what every architecture says in the same way. */
+/** Reads the fields that are the same in every architecture. */
 export function geometryOf(
   facts: GgufFacts,
   architecture: string,
@@ -69,7 +71,7 @@ export function geometryOf(
     throw new InputError(
       `the file has no tensor ${embedding}`,
       { file },
-      'It holds a vocabulary, an adapter or a projector only; give the model itself',
+      'It holds only a vocabulary, an adapter or a projector; give the model itself',
     );
   }
   // A layer has several tensors.
@@ -102,7 +104,9 @@ function headWidths(keys: GgufKeys, share: number) {
   return { headDim, valueDim: keys.integer('attention.value_length', headDim, limits.headDim) };
 }
 
-/** Newer files have these widths under other keys, and under these that of the latent vector. */
+/**
+ * Newer files store these widths under other keys, and use these keys for the width of the latent vector.
+ */
 function latentWidths(keys: GgufKeys) {
   const width = (of: string) => {
     const given = keys.optionalNumber(`attention.${of}_length_mla`);
@@ -112,7 +116,7 @@ function latentWidths(keys: GgufKeys) {
   return { headDim: width('key'), valueDim: width('value') };
 }
 
-/** Refuses a model that rotates a part of each head where its family rotates all. */
+/** Refuses a model that rotates only a part of each head although its family rotates all of it. */
 export function checkFullRotary({ rotaryDim, headDim }: Geometry, { file }: GgufFacts): void {
   if (rotaryDim === headDim) return;
   throw new InputError(
@@ -136,12 +140,12 @@ function plainTensor(name: string): { readonly part: string; readonly kind: stri
   return part === undefined || kind === undefined ? undefined : { part, kind };
 }
 
-/** Tables of frequencies: computed here, not stored. */
+/** Tables of frequencies: they are computed here, not read. */
 const frequencyTables = /^(rope_freqs|rope_factors_(long|short)|blk\.\d+\.attn_rot_embd)\.weight$/;
 
 /**
- * Translates names by two tables, of tensors outside and inside of blocks.
- * @param block how the name of a block's tensor begins
+ * Translates names with two tables, one for tensors outside blocks and one for those inside.
+ * @param block prefix of the names of a block's tensors
  */
 export function byTables(
   name: string,
@@ -163,7 +167,7 @@ export function byTables(
 }
 
 /**
- * Rotary pairs side by side, as GGUF has them, become the two halves of each head:
+ * Adjacent rotary pairs, as in GGUF, become the two halves of each head:
  * row `half` h + i of a head is the file's row 2 i + h.
  */
 export function halvesOfPairs(heads: number, headDim: number): RowOrder {

@@ -1,4 +1,4 @@
-/** DeepSeek V2 and V3: attention of latent vectors, dense first layers, an FFN beside the experts. */
+/** DeepSeek V2 and V3: attention with latent vectors, dense first layers, an FFN beside the experts. */
 
 import { isJsonObject } from '../../checkpoint/json-file.ts';
 import { limits } from '../config.ts';
@@ -57,7 +57,7 @@ function attentionFields({ keys, heads, headDim, valueDim, rotaryDim, config }: 
   };
 }
 
-/** Files have a tenth of the weight by which longer sequences stretch scores. */
+/** Files store a tenth of the weight with which scores grow for longer sequences. */
 function scaling(keys: GgufKeys, rope: unknown) {
   const weight = keys.numberOr('rope.scaling.yarn_log_multiplier', 0);
   if (weight === 0 || !isJsonObject(rope)) return {};

@@ -1,4 +1,4 @@
-/** ERNIE 4.5's mixtures of experts: a correction that checkpoints have as a row. */
+/** ERNIE 4.5's mixtures of experts: the correction is a row in checkpoints. */
 
 import { limits } from '../config.ts';
 import { correctedExpertNames, correctionAsStored, expertCounts } from './experts.ts';

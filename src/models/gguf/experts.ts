@@ -1,4 +1,7 @@
-/** Experts in GGUF files: of a layer's experts each matrix is one tensor, (experts, rows, columns). */
+/**
+ * Experts in GGUF files: one tensor, (experts, rows, columns), holds the same matrix of all experts of a
+ * layer.
+ */
 
 import { InputError } from '../../errors.ts';
 import { limits } from '../config.ts';
@@ -10,7 +13,7 @@ interface Keyed {
   readonly keys: GgufKeys;
 }
 
-/** Tensors of a layer, by the names that most families have in Hugging Face's checkpoints. */
+/** Tensors of a layer, with the names that most families use in Hugging Face checkpoints. */
 export const expertNames = {
   ffn_gate_inp: 'mlp.gate',
   ffn_gate_exps: 'mlp.experts.gate_proj',
@@ -27,12 +30,12 @@ export const sharedExpertNames = {
   ffn_gate_inp_shexp: 'mlp.shared_expert_gate',
 } as const;
 
-/** What is added to scores for the choice; checkpoints have it without a dot. */
+/** The correction that is added to scores for the choice; its name has no dot in checkpoints. */
 const correction = 'mlp.gate.e_score_correction';
 
 const beside = (part: string) => `mlp.shared_experts.${part}`;
 
-/** Where routers choose by corrected scores, with an FFN beside the experts. */
+/** Names if routers choose by corrected scores, with an FFN beside the experts. */
 export const correctedExpertNames = {
   ...expertNames,
   exp_probs_b: correction,
@@ -41,7 +44,7 @@ export const correctedExpertNames = {
   ffn_down_shexp: beside('down_proj'),
 } as const;
 
-/** The correction under the name that checkpoints have for it; others stay. */
+/** Gives the correction its name in checkpoints; other names stay. */
 export function correctionAsStored(translated: Translated): Translated {
   const name = translated.name.replace(`${correction}.bias`, `${correction}_bias`);
   return { ...translated, name };
@@ -56,15 +59,15 @@ export function expertCounts({ keys }: Keyed) {
   };
 }
 
-/** Names of how routers make scores of logits, by what files call them. */
+/** Names of the functions from router logits to scores, by their numbers in files. */
 const gatings: ReadonlyMap<number, 'softmax' | 'sigmoid'> = new Map([
   [1, 'softmax'],
   [2, 'sigmoid'],
 ]);
 
 /**
- * How a router makes scores of its logits; by softmax where the file does not say.
- * @throws InputError for a way that is not supported
+ * The function from a router's logits to scores; softmax if the file does not name one.
+ * @throws InputError for an unsupported function
  */
 export function gatingOf({ keys }: Keyed, { file }: GgufFacts): 'softmax' | 'sigmoid' {
   const named = keys.optionalNumber('expert_gating_func') ?? 0;
@@ -83,7 +86,7 @@ export function layersWithoutExperts({
   );
 }
 
-/** @throws InputError for a mixture of experts under an architecture that is not one here */
+/** @throws InputError for a mixture of experts of an architecture that supports none here */
 export function refuseExperts({ keys }: Keyed, { file }: GgufFacts): void {
   const experts = keys.optionalNumber('expert_count') ?? 0;
   if (experts === 0) return;

@@ -1,23 +1,23 @@
-/** Gemma, all generations: norms that GGUF stores with the 1 that the checkpoint leaves out. */
+/** Gemma, all generations: GGUF stores norm weights with the 1 that the checkpoint leaves out. */
 
 import type { Geometry } from './common.ts';
 import { relative } from './llama.ts';
 
 const common = { activation: 'gelu_pytorch_tanh', normOffset: 1 } as const;
 
-/** Norms before and behind each sublayer. */
+/** Norms before and after each sublayer. */
 const names = {
   post_attention_norm: 'post_attention_layernorm',
   ffn_norm: 'pre_feedforward_layernorm',
   post_ffw_norm: 'post_feedforward_layernorm',
 } as const;
 
-/** The largest model of a generation has scores scaled by its own share of the hidden size. */
+/** The largest model of a generation has its own scale of scores, derived from the hidden size. */
 function scoreScalar({ layers, hidden, heads, headDim }: Geometry, largest: number): number {
   return layers === largest ? hidden / heads : headDim;
 }
 
-/** By layer, windows in all but each `every`th. */
+/** Layer types: a window in all layers except every `every`th. */
 function windows({ keys, layers }: Geometry, every: number) {
   const step = keys.numberOr('attention.sliding_window_pattern', every);
   return {

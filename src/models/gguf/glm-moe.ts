@@ -1,4 +1,7 @@
-/** GLM-4.5 and its successors: the experts of DeepSeek V3; files count layers that propose tokens, too. */
+/**
+ * GLM-4.5 and its successors: the experts of DeepSeek V3; the layer count of files includes layers that
+ * propose tokens.
+ */
 
 import { limits } from '../config.ts';
 import { correctedExpertNames, correctionAsStored, expertCounts } from './experts.ts';

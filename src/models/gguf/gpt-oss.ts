@@ -1,4 +1,4 @@
-/** gpt-oss: gate and up rows of experts apart, biases of all experts, sinks. */
+/** gpt-oss: separate gate and up rows of experts, biases of all experts, attention sinks. */
 
 import { expertCounts } from './experts.ts';
 import { relative } from './llama.ts';
@@ -26,7 +26,7 @@ const names = relative({
       intermediate_size: neurons,
       sliding_window: keys.integer('attention.sliding_window'),
       attention_bias: keys.has('blk.0.attn_q.bias'),
-      // Files do not say that the range between stretched and kept frequencies is not rounded.
+      // Files do not say that the range between scaled and unscaled frequencies is not rounded.
       ...(typeof scaling === 'object' &&
         scaling && { rope_scaling: { ...scaling, truncate: false } }),
     };
@@ -41,7 +41,7 @@ export const gptOss: GgufArchitecture = {
   },
 };
 
-/** Checkpoints have these without `.weight` and with `_bias`. */
+/** In checkpoints, these names have no `.weight`, or end in `_bias`. */
 function asStored(translated: Translated): Translated {
   const name = translated.name
     .replace(/\.sinks\.weight$/, '.sinks')

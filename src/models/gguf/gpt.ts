@@ -1,4 +1,4 @@
-/** GPT-2 and what followed it before Llama: layer norms, biases, and names of each one's own. */
+/** GPT-2 and the models between it and Llama: layer norms, biases, and different names in each. */
 
 import { relative } from './llama.ts';
 
@@ -26,7 +26,7 @@ export const gpt2 = relative({
   fields: ({ keys }) => ({
     n_inner: keys.integer('feed_forward_length'),
     activation_function: 'gelu_new',
-    // The file has them the other way round.
+    // The file stores them transposed.
     conv_1d: false,
   }),
 });

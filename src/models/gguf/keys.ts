@@ -52,7 +52,7 @@ export class GgufKeys {
     return value;
   }
 
-  /** A number that must be there, as it was before it was rounded to f32. */
+  /** A required number, with the value it had before it was rounded to f32. */
   number(key: string): number {
     const value = this.optionalNumber(key);
     if (value === undefined) {
@@ -99,8 +99,8 @@ function isList(value: unknown): value is ArrayLike<unknown> {
 }
 
 /**
- * The decimal number that a binary32 was made from: 1e-5, not 0.000009999999747378752. Norms with
- * the former are those of the checkpoint.
+ * The decimal number from which an f32 was rounded: 1e-5, not 0.000009999999747378752. The checkpoint's
+ * norms use the former.
  */
 export function shortest(value: number): number {
   for (let digits = 1; digits < 9; digits++) {

@@ -1,4 +1,4 @@
-/** What differs from Llama in little more than a name. */
+/** Architectures that differ from Llama in little more than the name. */
 
 import { isJsonObject } from '../../checkpoint/json-file.ts';
 import { biases, relative } from './llama.ts';
@@ -35,7 +35,7 @@ export const mistral3 = relative({
     const beta = keys.numberOr('attention.temperature_scale', 0);
     const said = config.rope_scaling;
     const scaling = isJsonObject(said)
-      ? // Products with cosine and sine have no factor in this architecture.
+      ? // Cosine and sine have no factor in this architecture.
         { ...said, attention_factor: 1, llama_4_scaling_beta: beta }
       : { rope_type: 'default' };
     return { rope_scaling: { rope_theta: config.rope_theta, ...scaling } };
@@ -55,7 +55,7 @@ export const glm4 = relative({
   fields: ({ keys }) => ({ attention_bias: keys.has('blk.0.attn_q.bias') }),
 });
 
-/** EXAONE 3 and InternLM2 are Llama, once their tensors have other names. */
+/** EXAONE 3 and InternLM2 equal Llama once their tensors are renamed. */
 export const exaone = relative({ ...silu, name: 'exaone', modelType: 'llama' });
 export const internlm2 = relative({
   ...silu,

@@ -1,6 +1,6 @@
 /**
- * Llama and its relatives: the same names, RMS norms, a gated FFN (Arcee's is not gated). Llama and
- * Arcee have the rows of queries and keys in another order; the others as the checkpoint had them.
+ * Llama and its relatives: the same names, RMS norms, a gated FFN (Arcee's is not gated). Llama and Arcee
+ * have the rows of queries and keys in another order than the checkpoint; the others keep its order.
  */
 
 import { limits } from '../config.ts';
@@ -36,7 +36,7 @@ const blockNames = {
 
 export const blockPrefix = (layer: string) => `model.layers.${layer}`;
 
-/** Fields that these families have in common. */
+/** Fields that these families share. */
 function decoderConfig({ config, keys, kvHeads, headDim }: Geometry) {
   return {
     ...config,
@@ -50,20 +50,20 @@ interface Relative {
   readonly name: string;
   readonly modelType: string;
   readonly activation: string;
-  /** Whether rotary pairs lie side by side, where the checkpoint has halves. */
+  /** Whether rotary pairs are adjacent, where the checkpoint has halves. */
   readonly pairs?: boolean;
-  /** Whether a part of each head may be turned. */
+  /** Whether only a part of each head may be rotated. */
   readonly partial?: boolean;
-  /** Whether keys and values are made of a latent vector. */
+  /** Whether keys and values are computed from a latent vector. */
   readonly latent?: boolean;
-  /** Names within a block that are not Llama's, or not there. */
+  /** Names within a block that differ from Llama's or are missing. */
   readonly names?: Readonly<Record<string, string>>;
-  /** Names outside of blocks that are not Llama's, and how those of a block begin. */
+  /** Names outside blocks that differ from Llama's, and the prefix of those within a block. */
   readonly plain?: Readonly<Record<string, string>>;
   readonly prefix?: (layer: string) => string;
-  /** What the file's norms have more than the checkpoint's. */
+  /** How much larger the weights of the file's norms are than the checkpoint's. */
   readonly normOffset?: number;
-  /** The key of layer norms' epsilon in the configuration; norms are by the root of mean squares unless said. */
+  /** The key of layer norms' epsilon in the configuration; without it, norms are RMS norms. */
   readonly layerNormEps?: string;
   /** Whether queries, keys and values, stacked in the file, are stacked by head in the checkpoint. */
   readonly grouped?: boolean;
@@ -97,7 +97,7 @@ export function relative(traits: Relative): GgufArchitecture {
       },
       translate: (tensor) => {
         const found = byTables(tensor, plain, inBlock, prefix);
-        // One row, of which files may have the values alone.
+        // One row, which files may store as a vector.
         if (tensor.endsWith('.ffn_gate_inp_shexp.weight')) {
           return found?.map((translated) => ({ ...translated, shape: [1, geometry.hidden] }));
         }
@@ -118,7 +118,7 @@ export function relative(traits: Relative): GgufArchitecture {
   return { name, translate };
 }
 
-/** Whether projections have biases, as the first block tells. */
+/** Whether projections have biases, according to the first block. */
 export const biases = ({ keys }: Geometry) => ({
   attention_bias: keys.has('blk.0.attn_q.bias'),
   mlp_bias: keys.has('blk.0.ffn_up.bias'),
@@ -148,7 +148,7 @@ export const qwen2 = relative({
   fields: () => ({ use_sliding_window: false }),
 });
 
-/** Texts of Qwen's models of text and pictures: of three positions that are told, those of text are equal. */
+/** The text part of Qwen's models of text and images: the three positions of a token are equal for text. */
 export const qwen2vl = relative({
   name: 'qwen2vl',
   modelType: 'qwen2',

@@ -12,7 +12,7 @@ function counts({ keys }: Geometry) {
   };
 }
 
-/** Files of Mixtral say that they are of Llama. */
+/** Files of Mixtral give `llama` as their architecture. */
 export const mixtral = relative({
   name: 'llama',
   modelType: 'mixtral',

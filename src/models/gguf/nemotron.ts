@@ -1,4 +1,4 @@
-/** Nemotron: layer norms, whose weights GGUF stores with the 1 that the checkpoint leaves out. */
+/** Nemotron: layer norms; GGUF stores their weights with the 1 that the checkpoint leaves out. */
 
 import { biases, relative } from './llama.ts';
 

@@ -1,4 +1,4 @@
-/** OLMo, all generations; the third goes by the name of the second, and has windows. */
+/** OLMo, all generations; the third has the architecture name of the second, and windows. */
 
 import { relative } from './llama.ts';
 import type { GgufArchitecture } from './translation.ts';

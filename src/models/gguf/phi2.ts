@@ -1,4 +1,4 @@
-/** Phi-2: attention beside the FFN; queries, keys and values apart, or stacked in one tensor. */
+/** Phi-2: parallel attention and FFN; queries, keys and values are separate, or stacked in one tensor. */
 
 import { limits } from '../config.ts';
 import { rowsFrom } from '../row-order.ts';

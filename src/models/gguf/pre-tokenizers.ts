@@ -1,23 +1,23 @@
 /**
- * The values of `tokenizer.ggml.pre`: how text is cut into words before a byte-level BPE sees them.
- * Several names stand for the same patterns. Where llama.cpp approximates what a model's own
- * tokenizer.json says (it has no marks in classes of cased letters, and no possessive repetition), the
- * model's own pattern stands here.
+ * The values of `tokenizer.ggml.pre`: how text is split into words before byte-level BPE. Several names
+ * stand for the same patterns. Where llama.cpp approximates the pattern of a model's tokenizer.json (it has
+ * no marks in classes of cased letters, and no possessive quantifiers), this table has the model's own
+ * pattern.
  */
 
 export interface PreTokenizer {
   /**
-   * Patterns applied one after the other, each to the pieces that the one before left; null: GPT-2's
-   * alone, which the byte-level step has built in.
+   * Patterns that are applied one after the other, each to the pieces that the previous one left; null:
+   * only GPT-2's pattern, which is built into the byte-level step.
    */
   readonly splits: readonly string[] | null;
-  /** Whether a word that is a token is taken whole, whatever the merges say. */
+  /** Whether a word that is a token is used as one token, whatever the merges say. */
   readonly ignoreMerges?: boolean;
-  /** Whether BOS begins a text where the file does not say. */
+  /** Whether a text begins with BOS if the file does not say. */
   readonly addBos?: boolean;
 }
 
-/** Characters from ranges in hexadecimal, as they stand within brackets. */
+/** Characters of hexadecimal ranges, in the form for a character class. */
 const fromRanges = (ranges: string) =>
   ranges
     .split(/\s+/)
@@ -37,12 +37,12 @@ const symbolsAndBlanks = ` ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|${lineBreaks}|${blanks}
 const letters = '[^\\r\\n\\p{L}\\p{N}]?\\p{L}+';
 
 const classic = `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|${blanks}`;
-/** Contractions, letters with what may stand before them, so many digits, symbols, blanks. */
+/** Contractions, letters with an optional character before them, the given digits, symbols, whitespace. */
 const modern = (number: string) => `${contractions}|${letters}|${number}|${symbolsAndBlanks}`;
 const threeDigits = modern('\\p{N}{1,3}');
 const oneDigit = modern('\\p{N}');
 
-/** Words cut where their case changes, with what may follow one, and numbers. */
+/** Words split where their case changes, with an optional suffix, and numbers. */
 const byCases = (suffix: string, number: string) =>
   `[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+${suffix}|` +
   `[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*${suffix}|` +
@@ -54,13 +54,13 @@ const noBreaks = `${contractions}|${letters}|\\p{N}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|
 const withMarks =
   `${contractions}|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|` +
   `${lineBreaks}|${blanks}`;
-/** Jais 2: blanks by powers of two. */
+/** Jais 2: whitespace in runs of powers of two. */
 const blanksByPowers = `${[512, 256, 128, 64, 32, 16, 8, 4, '1,2'].map((count) => `\\s{${count}}(?!\\S)`).join('|')}|\\s{1}`;
-/** EXAONE MoE: words of letters that single blanks part are one. */
+/** EXAONE MoE: words of letters that single spaces separate form one piece. */
 const phrases =
   `${contractions}|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}|` +
   ` ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|${blanks}`;
-/** Ling: possessive, and a word for each line break. */
+/** Ling: possessive quantifiers, and a piece for each line break. */
 const possessive =
   `'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|` +
   `\\s*[\\r\\n]|${blanks}`;
@@ -68,12 +68,14 @@ const sentences = ' ?[^(\\s|.,!?…。，、।۔،)]+';
 
 /** Chinese characters and kana. */
 const chineseAndKana = `[${fromRanges('4e00-9fa5 3040-309f 30a0-30ff')}]+`;
-/** DeepSeek 3: a mark of ASCII before letters, letters with marks, punctuation, blanks. */
+/**
+ * DeepSeek 3: an ASCII punctuation character before letters, letters with marks, punctuation, whitespace.
+ */
 const deepseek3Words = (symbols: string, breaks: string) =>
   '[!"#$%&\'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|' +
   `${symbols}|${breaks}|${blanks}`;
 const deepseek3 = deepseek3Words(' ?[\\p{P}\\p{S}]+[\\r\\n]*', lineBreaks);
-/** Letters that have a case, as of Unicode 11, without Armenian's and Georgian's small ones. */
+/** Letters with case, as of Unicode 11, without the lower-case letters of Armenian and Georgian. */
 const casedLetters = fromRanges(
   `41-5a 61-7a b5 c0-d6 d8-f6 f8-1ba 1bc-1bf 1c4-293 295-2af 370-373 376-377 37b-37d 37f 386 388-38a
   38c 38e-3a1 3a3-3f5 3f7-481 48a-52f 531-556 10a0-10c5 13a0-13f5 13f8-13fd 1c90-1cba 1cbd-1cbf
@@ -85,7 +87,7 @@ const casedLetters = fromRanges(
   104d8-104fb 10c80-10cb2 10cc0-10cf2 118a0-118df 1e900-1e943`,
 );
 const beyondLatin = `[${fromRanges('4e00-9fa5 800-4e00 ac00-d7ff')}]+`;
-/** Of tokenizers whose words are Chinese, Kimi's: other letters by case. */
+/** For Kimi's tokenizer, which has Chinese words: other letters by case. */
 const otherLetters = (capital: string) =>
   `[\\p{L${capital}}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]`;
 
@@ -197,7 +199,7 @@ export const preTokenizers: ReadonlyMap<string, PreTokenizer> = new Map(
   kinds.flatMap(([kind, names]) => names.map((name) => [name, kind] as const)),
 );
 
-/** The values of `tokenizer.ggml.model` that are read, and what they are. */
+/** The supported values of `tokenizer.ggml.model`, and the tokenizer that each means. */
 export const tokenizerModels: ReadonlyMap<string, 'byte-level BPE' | 'SentencePiece'> = new Map([
   ['gpt2', 'byte-level BPE'],
   ['llama', 'SentencePiece'],

@@ -1,4 +1,4 @@
-/** Qwen's mixtures of experts: the names of Qwen, and those of experts. */
+/** Qwen's mixtures of experts: the tensor names of Qwen and those of experts. */
 
 import { limits } from '../config.ts';
 import type { Geometry } from './common.ts';
@@ -26,7 +26,7 @@ export const qwen3moe = relative({
   blocks: expertNames,
   fields: (geometry) => ({
     ...expertFields(geometry),
-    // Of this architecture always so, where the file does not say.
+    // Always true for this architecture if the file does not say.
     norm_topk_prob: geometry.keys.flag('expert_weights_norm') ?? true,
     attention_bias: geometry.keys.has('blk.0.attn_q.bias'),
   }),

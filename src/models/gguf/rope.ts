@@ -1,10 +1,10 @@
-/** Rotary scaling as GGUF has it, in the words of a config.json. */
+/** Translates rotary scaling from GGUF to the fields of a config.json. */
 
 import { InputError } from '../../errors.ts';
 import { type GgufKeys, shortest } from './keys.ts';
 import type { GgufFacts } from './translation.ts';
 
-/** How far a factor that is computed again may be from the one in the file. */
+/** How far a recomputed factor may be from the one in the file. */
 const tolerance = 1e-4;
 
 type RopeScaling = Readonly<Record<string, unknown>>;
@@ -78,7 +78,7 @@ function scalingOf(keys: GgufKeys, file: string): RopeScaling | null {
 }
 
 /**
- * The scaling of the third generation of Llama models, found again from the factors it gave. Of a
+ * The scaling of the third generation of Llama models, reconstructed from the factors in the file. Of a
  * frequency with wavelength w, it is 1 below `original / high`, `factor` above `original / low`, and
  * between them 1 / ((1 - s) / factor + s) with s = (original / w - low) / (high - low).
  */
@@ -116,7 +116,8 @@ function scalingByFactors(
       const expected = 1 / ((1 - share) / factor + share);
       return Math.abs(expected - (factors[i] ?? 0)) <= tolerance * expected;
     });
-  // What every published model has; then what the factors between the ends say, with low = 1.
+  // First the values of every published model; then those that follow from the factors between the ends,
+  // with low = 1.
   const published = candidate(1, 4, 8192);
   if (fits(published)) return published;
   const shares = Array.from(factors, (f, i) => ({

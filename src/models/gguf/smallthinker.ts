@@ -1,11 +1,13 @@
-/** SmallThinker: its windows, and which layers are told positions, follow from one key. */
+/** SmallThinker: its windows, and which layers use positions, follow from one key. */
 
 import { expertCounts, gatingOf } from './experts.ts';
 import { relative } from './llama.ts';
 
 const expert = (part: string) => `block_sparse_moe.experts.${part}`;
 
-/** With windows, the first of so many layers has none, and is not told positions. */
+/**
+ * In models with windows, the first layer of each group of this size has no window and uses no positions.
+ */
 const period = 4;
 
 export const smallthinker = relative({

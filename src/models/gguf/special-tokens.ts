@@ -1,20 +1,22 @@
-/** Which tokens have a role of their own in a GGUF file. */
+/** Finds the tokens with special roles in a GGUF file. */
 
 import { TextList } from '../../text-list.ts';
 import { tokenizerModels } from './pre-tokenizers.ts';
 
-/** Where SentencePiece puts them, unless it is told otherwise. */
+/** The default ids of SentencePiece. */
 const sentencePieceIds: ReadonlyMap<string, number> = new Map([
   ['bos', 1],
   ['eos', 2],
 ]);
 
-/** Roles of tokens that end a text: of all, of a turn, of a message, and of what was to be filled in. */
+/**
+ * Roles of tokens that end a text: the end of a text, of a turn, of a message, and of a fill-in-the-middle
+ * completion.
+ */
 export const endingRoles = ['eos', 'eot', 'eom', 'fim_pad', 'fim_rep', 'fim_sep'] as const;
 
 /**
- * The id that `tokenizer.ggml.<role>_token_id` names, or that the tokenizer has by default; null when
- * there is none that is a token.
+ * The id from `tokenizer.ggml.<role>_token_id`, or the tokenizer's default; null when neither is a token.
  */
 export function specialTokenId(
   metadata: ReadonlyMap<string, unknown>,

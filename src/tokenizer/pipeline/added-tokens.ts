@@ -1,5 +1,5 @@
 /**
- * Tokens that are matched in the text before any model sees it.
+ * Added tokens, which are matched in the text before the model processes it.
  *
  *     text -> raw matches | rest -> normalizer -> matches of normalized tokens | rest -> model
  */
@@ -12,16 +12,15 @@ import type { Normalizer } from './normalizers.ts';
 import { Trie } from './trie.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
-/** What a text consists of: added tokens, and text for the model, normalized and never empty. */
+/** The parts of a text: added tokens, and text for the model, which is normalized and never empty. */
 export interface Parts {
   token(id: number): void;
   text(text: string, atStart: boolean): void;
 }
 
 /**
- * The added tokens of a tokenizer. A token that the vocabulary has keeps the vocabulary's id; the
- * others count on from the vocabulary's end, in order. So does the reference, whatever id the file
- * gives them.
+ * The added tokens of a tokenizer. A token that is in the vocabulary keeps its id there; the others get the
+ * ids after the vocabulary's end, in order. The reference does the same, whatever ids the file gives.
  */
 export class AddedTokens {
   readonly #byId = new Map<number, AddedToken>();
@@ -44,14 +43,14 @@ export class AddedTokens {
     return this.#ids.get(content);
   }
 
-  /** Whether a text is that of a special token. */
+  /** Whether a text is the content of a special token. */
   isSpecial(text: string): boolean {
     return this.#specialTexts.has(text);
   }
 
   /**
-   * Adds tokens, or gives those that are there other flags. Their own ids do not count.
-   * @throws InputError when a token would get the id of another, which the vocabulary has
+   * Adds tokens, or changes the flags of existing ones. The ids in their entries are ignored.
+   * @throws InputError when a token would get the id of another token of the vocabulary
    */
   add(tokens: Iterable<Omit<AddedToken, 'id'>>): void {
     const { count } = this.#vocabulary;
@@ -65,7 +64,7 @@ export class AddedTokens {
       const other = known === undefined ? this.#vocabulary.tokenOf(id) : undefined;
       if (other !== undefined) {
         throw new InputError(
-          `the added token ${brief(token.content)} would get id ${id}, since the vocabulary has ${count} tokens, but that is ${brief(other)}`,
+          `the added token ${brief(token.content)} would get id ${id}, since the vocabulary has ${count} tokens, but that id belongs to ${brief(other)}`,
           { file: this.#file },
           'The ids of the vocabulary have holes: give the token an id there',
         );
@@ -88,12 +87,12 @@ export class AddedTokenSplitter {
   readonly #splitSpecial: boolean;
   readonly #raw = new Trie();
   readonly #normalized = new Trie();
-  /** What normalized tokens look like in a normalized text, where that is not their content. */
+  /** The normalized forms of normalized tokens, if they differ from the content. */
   readonly #forms = new Map<number, string>();
 
   /**
-   * @param splitSpecial special tokens in a text are text
-   * @param raw all tokens are found in the text before it is normalized
+   * @param splitSpecial whether special tokens in a text are treated as text
+   * @param raw whether all tokens are matched in the text before it is normalized
    * @throws InputError when two tokens look the same
    */
   constructor(
@@ -156,7 +155,10 @@ export class AddedTokenSplitter {
     if (covered < text.length) parts.text(text.slice(covered), atStart && covered === 0);
   }
 
-  /** What a token takes of the text; null where it must not be found. `covered` is taken already. */
+  /**
+   * The part of the text that a token matches; null if it must not match there. The text before `covered`
+   * is already matched.
+   */
   #stretch(
     text: string,
     id: number,

@@ -1,4 +1,4 @@
-/** Byte pair encoding: of a word's characters, pairs are merged in the order of their ranks. */
+/** Byte pair encoding: merges pairs of a word's characters in the order of their ranks. */
 
 import { brief } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
@@ -13,35 +13,35 @@ import {
 } from './sentencepiece-merges.ts';
 import { byteTokens, pairsOf, Vocabulary } from './vocabulary.ts';
 
-/** How many words are remembered with their ids, and up to which length (UTF-16 units). */
+/** How many words are cached with their ids, and up to which length (UTF-16 units). */
 const rememberedWords = 4096;
 const longestRemembered = 32;
 
 interface BpeOptions {
   readonly unknown: string | null;
-  /** Neighbouring unknown characters are one. */
+  /** Whether adjacent unknown characters become one. */
   readonly fuseUnknown: boolean;
-  /** The tokens of bytes, which stand for characters that are none. */
+  /** The tokens of bytes, which represent characters without a token. */
   readonly bytes: readonly (number | undefined)[] | null;
-  /** What characters behind the first have in front. */
+  /** The prefix of all characters of a word after the first. */
   readonly prefix: string;
-  /** What a word's last character has behind it. */
+  /** The suffix of the last character of a word. */
   readonly suffix: string;
-  /** A word that is a token is taken whole. */
+  /** Whether a word that is a token becomes that token without merges. */
   readonly ignoreMerges: boolean;
-  /** Where merges are those of a SentencePiece model. */
+  /** Set if the merges are those of a SentencePiece model. */
   readonly sentencePiece: SentencePieceMerges | null;
 }
 
-/** The large parts of a BPE model, which may come from elsewhere than its JSON. */
+/** The large parts of a BPE model, which may come from another source than its JSON. */
 export interface BpeTables {
   readonly vocabulary: Vocabulary;
   readonly merges: MergeTable;
 }
 
 /**
- * @param ready what takes the place of the JSON's vocabulary and merges
- * @throws InputError when the merges do not fit the vocabulary, or it merges at random
+ * @param ready replaces the vocabulary and merges of the JSON
+ * @throws InputError when the merges do not fit the vocabulary, or the model merges at random
  */
 export function buildBpe(read: ModelFields, ready?: BpeTables): Model {
   const { dropout = null } = read.json;
@@ -81,11 +81,11 @@ class Bpe implements Model {
   readonly vocabulary: Vocabulary;
   readonly merges: MergeTable;
   readonly #options: BpeOptions;
-  /** Where several merges share one: the rank of each. */
+  /** The rank of each merge, if several merges share a rank. */
   readonly #ranks: Int32Array | null;
   readonly #known = new Map<string, readonly number[]>();
   readonly #queue = new MergeQueue();
-  /** The symbols of a word: ids, and the symbols before and behind, -1 where there is none. */
+  /** The symbols of a word: ids, and the previous and next symbols, -1 if there is none. */
   #ids = new Int32Array(64);
   #before = new Int32Array(64);
   #behind = new Int32Array(64);
@@ -120,7 +120,7 @@ class Bpe implements Model {
     this.#known.set(word, ids.slice(first));
   }
 
-  /** Puts the word's characters down as symbols; how many these are. */
+  /** Turns the word's characters into symbols and returns their number. */
   #symbols(word: string): number {
     const { bytes, fuseUnknown, unknown, prefix, suffix } = this.#options;
     const symbols = this.#options.sentencePiece?.symbols;
@@ -129,7 +129,7 @@ class Bpe implements Model {
       if (count === this.#ids.length) this.#grow();
       this.#ids[count++] = id;
     };
-    /** An unknown character that has not been put down: others may be fused with it. */
+    /** An unknown character that is not stored yet: further ones may be fused with it. */
     let pending: number | null = null;
     for (let at = 0; at < word.length; ) {
       const symbol = symbols?.longestAt(word, at) ?? null;
@@ -158,7 +158,7 @@ class Bpe implements Model {
         if (pending !== null && !fuseUnknown) add(pending);
         pending = this.#unknownId(unknown);
       }
-      // Without a token for what is unknown, the reference passes over it.
+      // Without an unknown token, the reference skips the character.
     }
     if (pending !== null) add(pending);
     for (let at = 0; at < count; at++) {
@@ -176,7 +176,7 @@ class Bpe implements Model {
     );
   }
 
-  /** Merges symbols until no pair is left that merges. */
+  /** Merges symbols until no pair can be merged. */
   #merge(count: number): void {
     const queue = this.#queue;
     const ids = this.#ids;
@@ -198,7 +198,8 @@ class Bpe implements Model {
       const leftId = ids[left] as number;
       const right = behind[left] as number;
       if (leftId < 0 || right < 0) continue;
-      // One of the two has been merged meanwhile, unless they still make the same token.
+      // One of the two symbols may have been merged meanwhile; the merge is valid only if they still make
+      // the same token.
       const rank = merges.rankOf(leftId, ids[right] as number);
       if (rank < 0 || merges.merged[rank] !== merged) continue;
       ids[left] = merged;

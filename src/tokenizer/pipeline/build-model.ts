@@ -16,11 +16,11 @@ const fields: Readonly<Record<string, readonly string[]>> = {
   WordLevel: ['unk_token', 'vocab'],
 };
 
-/** The names of the models that there are. */
+/** The names of the supported models. */
 export const modelTypes = Object.keys(fields);
 
 /**
- * @param ready of BPE, what takes the place of the JSON's vocabulary and merges
+ * @param ready for BPE, replaces the vocabulary and merges of the JSON
  * @throws InputError when a part of it is not supported or does not fit the rest
  */
 export function buildModel(json: ModelJson, file: string, ready?: BpeTables): Model {

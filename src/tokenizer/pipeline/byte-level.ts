@@ -1,6 +1,9 @@
-/** Bytes written as characters, as byte-level vocabularies have them: a blank is Ġ. */
+/** Bytes written as characters, as in byte-level vocabularies: a space is Ġ. */
 
-/** The character of each byte: printable ones are their own, the others follow U+0100. */
+/**
+ * The character of each byte: printable bytes keep their character, the others get characters from U+0100
+ * on.
+ */
 const characterOf: readonly string[] = (() => {
   const printable = (byte: number) =>
     (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
@@ -16,9 +19,9 @@ const byteOf: ReadonlyMap<string, number> = new Map(
 
 const encoder = new TextEncoder();
 
-/** The UTF-8 bytes of `text`, a character each. */
+/** The UTF-8 bytes of `text`, one character per byte. */
 export function bytesAsCharacters(text: string): string {
-  // Most words are ASCII, which needs no bytes.
+  // Most words are ASCII and need no conversion to bytes.
   let result = '';
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at);
@@ -31,14 +34,14 @@ export function bytesAsCharacters(text: string): string {
   return result;
 }
 
-/** A character for each of `bytes`. */
+/** One character for each of `bytes`. */
 export function charactersOf(bytes: Uint8Array): string {
   let result = '';
   for (const byte of bytes) result += characterOf[byte];
   return result;
 }
 
-/** The bytes that a token stands for: its own UTF-8 when it has characters that are no bytes. */
+/** The bytes that a token stands for: its own UTF-8 if it has characters that do not represent bytes. */
 export function bytesOfToken(token: string): readonly number[] | Uint8Array {
   const bytes: number[] = [];
   for (const character of token) {

@@ -1,7 +1,7 @@
 /**
- * Which characters become which others, as SentencePiece writes it: `precompiled_charsmap`.
+ * The table of character replacements of SentencePiece: `precompiled_charsmap`.
  *
- *     | bytes of the trie, u32 | trie: u32 each | texts, each with a 0 behind it |
+ *     | bytes of the trie, u32 | trie: u32 each | texts, each with a 0 after it |
  *
  * The trie is a double array: from a node at `place`, byte b leads to `place ^ b`, if that node's label
  * is b. All numbers are little-endian.
@@ -11,7 +11,7 @@
  *     leaf   1 place of the text, below bit 31
  */
 
-/** What a key becomes, and how many bytes it has. */
+/** The replacement of a key, and how many bytes the key has. */
 interface Match {
   readonly length: number;
   readonly text: string;
@@ -29,7 +29,7 @@ export class CharacterMap {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const trieBytes = bytes.length < 4 ? 0 : view.getUint32(0, true);
     if (trieBytes === 0 || trieBytes % 4 !== 0 || trieBytes + 4 >= bytes.length) {
-      throw new RangeError(`it has ${bytes.length} bytes, its trie ${trieBytes}`);
+      throw new RangeError(`it has ${bytes.length} bytes, but its trie needs ${trieBytes}`);
     }
     this.#nodes = Uint32Array.from({ length: trieBytes / 4 }, (_, at) =>
       view.getUint32(4 + 4 * at, true),
@@ -42,7 +42,7 @@ export class CharacterMap {
     return this.#search(text, start, text.length, true);
   }
 
-  /** What the shortest key becomes that `text` begins with. */
+  /** The replacement of the shortest key with which `text` begins. */
   shortest(text: Uint8Array): string | null {
     return this.#search(text, 0, text.length, false)?.text ?? null;
   }
@@ -54,7 +54,7 @@ export class CharacterMap {
     let length = 0;
     for (let at = start; at < end; at++) {
       const byte = text[at] as number;
-      // No key has a 0.
+      // No key contains a zero byte.
       if (byte === 0) break;
       place ^= byte;
       const node = nodes[place];

@@ -1,4 +1,4 @@
-/** How tokens become text: the component `decoder` of a tokenizer.json. */
+/** Turns tokens into text: the component `decoder` of a tokenizer.json. */
 
 import { isJsonObject } from '../../checkpoint/json-file.ts';
 import { bytesOfToken } from './byte-level.ts';
@@ -6,7 +6,7 @@ import { replace } from './normalizers.ts';
 import type { Builders, Part } from './part.ts';
 import { metaspaceOptions } from './pre-tokenizers.ts';
 
-/** Tokens, never none at all, to pieces of text that are joined in the end. */
+/** Maps tokens, at least one, to pieces of text that are joined at the end. */
 export type Decoder = (tokens: readonly string[]) => readonly string[];
 
 const builders: Builders<Decoder> = {
@@ -44,12 +44,12 @@ export function decoderOf(part: Part): Decoder {
 /** A token that stands for a byte. */
 const byteToken = /^<0x([0-9A-Fa-f]{2})>$/;
 
-/** Whether a decoder makes characters of tokens that stand for bytes. */
+/** Whether a decoder joins tokens that represent bytes into characters. */
 export function joinsBytes(component: unknown): boolean {
   return hasDecoder(component, 'ByteFallback');
 }
 
-/** Whether a decoder takes the characters of tokens for bytes. */
+/** Whether a decoder reads the characters of tokens as bytes. */
 export function isByteLevel(component: unknown): boolean {
   return hasDecoder(component, 'ByteLevel');
 }
@@ -64,18 +64,18 @@ function hasDecoder(component: unknown, wanted: string): boolean {
   );
 }
 
-/** Whether a token is a byte to such a decoder. */
+/** Whether such a decoder reads a token as a byte. */
 export function isByteToken(token: string): boolean {
   return byteToken.test(token);
 }
 
-/** The byte that a token stands for; undefined where it is none. */
+/** The byte that a token represents; undefined if it represents none. */
 export function byteOfToken(token: string): number | undefined {
   const digits = byteToken.exec(token)?.[1];
   return digits === undefined ? undefined : Number.parseInt(digits, 16);
 }
 
-// U+FEFF is a character like others, not a mark of byte order.
+// U+FEFF is an ordinary character here, not a byte order mark.
 const lenient = new TextDecoder('utf-8', { ignoreBOM: true });
 const strict = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true });
 
@@ -85,7 +85,7 @@ function byteLevel(tokens: readonly string[]): readonly string[] {
   return [lenient.decode(Uint8Array.from(bytes))];
 }
 
-/** Tokens such as `<0x41>` are bytes; each byte of a row that is no UTF-8 becomes U+FFFD. */
+/** Tokens such as `<0x41>` are bytes; each byte of a run that is not valid UTF-8 becomes U+FFFD. */
 function byteFallback(tokens: readonly string[]): readonly string[] {
   const pieces: string[] = [];
   let bytes: number[] = [];
@@ -111,7 +111,7 @@ function byteFallback(tokens: readonly string[]): readonly string[] {
   return pieces;
 }
 
-/** Takes up to so many of a character from the start and the end of every piece. */
+/** Removes up to a given number of a character from the start and the end of every piece. */
 function strip(content: string, start: number, stop: number): Decoder {
   return (tokens) =>
     tokens.map((token) => {
@@ -124,7 +124,7 @@ function strip(content: string, start: number, stop: number): Decoder {
     });
 }
 
-/** The first token begins a text, so its blanks are none. */
+/** The first token begins a text, so its replacement characters are dropped rather than made spaces. */
 function metaspace(part: Part): Decoder {
   const { replacement, scheme } = metaspaceOptions(part);
   return (tokens) =>
@@ -142,7 +142,7 @@ function wordPiece(prefix: string, cleanup: boolean): Decoder {
     });
 }
 
-/** Blanks before punctuation and within English contractions. */
+/** Spaces before punctuation and within English contractions. */
 const loose: readonly (readonly [text: string, tight: string])[] = [
   ...['.', '?', '!', ','].map((mark) => [` ${mark}`, mark] as const),
   [" ' ", "'"],

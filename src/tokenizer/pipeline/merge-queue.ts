@@ -1,6 +1,6 @@
 /**
- * The merges that a word may still make, the one of lowest rank first, of equal ranks the leftmost.
- * A binary heap over three columns, which grow as needed and are kept from word to word.
+ * The possible merges of a word, the lowest rank first; among equal ranks, the leftmost first.
+ * A binary heap over three columns, which grow as needed and are reused for every word.
  */
 export class MergeQueue {
   #rank = new Int32Array(64);
@@ -12,12 +12,12 @@ export class MergeQueue {
     return this.#size === 0;
   }
 
-  /** Where the first merge's left part is. */
+  /** Position of the left part of the first merge. */
   get position(): number {
     return this.#position[0] as number;
   }
 
-  /** The id that the first merge makes. */
+  /** The id that results from the first merge. */
   get merged(): number {
     return this.#merged[0] as number;
   }
@@ -38,7 +38,7 @@ export class MergeQueue {
     this.#put(at, rank, position, merged);
   }
 
-  /** Removes the first. */
+  /** Removes the first merge. */
   pop(): void {
     const last = --this.#size;
     const rank = this.#rank[last] as number;

@@ -3,10 +3,10 @@
  * ids that finds a rank.
  *
  * The usual form, a map from the pair as a string to its rank, costs 20 MB for the 50,000 merges of
- * GPT-2; this costs 1 MB, and there is no string to build for a look-up.
+ * GPT-2; this costs 1 MB, and a look-up builds no string.
  *
  *     rank r:   left[r]  right[r]  merged[r]
- *     places    hash of the pair -> r + 1        0: free; a taken place sends on to the next
+ *     places    hash of the pair -> r + 1        0: free; if a place is taken, the next one is tried
  */
 export class MergeTable {
   readonly left: Int32Array;
@@ -16,7 +16,8 @@ export class MergeTable {
   readonly #mask: number;
 
   /**
-   * The lists, (merges) each, of what becomes of which pair; of merges of the same pair the last counts.
+   * The lists, each of shape (merges): the pairs and their results. If a pair occurs twice, the last merge
+   * counts.
    */
   constructor({ left, right, merged }: Pick<MergeTable, 'left' | 'right' | 'merged'>) {
     this.left = left;
@@ -30,7 +31,7 @@ export class MergeTable {
     }
   }
 
-  /** The rank of the pair, lower ones are merged earlier; -1 when it is never merged. */
+  /** The rank of the pair; lower ranks are merged first; -1 if it is never merged. */
   rankOf(left: number, right: number): number {
     return (this.#places[this.#place(left, right)] as number) - 1;
   }

@@ -3,7 +3,7 @@
 import { MergeTable } from './merge-table.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
-/** What lines begin with that are comments, as in the reference. */
+/** Lines that begin with this are comments, as in the reference. */
 export const versionLine = '#version';
 
 const blank = 0x20;
@@ -19,8 +19,8 @@ export class MergeTableBuilder {
   #units = new Uint16Array(64);
 
   /**
-   * @param most merges that are added at most
-   * @param prefix what tokens behind the first of a word have in front, and merged ones lose
+   * @param most the most merges that may be added
+   * @param prefix the prefix of all tokens of a word after the first, which merging removes
    */
   constructor(vocabulary: Vocabulary, most: number, prefix = '') {
     this.#vocabulary = vocabulary;
@@ -43,7 +43,7 @@ export class MergeTableBuilder {
     return this.#addPair(units, 0, left.length, left.length, left.length + right.length);
   }
 
-  /** Adds the line in [start, end) of `units`; one that is a comment is passed over. */
+  /** Adds the line in [start, end) of `units`; skips a comment. */
   addLine(units: Uint16Array, start: number, end: number): boolean {
     if (isComment(units, start, end)) return true;
     const space = units.indexOf(blank, start);
@@ -61,7 +61,7 @@ export class MergeTableBuilder {
     });
   }
 
-  /** Tokens are looked up where they stand, also joined: no strings are made. */
+  /** Looks up tokens in place, also joined ones, without creating strings. */
   #addPair(units: Uint16Array, start: number, leftEnd: number, from: number, end: number): boolean {
     const prefix = this.#prefix;
     for (let i = 0; i < prefix.length; i++) {
@@ -82,7 +82,7 @@ export class MergeTableBuilder {
     if (text.length > this.#units.length) this.#units = new Uint16Array(2 * text.length);
     const units = this.#units;
     for (let i = 0; i < text.length; i++) units[i] = text.charCodeAt(i);
-    // What an earlier, longer text has left is no part of this one.
+    // Remains of an earlier, longer text in the buffer do not belong to this one.
     return units.subarray(0, text.length);
   }
 }

@@ -1,4 +1,4 @@
-/** What turns words into ids: the component `model` of a tokenizer.json. */
+/** Turns words into ids: the component `model` of a tokenizer.json. */
 
 import { brief, isJsonObject } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
@@ -7,7 +7,7 @@ import type { Vocabulary } from './vocabulary.ts';
 
 export interface Model {
   readonly vocabulary: Vocabulary;
-  /** Of BPE. */
+  /** Only in BPE. */
   readonly merges?: MergeTable;
   /**
    * Appends the ids of a word, which is not empty, to `ids`.
@@ -16,7 +16,7 @@ export interface Model {
   tokenize(word: string, ids: number[]): void;
 }
 
-/** The fields of a model; the checks of tokenizer-json.ts have been made. */
+/** The fields of a model; tokenizer-json.ts has checked them. */
 export type ModelJson = Readonly<Record<string, unknown>>;
 
 /** Reads single fields of a model. */

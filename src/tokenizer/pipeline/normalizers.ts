@@ -1,4 +1,4 @@
-/** What is done to a text before it is cut: the component `normalizer` of a tokenizer.json. */
+/** Changes a text before it is split: the component `normalizer` of a tokenizer.json. */
 
 import { accents, blanks, withoutNormalForm } from '../unicode.ts';
 import { bytesAsCharacters } from './byte-level.ts';
@@ -7,7 +7,7 @@ import type { Builders, Part } from './part.ts';
 import { characterMap, sentencePieceNormalizer } from './sentencepiece-normalizer.ts';
 import { spansOf } from './split.ts';
 
-/** @param atStart whether the text is the beginning of a whole one, and not behind an added token */
+/** @param atStart whether the text begins the whole text, rather than follows an added token */
 export type Normalizer = (text: string, atStart: boolean) => string;
 
 const builders: Builders<Normalizer> = {
@@ -23,7 +23,7 @@ const builders: Builders<Normalizer> = {
     const prefix = part.text('prepend');
     return (text) => (text === '' ? text : prefix + text);
   },
-  // The reference loses count of characters that are put in where there were none.
+  // The reference miscounts characters that are inserted by an empty match.
   Replace: (part) => replace(part.fullPattern('pattern'), part.text('content')),
   ByteLevel: () => bytesAsCharacters,
   Precompiled: (part) => {
@@ -56,12 +56,12 @@ export function replace(pattern: RegExp, content: string): (text: string) => str
 }
 
 const encoder = new TextEncoder();
-/** Bytes of the longest cluster that is looked up as a whole. */
+/** The longest cluster, in bytes, that is looked up as a whole. */
 const longestCluster = 5;
 
 /**
- * Each short cluster of characters, or else each character, becomes what the shortest key that it begins
- * with becomes: the reference looks up no more.
+ * Each short cluster of characters, or else each character, is replaced by the replacement of the shortest
+ * key with which it begins: the reference does not look further.
  */
 function replaceClusters(text: string, clusters: Intl.Segmenter, map: CharacterMap): string {
   let result = '';
@@ -93,7 +93,7 @@ function normalForm(form: 'NFC' | 'NFD' | 'NFKC' | 'NFKD'): Normalizer {
   };
 }
 
-/** Character by character: a sigma at the end of a word is one like the others. */
+/** Character by character: a sigma at the end of a word is treated like any other. */
 function lowercase(text: string): string {
   let result = '';
   for (const character of text) result += character.toLowerCase();
@@ -104,7 +104,7 @@ const blank = new RegExp(`^${blanks}$`, 'v');
 
 function strip(left: boolean, right: boolean): Normalizer {
   return (text) => {
-    // Blanks are single UTF-16 units.
+    // Whitespace characters are single UTF-16 units.
     let start = 0;
     let end = text.length;
     while (left && start < end && blank.test(text[start] as string)) start++;
@@ -115,7 +115,7 @@ function strip(left: boolean, right: boolean): Normalizer {
 
 const otherBlanks = /[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]/g;
 
-/** Control characters go, other blanks become blanks, as models of translation want it. */
+/** Removes control characters and turns other whitespace into spaces, as translation models require. */
 function nmt(text: string): string {
   const kept = (control: string) => {
     const code = control.charCodeAt(0);

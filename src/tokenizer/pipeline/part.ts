@@ -1,6 +1,6 @@
 /**
- * A part of a tokenizer.json, read with suspicion: what is not known, missing, or of another type than
- * it should be is refused with its place, so that no part means something else than in the reference.
+ * Reads a part of a tokenizer.json strictly: a field that is unknown, missing or of the wrong type is
+ * refused, and the error names its place, so that every part means the same as in the reference.
  */
 
 import { brief, isJsonObject } from '../../checkpoint/json-file.ts';
@@ -31,7 +31,7 @@ export class Part {
     this.type = json.type;
   }
 
-  /** Builds by the part's type; fields that no builder asked for are refused unless they say nothing. */
+  /** Builds by the part's type; fields that no builder read are refused unless they are empty. */
   build<T>(builders: Builders<T>): T {
     const builder = Object.hasOwn(builders, this.type) ? builders[this.type] : undefined;
     if (builder === undefined) {
@@ -92,7 +92,7 @@ export class Part {
     );
   }
 
-  /** Fields that have no bearing on ids or text. */
+  /** Fields that do not affect ids or text. */
   ignore(...names: readonly string[]): void {
     for (const name of names) this.#read.add(name);
   }
@@ -102,11 +102,11 @@ export class Part {
     return this.#pattern(name).expression;
   }
 
-  /** The same for one that must match something. */
+  /** The same for a pattern that must not match the empty text. */
   fullPattern(name: string): RegExp {
     const { expression, empty } = this.#pattern(name);
     if (!empty) return expression;
-    throw this.refused(`${brief(name)} may match nothing: ${brief(this.object(name))}`);
+    throw this.refused(`${brief(name)} may match the empty text: ${brief(this.object(name))}`);
   }
 
   #pattern(name: string): Translated {

@@ -1,10 +1,10 @@
 /**
- * A tokenizer.json at work, with the ids and texts of the reference implementation:
+ * Runs a tokenizer.json, with the same ids and texts as the reference implementation:
  *
  *     text -> added tokens -> normalizer -> pre-tokenizer -> model -> post-processor -> ids
  *     ids -> tokens -> decoder -> text
  *
- * Components that are not known, or that have options that are not, are refused when it is built.
+ * Unknown components, and components with unknown options, are refused when the pipeline is built.
  */
 
 import { dirname, join } from 'node:path';
@@ -49,9 +49,9 @@ export class Pipeline {
   readonly roles: SpecialTokens['roles'];
 
   /**
-   * @param files what is said of tokens outside tokenizer.json
-   * @param file where it comes from, for messages
-   * @param ready of BPE, what takes the place of the JSON's vocabulary and merges
+   * @param files the other files that describe tokens
+   * @param file the path of tokenizer.json, for messages
+   * @param ready for BPE, replaces the vocabulary and merges of the JSON
    * @throws InputError when a part is not supported
    */
   constructor(json: TokenizerJson, file: string, files: TokenFiles = {}, ready?: BpeTables) {
@@ -82,11 +82,11 @@ export class Pipeline {
     const build = () =>
       new AddedTokenSplitter(this.#added, normalize, {
         splitSpecial: files.config?.split_special_tokens === true,
-        // What SentencePiece makes of a token has a blank in front.
+        // SentencePiece would normalize a token to one with a space in front.
         raw: json.normalizer?.type === 'SentencePiece',
         file,
       });
-    // Added tokens are normalized, by expressions of the file.
+    // Added tokens are normalized, with regular expressions from the file.
     const units = [...this.#added.byId.values()].reduce(
       (sum, { content }) => sum + content.length,
       0,
@@ -94,7 +94,7 @@ export class Pipeline {
     this.#splitter = hasExpression(json.normalizer) ? withinTime(build, { units, file }) : build();
   }
 
-  /** The large parts of a BPE model; null of others. */
+  /** The large parts of a BPE model; null for other models. */
   get tables(): BpeTables | null {
     const { vocabulary, merges } = this.#model;
     return merges === undefined ? null : { vocabulary, merges };
@@ -112,10 +112,10 @@ export class Pipeline {
     return size;
   }
 
-  /** The ids of `text`, with what the post-processor puts around it where that is wanted. */
+  /** The ids of `text`, on request with the tokens that the post-processor adds around it. */
   encode(text: string, { addSpecial }: { readonly addSpecial: boolean }): number[] {
     const ids: number[] = [];
-    // Half of a pair of surrogates is no character.
+    // Half of a surrogate pair is not a character.
     this.#splitter.split(text.replace(/\p{Surrogate}/gu, '\ufffd'), {
       token: (id) => ids.push(id),
       text: (part, atStart) => this.#encodeText(part, atStart, ids),
@@ -123,7 +123,7 @@ export class Pipeline {
     return this.#postProcess === null ? ids : this.#postProcess(ids, addSpecial);
   }
 
-  /** The text of `ids`; those that have no token are passed over. */
+  /** The text of `ids`; ids without a token are skipped. */
   decode(ids: readonly number[]): string {
     const tokens = ids.flatMap((id) => this.tokenOf(id) ?? []);
     if (tokens.length === 0) return '';
@@ -144,7 +144,10 @@ export class Pipeline {
     return token !== undefined && this.#added.isSpecial(token);
   }
 
-  /** Whether a token's text depends on the tokens after it: bytes, of which all or none are text. */
+  /**
+   * Whether a token's text depends on the tokens after it: such tokens are bytes, and a run of bytes is
+   * valid text as a whole or not at all.
+   */
   isByte(id: number): boolean {
     return this.#joinsBytes && isByteToken(this.tokenOf(id) ?? '');
   }
@@ -170,8 +173,8 @@ export class Pipeline {
 }
 
 /**
- * Metaspace with the scheme "first" asks where a word was before the text was normalized. That is
- * known where the normalizer leaves the beginning at the beginning.
+ * Metaspace with the scheme "first" needs the position of a word before normalization. It is known if the
+ * normalizer keeps the beginning of the text at the beginning.
  */
 function checkStart({ normalizer, pre_tokenizer }: TokenizerJson, file: string): void {
   const steps = stepsOf(pre_tokenizer, 'pretokenizers');
@@ -183,7 +186,7 @@ function checkStart({ normalizer, pre_tokenizer }: TokenizerJson, file: string):
   const moving = stepsOf(normalizer, 'normalizers').find((step) => !kept(step));
   if (moving === undefined) return;
   throw new InputError(
-    `pre_tokenizer: Metaspace with the 'prepend_scheme' first is not supported ${at === 0 ? 'with' : 'behind another and with'} the normalizer ${brief(moving)}`,
+    `pre_tokenizer: Metaspace with the 'prepend_scheme' first is not supported ${at === 0 ? 'with' : 'after another pre-tokenizer and with'} the normalizer ${brief(moving)}`,
     { file },
   );
 }
@@ -200,7 +203,7 @@ function keepsCharacters({ type }: Component): boolean {
   return type === 'NFC';
 }
 
-/** The components of a sequence, or the one that there is. */
+/** The components of a sequence, or the single component. */
 function stepsOf(component: unknown, list: string): readonly Component[] {
   if (!isJsonObject(component)) return [];
   const parts = component[list];

@@ -1,10 +1,12 @@
-/** What is put around the ids of a text: the component `post_processor` of a tokenizer.json. */
+/** Adds tokens around the ids of a text: the component `post_processor` of a tokenizer.json. */
 
 import { brief, isJsonObject } from '../../checkpoint/json-file.ts';
 import { isTokenId } from '../tokenizer-json.ts';
 import type { Builders, Part } from './part.ts';
 
-/** The ids of a text with what belongs around them; without special tokens, where they are not wanted. */
+/**
+ * The ids of a text with the tokens around them; without special tokens if the caller does not want them.
+ */
 export type PostProcessor = (ids: number[], addSpecial: boolean) => number[];
 
 const builders: Builders<PostProcessor> = {
@@ -21,7 +23,7 @@ const builders: Builders<PostProcessor> = {
   Sequence: (part) => {
     const parts = part.parts('processors');
     const steps = parts.map(postProcessorOf);
-    // The reference has a second one process the parts of what the first has put together.
+    // In the reference, a second processor processes the parts of the first one's result.
     if (parts.filter(({ type }) => type !== 'ByteLevel').length > 1) {
       throw part.refused('more than one of its processors adds tokens');
     }
@@ -45,7 +47,7 @@ function specialId(part: Part, name: string): number {
   throw part.refused(`'${name}' is not a token and its id: ${brief(part.list(name))}`);
 }
 
-/** Ids, or the place of the text. */
+/** Ids, or a placeholder for the text. */
 type Piece = readonly number[] | 'text';
 
 function template(part: Part): PostProcessor {

@@ -1,4 +1,4 @@
-/** How a text is cut into words: the component `pre_tokenizer` of a tokenizer.json. */
+/** Splits a text into words: the component `pre_tokenizer` of a tokenizer.json. */
 
 import { translate } from '../regex/oniguruma.ts';
 import { blanks, complement, punctuation, unassigned, wordCharacters } from '../unicode.ts';
@@ -6,13 +6,13 @@ import { bytesAsCharacters } from './byte-level.ts';
 import type { Builders, Part } from './part.ts';
 import { type Behavior, behaviors, cut } from './split.ts';
 
-/** Takes a word, never an empty one, and whether it is where the whole text begins. */
+/** Receives a word, never an empty one, and whether it is at the beginning of the whole text. */
 export type Emit = (word: string, atStart: boolean) => void;
 
-/** Cuts `text` and gives out its words in order. */
+/** Splits `text` and emits its words in order. */
 export type PreTokenizer = (text: string, atStart: boolean, emit: Emit) => void;
 
-/** GPT-2's words. */
+/** The pattern for GPT-2's words. */
 const { expression: gpt2Words } = translate(
   String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
 );
@@ -73,7 +73,7 @@ function byteLevel(addPrefixSpace: boolean, useRegex: boolean): PreTokenizer {
   };
 }
 
-/** Blanks become a character of their own, which also begins a text. */
+/** Spaces become a special character, which is also put at the beginning of a text. */
 function metaspace(part: Part): PreTokenizer {
   const { replacement, scheme } = metaspaceOptions(part);
   const split = part.flag('split', true)
@@ -96,7 +96,7 @@ export function metaspaceOptions(part: Part): {
   const replacement = part.character('replacement');
   const scheme = part.choice('prepend_scheme', ['first', 'never', 'always'] as const, 'always');
   if (part.flag('add_prefix_space', true)) return { replacement, scheme };
-  // The older way to say "never". As in the reference, another scheme beside it is a contradiction.
+  // The older way to say "never". As in the reference, a different scheme contradicts it.
   if (scheme !== 'never') {
     throw part.refused(`'add_prefix_space' is false, but 'prepend_scheme' ${scheme}`);
   }

@@ -1,11 +1,12 @@
 /**
- * How merges of a SentencePiece model differ from ranked ones: the field `sentencepiece` of a BPE model,
- * of our own. Of merges whose tokens have the same score, the leftmost in the text comes first:
+ * The differences between merges of a SentencePiece model and ranked ones: the field `sentencepiece` of a
+ * BPE model, our own extension. Among merges whose tokens have the same score, the leftmost in the text
+ * comes first:
  *
- *     user_defined   ids of tokens that are taken whole before anything is merged
- *     ties           [first, count] of merges in a row that make several tokens of the same score
+ *     user_defined   ids of tokens that are matched as a whole before any merge
+ *     ties           [first, count] of consecutive merges that make several tokens of the same score
  *
- * Merges in a row that make the same token share a rank without being named.
+ * Consecutive merges that make the same token share a rank without being listed.
  */
 
 import { brief, isJsonObject } from '../../checkpoint/json-file.ts';
@@ -22,8 +23,8 @@ export interface SentencePieceMerges {
 }
 
 /**
- * The field of a model; null where it has none.
- * @throws InputError when it is not as above
+ * The field of a model; null if it has none.
+ * @throws InputError when it does not have this form
  */
 export function sentencePieceMerges(
   read: ModelFields,

@@ -1,9 +1,9 @@
 /**
- * How SentencePiece prepares a text: characters are replaced, blanks in excess go, a blank is put in
- * front, and blanks become U+2581. What the user of its trainer defined as a symbol stays as it is.
+ * Prepares a text like SentencePiece: replaces characters, removes excess spaces, puts a space in front,
+ * and turns spaces into U+2581. Symbols that were user-defined in training stay unchanged.
  *
- * A type of component of our own: the reference implementation puts it together from others, which
- * replace characters by clusters and not by the longest match, and differ where U+2581 is in the text.
+ * This type of component is our own: the reference implementation composes it from others, which replace
+ * characters by clusters instead of the longest match, and differ if the text contains U+2581.
  */
 
 import { CharacterMap } from './charsmap.ts';
@@ -15,24 +15,24 @@ const encoder = new TextEncoder();
 
 interface Options {
   readonly map: CharacterMap | null;
-  /** Texts that are not replaced. */
+  /** Texts in which nothing is replaced. */
   readonly symbols: Trie | null;
   readonly addDummyPrefix: boolean;
-  /** Whether that is for the beginning of the whole text alone, and not behind each added token. */
+  /** Whether that applies only at the beginning of the whole text, and not after each added token. */
   readonly first: boolean;
   readonly removeExtra: boolean;
-  /** What stands for a blank. */
+  /** The character that represents a space. */
   readonly space: string;
   readonly suffix: boolean;
 }
 
-/** @throws InputError when an option is not of its type, or the characters are no such table */
+/** @throws InputError when an option has the wrong type, or the table of characters is invalid */
 export function sentencePieceNormalizer(part: Part): (text: string, atStart: boolean) => string {
   const symbols = part.list('user_defined_symbols');
   const trie = new Trie();
   for (const symbol of symbols) {
     if (typeof symbol !== 'string' || symbol === '' || !trie.add(symbol, 0)) {
-      throw part.refused("'user_defined_symbols' are not texts that differ");
+      throw part.refused("'user_defined_symbols' must be distinct texts");
     }
   }
   const options: Options = {
@@ -48,8 +48,8 @@ export function sentencePieceNormalizer(part: Part): (text: string, atStart: boo
 }
 
 /**
- * The field `precompiled_charsmap`, in base64; null where there is none.
- * @throws InputError when it is no such table
+ * The field `precompiled_charsmap`, in base64; null if it is absent.
+ * @throws InputError when it is not a valid table
  */
 export function characterMap(part: Part): CharacterMap | null {
   const text = part.text('precompiled_charsmap', '');
@@ -58,7 +58,9 @@ export function characterMap(part: Part): CharacterMap | null {
     return new CharacterMap(Buffer.from(text, 'base64'));
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw part.refused(`'precompiled_charsmap' is no table of characters: ${error.message}`);
+    throw part.refused(
+      `'precompiled_charsmap' is not a valid table of characters: ${error.message}`,
+    );
   }
 }
 
@@ -91,10 +93,10 @@ function prepared(text: string, atStart: boolean, options: Options): string {
   return suffix ? result + dummy : result;
 }
 
-/** What the parts of a text become: symbols, the longest keys of the map, single characters. */
+/** The replacements of the parts of a text: symbols, the longest keys of the map, single characters. */
 function* replaced(text: string, { map, symbols }: Options): Generator<string> {
   const bytes = map === null ? null : encoder.encode(text);
-  /** Where `at` is in the bytes. */
+  /** Position of `at` in the bytes. */
   let byte = 0;
   for (let at = 0; at < text.length; ) {
     const symbol = symbols?.longestAt(text, at) ?? null;

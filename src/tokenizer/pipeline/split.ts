@@ -1,6 +1,6 @@
-/** Cutting a text at what a pattern matches. */
+/** Splits a text at the matches of a pattern. */
 
-/** What becomes of the matches. */
+/** What to do with the matches. */
 export const behaviors = [
   'Removed',
   'Isolated',
@@ -11,7 +11,7 @@ export const behaviors = [
 
 export type Behavior = (typeof behaviors)[number];
 
-/** A stretch of a text, in UTF-16 units: a match, or what is between two. */
+/** A span of a text, in UTF-16 units: a match, or the text between two matches. */
 export interface Span {
   readonly start: number;
   end: number;
@@ -19,8 +19,8 @@ export interface Span {
 }
 
 /**
- * The matches of `pattern`, which has the flag `g`, and what is between them. Together they are the
- * text. As in the reference, an empty match right behind another does not count.
+ * The matches of `pattern`, which has the flag `g`, and the spans between them. Together they are the whole
+ * text. As in the reference, an empty match directly after another does not count.
  */
 export function* spansOf(pattern: RegExp, text: string): Generator<Span> {
   let covered = 0;
@@ -31,7 +31,7 @@ export function* spansOf(pattern: RegExp, text: string): Generator<Span> {
     if (found === null) break;
     const start = found.index;
     const end = start + found[0].length;
-    // V8 finds empty matches between the halves of a character, too.
+    // V8 also finds empty matches inside a surrogate pair.
     if (isWithinCharacter(text, start)) {
       at = start + 1;
       continue;
@@ -54,7 +54,9 @@ function isWithinCharacter(text: string, at: number): boolean {
   return unit >= 0xdc00 && unit <= 0xdfff && at > 0 && (text.codePointAt(at - 1) ?? 0) > 0xffff;
 }
 
-/** What remains of a text that is cut by `pattern`; `invert` takes matches for what is between. */
+/**
+ * The parts of a text that is split by `pattern`; `invert` exchanges matches and the spans between them.
+ */
 export function* cut(
   text: string,
   pattern: RegExp,
@@ -90,7 +92,7 @@ export function* cut(
   }
 }
 
-/** Joins each match to the span before it, unless that is a match, too. */
+/** Joins each match to the span before it, unless that is also a match. */
 function joined(spans: Iterable<Span>, matches: (span: Span) => boolean): Span[] {
   const result: Span[] = [];
   let afterMatch = false;

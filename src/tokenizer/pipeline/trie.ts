@@ -1,6 +1,6 @@
-/** Texts by their first characters, to find the longest one at a place. */
+/** A trie of texts, to find the longest one at a position. */
 
-/** Most nodes have no child, or one: a map is made for the second. */
+/** Most nodes have at most one child: a map is created only for the second. */
 interface Node {
   id: number;
   unit: number;
@@ -13,7 +13,7 @@ const none = -1;
 export class Trie {
   readonly #root = newNode();
 
-  /** False when the text is in it already. */
+  /** Returns false if the trie already has the text. */
   add(text: string, id: number): boolean {
     let node = this.#root;
     for (let at = 0; at < text.length; at++) {

@@ -1,19 +1,19 @@
-/** Unigram models: of all ways to cut a word into pieces, the one whose scores have the largest sum. */
+/** Unigram models: choose the split of a word into pieces whose scores have the largest sum. */
 
 import { brief, isJsonObject } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
 import type { Model, ModelFields } from './model.ts';
 import { byteTokens, Vocabulary } from './vocabulary.ts';
 
-/** How much worse than the worst piece an unknown character is. */
+/** How much lower than the lowest score of a piece the score of an unknown character is. */
 const unknownPenalty = 10;
 
 const encoder = new TextEncoder();
 
-/** The best way to cut a word up to a place. */
+/** The best split of a word up to a position. */
 interface Best {
   score: number;
-  /** Where its last piece starts, -1 when there is no way yet. */
+  /** Start of its last piece; -1 if there is no split yet. */
   from: number;
   id: number;
 }
@@ -25,17 +25,20 @@ export class Unigram implements Model {
   readonly #unknownScore: number;
   readonly #longest: number;
   readonly #bytes: readonly (number | undefined)[] | null;
-  /** As SentencePiece sums: in single precision, and without pieces that are no text; null otherwise. */
+  /**
+   * Set for sums as in SentencePiece: in single precision, and without pieces that are not text; null
+   * otherwise.
+   */
   readonly #unreachable: ReadonlySet<number> | null;
 
-  /** @throws InputError when `unk_id` is no piece */
+  /** @throws InputError when `unk_id` is not the id of a piece */
   constructor(read: ModelFields) {
     const pieces = read.json.vocab as readonly (readonly [piece: string, score: number])[];
     this.vocabulary = new Vocabulary(pieces.map(([piece], id) => [piece, id] as const));
     this.#scores = Float64Array.from(pieces, ([, score]) => score);
     const unknownId = read.json.unk_id ?? null;
     if (unknownId !== null && !(read.count('unk_id', 0) < pieces.length)) {
-      throw read.refused(`'unk_id' is ${brief(unknownId)}, of ${pieces.length} pieces`);
+      throw read.refused(`'unk_id' is ${brief(unknownId)}, but there are ${pieces.length} pieces`);
     }
     this.#unknownId = unknownId as number | null;
     const exact = sentencePieceOf(read);
@@ -50,7 +53,7 @@ export class Unigram implements Model {
 
   tokenize(word: string, ids: number[]): void {
     const ways = this.#waysTo(word);
-    /** From the end: where pieces start and end. Unknown ones in a row are one. */
+    /** The starts and ends of pieces, from the end backwards. Consecutive unknown pieces become one. */
     const pieces: { from: number; to: number; unknown: boolean }[] = [];
     for (let to = word.length; to > 0; ) {
       const { from, id } = ways[to] as Best;
@@ -63,7 +66,7 @@ export class Unigram implements Model {
     for (const { from, to } of pieces.reverse()) this.#push(word.slice(from, to), ids);
   }
 
-  /** The best way to each place in the word. */
+  /** The best split up to each position in the word. */
   #waysTo(word: string): readonly Best[] {
     const ways = Array.from(
       { length: word.length + 1 },
@@ -117,18 +120,18 @@ function exactSum(one: number, other: number): number {
   return one + other;
 }
 
-/** In single precision: where ways have the same sum, rounding decides between them. */
+/** In single precision: if splits have the same exact sum, rounding decides between them. */
 function singleSum(one: number, other: number): number {
   return Math.fround(one + other);
 }
 
 interface Exact {
-  /** Ids of pieces that no text is cut into. */
+  /** Ids of pieces that never result from text. */
   readonly unreachable: ReadonlySet<number>;
   readonly unknownScore: number;
 }
 
-/** The field `sentencepiece`, of our own: sums as SentencePiece makes them. */
+/** The field `sentencepiece`, our own extension: sums as in SentencePiece. */
 function sentencePieceOf(read: ModelFields): Exact | null {
   const field = read.json.sentencepiece ?? null;
   if (field === null) return null;

@@ -1,32 +1,34 @@
 /**
- * The tokens of a model and their ids, as flat arrays: a JavaScript string and its place in a map cost
- * some 150 bytes for each token, these 20. Of 150,000 tokens that is 19 MB.
+ * The tokens of a model and their ids, as flat arrays: a JavaScript string and its place in a map cost some
+ * 150 bytes per token, these arrays 20. For 150,000 tokens this saves 19 MB.
  *
  *     units    | t h e | Ġ a | i n g | ...      UTF-16, token after token in the order of ids
  *     ends     3       5     8                  of id 0, 1, 2 ...; holes are empty
- *     places   hash of the text -> id + 1       0: free; a taken place sends on to the next
+ *     places   hash of the text -> id + 1       0: free; if a place is taken, the next one is tried
  */
 
-/** What a vocabulary is made of, as it is kept in a file. */
+/** The arrays of a vocabulary, as stored in a file. */
 export interface VocabularyArrays {
   readonly units: Uint16Array;
-  /** (size): where each token ends in `units`. */
+  /** Shape (size): where each token ends in `units`. */
   readonly ends: Uint32Array;
-  /** (size): 1 where there is a token. */
+  /** Shape (size): 1 if the id has a token. */
   readonly present: Uint8Array;
 }
 
 export class Vocabulary {
   readonly arrays: VocabularyArrays;
-  /** How many tokens there are, without holes. */
+  /** The number of tokens, without holes. */
   readonly count: number;
   readonly #places: Int32Array;
   readonly #mask: number;
   #repeats = false;
-  /** Where texts lie to be looked up. */
+  /** Buffer for texts that are looked up. */
   #text = new Uint16Array(64);
 
-  /** @param tokens pairs of token and id; ids may have holes, of one text the largest id counts. */
+  /**
+   * @param tokens pairs of token and id; ids may have holes; if a text has several ids, the largest counts.
+   */
   constructor(tokens: Iterable<readonly [token: string, id: number]> | VocabularyArrays) {
     this.arrays = 'units' in tokens ? tokens : arraysOf(tokens);
     const { present } = this.arrays;
@@ -46,7 +48,7 @@ export class Vocabulary {
     return this.arrays.present.length;
   }
 
-  /** Whether a text is that of several ids. */
+  /** Whether a text has several ids. */
   get repeats(): boolean {
     return this.#repeats;
   }
@@ -59,7 +61,10 @@ export class Vocabulary {
     return id < 0 ? undefined : id;
   }
 
-  /** The id of the token in [start, end) of `units` and, behind that, [from, to); -1 when there is none. */
+  /**
+   * The id of the token that consists of [start, end) of `units` followed by [from, to); -1 if there is
+   * none.
+   */
   idOfUnits(units: Uint16Array, start: number, end: number, from = 0, to = from): number {
     let hash = hashSeed;
     for (let i = start; i < end; i++) hash = mixed(hash, units[i] as number);
@@ -94,7 +99,7 @@ export class Vocabulary {
     return id === 0 ? 0 : (this.arrays.ends[id - 1] as number);
   }
 
-  /** Whether [start, end) of `other` stands at `at`. */
+  /** Whether `units` has the text [start, end) of `other` at `at`. */
   #has(at: number, other: Uint16Array, start: number, end: number): boolean {
     const { units } = this.arrays;
     for (let i = start; i < end; i++) if (units[at++] !== other[i]) return false;
@@ -109,7 +114,7 @@ export class Vocabulary {
     }
     let place = finished(hash) & this.#mask;
     for (; this.#places[place] !== 0; place = (place + 1) & this.#mask) {
-      // Of two ids of one text the later is found.
+      // If a text has two ids, the later one is found.
       if (!this.#alike((this.#places[place] as number) - 1, id)) continue;
       this.#repeats = true;
       break;
@@ -125,7 +130,7 @@ export class Vocabulary {
   }
 }
 
-/** Arguments that one call may have, by far. */
+/** Far fewer than the most arguments of a call. */
 const longestCall = 4096;
 
 // FNV-1a over 16 bits at a time, and a mix of the high bits into the low ones.
@@ -165,7 +170,7 @@ export function* pairsOf(
   for (const token in vocab) yield [token, vocab[token] as number];
 }
 
-/** The tokens of the 256 bytes, `<0x00>` to `<0xFF>`, where the vocabulary has them. */
+/** The tokens of the 256 bytes, `<0x00>` to `<0xFF>`, as far as the vocabulary has them. */
 export function byteTokens(vocabulary: Vocabulary): readonly (number | undefined)[] {
   return Array.from({ length: 256 }, (_, byte) =>
     vocabulary.idOf(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`),

@@ -1,11 +1,11 @@
-/** Models that look words up: the longest pieces from the left, or whole words. */
+/** Models that look up words: WordPiece (the longest pieces from the left) and WordLevel (whole words). */
 
 import { brief } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
 import { type Model, type ModelFields, vocabOf } from './model.ts';
 import { pairsOf, Vocabulary } from './vocabulary.ts';
 
-/** A word is cut into the longest pieces there are, from the left. */
+/** Splits a word into the longest known pieces, from the left. */
 export class WordPiece implements Model {
   readonly vocabulary: Vocabulary;
   readonly #unknown: string;
@@ -44,7 +44,7 @@ export class WordPiece implements Model {
   }
 }
 
-/** A word is a token, or unknown. */
+/** Each word is a token or unknown. */
 export class WordLevel implements Model {
   readonly vocabulary: Vocabulary;
   readonly #unknown: string;

@@ -11,8 +11,8 @@ import {
 import { caseVariants, escapedCharacter, literal, type Scan, Untranslatable } from './scan.ts';
 
 /**
- * The set of a shorthand or property after a backslash, as an operand of the `v` flag; undefined when
- * something else follows, and then nothing is taken.
+ * The set of a shorthand or property after a backslash, as an operand of the `v` flag; undefined if
+ * something else follows; then nothing is consumed.
  */
 export function escapedSet(scan: Scan, ignoreCase: boolean, inClass = false): string | undefined {
   const letter = scan.next;
@@ -44,9 +44,9 @@ interface Outer {
 }
 
 /**
- * A class whose opening bracket has been taken, as an operand of the `v` flag.
- * @param outer the class that it is in. Oniguruma is wrong about some negations of negations, and
- *   about classes deeper down.
+ * A class whose opening bracket has been consumed, as an operand of the `v` flag.
+ * @param outer the enclosing class. Oniguruma handles some double negations, and more deeply nested
+ * classes, incorrectly.
  */
 export function characterClass(scan: Scan, ignoreCase: boolean, outer?: Outer): string {
   const negated = scan.accept('^');
@@ -117,14 +117,14 @@ function classCharacter(scan: Scan, ignoreCase: boolean): ClassCharacter {
   return { character, escaped: true };
 }
 
-/** A hyphen behind a set or a range: some engines take it for a character, some for a mistake. */
+/** A hyphen after a set or a range: some engines read it as a character, others as an error. */
 function refuseRange(scan: Scan): void {
   if (scan.next === '-' && !scan.startsWith('-]')) {
     throw new Untranslatable('a "-" in a class that is neither a range nor at its end');
   }
 }
 
-/** A hyphen that stands for itself does so at the start or the end of a class. */
+/** A literal hyphen is at the start or the end of a class. */
 function refuseLooseHyphen(scan: Scan): void {
   if (scan.next === '-') throw new Untranslatable('"--" in a class');
 }

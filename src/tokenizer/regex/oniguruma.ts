@@ -1,8 +1,8 @@
 /**
- * Regular expressions of tokenizer.json as JavaScript's. They are written for Oniguruma, in Ruby's
- * dialect, which looks alike and differs: what `\s`, `\w`, `^`, `$` and `.` mean, ignoring case,
- * possessive repetition, classes within classes. Each construct is translated to the same meaning or
- * refused by name; nothing is passed on unread.
+ * Translates regular expressions of tokenizer.json to JavaScript. They are written for Oniguruma, in Ruby's
+ * dialect, which looks similar but differs in the meaning of `\s`, `\w`, `^`, `$` and `.`, in
+ * case-insensitive matching, possessive quantifiers and nested classes. Each construct is translated to the
+ * same meaning or refused by name; nothing is copied without being parsed.
  *
  *     alternatives = sequence { "|" sequence }
  *     sequence     = { atom { quantifier } }
@@ -13,7 +13,7 @@ import { characterClass, escapedSet } from './character-class.ts';
 import { shorthands } from './properties.ts';
 import { caseVariants, escapedCharacter, literal, Scan, Untranslatable } from './scan.ts';
 
-/** What holds within a group. */
+/** The options within a group. */
 interface Options {
   readonly ignoreCase: boolean;
   /** Whether `.` matches a newline. */
@@ -28,7 +28,7 @@ interface Node {
   readonly empty: boolean;
 }
 
-/** A character for which `ignoreCase` joins several letters: ß is also ss. */
+/** Characters that equal several letters if case is ignored: ß is also ss. */
 const joined = /ss|st|ff|fi|fl/i;
 
 // Without the flag `m`, these are the ends of the text.
@@ -55,8 +55,8 @@ export interface Translated {
 }
 
 /**
- * A JavaScript regular expression that matches what Oniguruma does.
- * @throws Untranslatable for what has no equal.
+ * A JavaScript regular expression that matches the same texts as in Oniguruma.
+ * @throws Untranslatable for constructs without an equivalent.
  */
 export function translate(pattern: string): Translated {
   const { source, empty } = new Translation(pattern).whole();
@@ -69,7 +69,7 @@ export function translate(pattern: string): Translated {
 
 class Translation {
   readonly #scan: Scan;
-  /** How many groups capture: those alone that keep atomic groups from being entered again. */
+  /** The number of capturing groups, which are used only to emulate atomic groups. */
   #captures = 0;
 
   constructor(pattern: string) {
@@ -92,7 +92,7 @@ class Translation {
     };
   }
 
-  /** `(?i)` at the beginning of a group holds for all of it. */
+  /** `(?i)` at the beginning of a group applies to the whole group. */
   #leadingOptions(given: Options): Options {
     const letters = this.#scan.match(/\(\?([a-zA-Z-]+)\)/);
     return letters === undefined ? given : changed(given, letters);
@@ -101,7 +101,7 @@ class Translation {
   #sequence(options: Options): Node {
     let source = '';
     let empty = true;
-    /** Letters in a row, where case is ignored. */
+    /** Consecutive letters, if case is ignored. */
     let run = '';
     while (!this.#scan.done && this.#scan.next !== '|' && this.#scan.next !== ')') {
       if (this.#scan.match(/\(\?#[^)]*\)/) !== undefined) continue;
@@ -153,7 +153,7 @@ class Translation {
     }
     const set = escapedSet(scan, options.ignoreCase);
     if (set !== undefined) {
-      // Outside brackets a property stands without them.
+      // Outside a class, a property needs no brackets.
       return { source: set.startsWith('[') ? set : `[${set}]`, empty: false };
     }
     const character = escapedCharacter(scan);
@@ -161,7 +161,7 @@ class Translation {
     return { source: letterOf(character, options), empty: false };
   }
 
-  /** A group whose parenthesis has been taken. */
+  /** A group whose opening parenthesis has been consumed. */
   #group(options: Options): Node {
     const scan = this.#scan;
     if (scan.accept('?>')) return this.#atomic(this.#inside(options), options);
@@ -179,17 +179,17 @@ class Translation {
     return { source: `(?:${inside.source})`, empty: inside.empty };
   }
 
-  /** What is between a group's beginning and its ")". */
+  /** The content of a group, up to its ")". */
   #inside(options: Options): Node {
     const node = this.#alternatives(options);
     if (!this.#scan.accept(')')) throw new Untranslatable('a "(" without its ")"');
     return node;
   }
 
-  /** What matches in one way only: found ahead as a whole, then taken as it was found. */
+  /** An atomic group: a lookahead matches the content, then a back-reference consumes the match. */
   #atomic({ source, empty }: Node, { lookbehind }: Options): Node {
     if (lookbehind) throw new Untranslatable('an atomic group or possessive repetition behind (?<');
-    // Groups within have taken their numbers already, but count from the left.
+    // Inner groups already have their numbers, but groups are numbered from the left.
     if (/\((?!\?)/.test(source)) throw new Untranslatable('an atomic group within another');
     this.#captures++;
     return { source: `(?:(?=(${source}))\\${this.#captures})`, empty };
@@ -217,7 +217,8 @@ class Translation {
     const written = quantifier.startsWith('{,') ? `{0${quantifier.slice(1)}` : quantifier;
     const empty = node.empty || least === 0;
     const repeated = `(?:${node.source})${written}${lazy}`;
-    // JavaScript does not take nothing for one time of what may match nothing; an alternative it is.
+    // In JavaScript an empty match does not count as a repetition of an optional atom, so use an
+    // alternative.
     const optional = lazy === '' ? `(?:${node.source}|)` : `(?:|${node.source})`;
     const source = node.empty && least === 0 ? optional : repeated;
     if (possessive && lazy !== '') throw new Untranslatable(`"${quantifier}+?"`);
@@ -226,7 +227,7 @@ class Translation {
   }
 }
 
-/** How often at least and at most. */
+/** The minimum and maximum number of repetitions. */
 function bounds(quantifier: string): readonly [least: number, most: number] {
   if (quantifier === '*') return [0, Number.POSITIVE_INFINITY];
   if (quantifier === '+') return [1, Number.POSITIVE_INFINITY];
@@ -238,7 +239,7 @@ function bounds(quantifier: string): readonly [least: number, most: number] {
   return [least, most];
 }
 
-/** Options after `(?`: letters that are switched on, and off behind a hyphen. */
+/** Options after `(?`: letters to switch on and, after a hyphen, letters to switch off. */
 function changed(given: Options, letters: string): Options {
   if (!/^[im]*(-[im]+)?$/.test(letters)) throw new Untranslatable(`the options (?${letters}`);
   const [on = '', off = ''] = letters.split('-');

@@ -2,18 +2,18 @@
 
 import { complement, unassigned } from '../unicode.ts';
 
-/** In the version of Unicode that Oniguruma knows. */
+/** Restricts a set to the Unicode version that Oniguruma knows. */
 function known(set: string): string {
   return `[${set}--${unassigned}]`;
 }
 
 const word = known('[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]');
-/** Superscripts and fractions of Latin-1 are words outside brackets, but not within. */
+/** Superscripts and fractions of Latin-1 are word characters outside brackets, but not inside. */
 const wordOutside = `[${word}\\u00b2\\u00b3\\u00b9\\u00bc-\\u00be]`;
 const unassignedOrNot = (set: string) => `[${set}${unassigned}]`;
 const visible = known(complement('[\\p{White_Space}\\p{Cc}\\p{Cn}\\p{Cs}]'));
 
-/** The shorthands `\w`, `\d`, `\s`, `\h`; their capitals are what they are not. */
+/** The shorthands `\w`, `\d`, `\s`, `\h`; their capitals are the complements. */
 export const shorthands: ReadonlyMap<string, string> = new Map([
   ['w', wordOutside],
   ['d', known('\\p{Nd}')],
@@ -42,7 +42,7 @@ export const bracketNames: ReadonlyMap<string, string> = new Map([
   ['xdigit', '[0-9A-Fa-f]'],
 ]);
 
-/** General categories by their short names, and the long ones that are in use. */
+/** General categories by their short names, and the long names that are in use. */
 const categories: ReadonlyMap<string, string> = new Map(
   'L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S Sm Sc Sk So Z Zs Zl Zp C Cc Cf Cn Co Cs'
     .split(' ')
@@ -70,7 +70,7 @@ const longCategories: ReadonlyMap<string, string> = new Map([
   ['other', 'C'],
 ]);
 
-/** Sets that are neither category nor script. */
+/** Sets that are neither a category nor a script. */
 const others: ReadonlyMap<string, string> = new Map([
   ...[...bracketNames].filter(([name]) => name !== 'punct' && name !== 'word'),
   ['any', '\\p{Any}'],
@@ -95,8 +95,8 @@ const scripts: ReadonlyMap<string, string> = new Map(
 );
 
 /**
- * The set that `\p{name}` stands for; undefined for a name that is not known. As in Oniguruma, case,
- * blanks, hyphens and underscores of names do not count.
+ * The set that `\p{name}` stands for; undefined for an unknown name. As in Oniguruma, case, spaces, hyphens
+ * and underscores in names are ignored.
  */
 export function propertySet(name: string): string | undefined {
   const key = name.toLowerCase().replace(/[\s_-]/g, '');
@@ -107,13 +107,13 @@ export function propertySet(name: string): string | undefined {
   const category = categories.get(key) ?? longCategories.get(key);
   if (category === undefined) return undefined;
   if (category === 'C' || category === 'Cn') return unassignedOrNot(`\\p{${category}}`);
-  // A letter without case that was a small one before Unicode 17.
+  // A letter without case that was lower case before Unicode 17.
   if (category === 'Ll') return known('[\\p{Ll}\\u0295]');
   if (category === 'Lo') return `[${known('\\p{Lo}')}--\\u0295]`;
   return known(`\\p{${category}}`);
 }
 
-/** Sets in which a letter never stands without its other case, so that ignoring case adds nothing. */
+/** Sets that contain both cases of each letter, so that ignoring case adds nothing. */
 const caseless: ReadonlySet<string> = new Set([
   'd',
   's',

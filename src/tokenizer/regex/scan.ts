@@ -1,6 +1,6 @@
-/** Reading a regular expression, character by character. */
+/** Reads a regular expression, character by character. */
 
-/** Thrown for what is not translated; the message names the construct. */
+/** Thrown for a construct that cannot be translated; the message names it. */
 export class Untranslatable extends Error {}
 
 /** A place in a pattern. */
@@ -32,14 +32,14 @@ export class Scan {
     return character;
   }
 
-  /** Moves behind `text` when it comes next. */
+  /** Moves past `text` if it comes next. */
   accept(text: string): boolean {
     if (!this.startsWith(text)) return false;
     this.at += text.length;
     return true;
   }
 
-  /** What a sticky expression without groups of its own matches here; moves behind it. */
+  /** Returns the match of a sticky expression without capturing groups here, and moves past it. */
   match(expression: RegExp): string | undefined {
     // No construct that is read this way is longer.
     const ahead = this.#characters.slice(this.at, this.at + 80).join('');
@@ -50,7 +50,7 @@ export class Scan {
   }
 }
 
-/** A character as it is written in and outside classes of the `v` flag. */
+/** A character in the notation that is valid inside and outside classes of the `v` flag. */
 export function literal(character: string): string {
   return /^[A-Za-z0-9 ]$/.test(character)
     ? character
@@ -76,8 +76,8 @@ const simpleEscapes: Readonly<Record<string, string>> = {
 };
 
 /**
- * The character that the escape after a backslash stands for; undefined when it stands for none, and
- * then nothing is taken.
+ * The character that the escape after a backslash stands for; undefined if it represents none; then nothing
+ * is consumed.
  */
 export function escapedCharacter(scan: Scan): string | undefined {
   const letter = scan.next;

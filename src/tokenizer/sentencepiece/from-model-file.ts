@@ -1,10 +1,10 @@
 /**
  * A tokenizer.json for checkpoints that have only a SentencePiece model, `tokenizer.model`: ids and texts
- * of that library. What it leaves open, tokens of other files, is as transformers has it:
+ * are those of that library. Tokens of other files, which it does not define, follow transformers:
  *
- * - tokens that are written out in a text become their ids, and each part between two of them is a text
- *   of its own, with a blank in front; with `"legacy": false`, and of LlamaTokenizer, only the first is;
- * - a token of another file takes the place of the piece with its id.
+ * - tokens that are written out in a text become their ids, and each part between two of them is a separate
+ *   text with a space in front; with `"legacy": false`, and for LlamaTokenizer, only the first part is;
+ * - a token of another file replaces the piece with its id.
  */
 
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ export async function readSentencePiece(dir: string): Promise<TokenizerJson> {
 }
 
 /**
- * The same from what the files say.
+ * The same from the content of the files.
  * @param file where the model comes from, for messages
  * @throws InputError when the tokens of the files do not fit
  */
@@ -89,7 +89,7 @@ export function tokenizerJsonFromModel(
     },
     pre_tokenizer: null,
     post_processor: surround(
-      // Models with such a token expect it, and the classes that read these files add it.
+      // Models with such a token expect it, and the tokenizer classes that read these files add it.
       special('bos', config.add_bos_token ?? true),
       special('eos', config.add_eos_token),
     ),
@@ -98,7 +98,7 @@ export function tokenizerJsonFromModel(
   };
 }
 
-/** The pieces, where files that name tokens by id name them otherwise. */
+/** The pieces, renamed if other files give another name for an id. */
 function renamed(
   pieces: readonly string[],
   { config, addedTokens }: TokenFiles,
@@ -139,11 +139,11 @@ function bpeOf(model: SentencePieceFile): Component {
   );
 }
 
-/** How much worse than the worst piece an unknown character is. */
+/** How much lower than the lowest score of a piece the score of an unknown character is. */
 const unknownPenalty = 10;
 /**
- * The score of what the user of the trainer defined, whatever the file says, for each byte but the first.
- * Measured with sentencepiece 0.2.3; it tells ways with the same sum apart.
+ * The score of user-defined symbols, whatever the file says, for each byte except the first. Measured with
+ * sentencepiece 0.2.3; it decides between splits with the same sum.
  */
 const userDefinedScore = 0.1;
 

@@ -1,11 +1,11 @@
 /**
  * A SentencePiece model, `tokenizer.model`: the pieces with their scores, and how text is prepared for
- * them. Of its messages, what has a bearing on ids and text is read:
+ * them. Only the fields that affect ids and text are read:
  *
  *     model        1 piece, repeated   2 trainer   3 normalizer
  *     piece        1 text   2 score (f32)   3 kind
- *     trainer      3 algorithm   24 blanks are suffixes   35 byte fallback   40 .. 43 ids   45 .. 48 texts
- *     normalizer   2 characters   3 dummy prefix   4 removes blanks   5 escapes blanks
+ *     trainer      3 algorithm   24 spaces are suffixes   35 byte fallback   40 .. 43 ids   45 .. 48 texts
+ *     normalizer   2 characters   3 dummy prefix   4 removes spaces   5 escapes spaces
  */
 
 import { fileError } from '../../checkpoint/file.ts';
@@ -15,7 +15,7 @@ import { readRegular } from '../../regular-file.ts';
 import { pieceKind } from './pieces-json.ts';
 import { type Field, fieldsOf } from './protobuf.ts';
 
-/** What such a file is called in a checkpoint. */
+/** The name of such a file in a checkpoint. */
 export const sentencePieceFile = 'tokenizer.model';
 
 /** Roles of pieces. */
@@ -23,13 +23,13 @@ export type PieceRole = 'unk' | 'bos' | 'eos' | 'pad';
 
 /** How a text is prepared. */
 export interface NormalizerSpec {
-  /** Which characters become which others: a trie and texts, see pipeline/charsmap.ts; empty for none. */
+  /** Character replacements: a trie and texts, see pipeline/charsmap.ts; empty for none. */
   readonly charsmap: Buffer;
-  /** Whether a blank is put before a text (behind it, where blanks are suffixes). */
+  /** Whether a space is put before a text (after it, if spaces are suffixes). */
   readonly addDummyPrefix: boolean;
-  /** Whether blanks at both ends go, and of several in a row all but one. */
+  /** Whether spaces at both ends are removed, and runs of spaces reduced to one. */
   readonly removeExtraWhitespaces: boolean;
-  /** Whether blanks become U+2581. */
+  /** Whether spaces become U+2581. */
   readonly escapeWhitespaces: boolean;
 }
 
@@ -39,18 +39,18 @@ export interface SentencePieceFile {
   readonly pieces: readonly string[];
   /** (pieces) */
   readonly scores: Float32Array;
-  /** (pieces), as `pieceKind` numbers them. */
+  /** (pieces), numbered as in `pieceKind`. */
   readonly kinds: Uint8Array;
-  /** Of the one piece that stands for what is unknown. */
+  /** Id of the unknown piece. */
   readonly unknownId: number;
-  /** Ids of what has a role; -1 for none. */
+  /** Ids of pieces with a role; -1 for none. */
   readonly roles: Readonly<Record<PieceRole, number>>;
   readonly byteFallback: boolean;
   readonly treatWhitespaceAsSuffix: boolean;
   readonly normalizer: NormalizerSpec;
 }
 
-/** More than the largest vocabularies take; bytes. */
+/** In bytes; more than the largest vocabularies need. */
 const longestFile = 64 * 2 ** 20;
 const mostPieces = 2 ** 21;
 
@@ -67,7 +67,7 @@ export async function readSentencePieceFile(file: string): Promise<SentencePiece
 
 /** The same from its bytes; `file` is for messages. @throws InputError likewise */
 export function parseSentencePiece(bytes: Buffer, file: string): SentencePieceFile {
-  // Of each character it holds a line, and so no message begins with its first byte.
+  // A tiktoken file has a line for each character, and no model message begins with its first byte.
   if (/^[A-Za-z0-9+/]+=* \d+\r?\n/.test(bytes.toString('latin1', 0, 64))) {
     throw new InputError(
       'is a list of byte pairs (tiktoken) and not a SentencePiece model',
@@ -101,7 +101,9 @@ export function parseSentencePiece(bytes: Buffer, file: string): SentencePieceFi
   const unknown = pieces.flatMap(({ kind }, id) => (kind === pieceKind.unknown ? [id] : []));
   const [unknownId] = unknown;
   if (unknownId === undefined || unknown.length > 1) {
-    throw new InputError(`has ${unknown.length} pieces for what is unknown, and not one`, { file });
+    throw new InputError(`has ${unknown.length} pieces for unknown characters, but must have one`, {
+      file,
+    });
   }
   const idOf = (role: PieceRole) => (roles[role].id < 0 ? -1 : (ids.get(roles[role].text) ?? -1));
   return {
@@ -122,7 +124,7 @@ interface Piece {
   readonly kind: number;
 }
 
-// U+FEFF is a piece like others.
+// U+FEFF is an ordinary piece.
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 function textOf({ bytes }: Field): string | null {
@@ -153,7 +155,7 @@ function pieceOf(fields: readonly Field[], id: number, file: string): Piece {
           ? 'has no number as its score'
           : kindNumbers.has(kind)
             ? null
-            : `is of kind ${kind}, which there is not`;
+            : `is of kind ${kind}, which does not exist`;
   if (what !== null) throw new InputError(`piece ${id} ${what}`, { file });
   return { text: text as string, score, kind };
 }
@@ -181,7 +183,7 @@ const others: ReadonlyMap<number, string> = new Map([
 ]);
 
 interface Trainer extends Pick<SentencePieceFile, 'byteFallback' | 'treatWhitespaceAsSuffix'> {
-  /** As the file numbers it. */
+  /** The number of the kind in the file. */
   readonly algorithm: number;
   readonly roles: Readonly<Record<PieceRole, { readonly id: number; readonly text: string }>>;
 }

@@ -1,13 +1,14 @@
 /**
- * A tokenizer.json for a SentencePiece model of the BPE kind, as GGUF files have them. Such a model has no list of merges: of
- * all neighbours whose union is a piece, the two whose union scores best are merged. As ranked
- * merges, that is every way to cut a piece in two pieces, ordered by the score of the whole.
+ * A tokenizer.json for a SentencePiece model of the BPE kind, as in GGUF files. Such a model has no list of
+ * merges: among all neighbours whose union is a piece, the two whose union has the best score are merged.
+ * The equivalent ranked merges are all ways to split a piece into two pieces, ordered by the score of the
+ * whole piece.
  */
 
 import { surround } from '../post-processor.ts';
 import type { AddedToken, Component, TokenizerJson } from '../tokenizer-json.ts';
 
-/** What a piece is, as SentencePiece numbers the kinds. */
+/** Kinds of pieces, with SentencePiece's numbers. */
 export const pieceKind = {
   normal: 1,
   unknown: 2,
@@ -25,13 +26,13 @@ export interface SentencePieceModel {
   readonly unknownId: number | undefined;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
-  /** Whether every text begins with a blank. */
+  /** Whether every text begins with a space. */
   readonly spacePrefix: boolean;
   readonly addBos: boolean;
   readonly addEos: boolean;
 }
 
-/** What pieces have in the place of a blank. */
+/** The character that pieces have in place of a space. */
 const blank = '\u2581';
 
 export function tokenizerJsonFromPieces(model: SentencePieceModel): TokenizerJson {
@@ -54,7 +55,7 @@ export function tokenizerJsonFromPieces(model: SentencePieceModel): TokenizerJso
     pre_tokenizer: null,
     post_processor: surround(token(model.bosId, model.addBos), token(model.eosId, model.addEos)),
     decoder: pieceDecoder(spacePrefix),
-    // What a user defined is found in the text before the model sees it.
+    // User-defined symbols are matched in the text before the model processes it.
     model: pieceBpe(model, vocab, {
       unknown: token(unknownId, true)?.content ?? null,
       byteFallback: true,
@@ -63,7 +64,7 @@ export function tokenizerJsonFromPieces(model: SentencePieceModel): TokenizerJso
   };
 }
 
-/** Pieces to text. @param strips whether a blank at the beginning goes */
+/** Pieces to text. @param strips whether a space at the beginning is removed */
 export function pieceDecoder(strips: boolean): Component {
   return {
     type: 'Sequence',
@@ -78,7 +79,7 @@ export function pieceDecoder(strips: boolean): Component {
 
 /**
  * The model of a tokenizer.json.
- * @param said the piece for what is unknown, and the ids of those that the model takes whole
+ * @param said the unknown piece, and the ids of pieces that the model matches as a whole
  */
 export function pieceBpe(
   model: Pick<SentencePieceModel, 'pieces' | 'scores' | 'kinds'>,
@@ -105,7 +106,7 @@ export function pieceBpe(
   };
 }
 
-/** `{piece: id}`; of pieces that occur twice, the first counts. */
+/** `{piece: id}`; if a piece occurs twice, the first counts. */
 export function vocabularyOf(
   pieces: readonly string[],
   counts: (id: number) => boolean,
@@ -118,7 +119,7 @@ export function vocabularyOf(
   return vocab;
 }
 
-/** Pieces that are matched in the text before the model sees it. */
+/** Pieces that are matched in the text before the model processes it. */
 export function specialPieces(
   piece: (id: number) => string | undefined,
   kinds: ArrayLike<number>,
@@ -149,15 +150,15 @@ interface RankedMerges {
   readonly ties: readonly (readonly [first: number, count: number])[];
 }
 
-/** The merges, the best first; of equal score, those with longer parts. */
+/** The merges, the best first; with equal scores, those with longer parts first. */
 function mergesOf(
   { pieces, scores, kinds }: Pick<SentencePieceModel, 'pieces' | 'scores' | 'kinds'>,
   vocab: Readonly<Record<string, number>>,
 ): RankedMerges {
   const isNormal = (id: number | undefined) => id !== undefined && kinds[id] === pieceKind.normal;
   const normal = [...pieces.entries()].filter(([id, piece]) => isNormal(id) && vocab[piece] === id);
-  // Cuts are tried where both parts have the length of a piece: a piece of a million characters, which
-  // someone may write, would else be cut a million times, and each part looked up by all of it.
+  // Splits are tried only if both parts have the length of some piece: a hostile piece of a million
+  // characters would otherwise be split a million times, and each part looked up by its whole text.
   const isLength = new Set(normal.map(([, { length }]) => length));
   isLength.delete(0);
   const lengths = [...isLength].sort((a, b) => a - b);

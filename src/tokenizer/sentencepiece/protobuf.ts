@@ -3,19 +3,22 @@
  *
  *     wire 0   varint: seven bits a byte, the lowest first, the high bit says that more follow
  *     wire 1   8 bytes
- *     wire 2   a length as a varint, and so many bytes: a text, a message, packed numbers
+ *     wire 2   a length as a varint, and that many bytes: a text, a message, packed numbers
  *     wire 5   4 bytes
  */
 
 import { InputError } from '../../errors.ts';
 
-/** A field whose value is a number is read by `numeric`, one of bytes by `bytes`; the other is empty. */
+/**
+ * `numeric` holds the value of a field that is a number, `bytes` that of a field of bytes; the other is
+ * empty.
+ */
 export interface Field {
   readonly number: number;
   readonly wire: 0 | 1 | 2 | 5;
-  /** Of a varint, its low 32 bits with their sign, as an enumeration, flag or int32 has them. */
+  /** For a varint, its low 32 bits with sign, as in an enumeration, flag or int32. */
   readonly integer: number;
-  /** What stands there for wires 1, 2 and 5. */
+  /** The value for wire types 1, 2 and 5. */
   readonly bytes: Buffer;
 }
 
@@ -25,13 +28,13 @@ const mostVarintBytes = 10;
 /**
  * The fields of a message, in the file's order.
  * @param start byte offset of `message` in `file`, for messages
- * @throws InputError when it ends within a field, or a field is of a kind that there is not
+ * @throws InputError when it ends within a field, or a field is of an unknown kind
  */
 export function* fieldsOf(message: Buffer, file: string, start = 0): Generator<Field> {
   let at = 0;
   const damaged = (what: string, where: number) =>
     new InputError(
-      `is no SentencePiece model: ${what} at byte ${start + where}`,
+      `is not a SentencePiece model: ${what} at byte ${start + where}`,
       { file },
       'The file is damaged or of another kind',
     );
@@ -63,7 +66,7 @@ export function* fieldsOf(message: Buffer, file: string, start = 0): Generator<F
     const length = wire === 2 ? varint().value : wire === 1 ? 8 : 4;
     if (length > message.length - at) {
       throw damaged(
-        `a field of ${length} bytes, of which ${message.length - at} are there,`,
+        `a field of ${length} bytes, of which only ${message.length - at} are present,`,
         begin,
       );
     }
