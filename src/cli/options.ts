@@ -1,4 +1,4 @@
-/** Options that several commands have, and how their values are read. */
+/** Options that several commands share, and the parsers of their values. */
 
 import { InvalidArgumentError, Option } from 'commander';
 import { kvDTypes } from '../dtype.ts';
@@ -55,23 +55,23 @@ export function jsonOption(): Option {
   return new Option('--json', 'print one JSON object and nothing else on stdout');
 }
 
-/** How many sequences are worked on at once. */
+/** Parses the number of sequences that are processed at once. */
 export const parallelArgument = countFrom(1, mostSequences);
 
-/** As many threads as nobody needs; more are a typing error. */
+/** More threads than any machine needs; a larger number is a typing error. */
 const mostThreads = 64;
 
 export function threadsOption(): Option {
   return new Option(
     '--threads <n>',
-    'compute threads; default: as many as cores and budget allow',
+    'compute threads; default: as many as the cores and the budget allow',
   ).argParser(countFrom(1, mostThreads));
 }
 
 export function kvDTypeOption(): Option {
   return new Option(
     '--kv-dtype <dtype>',
-    'dtype of the KV cache; f16 takes half the memory and is not exact',
+    'dtype of the KV cache; f16 takes half the memory but is not exact',
   )
     .choices(kvDTypes)
     .default('f32');
@@ -80,18 +80,18 @@ export function kvDTypeOption(): Option {
 export function exactOption(): Option {
   return new Option(
     '--exact',
-    'compute every neuron, as the dense model does, and activations as f32',
+    'compute every neuron, as the dense model does, with activations in f32',
   );
 }
 
 export function expertsOption(): Option {
   return new Option(
     '--experts <k>',
-    'of a mixture of experts: use k experts per token, fewer than the model was trained with; the output differs',
+    'for a mixture of experts: use k experts per token, fewer than the model was trained with; the output differs',
   ).argParser(countFrom(1));
 }
 
-/** The `experts` of a request, left out where the flag was. */
+/** The `experts` of a request; absent if the flag is. */
 export function expertsOf({ experts }: { readonly experts?: number }): { experts?: number } {
   return experts === undefined ? {} : { experts };
 }
@@ -99,7 +99,7 @@ export function expertsOf({ experts }: { readonly experts?: number }): { experts
 export function windowOption(): Option {
   return new Option(
     '--window <k>',
-    'keep the neurons or experts of the last k tokens in DRAM, as the paper does; auto: those used most often',
+    'keep the neurons or experts of the last k tokens in DRAM, as the paper does; auto: keep those used most often',
   )
     .default('auto')
     .argParser((text) => {
@@ -110,7 +110,7 @@ export function windowOption(): Option {
     });
 }
 
-/** The `threads` of a request, left out where the flag was. */
+/** The `threads` of a request; absent if the flag is. */
 export function threadsOf({ threads }: { readonly threads?: number }): { threads?: number } {
   return threads === undefined ? {} : { threads };
 }
