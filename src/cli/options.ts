@@ -33,13 +33,13 @@ export function countArgument(text: string): number {
   return value;
 }
 
-/** Reads whole numbers from `least` on, up to `most` where there is one. */
+/** A parser of whole numbers from `least`, up to `most` if given. */
 export function countFrom(least: number, most?: number): (text: string) => number {
   return (text) => {
     const value = countArgument(text);
     if (value >= least && value <= (most ?? value)) return value;
-    const end = most === undefined ? 'on' : `to ${most}`;
-    throw new InvalidArgumentError(`It is not a number from ${least} ${end}.`);
+    const range = most === undefined ? `of at least ${least}` : `from ${least} to ${most}`;
+    throw new InvalidArgumentError(`It must be a whole number ${range}.`);
   };
 }
 
@@ -105,7 +105,7 @@ export function windowOption(): Option {
     .argParser((text) => {
       if (text === 'auto') return 'auto';
       const k = countArgument(text);
-      if (k < 1) throw new InvalidArgumentError('It is neither auto nor a number of at least 1.');
+      if (k < 1) throw new InvalidArgumentError('It must be auto or a whole number of at least 1.');
       return k;
     });
 }

@@ -75,7 +75,7 @@ async function listen(runtime: Runtime, options: ServeOptions, flags: ServeFlags
     }
     const host = address.includes(':') ? `[${address}]` : address;
     note(
-      `listening on http://${host}:${port}, ${flags.parallel} requests at once; Ctrl-C stops the server`,
+      `listening at http://${host}:${port} (${flags.parallel} requests at once); Ctrl-C stops the server`,
     );
     await interrupted();
     note('stopping once the requests under way are answered; a second Ctrl-C stops at once');

@@ -228,7 +228,10 @@ test('a client that leaves frees its sequence at the next token', async () => {
     });
     return left === 0;
   }, 'the sequence is free');
-  await until(() => at.log.some((line) => line.includes('the client has left')), 'it is logged');
+  await until(
+    () => at.log.some((line) => line.includes('the client disconnected')),
+    'it is logged',
+  );
 });
 
 test('the log has a line for each request, and none of its text', async () => {
