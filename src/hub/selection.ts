@@ -137,7 +137,7 @@ function ofGguf({ files, stem }: GgufModel, name: string): Selection {
   };
 }
 
-/** A SentencePiece model is needed if there is no tokenizer.json, which is then made from it. */
+/** A SentencePiece model is needed if there is neither a tokenizer.json nor vocab.json with merges.txt. */
 function tokenizerNames(byPath: ReadonlyMap<string, HubFile>): readonly string[] {
   const has = (name: string) => byPath.has(name);
   return has('tokenizer.json') || (has('vocab.json') && has('merges.txt'))

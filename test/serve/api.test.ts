@@ -194,7 +194,7 @@ test('what is wrong is told in the form of the API, with the field and the numbe
     [
       { response_format: { type: 'json_schema', json_schema: { name: 'a', schema: { not: {} } } } },
       'response_format',
-      /schema has 'not', which answers cannot be held to/,
+      /schema has 'not', which is not supported/,
     ],
   ];
   for (const [change, param, says] of cases) {
