@@ -43,7 +43,7 @@ class PatternScan {
   /** Alternatives up to the end of the group or of the text. */
   #alternatives(): string {
     const parts = [this.#sequence()];
-    // With several alternatives, an anchor would apply to the first or the last one only.
+    // Only within a group: outside, an anchor would apply only to the first or the last alternative.
     for (; this.#text[this.#at] === '|' && this.#depth > 0; parts.push(this.#sequence()))
       this.#at++;
     return `(${parts.join(' | ')})`;
@@ -133,7 +133,7 @@ class PatternScan {
 /** The contents of classes for `\\d` and `\\w`. */
 const kinds = { d: '0-9', w: 'A-Za-z0-9_' } as const;
 
-/** A character of a class, escaped if it has a meaning there. */
+/** A character of a class, escaped unless it is a letter or a digit. */
 function codeOf(char: string): string {
   return /[A-Za-z0-9]/.test(char) ? char : `\\x${char.charCodeAt(0).toString(16)}`;
 }

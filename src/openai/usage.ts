@@ -15,7 +15,7 @@ export function usageObject({ promptTokens, tokens }: Usage): Readonly<Record<st
   };
 }
 
-/** The time of an answer in the API's form: whole seconds. */
+/** The creation time of an answer in the API's form: whole seconds. */
 export function createdNow(): number {
   return Math.floor(Date.now() / 1000);
 }

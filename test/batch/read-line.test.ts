@@ -96,7 +96,12 @@ describe('a line', () => {
     [whole({ body: {} }), 'missing_parameter', 'a', /'prompt' is missing/],
     [request('a', 5), 'invalid_value', 'a', /'prompt' must be/],
     [request('a', []), 'unsupported_parameter', 'a', /list of 0/],
-    [request('a', ['x', 'y']), 'unsupported_parameter', 'a', /list of 2: send one request for each/],
+    [
+      request('a', ['x', 'y']),
+      'unsupported_parameter',
+      'a',
+      /list of 2: send one request for each/,
+    ],
     [request('a', [1, 'y']), 'invalid_value', 'a', /'prompt' must be/],
     [request('a', 'x', { n: 2 }), 'unsupported_parameter', 'a', /'n' of 2/],
     [request('a', 'x', { best_of: 2 }), 'unsupported_parameter', 'a', /'best_of'/],

@@ -175,7 +175,7 @@ async function accepts(format: GrammarFormat, text: string): Promise<boolean> {
 test('what cannot be kept is refused, with the place', () => {
   const cases: readonly (readonly [unknown, RegExp])[] = [
     [{ type: 'strange' }, /^schema has "strange" as 'type'/],
-    [{ minLength: 2 }, /and no 'type'/],
+    [{ minLength: 2 }, /but no 'type'/],
     [{ type: 'string', minimum: 2 }, /'minimum', which a value of type \["string"\] cannot have/],
     [{ oneOf: [{}] }, /'oneOf', which is not supported: use 'anyOf'/],
     [{ type: 'array', uniqueItems: true }, /'uniqueItems', which is not supported/],
@@ -184,7 +184,7 @@ test('what cannot be kept is refused, with the place', () => {
     [{ type: 'object', properties: { a: { not: {} } } }, /^schema.properties.a has 'not'/],
     [{ type: 'object', required: ['a'] }, /"a" in 'required' but not in 'properties'/],
     [{ $ref: '#/$defs/a' }, /'\$ref' to "#\/\$defs\/a"/],
-    [{ $ref: 'https://x/y' }, /only what is in the schema/],
+    [{ $ref: 'https://x/y' }, /only references within the schema/],
     [{ type: 'string', pattern: '.' }, /a 'pattern' with '\.'/],
     [{ type: 'string', pattern: '^a|b$' }, /'\|' outside of a group/],
     [{ type: 'string', pattern: '[^a]' }, /begins with '\[\^'/],
@@ -194,10 +194,16 @@ test('what cannot be kept is refused, with the place', () => {
     [{ type: 'string', pattern: 'a{2,1}' }, /'\{2,1\}'/],
     [{ type: 'string', format: 'iban' }, /supported formats are date, time/],
     [{ type: 'array', minItems: 3, maxItems: 2 }, /larger 'minItems'/],
-    [{ type: 'array', items: false, prefixItems: [{}], minItems: 2 }, /above the most items that it allows/],
-    [{ $ref: '#' }, /at '#' leads back to itself/],
-    [{ anyOf: [{ type: 'null' }, { $ref: '#' }] }, /at '#' leads back to itself/],
-    [{ $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } } }, /leads/],
+    [
+      { type: 'array', items: false, prefixItems: [{}], minItems: 2 },
+      /above the most items that it allows/,
+    ],
+    [{ $ref: '#' }, /at '#' refers to itself/],
+    [{ anyOf: [{ type: 'null' }, { $ref: '#' }] }, /at '#' refers to itself/],
+    [
+      { $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } } },
+      /refers to itself/,
+    ],
     // What a reference leads to is a schema, wherever it stands.
     [{ $ref: '#/default', default: { type: 'array', minItems: -1e9 } }, /^schema at '#\/default' /],
     [{ $ref: '#/default', default: { type: 'string', pattern: '(' } }, /not closed/],
