@@ -34,8 +34,8 @@ export interface ChatOptions extends Omit<GenerateOptions, 'promptIds'> {
   /** Options of rendering, except for the generation prompt. */
   readonly prompt?: Omit<ChatPromptOptions, 'signal' | 'addGenerationPrompt'>;
   /**
-   * If the context has no room for all turns, leave out the oldest until the rest takes at most half of it. Without this
-   * option, such a conversation is refused.
+   * If the context has no room for all turns, leave out the oldest until the rest takes at most half of it.
+   * Without this option, such a conversation is refused.
    */
   readonly dropOldest?: boolean;
   /** Called with each piece of the answer, marked as reasoning or content. */
