@@ -147,7 +147,7 @@ function readToolChoice(value: unknown, tools: readonly ChatTool[]): ToolChoice 
   if (tools.length === 0) {
     throw badRequest(
       'invalid_value',
-      "'tool_choice' requires a tool call, but there are no 'tools'",
+      "'tool_choice' requires a tool call, but there are no tools",
       'tools',
     );
   }

@@ -137,6 +137,6 @@ describe('a line', () => {
     const { call } = readLine({ ...lineOf('x'), bytes: null, length: 2 ** 20 + 1 });
     assert.ok(call instanceof Refusal);
     assert.equal(call.code, 'line_too_long');
-    assert.match(call.message, /1048577 bytes; at most 1048576/);
+    assert.match(call.message, /1048577 bytes; the limit is 1048576/);
   });
 });

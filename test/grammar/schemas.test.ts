@@ -210,7 +210,7 @@ test('what cannot be kept is refused, with the place', () => {
     [{ type: 'string', pattern: '('.repeat(30_000) }, /more than 32 groups/],
     [{ type: 'integer', minimum: 3, maximum: 2 }, /no whole number/],
     [{ type: 'string', maxLength: 1e9 }, /from 0 to 1000/],
-    [{ description: 'x'.repeat(70_000) }, /70018 characters; at most 65536/],
+    [{ description: 'x'.repeat(70_000) }, /70018 characters; the limit is 65536/],
     [Array.from({ length: 40 }).reduce((inner) => ({ type: 'array', items: inner }), {}), /deep/],
   ];
   for (const [schema, says] of cases) {
