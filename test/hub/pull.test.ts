@@ -195,7 +195,7 @@ describe('pull', () => {
     const other = join(root.directory(), 'to');
     mkdirSync(`${other}.partial`);
     writeFileSync(join(`${other}.partial`, 'mine'), '');
-    await rejects(pull(stories, { directory: other }), /where an unfinished download would be/);
+    await rejects(pull(stories, { directory: other }), /has the name of an unfinished download/);
     assert.ok(existsSync(join(`${other}.partial`, 'mine')));
   });
 
