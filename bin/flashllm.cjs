@@ -25,9 +25,7 @@ if (major < 20 || (major === 20 && minor < 15)) {
   process.on('beforeExit', () => {
     if (ended) return;
     ended = true;
-    process.stderr.write(
-      'error: the event loop is empty, but the work is not done. This is a bug in flashllm.\n',
-    );
+    process.stderr.write('error: the event loop is empty, but the work is not done.\n');
     process.exitCode = 1;
   });
   load(join(__dirname, '../dist/cli/main.js'))

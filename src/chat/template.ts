@@ -145,7 +145,8 @@ export class ChatTemplate {
     const at = text.lastIndexOf(continued.trim());
     const last = strip(finalText(messages) ?? '');
     if (at < 0 || !text.includes(last)) {
-      const message = 'the template leaves out the text of the last message, which cannot be continued';
+      const message =
+        'the template leaves out the text of the last message, which cannot be continued';
       throw new TemplateError(message, { file: this.file });
     }
     // If the template trims the message, the text before the mark is trimmed too.

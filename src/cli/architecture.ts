@@ -11,7 +11,7 @@ export function describeFfn({ ffn, layers }: ModelSpec): string {
   const gated = {
     none: '',
     linear: ', gated',
-    both: ', gated, on both',
+    both: ', gated, activation on gate and up',
     clamped: ', gated, clamped',
   }[gate];
   const arithmetic = `${activation}${above}${gated}`;

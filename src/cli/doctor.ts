@@ -32,7 +32,7 @@ interface Finding {
 
 export function doctorCommand(): Command {
   return new Command('doctor')
-    .description('show what this machine offers to models, and what would make them faster')
+    .description('show the capabilities of this machine, and what would make models run faster')
     .argument('[dir]', 'directory of the models', '.')
     .addOption(jsonOption())
     .action(run);

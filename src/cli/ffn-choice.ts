@@ -8,7 +8,7 @@ import { note, table } from './terminal.ts';
 
 const meanings: Readonly<Record<FfnWay, string>> = {
   chosen: 'predicted neurons that are not in DRAM',
-  whole: 'all neurons that are not in DRAM: the predicted ones lie too densely',
+  whole: 'all neurons that are not in DRAM: the predicted ones are too dense',
   exact: 'all rows: every neuron is computed',
 };
 

@@ -44,7 +44,7 @@ export function predictTrainCommand(): Command {
   return new Command('predict-train')
     .description('train predictors of which neurons fire, on your own text')
     .argument('<model>', 'model directory')
-    .requiredOption('--data <file...>', 'text like that which the model will work on', listOfFiles)
+    .requiredOption('--data <file...>', 'text similar to what the model will be used for', listOfFiles)
     .addOption(budgetOption('memory for the whole process; default: 90% of what is available'))
     .option(
       '--rank <n>',
@@ -232,6 +232,6 @@ function verdict({ layers, bytes, modelBytes }: PredictTrainReport): string {
   }
   return (
     `${size} keep ${percent(mass)} of the activations with ${percent(predicted)} of the neurons, ` +
-    `of which ${percent(active)} fire: an FFN reads ${(1 / predicted).toFixed(0)} times less.`
+    `while ${percent(active)} fire: an FFN reads ${(1 / predicted).toFixed(0)} times less.`
   );
 }

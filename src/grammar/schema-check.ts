@@ -173,7 +173,7 @@ class SchemaCheck {
     if (kinds.length > 1) {
       throw refused(
         at,
-        `must have one of 'pattern', 'format' and a length: they cannot be combined`,
+        `must have only one of 'pattern', 'format' and a length: they cannot be combined`,
       );
     }
     if (format !== undefined && !Object.hasOwn(formatPatterns, String(format))) {

@@ -23,7 +23,7 @@ const exitCodes = [
 const variables = [
   ['NO_COLOR', 'if set, the output has no colours'],
   ['UV_THREADPOOL_SIZE', 'the most reads from flash in flight; 32 if not set'],
-  ['XDG_CACHE_HOME', 'directory that holds the device profiles'],
+  ['XDG_CACHE_HOME', 'base directory for the saved device profiles'],
 ] as const;
 
 function described({ description, choices, defaultText }: OptionOutline): string {
