@@ -31,7 +31,8 @@ const VALUES: i32 = 32;
 /**
  * out[p, h] = softmax(cap(scale q[p, h] . k) + biasScale bias[h]) v for heads [headStart, headEnd);
  * `scores` is scratch of HEADS_TOGETHER times `length` f32, with `length` above any row's position. `bias`
- * has what a head adds to the score of each position, f32 (heads, biasStride), or is 0 for none. With softCap c above 0,
+ * has what a head adds to the score of each position, f32 (heads, biasStride), or is 0 for none. With
+ * softCap c above 0,
  * cap(s) = c tanh(s / c). A head's sink, f32 (heads) or 0 for none, takes part in the softmax as the score
  * of a position whose value is 0. Strides in elements.
  */

@@ -90,7 +90,10 @@ function quantise<T extends BlockCodec>(q: usize, x: usize, cols: i32): void {
   }
 }
 
-/** Quantises the activations of up to QUANTISED_POSITIONS positions to `q`, one position after the other. xStride in elements. */
+/**
+ * Quantises the activations of up to QUANTISED_POSITIONS positions to `q`, one position after the
+ * other. xStride in elements.
+ */
 export function quantiseAll<T extends BlockCodec>(
   q: usize,
   x: usize,

@@ -17,7 +17,8 @@ import { add } from './math';
 
 /**
  * One position: computes groups [groupStart, groupEnd). The sum of group g is row g of `sums`,
- * (groups + 1, cols) f32, and that of the open group is the last row. If `continued`, group 0 is added to its row.
+ * (groups + 1, cols) f32, and that of the open group is the last row. If `continued`, group 0 is added
+ * to its row.
  */
 export function ffnListSums<C extends Columns>(
   sums: usize,

@@ -35,7 +35,8 @@ export interface Engine extends Answerer, Contexts {
   prepareChat(request: ChatRequest, options: PrepareOptions): Promise<PreparedChat>;
   /**
    * Generates an answer. May be called while other calls are under way.
-   * @throws InterruptedError when the signal aborts; GrammarError when the grammar fails; every other error ends the batch
+   * @throws InterruptedError when the signal aborts; GrammarError when the grammar fails; every other
+   * error ends the batch
    */
   complete(call: EngineCall): Promise<Completion>;
 }

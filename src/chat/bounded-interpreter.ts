@@ -70,7 +70,10 @@ interface FilterNode extends TemplateNode {
   };
 }
 
-/** A child of `environment` that binds evaluated values to names, so that nodes using them do not evaluate them again. */
+/**
+ * A child of `environment` that binds evaluated values to names, so that nodes using them do not
+ * evaluate them again.
+ */
 function holding(
   environment: Environment,
   value: TemplateValue,

@@ -1,6 +1,7 @@
 /**
  * The templates of a model: chat_template.jinja and the named ones beside it, or if there is none
- * `chat_template` of tokenizer_config.json, which may hold several named templates. `tool_use` is for conversations with tools, `default` for the others.
+ * `chat_template` of tokenizer_config.json, which may hold several named templates. `tool_use` is for
+ * conversations with tools, `default` for the others.
  */
 
 import { join } from 'node:path';

@@ -9,7 +9,10 @@ import { argumentsOf, itemsOf, listValue, textOf, toTemplateValue } from './temp
 
 export type TextMethod = (text: string, args: readonly TemplateValue[]) => TemplateValue;
 
-/** Characters for which `str.isspace` is true; JavaScript's blanks differ in U+FEFF and some control characters. */
+/**
+ * Characters for which `str.isspace` is true; JavaScript's blanks differ in U+FEFF and some control
+ * characters.
+ */
 const blanks: ReadonlySet<string> = new Set(
   '\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000',
 );

@@ -154,7 +154,10 @@ async function answerFile(
   });
 }
 
-/** The chat templates, and a function that measures rendered chats. @throws InputError when the file holds no template */
+/**
+ * The chat templates, and a function that measures rendered chats.
+ * @throws InputError when the file holds no template
+ */
 async function chatsOf(
   model: Model,
   { template, context }: BatchFlags,

@@ -10,7 +10,10 @@ import { written } from './terminal.ts';
 const controller = new AbortController();
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGBREAK: 130, SIGHUP: 129 } as const;
 type StopSignal = keyof typeof exitCodes;
-/** On other systems SIGHUP keeps its usual effect: `nohup` ignores it, and a closed terminal ends the process. */
+/**
+ * On other systems SIGHUP keeps its usual effect: `nohup` ignores it, and a closed terminal ends the
+ * process.
+ */
 const stopSignals = (platform: NodeJS.Platform): readonly StopSignal[] =>
   platform === 'win32' ? ['SIGINT', 'SIGBREAK', 'SIGHUP'] : ['SIGINT', 'SIGTERM'];
 /** A command that does not end by itself within this time is ended. */
@@ -61,7 +64,10 @@ export function extendGrace(milliseconds: number): void {
 /** Aborts when the user wants to stop. */
 export const interruption: AbortSignal = controller.signal;
 
-/** Runs work that the first Ctrl-C ends without ending the command; a second one, or SIGTERM, ends the command. */
+/**
+ * Runs work that the first Ctrl-C ends without ending the command; a second one, or SIGTERM, ends the
+ * command.
+ */
 export async function answeringInterrupts<T>(
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {

@@ -30,7 +30,10 @@ export function probeCommand(): Command {
 }
 
 const cellMs = 200;
-/** Buffered reads are measured at the lowest and the highest depth only: each cell needs its own part of the file. */
+/**
+ * Buffered reads are measured at the lowest and the highest depth only: each cell needs its own part of
+ * the file.
+ */
 const bufferedDepths = [1, 32];
 
 async function run(dir: string, flags: ProbeFlags): Promise<void> {

@@ -106,7 +106,8 @@ class SchemaRules {
       const pair = this.#rule(`text ws ":" ws ${this.#valueOf(more)} ws`);
       return this.#rule(`"{" ws (${pair} ("," ws ${pair})*)? "}"`);
     }
-    // From the last property to the first: the rule for the rest if a property was written before, and if none was.
+    // From the last property to the first: the rule for the rest if a property was written before, and
+    // if none was.
     let [next, first] = ['""', '""'];
     for (const [name, schema] of named.reverse()) {
       const pair = `${literal(JSON.stringify(name))} ws ":" ws ${this.#valueOf(schema)} ws`;

@@ -79,7 +79,8 @@ interface Port {
 
 /**
  * The worker's main function; it answers requests in their order.
- * @param bring imports a module; an argument, since compilers wrap such calls in a helper that would not be sent along
+ * @param bring imports a module; an argument, since compilers wrap such calls in a helper that would
+ * not be sent along
  */
 export function grammarWorker(
   { module, tokens, vocabSize, endIds, memoryBytes }: WorkerSetup,

@@ -1,4 +1,7 @@
-/** File names from the hub: which are valid paths in a repository, and which are allowed in a local directory. */
+/**
+ * File names from the hub: which are valid paths in a repository, and which are allowed in a local
+ * directory.
+ */
 
 import { InputError } from '../errors.ts';
 

@@ -1,4 +1,7 @@
-/** A file during its download: bytes come in any order, are recorded once on the device, and the file gets its name when it is complete. */
+/**
+ * A file during its download: bytes come in any order, are recorded once on the device, and the file
+ * gets its name when it is complete.
+ */
 
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open } from 'node:fs/promises';

@@ -1,4 +1,7 @@
-/** Downloads models from the hub: only the needed files, checked, into a directory that appears when it is complete. */
+/**
+ * Downloads models from the hub: only the needed files, checked, into a directory that appears when it
+ * is complete.
+ */
 
 import { readdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
@@ -23,7 +26,10 @@ import { checkpointIn, filesOf, type WantedFile } from './selection.ts';
 import { transfer } from './transfer.ts';
 
 export interface PullRequest extends HubRequest {
-  /** Target directory; default: in the working directory, with the name of the repository or of the GGUF file. */
+  /**
+   * Target directory; default: in the working directory, with the name of the repository or of the GGUF
+   * file.
+   */
   readonly directory?: string;
   /** Simultaneous requests; default: 8. */
   readonly connections?: number;

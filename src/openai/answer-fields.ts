@@ -1,4 +1,7 @@
-/** Further request fields that only a server supports: the number of answers, streaming, penalties and biases. */
+/**
+ * Further request fields that only a server supports: the number of answers, streaming, penalties and
+ * biases.
+ */
 
 import { isJsonObject } from '../checkpoint/json-file.ts';
 import { type Body, field, flagField, invalid, numberField } from './fields.ts';

@@ -29,7 +29,10 @@ const ranges = {
 /** Names of all fields that {@link readGeneration} reads. */
 export const generationFields: readonly string[] = [...Object.keys(ranges), 'stop'];
 
-/** Fields without effect here: metadata about the user and the request, and the model's name, as there is one model. */
+/**
+ * Fields without effect here: metadata about the user and the request, and the model's name, as there
+ * is one model.
+ */
 export const ignoredFields: readonly string[] = [
   'model',
   'user',

@@ -38,7 +38,8 @@ export class SequencePool {
 
   /**
    * A sequence for a prompt; at least one must not be in use.
-   * @param shared whether further answers to the same prompt follow: then the result is a fork, if there is room
+   * @param shared whether further answers to the same prompt follow: then the result is a fork, if
+   * there is room
    */
   take(prompt: readonly number[], shared = false): Lease {
     const best = this.#longest(prompt);

@@ -1,4 +1,7 @@
-/** A loaded model that answers many requests; each waits for a sequence, and has its own sampling and grammar. */
+/**
+ * A loaded model that answers many requests; each waits for a sequence, and has its own sampling and
+ * grammar.
+ */
 
 import { generate } from '../engine/generate.ts';
 import type { Runtime } from '../engine/runtime.ts';

@@ -57,7 +57,10 @@ export class MessageView {
   }
 }
 
-/** The text in blocks, with fenced code in blocks of its own. A fence that is not closed yet runs to the end. */
+/**
+ * The text in blocks, with fenced code in blocks of its own. A fence that is not closed yet runs to the
+ * end.
+ */
 function blocksOf(content: string): HTMLElement[] {
   return content.split(/^```/m).map((part, index) => {
     const isCode = index % 2 === 1;
