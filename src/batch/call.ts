@@ -11,7 +11,7 @@ export const addedTokens = 32;
 
 /** The resources that an answer needs. */
 export interface Needs {
-  /** An upper bound for the prompt's tokens, known without tokenising it. */
+  /** An upper bound for the prompt's tokens, known before it is encoded. */
   readonly promptTokens: number;
   /** How many of the largest logits sampling needs; null: all. */
   readonly bestLogits: number | null;

@@ -15,7 +15,7 @@ export interface Survey {
   readonly table: LineTable;
   /** Bytes of the longest kept line. */
   readonly longestLine: number;
-  /** An upper bound for the positions of the longest request, known without tokenising it. */
+  /** An upper bound for the positions of the longest request, known before it is encoded. */
   readonly positions: number;
   /** How many of the largest logits sampling needs, for every line; null: all. */
   readonly bestLogits: number | null;

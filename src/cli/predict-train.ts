@@ -44,7 +44,11 @@ export function predictTrainCommand(): Command {
   return new Command('predict-train')
     .description('train predictors of which neurons fire, on your own text')
     .argument('<model>', 'model directory')
-    .requiredOption('--data <file...>', 'text similar to what the model will be used for', listOfFiles)
+    .requiredOption(
+      '--data <file...>',
+      'text similar to what the model will be used for',
+      listOfFiles,
+    )
     .addOption(budgetOption('memory for the whole process; default: 90% of what is available'))
     .option(
       '--rank <n>',
