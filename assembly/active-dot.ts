@@ -1,11 +1,11 @@
 /**
- * Dot products of some rows with some positions: of a gated FFN's up rows, where the gate has fired.
+ * Dot products of some rows with some positions: those of a gated FFN's up rows whose gate has fired.
  *
  *     y_p,i = dot(w_i, x_p)   where gates_p,i is not 0,   0 elsewhere
  *
- * A row that no position's gate has fired for is not read. Sums are made as in dot.ts and
- * block-dot.ts, in whose order no result depends on what is computed beside it: what is computed
- * here is the same to the bit as there.
+ * A row whose gate has fired for no position is not read. Sums are made in the order of dot.ts and
+ * block-dot.ts, in which no result depends on what else is computed: so the results are the same to
+ * the bit as there.
  */
 import { BlockCodec } from './block';
 import { Blocks, dot4 as blockDot4, quantiseAll } from './block-dot';
@@ -21,17 +21,17 @@ import {
 import { Quarters } from './rows';
 import { V } from './vector';
 
-/** From how many positions on each row is read once for all of them, not once for each of them. */
+/** From this many positions on, each row is read once for all of them instead of once for each. */
 const ROW_ONCE: i32 = 4;
 
 /** Four dot products at a time, of four rows or of four positions; never instantiated, like the codecs. */
 @unmanaged
 export abstract class Fours {
-  /** Positions that are taken together, at most 64. */
+  /** Positions that are computed together, at most 64. */
   abstract get group(): i32;
   /** Bytes from one position's activations to the next, as `prepared` leaves them. */
   abstract xBytes(cols: i32, xStride: usize): usize;
-  /** Where the activations of a group of positions are; `fresh` if `scratch` does not hold them yet. */
+  /** Address of the activations of a group of positions; `fresh` if `scratch` does not hold them yet. */
   abstract prepared(
     scratch: usize,
     x: usize,
@@ -81,7 +81,7 @@ export class PlainFours<T extends Codec> extends Fours {
   }
 }
 
-/** Of quantised activations. */
+/** The same for quantised activations. */
 @unmanaged
 export class BlockFours<T extends BlockCodec> extends Fours {
   @inline override get group(): i32 {
@@ -118,8 +118,8 @@ export class BlockFours<T extends BlockCodec> extends Fours {
 
 /**
  * y_p[i] = dot(w_i, x_p) where gates_p[i] is not 0, else 0, for i in [0, count). Rows lie `w` bytes
- * beyond the addresses in `ptrs`. `scratch` is as the product that made the
- * gates has left it, from the same x. Strides in elements; y and gates have the same.
+ * beyond the addresses in `ptrs`. `scratch` must be as the product that computed the gates from the
+ * same x has left it. Strides in elements; y and gates have the same stride.
  */
 export function activeDots<F extends Fours>(
   y: usize,
@@ -162,7 +162,7 @@ export function activeDots<F extends Fours>(
   }
 }
 
-/** One position: rows whose gate has fired, four at a time. */
+/** One position: the rows whose gate has fired, four at a time. */
 function byPosition<F extends Fours>(
   y: usize,
   gates: usize,
@@ -205,7 +205,7 @@ function byPosition<F extends Fours>(
   Quarters.store(y, f.rows(w3, w1, w2, w3, x, cols), at3, at1, at2, at3);
 }
 
-/** Several positions, at most 64: of each row those whose gate has fired, four at a time. */
+/** Several positions, at most 64: for each row the positions whose gate has fired, four at a time. */
 function byRow<F extends Fours>(
   y: usize,
   gates: usize,

@@ -7,8 +7,8 @@
  *     q, out         row p:   | head 0, headDim | head 1 | ...                   qStride, outStride
  *
  * Query head h reads kv head h / group. A row attends to the positions of its sequence up to its own,
- * or to the last `window` of these. Pages that follow each other in the cache are gone through as one:
- * a sequence that is alone costs what it would without pages. Every value is added in the order of
+ * or to the last `window` of these. Consecutive pages in the cache are read as one:
+ * a sequence that is alone costs as much as it would without pages. Every value is added in the order of
  * positions, so the result does not depend on where pages lie. Keys and values are f32 (Unpacked: the
  * kernels wrote them) or f16, which halves what is read per token.
  */
@@ -21,7 +21,7 @@ import { HEADS_TOGETHER, PAGE_POSITIONS } from './exports/shared-constants';
 import { scale as scaleBy, softCap as softCapOf } from './math';
 import { V } from './vector';
 
-/** Heads with the same keys and values that read them together, at least: fewer are better off alone. */
+/** The fewest heads with the same keys and values that read them together: fewer are faster one by one. */
 const FEWEST: i32 = 3;
 /** Of PAGE_POSITIONS, a power of two. */
 const PAGE_SHIFT: i32 = ctz(PAGE_POSITIONS);
@@ -30,8 +30,9 @@ const VALUES: i32 = 32;
 
 /**
  * out[p, h] = softmax(cap(scale q[p, h] . k) + biasScale bias[h]) v for heads [headStart, headEnd);
- * `scores` is scratch of HEADS_TOGETHER times `length` f32, which is more than any row's position. What a
- * head adds to the score of each position is f32, (heads, biasStride), or 0 for none. With softCap c above 0,
+ * `scores` is scratch of HEADS_TOGETHER times `length` f32, with `length` above any row's position. `bias`
+ * has what a head adds to the score of each position, f32 (heads, biasStride), or is 0 for none. With
+ * softCap c above 0,
  * cap(s) = c tanh(s / c). A head's sink, f32 (heads) or 0 for none, takes part in the softmax as the score
  * of a position whose value is 0. Strides in elements.
  */
@@ -133,7 +134,7 @@ function rowAt(pages: usize, position: i32): usize {
   return ((<usize>page) << PAGE_SHIFT) + <usize>(position & (PAGE_POSITIONS - 1));
 }
 
-/** How many positions from `position` on, before `end`, lie one after the other in the cache. */
+/** How many positions from `position` on, before `end`, are contiguous in the cache. */
 function runFrom(pages: usize, position: i32, end: i32): i32 {
   let at = pages + ((<usize>(position >> PAGE_SHIFT)) << 2);
   let next = (position | (PAGE_POSITIONS - 1)) + 1;

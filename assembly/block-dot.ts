@@ -1,5 +1,5 @@
 /**
- * Dot products of quantised rows with activations, in integers: what dot.ts is for the other formats.
+ * Dot products of quantised rows with activations, in integers, as dot.ts has them for the other formats.
  *
  * The activations are quantised first, in the same blocks of 32, to i16 with one f32 scale each:
  *
@@ -24,7 +24,7 @@ import { Quarters } from './rows';
 import { V } from './vector';
 import { Three, Two, Width } from './width';
 
-/** Activations that are smaller than this throughout a block are taken for 0: 2^-100. */
+/** A block whose activations are all smaller than this is taken for 0: 2^-100. */
 const X_MIN: f32 = 7.888609052210118e-31;
 
 export abstract class Blocks {
@@ -90,7 +90,10 @@ function quantise<T extends BlockCodec>(q: usize, x: usize, cols: i32): void {
   }
 }
 
-/** Quantises those of up to QUANTISED_POSITIONS positions to `q`, one after the other. xStride in elements. */
+/**
+ * Quantises the activations of up to QUANTISED_POSITIONS positions to `q`, one position after the
+ * other. xStride in elements.
+ */
 export function quantiseAll<T extends BlockCodec>(
   q: usize,
   x: usize,

@@ -1,7 +1,7 @@
 /**
  * The formats that quantise weights in blocks of 32 with one scale, one class each; see dtype.ts for
- * how such classes are used. A row of n weights is ceil(n / 32) blocks, one after the other; what a
- * row's last block has too many is 0. Rows follow each other without a gap, and need no alignment
+ * how such classes are used. A row of n weights is ceil(n / 32) blocks, one after the other; surplus
+ * weights of a row's last block are 0. Rows follow each other without a gap, and need no alignment
  * beyond that of their scales: 2.
  *
  *     q8   | q0 q1 q2 ... q31, i8 each                            | scale, bf16 |    34 bytes
@@ -20,7 +20,7 @@
  *  - q4 words hold one weight each of four runs of eight: shifting (or not) and masking all of them
  *    gives eight consecutive weights at a time, with their sign, as the upper four bits of i16, that
  *    is 4096 times the weight. No shuffle, no widening, and 1/4096 goes into another factor.
- *  - A block by itself is all that is needed to use it: columns can be split at any block.
+ *  - A block can be used without any other data: columns can be split at any block.
  */
 
 import {
@@ -35,17 +35,17 @@ export const BLOCK: i32 = Q8_BLOCK_ELEMENTS;
 
 /**
  * `part` k of a block is its weights 8k to 8k + 7 as i16, multiplied by 1 / `unit`. `nibble` and `upper`
- * are the constants NIBBLE and BF16_BITS, which loops keep in variables of their own: V8 loads a global
- * again for each use, and a tenth of the time goes by with that.
+ * are the constants NIBBLE and BF16_BITS, which loops keep in local variables: V8 loads a global again
+ * for each use, which takes a tenth of the time.
  */
 @unmanaged
 export abstract class BlockCodec {
   /** Bytes of one block. */
   abstract get bytes(): usize;
   abstract get unit(): f32;
-  /** The largest integers i16 activations may be made of, so that the sums of a block fit i32. */
+  /** The largest integers for i16 activations, so that the sums of a block fit i32. */
   abstract get levels(): f32;
-  /** What the parts of the block at `ptr` have in common. */
+  /** Data that the parts of the block at `ptr` share. */
   abstract open(ptr: usize): v128;
   abstract part(ptr: usize, open: v128, k: i32, nibble: v128): v128;
   /** The first four weights of part k as f32, multiplied by 1 / `unit`. */
@@ -130,7 +130,7 @@ export class Q4 extends BlockCodec {
   }
 }
 
-/** A block that was unpacked for several positions: 32 weights as f32, multiplied by 1 / unit; scale. */
+/** A block unpacked for several positions: 32 weights as f32, multiplied by 1 / unit, and the scale. */
 @unmanaged
 export class UnpackedBlock extends BlockCodec {
   @inline override get bytes(): usize {

@@ -1,6 +1,6 @@
 /**
- * Adding scaled down columns to the FFN's output, for each kind of format: how bundles contribute,
- * whatever chose them. Every element is added to in the order of the neurons.
+ * Adds scaled down columns to the FFN's output, for each kind of format: the contribution of bundles,
+ * however they were selected. Every element is summed in the order of the neurons.
  */
 import { BLOCK, BlockCodec, UnpackedBlock } from './block';
 import { BF16_BITS, NIBBLE } from './constants';
@@ -12,7 +12,7 @@ import { V } from './vector';
 
 /**
  * y[0..columns) = (fresh ? 0 : y) + a0 d0 + a1 d1 + ..., the first n of four, added in this order. All
- * of the addresses are of columns, those beyond n of any.
+ * four must be valid addresses of columns; those beyond n may be any.
  */
 export function accumulate<T extends Codec>(
   y: usize,
@@ -120,7 +120,7 @@ function accumulateBlocks<T extends BlockCodec>(
   const t = changetype<T>(0);
   const nibble = NIBBLE;
   const upper = BF16_BITS;
-  // What is left of a first block that is not whole, and later the last one, goes one by one.
+  // The rest of an incomplete first block, and later of the last one, is added one by one.
   while (columns > 0) {
     const weights = min(columns, BLOCK - skip);
     if (weights == BLOCK) {
@@ -240,12 +240,12 @@ function unpackBlocks<T extends BlockCodec>(dst: usize, src: usize, skip: i32, c
   }
 }
 
-/** How down columns of a format are added up; never instantiated, like the codecs. */
+/** The sums of a format's down columns; never instantiated, like the codecs. */
 @unmanaged
 export abstract class Columns {
   /** Bytes from the first weight to the unit that holds weight `column`. */
   abstract offset(column: i32): usize;
-  /** How far into that unit it is. */
+  /** The weight's index within that unit. */
   abstract skip(column: i32): i32;
   abstract unpackedBytes(skip: i32, columns: i32): usize;
   abstract unpack(dst: usize, src: usize, skip: i32, columns: i32): void;
@@ -265,7 +265,7 @@ export abstract class Columns {
     skip: i32,
     columns: i32,
   ): void;
-  /** Whether there is `addFew`. */
+  /** Whether `addFew` is available. */
   abstract get few(): bool;
   /** `add` of four whole columns, from the first weight on, for several positions; see accumulateFew. */
   abstract addFew(

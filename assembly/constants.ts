@@ -1,15 +1,15 @@
 /**
  * Constants of inner loops, kept in globals that are set when the module starts.
  *
- * V8 from Node 24 on makes a vector constant anew wherever it is used, out of two 64-bit numbers and
- * four instructions, in every turn of a loop: conversions of f16 took twice as long as on Node 20.
- * A global is a load from memory, as in native code. So that no optimiser takes it for a constant
- * again, its value must not be known before the module runs.
+ * From Node 24 on, V8 builds a vector constant again at each use, from two 64-bit numbers with four
+ * instructions, in every turn of a loop: conversions of f16 took twice as long as on Node 20. A global
+ * is loaded from memory, as in native code. Its value must not be known before the module runs, so
+ * that no optimiser turns it back into a constant.
  */
 
-/** 0: no memory has 2^17 pages. */
+/** 0 at run time: no memory has 2^17 pages. */
 const zero: i32 = memory.size() >>> 17;
-/** The same for constants that are made elsewhere. */
+/** The same for constants that other files define. */
 export const ZERO: i32 = zero;
 
 function all16(value: i32): v128 {
@@ -27,7 +27,7 @@ function bytes16(low: i64, high: i64): v128 {
   return i64x2.replace_lane(i64x2.splat(low | <i64>zero), 1, high | <i64>zero);
 }
 
-/** Of binary32: exponent, sign, and everything but the sign. */
+/** Masks of binary32: exponent, sign, and everything but the sign. */
 export const F32_EXPONENT: v128 = all32(0x7f800000);
 export const F32_SIGN: v128 = all32(0x80000000);
 export const F32_MAGNITUDE: v128 = all32(0x7fffffff);
@@ -37,17 +37,17 @@ export const BF16_EXPONENT: v128 = all16(0x7f80);
 export const F16_EXPONENT: v128 = all16(0x7c00);
 /** Everything of a binary16 but the sign. */
 export const F16_BITS: v128 = all16(0x7fff);
-/** How many magnitudes of a binary16 are denormal. */
+/** The number of denormal magnitudes of binary16. */
 export const F16_DENORMALS: v128 = all16(0x3ff);
-/** Of four binary16 that are shifted to where a binary32 has sign, exponent and mantissa: these. */
+/** Mask for four binary16 shifted to the positions of sign, exponent and mantissa in a binary32. */
 export const F16_PLACED: v128 = all32(0x8fffe000);
 /** 2^13 for the lower half of each 32-bit word, 0 for the upper one. */
 export const F16_LOWER: v128 = all32(1 << 13);
-/** 127 - 15, the difference of the exponents of binary32 and binary16, where a binary32 has it. */
+/** 127 - 15, the difference of the exponent biases of binary32 and binary16, in binary32's exponent bits. */
 export const F16_REBIAS: v128 = all32(112 << 23);
-/** 2^112 as binary32: what takes that difference back. */
+/** 2^112 as binary32: multiplying by it compensates for that difference. */
 export const F16_UNBIASED: v128 = all32((127 + 112) << 23);
-/** One more. */
+/** That difference plus 1. */
 export const F16_REBIAS_DENORMAL: v128 = all32(113 << 23);
 /** Exponent and mantissa of a binary16, shifted left by 13. */
 export const F16_MAGNITUDE: v128 = all32(0x0fffe000);
@@ -60,7 +60,7 @@ export const NIBBLE: v128 = all16(0xf000);
 /** The integers of q4, as f32: -8 and 7. */
 export const Q4_LEAST: v128 = all32(0xc1000000);
 export const Q4_MOST: v128 = all32(0x40e00000);
-/** The same integer in each byte: masks for bits of integers that are stored apart. */
+/** The same integer in each byte: masks for the separately stored bits of integers. */
 export const EACH_3: v128 = all8(3);
 export const EACH_4: v128 = all8(4);
 export const EACH_15: v128 = all8(15);
@@ -68,6 +68,6 @@ export const EACH_16: v128 = all8(16);
 export const EACH_48: v128 = all8(48);
 /** Bit k of byte k and of byte 8 + k. */
 export const BITS_OF_TWO: v128 = i64x2.splat(<i64>0x8040201008040201 | <i64>zero);
-/** The integers that GGUF's IQ4_NL and MXFP4 number, i8. */
+/** The tables of integers that the indices of GGUF's IQ4_NL and MXFP4 select, i8. */
 export const IQ4_NL_INTEGERS: v128 = bytes16(0xf6eaddcfbfad9881, 0x7159453526190d01);
 export const MXFP4_INTEGERS: v128 = bytes16(0x0c08060403020100, 0xf4f8fafcfdfeff00);

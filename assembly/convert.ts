@@ -1,15 +1,15 @@
 /**
- * Weights on their way between formats and layouts: to and from f32, the search for values that are
- * not finite, copies and transpositions between strided rows.
+ * Conversion of weights between formats and layouts: to and from f32, the search for values that are
+ * not finite, and copies and transpositions between strided rows.
  */
 import { F16_SPECIAL, F32_EXPONENT, F32_MAGNITUDE } from './constants';
 import { F16 } from './dtype';
 
-/** How four 16-bit values, sign-extended to 32 bits, become f32. */
+/** Converts four 16-bit values, sign-extended to 32 bits, to f32. */
 @unmanaged
 export abstract class Widening {
   abstract of(h: v128): v128;
-  /** The bits of an exponent, which are all ones in what is not finite. */
+  /** The exponent bits, which are all ones in values that are not finite. */
   abstract get exponent(): i32;
 }
 
@@ -60,7 +60,7 @@ export function toF32<W extends Widening>(dst: usize, src: usize, n: i32): void 
   }
 }
 
-/** How four f32 become 16-bit values, sign-extended to 32 bits; to nearest, ties to even. */
+/** Converts four f32 to 16-bit values, sign-extended to 32 bits; to nearest, ties to even. */
 @unmanaged
 export abstract class Narrowing {
   abstract of(f: v128): v128;
@@ -87,7 +87,7 @@ export class ToF16 extends Narrowing {
   }
 }
 
-/** To bfloat16. A NaN becomes quiet, lest its payload be cut to nothing. */
+/** To bfloat16. A NaN becomes quiet, since truncation could remove its whole payload. */
 @unmanaged
 export class ToBF16 extends Narrowing {
   @inline override of(f: v128): v128 {
@@ -170,7 +170,7 @@ export function copyRows(
   }
 }
 
-/** Rows and columns of the square that is transposed at a time: a cache line of 16-bit elements. */
+/** Rows and columns of the square that one step transposes: a cache line of 16-bit elements. */
 const TILE: i32 = 32;
 
 /**
@@ -238,7 +238,7 @@ export function transpose32(
   }
 }
 
-/** What squares do not cover: rows [r0, r1) and columns [c0, c1), one by one. */
+/** Elements that the squares do not cover: rows [r0, r1) and columns [c0, c1), one by one. */
 function cells<E>(
   dst: usize,
   src: usize,
@@ -311,8 +311,8 @@ function square4(dst: usize, src: usize, srcStride: usize, dstStride: usize): vo
 }
 
 /**
- * Sum of `bytes` (a multiple of 256) as 32-bit numbers: how fast this machine reads, in four streams
- * as the matrix kernels do, which processors prefetch better than one.
+ * Sum of `bytes` (a multiple of 256) as 32-bit numbers, to measure how fast this machine reads memory: in
+ * four streams, as the matrix kernels read, which processors prefetch better than one.
  */
 export function readSum(src: usize, bytes: usize): i32 {
   const part = bytes >> 2;

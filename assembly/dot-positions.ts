@@ -1,6 +1,6 @@
 /**
- * Dot products of one row with four positions, or of one key with four heads: what dot4 of dot.ts is
- * for four rows and one position, summed in the same order.
+ * Dot products of one row with four positions, or of one key with four heads: like dot4 of dot.ts for
+ * four rows and one position, and summed in the same order.
  */
 import { Codec } from './dtype';
 import { V } from './vector';

@@ -1,5 +1,5 @@
 /**
- * Dot products of weight rows with activations: what matmul and the FFN's up projection share.
+ * Dot products of weight rows with activations, shared by matmul and the FFN's up projection.
  *
  *     w    ptrs                    x (positions, xStride)       y (positions, yStride)
  *     [row 0 .......cols]          [x_0 ......cols]...          [y_0,0 y_0,1 ... y_0,count-1]...
@@ -10,9 +10,9 @@
  * Every y_p,r is summed in the same order, whatever else the call computes: four lanes take the
  * columns c = lane (mod 4) in ascending order up to cols rounded down to 8, the lanes are added as
  * (0 + 2) + (1 + 3), and the sum of the remaining columns is added last. So rows and positions may
- * be split over calls and threads at will, without a bit of difference. It also allows to compute
- * a row twice: where four rows, or three positions, are not left, the last row, or the last three
- * positions, are taken again.
+ * be split over calls and threads in any way, and the results are the same to the bit. A row may also
+ * be computed twice: if fewer than four rows, or three positions, are left, the last row, or the last
+ * three positions, are computed again.
  *
  * Four rows are computed at a time, one from each quarter of them (rows.ts).
  */
@@ -105,7 +105,7 @@ export function dot4Packed(w0: usize, w1: usize, w2: usize, w3: usize, x: usize,
   let a1 = f32x4.splat(0);
   let a2 = f32x4.splat(0);
   let a3 = f32x4.splat(0);
-  // In registers: V8 loads a global again for each use, which makes a tenth of difference here.
+  // In local variables: V8 loads a global again for each use, which costs a tenth of the time here.
   const lower = F16_LOWER;
   const placed = F16_PLACED;
   for (let left = cols >> 3; left > 0; left--) {
@@ -240,7 +240,7 @@ function dot4x3<T extends Codec>(
   Quarters.store(y2, s2, at0, at1, at2, at3);
 }
 
-/** dst[0..n) = the weights src[0..n) as f32, as the kernels take them. */
+/** dst[0..n) = the weights src[0..n) as f32, with the values that the kernels use. */
 export function unpack<T extends Codec>(dst: usize, src: usize, n: i32): void {
   const t = changetype<T>(0);
   let left = n;

@@ -1,10 +1,10 @@
 /**
- * The number formats weights are stored in, one class each: how eight of them in a row become two
+ * The number formats of weights, one class each, which turn eight consecutive weights into two
  * vectors of four f32. The classes are never instantiated; `changetype<T>(0)` is a null pointer of
  * that type, so that every call on it is resolved, and inlined, at compile time.
  *
  * Weights that are denormal as f32 (below 1.2e-38) are taken for 0: processors multiply denormals up
- * to 100 times slower, and next to anything else in a sum they are nothing. Conversions (convert.ts)
+ * to 100 times slower, and they do not affect a sum with ordinary values. Conversions (convert.ts)
  * keep them.
  *
  * Adding a format: one class here, or in block.ts, a row in src/dtype.ts, and its entries in
@@ -27,14 +27,14 @@ import {
 } from './constants';
 import { BF16_BLOCK_BYTES, F16_BLOCK_BYTES, F32_BLOCK_BYTES } from './exports/shared-constants';
 
-/** Eight weights are handled as two vectors `a` and `b`, which for 16-bit formats are the same. */
+/** Eight weights are held in two vectors `a` and `b`, which are the same for 16-bit formats. */
 @unmanaged
 export abstract class Codec {
   /** Bytes of one weight. */
   abstract get bytes(): usize;
-  /** From how many positions on a dot product's rows are better unpacked to f32 first. */
+  /** From this many positions on, it is faster to unpack a dot product's rows to f32 first. */
   abstract get unpackFrom(): i32;
-  /** Whether `dot4Packed` takes them. */
+  /** Whether `dot4Packed` supports the format. */
   abstract get packed(): bool;
   /** First vector of the eight weights at `ptr`. */
   abstract first(ptr: usize): v128;
@@ -46,7 +46,7 @@ export abstract class Codec {
   abstract high(a: v128, b: v128): v128;
   /** The single weight at `ptr` as f32. */
   abstract one(ptr: usize): f32;
-  /** Whether `quickLow` and `quickHigh` are right for the weights of all four, as they mostly are. */
+  /** Whether `quickLow` and `quickHigh` are correct for the weights of all four, as is mostly the case. */
   abstract quick(a0: v128, a1: v128, a2: v128, a3: v128): bool;
   abstract quickLow(a: v128, b: v128): v128;
   abstract quickHigh(a: v128, b: v128): v128;
@@ -95,7 +95,7 @@ export class F32 extends Codec {
   }
 }
 
-/** f32 that the kernels have written themselves: unpacked weights, keys and values. */
+/** f32 written by the kernels themselves: unpacked weights, keys and values. */
 @unmanaged
 export class Unpacked extends Codec {
   @inline override get bytes(): usize {
@@ -189,10 +189,10 @@ export class BF16 extends Codec {
  * the smaller of the two is right, and no denormal binary32 ever arises.
  *
  * Denormal numbers are rare: a quarter of a percent of normally distributed weights with a deviation of
- * 0.02. Where four times eight weights have none, which is checked with eight magnitudes of a vector
- * at a time, `quickLow` and `quickHigh` shift them to where a binary32 has them, and multiply by 2^112,
- * which is exact and makes 0 of 0: 8 instructions instead of 18 for eight weights. Zeros must be quick:
- * of weights that came from 4 bits they are a tenth.
+ * 0.02. If four times eight weights contain none, which is checked with eight magnitudes of a vector at a
+ * time, `quickLow` and `quickHigh` shift the bits to their positions in a binary32, and multiply by 2^112,
+ * which is exact and turns 0 into 0: 8 instructions instead of 18 for eight weights. Zeros must take this
+ * fast path: they are a tenth of the weights that came from 4 bits.
  */
 @unmanaged
 export class F16 extends Codec {
@@ -226,7 +226,7 @@ export class F16 extends Codec {
     return (load<u16>(ptr) & 0x7c00) != 0x7c00;
   }
 
-  /** None is denormal. */
+  /** True if none is denormal. */
   @inline override quick(a0: v128, a1: v128, a2: v128, a3: v128): bool {
     const m01 = i16x8.min_u(F16.magnitudeBelow(a0), F16.magnitudeBelow(a1));
     const m23 = i16x8.min_u(F16.magnitudeBelow(a2), F16.magnitudeBelow(a3));

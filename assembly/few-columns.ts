@@ -1,6 +1,6 @@
 /**
- * Adding down columns to the outputs of a few positions: four columns become f32 in registers once for
- * all of them, and are never stored.
+ * Adds down columns to the outputs of a few positions: four columns are converted to f32 in registers once
+ * for all positions, and are never stored.
  */
 import { Codec } from './dtype';
 import { V } from './vector';

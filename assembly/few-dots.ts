@@ -1,6 +1,6 @@
 /**
- * Dot products of rows with a few positions, as many as are proposed for a pass: weights become f32 in
- * registers, once for up to five positions, and are never stored.
+ * Dot products of rows with a few positions, such as the proposed tokens of a pass: weights are converted to
+ * f32 in registers, once for up to five positions, and are never stored.
  *
  *              x_0    x_1    x_2    x_3    x_4
  *     row a    a00    a01    a02    a03    a04      10 sums, 4 vectors of weights, 1 of activations:
@@ -12,7 +12,7 @@ import { Codec } from './dtype';
 import { V } from './vector';
 import { Five, Four, Three, Two, Width } from './width';
 
-/** From so many positions on, unpacked rows that are stored are read as fast as they are unpacked. */
+/** From this many positions on, storing unpacked rows and reading them is as fast as unpacking in registers. */
 export const FEW_POSITIONS: i32 = 8;
 
 /** Lanes 0 and 1: sums of w0[c] x[c] and w1[c] x[c] over the last `count` columns, one after the other. */

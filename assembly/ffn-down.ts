@@ -1,16 +1,16 @@
 /**
  * y[p, c] += sum over i of acts[p, i] down_i[c]: the second half of the feed-forward block.
  *
- * The list of neurons is one long list, of which a call sees entries [first, first + count). It is
- * summed in groups of NEURON_GROUP entries: each group from 0 on in the order of the list, inactive ones
- * left out, and the groups' sums are added to y one after the other. So the result is the same to
- * the bit however the list is cut into calls and whoever computes which part:
+ * A call gets entries [first, first + count) of one long list of neurons. The list is summed in groups of
+ * NEURON_GROUP entries: each group starts from 0 and adds its active neurons in the order of the list, and
+ * the groups' sums are added to y one after the other. So the result is the same to the bit however the
+ * list is split into calls, and whichever thread computes which part:
  *
- *     one position, or a few   threads take groups, which leave a sum each: ffnSums, then `fold`
+ *     one position, or a few   each thread takes groups, and stores a sum for each: ffnSums, then `fold`
  *     many                     threads take positions, and go through all groups: ffnDown
  *
- * For a few positions a thread must have whole columns: with 512 bytes of each, two threads took longer
- * than one, as every piece costs the memory as much as the beginning of a whole one.
+ * For a few positions a thread must read whole columns: with 512 bytes of each, two threads took longer
+ * than one, as starting a read of a piece costs the memory as much as starting one of a whole column.
  */
 import { Columns } from './columns';
 import { NEURON_GROUP, UNPACKED_COLUMNS } from './exports/shared-constants';
@@ -19,8 +19,8 @@ import { V } from './vector';
 
 /**
  * The sums of groups [groupStart, groupEnd): that of group g for position p is row
- * (g - floor(first / NEURON_GROUP)) positions + p of `sums`, (groups, positions, cols) f32. A group whose
- * beginning is not in this call is added to what stands there. `scratch` as for ffnDown. actStride in
+ * (g - floor(first / NEURON_GROUP)) positions + p of `sums`, (groups, positions, cols) f32. A group that
+ * began in an earlier call is added to its previous sum there. `scratch` as for ffnDown. actStride in
  * elements.
  */
 export function ffnSums<C extends Columns, U extends Columns>(
@@ -109,8 +109,8 @@ function allActive(acts: usize, positions: i32, actStride: usize): bool {
 
 /**
  * The same for any number of positions and columns [colStart, colEnd), with sums added to y as soon as a
- * group is complete. `sums`, strided as y, holds that of the group which is not: 0 before the first
- * call; what is left after the last is for the caller to add. `scratch` is 0 or
+ * group is complete. `sums`, strided as y, holds the sum of the incomplete group: 0 before the first call;
+ * after the last call, the caller adds the remaining sum. `scratch` is 0 or
  *
  *     | UNPACKED_COLUMNS addresses, u32 | UNPACKED_COLUMNS columns, colEnd - colStart f32 each |
  *
@@ -161,7 +161,7 @@ export function ffnDown<C extends Columns, U extends Columns>(
   }
 }
 
-/** Fills `scratch` with those of the n columns that are active for any position. */
+/** Fills `scratch` with the columns, among n, that are active for any position. */
 export function unpackActive<C extends Columns>(
   scratch: usize,
   acts: usize,
@@ -193,7 +193,7 @@ export function unpackActive<C extends Columns>(
 
 /**
  * One position: y[0..columns) = (fresh ? 0 : y) + the sum of acts[i] d_i over i < count. Active neurons
- * are taken four at a time, so that y is passed over a quarter as often.
+ * are added four at a time, so that y is read and written a quarter as often.
  */
 export function down1<C extends Columns>(
   y: usize,

@@ -1,14 +1,14 @@
 /**
- * The second half of the feed-forward block over a list of wanted neurons, in the order of their
- * ids. It is summed in groups as in ffn-down.ts, but a group is a range of ids, whatever of it is on
- * the list: so the sum of one position is the same to the bit whichever neurons other positions want,
- * and however the list is cut into calls.
+ * The second half of the feed-forward block over a list of selected neurons, in the order of their
+ * ids. It is summed in groups as in ffn-down.ts, but a group is a range of ids, whether or not they are
+ * on the list: so the sum of one position is the same to the bit whichever neurons other positions
+ * select, and however the list is split into calls.
  *
  *     list      3  17  40 | 70  71 | 200  230  231  ...      ids; groups of 64 in this picture
  *     bounds              3        5                         where each group ends in the list
  *
- * Groups that nothing of the list belongs to have no bound. Entries behind the last bound belong to a
- * group that the next call goes on with.
+ * Groups without entries in the list have no bound. Entries after the last bound belong to a group that
+ * the next call continues.
  */
 import { Columns } from './columns';
 import { UNPACKED_COLUMNS } from './exports/shared-constants';
@@ -16,8 +16,9 @@ import { down1, unpackActive } from './ffn-down';
 import { add } from './math';
 
 /**
- * One position: the sum of group g is row g of `sums`, (groups + 1, cols) f32, that of the open group
- * the last; of these, [groupStart, groupEnd). When `continued`, group 0 is added to what its row holds.
+ * One position: computes groups [groupStart, groupEnd). The sum of group g is row g of `sums`,
+ * (groups + 1, cols) f32, and that of the open group is the last row. If `continued`, group 0 is added
+ * to its row.
  */
 export function ffnListSums<C extends Columns>(
   sums: usize,
@@ -44,9 +45,9 @@ export function ffnListSums<C extends Columns>(
 }
 
 /**
- * Several positions and columns [colStart, colEnd): sums are added to y where a group ends. `sums`,
- * strided as y, holds that of the open group: 0 before the first call; what is left after the last
- * is for the caller to add. `scratch` is that of ffnDown. Strides in elements.
+ * Several positions and columns [colStart, colEnd): sums are added to y at the end of each group. `sums`,
+ * strided as y, holds the sum of the open group: 0 before the first call; after the last call, the caller
+ * adds the remaining sum. `scratch` is that of ffnDown. Strides in elements.
  */
 export function ffnListDown<C extends Columns, U extends Columns>(
   y: usize,

@@ -12,9 +12,9 @@ import { activation, add, countActive, hasZeros, multiply, multiplyNonZero } fro
 import { Dots, NeuronDots } from './matmul';
 
 /**
- * Where fewer than one in so many gates of several positions have fired, up rows are multiplied with
- * those positions alone; else with all of them, which takes less time for each product. It makes no
- * other difference.
+ * If fewer than one in this many gates of several positions have fired, up rows are multiplied only with
+ * those positions; else with all positions, which takes less time for each product. The results are
+ * the same.
  */
 const FEW: i32 = 2;
 
@@ -59,8 +59,8 @@ export function ffnUp<D extends Dots>(
  * upBias[i]), both functions given by their codes; biases 0 for none. `gates` is scratch of the shape
  * of acts.
  *
- * Where a gate's function is exactly 0 for most neurons, so is the result, and only the up rows of the
- * others are needed.
+ * If the gate's function is exactly 0 for most neurons, so is the result, and only the up rows of the
+ * other neurons are needed.
  */
 export function ffnGatedUp<D extends NeuronDots>(
   acts: usize,

@@ -1,21 +1,21 @@
 /**
- * The scales with which a run of weights becomes integers of few bits: the search that the formats of
- * make-gguf.ts have in common.
+ * The search for the scales with which a run of weights is quantised to integers of few bits, shared by the
+ * formats of make-gguf.ts.
  *
- * Tried are scales for which the largest weight becomes a little more, or less, than the largest
- * integer. For each, weights are rounded to integers q; for these, the best scale (and least value) is
- * that of weighted least squares, and how much of the weights it explains follows from the same sums:
+ * The search tries scales for which the largest weight becomes a little more, or less, than the largest
+ * integer. For each scale, weights are rounded to integers q. The best scale (and least value) for these q
+ * is that of weighted least squares, and its error follows from the same sums:
  *
  *     x = s q          s = Sxq / Sqq                                error = Sxx - s Sxq
  *     x = s q + m      s = (Sw Sxq - Sx Sq) / D                     error = Sxx - s Sxq - m Sx
  *                      m = (Sqq Sx - Sq Sxq) / D                    D = Sw Sqq - Sq Sq
  *
- * So what is explained is compared, and no error is ever summed up. Sums are made without fused
- * multiplication: both builds of the core give the same integers.
+ * So the search compares the explained part, and never sums up an error. Sums do not use fused
+ * multiplication, so that both builds of the core give the same integers.
  */
 import { V } from './vector';
 
-/** Runs of smaller weights are 0: no f16 scale could tell them from that. */
+/** Runs whose weights are all smaller become 0: no f16 scale could represent them. */
 const X_MIN: f32 = 5.8207661e-11;
 
 /** How much each weight counts: all the same, with its magnitude, or with its square. */
@@ -27,7 +27,7 @@ export const SQUARE: i32 = 2;
 let foundLeast: f32 = 0;
 
 export abstract class Fit {
-  /** What four weights count. */
+  /** The importance of four weights. */
   @inline static weight(kind: i32, x: v128, mean: v128): v128 {
     if (kind == EQUAL) return f32x4.splat(1);
     return kind == SQUARE ? f32x4.mul(x, x) : f32x4.add(mean, f32x4.abs(x));
@@ -60,8 +60,8 @@ export abstract class Fit {
 }
 
 /**
- * The scale of n weights at x as integers from -top to top - 1, which is negative where the weight of
- * largest magnitude is positive, as there is one integer more below 0.
+ * The scale of n weights at x as integers from -top to top - 1, which is negative if the weight of
+ * largest magnitude is positive, as there is one more integer below 0.
  */
 export function symmetric(x: usize, n: i32, top: i32, kind: i32): f32 {
   const bytes = (<usize>n) << 2;

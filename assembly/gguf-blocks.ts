@@ -1,8 +1,8 @@
 /**
- * GGUF's formats with blocks of 32 whose integers are of up to eight bits and have a sign, as drawn in
- * src/checkpoint/gguf/dequantise.ts: such are multiplied as those of block.ts are.
+ * GGUF's formats with blocks of 32 signed integers of up to eight bits, as drawn in
+ * src/checkpoint/gguf/dequantise.ts. They are multiplied in the same way as those of block.ts.
  *
- * In IQ4_NL and MXFP4 four bits are the number of one of sixteen integers.
+ * In IQ4_NL and MXFP4, four bits are an index into a table of sixteen integers.
  */
 import { BlockCodec } from './block';
 import { EACH_15, IQ4_NL_INTEGERS, MXFP4_INTEGERS } from './constants';
@@ -29,7 +29,7 @@ abstract class B {
   @inline static half(ptr: usize): v128 {
     return F16.widen(i32x4.extend_low_i16x8_s(v128.load16_splat(ptr)));
   }
-  /** Eight of the integers in `table` that 16 bytes of numbers stand for: lower halves come first. */
+  /** Eight of the integers in `table` that 16 bytes of indices select: lower halves come first. */
   @inline static numbered(table: v128, numbers: v128, k: i32): v128 {
     const mask = EACH_15;
     const each = v128.and(k < 2 ? numbers : i16x8.shr_u(numbers, 4), mask);
@@ -38,11 +38,11 @@ abstract class B {
       : i8x16.swizzle(table, each);
     return (k & 1) == 0 ? i16x8.extend_low_i8x16_s(integers) : i16x8.extend_high_i8x16_s(integers);
   }
-  /** Number i of them, at `ptr`. */
+  /** Index i of those at `ptr`. */
   @inline static number(ptr: usize, i: i32): i32 {
     return (<i32>load<u8>(ptr + <usize>(i & 15)) >> (i < 16 ? 0 : 4)) & 15;
   }
-  /** The integer with a number. */
+  /** The integer with an index. */
   @inline static integer(table: v128, number: i32): i32 {
     const found = i8x16.swizzle(table, i8x16.splat(<i8>number));
     return i8x16.extract_lane_s(found, 0);
@@ -147,7 +147,7 @@ export class MXFP4 extends StoredBlock {
     return B.high(this.part(ptr, open, k, nibble));
   }
   @inline override scale(ptr: usize, _upper: v128): v128 {
-    // A power of two, halved, since the integers are twice what they stand for.
+    // A power of two, halved, since the integers are twice the values they represent.
     const exponent = <u32>load<u8>(ptr);
     const bits = exponent < 2 ? (<u32>0x200000) << exponent : (exponent - 1) << 23;
     return i32x4.splat(<i32>bits);

@@ -1,8 +1,8 @@
 /**
- * Activations that are multiplied with rows in GGUF's block formats: quantised to i8, in groups of 32 with
- * one f32 scale each, and with what the weights' offsets and least values are multiplied with.
+ * Activations to be multiplied with rows in GGUF's block formats: quantised to i8, in groups of 32 with one
+ * f32 scale each, and with the sums by which the weights' offsets and least values are multiplied.
  *
- *     one or two positions, each:   | 32 x i8 | scale | sums | 4 bytes of nothing |
+ *     one or two positions, each:   | 32 x i8 | scale | sums | 4 unused bytes |
  *     from three on, by pairs:      | 4 x i8 of the first | 4 x i8 of the second | 4 of the first ... |
  *                                   | scale | scale | sums | sums |
  *
@@ -10,8 +10,8 @@
  *                         offsets: -offset times the sums of activations 0, 1, 4, 5, 8, ...
  *                         and of activations 2, 3, 6, 7, ..., i16 each
  *
- * Of an odd number of positions the last is a pair by itself. Quantising takes as long as products with
- * tens of rows: products with the same input and threads that share a product have it done once.
+ * With an odd number of positions the last one is a pair by itself. Quantising takes as long as products with
+ * tens of rows, so it is done once for all products with the same input and for all threads of a product.
  */
 import {
   PAIRED_POSITIONS,
@@ -21,10 +21,10 @@ import {
 } from './exports/shared-constants';
 import { GroupCodec } from './group';
 
-/** Where a group of one position has its scale and its sums. */
+/** Offsets of the scale and the sums in a group of one position. */
 export const SCALE: usize = 32;
 export const SUMS: usize = 36;
-/** Where a group of two positions has those of the first and of the second. */
+/** Offsets of both positions' scales and sums in a group of two positions. */
 export const SCALE0: usize = 64;
 export const SCALE1: usize = 68;
 export const SUMS0: usize = 72;
@@ -34,10 +34,10 @@ const LEVELS: f32 = 127;
 /** 1.5 2^23, and its bits. */
 const ROUNDING: f32 = 12582912;
 const ROUNDING_BITS: i32 = 0x4b400000;
-/** Activations that are smaller than this throughout a group are taken for 0: 2^-100. */
+/** A group whose activations are all smaller than this is taken for 0: 2^-100. */
 const X_MIN: f32 = 7.888609052210118e-31;
 
-/** Activations as they are quantised. */
+/** Steps of quantisation. */
 abstract class Activations {
   /** Eight activations as i16: products of at most 127 to nearest, ties to even. */
   @inline static eight(x: usize, factor: v128): v128 {
@@ -46,20 +46,20 @@ abstract class Activations {
       Activations.integers(f32x4.mul(v128.load(x, 16), factor)),
     );
   }
-  /** Behind the addition, which rounds, the integer stands in the lower bits: a conversion takes longer. */
+  /** After the addition, which rounds, the lower bits hold the integer; a conversion would take longer. */
   @inline static integers(v: v128): v128 {
     return i32x4.sub(f32x4.add(v, f32x4.splat(ROUNDING)), i32x4.splat(ROUNDING_BITS));
   }
 
   /**
-   * The larger magnitudes of each two of eight activations. As integers they are ordered as they are, and NaN
-   * is the largest; f32x4.max is eight instructions.
+   * The larger magnitude of each pair among eight activations. Compared as integers, magnitudes have the same
+   * order, and NaN is the largest; f32x4.max would take eight instructions.
    */
   @inline static larger(x: usize): v128 {
     return i32x4.max_s(f32x4.abs(v128.load(x)), f32x4.abs(v128.load(x, 16)));
   }
 
-  /** Four bytes of `sums`, of a run whose pairs of activations have these sums. */
+  /** Four bytes of `sums` for a run whose pairs of activations have these sums. */
   @inline static storeSums<T extends GroupCodec>(sums: usize, pairs: v128, step: f32): void {
     const t = changetype<T>(0);
     const four = i16x8.add(pairs, i32x4.shuffle(pairs, pairs, 2, 3, 0, 1));
@@ -149,15 +149,15 @@ export function quantisePairs<T extends GroupCodec>(
   }
 }
 
-/** Where activations of quantised positions are that have `columns` before them. */
+/** Offset of the activations of quantised positions after the first `columns` columns. */
 export function quantisedOffset(columns: usize, positions: i32): usize {
   const groups = columns / <usize>QUANTISED_GROUP;
   return groups * (positions < PAIRED_POSITIONS ? QUANTISED_GROUP_BYTES : QUANTISED_PAIR_BYTES);
 }
 
 /**
- * Quantises `cols` columns of x, of `positions` rows of `xStride` elements, to where they belong among as
- * many from q on. Both are whole groups.
+ * Quantises `cols` columns of x, which has `positions` rows of `xStride` elements, to their place in the
+ * quantised rows at q. Both column counts are whole groups.
  */
 export function quantiseInput<T extends GroupCodec>(
   q: usize,

@@ -1,11 +1,11 @@
 /**
- * Dot products of rows in GGUF's block formats with quantised activations, in integers: what block-dot.ts
- * is for the formats of block.ts.
+ * Dot products of rows in GGUF's block formats with quantised activations, in integers, as block-dot.ts has
+ * them for the formats of block.ts.
  *
- * Products of 8 bits are added up in pairs, as i16: one instruction on any processor, where the one
- * that adds four products to i32 is made of four by V8 before Node 24. Pairs are added up as long as
- * their sum fits i16; with an offset it is the sum less the offset that has to fit, since what runs
- * over in between comes back. The integer of a group is exact, and a row's sum is made in f32, one
+ * Products of 8 bits are added up in pairs, as i16: that is one instruction on any processor, while V8
+ * before Node 24 implements the one that adds four products to i32 with four instructions. Pairs are
+ * added up as long as their sum fits i16; with an offset, only the sum less the offset has to fit, since
+ * overflow in between cancels. The integer of a group is exact, and a row's sum is made in f32, one
  * group after the other:
  *
  *     y += (factor scale) integer;   y += least sum, for each run
@@ -34,13 +34,13 @@ export abstract class I {
   }
 }
 
-/** Heads at work. */
+/** Arithmetic with heads. */
 export abstract class Heads {
   /** Four rows' sums with the quantised group at x; the integers of both are `d`. */
   @inline static added<T extends GroupCodec>(acc: v128, d: v128, head: usize, x: usize): v128 {
     return Heads.with<T>(acc, d, head, x + SCALE, x + SUMS);
   }
-  /** The same, scale and sums of the group being elsewhere. */
+  /** The same, with scale and sums of the group at other addresses. */
   @inline static with<T extends GroupCodec>(
     acc: v128,
     d: v128,
@@ -59,7 +59,7 @@ export abstract class Heads {
   }
 }
 
-/** Groups where they lie. */
+/** Products with groups in their stored form. */
 abstract class Stored {
   /**
    * The integer of a group of one row, in four parts: group 4 h + g of the block at w, the g-th of the

@@ -1,7 +1,7 @@
 /**
- * Dot products of rows in GGUF's block formats with the activations of any number of positions. Few
- * positions are multiplied with weights as they lie (group-dot.ts), for more of them weights are
- * unpacked once, eight rows at a time (group-tiles.ts).
+ * Dot products of rows in GGUF's block formats with the activations of any number of positions. A few
+ * positions are multiplied with weights in their stored form (group-dot.ts); for more positions, weights
+ * are unpacked once, eight rows at a time (group-tiles.ts).
  */
 import { PAIRED_POSITIONS, QUANTISED_GROUP, QUANTISED_POSITIONS } from './exports/shared-constants';
 import { GroupCodec } from './group';
@@ -10,10 +10,10 @@ import { dot4 } from './group-dot';
 import { CHUNK_BYTES, dots8, Eights } from './group-tiles';
 import { Quarters } from './rows';
 
-/** Room for the heads of a block. */
+/** Bytes for the heads of a block. */
 export const HEADS_BYTES: usize = 1024;
 
-/** Eight rows come to be there four at a time. */
+/** Unpacks eight rows, four at a time. */
 abstract class Fours {
   /** 16 weights of four rows, four of each in turn. */
   @inline static transpose(to: usize, r0: v128, r1: v128, r2: v128, r3: v128): void {
@@ -95,7 +95,7 @@ function unpack<T extends GroupCodec>(
   }
 }
 
-/** One position, rows as they lie: y[r] = dot(w_r, x). */
+/** One position, rows in their stored form: y[r] = dot(w_r, x). */
 function dotsOfOne<T extends GroupCodec>(
   y: usize,
   x: usize,
@@ -127,9 +127,9 @@ function dotsOfOne<T extends GroupCodec>(
 
 /**
  * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows lie `w` bytes beyond the
- * addresses in `ptrs`; without `ptrs`, one after the other from `w` on. They are whole blocks.
- * `scratch` is for quantised activations and unpacked weights, and must be given. Where `quantised`, x is
- * what `quantiseInput` has made of as many positions, of rows of `xStride` elements.
+ * addresses in `ptrs`; without `ptrs`, one after the other from `w` on. Rows are whole blocks.
+ * `scratch` is for quantised activations and unpacked weights, and must be given. If `quantised`, x is the
+ * result of `quantiseInput` for as many positions, with rows of `xStride` elements.
  */
 export function groupDots<T extends GroupCodec>(
   y: usize,

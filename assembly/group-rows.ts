@@ -1,4 +1,4 @@
-/** Rows in GGUF's block formats as f32, to the bit as the formats define them. */
+/** Converts rows in GGUF's block formats to f32, exactly as the formats define them. */
 import { ZERO } from './constants';
 import { F16 } from './dtype';
 import { G, GroupCodec } from './group';
@@ -38,7 +38,7 @@ abstract class Values {
     let f0 = f;
     let f1 = f;
     if (t.scaled) {
-      // Scales are there as two i16 for each row: the upper one of a word is the scale, shifted.
+      // Each row's scale is stored as two i16: the upper one of a word is the scale, shifted.
       const s = head + 16 + G.leastBytes<T>();
       f0 = f32x4.mul(f, f32x4.convert_i32x4_s(i32x4.shr_s(v128.load(s), 16)));
       f1 = f32x4.mul(f, f32x4.convert_i32x4_s(i32x4.shr_s(v128.load(s, 16), 16)));
@@ -51,8 +51,8 @@ abstract class Values {
 }
 
 /**
- * The row of n weights at src as f32 at dst; n is a multiple of the block's. The heads of a block are
- * kept where its last weights come to be: each is read before anything is written over it.
+ * Writes the row of n weights at src as f32 to dst; n is a multiple of the block size. The heads of a block
+ * are kept in the place of its last weights: each is read before that place is overwritten.
  */
 export function groupsToF32<T extends GroupCodec>(dst: usize, src: usize, n: i32): void {
   const t = changetype<T>(0);

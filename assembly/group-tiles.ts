@@ -1,12 +1,12 @@
 /**
- * Products of eight rows of GGUF's block formats with two positions at a time, where many positions share
- * weights, which are laid out for one loop that reads them from front to back. Of a group:
+ * Products of eight rows of GGUF's block formats with two positions at a time, for many positions that share
+ * weights. The weights are laid out for one loop that reads them from front to back. The layout of a group:
  *
  *     | weights 0-3 of row 0, of row 1, 2, 3, u8 | of rows 4 to 7 | weights 4-7 ... |
  *     | head of rows 0 to 3 | head of rows 4 to 7 |
  *
- * So a vector of four activations, repeated, makes sums in which each row has a lane of its own. What a
- * group adds to a row's sum is to the bit what group-dot.ts says.
+ * So a vector of four activations, repeated, gives sums in which each row has its own lane. A group adds to
+ * a row's sum the same value to the bit as in group-dot.ts.
  */
 import { QUANTISED_PAIR_BYTES } from './exports/shared-constants';
 import { G, GroupCodec } from './group';
@@ -26,7 +26,7 @@ export abstract class Eights {
   @inline static bytes<T extends GroupCodec>(): usize {
     return WEIGHT_BYTES + 2 * G.headBytes<T>();
   }
-  /** Where the weights of the second four begin, or those of the first; and their head. */
+  /** Offsets of the weights of the first or the second four rows, and of their head. */
   @inline static weights(second: bool): usize {
     return second ? CHUNK_BYTES / 2 : 0;
   }
@@ -71,9 +71,10 @@ export abstract class Eights {
 /**
  * n of eight rows at u with the two positions at x.
  *
- * V8 before Node 24 begins a basic block with all of its loads, more than there are registers for if a
- * group is one block, and the turns of a loop cost half as much as they do. So there are branches that are
- * always taken, which no compiler can know: no address is 1, 2 or 3. That is 1.3 times as fast.
+ * V8 before Node 24 moves all loads of a basic block to its beginning. If a group is one block, these are
+ * more than there are registers, and the alternative, a loop, adds half of the time again. So the code has
+ * branches that are always taken, which no compiler can know: no address is 1, 2 or 3. That is 1.3 times
+ * as fast.
  */
 function dots8x2<T extends GroupCodec>(
   y0: usize,

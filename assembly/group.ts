@@ -8,12 +8,12 @@
  *  - In formats with blocks of 256, a block is eight groups. `factor` and `least` are of a group or,
  *    where `runs` is 2, of 16 weights: a run. Scales of runs are integers, which are multiplied in.
  *
- * What the kernels need besides the integers is the group's head. It is made for four rows at once,
- * since they are multiplied side by side:
+ * The other data that the kernels need is the group's head. It is made for four rows at once, since four
+ * rows are multiplied side by side:
  *
  *     | factor, 4 x f32 | least, 4 x f32 for each run, if any | scale, 4 x (i16, i16) for each run, if any |
  *
- * A scale stands there twice, as products of 8 bits are added up in pairs before they are scaled.
+ * The head has each scale twice, as products of 8 bits are added up in pairs before they are scaled.
  */
 import { F16 } from './dtype';
 
@@ -23,20 +23,20 @@ export abstract class GroupCodec {
   abstract get bytes(): usize;
   /** Groups of a block: 1 or 8. */
   abstract get groups(): i32;
-  /** Parts of a group that have a scale, or a least value, of their own: 1 or 2. */
+  /** Parts of a group that have their own scale or least value: 1 or 2. */
   abstract get runs(): i32;
-  /** What is subtracted from the integers. */
+  /** The offset that is subtracted from the integers. */
   abstract get offset(): i32;
-  /** Whether there are least values: 1; -1 where their opposites are stored; or 0. */
+  /** Whether there are least values: 1; -1 if they are stored negated; or 0. */
   abstract get least(): i32;
   /** Whether there are integer scales. */
   abstract get scaled(): bool;
-  /** How many sums of two products with -127 to 127 stay within i16, less the offset: a power of two. */
+  /** How many sums of two products with -127 to 127, less the offset, fit in i16: a power of two. */
   abstract get pairs(): i32;
-  /** Where a block has its factor, and the one of its least values. */
+  /** Offsets in a block of its factor, and of the factor of its least values. */
   abstract get factorAt(): usize;
   abstract get leastAt(): usize;
-  /** Masks for what is stored apart, which loops keep in variables; see constants.ts. */
+  /** Masks for separately stored bits, which loops keep in variables; see constants.ts. */
   abstract get low(): v128;
   abstract get high(): v128;
   /** 16 integers of the block at w, as u8: half j of group 4 h + g. */
@@ -44,13 +44,13 @@ export abstract class GroupCodec {
   /** The heads of the groups of a block of each of four rows, `stride` bytes apart. */
   abstract heads(at: usize, stride: usize, w0: usize, w1: usize, w2: usize, w3: usize): void;
 
-  /** Which vector of a packed block has word `word` of the rows' blocks. */
+  /** The index of the vector in a packed block that has word `word` of the rows' blocks. */
   abstract place(word: i32): i32;
-  /** The word that has the fifth bits of a group, one after the other, or -1. */
+  /** The word with the fifth bits of a group, one after the other, or -1. */
   abstract get fifthsWord(): i32;
   /** `high` of packed blocks. */
   abstract get packedHigh(): v128;
-  /** What the chunks of a group of the packed block at p have in common: fifth bits, or nothing. */
+  /** Data that the chunks of a group of the packed block at p share: fifth bits, or nothing. */
   abstract fifths(p: usize): v128;
   /** Chunk c of group 4 h + g of the packed block at p: weights 4 c to 4 c + 3 of four rows, as u8. */
   abstract chunk(p: usize, h: usize, g: i32, c: i32, fifths: v128, low: v128, high: v128): v128;
@@ -96,7 +96,7 @@ export abstract class G {
     }
   }
 
-  /** The same of packed rows at p: factors, and least values, which make a word of two f16 with them. */
+  /** The same for packed rows at p: a word of two f16 holds a factor and a least value. */
   @inline static ownPackedHead<T extends GroupCodec>(at: usize, p: usize): void {
     if (changetype<T>(0).least == 0) {
       v128.store(at, G.packedHalves(p));
@@ -107,7 +107,7 @@ export abstract class G {
     v128.store(at, G.upperHalves(both), 16);
   }
 
-  /** Of packed rows: four f16, or what words of two f16 have in their lower or upper halves. */
+  /** For packed rows: four f16, or the lower or upper halves of words of two f16. */
   @inline static packedHalves(p: usize): v128 {
     return F16.widen(v128.load_ext<i16>(p));
   }

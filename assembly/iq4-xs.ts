@@ -1,8 +1,8 @@
 /**
- * GGUF's IQ4_XS, as drawn in src/checkpoint/gguf/dequantise.ts: eight runs of 32 weights, each of which is
- * the number of one of IQ4_NL's integers, times a scale of 6 bits of one f16. The integers take eight bits
- * and the scales lie apart from them, so that rows are unfolded before they are multiplied: to blocks that
- * block-dot.ts takes, some rows at a time.
+ * GGUF's IQ4_XS, as drawn in src/checkpoint/gguf/dequantise.ts: eight runs of 32 weights. Each weight is an
+ * index into IQ4_NL's table of integers, and each run has a scale of 6 bits times the block's f16. The
+ * integers take eight bits and the scales are stored apart from them, so rows are unfolded before they are
+ * multiplied: to blocks that block-dot.ts can use, some rows at a time.
  *
  *     | q0 q1 q2 ... q31, i8 each | scale, f32 |    36 bytes
  */
@@ -16,14 +16,14 @@ import { blocksToF32 } from './quantise';
 import { Quarters } from './rows';
 import { StoredRows } from './stored-rows';
 
-/** Weights of a block as it is stored. */
+/** Weights of a stored block. */
 const ELEMENTS: i32 = 256;
 const UNFOLDED_BYTES: usize = 36;
-/** Rows that are unfolded at a time, and positions that are multiplied with them: what scratch holds. */
+/** Rows that are unfolded at a time, and positions that are multiplied with them; scratch holds this many. */
 const ROWS: i32 = 40;
 const POSITIONS: i32 = 8;
 
-/** A block that was unfolded. */
+/** An unfolded block. */
 @unmanaged
 class Unfolded extends BytesFirst {
   @inline override get bytes(): usize {
@@ -56,7 +56,7 @@ export class IQ4_XSRows extends StoredRows {
   @inline override bytes(n: i32): usize {
     return <usize>(n / ELEMENTS) * IQ4_XS_BLOCK_BYTES;
   }
-  /** A block is unfolded where its last weights come to be: each part is read before it is written over. */
+  /** A block is unfolded in the place of its last weights: each part is read before it is overwritten. */
   @inline override toF32(dst: usize, src: usize, n: i32): void {
     for (let left = n; left > 0; left -= ELEMENTS) {
       const unfolded = dst + ((<usize>ELEMENTS) << 2) - 8 * UNFOLDED_BYTES;

@@ -1,7 +1,7 @@
 /**
  * GGUF's formats with blocks of 256 whose groups have a factor and a least value each, as drawn in
- * src/checkpoint/gguf/dequantise.ts. Upper bits of integers are shifted in words of 16 bits; what
- * crosses from one byte to the next is masked out.
+ * src/checkpoint/gguf/dequantise.ts. Upper bits of integers are shifted in words of 16 bits; bits
+ * that cross from one byte to the next are masked out.
  */
 import { EACH_15, EACH_16 } from './constants';
 import { Q4_K_BLOCK_BYTES, Q5_K_BLOCK_BYTES } from './exports/shared-constants';
@@ -61,7 +61,7 @@ abstract class ScalesOfGroups extends GroupCodec {
     return EACH_15;
   }
   @inline override packedHeads(at: usize, stride: usize, p: usize): void {
-    // A lane is a row's.
+    // Each lane belongs to one row.
     const both = v128.load(p);
     const a = v128.load(p, 16);
     const b = v128.load(p, 32);

@@ -1,8 +1,8 @@
 /**
- * Rows of weights to the block formats of GGUF files, as drawn in src/checkpoint/gguf/dequantise.ts.
- * Integers are chosen for the scales as they are stored. What scales are searched for is said in fit.ts;
- * weights count equally in formats with blocks of 32. In those of 256, as large errors of large weights
- * are seen most, they count with their magnitude (Q4_K, Q5_K) or its square (Q6_K).
+ * Quantises rows of weights to the block formats of GGUF files, as drawn in src/checkpoint/gguf/dequantise.ts.
+ * Integers are chosen for the scales as stored. fit.ts describes the search for scales. Weights count
+ * equally in formats with blocks of 32. In those with blocks of 256 they count with their magnitude
+ * (Q4_K, Q5_K) or its square (Q6_K), since large errors of large weights matter most.
  */
 import { ToF16 } from './convert';
 import { F16 } from './dtype';
@@ -18,7 +18,7 @@ import {
 } from './exports/shared-constants';
 import { affine, EQUAL, Fit, MAGNITUDE, SQUARE, symmetric } from './fit';
 
-/** How the weights at x become the block at dst. */
+/** Quantises the weights at x to the block at dst. */
 @unmanaged
 export abstract class BlockMaker {
   abstract get bytes(): usize;
@@ -26,7 +26,7 @@ export abstract class BlockMaker {
   abstract make(dst: usize, x: usize): void;
 }
 
-/** The row of n f32 at src as blocks at dst; n is a multiple of the block's. */
+/** Quantises the row of n f32 at src to blocks at dst; n is a multiple of the block size. */
 export function rowsFromF32<M extends BlockMaker>(dst: usize, src: usize, n: i32): void {
   const m = changetype<M>(0);
   for (; n > 0; n -= m.elements) {
@@ -38,7 +38,7 @@ export function rowsFromF32<M extends BlockMaker>(dst: usize, src: usize, n: i32
 
 /** Parts of makers. */
 abstract class M {
-  /** Stores a number as f16; the number that this is. */
+  /** Stores a number as f16, and returns the value of that f16. */
   @inline static half(ptr: usize, value: f32): f32 {
     const bits = changetype<ToF16>(0).of(f32x4.splat(value));
     store<u16>(ptr, <u16>i32x4.extract_lane(bits, 0));
@@ -52,7 +52,7 @@ abstract class M {
     const q = f32x4.nearest(f32x4.mul(f32x4.sub(v128.load(x), least), inverse));
     return i32x4.trunc_sat_f32x4_s(q);
   }
-  /** 16 of them plus `offset`, from 0 to `top`, u8. */
+  /** 16 such integers plus `offset`, from 0 to `top`, u8. */
   @inline static sixteen(x: usize, scale: f32, least: f32, offset: i32, top: i32): v128 {
     const inverse = f32x4.splat(M.inverse(scale));
     const m = f32x4.splat(least);
@@ -84,7 +84,7 @@ export class MakeQ8_0 extends BlockMaker {
   @inline override make(dst: usize, x: usize): void {
     const top = max(-Fit.least(x, 128), Fit.most(x, 128));
     const scale = M.half(dst, top / 127);
-    // u8 with an offset of 128, then i8 again; -128 cannot occur but for what a scale of f16 cuts off.
+    // u8 with an offset of 128, then i8 again; -128 only occurs when the scale is rounded to f16.
     const bias = i8x16.splat(-128);
     for (let c: usize = 0; c < 32; c += 16) {
       const q = M.sixteen(x + (c << 2), scale, 0, 128, 255);
@@ -164,8 +164,8 @@ export class MakeQ5_1 extends BlockMaker {
 /** Scales and least values of eight runs of 32, each 6 bits of an f16. */
 abstract class SixBits {
   /**
-   * Chooses them for the weights at x and puts them down: d, m, and 12 bytes. What is found first lies
-   * at `found`, 64 bytes that come to hold something else later.
+   * Chooses them for the weights at x and stores them: d, m, and 12 bytes. The unquantised values are kept
+   * at `found`, 64 bytes that are overwritten later.
    */
   @inline static make(dst: usize, found: usize, x: usize, top: i32, first: f32, tries: i32): void {
     let largest: f32 = 0;
@@ -206,7 +206,7 @@ abstract class SixBits {
     if (run < 4) return low & 63;
     return (<i32>load<u8>(w + (run & 3), 12) >> 4) | ((low >> 6) << 4);
   }
-  /** 16 integers of a run, at x, by what was put down. */
+  /** 16 integers of a run at x, for the stored scales and least values. */
   @inline static sixteen(w: usize, run: usize, x: usize, top: i32): v128 {
     const f16 = changetype<F16>(0);
     const scale = f16.one(w) * <f32>SixBits.scale(w, run);
@@ -274,7 +274,7 @@ export class MakeQ6_K extends BlockMaker {
     return 256;
   }
   @inline override make(dst: usize, x: usize): void {
-    // What is found first lies where integers come to be.
+    // The unquantised values are kept in the place of the integers.
     let largest: f32 = 0;
     for (let run: usize = 0; run < 16; run++) {
       const scale = symmetric(x + (run << 6), 16, 32, SQUARE);

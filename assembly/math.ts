@@ -47,7 +47,7 @@ class Gelu extends Elementwise {
   }
 }
 
-/** (1 + tanh u) / 2 = 1 / (1 + e^-2u), which loses nothing for negative u. */
+/** (1 + tanh u) / 2 = 1 / (1 + e^-2u), which loses no precision for negative u. */
 @unmanaged
 class GeluTanh extends Elementwise {
   @inline override of(x: v128): v128 {
@@ -126,7 +126,7 @@ export function multiply(y: usize, x: usize, n: i32): void {
   for (; n > 0; n--, y += 4, x += 4) store<f32>(y, load<f32>(y) * load<f32>(x));
 }
 
-/** y[0..n) *= x[0..n), and 0 wherever x is 0, whatever y is there. */
+/** y[0..n) *= x[0..n), and 0 where x is 0, even if y is infinite or NaN there. */
 export function multiplyNonZero(y: usize, x: usize, n: i32): void {
   for (; n >= 4; n -= 4, y += 16, x += 16) {
     const factor = v128.load(x);
@@ -188,7 +188,7 @@ export function scale(x: usize, n: i32, factor: f32): void {
   for (; n > 0; n--, x += 4) store<f32>(x, load<f32>(x) * factor);
 }
 
-/** x[0..n) = cap tanh(x[0..n) / cap); -Infinity, which stands for what is not computed, stays. */
+/** x[0..n) = cap tanh(x[0..n) / cap); -Infinity, which marks values that are not computed, stays. */
 export function softCap(x: usize, n: i32, cap: f32): void {
   const c = f32x4.splat(cap);
   const inverse = f32x4.splat(1 / cap);

@@ -1,6 +1,6 @@
 /**
- * y = x W^T + b, with W (rows, cols) row-major in any dtype, x and y f32. One position is the
- * decoding of a token, several are a part of the prompt.
+ * y = x W^T + b, with W (rows, cols) row-major in any dtype, x and y f32. Decoding has one position,
+ * prefill several.
  */
 import { activeDots, BlockFours, PlainFours } from './active-dot';
 import { BlockCodec } from './block';
@@ -12,7 +12,7 @@ import { groupDots } from './group-matmul';
 import { add } from './math';
 import { packedDots } from './packed-groups';
 
-/** How rows of a format are multiplied with activations; never instantiated, like the codecs. */
+/** Products of a format's rows with activations; never instantiated, like the codecs. */
 @unmanaged
 export abstract class Dots {
   abstract dots(
@@ -33,7 +33,7 @@ export abstract class Dots {
 /** The same for rows of FFN bundles. */
 @unmanaged
 export abstract class NeuronDots extends Dots {
-  /** Those whose gates are not 0; `scratch` is as `dots` has left it for the same x. */
+  /** Products only where gates are not 0; `scratch` must be as `dots` has left it for the same x. */
   abstract activeDots(
     y: usize,
     gates: usize,
@@ -163,7 +163,7 @@ export class GroupDots<T extends GroupCodec> extends Dots {
   }
 }
 
-/** The same of packed rows (packed-groups.ts): a multiple of four of them, without a list. */
+/** The same for packed rows (packed-groups.ts): a multiple of four rows, without a list of addresses. */
 @unmanaged
 export class PackedGroupDots<T extends GroupCodec> extends Dots {
   @inline override dots(
@@ -185,7 +185,7 @@ export class PackedGroupDots<T extends GroupCodec> extends Dots {
 
 /**
  * y[p, r] = dot(w[r], x[p]) + bias[r]; bias is f32, or 0 for none. Strides in elements.
- * With `quantised`, x is what `quantiseInput` made of it.
+ * With `quantised`, x is the result of `quantiseInput`.
  */
 export function matmul<D extends Dots>(
   y: usize,

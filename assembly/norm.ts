@@ -1,4 +1,4 @@
-/** Layer norm and RMS norm over rows of f32. Sums are kept in f64: two passes, nothing cancels. */
+/** Layer norm and RMS norm over rows of f32. Sums are f64, in two passes, so that nothing cancels. */
 
 /** Sum of (x - shift)^power, power 1 or 2, in f64. */
 function sumOf(x: usize, n: i32, shift: f64, square: bool): f64 {

@@ -1,16 +1,17 @@
 /**
- * Rows of GGUF's block formats as they are kept in DRAM: four rows together, word by word, so that a
- * vector has four weights of each row and every row has a lane of its own. The bytes stay as many. Of
- * the blocks of four rows:
+ * Rows of GGUF's block formats in the packed form for DRAM: four rows are interleaved word by word, so that
+ * a vector has four weights of each row and every row has its own lane. The number of bytes stays the same.
+ * The blocks of four rows:
  *
  *     row r      | f16? | word 0 | word 1 | ... | f16? |           words of 32 bits; at most one f16
  *     packed     | f16 of row 0 .. 3? | a word of row 0 .. 3 | a word of row 0 .. 3 | ... |
  *
- * and these one after the other; a codec's `place` says in which order words come. In Q5_0 and Q5_1 one word has the fifth bits of 32 weights; bit c of
+ * and these one after the other; a codec's `place` gives the order of the words. In Q5_0 and Q5_1 one
+ * word has the fifth bits of 32 weights; bit c of
  * byte 4 r + k of its vector is that of weight 4 c + k of row r.
  *
- * Sums need no additions across lanes, heads no gathering, and all four rows are one stream of memory.
- * Results are to the bit those of rows as they lie in the file (group-dot.ts): integers of groups are
+ * Sums need no additions across lanes, heads need no gathering, and all four rows are one stream of memory.
+ * Results are the same to the bit as with rows in their stored form (group-dot.ts): integers of groups are
  * exact, and f32 is added group by group in the same order.
  */
 import {
@@ -27,18 +28,18 @@ import { CHUNK_BYTES, dots8, Eights } from './group-tiles';
 
 /** Parts of packed blocks. */
 abstract class Packed {
-  /** Whether blocks have an f16 besides words of 32 bits: then it is their factor. */
+  /** Whether blocks have an f16 in addition to words of 32 bits: then it is their factor. */
   @inline static half<T extends GroupCodec>(): bool {
     return (changetype<T>(0).bytes & 3) != 0;
   }
-  /** Where the words of a row's block begin. */
+  /** Offset of the words in a row's block. */
   @inline static words<T extends GroupCodec>(): usize {
     return Packed.half<T>() && changetype<T>(0).factorAt == 0 ? 2 : 0;
   }
   @inline static count<T extends GroupCodec>(): i32 {
     return <i32>(changetype<T>(0).bytes >> 2);
   }
-  /** Where the vector of word `word` begins. */
+  /** Offset of the vector of word `word`. */
   @inline static vector<T extends GroupCodec>(word: i32): usize {
     return (Packed.half<T>() ? 8 : 0) + ((<usize>changetype<T>(0).place(word)) << 4);
   }
@@ -72,7 +73,7 @@ abstract class Packed {
     const t = changetype<T>(0);
     const f = t.fifths(p);
     const sums = x + SUMS;
-    // Chunks that share bytes come together, unless halves have scales of their own.
+    // Chunks that share bytes are processed together, unless halves have their own scales.
     const c2 = t.scaled ? 2 : 4;
     const c4 = t.scaled ? 4 : 2;
     let s = Packed.pairs<T>(p, h, g, 0, x, f, low, high);
@@ -103,17 +104,17 @@ abstract class Packed {
   ): void {
     const scales = head + 16 + G.leastBytes<T>();
     const d = Packed.integers<T>(p, h, g, x, scales, low, high, room);
-    // What is stored must be done before what follows: so V8 keeps few vectors at a time.
+    // The store forces this group to be finished before the next one, so that V8 keeps few vectors live.
     v128.store(acc, Heads.added<T>(v128.load(acc), d, head, x));
   }
 }
 
-/** Streams that memory is read as: one of them alone waits for it at every page. */
+/** Simultaneous streams of memory reads: a single stream stalls at every page. */
 const STREAMS: i32 = 4;
 
 /**
- * Dot products of `streams` times four rows with one position, those of a stream `apart` bytes from those
- * of the one before. Sums come to be at `head`; behind them is room for the heads of a block.
+ * Dot products of `streams` times four rows with one position; the streams are `apart` bytes from one to the
+ * next. The sums are stored at `head`, followed by room for the heads of a block.
  */
 function dotsPacked<T extends GroupCodec>(
   p0: usize,
@@ -231,7 +232,7 @@ function unpackFours<T extends GroupCodec>(
 
 /**
  * y_p[r] = dot(w_r, x_p) for r in [0, count), a multiple of four, and p in [0, positions), of packed
- * rows at w. `scratch` and `quantised` are as those of `groupDots`.
+ * rows at w. `scratch` and `quantised` are those of `groupDots`.
  */
 export function packedDots<T extends GroupCodec>(
   y: usize,
@@ -282,7 +283,7 @@ export function packedDots<T extends GroupCodec>(
   }
 }
 
-/** Fifth bits of four rows, a word of each in a lane, as packed blocks have them. */
+/** Fifth bits of four rows, given as one word per lane, in the order of packed blocks. */
 function packedFifths(words: v128): v128 {
   const bits = i32x4.splat(0x08040201);
   let packed = i32x4.splat(0);
@@ -308,7 +309,7 @@ function fifthsOfRow(bytes: u32): u32 {
   return word;
 }
 
-/** Packs rows of `cols` weights where they are; `scratch` has room for four of them. */
+/** Packs rows of `cols` weights in place; `scratch` has room for four of them. */
 export function packGroups<T extends GroupCodec>(
   w: usize,
   rows: i32,
@@ -341,7 +342,7 @@ export function packGroups<T extends GroupCodec>(
   }
 }
 
-/** dst = row `row` of four packed rows of `cols` weights at `src`, as files have it. */
+/** dst = row `row` of four packed rows of `cols` weights at `src`, in the file's form. */
 export function unpackGroupRow<T extends GroupCodec>(
   dst: usize,
   src: usize,

@@ -1,14 +1,14 @@
 /**
- * f16 as it is kept in DRAM: the same numbers, times 2^10 and in an order that four instructions turn
- * into eight f32. From each eight weights in a row, and from those that are left at its end:
+ * The packed form of f16 for DRAM: the same numbers, times 2^10 and in an order that four instructions turn
+ * into eight f32. Each eight consecutive weights, and the rest at the end of a row, are reordered:
  *
  *     w0 w1 w2 w3 w4 w5 w6 w7   ->   w0 w4 w1 w5 w2 w6 w3 w7      w0 w1 ...   ->   w0 w1 ...
  *
- * The factor makes the denormal numbers normal ones, and is exact as long as no weight is 64 or more:
- * so nothing has to be looked for, where a test that fails for one block in 14 costs more than all
- * arithmetic (a deviation of 0.02; the smaller the weights, the more often it fails). In the lower and
- * the upper halves of 32-bit words, signs and exponents of four weights come to be where a binary32 has
- * them by one shift, and the exponents' bias is left to a factor of the activations.
+ * The factor makes denormal numbers normal, and is exact as long as no weight is 64 or more. So the kernels
+ * need not test for denormals; a test that fails for one block in 14 costs more than all arithmetic (at a
+ * deviation of 0.02; the smaller the weights, the more often it fails). From the lower and the upper halves
+ * of 32-bit words, one shift moves signs and exponents of four weights to their places in a binary32, and
+ * a factor of the activations corrects the exponents' bias.
  */
 import { F16_LOWER, F16_PLACED } from './constants';
 import { ToF16 } from './convert';
@@ -17,12 +17,12 @@ import { PACKED_F16_BLOCK_BYTES } from './exports/shared-constants';
 
 /** Weights are multiplied with 2^10. */
 const FACTOR: f32 = 1024;
-/** What a placed weight has to be multiplied with: 2^(127 - 15 - 10). */
+/** The factor that turns a placed weight into its value: 2^(127 - 15 - 10). */
 const UNPACK: f32 = 5.070602400912918e30;
-/** Of that, what activations are multiplied with (2^84), and what is left for sums (2^18). */
+/** That factor in two parts: for activations (2^84), and for sums (2^18). */
 const RAISE: f32 = 1.9342813113834067e25;
 const SETTLE: f32 = 262144;
-/** 64 as binary16: the least that has no room for the factor. */
+/** 64 as binary16: the least value that would overflow with the factor. */
 const TOO_LARGE: i32 = 0x5400;
 
 @unmanaged
@@ -73,8 +73,8 @@ export class PackedF16 extends Codec {
     return v128.and(i32x4.shr_s(a, 3), placed);
   }
   /**
-   * Activations for placed weights. Their products are 2^-18 of what they should be: so neither become
-   * activations infinite below 2^44, nor products denormal from 2^-108 on.
+   * Activations for placed weights. Their products are 2^-18 of the true values: so activations below 2^44 do
+   * not become infinite, and products from 2^-108 on do not become denormal.
    */
   @inline static raised(x: v128): v128 {
     return f32x4.mul(x, f32x4.splat(RAISE));
@@ -102,8 +102,8 @@ export function packableF16(src: usize, n: i32): i32 {
 }
 
 /**
- * Packs f16 where they are: of each of `units` bundles, `unitBytes` apart, the first `rows` rows of
- * `cols` each.
+ * Packs f16 in place: the first `rows` rows of `cols` weights in each of `units` bundles, which are
+ * `unitBytes` apart.
  */
 export function packF16(w: usize, units: i32, unitBytes: usize, rows: i32, cols: i32): void {
   const rowBytes = (<usize>cols) << 1;

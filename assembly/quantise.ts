@@ -1,20 +1,20 @@
 /**
- * Rows of weights to the formats of block.ts and back.
+ * Quantises rows of weights to the formats of block.ts, and dequantises them.
  *
- * q8: the scale is the largest magnitude / 127, rounded to bf16 (to nearest: what little that cuts
- * off at the largest is less than the half step by which any weight may be off).
+ * q8: the scale is the largest magnitude / 127, rounded to bf16 (to nearest: the resulting error of the
+ * largest weight is less than the half step by which any weight may be off).
  *
- * q4: for each block the scale with the smallest squared error is searched. The weight of largest
- * magnitude becomes about -8, since the integers reach further down than up; tried are scales for
- * which it would be -7 to -8.5, and then the scale that fits the best of these integers best. On
- * normally distributed weights that leaves an error of 8.1% of their deviation; -8 alone leaves
- * 8.6%, largest / 7 9.7%, and the best there is 8.08%.
+ * q4: for each block, the code searches the scale with the smallest squared error. The weight of largest
+ * magnitude becomes about -8, since the integers reach further down than up. The search tries scales for
+ * which it would be -7 to -8.5, and then the scale that best fits the best of these integers. On normally
+ * distributed weights that leaves an error of 8.1% of their deviation; -8 alone leaves 8.6%, largest / 7
+ * leaves 9.7%, and the optimum is 8.08%.
  */
 import { BLOCK, BlockCodec } from './block';
 import { BF16_BITS, NIBBLE, Q4_LEAST, Q4_MOST } from './constants';
 import { V } from './vector';
 
-/** Weights that are smaller than this throughout a block become 0: 2^-100. */
+/** A block whose weights are all smaller than this becomes 0: 2^-100. */
 const WEIGHT_MIN: f32 = 7.888609052210118e-31;
 
 /** Scales tried for q4: largest / -(FIRST + i STEP) for i < COUNT. */
@@ -22,7 +22,7 @@ const FIRST: f32 = 7;
 const STEP: f32 = 0.21428572;
 const COUNT: i32 = 8;
 
-/** How the n weights at `x` become the block at `dst`. */
+/** Quantises the n weights at `x` to the block at `dst`. */
 @unmanaged
 export abstract class Maker {
   abstract make(dst: usize, x: usize, n: i32): void;
@@ -106,7 +106,7 @@ function largest(x: usize, n: i32): f32 {
   let high = f32x4.splat(0);
   for (let c = 0; c < n; c += 4) {
     const v = V.loadLanes(x + ((<usize>c) << 2), n - c);
-    // As the weights are finite, and zeros may have any sign, these will do, and are faster.
+    // The faster minimum and maximum suffice, as the weights are finite and zeros may have any sign.
     low = f32x4.pmin(low, v);
     high = f32x4.pmax(high, v);
   }
@@ -133,12 +133,12 @@ function scale4(x: usize, n: i32, top: f32): f32 {
   const v5 = f32x4.mul(V.loadLanes(x + 80, n - 20), u);
   const v6 = f32x4.mul(V.loadLanes(x + 96, n - 24), u);
   const v7 = f32x4.mul(V.loadLanes(x + 112, n - 28), u);
-  // Errors are not negative, so their bits are in the order of their values: integers are selected
-  // without a branch, whose outcome nothing could predict.
+  // Errors are not negative, so their bits have the order of their values: the code selects integers
+  // without a branch, which would be unpredictable.
   let bestBits = reinterpret<u32>(<f32>1);
   let leastBits = reinterpret<u32>(Infinity as f32);
   for (let i = 0; i < COUNT; i++) {
-    // The stored scale is rounded, and it is that one which has to fit.
+    // The integers must fit the rounded scale that is stored.
     const scale = Quantise.toBF16(unit * (<f32>8 / (FIRST + <f32>i * STEP))) * perUnit;
     const error = Quantise.error4(v0, v1, v2, v3, v4, v5, v6, v7, scale);
     const errorBits = reinterpret<u32>(error);
@@ -196,7 +196,7 @@ export class MakeQ4 extends Maker {
   }
 }
 
-/** The row of n f32 at src as blocks at dst. */
+/** Quantises the row of n f32 at src to blocks at dst. */
 export function f32ToBlocks<T extends BlockCodec, M extends Maker>(
   dst: usize,
   src: usize,
@@ -209,7 +209,7 @@ export function f32ToBlocks<T extends BlockCodec, M extends Maker>(
   }
 }
 
-/** The row of n weights in the blocks at src as f32 at dst. */
+/** Dequantises the row of n weights in the blocks at src to f32 at dst. */
 export function blocksToF32<T extends BlockCodec>(dst: usize, src: usize, n: i32): void {
   const t = changetype<T>(0);
   const nibble = NIBBLE;

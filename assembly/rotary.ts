@@ -9,7 +9,7 @@
  */
 import { V } from './vector';
 
-/** Pairs (i, i + pairs), as GPT-NeoX and the Hugging Face form of Llama have them. */
+/** Pairs (i, i + pairs), as in GPT-NeoX and the Hugging Face form of Llama. */
 export function rotaryHalves(
   x: usize,
   cos: usize,
@@ -41,7 +41,7 @@ export function rotaryHalves(
   }
 }
 
-/** Pairs (2i, 2i + 1), as GPT-J and the original Llama have them. */
+/** Pairs (2i, 2i + 1), as in GPT-J and the original Llama. */
 export function rotaryInterleaved(
   x: usize,
   cos: usize,

@@ -1,8 +1,8 @@
-/** Rows of f32 to what 8 bits hold of them, with one scale a row, as models with ternary weights define. */
+/** Rounds rows of f32 to 8 bits with one scale per row, as models with ternary weights define. */
 import { V } from './vector';
 
 const LEVELS: f32 = 127;
-/** A row's largest magnitude counts for this at least. */
+/** The least value used for a row's largest magnitude. */
 const TOP_MIN: f32 = 1e-5;
 
 /** x[p] = round(x[p] s) / s with s = 127 / largest magnitude. Stride in elements. */

@@ -1,11 +1,11 @@
 /**
- * Rows of a batch on their way to the experts that they take, and what these contribute on its way back.
+ * Gathers rows of a batch for the experts that they use, and adds up the experts' contributions.
  *
  *     choices, 12 bytes each:  | row of contributions, u32 | expert, u32 | weight, f32 |
  */
 import { CHOICE_BYTES } from './exports/shared-constants';
 
-/** The row of contributions of a choice that a row does not take: those behind it are none either. */
+/** The row of contributions of an unused choice: all later choices are unused, too. */
 const NO_CHOICE: u32 = 0xffffffff;
 
 /** dst[i] = src[rows[i]] for i in [0, count), of n elements each. */

@@ -1,13 +1,12 @@
 /**
- * In which order a matrix's rows are taken: four at a time, one from each quarter.
+ * The order in which a matrix's rows are processed: four at a time, one from each quarter.
  *
  *     row 0 .. q-1 | q .. 2q-1 | 2q .. 3q-1 | 3q .. count-1        q = ceil(count / 4)
  *         i          i + q       i + 2q       i + 3q               for i = 0, 1, 2, ...
  *
- * So memory is read as four streams that go on from one row to the next. With four rows side by side
- * the streams end with the rows, and the processor's prefetcher has to find each of them anew: at
- * rows of 1792 bytes that took half of the time. Where a quarter has a row less, the last row is
- * taken again.
+ * So memory is read as four streams that continue from one row to the next. With four adjacent rows the
+ * streams end with the rows, and the processor's prefetcher has to detect each of them again: with rows
+ * of 1792 bytes that took half of the time. If a quarter has one row less, the last row is computed again.
  */
 export abstract class Quarters {
   /** Rows of a quarter. */

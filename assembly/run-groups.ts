@@ -1,7 +1,7 @@
 /**
  * GGUF's formats with blocks of 256 whose runs of 16 weights have integer scales, as drawn in
- * src/checkpoint/gguf/dequantise.ts. Upper bits of integers are shifted in words of 16 bits; what
- * crosses from one byte to the next is masked out.
+ * src/checkpoint/gguf/dequantise.ts. Upper bits of integers are shifted in words of 16 bits; bits
+ * that cross from one byte to the next are masked out.
  */
 import { EACH_3, EACH_4, EACH_15, EACH_48 } from './constants';
 import { Q2_K_BLOCK_BYTES, Q3_K_BLOCK_BYTES, Q6_K_BLOCK_BYTES } from './exports/shared-constants';
@@ -58,7 +58,7 @@ abstract class ScalesOfRuns extends GroupCodec {
     v128.store(at + stride, i16x8.shr_s(b3, 8), 16);
   }
 
-  /** Heads of four rows, whose factors and scales these are. */
+  /** Heads of four rows with these factors and scales. */
   @inline static store(
     at: usize,
     stride: usize,
@@ -138,7 +138,7 @@ export class Q6_K extends ScalesOfRuns {
     if (g == 3) placed = i16x8.shr_u(bytes, 2);
     return v128.and(placed, high);
   }
-  /** Scales, then four bits and two bits of each half: so that memory is read on and on. */
+  /** Scales, then four bits and two bits of each half, so that memory is read sequentially. */
   @inline override place(word: i32): i32 {
     if (word >= 48) return word - 48;
     if (word >= 32) return word < 40 ? word - 12 : word + 4;
@@ -167,7 +167,7 @@ export class Q6_K extends ScalesOfRuns {
 
 /** Two bits of each weight, of four groups in a byte. */
 abstract class TwoBits {
-  /** Of vector i at `ptr`. */
+  /** The bits of vector i at `ptr`. */
   @inline static of(ptr: usize, g: i32, i: i32, threes: v128): v128 {
     const v = v128.load(ptr + ((<usize>i) << 4));
     return v128.and(g == 0 ? v : i16x8.shr_u(v, 2 * g), threes);

@@ -1,11 +1,11 @@
 /**
- * From a predictor's scores to lists of neurons. What each position wants is a row of bits: bit i is
- * neuron i, 32 to a word.
+ * Turns a predictor's scores into lists of neurons. The neurons that a position selects are a row of bits:
+ * bit i is neuron i, 32 to a word.
  */
 
 /**
  * Bits [first, first + n) of each position's row become scores[p, i] > 0; `first` is a multiple of
- * 32, and bits up to the next multiple of 32 behind the end become 0. scoreStride in elements,
+ * 32, and bits after the end, up to the next multiple of 32, become 0. scoreStride in elements,
  * bitStride in words.
  */
 export function positiveBits(
@@ -43,7 +43,7 @@ function tail(row: usize, from: i32, n: i32): u32 {
   return word;
 }
 
-/** Writes the ids that any position wants to `ids` (u32), ascending; returns how many. */
+/** Writes the ids that any position selects to `ids` (u32), ascending; returns their number. */
 export function unionIds(
   ids: usize,
   bits: usize,
@@ -67,7 +67,7 @@ export function unionIds(
 }
 
 /**
- * dst[p, i] = src[p, order[i]] where position p wants neuron ids[i], else 0. Strides of dst and src in
+ * dst[p, i] = src[p, order[i]] where position p selects neuron ids[i], else 0. Strides of dst and src in
  * elements, of bits in words.
  */
 export function wantedActs(

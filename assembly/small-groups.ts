@@ -11,7 +11,7 @@ import {
 } from './exports/shared-constants';
 import { G, GroupCodec } from './group';
 
-/** What they have in common: a group is a block. */
+/** Code shared by these formats: a group is a block. */
 @unmanaged
 abstract class BlockOfGroup extends GroupCodec {
   @inline override get groups(): i32 {

@@ -1,6 +1,6 @@
 /**
- * Rows in the block formats of GGUF files, whichever arithmetic they are multiplied in: what they are
- * in f32, and products with those values.
+ * Rows in the block formats of GGUF files, whichever arithmetic multiplies them: their f32 values, and
+ * products with those values.
  */
 import { BLOCK } from './block';
 import { Blocks, blockDots } from './block-dot';
@@ -12,7 +12,7 @@ import { firstNonFiniteGroups, groupsToF32 } from './group-rows';
 import { add } from './math';
 import { blocksToF32 } from './quantise';
 
-/** How rows of a format are read; never instantiated, like the codecs. */
+/** Reads rows of a format; never instantiated, like the codecs. */
 @unmanaged
 export abstract class StoredRows {
   /** Bytes of `n` weights, of whole blocks. */
@@ -64,8 +64,8 @@ export function firstNonFiniteRow<R extends StoredRows>(src: usize, n: i32): i32
 }
 
 /**
- * y[p, r] = dot(w[r], x[p]) + bias[r] in f32; bias is f32, or 0 for none. Four rows at a time become
- * f32 in `scratch`.
+ * y[p, r] = dot(w[r], x[p]) + bias[r] in f32; bias is f32, or 0 for none. Four rows at a time are
+ * converted to f32 in `scratch`.
  */
 export function exactMatmul<R extends StoredRows>(
   y: usize,

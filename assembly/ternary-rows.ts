@@ -1,6 +1,6 @@
 /**
  * Rows of weights that are -1, 0 or 1 times a scale, two bits each. A row of n weights is ceil(n / 256)
- * blocks, one after the other; what a row's last block has too many is 0.
+ * blocks, one after the other; surplus weights of a row's last block are 0.
  *
  *     | 64 bytes of weights                                                         | scale, f32 |    68 bytes
  *       byte 32 h + j:   bits 0-1        2-3                4-5                6-7
@@ -8,8 +8,8 @@
  *
  *     weight = q * scale
  *
- * That is the order of TQ2_0 in GGUF files: 16 bytes, shifted and masked, are 16 weights in a row, without
- * a shuffle. The scale is an f32, since those of whole tensors are means, which 16 bits do not hold. A
+ * That is the order of TQ2_0 in GGUF files: 16 bytes, shifted and masked, are 16 consecutive weights, without
+ * a shuffle. The scale is an f32, since scales of whole tensors are means, which 16 bits cannot hold. A
  * weight is exact in f32.
  */
 import { Columns } from './columns';
@@ -20,12 +20,12 @@ import { V } from './vector';
 /** Weights of a block, and its bytes. */
 export const BLOCK: i32 = TERNARY_BLOCK_ELEMENTS;
 export const BLOCK_BYTES: usize = TERNARY_BLOCK_BYTES;
-/** Where a block has its scale. */
+/** Offset of the scale in a block. */
 export const SCALE_AT: usize = 64;
-/** Weights that are smaller than this throughout a block become 0: 2^-100. */
+/** A block whose weights are all smaller than this becomes 0: 2^-100. */
 const WEIGHT_MIN: f32 = 7.888609052210118e-31;
 
-/** Blocks at work. */
+/** Arithmetic with blocks. */
 export abstract class T {
   /** Blocks of a row of `cols` weights. */
   @inline static blocks(cols: i32): i32 {
@@ -58,7 +58,7 @@ export abstract class T {
     return <f32>(((byte >> (((i >> 5) & 3) << 1)) & 3) - 1) * load<f32>(w, SCALE_AT);
   }
 
-  /** The integers nearest to four f32 times a factor, of `left` that there are. */
+  /** The integers nearest to up to four f32 times a factor; `left` f32 are left. */
   @inline static integers(x: usize, left: i32, factor: v128): v128 {
     return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(V.loadLanes(x, left), factor)));
   }
@@ -113,7 +113,7 @@ function unpack(dst: usize, src: usize, skip: i32, n: i32): void {
   }
 }
 
-/** As rows are read: their values, and whether they are finite. */
+/** Reads rows: their values, and whether they are finite. */
 @unmanaged
 export class TernaryRows extends StoredRows {
   @inline override bytes(n: i32): usize {
@@ -131,7 +131,7 @@ export class TernaryRows extends StoredRows {
   }
 }
 
-/** The row of n f32 at src as blocks: the scale is a block's largest magnitude. */
+/** Quantises the row of n f32 at src to blocks; the scale is a block's largest magnitude. */
 export function ternaryFromF32(dst: usize, src: usize, n: i32): void {
   for (; n > 0; n -= BLOCK) {
     const top = T.top(src, min(n, BLOCK));

@@ -5,8 +5,8 @@
  *
  *     scratch = position p:  | 256 x i8 | 256 x i8 | ... | sum, i32 | sum | ... | scale, f32 |
  *
- * Models with such weights define their inputs to be rounded so: a row that was rounded already gives
- * the same integers again, and products lose nothing. `exactMatmul` takes activations as they are.
+ * Models with such weights define that their inputs are rounded in this way: a row that is already rounded
+ * gives the same integers again, and products lose nothing. `exactMatmul` uses unrounded activations.
  *
  * Products with 1 + q are added in pairs as i16, whose sums within a block are below 2^13; the sum of
  * the block's activations is subtracted. The integer of a block is exact, in four lanes, and is added to
@@ -22,11 +22,11 @@ import { V } from './vector';
 
 /** Activations are -127 to 127. */
 const LEVELS: f32 = 127;
-/** Activations that are smaller than this throughout a row are taken for 0: 2^-100. */
+/** A row whose activations are all smaller than this is taken for 0: 2^-100. */
 const X_MIN: f32 = 7.888609052210118e-31;
-/** Positions whose activations are quantised to `scratch` at a time; it has room for so many of any row. */
+/** Positions whose activations are quantised to `scratch` at a time; it has room for this many. */
 const POSITIONS: i32 = 8;
-/** From how many positions on a row is unpacked once for four of them. */
+/** From this many positions on, a row is unpacked once for four of them. */
 const ROW_ONCE: i32 = 4;
 
 /** Quantised activations. */
@@ -35,7 +35,7 @@ abstract class X {
   @inline static bytes(blocks: i32): usize {
     return <usize>blocks * (<usize>BLOCK + 4) + 16;
   }
-  /** Where the sums of those at x are. */
+  /** Address of the sums for the activations at x. */
   @inline static sums(x: usize, blocks: i32): usize {
     return x + <usize>(blocks * BLOCK);
   }
@@ -104,7 +104,7 @@ function dot4(w0: usize, w1: usize, w2: usize, w3: usize, x: usize, blocks: i32)
       const b1 = v128.load(w1 + v);
       const b2 = v128.load(w2 + v);
       const b3 = v128.load(w3 + v);
-      // Bytes 32 h + 16 u are of weights 128 h + 16 u and of those 32, 64 and 96 further.
+      // The bytes from 32 h + 16 u on hold weights from 128 h + 16 u on, and those 32, 64 and 96 further.
       const at = x + ((v & 32) << 2) + (v & 16);
       let x0 = v128.load(at);
       d0 = P.add(d0, b0, x0, 0);
@@ -231,7 +231,7 @@ function groupOfPositions(
   }
 }
 
-/** Of `activeDots`. */
+/** The dot products for `activeDots`. */
 @unmanaged
 class TernaryFours extends Fours {
   @inline override get group(): i32 {

@@ -1,7 +1,7 @@
 /**
- * Products with matrices that lie in tiles of an FFN, `tileBytes` from one to the next: one call for
- * all tiles that are there, since calls and waiting for each other's threads cost more than a tile does.
- * With `quantised`, x is what `quantiseInput` made of it, all columns of all tiles at once.
+ * Products with matrices in tiles of an FFN, which are `tileBytes` apart. One call computes all tiles, since
+ * a call and the synchronisation of threads cost more than a tile.
+ * With `quantised`, x is the result of `quantiseInput` for all columns of all tiles at once.
  */
 import { quantisedOffset } from './group-activations';
 import { add } from './math';
@@ -42,8 +42,8 @@ export function tileRows<D extends Dots>(
 
 /**
  * y[p, r] += sum over t < tiles of dot(w_t[r], columns [t cols, (t + 1) cols) of x[p]) for r in
- * [rowStart, rowEnd), added tile by tile; w_t, of rows of `rowBytes`, is at w + t tileBytes. What `sums`,
- * of the shape of y, holds there is overwritten.
+ * [rowStart, rowEnd), added tile by tile; w_t, of rows of `rowBytes`, is at w + t tileBytes. These rows of
+ * `sums`, which has the shape of y, are overwritten.
  */
 export function tileSums<D extends Dots>(
   y: usize,

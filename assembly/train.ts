@@ -1,15 +1,15 @@
 /**
- * What training a predictor needs beyond matmul: a product of two f32 matrices as they lie, the
- * gradient of its loss, and the step of its optimiser. All of it is f32, and a value is the same to
- * the bit however the work is split over threads.
+ * Kernels for the training of predictors, beyond matmul: a product of two f32 matrices in their stored
+ * form, the gradient of the loss, and the step of the optimiser. All of it is f32, and each value is the
+ * same to the bit however the work is split over threads.
  */
 import { V } from './vector';
 
-/** Terms that are summed up before a tile of C is written back: a panel of B stays in L1. */
+/** Terms that are summed before a tile of C is written back, so that a panel of B stays in L1. */
 const DEPTH: i32 = 256;
 
 /**
- * C[i, j] (+)= sum over k of A[i, k] B[k, j] for i < m, j < n; A has any strides, so that it may lie
+ * C[i, j] (+)= sum over k of A[i, k] B[k, j] for i < m, j < n; A may have any strides, so that it may be
  * transposed. Strides in elements; with `accumulate` 0, C is overwritten.
  */
 export function gemm(
@@ -55,7 +55,7 @@ export function gemm(
   }
 }
 
-/** Four rows and eight columns of C: eight accumulators, and what they are made of, fit in registers. */
+/** Four rows and eight columns of C: eight accumulators and their operands fit in registers. */
 function tile4x8(
   c: usize,
   a: usize,
@@ -155,7 +155,7 @@ function tile1(
  *
  *     min(most, floor + importance[i] activation)
  *
- * by what missing it would cost; one that did not weighs `idle`.
+ * in proportion to the cost of missing it; one that did not fire weighs `idle`.
  */
 export function logisticGradient(
   scores: usize,
@@ -224,7 +224,7 @@ export function adamw(
       f32x4.mul(V.loadLanes(v + at, left), f32x4.splat(beta2)),
       f32x4.mul(f32x4.mul(gradient, gradient), f32x4.splat(1 - beta2)),
     );
-    // What fades away would end as denormals, which are slow.
+    // Values that decay towards 0 would become denormal, which is slow.
     second = v128.and(second, f32x4.gt(second, f32x4.splat(1e-30)));
     const faded = f32x4.gt(f32x4.abs(first), f32x4.splat(1e-20));
     const kept = v128.and(first, faded);

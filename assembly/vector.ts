@@ -1,12 +1,12 @@
 /**
- * What vectors of four f32 can do beyond single instructions. Static methods because only methods
- * can carry `@inline` in the eyes of TypeScript's own parser. A value's result does not depend on
- * the lane it is in, nor on its neighbours.
+ * Operations on vectors of four f32 beyond single instructions. They are static methods because
+ * TypeScript's own parser accepts `@inline` only on methods. A value's result depends neither on its lane
+ * nor on its neighbours.
  */
 
 /**
- * Below this (e^-64 is 1.6e-28), `exp` is 0: next to the 1 that every use has in its sum it is
- * nothing, and neither the results nor their products with ordinary values are denormal.
+ * Below this (e^-64 is 1.6e-28), `exp` is 0: every use adds it to 1, where it is negligible, and neither
+ * the results nor their products with ordinary values are denormal.
  */
 const EXP_MIN: f32 = -64.0;
 /** Above this, `exp` stays at e^88 (about 1.65e38). */
@@ -26,13 +26,13 @@ export abstract class V {
     return f32x4.extract_lane(s, 0) + f32x4.extract_lane(s, 1);
   }
 
-  /** acc + w x; rounded once in the build with relaxed SIMD, where the processor can, else twice. */
+  /** acc + w x; rounded once in the build with relaxed SIMD if the processor supports that, else twice. */
   @inline static madd(acc: v128, w: v128, x: v128): v128 {
     if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(w, x, acc);
     return f32x4.add(acc, f32x4.mul(w, x));
   }
 
-  /** The scalar in lane 0 of the same: where columns do not fill a vector, the result must not differ. */
+  /** The same for a scalar in lane 0: the result must not differ for columns that do not fill a vector. */
   @inline static madd1(acc: f32, w: f32, x: f32): f32 {
     if (!ASC_FEATURE_RELAXED_SIMD) return acc + w * x;
     return f32x4.extract_lane(V.madd(f32x4.splat(acc), f32x4.splat(w), f32x4.splat(x)), 0);

@@ -1,4 +1,7 @@
-/** How many positions a kernel's inner loop takes at a time; never instantiated, like the codecs. */
+/**
+ * The number of positions that a kernel's inner loop computes at a time; never instantiated, like the
+ * codecs.
+ */
 
 @unmanaged
 export abstract class Width {

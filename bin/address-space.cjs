@@ -1,10 +1,10 @@
 'use strict';
-// Where a limit is set on this process's address space (`ulimit -v`, as shared hosting does it).
+// Handles a limit on this process's address space (`ulimit -v`, as set by shared hosting).
 //
 // V8 reserves some 10 GiB of addresses for each WebAssembly memory, so that it need not check bounds:
-// a read beyond the end is a trap of the processor. It can do with checks instead, which costs time,
-// and only says so when Node starts. So Node is started once more, in the place of this process where
-// it can be (process.execve), else as its child.
+// an access beyond the end makes the processor trap. V8 can check bounds instead, which costs time, but
+// only a flag at Node's start selects that. So Node is started again: in place of this process where
+// that is possible (process.execve), else as its child.
 
 const { readFileSync } = require('node:fs');
 const { totalmem } = require('node:os');
@@ -13,16 +13,16 @@ const { spawn } = require('node:child_process');
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 const flag = '--disable-wasm-trap-handler';
-/** What a memory takes with the trap handler. */
+/** Addresses that V8 reserves for a memory with the trap handler. */
 const reservedBytes = 10 * GIB;
-/** Memories besides those of 4 GiB that hold weights: buffers of reads and the like. */
+/** Memories in addition to those of 4 GiB that hold weights, such as buffers for reads. */
 const smallMemories = 16;
 /** With less, Node dies while it loads and compiles what it runs. */
 const leastBytes = 400 * MIB;
-/** Each thread that reads takes 8 MiB of addresses for its stack. */
+/** Below this limit fewer threads read, as each takes 8 MiB of addresses for its stack. */
 const scarceBytes = 4 * GIB;
 
-/** What the limits of address space and of data allow this process, and what of that is left. */
+/** The limits of this process's address space and data segment, and the bytes left of each. */
 function limits() {
   try {
     const table = readFileSync('/proc/self/limits', 'latin1');
@@ -41,8 +41,8 @@ function limits() {
 }
 
 /**
- * Starts Node once more if it must be without the trap handler.
- * @param {string} script what is to be run
+ * Starts Node again if the trap handler must be off.
+ * @param {string} script the script to run
  * @returns {boolean} whether this process has nothing more to do
  */
 function startWithinLimits(script) {
@@ -72,7 +72,7 @@ function startWithinLimits(script) {
   return true;
 }
 
-/** Runs Node as a child, passes signals on to it, and ends as it ends. */
+/** Runs Node as a child, passes signals on to it, and exits with its exit code or signal. */
 function startAsChild(args, env) {
   const child = spawn(process.execPath, args, { stdio: 'inherit', env });
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];

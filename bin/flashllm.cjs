@@ -8,8 +8,8 @@ const { load } = require('./load-in-order.cjs');
 
 // A young generation that does not grow keeps up to 30 MiB of garbage out of the budget: with three
 // million short-lived objects Node 20 peaks at 61 MiB instead of 81, at the same speed.
-// What outlives it is collected when it has grown by a quarter: left alone, the rest of reads that
-// were long in flight came to 28 MiB over 64 tokens of a 7B model.
+// The old generation is collected when it has grown by a quarter. By default, garbage of reads that
+// were long in flight grew to 28 MiB over 64 tokens of a 7B model.
 const { setFlagsFromString } = require('node:v8');
 setFlagsFromString('--semi-space-growth-factor=1');
 setFlagsFromString('--heap-growing-percent=25');
@@ -25,7 +25,7 @@ if (major < 20 || (major === 20 && minor < 15)) {
   process.on('beforeExit', () => {
     if (ended) return;
     ended = true;
-    process.stderr.write('error: nothing is left to wait for, and the work is not done.\n');
+    process.stderr.write('error: the event loop is empty, but the work is not done.\n');
     process.exitCode = 1;
   });
   load(join(__dirname, '../dist/cli/main.js'))

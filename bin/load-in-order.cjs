@@ -1,13 +1,13 @@
 'use strict';
-// Where a process may have few files open (`ulimit -n 64`). Node 20 opens all modules that one
-// imports at once, some fifty here. Imported one by one, those first that import nothing, each finds
-// what it imports loaded.
+// Loads modules when a process may open only a few files (`ulimit -n 64`). Node 20 opens all modules
+// that a module imports at once, some fifty here. This code imports them one by one, dependencies
+// first, so that each finds its imports already loaded.
 
 const { readFileSync } = require('node:fs');
 const { dirname, resolve } = require('node:path');
 const { pathToFileURL } = require('node:url');
 
-/** With this many, modules load as they are. */
+/** With a limit of at least this many open files, modules load normally. */
 const plenty = 256;
 
 function mayOpenFew() {
@@ -19,10 +19,10 @@ function mayOpenFew() {
   }
 }
 
-/** What a module imports at its beginning, and what it imports once that is wanted. */
+/** Matches static imports, and dynamic imports of a literal name. */
 const imported = /^(?:import|export)\b[^'"]*?from\s+'([^']+)'|\bimport\('([^']+)'\)/gm;
 
-/** All that `file` imports, directly or not, then `file` itself. */
+/** All modules that `file` imports, directly or indirectly, then `file` itself. */
 function inOrder(file, found = new Set([file])) {
   const source = readFileSync(file, 'utf8');
   const order = [];
@@ -39,7 +39,7 @@ function inOrder(file, found = new Set([file])) {
 }
 
 /**
- * Imports a module of ours and what it needs.
+ * Imports a module of this package and its dependencies.
  * @param {string} file
  */
 async function load(file) {

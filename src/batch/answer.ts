@@ -1,4 +1,4 @@
-/** One line's way: request, prompt, what the engine makes of it, the object that answers. */
+/** Answers one line: from its request to the answer object. */
 
 import { samplerSeed } from '../openai/generation-fields.ts';
 import type { Answer, AnswerHow, Call } from './call.ts';
@@ -7,15 +7,15 @@ import { seedOf } from './line-ids.ts';
 import type { LineKey } from './line-table.ts';
 
 export interface AnswerOptions extends Omit<AnswerHow, 'usualTokens' | 'seed'> {
-  /** Tokens of requests that do not say how many. */
+  /** `max_tokens` of requests that do not set it. */
   readonly maxTokens: number;
-  /** From which seeds are derived for requests that have none. */
+  /** The base from which seeds are derived for requests that set none. */
   readonly seed: number;
 }
 
 /**
  * The answer to a line's request.
- * @throws Refusal when the request is at fault; what the engine throws else
+ * @throws Refusal when the request is at fault; other errors of the engine
  */
 export function answerCall(
   engine: Engine,

@@ -1,4 +1,4 @@
-/** What a line asks for, whatever endpoint it goes to. */
+/** The request of a line, for any endpoint. */
 
 import type { Answerer } from '../openai/answerer.ts';
 import type { ChatRequest } from '../openai/chat-request.ts';
@@ -6,47 +6,47 @@ import type { GenerationFields } from '../openai/generation-fields.ts';
 import type { Usage } from '../openai/usage.ts';
 import type { Engine } from './engine.ts';
 
-/** Tokens beside those of a text: special ones, and what a normalizer may add to a short one. */
+/** Tokens in addition to those of a text: special ones, and those that a normalizer may add to a short text. */
 export const addedTokens = 32;
 
-/** What answering a request takes. */
+/** The resources that an answer needs. */
 export interface Needs {
-  /** Tokens of the prompt at most, as far as can be told without making them. */
+  /** An upper bound for the prompt's tokens, known before it is encoded. */
   readonly promptTokens: number;
-  /** How many of the largest logits decide what is sampled; null: all of them do. */
+  /** How many of the largest logits sampling needs; null: all. */
   readonly bestLogits: number | null;
-  /** Whether a chat template is wanted. */
+  /** Whether it needs a chat template. */
   readonly template: boolean;
-  /** Whether an answer is held to a grammar. */
+  /** Whether it needs a grammar. */
   readonly grammar: boolean;
-  /** Answers to the prompt. */
+  /** The number of answers to the prompt. */
   readonly answers: number;
 }
 
-/** Bytes of the text that a chat's messages become. @throws Refusal, InputError when they become none */
+/** Bytes of a chat's rendered messages. @throws Refusal, InputError when they cannot be rendered */
 export type MeasureChat = (request: ChatRequest) => Promise<number>;
 
-/** How a request is answered. */
+/** The options of an answer. */
 export interface AnswerHow {
-  /** Tokens of an answer where the request does not say how many. */
+  /** The length of an answer in tokens if the request sets none. */
   readonly usualTokens: number;
-  /** Of the sampler. */
+  /** The sampler's seed. */
   readonly seed: number;
   readonly signal: AbortSignal;
-  /** Called as tokens come, with how many there are, and how many there can be. */
+  /** Called during generation with the tokens so far, and the most that there can be. */
   readonly onTokens: (tokens: number, most: number) => void;
 }
 
-/** What was made of a request, and what it cost. */
+/** The result of a request, with its token counts. */
 export interface Answer extends Usage {
-  /** The object that answers; `id` comes without the prefix that the API gives it. */
+  /** Makes the answer object; `id` is given without the API's prefix. */
   readonly body: (id: string, by: Answerer) => object;
 }
 
-/** A request that was read. */
+/** A parsed request. */
 export interface Call {
   readonly request: GenerationFields;
   readonly needs: (measure: MeasureChat) => Promise<Needs>;
-  /** @throws Refusal when the request is at fault; what the engine throws else */
+  /** @throws Refusal when the request is at fault; other errors of the engine */
   readonly answer: (engine: Engine, how: AnswerHow) => Promise<Answer>;
 }

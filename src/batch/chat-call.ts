@@ -20,7 +20,7 @@ import {
 } from './call.ts';
 import type { Engine } from './engine.ts';
 
-/** Fields that only a server has something for, and the value that asks for nothing. */
+/** Fields that only a server supports, each with the value that has no effect. */
 const notOfBatches: NeutralValues = {
   stream: (value) => value === false,
   stream_options: () => false,
@@ -42,7 +42,7 @@ async function needsOf(request: ChatRequest, measure: MeasureChat): Promise<Need
   const grammar = needsGrammar(request);
   // A token has at least a byte.
   const textBytes = await measure(request).catch((error: unknown) => {
-    // Such a line is refused when it is to be answered.
+    // Such a line is refused later, when its turn comes.
     if (error instanceof Refusal || error instanceof InputError) return 0;
     throw error;
   });
@@ -56,7 +56,7 @@ async function needsOf(request: ChatRequest, measure: MeasureChat): Promise<Need
   };
 }
 
-/** One answer after the other: each needs a sequence, and a line has one. */
+/** Generates one answer after the other: each needs a sequence, and a line has only one. */
 async function answerChat(
   engine: Engine,
   request: ChatRequest,
@@ -92,7 +92,7 @@ async function answerChat(
   return { promptTokens, tokens, body: (id, by) => chatObject(id, choices, usage, by) };
 }
 
-/** A grammar that fails while an answer is made is its line's fault. */
+/** A grammar that fails during generation is the line's fault. */
 function refuseGrammar(error: unknown): never {
   if (!(error instanceof GrammarError)) throw error;
   throw badRequest('invalid_value', error.message, null);

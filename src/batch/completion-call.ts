@@ -9,7 +9,7 @@ import { promptIdsFor, tokensWithin } from '../openai/prompt-room.ts';
 import { type Answer, type AnswerHow, addedTokens, type Call } from './call.ts';
 import type { Engine } from './engine.ts';
 
-/** Fields that would change the result, and the value that asks for nothing. */
+/** Unsupported fields that would change the result, each with the value that has no effect. */
 const notOfBatches: NeutralValues = {
   n: (value) => value === 1,
   best_of: (value) => value === 1,

@@ -1,7 +1,7 @@
 /**
- * What an output holds from runs before. Every line of it must answer a line of the input, once, and by
- * the same model: an output of something else is refused rather than written to. Only the last line may
- * be half written, as a killed process leaves it.
+ * Reads the results of earlier runs. Every line of the output must answer a different line of the input, with
+ * the same model: any other output file is refused and not changed. Only the last line may be incomplete,
+ * as a killed process leaves it.
  */
 
 import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
@@ -12,19 +12,19 @@ import type { LineKey, LineTable } from './line-table.ts';
 import { isBlank, type Line, type LineFile, linesOf } from './lines.ts';
 
 export interface EarlierResults {
-  /** Lines that are answered. */
+  /** Answered lines. */
   readonly answered: number;
-  /** Those of them that were refused. */
+  /** Answered lines whose result is an error. */
   readonly errors: number;
-  /** Bytes up to the end of the last whole line; what follows is half a line. */
+  /** Bytes up to the end of the last complete line; the rest is an incomplete line. */
   readonly bytes: number;
 }
 
-/** Bytes of a result: more than a context of a million tokens makes. */
+/** The most bytes of a result: more than an answer of a million tokens has. */
 const longestResultBytes = 64 * 2 ** 20;
 
 const another = 'Give another output file';
-const anew = `${another}, or remove the line to have it answered anew`;
+const anew = `${another}, or remove the line to have the request answered again`;
 
 export interface EarlierOptions {
   /** The lines of the input. */
@@ -33,12 +33,12 @@ export interface EarlierOptions {
   /** The input's path. */
   readonly input: string;
   readonly signal: AbortSignal;
-  /** Called with the bytes that are read. */
+  /** Called with the bytes read so far. */
   readonly onProgress: (bytes: number) => void;
 }
 
 /**
- * Reads an output and marks in the table what is answered there.
+ * Reads an output and marks its answered lines in the table.
  * @throws InputError that names the line which is not a result of this input and this model
  */
 export async function readEarlierResults(
@@ -64,7 +64,7 @@ export async function readEarlierResults(
   return { answered, errors, bytes };
 }
 
-/** Marks the line that a result answers. @throws InputError when there is none for it */
+/** Marks the line that a result answers. @throws InputError when there is no such line */
 function markAnswered(
   { key, customId, fingerprint }: Result,
   { number }: Line,
@@ -93,7 +93,7 @@ function notAResult({ path }: LineFile, { number }: Line): InputError {
   return new InputError(`line ${number} is not the result of a batch`, { file: path }, another);
 }
 
-/** Whether a line may be what was written of a result before the process was killed. */
+/** Whether a line may be the beginning of a result, written by a process that was then killed. */
 function isHalfResult({ bytes }: Line): boolean {
   if (bytes === null) return false;
   const start = Buffer.from(bytes.subarray(0, resultStart.length)).toString('latin1');
@@ -104,11 +104,11 @@ interface Result {
   readonly key: LineKey;
   readonly customId: unknown;
   readonly isError: boolean;
-  /** Null where no model has answered. */
+  /** Null if no model answered. */
   readonly fingerprint: unknown;
 }
 
-/** A line as a result; null where it is none. */
+/** A line as a result; null if it is not one. */
 function parseResult({ bytes }: Line): Result | null {
   if (bytes === null) return null;
   let value: unknown;

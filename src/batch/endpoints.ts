@@ -8,7 +8,7 @@ import type { Call } from './call.ts';
 import { chatCall } from './chat-call.ts';
 import { completionCall } from './completion-call.ts';
 
-/** What a body asks for. @throws Refusal that names the field at fault */
+/** Parses the body of a request. @throws Refusal that names the field at fault */
 type Endpoint = (body: Body) => Call;
 
 const endpoints: Readonly<Record<string, Endpoint>> = {
@@ -16,14 +16,14 @@ const endpoints: Readonly<Record<string, Endpoint>> = {
   '/v1/completions': completionCall,
 };
 
-/** Endpoints of the API that are not supported, and what to do. */
+/** Endpoints of the API that are not supported, and what to use instead. */
 const unsupported: Readonly<Record<string, string>> = {
   '/v1/responses': 'write messages and use /v1/chat/completions',
 };
 
 const notFound = { status: 404 };
 
-/** The endpoint at `url`. @throws Refusal that names those that there are */
+/** The endpoint at `url`. @throws Refusal that names the supported ones */
 export function endpointAt(url: unknown): Endpoint {
   const name = typeof url === 'string' ? url : '';
   const endpoint = own(endpoints, name);

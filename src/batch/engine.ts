@@ -1,4 +1,4 @@
-/** What a batch needs of whatever runs the model. */
+/** The interface that a batch needs from the engine that runs the model. */
 
 import type { SamplingOptions } from '../engine/sampling-options.ts';
 import type { AnswerForm, Steering } from '../openai/answer-guide.ts';
@@ -13,29 +13,30 @@ export interface EngineCall {
   readonly maxTokens: number;
   readonly sampling: SamplingOptions;
   readonly stop: readonly string[];
-  /** What is asked of each token besides; nothing by default. */
+  /** Options for each token, such as biases; none by default. */
   readonly steering?: Steering;
-  /** What the answer is held to; nothing by default. */
+  /** The required form of the answer; none by default. */
   readonly form?: AnswerForm | null;
-  /** Whether the text has special tokens as they are written; false by default. */
+  /** Whether special tokens appear in the text; false by default. */
   readonly keepSpecial?: boolean;
   readonly signal: AbortSignal;
-  /** Called as tokens come, with how many there are. */
+  /** Called during generation with the number of tokens so far. */
   readonly onTokens: (tokens: number) => void;
 }
 
 export interface Engine extends Answerer, Contexts {
   /**
-   * The ids of a prompt's tokens, with those that the model expects around it; ids are checked.
-   * @throws PromptTooLongError when they are more than the context; InputError for a prompt that is no
-   * good; InterruptedError
+   * The token ids of a prompt, including those that the model expects around it; given ids are checked.
+   * @throws PromptTooLongError when there are more than the context holds; InputError for an invalid prompt;
+   * InterruptedError
    */
   encode(prompt: string | readonly number[], signal: AbortSignal): Promise<readonly number[]>;
-  /** What the answers to a chat are made from. @throws Refusal when the request is at fault */
+  /** Prepares a chat for its answers. @throws Refusal when the request is at fault */
   prepareChat(request: ChatRequest, options: PrepareOptions): Promise<PreparedChat>;
   /**
-   * Generates. May be called while other calls are under way.
-   * @throws InterruptedError when the signal aborts; GrammarError for what the answer is held to; every other error ends the batch
+   * Generates an answer. May be called while other calls are under way.
+   * @throws InterruptedError when the signal aborts; GrammarError when the grammar fails; every other
+   * error ends the batch
    */
   complete(call: EngineCall): Promise<Completion>;
 }

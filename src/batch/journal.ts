@@ -1,7 +1,7 @@
 /**
- * The output while a batch runs: results are appended, each whole, as they come. What has been appended
- * outlives the process, however it ends; half of a line may be left behind it, which the next run cuts
- * off. Whether it outlives the machine is the system's to say until the end, when the file is flushed.
+ * The output file while a batch runs: each result is appended as a complete line when it is there. Appended
+ * results survive the end of the process, however it ends; an incomplete last line may remain, which the
+ * next run cuts off. They are only certain to survive a crash of the machine after the final flush.
  */
 
 import { constants } from 'node:fs';
@@ -14,19 +14,19 @@ import { claim, keepClaim } from '../owned.ts';
 import { assertRegular } from '../regular-file.ts';
 import type { LineFile } from './lines.ts';
 
-/** What a journal does with its file. */
+/** The file operations that a journal needs. */
 export type JournalFile = Pick<FileHandle, 'write' | 'truncate' | 'sync' | 'close'>;
 
 /** Appends whole lines to a file, one after the other. */
 export class Journal {
   readonly #file: JournalFile;
   readonly #path: string;
-  /** Bytes of whole lines. */
+  /** Bytes of complete lines. */
   #bytes: number;
   #last: Promise<void> = Promise.resolve();
   #failure: Error | null = null;
 
-  /** @param bytes of whole lines that the file has, and ends with */
+  /** @param bytes of complete lines in the file, which has nothing after them */
   constructor(file: JournalFile, path: string, bytes: number) {
     this.#file = file;
     this.#path = path;
@@ -34,9 +34,9 @@ export class Journal {
   }
 
   /**
-   * Appends `line`, which ends with a newline; resolves when the system has taken it.
-   * @throws DiskFullError, or InputError when it cannot be written; then nothing more is, since the file
-   * might end with half a line
+   * Appends `line`, which ends with a newline; resolves when the system has accepted it.
+   * @throws DiskFullError, or InputError when the write fails; later calls then fail too, since the file
+   * might end with an incomplete line
    */
   append(line: string): Promise<void> {
     const written = this.#last.then(() => this.#write(Buffer.from(line)));
@@ -53,14 +53,14 @@ export class Journal {
       }
       this.#bytes += bytes.length;
     } catch (error) {
-      // If this fails as well, the next run cuts the half line off.
+      // If this fails as well, the next run cuts the incomplete line off.
       await this.#file.truncate(this.#bytes).catch(() => {});
       this.#failure = writeError(error, this.#path);
       throw this.#failure;
     }
   }
 
-  /** Waits for what is being written, flushes, and closes the file. */
+  /** Waits for pending writes, flushes, and closes the file. */
   async close(): Promise<void> {
     await this.#last;
     try {
@@ -73,12 +73,12 @@ export class Journal {
   }
 }
 
-/** Flags of an output that is there, and of a new one. */
+/** Flags to open an existing output, and a new one. */
 const appendFlags =
   constants.O_RDWR | constants.O_APPEND | ((constants.O_NONBLOCK as number | undefined) ?? 0);
 const newFlags = appendFlags | constants.O_CREAT | constants.O_EXCL;
 
-/** An output as it was found. */
+/** An existing output. */
 interface FoundOutput extends LineFile {
   readonly source: FileHandle;
 }
@@ -86,7 +86,7 @@ interface FoundOutput extends LineFile {
 /** An output that belongs to this process until it is released. */
 export class Output {
   readonly path: string;
-  /** What is there of runs before; null where there is no file yet. */
+  /** The output of earlier runs; null if there is no file yet. */
   readonly found: FoundOutput | null;
   readonly #release: () => void;
   #begun = false;
@@ -98,9 +98,9 @@ export class Output {
   }
 
   /**
-   * Claims the output at `path`, and opens it if it is there; nothing is changed yet.
-   * @param input which must be another file
-   * @throws InputError when another process has claimed it, or when it is no file that can be written
+   * Claims the output at `path`, and opens it if it exists; nothing is changed yet.
+   * @param input must be another file
+   * @throws InputError when another process has claimed it, or when it is not a writable file
    */
   static async claim(path: string, input: FileHandle): Promise<Output> {
     const release = await claimOutput(path);
@@ -108,11 +108,7 @@ export class Output {
       const found = await openFound(path);
       if (found !== null && (await isSame(found.source, input))) {
         await found.source.close();
-        throw new InputError(
-          'is the input file as well',
-          { file: path },
-          'Give another output file',
-        );
+        throw new InputError('is also the input file', { file: path }, 'Give another output file');
       }
       return new Output(path, found, release);
     } catch (error) {
@@ -121,7 +117,7 @@ export class Output {
     }
   }
 
-  /** Makes the file, or cuts off what is behind its first `bytes`. */
+  /** Creates the file, or truncates it to its first `bytes`. */
   async begin(bytes: number): Promise<Journal> {
     const { found, path } = this;
     try {
@@ -134,7 +130,7 @@ export class Output {
     }
   }
 
-  /** Gives the output up; a journal that was begun must be closed before. */
+  /** Releases the output; its journal must be closed before. */
   async release(): Promise<void> {
     if (!this.#begun) await this.found?.source.close();
     this.#release();
@@ -161,7 +157,7 @@ async function isSame(one: FileHandle, other: FileHandle): Promise<boolean> {
   return a.ino === b.ino && a.dev === b.dev;
 }
 
-/** One batch at a time writes to a file, by whatever name. */
+/** Ensures that only one batch at a time writes to a file, whatever path it is given by. */
 async function claimOutput(path: string): Promise<() => void> {
   const busy = (pid: number) =>
     new InputError(

@@ -1,19 +1,19 @@
 /**
- * How a line is known again. Its name is its custom_id; a line without one is named after its content,
- * and one whose name an earlier line has after its content and its number. The result's `id` carries the
- * hash of the name and a check of the content, so that a result tells which line it answers, wherever
- * the line stands: files may be split, joined and sorted anew between two runs.
+ * How a line is identified. Its name is its custom_id; a line without one is named after its content, and a
+ * line whose name an earlier line has after its content and its number. The result's `id` carries the hash
+ * of the name and a check of the content, so that a result identifies its line wherever that is: files may
+ * be split, joined and sorted between two runs.
  */
 
 import { hash } from 'node:crypto';
 import type { LineKey, LineTable } from './line-table.ts';
 import type { Line } from './lines.ts';
 
-/** A line that the table knows. */
+/** A line in the table. */
 export interface KnownLine {
   readonly key: LineKey;
   readonly slot: number;
-  /** Whether an earlier line has its custom_id. */
+  /** Whether an earlier line has the same custom_id. */
   readonly isDouble: boolean;
 }
 
@@ -23,8 +23,8 @@ export function enterLine(table: LineTable, line: Line, customId: string | null)
 }
 
 /**
- * Finds a line of the second pass, which must meet all lines in the order of the first; null where the
- * first has not entered it.
+ * Finds a line in the second pass, which must read all lines in the order of the first; null if the first
+ * pass did not enter it.
  */
 export function meetLine(table: LineTable, line: Line, customId: string | null): KnownLine | null {
   const key = keyOf(line, customId);
@@ -42,7 +42,7 @@ export function meetLine(table: LineTable, line: Line, customId: string | null):
 }
 
 function keyOf(line: Line, customId: string | null): LineKey {
-  // As JSON, since halves of surrogate pairs would all become the same in UTF-8.
+  // As JSON, since all unpaired surrogates would become the same character in UTF-8.
   const name = customId === null ? `line ${hex(line.digest)}` : `id ${JSON.stringify(customId)}`;
   return { name: hashOf(name), check: wordAt(line.digest, 0) };
 }
@@ -67,10 +67,10 @@ function hex(bytes: Uint8Array): string {
 const idPrefix = 'batch_req_';
 const pattern = /^batch_req_([0-9a-f]{8})([0-9a-f]{8})([0-9a-f]{8})$/;
 
-/** How every result begins. */
+/** The beginning of every result. */
 export const resultStart = `{"id":"${idPrefix}`;
 
-/** The 24 digits that stand for a line. */
+/** The 24 hexadecimal digits that identify a line. */
 export function digitsOf({ name, check }: LineKey): string {
   return [...name, check].map((word) => word.toString(16).padStart(8, '0')).join('');
 }
@@ -80,7 +80,7 @@ export function formatId(key: LineKey): string {
   return idPrefix + digitsOf(key);
 }
 
-/** The line that a result's `id` names; null where it is no such id. */
+/** The line that a result's `id` identifies; null if it is not such an id. */
 export function parseId(id: unknown): LineKey | null {
   const [, high, low, check] = pattern.exec(typeof id === 'string' ? id : '') ?? [];
   if (high === undefined || low === undefined || check === undefined) return null;
@@ -88,7 +88,7 @@ export function parseId(id: unknown): LineKey | null {
   return { name: [word(high), word(low)], check: word(check) };
 }
 
-/** A seed for a line whose body has none: the same in every run. */
+/** The seed for a line whose body sets none: the same in every run. */
 export function seedOf({ name, check }: LineKey, seed: number): number {
   const digest = hash('sha256', `seed ${seed} ${name} ${check}`, 'buffer');
   return wordAt(digest, 0);

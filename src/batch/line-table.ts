@@ -1,25 +1,25 @@
 /**
- * What is remembered of each line of the input while a batch runs: a hash of its name, a check of its
- * content, and whether it has been answered. Open addressing in typed arrays, 13 bytes per slot: 17 to 35
+ * The table of the input's lines while a batch runs: for each line a hash of its name, a check of its content,
+ * and whether it has been answered. Open addressing in typed arrays, 13 bytes per slot: 17 to 35
  * per line, 26 MiB for a million lines, and half as much again while it grows. Of 8 million lines, two have the same hash once in 500,000 files.
  */
 
-/** A line as the table has it. */
+/** The key of a line in the table. */
 export interface LineKey {
-  /** 64 bits, two words of 32. */
+  /** 64-bit hash of the name, as two words of 32 bits. */
   readonly name: readonly [number, number];
-  /** 32 bits of the content. */
+  /** 32 bits of the content's hash. */
   readonly check: number;
 }
 
-/** More lines than this take too much memory. */
+/** The most lines; more would take too much memory. */
 const mostLines = 2 ** 23;
 const firstSlots = 1024;
 const slotBytes = 13;
 const answered = 1;
 const met = 2;
 
-/** A file of more lines than there is room for. */
+/** The file has too many lines. */
 export class TooManyLinesError extends Error {}
 
 export class LineTable {
@@ -28,17 +28,17 @@ export class LineTable {
   #checks = new Uint32Array(firstSlots);
   #flags = new Uint8Array(firstSlots);
 
-  /** How many lines there are. */
+  /** The number of lines. */
   get size(): number {
     return this.#size;
   }
 
-  /** Bytes that the table takes, with the half of it that it was before it last grew. */
+  /** Bytes of the table, including the previous one of half the size from when it last grew. */
   get bytes(): number {
     return 1.5 * this.#checks.length * slotBytes;
   }
 
-  /** Adds a line; false where its name is taken. @throws TooManyLinesError */
+  /** Adds a line; false if its name is already there. @throws TooManyLinesError */
   add(key: LineKey): boolean {
     if (this.find(key) !== null) return false;
     if (this.#size === mostLines) {
@@ -50,7 +50,7 @@ export class LineTable {
     return true;
   }
 
-  /** The slot of the line with that name, whatever its content; null where there is none. */
+  /** The slot of the line with that name, whatever its content; null if there is none. */
   find({ name }: LineKey): number | null {
     const slot = this.#probe(name);
     return this.#isEmpty(slot) ? null : slot;
@@ -69,7 +69,7 @@ export class LineTable {
     this.#flags[slot] = this.#flag(slot) | answered;
   }
 
-  /** Notes that the line has been met; false where it was before. */
+  /** Marks the line as seen in the second pass; false if it was already. */
   meet(slot: number): boolean {
     const before = this.#flag(slot);
     this.#flags[slot] = before | met;

@@ -1,31 +1,31 @@
-/** The lines of a file of any size, in bounded memory. */
+/** Reads the lines of a file of any size in bounded memory. */
 
 import { createHash, type Hash, hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { fileError } from '../checkpoint/file.ts';
 import { InterruptedError } from '../errors.ts';
 
-/** One line, without the newline; a carriage return before it is no part of what is kept. */
+/** One line, without its newline and without a carriage return before that. */
 export interface Line {
-  /** Counted from 1 on, as editors do; blank lines count. */
+  /** The line's number, from 1; blank lines count. */
   readonly number: number;
-  /** Where it begins in the file, in bytes. */
+  /** The line's first byte in the file. */
   readonly offset: number;
   /** Its length in bytes, without the newline. */
   readonly length: number;
-  /** Valid until the next line is asked for; null where it is longer than what is kept. */
+  /** The line's bytes, valid until the next line is read; null if the line is too long to be kept. */
   readonly bytes: Uint8Array | null;
-  /** SHA-256 of all its bytes, whether they are kept or not. */
+  /** SHA-256 of all its bytes, even if they are not kept. */
   readonly digest: Uint8Array;
   /** False for a last line without a newline. */
   readonly ended: boolean;
 }
 
-/** What lines are read from. */
+/** A source of lines. */
 export interface LineFile {
   readonly path: string;
   readonly source: Pick<FileHandle, 'read'>;
-  /** How much of it is read. */
+  /** The bytes to read. */
   readonly bytes: number;
 }
 
@@ -35,9 +35,9 @@ const carriageReturn = 0x0d;
 const byteOrderMark = Buffer.from('\ufeff');
 
 /**
- * The lines of a file in order. A byte order mark at the beginning is passed over. What is longer than
- * `longest` bytes is read, but not kept.
- * @throws what `fileError` makes of a failed read; InterruptedError
+ * The lines of a file in order. A byte order mark at the beginning is skipped. A line longer than `longest`
+ * bytes is read but not kept.
+ * @throws the error of a failed read, as made by `fileError`; InterruptedError
  */
 export async function* linesOf(
   { path, source, bytes: end }: LineFile,
@@ -70,10 +70,10 @@ class LineBuilder {
   readonly number: number;
   readonly #offset: number;
   readonly #longest: number;
-  /** What earlier pieces of the file hold of the line. */
+  /** The parts of the line from earlier pieces of the file. */
   #parts: Uint8Array[] = [];
   #length = 0;
-  /** Of a line that is too long to be kept. */
+  /** The running hash of a line that is too long to be kept. */
   #hash: Hash | null = null;
 
   constructor(number: number, offset: number, longest: number) {
@@ -86,7 +86,7 @@ class LineBuilder {
     return this.#length === 0;
   }
 
-  /** Adds a copy of what a piece of the file holds of the line. */
+  /** Adds a copy of the part of the line that a piece of the file holds. */
   add(part: Uint8Array): void {
     this.#length += part.length;
     if (this.#hash === null) this.#parts.push(Uint8Array.from(part));
@@ -97,7 +97,7 @@ class LineBuilder {
     this.#parts = [];
   }
 
-  /** The line, with its last part, which is not copied where it is the only one. */
+  /** Completes the line with its last part, which is not copied if it is the only one. */
   finish(last: Uint8Array, ended: boolean): Line {
     const { number } = this;
     const offset = this.#offset;

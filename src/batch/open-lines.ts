@@ -1,4 +1,4 @@
-/** The second pass over the input: lines that are not answered yet. */
+/** The second pass over the input: the lines that are not answered yet. */
 
 import { brief } from '../checkpoint/json-file.ts';
 import { FlashError } from '../errors.ts';
@@ -9,21 +9,21 @@ import type { LineKey, LineTable } from './line-table.ts';
 import { isBlank, type LineFile, linesOf } from './lines.ts';
 import { longestLineBytes, type ReadLine, readLine } from './read-line.ts';
 
-/** A line that is to be answered. */
+/** A line to be answered. */
 export interface OpenLine {
-  /** Counted from 1 on. */
+  /** The line's number, from 1. */
   readonly number: number;
   readonly key: LineKey;
-  /** Of the table. */
+  /** The line's slot in the table. */
   readonly slot: number;
-  /** What the result carries. */
+  /** The digits of the result's `id`. */
   readonly customId: string | null;
   readonly call: Call | Refusal;
 }
 
 /**
- * The lines of the input that the table, which the first pass has made, does not have as answered.
- * @throws FlashError when the input is no longer what the first pass read
+ * The lines of the input that the table of the first pass does not mark as answered.
+ * @throws FlashError when the input has changed since the first pass
  */
 export async function* openLines(
   input: LineFile,
@@ -45,9 +45,9 @@ export async function* openLines(
   if (met < table.size) throw changed();
 }
 
-/** A line whose custom_id, if it has one, is answered elsewhere: of each, there is one result. */
+/** Refuses a line whose custom_id an earlier line has: each custom_id gets one result. */
 function doubleOf({ customId, call }: ReadLine): ReadLine {
   if (customId === null) return { customId, call };
-  const message = `the custom_id ${brief(customId)} is that of an earlier line, too`;
+  const message = `an earlier line has the same custom_id ${brief(customId)}`;
   return { customId: null, call: new Refusal('duplicate_custom_id', message) };
 }

@@ -1,4 +1,4 @@
-/** From a line of the input to what it asks for, or to why that is refused. */
+/** Parses a line of the input into its request, or into the reason for its refusal. */
 
 import { brief, isJsonObject, parseJsonText } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
@@ -9,22 +9,22 @@ import type { Call } from './call.ts';
 import { endpointAt } from './endpoints.ts';
 import type { Line } from './lines.ts';
 
-/** Bytes of a line. A prompt as long as this has some 200,000 tokens. */
+/** The most bytes of a line. A prompt of this length has some 200,000 tokens. */
 export const longestLineBytes = 2 ** 20;
-/** Arrays and objects in a line. */
+/** The most arrays and objects in a line. */
 const mostBrackets = 1024;
-/** Memory that a line takes while it is worked on, as a multiple of its bytes: texts, values, ids. */
+/** Memory that a line takes while it is processed (texts, values, ids), as a multiple of its bytes. */
 export const memoryPerLineByte = 8;
-/** UTF-16 units of a custom_id. */
+/** The most UTF-16 units of a custom_id. */
 const longestCustomId = 1024;
 
 export interface ReadLine {
-  /** Null where the line does not say it. */
+  /** Null if the line has none. */
   readonly customId: string | null;
   readonly call: Call | Refusal;
 }
 
-/** Reads a line; what is wrong with it is in the result. */
+/** Parses a line; the result contains any error. */
 export function readLine(line: Line): ReadLine {
   let customId: string | null = null;
   try {
@@ -41,7 +41,7 @@ type Fields = Readonly<Record<string, unknown>>;
 
 function parseLine({ bytes, length }: Line): Fields {
   if (bytes === null) {
-    const message = `the line has ${length} bytes; at most ${longestLineBytes} are read`;
+    const message = `the line has ${length} bytes; the limit is ${longestLineBytes}`;
     throw new Refusal('line_too_long', message);
   }
   const text = textOfUtf8(bytes);
@@ -57,7 +57,7 @@ function parseLine({ bytes, length }: Line): Fields {
     throw new Refusal('invalid_json_line', `the line ${error.message}`);
   }
   if (isJsonObject(value)) return value;
-  throw new Refusal('invalid_json_line', `the line is no JSON object: ${brief(value)}`);
+  throw new Refusal('invalid_json_line', `the line is not a JSON object: ${brief(value)}`);
 }
 
 function customIdOf({ custom_id: value }: Fields): string {

@@ -1,4 +1,4 @@
-/** Lines of the output, as OpenAI's batches have them. */
+/** Lines of the output, in the form of OpenAI's batches. */
 
 import type { Answerer } from '../openai/answerer.ts';
 import type { Refusal } from '../openai/refusal.ts';
@@ -6,7 +6,7 @@ import type { Answer } from './call.ts';
 import { digitsOf, formatId } from './line-ids.ts';
 import type { LineKey } from './line-table.ts';
 
-/** The line for a request that was answered. */
+/** The line for an answered request. */
 export function answerLine(
   key: LineKey,
   customId: string | null,
@@ -23,8 +23,8 @@ export function answerLine(
 }
 
 /**
- * The line for one that was refused. What the API would answer is in `response`, for a line that is a
- * request; `error` says the same for all of them, and where the line is.
+ * The line for a refused request. If the line is a valid request, `response` has the API's answer; `error`
+ * has the same message for all lines, with the place of the line.
  */
 export function refusalLine(
   key: LineKey,

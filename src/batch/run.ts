@@ -1,4 +1,4 @@
-/** The second pass: lines that are not answered yet go to the engine, several at a time. */
+/** The second pass: sends the lines that are not answered yet to the engine, several at a time. */
 
 import { Refusal } from '../openai/refusal.ts';
 import { type AnswerOptions, answerCall } from './answer.ts';
@@ -12,14 +12,14 @@ import { answerLine, refusalLine } from './results.ts';
 
 /** Counts of one run. */
 export interface RunCounts {
-  /** Lines of the output that were written, errors included. */
+  /** Results written, including errors. */
   readonly answered: number;
   readonly errors: number;
-  /** Of lines that were answered. */
+  /** Prompt tokens of answered lines. */
   readonly promptTokens: number;
-  /** Generated, those of unfinished lines included. */
+  /** Generated tokens, including those of unfinished lines. */
   readonly tokens: number;
-  /** Of lines that are under way: the shares of their tokens that are made, summed. */
+  /** The sum, over the lines under way, of the share of their tokens that is generated. */
   readonly underWay: number;
 }
 
@@ -27,16 +27,16 @@ export interface RunOptions extends Omit<AnswerOptions, 'onTokens'> {
   readonly input: LineFile;
   readonly table: LineTable;
   readonly journal: Pick<Journal, 'append'>;
-  /** Lines that are worked on at once. */
+  /** Lines that are processed at once. */
   readonly parallel: number;
-  /** Called often. */
+  /** Called often, with the counts so far. */
   readonly onProgress: (counts: RunCounts) => void;
 }
 
 /**
- * Answers every line that is not answered yet; each result is in the journal before the line counts.
- * When something fails that is no line's fault, no new line is begun, those under way are broken off
- * and waited for, and the first error is thrown. After a signal the counts so far come back.
+ * Answers every line that is not answered yet; a line counts once its result is in the journal. After an
+ * error that is not a line's fault, no new line starts, those under way are aborted and awaited, and the
+ * first error is thrown. After a signal, returns the counts so far.
  */
 export async function runBatch(engine: Engine, options: RunOptions): Promise<RunCounts> {
   const { input, table, parallel } = options;
@@ -54,7 +54,7 @@ export async function runBatch(engine: Engine, options: RunOptions): Promise<Run
         await run.answer(line);
       }
     } catch (error) {
-      // What is broken off because of the signal or of another line's error says nothing new.
+      // A line that was aborted by the signal or by another line's error adds no information.
       if (signal.aborted) return;
       errors.push(error);
       failed.abort();
@@ -68,7 +68,7 @@ export async function runBatch(engine: Engine, options: RunOptions): Promise<Run
 class Run {
   readonly #engine: Engine;
   readonly #options: RunOptions;
-  /** Of each line under way, the tokens made and how many there can be. */
+  /** For each line under way, the generated tokens and the most that there can be. */
   readonly #underWay = new Map<number, { tokens: number; most: number }>();
   #answered = 0;
   #errors = 0;
@@ -107,7 +107,7 @@ class Run {
     this.#options.onProgress(this.counts);
   }
 
-  /** What the engine makes of a call, or why it is refused after all. */
+  /** The engine's answer to a call, or why the engine refuses it. */
   async #answer(call: Call, key: LineKey, number: number): Promise<Answer | Refusal> {
     const onTokens = (tokens: number, most: number) => {
       this.#underWay.set(number, { tokens, most });

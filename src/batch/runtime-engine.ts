@@ -1,4 +1,4 @@
-/** A loaded model as the engine of a batch: each call has a sequence of its own. */
+/** A loaded model as the engine of a batch; each call has its own sequence. */
 
 import type { ChatTemplates } from '../chat/chat-templates.ts';
 import { generate } from '../engine/generate.ts';
@@ -16,7 +16,7 @@ import { encodePromptOrIds } from '../openai/prompt-room.ts';
 import type { Engine, EngineCall } from './engine.ts';
 
 export interface RuntimeEngineOptions {
-  /** Null where the model has none, or no line wants one. */
+  /** Null if the model has none, or no line needs one. */
   readonly templates?: ChatTemplates | null;
   /** Proposes tokens for all calls. */
   readonly draft?: Drafter | undefined;
@@ -26,10 +26,10 @@ export class RuntimeEngine implements Engine {
   readonly model: string;
   readonly fingerprint: string;
   readonly #runtime: Runtime;
-  /** Its thread is started by the first line that needs it. */
+  /** The first line that needs a grammar starts the thread. */
   readonly #grammars: Grammars;
   readonly #options: RuntimeEngineOptions;
-  /** Open sequences that nobody uses: what the next prompt has in common with one is kept. */
+  /** Idle open sequences, kept so that a prompt with the same beginning can reuse theirs. */
   readonly #idle: Sequence[] = [];
 
   constructor(
@@ -91,7 +91,7 @@ export class RuntimeEngine implements Engine {
     }
   }
 
-  /** Ends what the engine has started itself; the runtime stays open. */
+  /** Closes what the engine itself opened; the runtime stays open. */
   close(): Promise<void> {
     return this.#grammars.close();
   }

@@ -1,4 +1,4 @@
-/** The first pass over the input: how many lines there are, their names, and what they may need. */
+/** The first pass over the input: counts the lines, and collects their names and what they may need. */
 
 import { conversationBytes } from '../chat/chat.ts';
 import { InputError } from '../errors.ts';
@@ -11,28 +11,28 @@ import { isBlank, type LineFile, linesOf } from './lines.ts';
 import { longestLineBytes, memoryPerLineByte, readLine } from './read-line.ts';
 
 export interface Survey {
-  /** All lines that are to be answered. */
+  /** The table of all lines to be answered. */
   readonly table: LineTable;
-  /** Bytes of the longest line that is kept. */
+  /** Bytes of the longest kept line. */
   readonly longestLine: number;
-  /** Positions that the longest request may need, as far as can be told without its tokens. */
+  /** An upper bound for the positions of the longest request, known before it is encoded. */
   readonly positions: number;
-  /** How many of the largest logits decide what is sampled, for every line; null: all of them do. */
+  /** How many of the largest logits sampling needs, for every line; null: all. */
   readonly bestLogits: number | null;
-  /** Whether a line wants a chat template. */
+  /** Whether any line needs a chat template. */
   readonly template: boolean;
-  /** Whether a line's answer is held to a grammar. */
+  /** Whether any line needs a grammar. */
   readonly grammar: boolean;
-  /** Answers of the line that wants most. */
+  /** The most answers that a line asks for. */
   readonly answers: number;
 }
 
 export interface SurveyOptions {
-  /** Tokens of requests that do not say how many. */
+  /** `max_tokens` of requests that do not set it. */
   readonly maxTokens: number;
   readonly measureChat: MeasureChat;
   readonly signal: AbortSignal;
-  /** Called with the bytes that are read. */
+  /** Called with the bytes read so far. */
   readonly onProgress: (bytes: number) => void;
 }
 
@@ -73,12 +73,12 @@ export async function surveyInput(
   return { table, longestLine, positions, bestLogits, template, grammar, answers };
 }
 
-/** Of each answer of a line that has been made, and waits for the others: its text, and its message. */
+/** Memory of a finished answer that waits for the other answers of its line: its text and its message. */
 const bytesPerAnswerPosition = 32;
 
 /**
- * Memory that a batch takes beside the model: its table, the lines that are worked on and two more, and
- * for chats templates, their texts and the grammar engine, if there are lines that want them.
+ * Memory that a batch takes in addition to the model: its table, the lines being processed and two more, and
+ * chat templates, chat texts and the grammar engine if any line needs them.
  */
 export function batchBytes(
   { table, longestLine, template, grammar, answers }: Survey,

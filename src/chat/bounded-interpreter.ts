@@ -1,8 +1,8 @@
 /**
- * Jinja in bounds, and with Python's ideas of values where the interpreter has JavaScript's. A template
- * comes with a model, so it is as little to be trusted as the rest: it may loop without end, double a text
- * fifty times, or nest lists until writing them out takes all memory. Time is limited by whoever renders
- * (see template.ts); here are the steps and what each of them makes.
+ * A Jinja interpreter with limits, and with Python's semantics of values where the library has JavaScript's.
+ * A template comes with a model, so it cannot be trusted either: it may loop without end, double a text
+ * fifty times, or nest lists until writing them out takes all memory. template.ts limits the time of
+ * rendering; this file limits the number of steps and the size of their results.
  */
 
 import {
@@ -27,10 +27,10 @@ import {
   toTemplateValue,
 } from './template-values.ts';
 
-/** Nodes of the template that are evaluated. A conversation of a thousand messages takes 100,000. */
+/** The most nodes of a template that are evaluated. A conversation of a thousand messages takes 100,000. */
 const mostSteps = 20_000_000;
 
-/** Names that no template can write. */
+/** Names that no template can contain. */
 const held = ' held';
 const heldRight = ' held right';
 
@@ -41,7 +41,7 @@ function nameNode(value: string): TemplateNode {
 const heldName = nameNode(held);
 const heldRightName = nameNode(heldRight);
 
-/** Nodes as they are used here. */
+/** The parts of nodes that are used here. */
 interface CallNode extends TemplateNode {
   readonly callee: MemberNode;
   readonly args: readonly TemplateNode[];
@@ -70,14 +70,17 @@ interface FilterNode extends TemplateNode {
   };
 }
 
-/** A child of `environment` in which values have names; the nodes that use them evaluate them no more. */
+/**
+ * A child of `environment` that binds evaluated values to names, so that nodes using them do not
+ * evaluate them again.
+ */
 function holding(
   environment: Environment,
   value: TemplateValue,
   right?: TemplateValue,
 ): Environment {
   const inner = new Environment(environment);
-  // Each environment brings a namespace function of its own, which would hide one from outside.
+  // Each environment defines its own namespace function, which would hide an outer one.
   inner.variables.clear();
   inner.setVariable(held, value);
   if (right !== undefined) inner.setVariable(heldRight, right);
@@ -86,11 +89,11 @@ function holding(
 
 export class BoundedInterpreter extends Interpreter {
   readonly #meter = new ValueMeter();
-  /** What calls are about to call. */
+  /** The functions of the calls under way. */
   readonly #callees = new WeakSet<TemplateNode>();
   #steps = 0;
 
-  /** @throws TemplateSizeError when there are too many steps, or one makes too much */
+  /** @throws TemplateSizeError when there are too many steps, or a result is too large */
   override evaluate(node: TemplateNode | undefined, environment: Environment): TemplateValue {
     if (++this.#steps > mostSteps) {
       throw new TemplateSizeError(`takes more than ${mostSteps} steps`);
@@ -123,18 +126,18 @@ export class BoundedInterpreter extends Interpreter {
     return super.evaluate(node, environment);
   }
 
-  /** What is written of a value. */
+  /** The text that is written for a value. */
   #output(value: TemplateValue): TemplateValue {
     return kindOf(value) === 'text' ? value : toTemplateValue(pythonText(value));
   }
 
-  /** What a loop goes through: the characters of a text, nothing of what is undefined. */
+  /** The items of a loop: the characters of a text; none for an undefined value. */
   #iterable(value: TemplateValue): TemplateValue {
     if (value.type === 'UndefinedValue') return listValue([]);
     const text = textOf(value);
     if (text !== undefined) return characters(text);
     const items = itemsOf(value);
-    // The interpreter takes lists alone apart, into the names of a loop.
+    // The interpreter only unpacks lists into the names of a loop.
     if (!items?.some(({ type }) => type === 'TupleValue')) return value;
     return listValue(
       items.map((item) => (item.type === 'TupleValue' ? listValue(itemsOf(item) ?? []) : item)),
@@ -164,12 +167,12 @@ export class BoundedInterpreter extends Interpreter {
     }
     const named = { ...node, object: heldName };
     const value = super.evaluate(named, holding(environment, object));
-    // A method of a text that is kept could be called without its limits.
+    // A stored method of a text could later be called without its limits.
     if (kindOf(value) !== 'function' || this.#callees.has(node)) return value;
     throw new TypeError('a method is used without being called');
   }
 
-  /** A method call: those of texts as Python does them. */
+  /** A method call; methods of texts follow Python. */
   #callMethod(node: CallNode, environment: Environment): TemplateValue {
     const { callee } = node;
     const object = this.evaluate(callee.object, environment);
@@ -187,7 +190,7 @@ export class BoundedInterpreter extends Interpreter {
     return super.evaluate(call, holding(environment, object));
   }
 
-  /** The arguments of a call, with those by name in one value at the end, as the interpreter hands them on. */
+  /** The arguments of a call, with the named ones in one value at the end, as the interpreter passes them. */
   #argumentsOf(args: readonly TemplateNode[], environment: Environment): readonly TemplateValue[] {
     let found: readonly TemplateValue[] = [];
     const keep = functionValue((given) => {
@@ -219,7 +222,7 @@ export class BoundedInterpreter extends Interpreter {
 
 /** The characters of a text as a list. */
 function characters(text: string): TemplateValue {
-  // Each takes as much memory as many do in a text.
+  // Each takes as much memory as many characters within a text.
   checkSize(text.length * 16);
   return listValue(Array.from(text, toTemplateValue));
 }

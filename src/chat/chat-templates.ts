@@ -1,6 +1,7 @@
 /**
- * The templates of a model: chat_template.jinja and those beside it with names, or where there is none
- * `chat_template` of tokenizer_config.json, which may be several by name. The one called `tool_use` is for conversations with tools, `default` for the rest.
+ * The templates of a model: chat_template.jinja and the named ones beside it, or if there is none
+ * `chat_template` of tokenizer_config.json, which may hold several named templates. `tool_use` is for
+ * conversations with tools, `default` for the others.
  */
 
 import { join } from 'node:path';
@@ -37,7 +38,7 @@ export class ChatTemplates {
 
   /**
    * The template for a conversation with or without tools.
-   * @throws InputError when there is none for it, or it is no template
+   * @throws InputError when there is none, or it is not a valid template
    */
   choose(withTools: boolean): ChatTemplate {
     const name = withTools && this.#sources.has('tool_use') ? 'tool_use' : 'default';
@@ -57,7 +58,7 @@ export class ChatTemplates {
     return template;
   }
 
-  /** The one template with a name, for all conversations; null where there is none. */
+  /** The template with this name, for all conversations; null if there is none. */
   named(name: string): ChatTemplates | null {
     const source = this.#sources.get(name);
     if (source === undefined) return null;
@@ -68,7 +69,7 @@ export class ChatTemplates {
 const kept = new WeakMap<Model, Promise<ChatTemplates | null>>();
 
 /**
- * The model's own templates; read once.
+ * The model's own templates, read once.
  * @throws InputError when it has none
  */
 export async function templatesOf(model: Model): Promise<ChatTemplates> {
@@ -81,7 +82,7 @@ export async function templatesOf(model: Model): Promise<ChatTemplates> {
   );
 }
 
-/** The same; null where there are none. @throws InputError when they cannot be read */
+/** The model's own templates; null if there are none. @throws InputError when they cannot be read */
 export function templatesIfAny(model: Model): Promise<ChatTemplates | null> {
   const known = kept.get(model);
   if (known !== undefined) return known;
@@ -96,7 +97,7 @@ async function readTemplates({ files, tokenizer }: Model): Promise<ChatTemplates
     const name = stored === plainTemplate ? 'default' : templateNameOf(stored);
     return name === null ? [] : [{ name, file: join(dir, stored) }];
   });
-  // A template called `default` takes the place of the plain one.
+  // A template called `default` replaces the unnamed one.
   names.sort(
     (a, b) => Number(b.file.endsWith(plainTemplate)) - Number(a.file.endsWith(plainTemplate)),
   );
@@ -114,7 +115,7 @@ async function readTemplates({ files, tokenizer }: Model): Promise<ChatTemplates
   return sources.size === 0 ? null : new ChatTemplates(sources, configFile, tokenizer.roles);
 }
 
-/** What tokenizer_config.json has under `chat_template`: a text, or a list of texts with names. */
+/** The value of `chat_template` in tokenizer_config.json: a text, or a list of named texts. */
 function sourcesIn(value: unknown, file: string): Sources {
   if (value === undefined || value === null) return new Map();
   if (typeof value === 'string') return new Map([['default', value]]);
@@ -132,9 +133,9 @@ function sourcesIn(value: unknown, file: string): Sources {
 }
 
 /**
- * The template in a file of its own.
- * @param specialTokens contents by role, as the tokenizer has them
- * @throws InputError when the file is too long, no text in UTF-8, or no template
+ * The template in a separate file.
+ * @param specialTokens the tokenizer's special tokens, by role
+ * @throws InputError when the file is too long, not UTF-8 text, or not a template
  */
 export async function templatesInFile(
   file: string,

@@ -1,4 +1,4 @@
-/** Conversations with a model: messages to a prompt, and the answer to a message. */
+/** Conversations with a model: renders messages to a prompt, and generates the answer. */
 
 import {
   type GenerateOptions,
@@ -16,43 +16,44 @@ import { type AnswerPart, ReasoningSplitter } from './reasoning.ts';
 import type { RenderOptions } from './template.ts';
 
 /**
- * Bytes that a conversation takes besides the model: the interpreter of templates (60 turns at the floor
- * of the bundled model: 7 to 13 MiB more than a text without a template), and texts by their positions.
+ * Bytes that a conversation takes in addition to the model: the template interpreter (60 turns at the floor
+ * of the bundled model take 7 to 13 MiB more than a text without a template), and texts in proportion to
+ * the positions.
  */
 export function conversationBytes(context: number): number {
   return 12 * 2 ** 20 + 256 * context;
 }
 
 export interface ChatPromptOptions extends RenderOptions {
-  /** In place of the model's own. */
+  /** Templates to use instead of the model's own. */
   readonly templates?: ChatTemplates | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface ChatOptions extends Omit<GenerateOptions, 'promptIds'> {
-  /** What the messages are rendered with, but for the generation prompt. */
+  /** Options of rendering, except for the generation prompt. */
   readonly prompt?: Omit<ChatPromptOptions, 'signal' | 'addGenerationPrompt'>;
   /**
-   * Leave out the oldest turns where the context has no room for all, down to half of it. Without it,
-   * such a conversation is refused.
+   * If the context has no room for all turns, leave out the oldest until the rest takes at most half of it.
+   * Without this option, such a conversation is refused.
    */
   readonly dropOldest?: boolean;
-  /** Called with each piece of the answer, told apart by whether it is thought or said. */
+  /** Called with each piece of the answer, marked as reasoning or content. */
   readonly onPart?: (part: AnswerPart) => void;
 }
 
 export interface ChatResult extends GenerateResult {
-  /** The assistant's, to go on with. */
+  /** The assistant's message, to continue the conversation with. */
   readonly message: ChatMessage;
-  /** Tokens of the prompt that the sequence held already, and that were not computed anew. */
+  /** Prompt tokens that the sequence already held, and that were not computed again. */
   readonly reusedTokens: number;
-  /** Messages, behind those of the system, that there was no room for. */
+  /** Messages after those of the system that were left out for lack of room. */
   readonly droppedMessages: number;
 }
 
 /**
- * The ids of a conversation, as the model's template and tokenizer make them: special tokens that the
- * template writes are those tokens, and none is added.
+ * The token ids of a conversation, from the model's template and tokenizer: the text of a special token in
+ * the template becomes that token, and no special token is added.
  * @throws InputError when the model has no template, or the template refuses the messages
  */
 export async function chatPrompt(
@@ -63,13 +64,13 @@ export async function chatPrompt(
   return (await renderChat(model, messages, options)).ids;
 }
 
-/** A conversation as the model is given it. */
+/** A conversation as the model receives it. */
 export interface RenderedChat {
   readonly text: string;
   readonly ids: readonly number[];
 }
 
-/** The same with the text that the ids stand for. @throws as {@link chatPrompt} */
+/** The ids as in {@link chatPrompt}, with their text. @throws as {@link chatPrompt} */
 export async function renderChat(
   model: Model,
   messages: readonly ChatMessage[],
@@ -82,8 +83,8 @@ export async function renderChat(
 }
 
 /**
- * The answer to a conversation. What the sequence holds of its beginning, from the turns before, is kept,
- * so that a turn costs what is new.
+ * Generates the answer to a conversation. Positions that the sequence already holds from earlier turns are
+ * reused, so that only new messages are computed.
  * @throws InputError when the template refuses the messages, or the context has no room for them
  */
 export async function chat(
@@ -122,16 +123,16 @@ export async function chat(
 }
 
 interface Room {
-  /** Positions. */
+  /** The context in positions. */
   readonly context: number;
   readonly maxTokens: number;
   readonly dropOldest: boolean;
 }
 
 /**
- * The ids of a conversation, or of what there is room for. An answer has a quarter of the context, if it
- * may be so long; where that is not free, turns are left out until half of the context is, so that the
- * turns that follow have the same beginning.
+ * The token ids of a conversation, or of as much of it as fits. An answer gets up to a quarter of the context;
+ * if that is not free, turns are left out until half of the context is free, so that the next turns still
+ * have the same beginning.
  */
 async function fit(
   messages: readonly ChatMessage[],
@@ -155,13 +156,13 @@ async function fit(
   throw new PromptTooLongError(`${length}`, context, hint);
 }
 
-/** How many messages of the system a conversation begins with. */
+/** How many system messages a conversation begins with. */
 function systemMessages(messages: readonly ChatMessage[]): number {
   const first = messages.findIndex(({ role }) => role !== 'system' && role !== 'developer');
   return first < 0 ? messages.length : first;
 }
 
-/** Where turns begin, those of the user, but for the first. */
+/** The indices of the user's messages, which begin turns, except for the first. */
 function laterTurns(messages: readonly ChatMessage[], from: number): readonly number[] {
   return messages.flatMap(({ role }, at) => (at > from && role === 'user' ? [at] : []));
 }

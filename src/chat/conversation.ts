@@ -1,4 +1,4 @@
-/** A conversation as somebody has it: turns that come, are taken back, are saved and loaded. */
+/** A user's conversation: turns are added, undone, saved and loaded. */
 
 import { writeAside } from '../aside.ts';
 import { brief, isJsonObject, parseJson } from '../checkpoint/json-file.ts';
@@ -7,26 +7,26 @@ import { readRegular } from '../regular-file.ts';
 import type { ChatMessage } from './messages.ts';
 import { longestList } from './template-size.ts';
 
-/** Bytes of a saved conversation. */
+/** The most bytes of a saved conversation. */
 const longestFile = 16 * 2 ** 20;
 
 export class Conversation {
-  /** What the system says before everything else; null: nothing. */
+  /** The system message; null: none. */
   system: string | null;
   #turns: ChatMessage[] = [];
-  /** Messages at the beginning that there was no room for, and that are no longer sent. */
+  /** The number of oldest messages that did not fit and are no longer sent. */
   #left = 0;
 
   constructor(system: string | null = null) {
     this.system = system;
   }
 
-  /** What the model is given: the system's message, and the turns that are still sent. */
+  /** The messages for the model: the system message, and the turns that are still sent. */
   get messages(): readonly ChatMessage[] {
     return [...this.#systemMessages(), ...this.#turns.slice(this.#left)];
   }
 
-  /** Turns of the user. */
+  /** The number of the user's turns. */
   get turns(): number {
     return this.#turns.filter(({ role }) => role === 'user').length;
   }
@@ -35,12 +35,12 @@ export class Conversation {
     this.#turns.push(message);
   }
 
-  /** The oldest `count` messages that are sent are sent no more. */
+  /** Leaves the oldest `count` sent messages out from now on. */
   leave(count: number): void {
     this.#left = Math.min(this.#left + count, this.#turns.length);
   }
 
-  /** Takes back the last turn of the user, and what followed it. @returns false where there is none */
+  /** Removes the user's last turn and everything after it. @returns false if there is none */
   undo(): boolean {
     const at = this.#turns.findLastIndex(({ role }) => role === 'user');
     if (at < 0) return false;
@@ -49,14 +49,14 @@ export class Conversation {
     return true;
   }
 
-  /** Forgets the turns; what the system says stays. */
+  /** Forgets all turns, but keeps the system message. */
   reset(): void {
     this.#turns = [];
     this.#left = 0;
   }
 
   /**
-   * Writes everything that was said, as JSON; what was at `file` is replaced at once or not at all.
+   * Writes the whole conversation as JSON; an existing `file` is replaced atomically.
    * @throws InputError when it cannot be written
    */
   async save(file: string): Promise<void> {
@@ -72,8 +72,8 @@ export class Conversation {
   }
 
   /**
-   * Takes the place of this conversation by one that was saved.
-   * @throws InputError when the file is none; then nothing changed
+   * Replaces this conversation by a saved one.
+   * @throws InputError when the file is not a conversation; then nothing is changed
    */
   async load(file: string): Promise<void> {
     const messages = await readMessages(file);
@@ -101,12 +101,12 @@ async function readMessages(file: string): Promise<ChatMessage[]> {
     throw new InputError("is not a conversation: it has no list 'messages'", { file });
   }
   if (list.length > longestList) {
-    throw new InputError(`has ${list.length} messages; at most ${longestList} are read`, { file });
+    throw new InputError(`has ${list.length} messages; the limit is ${longestList}`, { file });
   }
   return list.map((message: unknown, at) => checkedMessage(message, `messages[${at}]`, file));
 }
 
-/** A message of texts alone, as `save` writes it. */
+/** A message with only text, as `save` writes it. */
 function checkedMessage(message: unknown, at: string, file: string): ChatMessage {
   if (!isJsonObject(message)) {
     throw new InputError(`${at} is not a message: ${brief(message)}`, { file });

@@ -1,6 +1,6 @@
 /**
- * What of the Jinja interpreter is used. Its own declarations import each other without extensions, so
- * that TypeScript does not find them from a module.
+ * Types for the parts of the Jinja interpreter that are used. Its own declarations import each other without
+ * extensions, so that TypeScript does not find them from a module.
  */
 
 declare module '@huggingface/jinja' {
@@ -17,7 +17,7 @@ declare module '@huggingface/jinja' {
 
   export class Environment {
     readonly variables: Map<string, TemplateValue>;
-    /** What `is` and `select` ask, by name. */
+    /** The tests of `is` and `select`, by name. */
     readonly tests: ReadonlyMap<string, (...values: TemplateValue[]) => boolean>;
     constructor(parent?: Environment);
     /** Declares a variable of a plain value. */
@@ -36,6 +36,6 @@ declare module '@huggingface/jinja' {
     options: { readonly lstrip_blocks: boolean; readonly trim_blocks: boolean },
   ): readonly unknown[];
 
-  /** @throws SyntaxError when the tokens are no template */
+  /** @throws SyntaxError when the tokens are not a template */
   export function parse(tokens: readonly unknown[]): TemplateNode;
 }

@@ -1,19 +1,19 @@
-/** Messages of a conversation, in the form that OpenAI's API and chat templates have them. */
+/** Messages of a conversation, in the form of OpenAI's API and of chat templates. */
 
-/** A part of a message: a text, or what a template may know besides. */
+/** A part of a message: a text, or another part that a template supports. */
 export interface ContentPart {
   readonly type: string;
   readonly text?: string;
   readonly [key: string]: unknown;
 }
 
-/** A call of a function that the model asks for. */
+/** A function call by the model. */
 export interface ToolCall {
   readonly type?: 'function';
   readonly id?: string;
   readonly function: {
     readonly name: string;
-    /** An object, or its JSON: what the template expects. */
+    /** An object or its JSON, whichever the template expects. */
     readonly arguments: Readonly<Record<string, unknown>> | string;
   };
 }
@@ -31,21 +31,21 @@ export interface ChatTool {
 }
 
 export interface ChatMessage {
-  /** `system`, `user`, `assistant`, `tool`, or another one that the template knows. */
+  /** `system`, `user`, `assistant`, `tool`, or another role that the template supports. */
   readonly role: string;
   readonly content?: string | readonly ContentPart[] | null | undefined;
   readonly tool_calls?: readonly ToolCall[] | null | undefined;
-  /** What was thought before the answer; `thinking` and `reasoning` are other names of it. */
+  /** The reasoning before the answer; some templates call it `thinking` or `reasoning`. */
   readonly reasoning_content?: string | null | undefined;
-  /** More that a template may read, such as `name` and `tool_call_id`. */
+  /** Further fields that a template may read, such as `name` and `tool_call_id`. */
   readonly [key: string]: unknown;
 }
 
 const reasoningFields = ['reasoning_content', 'thinking', 'reasoning'];
 
 /**
- * Messages as transformers hands them to templates: without fields that are null, and with what was
- * thought under the names that templates look for.
+ * Messages as transformers passes them to templates: without fields that are null, and with the reasoning
+ * under all names that templates use.
  */
 export function forTemplates(messages: readonly ChatMessage[]): readonly ChatMessage[] {
   return messages.map((message) => {

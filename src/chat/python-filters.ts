@@ -1,4 +1,4 @@
-/** Filters, where Jinja and the interpreter differ. */
+/** Filters that differ between Jinja and the interpreter. */
 
 import type { TemplateValue } from '@huggingface/jinja';
 import { applyTest } from './python-tests.ts';
@@ -16,7 +16,7 @@ import {
 
 type Filter = (operand: TemplateValue, args: readonly TemplateValue[]) => TemplateValue | undefined;
 
-/** A filter for texts takes whatever there is as the text that would be written. */
+/** A filter for texts converts any value to the text that would be written for it. */
 const onText =
   (change: (text: string, args: readonly TemplateValue[]) => TemplateValue): Filter =>
   (operand, args) =>
@@ -51,7 +51,7 @@ function join(operand: TemplateValue, args: readonly TemplateValue[]): TemplateV
   return toTemplateValue(items.map(pythonText).join(between));
 }
 
-/** As transformers has it, not as Jinja: markup is not escaped. */
+/** As in transformers and unlike Jinja, markup is not escaped. */
 function tojson(operand: TemplateValue, args: readonly TemplateValue[]): TemplateValue {
   const { positional, named } = argumentsOf(args);
   const argument = (index: number, name: string) => (positional[index] ?? named.get(name))?.value;
@@ -68,7 +68,7 @@ function tojson(operand: TemplateValue, args: readonly TemplateValue[]): Templat
   return toTemplateValue(json);
 }
 
-/** The items of what a filter goes through: a text has its characters, an undefined value nothing. */
+/** The items that a filter iterates over: the characters of a text; none for an undefined value. */
 function iterated(operand: TemplateValue): readonly TemplateValue[] {
   const items = itemsOf(operand);
   if (items !== undefined) return items;
@@ -80,7 +80,7 @@ function iterated(operand: TemplateValue): readonly TemplateValue[] {
   return Array.from(text, toTemplateValue);
 }
 
-/** `select` and `reject`, which ask each item, and those that ask an attribute of each. */
+/** `select` and `reject`, which test each item, and their variants that test an attribute of each. */
 function selection(keep: boolean, byAttribute: boolean): Filter {
   return (operand, args) => {
     const [attribute, rest] = byAttribute ? [textOf(args[0]), args.slice(1)] : [undefined, args];
@@ -119,7 +119,7 @@ function map(operand: TemplateValue, args: readonly TemplateValue[]): TemplateVa
   return listValue(iterated(operand).map(each));
 }
 
-/** By name. */
+/** The filters by name. */
 const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
   [
     'trim',
@@ -145,7 +145,7 @@ const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
   ['map', map],
 ]);
 
-/** What a filter makes of a value; undefined where the interpreter does as Jinja does. */
+/** The result of a filter; undefined if the interpreter's own filter agrees with Jinja. */
 export function applyFilter(
   name: string,
   operand: TemplateValue,
@@ -154,7 +154,7 @@ export function applyFilter(
   return filters.get(name)?.(operand, args);
 }
 
-/** How often filters repeat an argument at most: for each item, line, or part and level. */
+/** The most times that filters repeat an argument: for each item, line, or part and level. */
 const repeats: ReadonlyMap<string, (operand: TemplateValue, meter: ValueMeter) => number> = new Map<
   string,
   (operand: TemplateValue, meter: ValueMeter) => number
@@ -170,7 +170,7 @@ const repeats: ReadonlyMap<string, (operand: TemplateValue, meter: ValueMeter) =
   ],
 ]);
 
-/** Filters that make a list of a text's characters. */
+/** Filters that turn a text into a list of its characters. */
 const goesThrough: ReadonlySet<string> = new Set([
   'list',
   'select',
@@ -180,7 +180,7 @@ const goesThrough: ReadonlySet<string> = new Set([
   'map',
 ]);
 
-/** The size that the result of a filter may have, in the units of `ValueMeter`. */
+/** An upper bound for the size of a filter's result, in the units of `ValueMeter`. */
 export function growthOf(
   name: string,
   operand: TemplateValue,
@@ -188,7 +188,7 @@ export function growthOf(
   meter: ValueMeter,
 ): number {
   const { size } = meter.measure(operand);
-  // A character alone takes as much memory as many do in a text.
+  // A single character takes as much memory as many characters within a text.
   if (goesThrough.has(name) && textOf(operand) !== undefined) return size * 16;
   const times = repeats.get(name)?.(operand, meter) ?? 0;
   const { positional, named } = argumentsOf(args);

@@ -1,4 +1,4 @@
-/** Operators between values, where Python and the Jinja interpreter differ. */
+/** Binary operators that differ between Python and the Jinja interpreter. */
 
 import type { TemplateValue } from '@huggingface/jinja';
 import { compareTexts, pythonEquals, pythonText } from './python-values.ts';
@@ -16,7 +16,7 @@ const comparisons: ReadonlyMap<string, (order: number) => boolean> = new Map<
 ]);
 
 /**
- * The value of `left operator right`; undefined where the interpreter does as Python does.
+ * The value of `left operator right`; undefined if the interpreter's own result agrees with Python.
  * @throws TypeError where Python does
  */
 export function applyOperator(

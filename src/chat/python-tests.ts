@@ -1,4 +1,4 @@
-/** What templates ask of values: `is string`, `select('defined')`. */
+/** The tests of templates: `is string`, `select('defined')`. */
 
 import { Environment, type TemplateValue } from '@huggingface/jinja';
 import { applyOperator } from './python-operators.ts';
@@ -13,7 +13,7 @@ const compares =
     return applyOperator(operator, value, argument)?.value === true;
   };
 
-/** Those that the interpreter lacks, or that differ from Jinja's. */
+/** Tests that the interpreter lacks, or that differ from Jinja's. */
 const tests: ReadonlyMap<string, Test> = new Map<string, Test>([
   ['iterable', (value) => kindOf(value) !== 'other' || value.type === 'UndefinedValue'],
   ['equalto', compares('==')],
@@ -29,7 +29,7 @@ const known = new Environment().tests;
 
 /**
  * Whether a value passes a test.
- * @throws TypeError when nobody knows the test
+ * @throws TypeError when the test is not supported
  */
 export function applyTest(
   name: string,

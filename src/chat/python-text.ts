@@ -1,6 +1,6 @@
 /**
- * Methods of Python's texts, which templates call. The Jinja interpreter has some of them; these are
- * those that it lacks, that differ from Python's, or that may make more than there is memory for.
+ * Methods of Python strings that templates call. The Jinja interpreter has some of them; this file has those
+ * that it lacks, that differ from Python's, or whose results may exceed the memory.
  */
 
 import type { TemplateValue } from '@huggingface/jinja';
@@ -9,7 +9,10 @@ import { argumentsOf, itemsOf, listValue, textOf, toTemplateValue } from './temp
 
 export type TextMethod = (text: string, args: readonly TemplateValue[]) => TemplateValue;
 
-/** What `str.isspace` is true for; JavaScript's blanks differ by U+FEFF and some controls. */
+/**
+ * Characters for which `str.isspace` is true; JavaScript's blanks differ in U+FEFF and some control
+ * characters.
+ */
 const blanks: ReadonlySet<string> = new Set(
   '\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000',
 );
@@ -20,7 +23,7 @@ export function strip(
   characters: ReadonlySet<string> = blanks,
   sides: 'both' | 'left' | 'right' = 'both',
 ): string {
-  // By characters, so that none is cut in two.
+  // By code points, so that no surrogate pair is split.
   const all = [...text];
   let start = 0;
   let end = all.length;
@@ -29,7 +32,7 @@ export function strip(
   return all.slice(start, end).join('');
 }
 
-/** The text that the argument at `index`, or of that name, is. */
+/** The text argument at `index`, or with that name. */
 function textArgument(
   args: readonly TemplateValue[],
   index: number,
@@ -58,7 +61,7 @@ const stripper =
     return toTemplateValue(strip(text, set, sides));
   };
 
-/** Words between blanks; `most` cuts, from the left. */
+/** Words between blanks, with at most `most` splits from the left. */
 function words(text: string, most: number): string[] {
   const found: string[] = [];
   let rest = strip(text, blanks, 'left');
@@ -89,7 +92,7 @@ function splitFromRight(text: string, separator: string | undefined, most: numbe
 const splitter =
   (cut: typeof split): TextMethod =>
   (text, args) => {
-    // Each part takes as much memory as many characters.
+    // Each part takes as much memory as many characters within a text.
     checkSize(text.length * 16);
     const parts = cut(text, textArgument(args, 0, 'sep'), countArgument(args, 1, 'maxsplit'));
     return listValue(parts.map(toTemplateValue));
@@ -102,7 +105,7 @@ function replace(text: string, args: readonly TemplateValue[]): TemplateValue {
   const found = Math.min(most, occurrences(text, from));
   checkSize(text.length + found * (to.length - from.length));
   if (found === 0) return toTemplateValue(text);
-  // An empty text is found before each character, and at the end.
+  // An empty text occurs before each character, and at the end.
   const parts = from === '' ? ['', ...text] : text.split(from);
   const head = parts.slice(0, found + 1).join(to);
   const rest = parts.slice(found + 1);
@@ -111,7 +114,7 @@ function replace(text: string, args: readonly TemplateValue[]): TemplateValue {
   return toTemplateValue([head, ...rest].join(from));
 }
 
-/** What replacing nothing adds behind the last character. */
+/** The text that replacing an empty text adds after the last character. */
 function endOf(text: string, found: number, to: string): string {
   return found > [...text].length ? to : '';
 }
@@ -146,7 +149,7 @@ function join(separator: string, [list]: readonly TemplateValue[]): TemplateValu
   return toTemplateValue(texts.join(separator));
 }
 
-/** By name. */
+/** The methods by name. */
 export const textMethods: ReadonlyMap<string, TextMethod> = new Map<string, TextMethod>([
   ['strip', stripper('both')],
   ['lstrip', stripper('left')],
@@ -176,7 +179,7 @@ export const textMethods: ReadonlyMap<string, TextMethod> = new Map<string, Text
     'find',
     (text, args) => {
       const at = text.indexOf(needed(textArgument(args, 0, 'sub'), 'find'));
-      // Python counts characters.
+      // Python counts code points.
       return toTemplateValue(at < 0 ? -1 : [...text.slice(0, at)].length);
     },
   ],

@@ -1,9 +1,9 @@
-/** What Python makes of values: as texts, as JSON, and whether two are equal. */
+/** Python's conversions of values to texts and JSON, and its equality. */
 
 import type { TemplateValue } from '@huggingface/jinja';
 import { entriesOf, itemsOf, textOf } from './template-values.ts';
 
-/** `str(value)`: what a template writes. */
+/** `str(value)`: the text that a template writes. */
 export function pythonText(value: TemplateValue): string {
   return textOf(value) ?? (value.type === 'UndefinedValue' ? '' : pythonRepr(value));
 }
@@ -36,10 +36,10 @@ function pythonRepr(value: TemplateValue): string {
   }
 }
 
-/** A number as Python writes it: a float has a point or an exponent, and that from 16 digits on. */
+/** A number as Python writes it: a float has a point, or from 16 digits on an exponent. */
 function numberText({ type, value }: TemplateValue): string {
   const number = Number(value);
-  // What JSON had as a large number may have been a float; its digits are lost in any case.
+  // A large number in JSON may have been a float; its exact digits are lost in any case.
   if (type !== 'FloatValue' && Number.isSafeInteger(number)) return String(number);
   if (!Number.isFinite(number)) return Number.isNaN(number) ? 'nan' : number > 0 ? 'inf' : '-inf';
   const [mantissa = '', exponent = '0'] = number.toExponential().split('e');
@@ -80,7 +80,7 @@ function codeEscape(character: string): string {
 
 export interface JsonOptions {
   readonly ensureAscii: boolean;
-  /** Spaces of a level; null: everything in one line. */
+  /** Spaces per level; null: everything on one line. */
   readonly indent: number | null;
   readonly separators: readonly [item: string, key: string] | null;
   readonly sortKeys: boolean;
@@ -88,7 +88,7 @@ export interface JsonOptions {
 
 /**
  * `json.dumps(value, …)`.
- * @throws TypeError for what JSON has no word for, such as an undefined variable
+ * @throws TypeError for values that JSON cannot express, such as an undefined variable
  */
 export function pythonJson(value: TemplateValue, options: JsonOptions, level = 0): string {
   const { indent, ensureAscii, sortKeys } = options;
@@ -113,7 +113,7 @@ export function pythonJson(value: TemplateValue, options: JsonOptions, level = 0
 }
 
 function jsonText(text: string, ensureAscii: boolean): string {
-  // Python leaves a half of a pair of surrogates as it is.
+  // Python leaves an unpaired surrogate unchanged.
   const json = JSON.stringify(text).replace(
     /(?<!\\)((?:\\\\)*)\\u(d[89a-f][0-9a-f]{2})/g,
     (_, before, hex) => {
@@ -153,7 +153,7 @@ export function pythonTruth(value: TemplateValue): boolean {
   return entriesOf(value)?.size !== 0 && Boolean(value.value);
 }
 
-/** `a == b`. A number is never equal to a text, and lists and mappings are by what they hold. */
+/** `a == b`. A number never equals a text; lists and mappings are compared by their contents. */
 export function pythonEquals(a: TemplateValue, b: TemplateValue): boolean {
   const [left, right] = [itemsOf(a), itemsOf(b)];
   if (left !== undefined && right !== undefined) {
@@ -181,7 +181,7 @@ export function pythonEquals(a: TemplateValue, b: TemplateValue): boolean {
   return plain(a.value) === plain(b.value);
 }
 
-/** Which of two texts comes first, by code points; negative for the first. */
+/** Compares two texts by code points; negative if the first comes before the second. */
 export function compareTexts(a: string, b: string): number {
   const [left, right] = [[...a], [...b]];
   for (let at = 0; at < Math.min(left.length, right.length); at++) {

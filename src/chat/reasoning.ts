@@ -1,25 +1,25 @@
-/** Parts of an answer that the model thinks aloud, between `<think>` and `</think>`, told apart as they come. */
+/** Separates a model's reasoning, between `<think>` and `</think>`, from the answer while it is generated. */
 
 const opening = '<think>';
 const closing = '</think>';
 
 export interface AnswerPart {
   readonly text: string;
-  /** Whether it is thought rather than said; its marks are part of it. */
+  /** Whether it is reasoning rather than content; the marks belong to the reasoning. */
   readonly thought: boolean;
 }
 
 export class ReasoningSplitter {
   #thinking: boolean;
-  /** What may be the beginning of a mark. */
+  /** Text that may be the beginning of a mark. */
   #rest = '';
 
-  /** @param prompt the text that the answer goes on with: a template may have opened the thought */
+  /** @param prompt the text that the answer continues: its template may already have opened the reasoning */
   constructor(prompt = '') {
     this.#thinking = prompt.lastIndexOf(opening) > prompt.lastIndexOf(closing);
   }
 
-  /** The parts of what has come, as far as it is certain what they are. */
+  /** Takes more text. @returns the parts that are certain so far */
   push(piece: string): readonly AnswerPart[] {
     const parts: AnswerPart[] = [];
     let text = this.#rest + piece;
@@ -27,7 +27,7 @@ export class ReasoningSplitter {
       const mark = this.#thinking ? closing : opening;
       const at = text.indexOf(mark);
       if (at < 0) break;
-      // Both marks belong to the thought.
+      // Both marks belong to the reasoning.
       const end = this.#thinking ? at + mark.length : at;
       if (end > 0) parts.push({ text: text.slice(0, end), thought: this.#thinking });
       text = text.slice(end);
@@ -40,7 +40,7 @@ export class ReasoningSplitter {
     return parts;
   }
 
-  /** What is left at the end. */
+  /** The rest, at the end of the answer. */
   flush(): readonly AnswerPart[] {
     const text = this.#rest;
     this.#rest = '';

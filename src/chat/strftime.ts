@@ -1,4 +1,4 @@
-/** Dates as Python's `strftime` writes them, in English and in the time of the process. */
+/** Dates as Python's `strftime` writes them, in English and in the process's time zone. */
 
 const days = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
 const months = [
@@ -20,7 +20,7 @@ function padded(value: number, digits = 2, fill = '0'): string {
   return String(value).padStart(digits, fill);
 }
 
-/** From 1 to 366. */
+/** The day of the year, from 1 to 366. */
 function dayOfYear(date: Date): number {
   const midnight = Date.UTC(date.getFullYear(), date.getMonth(), date.getDate());
   return Math.round((midnight - Date.UTC(date.getFullYear(), 0, 0)) / 86_400_000);
@@ -60,7 +60,7 @@ const directives: ReadonlyMap<string, (date: Date) => string> = new Map<
   ['%', () => '%'],
 ]);
 
-/** `date` written by `format`; a directive that is unknown stays as it is. `%-d` is `%d` without zeros. */
+/** `date` in the form of `format`; an unknown directive stays as it is. `%-d` is `%d` without leading zeros. */
 export function strftime(date: Date, format: string): string {
   return format.replace(/%(-?)(.)/gs, (whole, bare: string, name: string) => {
     const text = directives.get(name)?.(date);

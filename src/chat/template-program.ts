@@ -1,12 +1,12 @@
 /**
- * A template's program, with what Jinja does beyond the interpreter put into it: a value is written as
- * Python writes it, nothing is gone through where an undefined value is, and what a loop's body sets is
- * forgotten behind each turn.
+ * A template's program, with changes that add Jinja's behaviour to the interpreter: values are written as
+ * Python writes them, a loop over an undefined value has no turns, and variables set in a loop's body are
+ * forgotten after each turn.
  */
 
 import { parse, type TemplateNode, tokenize } from '@huggingface/jinja';
 
-/** Nodes that the interpreter does not know. */
+/** Nodes that the interpreter does not have. */
 export interface OutputNode extends TemplateNode {
   readonly type: 'Output';
   readonly expression: TemplateNode;
@@ -20,7 +20,7 @@ export interface ScopeNode extends TemplateNode {
   readonly program: TemplateNode;
 }
 
-/** What stands in a block and writes nothing, or writes what its own blocks do. */
+/** Statements of a block that write nothing, or only what their own blocks write. */
 const statements: ReadonlySet<string> = new Set([
   'Program',
   'Set',
@@ -39,10 +39,10 @@ const blocks = ['body', 'alternate', 'defaultBlock'];
 
 /**
  * The program of a template's text.
- * @throws SyntaxError when it is none, RangeError when it nests too deeply
+ * @throws SyntaxError when the text is not a template, RangeError when it nests too deeply
  */
 export function compileTemplate(source: string): TemplateNode {
-  // Whatever the file's line ends are.
+  // Independent of the file's line endings.
   const text = source.replace(/\r\n?/g, '\n');
   const program = parse(tokenize(text, { lstrip_blocks: true, trim_blocks: true }));
   adapt(program);
@@ -51,7 +51,7 @@ export function compileTemplate(source: string): TemplateNode {
 
 type Fields = Record<string, unknown>;
 
-/** A node of the class of `like`, as the interpreter looks for classes where it searches macros. */
+/** A node of the class of `like`, as the interpreter checks classes when it looks for macros. */
 function made<T extends TemplateNode>(like: TemplateNode, fields: T): T {
   return Object.assign(Object.create(Object.getPrototypeOf(like)) as T, fields);
 }

@@ -1,36 +1,36 @@
-/** How much a template may make: what is more would exhaust the memory before the time is over. */
+/** Limits for the values of a template: larger ones could exhaust the memory before the time limit. */
 
 import type { TemplateValue } from '@huggingface/jinja';
 import { entriesOf, itemsOf, kindOf } from './template-values.ts';
 
-/** UTF-16 units of a text; as much counts what a list or a mapping has, written out. */
+/** The most UTF-16 units of a text, or of a list or mapping when written out. */
 export const largestValue = 2 ** 21;
-/** Items of a list. A conversation has as many messages at most. */
+/** The most items of a list, and so the most messages of a conversation. */
 export const longestList = 2 ** 16;
-/** Lists within lists. */
+/** The deepest nesting of lists. */
 const deepest = 200;
 
-/** What a template makes is too much. */
+/** A value of a template is too large. */
 export class TemplateSizeError extends Error {}
 
 export interface Extent {
-  /** Of a text its UTF-16 units, of others one for each part and each unit of a text in it. */
+  /** The UTF-16 units of a text; of other values one for each part, plus the units of all texts in it. */
   readonly size: number;
-  /** Values in it, itself included; a text is one. */
+  /** The number of values in it, including itself; a text is one. */
   readonly parts: number;
-  /** Of lists and mappings within each other. */
+  /** The depth of nested lists and mappings. */
   readonly depth: number;
 }
 
 const flat: Extent = { size: 1, parts: 1, depth: 0 };
 
-/** Measures values; lists and mappings never change, so each is measured once. */
+/** Measures values; lists and mappings never change, so each is measured only once. */
 export class ValueMeter {
   readonly #known = new WeakMap<TemplateValue, Extent>();
 
   /**
-   * The extent of a value, all that it refers to included, as often as it does.
-   * @throws TemplateSizeError when it is larger than anything may be
+   * The extent of a value, including everything it refers to, counted once for each reference.
+   * @throws TemplateSizeError when it exceeds the limits
    */
   measure(value: TemplateValue, level = 0): Extent {
     const kind = kindOf(value);
@@ -38,7 +38,7 @@ export class ValueMeter {
     const found = this.#known.get(value);
     if (found !== undefined) return found;
     const extent = this.#measure(value, level);
-    // What a namespace holds changes. A text knows its length by itself.
+    // The contents of a namespace change, and a text knows its own length.
     if (kind !== 'namespace' && kind !== 'text') this.#known.set(value, extent);
     return extent;
   }
@@ -77,7 +77,7 @@ export class ValueMeter {
   }
 }
 
-/** @throws TemplateSizeError when a text of so many units, or a value of this size, is too large */
+/** @throws TemplateSizeError when a text or value of this many units is too large */
 export function checkSize(size: number): void {
   if (size <= largestValue) return;
   throw new TemplateSizeError(`makes more than ${largestValue} characters`);

@@ -1,6 +1,6 @@
 /**
- * The values that templates compute with, as the Jinja interpreter has them. Its package exports the
- * interpreter alone, so their classes are taken from values that it makes.
+ * The values that templates compute with, in the Jinja interpreter's form. Its package does not export their
+ * classes, so these are taken from values that the interpreter makes.
  */
 
 import { Environment, type TemplateValue } from '@huggingface/jinja';
@@ -9,7 +9,7 @@ import { own } from '../own.ts';
 type Construct<T> = new (value: T) => TemplateValue;
 export type TemplateFunction = (args: TemplateValue[], scope: Environment) => TemplateValue;
 
-/** What a value is: a text, a list, a mapping, a namespace, a function, or something without parts. */
+/** The kind of a value: a text, a list, a mapping, a namespace, a function, or something without parts. */
 export type ValueKind = 'text' | 'list' | 'mapping' | 'namespace' | 'function' | 'other';
 
 const kinds: Readonly<Record<string, ValueKind>> = {
@@ -22,7 +22,7 @@ const kinds: Readonly<Record<string, ValueKind>> = {
   FunctionValue: 'function',
 };
 
-/** A plain value as templates see it; objects are mappings in the order of their keys. */
+/** Converts a plain value for templates; objects become mappings in the order of their keys. */
 export function toTemplateValue(plain: unknown): TemplateValue {
   return new Environment().set('value', plain);
 }
@@ -52,22 +52,22 @@ export function kindOf({ type }: TemplateValue): ValueKind {
   return own(kinds, type) ?? 'other';
 }
 
-/** The text of a value that is one; undefined for others. */
+/** The text of a text value; undefined for others. */
 export function textOf(value: TemplateValue | undefined): string | undefined {
   return typeof value?.value === 'string' ? value.value : undefined;
 }
 
-/** The items of a list; undefined for what is none. */
+/** The items of a list; undefined for other values. */
 export function itemsOf(value: TemplateValue): readonly TemplateValue[] | undefined {
   return Array.isArray(value.value) ? value.value : undefined;
 }
 
-/** The entries of a mapping or a namespace; undefined for what is neither. */
+/** The entries of a mapping or a namespace; undefined for other values. */
 export function entriesOf(value: TemplateValue): ReadonlyMap<string, TemplateValue> | undefined {
   return value.value instanceof Map ? value.value : undefined;
 }
 
-/** The arguments of a call: those in order, and those by name, which the interpreter puts last. */
+/** The positional arguments of a call, and the named ones, which the interpreter puts last. */
 export function argumentsOf(args: readonly TemplateValue[]): {
   readonly positional: readonly TemplateValue[];
   readonly named: ReadonlyMap<string, TemplateValue>;

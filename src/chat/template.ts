@@ -16,38 +16,38 @@ import { compileTemplate } from './template-program.ts';
 import { longestList, TemplateSizeError } from './template-size.ts';
 import { functionValue, textOf, toTemplateValue } from './template-values.ts';
 
-/** Longer templates are given no more time than these. */
+/** Characters that count for the time limit; longer templates get no more time. */
 const usualTemplate = 2 ** 15;
 
-/** UTF-16 units of a template. The longest that is known has 20,000. */
+/** The most UTF-16 units of a template. The longest known one has 20,000. */
 export const longestTemplate = 2 ** 18;
 
 export interface RenderOptions {
-  /** What the model may call, as JSON schemas. */
+  /** Functions that the model may call, as JSON schemas. */
   readonly tools?: readonly ChatTool[] | undefined;
-  /** Texts to answer from: objects with `title` and `text`. */
+  /** Documents to answer from: objects with `title` and `text`. */
   readonly documents?: readonly Readonly<Record<string, unknown>>[] | undefined;
-  /** Whether the text ends where the assistant begins to speak; true by default. */
+  /** Whether the text ends with the beginning of the assistant's message; true by default. */
   readonly addGenerationPrompt?: boolean;
-  /** The last message is gone on with: the text ends within it. Excludes a generation prompt. */
+  /** Whether the model continues the last message: the text ends within it. Excludes a generation prompt. */
   readonly continueFinalMessage?: boolean;
-  /** More variables, such as `enable_thinking`. */
+  /** Further variables, such as `enable_thinking`. */
   readonly variables?: Readonly<Record<string, unknown>> | undefined;
-  /** What `strftime_now` tells; by default the time it is. */
+  /** The time for `strftime_now`; default: the current time. */
   readonly now?: Date;
 }
 
-/** A template that is at fault, or refuses a conversation. */
+/** The template has an error, or refuses a conversation. */
 export class TemplateError extends InputError {}
 
-/** What a template raises by itself, with `raise_exception`. */
+/** An error that a template raises with `raise_exception`. */
 class RaisedByTemplate extends Error {}
 
 const continued = 'CONTINUE_FINAL_MESSAGE_TAG ';
 
-/** Messages are rendered by this. Made once for a model. */
+/** Renders messages. Created once for a model. */
 export class ChatTemplate {
-  /** Where it comes from, for messages. */
+  /** The file that it comes from, for error messages. */
   readonly file: string;
   /** The template's text. */
   readonly source: string;
@@ -55,8 +55,8 @@ export class ChatTemplate {
   readonly #tokens: ReadonlyMap<string, string>;
 
   /**
-   * @param specialTokens contents by role (`bos_token`), which templates write
-   * @throws TemplateError when it is no template
+   * @param specialTokens texts by role (`bos_token`), which templates write
+   * @throws TemplateError when it is not a valid template
    */
   constructor(
     source: string,
@@ -67,7 +67,7 @@ export class ChatTemplate {
     this.file = file;
     this.#tokens = specialTokens;
     if (source.length > longestTemplate) {
-      const size = `${source.length} characters; at most ${longestTemplate} are read`;
+      const size = `${source.length} characters; the limit is ${longestTemplate}`;
       throw new TemplateError(`the chat template has ${size}`, { file });
     }
     const compile = () => compileTemplate(source);
@@ -76,7 +76,7 @@ export class ChatTemplate {
 
   /**
    * The text of a conversation.
-   * @throws TemplateError when the template is at fault, refuses the messages, or takes too long
+   * @throws TemplateError when the template has an error, refuses the messages, or takes too long
    */
   render(messages: readonly ChatMessage[], options: RenderOptions = {}): string {
     const { continueFinalMessage = false } = options;
@@ -121,7 +121,7 @@ export class ChatTemplate {
     return String(new BoundedInterpreter(environment).run(this.#program).value);
   }
 
-  /** Runs `work` for a limited time; what goes wrong is this file's. */
+  /** Runs `work` for a limited time; errors name this template's file. */
   #limited<T>(units: number, work: () => T, what: string): T {
     const subject = {
       what: 'its chat template was',
@@ -140,15 +140,16 @@ export class ChatTemplate {
     );
   }
 
-  /** The text up to where the last message's own text ends. */
+  /** The rendered text up to the end of the last message's own text. */
   #upToMark(text: string, messages: readonly ChatMessage[]): string {
     const at = text.lastIndexOf(continued.trim());
     const last = strip(finalText(messages) ?? '');
     if (at < 0 || !text.includes(last)) {
-      const message = 'the template leaves out what of the last message is to be gone on with';
+      const message =
+        'the template leaves out the text of the last message, which cannot be continued';
       throw new TemplateError(message, { file: this.file });
     }
-    // Where the template trims the message, what is before the mark is trimmed, too.
+    // If the template trims the message, the text before the mark is trimmed too.
     if (text.startsWith(continued, at)) return text.slice(0, at);
     return strip(text.slice(0, at), undefined, 'right');
   }
@@ -163,7 +164,7 @@ const constants: readonly (readonly [string, unknown])[] = [
   ['None', null],
 ];
 
-/** Python's `range`, of a length that a conversation may need. */
+/** Python's `range`, up to a length that a conversation may need. */
 function range(first: unknown, second?: unknown, step: unknown = 1): number[] {
   const [start, stop] = second === undefined ? [0, first] : [first, second];
   if (![start, stop, step].every(Number.isInteger) || step === 0) {
@@ -179,7 +180,7 @@ function range(first: unknown, second?: unknown, step: unknown = 1): number[] {
   return Array.from({ length: count }, (_, index) => from + index * by);
 }
 
-/** Characters of what a template says that a message quotes. */
+/** The most characters of a template's own error that a message quotes. */
 const longestReason = 300;
 
 function templateError(error: unknown, file: string, what: string): unknown {
@@ -193,20 +194,20 @@ function templateError(error: unknown, file: string, what: string): unknown {
   }
   const deep = error instanceof RangeError;
   const reason = deep
-    ? 'it nests too deeply, or makes too much'
+    ? 'it nests too deeply, or its result is too large'
     : shown(error.message, longestReason);
   const options = { cause: error };
   return new TemplateError(`the chat template ${what}: ${reason}`, { file }, undefined, options);
 }
 
-/** The text of the last message that is gone on with: of parts, the last text. */
+/** The text of the message to be continued: its content, or the last text among its parts. */
 function finalText(messages: readonly ChatMessage[]): string | undefined {
   const content = messages.at(-1)?.content;
   if (typeof content === 'string') return content;
   return content?.findLast((part) => typeof part.text === 'string')?.text;
 }
 
-/** The messages with a mark behind the text of the last one. */
+/** The messages, with a mark after the text of the last one. */
 function withMark(messages: readonly ChatMessage[]): readonly ChatMessage[] {
   const last = messages.at(-1);
   const text = finalText(messages);

@@ -1,9 +1,9 @@
 /**
- * Calls of tools as models write them, in the form that their template shows them:
+ * Tool calls as models write them, in one of the forms that their templates show:
  *
  *     hermes    <tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>, one after the other
  *     mistral   [TOOL_CALLS][{"name": ..., "arguments": {...}}, ...], or [TOOL_CALLS]name[ARGS]{...}
- *     llama     {"name": ..., "parameters": {...}}, and nothing else
+ *     llama     {"name": ..., "parameters": {...}}, without any other text
  */
 
 import { isJsonObject } from '../checkpoint/json-file.ts';
@@ -20,7 +20,7 @@ export interface WrittenCall {
   readonly arguments: string;
 }
 
-/** Where calls begin. */
+/** The marks that begin calls. */
 const openings: Readonly<Record<ToolFormat, string>> = {
   hermes: '<tool_call>',
   mistral: '[TOOL_CALLS]',
@@ -31,7 +31,7 @@ const hermesEnd = '</tool_call>';
 const argumentsMark = '[ARGS]';
 const pythonTag = '<|python_tag|>';
 
-/** The form that a template shows; null where it has none, or one that is not known. */
+/** The form that a template shows; null if it shows none, or an unknown one. */
 export function toolFormatOf(template: string): ToolFormat | null {
   if (!/\btools\b/.test(template)) return null;
   if (template.includes('<tool_call>')) return template.includes('<function=') ? null : 'hermes';
@@ -42,21 +42,21 @@ export function toolFormatOf(template: string): ToolFormat | null {
   return null;
 }
 
-/** Whether the marks of a form are special tokens, which a text is otherwise without. */
+/** Whether the marks of a form are special tokens, which otherwise do not appear in the text. */
 export function hasSpecialMarks(format: ToolFormat): boolean {
   return format !== 'hermes';
 }
 
-/** What an answer must be that calls tools and does nothing else. */
+/** The form of an answer that consists of tool calls only. */
 export interface CallGrammar {
-  /** What it begins with: marks that may be special tokens, of which no grammar knows. */
+  /** Its beginning: marks that may be special tokens, which a grammar cannot contain. */
   readonly opening: string;
-  /** What follows. */
+  /** The format of the rest. */
   readonly format: GrammarFormat;
 }
 
 /**
- * The grammar of calls; null where a model writes them in a form that cannot be asked for.
+ * The grammar of calls; null if the model's form of calls cannot be forced.
  * @param several whether more than one call may be made
  */
 export function toolCallGrammar(
@@ -98,23 +98,23 @@ function parametersOf({ function: { parameters } }: ChatTool): JsonSchema {
   return parameters ?? { type: 'object', properties: {}, additionalProperties: false };
 }
 
-/** Tells text from calls as an answer comes. */
+/** Separates text from calls while an answer is generated. */
 export class ToolCallReader {
   readonly #format: ToolFormat;
   readonly #names: ReadonlySet<string>;
-  /** What may be a call, or the beginning of one. */
+  /** Text that may be a call, or the beginning of one. */
   #held = '';
   #calling = false;
   /** Whether there has been text other than blanks. */
   #spoken = false;
 
-  /** @param names of the tools: what is written without marks is a call of one of these, or text */
+  /** @param names of the tools: text without marks can only be a call of one of these */
   constructor(format: ToolFormat, names: readonly string[]) {
     this.#format = format;
     this.#names = new Set(names);
   }
 
-  /** Takes more of the answer, and returns what is text for certain. */
+  /** Takes more of the answer. @returns the part that is certainly text */
   push(text: string): string {
     this.#held += text;
     if (this.#calling) return '';
@@ -131,7 +131,7 @@ export class ToolCallReader {
     return this.#say(certain);
   }
 
-  /** The calls, and what was held back and turned out to be text. */
+  /** The calls, and the held-back text that turned out not to be a call. */
   finish(): { readonly text: string; readonly calls: readonly WrittenCall[] } {
     const calls = this.#calling ? this.#calls() : null;
     return calls === null ? { text: this.#held, calls: [] } : { text: '', calls };
@@ -150,14 +150,14 @@ export class ToolCallReader {
   }
 
   #openingAt(): number | null {
-    // Small models write the call and leave out the marks, whatever their template shows.
+    // Small models may write a call without its marks, whatever their template shows.
     if (!this.#spoken && /^\s*(<\|python_tag\|>)?\s*\{/.test(this.#held)) return 0;
     if (this.#format === 'llama') return null;
     const at = this.#held.indexOf(openings[this.#format]);
     return at < 0 ? null : at;
   }
 
-  /** How many characters at the end may still become an opening. */
+  /** How many characters at the end may be the beginning of an opening mark. */
   #mayBegin(): number {
     const held = this.#held;
     if (this.#format === 'llama') {
@@ -169,18 +169,18 @@ export class ToolCallReader {
     for (let length = Math.min(opening.length - 1, held.length); length > 0; length--) {
       if (opening.startsWith(held.slice(-length))) return length;
     }
-    // Blanks before a call belong to neither.
+    // Blanks before a call belong to neither the text nor the call.
     return held.length - held.trimEnd().length;
   }
 }
 
-/** The calls in what was written; null where it is none. */
+/** The calls in a text; null if it contains none. */
 function readCalls(format: ToolFormat, written: string): readonly WrittenCall[] | null {
   const calls = partsOf(format, written).map((part) => readCall(part));
   return calls.every((call) => call !== null) && calls.length > 0 ? calls : null;
 }
 
-/** What each call is written as; null for what is no JSON. */
+/** The JSON of each call; null if a text is not JSON. */
 function partsOf(format: ToolFormat, written: string): readonly unknown[] {
   if (format === 'hermes') {
     const parts = written.split(openings.hermes).slice(1);

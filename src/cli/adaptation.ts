@@ -1,4 +1,4 @@
-/** What is done to a checkpoint before it is converted: its flags, and what is said of it. */
+/** Changes to a checkpoint before its conversion: their flags, and the lines that describe them. */
 
 import { Option } from 'commander';
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
@@ -34,17 +34,17 @@ export function adaptationOf({ lora, hiddenAct }: AdaptationFlags): Adaptation {
   };
 }
 
-/** @throws InputError when something is to be done to a model that is converted already */
+/** @throws InputError when the flags ask for a change to a model that is already converted */
 export function checkAdaptable(model: string, { lora, hiddenAct }: AdaptationFlags): void {
   if (lora === undefined && hiddenAct === undefined) return;
   throw new InputError(
-    `${lora === undefined ? '--hidden-act' : '--lora'} applies to checkpoints, and this is a converted model`,
+    `${lora === undefined ? '--hidden-act' : '--lora'} applies to checkpoints, but this is a converted model`,
     { file: model },
     'Convert the checkpoint again',
   );
 }
 
-/** One line for each adapter, and one about the activation, if it is another one. */
+/** One line for each adapter, and one about the activation function if it changes. */
 export function describeAdaptation({
   adapters,
   activation,

@@ -11,7 +11,7 @@ export function describeFfn({ ffn, layers }: ModelSpec): string {
   const gated = {
     none: '',
     linear: ', gated',
-    both: ', gated, on both',
+    both: ', gated, activation on gate and up',
     clamped: ', gated, clamped',
   }[gate];
   const arithmetic = `${activation}${above}${gated}`;
@@ -21,7 +21,7 @@ export function describeFfn({ ffn, layers }: ModelSpec): string {
   return [
     `${count} experts of ${each} neurons, ${topK} for each token`,
     ...(early ? ['chosen before attention'] : []),
-    ...(shared === 0 ? [] : [`${shared} neurons beside them for all`]),
+    ...(shared === 0 ? [] : [`${shared} shared neurons for every token`]),
     ...(dense === 0 ? [] : [`${dense} of ${layers} layers of ${neurons} neurons without experts`]),
     arithmetic,
   ].join(', ');
@@ -33,10 +33,10 @@ export function describeAttention({ attention }: ModelSpec): string {
   const where = shown.length === windows.length ? '' : ` in ${shown.length} layers`;
   return [
     `${heads} heads of ${headDim}, ${kvHeads} for keys and values`,
-    ...(qkNorm === 'none' ? [] : ['each normed']),
+    ...(qkNorm === 'none' ? [] : ['queries and keys normed']),
     ...(clip === undefined ? [] : [`clipped at ${clip}`]),
     ...(softCap === undefined ? [] : [`scores capped at ${softCap}`]),
-    ...(sinks === true ? ['a sink each'] : []),
+    ...(sinks === true ? ['an attention sink for each head'] : []),
     ...(shown.length === 0 ? [] : [`window of ${shown[0]}${where}`]),
   ].join(', ');
 }
@@ -67,17 +67,17 @@ function describeScaling(scaling: Exclude<RotaryScaling, { kind: 'none' }>): str
 const placements = {
   pre: 'pre',
   post: 'post',
-  output: 'on what is added',
-  both: 'before and on what is added',
+  output: 'on sublayer outputs',
+  both: 'on sublayer inputs and outputs',
 } as const;
 
 export function describeBlock({ block, norm }: ModelSpec): string {
   const kind = norm.kind === 'rms' ? 'RMS norm' : 'layer norm';
   if (block === 'sequential') return `attention, then FFN, ${kind} ${placements[norm.placement]}`;
-  return `attention beside FFN, ${norm.shared ? 'one' : 'two'} ${kind}${norm.shared ? '' : 's'}`;
+  return `attention and FFN in parallel, ${norm.shared ? 'one' : 'two'} ${kind}${norm.shared ? '' : 's'}`;
 }
 
-/** What is done to embedding, sublayers and logits besides, or null for nothing. */
+/** The scale factors and caps of embedding, sublayers and logits; null if there are none. */
 export function describeScales(spec: ModelSpec): string | null {
   const { embeddingScale, residualScale, logitScale, logitSoftCap } = spec;
   const by = (what: string, factor: number | undefined) =>
@@ -91,7 +91,7 @@ export function describeScales(spec: ModelSpec): string | null {
   return all.length === 0 ? null : all.join(', ');
 }
 
-/** More are a list for programs. */
+/** Only programs need a longer list. */
 const mostEnds = 12;
 
 /** The tokens that end a text. */
@@ -103,7 +103,7 @@ export function describeEnds(endTokens: readonly EndToken[]): string {
 
 /** Whether neurons can be left out, and what that takes. */
 export function describeSparsity({ ffn }: ModelSpec): string {
-  if (ffn.experts !== undefined) return 'a router tells which experts are read';
+  if (ffn.experts !== undefined) return 'a router chooses which experts are read';
   return activations[ffn.activation].zeros
     ? 'most neurons are 0: predictors pay'
     : 'no neuron is exactly 0: every one is computed';

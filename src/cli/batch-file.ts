@@ -1,4 +1,4 @@
-/** What `batch` does. */
+/** The work of `batch`. */
 
 import type { MeasureChat } from '../batch/call.ts';
 import { type EarlierResults, readEarlierResults } from '../batch/earlier-results.ts';
@@ -25,17 +25,17 @@ import { expertsOf, threadsOf } from './options.ts';
 import { chooseBudget, chosenTemplates, draftLine, withModel } from './run.ts';
 import { note, print, printJson, showProgress, table } from './terminal.ts';
 
-/** What the command says at its end; keys are those of `--json`. */
+/** The summary that the command prints at its end; the keys are those of `--json`. */
 interface Summary {
-  /** Of the input. */
+  /** Requests in the input. */
   readonly lines: number;
-  /** In the output, those with errors included. */
+  /** Results in the output, including errors. */
   readonly answered: number;
-  /** Answered with an error. */
+  /** Results that are errors. */
   readonly errors: number;
-  /** Answered by runs before. */
+  /** Answered by earlier runs. */
   readonly answeredBefore: number;
-  /** Of this run, as all that follows. */
+  /** Of this run only, like all fields below. */
   readonly promptTokens: number;
   readonly tokens: number;
   readonly elapsedMs: number;
@@ -43,12 +43,12 @@ interface Summary {
   readonly flashBytes: number;
   readonly parallel: number;
   readonly peakRss: number;
-  /** With a draft, as the figures of a single text. */
+  /** With a draft only; these mean the same as for a single text. */
   readonly acceptance?: number;
   readonly tokensPerPass?: number;
 }
 
-/** Answers the lines of one file that another does not hold yet, and says what came of it. */
+/** Answers the lines of the input file that have no result in the output file yet, and prints a summary. */
 export async function answerBatch(
   dir: string,
   from: string,
@@ -74,7 +74,7 @@ export async function answerBatch(
   }
 }
 
-/** Positions that a sequence has at least where nobody says how many. */
+/** The fewest positions of a sequence when `--context` is not given. */
 const leastContext = 256;
 const nothingEarlier: EarlierResults = { answered: 0, errors: 0, bytes: 0 };
 const nothingDone: RunCounts = { answered: 0, errors: 0, promptTokens: 0, tokens: 0, underWay: 0 };
@@ -154,7 +154,10 @@ async function answerFile(
   });
 }
 
-/** The templates of chats, and how long these are by them. @throws InputError when the file has none */
+/**
+ * The chat templates, and a function that measures rendered chats.
+ * @throws InputError when the file holds no template
+ */
 async function chatsOf(
   model: Model,
   { template, context }: BatchFlags,
@@ -163,12 +166,12 @@ async function chatsOf(
   readonly measureChat: MeasureChat;
 }> {
   const given = template === undefined ? undefined : await chosenTemplates(model, template);
-  // A template that is none is told before anything is read.
+  // An unusable template is reported before anything is read.
   given?.choose(false);
   const templates = async () => given ?? (await templatesIfAny(model));
   return {
     templates,
-    // Chats are rendered to see how long they are, unless the context says it.
+    // Chats are rendered to measure their length, unless --context is given.
     measureChat: async (request) =>
       context === undefined ? chatTextBytes(request, await templates()) : 0,
   };
@@ -218,7 +221,7 @@ function chooseContext(model: Model, { positions }: Survey, { context }: BatchFl
   if (context !== undefined) return context;
   const { maxPositions } = model.manifest.spec;
   const needed = Math.min(maxPositions, Math.max(leastContext, positions));
-  note(`context ${needed} positions, as the longest line can need; set it with --context`);
+  note(`context of ${needed} positions, chosen for the longest request; set it with --context`);
   return needed;
 }
 
@@ -226,16 +229,18 @@ function report(summary: Summary, to: string, flags: BatchFlags): void {
   const { lines, answered, errors, answeredBefore } = summary;
   if (flags.json) printJson(summary);
   else print(summaryTable(summary));
-  if (answeredBefore === lines) note('all requests were answered already');
+  if (answeredBefore === lines) note('earlier runs have already answered all requests');
   if (errors > 0) note(`${errors} of ${answered} results are errors: see 'error' in ${to}`);
   if (!interruption.aborted) return;
-  note(`interrupted; run the same command to answer the ${lines - answered} lines left`);
+  note(
+    `interrupted; run the same command again to answer the remaining ${lines - answered} requests`,
+  );
   process.exitCode = interruptedExitCode();
 }
 
 function summaryTable(summary: Summary): string {
   const { lines, answered, errors, answeredBefore, promptTokens, tokens } = summary;
-  const before = answeredBefore === 0 ? '' : `, ${answeredBefore} of them before`;
+  const before = answeredBefore === 0 ? '' : `, ${answeredBefore} of them by earlier runs`;
   const { elapsedMs, tokensPerSecond, flashBytes, peakRss } = summary;
   const { acceptance, tokensPerPass } = summary;
   return table(

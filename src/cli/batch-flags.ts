@@ -3,7 +3,7 @@ import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
 import type { DraftFlags } from './draft.ts';
 
-/** What the command line of `batch` says. */
+/** The flags of `batch`. */
 export interface BatchFlags extends DraftFlags {
   readonly parallel: number;
   readonly context?: number;

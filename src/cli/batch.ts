@@ -48,7 +48,7 @@ export function batchCommand(): Command {
 }
 
 async function run(dir: string, from: string, to: string, flags: BatchFlags): Promise<void> {
-  // Other commands have no use for it in their memory.
+  // Loaded on demand: other commands do not need this code in memory.
   const { answerBatch } = await import('./batch-file.ts');
   await answerBatch(dir, from, to, flags);
 }

@@ -7,7 +7,7 @@ import { InputError, InterruptedError, IoError } from '../errors.ts';
 import { interruption } from './interrupt.ts';
 import { printJson } from './terminal.ts';
 
-/** In the child: measures what is asked for, and prints the run as JSON. */
+/** In the child process: measures the requested row, and prints the run as JSON. */
 export async function answerRequest(json: string): Promise<void> {
   printJson(await measureRow(JSON.parse(json) as RowRequest, interruption));
 }

@@ -1,4 +1,4 @@
-/** What `bench` says: its JSON, its table, and the words around its charts. */
+/** The output of `bench`: its JSON, its table, and the text around its charts. */
 
 import { cpus } from 'node:os';
 import { type ChartTable, type ChartTexts, withSpread } from '../bench/chart.ts';
@@ -40,7 +40,7 @@ export function benchJson({ model, dir, flags, request, runs }: BenchFacts) {
     cpu: cpus()[0]?.model ?? 'unknown',
     node: process.version,
     rows,
-    /** Whether rows that compute the same made the same tokens. */
+    /** Whether rows that compute the same neurons generated the same tokens. */
     sameTokens: { exact: sameTokens(runs, false), predicted: sameTokens(runs, true) },
     paper: { model: paperModel, rows: paperFor(rows) },
   };
@@ -58,7 +58,7 @@ const benchHead = [
   'x naive',
 ] as const;
 
-/** Decimal units, as the paper has them. */
+/** Decimal units, as in the paper. */
 const gigabytes = (bytes: number) => `${Number((bytes / 1e9).toPrecision(3))}`;
 
 function benchCells(row: RowReport): string[] {
@@ -81,7 +81,7 @@ export function benchTables(facts: BenchFacts): readonly [ChartTable, ChartTable
   return [
     { caption: 'Per token, on this machine', head: benchHead, cells: rows.map(benchCells) },
     {
-      caption: `The paper's: ${paperModel}, half of it in DRAM, on its machine`,
+      caption: `The paper's figures: ${paperModel}, half of it in DRAM, on the paper's machine`,
       head: benchHead,
       cells: rows.flatMap(({ row, title }) => {
         const figures = paperRows[row];
@@ -103,7 +103,7 @@ function paperCells(title: string, figures: PaperRow): string[] {
   ];
 }
 
-/** All figures as text, and what must be known to read them. */
+/** All figures as text, with the conditions they were measured under. */
 export function benchTable(facts: BenchFacts): string {
   const { title, notes } = benchTexts(facts);
   const tables = benchTables(facts).map(
@@ -113,23 +113,25 @@ export function benchTable(facts: BenchFacts): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** What holds of the runs, or does not. */
+/** Conclusions about the runs: peak memory, page cache, and whether tokens agree. */
 function verdicts({ rows, sameTokens: same }: ReturnType<typeof benchJson>): string[] {
   const peak = Math.max(...rows.map(({ peakRss }) => peakRss));
   const bypassed = rows.map(({ cacheBypassed }) => cacheBypassed);
   const cache = bypassed.includes(false)
-    ? 'The page cache took part: these are not the times of the device.'
+    ? 'Reads went through the page cache: the times are not those of the device.'
     : bypassed.includes(null)
-      ? 'Reads were direct; the system does not tell whether the device was read.'
-      : 'Page cache bypassed: the device was read for every byte, as the kernel counts.';
+      ? 'Reads used direct I/O; this system does not report whether the device was read.'
+      : "Page cache bypassed: by the kernel's count, every byte came from the device.";
   const shortest = Math.min(...rows.map(({ decodedTokens }) => decodedTokens));
   return [
     `Peak memory ${formatBytes(peak)}. ${cache}`,
-    ...(same.exact === false ? ['FAULT: rows that compute every neuron made other tokens.'] : []),
-    ...(same.predicted === false
-      ? ['FAULT: rows that compute predicted neurons made other tokens.']
+    ...(same.exact === false
+      ? ['FAULT: rows that compute every neuron generated different tokens.']
       : []),
-    `Means over ${shortest} tokens or more, after the prompt.`,
+    ...(same.predicted === false
+      ? ['FAULT: rows that compute predicted neurons generated different tokens.']
+      : []),
+    `Means over at least ${shortest} generated tokens.`,
   ];
 }
 

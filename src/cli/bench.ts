@@ -55,7 +55,9 @@ export interface BenchFlags {
 export function benchCommand(): Command {
   const half = parseSize('50%', 'the value');
   return new Command('bench')
-    .description("measure the rows of the paper's tables, and flashllm's default, on this machine")
+    .description(
+      "measure the configurations of the paper's tables, and flashllm's default, on this machine",
+    )
     .argument('<model>', 'model directory')
     .addOption(budgetOption('memory for the whole process').default(half, '50%'))
     .addOption(
@@ -63,13 +65,13 @@ export function benchCommand(): Command {
         .argParser(rowsArgument)
         .default(rowNames, 'all'),
     )
-    .option('--prompt <text>', 'prompt; repeated until it has --prompt-tokens tokens')
+    .option('--prompt <text>', 'prompt; repeated or cut to --prompt-tokens tokens')
     .option('--data <file>', 'file with the prompt')
-    .option('--prompt-tokens <n>', 'tokens of the prompt', countFrom(1), 128)
+    .option('--prompt-tokens <n>', 'length of the prompt in tokens', countFrom(1), 128)
     .option('--max-tokens <n>', 'tokens to generate', countFrom(2), 256)
     .option('--max-seconds <s>', 'stop measuring a row after this many seconds', countFrom(1), 120)
     .option('--repeat <n>', 'times that each row is measured', countFrom(1), 3)
-    .option('--window <k>', "tokens of the paper's sliding window", countFrom(1), 4)
+    .option('--window <k>', "size of the paper's sliding window, in tokens", countFrom(1), 4)
     .option(
       '--temperature <t>',
       '0 takes the most likely token',
@@ -81,7 +83,7 @@ export function benchCommand(): Command {
     .addOption(kvDTypeOption())
     .option(
       '--scratch <dir>',
-      'directory for the temporary file of unbundled neurons; default: that of the model',
+      'directory for the temporary file of unbundled neurons; default: beside the model directory',
     )
     .option('--label <text>', 'name of the model in tables and charts')
     .option('--svg <file>', 'write a chart to this file')
@@ -113,7 +115,7 @@ async function run(dir: string, flags: BenchFlags): Promise<void> {
   });
 }
 
-/** The rows that this model has: without predictors, the first two. */
+/** The rows that this model can run: without predictors, only those that need none. */
 function rowsFor(model: Model, wanted: readonly RowName[]): readonly RowName[] {
   if (model.predictors !== null) return wanted;
   const rows = wanted.filter((name) => !needsPredictors(rowSpec(name)));
@@ -127,7 +129,7 @@ function rowsFor(model: Model, wanted: readonly RowName[]): readonly RowName[] {
   if (rows.length < wanted.length) {
     note(
       model.manifest.spec.ffn.experts === undefined
-        ? 'no predictors: only rows that need none are measured; train them with predict-train'
+        ? 'no predictors: only rows that need none are measured; train predictors with predict-train'
         : 'a mixture of experts needs no predictors: rows with them are left out',
     );
   }
@@ -143,7 +145,7 @@ async function requestFor(
   const { maxPositions } = model.manifest.spec;
   if (promptTokens + maxTokens - 1 > maxPositions) {
     throw new InputError(
-      `${promptTokens} tokens of a prompt and ${maxTokens} generated ones exceed the model's context of ${maxPositions}`,
+      `a prompt of ${promptTokens} tokens and ${maxTokens} generated tokens exceed the model's context of ${maxPositions} positions`,
       {},
       'Give smaller --prompt-tokens or --max-tokens',
     );
@@ -167,7 +169,7 @@ async function requestFor(
   };
 }
 
-/** Measures all rows, in turn, so that each meets the same changes of load. */
+/** Measures all rows in turn, so that changes of load affect each of them alike. */
 async function measureAll(
   model: Model,
   request: Omit<RowRequest, 'row' | 'unbundled'>,
@@ -197,7 +199,7 @@ async function measureAll(
   await sweepBeside(place, ['unbundled']);
   const file = ownedName(place, 'unbundled');
   note(
-    `writing a temporary copy of the neurons, unbundled, to ${file}, for the rows before bundling`,
+    `writing a temporary, unbundled copy of the neurons to ${file} for the rows without bundling`,
   );
   return withTemporaryFile(file, async () => {
     const progress = showProgress('unbundling', flags.json);

@@ -1,10 +1,10 @@
-/** What may be said to a chat besides texts for the model: lines that begin with a slash. */
+/** The commands of a chat: lines that begin with a slash are not sent to the model. */
 
 import type { Conversation } from '../chat/conversation.ts';
 import { InputError } from '../errors.ts';
 import { note, noteLines } from './terminal.ts';
 
-/** What commands work on. */
+/** The state that commands read and change. */
 export interface ChatState {
   readonly conversation: Conversation;
   /** The figures of the last answer, as a text; null before the first. */
@@ -14,7 +14,7 @@ export interface ChatState {
 interface ChatCommand {
   readonly usage: string;
   readonly does: string;
-  /** @returns whether the chat goes on; nothing where it does */
+  /** @returns whether the chat continues; undefined means that it does */
   run(state: ChatState, argument: string): Promise<boolean | undefined> | boolean | undefined;
 }
 
@@ -23,19 +23,19 @@ const turns = (count: number) => (count === 1 ? 'one turn' : `${count} turns`);
 const commands: Readonly<Record<string, ChatCommand>> = {
   help: {
     usage: '/help',
-    does: 'this list',
+    does: 'show this list',
     run: () => {
       const lines = Object.values(commands).map(({ usage, does }) => `${usage.padEnd(16)}${does}`);
-      noteLines([...lines, '', 'Several lines go between """ and """.'].join('\n'));
+      noteLines([...lines, '', 'Put """ before and after a text of several lines.'].join('\n'));
       return undefined;
     },
   },
   system: {
     usage: '/system [text]',
-    does: 'the system message, or what it is to say from now on',
+    does: 'show the system message, or replace it with this text',
     run: ({ conversation }, argument) => {
       if (argument !== '') conversation.system = argument;
-      noteLines(conversation.system ?? 'the system says nothing');
+      noteLines(conversation.system ?? 'there is no system message');
       return undefined;
     },
   },
@@ -44,17 +44,17 @@ const commands: Readonly<Record<string, ChatCommand>> = {
     does: 'forget all turns',
     run: ({ conversation }) => {
       conversation.reset();
-      note('the turns are forgotten');
+      note('all turns are forgotten');
       return undefined;
     },
   },
   undo: {
     usage: '/undo',
-    does: 'take the last turn and its answer back',
+    does: 'remove the last turn and its answer',
     run: ({ conversation }) => {
       const done = conversation.undo();
       const left = `${turns(conversation.turns)} left`;
-      note(done ? `the last turn is taken back, ${left}` : 'there is no turn to take back');
+      note(done ? `the last turn is removed, ${left}` : 'there is no turn to remove');
       return undefined;
     },
   },
@@ -69,7 +69,7 @@ const commands: Readonly<Record<string, ChatCommand>> = {
   },
   load: {
     usage: '/load <file>',
-    does: 'go on with a conversation that was saved',
+    does: 'continue a saved conversation',
     run: async ({ conversation }, argument) => {
       await conversation.load(fileOf(argument, '/load'));
       note(`loaded ${turns(conversation.turns)} from ${argument}`);
@@ -78,13 +78,13 @@ const commands: Readonly<Record<string, ChatCommand>> = {
   },
   stats: {
     usage: '/stats',
-    does: 'where the time and the bytes of the last answer went',
+    does: 'show the time and the bytes read of the last answer',
     run: ({ figures }) => {
       noteLines(figures ?? 'there is no answer yet');
       return undefined;
     },
   },
-  exit: { usage: '/exit', does: 'end the conversation, as Ctrl-D does', run: () => false },
+  exit: { usage: '/exit', does: 'end the chat, as Ctrl-D does', run: () => false },
 };
 
 function fileOf(argument: string, command: string): string {
@@ -94,8 +94,8 @@ function fileOf(argument: string, command: string): string {
 
 /**
  * Runs the command in a line that begins with a slash.
- * @returns whether the chat goes on
- * @throws InputError when there is no such command, or it cannot do its work
+ * @returns whether the chat continues
+ * @throws InputError when there is no such command, or when it fails
  */
 export async function runChatCommand(line: string, state: ChatState): Promise<boolean> {
   const [, name = '', argument = ''] = /^\/(\S*)\s*(.*)$/s.exec(line) ?? [];
@@ -104,7 +104,7 @@ export async function runChatCommand(line: string, state: ChatState): Promise<bo
     throw new InputError(
       `there is no command /${name}`,
       {},
-      '/help lists the commands; put a text that begins with a slash between """',
+      '/help lists the commands; to send a text that begins with a slash, put """ before and after it',
     );
   }
   return (await command.run(state, argument.trim())) ?? true;

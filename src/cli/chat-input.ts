@@ -1,4 +1,4 @@
-/** What is said to a chat: a line, or several between triple quotes. */
+/** The turns of the user: a line each, or several lines between triple quotes. */
 
 import { InputError } from '../errors.ts';
 import { type Line, LineEditor, type NoLine } from './line-editor.ts';
@@ -15,18 +15,18 @@ export interface Said {
 export interface ChatInput {
   /** Whether somebody sits at a terminal. */
   readonly interactive: boolean;
-  /** What is said next, which is not empty, or why there is nothing. */
+  /** The next turn, which is not empty, or why there is none. */
   next(): Promise<Said | NoLine>;
-  /** Forgets what was said ahead at a terminal. */
+  /** Discards what was typed ahead at a terminal. */
   drop(): void;
 }
 
-/** Where lines come from; `prompt` is shown where somebody types. */
+/** Reads the next line; `prompt` is shown at a terminal. */
 type ReadLine = (prompt: string) => Promise<Line>;
 
 /**
- * Turns from the terminal, or from what is piped in.
- * @param context positions that a turn has at most
+ * Turns from the terminal, or from piped input.
+ * @param context the most positions of a turn
  */
 export function chatInput(context: number): ChatInput {
   if (LineEditor.isPossible) {
@@ -70,7 +70,7 @@ async function quotedText(first: string, read: ReadLine): Promise<Said | NoLine>
     lines.push(closes ? line.text.trimEnd().slice(0, -quotes.length) : line.text);
     if (closes) break;
   }
-  // Quotes in lines of their own add none.
+  // Quotes on lines of their own add no empty line.
   if (lines[0] === '') lines.shift();
   if (lines.at(-1) === '') lines.pop();
   return { text: lines.join('\n'), quoted: true };

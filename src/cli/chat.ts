@@ -67,7 +67,7 @@ export function chatCommand(): Command {
     )
     .option(
       '--max-tokens <n>',
-      'tokens of an answer, at most; default: what the context has room for',
+      'the most tokens of an answer; default: as many as the context has room for',
       countArgument,
     )
     .addOption(budgetOption('memory for the whole process; default: 90% of what is available'));
@@ -87,7 +87,7 @@ async function run(dir: string, flags: ChatFlags): Promise<void> {
     dir,
     async (model) => {
       const templates = await chosenTemplates(model, flags.template);
-      // A template that is none is told before anything is loaded.
+      // An unusable template is reported before anything is loaded.
       templates.choose(false);
       const { maxPositions } = model.manifest.spec;
       const context = contextOf(flags.context, maxPositions);
@@ -139,14 +139,14 @@ class ChatSession {
   /** @throws InterruptedError when Ctrl-C ended it */
   async run(): Promise<void> {
     const { input } = this.#parts;
-    /** Ctrl-C came last. */
+    /** Whether the last input was Ctrl-C. */
     let stopped = false;
     for (;;) {
       const said = await input.next();
       if (said === 'end') return;
       if (said === 'interrupted') {
         if (stopped || interruption.aborted) throw new InterruptedError();
-        note('Ctrl-C once more ends the chat; so do /exit and Ctrl-D');
+        note('press Ctrl-C again to end the chat, or use /exit or Ctrl-D');
         stopped = true;
         continue;
       }
@@ -156,7 +156,7 @@ class ChatSession {
     }
   }
 
-  /** Does what was said. A mistake at a terminal is told, elsewhere it ends the chat. */
+  /** Runs a command or answers a turn. An input error is reported at a terminal; elsewhere it ends the chat. */
   async #hear({ text, quoted }: Said): Promise<'done' | 'ended' | 'interrupted'> {
     const isCommand = !quoted && text.startsWith('/');
     try {
@@ -165,7 +165,7 @@ class ChatSession {
     } catch (error) {
       if (!(this.#parts.input.interactive && error instanceof InputError)) throw error;
       noteError(error.line);
-      // What could not be answered was not said.
+      // A turn that could not be answered does not stay in the conversation.
       if (!isCommand) this.conversation.undo();
       return 'done';
     }
@@ -179,7 +179,7 @@ class ChatSession {
       ? await answeringInterrupts((signal) => this.#generate(signal))
       : await this.#generate(interruption);
     conversation.leave(answer.droppedMessages);
-    // Who stopped before the first word may say it anew.
+    // A turn that was stopped before the first word is removed, so that it can be entered again.
     if (answer.finishReason === 'interrupted' && answer.text === '') conversation.undo();
     else conversation.add(answer.message);
     if (!answer.text.endsWith('\n')) print('\n');
@@ -207,16 +207,17 @@ class ChatSession {
     });
   }
 
-  /** What is to be known of an answer besides its text. */
+  /** Notes about an answer: messages that were left out, and why it ended early. */
   #tell({ droppedMessages, finishReason }: ChatResult): void {
     const { context } = this.#sequence.runtime.plan;
     if (droppedMessages > 0) {
       note(
-        `the context of ${context} positions has no room for the whole conversation: ` +
-          `its oldest ${droppedMessages} messages are left out; --context gives more room`,
+        `the conversation exceeds the context of ${context} positions: ` +
+          `the oldest ${droppedMessages} messages are left out; a larger --context gives more room`,
       );
     }
-    if (finishReason === 'context') note(`the answer ends here: the context of ${context} is full`);
+    if (finishReason === 'context')
+      note(`the answer ends here: the context of ${context} positions is full`);
     if (finishReason === 'interrupted') note('interrupted');
   }
 
@@ -226,7 +227,7 @@ class ChatSession {
     return (
       `${statsTable(stats)}` +
       `context: ${length} of ${runtime.plan.context} positions; ` +
-      `of the prompt, ${computed} tokens were computed and ${reusedTokens} kept from before\n`
+      `prompt: ${computed} tokens computed, ${reusedTokens} reused from before\n`
     );
   }
 }

@@ -1,4 +1,4 @@
-/** What `inspect` and `plan` say of a checkpoint that is yet to be converted. */
+/** What `inspect` and `plan` report about a checkpoint before its conversion. */
 
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -19,19 +19,19 @@ import {
 } from './architecture.ts';
 import { table } from './terminal.ts';
 
-/** Positions that are planned for, where nobody says. */
+/** Positions that a plan assumes when `--context` is not given. */
 const usualContext = 512;
 
-/** The profile of the device that a checkpoint lies on: of nothing better is known. */
+/** The profile of the device that holds the checkpoint, as the best guess for the model's own device. */
 export async function profileOf(path: string): Promise<DeviceProfile> {
   const found = await stat(path).catch(() => null);
   return loadProfile(found?.isDirectory() ? path : dirname(path));
 }
 
-/** How a model would run under the budget that the machine can give. */
+/** How a model would run with the memory that this machine has available. */
 export interface Outlook {
   readonly context: number;
-  /** Bytes of the least budget. */
+  /** The least budget in bytes. */
   readonly floor: number;
   readonly dramBudget: number;
   readonly fitsWhole: boolean;
@@ -63,7 +63,7 @@ export function outlookOf({ manifest }: CheckpointReport, profile: DeviceProfile
   }
 }
 
-/** What programs are told of a checkpoint; of its tensors, `tensorsJson` tells. */
+/** The JSON about a checkpoint, without its tensors, which are in `tensorsJson`. */
 export function checkpointJson(report: CheckpointReport) {
   const { checkpoint, format, spec, formats, dtypes, ffn, problems, notes } = report;
   return {
@@ -115,8 +115,8 @@ export function describeCheckpoint(report: CheckpointReport): string {
       ...(scales === null ? [] : [['scales', scales]]),
       ['FFN', describeFfn(spec)],
       ['sparsity', describeSparsity(spec)],
-      ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'of its own'}`],
-      ...(endTokens === null ? [] : [['ends at', describeEnds(endTokens)]]),
+      ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'not tied'}`],
+      ...(endTokens === null ? [] : [['end tokens', describeEnds(endTokens)]]),
       ['converted', `${describeDTypes(dtypes)}, ${formatBytes(report.modelBytes)}`],
       ['runs', problems.length === 0 ? 'yes, once converted' : 'no'],
       ...problems.map((problem, index) => [index === 0 ? 'because' : '', problem]),
@@ -126,13 +126,13 @@ export function describeCheckpoint(report: CheckpointReport): string {
 }
 
 export function describeOutlook({ spec }: CheckpointReport, outlook: Outlook): string {
-  const budget = `${formatBytes(outlook.dramBudget)}, 90% of what this machine can give`;
+  const budget = `${formatBytes(outlook.dramBudget)}, 90% of this machine's available memory`;
   const floor =
-    `At least ${formatBytes(outlook.floor)} for ${outlook.context} of its ` +
+    `Needs at least ${formatBytes(outlook.floor)} for ${outlook.context} of its ` +
     `${spec.maxPositions} positions.`;
   const { flashBytesPerToken: flash, usedBytesPerToken: used, flashMsPerToken: ms } = outlook;
   if (flash === null || used === null || ms === null) {
-    return `${floor} More than ${budget}: it does not run here.\n`;
+    return `${floor} That is more than ${budget}: the model does not run here.\n`;
   }
   const reads =
     flash === 0

@@ -1,4 +1,4 @@
-/** Conversion as `convert` and `pull --convert` do it: its options, its run, what is said of it. */
+/** Conversion for `convert` and `pull --convert`: the options, the run, and the report. */
 
 import { type Command, Option } from 'commander';
 import type { ConvertReport } from '../convert/convert.ts';
@@ -32,7 +32,7 @@ export function addConversionOptions(command: Command): Command {
     .addOption(
       new Option(
         '--dtype <dtype>',
-        "dtype of the weights; auto keeps the checkpoint's, of a GGUF each tensor's",
+        "dtype of the weights; auto keeps the checkpoint's, and for a GGUF file that of each tensor",
       )
         .choices(['auto', ...targetFormats])
         .default('auto'),
@@ -49,7 +49,7 @@ export function addConversionOptions(command: Command): Command {
     .option('--force', 'replace an existing model directory');
 }
 
-/** What the flags ask for, as an examination wants it. */
+/** The flags as parameters of an examination. */
 export function askedOf(flags: ConversionFlags) {
   const { dtype, ffnDtype } = flags;
   return { ...adaptationOf(flags), dtype, ...(ffnDtype !== undefined && { ffnDtype }) };
@@ -62,7 +62,7 @@ export async function runConversion(
   flags: ConversionFlags,
   { dryRun, quiet }: { readonly dryRun: boolean; readonly quiet: boolean },
 ): Promise<ConvertReport> {
-  // Commands that run a model have no use for all that reads checkpoints in their memory.
+  // Loaded on demand: commands that run a model do not need the checkpoint readers in memory.
   const { convertCheckpoint, defaultConvertBudget } = await import('../convert/convert.ts');
   const progress = showProgress('converting', quiet);
   try {
@@ -81,7 +81,7 @@ export async function runConversion(
   }
 }
 
-/** @param enough converts at full speed @returns that, or what there is, in bytes */
+/** @param enough bytes for full speed @returns that, or what is available, in bytes */
 function conversionBudget(enough: number): number {
   const { bytes, source } = defaultBudget();
   if (bytes >= enough) return enough;

@@ -20,19 +20,19 @@ import { version } from '../version.ts';
 import { jsonOption } from './options.ts';
 import { note, print, printJson, table } from './terminal.ts';
 
-/** One thing that was looked at. */
+/** The result of one check. */
 interface Finding {
   readonly name: string;
   readonly value: string | number | boolean | null;
-  /** As people read it. */
+  /** The value as text for people. */
   readonly text: string;
-  /** What to do about it, where something can be done. */
+  /** What the user can do about it, if anything. */
   readonly hint?: string;
 }
 
 export function doctorCommand(): Command {
   return new Command('doctor')
-    .description('show what this machine can do, and what would make it faster')
+    .description('show the capabilities of this machine, and what would make models run faster')
     .argument('[dir]', 'directory of the models', '.')
     .addOption(jsonOption())
     .action(run);
@@ -50,21 +50,21 @@ async function run(dir: string, flags: { readonly json?: boolean }): Promise<voi
   }
   print(
     table(
-      ['what', 'here'],
+      ['property', 'value'],
       findings.map(({ name, text }) => [labels[name] ?? name, text]),
     ),
   );
   for (const { hint } of findings) if (hint !== undefined) note(`${hint}.`);
 }
 
-/** What people read, by JSON key. */
+/** Labels in the table, by JSON key. */
 const labels: Readonly<Record<string, string>> = {
   version: 'flashllm',
   node: 'Node.js',
   system: 'system',
   core: 'compute core',
   threads: 'compute threads',
-  availableMemory: 'memory to use',
+  availableMemory: 'available memory',
   memoryLimitedBy: 'memory is limited by',
   totalMemory: 'memory of the machine',
   controlGroup: 'control group',
@@ -87,7 +87,7 @@ function processFindings(): Finding[] {
       value: core,
       text: core === 'relaxed' ? 'relaxed SIMD' : 'plain SIMD',
       ...(core === 'plain' && {
-        hint: 'This Node does not run relaxed SIMD, which is up to 1.5 times as fast: a newer one may',
+        hint: 'This version of Node.js does not support relaxed SIMD, which is up to 1.5 times as fast. A newer version may support it',
       }),
     },
     { name: 'threads', value: threads, text: String(threads) },
@@ -110,7 +110,7 @@ function memoryFindings(): Finding[] {
       value: bytes,
       text: formatBytes(bytes),
       ...(bytes < 256 * MIB && {
-        hint: 'Node alone takes some 60 MiB: only small models fit what is left; end other programs',
+        hint: 'Node.js alone takes about 60 MiB, so only small models fit in the rest. Close other programs',
       }),
     },
     { name: 'memoryLimitedBy', value: source, text: limiters[source] },
@@ -135,7 +135,11 @@ async function deviceFindings(dir: string): Promise<Finding[]> {
       name: 'directIo',
       value: direct,
       text:
-        direct === null ? 'cannot be tried: the directory is not writable' : direct ? 'yes' : 'no',
+        direct === null
+          ? 'unknown: the directory is not writable, so it could not be tested'
+          : direct
+            ? 'yes'
+            : 'no',
       ...(direct === false && { hint: pageCacheHint() }),
     },
     {
@@ -143,13 +147,13 @@ async function deviceFindings(dir: string): Promise<Finding[]> {
       value: measured ? profile.bandwidth : null,
       text: measured ? `${formatBytes(profile.bandwidth)}/s` : 'not measured',
       ...(!measured && {
-        hint: `"flashllm probe ${dir}" measures the device, for plans to be right`,
+        hint: `Run "flashllm probe ${dir}" to measure the device, so that plans are accurate`,
       }),
     },
   ];
 }
 
-/** Whether files in `dir` can be read past the page cache; null where none can be made. */
+/** Whether direct I/O works for files in `dir`; null if no file can be created there. */
 async function readsDirectly(dir: string): Promise<boolean | null> {
   const path = ownedName(join(resolve(dir), '.flashllm'), 'probe');
   try {

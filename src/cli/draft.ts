@@ -1,4 +1,4 @@
-/** `--draft`: who proposes tokens, opened beside the model within the same budget. */
+/** `--draft`: the source of proposed tokens, opened beside the model within the same budget. */
 
 import { type Command, Option } from 'commander';
 import type { Model } from '../engine/model.ts';
@@ -34,8 +34,8 @@ export function withDraftOptions(command: Command): Command {
     .addOption(
       new Option(
         '--draft-budget <size>',
-        'with --draft <model>: part of --dram-budget for the draft; a percentage is of its weights; ' +
-          'default: all of its weights or, with predictors, what makes a token cheapest',
+        "with --draft <model>: the draft's part of --dram-budget; a percentage is of its weights; " +
+          'default: all of its weights or, with predictors, the size with the least time per token',
       ).argParser(sizeArgument),
     );
 }
@@ -43,8 +43,8 @@ export function withDraftOptions(command: Command): Command {
 function draftOption(): Option {
   return new Option(
     '--draft <lookup or model>',
-    'propose several tokens for each pass; the text stays the same. lookup: what followed the last ' +
-      'tokens earlier in the text; or the directory of a small model with the same tokenizer',
+    'propose several tokens for each pass; the text stays the same. lookup: propose what followed ' +
+      'the last tokens earlier in the text; otherwise the directory of a small model with the same tokenizer',
   );
 }
 
@@ -52,11 +52,11 @@ function draftTokensOption(): Option {
   const { lookup, model } = usualDraftTokens;
   return new Option(
     '--draft-tokens <n>',
-    `with --draft: most tokens proposed for a pass; default: ${lookup} with lookup, ${model} with a model`,
+    `with --draft: the most tokens proposed for a pass; default: ${lookup} with lookup, ${model} with a model`,
   ).argParser(countFrom(1, mostSequences - 1));
 }
 
-/** Opens the draft that flags name, if they do, and closes it whatever happens. */
+/** Opens the draft that the flags name, if any, and always closes it. */
 export function withDraftSource<T>(
   { draft, draftTokens: most, draftBudget }: DraftFlags,
   work: (options: DraftOptions | null) => Promise<T>,
@@ -70,24 +70,24 @@ export function withDraftSource<T>(
   return withModel(draft, proposeWith, { headRows: draftHeadRows });
 }
 
-/** Says what a model that proposes costs the one that it proposes to, where that is much. */
+/** Reports how many more bytes a pass reads because of the draft model, if that is notable. */
 function noteCost(plan: MemoryPlan, alone: MemoryPlan, { draftBytes = 0 }: RunRequest): void {
   const [reads, before] = [plan.streamedBytes, alone.streamedBytes];
   if (reads <= notable * before) return;
   const many =
     before === 0
       ? ''
-      : `, so it pays where more than ${(reads / before).toFixed(1)} tokens come of one`;
+      : `, so it pays only if a pass yields more than ${(reads / before).toFixed(1)} tokens`;
   note(
     `the draft takes ${formatBytes(draftBytes)} of the budget: a pass reads ${formatBytes(reads)} from flash ` +
       `instead of ${formatBytes(before)}${many}`,
   );
 }
 
-/** A pass that reads so many times as much is worth a word. */
+/** A note is printed if a pass reads this many times as much. */
 const notable = 1.2;
 
-/** Loads a model with the draft that its flags name, and closes both whatever happens. */
+/** Loads a model with the draft that its flags name, and always closes both. */
 export function withDraftedRuntime<T>(
   model: Model,
   flags: DraftFlags,

@@ -43,7 +43,7 @@ export function evalCommand(): Command {
     .argument('<model>', 'model directory')
     .requiredOption(
       '--data <file>',
-      'text file; lines that hold only <|endoftext|> separate documents',
+      'text file; a line with only <|endoftext|> separates two documents',
     )
     .option(
       '--context <n>',
@@ -118,7 +118,7 @@ async function run(dir: string, flags: EvalFlags): Promise<void> {
   noteLines(statsTable(result.stats));
 }
 
-/** How far a text has been read; where nobody knows how long it is, the tokens so far. */
+/** How far a text has been read; if its length is unknown, the tokens so far. */
 function shareRead({ bytes, bytesRead }: TextFile, tokens: number): [number, number, string] {
   const name = `evaluating, ${tokens} tokens`;
   return bytes === null ? [tokens, Number.POSITIVE_INFINITY, name] : [bytesRead, bytes, name];
@@ -130,11 +130,14 @@ function predictorLines({ perplexity, top1Agreement }: EvaluateResult, figures: 
   return table(
     ['', ''],
     [
-      ['perplexity of the exact model', exactPerplexity.toFixed(4)],
+      ['perplexity with every neuron', exactPerplexity.toFixed(4)],
       ['difference', share(perplexity / exactPerplexity - 1)],
-      ['same most likely token', share(top1Agreement)],
+      ['agreement of the most likely token', share(top1Agreement)],
       ['neurons that fire', share(active)],
-      ['neurons predicted', `${share(predicted)}, ${(predicted / active).toFixed(2)} times`],
+      [
+        'neurons predicted',
+        `${share(predicted)}, ${(predicted / active).toFixed(2)} times those that fire`,
+      ],
       ['recall', share(recall)],
       ['precision', share(precision)],
       ['activation mass kept', share(mass)],
@@ -146,22 +149,22 @@ function predictorLines({ perplexity, top1Agreement }: EvaluateResult, figures: 
   );
 }
 
-/** Why a token reads what it reads, factor by factor, and beside what could not be avoided. */
+/** The factors of what a token reads from flash, and the reads that no store could avoid. */
 function readingLines(reading: ReadingFactors): string {
   const { activeBytes, predictedBytes, missedBytes, readBytes, reads, dramShare } = reading;
   const { bound, aggregated, necessaryBytes } = reading;
-  /** How many times a whole; nothing is said of a whole that is 0. */
+  /** `part` as a multiple of `whole`; empty if `whole` is 0. */
   const times = (part: number, whole: number, of: string) =>
     whole === 0 ? '' : `${(part / whole).toFixed(2)} times ${of}`;
   const kept = `where ${(100 * dramShare).toFixed(1)}% of all neurons are kept`;
   const rows: [name: string, bytes: number, meaning: string][] = [
-    ['that fire', activeBytes, ''],
-    ['predicted', predictedBytes, times(predictedBytes, activeBytes, 'what fires')],
-    ['missed', missedBytes, times(missedBytes, predictedBytes, 'what is predicted')],
+    ['firing', activeBytes, ''],
+    ['predicted', predictedBytes, times(predictedBytes, activeBytes, 'those that fire')],
+    ['missed', missedBytes, times(missedBytes, predictedBytes, 'those predicted')],
     [
       'read',
       readBytes,
-      `${times(readBytes, missedBytes, 'what is missed')} (${reads.toFixed(0)} reads)`,
+      `${times(readBytes, missedBytes, 'those missed')} (${reads.toFixed(0)} reads)`,
     ],
     [
       `missed, first ${bound.tokens} tokens`,
@@ -169,7 +172,7 @@ function readingLines(reading: ReadingFactors): string {
       times(bound.missedBytes, bound.leastBytes, 'the least that any store could miss'),
     ],
     ['newly firing', necessaryBytes, kept],
-    ['read, again', readBytes, times(readBytes, necessaryBytes, 'what newly fires')],
+    ['read, as above', readBytes, times(readBytes, necessaryBytes, 'those newly firing')],
   ];
   const factors = table(
     ['neurons per generated token', 'bytes', ''],

@@ -1,4 +1,4 @@
-/** What is said of the choice between predictors and every neuron computed, and of experts left out. */
+/** Notes about the choice between predictors and computing every neuron, and about using fewer experts. */
 
 import { type ModelSpec, takesFewer } from '../models/spec.ts';
 import type { FfnChoice, FfnWay, LayerChoice } from '../plan/ffn-way.ts';
@@ -7,12 +7,12 @@ import { formatBytes, formatMs } from '../units.ts';
 import { note, table } from './terminal.ts';
 
 const meanings: Readonly<Record<FfnWay, string>> = {
-  chosen: 'neurons that are wanted and missing',
-  whole: 'all that is missing: what is wanted lies too densely',
-  exact: 'all rows, every neuron computed',
+  chosen: 'predicted neurons that are not in DRAM',
+  whole: 'all neurons that are not in DRAM: the predicted ones are too dense',
+  exact: 'all rows: every neuron is computed',
 };
 
-/** Says in one line why predictors are left aside, where a plan does so. */
+/** Prints one line that says why predictors are not used, if the plan does not use them. */
 export function noteChoice({ choice, dramBudget }: MemoryPlan): void {
   if (choice === null || choice.sparse) return;
   const { sparseMs, exactMs } = choice;
@@ -23,20 +23,20 @@ export function noteChoice({ choice, dramBudget }: MemoryPlan): void {
 }
 
 /**
- * Says that the output is another one, where a token takes fewer experts than the model was trained with.
- * @returns whether it is
+ * Prints a note if a token takes fewer experts than the model was trained with, as the output then differs.
+ * @returns whether it does
  */
 export function noteFewerExperts(spec: ModelSpec, asked: number | undefined): boolean {
   const { experts } = spec.ffn;
   if (experts === undefined || !takesFewer(spec, asked)) return false;
   const { topK, count } = experts;
   note(
-    `${asked} of ${count} experts for each token in place of ${topK}: the output is not the model's`,
+    `each token uses ${asked} of ${count} experts instead of ${topK}: the output differs from the full model's`,
   );
   return true;
 }
 
-/** A row for each range of layers that are read in the same way, and the choice between both. */
+/** A row for each range of layers that are read in the same way, and the choice with its expected times. */
 export function choiceTable({ sparse, sparseMs, exactMs, layers }: FfnChoice): string {
   const rows = rangesOf(layers).map(({ first, last, way }) => {
     const some = layers.slice(first, last + 1);

@@ -68,7 +68,7 @@ export function generateCommand(): Command {
     .addOption(kvDTypeOption())
     .addOption(exactOption())
     .addOption(expertsOption())
-    .option('--stats', 'print what the time was spent on and how many bytes were read')
+    .option('--stats', 'print where the time went and how many bytes were read')
     .addOption(jsonOption())
     .action(run);
 }
@@ -143,7 +143,7 @@ async function generateWith(
   const context = Math.min(maxPositions, wanted);
   if (context < wanted) {
     note(
-      `the context of ${maxPositions} positions leaves room for ` +
+      `the context of ${maxPositions} positions has room for only ` +
         `${context - promptIds.length + 1} tokens after this prompt`,
     );
   }
@@ -180,7 +180,7 @@ async function generateWith(
   );
 }
 
-/** Says what is computed of the FFNs, where no predictors choose. */
+/** Prints which neurons or experts are computed, if no predictors are used. */
 function noteExactness({ manifest, predictors }: Model, flags: GenerateFlags): void {
   if (noteFewerExperts(manifest.spec, flags.experts)) return;
   if (flags.exact || predictors !== null) return;
@@ -190,7 +190,7 @@ function noteExactness({ manifest, predictors }: Model, flags: GenerateFlags): v
   const what =
     experts === undefined
       ? 'no predictors: every neuron is computed'
-      : `${experts.topK} of ${experts.count} experts for each token`;
+      : `each token uses ${experts.topK} of ${experts.count} experts`;
   note(`${what}${exact}`);
 }
 

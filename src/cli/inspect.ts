@@ -76,7 +76,7 @@ async function run(dir: string, flags: InspectFlags): Promise<void> {
   }
 }
 
-/** What a checkpoint would become, and how it would run with what this machine can give. */
+/** Shows what a checkpoint would become, and how it would run with the memory of this machine. */
 async function runCheckpoint(path: string, flags: InspectFlags): Promise<void> {
   if (flags.verify) {
     throw new InputError(
@@ -109,7 +109,7 @@ function toJson({ manifest, dir, predictors }: ModelFiles, endTokens: readonly E
     architecture: manifest.spec,
     endTokens,
     dtypes: manifest.dtypes,
-    // A number per neuron is nothing to read; that there is another order is.
+    // The order itself, a number per neuron, is too long to print; that there is one is reported.
     layers: manifest.layers.map(({ order, ...layer }) => ({
       ...layer,
       ...(order && { arranged: true }),
@@ -141,7 +141,7 @@ function predictorBytes(predictors: PredictorSet): number {
   return predictorTensors(predictors).reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** One line about the predictors, and where they come from. */
+/** One line about the predictors. */
 function describePredictors(predictors: PredictorSet | null): string {
   if (predictors === null) return 'none';
   const layers = predictors.layers.flatMap((layer) => layer ?? []);
@@ -149,7 +149,7 @@ function describePredictors(predictors: PredictorSet | null): string {
   const [low, high] = [Math.min(...ranks), Math.max(...ranks)];
   const mean = (value: (layer: (typeof layers)[number]) => number) =>
     (100 * layers.reduce((sum, layer) => sum + value(layer), 0)) / layers.length;
-  if (layers.length === 0) return `by ${predictors.producer}, in no layer worth it`;
+  if (layers.length === 0) return `made by ${predictors.producer}; no layer uses one`;
   return (
     `${formatBytes(predictorBytes(predictors))}, ${predictors.dtype}, ` +
     `rank ${low === high ? low : `${low} to ${high}`}: ` +
@@ -158,7 +158,7 @@ function describePredictors(predictors: PredictorSet | null): string {
   );
 }
 
-/** What matrices and FFNs are in; where that is several formats, their shares of the weights. */
+/** The formats of matrices and FFNs; if there are several, their shares of the weights. */
 function describeStored(manifest: Manifest): string {
   const { resident, bundles } = manifest.dtypes;
   return resident === 'mixed' || bundles === 'mixed'
@@ -201,15 +201,15 @@ function describe(
       ['positions', describePositions(spec)],
       ...(scales === null ? [] : [['scales', scales]]),
       ['FFN', `${describeFfn(spec)}; ${describeSparsity(spec)}`],
-      ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'of its own'}`],
-      ['ends at', describeEnds(endTokens)],
+      ['vocabulary', `${spec.vocabSize}, head ${spec.tiedHead ? 'tied' : 'not tied'}`],
+      ['end tokens', describeEnds(endTokens)],
       ['dtypes', describeStored(manifest)],
       ['predictors', describePredictors(predictors)],
     ],
   );
   const sizes = table(
     ['part', 'bytes', 'share'],
-    [...parts, ['in all', total] as const].map(([name, bytes]) => [
+    [...parts, ['total', total] as const].map(([name, bytes]) => [
       name,
       formatBytes(bytes),
       `${((100 * bytes) / total).toFixed(1)}%`,

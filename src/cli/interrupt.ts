@@ -10,20 +10,23 @@ import { written } from './terminal.ts';
 const controller = new AbortController();
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGBREAK: 130, SIGHUP: 129 } as const;
 type StopSignal = keyof typeof exitCodes;
-/** Elsewhere SIGHUP is left alone: `nohup` has it ignored, and it may end what nobody looks at. */
+/**
+ * On other systems SIGHUP keeps its usual effect: `nohup` ignores it, and a closed terminal ends the
+ * process.
+ */
 const stopSignals = (platform: NodeJS.Platform): readonly StopSignal[] =>
   platform === 'win32' ? ['SIGINT', 'SIGBREAK', 'SIGHUP'] : ['SIGINT', 'SIGTERM'];
-/** What does not end by itself within this long is ended. */
+/** A command that does not end by itself within this time is ended. */
 let graceMs = 4000;
 /** A terminal and a parent process may both pass on the same Ctrl-C. */
 const echoMs = 100;
 
 let received: StopSignal | null = null;
-/** What the next Ctrl-C ends in place of the command, and when that was done last. */
+/** The answer that the next Ctrl-C ends instead of the command, and when an answer was last ended so. */
 let answering: AbortController | null = null;
 let answerEnded = Number.NEGATIVE_INFINITY;
 
-/** What an interrupted command ends with. */
+/** The exit code of an interrupted command. */
 export function interruptedExitCode(): number {
   return exitCodes[received ?? 'SIGINT'];
 }
@@ -53,7 +56,7 @@ export function catchInterrupts(platform: NodeJS.Platform = process.platform): v
   for (const signal of stopSignals(platform)) process.on(signal, stop);
 }
 
-/** Gives the command more time to end by itself, in milliseconds, as it has promised others to answer. */
+/** Gives the command more time to end by itself, in milliseconds: it may still owe answers to clients. */
 export function extendGrace(milliseconds: number): void {
   graceMs = milliseconds;
 }
@@ -61,7 +64,10 @@ export function extendGrace(milliseconds: number): void {
 /** Aborts when the user wants to stop. */
 export const interruption: AbortSignal = controller.signal;
 
-/** Runs work that the first Ctrl-C ends alone; the second, and SIGTERM, end the command as usual. */
+/**
+ * Runs work that the first Ctrl-C ends without ending the command; a second one, or SIGTERM, ends the
+ * command.
+ */
 export async function answeringInterrupts<T>(
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
@@ -75,8 +81,8 @@ export async function answeringInterrupts<T>(
 }
 
 /**
- * Ends an interrupted process as soon as its output is written. While Node takes a process apart that
- * comes to its end by itself, signals are no longer caught: one more would take the exit code's place.
+ * Ends an interrupted process as soon as its output is written. When a process ends by itself, Node stops
+ * catching signals before it has exited: one more signal would then replace the exit code.
  */
 export async function leaveInterrupted(): Promise<void> {
   if (!interruption.aborted) return;
@@ -84,9 +90,9 @@ export async function leaveInterrupted(): Promise<void> {
   process.exit();
 }
 
-/** Whether the user wants to stop; a signal that came during a long computation is heard first. */
+/** Whether the user wants to stop; signals that came during a long computation are handled first. */
 export async function wasInterrupted(): Promise<boolean> {
-  // The turn that is on may have asked the system for its events before.
+  // The current turn of the event loop may have polled the system before the signal came.
   await yieldToEventLoop();
   await yieldToEventLoop();
   return interruption.aborted;

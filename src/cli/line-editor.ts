@@ -1,4 +1,4 @@
-/** Lines that somebody types at a terminal, with a history, and what Ctrl-C and Ctrl-D mean while they do. */
+/** Line input at a terminal, with a history, and the handling of Ctrl-C and Ctrl-D while the user types. */
 
 import { createInterface } from 'node:readline';
 import { interruption } from './interrupt.ts';
@@ -8,29 +8,29 @@ import { editorOutput, endTypedLine } from './terminal.ts';
 export type NoLine = 'interrupted' | 'end';
 export type Line = { readonly text: string } | NoLine;
 
-/** Lines that are kept to come back to. */
+/** The most lines of the history. */
 const historySize = 500;
 
 export class LineEditor {
   #history: string[] = [];
-  /** Lines that came with the one before, as those that are pasted do, and what was typed behind them. */
+  /** Lines that arrived together with the previous one, as pasted lines do, and what was typed after them. */
   #pending: string[] = [];
   #typed = '';
 
-  /** Whether somebody can type, and see what. */
+  /** Whether a user can type, and see what they type. */
   static get isPossible(): boolean {
     return process.stdin.isTTY && editorOutput.isTTY;
   }
 
-  /** Forgets what was typed or pasted ahead. */
+  /** Discards what was typed or pasted ahead. */
   drop(): void {
     this.#pending = [];
     this.#typed = '';
   }
 
   /**
-   * A line. The terminal is the editor's only while it waits, so that Ctrl-C is a signal at other times.
-   * On Ctrl-C what was typed is dropped; without anything typed there is no line.
+   * Reads a line. The editor holds the terminal only while it waits, so that Ctrl-C is a signal at other times.
+   * Ctrl-C discards what was typed; if nothing was typed, the result is 'interrupted'.
    */
   read(prompt: string): Promise<Line> {
     const pending = this.#pending.shift();
@@ -57,7 +57,7 @@ export class LineEditor {
       editor.on('line', (text) => {
         if (typeof line !== 'string') this.#pending.push(text);
         else line = { text };
-        // The rest of what came at once is taken in before.
+        // By then the editor has taken in everything that arrived together with this line.
         setImmediate(() => {
           this.#typed = editor.line;
           editor.close();

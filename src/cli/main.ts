@@ -1,4 +1,4 @@
-/** The command line: runs a command and turns errors into a line and an exit code. */
+/** The command line: runs a command, and turns an error into a message and an exit code. */
 
 import { CommanderError } from 'commander';
 import { FlashError, InterruptedError } from '../errors.ts';

@@ -1,4 +1,4 @@
-/** Named pipes as texts. */
+/** Reads texts from named pipes. */
 
 import { readSync } from 'node:fs';
 import { Socket } from 'node:net';
@@ -6,14 +6,14 @@ import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InputError } from '../errors.ts';
 
-/** Whoever writes may start at the same time, hardly later. */
+/** A writer may start at the same time as this process, but hardly later than this. */
 const patienceMs = 3_000;
 const lookMs = 20;
 const firstBytes = 65_536;
 
 /**
- * What comes through the named pipe that `fd` has open without blocking. While nobody has the other end
- * open, it reads as if at its end; so that is waited for, and not forever.
+ * A stream of the named pipe that `fd` has open in non-blocking mode. Until a process opens the other end,
+ * the pipe reads as if at its end; so this function waits for a writer, for a limited time.
  * @param stop ends the wait with an AbortError
  * @throws InputError when nobody opens the other end
  */
@@ -35,7 +35,7 @@ export async function namedPipe(fd: number, file: string, stop: AbortSignal): Pr
   );
 }
 
-/** What can be read at once; 0: nobody writes, null: somebody is about to. */
+/** Bytes that could be read at once; 0: no writer; null: a writer has opened the pipe and not written yet. */
 function bytesThere(fd: number, buffer: Buffer): number | null {
   try {
     return readSync(fd, buffer);

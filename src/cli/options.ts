@@ -1,4 +1,4 @@
-/** Options that several commands have, and how their values are read. */
+/** Options that several commands share, and the parsers of their values. */
 
 import { InvalidArgumentError, Option } from 'commander';
 import { kvDTypes } from '../dtype.ts';
@@ -33,13 +33,13 @@ export function countArgument(text: string): number {
   return value;
 }
 
-/** Reads whole numbers from `least` on, up to `most` where there is one. */
+/** A parser of whole numbers from `least`, up to `most` if given. */
 export function countFrom(least: number, most?: number): (text: string) => number {
   return (text) => {
     const value = countArgument(text);
     if (value >= least && value <= (most ?? value)) return value;
-    const end = most === undefined ? 'on' : `to ${most}`;
-    throw new InvalidArgumentError(`It is not a number from ${least} ${end}.`);
+    const range = most === undefined ? `of at least ${least}` : `from ${least} to ${most}`;
+    throw new InvalidArgumentError(`It must be a whole number ${range}.`);
   };
 }
 
@@ -55,23 +55,23 @@ export function jsonOption(): Option {
   return new Option('--json', 'print one JSON object and nothing else on stdout');
 }
 
-/** How many sequences are worked on at once. */
+/** Parses the number of sequences that are processed at once. */
 export const parallelArgument = countFrom(1, mostSequences);
 
-/** As many threads as nobody needs; more are a typing error. */
+/** More threads than any machine needs; a larger number is a typing error. */
 const mostThreads = 64;
 
 export function threadsOption(): Option {
   return new Option(
     '--threads <n>',
-    'compute threads; default: as many as cores and budget allow',
+    'compute threads; default: as many as the cores and the budget allow',
   ).argParser(countFrom(1, mostThreads));
 }
 
 export function kvDTypeOption(): Option {
   return new Option(
     '--kv-dtype <dtype>',
-    'dtype of the KV cache; f16 takes half the memory and is not exact',
+    'dtype of the KV cache; f16 takes half the memory but is not exact',
   )
     .choices(kvDTypes)
     .default('f32');
@@ -80,18 +80,18 @@ export function kvDTypeOption(): Option {
 export function exactOption(): Option {
   return new Option(
     '--exact',
-    'compute every neuron, as the dense model does, and activations as f32',
+    'compute every neuron, as the dense model does, with activations in f32',
   );
 }
 
 export function expertsOption(): Option {
   return new Option(
     '--experts <k>',
-    'of a mixture of experts: use k experts per token, fewer than the model was trained with; the output differs',
+    'for a mixture of experts: use k experts per token, fewer than the model was trained with; the output differs',
   ).argParser(countFrom(1));
 }
 
-/** The `experts` of a request, left out where the flag was. */
+/** The `experts` of a request; absent if the flag is. */
 export function expertsOf({ experts }: { readonly experts?: number }): { experts?: number } {
   return experts === undefined ? {} : { experts };
 }
@@ -99,18 +99,18 @@ export function expertsOf({ experts }: { readonly experts?: number }): { experts
 export function windowOption(): Option {
   return new Option(
     '--window <k>',
-    'keep the neurons or experts of the last k tokens in DRAM, as the paper does; auto: those used most often',
+    'keep the neurons or experts of the last k tokens in DRAM, as the paper does; auto: keep those used most often',
   )
     .default('auto')
     .argParser((text) => {
       if (text === 'auto') return 'auto';
       const k = countArgument(text);
-      if (k < 1) throw new InvalidArgumentError('It is neither auto nor a number of at least 1.');
+      if (k < 1) throw new InvalidArgumentError('It must be auto or a whole number of at least 1.');
       return k;
     });
 }
 
-/** The `threads` of a request, left out where the flag was. */
+/** The `threads` of a request; absent if the flag is. */
 export function threadsOf({ threads }: { readonly threads?: number }): { threads?: number } {
   return threads === undefined ? {} : { threads };
 }

@@ -56,12 +56,12 @@ export function planCommand(): Command {
     .description('show what a DRAM budget is spent on, without loading the model')
     .argument(
       '<model>',
-      'model directory, a checkpoint before its conversion, or owner/name on the hub',
+      'model directory, checkpoint that is not converted yet, or owner/name on the hub',
     )
     .addOption(budgetOption('memory for the whole process; default: 90% of what is available'))
     .option(
       '--context <n>',
-      'positions of the KV cache: prompt and generated tokens together',
+      'positions of the KV cache, for prompt and generated tokens together',
       countArgument,
     )
     .addOption(threadsOption())
@@ -70,7 +70,7 @@ export function planCommand(): Command {
     .addOption(kvDTypeOption())
     .addOption(loraOption())
     .addOption(hiddenActOption())
-    .option('--revision <revision>', 'of a model on the hub: branch, tag or commit; default: main')
+    .option('--revision <revision>', 'for a model on the hub: branch, tag or commit; default: main')
     .addOption(jsonOption())
     .action(run);
   return withDraftOptions(command);
@@ -107,7 +107,7 @@ async function runCheckpoint(path: string, flags: PlanFlags): Promise<void> {
   });
 }
 
-/** A draft is opened beside a model, not beside a checkpoint. */
+/** @throws InputError if a draft is asked for: a plan includes it only for a model directory */
 function refuseDraft({ draft }: DraftFlags): void {
   if (draft === undefined) return;
   throw new InputError(
@@ -117,7 +117,7 @@ function refuseDraft({ draft }: DraftFlags): void {
   );
 }
 
-/** Whether `path` names a model on the hub, and nothing here. */
+/** Whether `path` has the form of a model on the hub, and no local file has this name. */
 async function isOnHub(path: string): Promise<boolean> {
   return parseModelName(path) !== null && (await stat(path).catch(() => null)) === null;
 }
@@ -126,7 +126,7 @@ async function isOnHub(path: string): Promise<boolean> {
 async function runOnHub(model: string, flags: PlanFlags): Promise<void> {
   refuseDraft(flags);
   const { revision, json = false } = flags;
-  note(`no ${model} here; asking the hub`);
+  note(`there is no local file or directory ${model}; asking the hub`);
   const request = {
     model,
     asked: adaptationOf(flags),
@@ -187,24 +187,24 @@ interface Facts {
   readonly plan: MemoryPlan;
   readonly weightBytes: number;
   readonly floor: number;
-  /** Time that flash takes per token; computing hides behind it, or adds to it where it is longer. */
+  /** Time that flash reads take per token, in milliseconds, apart from compute time. */
   readonly flashMsPerToken: number;
   readonly bandwidth: number;
   readonly profileSource: 'measured' | 'default';
-  /** What a draft makes of a pass, by how often it is right; null without one. */
+  /** The expected effect of a draft, by the share of proposals that are right; null without a draft. */
   readonly drafts: readonly ExpectedDraft[] | null;
   /** Null for models that are not mixtures of experts. */
   readonly experts: ExpertOutlook | null;
 }
 
 interface ExpectedDraft {
-  /** The share of proposed tokens that are right, each where those before it are. */
+  /** The probability that a proposed token is right, given that those before it are. */
   readonly acceptance: number;
   readonly tokensPerPass: number;
   readonly flashBytesPerToken: number;
 }
 
-/** With `most` tokens proposed for each pass, of which each reads `reads` bytes. */
+/** The expected effect of `most` proposed tokens for each pass, each of which reads `reads` more bytes. */
 function expectDrafts({ streamedBytes }: MemoryPlan, most: number, reads: number): ExpectedDraft[] {
   return [0.5, 0.7, 0.9].map((acceptance) => {
     const tokensPerPass = (1 - acceptance ** (most + 1)) / (1 - acceptance);
@@ -214,11 +214,11 @@ function expectDrafts({ streamedBytes }: MemoryPlan, most: number, reads: number
 }
 
 interface ShowOptions {
-  /** What is said of a checkpoint and its download, in the JSON. */
+  /** Further JSON keys about a checkpoint and its download. */
   readonly about?: Readonly<Record<string, unknown>>;
-  /** Leaves room for the draft that is asked for. */
+  /** Returns the request with room for the draft. */
   readonly withDraft?: (request: RunRequest) => RunRequest;
-  /** Bytes that a proposed token then reads. */
+  /** The bytes that each proposed token adds to a pass. */
   readonly draftReads?: (request: RunRequest) => number;
 }
 
@@ -254,7 +254,7 @@ function draftTable(drafts: readonly ExpectedDraft[]): string {
   return `${table(['proposals right', 'tokens per pass', 'from flash per token'], rows)}\n`;
 }
 
-/** What the plan gives to experts, and what is expected of that. */
+/** The slots that the plan gives to experts, and the expected hit rate and speed. */
 function describeExperts(experts: ExpertOutlook | null): string {
   if (experts === null) return '';
   const { count, perToken, slots, hitRate, bytesPerToken, tokensPerSecond } = experts;
@@ -262,15 +262,15 @@ function describeExperts(experts: ExpertOutlook | null): string {
   const [least, most] = [Math.min(...present), Math.max(...present)];
   const kept = present.length === 0 ? 'none' : least === most ? `${least}` : `${least} to ${most}`;
   return (
-    `Experts: ${kept} of ${count} in a layer have a slot; of the ${perToken} that a token takes ` +
-    `(${formatBytes(bytesPerToken)} in all layers), ${(100 * hitRate).toFixed(0)}% are expected there. ` +
+    `Experts: ${kept} of ${count} in a layer have a slot. A token uses ${perToken} ` +
+    `(${formatBytes(bytesPerToken)} in all layers), of which ${(100 * hitRate).toFixed(0)}% should be in DRAM. ` +
     `About ${tokensPerSecond.toPrecision(2)} tokens/s.\n`
   );
 }
 
 function describe({ plan, weightBytes, floor, drafts, experts, ...device }: Facts): string {
   const total = plan.items.reduce((sum, { bytes }) => sum + bytes, 0);
-  const rows = [...plan.items, { name: 'in all', bytes: total }].map(({ name, bytes }) => [
+  const rows = [...plan.items, { name: 'total', bytes: total }].map(({ name, bytes }) => [
     name,
     formatBytes(bytes),
   ]);
@@ -278,8 +278,8 @@ function describe({ plan, weightBytes, floor, drafts, experts, ...device }: Fact
   const sparse =
     plan.sparse === null
       ? ''
-      : 'With predictors, of each FFN what is wanted; reads are for neurons that are not kept, ' +
-        'were the most wanted ones kept all the time.\n';
+      : 'With predictors, a token reads only predicted neurons that are not in DRAM. ' +
+        'The estimate assumes that the most used neurons stay in DRAM.\n';
   const verdict =
     plan.streamedBytes === 0
       ? 'The weights that every token uses fit; nothing is streamed.'

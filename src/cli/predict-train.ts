@@ -44,19 +44,23 @@ export function predictTrainCommand(): Command {
   return new Command('predict-train')
     .description('train predictors of which neurons fire, on your own text')
     .argument('<model>', 'model directory')
-    .requiredOption('--data <file...>', 'text of the kind that the model is used for', listOfFiles)
+    .requiredOption(
+      '--data <file...>',
+      'text similar to what the model will be used for',
+      listOfFiles,
+    )
     .addOption(budgetOption('memory for the whole process; default: 90% of what is available'))
     .option(
       '--rank <n>',
-      'rank of the predictors of all layers; default: chosen by cost',
+      'rank of the predictors in all layers; default: chosen by cost',
       countFrom(1),
     )
     .option(
       '--share <percent>',
-      'size of all predictors together, in percent of the model; default: 4, or 6 for models below 64 MiB',
+      'total size of the predictors, in percent of the model; default: 4, or 6 for models below 64 MiB',
       percentArgument,
     )
-    .option('--epochs <n>', 'passes over the text, at most; default: 3', countFrom(1))
+    .option('--epochs <n>', 'the most passes over the text; default: 3', countFrom(1))
     .option(
       '--max-tokens <n>',
       'use at most this many tokens of the text; default: fewer for larger models',
@@ -71,12 +75,12 @@ export function predictTrainCommand(): Command {
     .addOption(
       new Option(
         '--method <method>',
-        'rows: the gate rows in 4 bits; low-rank: two trained factors; svd: factors without training; auto: per layer, whichever costs a token the least time',
+        'rows: the gate rows in 4 bits; low-rank: two trained factors; svd: two factors without training; auto: in each layer, the method with the least time per token',
       )
         .choices([...methods])
         .default('auto'),
     )
-    .option('--relu', 'a ReLU between the two factors')
+    .option('--relu', 'put a ReLU between the two factors')
     .option(
       '--import <dir>',
       'read published predictors (model_<layer>.pt) from this directory instead of training',
@@ -103,25 +107,25 @@ function listOfFiles(file: string, files: readonly string[] = []): string[] {
 function shareArgument(text: string): number {
   const value = numberArgument(text);
   if (!(value > 0 && value <= 1))
-    throw new InvalidArgumentError('It is not above 0 and at most 1.');
+    throw new InvalidArgumentError('It must be above 0 and at most 1.');
   return value;
 }
 
 function sparsityArgument(text: string): number {
   const value = shareArgument(text);
-  if (value === 1) throw new InvalidArgumentError('It is not below 1.');
+  if (value === 1) throw new InvalidArgumentError('It must be below 1.');
   return value;
 }
 
 function percentArgument(text: string): number {
   const value = numberArgument(text.replace(/%$/, ''));
   if (!(value > 0 && value <= 50))
-    throw new InvalidArgumentError('It is not from 0 to 50 percent.');
+    throw new InvalidArgumentError('It must be above 0 and at most 50 percent.');
   return value / 100;
 }
 
 async function run(dir: string, flags: PredictTrainFlags): Promise<void> {
-  // Other commands have no use for training in their memory.
+  // Loaded on demand: other commands do not need the training code in memory.
   const { predictTrain } = await import('../predictor/predict-train.ts');
   const texts: TextFile[] = [];
   for (const file of flags.data) texts.push(await findText(file, 'the text'));
@@ -152,7 +156,7 @@ async function run(dir: string, flags: PredictTrainFlags): Promise<void> {
         progress.update(done, 1, what);
       },
     });
-  // Predictors that are there will be replaced, in whatever state they are.
+  // Existing predictors will be replaced, even damaged ones, so they are not opened.
   const report = await withModel(dir, train, { predictors: false }).finally(() => {
     reading.stop();
     progress.stop();
@@ -169,7 +173,7 @@ async function* allDocuments(texts: readonly TextFile[]): AsyncGenerator<Documen
   for (const text of texts) yield* documentParts(textParts(text, 'the text'));
 }
 
-/** How far reading is: it ends with the text, or with as many tokens as are wanted. */
+/** The progress of reading, which ends with the text or when there are enough tokens. */
 function shareRead(
   texts: readonly TextFile[],
   tokens: number,
@@ -200,7 +204,7 @@ function describe(report: PredictTrainReport): void {
   print(table([...head, 'recall', 'precision', 'mass kept'], rows));
   print(`\n${verdict(report)}\n`);
   if (report.arrangement !== undefined) note(describeArrangement(report.arrangement));
-  if (report.resumed > 0) note(`${report.resumed} layers were taken over from an interrupted run`);
+  if (report.resumed > 0) note(`${report.resumed} layers were reused from an interrupted run`);
   note(
     `${report.tokens} tokens in ${formatMs(report.ms)}, ` +
       `peak memory ${formatBytes(report.peakRss)} of ${formatBytes(report.dramBudget)}`,
@@ -210,10 +214,10 @@ function describe(report: PredictTrainReport): void {
 function describeArrangement({ done, readBefore, readAfter, reason }: ArrangementReport): string {
   if (!done) return `neurons keep their order: ${reason}`;
   const saved = `${Math.round(100 * (1 - readAfter / readBefore))}%`;
-  return `neurons that fire together now lie side by side: tokens read ${saved} less from flash`;
+  return `neurons that fire together now lie side by side: a token reads ${saved} less from flash`;
 }
 
-/** What the predictors are worth, in one line. */
+/** What the predictors save and cost, in one line. */
 function verdict({ layers, bytes, modelBytes }: PredictTrainReport): string {
   const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
   const active = mean(layers.map(({ sparsity }) => 1 - sparsity));
@@ -224,14 +228,14 @@ function verdict({ layers, bytes, modelBytes }: PredictTrainReport): string {
   if (layers.some(({ magnitude }) => magnitude !== undefined)) {
     return (
       `${size} leave out ${percent(1 - predicted)} of the neurons, which carry ${percent(1 - mass)} ` +
-      'of the activations. eval tells what that costs in perplexity.'
+      'of the activations. Run eval to see what that costs in perplexity.'
     );
   }
   if (predicted > 0.5) {
-    return `${size} do not pay: ${percent(predicted)} of the neurons are wanted. Generate with --exact, or train on more text.`;
+    return `${size} do not pay: they predict ${percent(predicted)} of the neurons. Generate with --exact, or train on more text.`;
   }
   return (
     `${size} keep ${percent(mass)} of the activations with ${percent(predicted)} of the neurons, ` +
-    `where ${percent(active)} fire: an FFN reads ${(1 / predicted).toFixed(0)} times less.`
+    `while ${percent(active)} fire: an FFN reads ${(1 / predicted).toFixed(0)} times less.`
   );
 }

@@ -30,7 +30,10 @@ export function probeCommand(): Command {
 }
 
 const cellMs = 200;
-/** Buffered reads are measured at both ends only: each cell needs a part of the file of its own. */
+/**
+ * Buffered reads are measured at the lowest and the highest depth only: each cell needs its own part of
+ * the file.
+ */
 const bufferedDepths = [1, 32];
 
 async function run(dir: string, flags: ProbeFlags): Promise<void> {
@@ -43,7 +46,7 @@ async function run(dir: string, flags: ProbeFlags): Promise<void> {
       if (interruption.aborted) throw new InterruptedError();
       progress.update(++done, total);
     };
-    // Buffered first: afterwards parts of the file are in the device's own cache.
+    // Buffered reads come first: afterwards the device's own cache holds parts of the file.
     const buffered = await measureBuffered(file.path, onCell);
     const direct = await measureDirect(file.path, onCell);
     progress.stop();
@@ -116,17 +119,17 @@ function report(
   profile: DeviceProfile,
   profileFile: string | null,
 ): void {
-  print('MiB/s by chunk size and reads in flight\n\n');
+  print('MiB/s by bytes per read (rows) and reads in flight (columns)\n\n');
   if (direct.length > 0) print(`${grid('direct', direct)}\n`);
   else
     note(
-      `${pageCacheHint()}. What was written lately is read from memory: figures may be too high.`,
+      `${pageCacheHint()}. The system may serve recently written data from memory, so the figures may be too high.`,
     );
   print(`${grid('buffered', buffered)}\n`);
   print(
-    `A lone 4 KiB read takes ${profile.latencyMs.toFixed(2)} ms; the device gives ` +
-      `${formatBytes(profile.bandwidth)}/s from ${formatBytes(profile.smallestPiece)} on, ` +
-      `${profile.depth} reads in flight; gaps up to ${formatBytes(profile.breakEvenGap)} are read over.\n`,
+    `A single 4 KiB read takes ${profile.latencyMs.toFixed(2)} ms. The device delivers ` +
+      `${formatBytes(profile.bandwidth)}/s with reads of ${formatBytes(profile.smallestPiece)} or more, ` +
+      `${profile.depth} in flight. Two reads up to ${formatBytes(profile.breakEvenGap)} apart are merged into one.\n`,
   );
   note(profileFile === null ? 'the profile could not be saved' : `profile saved in ${profileFile}`);
 }

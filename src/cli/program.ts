@@ -1,4 +1,4 @@
-/** The commands, and what holds for all of them. */
+/** The commands, and their common settings. */
 
 import { Command } from 'commander';
 import { version } from '../version.ts';
@@ -18,7 +18,7 @@ import { pullCommand } from './pull.ts';
 import { serveCommand } from './serve.ts';
 import { commanderOutput } from './terminal.ts';
 
-/** The program with all its commands, none of them run yet. */
+/** The program with all its commands, ready to parse a command line. */
 export function createProgram(): Command {
   const program = new Command('flashllm')
     .description('Run language models larger than the memory they are given.')

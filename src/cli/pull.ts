@@ -29,10 +29,10 @@ interface PullFlags extends ConversionFlags {
 export function pullCommand(): Command {
   const command = new Command('pull')
     .description(
-      'download a checkpoint from the Hugging Face hub, only the files it needs, checked',
+      'download a checkpoint from the Hugging Face hub: only the files that are needed, each checked',
     )
-    .argument('<model>', 'owner/name, or owner/name:Q4_K_M or owner/name:file.gguf of GGUF files')
-    .argument('[dir]', "directory to make; default: the model's name")
+    .argument('<model>', 'owner/name; for GGUF files owner/name:Q4_K_M or owner/name:file.gguf')
+    .argument('[dir]', "directory to create; default: the model's name")
     .option('--revision <revision>', 'branch, tag or commit', 'main')
     .option('--convert <model>', 'convert it to this model directory afterwards')
     .option('--dry-run', 'show what would be downloaded; write nothing');
@@ -40,8 +40,8 @@ export function pullCommand(): Command {
     .addOption(jsonOption())
     .addHelpText(
       'after',
-      '\nHF_TOKEN in the environment is sent to the hub, HF_ENDPOINT names another hub. A download that was\n' +
-        'stopped goes on where it was when the same command is run again. Options of convert go with --convert.',
+      '\nThe environment variable HF_TOKEN is sent to the hub; HF_ENDPOINT names another hub. To resume a\n' +
+        'stopped download, run the same command again. The options of convert require --convert.',
     )
     .action(run);
 }
@@ -50,7 +50,7 @@ async function run(model: string, dir: string | undefined, flags: PullFlags): Pr
   checkFlags(flags);
   const { revision, convert, json = false } = flags;
   const request = { model, revision, asked: askedOf(flags), signal: interruption };
-  // Other commands have no use for the hub in their memory.
+  // Loaded on demand: other commands do not need the hub code in memory.
   if (flags.dryRun) {
     const { examineOnHub } = await import('../hub/hub-model.ts');
     const found = await showWaiting(`examining ${model}`, json, examineOnHub(request));
@@ -67,7 +67,7 @@ async function run(model: string, dir: string | undefined, flags: PullFlags): Pr
     onExamined: (found, place) => checkConversion(found, place, flags),
   })
     .catch((error: unknown) => {
-      if (interruption.aborted) note('run the same command again to go on');
+      if (interruption.aborted) note('run the same command again to resume');
       throw error;
     })
     .finally(() => progress.stop());
@@ -91,20 +91,20 @@ async function run(model: string, dir: string | undefined, flags: PullFlags): Pr
   } else if (converted !== null) noteConversion(converted, flags, false);
 }
 
-/** @throws InputError when there are options of a conversion, and none is asked for */
+/** @throws InputError when options of convert are given without --convert */
 function checkFlags({ convert, lora, hiddenAct, ffnDtype, dramBudget, force, dtype }: PullFlags) {
   if (convert !== undefined) return;
   const given = { lora, hiddenAct, ffnDtype, dramBudget, force };
   const some = Object.values(given).some((value) => value !== undefined) || dtype !== 'auto';
   if (!some) return;
   throw new InputError(
-    'options of convert are given, but not --convert',
+    'options of convert are given without --convert',
     {},
-    'Add --convert and the model directory to write',
+    'Add --convert <model directory>, or leave those options out',
   );
 }
 
-/** @throws InputError when the model could not be written once it is downloaded */
+/** @throws InputError when the converted model could not be written after the download */
 async function checkConversion(
   { report }: HubModel,
   { directory, missingBytes }: PullPlace,
@@ -113,7 +113,11 @@ async function checkConversion(
   if (convert === undefined) return;
   if (resolve(convert) === resolve(directory)) {
     const how = 'Give another model directory with --convert';
-    throw new InputError('is where the checkpoint is downloaded to', { file: convert }, how);
+    throw new InputError(
+      'is the directory that the checkpoint is downloaded to',
+      { file: convert },
+      how,
+    );
   }
   await checkOutput(convert, report.modelBytes, force);
   const [model, checkpoint] = [convert, directory].map((path) => dirname(resolve(path)));
@@ -128,7 +132,7 @@ async function checkConversion(
   );
 }
 
-/** Time that a byte takes to be checked, against that of its download. */
+/** The time to check a byte, relative to the time to download it. */
 const checkingShare = 0.1;
 
 function progressOf(model: string, progress: PullProgress): [number, number, string] {
@@ -150,7 +154,7 @@ function toJson({ model, revision, files, bytes, report }: HubModel) {
 function describe({ files, bytes, revision, report }: HubModel): void {
   const rows = files.map((file) => [file.name, formatBytes(file.bytes)]);
   print(describeCheckpoint(report));
-  print(table(['file', 'size'], [...rows, ['in all', formatBytes(bytes)]]));
+  print(table(['file', 'size'], [...rows, ['total', formatBytes(bytes)]]));
   note(`would download ${formatBytes(bytes)} at ${revision}; nothing was written`);
 }
 
@@ -160,8 +164,8 @@ function notePull(report: PullReport): void {
   const speed = formatBytes((downloadedBytes * 1000) / ms);
   const came =
     downloadedBytes === 0
-      ? `${formatBytes(bytes)} were there already`
+      ? `${formatBytes(bytes)} were already there`
       : `${formatBytes(downloadedBytes)} in ${formatMs(ms)} (${speed}/s)` +
-        (resumedBytes === 0 ? '' : `, ${formatBytes(resumedBytes)} were there already`);
+        (resumedBytes === 0 ? '' : `, ${formatBytes(resumedBytes)} were already there`);
   note(`pulled ${model} at ${revision.slice(0, 12)} to ${checkpoint}: ${came}; all files checked`);
 }

@@ -1,4 +1,4 @@
-/** Texts that the user names on the command line, or pipes in. */
+/** Texts that the user names on the command line or pipes in. */
 
 import { closeSync, constants, createReadStream, fstatSync, openSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -9,21 +9,21 @@ import { InputError, InterruptedError } from '../errors.ts';
 import { interruption } from './interrupt.ts';
 import { namedPipe } from './named-pipe.ts';
 
-/** No text has more bytes per token: of what has more, no more need be read. */
+/** An upper bound for the bytes of a token: more bytes than this per wanted token need not be read. */
 export const longestTokenBytes = 256;
 
-/** A text that is read in parts, and how far that is. */
+/** A text that is read in parts, and the progress of reading. */
 export interface TextFile {
   readonly file: string;
-  /** Of a regular file; of a pipe or a device, and of files in /proc, nobody knows. */
+  /** Size of a regular file; null for pipes, devices and files in /proc, whose size is unknown. */
   readonly bytes: number | null;
-  /** So far. */
+  /** Bytes read so far. */
   bytesRead: number;
-  /** Whether reading may wait for somebody who writes. */
+  /** Whether a read may wait for a writer. */
   readonly waits: boolean;
 }
 
-/** Looks at the text in `file`, without opening it; `what` is what the user takes it for. */
+/** Examines `file` without opening it; `what` names its role in messages, such as `the prompt`. */
 export async function findText(file: string, what: string): Promise<TextFile> {
   const found = await stat(file).catch((error: unknown) => {
     throw fileError(error, file, `reading ${what}`);
@@ -43,7 +43,7 @@ export async function* textParts(text: TextFile, what: string): AsyncGenerator<s
   yield decoder.decode();
 }
 
-/** The beginning of a text, long enough for so many tokens. */
+/** The beginning of a text, long enough for `tokens` tokens. */
 export async function textBeginning(file: string, tokens: number): Promise<string> {
   const found = await findText(file, 'the text');
   let text = '';
@@ -92,7 +92,7 @@ export async function* promptParts(
   yield decode();
 }
 
-/** What a stream delivers. @throws InterruptedError when the user wants to stop */
+/** The bytes of a stream, in parts. @throws InterruptedError when the user wants to stop */
 async function* byteParts(
   stream: Readable,
   name: string,
@@ -109,8 +109,8 @@ async function* byteParts(
 }
 
 /**
- * Opens a text. A pipe or a terminal is not left to a thread that waits for whoever writes to it:
- * such a thread cannot be broken off, and the process could not end before it.
+ * Opens a text. Pipes and terminals are not read by a thread of Node's pool: a thread that waits for a
+ * writer cannot be interrupted, and the process could not end before it.
  */
 async function openText({ file, waits }: TextFile, what: string): Promise<Readable> {
   if (!waits) return createReadStream(file);

@@ -1,4 +1,4 @@
-/** What the commands that run a model share: opening it under its budget, and showing the figures. */
+/** Code shared by the commands that run a model: opening it within its budget, and printing the figures. */
 
 import {
   type ChatTemplates,
@@ -21,28 +21,28 @@ import { note, showProgress, table } from './terminal.ts';
 
 const givers = {
   machine: "this machine's free memory",
-  cgroup: 'what this control group has left',
-  limit: 'what the limits of this process leave (ulimit -v and -d)',
+  cgroup: "this control group's remaining memory",
+  limit: "the memory within this process's limits (ulimit -v and -d)",
 } as const;
 
-/** Bytes of the budget; says in one line where a budget that was not asked for comes from. */
+/** The budget in bytes; prints a line about its source if the user gave none. */
 export function chooseBudget(model: Plannable, size: Size | undefined): number {
   const { bytes, source } = model.budgetOf(size);
   if (source !== 'asked') sayBudget(bytes, source);
   return bytes;
 }
 
-/** Says what a budget is that nobody asked for. */
+/** Prints a default budget and its source. */
 export function sayBudget(bytes: number, source: AvailableMemory['source']): void {
   note(`DRAM budget ${formatBytes(bytes)}: 90% of ${givers[source]}; set it with --dram-budget`);
 }
 
-/** Positions of a conversation where nobody says how many: some pages of text, and not all of the memory. */
+/** Default limit for the positions of a conversation: some pages of text, without taking all of the memory. */
 export const usualContext = 4096;
 
 /**
  * Positions of a conversation.
- * @param most that the model has
+ * @param most positions that the model has
  * @throws InputError when more are asked for
  */
 export function contextOf(asked: number | undefined, most: number): number {
@@ -52,8 +52,8 @@ export function contextOf(asked: number | undefined, most: number): number {
 }
 
 /**
- * The model's own chat templates, the one of them that the user names, or the one in the file that is
- * called so.
+ * The model's own chat templates; with `template`, the one of them with this name, or else the template
+ * in the file with this name.
  * @throws InputError when there is none
  */
 export async function chosenTemplates(
@@ -65,7 +65,7 @@ export async function chosenTemplates(
   return named ?? templatesInFile(template, model.tokenizer.roles);
 }
 
-/** Opens a model, runs `work` with it, and closes it whatever happens. */
+/** Opens a model, runs `work` with it, and always closes it. */
 export async function withModel<T>(
   dir: string,
   work: (model: Model) => Promise<T>,
@@ -74,7 +74,7 @@ export async function withModel<T>(
   const model = await Model.open(dir, options);
   try {
     const onProbe = () =>
-      note('measuring how fast this device is read, once; the profile is saved');
+      note('measuring the read speed of this device, once; the profile will be saved');
     model.files.scheduler.profile = await ensureProfile(dir, onProbe);
     return await work(model);
   } finally {
@@ -82,7 +82,7 @@ export async function withModel<T>(
   }
 }
 
-/** Loads a model, showing progress, and closes it whatever happens. */
+/** Loads a model, showing progress, and always closes it. */
 export async function withRuntime<T>(
   model: Model,
   request: RunRequest,
@@ -101,7 +101,7 @@ export async function withRuntime<T>(
   }
 }
 
-/** What came of a draft, where there was one. */
+/** The figures of a draft, if there was one. */
 function draftRows(stats: RunStats) {
   const { acceptance, tokensPerPass, flashBytesPerToken = 0 } = stats;
   const { draftMs = 0, draftDeclined = 0 } = stats;
@@ -109,13 +109,13 @@ function draftRows(stats: RunStats) {
   const declined =
     draftDeclined === 0
       ? ''
-      : `; ${(100 * draftDeclined).toFixed(0)}% of the passes went without, as proposals did not pay`;
+      : `; ${(100 * draftDeclined).toFixed(0)}% of the passes had no proposals, as these did not pay`;
   const line = draftLine(acceptance, tokensPerPass);
   const bytes = `${formatBytes(flashBytesPerToken)} from flash per generated token`;
   return [['draft', `${line}, ${bytes}, ${formatMs(draftMs)} for proposing${declined}`]];
 }
 
-/** @param acceptance the share of the proposed tokens that were right */
+/** @param acceptance the share of the proposed tokens that were accepted */
 export function draftLine(acceptance: number, tokensPerPass: number): string {
   return (
     `${(100 * acceptance).toFixed(1)}% of the proposed tokens accepted, ` +
@@ -147,7 +147,7 @@ export function statsTable(stats: RunStats): string {
           `${largeReads} of them 32 KiB or more, ${formatBytes(stats.flashThroughput)}/s` +
           (stats.awaitedThroughput === undefined
             ? ''
-            : `, ${formatBytes(stats.awaitedThroughput)}/s where they were waited for`) +
+            : `, ${formatBytes(stats.awaitedThroughput)}/s while the computation waited for them`) +
           `${stats.directIo ? '' : ', through the page cache'}`,
       ],
       ...draftRows(stats),

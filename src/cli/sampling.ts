@@ -1,4 +1,4 @@
-/** Options that say how tokens are drawn, and when an answer ends: of all commands that generate. */
+/** The sampling and stopping options of all commands that generate. */
 
 import type { Command } from 'commander';
 import { checkSampling, usualSampling } from '../engine/sampler.ts';
@@ -33,7 +33,7 @@ export function withSamplingOptions(command: Command): Command {
     )
     .option(
       '--top-p <p>',
-      'sample from the most likely tokens whose probabilities add up to p',
+      'sample from the smallest set of most likely tokens whose probabilities add up to p',
       numberArgument,
       usualSampling.topP,
     )
@@ -45,20 +45,20 @@ export function withSamplingOptions(command: Command): Command {
     )
     .option(
       '--repetition-penalty <r>',
-      'above 1 makes tokens that have occurred less likely',
+      'values above 1 make tokens that have already occurred less likely',
       numberArgument,
       1,
     )
     .option('--seed <n>', 'the same seed gives the same text; default: random', countArgument)
     .option(
       '--stop <text>',
-      'stop before this text, or at the special token of this name; may be given several times',
+      'stop before this text, or at the special token with this name; may be given several times',
       listArgument,
     )
-    .option('--ignore-eos', 'do not stop at tokens that end the text');
+    .option('--ignore-eos', "do not stop at the model's end tokens");
 }
 
-/** What the flags ask for. @throws InputError when a value is out of range */
+/** The sampling options of the flags. @throws InputError when a value is out of range */
 export function samplingOf(flags: SamplingFlags): SamplingOptions {
   const sampling: SamplingOptions = {
     temperature: flags.temperature,

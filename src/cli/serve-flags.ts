@@ -3,7 +3,7 @@ import type { PolicyName } from '../residency/store-policy.ts';
 import type { Size } from '../units.ts';
 import type { DraftFlags } from './draft.ts';
 
-/** What the command line of `serve` says. */
+/** The flags of `serve`. */
 export interface ServeFlags extends DraftFlags {
   readonly host: string;
   readonly port: number;

@@ -1,4 +1,4 @@
-/** What `serve` does. */
+/** The work of `serve`. */
 
 import { isIP } from 'node:net';
 import type { Model } from '../engine/model.ts';
@@ -13,7 +13,7 @@ import { chooseBudget, chosenTemplates, contextOf, withModel } from './run.ts';
 import type { ServeFlags } from './serve-flags.ts';
 import { note } from './terminal.ts';
 
-/** How long answers under way are waited for when the server is told to end. */
+/** How long a stopping server waits for answers under way, in milliseconds. */
 const drainMs = 30_000;
 
 /** Loads a model and answers requests until the user wants to stop. */
@@ -39,7 +39,7 @@ async function serveModel(model: Model, flags: ServeFlags): Promise<void> {
   };
   const templates =
     flags.template === undefined ? undefined : await chosenTemplates(model, flags.template);
-  // A template that is none is told before anything is loaded.
+  // An unusable template is reported before anything is loaded.
   templates?.choose(false);
   const options: ServeOptions = {
     request,
@@ -56,7 +56,7 @@ async function serveModel(model: Model, flags: ServeFlags): Promise<void> {
   );
 }
 
-/** A name that one listens at is one's own. */
+/** A host name that the server listens on is allowed in requests. */
 function namesOf(host: string): string[] {
   return isIP(host) === 0 ? [host] : [];
 }
@@ -69,22 +69,26 @@ async function listen(runtime: Runtime, options: ServeOptions, flags: ServeFlags
     const { address, port } = await server.listen(flags);
     const isLocal = address === '::1' || address.startsWith('127.');
     if (!isLocal && options.apiKey === undefined) {
-      note('whoever reaches this machine may use the model: set FLASHLLM_API_KEY');
+      note(
+        'everyone who can reach this machine can use the model; set FLASHLLM_API_KEY to require a key',
+      );
     }
     const host = address.includes(':') ? `[${address}]` : address;
-    note(`listening at http://${host}:${port} (${flags.parallel} at once); Ctrl-C ends`);
+    note(
+      `listening at http://${host}:${port} (${flags.parallel} requests at once); Ctrl-C stops the server`,
+    );
     await interrupted();
-    note('ending when requests under way are answered; once more ends at once');
+    note('stopping once the requests under way are answered; a second Ctrl-C stops at once');
     const broken = await server.drain(drainMs);
-    if (broken > 0) note(`${broken} requests were broken off after ${drainMs / 1000} s`);
+    if (broken > 0) note(`${broken} requests were aborted after ${drainMs / 1000} s`);
   } finally {
     await server.close();
   }
 }
 
-/** Waits until the user wants to stop, which then takes as long as answers do. */
+/** Waits until the user wants to stop, and then allows time for the answers under way. */
 function interrupted(): Promise<void> {
-  // Longer than the drain, whose own end is a clean one.
+  // Longer than the drain, so that its clean end comes first.
   extendGrace(drainMs + 5000);
   return new Promise((resolve) => {
     if (interruption.aborted) resolve();

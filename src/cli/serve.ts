@@ -19,7 +19,7 @@ import type { ServeFlags } from './serve-flags.ts';
 export function serveCommand(): Command {
   const command = new Command('serve')
     .description(
-      "serve OpenAI's API over HTTP, many requests at once, with a page to try the model",
+      "serve OpenAI's API over HTTP, several requests at once, with a web page to try the model",
     )
     .argument('<model>', 'model directory')
     .option('--host <address>', 'address to listen on; 0.0.0.0 for the whole network', '127.0.0.1')
@@ -27,7 +27,7 @@ export function serveCommand(): Command {
     .option('--parallel <n>', 'requests answered at the same time', parallelArgument, 4)
     .option(
       '--queue <n>',
-      'requests that may wait; further ones are refused',
+      'the most requests that wait; further ones are refused',
       countArgument,
       usualQueue,
     )
@@ -42,7 +42,7 @@ export function serveCommand(): Command {
     )
     .option(
       '--api-key <key>',
-      'the key that clients must send; the environment variable FLASHLLM_API_KEY keeps it out of process lists',
+      'key that clients must send; set it in the environment variable FLASHLLM_API_KEY to keep it out of process lists',
     )
     .option(
       '--allow-host <name>',
@@ -51,10 +51,10 @@ export function serveCommand(): Command {
     )
     .option(
       '--allow-origin <origin>',
-      'also answer pages of this origin; may be given several times',
+      'also answer web pages of this origin; may be given several times',
       listArgument,
     )
-    .option('--no-grammars', 'switch off JSON schemas and forced tool calls; saves memory')
+    .option('--no-grammars', 'disable JSON schemas and forced tool calls; saves memory')
     .addOption(budgetOption('memory for the whole process; default: 90% of what is available'))
     .addOption(windowOption())
     .addOption(threadsOption())
@@ -66,7 +66,7 @@ export function serveCommand(): Command {
 }
 
 async function run(dir: string, flags: ServeFlags): Promise<void> {
-  // Other commands have no use for an HTTP server in their memory.
+  // Loaded on demand: other commands do not need an HTTP server in memory.
   const { serveDirectory } = await import('./serve-model.ts');
   await serveDirectory(dir, flags);
 }

@@ -1,4 +1,4 @@
-/** A file that is gone when the command is, whichever way it ends. */
+/** A file that is removed when the command ends, however it ends. */
 
 import { rmSync } from 'node:fs';
 

@@ -1,8 +1,7 @@
 /**
- * Everything that is written to the terminal, and the only place that writes there. Results go to
- * stdout, all else to stderr. What is written may come from files, so it passes the same gate (see
- * plain-text.ts): nothing that a terminal acts on, and lines of bounded length. `--json` is the way to
- * exact values.
+ * All output to the terminal; no other code writes there. Results go to stdout, everything else to
+ * stderr. Text may come from files, so all of it is filtered (see plain-text.ts): no control sequences
+ * reach the terminal, and lines have a bounded length. `--json` gives exact values.
  */
 
 import Table from 'cli-table3';
@@ -10,15 +9,15 @@ import type { OutputConfiguration } from 'commander';
 import { longestLine } from '../errors.ts';
 import { cutMiddle, harmless, harmlessJson, shown } from '../plain-text.ts';
 
-/** Spinners are for terminals alone, so that others are spared their 1.6 MiB; null elsewhere. */
+/** Spinners, loaded only for a terminal because they take 1.6 MiB; null elsewhere. */
 const ora = process.stderr.isTTY ? (await import('ora')).default : null;
 
-/** Writes a result: a model's text, or what is made of tables and figures. */
+/** Writes a result: a model's text, a table, or figures. */
 export function print(text: string): void {
   process.stdout.write(harmless(text));
 }
 
-/** Whether results may have colours: somebody looks at them, and does not say that there be none. */
+/** Whether results may have colours: stdout is a terminal, and the user has not disabled colours. */
 function hasColours(): boolean {
   const { NO_COLOR = '', TERM = '' } = process.env;
   return process.stdout.isTTY && NO_COLOR === '' && TERM !== 'dumb';
@@ -40,38 +39,38 @@ export function note(line: string): void {
   process.stderr.write(`${shown(line, longestLine + errorPrefix.length)}\n`);
 }
 
-/** What an error's line begins with. */
+/** The prefix of an error message. */
 const errorPrefix = 'error: ';
 
-/** Writes what went wrong. */
+/** Writes an error message. */
 export function noteError(line: string): void {
   note(`${errorPrefix}${line}`);
 }
 
-/** More lines than this, such as those of a stack, nobody reads. */
+/** The most lines of one text; nobody reads more, for instance of a stack trace. */
 const mostLines = 200;
 
-/** Writes some lines about the run: a table of figures, a stack. */
+/** Writes several lines about the run, such as a table of figures or a stack trace. */
 export function noteLines(text: string): void {
   const lines = text.replace(/\n$/, '').split('\n', mostLines);
   for (const line of lines) note(line);
 }
 
-/** Where a line that is typed is shown and edited: what somebody types acts on their own terminal. */
+/** Where typed lines are echoed and edited; this output is not filtered, as it comes from the user. */
 export const editorOutput: NodeJS.WriteStream = process.stderr;
 
-/** Ends the line on which somebody has typed. */
+/** Ends the line on which the user has typed. */
 export function endTypedLine(): void {
   process.stderr.write('\n');
 }
 
-/** How commander writes help and what is wrong with the command line. */
+/** How commander writes help, and errors of the command line. */
 export const commanderOutput: OutputConfiguration = {
   writeOut: print,
   writeErr: noteLines,
 };
 
-/** Ends the process when nobody takes its results; what it says of the run may go unread. */
+/** Ends the process when stdout cannot be written; errors of stderr are ignored. */
 export function watchOutput(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // A reader that has seen enough (`| head`) is not an error.
@@ -79,14 +78,14 @@ export function watchOutput(): void {
     noteError(`cannot write the output: ${error.message}`);
     process.exit(1);
   });
-  // Nobody reads what is said about the run: that is no reason to lose its result.
+  // A closed stderr is no reason to lose the result.
   process.stderr.on('error', () => {});
 }
 
-/** Characters of a cell; the last one of a row may be a whole sentence. */
+/** The most characters of a cell; the last cell of a row may be longer, for a whole sentence. */
 const longestCell = 160;
 
-/** Rows of cells as a plain aligned table; numbers in text form are set right. */
+/** Rows of cells as a plain aligned table; columns of numbers are right-aligned. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const cells = rows.map((row) =>
     row.map((cell, column) =>
@@ -128,22 +127,22 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 
 export interface Progress {
   /**
-   * @param total infinite where nobody knows
-   * @param detail what is under way, in place of the name it began with
+   * @param total infinite if unknown
+   * @param detail the current step, shown instead of the initial label
    */
   update(done: number, total: number, detail?: string): void;
-  /** Ends the display; what it showed is gone. */
+  /** Ends the display and clears it. */
   stop(): void;
 }
 
 /** Work shorter than this shows nothing. */
 const quietMs = 1000;
-/** How often a spinner of work that tells nothing turns. */
+/** How often the spinner is updated while work reports no progress. */
 const waitingMs = 200;
 /** Without a terminal, a line is written this often. */
 const lineEveryMs = 10_000;
 
-/** Shows how far something is: a spinner on a terminal, a line now and then elsewhere. */
+/** Shows progress: a spinner on a terminal, a line every 10 seconds elsewhere. */
 export function showProgress(what: string, quiet = false): Progress {
   if (quiet) return { update() {}, stop() {} };
   const started = performance.now();
@@ -175,7 +174,7 @@ export function showProgress(what: string, quiet = false): Progress {
   };
 }
 
-/** What `work` gives; while it is waited for, a spinner says `what` for. */
+/** The result of `work`; until it is there, a spinner shows `what`. */
 export async function showWaiting<T>(what: string, quiet: boolean, work: Promise<T>): Promise<T> {
   const progress = showProgress(what, quiet);
   const timer = setInterval(() => progress.update(1, Number.POSITIVE_INFINITY), waitingMs);

@@ -1,21 +1,21 @@
-/** What an answer must look like: the shapes of which a grammar is made. */
+/** The required form of an answer, from which a grammar is made. */
 
-/** A JSON schema, of the keywords that `schema-check.ts` knows. */
+/** A JSON schema with the keywords that `schema-check.ts` supports. */
 export type JsonSchema = boolean | Readonly<Record<string, unknown>>;
 
 export type GrammarFormat =
-  /** As rules want it, of which the first is `root`. */
+  /** Rules of a grammar, of which the first is `root`. */
   | { readonly type: 'grammar'; readonly grammar: string }
   /** Exactly this text. */
   | { readonly type: 'const_string'; readonly value: string }
-  /** Any text, up to what follows it. */
+  /** Any text, up to the next format. */
   | { readonly type: 'any_text' }
-  /** One after the other. */
+  /** Formats one after the other. */
   | { readonly type: 'sequence'; readonly elements: readonly GrammarFormat[] }
-  /** One of them. */
+  /** One of several formats. */
   | { readonly type: 'or'; readonly elements: readonly GrammarFormat[] }
   | TagFormat
-  /** Some tags, one at least, with a text between them. */
+  /** One or more tags, separated by a text. */
   | {
       readonly type: 'tags_with_separator';
       readonly tags: readonly TagFormat[];
@@ -24,7 +24,7 @@ export type GrammarFormat =
       readonly stop_after_first: boolean;
     };
 
-/** Something between a beginning and an end. */
+/** A format between a beginning and an end. */
 export interface TagFormat {
   readonly type: 'tag';
   readonly begin: string;

@@ -1,6 +1,6 @@
 /**
- * Texts of known formats, as regular expressions: the engine's own let through days and addresses that
- * there are not. Some are narrower than their format.
+ * Regular expressions for known string formats: the engine's own accept dates and addresses that do not
+ * exist. Some of these are narrower than their format.
  */
 
 const day =
@@ -13,7 +13,7 @@ const byte = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
 const label = '[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?';
 const host = `${label}(\\.${label}){1,3}`;
 
-/** Expressions by the name of the format. */
+/** Expressions by format name. */
 export const formatPatterns: Readonly<Record<string, string>> = {
   date: `^${date}$`,
   time: `^${time}$`,

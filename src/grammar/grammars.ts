@@ -1,6 +1,6 @@
 /**
- * Grammars that answers are held to. The engine is loaded when the first one is asked for, into a thread
- * of its own; where a grammar makes it fail, it is loaded anew, and who is under way goes on.
+ * Grammars that constrain answers. The engine is loaded on first use, into a thread of its own; if a grammar
+ * makes it fail, it is loaded again, and the other answers continue.
  */
 
 import { createRequire } from 'node:module';
@@ -13,28 +13,28 @@ import { MIB } from '../units.ts';
 import type { GrammarFormat } from './format.ts';
 import { type GrammarAnswer, type GrammarRequest, grammarWorker } from './worker.ts';
 
-/** Holds one answer to a grammar. */
+/** Constrains one answer to a grammar. */
 export interface Constraint {
   /** Which tokens may come next: bit i % 32 of word i / 32 of token id i. */
   mask(): Promise<Int32Array>;
-  /** Takes a token, which the mask must allow. */
+  /** Accepts a token, which the mask must allow. */
   advance(token: number): void;
   close(): void;
 }
 
-/** A grammar that cannot be had. */
+/** A grammar that is not supported or has failed. */
 export class GrammarError extends InputError {}
 
-/** Of the thread: its code, the library, what V8 keeps for both; and of each token its text. */
+/** Memory of the thread (its code, the library, V8's data for both), and of each token's text. */
 const threadBytes = 16 * MIB;
 const textBytes = 128;
 /** The engine's memory before it has a vocabulary. */
 const emptyBytes = 28 * MIB;
-/** What the engine takes for each token: of 152,000 tokens, vocabulary and four grammars take 23 MiB. */
+/** The engine's memory for each token: vocabulary and four grammars of 152,000 tokens take 23 MiB. */
 const bytesPerToken = 256;
 
 /**
- * Memory that the engine may take, once it is loaded. Measured with 40 schemas: 33 MiB with 2,048 tokens,
+ * The most memory of the loaded engine. Measured with 40 schemas: 33 MiB with 2,048 tokens,
  * 96 MiB with 152,000.
  */
 export function grammarBytes(vocabSize: number): number {
@@ -45,7 +45,7 @@ function engineBytes(vocabSize: number): number {
   return emptyBytes + bytesPerToken * vocabSize;
 }
 
-/** For one answer of the engine: a grammar takes a second or so for 150,000 tokens. */
+/** Time limit for one answer of the engine: a grammar takes about a second for 150,000 tokens. */
 const patienceMs = 30_000;
 
 const workerText = `'use strict';
@@ -63,15 +63,15 @@ export class Grammars {
   readonly #vocabSize: number;
   #thread: GrammarThread | null = null;
 
-  /** @param vocabSize logits, of which some may have no token */
+  /** @param vocabSize number of logits; some may have no token */
   constructor(tokenizer: Tokenizer, vocabSize: number) {
     this.#tokenizer = tokenizer;
     this.#vocabSize = vocabSize;
   }
 
   /**
-   * Begins an answer. Special tokens are never allowed, but for one that ends the text.
-   * @throws GrammarError when the engine does not take the grammar
+   * Begins an answer. The only special tokens allowed are those that end the text.
+   * @throws GrammarError when the engine refuses the grammar
    */
   async open(format: GrammarFormat): Promise<Constraint> {
     if (this.#tokenizer.eosIds.length === 0) {
@@ -90,7 +90,7 @@ export class Grammars {
 
   #running(): GrammarThread {
     if (this.#thread === null || this.#thread.ended) {
-      // There is memory for one.
+      // The memory allows one engine only.
       const gone = this.#thread?.gone ?? Promise.resolve();
       this.#thread = new GrammarThread(this.#tokenizer, this.#vocabSize, gone);
     }
@@ -98,20 +98,20 @@ export class Grammars {
   }
 }
 
-/** One life of the engine. */
+/** One run of the engine, from its start to its end. */
 class GrammarThread {
   ended = false;
-  /** Resolves when nothing is left of an ended one. */
+  /** Resolves when an ended engine has freed its memory. */
   gone: Promise<unknown> = Promise.resolve();
   #worker: Worker | null = null;
-  /** What the worker is told once it is there. */
+  /** Messages to send to the worker once it has started. */
   readonly #unsent: GrammarRequest[] = [];
-  /** In the order in which they are answered. */
+  /** Pending requests, in the order of their answers. */
   readonly #pending = new Map<number, Pending>();
   #timer: NodeJS.Timeout | undefined;
   #requests = 0;
 
-  /** @param free resolves when there is memory for it */
+  /** @param free resolves when there is memory for the engine */
   constructor(tokenizer: Tokenizer, vocabSize: number, free: Promise<unknown>) {
     void free.then(() => {
       if (!this.ended) this.#start(tokenizer, vocabSize);
@@ -147,7 +147,7 @@ class GrammarThread {
     else this.#worker.postMessage(request);
   }
 
-  /** The mask behind a request. @throws GrammarError; what has ended the thread */
+  /** The mask that answers a request. @throws GrammarError; the error that ended the thread */
   ask(request: Omit<GrammarRequest, 'id'>, id = this.next()): Promise<Int32Array> {
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject });
@@ -156,15 +156,17 @@ class GrammarThread {
     });
   }
 
-  /** Waits for the next answer for so long. */
+  /** Starts the time limit for the next answer. */
   #watch(): void {
     clearTimeout(this.#timer);
     if (this.#pending.size === 0) return;
-    const late = new GrammarError(`the grammar was given up after ${patienceMs / 1000} s`);
+    const late = new GrammarError(
+      `the grammar engine did not answer within ${patienceMs / 1000} s`,
+    );
     this.#timer = setTimeout(() => void this.end(late), patienceMs);
   }
 
-  /** Tells the engine that nothing more is asked of a matcher. */
+  /** Tells the engine that a matcher is no longer needed. */
   forget(matcher: number): void {
     if (!this.ended) this.#send({ id: this.next(), close: matcher });
   }
@@ -173,7 +175,7 @@ class GrammarThread {
     return this.#requests++;
   }
 
-  /** Ends the thread for a reason that the oldest request has given; the others may try it anew. */
+  /** Ends the thread because of the oldest request; the other requests may try again. */
   async end(reason: Error): Promise<void> {
     this.ended = true;
     clearTimeout(this.#timer);
@@ -194,7 +196,7 @@ class GrammarThread {
       waiting.resolve(answer.mask);
       return;
     }
-    // Once it has failed, the engine may fail at anything: who meets that tries it anew.
+    // After a failure the engine may fail at any request: the others are tried again.
     waiting.reject(
       answer.first
         ? new GrammarError(`the grammar was refused: ${answer.refused}`)
@@ -204,7 +206,7 @@ class GrammarThread {
   }
 }
 
-/** The thread has ended for another request's sake. */
+/** The thread was ended because of another request. */
 class ThreadEnded extends Error {}
 
 class ThreadConstraint implements Constraint {
@@ -238,7 +240,7 @@ class ThreadConstraint implements Constraint {
       place === null || place.thread.ended
         ? this.#open()
         : place.thread.ask({ advance: token, matcher: place.matcher });
-    // Who asks for the mask hears of it; the text may end before.
+    // Whoever asks for the mask gets the error; the text may end before that.
     this.#mask.catch(() => {});
   }
 
@@ -247,7 +249,7 @@ class ThreadConstraint implements Constraint {
     this.#place = null;
   }
 
-  /** Begins, or begins anew with what came until now. */
+  /** Begins, or begins again with the tokens so far. */
   #open(): Promise<Int32Array> {
     const thread = this.#running();
     const matcher = thread.next();

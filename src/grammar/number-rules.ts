@@ -1,4 +1,4 @@
-/** Whole numbers within bounds, as rules over their digits. */
+/** Rules for whole numbers within bounds, over their decimal digits. */
 
 /** The whole numbers from `least` to `most`, both safe integers, as JSON writes them. */
 export function integerRule(least: number, most: number): string {
@@ -11,7 +11,7 @@ export function integerRule(least: number, most: number): string {
   return either(parts);
 }
 
-/** From one number to another that is no smaller, in digits. */
+/** Natural numbers from `least` to `most`, both given as digits. */
 function naturalRule(least: string, most: string): string {
   const parts: string[] = [];
   for (let length = least.length; length <= most.length; length++) {
@@ -22,13 +22,13 @@ function naturalRule(least: string, most: string): string {
   return either(parts);
 }
 
-/** Between two numbers of as many digits. */
+/** Numbers between two numbers with the same count of digits. */
 function between(least: string, most: string): string {
   if (/^0*$/.test(least) && /^9*$/.test(most)) return digits(least.length);
   const [low = '', high = ''] = [least[0], most[0]];
   const [lowRest, highRest] = [least.slice(1), most.slice(1)];
   if (low === high) return `"${low}" ${between(lowRest, highRest)}`;
-  // Where any digits may follow, one class stands for many first digits.
+  // First digits that any digits may follow are combined into one class.
   const [lowFree, highFree] = [/^0*$/.test(lowRest), /^9*$/.test(highRest)];
   const [first, last] = [Number(low) + (lowFree ? 0 : 1), Number(high) - (highFree ? 0 : 1)];
   const parts: string[] = [];

@@ -1,22 +1,22 @@
 /**
- * Regular expressions of schemas as rules. What matches stands in JSON as it is, so that a quote would end
- * the text: expressions are of characters that need no escape.
+ * Turns regular expressions of schemas into rules. A match appears in JSON unescaped, so a quote would end
+ * the string: only characters that need no escape are supported.
  */
 
-/** Stand for themselves. */
+/** Characters that stand for themselves. */
 const plain = /^[A-Za-z0-9 _,:;@#%&!~'<>=/`-]$/;
-/** Stand for themselves behind a backslash. */
+/** Characters that stand for themselves after a backslash. */
 const escapable = /^[.*+?()[\]{}|^$/-]$/;
 const quantifier = /^(?:[*+?]|\{\d{1,4}(?:,\d{0,4})?\})/;
 const mostRepetitions = 1000;
-/** Groups within each other. */
+/** The deepest nesting of groups. */
 const deepestGroup = 32;
 
-/** An expression that texts cannot be held to. */
+/** An expression that is not supported. */
 export class PatternError extends Error {}
 
 /**
- * The rule of a whole text that matches.
+ * The rule for a text that matches as a whole.
  * @throws PatternError that names what is not supported
  */
 export function patternRule(pattern: string): string {
@@ -26,7 +26,7 @@ export function patternRule(pattern: string): string {
 class PatternScan {
   readonly #text: string;
   #at = 0;
-  /** Groups that are open. */
+  /** Open groups. */
   #depth = 0;
 
   constructor(text: string) {
@@ -40,10 +40,10 @@ class PatternScan {
     return rule;
   }
 
-  /** Up to the end of the group, or of the text. */
+  /** Alternatives up to the end of the group or of the text. */
   #alternatives(): string {
     const parts = [this.#sequence()];
-    // Anchors hold for the first and the last of them alone.
+    // Only within a group: outside, an anchor would apply only to the first or the last alternative.
     for (; this.#text[this.#at] === '|' && this.#depth > 0; parts.push(this.#sequence()))
       this.#at++;
     return `(${parts.join(' | ')})`;
@@ -130,10 +130,10 @@ class PatternScan {
   }
 }
 
-/** What classes have for `\\d` and `\\w`. */
+/** The contents of classes for `\\d` and `\\w`. */
 const kinds = { d: '0-9', w: 'A-Za-z0-9_' } as const;
 
-/** A character of a class, which may mean something else as it is. */
+/** A character of a class, escaped unless it is a letter or a digit. */
 function codeOf(char: string): string {
   return /[A-Za-z0-9]/.test(char) ? char : `\\x${char.charCodeAt(0).toString(16)}`;
 }

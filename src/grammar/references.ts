@@ -1,8 +1,8 @@
-/** References of schemas to parts of themselves. */
+/** References within a schema. */
 
 import { isJsonObject } from '../checkpoint/json-file.ts';
 
-/** What stands at a JSON pointer within a schema; undefined where there is nothing, or no pointer. */
+/** The value at a JSON pointer within a schema; undefined if there is none, or the pointer is invalid. */
 export function placeOf(root: unknown, ref: unknown): unknown {
   if (typeof ref !== 'string' || !/^#(\/[\w$.-]+)*$/.test(ref)) return undefined;
   let place = root;
@@ -13,10 +13,10 @@ export function placeOf(root: unknown, ref: unknown): unknown {
   return place;
 }
 
-/** Finds schemas that lead back to themselves by references and choices alone. */
+/** Finds schemas that lead back to themselves through references and choices only. */
 export class Loops {
   readonly #root: unknown;
-  /** Schemas that lead to none. */
+  /** Schemas known to lead to no such loop. */
   readonly #sound = new Set<unknown>();
 
   constructor(root: unknown) {
@@ -24,8 +24,8 @@ export class Loops {
   }
 
   /**
-   * Whether a schema leads to such a loop: no value can be told to be valid under it, and a grammar of it
-   * would never come to a character. Takes no longer for all schemas together than there are places.
+   * Whether a schema leads to such a loop: no value could be checked against it, and its grammar would never
+   * reach a character. The time for all schemas together is linear in the size of the document.
    */
   metFrom(schema: unknown): boolean {
     const path = new Set<unknown>();

@@ -1,6 +1,6 @@
 /**
- * Which JSON schemas answers can be held to. A keyword that rules cannot express is refused: an answer
- * would then not be what was asked for.
+ * Checks which JSON schemas are supported. A keyword that rules cannot express is refused, because answers
+ * might then break it.
  */
 
 import { brief, isJsonObject } from '../checkpoint/json-file.ts';
@@ -13,13 +13,13 @@ import { integerBounds } from './schema-rules.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
 
-/** Bytes of a schema. */
+/** The most characters of a schema. */
 const longestSchema = 64 * 1024;
 const deepestSchema = 32;
-/** Repetitions of characters and items: each is a state of the grammar. */
+/** The most repetitions of characters or items: each is a state of the grammar. */
 const mostRepetitions = 1000;
 
-/** Say something about values, and nothing that a value could break. */
+/** Annotations: keywords that do not restrict values. */
 const annotations = [
   ...['title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'],
   ...['$schema', '$id', '$comment', '$defs', 'definitions', 'nullable', 'strict'],
@@ -31,24 +31,24 @@ const keywordsOf: Readonly<Record<string, readonly string[]>> = {
   array: ['items', 'prefixItems', 'minItems', 'maxItems'],
   string: ['minLength', 'maxLength', 'pattern', 'format'],
   integer: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'],
-  // Bounds of fractions make rules of a size that nobody wants.
+  // Bounds on fractions would need very large rules.
   number: [],
   boolean: [],
   null: [],
 };
 
-/** Keywords that stand alone, besides annotations and `type`. */
+/** Keywords that exclude all others except annotations and `type`. */
 const alone = ['enum', 'const', 'anyOf', '$ref'];
 
 /**
- * A schema, made sure of.
- * @param at what the schema is called in messages
- * @throws GrammarError where an answer cannot be held to it, which names the place and what to do
+ * The schema, after a check.
+ * @param at the schema's name in messages
+ * @throws GrammarError if the schema is not supported; the message names the place and what to do
  */
 export function checkedSchema(schema: unknown, at: string): JsonSchema {
   const { length } = JSON.stringify(schema) ?? '';
   if (length > longestSchema) {
-    throw new GrammarError(`${at} has ${length} characters; at most ${longestSchema} are taken`);
+    throw new GrammarError(`${at} has ${length} characters; the limit is ${longestSchema}`);
   }
   new SchemaCheck(schema).whole(at);
   return schema as JsonSchema;
@@ -56,7 +56,7 @@ export function checkedSchema(schema: unknown, at: string): JsonSchema {
 
 class SchemaCheck {
   readonly #root: unknown;
-  /** What references point to, and what they are called: checked as well, wherever it stands. */
+  /** Targets of references, with their names: they are checked too, wherever they are in the schema. */
   readonly #referred = new Map<unknown, string>();
 
   constructor(root: unknown) {
@@ -66,10 +66,10 @@ class SchemaCheck {
   whole(at: string): void {
     const loops = new Loops(this.#root);
     this.check(this.#root, at, 0);
-    // Grows while it is gone through; not checked at once, since references may make a long chain.
+    // The map grows during the loop; targets are not checked recursively, as references may form a long chain.
     for (const [place, ref] of this.#referred) {
       if (loops.metFrom(place)) {
-        throw refused(`${at} at '${ref}'`, 'leads back to itself with nothing between');
+        throw refused(`${at} at '${ref}'`, 'refers to itself without any value in between');
       }
       this.check(place, `${at} at '${ref}'`, 0);
     }
@@ -92,7 +92,7 @@ class SchemaCheck {
     if (single !== undefined) {
       const other = keywords.find((name) => name !== single);
       if (other !== undefined) {
-        throw refused(at, `has '${other}' beside '${single}', which cannot both be kept`);
+        throw refused(at, `has '${other}' beside '${single}', which cannot be combined`);
       }
       this.#checkAlone(single, schema, types, at, depth);
       return;
@@ -102,7 +102,7 @@ class SchemaCheck {
       if (!known.includes(name)) throw refused(at, `has '${name}', ${whyNot(name, types)}`);
     }
     if (types === null && keywords.length > 0) {
-      throw refused(at, `has '${keywords[0]}' and no 'type': say which one it is`);
+      throw refused(at, `has '${keywords[0]}' but no 'type': add one`);
     }
     this.#checkKeywords(schema, at, depth);
   }
@@ -117,7 +117,7 @@ class SchemaCheck {
     const value = schema[keyword];
     if (keyword === 'anyOf') {
       if (types !== null)
-        throw refused(at, `has 'type' beside 'anyOf': write it into each of them`);
+        throw refused(at, `has 'type' beside 'anyOf': move it into each schema of 'anyOf'`);
       if (!Array.isArray(value) || value.length === 0)
         throw refused(at, `has no schemas in 'anyOf'`);
       value.forEach((each, i) => {
@@ -126,7 +126,10 @@ class SchemaCheck {
     } else if (keyword === '$ref') {
       const place = placeOf(this.#root, value);
       if (place !== true && !isJsonObject(place)) {
-        throw refused(at, `has '$ref' to ${brief(value)}: only what is in the schema can be meant`);
+        throw refused(
+          at,
+          `has '$ref' to ${brief(value)}: only references within the schema are supported`,
+        );
       }
       if (!this.#referred.has(place)) this.#referred.set(place, String(value));
     } else {
@@ -135,7 +138,7 @@ class SchemaCheck {
         throw refused(at, `has no values in 'enum'`);
       const odd = values.find((each) => types !== null && !types.some((type) => isOf(each, type)));
       if (odd !== undefined)
-        throw refused(at, `has ${brief(odd)} in '${keyword}', of another type`);
+        throw refused(at, `has ${brief(odd)} in '${keyword}', which does not match 'type'`);
     }
   }
 
@@ -146,7 +149,7 @@ class SchemaCheck {
     if (!Array.isArray(required)) throw refused(at, `must have a list as 'required'`);
     const strange = required.find((name) => !names.includes(name as string));
     if (strange !== undefined) {
-      throw refused(at, `has ${brief(strange)} in 'required' and not in 'properties'`);
+      throw refused(at, `has ${brief(strange)} in 'required' but not in 'properties'`);
     }
     if (additionalProperties !== undefined && additionalProperties !== false) {
       this.check(additionalProperties, `${at}.additionalProperties`, depth + 1);
@@ -161,18 +164,21 @@ class SchemaCheck {
     checkCounts(schema, 'Items', at);
     const { minItems = 0 } = schema;
     if (items === false && (minItems as number) > ((prefixItems ?? []) as unknown[]).length) {
-      throw refused(at, "has a larger 'minItems' than there may be items");
+      throw refused(at, "has a 'minItems' above the most items that it allows");
     }
     checkCounts(schema, 'Length', at);
     checkBounds(schema, at);
     const { pattern, format, minLength, maxLength } = schema;
     const kinds = [pattern, format, minLength ?? maxLength].filter((value) => value !== undefined);
     if (kinds.length > 1) {
-      throw refused(at, `must have one of 'pattern', 'format' and a length: not all can be kept`);
+      throw refused(
+        at,
+        `must have only one of 'pattern', 'format' and a length: they cannot be combined`,
+      );
     }
     if (format !== undefined && !Object.hasOwn(formatPatterns, String(format))) {
       const known = Object.keys(formatPatterns).join(', ');
-      throw refused(at, `has the 'format' ${brief(format)}; known are ${known}`);
+      throw refused(at, `has the 'format' ${brief(format)}; the supported formats are ${known}`);
     }
     if (pattern === undefined) return;
     if (typeof pattern !== 'string') throw refused(at, "must have a text as 'pattern'");
@@ -180,7 +186,7 @@ class SchemaCheck {
       patternRule(pattern);
     } catch (error) {
       if (!(error instanceof PatternError)) throw error;
-      throw refused(at, `has a 'pattern' with ${error.message}, which answers cannot be held to`);
+      throw refused(at, `has a 'pattern' with ${error.message}, which is not supported`);
     }
   }
 
@@ -209,7 +215,10 @@ function checkBounds(schema: Schema, at: string): void {
     const value = schema[name];
     const isSafe = typeof value === 'number' && Math.abs(value) <= Number.MAX_SAFE_INTEGER;
     if (value !== undefined && !isSafe)
-      throw refused(at, `has ${brief(value)} as '${name}', which is no number of up to 15 digits`);
+      throw refused(
+        at,
+        `has ${brief(value)} as '${name}', which is not a number of at most 15 digits`,
+      );
   };
   for (const name of ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum']) bound(name);
   const { least, most } = integerBounds(schema);
@@ -236,7 +245,7 @@ function whyNot(name: string, types: readonly string[] | null): string {
   const all = Object.values(keywordsOf).flat();
   if (all.includes(name)) return `which a value of type ${brief(types)} cannot have`;
   if (name === 'oneOf') return "which is not supported: use 'anyOf'";
-  return 'which answers cannot be held to: leave it out, and say it in the prompt';
+  return 'which is not supported: leave it out, and state the requirement in the prompt';
 }
 
 function refused(at: string, what: string): GrammarError {

@@ -1,7 +1,7 @@
 /**
  * A JSON schema as rules of a grammar, in the engine's notation (EBNF). Each text of the grammar is valid
- * under the schema; some that are valid may not be among them: of an object that names properties, no
- * others are written, and they come in the order of the schema.
+ * under the schema, but the grammar may not contain all valid texts: an object with named properties has
+ * no others, and they come in the order of the schema.
  */
 
 import { isJsonObject } from '../checkpoint/json-file.ts';
@@ -13,7 +13,7 @@ import { placeOf } from './references.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
 
-/** Blanks, texts, numbers, and any value. Digits are limited to what numbers of JavaScript can tell. */
+/** Blanks, strings, numbers, and any value. Digits are limited to the precision of JavaScript numbers. */
 const common = [
   'ws ::= [ \\n\\t]*',
   'char ::= [^"\\\\\\x00-\\x1f] | "\\\\" (["\\\\/bfnrt] | "u" [0-9a-cA-C] [0-9a-fA-F]{3})',
@@ -25,7 +25,7 @@ const common = [
   'value ::= object | list | text | number | "true" | "false" | "null"',
 ];
 
-/** JSON under a schema, which `checkedSchema` must have taken. */
+/** The rules for JSON under a schema, which `checkedSchema` must have accepted. */
 export function jsonFormat(schema: JsonSchema): GrammarFormat {
   return { type: 'grammar', grammar: new SchemaRules(schema).text };
 }
@@ -33,9 +33,9 @@ export function jsonFormat(schema: JsonSchema): GrammarFormat {
 class SchemaRules {
   readonly text: string;
   readonly #rules: string[] = [];
-  /** Names of the rules of what references point to. */
+  /** Names of the rules for targets of references. */
   readonly #referred = new Map<string, string>();
-  /** References whose rules are still to be made; not at once, since they may make a long chain. */
+  /** References whose rules are still to be made; not recursively, as they may form a long chain. */
   readonly #open: string[] = [];
   #names = 0;
 
@@ -106,7 +106,8 @@ class SchemaRules {
       const pair = this.#rule(`text ws ":" ws ${this.#valueOf(more)} ws`);
       return this.#rule(`"{" ws (${pair} ("," ws ${pair})*)? "}"`);
     }
-    // From the last to the first: what may follow when something was written, and when nothing was.
+    // From the last property to the first: the rule for the rest if a property was written before, and
+    // if none was.
     let [next, first] = ['""', '""'];
     for (const [name, schema] of named.reverse()) {
       const pair = `${literal(JSON.stringify(name))} ws ":" ws ${this.#valueOf(schema)} ws`;
@@ -125,8 +126,8 @@ class SchemaRules {
     const rest = items === false ? null : this.#rule(`${this.#valueOf(items)} ws`);
     const room = (most ?? Number.POSITIVE_INFINITY) - firsts.length;
     if (firsts.length === 0) return `"[" ws ${some(rest, least, room)} "]"`;
-    // From the last to the first, each a rule that names the next one: copies of what may follow would
-    // grow with each list within a list.
+    // From the last item to the first, each a rule that names the next one: copies of the rest would grow
+    // with each nested list.
     let next = more(rest, Math.max(0, least - firsts.length), room);
     for (let at = firsts.length - 1; at >= 0; at--) {
       const begun = `${at === 0 ? '' : '"," ws '}${this.#valueOf(firsts[at])} ws ${next}`;
@@ -136,13 +137,13 @@ class SchemaRules {
   }
 }
 
-/** Items behind another one, as many as from `least` to `most`. */
+/** From `least` to `most` further items after another one. */
 function more(item: string | null, least: number, most: number): string {
   if (item === null || most === 0) return '""';
   return `("," ws ${item}){${least},${Number.isFinite(most) ? most : ''}}`;
 }
 
-/** A list's items from the first on. */
+/** All items of a list. */
 function some(item: string | null, least: number, most: number): string {
   if (item === null || most === 0) return '""';
   const list = `${item} ${more(item, Math.max(0, least - 1), most - 1)}`;
@@ -156,10 +157,10 @@ function textRule({ minLength, maxLength, pattern, format }: Schema): string {
   return `"\\"" char{${minLength ?? 0},${maxLength ?? ''}} "\\""`;
 }
 
-/** As many digits as JavaScript tells apart. */
+/** The most digits that JavaScript numbers distinguish. */
 const unbounded = 10 ** 15 - 1;
 
-/** The least and the most whole number that a schema allows. */
+/** The smallest and the largest whole number that a schema allows. */
 export function integerBounds({
   minimum,
   maximum,

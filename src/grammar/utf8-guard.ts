@@ -1,8 +1,8 @@
-/** Which tokens would make an answer something else than UTF-8: a grammar of characters lets them through. */
+/** Finds tokens that would make an answer invalid UTF-8: a grammar of characters does not exclude them. */
 
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
-/** Bytes that only some may follow: the first and the last of them. */
+/** Bytes with a restricted range of next bytes: the first and the last of that range. */
 const followers: Readonly<Record<number, readonly [number, number]>> = {
   224: [0xa0, 0xbf],
   237: [0x80, 0x9f],
@@ -22,7 +22,7 @@ export class Utf8Guard {
     this.#never = brokenTokens(tokenizer, vocabSize);
   }
 
-  /** Whether a token would break what was taken until now. */
+  /** Whether a token would make the bytes so far invalid. */
   breaks(token: number): boolean {
     if (this.#never.has(token)) return true;
     if (followers[this.#last] === undefined) return false;
@@ -42,7 +42,7 @@ function mayFollow(before: number, byte: number): boolean {
 
 const known = new WeakMap<Tokenizer, ReadonlySet<number>>();
 
-/** Ids of tokens that have what is nowhere UTF-8. */
+/** Ids of tokens with bytes that are invalid UTF-8 in any position. */
 function brokenTokens(tokenizer: Tokenizer, vocabSize: number): ReadonlySet<number> {
   const found = known.get(tokenizer);
   if (found !== undefined) return found;

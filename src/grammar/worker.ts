@@ -1,7 +1,7 @@
 /**
- * The grammar engine in a thread of its own, so that what a request brings along can neither hold the
- * event loop nor take more memory than was planned. {@link grammarWorker} is sent as text: it sees
- * nothing of this module.
+ * The grammar engine in a thread of its own, so that a request's grammar can neither block the event loop
+ * nor take more memory than planned. {@link grammarWorker} is sent as text, so it cannot use anything
+ * else of this module.
  */
 
 import type { GrammarFormat } from './format.ts';
@@ -9,12 +9,12 @@ import type { GrammarFormat } from './format.ts';
 export interface WorkerSetup {
   /** The engine's module, as a URL. */
   readonly module: string;
-  /** Bytes of each token as characters of byte-level vocabularies; '' for what no text has. */
+  /** Bytes of each token as characters of byte-level vocabularies; '' for tokens without text. */
   readonly tokens: readonly string[];
   /** Logits. */
   readonly vocabSize: number;
   readonly endIds: readonly number[];
-  /** Bytes that the engine's memory may have. */
+  /** The most bytes of the engine's memory. */
   readonly memoryBytes: number;
 }
 
@@ -24,14 +24,14 @@ export type GrammarRequest = { readonly id: number } & (
   | { readonly close: number }
 );
 
-/** Which tokens may come next, a bit each; or why there is no such grammar. */
+/** The allowed next tokens, one bit each; or why the grammar is refused. */
 export type GrammarAnswer = { readonly id: number } & (
   | { readonly mask: Int32Array }
-  /** `first`: nothing failed before; `clean`: the engine has said why. */
+  /** `first`: nothing failed before; `clean`: the engine has given a reason. */
   | { readonly refused: string; readonly first: boolean; readonly clean: boolean }
 );
 
-/** What is used of the engine's library, which has no types that fit its form. */
+/** The part of the engine's library that is used here; its own types do not match its form. */
 interface Engine {
   readonly TokenizerInfo: {
     createTokenizerInfo(
@@ -60,7 +60,7 @@ interface Matcher extends Disposable {
   getNextTokenBitmask(): Promise<Int32Array>;
 }
 
-/** How the library starts its WebAssembly. */
+/** The function with which the library instantiates its WebAssembly. */
 interface WasmLoader {
   instantiate(
     bytes: Uint8Array,
@@ -78,8 +78,9 @@ interface Port {
 }
 
 /**
- * A worker's life; requests are answered in their order.
- * @param bring imports a module: compilers put a helper around such calls, which would not be sent along
+ * The worker's main function; it answers requests in their order.
+ * @param bring imports a module; an argument, since compilers wrap such calls in a helper that would
+ * not be sent along
  */
 export function grammarWorker(
   { module, tokens, vocabSize, endIds, memoryBytes }: WorkerSetup,
@@ -91,11 +92,11 @@ export function grammarWorker(
   let failures = 0;
   const said: string[] = [];
   const global = globalThis as unknown as Record<string, unknown>;
-  // The library is a script, though its package says that it is a module: with these, and without a
-  // module's own, it lays itself down as a global.
+  // The library is a script, though its package declares a module: with these variables, and without
+  // those of a module, it defines a global.
   const none = { exports: undefined, module: undefined };
   Object.assign(global, { require, __filename: '/grammar', __dirname: '/', ...none });
-  // It writes to the console why it gives up.
+  // The library writes the reason for its failure to the console.
   const { console: itsConsole } = global as { console: { error(...parts: unknown[]): void } };
   itsConsole.error = (...parts) => {
     said.push(parts.join(' '));

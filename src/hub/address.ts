@@ -1,19 +1,19 @@
-/** Where the hub is, who asks, and how a model on it is named. */
+/** The hub's address, the user's token, and the names of models on the hub. */
 
 import { InputError } from '../errors.ts';
 
 const publicEndpoint = 'https://huggingface.co';
 
 export interface HubAddress {
-  /** Without a slash at its end. */
+  /** The address, without a trailing slash. */
   readonly endpoint: URL;
-  /** Sent to the endpoint alone. */
+  /** Sent only to the endpoint. */
   readonly token: string | null;
 }
 
 /**
  * The hub that `HF_ENDPOINT` names, or the public one, with the token in `HF_TOKEN`.
- * @throws InputError when one of them cannot be used; a token is never a part of the message
+ * @throws InputError when either is invalid; the message never contains the token
  */
 export function hubAddress(environment: NodeJS.ProcessEnv = process.env): HubAddress {
   const { HF_ENDPOINT: asked = '', HF_TOKEN: secret = '' } = environment;
@@ -39,7 +39,7 @@ export function hubAddress(environment: NodeJS.ProcessEnv = process.env): HubAdd
   return { endpoint, token: token === '' ? null : token };
 }
 
-/** An address as it may be shown: what signs it, or stands before an @, is left out. */
+/** An address without secrets, fit to be shown: signatures, and user and password before an @, are left out. */
 export function withoutSecrets(address: string | URL): string {
   return String(address)
     .replace(/[?#].*$/s, '')
@@ -50,14 +50,14 @@ export interface ModelName {
   /** `owner/name`. */
   readonly id: string;
   readonly name: string;
-  /** What follows the colon: a GGUF file, or a quantisation; null where nothing does. */
+  /** The part after the colon: a GGUF file or a quantisation; null if there is none. */
   readonly choice: string | null;
 }
 
 const namePattern =
   /^(?<owner>[A-Za-z0-9][\w.-]{0,95})\/(?<name>[A-Za-z0-9_][\w.-]{0,95})(?::(?<choice>.+))?$/s;
 
-/** The name of a model on the hub, `owner/name` or `owner/name:choice`; null where `text` is none. */
+/** The name of a model on the hub, `owner/name` or `owner/name:choice`; null if `text` is not such a name. */
 export function parseModelName(text: string): ModelName | null {
   const { owner, name, choice } = namePattern.exec(text)?.groups ?? {};
   if (owner === undefined || name === undefined) return null;

@@ -1,6 +1,6 @@
 /**
- * Requests to the hub. Redirects are followed by hand: the token goes to the hub's own origin alone, and
- * nothing leads from https to http. What comes back is taken for hostile: nothing is read without a limit.
+ * Requests to the hub. This code follows redirects itself: the token goes only to the hub's own origin, and
+ * no redirect may lead from https to http. Answers are not trusted: every read has a limit.
  */
 
 import { setMaxListeners } from 'node:events';
@@ -30,28 +30,28 @@ export interface ByteRange {
   readonly to: number;
 }
 
-/** An answer with what was asked for: status 200, or 206 with the bytes of a range. */
+/** A successful answer: status 200, or 206 with the bytes of a range. */
 export interface Answer {
   readonly status: 200 | 206;
   readonly headers: IncomingMessage['headers'];
-  /** Where it came from, fit to be shown. */
+  /** The address it came from, without secrets. */
   readonly from: string;
-  /** Pieces as they come. @throws TransientError when the connection breaks or stalls */
+  /** The body, piece by piece. @throws TransientError when the connection breaks or stalls */
   readonly body: AsyncGenerator<Buffer, void, void>;
-  /** Drops what is not read. */
+  /** Discards the rest of the body. */
   drop(): void;
 }
 
 const mostRedirects = 10;
 const redirects: readonly number[] = [301, 302, 303, 307, 308];
-/** Those that say "not now". */
+/** Statuses of temporary failures. */
 const passing: readonly number[] = [408, 425, 429, 500, 502, 503, 504, 520, 522, 524];
-/** A redirect's text that is read, so that its connection can be used again. */
+/** The most bytes of a redirect's body that are read so that its connection can be reused. */
 const mostDrainedBytes = 64 * 1024;
-/** Less than this within `stallMs` is a connection that has stalled. */
+/** A connection that delivers fewer bytes than this within `stallMs` has stalled. */
 const leastBytes = 4 * 1024;
 
-/** Failures of TLS, which do not pass. */
+/** TLS failures, which are permanent. */
 const distrust = /^(CERT_|ERR_TLS_|ERR_SSL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)/;
 
 export class HubConnection {
@@ -60,7 +60,7 @@ export class HubConnection {
   readonly signal: AbortSignal;
   readonly #token: string | null;
   readonly #stopped = new AbortController();
-  /** Of each protocol, and of each proxy for https. */
+  /** One agent for each protocol, and for https one for each proxy. */
   readonly #agents = new Map<string, HttpAgent | HttpsAgent>();
 
   constructor({ address, signal, timing }: ConnectionOptions) {
@@ -68,30 +68,30 @@ export class HubConnection {
     this.#token = address.token;
     const { signal: own } = this.#stopped;
     this.signal = signal === undefined ? own : AbortSignal.any([signal, own]);
-    // Each request and each pause listens to it.
+    // Each request and each pause adds a listener.
     setMaxListeners(0, this.signal);
     this.timing = { ...usualTiming, ...timing };
   }
 
-  /** Ends all that is under way, and lets nothing begin. */
+  /** Aborts all requests under way, and refuses new ones. */
   stop(): void {
     this.#stopped.abort();
   }
 
-  /** Closes connections that are kept for later. */
+  /** Closes idle connections. */
   close(): void {
     for (const agent of this.#agents.values()) agent.destroy();
   }
 
-  /** Counts the failures of one piece of work. @param what is asked for, for messages */
+  /** Counts the failures of one piece of work. @param what the requested file, for messages */
   patience(what: string, attempts = this.timing.attempts): Patience {
     return new Patience({ ...this.timing, attempts }, this.signal, what);
   }
 
   /**
-   * Asks once for `path` on the hub, whole or in part.
-   * @throws TransientError when it may be had later; InputError when it may not be had; IoError when the
-   * server cannot be trusted
+   * Requests `path` on the hub once, whole or in part.
+   * @throws TransientError when a later request may succeed; InputError when the path is not available; IoError
+   * when the server cannot be trusted
    */
   async get(path: string, range?: ByteRange): Promise<Answer> {
     let url = new URL(`${this.endpoint.href.replace(/\/$/, '')}${path}`);
@@ -122,8 +122,8 @@ export class HubConnection {
   }
 
   /**
-   * The whole answer to a request, tried again where that may help.
-   * @param most bytes
+   * The whole answer to a request, with retries after temporary failures.
+   * @param most the most bytes of the answer
    * @throws as {@link get}; IoError when there are more bytes
    */
   async bytes(path: string, most: number, attempts?: number): Promise<Buffer> {
@@ -135,7 +135,7 @@ export class HubConnection {
       for await (const piece of body) {
         length += piece.length;
         if (length > most) {
-          throw new IoError(`sends more than the ${most} bytes that are read`, { file: from });
+          throw new IoError(`sends more than the limit of ${most} bytes`, { file: from });
         }
         pieces.push(piece);
       }
@@ -158,7 +158,7 @@ export class HubConnection {
     const { stallMs } = this.timing;
     const headers = {
       'user-agent': `flashllm/${version}`,
-      // Lengths and ranges are those of the file.
+      // Without compression, so that lengths and ranges are those of the file.
       'accept-encoding': 'identity',
       ...(range && { range: `bytes=${range.from}-${range.to - 1}` }),
       ...(this.#token !== null &&
@@ -174,7 +174,7 @@ export class HubConnection {
         if (secure) sent = secureRequest(url, options);
         else sent = proxy === null ? request(url, options) : throughProxy(url, proxy, options);
         sent.on('response', resolve).on('error', reject);
-        sent.setTimeout(stallMs, () => sent?.destroy(new Error('no data for a while')));
+        sent.setTimeout(stallMs, () => sent?.destroy(new Error(`no data for ${stallMs} ms`)));
         sent.end();
       });
     } catch (error) {
@@ -186,7 +186,7 @@ export class HubConnection {
   }
 }
 
-/** A request that the proxy makes in our place. */
+/** A request that the proxy makes on our behalf. */
 function throughProxy(url: URL, proxy: URL, options: RequestOptions): ClientRequest {
   const headers = { ...options.headers, host: url.host, ...proxyHeaders(proxy) };
   return request({ ...options, ...addressOf(proxy), headers, path: url.href });
@@ -198,7 +198,7 @@ function redirected(from: URL, location: string): URL {
     to?.protocol === 'https:' || (to?.protocol === 'http:' && from.protocol === 'http:');
   if (to !== null && isWeb) return to;
   throw new IoError(
-    `redirects to '${withoutSecrets(location)}', which is not followed`,
+    `redirects to '${withoutSecrets(location)}', which is not allowed`,
     { file: withoutSecrets(from) },
     'Check HF_ENDPOINT, and proxies and firewalls between this machine and the hub',
   );
@@ -232,7 +232,7 @@ async function* bodyOf(
   }
 }
 
-/** An error of the network as one that may pass, or, where it will not, as what is wrong. */
+/** A network error as a TransientError, or, if it is permanent, as an error that says what is wrong. */
 function networkError(error: unknown, url: string): Error {
   if (error instanceof FlashError) return error;
   const { code = '', message } = error as NodeJS.ErrnoException;
@@ -244,7 +244,7 @@ function networkError(error: unknown, url: string): Error {
       { cause: error },
     );
   }
-  // Of several addresses that were tried, Node gives an error without a message.
+  // When Node has tried several addresses, its error has no message.
   const reason = code === '' ? message : message === '' ? code : `${code}, ${message}`;
   return new TransientError(`the connection failed (${reason})`, null, { cause: error });
 }
@@ -276,11 +276,11 @@ function refusal(
       'Check the name and the revision',
     );
   }
-  if (status === 416) return new IoError('does not have the bytes that it lists', file);
+  if (status === 416) return new IoError('does not have the bytes that the hub lists', file);
   return new IoError(`answers with status ${status}`, file, 'Check HF_ENDPOINT');
 }
 
-/** Milliseconds that a `Retry-After` header asks for: seconds, or a date. */
+/** The delay of a `Retry-After` header, which holds seconds or a date, in milliseconds. */
 function retryAfter(value: string | undefined): number | null {
   if (value === undefined) return null;
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();

@@ -15,12 +15,12 @@ import { RemoteFile } from './remote-file.ts';
 import { contentPath, type Repository } from './repository.ts';
 import { checkpointIn, filesOf, type Selection } from './selection.ts';
 
-/** Headers that are asked for at a time. */
+/** Headers that are requested at the same time. */
 const connections = 8;
-/** Of each of two tensors that may be one: values that differ mostly do so at the beginning. */
+/** Bytes compared of two tensors that may be the same: different ones mostly differ at the beginning. */
 const mostCompared = 64 * 1024;
 
-/** What is done to a checkpoint when it is converted. */
+/** The options of the checkpoint's conversion. */
 export type Asked = AskedDTypes & Adaptation;
 
 /**
@@ -60,7 +60,7 @@ export async function examineRemote(
     return { ...checkpoint, source: { ...checkpoint.source, mostCompared } };
   };
   const path = checkpointIn(dir, selection);
-  // Nobody knows the directory; it may even be gone when the message is read.
+  // The directory is temporary and unknown to the user, so messages must not name it.
   const onHub = (text: string) => text.replaceAll(dir, repository.id);
   try {
     const report = await inspectCheckpoint(path, asked, open);

@@ -1,13 +1,13 @@
-/** Whether a file is the one that the hub has. */
+/** Checks a file against the hub's digest. */
 
 import { createHash } from 'node:crypto';
 import { eachPiece } from '../regular-file.ts';
 import type { HubFile } from './repository.ts';
 
 /**
- * The digest of the file at `path`, by the hash of `wanted` and as if it had as many bytes.
- * @param onBytes is told of each piece that was read
- * @throws what the system says, and what the signal says
+ * The digest of the file at `path`, with the hash function and the length of `wanted`.
+ * @param onBytes called with the length of each piece that was read
+ * @throws errors of the file system, and the signal's reason
  */
 export async function digestOfFile(
   path: string,

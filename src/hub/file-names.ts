@@ -1,11 +1,14 @@
-/** Names that a hub gives files: which are paths in a repository, and which a directory here may have. */
+/**
+ * File names from the hub: which are valid paths in a repository, and which are allowed in a local
+ * directory.
+ */
 
 import { InputError } from '../errors.ts';
 
 const mostPathLength = 1024;
 const mostNameBytes = 255;
 
-/** A path in a repository that stays in it; null where `value` is none. */
+/** `value` as a path that stays within its repository; null if it is not one. */
 export function repositoryPath(value: unknown): string | null {
   if (typeof value !== 'string' || value.length > mostPathLength) return null;
   const parts = value.split('/');
@@ -13,13 +16,13 @@ export function repositoryPath(value: unknown): string | null {
   return parts.every(plain) && !/[\\\p{Cc}\p{Surrogate}]/u.test(value) ? value : null;
 }
 
-/** What Windows takes for a device, whatever follows the point. */
+/** Names that Windows takes for devices, with any extension. */
 const devices = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
 
 /**
- * The name that the file at `path` of a repository has here: the last part of its path.
- * @param taken names that are not free, in lower case
- * @throws InputError when not every system can have a file of that name
+ * The local name of the file at `path` of a repository: the last part of its path.
+ * @param taken names already in use, in lower case
+ * @throws InputError when some system does not allow a file of that name
  */
 export function localName(path: string, taken: ReadonlySet<string>): string {
   const name = path.slice(path.lastIndexOf('/') + 1);

@@ -4,20 +4,20 @@ import { ggufPart } from '../checkpoint/gguf/gguf-file.ts';
 import type { HubFile } from './repository.ts';
 
 export interface GgufModel {
-  /** In the order of the parts. */
+  /** The files, in the order of the parts. */
   readonly files: readonly HubFile[];
-  /** The file's name without its ending, and without the number of a part. */
+  /** The file's name without its extension and without a part number. */
   readonly stem: string;
   readonly bytes: number;
-  /** What to ask for it by: its quantisation, or where several share that, its first file. */
+  /** The label that selects it: its quantisation, or its first file if several models share that. */
   readonly label: string;
-  /** Whether it is a language model, as far as its name tells: not a projector or a matrix of importance. */
+  /** Whether its name is that of a language model, not of a projector or an importance matrix. */
   readonly isText: boolean;
   /** Whether `asked` is one of its files, or its quantisation. */
   isCalled(asked: string): boolean;
 }
 
-/** How a quantisation stands at the end of a file's name. */
+/** A quantisation at the end of a file's name. */
 const quantisation =
   /(?:^|[-_.])((?:UD-)?(?:I?Q\d+(?:_[A-Z0-9]+)*|TQ\d_\d|MXFP4(?:_MOE)?|BF16|FP?16|F32))$/i;
 const ending = /\.gguf$/i;

@@ -1,4 +1,4 @@
-/** What a model on the hub is, and whether it would run: known without its weights. */
+/** Examines a model on the hub, and whether it would run, without downloading its weights. */
 
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -21,39 +21,39 @@ export interface HubRequest {
   readonly model: string;
   /** Branch, tag or commit; default: main. */
   readonly revision?: string;
-  /** What is done to the checkpoint when it is converted: whether it would run depends on it. */
+  /** Options of the conversion, on which depends whether the model would run. */
   readonly asked?: Asked;
-  /** Default: what the environment says. */
+  /** The hub; default: from the environment. */
   readonly address?: HubAddress;
   readonly timing?: Partial<HubTiming>;
   readonly signal?: AbortSignal;
 }
 
-/** What is known of a model before its weights are here. */
+/** The facts about a model that are known before its weights are downloaded. */
 export interface HubModel {
   /** `owner/name`. */
   readonly model: string;
   /** The commit. */
   readonly revision: string;
-  /** What is to be downloaded; `bytes` are those of all files. */
+  /** The files to download; `bytes` is their total size. */
   readonly files: readonly { readonly name: string; readonly bytes: number }[];
   readonly bytes: number;
-  /** What it would be converted to, and what keeps it from that. */
+  /** The model that conversion would make, or the problems that prevent it. */
   readonly report: CheckpointReport;
 }
 
-/** A repository at a commit, and what of it is asked for. */
+/** A repository at a commit, and the files selected from it. */
 export interface Choice {
   readonly repository: Repository;
   readonly selection: Selection;
 }
 
-/** Small files that are asked for at a time. */
+/** Small files that are requested at the same time. */
 const connections = 8;
 
 /**
- * Tells what the model is and whether it would run, without its weights; nothing is left on the disk.
- * @throws InputError when there is no such model, or it cannot be said what it is; IoError when the hub
+ * Examines a model and whether it would run, without its weights; leaves nothing on the disk.
+ * @throws InputError when the model does not exist or cannot be examined; IoError when the hub
  * cannot be reached
  */
 export async function examineOnHub(request: HubRequest): Promise<HubModel> {
@@ -74,7 +74,7 @@ export async function examineOnHub(request: HubRequest): Promise<HubModel> {
   }
 }
 
-/** Connects to the hub, has it list the repository, chooses, and runs `work` with that. */
+/** Connects to the hub, lists the repository, selects files, and runs `work` with the selection. */
 export async function withChoice<T>(
   { model, revision = 'main', address, ...rest }: HubRequest,
   work: (connection: HubConnection, choice: Choice) => Promise<T>,
@@ -102,7 +102,7 @@ export async function gatherSmall(
   return withAllWeights({ repository, selection }, partial.path);
 }
 
-/** The choice with the shards that the index in `dir` names. */
+/** The selection with the shards that the index in `dir` names. */
 export async function withAllWeights(
   { repository, selection }: Choice,
   dir: string,
@@ -112,7 +112,7 @@ export async function withAllWeights(
   return { repository, selection: withShards(selection, repository, shards) };
 }
 
-/** What is said of a choice and of what it is examined to be. */
+/** The result for a selection and its examination. */
 export function hubModel(choice: Choice, report: CheckpointReport): HubModel {
   const files = filesOf(choice.selection);
   return {

@@ -1,10 +1,10 @@
 /**
- * What a download has, written beside it as it goes on, so that the next run goes on behind the last
- * byte that is known to be on the device. A line each, only ever appended; the last one may be torn.
+ * The journal of a download, kept beside it, so that the next run continues after the last byte that is
+ * known to be on the device. One line for each event, only ever appended; the last line may be incomplete.
  *
- *     ["file", name, bytes, digest]   begins anew, with nothing of it there
+ *     ["file", name, bytes, digest]   the file starts from the beginning, without any bytes
  *     ["got", name, from, to]         bytes [from, to) are in `<name>.part`
- *     ["done", name]                  the whole file is there, under its name, and was checked
+ *     ["done", name]                  the whole file was checked, and has its final name
  */
 
 import { constants } from 'node:fs';
@@ -17,14 +17,14 @@ import { readRegular } from '../regular-file.ts';
 import { Ranges } from './ranges.ts';
 
 export const journalFile = 'pull.journal';
-/** Of the name of a file that is not whole. */
+/** The suffix of an incomplete file's name. */
 export const partSuffix = '.part';
 
-/** Bytes that one has after a million records, more than any download makes. */
+/** The most bytes of a journal: those of a million records, more than any download makes. */
 const longest = 128 * 2 ** 20;
 const appendFlags = constants.O_WRONLY | constants.O_APPEND | noFollow;
 
-/** What is known of a file. */
+/** The recorded state of a file. */
 export interface KnownFile {
   readonly bytes: number;
   readonly digest: string;
@@ -33,7 +33,7 @@ export interface KnownFile {
 }
 
 export class Journal {
-  /** By name, as it was when the journal was opened. */
+  /** The files by name, as they were when the journal was opened. */
   readonly known: ReadonlyMap<string, KnownFile>;
   readonly #path: string;
   readonly #file: FileHandle;
@@ -45,7 +45,7 @@ export class Journal {
     this.known = known;
   }
 
-  /** Opens the journal in `dir`, or begins one. Throws what the system says. */
+  /** Opens the journal in `dir`, or starts one. @throws errors of the file system */
   static async open(dir: string): Promise<Journal> {
     const path = join(dir, journalFile);
     const content = await readRegular(path, longest).catch((error: NodeJS.ErrnoException) => {
@@ -53,7 +53,7 @@ export class Journal {
       throw error;
     });
     const known = parse(content.toString());
-    // What follows must not stand behind half a line.
+    // New records must not follow half a line.
     await writeAside(path, (file) => file.writeFile(compact(known)));
     return new Journal(path, await open(path, appendFlags), known);
   }
@@ -83,7 +83,7 @@ export class Journal {
         throw writeError(error, this.#path);
       }
     };
-    // One line after the other.
+    // Lines are written one after the other.
     this.#last = this.#last.then(write, write);
     return this.#last;
   }

@@ -1,4 +1,7 @@
-/** A file on its way: written in any order, recorded when it is on the device, named when it is whole. */
+/**
+ * A file during its download: bytes come in any order, are recorded once on the device, and the file
+ * gets its name when it is complete.
+ */
 
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open } from 'node:fs/promises';
@@ -11,7 +14,7 @@ import { type Journal, type KnownFile, partSuffix } from './journal.ts';
 import { Ranges } from './ranges.ts';
 import type { WantedFile } from './selection.ts';
 
-/** Bytes that a killed process may lose of a file, at most; of small ones a 64th. */
+/** The most bytes of a file that a killed process may lose; of small files a 64th. */
 const mostUnrecorded = 8 * 2 ** 20;
 const leastUnrecorded = 64 * 1024;
 
@@ -19,7 +22,7 @@ const againFlags = constants.O_RDWR | noFollow;
 
 export class PartFile {
   readonly file: WantedFile;
-  /** What was there before this run. */
+  /** Bytes that were there before this run. */
   readonly resumedBytes: number;
   /** Path of the whole file. */
   readonly path: string;
@@ -38,7 +41,7 @@ export class PartFile {
     this.resumedBytes = this.#done ? file.bytes : this.got.bytes;
   }
 
-  /** Goes on with what the journal knows of `file` in `dir`, or begins it. Throws what the system says. */
+  /** Resumes `file` in `dir` from the journal, or starts it. @throws errors of the file system */
   static async begin(file: WantedFile, dir: string, journal: Journal): Promise<PartFile> {
     const { name, bytes, hash } = file;
     const known = journal.known.get(name);
@@ -48,7 +51,7 @@ export class PartFile {
         return new PartFile(file, dir, journal, known);
       }
       if (!known.done) {
-        // A process may have been killed right behind the check: it is made again.
+        // An earlier process may have been killed just after its check: the check is repeated.
         const named = (await sizeOf(part)) === null && (await sizeOf(whole)) === bytes;
         if (named) await renameEntry(whole, part);
         if (known.got.bytes === 0 || (await sizeOf(part)) !== null) {
@@ -61,14 +64,14 @@ export class PartFile {
     return new PartFile(file, dir, journal, null);
   }
 
-  /** Whether it is whole, checked, and has its name. */
+  /** Whether the file is complete, was checked, and has its name. */
   get done(): boolean {
     return this.#done;
   }
 
   /**
-   * Writes `data` at byte `at`. @returns how many of these bytes were not there
-   * @throws FlashError when the disk is full, or does not take them
+   * Writes `data` at byte `at`. @returns how many of these bytes are new
+   * @throws FlashError when the disk is full, or the write fails
    */
   async write(data: Uint8Array, at: number): Promise<number> {
     const to = at + data.length;
@@ -86,7 +89,7 @@ export class PartFile {
     return fresh;
   }
 
-  /** Notes all that was written, once it is on the device. */
+  /** Records all written bytes, once they are on the device. */
   async record(): Promise<void> {
     const written = this.#unrecorded;
     if (written.bytes === 0) return;
@@ -100,13 +103,13 @@ export class PartFile {
   }
 
   /**
-   * Gives the file its name when it is the one that is wanted; else begins it anew.
-   * @returns the digest that it has in the place of the one it should have; null when all is well
+   * Gives the file its name if its digest is right; else starts it again from the beginning.
+   * @returns the wrong digest; null if the digest is right
    */
   async finish(signal: AbortSignal, onBytes: (bytes: number) => void): Promise<string | null> {
     const { file } = this;
     try {
-      await this.#open(); // of a file without bytes nothing was written
+      await this.#open(); // nothing was written to an empty file
       await this.record();
       await this.close();
     } catch (error) {
@@ -144,7 +147,7 @@ export class PartFile {
   }
 }
 
-/** Bytes of the regular file at `path`; null where there is none. */
+/** Bytes of the regular file at `path`; null if there is none. */
 async function sizeOf(path: string): Promise<number | null> {
   const found = await lstat(path).catch(() => null);
   return found?.isFile() ? found.size : null;

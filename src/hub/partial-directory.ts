@@ -1,6 +1,6 @@
 /**
- * Where a model is while it is downloaded: `<directory>.partial`, which is renamed when all of it is
- * there. It outlives a process that is stopped or killed, and the next one goes on with it.
+ * The directory of a model during its download: `<directory>.partial`, which is renamed when the model is
+ * complete. It remains when a process is stopped or killed, and the next one resumes from it.
  */
 
 import { lstat, mkdir, readdir, rmdir } from 'node:fs/promises';
@@ -37,8 +37,8 @@ export class PartialDirectory {
   }
 
   /**
-   * Opens what there is of `target`, or begins it; one process at a time has it.
-   * @throws InputError when another process has it, or something else is in its place
+   * Opens the partial directory of `target`, or creates it, for one process at a time.
+   * @throws InputError when another process holds it, or when something else has its name
    */
   static async open(target: string): Promise<PartialDirectory> {
     const place = resolve(target);
@@ -78,16 +78,16 @@ export class PartialDirectory {
     }
   }
 
-  /** Gives the directory its name; every file that was begun must be done. Others are removed. */
+  /** Gives the directory its final name; every file that was started must be done. Other files are removed. */
   async commit(system = nodeMoveSystem): Promise<void> {
     try {
-      // Windows renames no directory in which a file is open.
+      // Windows does not rename a directory that contains an open file.
       for (const part of this.#parts.values()) await part.close();
       await this.#journal.close();
       await this.#removeOthers([...this.#parts.keys()]);
       await openUp(this.path, await modeOf(this.#target, 0o777));
       await syncPath(this.path);
-      // A directory without anything in it may be there; not every system renames onto it.
+      // The target may be an empty directory, and not every system can rename onto one.
       await rmdir(this.#target).catch(() => {});
       await renameEntry(this.path, this.#target, system);
       await syncPath(dirname(this.#target));
@@ -97,19 +97,19 @@ export class PartialDirectory {
     }
   }
 
-  /** Removes all that is here. */
+  /** Removes the directory and everything in it. */
   async remove(): Promise<void> {
     await removeEntry(this.path);
   }
 
-  /** Gives it up; what is there stays for the next run. */
+  /** Releases the directory; its files stay for the next run. */
   async close(): Promise<void> {
     for (const part of this.#parts.values()) await part.close();
     await this.#journal.close();
     this.#release();
   }
 
-  /** Of another selection, or another commit. */
+  /** Removes files of another selection or another commit. */
   async #removeOthers(names: readonly string[]): Promise<void> {
     const kept = new Set([...names, journalFile]);
     for (const name of await readdir(this.path)) {
@@ -118,18 +118,18 @@ export class PartialDirectory {
   }
 }
 
-/** Where `target` is while it is not whole. */
+/** The path of `target` while it is incomplete. */
 export function partialPath(target: string): string {
   return `${resolve(target)}.partial`;
 }
 
-/** @throws InputError when the directory at `path` is not one that a download has left */
+/** @throws InputError when the directory at `path` does not come from a download */
 async function assertOurs(path: string): Promise<void> {
   const found = await lstat(path);
   const names = found.isDirectory() ? await readdir(path) : [];
   if (found.isDirectory() && (names.length === 0 || names.includes(journalFile))) return;
   throw new InputError(
-    'is where an unfinished download would be, and is not one',
+    'has the name of an unfinished download, but is not one',
     { file: path },
     `Move ${basename(path)} away, or choose another directory`,
   );

@@ -1,12 +1,12 @@
-/** Failures that may pass, and how long they are waited for. */
+/** Temporary failures, and how long to wait before the next attempt. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { IoError } from '../errors.ts';
 import { formatMs } from '../units.ts';
 
-/** What is worth trying again: a connection that broke, a server that is busy. */
+/** A temporary failure: the connection broke, or the server is busy. */
 export class TransientError extends Error {
-  /** What the server asks to wait; null where it says nothing. */
+  /** The wait that the server asks for, in milliseconds; null if it asks for none. */
   readonly waitMs: number | null;
 
   constructor(message: string, waitMs: number | null = null, options?: ErrorOptions) {
@@ -16,14 +16,14 @@ export class TransientError extends Error {
   }
 }
 
-/** Pauses and limits of what goes over the network, in milliseconds unless they say otherwise. */
+/** Pauses and limits of network access, in milliseconds unless stated otherwise. */
 export interface HubTiming {
-  /** Failures in a row, without a byte of use between them, that end a download. */
+  /** Consecutive failures, without a useful byte in between, that end a download. */
   readonly attempts: number;
   /** The first pause; each further one is twice as long. */
   readonly firstPauseMs: number;
   readonly longestPauseMs: number;
-  /** Longest pause that a server may ask for. */
+  /** The longest pause that a server may ask for. */
   readonly longestAskedMs: number;
   /** A server that sends less than some kilobytes in this time has stalled. */
   readonly stallMs: number;
@@ -44,21 +44,21 @@ export class Patience {
   readonly #file: string;
   #failures = 0;
 
-  /** @param file what is asked for, for messages */
+  /** @param file the requested file, for messages */
   constructor(timing: HubTiming, signal: AbortSignal, file: string) {
     this.#timing = timing;
     this.#signal = signal;
     this.#file = file;
   }
 
-  /** Something has come: failures before do not count any more. */
+  /** Data has arrived: earlier failures no longer count. */
   reset(): void {
     this.#failures = 0;
   }
 
   /**
    * Waits before the next attempt.
-   * @throws `error` when it will not pass; IoError when it has come too often; what the signal says
+   * @throws `error` if it is permanent; IoError after too many failures; the signal's reason
    */
   async after(error: unknown): Promise<void> {
     this.#signal.throwIfAborted();
@@ -72,18 +72,18 @@ export class Patience {
       throw new IoError(
         `${error.message}${times}${wait}`,
         { file: this.#file },
-        'Run the same command again: a download goes on where it was stopped',
+        'Run the same command again: the download resumes where it stopped',
         { cause: error },
       );
     }
     const usual = Math.min(firstPauseMs * 2 ** (this.#failures - 1), longestPauseMs);
-    // Connections that broke together come back one after the other.
+    // Random pauses, so that connections that broke together do not all return at once.
     const pause = Math.max(asked, usual * (0.5 + Math.random()));
     await sleep(pause, undefined, { signal: this.#signal });
   }
 }
 
-/** What `work` gives, tried again as long as it fails with what may pass. */
+/** The result of `work`, which is repeated as long as it fails temporarily. */
 export async function patiently<T>(patience: Patience, work: () => Promise<T>): Promise<T> {
   for (;;) {
     try {

@@ -1,4 +1,4 @@
-/** Proxies, as the environment names them: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`. */
+/** Proxies from the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`. */
 
 import { request } from 'node:http';
 import { type AgentOptions, Agent as HttpsAgent } from 'node:https';
@@ -8,8 +8,8 @@ import { InputError, IoError } from '../errors.ts';
 import { withoutSecrets } from './address.ts';
 
 /**
- * The proxy through which `url` is asked for; null: none.
- * @throws InputError when what the environment names is no HTTP proxy
+ * The proxy for requests to `url`; null: none.
+ * @throws InputError when the environment names something other than an HTTP proxy
  */
 export function proxyOf(url: URL, environment: NodeJS.ProcessEnv = process.env): URL | null {
   const named = (name: string) => environment[name.toLowerCase()] || environment[name];
@@ -30,8 +30,8 @@ export function proxyOf(url: URL, environment: NodeJS.ProcessEnv = process.env):
 const loopback = /^(localhost|.*\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 /**
- * Whether `list` has the host or a domain that it is in, with or without a port; `*` is every host. This
- * machine is always exempt.
+ * Whether `list` contains the host or a domain that it belongs to, with or without a port; `*` matches every
+ * host. This machine itself never uses a proxy.
  */
 function isExempt({ hostname, port, protocol }: URL, list: string): boolean {
   if (loopback.test(hostname)) return true;
@@ -48,19 +48,19 @@ function isExempt({ hostname, port, protocol }: URL, list: string): boolean {
     });
 }
 
-/** Where a proxy is. A request to its URL would tell the server behind it user and password. */
+/** The address of a proxy, without its user and password, which the server behind it must not see. */
 export function addressOf({ hostname, port }: URL): { host: string; port: string } {
   return { host: hostname.replace(/^\[|\]$/g, ''), port: port || '80' };
 }
 
-/** Headers by which a proxy knows who asks. */
+/** The authorisation headers for a proxy. */
 export function proxyHeaders({ username, password }: URL): Record<string, string> {
   if (username === '') return {};
   const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   return { 'proxy-authorization': `Basic ${Buffer.from(pair).toString('base64')}` };
 }
 
-/** What is wrong when a proxy lets nothing pass: user and password, or where it leads. */
+/** The error when a proxy refuses a connection: because of the user and password, or of the target. */
 export function proxyRefusal(status: number | undefined, proxy: URL): IoError {
   return new IoError(
     `the proxy refuses the connection (status ${status})`,
@@ -69,19 +69,19 @@ export function proxyRefusal(status: number | undefined, proxy: URL): IoError {
   );
 }
 
-/** A proxy that takes longer to make a tunnel does not answer. */
+/** The longest wait for a proxy to open a tunnel, in milliseconds. */
 const silentMs = 30_000;
 
 type Connected = (error: Error | null, socket?: Duplex) => void;
 
-/** Where a tunnel leads, as Node tells an agent. */
+/** The target of a tunnel, as Node passes it to an agent. */
 interface Destination {
   readonly host?: string | null;
   readonly port?: number | string | null;
   readonly servername?: string;
 }
 
-/** Connections through a tunnel: the proxy passes on what it cannot read. */
+/** Connections through a tunnel: the proxy forwards encrypted data. */
 export class TunnelAgent extends HttpsAgent {
   readonly #proxy: URL;
 

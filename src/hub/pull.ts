@@ -1,4 +1,7 @@
-/** Models from the hub: what they need and nothing else, checked, in a directory that appears whole. */
+/**
+ * Downloads models from the hub: only the needed files, checked, into a directory that appears when it
+ * is complete.
+ */
 
 import { readdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
@@ -23,21 +26,24 @@ import { checkpointIn, filesOf, type WantedFile } from './selection.ts';
 import { transfer } from './transfer.ts';
 
 export interface PullRequest extends HubRequest {
-  /** Default: in the working directory, called as the repository, or as the GGUF file. */
+  /**
+   * Target directory; default: in the working directory, with the name of the repository or of the GGUF
+   * file.
+   */
   readonly directory?: string;
-  /** Requests at a time; default: 8. */
+  /** Simultaneous requests; default: 8. */
   readonly connections?: number;
   readonly onProgress?: (progress: PullProgress) => void;
   /**
-   * Called when the model was examined and would run, before its weights are downloaded; what it throws
-   * ends the download.
+   * Called when the examination shows that the model would run, before its weights are downloaded; an error
+   * that it throws ends the download.
    */
   readonly onExamined?: (model: HubModel, place: PullPlace) => void | Promise<void>;
 }
 
 export interface PullPlace {
   readonly directory: string;
-  /** Bytes that are yet to be downloaded. */
+  /** Bytes still to be downloaded. */
   readonly missingBytes: number;
 }
 
@@ -45,18 +51,18 @@ export interface PullPlace {
 export interface PullProgress {
   readonly downloadedBytes: number;
   readonly checkedBytes: number;
-  /** What both are in the end. */
+  /** The final values of both. */
   readonly bytesToDownload: number;
   readonly bytesToCheck: number;
 }
 
 export interface PullReport extends HubModel {
   readonly directory: string;
-  /** What to give to `convert`: the directory, or the GGUF file in it. */
+  /** The path to give to `convert`: the directory, or the GGUF file in it. */
   readonly checkpoint: string;
-  /** Bytes that came over the network into files. */
+  /** Bytes that were downloaded into files. */
   readonly downloadedBytes: number;
-  /** Bytes that were there before: from a run that was stopped, or all of them. */
+  /** Bytes that were already there: from a stopped run, or all of them. */
   readonly resumedBytes: number;
   readonly ms: number;
 }
@@ -65,11 +71,11 @@ const usualConnections = 8;
 const mostConnections = 64;
 
 /**
- * Downloads the model into a directory that appears when all of it is there and checked. What a run that
- * was stopped or killed has left is gone on with; a directory that holds the model already is checked.
- * @throws InputError when the model would not run, or something else is in its place; DiskFullError
- * before its weights are downloaded; IoError when the hub cannot be reached, or sends something else than
- * it lists
+ * Downloads the model into a directory that appears when the model is complete and checked. Resumes a run
+ * that was stopped or killed; if the directory already holds the model, it is checked.
+ * @throws InputError when the model would not run, or something else has the directory's name; DiskFullError
+ * before the weights are downloaded; IoError when the hub cannot be reached, or sends other data than it
+ * lists
  */
 export async function pullModel(request: PullRequest): Promise<PullReport> {
   const started = performance.now();
@@ -115,7 +121,7 @@ async function download(
     },
   };
   const partial = await PartialDirectory.open(directory);
-  // Small files alone are not worth leaving behind.
+  // A partial download with only small files is not worth keeping.
   let isKept = partial.holdsWeights;
   try {
     const whole = await gatherSmall(connection, choice, partial, counting);
@@ -123,7 +129,7 @@ async function download(
     const model = await describeRemote(connection, whole, partial.path, asked);
     const [problem] = model.report.problems;
     if (problem !== undefined) {
-      throw new InputError(`the model would not run, and is not downloaded: ${problem}`);
+      throw new InputError(`the model was not downloaded because it would not run: ${problem}`);
     }
     const parts = [];
     for (const file of filesOf(whole.selection)) parts.push(await partial.begin(file));
@@ -147,18 +153,18 @@ async function download(
   }
 }
 
-/** @throws DiskFullError when the device has no room for so many bytes */
+/** @throws DiskFullError when the device has too little space */
 async function checkRoom(directory: string, bytes: number): Promise<void> {
   const free = await freeBytes(dirname(resolve(directory)));
   if (bytes <= free) return;
   throw new DiskFullError(
-    `the download needs ${formatBytes(bytes)} more and the disk has ${formatBytes(free)} free`,
+    `the download needs ${formatBytes(bytes)} more, but the disk has only ${formatBytes(free)} free`,
     { file: partialPath(directory) },
     'Free some space or choose another directory',
   );
 }
 
-/** Whether something is at `place`; a directory without anything in it is nothing. */
+/** Whether something exists at `place`; an empty directory does not count. */
 async function isTaken(place: string): Promise<boolean> {
   const found = await stat(place).catch(() => null);
   if (found === null) return false;
@@ -166,7 +172,7 @@ async function isTaken(place: string): Promise<boolean> {
 }
 
 /**
- * What there is to say of a directory that is there already.
+ * The report on a directory that already exists.
  * @throws InputError when it is not the model at this commit
  */
 async function checkThere(
@@ -193,7 +199,7 @@ async function checkThere(
         onProgress?.({ downloadedBytes: 0, checkedBytes, bytesToDownload: 0, bytesToCheck });
       });
       if (digest === file.hash.digest) continue;
-      throw taken(directory, choice, `its ${file.name} is another`);
+      throw taken(directory, choice, `its ${file.name} has other contents`);
     }
   };
   await check(choice.selection.small);
@@ -206,7 +212,7 @@ async function checkThere(
 
 function taken(directory: string, { repository }: Choice, why: string): InputError {
   return new InputError(
-    `already exists, and is not ${repository.id} at ${repository.revision.slice(0, 12)}: ${why}`,
+    `already exists, but is not ${repository.id} at ${repository.revision.slice(0, 12)}: ${why}`,
     { file: directory },
     'Choose another directory, or remove it',
   );

@@ -1,16 +1,16 @@
-/** A part of a file on the hub, from servers that may ignore that it is a part, or lie about which. */
+/** Requests a part of a file on the hub, from servers that may ignore the range or send a wrong one. */
 
 import { IoError } from '../errors.ts';
 import type { Answer, ByteRange, HubConnection } from './connection.ts';
 
 export interface PartialAnswer extends Answer {
-  /** Where the body begins in the file: 0 where the server sends the whole file all the same. */
+  /** The body's first byte in the file: 0 if the server ignored the range and sends the whole file. */
   readonly start: number;
 }
 
 /**
- * Asks once for `range` of the file at `path`, which has `size` bytes.
- * @throws as `HubConnection.get`; IoError when the answer contradicts `size` or is another range
+ * Requests `range` of the file at `path`, which has `size` bytes, once.
+ * @throws as `HubConnection.get`; IoError when the answer contradicts `size` or has another range
  */
 export async function requestRange(
   connection: HubConnection,

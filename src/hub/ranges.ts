@@ -1,16 +1,16 @@
-/** Which bytes of a file are there: ranges in order, no two of which touch. */
+/** The bytes of a file that are present: ordered ranges, of which no two touch. */
 
 import type { ByteRange } from './connection.ts';
 
 export class Ranges {
   #ranges: ByteRange[] = [];
 
-  /** Bytes in all. */
+  /** Total bytes. */
   get bytes(): number {
     return this.#ranges.reduce((sum, { from, to }) => sum + to - from, 0);
   }
 
-  /** In order. */
+  /** The ranges, in order. */
   get all(): readonly ByteRange[] {
     return this.#ranges;
   }
@@ -27,7 +27,7 @@ export class Ranges {
     this.#ranges = [...this.#ranges.filter(apart), merged].sort((a, b) => a.from - b.from);
   }
 
-  /** The bytes of [from, to) that are not there, in order. */
+  /** The missing parts of [from, to), in order. */
   missing(from: number, to: number): ByteRange[] {
     const holes: ByteRange[] = [];
     let at = from;

@@ -1,4 +1,4 @@
-/** A file on the hub, read by range: a model's headers, before its weights are downloaded. */
+/** A file on the hub, read by range, to get a model's headers before its weights are downloaded. */
 
 import type { OpenedFile } from '../checkpoint/file.ts';
 import { InputError, IoError } from '../errors.ts';
@@ -6,16 +6,16 @@ import type { HubConnection } from './connection.ts';
 import { patiently, TransientError } from './patience.ts';
 import { requestRange } from './range-request.ts';
 
-/** Bytes of the first window; of those that follow right behind another, four times as many each. */
+/** Bytes of the first window; each window that directly follows another has four times as many. */
 const firstWindow = 128 * 1024;
 const largestWindow = 4 * 2 ** 20;
-/** Of a server that sends whole files only, how far behind the beginning is read. */
+/** How far from the beginning a file is read if the server only sends whole files. */
 const mostSkipped = 64 * 2 ** 20;
 
 export interface RemotePlace {
-  /** Below the hub's address. */
+  /** The path relative to the hub's address. */
   readonly address: string;
-  /** The path that messages name. */
+  /** The path in messages. */
   readonly path: string;
   readonly size: number;
 }
@@ -26,7 +26,7 @@ export class RemoteFile implements OpenedFile {
   readonly #address: string;
   readonly #connection: HubConnection;
   #window: Buffer = Buffer.alloc(0);
-  /** Where the window begins in the file. */
+  /** The window's first byte in the file. */
   #start = 0;
   #windowBytes = firstWindow;
 
@@ -37,7 +37,7 @@ export class RemoteFile implements OpenedFile {
     this.size = size;
   }
 
-  /** Reads ahead what every reader begins with. */
+  /** Reads the beginning of the file ahead, as every reader starts there. */
   async begin(): Promise<void> {
     if (this.size > 0) await this.#load(0, 1);
   }
@@ -47,7 +47,7 @@ export class RemoteFile implements OpenedFile {
     if (target.length === 0) return;
     if (end > this.size) {
       throw new InputError(
-        `truncated: bytes ${offset} to ${end} are needed, the file has ${this.size}`,
+        `truncated: bytes ${offset} to ${end} are needed, but the file has ${this.size}`,
         { file: this.path, ...(tensor !== undefined && { tensor }) },
       );
     }
@@ -61,7 +61,7 @@ export class RemoteFile implements OpenedFile {
     this.#window = Buffer.alloc(0);
   }
 
-  /** Makes bytes from `offset` on the window, at least `bytes` of them. */
+  /** Moves the window to `offset`, with at least `bytes` bytes. */
   async #load(offset: number, bytes: number): Promise<void> {
     const windowEnd = this.#start + this.#window.length;
     const goesOn = this.#window.length > 0 && offset >= this.#start && offset <= windowEnd;
@@ -83,7 +83,7 @@ export class RemoteFile implements OpenedFile {
     if (offset - start > mostSkipped) {
       drop();
       throw new IoError(
-        'does not answer requests for parts of a file, so the model cannot be examined before it is downloaded',
+        'does not support range requests, so the model cannot be examined before it is downloaded',
         { file: from },
         'Check HF_ENDPOINT, and proxies and firewalls between this machine and the hub',
       );

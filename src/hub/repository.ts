@@ -1,4 +1,4 @@
-/** What is in a repository of the hub at one commit, as its API lists it. */
+/** The contents of a repository on the hub at one commit, as listed by the hub's API. */
 
 import { isJsonObject, JsonExcessError, parseJson, printable } from '../checkpoint/json-file.ts';
 import { isCount } from '../checkpoint/shape.ts';
@@ -6,7 +6,7 @@ import { InputError, IoError } from '../errors.ts';
 import type { HubConnection } from './connection.ts';
 import { repositoryPath } from './file-names.ts';
 
-/** How a file is recognised: by its own SHA-256, or by what git names it (SHA-1, of small files). */
+/** The digest of a file: its SHA-256, or for small files git's SHA-1. */
 export interface FileHash {
   readonly kind: 'sha256' | 'git';
   /** In hexadecimal digits. */
@@ -14,7 +14,7 @@ export interface FileHash {
 }
 
 export interface HubFile {
-  /** In the repository. */
+  /** The path in the repository. */
   readonly path: string;
   readonly bytes: number;
   readonly hash: FileHash;
@@ -23,23 +23,23 @@ export interface HubFile {
 export interface Repository {
   /** `owner/name`. */
   readonly id: string;
-  /** The commit, whatever its branch becomes meanwhile. */
+  /** The commit; the branch may move on meanwhile. */
   readonly revision: string;
-  /** In the order of their paths. Files that the hub says too little of are not in it. */
+  /** The files, ordered by path, without those that the hub describes incompletely. */
   readonly files: readonly HubFile[];
 }
 
-/** Longest list that is read: some 200 bytes for each file. */
+/** The most bytes of a list: some 200 bytes for each file. */
 const mostListBytes = 32 * 2 ** 20;
 const mostFiles = 100_000;
-/** Failures before it is said that there is no hub: nobody waits long for a typing error. */
+/** Failures before the hub counts as unreachable: few, so that a typing error is reported soon. */
 const attempts = 3;
 
 /**
- * Asks the hub what the model `id` holds.
+ * Lists the files of the model `id` on the hub.
  * @param revision branch, tag or commit
- * @throws InputError when there is no such model, or it may not be read; IoError when the hub cannot be
- * reached, or does not answer as a hub does
+ * @throws InputError when the model does not exist or may not be read; IoError when the hub cannot be
+ * reached, or its answer is not that of a hub
  */
 export async function readRepository(
   connection: HubConnection,
@@ -75,12 +75,12 @@ export async function readRepository(
   return { id, revision: sha, files: files.sort((a, b) => (a.path < b.path ? -1 : 1)) };
 }
 
-/** The address of a file's content at the commit, below the hub's. */
+/** The path of a file's content at the commit, relative to the hub's address. */
 export function contentPath({ id, revision }: Repository, { path }: HubFile): string {
   return `/${id}/resolve/${revision}/${path.split('/').map(encodeURIComponent).join('/')}`;
 }
 
-/** An error of the list, with the model's name in the place of an address. */
+/** An error of the list, with the model's name instead of an address. */
 function named(error: unknown, id: string, revision: string): unknown {
   if (!(error instanceof InputError)) return error;
   const where = revision === 'main' ? id : `${id} at ${printable(revision)}`;

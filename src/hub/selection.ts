@@ -1,4 +1,4 @@
-/** Which files of a repository a model is made of. */
+/** Selects the files of a repository that a model needs. */
 
 import { join } from 'node:path';
 import { weightFileNames } from '../checkpoint/hf-directory.ts';
@@ -14,21 +14,21 @@ import { type GgufModel, ggufModels } from './gguf-models.ts';
 import { journalFile, partSuffix } from './journal.ts';
 import type { HubFile, Repository } from './repository.ts';
 
-/** A file that is to be here. */
+/** A file to be downloaded. */
 export interface WantedFile extends HubFile {
-  /** In the directory. */
+  /** Its name in the directory. */
   readonly name: string;
 }
 
 export interface Selection {
   readonly format: 'Hugging Face' | 'GGUF';
-  /** What the directory is called where nobody says. */
+  /** The default name of the directory. */
   readonly directoryName: string;
-  /** Configuration, tokenizer and index: small, and enough to know the weights by. */
+  /** Configuration, tokenizer and index: small files that are enough to select the weights. */
   readonly small: readonly WantedFile[];
-  /** As far as no index has to be read. */
+  /** The weights, as far as they are known without reading an index. */
   readonly weights: readonly WantedFile[];
-  /** The name of the index that says which shards there are. */
+  /** The name of the index that lists the shards. */
   readonly index: string | null;
 }
 
@@ -37,18 +37,18 @@ export function filesOf({ small, weights }: Selection): readonly WantedFile[] {
   return [...small, ...weights];
 }
 
-/** What to open of the selected files in `dir`: the directory, or the first GGUF file in it. */
+/** The path to open in `dir`: the directory itself, or the first GGUF file in it. */
 export function checkpointIn(dir: string, { format, weights }: Selection): string {
   const [first] = weights;
   return format === 'GGUF' && first !== undefined ? join(dir, first.name) : dir;
 }
 
-/** What is listed of a repository in a message. */
+/** The most entries of a repository that a message lists. */
 const mostListed = 12;
 
 /**
- * The files that `name` asks for.
- * @throws InputError that lists what there is, when nothing is asked for that is there, or too much
+ * The files that `name` selects.
+ * @throws InputError that lists the available models, if `name` matches none or several of them
  */
 export function selectFiles(repository: Repository, { choice, name }: ModelName): Selection {
   const models = ggufModels(repository.files);
@@ -63,7 +63,7 @@ export function selectFiles(repository: Repository, { choice, name }: ModelName)
         ? `'${choice}' may be any of ${listed(found)}`
         : models.length > 0
           ? `has no '${choice}'; it has ${listed(models)}`
-          : `has no GGUF files, and '${choice}' would be one`,
+          : `has no GGUF files, so '${choice}' cannot be selected`,
       place,
       models.length > 0 ? `Ask for one, as ${example(repository, models)}` : 'Leave out the colon',
     );
@@ -78,7 +78,7 @@ export function selectFiles(repository: Repository, { choice, name }: ModelName)
     if (isIndex) small.push(weights);
     const long = small.find(({ bytes }) => bytes > largestSideFile);
     if (long !== undefined) {
-      const what = `has ${long.bytes} bytes; at most ${largestSideFile} are read of such a file`;
+      const what = `has ${long.bytes} bytes; such a file may have at most ${largestSideFile}`;
       throw new InputError(what, { file: `${repository.id}/${long.path}` });
     }
     return {
@@ -137,7 +137,7 @@ function ofGguf({ files, stem }: GgufModel, name: string): Selection {
   };
 }
 
-/** A SentencePiece model is wanted where a tokenizer.json cannot be had without it. */
+/** A SentencePiece model is needed if there is neither a tokenizer.json nor vocab.json with merges.txt. */
 function tokenizerNames(byPath: ReadonlyMap<string, HubFile>): readonly string[] {
   const has = (name: string) => byPath.has(name);
   return has('tokenizer.json') || (has('vocab.json') && has('merges.txt'))
@@ -145,7 +145,7 @@ function tokenizerNames(byPath: ReadonlyMap<string, HubFile>): readonly string[]
     : [sentencePieceFile];
 }
 
-/** What a chat template with a name is called here; null for the path of another file. */
+/** The local name of a named chat template; null for the path of another file. */
 function namedTemplateOf(path: string): string | null {
   const folder = `${templateDirectory}/`;
   return path.startsWith(folder) ? storedTemplateName(path.slice(folder.length)) : null;

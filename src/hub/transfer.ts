@@ -1,6 +1,6 @@
 /**
- * Files from the hub to this machine, several ranges at a time. What has come is kept whatever happens:
- * a connection that breaks goes on at the next byte, and so does the next run.
+ * Downloads files from the hub, several ranges at a time. Received bytes are always kept: after a broken
+ * connection the download continues at the next byte, and so does the next run.
  */
 
 import { IoError } from '../errors.ts';
@@ -12,30 +12,30 @@ import { type PartialAnswer, requestRange } from './range-request.ts';
 import { contentPath, type Repository } from './repository.ts';
 
 export interface TransferOptions {
-  /** At a time. */
+  /** Simultaneous requests. */
   readonly connections: number;
-  /** New bytes that were written. */
+  /** Called with the number of new bytes written. */
   readonly onBytes: (bytes: number) => void;
-  /** Bytes that were read again to be checked. */
+  /** Called with the number of bytes read for the check. */
   readonly onChecked: (bytes: number) => void;
 }
 
-/** Bytes that one request asks for. */
+/** Bytes of one request. */
 const leastPiece = 2 ** 20;
 const mostPiece = 64 * 2 ** 20;
-/** As much as this, or half of what is asked for, and failures before it do not count. */
+/** After this many bytes, or half of the request, earlier failures no longer count. */
 const progressBytes = 64 * 1024;
 
 interface Job {
   readonly part: PartFile;
-  /** Null for a file that has all its bytes and is yet to be checked. */
+  /** Null for a file that has all its bytes but is not checked yet. */
   readonly range: ByteRange | null;
 }
 
 /**
- * Downloads what `parts` lack, checks each file when it is whole, and gives it its name.
- * @throws IoError when a file is not the one that the hub lists, or the hub cannot be reached; what has
- * come until then is recorded
+ * Downloads the missing bytes of `parts`, checks each file when it is complete, and gives it its name.
+ * @throws IoError when a file does not match the hub's digest, or the hub cannot be reached; the bytes
+ * received until then are recorded
  */
 export async function transfer(
   connection: HubConnection,
@@ -57,7 +57,7 @@ export async function transfer(
         if (others === 0) await download.finish(part);
       } catch (error) {
         failure ??= { error };
-        // Nobody waits for what is of no use any more.
+        // The other requests are no longer needed.
         connection.stop();
         throw error;
       }
@@ -83,7 +83,7 @@ class Download {
   readonly #connection: HubConnection;
   readonly #repository: Repository;
   readonly #options: TransferOptions;
-  /** Of servers that ignore ranges, the one answer that brings the whole file. */
+  /** Downloads the whole file in one answer, from a server that ignores ranges. */
   readonly #wholes = new Map<PartFile, Promise<void>>();
 
   constructor(connection: HubConnection, repository: Repository, options: TransferOptions) {
@@ -92,7 +92,7 @@ class Download {
     this.#options = options;
   }
 
-  /** Brings the bytes of `range` that are not there. */
+  /** Downloads the missing bytes of `range`. */
   async fetch(part: PartFile, range: ByteRange): Promise<void> {
     const patience = this.#connection.patience(this.#nameOf(part));
     for (;;) {
@@ -109,13 +109,13 @@ class Download {
     }
   }
 
-  /** Checks a file of which all bytes are there; one that was resumed is downloaded anew if it is wrong. */
+  /** Checks a file that has all its bytes; if a resumed one is wrong, it is downloaded again. */
   async finish(part: PartFile): Promise<void> {
     const { onChecked, connections } = this.#options;
     const { signal } = this.#connection;
     let wrong = await part.finish(signal, onChecked);
     if (wrong !== null && part.resumedBytes > 0) {
-      // What an earlier run left may have been damaged since, as when the power failed.
+      // The bytes of an earlier run may have been damaged since, for instance by a power failure.
       const jobs = jobsOf(part, this.#options);
       await forEachParallel(jobs, connections, async ({ range }) => {
         if (range !== null) await this.fetch(part, range);
@@ -126,7 +126,7 @@ class Download {
     const { kind, digest } = part.file.hash;
     const name = kind === 'git' ? 'git hash' : 'SHA-256';
     throw new IoError(
-      `what was sent has the ${name} ${wrong}; the hub lists ${digest}; it was discarded`,
+      `the downloaded file has the ${name} ${wrong}, but the hub lists ${digest}; it was discarded`,
       { file: this.#nameOf(part) },
       'Try again later, or check HF_ENDPOINT, and proxies and firewalls between this machine and the hub',
     );
@@ -150,7 +150,7 @@ class Download {
     return copying;
   }
 
-  /** Writes an answer's bytes of `range`. @throws TransientError when it ends before */
+  /** Writes an answer's bytes of `range`. @throws TransientError when the answer ends early */
   async #copy(part: PartFile, answer: PartialAnswer, range: ByteRange): Promise<void> {
     let at = answer.start;
     try {
@@ -161,7 +161,7 @@ class Download {
           this.#options.onBytes(await part.write(piece.subarray(from - at, to - at), from));
         }
         at += piece.length;
-        // More than was promised has no end.
+        // A server that sends more than it announced might never stop.
         if (at > range.to) break;
       }
     } finally {

@@ -1,18 +1,21 @@
-/** Fields of a body that servers take besides: how many answers, in which form, steered how. */
+/**
+ * Further request fields that only a server supports: the number of answers, streaming, penalties and
+ * biases.
+ */
 
 import { isJsonObject } from '../checkpoint/json-file.ts';
 import { type Body, field, flagField, invalid, numberField } from './fields.ts';
 
-/** How many answers are wanted, whether they come as they are made, and what steers them. */
+/** The number of answers, whether they are streamed, and their penalties and biases. */
 export interface AnswerFields {
-  /** Answers to the same prompt. */
+  /** The number of answers to the same prompt. */
   readonly n: number;
   readonly stream: boolean;
-  /** Whether a stream ends with what it cost. */
+  /** Whether a stream ends with its `usage`. */
   readonly includeUsage: boolean;
-  /** Taken from the logit of every token that the answer has. */
+  /** Subtracted from the logit of each token that occurs in the answer. */
   readonly presencePenalty: number;
-  /** The same, times how often. */
+  /** Subtracted from the logit of each token once for every time it occurs in the answer. */
   readonly frequencyPenalty: number;
   /** Added to the logits of these token ids. */
   readonly logitBias: ReadonlyMap<number, number>;
@@ -20,7 +23,7 @@ export interface AnswerFields {
 
 const mostAnswers = { least: 1, most: 16, whole: true };
 const penalty = { least: -2, most: 2 };
-/** Tokens that may have a bias. */
+/** The most tokens with a bias. */
 const mostBiases = 1024;
 const mostBias = 100;
 

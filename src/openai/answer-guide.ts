@@ -1,4 +1,4 @@
-/** Steers one answer as its request wants it: forced tokens, a grammar, biases, penalties. */
+/** Guides the sampling of one answer: forced tokens, a grammar, biases, penalties. */
 
 import type { Model } from '../engine/model.ts';
 import type { TokenGuide } from '../engine/token-guide.ts';
@@ -8,20 +8,20 @@ import { Utf8Guard } from '../grammar/utf8-guard.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { type DrawnToken, TokenProbabilities } from './token-probabilities.ts';
 
-/** What a request asks of each token. */
+/** The request's options for each token. */
 export interface Steering {
   readonly presencePenalty: number;
   readonly frequencyPenalty: number;
   readonly logitBias: ReadonlyMap<number, number>;
-  /** How many of the most likely tokens are told with each token; null: nothing is told. */
+  /** How many of the most likely tokens are reported with each token; null: no probabilities. */
   readonly logprobs: number | null;
 }
 
-/** What an answer is held to. */
+/** The form that an answer must have. */
 export interface AnswerForm {
-  /** Ids that it begins with. */
+  /** Token ids that it begins with. */
   readonly opening: readonly number[];
-  /** Holds for what follows them. */
+  /** The format of what follows them. */
   readonly format: GrammarFormat;
 }
 
@@ -30,19 +30,19 @@ interface GuideParts {
   /** Logits. */
   readonly vocabSize: number;
   readonly steering: Steering;
-  /** Ids that the answer begins with. */
+  /** Token ids that the answer begins with. */
   readonly opening: readonly number[];
   /** Holds for what follows them. */
   readonly constraint: Constraint | null;
 }
 
 /**
- * Blanks in a row, in characters, under a grammar: enough to indent what is nested. JSON may have them
- * without end, and some models write nothing else.
+ * The most consecutive blanks, in characters, under a grammar: enough to indent nested values. JSON allows
+ * any number of blanks, and some models would write nothing else.
  */
 const mostBlanks = 20;
 
-/** Whether anything is asked of tokens. */
+/** Whether the request has any options for tokens. */
 export function steers(steering: Steering): boolean {
   const { presencePenalty, frequencyPenalty, logitBias, logprobs } = steering;
   const changes = presencePenalty !== 0 || frequencyPenalty !== 0 || logitBias.size > 0;
@@ -50,9 +50,9 @@ export function steers(steering: Steering): boolean {
 }
 
 /**
- * What guides an answer of the model, to be closed after it; null where nothing is asked of it.
- * @param grammars null where answers cannot be held to any: then `form` is
- * @throws GrammarError when the engine does not take the grammar
+ * The guide of an answer, to be closed after it; null if the request needs none.
+ * @param grammars null if grammars are disabled: then `form` is null, too
+ * @throws GrammarError when the engine refuses the grammar
  */
 export async function guideOf(
   { tokenizer, manifest }: Model,
@@ -74,7 +74,7 @@ export class AnswerGuide implements TokenGuide {
   #tokens = 0;
   /** Blanks at the end of the answer. */
   #blanks = 0;
-  /** Null where there is no grammar. */
+  /** Null without a grammar. */
   readonly #utf8: Utf8Guard | null;
 
   constructor(parts: GuideParts) {
@@ -111,7 +111,7 @@ export class AnswerGuide implements TokenGuide {
     if (!tokenizer.eosIds.includes(token)) constraint.advance(token);
   }
 
-  /** What is told of the tokens since the last call. */
+  /** The drawn tokens since the last call, with their probabilities. */
   takeDrawn(): DrawnToken[] {
     const drawn = this.#drawn;
     this.#drawn = [];
@@ -123,8 +123,8 @@ export class AnswerGuide implements TokenGuide {
   }
 
   /**
-   * Bans what the mask does not have; blanks, where there have been enough; and what would be
-   * no UTF-8.
+   * Bans tokens that the mask excludes, blanks when there have been enough, and tokens that would
+   * break UTF-8.
    */
   #ban(logits: Float32Array, mask: Int32Array): void {
     const { tokenizer } = this.#parts;

@@ -1,4 +1,4 @@
-/** Who answers. */
+/** The identity of the model that answers. */
 
 import { createHash } from 'node:crypto';
 import { basename, resolve } from 'node:path';
@@ -10,11 +10,11 @@ import { takesFewer } from '../models/spec.ts';
 export interface Answerer {
   /** The model's name. */
   readonly model: string;
-  /** Changes with everything that changes results: weights, predictors, dtypes, experts of a token. */
+  /** Changes with everything that affects results: weights, predictors, dtypes, experts per token. */
   readonly fingerprint: string;
 }
 
-/** The directory's name, and a hash of all that decides what a model generates. */
+/** The directory's name, and a hash of everything that affects what the model generates. */
 export function answererOf(
   { files, manifest }: Pick<Model, 'files' | 'manifest'>,
   { ffn, kvDtype, experts }: Pick<RunRequest, 'ffn' | 'kvDtype' | 'experts'>,

@@ -1,9 +1,9 @@
-/** `/v1/chat/completions`: the objects that answer. */
+/** `/v1/chat/completions`: the answer objects. */
 
 import type { Answerer } from './answerer.ts';
 import { createdNow } from './usage.ts';
 
-/** A call, as the API has it. */
+/** A tool call in the API's form. */
 export interface CallObject {
   readonly id: string;
   readonly type: 'function';
@@ -12,7 +12,7 @@ export interface CallObject {
 
 export type ChatFinish = 'stop' | 'length' | 'tool_calls';
 
-/** What the answer says, or what a part of a stream adds to it. */
+/** The contents of an answer, or what a part of a stream adds to it. */
 export interface ChatDelta {
   readonly role?: 'assistant';
   readonly content?: string;
@@ -39,11 +39,11 @@ export interface ChatChunkChoice {
   readonly index: number;
   readonly delta: ChatDelta;
   readonly logprobs: object | null;
-  /** Null but for the last part. */
+  /** Null except in the last part. */
   readonly finish_reason: ChatFinish | null;
 }
 
-/** The object that answers a request; `id` comes without the prefix that the API gives it. */
+/** The answer object of a request; `id` is given without the API's prefix. */
 export function chatObject(
   id: string,
   choices: readonly ChatChoice[],
@@ -53,7 +53,7 @@ export function chatObject(
   return { ...headOf(id, 'chat.completion', by), choices, usage };
 }
 
-/** A part of a stream; `usage` is left out where it is undefined. */
+/** A part of a stream; without `usage` if it is undefined. */
 export function chatChunk(
   id: string,
   choices: readonly ChatChunkChoice[],

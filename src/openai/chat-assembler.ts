@@ -1,4 +1,4 @@
-/** From the text of an answer, as it comes, to what was thought, what is said, and which tools are called. */
+/** Splits the text of an answer, as it is generated, into reasoning, content and tool calls. */
 
 import { randomBytes } from 'node:crypto';
 import { type AnswerPart, ReasoningSplitter } from '../chat/reasoning.ts';
@@ -7,20 +7,20 @@ import type { CallObject, ChatChoice, ChatDelta, ChatFinish } from './chat-answe
 import type { Completion } from './completion.ts';
 
 export interface AssemblerOptions {
-  /** The text that the answer goes on with: a template may have opened the thought. */
+  /** The prompt that the answer continues: its template may already have opened the reasoning. */
   readonly prompt: string;
-  /** How the model writes calls; null where there are no tools. */
+  /** How the model writes tool calls; null if there are no tools. */
   readonly toolFormat: ToolFormat | null;
   /** Names of the tools. */
   readonly toolNames: readonly string[];
-  /** Whether thoughts are told apart. */
+  /** Whether reasoning is separated from content. */
   readonly thinks: boolean;
 }
 
 const marks = /<\/?think>/g;
 
 export class ChatAssembler {
-  /** What was said and thought until now; calls when the answer is whole. */
+  /** Content and reasoning so far; tool calls when the answer is complete. */
   content = '';
   reasoning = '';
   calls: readonly CallObject[] = [];
@@ -34,13 +34,13 @@ export class ChatAssembler {
     this.#toolFormat = toolFormat;
   }
 
-  /** Takes more text; what it adds to the answer, as far as that is certain. */
+  /** Takes more text. @returns what it adds to the answer, as far as that is certain */
   push(text: string): ChatDelta[] {
     const parts = this.#splitter?.push(text) ?? [{ text, thought: false }];
     return parts.flatMap((part) => this.#take(part));
   }
 
-  /** What is left when the answer is whole. */
+  /** The rest, when the answer is complete. */
   finish(): ChatDelta[] {
     const deltas = (this.#splitter?.flush() ?? []).flatMap((part) => this.#take(part));
     const { text, calls } = this.#reader?.finish() ?? { text: '', calls: [] };
@@ -52,12 +52,12 @@ export class ChatAssembler {
     return deltas;
   }
 
-  /** Why the answer ended, once it is whole. */
+  /** Why the complete answer ended. */
   finishOf({ finishReason }: Pick<Completion, 'finishReason'>): ChatFinish {
     return this.calls.length > 0 ? 'tool_calls' : finishReason;
   }
 
-  /** The whole answer, of which all text has been pushed, as one of those to a request. */
+  /** The complete answer, after all its text was pushed, as a `choice` of the answer object. */
   choice(
     index: number,
     answer: Pick<Completion, 'finishReason'>,
@@ -89,7 +89,7 @@ export class ChatAssembler {
   }
 
   #say(text: string): ChatDelta[] {
-    // Blanks that part a thought, or a call, from what follows belong to neither.
+    // Blanks between reasoning, or a call, and the text after it belong to neither.
     const follows = this.content === '' && (this.reasoning !== '' || this.calls.length > 0);
     const added = follows ? text.trimStart() : text;
     if (added === '') return [];
@@ -98,7 +98,7 @@ export class ChatAssembler {
   }
 }
 
-/** Templates of Mistral take ids of nine letters and digits alone. */
+/** Mistral's templates only accept ids of nine letters and digits. */
 const shortId = 9;
 
 function callObject(

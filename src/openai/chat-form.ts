@@ -1,4 +1,4 @@
-/** What the answer to a chat is held to: a JSON schema, or calls of tools that are demanded. */
+/** The required form of a chat answer: a JSON schema, or forced tool calls. */
 
 import type { ChatTool } from '../chat/messages.ts';
 import { type ToolFormat, toolCallGrammar } from '../chat/tool-calls.ts';
@@ -13,16 +13,16 @@ import { badRequest } from './refusal.ts';
 
 export interface FormParts {
   readonly tokenizer: Tokenizer;
-  /** Null where answers cannot be held to any. */
+  /** Null if grammars are disabled. */
   readonly grammars: Grammars | null;
   readonly toolFormat: ToolFormat | null;
-  /** Whether the template has opened a thought. */
+  /** Whether the template has opened the reasoning. */
   readonly thinking: boolean;
 }
 
 /**
- * What the answer is held to; null where it is free.
- * @throws Refusal when the engine does not take it, or there is none
+ * The required form of the answer; null if there is none.
+ * @throws Refusal when the engine refuses the grammar, or grammars are disabled
  */
 export async function formOf(request: ChatRequest, parts: FormParts): Promise<AnswerForm | null> {
   const { grammars, tokenizer, toolFormat, thinking } = parts;
@@ -30,7 +30,7 @@ export async function formOf(request: ChatRequest, parts: FormParts): Promise<An
   const demanded = demandsCall(request);
   const param = demanded ? 'tool_choice' : 'response_format';
   if (grammars === null) {
-    const message = `'${param}' needs grammars, which --no-grammars has switched off`;
+    const message = `'${param}' needs grammars, which --no-grammars has disabled`;
     throw badRequest('unsupported_parameter', message, param);
   }
   try {
@@ -42,7 +42,7 @@ export async function formOf(request: ChatRequest, parts: FormParts): Promise<An
       opening: opening === '' ? [] : tokenizer.encode(opening),
       format: thinking && opening === '' ? after : format,
     };
-    // What the engine does not take is told before anything is answered.
+    // A grammar that the engine refuses is reported before anything is generated.
     (await grammars.open(form.format)).close();
     return form;
   } catch (error) {
@@ -51,7 +51,7 @@ export async function formOf(request: ChatRequest, parts: FormParts): Promise<An
   }
 }
 
-/** What a template has opened is thought to its end first. */
+/** If the template has opened the reasoning, the model finishes that first. */
 const thought = {
   type: 'tag',
   begin: '',
@@ -59,7 +59,7 @@ const thought = {
   end: '</think>',
 } as const;
 
-/** What a response format other than text asks for. @throws GrammarError */
+/** The format of a response format other than text. @throws GrammarError */
 function formatOf(format: ChatRequest['responseFormat']): GrammarFormat {
   const schema = format.type === 'json_schema' ? format.schema : { type: 'object' };
   return jsonFormat(checkedSchema(schema, 'schema'));
@@ -79,7 +79,7 @@ function callsOf(
   const grammar = format && toolCallGrammar(format, chosen, parallelToolCalls && !isNamed);
   if (grammar) return grammar;
   throw new GrammarError(
-    'the model writes calls of tools in a form in which none of several can be demanded: name one',
+    "the model's form of tool calls cannot force a choice among several tools: name one tool",
   );
 }
 

@@ -1,11 +1,11 @@
-/** The messages of a chat request, as templates take them. */
+/** Reads the messages of a chat request into the form that templates expect. */
 
 import type { ChatMessage, ToolCall } from '../chat/messages.ts';
 import { brief, isJsonObject } from '../checkpoint/json-file.ts';
 import { invalid } from './fields.ts';
 import { badRequest } from './refusal.ts';
 
-/** Messages in a request. */
+/** The most messages in a request. */
 const mostMessages = 4096;
 
 /** @throws Refusal that names the message at fault */
@@ -33,7 +33,7 @@ function readMessage(value: unknown, at: string): ChatMessage {
   return { ...more, role, content: text, tool_calls };
 }
 
-/** A text, or the texts of its parts. */
+/** The content as a text, or as the texts of its parts. */
 function readContent(value: unknown, at: string): string | null {
   if (value === undefined || value === null) return null;
   if (typeof value === 'string') return value;
@@ -41,13 +41,13 @@ function readContent(value: unknown, at: string): string | null {
   const parts = value.map((part: unknown, i) => {
     if (isJsonObject(part) && part.type === 'text' && typeof part.text === 'string')
       return part.text;
-    const message = `'${at}[${i}]' must be a part of the type text, not ${brief(part)}: the model reads text alone`;
+    const message = `'${at}[${i}]' must be a part of the type text, not ${brief(part)}: only text is supported`;
     throw badRequest('invalid_value', message, at);
   });
   return parts.join('\n');
 }
 
-/** A call of the turns before: templates want the arguments as an object. */
+/** A tool call of an earlier turn: templates expect its arguments as an object. */
 function readCall(value: unknown, at: string): ToolCall {
   const called = isJsonObject(value) && isJsonObject(value.function) ? value.function : null;
   if (!isJsonObject(value) || called === null)

@@ -1,4 +1,4 @@
-/** From a chat request to what is generated: its prompt, room for the answer, what that is held to. */
+/** Prepares a chat request: its prompt, the length of the answer, and its required form. */
 
 import { renderChat } from '../chat/chat.ts';
 import type { ChatTemplates } from '../chat/chat-templates.ts';
@@ -12,42 +12,42 @@ import type { ChatRequest } from './chat-request.ts';
 import { type Contexts, promptIdsFor, tokensWithin } from './prompt-room.ts';
 import { badRequest } from './refusal.ts';
 
-/** Who answers. */
+/** The model, and what it can do. */
 export interface ChatParts {
   readonly model: Model;
-  /** Null where the model has none. */
+  /** Null if the model has none. */
   readonly templates: ChatTemplates | null;
-  /** Null where answers cannot be held to any. */
+  /** Null if grammars are disabled. */
   readonly grammars: Grammars | null;
   readonly contexts: Contexts;
 }
 
-/** What one answer is generated from, but for how it is sampled. */
+/** The input of one answer, except for its sampling options. */
 export interface ChatAnswerParts {
   readonly promptIds: readonly number[];
   readonly form: AnswerForm | null;
-  /** Whether the text has special tokens as they are written. */
+  /** Whether special tokens appear in the text. */
   readonly keepSpecial: boolean;
 }
 
-/** A chat that can be answered. */
+/** A chat that is ready to be answered. */
 export interface PreparedChat {
   readonly answer: ChatAnswerParts;
   readonly maxTokens: number;
-  /** How the model writes calls; null where there are no tools. */
+  /** How the model writes tool calls; null if there are no tools. */
   readonly toolFormat: ToolFormat | null;
-  /** What makes messages of the text of an answer; one for each answer. */
+  /** Makes the object that turns an answer's text into a message; each answer needs its own. */
   readonly assembler: () => ChatAssembler;
 }
 
 export interface PrepareOptions {
-  /** Tokens of an answer where the request does not say how many. */
+  /** The length of an answer in tokens if the request sets none. */
   readonly usualTokens: number;
   readonly signal: AbortSignal;
 }
 
 /**
- * Renders and encodes the messages, and finds what the answer must be like.
+ * Renders and encodes the messages, and determines the required form of the answer.
  * @throws Refusal when the request is at fault, or the model has no template
  */
 export async function prepareChat(
@@ -82,7 +82,7 @@ export async function prepareChat(
 }
 
 /**
- * Bytes of the text that a request's messages become: no more tokens than these.
+ * Bytes of the rendered messages of a request, an upper bound for their tokens.
  * @throws Refusal when there is no template; InputError when it refuses the messages
  */
 export function chatTextBytes(
@@ -101,10 +101,10 @@ function chosenTemplates(templates: ChatTemplates | null): ChatTemplates {
   throw badRequest('unsupported_parameter', message, 'messages');
 }
 
-/** The form in which a model writes calls. @throws Refusal where its template has none that is known */
+/** How a model writes tool calls. @throws Refusal if its template shows no known form */
 function formatFor(templates: ChatTemplates): ToolFormat {
   const format = toolFormatOf(templates.choose(true).source);
   if (format !== null) return format;
-  const message = "the model's chat template has no tools, or none in a form that is known";
+  const message = "the model's chat template does not support tools, or not in a known form";
   throw badRequest('unsupported_parameter', message, 'tools');
 }

@@ -1,4 +1,4 @@
-/** `/v1/chat/completions`: what a request's body asks for. */
+/** `/v1/chat/completions`: reads the body of a request. */
 
 import type { ChatMessage, ChatTool } from '../chat/messages.ts';
 import { isJsonObject } from '../checkpoint/json-file.ts';
@@ -31,23 +31,23 @@ export type ResponseFormat =
   | { readonly type: 'json_object' }
   | { readonly type: 'json_schema'; readonly schema: unknown };
 
-/** What a body asks for. */
+/** The contents of a body. */
 export interface ChatRequest extends GenerationFields, AnswerFields {
   readonly messages: readonly ChatMessage[];
-  /** Empty where none are given, or may be called. */
+  /** Empty if none are given, or none may be called. */
   readonly tools: readonly ChatTool[];
   readonly toolChoice: ToolChoice;
-  /** Whether several calls may be made at once. */
+  /** Whether an answer may contain several calls. */
   readonly parallelToolCalls: boolean;
   readonly responseFormat: ResponseFormat;
-  /** How many of the most likely tokens are told with each token; null: none, and no probabilities. */
+  /** How many of the most likely tokens are reported with each token; null: no probabilities. */
   readonly logprobs: number | null;
-  /** What the template is given besides. */
+  /** Further variables for the template. */
   readonly variables: Readonly<Record<string, unknown>>;
 }
 
 const mostTopLogprobs = { least: 0, most: 20, whole: true };
-/** Tools in a request. */
+/** The most tools in a request. */
 const mostTools = 128;
 
 const ignored = [...ignoredFields, 'safety_identifier', 'prompt_cache_key', 'verbosity'];
@@ -67,7 +67,7 @@ const unsupported: NeutralValues = {
 
 /**
  * Reads the body of a request.
- * @param notHere fields that cannot be had from who answers
+ * @param notHere fields that the caller does not support
  * @throws Refusal that names the field at fault
  */
 export function readChatRequest(body: Body, notHere: NeutralValues = {}): ChatRequest {
@@ -89,12 +89,12 @@ export function readChatRequest(body: Body, notHere: NeutralValues = {}): ChatRe
   };
 }
 
-/** Whether a call is demanded. */
+/** Whether a tool call is required. */
 export function demandsCall({ toolChoice }: Pick<ChatRequest, 'toolChoice'>): boolean {
   return toolChoice === 'required' || typeof toolChoice === 'object';
 }
 
-/** Whether the answer must be held to a grammar. */
+/** Whether the answer needs a grammar. */
 export function needsGrammar(request: ChatRequest): boolean {
   return demandsCall(request) || request.responseFormat.type !== 'text';
 }
@@ -147,7 +147,7 @@ function readToolChoice(value: unknown, tools: readonly ChatTool[]): ToolChoice 
   if (tools.length === 0) {
     throw badRequest(
       'invalid_value',
-      "'tool_choice' demands a call, and there are no tools",
+      "'tool_choice' requires a tool call, but there are no tools",
       'tools',
     );
   }

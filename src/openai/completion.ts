@@ -1,15 +1,15 @@
-/** `/v1/completions`: what was made of a request, and the object that says it. */
+/** `/v1/completions`: the result of a request, and its answer object. */
 
 import type { FinishReason } from '../engine/generate.ts';
 import type { Answerer } from './answerer.ts';
 import { createdNow, usageObject } from './usage.ts';
 
-/** What was made of a request. */
+/** The result of a request. */
 export interface Completion {
   readonly text: string;
   readonly promptTokens: number;
   readonly tokens: number;
-  /** `stop`: the model or a stop text ended it, `length`: there was no room for more. */
+  /** `stop`: the model or a stop text ended it, `length`: the limit of tokens or the context was reached. */
   readonly finishReason: 'stop' | 'length';
 }
 
@@ -23,13 +23,13 @@ export interface CompletionChoice {
   readonly text: string;
   readonly index: number;
   readonly logprobs: object | null;
-  /** Null in a stream, until the last part. */
+  /** In a stream, null except in the last part. */
   readonly finishReason: Completion['finishReason'] | null;
 }
 
 /**
- * The object that answers a request, or a part of a stream.
- * @param id of the object, without the prefix that the API gives it
+ * The answer object of a request, or a part of a stream.
+ * @param id of the object, without the API's prefix
  */
 export function completionObject(
   id: string,

@@ -1,4 +1,4 @@
-/** `/v1/completions`: what a request's body asks for. */
+/** `/v1/completions`: reads the body of a request. */
 
 import { type AnswerFields, answerFields, readAnswer } from './answer-fields.ts';
 import {
@@ -19,9 +19,9 @@ import {
 } from './generation-fields.ts';
 import { badRequest } from './refusal.ts';
 
-/** What a body asks for. */
+/** The contents of a body. */
 export interface CompletionRequest extends GenerationFields {
-  /** A text, or the ids of its tokens. */
+  /** A text, or token ids. */
   readonly prompt: string | readonly number[];
 }
 
@@ -29,7 +29,7 @@ const known = new Set([...generationFields, ...ignoredFields, 'prompt']);
 
 /**
  * Reads the body of a request to `/v1/completions`.
- * @param unsupported fields that are known, but cannot be had from who answers
+ * @param unsupported fields that the API has, but the caller does not support
  * @throws Refusal that names the field at fault
  */
 export function readCompletionRequest(body: Body, unsupported: NeutralValues): CompletionRequest {
@@ -37,15 +37,15 @@ export function readCompletionRequest(body: Body, unsupported: NeutralValues): C
   return { prompt: readPrompt(field(body, 'prompt')), ...readGeneration(body) };
 }
 
-/** What a body asks of a server. */
+/** The contents of a body for a server. */
 export interface ServedCompletionRequest extends CompletionRequest, AnswerFields {
-  /** Whether the prompt stands before the answer. */
+  /** Whether the answer's text begins with the prompt. */
   readonly echo: boolean;
-  /** How many of the most likely tokens are told with each token; null: none, and no probabilities. */
+  /** How many of the most likely tokens are reported with each token; null: no probabilities. */
   readonly logprobs: number | null;
 }
 
-/** Tokens of which the API tells probabilities beside the one that was drawn. */
+/** The API's limit for alternatives to the drawn token. */
 const mostLogprobs = { least: 0, most: 5, whole: true };
 const served = new Set([...known, ...answerFields, 'echo', 'logprobs', 'best_of']);
 const neverServed: NeutralValues = { suffix: (value) => value === '' };
@@ -79,7 +79,7 @@ function readPrompt(value: unknown): string | readonly number[] {
   if (items.length > 0 && items.every((item) => typeof item === 'number')) return items;
   if (items.length === 1) return readPrompt(items[0]);
   if (items.every((item) => typeof item === 'string' || Array.isArray(item))) {
-    const message = `'prompt' must be one text, not a list of ${items.length}: write a line for each`;
+    const message = `'prompt' must be one text, not a list of ${items.length}: send one request for each`;
     throw badRequest('unsupported_parameter', message, 'prompt');
   }
   throw invalid('prompt', 'a text or a list of token ids', value);

@@ -1,4 +1,4 @@
-/** Fields of a request's body, checked as they are read; null counts as absent, as the API has it. */
+/** Reads and checks fields of a request's body; null counts as absent, as in the API. */
 
 import { brief } from '../checkpoint/json-file.ts';
 import { badRequest } from './refusal.ts';
@@ -13,7 +13,7 @@ export function field(body: Body, name: string): unknown {
 export interface NumberRange {
   readonly least: number;
   readonly most: number;
-  /** Whether only whole numbers will do. */
+  /** Whether the number must be whole. */
   readonly whole?: boolean;
 }
 
@@ -31,7 +31,7 @@ export function numberField(
   throw invalid(name, `${kind} from ${least} to ${most}`, value);
 }
 
-/** A refusal that says what the field must be, and what it is. */
+/** A refusal that names the required and the actual value of a field. */
 export function invalid(name: string, must: string, value: unknown): Error {
   return badRequest('invalid_value', `'${name}' must be ${must}, not ${brief(value)}`, name);
 }
@@ -43,12 +43,12 @@ export function flagField(body: Body, name: string): boolean | undefined {
   throw invalid(name, 'true or false', value);
 }
 
-/** What a value must be to ask for nothing, of fields that are not supported. */
+/** Values of unsupported fields that have no effect and so are accepted. */
 export type NeutralValues = Readonly<Record<string, (value: unknown) => boolean>>;
 
 /**
- * Refuses what is unknown, and what is not supported unless its value asks for nothing: an answer must
- * not be another one than was asked for. What is not supported may be known, too.
+ * Refuses unknown fields, and unsupported ones unless their value has no effect: an answer must not differ
+ * from what the request asks for. A field may be both known and unsupported.
  * @throws Refusal that names the field
  */
 export function checkFields(

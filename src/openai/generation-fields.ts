@@ -1,13 +1,13 @@
-/** Fields of a body that say how an answer is generated, of every endpoint. */
+/** Request fields for the generation of an answer, common to all endpoints. */
 
 import type { SamplingOptions } from '../engine/sampling-options.ts';
 import { type Body, field, invalid, type NumberRange, numberField } from './fields.ts';
 
 /** How an answer is sampled and when it ends. */
 export interface GenerationFields {
-  /** Undefined where the body leaves it to the command. */
+  /** Undefined if the body does not set it; then the command decides. */
   readonly maxTokens: number | undefined;
-  /** Without a seed where the body has none. */
+  /** Without a seed if the body has none. */
   readonly sampling: Omit<SamplingOptions, 'seed'> & { readonly seed?: number };
   readonly stop: readonly string[];
 }
@@ -15,7 +15,7 @@ export interface GenerationFields {
 const maxStops = 16;
 const largestCount = 2 ** 31 - 1;
 
-/** Ranges as the API has them; `top_k`, `min_p` and `repetition_penalty` are what other servers add. */
+/** The API's ranges; `top_k`, `min_p` and `repetition_penalty` are extensions of other servers. */
 const ranges = {
   max_tokens: { least: 0, most: largestCount, whole: true },
   temperature: { least: 0, most: 2 },
@@ -29,7 +29,10 @@ const ranges = {
 /** Names of all fields that {@link readGeneration} reads. */
 export const generationFields: readonly string[] = [...Object.keys(ranges), 'stop'];
 
-/** Fields that change nothing here: who asks, what for, and the name of the model, which is given. */
+/**
+ * Fields without effect here: metadata about the user and the request, and the model's name, as there
+ * is one model.
+ */
 export const ignoredFields: readonly string[] = [
   'model',
   'user',
@@ -39,14 +42,13 @@ export const ignoredFields: readonly string[] = [
 ];
 
 /**
- * `top_k` of requests to a server, and of chats, that do not say it. The API knows no such thing; but with
- * all tokens, sorting a vocabulary costs as much as generating a token, and tokens are drawn that nobody
- * wants.
+ * Default of `top_k` for requests to a server and for chats. The API has no such field; but without it,
+ * sorting a vocabulary costs as much as generating a token, and very unlikely tokens are drawn.
  */
 export const usualTopK = 40;
 
 /**
- * @param otherwiseTopK of a body that does not say `top_k`; 0 leaves all tokens in
+ * @param otherwiseTopK `top_k` for a body that does not set it; 0 keeps all tokens
  * @throws Refusal that names the field at fault
  */
 export function readGeneration(body: Body, otherwiseTopK = 0): GenerationFields {
@@ -65,7 +67,7 @@ export function readGeneration(body: Body, otherwiseTopK = 0): GenerationFields 
   };
 }
 
-/** A number of tokens under another name than `max_tokens`. @throws Refusal */
+/** Reads a number of tokens from a field such as `max_tokens`. @throws Refusal */
 export function tokensField(body: Body, name: string): number | undefined {
   return numberField(body, name, ranges.max_tokens);
 }
@@ -77,12 +79,12 @@ function readStop(value: unknown): readonly string[] {
   throw invalid('stop', `a text or a list of at most ${maxStops} texts`, value);
 }
 
-/** A seed of the API, which may be negative, as the sampler takes it. */
+/** A seed of the API, which may be negative, in the sampler's range. */
 export function samplerSeed(seed: number): number {
   return seed < 0 ? seed + 2 ** 53 : seed;
 }
 
-/** The seed of one of several answers to a request: the first has that of the request. */
+/** The seed of one of several answers to a request; the first answer has the request's seed. */
 export function seedAt(seed: number, index: number): number {
   return (seed + index) % Number.MAX_SAFE_INTEGER;
 }

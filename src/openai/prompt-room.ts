@@ -1,4 +1,4 @@
-/** Whether a context has room for a prompt and its answer, and what is said where it has not. */
+/** Checks whether a context has room for a prompt and its answer, with the messages for when it has not. */
 
 import { encodePromptParts, PromptTooLongError } from '../engine/prompt.ts';
 import { InputError } from '../errors.ts';
@@ -8,15 +8,15 @@ import { badRequest } from './refusal.ts';
 
 /** Positions. */
 export interface Contexts {
-  /** Of a sequence. */
+  /** Positions of a sequence. */
   readonly context: number;
-  /** That the model itself has room for. */
+  /** The most positions that the model supports. */
   readonly maxContext: number;
 }
 
 /**
- * The ids of a prompt, with those that the model expects around a text; ids are checked.
- * @throws PromptTooLongError when they are more than `most`; InputError for a prompt that is no good;
+ * The token ids of a prompt, including those that the model expects around a text; given ids are checked.
+ * @throws PromptTooLongError when there are more than `most`; InputError for an invalid prompt;
  * InterruptedError
  */
 export async function encodePromptOrIds(
@@ -34,7 +34,7 @@ export async function encodePromptOrIds(
 }
 
 /**
- * What `encode` gives, which must be some ids.
+ * The ids that `encode` returns, of which there must be at least one.
  * @param param the field that the prompt comes from
  * @throws Refusal when the prompt is at fault
  */
@@ -47,11 +47,11 @@ export async function promptIdsFor(
     const ids = await encode();
     if (ids.length > contexts.context) throw tooLong(contexts, `${ids.length}`, param);
     if (ids.length > 0) return ids;
-    const message = 'the prompt is empty and the model has no BOS token to start from';
+    const message = 'the prompt is empty, and the model has no BOS token to start from';
     throw badRequest('invalid_prompt', message, param);
   } catch (error) {
     if (error instanceof PromptTooLongError) throw tooLong(contexts, error.tokens, param);
-    // A machine that is too busy is not the request's fault.
+    // An error because the machine is too busy is not the request's fault.
     const isFault =
       error instanceof InputError && !(error instanceof TimeLimitError && error.starved);
     throw isFault ? badRequest('invalid_prompt', error.line, param) : error;
@@ -65,8 +65,8 @@ function tooLong(contexts: Contexts, tokens: string, param: string): Error {
 
 /**
  * How many tokens may be generated. The last one is not fed back, so it needs no position.
- * @param asked undefined where the request does not say; then it is `usual`, or what there is room for
- * @throws Refusal when there is no room for as many as were asked for
+ * @param asked undefined if the request sets no limit; then it is `usual`, or less if there is less room
+ * @throws Refusal when the context has no room for `asked` tokens
  */
 export function tokensWithin(
   contexts: Contexts,

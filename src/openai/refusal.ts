@@ -1,8 +1,8 @@
-/** Why a request is answered with an error: nothing is wrong with who answers. */
+/** Errors that are the request's fault, not the server's. */
 
 /**
- * OpenAI's words where it has one. Of the first group, which are lines of a batch, nobody knows which
- * request the line is; what is wrong with the others is answered with an HTTP status.
+ * Error codes, OpenAI's own where it has one. Those of the first group concern lines of a batch that are not
+ * valid requests; the others are answered with an HTTP status.
  */
 export type RefusalCode =
   | 'line_too_long'
@@ -31,9 +31,9 @@ export type RefusalCode =
 
 export class Refusal extends Error {
   readonly code: RefusalCode;
-  /** The field of the request's body that it is about. */
+  /** The field of the request's body that the error concerns. */
   readonly param: string | null;
-  /** The HTTP status that the API answers; null for a line that is no request. */
+  /** The HTTP status of the answer; null for a line that is not a request. */
   readonly status: number | null;
   /** Headers that belong to the answer, such as Retry-After. */
   readonly headers: Readonly<Record<string, string>>;
@@ -59,7 +59,7 @@ export class Refusal extends Error {
     this.headers = headers;
   }
 
-  /** What the API says of it, under the key `error` of a body. */
+  /** The value of `error` in the answer's body. */
   get error(): Readonly<Record<string, string | null>> {
     const { message, param, code } = this;
     const type = typesOfError[this.status ?? 400] ?? 'invalid_request_error';
@@ -67,7 +67,7 @@ export class Refusal extends Error {
   }
 }
 
-/** Types of errors by status; all others are of an invalid request. */
+/** Error types by status; all other errors are invalid requests. */
 const typesOfError: Readonly<Record<number, string>> = {
   401: 'authentication_error',
   403: 'permission_error',
@@ -75,7 +75,7 @@ const typesOfError: Readonly<Record<number, string>> = {
   503: 'server_error',
 };
 
-/** A refusal of what a request asks for, which the API answers with status 400. */
+/** A refusal with status 400. */
 export function badRequest(code: RefusalCode, message: string, param: string | null): Refusal {
   return new Refusal(code, message, { param, status: 400 });
 }

@@ -1,4 +1,4 @@
-/** How likely tokens were when they were drawn, by the model alone: before bans, penalties, temperature. */
+/** Probabilities of drawn tokens as the model computed them: before bans, penalties and temperature. */
 
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { topIds } from '../top-ids.ts';
@@ -9,22 +9,22 @@ export interface LikelyToken {
   readonly logprob: number;
 }
 
-/** A token that was drawn, and the most likely ones in its place. */
+/** A drawn token, and the most likely alternatives. */
 export interface DrawnToken extends LikelyToken {
   readonly top: readonly LikelyToken[];
 }
 
-/** Logarithms are numbers in JSON, which -Infinity is not. */
+/** The least logarithm: JSON cannot express -Infinity. */
 const leastLogprob = -9999;
 
-/** Looks at logits, and keeps what is told of the token that is drawn of them. */
+/** Records logits, and computes the probabilities of the token drawn from them. */
 export class TokenProbabilities {
   readonly #top: number;
   #logits: Float32Array | null = null;
   #total = 0;
   #best: readonly LikelyToken[] = [];
 
-  /** @param top how many of the most likely tokens are told */
+  /** @param top how many of the most likely tokens are reported */
   constructor(top: number) {
     this.#top = top;
   }
@@ -42,7 +42,7 @@ export class TokenProbabilities {
     this.#best = ids.map((id) => this.#of(id));
   }
 
-  /** What is told of a token that was drawn of what was looked at last. */
+  /** The probabilities of a token that was drawn from the last recorded logits. */
   drawn(id: number): DrawnToken {
     return { ...this.#of(id), top: this.#best };
   }
@@ -69,7 +69,7 @@ export function chatLogprobs(tokenizer: Tokenizer, drawn: readonly DrawnToken[])
 
 /**
  * The value of `logprobs` of a completion, or of a part of it.
- * @param offset where the part begins in the text, in UTF-16 units
+ * @param offset of the part in the text, in UTF-16 units
  */
 export function completionLogprobs(
   tokenizer: Tokenizer,

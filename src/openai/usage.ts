@@ -1,8 +1,8 @@
-/** What an answer cost, and how objects of the API say it. */
+/** Token counts of an answer, in the API's form. */
 
 export interface Usage {
   readonly promptTokens: number;
-  /** Generated, of all answers to a prompt. */
+  /** Generated tokens of all answers to a prompt. */
   readonly tokens: number;
 }
 
@@ -15,7 +15,7 @@ export function usageObject({ promptTokens, tokens }: Usage): Readonly<Record<st
   };
 }
 
-/** The time of an answer as the API has it, in seconds. */
+/** The creation time of an answer in the API's form: whole seconds. */
 export function createdNow(): number {
   return Math.floor(Date.now() / 1000);
 }

@@ -1,4 +1,4 @@
-/** What both endpoints that generate have in common. */
+/** Code shared by the two endpoints that generate. */
 
 import { seedAt } from '../openai/generation-fields.ts';
 import { badRequest } from '../openai/refusal.ts';
@@ -7,31 +7,31 @@ import { errorObject } from './errors.ts';
 import type { EventStream } from './event-stream.ts';
 import type { AnswerCall, ServedAnswer } from './service.ts';
 
-/** The seed of a request that has none. */
+/** The seed for a request that sets none. */
 export function randomSeed(): number {
   return Math.floor(Math.random() * 2 ** 32);
 }
 
 /**
- * Probabilities that may be told at once: some 300 bytes each, until the client has them. Streams send
- * them token by token, unless these are parts of a call.
+ * The most probabilities in one message: each takes some 300 bytes until the client has received it.
+ * Streams send them token by token, except for tokens of a tool call.
  */
 const mostTold = 2 ** 15;
 
 /**
- * @param logprobs how many are told besides that of each token; null: none at all
- * @throws Refusal when so many answers of so many tokens would have more than there is room for
+ * @param logprobs alternatives for each token, besides the token itself; null: no probabilities
+ * @throws Refusal when the answers could have more probabilities than the limit
  */
 export function checkTold(n: number, maxTokens: number, logprobs: number | null): void {
   const each = logprobs === null ? 0 : n * (logprobs + 1);
   if (each * maxTokens <= mostTold) return;
   const message =
-    `${n} answers of ${maxTokens} tokens with ${(logprobs ?? 0) + 1} probabilities each have more than ` +
-    `${mostTold}: ask for a stream, or lower 'max_tokens' to ${Math.floor(mostTold / each)}`;
+    `${n} answers of ${maxTokens} tokens with ${(logprobs ?? 0) + 1} probabilities each exceed the limit of ` +
+    `${mostTold} probabilities: ask for a stream, or lower 'max_tokens' to ${Math.floor(mostTold / each)}`;
   throw badRequest('invalid_value', message, 'logprobs');
 }
 
-/** A call without what hears of its text. */
+/** A call without its text callback. */
 export type SilentCall = Omit<AnswerCall, 'onText'>;
 
 /** The call of one of several answers to a request. */
@@ -40,7 +40,7 @@ export function callAt(call: SilentCall, index: number): SilentCall {
   return { ...call, sampling: { ...sampling, seed: seedAt(sampling.seed, index) } };
 }
 
-/** What some answers to one prompt cost. */
+/** The `usage` object for several answers to one prompt. */
 export function usageOf(answers: readonly ServedAnswer[]): object {
   const promptTokens = answers[0]?.promptTokens ?? 0;
   const tokens = answers.reduce((sum, answer) => sum + answer.tokens, 0);
@@ -51,18 +51,18 @@ export function usageOf(answers: readonly ServedAnswer[]): object {
   };
 }
 
-/** What the log says of some answers. */
+/** Parts of the log line about several answers. */
 export function notesOf(answers: readonly ServedAnswer[]): string[] {
   const reused = answers.map(({ reusedTokens }) => reusedTokens);
   const tokens = answers.map((answer) => answer.tokens);
   return [
-    `prompt ${answers[0]?.promptTokens ?? 0} tokens (${reused.join('+')} kept)`,
+    `prompt ${answers[0]?.promptTokens ?? 0} tokens (${reused.join('+')} reused)`,
     `answer ${tokens.join('+')} tokens`,
     answers.map(({ finishReason }) => finishReason).join('+'),
   ];
 }
 
-/** Does `work`; when it fails, the stream says so. @throws what it failed with */
+/** Does `work`; if it fails, sends the error to the stream. @throws the same error */
 export async function telling<T>(stream: EventStream, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -20,7 +20,7 @@ import { EventStream } from './event-stream.ts';
 import { type Exchange, sendJson } from './exchange.ts';
 import type { ModelService } from './service.ts';
 
-/** What an answer is made from. */
+/** A request that is ready to be answered. */
 interface Prepared {
   readonly request: ChatRequest;
   readonly call: SilentCall;
@@ -31,7 +31,7 @@ export class ChatEndpoint {
   readonly #service: ModelService;
   readonly #templates: ChatTemplates | null;
 
-  /** @param templates null where the model has none */
+  /** @param templates null if the model has none */
   constructor(service: ModelService, templates: ChatTemplates | null) {
     this.#service = service;
     this.#templates = templates;
@@ -102,7 +102,7 @@ export class ChatEndpoint {
     assemblers.forEach((_, index) => {
       add(index, { role: 'assistant', content: '' }, []);
     });
-    /** Of each answer, what is told of tokens that nothing was sent for yet. */
+    /** For each answer, the probabilities of tokens whose text has not been sent yet. */
     const held = assemblers.map((): DrawnToken[] => []);
     const sendDeltas = (index: number, deltas: readonly ChatChunkChoice['delta'][]) => {
       for (const delta of deltas) add(index, delta, held[index]?.splice(0) ?? []);

@@ -19,7 +19,7 @@ import { EventStream } from './event-stream.ts';
 import { type Exchange, sendJson } from './exchange.ts';
 import type { ModelService } from './service.ts';
 
-/** Tokens of a completion that does not say how many, as the API has it. */
+/** The API's default for `max_tokens`. */
 const usualTokens = 16;
 
 export class CompletionsEndpoint {
@@ -32,7 +32,8 @@ export class CompletionsEndpoint {
   async answer(exchange: Exchange): Promise<void> {
     const request = readServedCompletion(await exchange.body());
     if (request.echo && request.logprobs !== null) {
-      const message = "'echo' with 'logprobs' is not supported: prompts have no probabilities here";
+      const message =
+        "'echo' with 'logprobs' is not supported: probabilities of prompt tokens are not computed";
       throw badRequest('unsupported_parameter', message, 'echo');
     }
     const leave = this.#service.queue.admit();

@@ -1,9 +1,9 @@
-/** What clients are told of what went wrong. */
+/** Errors as clients see them. */
 
 import { InterruptedError } from '../errors.ts';
 import { Refusal } from '../openai/refusal.ts';
 
-/** What a server answers that ends. */
+/** The answer of a server that is shutting down. */
 export function shuttingDown(): Refusal {
   return new Refusal('shutting_down', 'the server is shutting down: try again later', {
     status: 503,
@@ -11,7 +11,7 @@ export function shuttingDown(): Refusal {
   });
 }
 
-/** An error as something that the API can say; what is no request's fault keeps its reason to itself. */
+/** An error in the form of the API; null for internal errors, whose reason clients do not see. */
 export function refusalOf(error: unknown): Refusal | null {
   if (error instanceof Refusal) return error;
   return error instanceof InterruptedError ? shuttingDown() : null;
@@ -19,6 +19,6 @@ export function refusalOf(error: unknown): Refusal | null {
 
 /** The value of `error` in an answer. */
 export function errorObject(error: unknown): object {
-  const failed = { message: 'the server failed: see its log', type: 'server_error' };
+  const failed = { message: 'the server failed; its log has the reason', type: 'server_error' };
   return refusalOf(error)?.error ?? { ...failed, param: null, code: 'internal_error' };
 }

@@ -1,18 +1,18 @@
-/** Server-sent events: parts of an answer as they are made, to a client that may be slow, or gone. */
+/** Server-sent events: sends parts of an answer as they are generated, to a client that may be slow or gone. */
 
 import type { ServerResponse } from 'node:http';
 import { stallMs } from './exchange.ts';
 
-/** Comments keep connections alive while nothing is to be said, in milliseconds. */
+/** Interval in milliseconds of comments that keep an idle connection alive. */
 const keepAliveMs = 10_000;
-/** Bytes that a client may leave unread beyond what the system buffers; then it is given up. */
+/** The most bytes, beyond the system's buffers, that a client may leave unread before it is disconnected. */
 const mostUnread = 256 * 1024;
 
 export class EventStream {
   readonly #response: ServerResponse;
   readonly #timer: NodeJS.Timeout;
   #spoke = false;
-  /** When the client last took something, or had nothing to take. */
+  /** When the client last read something, or had nothing to read. */
   #taken = performance.now();
 
   /** Sends the headers; from now on the status is 200. */
@@ -43,7 +43,7 @@ export class EventStream {
     this.#response.end('data: [DONE]\n\n');
   }
 
-  /** Sends why there will be no more, and ends the stream. */
+  /** Sends an error, and ends the stream. */
   fail(error: object): void {
     this.send({ error });
     clearInterval(this.#timer);

@@ -3,19 +3,19 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Body } from '../openai/fields.ts';
 
-/** How long a client may read nothing of what it is sent, in milliseconds; then it is given up. */
+/** How long a client may leave data unread before it is disconnected, in milliseconds. */
 export const stallMs = 60_000;
 
 export interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** Aborts when the client has left, or the server ends. */
+  /** Aborts when the client disconnects, or the server stops. */
   readonly signal: AbortSignal;
-  /** 24 hexadecimal digits that name it. */
+  /** The id of the request: 24 hexadecimal digits. */
   readonly id: string;
   /** The JSON object of the body. @throws Refusal */
   readonly body: () => Promise<Body>;
-  /** What the log says of it besides, such as counts of tokens. */
+  /** Further parts of the log line, such as token counts. */
   readonly notes: string[];
 }
 
@@ -33,7 +33,7 @@ export function sendText(
 ): void {
   const bytes = typeof text === 'string' ? Buffer.from(text) : text;
   response.setTimeout(stallMs, () => response.destroy());
-  // An answer behind it on the same connection may take longer to be made.
+  // The next answer on the same connection may take longer to generate.
   response.prependOnceListener('finish', () => response.socket?.setTimeout(0));
   response.writeHead(status, { 'content-type': type, 'content-length': bytes.length });
   response.end(response.req.method === 'HEAD' ? undefined : bytes);

@@ -1,33 +1,33 @@
-/** What a server has done, for its page and for Prometheus. */
+/** Statistics of a server, for its page and for Prometheus. */
 
 import type { RunRecorder } from '../engine/stats.ts';
 import { peakResidentBytes, residentBytes } from '../plan/process.ts';
 import type { JobQueue } from './job-queue.ts';
 
-/** What `GET /stats` answers; the keys are a contract with programs that read them. */
+/** The answer to `GET /stats`; other programs rely on the keys. */
 export interface ServerStats {
   readonly model: string;
   /** Positions of a sequence. */
   readonly context: number;
   readonly parallel: number;
-  /** Answers that are made, and that wait for a sequence. */
+  /** Answers being generated, and answers that wait for a sequence. */
   readonly active: number;
   readonly queued: number;
-  /** Requests that may wait. */
+  /** The most requests that may wait. */
   readonly queueLimit: number;
   readonly requests: number;
-  /** Of all requests; `reusedTokens` of the prompts' were in memory already. */
+  /** Totals of all requests; `reusedTokens` prompt tokens were already in the KV cache. */
   readonly promptTokens: number;
   readonly reusedTokens: number;
   readonly tokens: number;
-  /** Of the last tokens, of all sequences together; null before the first. */
+  /** Recent speed of all sequences together; null before the first token. */
   readonly tokensPerSecond: number | null;
-  /** Share of the weight bytes used that were in DRAM; null before anything was used. */
+  /** The share of the used weight bytes that were in DRAM; null before any were used. */
   readonly cacheHitRate: number | null;
-  /** Read since the model is loaded. */
+  /** Bytes read since the model was loaded. */
   readonly flashBytes: number;
   readonly flashReads: number;
-  /** Per token that was generated. */
+  /** Per generated token. */
   readonly flashBytesPerToken: number | null;
   /** Bytes. */
   readonly residentMemory: number;
@@ -46,7 +46,7 @@ export interface FiguresParts {
   readonly recorder: Pick<RunRecorder, 'snapshot'>;
 }
 
-/** Weight of the last gap between two tokens in their mean. */
+/** Weight of the newest gap between two tokens in the running mean. */
 const newest = 0.05;
 
 export class Figures {
@@ -57,7 +57,7 @@ export class Figures {
   #promptTokens = 0;
   #reusedTokens = 0;
   #tokens = 0;
-  /** When the last token came; null where nothing has been going on since. */
+  /** When the last token came; null if the server was idle since. */
   #lastToken: number | null = null;
   #gapMs: number | null = null;
 
@@ -65,20 +65,20 @@ export class Figures {
     this.#parts = parts;
   }
 
-  /** A request was answered. */
+  /** Counts an answered request. */
   answered(endpoint: string, status: number): void {
     const key = `endpoint="${endpoint}",status="${status}"`;
     this.#requests.set(key, (this.#requests.get(key) ?? 0) + 1);
   }
 
-  /** A prompt was taken on, so many of whose tokens were in memory already. */
+  /** Counts a prompt, of which `reused` tokens were already in the KV cache. */
   prompted(tokens: number, reused: number): void {
     this.#promptTokens += tokens;
     this.#reusedTokens += reused;
     if (this.#parts.queue.running <= 1) this.#lastToken = null;
   }
 
-  /** So many tokens were generated. */
+  /** Counts generated tokens. */
   generated(count: number): void {
     if (count === 0) return;
     this.#tokens += count;
@@ -120,35 +120,45 @@ export class Figures {
     const lines = [...this.#requests].map(([labels, count]) => `{${labels}} ${count}`);
     return [
       metric('requests_total', 'counter', 'Requests answered.', lines),
-      metric('prompt_tokens_total', 'counter', 'Tokens of prompts.', stats.promptTokens),
+      metric('prompt_tokens_total', 'counter', 'Prompt tokens.', stats.promptTokens),
       metric(
         'prompt_tokens_reused_total',
         'counter',
-        'Tokens of prompts whose keys and values were in memory already.',
+        'Prompt tokens whose keys and values were already in memory.',
         stats.reusedTokens,
       ),
       metric('tokens_total', 'counter', 'Tokens generated.', stats.tokens),
       metric(
         'tokens_per_second',
         'gauge',
-        'Of the last tokens, all sequences together.',
+        'Recent generation speed of all sequences together.',
         stats.tokensPerSecond ?? 0,
       ),
-      metric('sequences_active', 'gauge', 'Answers that are made.', stats.active),
-      metric('queue_length', 'gauge', 'Answers that wait for a sequence.', stats.queued),
-      metric('queue_limit', 'gauge', 'Requests that may wait.', stats.queueLimit),
+      metric('sequences_active', 'gauge', 'Answers being generated.', stats.active),
+      metric('queue_length', 'gauge', 'Answers waiting for a sequence.', stats.queued),
+      metric('queue_limit', 'gauge', 'The most requests that may wait.', stats.queueLimit),
       metric(
         'cache_hit_ratio',
         'gauge',
-        'Share of the weight bytes used that were in DRAM.',
+        'Share of the used weight bytes that were in DRAM.',
         stats.cacheHitRate ?? 0,
       ),
       metric('flash_read_bytes_total', 'counter', 'Bytes read from flash.', stats.flashBytes),
       metric('flash_reads_total', 'counter', 'Reads from flash.', stats.flashReads),
-      metric('resident_memory_bytes', 'gauge', 'Of the process.', stats.residentMemory),
-      metric('peak_memory_bytes', 'gauge', 'Its highest until now.', stats.peakMemory),
-      metric('dram_budget_bytes', 'gauge', 'What it may have.', stats.dramBudget),
-      metric('uptime_seconds', 'gauge', 'Since the model is loaded.', stats.uptimeMs / 1000),
+      metric(
+        'resident_memory_bytes',
+        'gauge',
+        'Resident memory of the process.',
+        stats.residentMemory,
+      ),
+      metric(
+        'peak_memory_bytes',
+        'gauge',
+        'Peak resident memory of the process.',
+        stats.peakMemory,
+      ),
+      metric('dram_budget_bytes', 'gauge', 'Memory budget of the process.', stats.dramBudget),
+      metric('uptime_seconds', 'gauge', 'Time since the model was loaded.', stats.uptimeMs / 1000),
     ].join('');
   }
 }

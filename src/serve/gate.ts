@@ -1,6 +1,6 @@
 /**
- * Who may ask: a server on this machine is reached by every page that a browser shows, so what comes for
- * another host's name or from another origin is refused unless it is allowed.
+ * Access control. Every page in a browser can reach a server on the same machine, so requests for another
+ * host name or from another origin are refused unless they are allowed.
  */
 
 import { createHash, timingSafeEqual } from 'node:crypto';
@@ -9,11 +9,11 @@ import { isIP } from 'node:net';
 import { Refusal } from '../openai/refusal.ts';
 
 export interface GateOptions {
-  /** What clients must send as `Authorization: Bearer`; undefined: nothing. */
+  /** The key that clients must send as `Authorization: Bearer`; undefined: no key. */
   readonly apiKey?: string | undefined;
-  /** Names besides localhost and addresses that requests may be for; `*`: every one. */
+  /** Host names that requests may be for, besides localhost and IP addresses; `*`: every name. */
   readonly allowHosts?: readonly string[] | undefined;
-  /** Origins of pages that may ask, such as `https://app.example`; `*`: every one. */
+  /** Origins of pages that may send requests, such as `https://app.example`; `*`: every origin. */
   readonly allowOrigins?: readonly string[] | undefined;
 }
 
@@ -28,11 +28,11 @@ export class Gate {
     this.#origins = new Set(allowOrigins.map((origin) => origin.toLowerCase().replace(/\/$/, '')));
   }
 
-  /** @throws Refusal when the name that the request is for is not ours */
+  /** @throws Refusal when the request is for a host name that is not allowed */
   checkHost({ headers }: IncomingMessage): void {
     const host = headers.host ?? '';
     const name = hostName(host);
-    // An address cannot be made to lead elsewhere, as a name can.
+    // Unlike a name, an IP address cannot be rebound to another machine.
     const known = name === 'localhost' || isIP(name.replace(/^\[|\]$/g, '')) !== 0;
     if (known || this.#hosts.has('*') || this.#hosts.has(name)) return;
     throw new Refusal(
@@ -43,16 +43,16 @@ export class Gate {
   }
 
   /**
-   * @param navigable whether another site may lead a browser there
-   * @returns the origin that the answer must name, where it comes from another one
-   * @throws Refusal when a page of another origin asks
+   * @param navigable whether another site may link to this path
+   * @returns the origin that the answer must name, if the request comes from another origin; else null
+   * @throws Refusal when the request comes from an origin that is not allowed
    */
   checkOrigin({ headers }: IncomingMessage, navigable: boolean): string | null {
     const { origin, host, 'sec-fetch-site': site } = headers;
     const forbidden = (from: string) =>
       new Refusal(
         'forbidden_origin',
-        `requests of pages from ${from} are refused: allow them with --allow-origin`,
+        `requests from pages of ${from} are refused: allow them with --allow-origin`,
         { status: 403 },
       );
     if (origin === undefined) {
@@ -65,7 +65,7 @@ export class Gate {
     throw forbidden(JSON.stringify(origin.slice(0, 80)));
   }
 
-  /** @throws Refusal without the key, in a time that does not tell how much of it is right */
+  /** @throws Refusal without the right key; the comparison takes constant time */
   checkKey({ headers }: IncomingMessage): void {
     if (this.#key === null) return;
     const [kind = '', ...words] = (headers.authorization ?? '').split(' ');

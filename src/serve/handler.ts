@@ -1,4 +1,4 @@
-/** From a request to its endpoint, and from what goes wrong there to an answer. */
+/** Routes requests to endpoints, and turns errors into answers. */
 
 import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
@@ -17,9 +17,9 @@ import type { ModelService } from './service.ts';
 
 interface Route {
   readonly method: 'GET' | 'POST';
-  /** Whether anybody may ask, without a key. */
+  /** Whether the route needs no key. */
   readonly open?: boolean;
-  /** Whether a link on another site may lead there. */
+  /** Whether another site may link to it. */
   readonly navigable?: boolean;
   readonly answer: (exchange: Exchange) => void | Promise<void>;
 }
@@ -30,17 +30,17 @@ export interface HandlerParts {
   readonly completions: CompletionsEndpoint;
   readonly gate: Gate;
   readonly bodies: BodyReader;
-  /** Is given one line for each request. */
+  /** Receives one line for each request. */
   readonly log: (line: string) => void;
 }
 
 const prometheusText = 'text/plain; version=0.0.4; charset=utf-8';
 
 export class RequestHandler {
-  /** Whether requests that come now are refused, since the server ends. */
+  /** Whether new requests are refused because the server is stopping. */
   draining = false;
   readonly #parts: HandlerParts;
-  /** Of requests under way. */
+  /** One for each request under way. */
   readonly #underWay = new Set<AbortController>();
   readonly #routes: ReadonlyMap<string, Route>;
   readonly #created = createdNow();
@@ -55,7 +55,7 @@ export class RequestHandler {
     const started = performance.now();
     const from = request.socket.remoteAddress ?? '-';
     const { socket } = request;
-    // Not one signal made of several: what outlives requests would keep a trace of each of them.
+    // Not AbortSignal.any: a long-lived signal would keep a reference to that of each request.
     const stop = new AbortController();
     this.#underWay.add(stop);
     let hasLeft = false;
@@ -70,14 +70,14 @@ export class RequestHandler {
         resolve();
       };
       response.on('close', close);
-      // A response that waits behind another one on the same connection does not hear of its end.
+      // A response that waits behind another one on the same connection gets no 'close' event.
       socket.setMaxListeners(0).on('close', close);
     });
     response.on('error', leave);
     const id = randomBytes(12).toString('hex');
     const path = pathOf(request);
     const { signal } = stop;
-    // Each of several answers listens.
+    // Each answer adds a listener.
     setMaxListeners(0, signal);
     const exchange: Exchange = {
       ...{ request, response, id, signal },
@@ -94,16 +94,16 @@ export class RequestHandler {
     await closed;
     this.#underWay.delete(stop);
     const endpoint = this.#nameOf(path);
-    // As other servers count a client that has left before there was an answer.
+    // 499 as in other servers: the client disconnected before there was an answer.
     const status = response.headersSent ? response.statusCode : 499;
-    if (hasLeft) exchange.notes.push('the client has left');
+    if (hasLeft) exchange.notes.push('the client disconnected');
     this.#parts.service.figures.answered(endpoint, status);
     const time = `${Math.round(performance.now() - started)} ms`;
     const notes = [`${status}`, ...exchange.notes, time].join(', ');
     this.#parts.log(`${from} ${shown(request.method ?? '-', 20)} ${endpoint} ${notes}`);
   }
 
-  /** Breaks off what is under way. */
+  /** Aborts all requests under way. */
   breakOff(): void {
     for (const stop of this.#underWay) stop.abort();
   }
@@ -126,19 +126,19 @@ export class RequestHandler {
     if (route?.open !== true) gate.checkKey(request);
     if (this.draining) throw shuttingDown();
     if (route === undefined) {
-      const message = `there is no ${shown(path, 80)} here: see /v1/models, /v1/chat/completions, /v1/completions`;
+      const message = `there is no endpoint ${shown(path, 80)}: use /v1/chat/completions, /v1/completions or /v1/models`;
       throw new Refusal('invalid_url', message, { status: 404 });
     }
     const method = request.method === 'HEAD' ? 'GET' : request.method;
     if (method !== route.method) {
-      const message = `${path} takes ${route.method}, not ${shown(request.method ?? '', 20)}`;
+      const message = `${path} accepts ${route.method}, not ${shown(request.method ?? '', 20)}`;
       const headers = { allow: route.method };
       throw new Refusal('invalid_method', message, { status: 405, headers });
     }
     return route.answer(exchange);
   }
 
-  /** What is said when there is no answer. */
+  /** Answers with an error, if the client is still there. */
   #fail({ request, response, notes }: Exchange, error: unknown, left: boolean): void {
     const refusal = refusalOf(error);
     if (refusal === null) notes.push(shown(String(error), 400));
@@ -148,7 +148,7 @@ export class RequestHandler {
       response.end();
       return;
     }
-    // What was not read of a body would be taken for the next request.
+    // The unread rest of a body would be taken for the next request.
     if (!request.complete) response.setHeader('connection', 'close');
     for (const [name, value] of Object.entries(refusal?.headers ?? {})) {
       response.setHeader(name, value);
@@ -160,7 +160,7 @@ export class RequestHandler {
     return this.#routes.get(path.startsWith('/v1/models/') ? '/v1/models/' : path);
   }
 
-  /** A path for logs and counts, which are not for clients to fill. */
+  /** The path as logs and counts show it: clients cannot add arbitrary names to them. */
   #nameOf(path: string): string {
     if (path.startsWith('/v1/models/')) return '/v1/models/';
     return this.#routes.has(path) ? path : 'unknown';
@@ -196,7 +196,7 @@ export class RequestHandler {
     const oneModel = ({ request, response }: Exchange) => {
       const name = decoded(pathOf(request).slice('/v1/models/'.length));
       if (name === answerer.model) return sendJson(response, 200, model());
-      const message = `the model ${shown(JSON.stringify(name), 80)} is not here: ${answerer.model} is`;
+      const message = `the model ${shown(JSON.stringify(name), 80)} does not exist: this server has ${answerer.model}`;
       throw new Refusal('model_not_found', message, { status: 404, param: 'model' });
     };
     yield ['/v1/models/', { method: 'GET', answer: oneModel }];
@@ -205,7 +205,7 @@ export class RequestHandler {
   }
 }
 
-/** The path of a request, without what stands behind `?`. */
+/** The path of a request, without its query. */
 function pathOf({ url = '/' }: IncomingMessage): string {
   return url.split('?')[0] ?? '/';
 }
@@ -218,7 +218,7 @@ function decoded(text: string): string {
   }
 }
 
-/** What a page of an allowed origin may send: the headers that it asks for, of which clients have their own. */
+/** Answers a CORS preflight: an allowed origin may send any headers, as clients add their own. */
 function preflight({ request, response }: Exchange): void {
   const asked = request.headers['access-control-request-headers'] ?? '';
   response.writeHead(204, {

@@ -1,9 +1,9 @@
-/** Answers wait here for a sequence: first come, first served, and no more than there is room for. */
+/** Answers wait here for a sequence: first come, first served, up to a limit. */
 
 import { InterruptedError } from '../errors.ts';
 import { Refusal } from '../openai/refusal.ts';
 
-/** Requests that may wait where nobody says how many. */
+/** The default for the most requests that may wait. */
 export const usualQueue = 64;
 
 /** Seconds of `Retry-After` at most: a client that waits longer has given up. */
@@ -16,12 +16,12 @@ export class JobQueue {
   readonly #waiting: (() => void)[] = [];
   #running = 0;
   #admitted = 0;
-  /** Of a job, in milliseconds; of the last ones more than of the first. */
+  /** Running mean of a job's duration in milliseconds; recent jobs weigh more. */
   #usualMs = 1000;
 
   /**
    * @param parallel jobs at once
-   * @param limit requests that may wait besides
+   * @param limit further requests that may wait
    */
   constructor(parallel: number, limit: number) {
     this.#parallel = parallel;
@@ -37,9 +37,9 @@ export class JobQueue {
   }
 
   /**
-   * Lets a request in.
-   * @returns what to call when it has ended
-   * @throws Refusal where too many are waiting
+   * Admits a request.
+   * @returns a function to call when the request has ended
+   * @throws Refusal when too many requests wait
    */
   admit(): () => void {
     if (this.#admitted >= this.#parallel + this.#limit) {
@@ -47,7 +47,7 @@ export class JobQueue {
       const retry = `${Math.min(longestRetry, Math.max(1, seconds))}`;
       throw new Refusal(
         'queue_full',
-        `${this.#parallel} requests are answered and ${this.#limit} wait: try again in ${retry} s`,
+        `${this.#parallel} requests are being answered and ${this.#limit} are waiting: try again in ${retry} s`,
         { status: 429, headers: { 'retry-after': retry } },
       );
     }

@@ -22,29 +22,29 @@ import { allBodies, BodyReader, memoryPerBodyByte } from './read-body.ts';
 import { ModelService } from './service.ts';
 
 export interface ServeOptions extends GateOptions {
-  /** What the runtime was opened for, as far as it decides what is generated. */
+  /** The options of the runtime that affect the generated text. */
   readonly request: Pick<RunRequest, 'ffn' | 'kvDtype'>;
   /** Requests that may wait for a sequence, 64 by default; more are refused with status 429. */
   readonly queue?: number;
-  /** Proposes tokens for all answers; closed by who opened it, after the server. */
+  /** Proposes tokens for all answers; whoever opened it closes it after the server. */
   readonly draft?: Drafter | undefined;
-  /** In place of the model's own. */
+  /** Chat templates instead of the model's own. */
   readonly templates?: ChatTemplates | undefined;
-  /** Whether answers may be held to JSON schemas and demanded calls of tools; true by default. */
+  /** Whether JSON schemas and forced tool calls are supported; true by default. */
   readonly grammars?: boolean;
-  /** Is given one line for each request, without any text of it. */
+  /** Receives one line for each request, without any of its text. */
   readonly log?: (line: string) => void;
 }
 
 /** Node's HTTP server, connections and their buffers. */
 const connectionBytes = 10 * MIB;
-/** What an answer is while it is made: its text, and its parts. */
+/** Memory of an answer while it is generated: its text and its parts. */
 const bytesPerPosition = 512;
 const bytesPerId = 8;
 
 /**
- * Bytes that a server takes besides the model, to be planned for as `ownBytes`: templates, requests that
- * wait, connections, and the grammar engine where answers may be held to grammars.
+ * Bytes that a server takes in addition to the model, to be given to the plan as `ownBytes`: templates,
+ * waiting requests, connections, and the grammar engine if grammars are enabled.
  */
 export function serveBytes(
   { context, sequences = 1 }: Pick<RunRequest, 'context' | 'sequences'>,
@@ -69,13 +69,13 @@ const limits = {
   connectionsCheckingInterval: 5_000,
   maxHeaderSize: 16 * 1024,
 };
-/** What a client that is refused has to read why, in milliseconds. */
+/** Time that a refused client has to read the answer, in milliseconds. */
 const lingerMs = 1000;
-/** Connections besides those of requests that are answered or wait. */
+/** Connections in addition to those of requests that are being answered or wait. */
 const spareConnections = 256;
 
 /**
- * Answers requests of OpenAI's API with a runtime, whose sequences it uses.
+ * Answers requests of OpenAI's API with the sequences of a runtime.
  *
  *     const runtime = await Runtime.open(model, { ...request, ownBytes: serveBytes(request, vocabSize) });
  *     const server = await ModelServer.create(runtime, { request });
@@ -83,7 +83,7 @@ const spareConnections = 256;
  *     ...
  *     await server.drain(30_000);
  *
- * `server.handler` is a request handler for a server of one's own.
+ * `server.handler` is a request handler for use in another HTTP server.
  */
 export class ModelServer {
   /** Answers one request; for `http.createServer`, or a framework's raw requests. */
@@ -91,7 +91,7 @@ export class ModelServer {
   readonly #service: ModelService;
   readonly #requests: RequestHandler;
   readonly #mostConnections: number;
-  /** Requests under way, and what they are answered with. */
+  /** Requests under way, with their responses. */
   readonly #busy = new Map<Promise<void>, ServerResponse>();
   #server: Server | null = null;
 
@@ -118,15 +118,15 @@ export class ModelServer {
     };
   }
 
-  /** What it has done until now, as `GET /stats` tells it. */
+  /** The statistics so far, as in `GET /stats`. */
   get stats(): ServerStats {
     return this.#service.figures.stats;
   }
 
-  /** @throws InputError when the templates are none */
+  /** @throws InputError when the templates are invalid */
   static async create(runtime: Runtime, options: ServeOptions): Promise<ModelServer> {
     const { model, plan } = runtime;
-    // What was left to the plan has been decided.
+    // The plan may have decided to compute every neuron.
     const decided = plan.choice?.sparse === false ? ({ ffn: 'exact' } as const) : {};
     const service = new ModelService(runtime, {
       answerer: answererOf(model, { ...options.request, ...decided }),
@@ -159,7 +159,7 @@ export class ModelServer {
     return server.address() as AddressInfo;
   }
 
-  /** Ends a connection over which something came that is no HTTP, or nothing in time. */
+  /** Ends a connection that sent something other than HTTP, or nothing in time. */
   #refuse({ code }: NodeJS.ErrnoException, socket: Duplex): void {
     // An answer that has begun cannot have another one in its middle.
     const begun = [...this.#busy.values()].some(
@@ -175,9 +175,9 @@ export class ModelServer {
   }
 
   /**
-   * Takes no more requests, and ends when those under way are answered, or after `mostMs` milliseconds:
-   * then they are broken off.
-   * @returns how many were broken off
+   * Refuses new requests, and returns when those under way are answered, or after `mostMs` milliseconds,
+   * when the remaining ones are aborted.
+   * @returns how many were aborted
    */
   async drain(mostMs: number): Promise<number> {
     this.#requests.draining = true;
@@ -200,11 +200,11 @@ export class ModelServer {
     return broken;
   }
 
-  /** Ends at once; what is under way is broken off. */
+  /** Ends at once; requests under way are aborted. */
   async close(): Promise<void> {
     this.#requests.draining = true;
     this.#requests.breakOff();
-    // What is broken off says so to its client.
+    // Aborted requests still tell their clients.
     await Promise.race([
       Promise.all(this.#busy.keys()),
       new Promise((resolve) => setTimeout(resolve, 1000).unref()),
@@ -215,7 +215,7 @@ export class ModelServer {
   }
 }
 
-/** What is answered to what is no HTTP. */
+/** The status line for input that is not valid HTTP. */
 function statusOf(code: string | undefined): string {
   if (code === 'HPE_HEADER_OVERFLOW') return '431 Request Header Fields Too Large';
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return '408 Request Timeout';

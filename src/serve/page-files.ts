@@ -14,7 +14,7 @@ const types: Readonly<Record<string, string>> = {
   js: 'text/javascript; charset=utf-8',
 };
 
-/** The page asks its own server alone, and nobody may put it into a frame. */
+/** The page may connect only to its own server, and no other page may frame it. */
 export const pageHeaders: Readonly<Record<string, string>> = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; " +
@@ -23,7 +23,7 @@ export const pageHeaders: Readonly<Record<string, string>> = {
   'cache-control': 'no-cache',
 };
 
-/** By path: `/` and the names of the files that it asks for. */
+/** The files by path: `/` for the page, and the names of the files that it loads. */
 export function pageFiles(): ReadonlyMap<string, PageFile> {
   const files = new Map<string, PageFile>();
   for (const name of readdirSync(folder)) {

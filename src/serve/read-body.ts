@@ -1,4 +1,4 @@
-/** Bodies of requests: JSON, and no more of it than there is room for. */
+/** Reads request bodies: JSON of bounded size. */
 
 import type { IncomingMessage } from 'node:http';
 import { isJsonObject, parseJsonText } from '../checkpoint/json-file.ts';
@@ -10,11 +10,11 @@ import { textOfUtf8 } from '../utf8.ts';
 
 /** Bytes of one body. A prompt as long as this has some 200,000 tokens. */
 const longestBody = 2 ** 20;
-/** Bytes of all bodies that are being read. */
+/** The most bytes of all bodies that are being read. */
 export const allBodies = 2 * longestBody;
-/** Arrays and objects in a body, each of which takes some twenty times the memory of its text. */
+/** The most arrays and objects in a body; each takes some twenty times the memory of its text. */
 const mostBrackets = 2 ** 14;
-/** Memory that a body takes while it is worked on, as a multiple of its bytes: texts, values, ids. */
+/** Memory that a body takes while it is processed (texts, values, ids), as a multiple of its bytes. */
 export const memoryPerBodyByte = 8;
 
 export class BodyReader {
@@ -23,11 +23,11 @@ export class BodyReader {
 
   /**
    * The object in a request's body.
-   * @throws Refusal when it is none, or too long; InterruptedError when the client leaves meanwhile
+   * @throws Refusal when it is not an object, or too long; InterruptedError when the client disconnects
    */
   async read(request: IncomingMessage): Promise<Body> {
     const type = request.headers['content-type'] ?? '';
-    // A page of another origin can send any other type without asking.
+    // A page of another origin can send some other types without a preflight request.
     if (!/^application\/json\s*(;|$)/i.test(type)) {
       const message = "the body must be JSON, with the content type 'application/json'";
       throw new Refusal('unsupported_media_type', message, { status: 415 });
@@ -54,12 +54,12 @@ export class BodyReader {
         const refusal =
           length > longestBody ? tooLarge() : this.#held > allBodies ? tooMuch() : null;
         if (refusal === null) return;
-        // What comes now is of no use to anybody.
+        // The rest of the body is not needed.
         request.pause();
         end(() => reject(refusal));
       };
       const whole = () => end(() => resolve(Buffer.concat(parts)));
-      const left = () => end(() => reject(new InterruptedError('the client has left')));
+      const left = () => end(() => reject(new InterruptedError('the client disconnected')));
       request.on('data', take).on('end', whole).on('close', left);
     });
   }

@@ -1,25 +1,25 @@
 /**
- * The sequences of a runtime, which keep what was computed last when nobody uses them: a prompt that
- * begins alike takes it over. Of those that are idle, the least recently used is given up first.
+ * The sequences of a runtime. An idle sequence keeps its keys and values, so that a prompt with the same
+ * beginning can reuse them. The least recently used idle sequence is closed first.
  */
 
 import { commonLength } from '../engine/generate.ts';
 import type { Runtime } from '../engine/runtime.ts';
 import type { Sequence } from '../engine/sequence.ts';
 
-/** What a pool needs of a runtime. */
+/** The part of a runtime that a pool needs. */
 export type SequenceSource = Pick<Runtime, 'sequence'>;
 
 interface Idle {
   readonly sequence: Sequence;
-  /** Ids of the prompt that it answered last. */
+  /** Token ids of the prompt that it answered last. */
   readonly prompt: readonly number[];
 }
 
 /** A sequence for one answer. */
 export interface Lease {
   readonly sequence: Sequence;
-  /** Positions that it has in common with the prompt, and that need not be computed. */
+  /** Positions that the sequence shares with the prompt, and that need not be computed. */
   readonly reused: number;
 }
 
@@ -37,8 +37,9 @@ export class SequencePool {
   }
 
   /**
-   * A sequence for a prompt; there must be one that nobody uses.
-   * @param shared whether others will ask for the same: then a fork is given, as far as there is room
+   * A sequence for a prompt; at least one must not be in use.
+   * @param shared whether further answers to the same prompt follow: then the result is a fork, if
+   * there is room
    */
   take(prompt: readonly number[], shared = false): Lease {
     const best = this.#longest(prompt);
@@ -54,7 +55,7 @@ export class SequencePool {
     this.#idle.push({ sequence, prompt });
   }
 
-  /** The idle sequence that has the most in common with a prompt; null where none has anything. */
+  /** The idle sequence that shares the longest beginning with a prompt; null if none shares any. */
   #longest(prompt: readonly number[]): { readonly idle: Idle; readonly common: number } | null {
     let best: { idle: Idle; common: number } | null = null;
     for (const idle of this.#idle) {
@@ -65,8 +66,8 @@ export class SequencePool {
   }
 
   /**
-   * A sequence with the first `common` positions of an idle one: that itself, where the prompt goes on
-   * with its conversation or it is next to be given up; else a fork, so that both are kept.
+   * A sequence with the first `common` positions of an idle one: the idle one itself if the prompt
+   * continues its conversation or if it is the next to be closed; else a fork, so that both are kept.
    */
   #sequenceLike(idle: Idle, common: number, shared: boolean): Sequence {
     const goesOn = common >= idle.prompt.length || common === idle.sequence.length;
@@ -76,7 +77,7 @@ export class SequencePool {
       return idle.sequence;
     }
     this.#makeRoom();
-    // It was of use just now.
+    // It was just used, so it becomes the most recent.
     this.#idle.splice(this.#idle.indexOf(idle), 1);
     this.#idle.push(idle);
     return idle.sequence.fork();
@@ -87,7 +88,7 @@ export class SequencePool {
     return this.#source.sequence();
   }
 
-  /** Counts one more as open; where that is too many, the least recently used is closed. */
+  /** Counts one more sequence as open; if that is too many, closes the least recently used one. */
   #makeRoom(): void {
     if (this.#open < this.#most) {
       this.#open++;

@@ -1,4 +1,7 @@
-/** A loaded model that answers many requests: each waits for a sequence, and is steered as it asks. */
+/**
+ * A loaded model that answers many requests; each waits for a sequence, and has its own sampling and
+ * grammar.
+ */
 
 import { generate } from '../engine/generate.ts';
 import type { Runtime } from '../engine/runtime.ts';
@@ -27,26 +30,26 @@ export interface AnswerCall {
   readonly stop: readonly string[];
   readonly steering: Steering;
   readonly form: AnswerForm | null;
-  /** Whether the text has special tokens as they are written. */
+  /** Whether special tokens appear in the text. */
   readonly keepSpecial: boolean;
   readonly signal: AbortSignal;
-  /** Called with each piece of text, and what is told of the tokens since the last piece. */
+  /** Called with each piece of text, and the drawn tokens since the last piece with their probabilities. */
   readonly onText?: (text: string, drawn: readonly DrawnToken[]) => void;
 }
 
-/** An answer as it was made. */
+/** A finished answer. */
 export interface ServedAnswer extends Completion {
-  /** Of the prompt, tokens that were in memory already. */
+  /** Prompt tokens that were already in the KV cache. */
   readonly reusedTokens: number;
-  /** What is told of tokens that no piece of text was handed on with. */
+  /** Drawn tokens that came after the last piece of text. */
   readonly drawn: readonly DrawnToken[];
 }
 
 export interface ServiceOptions {
   readonly answerer: Answerer;
-  /** Requests that may wait. */
+  /** The most requests that may wait. */
   readonly queue: number;
-  /** Whether answers may be held to a grammar. */
+  /** Whether grammars are supported. */
   readonly grammars: boolean;
   /** Proposes tokens. */
   readonly draft?: Drafter | undefined;
@@ -57,7 +60,7 @@ export class ModelService implements Contexts {
   readonly answerer: Answerer;
   readonly queue: JobQueue;
   readonly figures: Figures;
-  /** Null where answers cannot be held to any. */
+  /** Null if grammars are disabled. */
   readonly grammars: Grammars | null;
   readonly #pool: SequencePool;
   readonly #draft: Drafter | undefined;
@@ -91,8 +94,8 @@ export class ModelService implements Contexts {
   }
 
   /**
-   * Answers to one prompt, each with a seed of its own: that of the call, and the next ones.
-   * @param callOf the call of each answer; prompts are the same
+   * Answers to one prompt, each with its own seed: that of the call, and the following ones.
+   * @param callOf the call for each answer; all have the same prompt
    * @throws InterruptedError when the signal aborts
    */
   async answers(
@@ -118,7 +121,7 @@ export class ModelService implements Contexts {
     }, signal);
   }
 
-  /** @param shared whether another answer to the same prompt is to come */
+  /** @param shared whether another answer to the same prompt follows */
   #answer(call: AnswerCall, shared: boolean): Promise<ServedAnswer> {
     return this.queue.run(async () => {
       const guide = await guideOf(this.runtime.model, this.grammars, call);
@@ -150,12 +153,12 @@ export class ModelService implements Contexts {
         onText?.(text, guide?.takeDrawn() ?? []);
       },
     });
-    // Not every token has a text.
+    // Some tokens yield no text.
     figures.generated(Math.max(0, result.tokens.length - pieces));
     const { finishReason, tokens } = result;
     if (finishReason === 'interrupted') throw new InterruptedError();
     const drawn = guide?.takeDrawn() ?? [];
-    // What has ended the text was drawn as well, and is no part of it.
+    // The token that ended the text was drawn too, but is not part of it.
     if (drawn.at(-1) !== undefined && drawn.at(-1)?.id !== tokens.at(-1)) drawn.pop();
     return {
       text: result.text,
@@ -167,7 +170,7 @@ export class ModelService implements Contexts {
     };
   }
 
-  /** Ends what the service has started itself; the runtime stays open. */
+  /** Closes what the service itself opened; the runtime stays open. */
   async close(): Promise<void> {
     await this.grammars?.close();
   }

@@ -96,7 +96,12 @@ describe('a line', () => {
     [whole({ body: {} }), 'missing_parameter', 'a', /'prompt' is missing/],
     [request('a', 5), 'invalid_value', 'a', /'prompt' must be/],
     [request('a', []), 'unsupported_parameter', 'a', /list of 0/],
-    [request('a', ['x', 'y']), 'unsupported_parameter', 'a', /list of 2: write a line for each/],
+    [
+      request('a', ['x', 'y']),
+      'unsupported_parameter',
+      'a',
+      /list of 2: send one request for each/,
+    ],
     [request('a', [1, 'y']), 'invalid_value', 'a', /'prompt' must be/],
     [request('a', 'x', { n: 2 }), 'unsupported_parameter', 'a', /'n' of 2/],
     [request('a', 'x', { best_of: 2 }), 'unsupported_parameter', 'a', /'best_of'/],
@@ -132,6 +137,6 @@ describe('a line', () => {
     const { call } = readLine({ ...lineOf('x'), bytes: null, length: 2 ** 20 + 1 });
     assert.ok(call instanceof Refusal);
     assert.equal(call.code, 'line_too_long');
-    assert.match(call.message, /1048577 bytes; at most 1048576/);
+    assert.match(call.message, /1048577 bytes; the limit is 1048576/);
   });
 });

@@ -178,8 +178,8 @@ describe('an output is refused, and left as it is,', () => {
   it('when it is the input, by whatever name', async () => {
     const files = fresh();
     linkSync(files.input, files.output);
-    await refuse(files, /is the input file as well/);
-    await refuse({ ...files, output: files.input }, /is the input file as well/);
+    await refuse(files, /is also the input file/);
+    await refuse({ ...files, output: files.input }, /is also the input file/);
   });
 
   it('when it is no file, or there is no place for it', async () => {

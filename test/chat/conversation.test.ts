@@ -72,7 +72,10 @@ test('what is no conversation is refused with its place, and nothing changes', a
     ['{"messages": [{"role": "user"}]}', /messages\[0\]\.content is not a string/],
     ['{"messages": [{"role": "user", "content": ["\\u001b[31m"]}]}', /content is not a string/],
     [`${'['.repeat(300)}`, /nested/],
-    [`{"messages": [${Array(70_000).fill('{"role":"user","content":""}').join()}]}`, /at most/],
+    [
+      `{"messages": [${Array(70_000).fill('{"role":"user","content":""}').join()}]}`,
+      /the limit is/,
+    ],
   ];
   for (const [text, reason] of bad) {
     writeFileSync(file, text);

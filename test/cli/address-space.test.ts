@@ -46,7 +46,7 @@ describe('a limit of address space', () => {
   it('makes a budget of what it leaves', async (t) => {
     if (!hasLimits(t, `-v ${4 * GB}`)) return;
     const { stderr } = await runCliWell(generate, { under: underLimit(`-v ${4 * GB}`) });
-    assert.match(stderr, /^DRAM budget .*: 90% of what the limits of this process leave/m);
+    assert.match(stderr, /^DRAM budget .*: 90% of the memory within this process's limits/m);
   });
 
   it('that is too small for the threads is named', async (t) => {

@@ -139,7 +139,8 @@ describe('batch', { concurrency: 2 }, () => {
     const { code, stdout, stderr } = await finished;
     assert.equal(code, 130, stderr);
     assert.match(stdout, /^lines +\d+ of 120 answered$/m);
-    const [, left] = /run the same command to answer the (\d+) lines left/.exec(stderr) ?? [];
+    const [, left] =
+      /run the same command again to answer the remaining (\d+) requests/.exec(stderr) ?? [];
     assert.equal(results(output).length + Number(left), 120);
     const short = ['--context', '41'];
     const { answered, answeredBefore } = await runCliJson<Summary>([...args, ...short]);
@@ -225,7 +226,7 @@ describe('batch', { concurrency: 2 }, () => {
     assertWrongUsage(await batch(input, '--parallel', '0'), ["'0'", 'from 1 to 64']);
     const { code, stderr } = await batch(input, '--dram-budget', '40MiB');
     assert.equal(code, 2);
-    assert.match(stderr, /context 256 positions.*\nerror: .*below the floor/);
+    assert.match(stderr, /context of 256 positions.*\nerror: .*below the floor/);
     assertEntries(dirname(output), ['in.jsonl']);
   });
 });

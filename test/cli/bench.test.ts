@@ -128,7 +128,7 @@ describe('bench', { concurrency: 2 }, () => {
   it('refuses what cannot be measured', async () => {
     const bench = (...args: string[]) => runCli(['bench', model, ...few, ...args]);
     assertWrongUsage(await bench('--rows', 'naive,fast'), ["'fast' is none of naive"]);
-    assertWrongUsage(await bench('--max-tokens', '1'), ['It is not a number from 2 on']);
+    assertWrongUsage(await bench('--max-tokens', '1'), ['It must be a whole number of at least 2']);
     assertRefused(await bench('--max-tokens', '600'), ["exceed the model's context of 512"]);
     assertRefused(await bench('--prompt', 'a', '--data', 'b'), ['not both']);
     const floor = await bench('--dram-budget', '1MiB', '--rows', 'naive');
@@ -150,6 +150,9 @@ function leftBehind(): string[] {
 function withoutNotes<T extends { readonly stderr: string }>(result: T): T {
   return {
     ...result,
-    stderr: result.stderr.replace(/^writing a temporary copy of the neurons[^\n]+\n/, ''),
+    stderr: result.stderr.replace(
+      /^writing a temporary, unbundled copy of the neurons[^\n]+\n/,
+      '',
+    ),
   };
 }

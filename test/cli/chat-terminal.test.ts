@@ -69,7 +69,7 @@ describe('chat at a terminal', {
     assert.ok(generated > 0 && generated < 400, `${generated} tokens`);
     await terminal.see(/> /);
     terminal.type(ctrlC);
-    await terminal.see(/once more/);
+    await terminal.see(/press Ctrl-C again/);
     await terminal.see(/> /);
     terminal.type(ctrlC);
     assert.equal(await terminal.ended, 130);
@@ -109,7 +109,7 @@ describe('chat at a terminal', {
     await terminal.see(/saved one turn/);
     await terminal.see(/> /);
     terminal.type('/undo\r');
-    await terminal.see(/taken back, 0 turns left/);
+    await terminal.see(/removed, 0 turns left/);
     terminal.type('/exit\r');
     assert.equal(await terminal.ended, 0);
     const { messages } = JSON.parse(readFileSync(saved, 'utf8')) as { messages: unknown[] };
@@ -132,7 +132,7 @@ describe('chat at a terminal', {
       await terminal.see(/\r\n(.|\s)*> /);
       terminal.type('/stats\r');
       const said = await terminal.see(
-        /context: (\d+) of .*, (\d+) tokens were computed and (\d+) kept/,
+        /context: (\d+) of .*; prompt: (\d+) tokens computed, (\d+) reused/,
       );
       const [positions, computed, kept] = said.slice(1).map(Number);
       assert.deepEqual([computed, kept], [prompt.length - held, held], user);

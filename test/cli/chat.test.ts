@@ -36,7 +36,7 @@ describe('chat', { concurrency: 1 }, () => {
     const answers = stdout.trimEnd().split('\n');
     assert.ok(answers.length >= 2);
     assert.ok(!stdout.includes('\x1b') && !stderr.includes('\x1b'), 'nothing acts on a terminal');
-    const kept = /of the prompt, (\d+) tokens were computed and (\d+) kept/.exec(stderr);
+    const kept = /prompt: (\d+) tokens computed, (\d+) reused/.exec(stderr);
     assert.ok(Number(kept?.[2]) > 0, stderr);
   });
 
@@ -73,7 +73,7 @@ describe('chat', { concurrency: 1 }, () => {
     assert.equal(messages[1]?.content, '/reset\nis no command');
     const second = await chat(`/load ${saved}\n/undo\n/help\n/reset\n/system`);
     assert.equal(second.code, 0, second.stderr);
-    assert.match(second.stderr, /loaded one turn.*\n.*taken back, 0 turns left/);
+    assert.match(second.stderr, /loaded one turn.*\n.*removed, 0 turns left/);
     assert.match(second.stderr, /\/save <file>/);
     assert.match(second.stderr, /Be kind\.\n$/);
     assert.equal(second.stdout, '');
@@ -83,10 +83,7 @@ describe('chat', { concurrency: 1 }, () => {
     const turns = Array.from({ length: 8 }, (_, n) => `This is the turn number ${n}`).join('\n');
     const { code, stderr } = await chat(turns, '--context', '120');
     assert.equal(code, 0, stderr);
-    assert.match(
-      stderr,
-      /the context of 120 positions has no room.*oldest \d+ messages are left out/,
-    );
+    assert.match(stderr, /exceeds the context of 120 positions.*oldest \d+ messages are left out/);
   });
 
   it('refuses what it cannot do', async () => {

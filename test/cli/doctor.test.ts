@@ -26,7 +26,7 @@ test('a slower core and a device without a profile are told, with the way out', 
   const dir = root.directory();
   const { stdout, stderr } = await runCliWell(['doctor', dir], { env: { FLASHLLM_CORE: 'plain' } });
   assert.match(stdout, /compute core +plain SIMD/);
-  assert.match(stderr, /does not run relaxed SIMD/);
+  assert.match(stderr, /does not support relaxed SIMD/);
   assert.match(stderr, /flashllm probe/);
 });
 

@@ -113,6 +113,6 @@ describe('--draft', { concurrency: 2 }, () => {
     const args = ['generate', model, ...budget, '--prompt', 'a', '--draft'];
     assertRefused(await runCli([...args, join(root.path, 'nothing')]), [/nothing/]);
     const none = await runCli([...args, 'lookup', '--draft-tokens', '0']);
-    assertWrongUsage(none, [/not a number from 1 to 63/]);
+    assertWrongUsage(none, [/a whole number from 1 to 63/]);
   });
 });

@@ -115,7 +115,7 @@ describe('a GGUF that names one of two tokens that end a text', parallel, () => 
       const { endTokens } = await runCliJson<Inspected>(['inspect', path]);
       assert.deepEqual(endTokens, expected);
       const { stdout } = await runCliWell(['inspect', path]);
-      assert.match(stdout, /^ends at +"<\|endoftext\|>" \(0\), "<\|im_end\|>" \(2\)$/m);
+      assert.match(stdout, /^end tokens +"<\|endoftext\|>" \(0\), "<\|im_end\|>" \(2\)$/m);
     }
     const config = JSON.parse(readFileSync(join(model, 'generation_config.json'), 'utf8'));
     assert.deepEqual(config, { eos_token_id: [0, 2] });

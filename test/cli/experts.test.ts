@@ -34,23 +34,26 @@ describe('a mixture of experts', { concurrency: 2 }, () => {
     assert.ok(experts.tokensPerSecond > 0);
     const { stdout } = await runCliWell(['plan', model, ...budget, '--experts', '2']);
     assert.match(stdout, /^expert slots +[\d.]+ KiB$/m);
-    assert.match(stdout, /Experts: 8 of 8 in a layer have a slot; of the 2 that a token takes/);
+    assert.match(stdout, /Experts: 8 of 8 in a layer have a slot\. A token uses 2 /);
   });
 
   it('is inspected as one', async () => {
     const { stdout } = await runCliWell(['inspect', model]);
-    assert.match(stdout, /8 experts of 20 neurons, 3 for each token, 40 neurons beside them/);
+    assert.match(
+      stdout,
+      /8 experts of 20 neurons, 3 for each token, 40 shared neurons for every token/,
+    );
     assert.match(stdout, /^experts +[\d.]+ KiB/m);
   });
 
   it('says how many experts a token takes, and that fewer are another model', async () => {
     const args = ['generate', model, '--prompt', 'a', '--max-tokens', '2', ...budget, '--json'];
     const whole = await runCli(args);
-    assert.match(whole.stderr, /3 of 8 experts for each token, the output is exact/);
+    assert.match(whole.stderr, /each token uses 3 of 8 experts, the output is exact/);
     const { stats } = JSON.parse(whole.stdout) as { stats: { expertHitRate: number } };
     assert.equal(stats.expertHitRate, 1);
     const fewer = await runCli([...args, '--experts', '1']);
-    assert.match(fewer.stderr, /1 of 8 experts for each token in place of 3: .* not the model's/);
+    assert.match(fewer.stderr, /each token uses 1 of 8 experts instead of 3: the output differs/);
   });
 
   it('chats, batches and servers with fewer experts say so, and give what generate gives', async () => {
@@ -70,7 +73,7 @@ describe('a mixture of experts', { concurrency: 2 }, () => {
       runCli([...batch, ...fewer]),
       runCli([...chat, ...fewer], { input: 'the' }),
     ]);
-    const said = /1 of 8 experts for each token in place of 3: .* not the model's/;
+    const said = /each token uses 1 of 8 experts instead of 3: the output differs/;
     for (const { stderr } of [alone, answered, talked]) assert.match(stderr, said);
     assert.notEqual(alone.stdout, whole.stdout);
     assert.equal(talked.stdout, `${alone.stdout.replace(/\n$/, '')}\n`);

@@ -81,7 +81,7 @@ describe('the choice between predictors and every neuron computed', () => {
   it('is told by plan for ranges of layers, and not made with --exact', async () => {
     const args = ['plan', model, '--threads', '1', '--context', '64', ...budget];
     const { stdout } = await runCliWell(args, slowReads);
-    assert.match(stdout, /^ +0-\d+ +all rows, every neuron computed +\d.* ms +\d.* ms$/m);
+    assert.match(stdout, /^ +0-\d+ +all rows: every neuron is computed +\d.* ms +\d.* ms$/m);
     assert.match(stdout, /^Expected per token: .*; predictors are not used\.$/m);
     assert.equal((await planOf(slowReads, '--exact')).ffn, null);
   });

@@ -172,7 +172,10 @@ describe('the end of the text', parallel, () => {
     assert.equal(finishReason, 'context');
     const room = tokens.length;
     const { stderr } = await runCliWell(args);
-    assert.match(stderr, new RegExp(`^the context of 512 positions leaves room for ${room} `, 'm'));
+    assert.match(
+      stderr,
+      new RegExp(`^the context of 512 positions has room for only ${room} `, 'm'),
+    );
     assert.match(stderr, new RegExp(`^stopped: the context is full after ${room} tokens$`, 'm'));
   });
 });

@@ -40,7 +40,7 @@ describe('a checkpoint before its conversion', { concurrency: 2 }, () => {
       /^sparsity +most neurons are 0: predictors pay$/m,
       /^converted +f16, 2\.93 MiB$/m,
       /^runs +yes, once converted$/m,
-      /^At least [\d.]+ MiB for 512 of its 512 positions\. With .*fit\.$/m,
+      /^Needs at least [\d.]+ MiB for 512 of its 512 positions\. With .*fit\.$/m,
     ]) {
       assert.match(stdout, line);
     }

@@ -41,7 +41,7 @@ describe('inspect', { concurrency: 2 }, () => {
       /^dtypes +f16, bundles f16$/m,
       /^predictors +none$/m,
       /^FFN bundles +1\.50 MiB +\d+\.\d%$/m,
-      /^in all +2\.91 MiB +100\.0%$/m,
+      /^total +2\.91 MiB +100\.0%$/m,
     ]) {
       assert.match(stdout, line);
     }

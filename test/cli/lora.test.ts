@@ -92,7 +92,7 @@ describe('convert --lora', { concurrency: 2 }, () => {
     await runCliWell(['convert', llama, model]);
     for (const command of ['inspect', 'plan']) {
       assertRefused(await runCli([command, model, ...both]), [
-        '--lora applies to checkpoints, and this is a converted model',
+        '--lora applies to checkpoints, but this is a converted model',
       ]);
     }
   });

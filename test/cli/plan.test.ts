@@ -37,7 +37,7 @@ describe('plan', { concurrency: 2 }, () => {
     assert.match(stdout, /^process +[\d.]+ MiB$/m);
     assert.match(stdout, /^KV cache \(64 positions, f32\) +384 KiB$/m);
     assert.match(stdout, /^resident weights +5\.\d+ MiB$/m);
-    assert.match(stdout, /^in all +[\d.]+ MiB$/m);
+    assert.match(stdout, /^total +[\d.]+ MiB$/m);
     assert.match(stdout, /^Weights: 5\.79 MiB\. Budget: 512 MiB\. Floor: \d+(\.\d+)? MiB\.$/m);
     assert.match(stdout, /nothing is streamed\.\n$/);
   });

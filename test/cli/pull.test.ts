@@ -63,7 +63,7 @@ describe('pull', { concurrency: 2 }, () => {
     const result = await runCli(['pull', 'owner/quants'], options(cwd));
     assertRefused(result, ['has several GGUF models: Q4_0 (102 KiB), Q8_0']);
     const same = await runCli(['pull', stories, '--convert', './stories'], options(cwd));
-    assertRefused(same, ['./stories: is where the checkpoint is downloaded to']);
+    assertRefused(same, ['./stories: is the directory that the checkpoint is downloaded to']);
     assert.deepEqual(readdirSync(cwd), []);
   });
 });
@@ -74,7 +74,7 @@ describe('plan of a model on the hub', () => {
     const args = ['plan', stories, '--dram-budget', '512MiB', '--context', '64', '--json'];
     const { stdout, stderr } = await runCliWell(args, options(cwd));
     const { download, checkpoint, fitsWhole, items } = JSON.parse(stdout);
-    assert.equal(stderr, 'no owner/stories here; asking the hub\n');
+    assert.equal(stderr, 'there is no local file or directory owner/stories; asking the hub\n');
     assert.equal(checkpoint.checkpoint, stories);
     assert.equal(checkpoint.runs, true);
     assert.equal(fitsWhole, true);

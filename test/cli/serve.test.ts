@@ -75,7 +75,7 @@ test('SIGTERM lets answers under way come to their end, and takes no more', asyn
   const { code, stdout, stderr } = await cli.finished;
   assert.equal(code, 0, stderr);
   assert.equal(stdout, '');
-  assert.match(stderr, /ending when requests under way are answered/);
+  assert.match(stderr, /stopping once the requests under way are answered/);
   assert.match(stderr, /POST \/v1\/chat\/completions 200, prompt \d+ tokens/);
   assert.ok(!stderr.includes('xylophone'));
   await assert.rejects(fetch(url));

@@ -77,7 +77,7 @@ describe('pull from a server that breaks off', () => {
   it('keeps what came before it gives up, and the next run goes on with it', async () => {
     const directory = join(root.directory(), 'to');
     hub.reset({ cutAfter: lastThird });
-    await fails(pull(stories, { directory }), /8 times in a row.*goes on where it was stopped/);
+    await fails(pull(stories, { directory }), /8 times in a row.*resumes where it stopped/);
     assert.ok(!existsSync(directory));
     assert.ok(!readdirSync(`${directory}.partial`).includes('model.safetensors'));
     hub.reset();
@@ -172,7 +172,7 @@ describe('pull from a server that lies', () => {
       content: (path, bytes, from) =>
         path === 'model.safetensors' && from > 1_000_000 ? Buffer.from(bytes).fill(1) : bytes,
     });
-    await fails(pull(stories, { directory }), /goes on where it was stopped/);
+    await fails(pull(stories, { directory }), /resumes where it stopped/);
     hub.reset();
     await pull(stories, { directory });
     assertWhole(directory);
@@ -192,7 +192,7 @@ describe('pull from a server that lies', () => {
         206,
         /was asked for bytes 0-131071 and sends/,
       ],
-      [{}, 416, /does not have the bytes that it lists/],
+      [{}, 416, /does not have the bytes that the hub lists/],
     ] as const) {
       hub.reset({
         answer: answering(isWeights, (response) => response.writeHead(status, headers).end()),
@@ -211,7 +211,7 @@ describe('pull from a server that lies', () => {
       more();
     };
     hub.reset({ answer: answering(({ path }) => path.startsWith('/api/'), endless) });
-    await fails(pull(stories), /sends more than the \d+ bytes that are read/);
+    await fails(pull(stories), /sends more than the limit of \d+ bytes/);
     hub.reset({ answer: answering(({ path }) => path.endsWith('/config.json'), endless) });
     await fails(pull(stories), /config\.json: .*git hash/);
     let hops = 0;
@@ -234,7 +234,7 @@ describe('pull from a server that lies', () => {
           (response) => response.writeHead(302, { location }).end(),
         ),
       });
-      await fails(pull(stories), /is not followed/);
+      await fails(pull(stories), /is not allowed/);
     }
   });
 

@@ -80,7 +80,7 @@ describe('pull through a proxy', () => {
     // From https nothing leads to http.
     publish('http://storage.test', ports);
     const { stderr } = await runCli(['pull', 'owner/one', 'down'], { cwd, env: trusting });
-    assert.match(stderr, /redirects to 'http:\/\/storage\.test.*which is not followed/);
+    assert.match(stderr, /redirects to 'http:\/\/storage\.test.*which is not allowed/);
   });
 
   it('asks the proxy for what is not encrypted', async () => {

@@ -170,7 +170,7 @@ describe('pull', () => {
     for (const [id, why] of [
       ['owner/foreign', /owner\/foreign\/config\.json.*mamba/],
       ['owner/gptq', /quantised with .*gptq/i],
-      ['owner/wide', /would not run, and is not downloaded: owner\/wide\//],
+      ['owner/wide', /was not downloaded because it would not run: owner\/wide\//],
     ] as const) {
       hub.reset();
       const parent = root.directory();
@@ -190,12 +190,15 @@ describe('pull', () => {
     const bytes = readFileSync(file);
     bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
     writeFileSync(file, bytes);
-    await rejects(pull(stories, { directory }), /already exists.*model\.safetensors is another/);
+    await rejects(
+      pull(stories, { directory }),
+      /already exists.*model\.safetensors has other contents/,
+    );
     await rejects(pull('owner/one-gguf', { directory }), /already exists.*no one\.gguf/);
     const other = join(root.directory(), 'to');
     mkdirSync(`${other}.partial`);
     writeFileSync(join(`${other}.partial`, 'mine'), '');
-    await rejects(pull(stories, { directory: other }), /where an unfinished download would be/);
+    await rejects(pull(stories, { directory: other }), /has the name of an unfinished download/);
     assert.ok(existsSync(join(`${other}.partial`, 'mine')));
   });
 
@@ -214,7 +217,7 @@ describe('pull', () => {
       hub.reset();
       await rejects(
         pull(stories, { directory: join(dir, 'to') }),
-        /to\.partial: the download needs [\d.]+ MiB more and the disk has [\d.]+ KiB free\. Free/,
+        /to\.partial: the download needs [\d.]+ MiB more, but the disk has only [\d.]+ KiB free\. Free/,
         DiskFullError,
       );
       assert.deepEqual(readdirSync(dir), []);

@@ -194,7 +194,7 @@ test('what is wrong is told in the form of the API, with the field and the numbe
     [
       { response_format: { type: 'json_schema', json_schema: { name: 'a', schema: { not: {} } } } },
       'response_format',
-      /schema has 'not', which answers cannot be held to/,
+      /schema has 'not', which is not supported/,
     ],
   ];
   for (const [change, param, says] of cases) {
@@ -228,7 +228,10 @@ test('a client that leaves frees its sequence at the next token', async () => {
     });
     return left === 0;
   }, 'the sequence is free');
-  await until(() => at.log.some((line) => line.includes('the client has left')), 'it is logged');
+  await until(
+    () => at.log.some((line) => line.includes('the client disconnected')),
+    'it is logged',
+  );
 });
 
 test('the log has a line for each request, and none of its text', async () => {

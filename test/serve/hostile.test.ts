@@ -222,7 +222,7 @@ test('who leaves behind several requests on one connection leaves all of them', 
   socket.destroy();
   await until(() => at.log.length === told + 4, 'all have ended');
   assert.equal(atWork() + queued(), 0);
-  for (const line of at.log.slice(told)) assert.match(line, / 499, the client has left, /);
+  for (const line of at.log.slice(told)) assert.match(line, / 499, the client disconnected, /);
   await assertGoesOn();
 });
 

@@ -97,7 +97,7 @@ test('an answer is streamed, statistics follow, and a reload keeps the conversat
   const opened = await open(t);
   if (opened === null) return;
   const { page, faults } = opened;
-  await page.getByLabel('Most tokens').fill('24');
+  await page.getByLabel('Maximum tokens').fill('24');
   await page.getByLabel('Temperature').fill('0');
   await say(page, 'Once upon a time');
   await page.getByText('The answer is complete.').waitFor();
@@ -125,7 +125,7 @@ test('Escape stops an answer that does not end, and another one can follow', asy
   await page.keyboard.press('Escape');
   await page.getByText('The answer was stopped.').waitFor();
   await page.unroute('**/v1/chat/completions');
-  await page.getByLabel('Most tokens').fill('8');
+  await page.getByLabel('Maximum tokens').fill('8');
   await say(page, 'And then');
   await page.getByText('The answer is complete.').waitFor();
   assert.equal(await page.locator('article.assistant').count(), 2);
@@ -152,7 +152,7 @@ for (const [name, options] of [
     const opened = await open(t, { ...options, bypassCSP: true });
     if (opened === null) return;
     const { page, faults } = opened;
-    await page.getByLabel('Most tokens').fill('4');
+    await page.getByLabel('Maximum tokens').fill('4');
     await say(page, 'Hello');
     await page.getByText('The answer is complete.').waitFor();
     await page.evaluate(axe);

@@ -1,6 +1,6 @@
 /**
- * Completion for shells: scripts that hold all words themselves, so that a key pressed starts no
- * process. Values of options, and arguments that have no choices, complete to names of files.
+ * Shell completion: the scripts contain all words themselves, so that completing a word starts no
+ * process. Option values and arguments without choices complete to file names.
  */
 
 import type { CommandOutline, OptionOutline, ProgramOutline } from './outline.ts';
@@ -14,12 +14,12 @@ const writers: Record<Shell, (program: ProgramOutline) => string> = {
   fish: fishScript,
 };
 
-/** The script that a shell reads. */
+/** The completion script for a shell. */
 export function completionScript(shell: Shell, program: ProgramOutline): string {
   return writers[shell](program);
 }
 
-/** All that begins with a dash, of one option. */
+/** The short and the long name of an option, with their dashes. */
 function namesOf({ long, short }: OptionOutline): string[] {
   return short === null ? [long] : [short, long];
 }
@@ -28,7 +28,7 @@ function choicesOf(command: CommandOutline): readonly string[] {
   return command.arguments.flatMap(({ choices }) => choices);
 }
 
-/** In single quotes, as all three shells take it. */
+/** The text in single quotes, in a form that all three shells accept. */
 function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
@@ -81,7 +81,7 @@ complete -o filenames -F _${name} ${name}
 }
 
 function zshScript({ name, commands, options }: ProgramOutline): string {
-  // Within a specification, a colon and brackets have a meaning.
+  // Within a specification, colons and brackets are special characters.
   const plain = (text: string) => text.replace(/[[\]:\\]/g, (found) => `\\${found}`);
   const specification = (option: OptionOutline): string[] => {
     const value = option.choices.length === 0 ? '_files' : `(${option.choices.join(' ')})`;

@@ -1,16 +1,16 @@
-/** The command line as data, read from the commands themselves: what help, completion and manual say. */
+/** The command line as data, read from the commands themselves, for help, completion and manual. */
 
 import type { Command } from 'commander';
 
 export interface OptionOutline {
-  /** As on the command line: `--dram-budget`. */
+  /** As typed on the command line: `--dram-budget`. */
   readonly long: string;
   readonly short: string | null;
-  /** With what follows: `--dram-budget <size>`. */
+  /** The names with the value: `--dram-budget <size>`. */
   readonly flags: string;
   readonly takesValue: boolean;
   readonly choices: readonly string[];
-  /** As JSON has it, where there is one. */
+  /** The default as JSON, or its description; null if there is none. */
   readonly defaultText: string | null;
   readonly description: string;
 }

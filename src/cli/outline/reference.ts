@@ -7,23 +7,23 @@ import {
   usageLine,
 } from './outline.ts';
 
-/** What holds for every command. */
+/** Conventions of every command. */
 const conventions = [
-  'Results go to stdout, everything else to stderr. With --json, stdout has one JSON object and nothing else.',
-  "Sizes are plain bytes, or numbers with KB, MB, GB, KiB, MiB or GiB behind them; a budget may also be a share of the model's weights, such as 50%.",
+  'Results go to stdout, everything else to stderr. With --json, stdout carries one JSON object and nothing else.',
+  "A size is a number of bytes, or a number followed by KB, MB, GB, KiB, MiB or GiB; a budget may also be a percentage of the model's weights, such as 50%.",
 ];
 
 const exitCodes = [
-  ['0', 'the work is done'],
-  ['1', 'the work failed: a device error, or a fault of the program'],
+  ['0', 'success'],
+  ['1', 'failure: a device error, or a fault of the program'],
   ['2', 'the command line or its input cannot be used'],
   ['130', 'interrupted by Ctrl-C; 143 by SIGTERM'],
 ] as const;
 
 const variables = [
-  ['NO_COLOR', 'if it is set, no colours'],
-  ['UV_THREADPOOL_SIZE', 'most reads of flash in flight; 32 unless it is set'],
-  ['XDG_CACHE_HOME', 'where the profile of the device is kept'],
+  ['NO_COLOR', 'if set, the output has no colours'],
+  ['UV_THREADPOOL_SIZE', 'the most reads from flash in flight; 32 if not set'],
+  ['XDG_CACHE_HOME', 'base directory for the saved device profiles'],
 ] as const;
 
 function described({ description, choices, defaultText }: OptionOutline): string {
@@ -42,13 +42,13 @@ export function markdownReference(program: ProgramOutline): string {
     '`npm run generate` writes this page from the program itself, and a test holds it against the program.',
     '',
     ...conventions.flatMap((text) => [text, '']),
-    '| command | does |',
+    '| command | description |',
     '|---|---|',
     ...program.commands.map(
       ({ name, description }) => `| [${name}](#${name}) | ${cell(description)} |`,
     ),
     '',
-    'Of every command:',
+    'Options of every command:',
     '',
     ...optionTable(program.options),
     ...program.commands.flatMap((command) => [
@@ -79,13 +79,13 @@ export function markdownReference(program: ProgramOutline): string {
 function argumentTable({ arguments: found }: CommandOutline): string[] {
   if (found.length === 0) return [];
   const rows = found.map(({ usage, description }) => `| \`${usage}\` | ${cell(description)} |`);
-  return ['| argument | is |', '|---|---|', ...rows, ''];
+  return ['| argument | description |', '|---|---|', ...rows, ''];
 }
 
 function optionTable(options: readonly OptionOutline[]): string[] {
   if (options.length === 0) return [];
   const rows = options.map((option) => `| \`${option.flags}\` | ${cell(described(option))} |`);
-  return ['| option | does |', '|---|---|', ...rows, ''];
+  return ['| option | description |', '|---|---|', ...rows, ''];
 }
 
 /** Text within a table. */
@@ -135,7 +135,7 @@ function optionLines(option: OptionOutline): string[] {
   return ['.TP', `.B ${roff(option.flags)}`, roff(described(option))];
 }
 
-/** Text of which nothing is an instruction to roff. */
+/** Text with everything escaped that roff would interpret. */
 function roff(text: string): string {
   return text
     .replaceAll('\\', '\\e')

@@ -1,8 +1,8 @@
 /** Server-sent events of an OpenAI stream, read from a response's body. */
 
 /**
- * The JSON objects of a stream's `data:` lines, until `[DONE]` or the end. Comments, by which a server
- * keeps a connection alive, are passed over.
+ * The JSON objects of a stream's `data:` lines, until `[DONE]` or the end. Comments, which a
+ * server sends to keep a connection alive, are skipped.
  * @throws what reading the body or JSON.parse throws
  */
 export async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<unknown> {
@@ -22,7 +22,7 @@ export async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerato
   }
 }
 
-/** Not every browser iterates over a stream by itself. */
+/** Some browsers cannot iterate over a stream. */
 async function* chunksOf(stream: ReadableStream<string>): AsyncGenerator<string> {
   const reader = stream.getReader();
   try {

@@ -18,7 +18,7 @@ const access = element('access', HTMLDetailsElement);
 const modelName = element('model', HTMLElement);
 const system = element('system', HTMLTextAreaElement);
 
-/** How often figures are asked for: while an answer comes, and else. */
+/** Interval of requests for statistics in milliseconds, during an answer and otherwise. */
 const pace = { busy: 1000, idle: 5000 };
 
 let model = '';
@@ -42,11 +42,11 @@ function setBusy(busy: boolean): void {
   send.disabled = busy;
   stop.disabled = !busy;
   clear.disabled = busy;
-  // A screen reader tells an answer when it is whole.
+  // A screen reader reads an answer when it is complete.
   log.ariaBusy = String(busy);
 }
 
-/** Answers what was written last; what has come of an answer that is stopped stays. */
+/** Answers the last message; the text of a stopped answer stays. */
 async function reply(): Promise<void> {
   const abort = new AbortController();
   inAnswer = abort;
@@ -64,14 +64,14 @@ async function reply(): Promise<void> {
       finish = part.finish ?? finish;
       if (atEnd) log.scrollTop = log.scrollHeight;
     }
-    if (finish === 'length') view.note('Ended at the most tokens that were asked for.');
+    if (finish === 'length') view.note('The answer reached the maximum number of tokens.');
     say('The answer is complete.');
   } catch (error) {
     if (abort.signal.aborted) {
       view.note('Stopped.');
       say('The answer was stopped.');
     } else {
-      view.note('Not complete.');
+      view.note('The answer is incomplete.');
       tell(error);
     }
   }
@@ -82,13 +82,13 @@ async function reply(): Promise<void> {
   prompt.focus();
 }
 
-/** Says what went wrong, and opens the field for a key where one is asked for. */
+/** Shows an error, and opens the field for the key if the server requires one. */
 function tell(error: unknown): void {
   if (error instanceof RequestFailed && error.status === 401) {
     access.open = true;
     key.focus();
   }
-  const reason = error instanceof RequestFailed ? error.message : 'the server does not answer';
+  const reason = error instanceof RequestFailed ? error.message : 'the server does not respond';
   say(`The request failed: ${reason}.`.replace(/\.\.$/, '.'), true);
 }
 
@@ -146,7 +146,7 @@ clear.addEventListener('click', () => {
   keepMessages(messages);
   for (const article of log.querySelectorAll('article')) article.remove();
   empty.hidden = false;
-  say('A new conversation.');
+  say('New conversation started.');
   prompt.focus();
 });
 

@@ -1,10 +1,10 @@
-/** What the page keeps over a reload: in this tab, until it is closed. */
+/** Keeps the conversation over a reload, in this tab, until the tab is closed. */
 
 import type { Message } from './api.ts';
 
 const place = 'flashllm.conversation';
 
-/** The conversation that was kept; none if there was none, or storage is not allowed. */
+/** The saved conversation; empty if there is none, or storage is not allowed. */
 export function keptMessages(): Message[] {
   try {
     const kept: unknown = JSON.parse(sessionStorage.getItem(place) ?? '[]');
@@ -14,12 +14,12 @@ export function keptMessages(): Message[] {
   }
 }
 
-/** Keeps a conversation; not where storage is full or not allowed. */
+/** Saves a conversation; does nothing if storage is full or not allowed. */
 export function keepMessages(messages: readonly Message[]): void {
   try {
     sessionStorage.setItem(place, JSON.stringify(messages));
   } catch {
-    // The conversation goes on without it.
+    // The conversation continues without being saved.
   }
 }
 

@@ -32,7 +32,7 @@ export class MessageView {
     this.#text.replaceChildren(...blocksOf(this.#content));
   }
 
-  /** Adds to what the model thought before it answered. */
+  /** Adds to the model's reasoning before its answer. */
   appendReasoning(text: string): void {
     if (text === '') return;
     this.#thought += text;
@@ -40,7 +40,7 @@ export class MessageView {
     this.#reasoning.textContent = this.#thought;
   }
 
-  /** What is said below the message. */
+  /** Shows a note below the message. */
   note(text: string): void {
     this.#footer.textContent = text;
   }
@@ -57,7 +57,10 @@ export class MessageView {
   }
 }
 
-/** Text with fenced code set apart. A fence that is not shut yet runs to the end. */
+/**
+ * The text in blocks, with fenced code in blocks of its own. A fence that is not closed yet runs to the
+ * end.
+ */
 function blocksOf(content: string): HTMLElement[] {
   return content.split(/^```/m).map((part, index) => {
     const isCode = index % 2 === 1;

@@ -1,9 +1,9 @@
-/** The figures beside the conversation. */
+/** The statistics beside the conversation. */
 
 import { get } from './api.ts';
 import { element } from './elements.ts';
 
-/** What `GET /stats` answers, as far as the page shows it. */
+/** The fields of the answer to `GET /stats` that the page shows. */
 interface Stats {
   readonly tokensPerSecond: number | null;
   readonly cacheHitRate: number | null;
@@ -21,16 +21,16 @@ const memory = element('memory', HTMLElement);
 const share = element('share', HTMLMeterElement);
 const requests = element('requests', HTMLElement);
 
-/** Asks for the figures and shows them. @throws RequestFailed, or what `fetch` throws */
+/** Fetches the statistics and shows them. @throws RequestFailed, or what `fetch` throws */
 export async function showStatistics(key: string): Promise<void> {
   const stats = (await get('stats', key)) as Stats;
   const { tokensPerSecond, cacheHitRate, flashBytesPerToken, residentMemory, dramBudget } = stats;
   if (tokensPerSecond !== null) speed.textContent = `${tokensPerSecond.toFixed(1)} tokens/s`;
-  hits.textContent = cacheHitRate === null ? 'nothing is cached by rows' : percent(cacheHitRate);
+  hits.textContent = cacheHitRate === null ? 'no weights used yet' : percent(cacheHitRate);
   if (flashBytesPerToken !== null) bytes.textContent = `${sizeOf(flashBytesPerToken)} per token`;
   memory.textContent = `${sizeOf(residentMemory)} of ${sizeOf(dramBudget)}`;
   share.value = Math.min(1, residentMemory / dramBudget);
-  requests.textContent = `${stats.active} at work, ${stats.queued} waiting`;
+  requests.textContent = `${stats.active} active, ${stats.queued} waiting`;
 }
 
 function percent(rate: number): string {
