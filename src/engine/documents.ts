@@ -1,6 +1,6 @@
 /**
- * Texts as documents, and documents as windows of tokens: a piece at a time, so that a text of any
- * length, and a document of any length in it, is gone through in bounded memory.
+ * Splits texts into documents, and documents into windows of tokens, a piece at a time, so that texts and
+ * documents of any length are processed in bounded memory.
  *
  *     parts of a text -> DocumentSplitter -> parts of documents -> PieceEncoder -> ids -> windows
  */
@@ -10,7 +10,7 @@ import { PieceEncoder } from '../tokenizer/pieces.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 
-/** A stretch of a document; of one document after the other. */
+/** A part of a document; documents follow one another. */
 export interface DocumentPart {
   readonly text: string;
   /** Whether the document ends with it. */
@@ -161,7 +161,7 @@ export async function* idsOfParts(
   yield await encoder.end();
 }
 
-/** A piece at a time, between which the event loop turns. */
+/** Encodes a piece at a time; the event loop runs between pieces. */
 class PatientEncoder {
   readonly #encoder: PieceEncoder;
   readonly #signal: AbortSignal | undefined;

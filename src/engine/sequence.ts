@@ -27,7 +27,7 @@ export interface SequenceParts {
   readonly adopt: (pages: PageList, ids: readonly number[]) => Sequence;
   readonly batcher: Batcher;
   readonly cache: KvCache;
-  /** Where the logits of its last row are kept; null: where the pass leaves them. */
+  /** Buffer for the logits of its last row; null: they stay where the pass leaves them. */
   readonly logits: Float32Array | null;
 }
 
@@ -58,7 +58,7 @@ export class Sequence {
     return this.#ids.length;
   }
 
-  /** Forgets everything, or what is beyond `length` positions. */
+  /** Forgets everything, or all positions from `length` on. */
   rewind(length = 0): void {
     this.#checkIdle();
     if (length >= this.#ids.length) return;
@@ -78,8 +78,9 @@ export class Sequence {
   /**
    * Appends `ids` and computes logits.
    * @returns for `last` and `best`: the logits (vocab) of the last position, valid until the next call
-   * @throws InputError when the sequence would be too long, or all positions are in use: nothing changed
-   * @throws InterruptedError when the signal aborts; what was appended until then stays
+   * @throws InputError when the sequence would be too long, or all positions are in use; the sequence is then
+   * unchanged
+   * @throws InterruptedError when the signal aborts; ids appended until then stay
    */
   async forward(
     ids: readonly number[],
@@ -92,9 +93,9 @@ export class Sequence {
   }
 
   /**
-   * Appends ids of which all but the first are proposals, and computes the logits of each. Where the
-   * pass has no room for all, the last ones are left out.
-   * @param wanted of each
+   * Appends ids, of which all but the first are proposals, and computes the logits of each. Where the pass
+   * has no room for all of them, it leaves out the last ones.
+   * @param wanted for each id
    * @param use called once with the (appended, vocab) logits, while they are valid
    * @returns what `use` does
    * @throws as {@link forward} does
@@ -115,8 +116,7 @@ export class Sequence {
   }
 
   /**
-   * How many positions a verification may append: beyond the first, none that takes what another
-   * sequence may need.
+   * How many positions a verification may append: beyond the first, none that another sequence may need.
    */
   get room(): number {
     const { context, kvCache } = this.runtime.plan;
@@ -182,7 +182,7 @@ export class Sequence {
     return this.#closed;
   }
 
-  /** Gives its pages back, when a pass that has rows of it has ended; twice is once. */
+  /** Releases its pages once no pass has rows of it; further calls do nothing. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
