@@ -19,7 +19,7 @@ export class WaitingDowns {
   readonly #parts: LayerMathParts;
   readonly #values: Float32Array;
   readonly #second: Half[] = [];
-  /** Neurons of which the first `resident` stay in memory. */
+  /** The number of neurons that stay in memory, which are the first ones. */
   readonly #staying: number;
 
   constructor(task: Omit<FfnTask, 'rows'>, all: AllActivations, parts: LayerMathParts) {
