@@ -126,7 +126,7 @@ export class WeightStream {
       this.#reading++;
       const ended = () => {
         this.#reading--;
-        // A slot that was given up has no consequences.
+        // The end of a read that was given up starts no other read.
         if (this.#queue.includes(slot)) this.#fill();
       };
       request.done.then(ended, ended);
