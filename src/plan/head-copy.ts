@@ -5,7 +5,7 @@ import type { StoredTensor } from '../flash/manifest.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { MIB } from '../units.ts';
 
-/** Figures of the copy. */
+/** Format of the copy. */
 export const proposalDType = 'q4';
 /** For more logits than this, passing over the head itself is cheaper. */
 const mostLogits = 128;

@@ -38,13 +38,13 @@ export function missCost(missed: number, layer: LayerSize, costs: ReadCosts): Mi
   const share = Math.min(1, missed / neurons);
   // A total below the smallest read is read without rounding.
   const few = missed * bundleBytes < smallestRead;
-  // Gaps of up to `bridged` neurons are read over; gaps within the smallest read are read anyway.
+  // Gaps of up to `most` neurons are read over; gaps within the smallest read are read anyway.
   const anyway = few ? 0 : smallestRead - bundleBytes;
   const most = Math.floor(Math.max(breakEvenGap, anyway) / bundleBytes);
   const longer = (1 - share) ** (most + 1);
   const runs = missed < 1 ? missed : 1 + (missed - 1) * longer;
   const bridged = Math.max(0, missed - 1) * bridgedNeurons(share, most);
-  // The probability that a run ends after a neuron is that of a gap too long to bridge.
+  // A run is a single neuron, which is rounded up, with the probability of a gap too long to bridge.
   const raised = few ? 0 : runs * longer * Math.max(0, smallestRead - bundleBytes);
   const bytes = Math.min(Math.max(whole, smallestRead), (missed + bridged) * bundleBytes + raised);
   const reads = Math.max(runs, bytes / largestRead);

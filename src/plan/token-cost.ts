@@ -98,8 +98,8 @@ function streamedBytes({ body, head }: MemoryPlan): ReadonlyMap<string, number> 
 }
 
 /**
- * The share of an FFN that is computed without predictors: up rows and down columns are skipped where the
- * gate is 0.
+ * The share of an FFN that is computed without predictors: where the first product's activation is 0, the
+ * other parts of the neuron are skipped.
  */
 function exactShare({ manifest, predictors }: PlanRequest, layer: number): number {
   const { activation, gate } = manifest.spec.ffn;
