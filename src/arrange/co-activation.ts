@@ -99,8 +99,8 @@ export async function coActivation(
       const other = met[k] as number;
       const n = (together[other] as number) * stride;
       together[other] = 0;
-      // At least as many tokens have one of two neurons firing as have this one: this excludes most pairs
-      // without a division.
+      // At least one of the two fires at no fewer than `own` tokens: this bound excludes most pairs without a
+      // division.
       if (n - doubt <= least * own || other === neuron) continue;
       const all = firings(other);
       const both = Math.min(n, all);

@@ -37,7 +37,7 @@ export class BitSelection {
   rows = 0;
   #chosen = 0;
 
-  /** @param most units of the largest layer, and rows, that there shall be room for */
+  /** @param most units of the largest layer, and rows, to allocate room for */
   constructor(most: { readonly units: number; readonly rows: number }) {
     const { ids, bits } = selectionLengths(most);
     this.#ids = new Uint32Array(ids);
@@ -117,7 +117,7 @@ export class WeightSelection {
   rows = 0;
   #chosen = 0;
 
-  /** @param most units of the largest layer, and rows, that there shall be room for */
+  /** @param most units of the largest layer, and rows, to allocate room for */
   constructor({ units, rows }: { readonly units: number; readonly rows: number }) {
     this.#ids = new Uint32Array(units);
     this.#weights = new Float32Array(rows * units);

@@ -167,7 +167,7 @@ export class SparseFfn implements Ffn {
   async #finish(begun: ListedFfn, { y, bias, gateBias }: FfnOutput): Promise<FfnCounts> {
     const { input, layer, selection, parts, reads, speculation } = begun;
     const geometry = neuronGeometry(layer.units);
-    if (geometry === null) throw new Error(`the units of ${layer.units.tensor} are not single neurons`);
+    if (geometry === null) throw new Error(`units of ${layer.units.tensor} are not single neurons`);
     const { upOffset, downOffset } = geometry;
     const task: ListTask = {
       format: layer.format,

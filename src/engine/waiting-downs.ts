@@ -51,7 +51,7 @@ export class WaitingDowns {
   #keep(rows: LoadedRows) {
     const { units } = this.#task;
     const geometry = neuronGeometry(units);
-    if (geometry === null) throw new Error(`the units of ${units.tensor} are not single neurons`);
+    if (geometry === null) throw new Error(`units of ${units.tensor} are not single neurons`);
     const { stride, downOffset } = neuronPlaces(geometry, rows.apart);
     const columnBytes = rows.format.rowBytes(this.#task.hidden);
     const address = this.#all.downs + rows.first * columnBytes;

@@ -27,7 +27,7 @@ export interface ControlOptions {
   readonly passTimes: PassTimes;
   /** For each level, the first guess at the share of its tokens that is accepted. */
   readonly levels: readonly number[];
-  /** Tokens that are proposed for a pass at most. */
+  /** The most tokens proposed for a pass. */
   readonly most: number;
   /** Whether proposing tokens costs nothing, so that all of them are known before the decision. */
   readonly free: boolean;
@@ -93,7 +93,7 @@ export class DraftControl {
     this.#any = new Level(levels.reduce((sum, prior) => sum + prior, 0) / levels.length);
   }
 
-  /** Tokens that are proposed for a pass at most. */
+  /** The most tokens proposed for a pass. */
   get most(): number {
     return this.#options.most;
   }

@@ -130,7 +130,7 @@ export class ComputeThreads {
   /** Starts the workers, which takes about 50 ms each; see `threadResidentBytes`. */
   static async start(threads: number): Promise<ComputeThreads> {
     if (!Number.isInteger(threads) || threads < 1 || threads > layout.maxShares) {
-      throw new RangeError(`the number of threads must be from 1 to ${layout.maxShares}, not ${threads}`);
+      throw new RangeError(`threads must be from 1 to ${layout.maxShares}, not ${threads}`);
     }
     if (threads > 1 && threads > threadsWithinOpenFiles('', 0)) throw tooManyThreads(threads);
     const pool = new ComputeThreads(threads);
