@@ -4,10 +4,11 @@
  * Needs root on Linux, for the control groups, and `npm run build`.
  *
  *   node --import tsx scripts/bench-memory.ts <model> <file.gguf> --sizes 700MiB,900MiB,1200MiB
- *       [--rounds 1] [--tokens <n>] [--seconds <s>] [--label <text>] [--svg <file>]
+ *       [--rounds 1] [--tokens <n>] [--seconds <s>] [--patience <s>] [--label <text>] [--svg <file>]
  *
  * llama.cpp's backend that lays weights anew in memory of its own is set aside: it would be killed. A run
- * that makes no token, because it is killed or does not come to an end, counts as 0.
+ * that makes no token, because it is killed or its first token does not come within
+ * `--patience`, counts as 0.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -25,7 +26,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     ...{ sizes: text(''), rounds: text('1'), tokens: text('32'), seconds: text('60') },
-    ...{ threads: text('2'), label: text(''), svg: text('') },
+    ...{ threads: text('2'), patience: text('300'), label: text(''), svg: text('') },
   },
 });
 const [dir, gguf] = positionals;
@@ -78,6 +79,7 @@ const theirs = (_: number, under: readonly string[]): Run =>
     seconds: seconds ?? 60,
     mmap: true,
     under,
+    patienceMs: Number(values.patience) * 1000,
   });
 
 const ways = [

@@ -8,7 +8,7 @@
  *       [--gguf <file> [--peer-tokens <n>] [--peer-seconds <s>] [--peer-chunk <positions>]] [--json]
  *
  * Of the tokens behind the prompt: wanted experts that were in DRAM; MB read for each, and of these what
- * the experts that were not there have; GB/s while at least one read was in flight.
+ * the experts that were not there have; GB/s while at least one read was in flight, and while decoding waited.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -74,6 +74,7 @@ interface Row {
   readonly megabytesPerToken: number;
   readonly necessaryMegabytes: number | null;
   readonly gigabytesPerSecond: number | null;
+  readonly awaitedGigabytesPerSecond: number | null;
   readonly peakGiB: number | null;
 }
 
@@ -116,6 +117,7 @@ function ours(size: string): Row | null {
     megabytesPerToken: run.flashBytesPerToken / 1e6,
     necessaryMegabytes: ((1 - hitRate) * wantedBytes) / 1e6,
     gigabytesPerSecond: run.flashThroughput / 1e9,
+    awaitedGigabytesPerSecond: (run.awaitedThroughput ?? Number.NaN) / 1e9,
     peakGiB: run.peakRss / 2 ** 30,
   };
 }
@@ -133,7 +135,8 @@ function theirs(size: string): Row | null {
       promptSeconds: run.promptMs / 1000,
       tokensPerSecond: run.tokensPerSecond,
       megabytesPerToken: run.bytesPerToken / 1e6,
-      ...{ hitRate: null, necessaryMegabytes: null, gigabytesPerSecond: null, peakGiB: null },
+      ...{ hitRate: null, necessaryMegabytes: null, gigabytesPerSecond: null },
+      ...{ awaitedGigabytesPerSecond: null, peakGiB: null },
     }
   );
 }
@@ -170,14 +173,15 @@ function report(): void {
       of((row) => row.megabytesPerToken, 0),
       of((row) => row.necessaryMegabytes, 0),
       of((row) => row.gigabytesPerSecond, 2),
+      of((row) => row.awaitedGigabytesPerSecond, 2),
       of((row) => row.peakGiB, 2),
     ];
     return `| ${[size, made[0]?.program, ...cellsOfRow].join(' | ')} |`;
   });
   const head =
-    '| group | | prompt, tokens | prompt, s | tokens/s | found in DRAM, % | MB per token | necessary MB | GB/s while reading | peak, GiB |';
+    '| group | | prompt, tokens | prompt, s | tokens/s | found in DRAM, % | MB per token | necessary MB | GB/s while reading | while waiting | peak, GiB |';
   process.stdout.write(
     `${dir}, ${maxTokens} tokens generated, ${threads} threads, ${values.rounds} rounds\n\n` +
-      `${head}\n|${'---|'.repeat(10)}\n${lines.join('\n')}\n`,
+      `${head}\n|${'---|'.repeat(11)}\n${lines.join('\n')}\n`,
   );
 }

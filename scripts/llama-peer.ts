@@ -15,6 +15,8 @@ export interface PeerRequest {
   readonly mmap: boolean;
   /** What to put before the command. */
   readonly under?: readonly string[];
+  /** How long loading and the first token may take, in milliseconds; by mmap under a limit they have taken 13 minutes. */
+  readonly patienceMs?: number;
 }
 
 export interface PeerRun {
@@ -72,9 +74,6 @@ export function installPeer(): void {
   writeFileSync(join(peerDirectory, programFile), program);
 }
 
-/** Loading and the first token may take so long; by mmap under a limit they have taken 13 minutes. */
-const patienceMs = 300_000;
-
 /**
  * Its backend with matrix instructions (AMX) lays every weight anew in memory of its own, so that
  * nothing is mapped; without it the next best one is taken.
@@ -100,7 +99,7 @@ export function runPeer(request: PeerRequest): PeerRun {
   return request.mmap ? withoutCopying(() => measure(request)) : measure(request);
 }
 
-function measure({ under = [], ...request }: PeerRequest): PeerRun {
+function measure({ under = [], patienceMs = 300_000, ...request }: PeerRequest): PeerRun {
   const [command = '', ...args] = [
     ...under,
     ...[process.execPath, programFile, JSON.stringify(request)],

@@ -61,6 +61,8 @@ export interface RowRun {
   readonly largeReads: number;
   /** Measured while at least one read was in flight. */
   readonly flashThroughput: number;
+  /** While decoding waited for reads, bytes per second; absent where it hardly waited. */
+  readonly awaitedThroughput?: number;
   /** Bytes requested from the device according to the system kernel, where it reports them. */
   readonly deviceBytesPerToken: number | null;
   readonly directIo: boolean;
@@ -154,7 +156,7 @@ async function decode(
     tokenMs.push(Math.round((performance.now() - fed) * 10) / 10);
   }
   const after = readCounters(recorder, model);
-  const { expertHitRate } = decoding.snapshot(0, 0);
+  const { expertHitRate, awaitedThroughput } = decoding.snapshot(0, 0);
   const decodedTokens = tokens.length - 1;
   const perToken = (key: 'ioMs' | 'memoryMs' | 'computeMs' | 'bytes' | 'reads') =>
     decodedTokens === 0 ? 0 : (after[key] - before[key]) / decodedTokens;
@@ -191,6 +193,7 @@ async function decode(
     peakRss: peakResidentBytes(),
     cacheHitRate: after.cacheHitRate,
     ...(expertHitRate === undefined ? {} : { expertHitRate }),
+    ...(awaitedThroughput === undefined ? {} : { awaitedThroughput }),
     threads: plan.threads,
     sparse: plan.sparse !== null,
   };

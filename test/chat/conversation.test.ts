@@ -69,8 +69,8 @@ test('what is no conversation is refused with its place, and nothing changes', a
     ['{"messages": {}}', /no list 'messages'/],
     ['{"messages": [1]}', /messages\[0\] is not a message: 1/],
     ['{"messages": [{"role": "user", "content": "a"}, {"role": 5}]}', /messages\[1\]\.role/],
-    ['{"messages": [{"role": "user"}]}', /messages\[0\]\.content is no text/],
-    ['{"messages": [{"role": "user", "content": ["\\u001b[31m"]}]}', /content is no text/],
+    ['{"messages": [{"role": "user"}]}', /messages\[0\]\.content is not a string/],
+    ['{"messages": [{"role": "user", "content": ["\\u001b[31m"]}]}', /content is not a string/],
     [`${'['.repeat(300)}`, /nested/],
     [`{"messages": [${Array(70_000).fill('{"role":"user","content":""}').join()}]}`, /at most/],
   ];

@@ -305,7 +305,7 @@ refuses('another base', [
   {
     name: 'updates that the configuration does not select',
     config: { target_modules: ['q_proj', 'v_proj'] },
-    says: /updates of modules that its configuration does not select: model\.layers\.1\.mlp\.up_proj/,
+    says: /updates for modules that its configuration does not select: model\.layers\.1\.mlp\.up_proj/,
   },
   {
     name: 'targets that it does not have, and nothing else',

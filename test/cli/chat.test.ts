@@ -109,7 +109,7 @@ describe('chat', { concurrency: 1 }, () => {
     await refused(/nothing\.jinja/, 'Hi', '--template', join(root.path, 'nothing.jinja'));
     await refused(/there is no command \/nothing/, '/nothing');
     writeFileSync(bad, '{"messages": [{"role": "user"}]}');
-    await refused(/bad\.jinja: messages\[0\]\.content is no text/, `/load ${bad}`);
+    await refused(/bad\.jinja: messages\[0\]\.content is not a string/, `/load ${bad}`);
     await refused(/--context must be from 1 to 512/, 'Hi', '--context', '513');
     const none = await runCli(['chat', model, ...roomy], { input: 'Hi' });
     assert.equal(none.code, 2);

@@ -136,7 +136,7 @@ export const indexes: readonly Oddity[] = [
         );
       }
     },
-    becomes: /00002\.safetensors, tensor model\.embed_tokens\.weight: holds other values than in/,
+    becomes: /00002\.safetensors, tensor model\.embed_tokens\.weight: has other values than the tensor of the same name in/,
   },
   {
     name: 'a tensor that the index leaves out',

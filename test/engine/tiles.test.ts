@@ -96,7 +96,7 @@ test('predictors choose single neurons: those of tiles cannot be trained', async
   const model = await Model.open(await convertedAs(checkpoint, 'f16', 64));
   try {
     const request = { budget: 2048 * MIB, documents: ['a'], corpus: 'text', threads: 1 };
-    await assert.rejects(predictTrain(model, request), /not cut into single neurons/);
+    await assert.rejects(predictTrain(model, request), /not stored as single neurons/);
   } finally {
     model.close();
   }

@@ -154,7 +154,7 @@ describe('pull from a server that lies', () => {
     };
     hub.reset({ content: wrong });
     const directory = join(root.directory(), 'to');
-    await fails(pull(stories, { directory }), /safetensors: .*SHA-256 [0-9a-f]{64}.*thrown away/);
+    await fails(pull(stories, { directory }), /safetensors: .*SHA-256 [0-9a-f]{64}.*discarded/);
     assert.ok(!existsSync(directory));
     hub.reset({
       content: (path, bytes) => (path === 'merges.txt' ? Buffer.from(bytes).fill(32) : bytes),
@@ -256,7 +256,7 @@ describe('pull from a server that lies', () => {
       await fails(pull(stories), why);
     }
     hub.reset(say('', 401));
-    await fails(pull(stories), /owner\/stories is not there, or not for everybody.*HF_TOKEN/);
+    await fails(pull(stories), /owner\/stories does not exist, or is not public.*HF_TOKEN/);
     hub.reset(say('', 404));
     await fails(pull(stories, { revision: 'v9' }), /owner\/stories at v9 is not there/);
     hub.reset(say('', 500));

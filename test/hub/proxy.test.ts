@@ -98,7 +98,7 @@ describe('pull through a proxy', () => {
     use(proxyUrl.replace('me:', 'you:'));
     for (const endpoint of ['https://hub.test', 'http://hub.test']) {
       const refused = pull(join(root.path, 'refused'), endpoint);
-      await fails(refused, /127\.0\.0\.1:\d+\/: the proxy lets nothing pass \(status 407\)/);
+      await fails(refused, /127\.0\.0\.1:\d+\/: the proxy refuses the connection \(status 407\)/);
     }
   });
 });

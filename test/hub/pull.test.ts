@@ -192,7 +192,7 @@ describe('pull', () => {
     const other = join(root.directory(), 'to');
     mkdirSync(`${other}.partial`);
     writeFileSync(join(`${other}.partial`, 'mine'), '');
-    await rejects(pull(stories, { directory: other }), /place of an unfinished download/);
+    await rejects(pull(stories, { directory: other }), /where an unfinished download would be/);
     assert.ok(existsSync(join(`${other}.partial`, 'mine')));
   });
 
