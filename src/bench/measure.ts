@@ -70,7 +70,7 @@ export interface RowRun {
   readonly dramBytes: number;
   readonly peakRss: number;
   readonly cacheHitRate: number;
-  /** Of mixtures of experts: share of the experts that decoding wanted which were already in DRAM. */
+  /** For mixtures of experts: share of the experts wanted in decoding that were already in DRAM. */
   readonly expertHitRate?: number;
   readonly threads: number;
   /** Whether predictors were used. */

@@ -31,10 +31,10 @@ export interface Work {
   readonly onLogits?: ((logits: Float32Array, first: number) => void) | undefined;
   /** Called when `rows` more of the ids are in the cache. */
   readonly onProgress: (rows: number) => void;
-  /** Called in the end with what {@link Batcher.run} returns, before another pass overwrites it. */
+  /** Called at the end with the result of {@link Batcher.run}, before another pass overwrites it. */
   readonly onDone: (logits: Float32Array) => void;
   readonly signal?: AbortSignal | undefined;
-  /** Work with a hook gets a pass of its own. */
+  /** Work with a hook gets a separate pass. */
   readonly hook?: FfnHook | undefined;
 }
 
@@ -48,7 +48,7 @@ interface Waiting {
   inFlight: boolean;
 }
 
-/** Some rows of what waits. */
+/** Some rows of waiting work. */
 interface Share {
   readonly waiting: Waiting;
   readonly part: BatchPart;
@@ -120,7 +120,7 @@ export class Batcher {
   async #runAll(): Promise<void> {
     try {
       for (;;) {
-        // Whoever got logits may sample meanwhile and come back with a token.
+        // Gives callers that got logits time to sample and to submit a token.
         if (this.#parts.shared) await yieldToEventLoop();
         this.#dropInterrupted();
         if (this.#closed) this.#refuseAll(new InterruptedError());

@@ -24,11 +24,11 @@ const mark = '<|endoftext|>';
 const endOfDocument: DocumentPart = { text: '', ends: true };
 
 /**
- * Splits a text at lines that hold only `<|endoftext|>`. Newlines at a document's ends are dropped,
- * and so are empty documents and a byte order mark. U+2028 and the like end no line.
+ * Splits a text at lines that hold only `<|endoftext|>`. Newlines at a document's ends are dropped, and so
+ * are empty documents and a byte order mark. U+2028 and similar characters do not end a line.
  */
 export class DocumentSplitter {
-  /** What may be the beginning of a mark. */
+  /** Text that may be the beginning of a mark. */
   #rest = '';
   /** Newlines that are a part of the document only if something follows. */
   #newlines = new NewlineRun();
@@ -194,7 +194,7 @@ class PatientEncoder {
 /**
  * Documents as windows of `length` ids, the last of each document shorter. Documents are tokenised
  * without special tokens.
- * @param file what the text is called in messages
+ * @param file name of the text in messages
  * @throws InterruptedError when `signal` has aborted
  */
 export async function* windowsOf(

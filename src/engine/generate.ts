@@ -46,7 +46,7 @@ export interface GenerateOptions {
 export interface GenerateResult {
   readonly text: string;
   readonly promptTokens: readonly number[];
-  /** Generated ids; a token that ends the text, or stands for a stop text, is not among them. */
+  /** Generated ids; without a token that ends the text or forms a stop text. */
   readonly tokens: readonly number[];
   readonly finishReason: FinishReason;
   readonly stats: RunStats;

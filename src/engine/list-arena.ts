@@ -31,13 +31,13 @@ export interface ListTask {
   /** (neurons) each, or 0: of up rows, and of gates. */
   readonly bias: number;
   readonly gateBias: number;
-  /** What each position wants. */
+  /** The neurons that each position wants. */
   readonly selection: BitSelection;
   /** Neurons whose contributions are summed up before they are added. */
   readonly group: number;
 }
 
-/** Entries [0, count) of the part of a list that is in work, at most {@link neuronBlock}. */
+/** Entries [0, count) of the part of a list in progress, at most {@link neuronBlock}. */
 export interface ListPart {
   readonly count: number;
   /** Ids, ascending. */

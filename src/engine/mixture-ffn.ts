@@ -43,7 +43,7 @@ export interface MixtureParts extends LayerMathParts {
   readonly chunk: number;
   /** Experts that a row takes. */
   readonly topK: number;
-  /** What stays in DRAM. */
+  /** The resident weights. */
   readonly residences: MemoryPlan['residences'];
 }
 
@@ -121,7 +121,7 @@ export class MixtureFfn implements Ffn {
 
   /**
    * Runs the router, and begins to read those of its experts that are missing.
-   * @param x (positions, hidden): what the router reads
+   * @param x (positions, hidden): the router's input
    */
   async #route(
     { layer, positions }: FfnInput,
@@ -211,7 +211,7 @@ export class MixtureFfn implements Ffn {
     kernels.add(y, shared, positions * hidden);
   }
 
-  /** What one expert contributes to each row that takes it, unweighted. */
+  /** Computes the unweighted contribution of one expert to each row that takes it. */
   #expert({ layer, x }: FfnInput, own: ExpertRows, place: PresentExpert): number {
     const { stores, weights, arenas, buffers, files } = this.#parts;
     const { hiddenSize: hidden, ffn } = files.manifest.spec;

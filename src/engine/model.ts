@@ -75,7 +75,7 @@ export class Model implements Plannable {
     return tokenMsOfRun(this.#planned, request);
   }
 
-  /** The smallest budget for such sequences, and what it consists of. */
+  /** The smallest budget for such sequences, and its items. */
   floor(request: Omit<RunRequest, 'budget'>): ReturnType<typeof floorOfRun> {
     return floorOfRun(this.#planned, request);
   }

@@ -8,13 +8,13 @@ import { BitSelection, type FfnInput, type Selector } from './selection.ts';
 
 /** Shares over all layers and tokens seen. */
 export interface PredictionQuality {
-  /** Of the neurons that fired, those that were predicted. */
+  /** Share of the neurons that fired which were predicted. */
   readonly recall: number;
-  /** Of those predicted, those that fired. */
+  /** Share of the predicted neurons which fired. */
   readonly precision: number;
   /** Share of the sum of activations that was kept. */
   readonly mass: number;
-  /** Of all neurons, those that fired, and those that were predicted. */
+  /** Shares of all neurons that fired, and that were predicted. */
   readonly active: number;
   readonly predicted: number;
 }

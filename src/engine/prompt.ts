@@ -11,7 +11,7 @@ const shortUnits = 16 * 1024; // UTF-16
 export interface PromptLimits {
   /** The most tokens that fit the model's context. */
   readonly most: number;
-  /** What the prompt's source is called in messages. */
+  /** Name of the prompt's source in messages. */
   readonly file: string;
   readonly signal?: AbortSignal;
 }

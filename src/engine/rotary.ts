@@ -1,6 +1,6 @@
 /**
- * The angles of a rotary position embedding. Frequencies and angles are rounded to f32 as the
- * reference implementation rounds them: at large positions that is what a model was trained with.
+ * The angles of a rotary position embedding. Frequencies and angles are rounded to f32 as the reference
+ * implementation rounds them, as models were trained with these values at large positions.
  */
 
 import type { Kernels } from '../kernels/kernels.ts';

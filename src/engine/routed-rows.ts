@@ -34,7 +34,7 @@ export function rowsByExpert({ units, weights, count, rows }: WeightSelection): 
 
 /** Addresses of the tables of rows and choices that the kernels read. */
 export interface RoutingTables {
-  /** u32 (rows topK): the rows of each expert, at the place that {@link ExpertRows.first} tells. */
+  /** u32 (rows topK): the rows of each expert, from index {@link ExpertRows.first} on. */
   readonly rows: number;
   /** (rows, topK) choices, of `choiceBytes` each: where each row's contributions lie, and their weights. */
   readonly choices: number;

@@ -16,7 +16,7 @@ import { tokenCost } from '../plan/token-cost.ts';
 import { resolveSize, type Size } from '../units.ts';
 import type { RunRequest } from './run-request.ts';
 
-/** Positions of a prompt that are processed at once, at most. */
+/** The most positions of a prompt that are processed at once. */
 const prefillChunk = 64;
 /**
  * The same for a mixture of experts. A chunk of any length wants nearly all experts, and reads and unpacks
@@ -114,7 +114,7 @@ export function tokenMsOfRun(planned: Planned, request: RunRequest): number {
   return tokenCost(plan, { ...wanted, dramBudget: request.budget }).totalMs;
 }
 
-/** @throws InputError when a token cannot take so many experts of this model */
+/** @throws InputError when a token cannot take this number of experts in this model */
 function checkExperts({ spec }: Manifest, asked: number | undefined): void {
   if (asked === undefined) return;
   const { experts } = spec.ffn;
@@ -132,7 +132,7 @@ function checkExperts({ spec }: Manifest, asked: number | undefined): void {
   }
 }
 
-/** The smallest budget for such sequences, and what it consists of. */
+/** The smallest budget for such sequences, and its items. */
 export function floorOfRun(
   planned: Planned,
   request: Omit<RunRequest, 'budget'>,

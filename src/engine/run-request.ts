@@ -37,7 +37,7 @@ export interface RunRequest {
   readonly residency?: Residency;
   /** Which neurons, with predictors, or experts are kept in DRAM. */
   readonly window?: PolicyName;
-  /** Positions processed at once, at most. */
+  /** The most positions processed at once. */
   readonly chunk?: number;
   /**
    * How many of the largest logits the caller will need; absent: all. With few of them and little memory, the

@@ -16,11 +16,11 @@ export interface SequenceForward {
   /** For `all`: called with (rows, vocab) logits, valid during the call, and the index of the first. */
   readonly onLogits?: (logits: Float32Array, first: number) => void;
   readonly signal?: AbortSignal;
-  /** Sees, and may change, what the FFNs compute; its passes serve no other sequence. */
+  /** Sees, and may change, the FFNs' activations; passes with a hook serve no other sequence. */
   readonly hook?: FfnHook;
 }
 
-/** What a sequence is made of. */
+/** The parts of a sequence. */
 export interface SequenceParts {
   readonly runtime: LoadedModel;
   /** Makes a sequence over pages that hold these ids. */
@@ -32,7 +32,7 @@ export interface SequenceParts {
 }
 
 export class Sequence {
-  /** What it runs on. */
+  /** The runtime that it belongs to. */
   readonly runtime: LoadedModel;
   readonly #parts: SequenceParts;
   readonly #pages: PageList;
@@ -97,7 +97,7 @@ export class Sequence {
    * has no room for all of them, it leaves out the last ones.
    * @param wanted for each id
    * @param use called once with the (appended, vocab) logits, while they are valid
-   * @returns what `use` does
+   * @returns the result of `use`
    * @throws as {@link forward} does
    */
   async verify<T extends object>(
@@ -125,7 +125,7 @@ export class Sequence {
     return shared ? Math.min(left, pagePositions - (this.length % pagePositions)) : left;
   }
 
-  /** Appends some or all of the ids in passes. @returns what {@link Batcher.run} does */
+  /** Appends some or all of the ids in passes. @returns the result of {@link Batcher.run} */
   async #append(
     ids: readonly number[],
     wanted: LogitsWanted,

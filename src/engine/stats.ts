@@ -19,7 +19,7 @@ export interface RunStats {
   readonly tokensPerSecond: number;
   /** Time spent waiting for flash, not hidden behind computing. */
   readonly ioMs: number;
-  /** Time spent managing what lies in memory: checks of what was read, book-keeping of neurons. */
+  /** Time spent on memory management: checksums of data that was read, and book-keeping of neurons. */
   readonly memoryMs: number;
   readonly computeMs: number;
   readonly flashBytes: number;
@@ -31,7 +31,7 @@ export interface RunStats {
   readonly awaitedThroughput?: number;
   /** Share of the weight bytes used that were already in DRAM. */
   readonly cacheHitRate: number;
-  /** Of mixtures of experts: share of the experts that passes wanted which were already in DRAM. */
+  /** For mixtures of experts: share of the wanted experts that were already in DRAM. */
   readonly expertHitRate?: number;
   /** Share of FFN activations that were zero. */
   readonly ffnSparsity: number;
@@ -62,7 +62,7 @@ export interface StatsSources {
 
 interface Counters {
   readonly io: IoSnapshot;
-  /** Checks of what was read, and book-keeping of neurons. */
+  /** Checksums of data that was read, and book-keeping of neurons. */
   readonly memoryMs: number;
   readonly resident: number;
   readonly streamed: number;
@@ -176,7 +176,7 @@ export class RunRecorder {
     this.#decodedTokens++;
   }
 
-  /** The figures so far. `tokens` counts generated ones, the first of which prefill makes. */
+  /** The figures so far. `tokens` counts generated tokens, the first of which prefill makes. */
   snapshot(promptTokens: number, tokens: number, draft: DraftFigures | null = null): RunStats {
     const { files, plan, experts } = this.#sources;
     const now = countersOf(this.#sources);

@@ -9,8 +9,8 @@ import type { TokenGuide } from './token-guide.ts';
 
 export interface TokenSource {
   /**
-   * The token behind `ids`, of which all but the last are in the sequence.
-   * @param most how many tokens will be asked for, this one included, at most
+   * Returns the token after `ids`; all of these except the last are in the sequence.
+   * @param most the most tokens that will be requested, including this one
    */
   next(ids: readonly number[], most: number): Promise<number>;
   /** Truncates or completes the sequence to the tokens that were asked for, also after a failure. */

@@ -228,8 +228,8 @@ export class Transformer {
   }
 
   /**
-   * hidden += output, scaled; then the norm, where it stands behind the sum.
-   * @param outputNorm the norm of what is added, where there is one
+   * hidden += output, scaled; then the norm, in models that norm after the sum.
+   * @param outputNorm the norm of the output before it is added, if any
    */
   #addSublayer(name: string, outputNorm: string, positions: number): void {
     const { hidden, output } = this.#parts.plan.activations;

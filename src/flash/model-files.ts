@@ -163,7 +163,7 @@ export class ModelFiles {
       this.#check(range, target.subarray(skip));
       return address + skip;
     });
-    checked.catch(() => {}); // whoever waits sees the error
+    checked.catch(() => {}); // the awaiting code sees the error
     return { done: checked, promote, cancel };
   }
 
@@ -199,7 +199,7 @@ export class ModelFiles {
         this.#check({ tensor, first: row, count: 1 }, data);
       });
     });
-    checked.catch(() => {}); // whoever waits sees the error
+    checked.catch(() => {}); // the awaiting code sees the error
     return { done: checked, promote, cancel };
   }
 

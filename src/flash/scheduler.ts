@@ -86,7 +86,7 @@ export class Scheduler {
       offer,
     );
     const { promise, resolve, reject } = withResolvers();
-    promise.catch(() => {}); // whoever waits sees the error
+    promise.catch(() => {}); // the awaiting code sees the error
     const request: Request = {
       left: reads.length,
       inFlight: 0,

@@ -16,7 +16,7 @@ import { layoutUnbundled } from './unbundled.ts';
 const writeBytes = 4 * 1024 * 1024;
 
 /**
- * Writes a model's neurons unbundled; on failure nothing is left behind.
+ * Writes a model's neurons unbundled; on failure it removes the file.
  * @throws InputError when there is no room
  */
 export async function writeUnbundled(

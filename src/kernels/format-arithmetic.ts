@@ -100,7 +100,7 @@ export const foursArithmetic: Readonly<Record<FoursFormat, CodecArithmetic>> = {
   packed_q6_k: fours('Q6_K'),
 };
 
-/** Of all formats whose activations are quantised to i8. */
+/** For all formats whose activations are quantised to i8. */
 export const groupArithmetic = { ...storedGroups, ...foursArithmetic };
 
 /** The same generic function with the arithmetic of each format in `of`. */
@@ -117,7 +117,7 @@ export function each<Name extends FormatName, Of extends Arithmetic>(
   return Object.fromEntries(names.map(entry)) as Record<Name, string>;
 }
 
-/** Of all formats. */
+/** For all formats. */
 export const arithmetic: Readonly<Record<FormatName, Arithmetic>> = {
   ...neuronArithmetic,
   ...ggufArithmetic,

@@ -58,7 +58,7 @@ export interface Placed {
   readonly arenas: readonly { readonly transfer: TransferBuffers; readonly memoryBytes: number }[];
   readonly memoryBytes: number;
   readonly residentBytes: number;
-  /** Of neurons or experts. */
+  /** Bytes of the slots of neurons or experts. */
   readonly storeBytes: number;
 }
 
@@ -67,7 +67,7 @@ interface Reserve {
   readonly ring: StreamRing | null;
   readonly stagingSlots: number;
   readonly expertSlots: number;
-  /** The head's copy that stands in for it; null: none. */
+  /** The copy that proposes in the head's place; null where there is none. */
   readonly proposal: StoredTensor | null;
 }
 

@@ -192,7 +192,7 @@ function optionalItems(request: PlanRequestBase, chunk: number, fixed: Fixed): P
   ].filter(({ bytes }) => bytes > 0);
 }
 
-/** The smallest budget that a request can be planned for, and what it consists of. */
+/** The smallest budget that a request can be planned for, and its items. */
 export function planFloor(request: PlanRequestBase): {
   readonly bytes: number;
   readonly items: readonly PlanItem[];

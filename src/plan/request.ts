@@ -6,9 +6,9 @@ import type { ReadCosts } from './miss-cost.ts';
 export interface PlanRequest extends FixedSizes {
   /** Bytes that the whole process may take. */
   readonly dramBudget: number;
-  /** What the process takes without weights: code, heap, its margin for growth. */
+  /** Bytes of the process without weights: code, heap and a margin for growth. */
   readonly processBytes: number;
-  /** Positions processed at once, at most. */
+  /** The most positions processed at once. */
   readonly chunk: number;
   /** Whether only predicted neurons are computed; else predictors, if any, are loaded to be measured. */
   readonly sparse: boolean;

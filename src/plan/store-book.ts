@@ -21,7 +21,7 @@ export type BookArrays<B extends Book> = {
   readonly [Name in keyof B]: InstanceType<B[Name]['type']>;
 };
 
-/** Of `UnitStore`. */
+/** Arrays of `UnitStore`. */
 export const unitStoreBook = {
   /** The slot of each unit, or -1. */
   slotOf: { per: 'unit', type: Int32Array },

@@ -47,7 +47,7 @@ export function usedMatrices(
   return proposal === null ? matrices : [...matrices.slice(0, -1), proposal];
 }
 
-/** Tables of which a pass uses a few rows only. */
+/** Tables of which a pass uses only a few rows. */
 export function rowTables(manifest: Manifest): StoredTensor[] {
   const head = headTensor(manifest.spec);
   return [tensorNames.tokens, tensorNames.positions]

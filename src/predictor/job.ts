@@ -158,7 +158,7 @@ export class TrainingJob {
     return all.subarray(offset, offset + bytes);
   }
 
-  /** A finished layer's new order of so many neurons. */
+  /** A finished layer's new order of its neurons. */
   order(layer: number, neurons: number): Promise<Uint32Array> {
     return readOrder(this.dir, layer, neurons);
   }

@@ -25,7 +25,7 @@ export interface TrainingOptions {
   readonly recall: number;
   /** Whether a ReLU stands between A and B. */
   readonly relu: boolean;
-  /** Of A and B as they are stored. */
+  /** Stored format of A and B. */
   readonly dtype: EncodedDType;
 }
 

@@ -13,7 +13,7 @@ export interface PredictTrainRequest {
   readonly budget: number;
   /** See `documentParts`. */
   readonly documents: Documents;
-  /** What the text is called in messages. */
+  /** Name of the text in messages. */
   readonly corpus: string;
   readonly threads?: number;
   /** The most tokens of the text to use; by default as many as take a tolerable time. */

@@ -9,7 +9,7 @@ export interface WindowsWanted {
   readonly context: number;
   /** The text is read until there are this many tokens. */
   readonly mostTokens: number;
-  /** What the text is called in messages. */
+  /** Name of the text in messages. */
   readonly file: string;
   readonly signal?: AbortSignal | undefined;
   /** Called after each window with the number of tokens so far. */

@@ -46,7 +46,7 @@ export interface ExpertCounters {
 
 /** An expert that is being read. */
 interface ReadingExpert extends EarlyRead {
-  /** Its staging slot, where no slot of the store is worth it. */
+  /** Its staging slot, if it is not worth a slot of the store. */
   readonly staged: number | null;
 }
 

@@ -123,7 +123,7 @@ export class PageList {
 
   /**
    * Makes room for positions [length, end), which may then be written: allocates pages for new positions, and
-   * replaces a shared page that contains `length` by a page of its own.
+   * replaces a shared page that contains `length` by an unshared copy.
    * @returns the page to copy before writing, or null
    * @throws InputError when pages are short; then nothing has changed
    */

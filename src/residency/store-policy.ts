@@ -69,8 +69,8 @@ export interface FrequencyOptions {
 export const defaultFrequency: FrequencyOptions = { halfLife: 16, prior: 0.3 };
 
 /**
- * Frequency and age: a unit is worth its uses, each of which counts less the longer ago it was. Instead of
- * ageing all values at every step, new uses get ever larger increments.
+ * Frequency and age: the value of a unit is the sum of its uses, each of which counts less the longer ago it
+ * was. Instead of ageing all values at every step, new uses get ever larger increments.
  */
 export class FrequencyPolicy implements StorePolicy {
   readonly #values: Float64Array;

@@ -74,7 +74,9 @@ class Selection {
     this.#insertionSort(first, last);
   }
 
-  /** The largest of [first, last) come to [first, middle), as a heap with the smallest of them at `first`. */
+  /**
+   * Moves the largest of [first, last) to [first, middle), as a heap with the smallest of them at `first`.
+   */
   heapSelect(first: number, middle: number, last: number): void {
     const length = middle - first;
     for (let parent = (length >> 1) - 1; parent >= 0; parent--) {

@@ -112,7 +112,7 @@ export class DraftControl {
     return this.#best(proposals, room, this.#draftMs) > proposals.length;
   }
 
-  /** How many of the proposals are worth a row each. */
+  /** How many of the proposals should get a row. */
   worth(proposals: readonly Proposal[]): number {
     if (this.#options.always) return proposals.length;
     return this.#allowed ? this.#best(proposals, proposals.length, 0) : 0;

@@ -82,7 +82,8 @@ function wholeBudget(draft: Model, beside: Omit<RunRequest, 'budget'>, most: num
     generous.items.reduce((sum, { bytes }) => sum + bytes, 0) -
     tables.reduce((sum, table) => sum + wholeBytes(table), 0);
   if (needed >= most) return most;
-  // What lies apart begins at sectors, and neurons come and go unless there is room to spare.
+  // A margin: each tensor's place begins at a sector, and without spare room neurons are evicted and read
+  // again.
   let spare = leastSpare;
   const streams = (budget: number) => draft.plan({ ...beside, budget }).streamedBytes > 0;
   while (spare < mostSpare && streams(needed + spare)) spare *= 2;

@@ -28,7 +28,7 @@ const priors = [0.3, 0.4, 0.5, 0.6, 0.75, 0.85, 0.9];
 /** Where a text's last tokens occurred in it before. */
 export class TextIndex {
   readonly #ids: number[] = [];
-  /** Per hash: the latest place behind two such tokens, or -1. */
+  /** Per hash: the latest place after two such tokens, or -1. */
   #heads = new Int32Array(256).fill(-1);
   /** Per place: the one before it with the same hash. */
   #links = new Int32Array(256);
@@ -44,7 +44,7 @@ export class TextIndex {
   }
 
   /**
-   * The longest match of the last tokens: the place behind it, and its length.
+   * The longest match of the last tokens: the place after it, and its length.
    * @returns null where the last two tokens are new
    */
   find(): { readonly place: number; readonly length: number } | null {
@@ -97,7 +97,7 @@ export class TextIndex {
     }
   }
 
-  /** Of the two tokens before a place. */
+  /** The hash of the two tokens before a place. */
   #hash(place: number): number {
     const [a = 0, b = 0] = [this.#ids[place - 2], this.#ids[place - 1]];
     return (Math.imul(a, 0x9e3779b1) ^ Math.imul(b, 0x85ebca6b)) >>> (32 - this.#bits);
@@ -119,7 +119,7 @@ export interface LookupOptions {
   readonly always?: boolean;
 }
 
-/** Proposes what followed the last tokens of a sequence where they occurred before. */
+/** Proposes the tokens that followed a sequence's last tokens at an earlier occurrence. */
 export class LookupDrafter implements Drafter {
   readonly control: DraftControl;
   readonly flashBytes = 0;

@@ -43,7 +43,7 @@ export function checkSameTokens(model: Model, draft: Model): void {
 }
 
 export interface ModelDraftOptions {
-  /** Of the model. */
+  /** Durations of the model's passes. */
   readonly passTimes: PassTimes;
   /** The draft's runtime, beside the model's and with as many sequences. */
   readonly draft: Runtime;
