@@ -1,4 +1,4 @@
-/** The order of a layer's neurons, learned from sample tokens, and what it is worth on others. */
+/** The order of a layer's neurons, learned from sample tokens, and its effect on held-out tokens. */
 
 import type { BundleLayer } from '../flash/manifest.ts';
 import { type ReadLimits, smallestRead } from '../flash/read-plan.ts';
@@ -7,7 +7,7 @@ import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 import { coActivation, sampleSteps } from './co-activation.ts';
 import { orderOf, placesIn } from './neuron-order.ts';
 
-/** Which neurons fired at each sample token; the last `heldOut` are not learned from. */
+/** The neurons that fired at each sample token; the last `heldOut` tokens are not used for learning. */
 export interface ActiveSamples {
   readonly count: number;
   readonly heldOut: number;
@@ -24,13 +24,15 @@ export interface LayerOrder {
   readonly readAfter: number;
 }
 
-/** Share of the neurons, those that fire most, that are in DRAM when reads are counted, as in the paper. */
+/**
+ * Share of the neurons that counts as resident when reads are counted, as in the paper: those that fire most.
+ */
 const residentShare = 0.25;
 
-/** Held-out tokens between two turns of the event loop. */
+/** Held-out tokens processed between two turns of the event loop. */
 const tokensPerTurn = 32;
 
-/** Whether an order can matter: not where each neuron is as long as the smallest read. */
+/** Whether the order can matter: it cannot where each neuron is as long as the smallest read. */
 export function ordersMatter({ bundleBytes }: Pick<BundleLayer, 'bundleBytes'>): boolean {
   return bundleBytes < smallestRead;
 }

@@ -1,7 +1,7 @@
 /**
- * An order in which neurons that fire together lie together, so that what a token wants from flash
- * comes in few long reads: edges between neurons that are alike, the most alike first, are joined to
- * paths (as Ripple does it, ASPLOS 2025), and the paths laid one behind the other.
+ * Finds an order in which neurons that fire together lie together, so that a token's neurons come from flash
+ * in few long reads: edges between similar neurons, the most similar first, are joined to paths (as in
+ * Ripple, ASPLOS 2025), and the paths are concatenated.
  *
  *     most alike first       a-b   c-d-e      then the ends       a-b-f   c-d-e
  */
@@ -12,8 +12,7 @@ import type { Neighbours } from './co-activation.ts';
 const none = -1;
 
 /**
- * @returns (neurons): the neuron at each place. Those that are like no other keep their order, at the
- * end.
+ * @returns (neurons): the neuron at each place. Neurons without similar ones keep their order, at the end.
  */
 export function orderOf({ from, to, likeness, count }: Neighbours, neurons: number): Uint32Array {
   const edges = Uint32Array.from({ length: count }, (_, edge) => edge);
@@ -32,14 +31,14 @@ export function placesIn(order: Uint32Array): Uint32Array {
   return places;
 }
 
-/** Rows of `bytes` in another order. */
+/** The rows of `bytes` in another order. */
 export function permuteRows(bytes: Uint8Array, order: Uint32Array): Uint8Array {
   const result = new Uint8Array(bytes.length);
   gatherRows(result, bytes, order, bytes.length / order.length);
   return result;
 }
 
-/** Copies those rows of `bytes` that are listed to `target`, one after the other. */
+/** Copies the listed rows of `bytes` to `target`, one after the other. */
 export function gatherRows(
   target: Uint8Array,
   bytes: Uint8Array,
@@ -51,7 +50,7 @@ export function gatherRows(
   });
 }
 
-/** Neurons in paths: each begins as one of its own. */
+/** Neurons in paths: each neuron begins as a separate path. */
 class Paths {
   /** Up to two neighbours of each. */
   readonly #left: Int32Array;
@@ -75,7 +74,7 @@ class Paths {
     this.#link(b, a);
   }
 
-  /** All paths one behind the other, then what is in none. */
+  /** All paths one after the other, then the neurons in none. */
   laid(): Uint32Array {
     const neurons = this.#left.length;
     const order = new Uint32Array(neurons);

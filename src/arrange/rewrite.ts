@@ -1,7 +1,7 @@
 /**
- * Writes a model once more with the neurons of its layers in another order: bundles, biases of neurons
- * and predictors, all consistently, so that nothing that runs the model knows of it. The new directory
- * stands beside the old one until it is complete and takes its place at once.
+ * Writes a model again with the neurons of its layers in another order: bundles, biases of neurons and
+ * predictors, all consistently, so that running the model needs no knowledge of the order. The new directory
+ * lies beside the old one until it is complete, and then replaces it in one step.
  */
 
 import { constants } from 'node:fs';
@@ -33,12 +33,12 @@ export interface Rearrangement {
   readonly manifest: Manifest;
   /** Per layer the neuron at each place. */
   readonly orders: readonly Uint32Array[];
-  /** All bundles of a layer as they are, one after the other; valid until the next call. */
+  /** All bundles of a layer in the old order, one after the other; valid until the next call. */
   readonly bundles: (layer: number) => Promise<Uint8Array>;
   /** As they are. */
   readonly predictors: PredictorSource;
   readonly signal?: AbortSignal | undefined;
-  /** Called with the share that is done. */
+  /** Called with the share of the work that is done, 0 to 1. */
   readonly onProgress?: (done: number) => void;
 }
 
@@ -49,9 +49,9 @@ const gatherBytes = 4 * 1024 * 1024;
 export const rearrangingBytes = 2 * gatherBytes;
 
 /**
- * Writes the rearranged model beside the one that is there. Nothing has changed until the result's
- * `commit`; `abandon` removes it.
- * @throws InputError when there is no room for it, or its place cannot be taken
+ * Writes the rearranged model beside the existing one. The existing model stays unchanged until `commit` of
+ * the result; `abandon` removes the new one.
+ * @throws InputError when the disk has no room for it, or its directory cannot be created
  */
 export async function writeRearranged(work: Rearrangement): Promise<OutputDirectory> {
   const place = await realpath(work.dir);
@@ -84,14 +84,14 @@ function bytesOf({ files }: Manifest): number {
   return Object.values(files).reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** An order on top of the one that was there before. */
+/** Combines an order with the previous one. */
 function composed(before: Uint32Array | undefined, order: Uint32Array): Uint32Array {
   return before === undefined ? order : order.map((neuron) => before[neuron] ?? 0);
 }
 
 const copyFlags = constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL;
 
-/** Everything but what is written anew, and what a training has not finished. */
+/** Copies all files except those written anew and those of an unfinished training. */
 async function copyOthers(from: string, to: string): Promise<void> {
   const anew = new Set([manifestFile, bundlesFile, predictorsFile]);
   for (const entry of await readdir(from, { withFileTypes: true })) {
@@ -176,7 +176,9 @@ async function readStart(path: string, bytes: number): Promise<Uint8Array> {
   }
 }
 
-/** The rows in their new order, some at a time, in one buffer: each part is written before the next. */
+/**
+ * Yields the rows in their new order, some at a time, in one buffer: write each part before taking the next.
+ */
 async function* gathered(
   rows: Uint8Array,
   order: Uint32Array,
@@ -193,7 +195,7 @@ async function* gathered(
   }
 }
 
-/** Predictors whose neurons are in the new order; A sees none of it. */
+/** The predictors with neurons in the new order; A does not change. */
 async function permuted({ orders, predictors }: Rearrangement): Promise<PredictorSource> {
   const bytes = async (layer: number, part: Part) => {
     const old = await predictors.bytes(layer, part);

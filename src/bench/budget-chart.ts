@@ -1,4 +1,4 @@
-/** Tokens per second over the budget, as a picture that needs nothing else: a line for each way. */
+/** Tokens per second over the budget, as a self-contained picture: a line for each way to run the model. */
 
 import { type ChartTexts, escapeXml, svgText } from './chart.ts';
 

@@ -1,15 +1,15 @@
 /**
- * The comparison as a picture that needs nothing else. Bars are linear: a logarithmic scale would lie
- * about their parts; how long they are is written beside them.
+ * The comparison as a self-contained picture. Bars are linear, as a logarithmic scale would distort their
+ * parts; their values are written beside them.
  */
 
 import { oneLine } from '../plain-text.ts';
 import type { RowReport, Spread } from './report.ts';
 
-/** What stands around the bars. */
+/** The texts around the bars. */
 export interface ChartTexts {
   readonly title: string;
-  /** What was measured, and how: lines below the title. */
+  /** Lines below the title: what was measured, and how. */
   readonly notes: readonly string[];
 }
 
@@ -71,14 +71,14 @@ export function chartSvg(rows: readonly RowReport[], { title, notes }: ChartText
   );
 }
 
-/** A table of a page. */
+/** A table of the page. */
 export interface ChartTable {
   readonly caption: string;
   readonly head: readonly string[];
   readonly cells: readonly (readonly string[])[];
 }
 
-/** The chart and tables of all figures as one page that loads nothing. */
+/** The chart and tables of all figures as one page that loads no other file. */
 export function chartHtml(
   rows: readonly RowReport[],
   texts: ChartTexts,
@@ -133,7 +133,7 @@ function n(value: number): string {
   return value.toFixed(1);
 }
 
-/** Text of XML, which has no control characters, escaped or not. */
+/** Escapes text for XML, which allows no control characters, escaped or not. */
 export function escapeXml(value: string): string {
   return oneLine(value).replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }

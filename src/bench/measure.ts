@@ -1,7 +1,7 @@
 /**
- * One row, once: a model is opened, a prompt processed, tokens generated, and what decoding took is
- * counted per token. Loading and the prompt are told apart from it. It is meant for a process of its
- * own, so that peak memory is the row's.
+ * Measures one row once: opens a model, processes a prompt, generates tokens, and reports figures of decoding
+ * per token. Loading and the prompt are reported separately. It should run in its own process, so that the
+ * peak memory is that of the row.
  */
 
 import { readFileSync } from 'node:fs';
@@ -19,7 +19,7 @@ import type { PlanItemId } from '../plan/items.ts';
 import { peakResidentBytes } from '../plan/process.ts';
 import { needsPredictors, type RowName, rowSpec } from './rows.ts';
 
-/** What to measure; plain data, so that it can be handed to another process. */
+/** The measurement to make; plain data, so that it can be sent to another process. */
 export interface RowRequest {
   readonly model: string;
   readonly row: RowName;
@@ -27,16 +27,16 @@ export interface RowRequest {
   readonly budget: number;
   readonly promptIds: readonly number[];
   readonly maxTokens: number;
-  /** Decoding ends with the first token after so long. */
+  /** Decoding ends with the first token after this many milliseconds. */
   readonly maxMs: number;
-  /** Tokens of the paper's window. */
+  /** Length of the paper's window, in tokens. */
   readonly window: number;
   readonly sampling: SamplingOptions;
   readonly kvDtype: KvDType;
   readonly threads: number | null;
   /** The file of unbundled neurons, for rows that need one. */
   readonly unbundled: string | null;
-  /** What FFNs compute, where that is not what the row says. */
+  /** What FFNs compute, if it differs from the row's setting. */
   readonly ffn?: RunRequest['ffn'];
 }
 
@@ -44,33 +44,33 @@ export interface RowRequest {
 export interface RowRun {
   readonly row: RowName;
   readonly tokens: readonly number[];
-  /** Tokens that figures are means of: all but the first, which the prompt makes. */
+  /** The number of tokens that the means are over: all but the first, which the prompt's pass makes. */
   readonly decodedTokens: number;
   readonly loadMs: number;
   readonly prefillMs: number;
-  /** Per token: waiting for flash, managing memory, computing, and all of it. */
+  /** Per token: waiting for flash, managing memory, computing, and the total. */
   readonly ioMs: number;
   readonly memoryMs: number;
   readonly computeMs: number;
   readonly totalMs: number;
-  /** Of each decoded token, in order: whether it gets slower. */
+  /** For each decoded token, in order, to see whether decoding gets slower. */
   readonly tokenMs: readonly number[];
   readonly flashBytesPerToken: number;
   readonly readsPerToken: number;
   /** Share of reads of 32 KiB or more. */
   readonly largeReads: number;
-  /** While at least one read was in flight. */
+  /** Measured while at least one read was in flight. */
   readonly flashThroughput: number;
   /** While decoding waited for reads, bytes per second; absent where it hardly waited. */
   readonly awaitedThroughput?: number;
-  /** What the kernel says the device was asked for, where it tells. */
+  /** Bytes requested from the device according to the system kernel, where it reports them. */
   readonly deviceBytesPerToken: number | null;
   readonly directIo: boolean;
   /** Weights and predictors in DRAM. */
   readonly dramBytes: number;
   readonly peakRss: number;
   readonly cacheHitRate: number;
-  /** Of mixtures of experts: share of the experts that decoding wanted which were already in DRAM. */
+  /** For mixtures of experts: share of the experts wanted in decoding that were already in DRAM. */
   readonly expertHitRate?: number;
   readonly threads: number;
   /** Whether predictors were used. */
@@ -78,7 +78,7 @@ export interface RowRun {
 }
 
 const largeRead = 32 * 1024;
-/** Items of a plan that are weights, or stand in for them. */
+/** Items of a plan that are weights, or take their place. */
 const weightItems: readonly PlanItemId[] = [
   'weights',
   'headProposal',
@@ -144,7 +144,7 @@ async function decode(
   const tokens: number[] = [];
   const tokenMs: number[] = [];
   const started = performance.now();
-  // An end of sequence is a token like any other here: a text begins anew.
+  // EOS counts as a token like any other here: the model begins a new text after it.
   for (;;) {
     const token = sampler.sample(logits, ids);
     tokens.push(token);

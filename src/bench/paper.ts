@@ -1,4 +1,4 @@
-/** What the paper reports for OPT 6.7B in 16 bit with half of the model in DRAM (tables 2 and 3). */
+/** The paper's figures for OPT 6.7B in 16 bit with half of the model in DRAM (tables 2 and 3). */
 
 import type { RowName } from './rows.ts';
 
@@ -9,7 +9,7 @@ export interface PaperRow {
   /** GB/s while reading. */
   readonly throughputGb: number;
   readonly ioMs: number;
-  /** Of the CPU rows of table 3, where the paper has them. */
+  /** From the CPU rows of table 3, where the paper has them. */
   readonly memoryMs: number | null;
   readonly computeMs: number | null;
   readonly totalMs: number | null;

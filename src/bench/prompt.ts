@@ -1,4 +1,4 @@
-/** Text to begin with when none is given. */
+/** The prompt if none is given. */
 
 export const defaultPrompt =
   'Once upon a time there was a little lighthouse at the end of a long stone pier. Every evening ' +
@@ -10,7 +10,7 @@ export const defaultPrompt =
   'there before. The cat looked at him with big green eyes and sat down on the last step. It would ' +
   'not let him pass. "Please," said the keeper, "there is a boat out on the sea tonight." ';
 
-/** The ids of a prompt: the text's first `count`, of a shorter text repeated. */
+/** The ids of a prompt: the text's first `count` ids; a shorter text is repeated. */
 export function promptOf(
   encode: (text: string) => readonly number[],
   text: string,

@@ -1,4 +1,4 @@
-/** From repeated runs of rows to what is said of them. */
+/** Summarises repeated runs of rows. */
 
 import type { RowRun } from './measure.ts';
 import { paperRows } from './paper.ts';
@@ -11,7 +11,7 @@ export interface Spread {
   readonly high: number;
 }
 
-/** One row; bytes, milliseconds and bytes per second, per token where a token makes sense. */
+/** One row in bytes, milliseconds and bytes per second, per token where applicable. */
 export interface RowReport {
   readonly row: RowName;
   readonly title: string;
@@ -24,7 +24,7 @@ export interface RowReport {
   readonly computeMs: Spread;
   readonly totalMs: Spread;
   readonly tokensPerSecond: number;
-  /** Times as fast as the naive row, where that was measured. */
+  /** Speed relative to the naive row, if that was measured. */
   readonly speedup: number | null;
   readonly peakRss: number;
   readonly prefillMs: Spread;
@@ -32,12 +32,15 @@ export interface RowReport {
   readonly largeReads: number;
   readonly decodedTokens: number;
   readonly directIo: boolean;
-  /** Whether the kernel counted what we did: then the page cache gave nothing. Null: it does not tell. */
+  /**
+   * Whether the system kernel counted the same bytes as the engine, so that none came from the page cache.
+   * Null where the kernel does not report them.
+   */
   readonly cacheBypassed: boolean | null;
   readonly runs: readonly RowRun[];
 }
 
-/** Read-ahead begun before decoding, or not used after it, is a small part of all. */
+/** Tolerance: read-ahead begun before decoding, or not used after it, is a small part of all reads. */
 const tolerance = 0.02;
 
 export function reportRows(runs: readonly RowRun[]): RowReport[] {
@@ -99,7 +102,7 @@ function wasBypassed(runs: readonly RowRun[]): boolean | null {
   return known ? true : null;
 }
 
-/** Whether rows of one kind made the same tokens, as far as each came; null where there is one run. */
+/** Whether rows of one kind made the same tokens, as far as each got; null where there is only one run. */
 export function sameTokens(runs: readonly RowRun[], predicted: boolean): boolean | null {
   const own = runs.filter(({ row }) => needsPredictors(rowSpec(row)) === predicted);
   if (own.length < 2) return null;

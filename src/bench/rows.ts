@@ -1,4 +1,4 @@
-/** What is compared: the rows of the paper's table 2, and the product as it comes. */
+/** The rows that are compared: those of the paper's table 2, and flashllm with its defaults. */
 
 import type { RunRequest } from '../engine/run-request.ts';
 
@@ -7,13 +7,15 @@ export type RowName = 'naive' | 'hybrid' | 'predictor' | 'window' | 'bundling' |
 export interface RowSpec {
   readonly name: RowName;
   readonly title: string;
-  /** What it does, for a reader who does not know the paper. */
+  /** Description for a reader who does not know the paper. */
   readonly what: string;
-  /** What decides its plan. */
+  /** The request that decides its plan. */
   readonly request: Pick<RunRequest, 'ffn' | 'residency'>;
-  /** Whether the neurons of the last tokens are kept as the paper does it; else as we do. */
+  /**
+   * Whether the store uses the paper's window of the last tokens' neurons; else flashllm's default policy.
+   */
   readonly windowed: boolean;
-  /** Whether a neuron is two scattered reads. */
+  /** Whether a neuron takes two scattered reads. */
   readonly unbundled: boolean;
 }
 
@@ -21,7 +23,7 @@ export const rowSpecs: readonly RowSpec[] = [
   {
     name: 'naive',
     title: 'naive',
-    what: 'nothing stays in DRAM: all weights are read for each token',
+    what: 'no weights stay in DRAM: all of them are read for each token',
     request: { ffn: 'exact', residency: 'none' },
     windowed: false,
     unbundled: false,
@@ -29,7 +31,7 @@ export const rowSpecs: readonly RowSpec[] = [
   {
     name: 'hybrid',
     title: 'hybrid',
-    what: 'what fits the budget stays in DRAM, the rest is read for each token',
+    what: 'weights that fit the budget stay in DRAM, the others are read for each token',
     request: { ffn: 'exact', residency: 'all' },
     windowed: false,
     unbundled: false,
@@ -37,7 +39,7 @@ export const rowSpecs: readonly RowSpec[] = [
   {
     name: 'predictor',
     title: '+ predictor',
-    what: 'attention and head in DRAM; of FFNs predicted neurons are read, none is kept',
+    what: 'attention and head in DRAM; of FFNs, predicted neurons are read and none is kept',
     request: { ffn: 'sparse', residency: 'attention' },
     windowed: true,
     unbundled: true,
@@ -45,7 +47,7 @@ export const rowSpecs: readonly RowSpec[] = [
   {
     name: 'window',
     title: '+ window',
-    what: 'neurons of the last tokens are kept',
+    what: 'the neurons of the last tokens are kept',
     request: { ffn: 'sparse', residency: 'all' },
     windowed: true,
     unbundled: true,
@@ -53,7 +55,7 @@ export const rowSpecs: readonly RowSpec[] = [
   {
     name: 'bundling',
     title: '+ bundling',
-    what: 'a neuron is one read',
+    what: 'each neuron is one read',
     request: { ffn: 'sparse', residency: 'all' },
     windowed: true,
     unbundled: false,
@@ -61,7 +63,7 @@ export const rowSpecs: readonly RowSpec[] = [
   {
     name: 'flashllm',
     title: 'flashllm',
-    what: 'as it comes: neurons that are wanted most are kept',
+    what: 'the defaults: the neurons wanted most are kept',
     request: { ffn: 'sparse', residency: 'all' },
     windowed: false,
     unbundled: false,

@@ -26,9 +26,9 @@ class LayerActivity {
   fired = 0;
   readonly used = new Float64Array(keptTokens.length);
   readonly needed = new Float64Array(keptTokens.length);
-  /** Of those that fire at a token: how many did so last how many tokens before. */
+  /** Neurons that fire at a token, counted by the number of tokens since they last fired. */
   readonly #ages = new Uint32Array(warmUp + 2);
-  /** Of all neurons the same, that token included. */
+  /** All neurons, counted by the number of tokens since they last fired, including the present token. */
   readonly #recent = new Uint32Array(warmUp + 1);
 
   constructor(neurons: number) {
@@ -108,8 +108,8 @@ export class ModelActivity {
 }
 
 /**
- * The share of an FFN that a token newly needs when DRAM holds as much as the last tokens used, between
- * the measured numbers of tokens; nothing is needed where all is held.
+ * The share of an FFN that a token newly needs when DRAM holds as much as the last tokens used, between the
+ * measured numbers of tokens; it is 0 where DRAM holds all neurons.
  * @param active share that fires
  */
 export function neededAt(

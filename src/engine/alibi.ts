@@ -1,10 +1,13 @@
-/** ALiBi: what each head adds to the scores of keys by their positions. */
+/** ALiBi: the position-dependent bias that each head adds to the scores of keys. */
 
 import type { Positions } from '../models/positions.ts';
 
 export type AlibiForm = Omit<Extract<Positions, { kind: 'alibi' }>, 'kind'>;
 
-/** Slope of each head: a geometric sequence; where heads are no power of two, parts of two of them. */
+/**
+ * Slope of each head: a geometric sequence; where the number of heads is not a power of two, parts of two
+ * such sequences.
+ */
 export function alibiSlopes(
   heads: number,
   { form, steepest = 8, slopes }: AlibiForm = {},

@@ -1,8 +1,9 @@
 /**
- * FFNs whose activations are normed, or rounded, as one row of all neurons before the down projection: no
- * column of that can be used before all activations are known. These are gathered here, position by
- * position, 0 for neurons that are not computed; so norm and rounding depend neither on which neurons are
- * listed nor on how they are cut. Down columns that would be gone by then are kept.
+ * FFNs that norm or round the activations of all neurons as one row before the down projection, so that no
+ * down column can be used before all activations are known. This class gathers the activations by position,
+ * with 0 for neurons that are not computed; the norm and the rounding therefore depend neither on which
+ * neurons are listed nor on how the list is cut into parts. It keeps the down columns whose memory would be
+ * reused before then.
  */
 
 import { type ModelSpec, tensorNames } from '../models/spec.ts';
@@ -24,12 +25,15 @@ export class AllActivations {
     this.neurons = this.#spec.ffn.neurons;
   }
 
-  /** Null where nothing waits, so that there is no place. */
+  /** Null where the plan has no place for them, because no down projection waits. */
   static at(place: AllActivationsPlace | null, parts: LayerMathParts): AllActivations | null {
     return place && new AllActivations(parts, place);
   }
 
-  /** (neurons, bytes of a column) in the first memory: where columns of neurons that pass are kept. */
+  /**
+   * (neurons, bytes of a column) in the first memory: copies of the down columns of neurons that are not
+   * resident.
+   */
   get downs(): number {
     return this.#place.downs;
   }
@@ -39,7 +43,7 @@ export class AllActivations {
     return this.#values(positions).fill(0);
   }
 
-  /** Norms and rounds them, as far as the model does. */
+  /** Norms and rounds them where the model does so. */
   finish(layer: number, positions: number): void {
     const [{ values }, { neurons: n }] = [this.#place, this];
     if (this.#spec.ffn.innerNorm === true) {

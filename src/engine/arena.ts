@@ -1,8 +1,7 @@
 /**
- * Matrices and FFNs at work where their weights lie. In the first memory that is in place; in
- * another, input and result are copied between that arena's transfer buffers and the
- * first memory. The arithmetic is
- * the same, so are the bits.
+ * Computes products and FFNs in the memory where their weights lie. In the first memory they are computed in
+ * place; in another one, input and result are copied between that arena's transfer buffers and the first
+ * memory. The arithmetic is the same, and so are the result's bits.
  */
 
 import type { Format } from '../dtype.ts';
@@ -38,7 +37,7 @@ export interface LinearTask {
   readonly positions: number;
 }
 
-/** Some units of y += sum of act(up . x + bias) down, or of the like with gates; addresses likewise. */
+/** Some units of y += sum of act(up . x + bias) down, or of the gated form; the same holds for addresses. */
 export interface FfnTask {
   readonly units: FfnUnits;
   /** Units in place of rows. */
@@ -48,7 +47,7 @@ export interface FfnTask {
   readonly x: number;
   /** (positions, hidden) */
   readonly y: number;
-  /** (sumRows, hidden): what a group of neurons that this task does not complete adds up to. */
+  /** (sumRows, hidden): the partial sum of a group of neurons that this task does not complete. */
   readonly sums: number;
   readonly hidden: number;
   /** (neurons) each, or 0: of up rows, and of gates. */
@@ -56,18 +55,18 @@ export interface FfnTask {
   readonly gateBias: number;
   readonly positions: number;
   readonly hook?: NeuronHook | undefined;
-  /** Of single neurons whose down columns wait for all activations: which half is to be done. */
+  /** For single neurons whose down columns wait for all activations: which half to compute. */
   readonly half?: FfnHalf | undefined;
 }
 
-/** Activations, which are gathered, or what neurons contribute with those that were gathered. */
+/** The first half gathers activations; the second half adds the neurons' contributions from them. */
 export interface FfnHalf {
   readonly do: 'activate' | 'down';
   /** (positions, all) f32 in the first memory. */
   readonly values: Float32Array;
   /** Neurons of the whole FFN. */
   readonly all: number;
-  /** Where the rows are down columns alone: how these lie. */
+  /** The layout of the down columns, where the rows hold these alone. */
   readonly downs: NeuronGeometry | null;
 }
 
@@ -86,7 +85,7 @@ interface UnitPlaces {
   readonly gateBias: number;
 }
 
-/** What the kernels of an arena need to work; see Activations. */
+/** The buffers that the kernels of an arena need; see Activations. */
 export type ArenaBuffers = BlockRoom &
   Pick<TransferBuffers, 'neurons' | 'gates' | 'sums' | 'scratch'> &
   Partial<Pick<TransferBuffers, 'quantised'>>;
@@ -106,7 +105,7 @@ export class Arena {
     this.#place = place;
   }
 
-  /** Of kernels here, for rows of any tensor. */
+  /** Scratch of this memory's kernels, enough for rows of any tensor. */
   get scratch(): number {
     return this.#place.scratch;
   }
@@ -126,7 +125,7 @@ export class Arena {
     );
   }
 
-  /** Input that lies here, quantised for products in a format; null where these take it as it is. */
+  /** Quantises input that lies in this memory for products in a format; null where these take it in f32. */
   protected quantised(format: Format, input: PlainInput): QuantisedInput | null {
     return quantiseInput(this.kernels, this.#place.quantised ?? null, format, input, this.exact);
   }
@@ -142,7 +141,7 @@ export class Arena {
   }
 
   /**
-   * y = what an expert makes of the rows in x; what y held is overwritten.
+   * y = the output of an expert for the rows in x; overwrites y.
    * @returns how many activations were not zero
    */
   expert(task: ExpertTask): number {
@@ -155,7 +154,7 @@ export class Arena {
   }
 
   /**
-   * Computes a task's units: single neurons in blocks, larger units as many as there is room for.
+   * Computes a task's units: single neurons in blocks, larger units as many at a time as fit the buffers.
    * @param placesOf where input, output and biases of neurons [first, first + count) are
    */
   protected inPieces(
@@ -164,7 +163,7 @@ export class Arena {
   ): number {
     const { units, rows, positions } = task;
     const geometry = task.half?.downs ?? neuronGeometry(units);
-    // Biases have room for those of one unit.
+    // The transfer buffer for biases has room for those of one unit.
     const biased = task.bias !== 0 || task.gateBias !== 0;
     const atOnce =
       geometry !== null
@@ -253,7 +252,7 @@ export class Arena {
     return active;
   }
 
-  /** Gathers the activations of neurons [first, first + count), or takes them from where they were gathered. */
+  /** Gathers the activations of neurons [first, first + count), or reads back those that were gathered. */
   #exchange(half: FfnHalf, stride: number, first: number, count: number, positions: number): void {
     const { neurons } = this.#place;
     for (let position = 0; position < positions; position++) {

@@ -1,4 +1,4 @@
-/** A layer's attention: queries, keys and values, their positions, the cache, the projection out. */
+/** A layer's attention: queries, keys and values, their positions, the KV cache and the output projection. */
 
 import type { Positions } from '../models/positions.ts';
 import { type ModelSpec, tensorNames } from '../models/spec.ts';
@@ -17,7 +17,7 @@ const f32Bytes = 4;
 
 export interface AttentionParts extends LayerMathParts {
   readonly plan: MemoryPlan;
-  /** Whose reads are let through around attention; null: there are none. */
+  /** The FFN whose reads attention lets proceed; null where there are none. */
   readonly sparse: Pick<SparseFfn, 'yieldToReads'> | null;
 }
 
@@ -27,7 +27,7 @@ export class AttentionBlock {
   readonly #math: LayerMath;
   /** Keys and values of all sequences. */
   readonly cache: KvCache;
-  /** By what `attention.rotary` calls them; none where positions are told otherwise. */
+  /** By their names in `attention.rotary`; null where the model encodes positions in another way. */
   readonly #rotaries: Readonly<Record<'global' | 'local', Rotary | null>>;
 
   /** Null where queries, keys and values are products with the input. */
@@ -104,7 +104,7 @@ export class AttentionBlock {
     }
   }
 
-  /** Holds queries, keys and values within the model's bounds. */
+  /** Clamps queries, keys and values to the model's bounds. */
   #clip(positions: number): void {
     const { clip } = this.#spec.attention;
     if (clip === undefined) return;
@@ -143,7 +143,7 @@ export class AttentionBlock {
     }
   }
 
-  /** Makes queries of later positions larger, where the model does. */
+  /** Scales up the queries of later positions, where the model does. */
   #temper({ positions }: Batch): void {
     const { temperature, heads, kvHeads, headDim } = this.#spec.attention;
     if (temperature === undefined) return;
@@ -156,7 +156,7 @@ export class AttentionBlock {
     }
   }
 
-  /** Tells queries and keys their positions, where that is done by rotation. */
+  /** Rotates queries and keys by their positions, where the model uses rotary positions. */
   #applyRope(layer: number, { positions }: Batch): void {
     const { heads, kvHeads, headDim, rotary } = this.#spec.attention;
     const { qkv } = this.#parts.plan.activations;

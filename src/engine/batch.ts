@@ -1,6 +1,6 @@
 /**
- * What goes through the model in one pass: rows of one sequence or of many, prompts and single tokens
- * mixed. A row's result depends on its own sequence alone, whatever it goes along with.
+ * The rows that go through the model in one pass: rows of one sequence or of many, prompts and single tokens
+ * mixed. A row's result depends on its own sequence alone, whatever else is in the batch.
  */
 
 import type { PageList } from '../residency/kv-pages.ts';
@@ -22,13 +22,13 @@ export interface LogitsRow {
   readonly wanted: 'last' | 'all' | BestLogits;
 }
 
-/** How many logits are computed of a part of so many rows. */
+/** The number of a part's rows whose logits are computed. */
 export function logitsCount({ wanted, ids }: Pick<BatchPart, 'wanted' | 'ids'>): number {
   if (wanted === 'none') return 0;
   return wanted === 'all' || isEachWanted(wanted) ? ids.length : 1;
 }
 
-/** What is wanted of one of so many rows of a part. */
+/** Which logits of one of a part's rows are wanted. */
 function wantedOfRow(
   wanted: LogitsWanted,
   row: number,

@@ -1,7 +1,7 @@
 /**
- * Joins what waits for the model into batches: single tokens first, then equal shares of the prompts.
- * One pass runs at a time; what comes meanwhile goes along in the next one. Weights that are not in
- * memory are read once for all of a batch.
+ * Joins the work that waits for the model into batches: single tokens first, then equal shares of the
+ * prompts. One pass runs at a time; work that arrives during it joins the next one. Weights that are not in
+ * memory are read once for the whole batch.
  */
 
 import { FlashError, InterruptedError } from '../errors.ts';
@@ -13,15 +13,15 @@ import { isEachWanted, type LogitsWanted } from './forward-options.ts';
 import type { PassTimes } from './pass-times.ts';
 import type { Transformer } from './transformer.ts';
 
-/** Ids to append to a sequence, which has pages for them, and what is wanted of it. */
+/** Ids to append to a sequence, which has pages for them, and which logits of them are wanted. */
 export interface Work {
   readonly pages: PageList;
   readonly ids: readonly number[];
   /** Where they begin. */
   readonly start: number;
   /**
-   * Where they are wanted of each row, only the first id must be appended: as many of the others are
-   * as have room in the pass.
+   * Where the logits of each row are wanted, only the first id must be appended; the others are appended as
+   * far as the pass has room.
    */
   readonly wanted: LogitsWanted;
   /**
@@ -29,12 +29,12 @@ export interface Work {
    * their first.
    */
   readonly onLogits?: ((logits: Float32Array, first: number) => void) | undefined;
-  /** Called when so many more of the ids are in the cache. */
+  /** Called when `rows` more of the ids are in the cache. */
   readonly onProgress: (rows: number) => void;
-  /** Called in the end with what {@link Batcher.run} returns, before another pass overwrites it. */
+  /** Called at the end with the result of {@link Batcher.run}, before another pass overwrites it. */
   readonly onDone: (logits: Float32Array) => void;
   readonly signal?: AbortSignal | undefined;
-  /** Sees a pass of its own. */
+  /** Work with a hook gets a separate pass. */
   readonly hook?: FfnHook | undefined;
 }
 
@@ -44,11 +44,11 @@ interface Waiting {
   done: number;
   readonly resolve: (logits: Float32Array) => void;
   readonly reject: (error: unknown) => void;
-  /** Whether the pass that is under way has rows of it. */
+  /** Whether the pass in progress has rows of it. */
   inFlight: boolean;
 }
 
-/** Some rows of what waits. */
+/** Some rows of waiting work. */
 interface Share {
   readonly waiting: Waiting;
   readonly part: BatchPart;
@@ -57,13 +57,13 @@ interface Share {
 export interface BatcherParts {
   readonly transformer: Transformer;
   readonly vocabSize: number;
-  /** Rows of a batch, and of these, whose logits have room. */
+  /** The most rows of a batch, and the most rows of it that have room for logits. */
   readonly chunk: number;
   readonly logitPositions: number;
-  /** Whether others may join: then they are given a moment before each pass. */
+  /** Whether other sequences may join: then the batcher gives them a moment before each pass. */
   readonly shared: boolean;
   readonly passTimes: PassTimes;
-  /** After a pass that was broken off. */
+  /** Called after a pass that was broken off. */
   readonly reset: () => Promise<void>;
 }
 
@@ -77,7 +77,7 @@ function isDecode({ ids, wanted, hook }: Work): boolean {
 export class Batcher {
   readonly #parts: BatcherParts;
   #waiting: Waiting[] = [];
-  /** What is under way. */
+  /** The pass in progress. */
   #running: Promise<void> | null = null;
   #closed = false;
 
@@ -86,7 +86,7 @@ export class Batcher {
   }
 
   /**
-   * Has `work` done.
+   * Queues `work` and waits until it is done.
    * @returns for `last` and `best`: the logits (vocab) of its last row, a view that the next pass
    * overwrites; else none
    * @throws InterruptedError when its signal aborts: at once while it waits, else when the pass ends,
@@ -111,7 +111,7 @@ export class Batcher {
     });
   }
 
-  /** Refuses what waits and comes, and waits until the pass that is under way has ended. */
+  /** Rejects all waiting and later work, and waits until the pass in progress has ended. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#running;
@@ -120,7 +120,7 @@ export class Batcher {
   async #runAll(): Promise<void> {
     try {
       for (;;) {
-        // Whoever got logits may sample meanwhile and come back with a token.
+        // Gives callers that got logits time to sample and to submit a token.
         if (this.#parts.shared) await yieldToEventLoop();
         this.#dropInterrupted();
         if (this.#closed) this.#refuseAll(new InterruptedError());
@@ -159,14 +159,14 @@ export class Batcher {
     for (const { waiting } of shares) waiting.inFlight = false;
   }
 
-  /** Gives each share its logits; what is done ends. */
+  /** Gives each share its logits, and resolves work that is complete. */
   #deliver(shares: readonly Share[], logits: Float32Array): void {
     const { vocabSize } = this.#parts;
     let row = 0;
     for (const { waiting, part } of shares) {
       const { work } = waiting;
       const rows = logitsCount(part);
-      // A view costs as much as some kernels: alone, all of it is one's own.
+      // Creating a view costs as much as some kernels: a single sequence takes all of it without one.
       const own =
         rows * vocabSize === logits.length
           ? logits
@@ -215,7 +215,7 @@ export class Batcher {
       const { work, done } = waiting;
       let count = Math.min(left(waiting), Math.ceil(rows / (order.length - index)));
       if (work.wanted === 'all') count = Math.min(count, logits);
-      // Of logits that have room, each of the others has its share too.
+      // Each of the others gets a share of the room for logits, too.
       if (optional(waiting)) count = Math.min(count, Math.ceil(logits / (order.length - index)));
       const last = count === left(waiting);
       const wanted = work.wanted === 'all' || last || optional(waiting) ? work.wanted : 'none';
@@ -230,7 +230,7 @@ export class Batcher {
     return shares;
   }
 
-  /** Lets go of those whose signal has aborted, unless their rows are on the way. */
+  /** Drops work whose signal has aborted, unless the pass in progress has rows of it. */
   #dropInterrupted(): void {
     for (const waiting of [...this.#waiting]) {
       if (waiting.inFlight || !waiting.work.signal?.aborted) continue;

@@ -1,4 +1,6 @@
-/** FFNs of which every row computes all units: resident ones where they lie, the others as they come. */
+/**
+ * FFNs in which every row computes all units: resident ones where they lie, streamed ones as they are read.
+ */
 
 import type { FfnUnits } from '../flash/ffn-units.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
@@ -20,7 +22,7 @@ export interface DenseParts {
   readonly weights: Weights;
   /** (sumRows, hidden) in the first memory: see Activations. */
   readonly sums: number;
-  /** Of models whose down projection waits for the activations of all neurons. */
+  /** For models whose down projection waits for the activations of all neurons. */
   readonly all: AllActivations | null;
 }
 
@@ -47,7 +49,7 @@ export class DenseFfn implements Ffn {
     };
   }
 
-  /** y += sum over all units of an FFN of what they contribute. */
+  /** y += the contributions of all units of an FFN. */
   async compute(
     units: FfnUnits,
     { layer, x, positions }: FfnInput,
@@ -67,7 +69,7 @@ export class DenseFfn implements Ffn {
       active += arena.ffn({ ...task, rows, ...waiting?.next(rows) });
     });
     waiting?.finish(layer);
-    // Of a last group that is not whole.
+    // The sum of a last group that is incomplete.
     kernels.add(output.y, sums, positions * hidden);
     return { neurons, active };
   }

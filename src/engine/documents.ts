@@ -1,6 +1,6 @@
 /**
- * Texts as documents, and documents as windows of tokens: a piece at a time, so that a text of any
- * length, and a document of any length in it, is gone through in bounded memory.
+ * Splits texts into documents, and documents into windows of tokens, a piece at a time, so that texts and
+ * documents of any length are processed in bounded memory.
  *
  *     parts of a text -> DocumentSplitter -> parts of documents -> PieceEncoder -> ids -> windows
  */
@@ -10,7 +10,7 @@ import { PieceEncoder } from '../tokenizer/pieces.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
 
-/** A stretch of a document; of one document after the other. */
+/** A part of a document; documents follow one another. */
 export interface DocumentPart {
   readonly text: string;
   /** Whether the document ends with it. */
@@ -24,11 +24,11 @@ const mark = '<|endoftext|>';
 const endOfDocument: DocumentPart = { text: '', ends: true };
 
 /**
- * Splits a text at lines that hold only `<|endoftext|>`. Newlines at a document's ends are dropped,
- * and so are empty documents and a byte order mark. U+2028 and the like end no line.
+ * Splits a text at lines that hold only `<|endoftext|>`. Newlines at a document's ends are dropped, and so
+ * are empty documents and a byte order mark. U+2028 and similar characters do not end a line.
  */
 export class DocumentSplitter {
-  /** What may be the beginning of a mark. */
+  /** Text that may be the beginning of a mark. */
   #rest = '';
   /** Newlines that are a part of the document only if something follows. */
   #newlines = new NewlineRun();
@@ -161,7 +161,7 @@ export async function* idsOfParts(
   yield await encoder.end();
 }
 
-/** A piece at a time, between which the event loop turns. */
+/** Encodes a piece at a time; the event loop runs between pieces. */
 class PatientEncoder {
   readonly #encoder: PieceEncoder;
   readonly #signal: AbortSignal | undefined;
@@ -194,7 +194,7 @@ class PatientEncoder {
 /**
  * Documents as windows of `length` ids, the last of each document shorter. Documents are tokenised
  * without special tokens.
- * @param file what the text is called in messages
+ * @param file name of the text in messages
  * @throws InterruptedError when `signal` has aborted
  */
 export async function* windowsOf(

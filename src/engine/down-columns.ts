@@ -1,11 +1,14 @@
-/** An FFN's down product over bundles, added up group by group, for one position, a few or many. */
+/** The down projection over bundles, summed group by group, for one position, a few or many. */
 
 import type { Kernels } from '../kernels/kernels.ts';
 import { type NeuronKernels, neuronGroup } from '../kernels/weight-kernels.ts';
 import { sumRows } from '../plan/activations.ts';
 
 const f32Bytes = 4;
-/** Positions whose sums are kept for each group, so that threads take groups: of more, they take positions. */
+/**
+ * Up to this many positions, sums are kept for each group and threads split the groups; beyond it, threads
+ * split the positions.
+ */
 const fewPositions = 8;
 
 /** Neurons [first, first + count) of an FFN; addresses are in the memory where they lie. */
@@ -20,7 +23,7 @@ export interface DownTask {
   readonly count: number;
   /** (positions, hidden), to which the product is added */
   readonly y: number;
-  /** (sumRows(chunk), hidden): the first rows are what the open group adds up to for each position. */
+  /** (sumRows(chunk), hidden): the first rows hold the open group's partial sum for each position. */
   readonly sums: number;
   readonly chunk: number;
   readonly hidden: number;
@@ -28,7 +31,7 @@ export interface DownTask {
   readonly scratch: number;
 }
 
-/** y += activations times down columns; what the open group adds up to then is left in `sums`. */
+/** y += activations times down columns; leaves the open group's partial sums in `sums`. */
 export function addDownColumns(
   memory: WebAssembly.Memory,
   { fold }: Kernels,
@@ -44,7 +47,7 @@ export function addDownColumns(
   }
   const rowBytes = hidden * f32Bytes;
   const groupBytes = positions * rowBytes;
-  // As many groups at a time as there is room for what each adds up to.
+  // As many groups at a time as `sums` has room for.
   const room = Math.floor(sumRows(chunk) / positions);
   for (let done = 0; done < count; ) {
     const from = first + done;

@@ -1,12 +1,14 @@
 /**
- * What is sampled, told while most logits are known within bounds only: the tokens that can be drawn
- * are few, and of the others no more than their sum matters. Where the bounds do not tell, more logits
- * have to be known; the token is always the one that all of them would give.
+ * Decides which token is sampled while most logits are known only within bounds: few tokens can be drawn, and
+ * only the sum of the others matters. Where the bounds do not decide, more exact logits are needed; the token
+ * is always the one that all exact logits would give.
  */
 
 import type { SamplingOptions } from './sampling-options.ts';
 
-/** Logits of the tokens that may be among the `topK` largest; equal bounds: known to the bit. */
+/**
+ * Logits of the tokens that may be among the `topK` largest; where both bounds are equal, the logit is exact.
+ */
 export interface BoundedLogits {
   readonly ids: readonly number[];
   /** (ids) each */
@@ -14,11 +16,11 @@ export interface BoundedLogits {
   readonly upper: Float32Array;
 }
 
-/** Sums in another order differ by less, relatively. */
+/** Relative difference that sums in another order stay below. */
 const rounding = 1e-9;
 
 /**
- * @param point the number in [0, 1) that draws
+ * @param point the random number in [0, 1)
  * @returns the token that is sampled, or null where that is not certain yet
  */
 export function decideEarly(
@@ -32,7 +34,7 @@ export function decideEarly(
     if (lower[i] === upper[i]) known.push(i);
     else unknown = Math.max(unknown, upper[i] as number);
   }
-  // Those above all that is not known are the first in the order of all.
+  // Tokens above every uncertain one come first in the order of all tokens.
   const first = known
     .filter((i) => (lower[i] as number) > unknown)
     .sort((a, b) => (lower[b] as number) - (lower[a] as number) || (ids[a] ?? 0) - (ids[b] ?? 0))
@@ -56,7 +58,7 @@ export function decideEarly(
   let kept = 0;
   let keptTotal: number | null = null;
   if (topP < 1) {
-    // The first whose sum reaches topP of the total, whatever that is within its bounds.
+    // The first tokens whose sum reaches topP of the total, for every total within the bounds.
     let sum = 0;
     for (let n = 1; n <= weights.length; n++) {
       sum += weights[n - 1] ?? 0;
@@ -72,7 +74,7 @@ export function decideEarly(
     keptTotal = weights.slice(0, kept).reduce((total, weight) => total + weight, 0);
   } else if (minP > 0) {
     kept = weights.findIndex((weight) => weight < minP);
-    // All that follows is smaller still, where anything does.
+    // Any token that follows is smaller still.
     if (kept < 0) {
       if (first.length < Math.min(topK, ids.length)) return null;
       kept = weights.length;

@@ -19,7 +19,7 @@ export interface EvaluateOptions {
   readonly signal?: AbortSignal;
   /** Called after each window with the number of tokens scored so far. */
   readonly onProgress?: (tokens: number) => void;
-  /** The stores that generation would have, for what it would read. */
+  /** Simulates the stores that generation would have, to count the bytes that it would read. */
   readonly stores?: StoreSimulation | null;
 }
 
@@ -36,15 +36,18 @@ export interface EvaluateResult {
   readonly stats: RunStats;
 }
 
-/** What predictors left out, and what generation with them would read. */
+/** How much the predictors left out, and how many bytes generation with them would read. */
 export interface PredictorFigures extends PredictionQuality {
   /** Mean over the scored tokens of the exact model, in nats. */
   readonly exactNll: number;
   readonly exactPerplexity: number;
-  /** Bytes of neurons that a generated token would read from flash at this budget, and share it would not. */
+  /**
+   * Bytes of neurons that a generated token would read from flash at this budget, and the share found in
+   * DRAM.
+   */
   readonly flashBytesPerToken: number;
   readonly hitRate: number;
-  /** Why it is so much; null without stores. */
+  /** The factors of these bytes; null without stores. */
   readonly reading: ReadingFactors | null;
 }
 
@@ -136,7 +139,7 @@ class Score {
   }
 }
 
-/** Predictors at work, and stores as generation would have them. */
+/** Runs the predictors, and simulates the stores that generation would have. */
 class Measurement {
   readonly hook: QualityHook;
   readonly #recorder: ReadingRecorder | null;

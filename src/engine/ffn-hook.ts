@@ -1,4 +1,4 @@
-/** What may be hooked into FFNs of which every neuron is computed. */
+/** Hooks into FFNs in which every neuron is computed. */
 
 import type { FfnInput, WeightSelection } from './selection.ts';
 

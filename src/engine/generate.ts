@@ -19,13 +19,19 @@ export interface GenerateOptions {
   readonly promptIds: readonly number[];
   readonly maxTokens: number;
   readonly sampling: SamplingOptions;
-  /** Texts to end before. The text of one special token ends at that token too, which is not in the text. */
+  /**
+   * Texts before which generation ends. If one is the text of a special token, generation ends at that token,
+   * too, although the token is not in the text.
+   */
   readonly stop?: readonly string[];
-  /** Take what ends a text for a token like any other. Default: false. */
+  /** Treat tokens that end a text like any other token. Default: false. */
   readonly ignoreEos?: boolean;
   /** Whether the text has special tokens as they are written. Default: false. */
   readonly keepSpecial?: boolean;
-  /** Has a say in each token; one after the other, as it may depend on those before. */
+  /**
+   * Influences the choice of each token; tokens are then chosen one by one, as the guide may depend on those
+   * before.
+   */
   readonly guide?: TokenGuide | undefined;
   readonly signal?: AbortSignal;
   /**
@@ -40,15 +46,15 @@ export interface GenerateOptions {
 export interface GenerateResult {
   readonly text: string;
   readonly promptTokens: readonly number[];
-  /** Generated ids; a token that ends the text, or stands for a stop text, is not among them. */
+  /** Generated ids; without a token that ends the text or forms a stop text. */
   readonly tokens: readonly number[];
   readonly finishReason: FinishReason;
   readonly stats: RunStats;
 }
 
 /**
- * Generates after a prompt. Of what the sequence holds, it keeps what the prompt begins with. May be
- * called for many sequences of a runtime at once.
+ * Generates after a prompt. The sequence keeps those of its tokens that the prompt begins with. May be called
+ * for many sequences of a runtime at once.
  * @throws InputError when the prompt leaves no room in the context
  */
 export async function generate(
@@ -121,8 +127,8 @@ export async function generate(
 }
 
 /**
- * Forgets what the sequence holds beyond the beginning that it has in common with a prompt. The prompt's
- * last token is forgotten in any case: it is computed, as its logits are wanted.
+ * Truncates the sequence to the beginning that it shares with a prompt. The prompt's last token is always
+ * dropped and computed again, as its logits are needed.
  * @returns how many of the prompt's tokens need not be computed
  */
 export function keepBeginning(sequence: Sequence, promptIds: readonly number[]): number {
@@ -130,7 +136,7 @@ export function keepBeginning(sequence: Sequence, promptIds: readonly number[]):
   return sequence.length;
 }
 
-/** How many ids two lists begin with alike. */
+/** The length of the common beginning of two lists of ids. */
 export function commonLength(a: readonly number[], b: readonly number[]): number {
   let length = 0;
   while (length < Math.min(a.length, b.length) && a[length] === b[length]) length++;

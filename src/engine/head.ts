@@ -1,4 +1,7 @@
-/** Logits: the norm and the projection behind the last layer, and the head, or the copy that stands for it. */
+/**
+ * Logits: the norm and the projection after the last layer, then the head, or the narrow copy that proposes
+ * logits for it.
+ */
 
 import { headTensor, type ModelSpec, tensorNames } from '../models/spec.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
@@ -12,7 +15,7 @@ const f32Bytes = 4;
 
 export interface HeadParts extends LayerMathParts {
   readonly plan: MemoryPlan;
-  /** Null where the head itself is passed over for every token. */
+  /** Null where every token multiplies the head itself. */
   readonly headProposal?: HeadProposal | null;
 }
 
@@ -20,7 +23,7 @@ export class Head {
   readonly #parts: HeadParts;
   readonly #spec: ModelSpec;
   readonly #math: LayerMath;
-  /** Null where the head itself is passed over. */
+  /** Null where the head itself is multiplied. */
   readonly #proposed: ProposedHead | null;
 
   constructor(parts: HeadParts, math: LayerMath) {
@@ -41,7 +44,7 @@ export class Head {
   }
 
   /**
-   * Logits of the rows in `hidden` of which they are wanted.
+   * Computes the logits of those rows in `hidden` whose logits are wanted.
    * @returns (batch.logits, vocab), a view that the next call overwrites
    */
   async logits({ logits: wanted, rows }: Batch): Promise<Float32Array> {
@@ -51,7 +54,7 @@ export class Head {
     const { hidden, input, embedding, logits } = plan.activations;
     const positions = wanted.length;
     const rowBytes = hiddenSize * f32Bytes;
-    // The last rows lie together; others are gathered as they are normed.
+    // The last rows are contiguous; the norm gathers others.
     const [together, first] = [wanted[0]?.row === rows - positions, rows - positions];
     let x = hidden + first * rowBytes;
     if (norm.final) {
@@ -90,7 +93,7 @@ export class Head {
     return new Float32Array(memory.buffer, logits, positions * vocabSize);
   }
 
-  /** The same wish, whose bounds are of logits that are not yet capped. */
+  /** The same request, with bounds on logits before capping. */
   #withCap(cap: number, best: BestLogits | null): BestLogits | null {
     if (best?.suffice === undefined) return best;
     const { suffice } = best;
@@ -101,10 +104,10 @@ export class Head {
     };
   }
 
-  /** `values` capped by the kernel that caps logits, so that equal ones stay equal to them. */
+  /** Caps `values` by the kernel that caps logits, so that equal values stay equal after capping. */
   #capped(values: Float32Array, cap: number): Float32Array {
     const [{ memory, kernels }] = this.#parts.arenas;
-    // A sublayer's output has been added before logits are computed.
+    // The buffer of a sublayer's output is free: it was added before logits are computed.
     const { output } = this.#parts.plan.activations;
     const room = new Float32Array(memory.buffer, output, this.#spec.hiddenSize);
     const result = Float32Array.from(values);

@@ -14,10 +14,10 @@ import { KvPages, type PageCopy, type PageList } from '../residency/kv-pages.ts'
 import type { Batch } from './batch.ts';
 
 const f32Bytes = 4;
-/** The largest f16: keys and values beyond it are taken for it, as attention cannot have infinities. */
+/** The largest f16: keys and values beyond it are clamped to it, as attention cannot handle infinities. */
 const largestF16 = 65504;
 
-/** What of a plan the cache needs. */
+/** The parts of a plan that the cache needs. */
 export interface KvPlan extends Pick<MemoryPlan, 'kvCache' | 'context'> {
   readonly activations: Pick<Activations, 'qkv' | 'attended' | 'scores' | 'positionBias'>;
 }
@@ -29,10 +29,10 @@ export class KvCache {
   readonly #layout: KvLayout;
   readonly #attention: ModelSpec['attention'];
   readonly #layers: number;
-  /** On what a head adds to scores. */
+  /** Scale of the bias that a head adds to scores. */
   readonly #biasScale: number;
   readonly #pages: KvPages;
-  /** What attention is told of the batch: (rows, 2). */
+  /** The batch's rows as the attention kernel reads them: (rows, 2). */
   readonly #rows: Uint32Array;
   #announced: Batch | null = null;
   /** Values of one position in one layer: its keys, and as many values. */
@@ -64,7 +64,7 @@ export class KvCache {
   }
 
   /**
-   * Makes room for positions [length, end) of a sequence, whose first `length` are kept.
+   * Makes room for positions [length, end) of a sequence and keeps its first `length` positions.
    * @throws InputError when pages are short; then nothing has changed
    */
   extend(pages: PageList, length: number, end: number): void {
@@ -72,7 +72,7 @@ export class KvCache {
     if (copy !== null) this.#copy(copy);
   }
 
-  /** Keeps keys and values of the batch's rows. */
+  /** Stores keys and values of the batch's rows. */
   append(layer: number, batch: Batch): void {
     const { parts } = batch;
     this.#announce(batch);
@@ -89,7 +89,7 @@ export class KvCache {
     }
   }
 
-  /** Tells attention which rows these are. */
+  /** Writes the table of rows for the attention kernel. */
   #announce(batch: Batch): void {
     if (batch === this.#announced) return;
     this.#announced = batch;
@@ -102,7 +102,7 @@ export class KvCache {
     }
   }
 
-  /** Rows [row, row + count) of `qkv` to rows of the cache from `target` on. */
+  /** Copies rows [row, row + count) of `qkv` to rows of the cache from `target` on. */
   #keep(layer: number, row: number, target: number, count: number): void {
     const { keys, values } = this.#places(layer);
     const offset = target * this.#rowBytes;
@@ -127,7 +127,7 @@ export class KvCache {
   }
 
   /**
-   * attended = attention of the batch's rows, which have been appended, over their sequences.
+   * attended = attention of the batch's rows, already appended, over their sequences.
    * @param sinks address of the scores (heads) that bring no value; 0: there are none
    */
   attend(layer: number, { rows: positions, length }: Batch, sinks = 0): void {

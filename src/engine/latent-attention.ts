@@ -1,6 +1,6 @@
 /**
- * Queries, keys and values that are made of latent vectors (multi-head latent attention), laid as those of
- * other models are: keys and values are cached as their heads have them.
+ * Queries, keys and values computed from latent vectors (multi-head latent attention), in the same layout as
+ * those of other models: the KV cache holds the keys and values of each head.
  *
  *     x ─ latent ─┬─ position (rope) ─────────────────────────┬─ keys
  *                 └─ norm ─ keyValue ─┬─ the rest of each key ─┘
@@ -44,7 +44,7 @@ export class LatentAttention {
     this.#places = places;
   }
 
-  /** Queries, keys and values of x: positions are not told yet. */
+  /** Computes queries, keys and values of x, before rotation by positions. */
   async project(layer: number, x: number, positions: number): Promise<void> {
     const { heads, headDim } = this.#attention;
     const { queryRank, rank, rope } = this.#latent;
@@ -65,7 +65,7 @@ export class LatentAttention {
   }
 
   /**
-   * What attention gave, without the zeros.
+   * The output of attention without the padding zeros.
    * @returns address of (positions, heads value)
    */
   attended(positions: number): number {
@@ -89,10 +89,10 @@ export class LatentAttention {
     const made = keyValue + position * heads * (own + value) * f32Bytes;
     const width = heads * headDim * f32Bytes;
     const keys = this.#places.qkv + (3 * position + 1) * width;
-    // All heads have the same, which tells positions.
+    // All heads share the part that carries the position.
     this.#copyHeads(keys, headDim, latent + position * (rope + rank) * f32Bytes, 0, rope);
     this.#copyHeads(keys + rope * f32Bytes, headDim, made, own + value, own);
-    // Behind a head's values nothing is ever written: there are zeros.
+    // Nothing is ever written after a head's values, so the padding stays zero.
     this.#copyHeads(keys + width, headDim, made + own * f32Bytes, own + value, value);
   }
 

@@ -1,4 +1,4 @@
-/** What every sublayer computes with: products with weights wherever these lie, and norms. */
+/** The arithmetic that all sublayers share: products with weights in any memory, and norms. */
 
 import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
@@ -16,13 +16,13 @@ export interface LayerMathParts {
   readonly weights: Weights;
 }
 
-/** Which values are normed: n of each of so many rows. */
+/** The values to norm: n of each of `rows` rows. */
 export interface NormedRows {
   readonly n: number;
   readonly rows: number;
   /** Elements from one row to the next; n unless given. */
   readonly stride?: number;
-  /** Of the norm's weights, where theirs begin; 0 unless given. */
+  /** Index of the first of the norm's weights to use; 0 unless given. */
   readonly first?: number;
 }
 
@@ -41,7 +41,8 @@ export class LayerMath {
   /**
    * y = W x + bias for `positions` rows of f32, those of x one right after the other.
    * @param bias address of (outputs), or 0
-   * @param outputs from one row of y to the next: as many as W has rows, unless it gives a part of them
+   * @param outputs elements from one row of y to the next; W's number of rows, unless W yields only a part of
+   * each row
    */
   async linear(
     matrix: StoredTensor | string,

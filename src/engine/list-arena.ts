@@ -31,22 +31,22 @@ export interface ListTask {
   /** (neurons) each, or 0: of up rows, and of gates. */
   readonly bias: number;
   readonly gateBias: number;
-  /** What each position wants. */
+  /** The neurons that each position wants. */
   readonly selection: BitSelection;
   /** Neurons whose contributions are summed up before they are added. */
   readonly group: number;
 }
 
-/** Entries [0, count) of the part of a list that is in work, at most {@link neuronBlock}. */
+/** Entries [0, count) of the part of a list in progress, at most {@link neuronBlock}. */
 export interface ListPart {
   readonly count: number;
   /** Ids, ascending. */
   readonly ids: Uint32Array;
   /** Where each entry's bundle lies. */
   readonly addresses: Uint32Array;
-  /** For each entry 1 when its bundle is there before the reads of this part have ended. */
+  /** For each entry 1 when its bundle is in memory before the reads of this part have ended. */
   readonly early: Uint8Array;
-  /** Whether the next part begins with a neuron of the last one's group. */
+  /** Whether the next part begins with a neuron of this part's last group. */
   readonly open: boolean;
 }
 
@@ -57,7 +57,7 @@ export interface GatheredActivations {
   readonly neurons: number;
 }
 
-/** Where an arena's list work lies. */
+/** The buffers of an arena's work on lists. */
 export interface ListPlace extends ListTables {
   readonly input: number;
   readonly output: number;
@@ -66,7 +66,7 @@ export interface ListPlace extends ListTables {
   readonly sums: number;
   readonly scratch: number;
   readonly staging: Staging | null;
-  /** (neurons, bytes of a column): where columns that pass are kept; 0 where none wait. */
+  /** (neurons, bytes of a column): copies of down columns in staging; 0 where none wait. */
   readonly keptDowns: number;
 }
 
@@ -81,7 +81,7 @@ export class ListArena {
   readonly #gateBias: Float32Array;
   #x = 0;
   #y = 0;
-  /** Entries of the part whose activations are under way that are there early. */
+  /** Entries of the part in progress whose bundles are in memory early. */
   #early = 0;
   /** Whether the last part left a group open. */
   #continued = false;
@@ -109,7 +109,7 @@ export class ListArena {
     this.#gateBias = new Float32Array(memory.buffer, place.gateBias, neuronBlock);
   }
 
-  /** Begins a list: input and output are laid out. */
+  /** Begins a list: copies input and output to where the kernels expect them. */
   begin(task: ListTask): void {
     const { positions, hidden, selection } = task;
     const { input, output, sums, bits } = this.place;
@@ -126,7 +126,7 @@ export class ListArena {
     new Float32Array(this.memory.buffer, sums, values).fill(0);
   }
 
-  /** Activations of those entries that are there early, while others are being read. */
+  /** Computes the activations of entries that are in memory early, while others are being read. */
   early(task: ListTask, part: ListPart): void {
     const { ups, order } = this.#tables;
     const biases = (address: number) =>
@@ -148,7 +148,7 @@ export class ListArena {
   }
 
   /**
-   * The activations of the others, and the contributions of all.
+   * Computes the activations of the other entries, and the contributions of all.
    * @returns how many activations were not zero
    */
   finish(task: ListTask, part: ListPart): number {
@@ -159,7 +159,8 @@ export class ListArena {
   }
 
   /**
-   * The activations of the others, of which all go into `gathered`; columns of neurons in staging are kept.
+   * Computes the activations of the other entries and gathers all of the part's in `gathered`; copies the
+   * down columns of neurons in staging.
    * @returns how many activations were not zero, and where the columns are until the list ends
    */
   gather(
@@ -176,7 +177,7 @@ export class ListArena {
     return { active, columns: this.#columns(task, part) };
   }
 
-  /** The contributions of a part that was gathered. */
+  /** Adds the contributions of a part whose activations were gathered. */
   contribute(
     task: ListTask,
     part: ListPart,
@@ -192,7 +193,7 @@ export class ListArena {
     this.#contribute(task, part, 0);
   }
 
-  /** Where a part's down columns are and stay: those in staging are copied. */
+  /** Addresses where a part's down columns stay: those in staging are copied. */
   #columns({ format, hidden, downOffset, unitBytes }: ListTask, part: ListPart): Uint32Array {
     const { staging, keptDowns } = this.place;
     const bytes = format.rowBytes(hidden);
@@ -208,13 +209,13 @@ export class ListArena {
     });
   }
 
-  /** Activations of the entries of a part as positions want them. */
+  /** Computes the activations of a part's entries for the positions that want them. */
   #wanted(position: number, count: number): Float32Array {
     const at = this.place.wanted + position * neuronBlock * f32Bytes;
     return new Float32Array(this.memory.buffer, at, count);
   }
 
-  /** The activations of a part as positions want them. @returns how many are not zero */
+  /** Computes the activations of a part for the positions that want them. @returns how many are not zero */
   #want(task: ListTask, part: ListPart): number {
     const { positions, selection } = task;
     const { neurons, wanted, order, ids, bits } = this.place;
@@ -240,7 +241,10 @@ export class ListArena {
     return active;
   }
 
-  /** Adds what a part's neurons contribute, whose columns the table says, `downOffset` bytes further. */
+  /**
+   * Adds the contributions of a part's neurons; their columns lie `downOffset` bytes after the table's
+   * addresses.
+   */
   #contribute(task: ListTask, part: ListPart, downOffset: number): void {
     const { positions, hidden, format } = task;
     const { wanted, sums, downs, bounds, scratch } = this.place;
@@ -289,7 +293,7 @@ export class ListArena {
     this.#continued = part.open;
   }
 
-  /** Ends a list: the result goes where it is expected. */
+  /** Ends a list: copies the result to where the caller expects it. */
   end(task: ListTask): void {
     if (this.memory === this.#main) return;
     this.#copy(this.#main, task.y, this.memory, this.#y, task.positions * task.hidden);

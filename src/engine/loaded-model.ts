@@ -10,9 +10,9 @@ export interface LoadedModel {
   readonly model: Model;
   readonly plan: MemoryPlan;
   readonly stats: RuntimeStats;
-  /** What the passes that made tokens took. */
+  /** The durations of passes that made tokens. */
   readonly passTimes: PassTimes;
-  /** Null without predictors, or where they are not asked for. */
+  /** Null without predictors, or where the request does not use them. */
   readonly predictor: Predictor | null;
   /** The first of the plan's memories. */
   readonly memory: WebAssembly.Memory;

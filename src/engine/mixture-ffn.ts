@@ -1,14 +1,13 @@
 /**
- * An FFN of which a router chooses experts for each row. What is missing is read while the FFN beside the
- * experts and those that are there are computed; then the others are, as they come.
+ * An FFN whose router chooses experts for each row. Missing experts are read while the shared FFN and the
+ * experts in DRAM are computed; then the others are computed as they arrive.
  *
  *     router ── read missing ............................................
  *                └─ shared FFN │ experts that are there │ wait │ one that came │ the next ...  │ sum
  *
- * Where a router reads what comes into the layer, it is asked before attention, so that reads hide behind
- * attention, too.
+ * Where a router reads the layer's input, it runs before attention, so that reads hide behind attention, too.
  *
- * Contributions are summed in the order of the experts' numbers, whichever came first: the result is the
+ * Contributions are summed in the order of the experts' numbers, whichever arrived first: the result is the
  * same to the bit at every budget, for every policy, and for any number of threads.
  */
 
@@ -35,7 +34,7 @@ const f32Bytes = 4;
 export interface MixtureParts extends LayerMathParts {
   readonly math: LayerMath;
   readonly stores: ExpertStores;
-  /** Of layers without experts, and of what stands beside these. */
+  /** Computes layers without experts, and shared FFNs. */
   readonly dense: DenseFfn;
   readonly buffers: ExpertBuffers;
   /** Where kernels unpack weights. */
@@ -44,11 +43,11 @@ export interface MixtureParts extends LayerMathParts {
   readonly chunk: number;
   /** Experts that a row takes. */
   readonly topK: number;
-  /** What stays in DRAM. */
+  /** The resident weights. */
   readonly residences: MemoryPlan['residences'];
 }
 
-/** What a router chose, and the reads of what was missing. */
+/** The experts that a router chose, and the reads of the missing ones. */
 interface RoutedStep {
   readonly selection: WeightSelection;
   readonly experts: readonly ExpertRows[];
@@ -64,7 +63,7 @@ export class MixtureFfn implements Ffn {
   #guessed: number | null = null;
   /** Per layer; null where it has no experts. */
   readonly #routings: readonly (Routing | null)[];
-  /** Whether routers read what comes into the layer. */
+  /** Whether routers read the layer's input. */
   readonly #early: boolean;
 
   constructor(parts: MixtureParts) {
@@ -88,8 +87,9 @@ export class MixtureFfn implements Ffn {
   }
 
   /**
-   * Begins to read what the next layer will probably want, told from what its input would be if this layer's
-   * FFN and its own attention changed nothing. What is wanted is still decided by its router.
+   * Begins to read the experts that the next layer will probably want. The guess takes the input that the
+   * layer would have if this layer's FFN and its own attention changed nothing. The layer's router still
+   * decides which experts are computed.
    */
   #guess({ layer, residual, positions }: FfnInput): void {
     const { stores } = this.#parts;
@@ -120,8 +120,8 @@ export class MixtureFfn implements Ffn {
   }
 
   /**
-   * Asks the router, and begins to read what is missing of what it chooses.
-   * @param x (positions, hidden): what the router reads
+   * Runs the router, and begins to read those of its experts that are missing.
+   * @param x (positions, hidden): the router's input
    */
   async #route(
     { layer, positions }: FfnInput,
@@ -130,7 +130,7 @@ export class MixtureFfn implements Ffn {
     hook: FfnHook | undefined,
   ): Promise<RoutedStep> {
     const { stores } = this.#parts;
-    // Of a pass that was broken off.
+    // Guesses may be left from a pass that was broken off.
     if (this.#guessed !== null && this.#guessed !== layer) await stores.abandonGuesses();
     this.#guessed = null;
     const logits = await this.#logits(layer, x, positions, routing);
@@ -157,7 +157,7 @@ export class MixtureFfn implements Ffn {
       const ofExpert = new Map(experts.map((each) => [each.expert, each]));
       const compute = (place: PresentExpert) => {
         const rows = ofExpert.get(place.expert);
-        if (rows === undefined) throw new Error(`nobody takes expert ${place.expert}`);
+        if (rows === undefined) throw new Error(`no row takes expert ${place.expert}`);
         active += this.#expert(input, rows, place);
       };
       for (const place of step.present) compute(place);
@@ -186,7 +186,7 @@ export class MixtureFfn implements Ffn {
     return new Float32Array(memory.buffer, buffers.logits, positions * experts);
   }
 
-  /** y += what the FFN beside the experts gives, by each row's share where the model has shares. */
+  /** y += the output of the shared FFN, times each row's weight where the model has such weights. */
   async #shared(input: FfnInput, y: number): Promise<void> {
     const { dense, files, weights, arenas, buffers, scratch } = this.#parts;
     const units = files.manifest.ffns[input.layer]?.find(({ name }) => name === 'shared');
@@ -211,7 +211,7 @@ export class MixtureFfn implements Ffn {
     kernels.add(y, shared, positions * hidden);
   }
 
-  /** What one expert contributes to each row that takes it, unweighted. */
+  /** Computes the unweighted contribution of one expert to each row that takes it. */
   #expert({ layer, x }: FfnInput, own: ExpertRows, place: PresentExpert): number {
     const { stores, weights, arenas, buffers, files } = this.#parts;
     const { hiddenSize: hidden, ffn } = files.manifest.spec;
@@ -242,7 +242,10 @@ function routingOf(
   };
 }
 
-/** The experts that most rows take first: they are worth a slot most, and are waited for by most. */
+/**
+ * Orders experts by the number of rows that take them, most first: these deserve a slot most, and most rows
+ * wait for them.
+ */
 function byRows(experts: readonly ExpertRows[]): Uint32Array {
   const sorted = [...experts].sort((a, b) => b.rows.length - a.rows.length || a.expert - b.expert);
   return Uint32Array.from(sorted, ({ expert }) => expert);

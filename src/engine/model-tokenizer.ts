@@ -1,4 +1,4 @@
-/** The tokenizer of a converted model, from what was kept of it the last time. */
+/** The tokenizer of a converted model, with a cache of its tables in the model directory. */
 
 import { join } from 'node:path';
 import { parseJson } from '../checkpoint/json-file.ts';
@@ -10,9 +10,9 @@ import { loadTokenizer, pipelineTokenizer, type Tokenizer } from '../tokenizer/t
 import { checkTokenizerJson } from '../tokenizer/tokenizer-json.ts';
 
 /**
- * Opens the tokenizer of the model in `dir`; what it takes time to make of tokenizer.json is kept there.
- * The files have been checked.
- * @throws InputError when tokenizer.json is of a kind that is unsupported
+ * Opens the tokenizer of the model in `dir`, whose files have been checked. Tables that take time to build
+ * from tokenizer.json are kept in the directory.
+ * @throws InputError when the kind of tokenizer in tokenizer.json is unsupported
  */
 export async function openTokenizer(dir: string, { spec, files }: Manifest): Promise<Tokenizer> {
   const stored = files[tokenizerFile];

@@ -30,7 +30,7 @@ export class Model implements Plannable {
   readonly tokenizer: Tokenizer;
   /** Null when predict-train has not been run. */
   readonly predictors: PredictorDemand | null;
-  /** Taken once, so that a floor once told stays the floor. */
+  /** Measured once, so that the floor that a message names stays the same. */
   readonly #processBytes: number;
 
   private constructor(files: ModelFiles, tokenizer: Tokenizer, predictors: PredictorDemand | null) {
@@ -60,7 +60,7 @@ export class Model implements Plannable {
     return this.files.manifest;
   }
 
-  /** Bytes of all weights, as `50%` of a budget counts them. */
+  /** Bytes of all weights, which a budget such as `50%` is a share of. */
   get weightBytes(): number {
     return weightBytesOf(this.manifest);
   }
@@ -70,12 +70,12 @@ export class Model implements Plannable {
     return planRun(this.#planned, request);
   }
 
-  /** Milliseconds that a token is expected to take under {@link plan}: to compare requests by. */
+  /** Expected milliseconds per token under {@link plan}, for comparing requests. */
   tokenMs(request: RunRequest): number {
     return tokenMsOfRun(this.#planned, request);
   }
 
-  /** The smallest budget for such sequences, and what it consists of. */
+  /** The smallest budget for such sequences, and its items. */
   floor(request: Omit<RunRequest, 'budget'>): ReturnType<typeof floorOfRun> {
     return floorOfRun(this.#planned, request);
   }
@@ -86,7 +86,7 @@ export class Model implements Plannable {
     return { manifest, predictors, processBytes: this.#processBytes, readCosts };
   }
 
-  /** The budget in bytes: what was asked for, or nine tenths of what the machine can give. */
+  /** The budget in bytes: the requested one, or nine tenths of the memory that is available. */
   budgetOf(size: Size | undefined): Budget {
     return budgetOf(size, this.weightBytes);
   }

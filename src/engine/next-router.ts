@@ -1,6 +1,6 @@
 /**
- * The next layer's router, asked with this layer's state: which experts it will probably choose. A state
- * changes little from layer to layer, so that the first of them are mostly right.
+ * Runs the next layer's router on this layer's state, to guess which experts it will choose. A state changes
+ * little from layer to layer, so that the most likely ones are mostly right.
  */
 
 import { formats } from '../dtype.ts';
@@ -20,12 +20,12 @@ export interface NextRouterParts extends LayerMathParts {
   readonly residences: MemoryPlan['residences'];
 }
 
-/** Of the experts that a layer will take, the share that is guessed: the less likely ones are wrong too often. */
+/** The share of a layer's experts that is guessed: guesses of less likely ones are wrong too often. */
 const guessedShare = 1 / 2;
 
 export class NextRouter {
   readonly #parts: NextRouterParts;
-  /** Per layer the address of its router in the first memory; 0 where it cannot be asked early. */
+  /** Per layer the address of its router in the first memory; 0 where it cannot run early. */
   readonly #routers: readonly number[];
 
   constructor(parts: NextRouterParts) {
@@ -37,13 +37,13 @@ export class NextRouter {
       if (!early || expertsOf(spec, layer) === null) return 0;
       const tensor = files.tensor(`${tensorNames.router(layer)}.weight`);
       const residence = residences.get(tensor);
-      // A part of it is streamed, in an order in which nobody else may take it.
+      // Otherwise a part of it is streamed, and streamed rows are available in their turn only.
       if (residence?.rows !== rowsOf(tensor).rows || residence.arena !== 0) return 0;
       return weights.firstRow(tensor);
     });
   }
 
-  /** Whether the router of a layer can be asked before its turn. */
+  /** Whether the router of a layer can run before its turn. */
   knows(layer: number): boolean {
     return (this.#routers[layer] ?? 0) !== 0;
   }
@@ -58,7 +58,7 @@ export class NextRouter {
     const { count = 0 } = ffn.experts ?? {};
     const [{ kernels, memory }] = arenas;
     const { gathered, logits } = buffers;
-    const plain = ffn.experts?.early === true; // what comes into the layer, as it is
+    const plain = ffn.experts?.early === true; // the layer's input, without a norm
     const x = plain ? residual : gathered;
     if (!plain) math.norm(tensorNames.ffnNorm(layer), x, residual, 1);
     const bias = weights.vector(`${tensorNames.router(layer)}.bias`);

@@ -1,31 +1,31 @@
 /**
- * What a pass takes by the number of its rows, as measured: where weights are streamed, more rows cost
- * little; where all is in memory, each may cost a third of the first. A line through all passes
- * tells what was never tried, and bears with single passes that were disturbed; numbers of rows that
- * were seen often are known better than that.
+ * The measured duration of a pass by its number of rows: where weights are streamed, more rows cost little;
+ * where all weights are in memory, each further row may cost a third of the first. A line fitted through all
+ * passes estimates numbers of rows that were never measured, and tolerates single passes that were disturbed;
+ * for numbers of rows measured often, their mean counts more than the line.
  */
 
-/** By every pass, older ones count so much less. */
+/** Factor by which each pass lowers the weight of older ones. */
 const fading = 0.98;
-/** Before the line is known: what a row costs, as a share of a pass, and how firmly that is believed. */
+/** Prior of the line: the cost of a row as a share of a pass, and the weight of this prior. */
 const hopedPerRow = 0.05;
 const belief = 0.03;
-/** Passes of one number of rows that count as much as the line does. */
+/** The number of passes of one number of rows whose mean counts as much as the line. */
 const enough = 4;
-/** A new figure counts so much in the mean of its number of rows, once there are some. */
+/** Weight of a new measurement in the mean of its number of rows, after the first few. */
 const weight = 0.2;
-/** A pass that takes longer than so many times what is expected was disturbed. */
+/** A pass that takes more than this many times the expected duration was disturbed. */
 export const disturbed = 2.5;
 
 export class PassTimes {
-  /** By rows: the mean, and how many passes it is of. */
+  /** By rows: the mean, and the number of passes in it. */
   readonly #means = new Map<number, { ms: number; passes: number }>();
   /** Faded sums over passes: 1, rows, rows^2, milliseconds, rows x milliseconds. */
   #sums = { one: 0, rows: 0, squares: 0, ms: 0, products: 0 };
   #sequences = 1;
   #passes = 0;
 
-  /** A pass over so many rows of so many sequences, each of which got a token or more. */
+  /** Records a pass over rows of some sequences, each of which got at least one token. */
   add(rows: number, sequences: number, measuredMs: number): void {
     const ms =
       this.#passes < enough ? measuredMs : Math.min(measuredMs, disturbed * this.expect(rows));
@@ -45,7 +45,7 @@ export class PassTimes {
     this.#means.set(rows, mean);
   }
 
-  /** Sequences that lately went along in a pass, on average. */
+  /** Recent mean number of sequences in a pass. */
   get sequences(): number {
     return this.#sequences;
   }
@@ -55,7 +55,7 @@ export class PassTimes {
     return Math.max(0, ...this.#means.keys());
   }
 
-  /** Milliseconds of a pass over so many rows; 1 before the first one. */
+  /** Expected milliseconds of a pass over `rows` rows; 1 before the first pass. */
   expect(rows: number): number {
     const { one, rows: sumRows, squares, ms, products } = this.#sums;
     if (one === 0) return 1;

@@ -1,6 +1,6 @@
 /**
- * Runs FFNs as generation with predictors would, with every neuron computed, so that it is known what
- * was left out: neurons that are not predicted count as 0 from then on.
+ * Runs FFNs as generation with predictors would, but computes every neuron to measure what the predictors
+ * leave out: the activations of neurons that are not predicted are then set to 0.
  */
 
 import type { FfnHook, NeuronBlock } from './ffn-hook.ts';
@@ -8,27 +8,27 @@ import { BitSelection, type FfnInput, type Selector } from './selection.ts';
 
 /** Shares over all layers and tokens seen. */
 export interface PredictionQuality {
-  /** Of the neurons that fired, those that were predicted. */
+  /** Share of the neurons that fired which were predicted. */
   readonly recall: number;
-  /** Of those predicted, those that fired. */
+  /** Share of the predicted neurons which fired. */
   readonly precision: number;
-  /** Of the sum of activations, what was kept. */
+  /** Share of the sum of activations that was kept. */
   readonly mass: number;
-  /** Of all neurons, those that fired, and those that were predicted. */
+  /** Shares of all neurons that fired, and that were predicted. */
   readonly active: number;
   readonly predicted: number;
 }
 
 export class QualityHook implements FfnHook {
   readonly #selector: Selector<BitSelection>;
-  /** What the FFN that is under way would compute. */
+  /** The neurons that the FFN in progress would compute. */
   readonly #selection: BitSelection;
   /** Called for each position of each layer with the neurons it wants. */
   readonly #onWanted: (layer: number, wanted: Uint32Array) => void;
-  /** Called for each position of each layer with the neurons that fire, where that is asked for. */
+  /** If given, called for each position of each layer with the neurons that fire. */
   readonly #onFired: ((layer: number, fired: readonly number[]) => void) | undefined;
   #layer = 0;
-  /** Per position of the call, of the blocks so far. */
+  /** Per position of the call, over the blocks so far. */
   #firing: number[][] = [];
   #fired = 0;
   #predictedCount = 0;

@@ -52,7 +52,7 @@ export class Predictor implements Selector<BitSelection> {
     );
   }
 
-  /** Reads the weights to where the plan has them. */
+  /** Reads the weights to their addresses in the plan. */
   async load(files: ModelFiles): Promise<void> {
     const { set, address } = this.#plan;
     const span = predictorSpan(set);
@@ -73,7 +73,7 @@ export async function predictorDemand(files: ModelFiles): Promise<PredictorDeman
   if (set === null) return null;
   const tensors = set.layers.flatMap((layer) => layer?.frequency ?? []);
   const span = vectorSpan(tensors);
-  // It is let go of as soon as the values are copied.
+  // The buffer can be freed as soon as the values are copied.
   const memory = createBuffer(span?.bytes ?? 0);
   if (span !== null) await files.readTensors(tensors, span, memory, 0);
   const layers = manifest.layers.map(({ neurons }, index) => {

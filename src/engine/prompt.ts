@@ -5,20 +5,20 @@ import { patiently } from '../tokenizer/patience.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { idsOfParts } from './documents.ts';
 
-/** Longer ones are tokenised while they arrive. */
+/** Longer prompts are tokenised while they arrive. */
 const shortUnits = 16 * 1024; // UTF-16
 
 export interface PromptLimits {
-  /** Tokens that the model's context has room for. */
+  /** The most tokens that fit the model's context. */
   readonly most: number;
-  /** What the prompt's source is called in messages. */
+  /** Name of the prompt's source in messages. */
   readonly file: string;
   readonly signal?: AbortSignal;
 }
 
-/** A prompt that the context has no room for. */
+/** A prompt that is longer than the model's context. */
 export class PromptTooLongError extends InputError {
-  /** How many tokens it has, as a message says it: a number, or `more than` one. */
+  /** Its number of tokens as a message shows it: a number, or `more than` a number. */
   readonly tokens: string;
 
   constructor(tokens: string, most: number, hint: string) {
@@ -30,7 +30,7 @@ export class PromptTooLongError extends InputError {
 /**
  * The ids of the whole text with the special tokens that the model expects around it, as
  * `encodePrompt` gives them.
- * @throws PromptTooLongError as soon as there are too many; then no more is read
+ * @throws PromptTooLongError as soon as there are too many tokens; the rest is then not read
  */
 export async function encodePromptParts(
   tokenizer: Pick<Tokenizer, 'encode' | 'encodePrompt'>,
@@ -64,7 +64,7 @@ export async function encodePromptParts(
   return whole;
 }
 
-/** The special tokens before and behind every prompt. */
+/** The special tokens before and after every prompt. */
 function specialAround(tokenizer: Pick<Tokenizer, 'encode' | 'encodePrompt'>): {
   readonly before: readonly number[];
   readonly after: readonly number[];

@@ -1,4 +1,4 @@
-/** Logits by single rows of a head, of which a copy in few bits has said which ones matter. */
+/** Logits from single rows of a head; a copy of the head in few bits has told which rows matter. */
 
 import type { StoredTensor } from '../flash/manifest.ts';
 import type { Kernels } from '../kernels/kernels.ts';
@@ -9,7 +9,7 @@ import type { BestLogits } from './sampler.ts';
 import { vectorFrom } from './vector-from.ts';
 
 const f32Bytes = 4;
-/** Rows of the head that are read at first where a few may suffice. */
+/** The number of the head's rows that are read first where a few may suffice. */
 const fewCandidates = 16;
 
 export interface ProposedHeadParts {
@@ -21,7 +21,7 @@ export interface ProposedHeadParts {
   readonly scratch: number;
   readonly vocabSize: number;
   readonly embeddingSize: number;
-  /** y = W x + bias of some rows, which lie together, by a matrix that is resident. */
+  /** y = W x + bias for some contiguous rows of x, with a resident matrix. */
   readonly passOver: (
     matrix: StoredTensor,
     bias: number,
@@ -39,10 +39,10 @@ export class ProposedHead {
   }
 
   /**
-   * y = the logits of some inputs x: (rows, vocab) and (rows, embedding). The copy is passed over once
-   * for all of them.
+   * y = the logits of some inputs x: (rows, vocab) and (rows, embedding). One pass over the copy serves all
+   * inputs.
    * @param bias (vocab), or 0
-   * @param wanted per row of which logits the largest are wanted: others become -Infinity; null: all
+   * @param wanted for each row, how many of the largest logits are wanted; others become -Infinity; null: all
    */
   async logits(
     y: number,
@@ -65,14 +65,14 @@ export class ProposedHead {
     }
   }
 
-  /** Logits by the copy become those of the head, as far as they are wanted. */
+  /** Replaces the copy's logits by those of the head, as far as they are wanted. */
   async #decide(y: number, x: number, bias: number, best: BestLogits): Promise<void> {
     const { proposal, memory, vocabSize, embeddingSize } = this.#parts;
     const logits = new Float32Array(memory.buffer, y, vocabSize);
     const input = new Float32Array(memory.buffer, x, embeddingSize);
     const { ids, lower, upper } = proposal.candidates(logits, lengthOf(input), best.best);
     logits.fill(Number.NEGATIVE_INFINITY);
-    // The most likely first; a few of them mostly suffice.
+    // The most likely tokens first; mostly a few of them suffice.
     for (let known = 0, step = best.suffice ? fewCandidates : ids.length; known < ids.length; ) {
       const next = ids.slice(known, known + step);
       await this.#exact(next, y, x, bias);

@@ -21,7 +21,10 @@ export interface PlainInput {
   readonly positions: number;
 }
 
-/** Quantises x for products in `format`; null, and nothing done, where they take it as it is, or without room. */
+/**
+ * Quantises x for products in `format`. Does nothing and returns null where these take f32, or where there is
+ * no room.
+ */
 export function quantiseInput(
   kernels: Kernels,
   room: QuantisedRoom | null,
@@ -36,7 +39,7 @@ export function quantiseInput(
   return { format: format.name, address: room.address };
 }
 
-/** What a product in `format` is called with for x: its address, and whether it is quantised. */
+/** The arguments of a product in `format` for x: its address, and whether it is quantised. */
 export function inputOf(
   format: Format,
   x: number,

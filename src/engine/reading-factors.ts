@@ -1,6 +1,7 @@
 /**
- * Why a generated token reads what it reads: bytes that fire, times what predictors name besides, times
- * the share that is missed, times what reads bring along; and the same beside what no store could avoid.
+ * Why a generated token reads as many bytes as it does: the bytes of neurons that fire, times the factor of
+ * neurons that predictors add, times the share that misses the stores, times the overhead of reads; and a
+ * comparison with the misses that no store could avoid.
  */
 
 import type { BundleLayer } from '../flash/manifest.ts';
@@ -9,20 +10,20 @@ import type { StoreSimulation } from '../residency/store-simulation.ts';
 import { MIB } from '../units.ts';
 import { type AggregatedUse, ModelActivity, neededAt } from './activity.ts';
 
-/** Bytes of neurons, per token where nothing else is said. */
+/** Bytes of neurons, per token unless stated otherwise. */
 export interface ReadingFactors {
   readonly activeBytes: number;
   readonly predictedBytes: number;
-  /** Of those predicted, what is not in the stores. */
+  /** Predicted bytes that are not in the stores. */
   readonly missedBytes: number;
-  /** What is read for that: short reads raised, gaps bridged. */
+  /** Bytes read for them, including short reads rounded up and gaps bridged. */
   readonly readBytes: number;
   readonly reads: number;
   /** Share of all neurons that have a slot. */
   readonly dramShare: number;
   /**
-   * What stores of these sizes that know the future would miss of the same lists, beside what ours
-   * missed, over the first `tokens`; see `fewestMisses`.
+   * The misses of these stores over the first `tokens`, and the misses of stores of the same sizes that know
+   * the future, on the same lists; see `fewestMisses`.
    */
   readonly bound: {
     readonly tokens: number;
@@ -32,20 +33,20 @@ export interface ReadingFactors {
   /** Empty where the text has no document of more than 32 tokens. */
   readonly aggregated: readonly AggregatedUse[];
   /**
-   * Of the neurons that fire, what a token newly needs when the last tokens' neurons are kept, of as
-   * many tokens as the slots have room for.
+   * Bytes of firing neurons that a token newly needs when the slots keep the neurons of as many of the last
+   * tokens as they have room for.
    */
   readonly necessaryBytes: number;
 }
 
-/** What lists are kept in, for the store that knows the future. */
+/** Memory for lists, kept for the store that knows the future. */
 const traceBytes = 4 * MIB;
-/** Of a neuron in the books of a simulated store, and of its activity. */
+/** Bytes per neuron for the book-keeping of a simulated store and for its activity. */
 const bytesPerNeuron = 64;
-/** Lists that pass: one layer's of the trace, and what the garbage collector leaves of others. */
+/** Bytes of temporary lists: one layer's of the trace, and others not yet collected as garbage. */
 const passingBytes = 10 * MIB;
 
-/** What recording takes of the process, in bytes. */
+/** Bytes of process memory that recording takes. */
 export function recordingBytes(layers: readonly BundleLayer[]): number {
   const neurons = layers.reduce((sum, layer) => sum + layer.neurons, 0);
   return traceBytes + passingBytes + bytesPerNeuron * neurons;
@@ -59,7 +60,7 @@ export class ReadingRecorder {
   readonly #activity: ModelActivity;
   #steps = 0;
   #activeBytes = 0;
-  /** What the stores missed of each list in the trace, per layer. */
+  /** Per layer, the bytes that the stores missed of each list in the trace. */
   readonly #missedBytes: readonly number[][];
 
   constructor(layers: readonly BundleLayer[], stores: StoreSimulation) {

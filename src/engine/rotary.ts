@@ -1,6 +1,6 @@
 /**
- * The angles of a rotary position embedding. Frequencies and angles are rounded to f32 as the
- * reference implementation rounds them: at large positions that is what a model was trained with.
+ * The angles of a rotary position embedding. Frequencies and angles are rounded to f32 as the reference
+ * implementation rounds them, as models were trained with these values at large positions.
  */
 
 import type { Kernels } from '../kernels/kernels.ts';
@@ -14,20 +14,20 @@ export interface RotaryPlace {
   readonly sines: number;
 }
 
-/** Turns queries and keys by their positions. */
+/** Rotates queries and keys by their positions. */
 export class Rotary {
   readonly #kernels: Kernels;
   readonly #positions: RotaryPositions;
   readonly #place: RotaryPlace;
   readonly #cosines: Float32Array;
   readonly #sines: Float32Array;
-  /** Of positions within the trained length. */
+  /** Frequencies for positions within the trained length. */
   readonly #frequencies: Float32Array;
-  /** What the angles now are of. */
+  /** The positions that the current angles belong to. */
   #prepared: Uint32Array | null = null;
 
   /**
-   * @param chunk positions that there is room for
+   * @param chunk the most positions at once
    * @param context the longest sequence
    */
   constructor(
@@ -44,7 +44,8 @@ export class Rotary {
     const values = chunk * (positions.dims / 2);
     this.#cosines = new Float32Array(memory.buffer, place.cosines, values);
     this.#sines = new Float32Array(memory.buffer, place.sines, values);
-    // By the longest sequence, whatever it has now: a key's angles must fit those of later queries.
+    // Chosen by the longest planned sequence, not by its current length: a key's angles must fit those of
+    // later queries.
     this.#frequencies = frequenciesOf(
       positions,
       positions.scaling.kind === 'longrope' ? context : 0,
@@ -52,8 +53,8 @@ export class Rotary {
   }
 
   /**
-   * Turns `heads` heads of `headDim` values at `x`, a row of `stride` values for each position.
-   * @param positions (rows), which nobody changes: angles are made once for an array
+   * Rotates `heads` heads of `headDim` values at `x`, in a row of `stride` values for each position.
+   * @param positions (rows), not changed afterwards: angles are computed once for each array
    */
   apply(x: number, positions: Uint32Array, heads: number, headDim: number, stride: number): void {
     this.#prepare(positions);
@@ -81,8 +82,8 @@ export class Rotary {
   }
 
   /**
-   * With `dynamic` scaling those of a sequence that ends at the position, so that a key's do not depend
-   * on how many positions are processed at once.
+   * With `dynamic` scaling, the frequencies are those of a sequence that ends at the position, so that a
+   * key's angles do not depend on how many positions are processed at once.
    */
   #frequenciesAt(position: number): Float32Array {
     const { scaling } = this.#positions;
@@ -142,14 +143,14 @@ function byWavelength(
   return ((1 - smooth) * frequency) / factor + smooth * frequency;
 }
 
-/** YaRN: pairs that turn often within the trained length keep their frequency, rare ones are scaled. */
+/** YaRN: pairs that rotate often within the trained length keep their frequency; the others are scaled. */
 function byTurns(
   plain: Float32Array,
   theta: number,
   dims: number,
   { factor, trained, betaFast, betaSlow, truncate }: Scaling<'yarn'>,
 ): Float32Array {
-  /** The pair, between two pairs, that turns so often. */
+  /** The (fractional) pair that makes this many rotations. */
   const pairOf = (turns: number) =>
     (dims * Math.log(trained / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
   const [fast, slow] = [pairOf(betaFast), pairOf(betaSlow)];

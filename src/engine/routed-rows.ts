@@ -1,7 +1,7 @@
 /**
- * The rows of a batch by the experts that they take. What experts contribute lies expert by expert, in the
- * order of their numbers, so that it may be computed in any order and is summed in one: a row's result
- * depends on its own experts alone, to the bit.
+ * Groups the rows of a batch by the experts that they take. The experts' contributions lie in the order of
+ * the experts' numbers, so that they may be computed in any order but are always summed in the same one: a
+ * row's result depends, to the bit, on its own experts alone.
  */
 
 import { kernelSizes } from '../kernels/constants.ts';
@@ -16,7 +16,7 @@ export interface ExpertRows {
   readonly expert: number;
   /** Ascending. */
   readonly rows: readonly number[];
-  /** Where in (rows topK, hidden) its contributions to them begin, in rows. */
+  /** First row of its contributions in (rows topK, hidden). */
   readonly first: number;
 }
 
@@ -32,15 +32,15 @@ export function rowsByExpert({ units, weights, count, rows }: WeightSelection): 
   });
 }
 
-/** Where kernels read which rows and which experts are meant. */
+/** Addresses of the tables of rows and choices that the kernels read. */
 export interface RoutingTables {
-  /** u32 (rows topK): the rows of each expert, at the place that {@link ExpertRows.first} tells. */
+  /** u32 (rows topK): the rows of each expert, from index {@link ExpertRows.first} on. */
   readonly rows: number;
   /** (rows, topK) choices, of `choiceBytes` each: where each row's contributions lie, and their weights. */
   readonly choices: number;
 }
 
-/** The row of contributions of a choice that a row does not take. */
+/** Marks an unused choice of a row, in place of a row of contributions. */
 const noChoice = 0xffffffff;
 
 /**
@@ -77,7 +77,7 @@ export function writeTables(
 /**
  * Lays the rows that take an expert side by side.
  * @param places.x (rows of the batch, hidden)
- * @param places.target (rows that take it, hidden), where they do not lie so already
+ * @param places.target (rows that take it, hidden), used where the rows are not contiguous already
  * @returns where they lie
  */
 export function gatherRows(

@@ -1,7 +1,7 @@
 /**
- * The arithmetic of units whose down projection lies untransposed: tiles of a dense FFN, and experts.
- * A unit adds to the output what its k neurons contribute; units are added one after the other in
- * their order, so that the result is the same to the bit wherever they come from.
+ * The arithmetic of units whose down projection is stored untransposed: tiles of a dense FFN, and experts. A
+ * unit adds the contributions of its k neurons to the output; units are added one after the other in their
+ * order, so that the result is the same to the bit wherever they come from.
  */
 
 import { type Format, formats, packedFormat } from '../dtype.ts';
@@ -17,13 +17,13 @@ import { vectorFrom } from './vector-from.ts';
 
 const f32Bytes = 4;
 
-/** What the kernels of a memory need for a unit. */
+/** The buffers that the kernels of a memory need for a unit. */
 export interface RowUnitPlace {
   readonly chunk: number;
   /** (activationValues) each: activations, and gates where there are any. */
   readonly neurons: number;
   readonly gates: number;
-  /** (chunk, hidden): zeros, and zeros again afterwards. */
+  /** (chunk, hidden): zeros before and after each call. */
   readonly sums: number;
   readonly scratch: number;
 }
@@ -34,7 +34,7 @@ export interface RowUnitTask {
   /** Of the first unit's first byte. */
   readonly address: number;
   readonly packed: boolean;
-  /** Which one it is. */
+  /** Number of the first unit. */
   readonly unit: number;
   /** How many there are, at most {@link unitsAtOnce}; 1 unless given. */
   readonly count?: number;
@@ -44,7 +44,7 @@ export interface RowUnitTask {
   readonly x: number;
   /** (positions, hidden), to which the contributions are added, or which they become. */
   readonly y: number;
-  /** Whether y becomes what a single unit contributes, whatever it held; false unless given. */
+  /** Whether a single unit's contribution overwrites y; false unless given. */
   readonly alone?: boolean;
   /** (count, k) each, or 0: of up rows, and of gates. */
   readonly bias: number;
@@ -57,7 +57,7 @@ export interface RowUnitTask {
   readonly quantised?: QuantisedInput | null;
 }
 
-/** The format of the parts that x is multiplied with; of gates, if theirs is another one. */
+/** The format of the parts that x is multiplied with; that of gates, if it differs. */
 export function inputFormat(units: FfnUnits, packed: boolean): Format {
   const part = partOf(units, 'gate') ?? partOf(units, 'up');
   if (part === undefined) throw new Error(`units of ${units.tensor} have no up`);
@@ -66,15 +66,15 @@ export function inputFormat(units: FfnUnits, packed: boolean): Format {
 }
 
 /**
- * Units for which there is room at once. Calls, and threads that wait for each other, cost a single
- * position more than a unit of few neurons does.
+ * The most units at once. For a single position, calls and the synchronisation of threads cost more than a
+ * unit of few neurons does.
  */
 export function unitsAtOnce(chunk: number, k: number, positions: number): number {
   return Math.max(1, Math.floor(activationValues(chunk, k) / (k * positions)));
 }
 
 /**
- * y += down(act(up x + bias)) of each unit in turn, or the like with gates.
+ * y += down(act(up x + bias)) of each unit in turn, or the gated form.
  * @returns how many activations were not zero
  */
 export function computeRowUnits(
@@ -90,7 +90,7 @@ export function computeRowUnits(
   let active = 0;
   for (let first = 0; first < positions; first += atOnce) {
     const rows = Math.min(atOnce, positions - first);
-    // Rows are quantised as so many together.
+    // The quantised input is of all rows together; fewer rows need their own.
     const own = rows === positions ? task : { ...task, quantised: null };
     activate(kernels, place, own, task.x + first * hidden * f32Bytes, rows);
     const block = { memory, address: neurons, stride: width, first: unit * units.k, count: width };
@@ -169,7 +169,7 @@ function addDown(
   const { units, ffn, count = 1, exact = false, alone = false } = task;
   const { w, format, rows, columns, rowBytes } = partAt(task, 'down');
   const width = count * columns;
-  // Gates are not needed any more: what stood there is larger.
+  // The gates are no longer needed, and their buffer is large enough.
   const quantise = ffn.gate === 'none' ? null : quantiseOf(kernels, format, exact);
   quantise?.(gates, neurons, width, positions, width);
   const [from, flag] = quantise === null ? ([neurons, 0] as const) : ([gates, 1] as const);

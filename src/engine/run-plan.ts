@@ -1,4 +1,4 @@
-/** Plans of a run, for a model that is there and for one that is yet to be converted. */
+/** Plans of a run, for a converted model and for one that is yet to be converted. */
 
 import { checkAddresses } from '../address-space.ts';
 import { kvDTypes } from '../dtype.ts';
@@ -16,19 +16,19 @@ import { tokenCost } from '../plan/token-cost.ts';
 import { resolveSize, type Size } from '../units.ts';
 import type { RunRequest } from './run-request.ts';
 
-/** Positions of a prompt that are processed at once, at most. */
+/** The most positions of a prompt that are processed at once. */
 const prefillChunk = 64;
 /**
- * The same of a mixture of experts. A chunk wants nearly all experts, however long it is, and reads and
- * unpacks those that have no slot: one of 2048 positions reads a quarter of what four of 512 do.
+ * The same for a mixture of experts. A chunk of any length wants nearly all experts, and reads and unpacks
+ * those that have no slot: one chunk of 2048 positions reads a quarter of what four chunks of 512 do.
  */
 const mixtureChunk = 2048;
-/** The same where others wait for the end of a chunk: several sequences share passes. */
+/** The same where several sequences share passes, and the others wait for the end of a chunk. */
 const sharedMixtureChunk = 512;
-/** Sequences at once: each has a row in a batch of single tokens. */
+/** The most sequences at once: each has a row in a batch of single tokens. */
 export const mostSequences = prefillChunk;
 
-/** What can be planned for: a model, or what will be one. */
+/** A model that can be planned for, converted or not. */
 export interface Plannable {
   readonly manifest: Manifest;
   readonly weightBytes: number;
@@ -50,10 +50,10 @@ export function plannable(manifest: Manifest): Plannable {
   };
 }
 
-/** What is planned for. */
+/** The inputs of a plan. */
 export interface Planned {
   readonly manifest: Manifest;
-  /** What the process takes without weights. */
+  /** Bytes of the process without weights. */
   readonly processBytes: number;
   /** Null when there are none. */
   readonly predictors: PredictorDemand | null;
@@ -105,7 +105,7 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
 }
 
 /**
- * Milliseconds that a token is expected to take under the plan of a request: to compare requests by.
+ * Expected milliseconds per token under the plan of a request, for comparing requests.
  * @throws as {@link planRun} does
  */
 export function tokenMsOfRun(planned: Planned, request: RunRequest): number {
@@ -114,7 +114,7 @@ export function tokenMsOfRun(planned: Planned, request: RunRequest): number {
   return tokenCost(plan, { ...wanted, dramBudget: request.budget }).totalMs;
 }
 
-/** @throws InputError when a token cannot take so many experts of this model */
+/** @throws InputError when a token cannot take this number of experts in this model */
 function checkExperts({ spec }: Manifest, asked: number | undefined): void {
   if (asked === undefined) return;
   const { experts } = spec.ffn;
@@ -132,7 +132,7 @@ function checkExperts({ spec }: Manifest, asked: number | undefined): void {
   }
 }
 
-/** The smallest budget for such sequences, and what it consists of. */
+/** The smallest budget for such sequences, and its items. */
 export function floorOfRun(
   planned: Planned,
   request: Omit<RunRequest, 'budget'>,
@@ -173,24 +173,24 @@ function planRequest(
   };
 }
 
-/** Bytes of all weights, as `50%` of a budget counts them. */
+/** Bytes of all weights, which a budget such as `50%` is a share of. */
 export function weightBytesOf({ tensors }: Manifest): number {
   return [...tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** A budget, and what it comes from. */
+/** A budget and its source. */
 export interface Budget {
   readonly bytes: number;
   readonly source: 'asked' | AvailableMemory['source'];
 }
 
-/** The budget in bytes: what was asked for, or nine tenths of what the machine can give. */
+/** The budget in bytes: the requested one, or nine tenths of the memory that is available. */
 export function budgetOf(size: Size | undefined, weightBytes: number): Budget {
   if (size !== undefined) return { bytes: resolveSize(size, weightBytes), source: 'asked' };
   return defaultBudget();
 }
 
-/** Nine tenths of what the machine can give. */
+/** Nine tenths of the memory that is available. */
 export function defaultBudget(): AvailableMemory {
   const { bytes, source } = availableMemory();
   return { bytes: Math.floor(bytes * 0.9), source };

@@ -1,4 +1,4 @@
-/** What a model is asked to be opened for. */
+/** The request with which a model is opened. */
 
 import type { KvDType } from '../dtype.ts';
 import type { PlanRequest, Residency } from '../plan/request.ts';
@@ -7,24 +7,25 @@ import type { PolicyName } from '../residency/store-policy.ts';
 export interface RunRequest {
   /** Bytes for the whole process. */
   readonly budget: number;
-  /** Bytes of it that the caller keeps for itself, such as texts that wait; 0 by default. */
+  /** Bytes of it reserved for the caller, such as for waiting texts; 0 by default. */
   readonly ownBytes?: number;
   /** The longest sequence, prompt and generated tokens together. */
   readonly context: number;
   /** Sequences that may be open at once; 1 by default. */
   readonly sequences?: number;
-  /** Positions of all sequences together; by default as many as all of them at their longest. */
+  /** Positions of all sequences together; by default enough for all of them at their longest. */
   readonly positions?: number;
   /**
-   * What keys and values are kept in, f32 by default. f16 takes half the memory; the output is no
-   * longer that of the exact model, but still the same at every budget.
+   * The format of the KV cache, f32 by default. f16 takes half the memory; the output is no longer that of
+   * the exact model, but still the same at every budget.
    */
   readonly kvDtype?: KvDType;
   readonly logits?: PlanRequest['logits'];
   /**
-   * What the FFNs compute where there are predictors: only what is wanted (the default), every neuron
-   * all the same, every neuron with the predictors there to be measured, or `auto`: only what is wanted
-   * unless every neuron is expected to be faster at this budget (see `MemoryPlan.choice`).
+   * The neurons that the FFNs compute where there are predictors. `sparse` (the default): only wanted
+   * neurons; `exact`: every neuron; `measured`: every neuron, with the predictors loaded so that they can be
+   * measured; `auto`: only wanted neurons unless computing every neuron is expected to be faster at this
+   * budget (see `MemoryPlan.choice`).
    */
   readonly ffn?: 'sparse' | 'exact' | 'measured' | 'auto';
   /**
@@ -36,27 +37,29 @@ export interface RunRequest {
   readonly residency?: Residency;
   /** Which neurons, with predictors, or experts are kept in DRAM. */
   readonly window?: PolicyName;
-  /** Positions processed at once, at most. */
+  /** The most positions processed at once. */
   readonly chunk?: number;
   /**
-   * How many of the largest logits will be asked for; absent: all. With few of them and little memory,
-   * the head takes a quarter of the room (see `HeadProposal`); the logits are the same.
+   * How many of the largest logits the caller will need; absent: all. With few of them and little memory, the
+   * head takes a quarter of the memory (see `HeadProposal`); the logits are the same.
    */
   readonly bestLogits?: number;
   /**
-   * Tokens that may be proposed for a pass, of all sequences together, so that their logits have room;
-   * 0 by default.
+   * The most tokens that may be proposed for a pass, all sequences together; the plan reserves room for their
+   * logits. 0 by default.
    */
   readonly draftTokens?: number;
-  /** Bytes of the budget that go to whoever proposes; 0 by default. */
+  /** Bytes of the budget for the draft; 0 by default. */
   readonly draftBytes?: number;
   /**
-   * Whether it runs beside another model of this process, on its threads: then the plan of that one
-   * counts the process and the threads.
+   * Whether the model runs beside another model of this process, on its threads: then the other model's plan
+   * counts the memory of the process and of the threads.
    */
   readonly beside?: boolean;
-  /** Threads that compute; default: as many as the process has cores and the budget room. */
+  /**
+   * Threads that compute; default: one for each core that the process may use, as far as the budget has room.
+   */
   readonly threads?: number;
-  /** Bytes one WebAssembly memory may have: 4 GiB, or less in tests. */
+  /** The most bytes of one WebAssembly memory: 4 GiB, or less in tests. */
   readonly memoryLimit?: number;
 }

@@ -1,6 +1,6 @@
 /**
- * A model loaded for running: threads, memories, weights, neuron stores, all made once from a plan, and
- * the sequences that are open in it. The way of a user is open -> sequence -> generate.
+ * A model loaded for running: threads, memories, weights and neuron stores, all created once from a plan, and
+ * its open sequences. Callers go from open to sequence to generate.
  */
 
 import { compileCore } from '../kernels/module.ts';
@@ -45,7 +45,7 @@ async function createArenas(
   return [new Arena(memory, kernels, plan.activations, exact), ...remote];
 }
 
-/** What computes only wanted neurons, or null where the plan has all computed. */
+/** Opens the FFN that computes only wanted neurons; null where the plan computes every neuron. */
 async function openSparse(
   model: Model,
   plan: MemoryPlan,
@@ -92,7 +92,7 @@ async function openPredictor(
 
 interface LoadOptions {
   readonly threads: ComputeThreads;
-  /** Gives them back. */
+  /** Releases them. */
   readonly close: () => Promise<void>;
   readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -138,7 +138,7 @@ export class Runtime implements LoadedModel {
   }
 
   /**
-   * Plans, allocates once, and loads what stays in DRAM.
+   * Plans, allocates all memory once, and loads the resident weights.
    * @throws BudgetError when the budget is too small for the request
    */
   static async open(
@@ -154,7 +154,7 @@ export class Runtime implements LoadedModel {
   }
 
   /**
-   * The same on the threads of this one, which is closed after it.
+   * Opens a model on the threads of this runtime, which must be closed after it.
    * @param request with as many threads as this one's plan, and `beside`
    */
   async openBeside(
@@ -209,14 +209,14 @@ export class Runtime implements LoadedModel {
   #adopt(pages: PageList, ids: readonly number[]): Sequence {
     const { cache } = this.#parts.transformer;
     const { vocabSize } = this.model.manifest.spec;
-    // Alone, nobody overwrites what a pass leaves.
+    // With a single sequence, nothing overwrites the logits of a pass.
     const logits = this.plan.kvCache.sequences > 1 ? new Float32Array(vocabSize) : null;
     const adopt = (shared: PageList, own: readonly number[]) => this.#adopt(shared, own);
     const parts = { runtime: this, adopt, batcher: this.#batcher, cache, logits };
     return new Sequence(parts, pages, ids);
   }
 
-  /** Breaks off what runs, ends the threads, and waits until no read is in flight. */
+  /** Breaks off the pass in progress, ends the threads, and waits until no read is in flight. */
   async close(): Promise<void> {
     await this.#batcher.close();
     const { weights, experts } = this.#parts;

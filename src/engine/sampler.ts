@@ -9,7 +9,7 @@ import { type BoundedLogits, decideEarly } from './early-decision.ts';
 import { Random } from './random.ts';
 import type { SamplingOptions } from './sampling-options.ts';
 
-/** The largest logits of a position, so many of them; of the others -Infinity may be given. */
+/** The number of largest logits of a position that are needed; the others may be -Infinity. */
 export interface BestLogits {
   readonly best: number;
   /** Whether logits known within bounds suffice; absent: all of the largest are needed. */
@@ -25,7 +25,7 @@ export const greedy: SamplingOptions = {
   seed: 0,
 };
 
-/** What the command line does when nothing is said. */
+/** The command line's defaults. */
 export const usualSampling: Omit<SamplingOptions, 'seed'> = {
   temperature: 0.8,
   topK: 40,
@@ -35,8 +35,8 @@ export const usualSampling: Omit<SamplingOptions, 'seed'> = {
 };
 
 /**
- * How many of the largest logits decide what is sampled; null: all of them do. Others may be
- * -Infinity, and the token sampled is the same.
+ * How many of the largest logits decide which token is sampled; null: all do. The others may be -Infinity
+ * without changing the sampled token.
  */
 export function logitsThatDecide(options: Omit<SamplingOptions, 'seed'>): number | null {
   const { temperature, topK, repetitionPenalty } = options;
@@ -46,7 +46,7 @@ export function logitsThatDecide(options: Omit<SamplingOptions, 'seed'>): number
   return topK > 0 ? topK : null;
 }
 
-/** The same as a plan takes it. */
+/** The same in the form that a plan takes. */
 export function bestLogits(options: Omit<SamplingOptions, 'seed'>): {
   readonly bestLogits?: number;
 } {
@@ -73,7 +73,7 @@ export function checkSampling(options: SamplingOptions): void {
 export class Sampler {
   readonly options: SamplingOptions;
   readonly #random: Random;
-  /** Draws whose numbers were looked at, the next one first. */
+  /** Draws whose numbers are known already, the next one first. */
   readonly #ahead: Draw[] = [];
 
   constructor(options: SamplingOptions) {
@@ -87,13 +87,13 @@ export class Sampler {
     return this.wantedAfter(0);
   }
 
-  /** The same of the sample that follows `ahead` others. */
+  /** The same for the sample that follows `ahead` others. */
   wantedAfter(ahead: number): 'last' | BestLogits {
     const best = logitsThatDecide(this.options);
     if (best === null) return 'last';
     if (best === 1) return { best };
     const draw = this.#draw(ahead);
-    // Of logits that were never sampled from.
+    // Decisions from logits that were never sampled from are void.
     draw.decided = null;
     return {
       best,
@@ -105,9 +105,9 @@ export class Sampler {
   }
 
   /**
-   * The token that a sample is likely to be, if its logits are about these: the one that its number
+   * The token that a sample will probably be if its logits are close to these: the one that its random number
    * draws from them, or the most likely one up to halfway beyond its share, as the order of the others is
-   * less certain. Nothing is drawn by it.
+   * less certain. It consumes no draw.
    * @param logits (vocab), changed in place by the repetition penalty
    * @param ahead how many samples come before it
    */
@@ -146,7 +146,7 @@ export class Sampler {
   }
 }
 
-/** A number in [0, 1) that draws, and the token that it has decided. */
+/** A random number in [0, 1), and the token that it has decided. */
 interface Draw {
   readonly point: number;
   decided: number | null;
@@ -155,8 +155,8 @@ interface Draw {
 /**
  * The token of these logits.
  * @param logits (vocab), changed in place by the repetition penalty
- * @param pointOf gives the number in [0, 1) that draws, of which the most likely token's share is the
- * first part; not asked where nothing is drawn
+ * @param pointOf gives the random number in [0, 1), of which the most likely token's share is the first part;
+ * not called where nothing is drawn
  */
 function choose(
   logits: Float32Array,

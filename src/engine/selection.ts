@@ -1,13 +1,13 @@
 /**
- * Which units of a layer's FFN each row of a batch computes. A selection is a value: it lies in buffers
- * of whoever asked for it, and stays as it is until they ask for another one in the same place. The
- * paper's predictors, all units, and the router of a mixture of experts are selectors alike; a guess
- * that is read ahead is a selector asked early.
+ * Which units of a layer's FFN each row of a batch computes. A selection is a value: it lies in the caller's
+ * buffers, and stays unchanged until the caller requests another one in the same buffers. The paper's
+ * predictors, all units, and the router of a mixture of experts are selectors alike; a guess for reading
+ * ahead is a selector that is called early.
  */
 
 import { bitWords, selectionLengths } from '../plan/list-layout.ts';
 
-/** What an FFN begins with; addresses are in the first memory. */
+/** The input of an FFN; addresses are in the first memory. */
 export interface FfnInput {
   readonly layer: number;
   /** (positions, hidden) */
@@ -37,7 +37,7 @@ export class BitSelection {
   rows = 0;
   #chosen = 0;
 
-  /** @param most units of the largest layer, and rows, that there shall be room for */
+  /** @param most units of the largest layer, and rows, to allocate room for */
   constructor(most: { readonly units: number; readonly rows: number }) {
     const { ids, bits } = selectionLengths(most);
     this.#ids = new Uint32Array(ids);
@@ -117,7 +117,7 @@ export class WeightSelection {
   rows = 0;
   #chosen = 0;
 
-  /** @param most units of the largest layer, and rows, that there shall be room for */
+  /** @param most units of the largest layer, and rows, to allocate room for */
   constructor({ units, rows }: { readonly units: number; readonly rows: number }) {
     this.#ids = new Uint32Array(units);
     this.#weights = new Float32Array(rows * units);
@@ -150,7 +150,7 @@ export class WeightSelection {
     this.#weights[row * this.count + unit] = weight;
   }
 
-  /** All rows have taken theirs: lists the units that any row takes. */
+  /** Call after all rows have taken their units: lists the units that any row takes. */
   seal(): this {
     const { weights, count, rows } = this;
     this.#chosen = 0;

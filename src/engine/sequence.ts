@@ -16,23 +16,23 @@ export interface SequenceForward {
   /** For `all`: called with (rows, vocab) logits, valid during the call, and the index of the first. */
   readonly onLogits?: (logits: Float32Array, first: number) => void;
   readonly signal?: AbortSignal;
-  /** Sees, and may change, what the FFNs compute; its passes serve no other sequence. */
+  /** Sees, and may change, the FFNs' activations; passes with a hook serve no other sequence. */
   readonly hook?: FfnHook;
 }
 
-/** What a sequence is made of. */
+/** The parts of a sequence. */
 export interface SequenceParts {
   readonly runtime: LoadedModel;
   /** Makes a sequence over pages that hold these ids. */
   readonly adopt: (pages: PageList, ids: readonly number[]) => Sequence;
   readonly batcher: Batcher;
   readonly cache: KvCache;
-  /** Where the logits of its last row are kept; null: where the pass leaves them. */
+  /** Buffer for the logits of its last row; null: they stay where the pass leaves them. */
   readonly logits: Float32Array | null;
 }
 
 export class Sequence {
-  /** What it runs on. */
+  /** The runtime that it belongs to. */
   readonly runtime: LoadedModel;
   readonly #parts: SequenceParts;
   readonly #pages: PageList;
@@ -58,7 +58,7 @@ export class Sequence {
     return this.#ids.length;
   }
 
-  /** Forgets everything, or what is beyond `length` positions. */
+  /** Forgets everything, or all positions from `length` on. */
   rewind(length = 0): void {
     this.#checkIdle();
     if (length >= this.#ids.length) return;
@@ -78,8 +78,9 @@ export class Sequence {
   /**
    * Appends `ids` and computes logits.
    * @returns for `last` and `best`: the logits (vocab) of the last position, valid until the next call
-   * @throws InputError when the sequence would be too long, or all positions are in use: nothing changed
-   * @throws InterruptedError when the signal aborts; what was appended until then stays
+   * @throws InputError when the sequence would be too long, or all positions are in use; the sequence is then
+   * unchanged
+   * @throws InterruptedError when the signal aborts; ids appended until then stay
    */
   async forward(
     ids: readonly number[],
@@ -92,11 +93,11 @@ export class Sequence {
   }
 
   /**
-   * Appends ids of which all but the first are proposals, and computes the logits of each. Where the
-   * pass has no room for all, the last ones are left out.
-   * @param wanted of each
+   * Appends ids, of which all but the first are proposals, and computes the logits of each. Where the pass
+   * has no room for all of them, it leaves out the last ones.
+   * @param wanted for each id
    * @param use called once with the (appended, vocab) logits, while they are valid
-   * @returns what `use` does
+   * @returns the result of `use`
    * @throws as {@link forward} does
    */
   async verify<T extends object>(
@@ -115,8 +116,7 @@ export class Sequence {
   }
 
   /**
-   * How many positions a verification may append: beyond the first, none that takes what another
-   * sequence may need.
+   * How many positions a verification may append: beyond the first, none that another sequence may need.
    */
   get room(): number {
     const { context, kvCache } = this.runtime.plan;
@@ -125,7 +125,7 @@ export class Sequence {
     return shared ? Math.min(left, pagePositions - (this.length % pagePositions)) : left;
   }
 
-  /** Appends some or all of the ids in passes. @returns what {@link Batcher.run} does */
+  /** Appends some or all of the ids in passes. @returns the result of {@link Batcher.run} */
   async #append(
     ids: readonly number[],
     wanted: LogitsWanted,
@@ -182,7 +182,7 @@ export class Sequence {
     return this.#closed;
   }
 
-  /** Gives its pages back, when a pass that has rows of it has ended; twice is once. */
+  /** Releases its pages once no pass has rows of it; further calls do nothing. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

@@ -1,6 +1,6 @@
 /**
- * An FFN over the units that its selector wants: those in DRAM are computed while the missing ones
- * are read, straight into slots of the unit store, or, where they are not worth one, into staging.
+ * An FFN over the units that its selector wants: units in DRAM are computed while the missing ones are read
+ * directly into slots of the unit store, or into staging where they are not worth a slot.
  *
  *     select ── list ─┬─ part 1: read missing │ compute what is there │ wait │ compute the rest
  *                     └─ part 2:   read ......................              │ compute ...
@@ -8,7 +8,7 @@
  * The list, its order and the sums depend on the selection alone, so that the result is the same to
  * the bit at every budget, for every policy, and for any number of threads.
  *
- * `begin` selects and starts to read: reads hide behind what is done before `finish`.
+ * `begin` selects units and starts to read: reads hide behind the work that is done before `finish`.
  */
 
 import { neuronGeometry } from '../flash/ffn-units.ts';
@@ -26,19 +26,19 @@ import { BitSelection, type FfnInput, type Selector } from './selection.ts';
 
 export interface SparseParts {
   readonly files: ModelFiles;
-  /** As the plan has memories. */
+  /** One for each of the plan's memories. */
   readonly arenas: readonly ListArena[];
   readonly selector: Selector<BitSelection>;
   readonly stores: UnitStores;
   /** The most positions at once. */
   readonly chunk: number;
-  /** Of models whose down projection waits for the activations of all neurons. */
+  /** For models whose down projection waits for the activations of all neurons. */
   readonly all: AllActivations | null;
 }
 
-/** What the passes so far met; bytes are those of whole bundles. */
+/** Counts of all passes so far; bytes are those of whole bundles. */
 export interface SparseCounters {
-  /** Of neurons that were wanted and there, and of those that had to be read. */
+  /** Bytes of wanted neurons that were in DRAM, and of those that had to be read. */
   readonly residentBytes: number;
   readonly streamedBytes: number;
   /** Time spent on book-keeping, in milliseconds. */
@@ -51,7 +51,7 @@ interface ListedFfn {
   readonly layer: LayerStore;
   readonly selection: BitSelection;
   readonly parts: readonly PlannedPart[];
-  /** Of the parts whose reads have begun. */
+  /** The parts whose reads have begun. */
   readonly reads: Reads[];
   readonly speculation: SpeculativeRead | null;
 }
@@ -101,10 +101,10 @@ export class SparseFfn implements Ffn {
   }
 
   /**
-   * Begins to read what the layer will probably want, told from what its input would be without this
-   * block's attention: the reads are under way while attention is computed. What is wanted is decided
-   * by {@link begin}, so that nothing but time depends on it. The next call must be the layer's `begin`,
-   * or {@link cancelSpeculation}.
+   * Begins to read the neurons that the layer will probably want. The guess takes the input that the FFN
+   * would have without this block's attention; the reads run while attention is computed. {@link begin}
+   * decides which neurons are computed, so that only the time depends on the guess. The next call must be the
+   * layer's `begin`, or {@link cancelSpeculation}.
    */
   speculate(input: FfnInput): void {
     const { files, stores, selector } = this.#parts;
@@ -121,12 +121,12 @@ export class SparseFfn implements Ffn {
     this.#speculation = { layer, neurons, reads };
   }
 
-  /** Whether it is worth while to {@link speculate} before a layer's attention. */
+  /** Whether it pays to {@link speculate} before a layer's attention. */
   speculates(layer: number, positions: number): boolean {
     return positions === 1 && this.#parts.stores.layer(layer).throttle.open;
   }
 
-  /** Lets reads that are under way go on, when a layer's attention is half done. */
+  /** Lets reads in flight proceed, when a layer's attention is half done. */
   async yieldToReads(): Promise<void> {
     if (this.#speculation !== null) await yieldToEventLoop();
   }
@@ -139,8 +139,8 @@ export class SparseFfn implements Ffn {
   }
 
   /**
-   * Selects units, finds places for what is missing, and begins to read it. One FFN is begun at a time:
-   * the next one after it was finished or abandoned.
+   * Selects units, finds places for the missing ones, and begins to read them. Only one FFN may be begun at a
+   * time; it must be finished or abandoned before the next one.
    */
   begin(input: FfnInput): BegunFfn {
     if (this.#begun) throw new Error('an FFN has begun and is neither finished nor abandoned');
@@ -167,7 +167,7 @@ export class SparseFfn implements Ffn {
   async #finish(begun: ListedFfn, { y, bias, gateBias }: FfnOutput): Promise<FfnCounts> {
     const { input, layer, selection, parts, reads, speculation } = begun;
     const geometry = neuronGeometry(layer.units);
-    if (geometry === null) throw new Error(`the units of ${layer.units.tensor} are no neurons`);
+    if (geometry === null) throw new Error(`units of ${layer.units.tensor} are not single neurons`);
     const { upOffset, downOffset } = geometry;
     const task: ListTask = {
       format: layer.format,
@@ -213,7 +213,7 @@ export class SparseFfn implements Ffn {
         }
       }
       arena.end(task);
-      // Where nothing is wanted there was no part to wait in, and reads may still be under way.
+      // Where no unit is wanted, no part has waited for reads, and some may still be in flight.
       await speculation?.reads.done;
       layer.store.commit();
       this.#begun = false;
@@ -224,9 +224,9 @@ export class SparseFfn implements Ffn {
     }
   }
 
-  /** Ends what has begun without a result: what did not come is not there. */
+  /** Ends the begun FFN without a result; units whose reads did not complete do not count as resident. */
   async #abandon({ layer, parts, reads, speculation }: ListedFfn): Promise<void> {
-    // What is still coming must not hit anybody else.
+    // Reads in flight must not write into memory that is used for something else.
     this.#begun = false;
     await Promise.all(reads.map((ticket) => ticket.cancel()));
     for (const { rows } of parts) for (const neuron of rows) layer.store.forget(neuron);
@@ -243,14 +243,14 @@ export class SparseFfn implements Ffn {
   #readUpTo({ layer, parts, reads }: ListedFfn, last: number): void {
     const { memory } = this.#arena(layer);
     for (const { rows, targets: addresses } of parts.slice(reads.length, last + 1)) {
-      // Eager: whatever computes meanwhile keeps the event loop from starting one read after another.
+      // Starts all reads at once: computing blocks the event loop, which could then not start further reads.
       const places = { rows, addresses };
       const options = { eager: true };
       reads.push(this.#parts.files.requestScattered(layer.tensor, places, memory, options));
     }
   }
 
-  /** Finds out what is there, finds places for what is not, and cuts the list into parts. */
+  /** Finds the units that are in DRAM and places for the others, and cuts the list into parts. */
   #plan(
     layer: LayerStore,
     wanted: Uint32Array,
@@ -265,7 +265,7 @@ export class SparseFfn implements Ffn {
     if (speculation !== null) {
       const wasted = speculation.neurons.length - inFlight;
       layer.throttle.learn(inFlight, wasted, count - resident - inFlight);
-      // From the next step on; this one has made its room.
+      // Applies from the next step on; this step has made its room already.
       store.reserve = layer.throttle.reserve;
     }
     this.#residentBytes += resident * unitBytes;

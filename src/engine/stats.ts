@@ -19,19 +19,19 @@ export interface RunStats {
   readonly tokensPerSecond: number;
   /** Time spent waiting for flash, not hidden behind computing. */
   readonly ioMs: number;
-  /** Time spent managing what lies in memory: checks of what was read, book-keeping of neurons. */
+  /** Time spent on memory management: checksums of data that was read, and book-keeping of neurons. */
   readonly memoryMs: number;
   readonly computeMs: number;
   readonly flashBytes: number;
   readonly flashReads: number;
   readonly readSizeHistogram: Readonly<Record<string, number>>;
-  /** Bytes per second while at least one read was in flight, as far as it was seen when one ended. */
+  /** Bytes per second while at least one read was in flight, measured whenever a read ended. */
   readonly flashThroughput: number;
-  /** The same of those reads alone that were waited for; absent where hardly anything was. */
+  /** The same for only those reads that a pass waited for; absent where it hardly waited for any. */
   readonly awaitedThroughput?: number;
   /** Share of the weight bytes used that were already in DRAM. */
   readonly cacheHitRate: number;
-  /** Of mixtures of experts: share of the experts that passes wanted which were already in DRAM. */
+  /** For mixtures of experts: share of the wanted experts that were already in DRAM. */
   readonly expertHitRate?: number;
   /** Share of FFN activations that were zero. */
   readonly ffnSparsity: number;
@@ -50,7 +50,7 @@ export interface RunStats {
   readonly draftDeclined?: number;
 }
 
-/** What is counted. */
+/** The counters. */
 export interface StatsSources {
   readonly files: ModelFiles;
   readonly plan: MemoryPlan;
@@ -62,13 +62,13 @@ export interface StatsSources {
 
 interface Counters {
   readonly io: IoSnapshot;
-  /** Checks of what was read, and book-keeping of neurons. */
+  /** Checksums of data that was read, and book-keeping of neurons. */
   readonly memoryMs: number;
   readonly resident: number;
   readonly streamed: number;
   readonly neurons: number;
   readonly active: number;
-  /** Experts that passes wanted, each once, and those of them that were there. */
+  /** Experts that passes wanted, each once per pass, and those of them that were in DRAM. */
   readonly expertsWanted: number;
   readonly expertsPresent: number;
 }
@@ -77,7 +77,7 @@ const noReads: IoSnapshot = {
   ...{ bytes: 0, reads: 0, histogram: {}, busyMs: 0 },
   ...{ waitMs: 0, awaitedBytes: 0, awaitedMs: 0 },
 };
-/** What is measured in less time says nothing. Milliseconds. */
+/** Milliseconds; measurements over less time mean nothing. */
 const leastAwaited = 20;
 
 function readsSince(now: IoSnapshot, before: IoSnapshot): IoSnapshot {
@@ -110,7 +110,7 @@ function countersOf({ files, weights, transformer, sparse, experts }: StatsSourc
   };
 }
 
-/** The figures of a runtime, of which each run sees what happened since it began. */
+/** The figures of a runtime; each run sees the difference since it began. */
 export class RuntimeStats {
   readonly #sources: StatsSources;
   #loading: Counters | null;
@@ -122,7 +122,7 @@ export class RuntimeStats {
     this.#loading = { ...none, ...experts, memoryMs: countersOf(sources).memoryMs };
   }
 
-  /** Begins a run; the first one includes what loading read. */
+  /** Begins a run; the first one includes the reads of loading. */
   begin(): RunRecorder {
     const base = this.#loading ?? countersOf(this.#sources);
     this.#loading = null;
@@ -131,7 +131,7 @@ export class RuntimeStats {
 }
 
 /**
- * One run: its times are its own, bytes and reads are those of the whole runtime meanwhile, as one read
+ * One run: its times are its own; bytes and reads are those of the whole runtime during the run, as one read
  * serves every sequence of a batch.
  */
 export class RunRecorder {
@@ -171,12 +171,12 @@ export class RunRecorder {
     }
   }
 
-  /** Counts a token that came along with another one. */
+  /** Counts a token that came from the same pass as another one. */
   token(): void {
     this.#decodedTokens++;
   }
 
-  /** The figures so far. `tokens` counts generated ones, the first of which prefill makes. */
+  /** The figures so far. `tokens` counts generated tokens, the first of which prefill makes. */
   snapshot(promptTokens: number, tokens: number, draft: DraftFigures | null = null): RunStats {
     const { files, plan, experts } = this.#sources;
     const now = countersOf(this.#sources);

@@ -8,7 +8,7 @@ export class StopStrings {
     this.#stops = stops.filter((stop) => stop.length > 0);
   }
 
-  /** Whether a stop string has been met; nothing comes out after it. */
+  /** Whether a stop string was found; no text is returned after it. */
   get found(): boolean {
     return this.#found;
   }
@@ -28,7 +28,7 @@ export class StopStrings {
     return all.slice(0, all.length - kept);
   }
 
-  /** What was held back and turned out to be text. */
+  /** Returns the text that was held back and is not part of a stop string. */
   flush(): string {
     const rest = this.#held;
     this.#held = '';
@@ -36,7 +36,7 @@ export class StopStrings {
   }
 }
 
-/** Length of the longest end of `text` that is a proper start of `stop`. */
+/** Length of the longest suffix of `text` that is a proper prefix of `stop`. */
 function overlap(text: string, stop: string): number {
   for (let length = Math.min(text.length, stop.length - 1); length > 0; length--) {
     if (text.endsWith(stop.slice(0, length))) return length;

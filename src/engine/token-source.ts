@@ -9,13 +9,13 @@ import type { TokenGuide } from './token-guide.ts';
 
 export interface TokenSource {
   /**
-   * The token behind `ids`, of which all but the last are in the sequence.
-   * @param most how many tokens will be asked for, this one included, at most
+   * Returns the token after `ids`; all of these except the last are in the sequence.
+   * @param most the most tokens that will be requested, including this one
    */
   next(ids: readonly number[], most: number): Promise<number>;
-  /** Has the sequence hold what was asked for and no more, whatever came of it. */
+  /** Truncates or completes the sequence to the tokens that were asked for, also after a failure. */
   end(): void;
-  /** What is to be told of it; null where there is nothing. */
+  /** The outcome of proposals; null where there are none. */
   readonly figures: DraftFigures | null;
 }
 
@@ -23,14 +23,14 @@ export interface SourceParts {
   readonly sequence: Sequence;
   readonly sampler: Sampler;
   readonly recorder: RunRecorder;
-  /** Which logits a token is drawn from. */
+  /** The logits that a token is drawn from. */
   readonly wanted: LogitsWanted;
   readonly guide?: TokenGuide | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Draws a token as sampler and guide have it.
+ * Draws a token with sampler and guide.
  * @param logits (vocab), which both may change
  * @param ids of the text so far
  */

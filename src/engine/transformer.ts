@@ -25,20 +25,20 @@ import { MixtureFfn } from './mixture-ffn.ts';
 import type { SparseFfn } from './sparse-ffn.ts';
 
 const f32Bytes = 4;
-/** The event loop turns at least this often. */
+/** The event loop runs at least this often. */
 const longestBlockMs = 15;
 
 export interface TransformerParts extends HeadParts {
   /** Null: every neuron is computed. */
   readonly sparse: SparseFfn | null;
-  /** Of mixtures of experts only. */
+  /** For mixtures of experts only. */
   readonly experts?: ExpertStores | null;
 }
 
 export class Transformer {
   readonly #parts: TransformerParts;
   readonly #spec: ModelSpec;
-  /** Of the first memory, where all but weights lies. */
+  /** Kernels of the first memory, which holds everything except weights. */
   readonly #kernels: Kernels;
   readonly #memory: WebAssembly.Memory;
   readonly #math: LayerMath;
@@ -105,7 +105,7 @@ export class Transformer {
     return this.#head.logits(batch);
   }
 
-  /** Lets the event loop turn now and then, so that Ctrl-C and output do not wait for a token. */
+  /** Lets the event loop run now and then, so that Ctrl-C and output do not wait for a token. */
   async #turn(interrupted: (() => boolean) | undefined): Promise<void> {
     if (performance.now() - this.#lastTurn < longestBlockMs) return;
     await yieldToEventLoop();
@@ -125,8 +125,8 @@ export class Transformer {
       this.#spec.norm.shared ? x : this.#normBefore(ffnNorm, ffnInput, positions);
     const beginFfn = () => this.#ffn.begin({ layer, x: ffnX(), residual: hidden, positions }, hook);
 
-    // A parallel block's FFN does not wait for attention, nor does a router that reads what comes into the
-    // layer: reads hide behind attention. Those of others are guessed.
+    // A parallel block's FFN does not wait for attention, nor does a router that reads the layer's input:
+    // reads hide behind attention. Other FFNs guess their units.
     const early = parallel ? beginFfn() : await this.#beginEarly(layer, positions, hook);
     this.#speculate(layer, positions);
     try {
@@ -137,13 +137,13 @@ export class Transformer {
       throw error;
     }
     this.#addSublayer(attentionNorm, tensorNames.attentionOutputNorm(layer), positions);
-    // One that chose before attention has yet to be given its input.
+    // An FFN that chose before attention needs its input now.
     if (early !== null && !parallel) ffnX();
     await this.#finishFfn(early ?? beginFfn(), layer, positions);
     this.#addSublayer(ffnNorm, tensorNames.ffnOutputNorm(layer), positions);
   }
 
-  /** Begins the FFN where what comes into the layer tells what it chooses; null elsewhere. */
+  /** Begins the FFN where the layer's input decides its choice; null elsewhere. */
   async #beginEarly(
     layer: number,
     positions: number,
@@ -155,17 +155,19 @@ export class Transformer {
     return (await begun) ?? null;
   }
 
-  /** Guesses what the FFN will want from the state before attention, which changes it little. */
+  /**
+   * Guesses the FFN's wanted units from the state before attention, as attention changes the state little.
+   */
   #speculate(layer: number, positions: number): void {
     const { sparse, plan } = this.#parts;
     if (!sparse?.speculates(layer, positions)) return;
     const { hidden, output } = plan.activations;
-    // Attention's output is not there yet; its place is free.
+    // Attention's output buffer is free until attention has run.
     const x = this.#normBefore(tensorNames.ffnNorm(layer), output, positions);
     sparse.speculate({ layer, x, residual: hidden, positions });
   }
 
-  /** hidden = (project_in) token row, scaled, normed, + position row, as far as the model does these */
+  /** hidden = (project_in) token row, scaled, normed, + position row, as far as the model has these steps */
   async embed(batch: Batch): Promise<void> {
     const { plan, files, weights } = this.#parts;
     const { ids } = batch;
@@ -226,8 +228,8 @@ export class Transformer {
   }
 
   /**
-   * hidden += output, scaled; then the norm, where it stands behind the sum.
-   * @param outputNorm the norm of what is added, where there is one
+   * hidden += output, scaled; then the norm, in models that norm after the sum.
+   * @param outputNorm the norm of the output before it is added, if any
    */
   #addSublayer(name: string, outputNorm: string, positions: number): void {
     const { hidden, output } = this.#parts.plan.activations;

@@ -1,4 +1,4 @@
-/** Biases and weights of norms, which a model may do without. */
+/** Biases and weights of norms, which are optional in a model. */
 
 const f32Bytes = 4;
 

@@ -1,6 +1,6 @@
 /**
- * The second half of a dense FFN whose down projection waits for the activations of all neurons: rows that
- * stay in memory are gone through again where they lie, of those that pass the columns are kept.
+ * The second half of a dense FFN whose down projection waits for the activations of all neurons: it uses
+ * resident rows again where they lie, and keeps copies of the down columns of streamed rows.
  */
 
 import { neuronGeometry } from '../flash/ffn-units.ts';
@@ -19,7 +19,7 @@ export class WaitingDowns {
   readonly #parts: LayerMathParts;
   readonly #values: Float32Array;
   readonly #second: Half[] = [];
-  /** Neurons of which the first so many stay in memory. */
+  /** The number of neurons that stay in memory, which are the first ones. */
   readonly #staying: number;
 
   constructor(task: Omit<FfnTask, 'rows'>, all: AllActivations, parts: LayerMathParts) {
@@ -31,7 +31,7 @@ export class WaitingDowns {
     this.#staying = weights.residentRows(files.tensor(task.units.tensor));
   }
 
-  /** How some rows' activations are to be computed, whose columns are used later. */
+  /** The task's first half for some rows whose down columns are used later. */
   next(rows: LoadedRows): Pick<FfnTask, 'half'> {
     const half = { values: this.#values, all: this.#all.neurons };
     const second = rows.first < this.#staying ? { rows, downs: null } : this.#keep(rows);
@@ -39,7 +39,7 @@ export class WaitingDowns {
     return { half: { ...half, do: 'activate', downs: null } };
   }
 
-  /** y += activations times down columns, once all of them are known. */
+  /** y += activations times down columns, once all activations are known. */
   finish(layer: number): void {
     this.#all.finish(layer, this.#task.positions);
     for (const { rows, half } of this.#second) {
@@ -47,11 +47,11 @@ export class WaitingDowns {
     }
   }
 
-  /** Copies the columns of rows that pass, which lie in the first memory. */
+  /** Copies the down columns of streamed rows, which lie in the first memory. */
   #keep(rows: LoadedRows) {
     const { units } = this.#task;
     const geometry = neuronGeometry(units);
-    if (geometry === null) throw new Error(`the units of ${units.tensor} are no neurons`);
+    if (geometry === null) throw new Error(`units of ${units.tensor} are not single neurons`);
     const { stride, downOffset } = neuronPlaces(geometry, rows.apart);
     const columnBytes = rows.format.rowBytes(this.#task.hidden);
     const address = this.#all.downs + rows.first * columnBytes;

@@ -1,9 +1,9 @@
 /**
- * How fast the device reads while the engine waits for it. A read that ends meanwhile is seen at once; one that
- * ends while kernels compute is seen when the event loop turns again, nobody knows how long after. So what is
- * timed are the stretches in which the device certainly had something to read: they end with a read that was
- * seen at once, and begin with its own beginning and that of those begun together with it, or with the end of
- * the stretch before.
+ * Measures how fast the device reads while the engine waits for it. The end of a read is seen at once while
+ * the engine waits; while kernels compute, it is seen only when the event loop runs again, an unknown time
+ * later. Only stretches in which the device certainly had something to read are timed: a stretch ends with a
+ * read whose end was seen at once, and begins when that read and the reads begun together with it began, or
+ * at the end of the stretch before.
  *
  *     engine     computes ................. waits .......... computes ....... waits ....
  *     reads         [================....]                [===============.......]
@@ -11,23 +11,26 @@
  *                   [===============================]                   [==========]
  *     timed         [===============================]                   [==========]
  *
- * (dots: it has ended, and nobody has seen it.) Bytes are those of the reads that were seen in such a stretch
- * and began in it, or in one that it follows without a gap. Reads that are under way when a stretch ends count
- * in none, so the rate is rather too low than too high.
+ * (dots: the read has ended, but its end was not seen yet.) The bytes are those of reads whose end was seen
+ * in such a stretch and that began in it, or in one that it follows without a gap. Reads in flight at the end
+ * of a stretch do not count, so that the rate is too low rather than too high.
  */
 
-/** A read under way. */
+/** A read in flight. */
 export interface Flight {
   readonly bytes: number;
   /** When it began. */
   readonly since: number;
 }
 
-/** Of reads that nobody waits for, however many there are. */
+/** The most reads to remember while the engine does not wait for any. */
 const mostSeen = 1024;
-/** What is seen so soon after the engine began to wait may have ended before. Milliseconds. */
+/** Milliseconds: a read whose end is seen this soon after the engine began to wait may have ended earlier. */
 const blindMs = 0.2;
-/** Reads are begun one after the other: those that begin within so many milliseconds begin together. */
+/**
+ * Milliseconds: reads are begun one after the other; those that begin within this time count as begun
+ * together.
+ */
 const burstMs = 1;
 
 export class AwaitedRate {
@@ -35,7 +38,7 @@ export class AwaitedRate {
   #ms = 0;
   /** When the last stretch ended. */
   #end = Number.NEGATIVE_INFINITY;
-  /** What was seen since. */
+  /** Reads whose end was seen since. */
   #seen: Flight[] = [];
   /** When the engine began to wait; null while it does not. */
   #waiting: number | null = null;
@@ -52,14 +55,14 @@ export class AwaitedRate {
     this.#waiting = now;
   }
 
-  /** The engine has what it waited for. */
+  /** Called when the engine has what it waited for. */
   goesOn(): void {
     this.#waiting = null;
   }
 
   /**
-   * A read is seen to have ended.
-   * @param alone whether no other one is under way
+   * Records that the end of a read was seen.
+   * @param alone whether no other read is in flight
    */
   ended(flight: Flight, now: number, alone: boolean): void {
     if (this.#seen.push(flight) > mostSeen) this.#seen.splice(0, mostSeen / 2);
@@ -75,7 +78,7 @@ export class AwaitedRate {
       this.#end = now;
       this.#seen = [];
     } else if (alone) {
-      // Nothing that is still to come began before these were seen.
+      // Reads still to come cannot have begun before these ended.
       this.#seen = [];
     }
   }

@@ -1,10 +1,10 @@
 /**
- * CRC-32 per block. A block is the smallest unit that is ever read on its own: one bundle, or the
- * smallest whole number of matrix rows that reaches 32 KiB. So whatever is read can be checked by
- * itself, and nothing has to be read for the sake of checking.
+ * CRC-32 per block. A block is the smallest unit that is read: one bundle, or the smallest whole number of
+ * matrix rows that reaches 32 KiB. Every read can thus be checked by itself, and no bytes are read only for
+ * checking.
  *
- * zlib's crc32 runs at 5 to 6 GB/s on what is in the cache and at 2 on what is not, as it waits for each
- * line: `crcOf` has lines fetched from several places at once before they are summed, and reaches 4.
+ * zlib's crc32 runs at 5 to 6 GB/s on data in the processor's cache and at 2 GB/s on other data, as it waits
+ * for each cache line: `crcOf` first fetches lines from several places at once, and reaches 4 GB/s.
  */
 
 import { crc32 } from 'node:zlib';
@@ -17,19 +17,19 @@ export function rowsPerBlock(rowBytes: number): number {
   return Math.max(1, Math.ceil(targetBlockBytes / rowBytes));
 }
 
-/** What is fetched before it is summed: it fits the second-level cache of every processor. */
+/** Bytes fetched before they are summed: they fit the second-level cache of every processor. */
 const fetchedBytes = 64 * 1024;
 const lineBytes = 64;
 
 /**
  * The CRC-32 of `data`.
- * @param sum that of what comes before it
+ * @param sum the CRC-32 of the data before it
  */
 export function crcOf(data: Uint8Array, sum = 0): number {
   let crc = sum;
   for (let at = 0; at < data.length; at += fetchedBytes) {
     const part = data.subarray(at, at + fetchedBytes);
-    // Bytes add up to no less than 0: it is asked so that reading them is not left out.
+    // Bytes never add up to less than 0; the comparison keeps the compiler from removing the reads.
     if (sumOfLines(part) >= 0) crc = crc32(part, crc);
   }
   return crc;
@@ -85,7 +85,7 @@ export function crcHex(data: Uint8Array | string): string {
   return hex(crc32(data));
 }
 
-/** A CRC-32 as it is written. */
+/** A CRC-32 in the form in which files store it. */
 export function hex(crc: number): string {
   return crc.toString(16).padStart(8, '0');
 }

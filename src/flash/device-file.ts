@@ -7,7 +7,7 @@ import { FlashError, IoError } from '../errors.ts';
 import { createBuffer } from '../pages.ts';
 import { nodeReadSystem, type ReadSystem } from './read-system.ts';
 
-/** Every device we know is content with one of these for offset, length and address. */
+/** Every known device accepts one of these alignments of offset, length and address. */
 const alignments = [512, 4096] as const;
 
 export class DeviceFile {
@@ -15,7 +15,7 @@ export class DeviceFile {
   readonly size: number;
   /** Whether the page cache is bypassed. */
   readonly direct: boolean;
-  /** What offset, length and address of a read must be multiples of; 1 for buffered reads. */
+  /** Offset, length and address of a read must be multiples of this; 1 for buffered reads. */
   readonly alignment: number;
   readonly #fd: number;
   readonly #system: ReadSystem;
@@ -36,7 +36,7 @@ export class DeviceFile {
 
   /**
    * Opens `path` for direct reads, or for buffered ones where direct I/O is refused.
-   * @param allowDirect false asks for buffered reads
+   * @param allowDirect false forces buffered reads
    */
   static async open(
     path: string,
@@ -72,7 +72,7 @@ export class DeviceFile {
     });
   }
 
-  /** The same with a callback: a promise less for each of the many reads of a measurement. */
+  /** The same with a callback, which saves a promise for each of a measurement's many reads. */
   start(
     targets: readonly Uint8Array[],
     position: number,

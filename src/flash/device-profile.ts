@@ -1,6 +1,6 @@
 /**
- * What a device is like to read from, as `probe` measured it. Kept per device in the user's cache
- * directory, so that it is measured once.
+ * The read performance of a device, as measured by `probe`. Profiles are stored per device in the user's
+ * cache directory, so that each device is measured once.
  */
 
 import { mkdir, stat } from 'node:fs/promises';
@@ -16,19 +16,19 @@ import type { ReadLimits } from './read-plan.ts';
 export interface DeviceProfile extends Omit<ReadLimits, 'lanes'> {
   /** Reads to keep in flight. */
   readonly depth: number;
-  /** Processor time of a read, in milliseconds: what the system and Node take for it. */
+  /** Processor time of a read in the system and in Node, in milliseconds. */
   readonly processorMs: number;
-  /** Time of a lone small read, in milliseconds. */
+  /** Time of a small read with no other in flight, in milliseconds. */
   readonly latencyMs: number;
   /** Bytes per second of large reads, many in flight. */
   readonly bandwidth: number;
   /** Whether the device was read past the page cache. */
   readonly direct: boolean;
-  /** Where the figures come from. */
+  /** The source of the figures. */
   readonly source: 'measured' | 'default';
 }
 
-/** A plain SSD: right enough everywhere until the device has been measured. */
+/** An ordinary SSD: accurate enough everywhere until the device has been measured. */
 export const defaultProfile: DeviceProfile = {
   processorMs: 0.045,
   latencyMs: 0.2,
@@ -41,10 +41,10 @@ export const defaultProfile: DeviceProfile = {
   source: 'default',
 };
 
-/** Of profiles that were measured before it was. */
+/** For profiles measured before this figure existed. */
 const usualProcessorMs = 0.045;
 
-/** Bytes of a read: from the smallest efficient one to more than any device asks for. */
+/** Valid bytes of a read: from the smallest efficient one to more than any device needs. */
 const readBytes = v.pipe(
   v.number(),
   v.safeInteger(),
@@ -64,13 +64,13 @@ const profileSchema = v.object({
 });
 const cacheSchema = v.record(v.string(), profileSchema);
 
-/** No gap beyond this is read over for the sake of the processor alone. */
+/** No gap larger than this is read over only to save processor time. */
 const largestProcessorGap = 48 * 1024;
 
 /**
- * What reads are planned by: a gap is worth reading over while its bytes take less time than another
- * read, which costs the device its fixed time or the processor, that computes meanwhile, its own. What
- * was measured as the fixed time holds the processor's: many small reads wait for it.
+ * The limits by which reads are planned: a gap is worth reading over while its bytes take less time than
+ * another read. Another read costs the device its fixed time, or the processor, which computes meanwhile, its
+ * processor time. The measured fixed time includes the processor's: many small reads wait for it.
  */
 export function readLimits(
   profile: Omit<ReadLimits, 'lanes'> & Pick<DeviceProfile, 'bandwidth' | 'processorMs'>,
@@ -81,14 +81,14 @@ export function readLimits(
   return { breakEvenGap: gap, smallestPiece, largestRead };
 }
 
-/** Reading at the device's rate shall take no more than one part in so many of a core. */
+/** Reading at the device's full rate may take at most this fraction of a core: one part in `readsPerCore`. */
 const readsPerCore = 8;
-/** So many lanes keep a device busy, however little there is to read. */
+/** The number of lanes that keeps a device busy, however few bytes there are to read. */
 const fewestLanes = 4;
 
 /**
- * Lanes that `bytes` are worth being split over: in pieces of 96 KiB, 45 us each, reading 2 GB/s takes a whole
- * core, and kernels want all of them.
+ * The number of lanes that `bytes` should be split over: in pieces of 96 KiB that take 45 us each, reading 2
+ * GB/s takes a whole core, and kernels need all cores.
  */
 export function lanesFor(
   bytes: number,
@@ -104,7 +104,7 @@ export async function loadProfile(path: string): Promise<DeviceProfile> {
   return profiles[await deviceKey(path)] ?? defaultProfile;
 }
 
-/** Keeps a measured profile; a cache that cannot be written is no reason to fail. */
+/** Stores a measured profile; ignores a cache that cannot be written. */
 export async function saveProfile(path: string, profile: DeviceProfile): Promise<boolean> {
   const file = cacheFile();
   try {
@@ -117,7 +117,7 @@ export async function saveProfile(path: string, profile: DeviceProfile): Promise
   }
 }
 
-/** Where profiles are kept. */
+/** The file of profiles. */
 export function cacheFile(): string {
   const { XDG_CACHE_HOME, LOCALAPPDATA, FLASHLLM_CACHE } = process.env;
   const mac = process.platform === 'darwin' ? join(homedir(), 'Library', 'Caches') : undefined;
@@ -130,10 +130,10 @@ async function deviceKey(path: string): Promise<string> {
   return `${process.platform}-${dev}`;
 }
 
-/** A few hundred bytes for each device. */
+/** Profiles take a few hundred bytes for each device. */
 const longestCache = 1024 * 1024;
 
-/** Damaged or older entries count as not there. */
+/** Damaged or older entries count as missing. */
 async function readCache(): Promise<Record<string, DeviceProfile>> {
   try {
     const file = cacheFile();

@@ -1,15 +1,15 @@
 /**
- * FFNs as units. A unit is the smallest piece of an FFN that is chosen and read as one: k neurons,
- * their gate and up rows, and what they contribute to the output.
+ * FFNs as units. A unit is the smallest piece of an FFN that is chosen and read as one: k neurons, their gate
+ * and up rows, and their part of the down projection.
  *
  *   neuron   k = 1    | gate row | up row | down column |                 what predictors choose
  *   tile     k > 1    | k gate rows | k up rows | hidden rows of k |      a dense FFN cut across
  *   expert   k > 1    the same                                            what a router chooses
  *
- * A neuron's down projection is its column, laid beside its rows. That of the others is as checkpoints
- * have it, untransposed: of each row of the matrix the k values that belong to the unit, so that block
- * formats whose blocks run along the neurons stay as they are. Units are padded to a multiple of 512
- * bytes, experts to one of 4096, so that one can be read straight into a slot with direct I/O.
+ * A neuron's down projection is its column, laid beside its rows. Other units have it untransposed, as in
+ * checkpoints: from each row of the matrix the k values that belong to the unit, so that block formats whose
+ * blocks run along the neurons stay unchanged. Units are padded to a multiple of 512 bytes, experts to one of
+ * 4096, so that direct I/O can read a unit directly into a slot.
  */
 
 import { byteLength, type DType } from '../dtype.ts';
@@ -19,25 +19,28 @@ import { alignUp } from '../units.ts';
 export const unitKinds = ['neuron', 'tile', 'expert'] as const;
 type UnitKind = (typeof unitKinds)[number];
 
-/** Which FFN of a layer: the only one, that of all tokens beside experts, or the experts. */
+/** Which FFN of a layer: the only one, the shared one beside experts, or the experts. */
 export const ffnNames = ['ffn', 'shared', 'experts'] as const;
 type FfnName = (typeof ffnNames)[number];
 
 export const partNames = ['gate', 'up', 'down'] as const;
 export type PartName = (typeof partNames)[number];
 
-/** How a unit's share of the down projection lies: k columns of hidden values, or hidden rows of k. */
+/**
+ * The layout of a unit's share of the down projection: k columns of hidden values, or hidden rows of k
+ * values.
+ */
 export const orientations = ['column', 'rows'] as const;
 
 /** A matrix in every unit. */
 export interface UnitPart {
   readonly part: PartName;
   readonly dtype: DType;
-  /** From the unit's first byte. */
+  /** Offset from the unit's first byte. */
   readonly offset: number;
-  /** As its values lie: (k, hidden) of rows and of columns, (hidden, k) of an untransposed down. */
+  /** Shape as stored: (k, hidden) for rows and columns, (hidden, k) for an untransposed down projection. */
   readonly shape: readonly [rows: number, columns: number];
-  /** Of `down` only. */
+  /** Only for `down`. */
   readonly orientation?: (typeof orientations)[number];
 }
 
@@ -51,33 +54,33 @@ export interface FfnUnits {
   readonly k: number;
   /** Units. */
   readonly count: number;
-  /** From one unit to the next. */
+  /** Bytes from one unit to the next. */
   readonly unitBytes: number;
   readonly parts: readonly UnitPart[];
 }
 
-/** Padding of a unit: the smallest piece of direct I/O; an expert's is what every device takes. */
+/** Alignment of a unit: the smallest piece of direct I/O; an expert's alignment suits every device. */
 const unitAlignment = { neuron: 512, tile: 512, expert: 4096 } as const;
 
-/** What the parts of a unit follow from. */
+/** The sizes and formats that determine the parts of a unit. */
 interface UnitGeometry {
   readonly kind: UnitKind;
   readonly k: number;
   readonly hiddenSize: number;
   readonly gated: boolean;
-  /** Of each part. */
+  /** Format of each part. */
   readonly dtypeOf: (part: PartName) => DType;
 }
 
-/** A tile's bytes at most, where there are such tiles: a large read, and few calls for each layer. */
+/** The most bytes of a tile, where such tiles exist: a large read, and few calls for each layer. */
 const largestTileBytes = 2 * 2 ** 20;
-/** Tiles of fewer neurons are not worth their calls. */
+/** With fewer neurons, a tile's calls cost too much. */
 const smallestTile = 32;
 
 /**
- * Neurons of the tiles that an FFN is cut into where its down projection lies in blocks of `blockElements`:
- * as many whole blocks as divide all neurons and are no more than 2 MiB, else the fewest that divide them;
- * null where none do.
+ * The number of neurons of each tile, where the down projection is stored in blocks of `blockElements`: the
+ * largest number of whole blocks that divides all neurons and takes at most 2 MiB, else the smallest that
+ * divides them; null where none does.
  * @param bytes of all neurons
  */
 export function tileNeurons(neurons: number, blockElements: number, bytes: number): number | null {
@@ -90,7 +93,7 @@ export function tileNeurons(neurons: number, blockElements: number, bytes: numbe
   return found;
 }
 
-/** Where the parts of a unit lie, and its bytes. */
+/** The places of a unit's parts, and its bytes. */
 export function layoutUnit({ kind, k, hiddenSize, gated, dtypeOf }: UnitGeometry): {
   readonly unitBytes: number;
   readonly parts: readonly UnitPart[];
@@ -107,7 +110,7 @@ export function layoutUnit({ kind, k, hiddenSize, gated, dtypeOf }: UnitGeometry
   return { unitBytes: alignUp(offset, unitAlignment[kind]), parts };
 }
 
-/** Bytes of a unit's parts, behind which it is padded. */
+/** Bytes of a unit's parts, without the padding after them. */
 export function usedBytes({ parts }: Pick<FfnUnits, 'parts'>): number {
   const ends = parts.map(({ dtype, offset, shape: [rows, columns] }) => {
     return offset + rows * byteLength(dtype, columns);
@@ -120,15 +123,15 @@ export function partOf({ parts }: Pick<FfnUnits, 'parts'>, name: PartName): Unit
   return parts.find(({ part }) => part === name);
 }
 
-/** Where the parts of neurons lie: the gate row is at the beginning, if there is one. */
+/** The places of a neuron's parts: the gate row is at the beginning, if there is one. */
 export interface NeuronGeometry {
-  /** From one neuron to the next. */
+  /** Bytes from one neuron to the next. */
   readonly bundleBytes: number;
   readonly upOffset: number;
   readonly downOffset: number;
 }
 
-/** The geometry of an FFN's neurons; null where its units are others. */
+/** The geometry of an FFN's neurons; null where its units are not single neurons. */
 export function neuronGeometry(
   ffn: Pick<FfnUnits, 'kind' | 'parts' | 'unitBytes'>,
 ): NeuronGeometry | null {
@@ -137,7 +140,7 @@ export function neuronGeometry(
   return { bundleBytes: ffn.unitBytes, upOffset: up.offset, downOffset: down.offset };
 }
 
-/** Neurons of the largest unit that is computed as a whole; 0 where all are single neurons. */
+/** Neurons of the largest unit computed as a whole; 0 where all units are single neurons. */
 export function widestUnit(ffns: readonly (readonly FfnUnits[])[]): number {
   return Math.max(0, ...ffns.flat().map(({ kind, k }) => (kind === 'neuron' ? 0 : k)));
 }
@@ -152,7 +155,7 @@ export function unitTensor(layer: number, name: FfnName, kind: UnitKind): string
   return `layers.${layer}.ffn.${what[name]}`;
 }
 
-/** An FFN that a layer must have: its neurons in all, and, of experts, how many each has. */
+/** An FFN that a layer must have: its total number of neurons and, for experts, the number that each has. */
 export interface SpecFfn {
   readonly name: FfnName;
   readonly neurons: number;

@@ -1,17 +1,17 @@
-/** Counts what is read from flash, at the level of the operating system, and what waits for it. */
+/** Counts reads from flash at the level of the operating system, and the time spent waiting for them. */
 
 import { AwaitedRate, type Flight } from './awaited-rate.ts';
 
 export interface IoSnapshot {
   readonly bytes: number;
   readonly reads: number;
-  /** Reads by size: key is the largest power of two, in bytes, that is not above the size. */
+  /** Reads by size: the key is the largest power of two, in bytes, that is not above the size. */
   readonly histogram: Readonly<Record<string, number>>;
   /** Time during which at least one read was in flight. */
   readonly busyMs: number;
   /** Time during which the engine waited for reads. */
   readonly waitMs: number;
-  /** Bytes, and the time they took, of the stretches that the engine waited for (awaited-rate.ts). */
+  /** Bytes and milliseconds of the stretches in which the engine waited for reads (awaited-rate.ts). */
   readonly awaitedBytes: number;
   readonly awaitedMs: number;
 }
@@ -37,7 +37,7 @@ export class IoStats {
     return { bytes, since: now };
   }
 
-  /** A read has ended, well or not. */
+  /** A read has ended, successfully or not. */
   end(flight: Flight): void {
     const now = performance.now();
     const alone = --this.#inFlight === 0;
@@ -45,7 +45,7 @@ export class IoStats {
     this.#awaited.ended(flight, now, alone);
   }
 
-  /** Waits for reads and counts the time, on behalf of an engine that can do nothing else meanwhile. */
+  /** Waits for reads and counts the time, for an engine that has no other work meanwhile. */
   async awaited<T>(reads: Promise<T>): Promise<T> {
     const started = performance.now();
     this.#awaited.waits(started);

@@ -1,11 +1,11 @@
 /**
- * Where every tensor of a model directory lies: a pure function of the recipe and the dtypes,
- * decided before anything is written.
+ * The place of every tensor in a model directory: a pure function of the recipe and the dtypes, computed
+ * before any file is written.
  *
  *   resident.safetensors   | header | vectors, 64-aligned | matrices, each 4096-aligned |
  *   bundles.safetensors    | header | layer 0's units, 4096-aligned | layer 1's | ...
  *
- * What a unit is stands in ffn-units.ts.
+ * ffn-units.ts defines units.
  *
  * Matrices lie in the order in which a token uses them, so that streaming them is one sweep.
  */
@@ -33,12 +33,12 @@ import {
   type StoredTensor,
 } from './manifest.ts';
 
-/** Direct reads need it of offset, length and address on every device we know. */
+/** On every known device, direct reads accept this alignment of offset, length and address. */
 export const sectorBytes = 4096;
 /** A cache line. */
 export const vectorAlignment = 64;
 
-/** A tensor whose place is decided and whose checksums are not known yet. */
+/** A tensor with a place but no checksums yet. */
 export type PlacedTensor = Omit<StoredTensor, 'checksums'>;
 
 export interface FileLayout {
@@ -71,24 +71,25 @@ export interface Unplaced {
 
 /** How a model's tensors are stored. */
 export interface StorageDTypes {
-  /** Of matrices, and of FFNs, that are not kept. */
+  /** For matrices and FFNs that do not keep the checkpoint's format. */
   readonly resident: DType;
   readonly bundles: DType;
-  /** For what is not worth quantising: the dtype that loses nothing, f32 unless one is given. */
+  /** For tensors that are not worth quantising: the lossless dtype; f32 unless given. */
   readonly exact?: FloatDType;
-  /** Neurons of a unit: absent, each is one of its own; else FFNs are cut into tiles of so many. */
+  /** Neurons of a tile; if absent, each neuron is a unit. */
   readonly tile?: number;
   /**
-   * Checkpoint tensors that have a format of their own, mostly the one in which they are. An FFN of which a
-   * matrix is among them is cut into tiles.
+   * Checkpoint tensors with an individual format, mostly the one that they have already. An FFN with one of
+   * these matrices is cut into tiles.
    */
   readonly kept?: ReadonlyMap<string, DType>;
 }
 
 /**
- * The dtype of a resident tensor. Vectors are f32. Learned positions are never quantised: of that
- * table a token reads one row, so it would save nothing but disk, and every layer sees the error. Routers
- * are f32: they are a thousandth of their model, and a choice that tips over is an expert exchanged.
+ * The dtype of a resident tensor. Vectors are f32. Learned positions are never quantised: a token reads one
+ * row of that table, so quantising would save only disk space, and every layer would see the error. Routers
+ * are f32: they are a thousandth of their model, and a rounding error that changes a choice replaces a whole
+ * expert.
  */
 export function residentDType(
   { name, shape, parts }: TensorRecipe,
@@ -128,7 +129,7 @@ export function layoutModel(recipe: ModelRecipe, weights: StorageDTypes): ModelL
   };
 }
 
-/** The one that all are of. */
+/** The dtype that all have in common. */
 function commonDType([first = 'f32', ...more]: readonly DType[]): DType | 'mixed' {
   return more.every((dtype) => dtype === first) ? first : 'mixed';
 }
@@ -144,7 +145,7 @@ function layoutFfns(recipe: ModelRecipe, storage: StorageDTypes): FfnUnits[][] {
   return ffns;
 }
 
-/** The experts of a layer, laid alike. */
+/** The experts of a layer, all in the same layout. */
 function layoutExperts(
   { layer, neurons: k, hiddenSize, experts }: ExpertsRecipe,
   { bundles, kept }: StorageDTypes,
@@ -159,7 +160,7 @@ function layoutExperts(
 
 /**
  * An FFN for all tokens, in neurons or in tiles.
- * @param tiled whether it is cut into tiles where that can be done: no predictor chooses its neurons
+ * @param tiled whether to cut it into tiles where possible: no predictor chooses its neurons
  */
 function layoutFfn(bundle: BundleRecipe, storage: StorageDTypes, tiled: boolean): FfnUnits {
   const { layer, ffn: name, neurons, hiddenSize, gate } = bundle;
@@ -213,7 +214,7 @@ function placeUnits({ tensor, count, unitBytes }: FfnUnits): Unplaced {
   };
 }
 
-/** What the header calls a tensor: of quantised rows it knows only the bytes. */
+/** A tensor's entry in the header, which describes quantised rows only as bytes. */
 function safetensorsType({ dtype, shape, bytes }: Unplaced) {
   if (dtype === 'u8') return { dtype: 'U8', shape };
   const [rows = 1] = shape;
@@ -223,13 +224,13 @@ function safetensorsType({ dtype, shape, bytes }: Unplaced) {
   };
 }
 
-/** Lays tensors into a safetensors file of ours; `metadata` is what its header says besides. */
+/** Lays out tensors in one of the model's safetensors files; `metadata` goes into its header. */
 export function layoutFile(
   file: string,
   tensors: readonly Unplaced[],
   metadata: Readonly<Record<string, string>> = {},
 ): FileLayout {
-  // safetensors allows no holes: what alignment skips becomes a tensor of its own.
+  // safetensors allows no holes: the bytes that alignment skips become a separate tensor.
   const entries: Record<string, unknown> = {};
   const placed: { tensor: Unplaced; begin: number }[] = [];
   let end = 0;

@@ -1,7 +1,7 @@
 /**
- * `flash.json` held against itself. Its checksum finds damage, not intent: whoever writes a file can
- * write its checksum, too. So every number that a loop runs to, a buffer is made for or a kernel reads
- * by is one that follows from the architecture and from the length of files, or the model is refused.
+ * Checks that `flash.json` is consistent. Its checksum finds damage, not intent: anyone who writes a file can
+ * write its checksum, too. Therefore every number that bounds a loop, sizes a buffer or controls a kernel's
+ * reads must follow from the architecture and from the lengths of files, or the model is refused.
  */
 
 import { byteLength, isNeuronDType, isQuantised, wholeBlocks } from '../dtype.ts';
@@ -30,12 +30,12 @@ import {
   type StoredTensor,
 } from './manifest.ts';
 
-/** Longest header of a file of weights, in bytes: some hundred for each tensor. */
+/** The longest header of a file of weights, in bytes: some hundred bytes for each tensor. */
 const longestHeader = 100_000_000;
-/** No tokenizer is longer. */
+/** The most bytes of a file without a header, such as a tokenizer. */
 const longestSideFile = 256 * 2 ** 20;
 
-/** What is wrong with a manifest, the first thing first; nothing is, if there is none. */
+/** Yields the faults of a manifest, in order; none if it is correct. */
 export function* problemsOf(manifest: Manifest): Generator<string> {
   yield* fileProblems(manifest);
   yield* layerProblems(manifest);
@@ -69,7 +69,7 @@ function* fileProblems({ files }: Manifest): Generator<string> {
 }
 
 function* layerProblems({ layers, ffns, spec, dtypes }: Manifest): Generator<string> {
-  // Before anything counts to it.
+  // Checked before any loop runs to this number.
   if (spec.layers !== ffns.length) {
     yield `architecture: ${spec.layers} layers, but FFNs of ${ffns.length}`;
   }
@@ -112,7 +112,7 @@ function* layerProblems({ layers, ffns, spec, dtypes }: Manifest): Generator<str
   }
 }
 
-/** What is wrong with the units of one FFN. */
+/** Yields the faults of one FFN's units. */
 function* unitProblems(
   ffn: FfnUnits,
   { name, neurons, k: asked, kinds }: SpecFfn,
@@ -136,7 +136,7 @@ function* unitProblems(
   for (const [index, found] of parts.entries()) {
     const wanted = expected.parts[index];
     if (found.part !== wanted?.part) yield `its part ${index} is ${found.part}`;
-    // The kernels for single neurons take one dtype for all parts; experts beside them may have others.
+    // The kernels for single neurons need one dtype for all parts; experts in the same model may have others.
     const own = bundles === 'mixed' ? parts[0]?.dtype : bundles;
     if (kind === 'neuron' && found.dtype !== own) yield `its ${found.part} is ${found.dtype}`;
     if (kind === 'neuron' && !isNeuronDType(found.dtype)) {
@@ -208,7 +208,7 @@ function* oneTensorProblems(
   }
   if (!dtypeOk) yield `${at}: its dtype is ${tensor.dtype}`;
   if (tensor.dtype !== 'u8' && !wholeBlocks(tensor.dtype, shape.at(-1) ?? 1)) {
-    yield `${at}: its rows are no whole blocks of ${tensor.dtype}`;
+    yield `${at}: its rows are not whole blocks of ${tensor.dtype}`;
   }
   const isBundles = tensor.dtype === 'u8';
   const file = isBundles ? bundlesFile : residentFile;
@@ -227,7 +227,7 @@ function* oneTensorProblems(
   }
 }
 
-/** Tensors lie one right behind the other, vectors first, and the last one ends the file. */
+/** Tensors are contiguous, vectors first, and the last one ends the file. */
 function* placeProblems({ tensors, files }: Manifest, file: string): Generator<string> {
   const { bytes = 0, headerBytes = 0 } = files[file] ?? {};
   const inFile = [...tensors.values()].filter((tensor) => tensor.file === file);

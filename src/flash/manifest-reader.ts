@@ -1,6 +1,6 @@
 /**
- * Reads `flash.json` as if it were hostile: its checksum, its form, and then all of its numbers against
- * each other and against what they speak of. See manifest-check.ts.
+ * Reads `flash.json` as if it were hostile: checks its checksum, its form, and then all of its numbers
+ * against each other and against the files that they describe. See manifest-check.ts.
  */
 
 import { readdir, stat } from 'node:fs/promises';
@@ -31,9 +31,12 @@ import {
 } from './manifest.ts';
 import { problemsOf } from './manifest-check.ts';
 
-/** What is read; what version 1 does not say has its default, and FFNs of 1 and 2 are of neurons. */
+/**
+ * The versions that can be read; fields that version 1 lacks have defaults, and FFNs of versions 1 and 2
+ * consist of neurons.
+ */
 const readableVersions = [1, 2, formatVersion] as const;
-/** From this one on the manifest describes FFNs as units. */
+/** From this version on the manifest describes FFNs as units. */
 const firstWithUnits = 3;
 
 /** Bytes: a model of 180 billion weights has 30 MB, nearly all of it checksums. */
@@ -120,7 +123,7 @@ export async function readManifest(dir: string): Promise<Manifest> {
 async function whyNoManifest(dir: string, error: NodeJS.ErrnoException): Promise<string> {
   const found = await stat(dir).catch(() => null);
   if (found === null) {
-    // Between two renames nothing has the name: see OutputDirectory.
+    // Between two renames no directory has the name: see OutputDirectory.
     const name = `${basename(resolve(dir))}.replaced-`;
     const siblings: string[] = await readdir(dirname(resolve(dir))).catch(() => []);
     const aside = siblings.find((sibling) => sibling.startsWith(name));
@@ -189,7 +192,10 @@ export function parseManifest(text: string, file: string): Manifest {
   return manifest;
 }
 
-/** FFNs as versions before {@link firstWithUnits} described them; undefined where they cannot be these. */
+/**
+ * FFNs as described by versions before {@link firstWithUnits}; undefined where the description is not of that
+ * form.
+ */
 function bundledFfns(
   layers: readonly BundleLayer[],
   spec: ModelSpec,

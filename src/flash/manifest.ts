@@ -1,6 +1,6 @@
 /**
- * `flash.json`: what a model directory holds, where each tensor lies, and the checksum of every
- * block. It is the last file written, so a directory without it is not a model. See docs/FORMAT.md.
+ * `flash.json`: the contents of a model directory, the place of each tensor, and the checksum of every block.
+ * It is the last file written, so a directory without it is not a model. See docs/FORMAT.md.
  */
 
 import {
@@ -18,9 +18,9 @@ import { type FfnUnits, type NeuronGeometry, neuronGeometry } from './ffn-units.
 export const manifestFile = 'flash.json';
 export const residentFile = 'resident.safetensors';
 export const bundlesFile = 'bundles.safetensors';
-/** How the names begin of what a training of predictors keeps in the directory while it lasts. */
+/** Prefix of the names of entries that a training of predictors keeps in the directory while it runs. */
 export const trainingBase = 'predict-train';
-/** Small files that a model has as its checkpoint had them, each if it was there. */
+/** Small files that a model copies unchanged from its checkpoint, if the checkpoint has them. */
 export const sideFileNames = [
   'config.json',
   'generation_config.json',
@@ -33,12 +33,14 @@ export const sideFileNames = [
   'merges.txt',
 ] as const;
 
-/** Where a checkpoint has chat templates besides chat_template.jinja, by name: `tool_use.jinja`. */
+/**
+ * A checkpoint's directory of further chat templates beside chat_template.jinja, by name: `tool_use.jinja`.
+ */
 export const templateDirectory = 'additional_chat_templates';
 
 const namedTemplate = /^chat_template\.([A-Za-z0-9_-]{1,64})\.jinja$/;
 
-/** What such a template is called in a model directory, which has no directories in it. */
+/** The name of such a template in a model directory, which has no subdirectories. */
 export function templateFile(name: string): string {
   return `chat_template.${name}.jinja`;
 }
@@ -49,8 +51,8 @@ export function templateNameOf(file: string): string | null {
 }
 
 /**
- * What a file of a checkpoint's `additional_chat_templates` is called in a model directory.
- * @returns null for one that is no template, or whose name cannot be kept
+ * The name, in a model directory, of a file from a checkpoint's `additional_chat_templates`.
+ * @returns null for a file that is not a template, or whose name cannot be used
  */
 export function storedTemplateName(file: string): string | null {
   const stored = file.endsWith('.jinja') ? templateFile(file.slice(0, -'.jinja'.length)) : '';
@@ -71,7 +73,10 @@ export interface StoredTensor {
   readonly name: string;
   readonly file: string;
   readonly dtype: StoredDType;
-  /** `(n)`, `(rows, columns)`, or `(neurons, bundle bytes)`; a quantised row has more bytes than it seems. */
+  /**
+   * `(n)`, `(rows, columns)`, or `(neurons, bundle bytes)`; the bytes of a quantised row do not follow from
+   * its columns alone.
+   */
   readonly shape: readonly number[];
   /** Byte offset in the file. */
   readonly offset: number;
@@ -87,8 +92,8 @@ export interface BundleLayer extends NeuronGeometry {
   readonly tensor: string;
   readonly neurons: number;
   /**
-   * (neurons): the checkpoint's number of each, where predict-train has laid those side by side that
-   * fire together. All of the model has the new order; who has numbers of the checkpoint needs this.
+   * (neurons): the checkpoint's number of each neuron, where predict-train has placed neurons that fire
+   * together side by side. The whole model has the new order; this table translates the checkpoint's numbers.
    */
   readonly order?: Uint32Array;
 }
@@ -102,14 +107,17 @@ export interface StoredFile {
 }
 
 export interface Manifest {
-  /** The checksum of the file it was read from; empty for one that is yet to be written. */
+  /** The checksum of the file it was read from; empty for a manifest not yet written. */
   readonly crc32: string;
   readonly producer: string;
   readonly spec: ModelSpec;
   readonly dtypes: WeightDTypes;
   /** Per layer its FFNs. */
   readonly ffns: readonly (readonly FfnUnits[])[];
-  /** Per layer its neurons, as predictors and their training see them; empty where units are others. */
+  /**
+   * Per layer its neurons, as predictors and their training see them; empty where units are not single
+   * neurons.
+   */
   readonly layers: readonly BundleLayer[];
   readonly files: Readonly<Record<string, StoredFile>>;
   readonly tensors: ReadonlyMap<string, StoredTensor>;
@@ -121,7 +129,7 @@ export function rowsOf(tensor: StoredTensor): { rows: number; rowBytes: number }
   return { rows, rowBytes: tensor.bytes / rows };
 }
 
-/** The neurons of each layer where all FFNs are made of them, else nothing; in the order they were in. */
+/** The neurons of each layer where all FFNs consist of single neurons, else none; in their present order. */
 export function bundleLayers(ffns: Manifest['ffns']): readonly BundleLayer[] {
   const layers = ffns.flatMap((units): BundleLayer[] => {
     const [ffn] = units;
@@ -133,8 +141,8 @@ export function bundleLayers(ffns: Manifest['ffns']): readonly BundleLayer[] {
 }
 
 /**
- * The format of a matrix, or of the rows and columns in an FFN's units: of units whose parts have several,
- * that of the first part.
+ * The format of a matrix, or of the rows and columns in an FFN's units; where a unit's parts have several
+ * formats, that of the first part.
  */
 export function weightFormat(
   { name, dtype }: StoredTensor,
@@ -147,14 +155,16 @@ export function weightFormat(
   return formats[part.dtype];
 }
 
-/** Whether products with some of its weights round activations to 8 bits, unless they are asked not to. */
+/**
+ * Whether products with some of its weights round activations to 8 bits, unless exact products are requested.
+ */
 export function roundsActivations(manifest: Pick<Manifest, 'tensors' | 'ffns'>): boolean {
   return Object.keys(weightsByFormat(manifest)).some((dtype) =>
     ggufDTypes.some((known) => known === dtype),
   );
 }
 
-/** How many weights are in each format: of matrices, and of the parts of units. */
+/** The number of weights in each format, of matrices and of the parts of units. */
 export function weightsByFormat({
   tensors,
   ffns,
@@ -174,15 +184,15 @@ export function weightsByFormat({
 }
 
 /**
- * The format of an FFN's single neurons, of which all parts have the same.
- * @throws RangeError where units are others
+ * The format of an FFN's single neurons, whose parts all have the same format.
+ * @throws RangeError where units are not single neurons
  */
 export function neuronDType({ bundles }: WeightDTypes): NeuronDType {
   if (bundles !== 'mixed' && isNeuronDType(bundles)) return bundles;
   throw new RangeError(`single neurons cannot be in ${bundles}`);
 }
 
-/** Weights, whatever they are stored in: of all tensors, or of some. */
+/** The number of weights, in any format, of all tensors or of some. */
 export function weightCount(
   { spec, tensors: all }: Pick<Manifest, 'spec' | 'tensors'>,
   tensors: Iterable<StoredTensor> = all.values(),
@@ -196,7 +206,7 @@ export function weightCount(
   return count;
 }
 
-/** What stands for the checksum while it is made. */
+/** Stands in for the checksum while this is computed. */
 export const noChecksum = '00000000';
 /** The last field of the text. */
 export const checksumField = /"crc32": "([0-9a-f]{8})"\n\}\n$/;

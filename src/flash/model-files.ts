@@ -20,7 +20,7 @@ import { type RowPlaces, type RowRange, type Span, spanOf } from './row-range.ts
 import { type Priority, type RequestOptions, Scheduler, type Ticket } from './scheduler.ts';
 import { UnbundledNeurons } from './unbundled.ts';
 
-/** Rows on their way into memory. */
+/** Rows being read into memory. */
 export interface RowRequest extends Pick<Ticket, 'promote' | 'cancel'> {
   /** Resolves to the address of the first row, once all have arrived and are intact. */
   readonly done: Promise<number>;
@@ -31,11 +31,14 @@ export interface OpenOptions {
   readonly profile?: DeviceProfile;
   /** False reads through the page cache. */
   readonly direct?: boolean;
-  /** False leaves predictors alone, whatever state they are in. */
+  /** False ignores predictors, even damaged ones. */
   readonly predictors?: boolean;
-  /** A file in which up rows and down columns lie apart: single neurons are read from there. */
+  /** A file with separate up rows and down columns: single neurons are read from it. */
   readonly unbundled?: string;
-  /** Rows of the head that are used, from the first on, in whole blocks: for drafts; all by default. */
+  /**
+   * The number of the head's rows that are used, from the first on, in whole blocks; for drafts. All by
+   * default.
+   */
   readonly headRows?: number;
 }
 
@@ -43,7 +46,7 @@ export class ModelFiles {
   readonly dir: string;
   readonly manifest: Manifest;
   readonly scheduler: Scheduler;
-  /** What predict-train has added, or null. */
+  /** The predictors added by predict-train, or null. */
   readonly predictors: PredictorSet | null;
   readonly #files: ReadonlyMap<string, DeviceFile>;
   readonly #unbundled: UnbundledNeurons | null;
@@ -70,7 +73,7 @@ export class ModelFiles {
 
   /**
    * Opens a model directory. Its small files are checked whole, its weights as they are read.
-   * @throws InputError when something is missing, truncated, damaged or of a newer version
+   * @throws InputError when a file is missing, truncated, damaged or of a newer version
    */
   static async open(dir: string, options: OpenOptions = {}): Promise<ModelFiles> {
     const { system = nodeReadSystem, direct = true } = options;
@@ -132,7 +135,7 @@ export class ModelFiles {
     return this.manifest.tensors.get(name);
   }
 
-  /** The tensor named `name`, which the architecture calls for. */
+  /** The tensor named `name`, which the architecture requires. */
   tensor(name: string): StoredTensor {
     const found = this.find(name);
     if (found === undefined) {
@@ -142,7 +145,7 @@ export class ModelFiles {
   }
 
   /**
-   * Begins to read a range into memory; blocks that were not checked before are, on arrival.
+   * Begins to read a range into memory; blocks that were not checked before are checked on arrival.
    * @param address where `spanOf` bytes are free; a multiple of a sector
    * @returns a request that rejects with InputError at a damaged block, IoError when reading fails
    */
@@ -160,7 +163,7 @@ export class ModelFiles {
       this.#check(range, target.subarray(skip));
       return address + skip;
     });
-    checked.catch(() => {}); // whoever waits sees the error
+    checked.catch(() => {}); // the awaiting code sees the error
     return { done: checked, promote, cancel };
   }
 
@@ -175,8 +178,8 @@ export class ModelFiles {
   }
 
   /**
-   * Begins to read single rows, each to a place of its own, and checks those not checked before.
-   * Rows that are neighbours, or nearly, come with one read.
+   * Begins to read single rows, each to its own address, and checks those not checked before. Rows that are
+   * adjacent, or nearly so, share one read.
    */
   requestScattered(
     tensor: StoredTensor,
@@ -196,12 +199,12 @@ export class ModelFiles {
         this.#check({ tensor, first: row, count: 1 }, data);
       });
     });
-    checked.catch(() => {}); // whoever waits sees the error
+    checked.catch(() => {}); // the awaiting code sees the error
     return { done: checked, promote, cancel };
   }
 
   /**
-   * Reads neighbouring tensors of one file as if they were one, and checks each.
+   * Reads adjacent tensors of one file in one go, and checks each.
    * @param tensors in the order of their offsets
    * @param span the sectors that hold them all
    * @param address where `span.bytes` are free; a multiple of a sector
@@ -261,7 +264,7 @@ export class ModelFiles {
   }
 }
 
-/** One extent for each stretch of rows that are neighbours both in the file and in memory. */
+/** One extent for each stretch of rows that are adjacent both in the file and in memory. */
 function bundledExtents(
   file: DeviceFile,
   tensor: StoredTensor,
@@ -274,7 +277,7 @@ function bundledExtents(
     const row = rows[i] ?? 0;
     const address = addresses[i] ?? 0;
     let n = 1;
-    // Neighbours that stay neighbours are one extent.
+    // Rows adjacent in both form one extent.
     while (rows[i + n] === row + n && addresses[i + n] === address + n * rowBytes) n++;
     const target = new Uint8Array(memory.buffer, address, n * rowBytes);
     extents.push({ file, position: tensor.offset + row * rowBytes, target });
@@ -285,7 +288,10 @@ function bundledExtents(
 
 const convertAgain = 'Convert the checkpoint again, and check the disk';
 
-/** @throws InputError when the file is missing, no file at all, or not as long as it was */
+/**
+ * @throws InputError when the file is missing, is not a regular file, or has another length than flash.json
+ * says
+ */
 async function checkSize(path: string, stored: StoredFile): Promise<void> {
   const found = await stat(path).catch(() => null);
   if (found === null) {
@@ -301,7 +307,7 @@ async function checkSize(path: string, stored: StoredFile): Promise<void> {
   }
 }
 
-/** Of a whole file, which need not fit memory: a tokenizer.json may have 30 MB. */
+/** CRC-32 of a whole file, read in parts: a tokenizer.json may have 30 MB. */
 async function checksumOf(path: string): Promise<string> {
   let sum = 0;
   await eachPiece(path, (piece) => {
@@ -310,7 +316,7 @@ async function checksumOf(path: string): Promise<string> {
   return hex(sum);
 }
 
-/** @throws InputError when the checksum found, of the file or its header, is not what was written */
+/** @throws InputError when the checksum of the file or its header is not the recorded one */
 function checkSum(path: string, stored: StoredFile, found: string): void {
   if (found !== stored.crc32) {
     throw new InputError(
@@ -328,7 +334,7 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** A safetensors header of ours whose length nothing else tells, its length field included. */
+/** The header of a safetensors file whose length is not recorded elsewhere, including its length field. */
 async function readWholeHeader(file: DeviceFile): Promise<Uint8Array> {
   const damaged = () =>
     new InputError(
@@ -343,10 +349,10 @@ async function readWholeHeader(file: DeviceFile): Promise<Uint8Array> {
   return bytes === sectorBytes ? start : readHeader(file, bytes);
 }
 
-/** Of predictors: some hundred bytes per layer are needed. */
+/** The longest header of a predictor file: some hundred bytes per layer are needed. */
 const longestHeader = 16 * 1024 * 1024;
 
-/** The first bytes of a file, read as its weights are: past the page cache where that is possible. */
+/** The first bytes of a file, read like its weights: past the page cache where possible. */
 async function readHeader(file: DeviceFile, bytes: number): Promise<Uint8Array> {
   const memory = createBuffer(bytes);
   const header = new Uint8Array(memory.buffer, 0, bytes);

@@ -1,11 +1,11 @@
-/** A model whose head has a part of its rows: it makes tokens of the first ids alone. */
+/** A model with only a part of its head's rows: it generates only tokens with the first ids. */
 
 import { headTensor, tensorNames } from '../models/spec.ts';
 import { type Manifest, rowsOf } from './manifest.ts';
 
 /**
  * The same model with a head of its first `most` rows, in whole blocks; it still reads every token. A head
- * that is the embedding becomes a tensor of its own, which lies where the first rows of that do.
+ * that is tied to the embedding becomes a separate tensor at the place of the embedding's first rows.
  */
 export function narrowHead(manifest: Manifest, most: number): Manifest {
   const { spec, tensors } = manifest;

@@ -1,6 +1,6 @@
 /**
- * `predictors.safetensors`: which neurons a token will want, told from the FFN's input. The file
- * stands by itself beside the model and belongs to exactly one conversion of it. See docs/FORMAT.md.
+ * `predictors.safetensors`: predicts from the FFN's input which neurons a token will want. The file lies
+ * beside the model's other files and belongs to exactly one conversion of the model. See docs/FORMAT.md.
  */
 
 import { crc32 } from 'node:zlib';
@@ -23,22 +23,22 @@ import type { Manifest, StoredTensor } from './manifest.ts';
 export const predictorsFile = 'predictors.safetensors';
 
 /**
- * Raised whenever a reader of the old version could not read the new one. A file that holds nothing
- * but factors and magnitudes is written as version 1, which older readers take.
+ * Raised whenever a reader of the old version could not read the new one. A file that holds only factors and
+ * magnitudes is written as version 1, which older readers accept.
  */
 const predictorVersions = [1, 2] as const;
 
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 
-/** What training measured on tokens it did not learn from; shares of neurons, mass of activations. */
+/** Figures that training measured on held-out tokens: shares of neurons, and mass of activations. */
 export const reportSchema = v.object({
   /** Share of neurons that did not fire. */
   sparsity: share,
   /** Share of neurons that were predicted to fire. */
   predicted: share,
-  /** Share of those that fired which were predicted. */
+  /** Share of the neurons that fired which were predicted. */
   recall: share,
-  /** Share of those predicted which fired. */
+  /** Share of the predicted neurons which fired. */
   precision: share,
   /** Share of the activations' weight in the output that was kept. */
   mass: share,
@@ -47,9 +47,9 @@ export type PredictorReport = v.InferOutput<typeof reportSchema>;
 
 const shapeSchema = v.object({
   rank: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
-  /** Whether f is a ReLU; else it is nothing. */
+  /** Whether f is a ReLU; else f is the identity. */
   relu: v.boolean(),
-  /** What x is: the FFN's input, or the residual stream before the FFN's norm. */
+  /** The input x: the FFN's input, or the residual stream before the FFN's norm. */
   input: v.picklist(['ffn', 'residual']),
   /**
    * `rows`: there is no A, and B is a copy in few bits of the rows that decide whether a neuron fires
@@ -63,12 +63,12 @@ const shapeSchema = v.object({
   magnitude: v.optional(v.object({ threshold: v.pipe(v.number(), v.finite(), v.minValue(0)) })),
   report: reportSchema,
 });
-/** What one layer's predictor is, apart from its weights. */
+/** The properties of one layer's predictor, without its weights. */
 export type PredictorShape = v.InferOutput<typeof shapeSchema>;
 
 /** One layer's predictor in the file: score = B f(A x) + bias, wanted where it is above 0. */
 export interface StoredPredictor extends PredictorShape {
-  /** (rank, hidden); null where rows stand in for the factors. */
+  /** (rank, hidden); null where rows take the place of the factors. */
   readonly a: StoredTensor | null;
   /** (neurons, rank) */
   readonly b: StoredTensor;
@@ -80,7 +80,7 @@ export interface StoredPredictor extends PredictorShape {
 
 export interface PredictorSet {
   readonly producer: string;
-  /** Of A and B. */
+  /** Format of A and B. */
   readonly dtype: DType;
   /** Per layer of the model; null where none pays. */
   readonly layers: readonly (StoredPredictor | null)[];
@@ -109,7 +109,7 @@ function storageOf(part: Part, dimensions: readonly number[], dtype: DType) {
   return { type: dtype, rows: first, columns: second };
 }
 
-/** Whether a predictor is a pair of factors, B f(A x), and not rows over the whole input. */
+/** Whether a predictor is a pair of factors, B f(A x), rather than rows over the whole input. */
 export function hasFactors({
   form,
   magnitude,
@@ -117,7 +117,7 @@ export function hasFactors({
   return magnitude === undefined && form !== 'rows';
 }
 
-/** What stays in memory of a predictor while the model runs. */
+/** The tensors of a predictor that stay in memory while the model runs. */
 function weightParts(shape: PredictorShape): Part[] {
   return hasFactors(shape) ? ['a', 'b', 'bias'] : ['b', 'bias'];
 }
@@ -147,7 +147,7 @@ export function partBytes(
   return rows * byteLength(type, columns);
 }
 
-/** What `layoutPredictors` needs to know. */
+/** The input of `layoutPredictors`. */
 export interface PredictorContents {
   readonly producer: string;
   readonly dtype: DType;
@@ -163,7 +163,9 @@ export interface PredictorPart {
   readonly tensor: PlacedTensor;
 }
 
-/** The file's header and where its tensors go. What stays in memory comes first, frequencies last. */
+/**
+ * The file's header and the places of its tensors. Tensors that stay in memory come first, frequencies last.
+ */
 export function layoutPredictors(
   manifest: Manifest,
   { producer, dtype, layers, checksum }: PredictorContents,
@@ -264,10 +266,10 @@ export function parsePredictors(
   }
   for (const [layer, shape] of layers.entries()) {
     if (shape !== null && !hasFactors(shape) && shape.rank !== manifest.spec.hiddenSize) {
-      throw damaged(`layers.${layer}: rows of ${shape.rank} values are none of gates`);
+      throw damaged(`layers.${layer}: rows of ${shape.rank} values are not rows of gates`);
     }
   }
-  // Where they were laid: one right behind the other.
+  // Tensors must be contiguous, as they were written.
   let end = header.length;
   const tensor = (layer: number, shape: PredictorShape, part: Part): StoredTensor => {
     const name = tensorName(layer, part);
@@ -316,7 +318,7 @@ export function parsePredictors(
   return set;
 }
 
-/** The result of `step`; what it finds wrong is damage. */
+/** The result of `step`, whose errors count as damage. */
 function guarded<T>(step: () => T, damaged: (what: string, cause?: unknown) => InputError): T {
   try {
     return step();

@@ -1,4 +1,4 @@
-/** Writes `predictors.safetensors`: whole or not at all, replacing the one that is there. */
+/** Writes `predictors.safetensors` atomically, replacing an existing one. */
 
 import { join } from 'node:path';
 import { writeAside, writeFully } from '../aside.ts';
@@ -12,14 +12,14 @@ import {
 } from './predictor-file.ts';
 
 export interface PredictorSource extends PredictorContents {
-  /** The bytes of a tensor, whose checksum is known. */
+  /** The bytes of a tensor whose checksum is known. */
   readonly bytes: (layer: number, part: Part) => Promise<Uint8Array>;
 }
 
 /**
  * Writes the predictors of the model in `dir`.
  * @returns bytes of the file
- * @throws InputError when it cannot be written; then what was there before is still there
+ * @throws InputError when it cannot be written; an existing file then stays unchanged
  */
 export async function writePredictors(
   dir: string,

@@ -16,7 +16,7 @@ import { bundlesFile } from './manifest.ts';
 import { quickProbe } from './probe.ts';
 import type { ReadSystem } from './read-system.ts';
 
-/** A smaller file lies in the device's own cache and says little about the device. */
+/** A smaller file fits the device's own cache and says little about the device. */
 const smallestProbeBytes = 128 * MIB;
 const madeBytes = 1024 * MIB;
 
@@ -28,8 +28,8 @@ export interface ProbeFile {
 }
 
 /**
- * A file in `dir` to probe: its weights where it is a model, else a temporary file.
- * @throws InputError when there is no such directory, or no room
+ * A file in `dir` to probe: the weights where `dir` is a model, else a temporary file.
+ * @throws InputError when there is no such directory, or not enough disk space
  */
 export async function probeFileIn(dir: string): Promise<ProbeFile> {
   const found = await stat(dir).catch(() => null);
@@ -61,9 +61,9 @@ export async function probeFileIn(dir: string): Promise<ProbeFile> {
 }
 
 /**
- * The profile of the device that holds the model in `dir`; measured now if it never was, the model is
- * large enough to tell, and reads pass by the page cache: a model that was just written is in it, and
- * would be taken for a device as fast as memory, once and for all.
+ * The profile of the device that holds the model in `dir`. If there is none, the device is measured now,
+ * provided that the model is large enough and that reads bypass the page cache: a model that was just written
+ * is in the page cache, and the stored profile would show a device as fast as memory.
  * @param onProbe called before a measurement begins
  */
 export async function ensureProfile(
@@ -82,7 +82,7 @@ export async function ensureProfile(
     await saveProfile(dir, profile);
     return profile;
   } catch {
-    return defaultProfile; // reading the model will meet the same fault and name the place
+    return defaultProfile; // reading the model will fail in the same way and name the place
   } finally {
     file.close();
   }
@@ -94,13 +94,13 @@ async function modelFile(dir: string): Promise<{ path: string; bytes: number } |
   return found !== null && found.size >= smallestProbeBytes ? { path, bytes: found.size } : null;
 }
 
-/** Writes past the page cache where that is possible, so that buffered reads are cold, too. */
+/** Writes past the page cache where possible, so that buffered reads are cold, too. */
 async function writeProbeFile(path: string, bytes: number): Promise<void> {
   const data = new Uint8Array(createBuffer(4 * MIB).buffer);
   for (let i = 0; i < data.length; i += 8) data[i] = (i * 2654435761) >>> 24; // not all zeros
   const direct = (constants.O_DIRECT as number | undefined) ?? 0;
   const handle = await createFile(path, direct).catch(async () => {
-    // Where direct I/O is refused, some systems have made the file all the same.
+    // Some systems create the file even where they refuse direct I/O.
     await removeEntry(path);
     return createFile(path);
   });

@@ -1,6 +1,6 @@
 /**
- * Measures how a file is read: throughput by chunk size and reads in flight, and from that the
- * profile which the scheduler and the planner work with.
+ * Measures reads of a file: throughput by chunk size and by reads in flight, and from these the profile that
+ * the scheduler and the planner use.
  */
 
 import { createBuffer } from '../pages.ts';
@@ -19,7 +19,7 @@ export interface ProbeCell {
   readonly readsPerSecond: number;
   /** Mean time of one read, in milliseconds. */
   readonly latencyMs: number;
-  /** Processor time that one took, of the system and of this process, in milliseconds. */
+  /** Processor time of one read, in the system and in this process, in milliseconds. */
   readonly processorMs: number;
 }
 
@@ -37,10 +37,10 @@ const KIB = 1024;
 export const probeChunks = [4, 16, 32, 64, 128, 1024, 4096].map((kib) => kib * KIB);
 export const probeDepths = [1, 2, 4, 8, 16, 32];
 
-/** Reads land on top of each other: nobody looks at them, and a probe must not cost memory. */
+/** All reads go to the same buffer: their contents are not used, and a probe must not take memory. */
 const bufferBytes = 8 * 1024 * KIB;
 
-/** Reads chunks of `file` in an order that no read-ahead guesses, for a while. */
+/** Reads chunks of `file` for a while, in an order that read-ahead cannot guess. */
 export async function measureCell(file: DeviceFile, request: CellRequest): Promise<ProbeCell> {
   const { chunk, depth, ms, from = 0, bytes = file.size } = request;
   const buffer = sharedBuffer();
@@ -56,7 +56,7 @@ export async function measureCell(file: DeviceFile, request: CellRequest): Promi
       const aligned = offset - (offset % 4096);
       const targets = [buffer.subarray(aligned, aligned + chunk)];
       const readNext = () => {
-        // A buffered pass ends when every place was read once: a second time it would be cached.
+        // A buffered pass ends when every chunk was read once: a second read would come from the cache.
         const more = performance.now() - started < ms && (file.direct || next < places);
         if (!more) return resolve();
         const place = (next++ * stride) % places;
@@ -82,7 +82,7 @@ export async function measureCell(file: DeviceFile, request: CellRequest): Promi
   };
 }
 
-/** A profile in less than two seconds: what matters of the table and no more. */
+/** Measures a profile in less than two seconds, with only the cells of the table that it needs. */
 export async function quickProbe(file: DeviceFile): Promise<DeviceProfile> {
   const deepest = Math.max(...probeDepths);
   const cells: ProbeCell[] = [await measureCell(file, { chunk: 4 * KIB, depth: 1, ms: 100 })];
@@ -95,14 +95,14 @@ export async function quickProbe(file: DeviceFile): Promise<DeviceProfile> {
   return profileFrom(cells);
 }
 
-/** Within this of the best is as good as the best: the measurements are not closer themselves. */
+/** From this share of the best on, a result counts as the best: measurements are not more precise. */
 const asGood = 0.93;
-/** Reads this fast already are worth having more of in flight. */
+/** From this share of the best rate on, reads are large enough to be split, so that more are in flight. */
 const goodEnough = 0.75;
 const largestGap = 256 * KIB;
 
 /**
- * The profile that measured cells amount to. A read is taken to cost a fixed time plus its bytes:
+ * The profile computed from measured cells. The model of a read is a fixed time plus the time of its bytes:
  *
  *     time(chunk) = fixed + chunk / bandwidth, all lanes busy
  *
@@ -127,14 +127,14 @@ export function profileFrom(cells: readonly ProbeCell[]): DeviceProfile {
   const depth = byDepth.find((cell) => cell.bytesPerSecond >= asGood * bestAtDepth)?.depth;
   const lone = cells.find((cell) => cell.depth === 1);
   return {
-    // Of the smallest reads there are, whose bytes cost least.
+    // Measured with the smallest reads, whose bytes cost least.
     processorMs: smallest?.processorMs ?? 0,
     latencyMs: lone?.latencyMs ?? 0,
     bandwidth: Math.round(bandwidth),
     breakEvenGap: Math.min(largestGap, Math.max(0, Math.round(fixedBytes / 512) * 512)),
     smallestPiece: firstReaching(goodEnough),
     largestRead: Math.max(firstReaching(asGood), 1024 * KIB),
-    // Never few: what one read more costs is little, what a starved device costs is much.
+    // At least 8: one read more costs little, an idle device costs much.
     depth: Math.max(8, depth ?? deepest),
     direct: cells.every(({ direct }) => direct),
     source: 'measured',
@@ -148,7 +148,7 @@ function sharedBuffer(): Uint8Array {
   return buffer;
 }
 
-/** A step through `places` that visits each once and is never near the one before. */
+/** A step size through `places` that visits each once, far from the one before. */
 function coprimeStride(places: number): number {
   let stride = Math.max(1, Math.floor(places * 0.618));
   while (greatestCommonDivisor(stride, places) !== 1) stride++;

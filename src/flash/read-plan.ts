@@ -1,18 +1,18 @@
 /**
- * From what is wanted to what is read: a pure function, so that its properties can be tested.
+ * Computes the reads for wanted extents: a pure function, so that its properties can be tested.
  *
  *     wanted      [##]  [###]            [#]                  [##########################]
  *     read        [##dd###]              [#ddd]               [#######][########][#######]
  *                 gap bridged            raised to 32 KiB     split, to keep the queue full
  *
- * One read may scatter into many places; `d` is dropped, unless its owner offers a place for it.
+ * One read may scatter into many places; `d` is dropped, unless the caller offers a place for it.
  */
 
 import { InputError } from '../errors.ts';
 import { alignDown, alignUp } from '../units.ts';
 import type { DeviceFile } from './device-file.ts';
 
-/** A range of a file and where its bytes shall lie. */
+/** A range of a file and the destination of its bytes. */
 export interface Extent {
   readonly file: DeviceFile;
   /** Byte offset in the file. */
@@ -21,7 +21,7 @@ export interface Extent {
   readonly target: Uint8Array;
 }
 
-/** A stretch of one read; what has no target is dropped. */
+/** A stretch of one read; bytes without a target are dropped. */
 export interface ReadPart {
   readonly bytes: number;
   readonly target: Uint8Array | null;
@@ -31,30 +31,30 @@ export interface PlannedRead {
   readonly file: DeviceFile;
   readonly position: number;
   readonly bytes: number;
-  /** In the order of the file, `bytes` in all. */
+  /** In the order of the file; `bytes` in total. */
   readonly parts: readonly ReadPart[];
 }
 
-/** What planning needs to know of the device. */
+/** The properties of the device that planning needs. */
 export interface ReadLimits {
   /** Reading this many unwanted bytes is cheaper than a second read. */
   readonly breakEvenGap: number;
   /** Reads of this size reach the device's full rate; none is larger. */
   readonly largestRead: number;
-  /** Smaller pieces would cost more than their being in flight together gains. */
+  /** Smaller pieces would cost more than having several in flight gains. */
   readonly smallestPiece: number;
   /** Lanes that a long run is split over. */
   readonly lanes: number;
 }
 
-/** Flash is not asked for less at once. */
+/** The smallest read from flash. */
 export const smallestRead = 32 * 1024;
 /** POSIX allows 1024 places for one read. */
 const mostParts = 1000;
 
 /**
- * Proposes places for bytes that a read brings along: extents inside [position, position + bytes)
- * of `file`, in order and apart from each other.
+ * Proposes destinations for unwanted bytes of a read: extents within [position, position + bytes) of `file`,
+ * in order and not overlapping.
  */
 export type Offer = (file: DeviceFile, position: number, bytes: number) => readonly Extent[];
 
@@ -84,7 +84,7 @@ function compareFiles(a: DeviceFile, b: DeviceFile): number {
 function checkInside({ file, position, target }: Extent): void {
   if (position < 0 || position + target.length > file.size) {
     throw new InputError(
-      `${target.length} bytes from here on are beyond the file's end at ${file.size}`,
+      `a read of ${target.length} bytes from here goes beyond the file's end at ${file.size}`,
       { file: file.path, offset: position },
       'The model is damaged or was truncated; convert the checkpoint again',
     );
@@ -130,7 +130,7 @@ function mergeRuns(
   return runs;
 }
 
-/** A run begins where the device lets a read begin. */
+/** A run begins at an offset that the device's alignment allows. */
 function startRun(file: DeviceFile, position: number): Run {
   const start = alignDown(position, file.alignment);
   const skipped = position - start;
@@ -138,16 +138,16 @@ function startRun(file: DeviceFile, position: number): Run {
   return { file, position: start, parts, end: position };
 }
 
-/** Whether reading on to `extent` is cheaper than reading it apart. */
+/** Whether continuing the read to `extent` is cheaper than a separate read. */
 function belongsTo(run: Run, extent: Extent, limits: ReadLimits, fewBytes: boolean): boolean {
   if (run.file !== extent.file || extent.position < run.end) return false; // overlaps: apart
   const gap = extent.position - run.end;
-  // Below the smallest read the bytes up to there come anyway.
+  // Within the smallest read, these bytes are read anyway.
   const comesAnyway = !fewBytes && extent.position - run.position < smallestRead;
   return gap <= limits.breakEvenGap || comesAnyway;
 }
 
-/** Extends a run to `end`, into offered places where there are some. */
+/** Extends a run to `end`, with offered destinations where there are any. */
 function bringAlong(run: Run, end: number, offer: Offer | undefined): void {
   if (end > run.end && offer !== undefined) {
     for (const { position, target } of offer(run.file, run.end, end - run.end)) {
@@ -164,7 +164,7 @@ function drop(run: Run, end: number): void {
   run.end = end;
 }
 
-/** Raises a short run to the smallest read, onwards, or backwards at the file's end. */
+/** Extends a short run to the smallest read, forwards, or backwards at the file's end. */
 function raise(run: Run, offer: Offer | undefined): void {
   const end = Math.min(run.file.size, run.position + smallestRead);
   if (end > run.end) bringAlong(run, end, offer);
@@ -176,7 +176,9 @@ function raise(run: Run, offer: Offer | undefined): void {
   (run as { position: number }).position = start;
 }
 
-/** A run ends where the device lets a read end; a file's odd tail is read short. */
+/**
+ * A run ends at an offset that the device's alignment allows; the unaligned tail of a file is a short read.
+ */
 function align(run: Run): void {
   drop(run, alignUp(run.end, run.file.alignment));
 }
@@ -191,7 +193,7 @@ function splitSize(runs: readonly Run[], limits: ReadLimits): number {
 
 function splitRun({ file, position, parts, end }: Run, step: number): PlannedRead[] {
   const bytes = end - position;
-  // A remainder below the smallest read goes with the piece before it.
+  // A remainder below the smallest read is added to the piece before it.
   const whole = Math.floor(bytes / step);
   const pieces = Math.max(1, bytes % step < smallestRead ? whole : whole + 1);
   const reads: PlannedRead[] = [];
@@ -209,7 +211,7 @@ function splitRun({ file, position, parts, end }: Run, step: number): PlannedRea
   return reads;
 }
 
-/** Takes the first `bytes` bytes of a list of parts off it. */
+/** Removes the first `bytes` bytes from a list of parts and returns them. */
 function takeParts(queue: ReadPart[], bytes: number): ReadPart[] {
   const taken: ReadPart[] = [];
   let left = bytes;
@@ -228,7 +230,7 @@ function takeParts(queue: ReadPart[], bytes: number): ReadPart[] {
   return taken;
 }
 
-/** No read may have more parts than the system takes. */
+/** No read may have more parts than the system allows. */
 function groups(parts: readonly ReadPart[]): (readonly ReadPart[])[] {
   if (parts.length <= mostParts) return [parts];
   return Array.from({ length: Math.ceil(parts.length / mostParts) }, (_, index) =>

@@ -1,10 +1,10 @@
-/** The part of the operating system that reading needs; tests put a faulty one in its place. */
+/** The part of the operating system that reading needs; tests replace it by a faulty one. */
 
 import fs from 'node:fs';
 import { assertRegular, readFlags } from '../regular-file.ts';
 
 export interface ReadSystem {
-  /** Opens for reading, past the page cache when `direct`. Throws what the system says, or InputError. */
+  /** Opens for reading, past the page cache when `direct`. Throws the system's error, or InputError. */
   open(path: string, direct: boolean): number;
   close(fd: number): void;
   size(fd: number): number;
@@ -17,7 +17,7 @@ export interface ReadSystem {
   ): void;
 }
 
-/** Absent on macOS and Windows, whatever the types say. */
+/** Absent on macOS and Windows, although the types declare it. */
 const directFlag = fs.constants.O_DIRECT as number | undefined;
 
 function openRegularSync(path: string, flags: number): number {

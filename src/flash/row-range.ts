@@ -1,10 +1,10 @@
-/** Rows of a stored tensor as the unit of reading: which bytes they are, and how to cut them. */
+/** Ranges of a stored tensor's rows as the unit of reading: their bytes, and how to cut them. */
 
 import { alignDown, alignUp } from '../units.ts';
 import { sectorBytes } from './layout.ts';
 import { rowsOf, type StoredTensor } from './manifest.ts';
 
-/** Rows [first, first + count) of a tensor; both ends lie between checksummed blocks. */
+/** Rows [first, first + count) of a tensor; both ends are block boundaries. */
 export interface RowRange {
   readonly tensor: StoredTensor;
   readonly first: number;
@@ -53,7 +53,7 @@ export function blockOf(tensor: StoredTensor, row: number): RowRange {
   return { tensor, first, count: Math.min(tensor.rowsPerBlock, rows - first) };
 }
 
-/** Single rows of a tensor and where each shall lie: `rows[i]` at `addresses[i]`. */
+/** Single rows of a tensor and their destinations: `rows[i]` goes to `addresses[i]`. */
 export interface RowPlaces {
   readonly rows: readonly number[];
   readonly addresses: readonly number[];

@@ -1,8 +1,7 @@
 /**
- * The I/O scheduler: takes sets of extents, plans their reads, and keeps up to `depth` of them in
- * flight in libuv's pool, which works through them while the kernels compute. Demand overtakes
- * prefetch; what is queued can be dropped, what is in flight is waited for before its memory may be
- * given to someone else.
+ * The I/O scheduler: takes sets of extents, plans their reads, and keeps up to `depth` of them in flight in
+ * libuv's pool, which works through them while the kernels compute. Demand reads overtake prefetches. Queued
+ * reads can be dropped; reads in flight must end before their memory may be reused.
  */
 
 import { InterruptedError, IoError } from '../errors.ts';
@@ -23,11 +22,11 @@ export type Priority = 'demand' | 'prefetch';
 export interface RequestOptions {
   readonly priority?: Priority;
   /**
-   * Whether the event loop will hardly turn while the reads are under way: then more of them than are
-   * best for the device wait in libuv's pool, which works through them by itself.
+   * Whether the event loop will hardly run during the reads: then more reads than the device needs are queued
+   * in libuv's pool, which works through them by itself.
    */
   readonly eager?: boolean;
-  /** Proposes places for what reads bring along besides. */
+  /** Proposes destinations for unwanted bytes of reads. */
   readonly offer?: Offer;
 }
 
@@ -35,11 +34,11 @@ export interface RequestOptions {
 export interface Ticket {
   /** Resolves when everything has arrived; rejects with the first error. */
   readonly done: Promise<void>;
-  /** Moves reads that are still queued before all prefetches. */
+  /** Moves reads that are still queued ahead of all prefetches. */
   promote(): void;
   /**
-   * Gives the request up. Resolves when none of its reads is in flight, so that its memory may be
-   * used for something else; `done` rejects unless everything had arrived.
+   * Cancels the request. Resolves when none of its reads is in flight, so that its memory may be reused;
+   * `done` rejects unless all reads had completed.
    */
   cancel(): Promise<void>;
 }
@@ -58,17 +57,17 @@ interface QueuedRead {
   readonly request: Request;
 }
 
-/** Errors of a single read that may not come back: tried again this many times in a row. */
+/** Retries, in a row, of a single read after an error that may be transient. */
 const retriesWithoutProgress = 4;
 const transient = new Set(['EINTR', 'EAGAIN', 'EIO']);
-/** Eager reads in libuv's pool, under way or waiting there. */
+/** The most eager reads in libuv's pool, running or queued there. */
 const mostEager = 128;
-/** What nobody wants lands here, from all reads at once. */
+/** Unwanted bytes of all reads go to this buffer. */
 const sinkBytes = 64 * 1024;
 
 export class Scheduler {
   readonly stats = new IoStats();
-  /** What reads are planned by; may be replaced at any time. */
+  /** The profile by which reads are planned; may be replaced at any time. */
   profile: DeviceProfile;
   readonly #queues: Record<Priority, QueuedRead[]> = { demand: [], prefetch: [] };
   readonly #sink = new Uint8Array(createBuffer(sinkBytes).buffer);
@@ -87,7 +86,7 @@ export class Scheduler {
       offer,
     );
     const { promise, resolve, reject } = withResolvers();
-    promise.catch(() => {}); // whoever waits sees the error
+    promise.catch(() => {}); // the awaiting code sees the error
     const request: Request = {
       left: reads.length,
       inFlight: 0,
@@ -110,7 +109,7 @@ export class Scheduler {
     };
   }
 
-  /** Only demand is split for speed; a prefetch has others behind it that keep the queue full. */
+  /** Only demand reads are split for speed; further prefetches keep the queue full anyway. */
   #lanes(extents: readonly Extent[], priority: Priority): number {
     if (priority === 'prefetch') return 1;
     const free = this.profile.depth - this.#inFlight - this.#queues.demand.length;
@@ -144,7 +143,7 @@ export class Scheduler {
       request.error = error;
       this.#dropQueued(request);
     }
-    // The request ends with its last read, so that an error, too, leaves its memory at rest.
+    // The request ends with its last read, so that after an error, too, no read still writes to its memory.
     if (request.left === 0) request.settle(request.error);
     if (request.inFlight === 0) for (const resolve of request.idle.splice(0)) resolve();
     this.#pump();
@@ -189,7 +188,7 @@ export class Scheduler {
         bytes % alignment === 0 && (target === null || target.byteOffset % alignment === 0),
     );
     if (aligned) return this.#readFully(read, read.parts);
-    // The device needs more alignment than the parts have: through a buffer of whole sectors.
+    // The parts are not aligned as the device requires: read through a buffer of whole sectors.
     const staging = new Uint8Array(
       createBuffer(alignUp(read.bytes, alignment)).buffer,
       0,
@@ -205,8 +204,8 @@ export class Scheduler {
   }
 
   /**
-   * Reads until all parts that are wanted are filled.
-   * @param wanted bytes that must arrive; what lies beyond may be beyond the file's end
+   * Reads until all wanted parts are filled.
+   * @param wanted bytes that must arrive; bytes after them may be beyond the file's end
    */
   async #readFully(
     { file, position }: PlannedRead,
@@ -233,7 +232,7 @@ export class Scheduler {
           'Something truncated it; convert the checkpoint again',
         );
       } else {
-        // A direct read can only go on at a sector; the part beyond it is read again.
+        // A direct read can only continue at a sector boundary; the bytes after the boundary are read again.
         const progress = done + result >= wanted ? result : result - (result % file.alignment);
         done += progress;
         failures = progress > 0 ? 0 : failures + 1;
@@ -249,7 +248,7 @@ export class Scheduler {
     }
   }
 
-  /** Where the bytes from `done` on go. */
+  /** The destinations of the bytes from `done` on. */
   #targetsFrom(parts: readonly ReadPart[], done: number): Uint8Array[] {
     const targets: Uint8Array[] = [];
     let at = 0;
@@ -269,7 +268,7 @@ export class Scheduler {
   }
 }
 
-/** Bytes up to the end of the last part that anyone wants. */
+/** Bytes up to the end of the last wanted part. */
 function wantedBytes(parts: readonly ReadPart[]): number {
   let end = 0;
   let wanted = 0;

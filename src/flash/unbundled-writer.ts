@@ -16,7 +16,7 @@ import { layoutUnbundled } from './unbundled.ts';
 const writeBytes = 4 * 1024 * 1024;
 
 /**
- * Writes a model's neurons unbundled; on failure nothing is left behind.
+ * Writes a model's neurons unbundled; on failure it removes the file.
  * @throws InputError when there is no room
  */
 export async function writeUnbundled(
@@ -55,7 +55,7 @@ export async function writeUnbundled(
   }
 }
 
-/** Writes one part of all bundles of a layer, and zeros up to the next sector. */
+/** Writes one part of all bundles of a layer, then zeros up to the next sector. */
 async function writeMatrix(
   files: ModelFiles,
   { layer, rowBytes, part }: { layer: BundleLayer; rowBytes: number; part: number },
@@ -88,6 +88,6 @@ async function checkSpace(path: string, bytes: number): Promise<void> {
   throw new InputError(
     `the unbundled neurons take ${formatBytes(bytes)}, and ${formatBytes(bavail * bsize)} are free`,
     { file: path },
-    'Free some space, name another directory, or leave out what needs them',
+    'Free some space, name another directory, or leave out the rows that need them',
   );
 }

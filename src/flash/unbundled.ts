@@ -16,7 +16,7 @@ interface LayerPlace {
   readonly matrices: readonly number[];
 }
 
-/** Where everything lies, by the name of the layer's bundles, and how long the file is. */
+/** The places of all matrices, by the name of the layer's bundles, and the length of the file. */
 export function layoutUnbundled({ layers, spec, dtypes }: Manifest) {
   const places = new Map<string, LayerPlace>();
   const rowBytes = layers.length === 0 ? 0 : byteLength(neuronDType(dtypes), spec.hiddenSize);
@@ -48,7 +48,7 @@ export class UnbundledNeurons {
     this.#places = places;
   }
 
-  /** What to read for neurons of a layer, each to the place of its bundle; null for other tensors. */
+  /** The extents to read for neurons of a layer, each into its bundle's place; null for other tensors. */
   extents(tensor: StoredTensor, places: RowPlaces, memory: WebAssembly.Memory): Extent[] | null {
     const found = this.#places.get(tensor.name);
     if (found === undefined) return null;

@@ -15,7 +15,9 @@ export interface VerifyReport {
   readonly ms: number;
 }
 
-/** 1 MiB reads reach the device's full rate; eight in flight keep it there while sums are made. */
+/**
+ * Reads of 1 MiB reach the device's full rate; eight in flight keep it there while checksums are computed.
+ */
 const readBytes = 1024 * 1024;
 const readsInFlight = 8;
 
@@ -33,7 +35,7 @@ export async function verifyModel(
   const totalBytes = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
   const blocks = tensors.reduce((sum, { checksums }) => sum + checksums.length, 0);
   const ranges = tensors.flatMap((tensor) => cutRows(tensor, readBytes));
-  // Not Math.max(...): the ranges of a large model are more than a call has room for.
+  // Not Math.max(...): a large model has more ranges than a call can take as arguments.
   const slotBytes = ranges.reduce(
     (most, range) => Math.max(most, spanOf(range).bytes),
     sectorBytes,

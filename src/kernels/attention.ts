@@ -1,7 +1,7 @@
-/** Attention, called by the names of its parameters, of which kernel-table.ts says what they are. */
+/** Attention, called with named arguments; kernel-table.ts describes them. */
 
 import { kernelTable } from './kernel-table.ts';
 import { callerByName } from './signature.ts';
 
-/** Calls `attention`, or `attentionF16`, which has the same signature. */
+/** Calls `attention` or `attentionF16`, which have the same signature. */
 export const callAttention = callerByName(kernelTable.attention);

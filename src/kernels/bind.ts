@@ -1,4 +1,4 @@
-/** The exports of the compute core as kernels, and whether they are what the tables say. */
+/** Binds the exports of the compute core as kernels, and checks that they match the tables. */
 
 import { dtypeNames, type FormatName, formatNames, formats, inFours } from '../dtype.ts';
 import { FlashError } from '../errors.ts';
@@ -8,7 +8,7 @@ import { kernelTable } from './kernel-table.ts';
 import type { Kernels } from './kernels.ts';
 import { parametersOf, type Signature } from './signature.ts';
 
-/** A kernel as WebAssembly exports it. */
+/** A kernel as a WebAssembly export. */
 export type KernelFunction = (...values: number[]) => number | undefined;
 /** All kernels by the names of their exports. */
 export type KernelFunctions = Readonly<Record<string, KernelFunction>>;
@@ -17,7 +17,7 @@ export type KernelFunctions = Readonly<Record<string, KernelFunction>>;
 export interface KernelExport {
   readonly name: string;
   readonly kernel: string;
-  /** What computes it: a function in assembly with its type arguments. */
+  /** Its implementation: a function in assembly with its type arguments. */
   readonly implementation: string;
   readonly signature: Signature;
 }
@@ -40,7 +40,7 @@ export function formatExports(format: FormatName): readonly KernelExport[] {
   });
 }
 
-/** Instantiates the core over `memory`. Throws a FlashError unless its exports are what the tables say. */
+/** Instantiates the core over `memory`. Throws a FlashError unless its exports match the tables. */
 export function instantiateCore(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
@@ -71,7 +71,7 @@ function outdated(what: string): FlashError {
   );
 }
 
-/** Exports, or functions that stand for them, as kernels: where names are given their types. */
+/** Gives exports, or functions in their place, the types of kernels. */
 export function bindKernels(functions: KernelFunctions): Kernels {
   const bind = (exports: readonly KernelExport[]) =>
     Object.fromEntries(exports.map(({ name, kernel }) => [kernel, functions[name]]));

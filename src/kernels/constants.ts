@@ -33,42 +33,44 @@ export const activationCodes = Object.fromEntries(
   activationNames.map((name) => [name, activationFunctions[name].code]),
 ) as { readonly [Name in KernelActivation]: (typeof activationFunctions)[Name]['code'] };
 
-/** Weights of a block that is multiplied with quantised activations, which have blocks as long. */
+/** Weights of a block that is multiplied with quantised activations, whose blocks have the same length. */
 const { blockElements } = formats.q8;
 
 /** Sizes; those whose names end in `Bytes` are usize in the core, others i32. */
 export const kernelSizes = {
-  /** Entries of a list of neurons whose contributions are summed up before they are added. */
+  /** Entries of a list of neurons whose contributions are summed before they are added. */
   neuronGroup: 64,
-  /** Query heads that read keys and values together, each with scores of its own. */
+  /** Query heads that read keys and values together, each with separate scores. */
   headsTogether: 4,
   /** Positions of a page of the KV cache, a power of two. */
   pagePositions: 16,
-  /** Down columns that are unpacked to `scratch` for all positions before the next ones. */
+  /** Down columns that are unpacked to `scratch` at once and used for all positions. */
   unpackedColumns: 16,
   /** Bytes of a block of their weights, where they are quantised: f32, and a scale. */
   unpackedBlockBytes: blockElements * 4 + 4,
   /** Positions whose activations are quantised to `scratch` at a time. */
   quantisedPositions: 32,
-  /** Bytes of a block of these activations, i16, and of their scale, which lies apart. */
+  /** Bytes of a block of these activations (i16), and of their scale, which is stored separately. */
   activationBlockBytes: blockElements * 2,
   activationScaleBytes: 4,
-  /** Values of a group that is quantised to i8, and its bytes: of one position, and of two together. */
+  /**
+   * Values of a group that is quantised to i8, and its bytes: for one position, and for two interleaved ones.
+   */
   quantisedGroup: 32,
   quantisedGroupBytes: 48,
   quantisedPairBytes: 88,
-  /** From so many positions on they lie by pairs. */
+  /** From this many positions on, they are stored in pairs. */
   pairedPositions: 3,
-  /** Of a row's choice of an expert: the row of its contributions, the expert, the weight. */
+  /** Bytes of a row's choice of an expert: the row of its contributions, the expert, the weight. */
   choiceBytes: 12,
 } as const;
 
-/** `neuronGroup` as the core has it: NEURON_GROUP. */
+/** The core's name of a constant: NEURON_GROUP for `neuronGroup`. */
 function upperSnake(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
 }
 
-/** Every constant that both sides need, as the core names it. */
+/** Every constant that both sides need, under the core's name. */
 export const sharedConstants: readonly (readonly [name: string, value: number])[] = [
   ...activationNames.map(
     (name) => [`ACTIVATION_${upperSnake(name)}`, activationCodes[name]] as const,

@@ -1,15 +1,15 @@
-/** With which classes of assembly kernels compute in each format: one line each. */
+/** The assembly classes with which kernels compute in each format, one line per format. */
 
 import type { FormatName, FoursFormat, GgufDType, NeuronDType } from '../dtype.ts';
 
 /** Classes in assembly with which the generic kernels compute in a format. */
 interface Arithmetic {
-  /** Products of rows with activations: a `Dots`, of neurons a `NeuronDots`. */
+  /** Products of rows with activations: a `Dots`, for neurons a `NeuronDots`. */
   readonly dots: string;
 }
 
 interface NeuronArithmetic extends Arithmetic {
-  /** Sums of down columns, and of those that were unpacked: `Columns`. */
+  /** Sums of down columns, as stored and unpacked: `Columns`. */
   readonly columns: string;
   readonly unpacked: string;
 }
@@ -24,31 +24,31 @@ interface CodecArithmetic extends Arithmetic {
   readonly codec: string;
 }
 
-/** Of formats of single weights. */
+/** For formats of single weights. */
 const plain = (codec: string): NeuronArithmetic => ({
   dots: `PlainDots<${codec}>`,
   columns: `PlainColumns<${codec}>`,
   unpacked: 'PlainColumns<Unpacked>',
 });
 
-/** Of blocks that are multiplied with activations quantised to i16. */
+/** For blocks that are multiplied with activations quantised to i16. */
 const blocks = (codec: string): NeuronArithmetic => ({
   dots: `QuantisedDots<${codec}>`,
   columns: `QuantisedColumns<${codec}>`,
   unpacked: 'QuantisedColumns<UnpackedBlock>',
 });
 
-/** Of blocks that are multiplied with activations quantised to i8. */
+/** For blocks that are multiplied with activations quantised to i8. */
 const groups = (codec: string): GgufArithmetic & CodecArithmetic => ({
   dots: `GroupDots<${codec}>`,
   rows: `GroupRows<${codec}>`,
   codec,
 });
 
-/** Of the same, four rows together. */
+/** For the same blocks with four rows interleaved. */
 const fours = (codec: string): CodecArithmetic => ({ dots: `PackedGroupDots<${codec}>`, codec });
 
-/** The same of formats that are only read. */
+/** The same for formats that are only read. */
 const storedBlocks = (codec: string): GgufArithmetic => ({
   dots: `QuantisedDots<${codec}>`,
   rows: `BlockRows<${codec}>`,
@@ -100,7 +100,7 @@ export const foursArithmetic: Readonly<Record<FoursFormat, CodecArithmetic>> = {
   packed_q6_k: fours('Q6_K'),
 };
 
-/** Of all formats whose activations are quantised to i8. */
+/** For all formats whose activations are quantised to i8. */
 export const groupArithmetic = { ...storedGroups, ...foursArithmetic };
 
 /** The same generic function with the arithmetic of each format in `of`. */
@@ -117,7 +117,7 @@ export function each<Name extends FormatName, Of extends Arithmetic>(
   return Object.fromEntries(names.map(entry)) as Record<Name, string>;
 }
 
-/** Of all formats. */
+/** For all formats. */
 export const arithmetic: Readonly<Record<FormatName, Arithmetic>> = {
   ...neuronArithmetic,
   ...ggufArithmetic,

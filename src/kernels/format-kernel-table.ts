@@ -1,7 +1,7 @@
 /**
- * The kernels that exist once per format of weights, one row each, as in kernel-table.ts. A row says
- * for each format that has the kernel what computes it; the export is called `<kernel>_<format>`.
- * A format is added with a row in dtype.ts, its arithmetic in assembly, and a line in format-arithmetic.ts.
+ * The kernels that exist once per format of weights, one row each, as in kernel-table.ts. A row names the
+ * implementation for each format that has the kernel; the export is called `<kernel>_<format>`. To add a
+ * format, add a row in dtype.ts, its arithmetic in assembly, and a line in format-arithmetic.ts.
  *
  * Weights are finite; those that are denormal as f32 (below 1.2e-38) count as 0 in matmul, ffnUp and
  * ffnDown. `scratch` is of `scratchBytes(cols)`. A row of n weights is of the format's `rowBytes(n)`.
@@ -40,27 +40,27 @@ const conversion = ['dst: address', 'src: address', 'n: i32'] as const;
 
 export const formatKernelTable = {
   /**
-   * What products in formats whose activations are rounded to 8 bits make of x first, for several of them
-   * to share: `cols` columns of x, (positions, xStride), to where they belong among all that begin at q,
-   * of `quantisedBytes(xStride, positions)`. Whole groups of 32. matmul, tileRows and tileSums of the same
-   * format, and of the same number of positions, take q for x when `quantised` is 1.
+   * Quantises x for formats whose products round activations to 8 bits, so that several products can share
+   * the result: writes `cols` columns of x, (positions, xStride), to their places in the buffer at q, which
+   * has `quantisedBytes(xStride, positions)`. Whole groups of 32. With `quantised` 1, matmul, tileRows and
+   * tileSums of the same format and number of positions take q instead of x.
    */
   quantise: {
     parameters: ['q: address', 'x: address', 'cols: i32', 'positions: i32', 'xStride: size'],
     implementations: each(groupArithmetic, 'quantiseInput', 'codec'),
   },
   /**
-   * y[p, r] = w[r] . x[p] + bias[r] for r < rows, p < positions; w is (rows, cols), one row right
-   * after the other. y[p, r] is the same to the bit however rows and positions are split over calls.
-   * Formats in which four rows lie together take a multiple of four. `quantised`: see `quantise`.
+   * y[p, r] = w[r] . x[p] + bias[r] for r < rows, p < positions; w is (rows, cols), contiguous. y[p, r] is
+   * the same to the bit however rows and positions are split over calls. Formats that interleave four rows
+   * need a multiple of four rows. `quantised`: see `quantise`.
    */
   matmul: {
     parameters: [...biasedProduct, 'quantised?: flag'],
     implementations: each(arithmetic, 'matmul', 'dots'),
   },
   /**
-   * matmul in f32: to the bit as matmul of f32 with the weights that toF32 gives. `scratch` must be
-   * given.
+   * matmul in f32: the result is, to the bit, that of the f32 matmul with the weights from toF32. `scratch`
+   * must be given.
    */
   exactMatmul: {
     parameters: biasedProduct,
@@ -70,10 +70,10 @@ export const formatKernelTable = {
     },
   },
   /**
-   * matmul with a matrix that lies in tiles of an FFN (assembly/tiles.ts): row r is row r - t perTile of
-   * tile t = floor(r / perTile), whose first row is at w + t tileBytes; rows [rowStart, rowEnd) are made.
-   * The same to the bit as matmul of each tile. Starts, ends and perTile are multiples of four where
-   * four rows lie together.
+   * matmul with a matrix stored in tiles of an FFN (assembly/tiles.ts): row r is row r - t perTile of tile t
+   * = floor(r / perTile), whose first row is at w + t tileBytes; computes rows [rowStart, rowEnd). The result
+   * is the same to the bit as matmul of each tile. Starts, ends and perTile are multiples of four where four
+   * rows are interleaved.
    */
   tileRows: {
     parameters: [
@@ -120,9 +120,9 @@ export const formatKernelTable = {
     implementations: each(arithmetic, 'tileSums', 'dots'),
   },
   /**
-   * acts[p, i] = activation(up_i . x[p] + bias[i]), where up_i is the row of `cols` weights at
-   * ptrs[i] (u32), and `code` says which activation. The same to the bit however list and positions
-   * are split. The threshold is that of fatrelu, and not looked at by others.
+   * acts[p, i] = activation(up_i . x[p] + bias[i]), where up_i is the row of `cols` weights at ptrs[i] (u32),
+   * and `code` says which activation. The result is the same to the bit however list and positions are split.
+   * Only fatrelu uses the threshold.
    */
   ffnUp: {
     parameters: [
@@ -142,11 +142,10 @@ export const formatKernelTable = {
     implementations: each(neuronArithmetic, 'ffnUp', 'dots'),
   },
   /**
-   * acts[p, i] = activation(gate_i . x[p] + gateBias[i]) upActivation(up_i . x[p] + upBias[i]), where
-   * gate_i is the row at ptrs[i] and up_i the one upOffset bytes further, and `code` and `upCode` say
-   * which activations; `gates` is scratch of the shape of acts. Splits as ffnUp does. With relu, relu2
-   * and fatrelu, acts are 0 wherever the gate's activation is, and up rows that are needed for no
-   * position are not read.
+   * acts[p, i] = activation(gate_i . x[p] + gateBias[i]) upActivation(up_i . x[p] + upBias[i]), where gate_i
+   * is the row at ptrs[i] and up_i the one upOffset bytes further, and `code` and `upCode` say which
+   * activations; `gates` is scratch of the shape of acts. Can be split like ffnUp. With relu, relu2 and
+   * fatrelu, acts are 0 wherever the gate's activation is 0, and up rows that no position needs are not read.
    */
   ffnGatedUp: {
     parameters: [
@@ -170,12 +169,11 @@ export const formatKernelTable = {
     implementations: each(neuronArithmetic, 'ffnGatedUp', 'dots'),
   },
   /**
-   * Sums of acts[p, i] down_i[c] over i of each group [groupStart, groupEnd), where down_i are the
-   * weights at ptrs[i] + downOffset bytes and entry i < count is number first + i of a list that is cut
-   * into groups of `neuronGroup`. The sum of group g is row g - floor(first / neuronGroup) of `sums`,
-   * (groups, positions, cols); the part of a group that lies before `first` must be there already.
-   * Neurons with activation 0 are skipped. `fold` adds the sums to y: the same to the bit as ffnDown,
-   * however list and groups are split.
+   * Sums of acts[p, i] down_i[c] over i of each group [groupStart, groupEnd), where down_i are the weights at
+   * ptrs[i] + downOffset bytes and entry i < count is number first + i of a list that is cut into groups of
+   * `neuronGroup`. The sum of group g is row g - floor(first / neuronGroup) of `sums`, (groups, positions,
+   * cols); it must already hold the sum of the group's part before `first`. Neurons with activation 0 are
+   * skipped. `fold` adds the sums to y: the same to the bit as ffnDown, however list and groups are split.
    */
   ffnSums: {
     parameters: [
@@ -195,10 +193,10 @@ export const formatKernelTable = {
     implementations: each(neuronArithmetic, 'ffnSums', 'columns', 'unpacked'),
   },
   /**
-   * y[p, c] += sum over i < count of acts[p, i] down_i[c] for colStart <= c < colEnd, group by group:
-   * `sums`, of the shape of y, holds that of the group which is not complete, 0 at the beginning; the
-   * caller adds what is left there at the end. The same to the bit however list and columns are split.
-   * Columns of packed f16 begin at a multiple of 8, and end there or at the end of the row.
+   * y[p, c] += sum over i < count of acts[p, i] down_i[c] for colStart <= c < colEnd, group by group: `sums`,
+   * of the shape of y, holds the sum of the incomplete group and is 0 at the beginning; at the end the caller
+   * adds what it still holds. The same to the bit however list and columns are split. Columns of packed f16
+   * begin at a multiple of 8, and end there or at the end of the row.
    */
   ffnDown: {
     parameters: [
@@ -219,10 +217,10 @@ export const formatKernelTable = {
     implementations: each(neuronArithmetic, 'ffnDown', 'columns', 'unpacked'),
   },
   /**
-   * ffnSums over a list of neurons in the order of their ids, whose groups are ranges of ids: group g
-   * of `groups` ends at entry bounds[g] (u32) of `count`; what lies behind the last bound is an open
-   * group, g = groups. The sum of group g is row g of `sums`, (groups + 1, cols), of which
-   * [groupStart, groupEnd) are made; when `continued` is 1, that of group 0 goes on from what is there.
+   * ffnSums over a list of neurons in the order of their ids, whose groups are ranges of ids: group g of
+   * `groups` ends at entry bounds[g] (u32) of `count`; entries after the last bound form an open group, g =
+   * groups. The sum of group g is row g of `sums`, (groups + 1, cols), of which [groupStart, groupEnd) are
+   * computed; when `continued` is 1, the sum of group 0 continues from its present value.
    */
   ffnListSums: {
     parameters: [
@@ -240,7 +238,7 @@ export const formatKernelTable = {
     ],
     implementations: each(neuronArithmetic, 'ffnListSums', 'columns'),
   },
-  /** ffnDown over such a list. The same to the bit for a position whatever else is on the list. */
+  /** ffnDown over such a list. A position's result is the same to the bit whatever else is on the list. */
   ffnListDown: {
     parameters: [
       'y: address',
@@ -274,7 +272,10 @@ export const formatKernelTable = {
       packed_f16: 'unpack<PackedF16>',
     } satisfies Record<RowFormat, string>,
   },
-  /** Index of the first NaN or infinity among n weights of one row, or -1; with blocks: of its block. */
+  /**
+   * Index of the first NaN or infinity among n weights of one row, or -1; for formats with blocks, the index
+   * of its block.
+   */
   firstNonFinite: {
     parameters: ['src: address', 'n: i32'],
     result: 'i32',
@@ -313,9 +314,9 @@ export const formatKernelTable = {
     } satisfies Record<EncodedDType, string>,
   },
   /**
-   * Whether n weights of the format that is packed (f16) can be: 1 if all are below 64. Packed f16
-   * (assembly/packed.ts) are the same numbers in an arrangement that takes a quarter less time to
-   * multiply with, or better. The results of kernels are the same to the bit as those of f16.
+   * Whether n weights can be packed, in the format that has a packed form (f16): 1 if all are below 64.
+   * Packed f16 (assembly/packed.ts) holds the same numbers in an arrangement with which products take at
+   * least a quarter less time. The results of kernels are the same to the bit as those of f16.
    */
   packable: {
     parameters: ['src: address', 'n: i32'],
@@ -323,23 +324,23 @@ export const formatKernelTable = {
     implementations: { packed_f16: 'packableF16' },
   },
   /**
-   * Packs f16 where they are: of each of `units` bundles (or rows), `unitBytes` apart, the first `rows`
-   * rows of `cols` each.
+   * Packs f16 in place: in each of `units` bundles (or rows), `unitBytes` apart, the first `rows` rows of
+   * `cols` each.
    */
   pack: {
     parameters: ['w: address', 'units: i32', 'unitBytes: size', 'rows: i32', 'cols: i32'],
     implementations: { packed_f16: 'packF16' },
   },
   /**
-   * Packs a multiple of four rows of `cols` weights where they are, four rows together
-   * (assembly/packed-groups.ts). matmul of the packed format takes as many of them, and its results are
-   * to the bit those of the rows as they were. `scratch` is of `scratchBytes(cols)`.
+   * Packs a multiple of four rows of `cols` weights in place, four rows interleaved
+   * (assembly/packed-groups.ts). matmul of the packed format takes multiples of four rows, and its results
+   * are, to the bit, those of the unpacked rows. `scratch` is of `scratchBytes(cols)`.
    */
   packRows: {
     parameters: ['w: address', 'rows: i32', 'cols: i32', 'scratch: address'],
     implementations: each(foursArithmetic, 'packGroups', 'codec'),
   },
-  /** dst = row `row` of the four packed rows of `cols` weights at `src`, as it was before. */
+  /** dst = row `row` of the four packed rows of `cols` weights at `src`, unpacked. */
   unpackRow: {
     parameters: ['dst: address', 'src: address', 'row: i32', 'cols: i32'],
     implementations: each(foursArithmetic, 'unpackGroupRow', 'codec'),

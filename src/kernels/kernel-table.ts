@@ -1,18 +1,18 @@
 /**
- * The kernels that do not depend on how weights are stored, one row each: the name is that of the
- * export and of the function in assembly, unless `implementation` names another. Everything that is
- * said of a kernel's parameters is derived from here: the exports (scripts/generate-exports.ts), their
- * types (kernels.ts), and what splits call by name (threads/kernel-splits.ts).
+ * The kernels that do not depend on how weights are stored, one row each: the name is that of the export and
+ * of the function in assembly, unless `implementation` names another. All descriptions of a kernel's
+ * parameters are derived from here: the exports (scripts/generate-exports.ts), their types (kernels.ts), and
+ * the names that splits use (threads/kernel-splits.ts).
  *
- * Strides between positions are in f32 elements unless they are called bytes; vectors that are not
- * said to be weights are f32.
+ * Strides between positions are in f32 elements unless their names say bytes; vectors are f32 unless
+ * described as weights.
  */
 
 import type { Signature } from './signature.ts';
 
 /** A row of a table. */
 interface KernelRow extends Signature {
-  /** What computes it, where that is not a function of the same name. */
+  /** Its implementation, if that is not a function of the same name. */
   readonly implementation?: string;
 }
 
@@ -91,7 +91,7 @@ export const kernelTable = {
   },
   /**
    * x[p] = round(x[p] s) / s over n elements, to nearest, ties to even, where s is 127 over the largest
-   * magnitude of x[p], at least 1e-5: what 8 bits hold of a row.
+   * magnitude of x[p], at least 1e-5: rounds a row to 8 bits.
    */
   roundRows: { parameters: ['x: address', 'n: i32', 'positions: i32', 'xStride: size'] },
   /**
@@ -108,8 +108,8 @@ export const kernelTable = {
   /** The same with finite f16 keys and values; kvStride is in f16 elements. */
   attentionF16: { parameters: attention, implementation: 'attention<F16>' },
   /**
-   * Turns pairs (i, i + pairs) of each head's first values by angles given as cosine and sine,
-   * (positions, pairs) each.
+   * Rotates pairs (i, i + pairs) of each head's first values by angles given as cosine and sine, (positions,
+   * pairs) each.
    */
   rotaryHalves: { parameters: rotary },
   /** The same with pairs (2i, 2i + 1). */
@@ -135,7 +135,10 @@ export const kernelTable = {
       'bitStride: size',
     ],
   },
-  /** Writes the places of bits that any position has set, of `words` words, to `ids` (u32), ascending; how many. */
+  /**
+   * Writes to `ids` (u32), ascending, the indices of bits that any position has set in `words` words; returns
+   * their number.
+   */
   unionIds: {
     parameters: [
       'ids: address',
@@ -199,8 +202,8 @@ export const kernelTable = {
   },
   /**
    * y[p] += (contributions[row] + bias[expert]) weight of n elements for each of position p's `each` choices
-   * in their order; `bias` may be 0. A choice is u32 row, u32 expert, f32 weight; a row of 0xffffffff says
-   * that there are no more.
+   * in their order; `bias` may be 0. A choice is u32 row, u32 expert, f32 weight; a row of 0xffffffff ends
+   * the list.
    */
   addChoices: {
     parameters: [
@@ -214,8 +217,8 @@ export const kernelTable = {
     ],
   },
   /**
-   * C[i, j] = sum over d of A[i, d] B[d, j] for i < m, j < n, d < k, or += with `accumulate` 1. A has
-   * any strides between rows and columns, so that it may lie transposed. Strides in elements.
+   * C[i, j] = sum over d of A[i, d] B[d, j] for i < m, j < n, d < k, or += with `accumulate` 1. A has any
+   * strides between rows and columns, so that it may be transposed. Strides in elements.
    */
   gemm: {
     parameters: [
@@ -233,9 +236,9 @@ export const kernelTable = {
     ],
   },
   /**
-   * Scores (positions, n) become the gradient of the logistic loss by them: weight (sigmoid(score) -
-   * fired), where a neuron that fired weighs min(most, floor + importance[i] act[p, i]), another
-   * `idle`.
+   * Replaces scores (positions, n) by the gradient of the logistic loss with respect to them: weight
+   * (sigmoid(score) - fired), where the weight is min(most, floor + importance[i] act[p, i]) for a neuron
+   * that fired, and `idle` for another one.
    */
   logisticGradient: {
     parameters: [

@@ -1,7 +1,7 @@
 /**
- * The typed face of the compute core, derived from its tables (kernel-table.ts and
- * format-kernel-table.ts, where each kernel is described). Kernels work on addresses: byte offsets in
- * the memory they were instantiated over.
+ * The typed interface of the compute core, derived from its tables (kernel-table.ts and
+ * format-kernel-table.ts, where each kernel is described). Kernels work on addresses: byte offsets in the
+ * memory they were instantiated over.
  */
 
 import { kernelSizes } from './constants.ts';

@@ -1,6 +1,6 @@
 /**
- * Getting at the compute core: compile the module once, make a memory, instantiate the one over the
- * other. A module and a shared memory can be posted to workers, which instantiate for themselves.
+ * Loads the compute core: compile the module once, create a memory, and instantiate the module over it. A
+ * module and a shared memory can be posted to workers, which instantiate the module themselves.
  */
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -10,9 +10,9 @@ import { bindKernels, instantiateCore } from './bind.ts';
 import type { Kernels } from './kernels.ts';
 
 /**
- * The core is built twice from the same sources: with the SIMD instructions that every Node has, and
- * with relaxed ones, whose multiply-add rounds once instead of twice and is faster. Results of one
- * build differ from the other's in the last bits.
+ * The core is built twice from the same sources: with the SIMD instructions that every Node has, and with
+ * relaxed SIMD, whose multiply-add rounds once instead of twice and is faster. Results of one build differ
+ * from the other's in the last bits.
  */
 const coreFiles = {
   plain: 'flashllm.wasm',
@@ -33,8 +33,8 @@ const relaxedProbe = Uint8Array.from([
   ...[0xfd, 0x85, 0x02, 0x0b], // relaxed_madd, end
 ]);
 
-// Node 20 and 21 have the instructions behind a flag, which later ones do not know any more. It counts
-// from the next module that is validated or compiled on. Worth 8.9 instead of 6.0 GB/s in f16.
+// Node 20 and 21 have the instructions behind a flag, which later versions no longer know. The flag applies
+// from the next module on that is validated or compiled. It gives 8.9 instead of 6.0 GB/s in f16.
 if (/^v2[01]\./.test(process.version)) setFlagsFromString('--experimental-wasm-relaxed-simd');
 
 /** Whether this Node runs a build. */
@@ -42,7 +42,7 @@ export function runsBuild(build: CoreBuild): boolean {
   return build === 'plain' || WebAssembly.validate(relaxedProbe);
 }
 
-/** The build this process uses: the faster one that runs, or the one that FLASHLLM_CORE names. */
+/** The build that this process uses: the fastest one that runs, or the one that FLASHLLM_CORE names. */
 export function chooseBuild(): CoreBuild {
   const wanted = process.env.FLASHLLM_CORE;
   const named = coreBuilds.find((build) => build === wanted);
@@ -59,7 +59,7 @@ export function chooseBuild(): CoreBuild {
 
 /** Compiles the core; about 10 ms. */
 export async function compileCore(build = chooseBuild()): Promise<WebAssembly.Module> {
-  // The same from src/kernels and from dist/kernels.
+  // The path is the same from src/kernels and from dist/kernels.
   const file = fileURLToPath(new URL(`../../build/${coreFiles[build]}`, import.meta.url));
   let bytes: Uint8Array;
   try {

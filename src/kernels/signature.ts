@@ -1,4 +1,4 @@
-/** How the tables of kernels write signatures, and what TypeScript makes of them. */
+/** The notation of signatures in the kernel tables, and the TypeScript types derived from it. */
 
 import type { ActivationCode } from './constants.ts';
 
@@ -21,7 +21,7 @@ const assemblyTypes = {
 
 type Word = keyof typeof assemblyTypes;
 
-/** What the words are to TypeScript. */
+/** The TypeScript types of the words. */
 interface TypeOfWord {
   readonly address: Address;
   readonly size: number;
@@ -31,10 +31,10 @@ interface TypeOfWord {
   readonly flag: 0 | 1;
 }
 
-/** `name: type`; with `name?: type`, a call may end before it, which stands for 0. */
+/** `name: type`; with `name?: type`, a call may omit it and what follows, which means 0. */
 export type ParameterText = `${string}: ${Word}`;
 
-/** A signature as a row of a table gives it. */
+/** A signature in a row of a table. */
 export interface Signature {
   readonly parameters: readonly ParameterText[];
   /** The type of the result, where there is one. */
@@ -66,7 +66,7 @@ type NameIn<Text extends string> = Text extends `${infer Name}?: ${string}`
 /** The names of a signature's parameters. */
 export type ParameterName<Row extends Signature> = NameIn<Row['parameters'][number]>;
 
-/** A parameter as the core has it. */
+/** A parameter in the core. */
 export interface AssemblyParameter {
   readonly name: string;
   readonly type: (typeof assemblyTypes)[Word];
@@ -85,14 +85,14 @@ type TypeIn<Text extends string> = Text extends `${string}: ${infer Type extends
   ? TypeOfWord[Type]
   : never;
 
-/** What a call passes, by the names of the signature's parameters; none of them is left out. */
+/** The arguments of a call by the names of the signature's parameters; none may be omitted. */
 export type NamedArguments<Row extends Signature> = {
   readonly [Text in Row['parameters'][number] as NameIn<Text>]: TypeIn<Text>;
 };
 
 /**
- * Calls kernels of one signature by the names of its parameters: for signatures that are too long to be
- * read by position. It makes an array per call, so it is for kernels that compute for longer than that.
+ * Calls kernels of one signature by the names of its parameters: for signatures too long to read by position.
+ * Each call creates an array, so use it only for kernels whose computation takes longer than that.
  */
 export function callerByName<Row extends Signature>(
   row: Row,

@@ -1,4 +1,4 @@
-/** Kernels that compute with weights, once for each format they lie in memory in. */
+/** Kernels that compute with weights, one set for each format of weights in memory. */
 
 import {
   type DType,
@@ -18,16 +18,16 @@ import type { KernelOf } from './signature.ts';
 export const { neuronGroup } = kernelSizes;
 
 /**
- * Bytes of `scratch` for matmul, exactMatmul, ffnUp and ffnDown with up to `cols` columns: there,
- * weights that are used for several positions are unpacked once, and activations are quantised for
- * formats with blocks. Without it (undefined or 0) f32, f16 and bf16 give the same results to the bit,
- * only slower: f16 takes up to twice as long. matmul and ffnUp of formats with blocks cannot do without.
+ * Bytes of `scratch` for matmul, exactMatmul, ffnUp and ffnDown with up to `cols` columns: kernels unpack
+ * weights into it that are used for several positions, and quantise activations for formats with blocks.
+ * Without scratch (undefined or 0), f32, f16 and bf16 give the same results to the bit, only slower: f16
+ * takes up to twice as long. matmul and ffnUp of formats with blocks need it.
  */
 export function scratchBytes(cols: number): number {
   const { unpackedColumns, unpackedBlockBytes, quantisedPositions } = kernelSizes;
   const { activationBlockBytes, activationScaleBytes } = kernelSizes;
   const blocks = Math.ceil(cols / formats.q8.blockElements);
-  // Addresses, and columns of which one block may be cut at either end; or activations.
+  // Addresses, and columns with a partial block at either end; or activations.
   const columns = unpackedColumns * (blocks + 1) * unpackedBlockBytes;
   const activations = quantisedPositions * blocks * (activationBlockBytes + activationScaleBytes);
   return unpackedColumns * 4 + Math.max(columns, activations);
@@ -60,20 +60,20 @@ type KernelsOfAll<Names extends FormatName> = {
     : never]: KernelOf<Table[Kernel]>;
 };
 
-/** The kernels that every format has of which each row lies by itself. */
+/** The kernels that every format has whose rows are not interleaved. */
 export type WeightKernels = KernelsOfAll<RowFormat>;
 /** The kernels that every format of FFN bundles has. */
 export type NeuronKernels = KernelsOfAll<NeuronDType | 'packed_f16'>;
 
-/** The kernels of all formats, those of weights as they are stored by the names of their dtypes. */
+/** The kernels of all formats; those of stored weights by the names of their dtypes. */
 export interface KernelsByFormat {
   readonly byDType: { readonly [Name in DType]: FormatKernels<Name> };
   readonly packedF16: FormatKernels<'packed_f16'>;
-  /** Of formats in which four rows lie together. */
+  /** For formats that interleave four rows. */
   readonly fours: { readonly [Name in FoursFormat]: FormatKernels<Name> };
 }
 
-/** What computes with rows of a format. */
+/** The kernels that compute with rows of a format. */
 export function weightKernels(
   { byDType, packedF16 }: KernelsByFormat,
   { name }: Format<RowFormat>,
@@ -82,8 +82,8 @@ export function weightKernels(
 }
 
 /**
- * Products with rows of a format: as it is fastest, or, where that rounds activations to 8 bits, in f32 on
- * the weights' values when `exact`.
+ * Products with rows of a format: the fastest ones or, with `exact`, where these round activations to 8 bits,
+ * products in f32 with the weights' values.
  */
 export function matmulOf(
   kernels: KernelsByFormat,
@@ -97,12 +97,14 @@ export function matmulOf(
   return productKernels(kernels, format).matmul;
 }
 
-/** Whether products in the format of this name can take input that was quantised before. */
+/** Whether products in the format of this name accept input that was quantised before. */
 export function quantisesInput(name: FormatName): boolean {
   return name in formatKernelTable.quantise.implementations;
 }
 
-/** What quantises the input of products in a format for several of them, where that is done; else null. */
+/**
+ * The kernel that quantises the input of products in a format for several of them; null where there is none.
+ */
 export function quantiseOf(
   kernels: KernelsByFormat,
   format: Format,
@@ -113,14 +115,14 @@ export function quantiseOf(
   return 'quantise' in own ? (own.quantise as KernelOf<Table['quantise']>) : null;
 }
 
-/** What multiplies with rows of a format, whether each lies by itself or four together. */
+/** The kernel that multiplies with rows of a format, interleaved or not. */
 export function productKernels(kernels: KernelsByFormat, format: Format): KernelsOfAll<FormatName> {
   if (inFours(format)) return kernels.fours[format.name];
   return weightKernels(kernels, format as Format<RowFormat>);
 }
 
 /**
- * What computes with bundles of a format.
+ * The kernels that compute with bundles of a format.
  * @throws RangeError where bundles cannot be in it
  */
 export function neuronKernels(

@@ -1,4 +1,4 @@
-/** Where a forward pass keeps its intermediate values: f32, for `chunk` positions at once. */
+/** The buffers for a forward pass's intermediate values: f32, for `chunk` positions at once. */
 
 import { kernelSizes } from '../kernels/constants.ts';
 import { attentionScratch } from '../kernels/kernels.ts';
@@ -25,10 +25,10 @@ export function sumRows(chunk: number): number {
   return Math.max(chunk, Math.max(neuronBlock / neuronGroup, mostGroups) + 1);
 }
 
-/** Neurons of a block at most, however few the positions. */
+/** The most neurons of a block, however few the positions. */
 const mostNeurons = 4096;
 
-/** Where the neurons of a block are listed, and what bounds how many these are. */
+/** The buffer that lists a block's neurons, and the limits on their number. */
 export interface BlockRoom {
   /** The most positions at once. */
   readonly chunk: number;
@@ -38,8 +38,8 @@ export interface BlockRoom {
 }
 
 /**
- * Neurons of an FFN that are computed in one go: as many as activations (chunk, neuronBlock), sums and
- * addresses have room for. The fewer the blocks, the less often threads wait for each other.
+ * Number of an FFN's neurons computed at once: as many as fit the buffers of activations (chunk,
+ * neuronBlock), sums and addresses. The fewer the blocks, the less often threads wait for each other.
  */
 export function blockNeurons({ chunk, entries }: BlockRoom, positions: number): number {
   const activations = Math.floor((chunk * neuronBlock) / positions);
@@ -47,7 +47,7 @@ export function blockNeurons({ chunk, entries }: BlockRoom, positions: number): 
   return Math.max(neuronBlock, Math.min(entries, activations, sums));
 }
 
-/** Where the input of products is quantised, one at a time. */
+/** Buffer for the quantised input of products, one input at a time. */
 export interface QuantisedRoom {
   readonly address: number;
   readonly bytes: number;
@@ -58,7 +58,7 @@ export interface Activations extends BlockRoom {
   readonly hidden: number;
   /** (chunk, hidden): a sublayer's input. */
   readonly input: number;
-  /** (chunk, hidden): the FFN's input, where it has to outlast the attention's; else the same place. */
+  /** (chunk, hidden): the FFN's input where attention's input must not overwrite it; else the same buffer. */
   readonly ffnInput: number;
   /** (chunk, hidden): a sublayer's output. */
   readonly output: number;
@@ -68,16 +68,16 @@ export interface Activations extends BlockRoom {
   readonly attended: number;
   /** (headsTogether, context): attention scores of one position. */
   readonly scores: number;
-  /** (chunk, rotaryPairs) each: of the angles by which queries and keys are turned. */
+  /** (chunk, rotaryPairs) each: cosines and sines of the angles by which queries and keys are rotated. */
   readonly cosines: number;
   readonly sines: number;
-  /** The same of the layers whose positions are told otherwise; empty where there are none. */
+  /** The same for layers with a second rotary embedding; empty where there are none. */
   readonly local: { readonly cosines: number; readonly sines: number };
-  /** (heads, context): what a head adds to scores, with ALiBi; else 0. */
+  /** (heads, context): with ALiBi, the bias that a head adds to scores; else 0. */
   readonly positionBias: number;
   /** (chunk, neuronBlock): activations of a block of neurons; see blockNeurons. */
   readonly neurons: number;
-  /** The same of their gates, where FFNs are gated. */
+  /** The same for their gates, where FFNs are gated. */
   readonly gates: number;
   /** (sumRows, hidden): sums of neuron groups that are not yet added to the output. */
   readonly sums: number;
@@ -85,56 +85,59 @@ export interface Activations extends BlockRoom {
   readonly embedding: number;
   /** (logit positions, vocab) */
   readonly logits: number;
-  /** Where kernels unpack weights that several positions share. */
+  /** Scratch where kernels unpack weights that several positions share. */
   readonly scratch: number;
-  /** Where a sublayer's input is quantised; null where no format wants that. */
+  /** Buffer for a sublayer's quantised input; null where no format needs one. */
   readonly quantised: QuantisedRoom | null;
   /** With predictors only. */
   readonly lists: (ListTables & PredictorWork) | null;
   /** With experts only. */
   readonly experts: ExpertBuffers | null;
-  /** Of attention that makes keys and values of latent vectors only. */
+  /** Only with attention that computes keys and values from latent vectors. */
   readonly latent: LatentBuffers | null;
-  /** Where no down column can be used before the activations of all neurons are known. */
+  /** Only where no down column can be used before the activations of all neurons are known. */
   readonly all: AllActivationsPlace | null;
   /** Bytes of all of these. */
   readonly bytes: number;
 }
 
-/** What routing to experts needs. */
+/** The buffers for routing to experts. */
 export interface ExpertBuffers {
   /** (chunk, experts): the router's logits. */
   readonly logits: number;
   /** (chunk, hidden): the rows that take an expert. */
   readonly gathered: number;
-  /** (chunk topK, hidden): what each expert contributes to each row that takes it. */
+  /** (chunk topK, hidden): the contribution of each expert to each row that takes it. */
   readonly contributions: number;
-  /** u32 (chunk topK) and (chunk, topK) choices: which rows and experts these are of. */
+  /** u32 (chunk topK) and (chunk, topK) choices: the rows and experts that these contributions belong to. */
   readonly rows: number;
   readonly choices: number;
-  /** (chunk, hidden) and (chunk): what the FFN beside experts gives, and each row's share of it. */
+  /** (chunk, hidden) and (chunk): the output of the shared FFN, and its weight for each row. */
   readonly shared: number;
   readonly shares: number;
 }
 
-/** What making keys and values of latent vectors needs. */
+/** The buffers for computing keys and values from latent vectors. */
 export interface LatentBuffers {
-  /** (chunk, queryRank): what queries are made of; empty where that is the input. */
+  /** (chunk, queryRank): the latent vectors of queries; empty where queries are computed from the input. */
   readonly query: number;
-  /** (chunk, rope + rank) and (chunk, rank): what keys and values are made of, and its norm. */
+  /** (chunk, rope + rank) and (chunk, rank): the latent vectors of keys and values, and their norms. */
   readonly latent: number;
   readonly normed: number;
-  /** (chunk, heads (headDim - rope + value)): keys without positions, and values; then what attention gives. */
+  /**
+   * (chunk, heads (headDim - rope + value)): keys without positions, and values; then the output of
+   * attention.
+   */
   readonly keyValue: number;
 }
 
-/** What predicting needs. */
+/** The buffers for predicting. */
 export interface PredictorWork {
   /** (chunk, rank): A x. */
   readonly reduced: number;
-  /** u32 (chunk, bitWords): what each position wants, until it is copied. */
+  /** u32 (chunk, bitWords): the neurons that each position wants, until they are copied. */
   readonly predicted: number;
-  /** u32 (neurons): what any position of the chunk wants, until it is copied. */
+  /** u32 (neurons): the neurons that any position of the chunk wants, until they are copied. */
   readonly union: number;
 }
 
@@ -150,15 +153,15 @@ export interface ActivationSizes {
   readonly context: number;
   /** Positions whose logits are kept. */
   readonly logits: number;
-  /** Neurons of the largest unit that is computed as a whole. */
+  /** Neurons of the largest unit computed as a whole. */
   readonly widestUnit: number;
   readonly predictors: PredictorSizes | null;
   readonly all: AllActivationsSizes | null;
-  /** Of the input of products; 0 where it is not quantised. */
+  /** Bytes of the quantised input of products; 0 where it is not quantised. */
   readonly quantisedBytes: number;
 }
 
-/** Activations that have room: of a chunk's block of neurons, or of one position's unit of k. */
+/** Number of activations to allocate: for a chunk's block of neurons, or for one position's unit of k. */
 export function activationValues(chunk: number, k: number): number {
   return Math.max(chunk * neuronBlock, k);
 }
@@ -170,17 +173,17 @@ export function widestRow({ hiddenSize, embeddingSize, attention }: ModelSpec): 
   return Math.max(hiddenSize, embeddingSize, heads * headDim, queryRank ?? 0, rank);
 }
 
-/** Pairs of a head's values that a rotary embedding turns. */
+/** Pairs of a head's values that a rotary embedding rotates. */
 export function rotaryPairs(positions: Positions | undefined): number {
   return positions?.kind === 'rotary' ? positions.dims / 2 : 0;
 }
 
-/** Values that are kept of gates next to `count` activations. */
+/** Number of gate values for `count` activations. */
 export function gateValues({ ffn }: ModelSpec, count: number): number {
   return ffn.gate === 'none' ? 0 : count;
 }
 
-/** @param take hands out places of so many values */
+/** @param take allocates a place for a number of values */
 function layoutExperts(
   { hiddenSize, ffn: { experts } }: ModelSpec,
   chunk: number,

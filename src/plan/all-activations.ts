@@ -1,6 +1,6 @@
 /**
- * Room for FFNs of which no down column can be used before the activations of all neurons are known: these,
- * and the down columns that came with them and would be gone by then.
+ * Buffers for FFNs in which no down column can be used before the activations of all neurons are known: one
+ * for these activations, and one for the down columns whose memory would be reused by then.
  */
 
 import { formats } from '../dtype.ts';
@@ -8,14 +8,14 @@ import { partOf } from '../flash/ffn-units.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { needsAllActivations } from '../models/spec.ts';
 
-/** Sizes of one layer's. */
+/** Sizes of one layer's buffers. */
 export interface AllActivationsSizes {
   readonly neurons: number;
-  /** Of the down columns of all neurons. */
+  /** Bytes of the down columns of all neurons. */
   readonly downBytes: number;
 }
 
-/** Where they lie. */
+/** Addresses of the buffers. */
 export interface AllActivationsPlace {
   /** (chunk, neurons) f32 */
   readonly values: number;
@@ -23,7 +23,7 @@ export interface AllActivationsPlace {
   readonly downs: number;
 }
 
-/** Null where each neuron's column can be used with its activation. */
+/** Null where each neuron's down column can be used together with its activation. */
 export function allActivationsSizes({
   spec,
   ffns,

@@ -1,6 +1,6 @@
 /**
- * Hands out places in one memory after the other. A place never spans two; what is left at the end
- * of a memory stays untouched and so costs no resident memory.
+ * Allocates places in one memory after the other. A place never spans two memories; the rest of a memory
+ * stays untouched and so takes no resident memory.
  */
 export interface ArenaAddress {
   readonly arena: number;
@@ -13,7 +13,7 @@ export class ArenaSpace {
   readonly #ends: number[];
 
   /**
-   * @param limit bytes one memory may have
+   * @param limit the most bytes of one memory
    * @param mainEnd where free space begins in the first memory
    * @param transferEnd where it begins in all others
    */
@@ -28,12 +28,12 @@ export class ArenaSpace {
     return this.#ends;
   }
 
-  /** The largest place that a fresh memory has. */
+  /** The largest place that a new memory can hold. */
   get largest(): number {
     return this.#limit - this.#transferEnd;
   }
 
-  /** What a place of `bytes` costs: more than its size where it needs a memory of its own. */
+  /** The cost in bytes of a place of `bytes`: more than its size where it needs a new memory. */
   cost(bytes: number): number {
     return this.#fits(bytes) ? bytes : bytes + this.#transferEnd;
   }

@@ -1,6 +1,7 @@
 /**
- * What the machine can give this process. Pages that only cache a file are given up when somebody
- * needs room, so they are free; what others hold besides would have to be swapped, or somebody killed.
+ * The memory available to this process. Pages that only cache a file can be dropped when a process needs
+ * room, so they count as free; for any other memory in use, the system would have to swap or to kill a
+ * process.
  */
 
 import { totalmem } from 'node:os';
@@ -9,16 +10,16 @@ import { type ControlGroup, controlGroups, readText } from '../control-groups.ts
 import { freeMemory } from './free-memory.ts';
 import { residentBytes } from './process.ts';
 
-/** Memory that can be used without pushing anything out, in bytes, and what says so. */
+/** Memory that can be used without swapping, in bytes, and the source of the figure. */
 export interface AvailableMemory {
-  /** With what this process uses already. */
+  /** Includes the memory that this process uses already. */
   readonly bytes: number;
   readonly source: 'machine' | 'cgroup' | 'limit';
 }
 
 /**
- * What the machine, the control groups around this process, or its own limits can give now.
- * @param root where /proc and /sys are; elsewhere in tests
+ * The memory that the machine, the control groups around this process and its own limits allow now.
+ * @param root directory that contains /proc and /sys; another one in tests
  */
 export function availableMemory(root = ''): AvailableMemory {
   const status = readText(`${root}/proc/self/status`) ?? '';
@@ -34,7 +35,7 @@ export function availableMemory(root = ''): AvailableMemory {
   return { bytes: Math.max(0, bytes), source };
 }
 
-/** Bytes that this process has to itself: pages of files, Node's own code among them, are cache. */
+/** Bytes of this process's private memory: pages of files, including Node's own code, are cache. */
 function ownBytes(status: string): number {
   const anonymous = kilobytes(status, 'RssAnon');
   return anonymous === null ? residentBytes() : anonymous + (kilobytes(status, 'RssShmem') ?? 0);
@@ -46,7 +47,9 @@ function freeOnMachine(root: string, own: number): number {
   return Math.min(free + own, kilobytes(meminfo, 'MemTotal') ?? totalmem());
 }
 
-/** What a group's limit leaves besides what others in it hold; nothing where it has no limit. */
+/**
+ * The bytes that a group's limit leaves after the memory of its other processes; none where it has no limit.
+ */
 function leftIn({ version, dir }: ControlGroup, own: number): number[] {
   const stat = readText(`${dir}/memory.stat`) ?? '';
   const field = (name: string) => {
@@ -57,11 +60,11 @@ function leftIn({ version, dir }: ControlGroup, own: number): number[] {
   const limits =
     version === 2
       ? [inFile('memory.max'), inFile('memory.high')]
-      : // The second is that of outer groups too, which a container does not see.
+      : // The second limit includes outer groups, which a container does not see.
         [inFile('memory.limit_in_bytes'), field('hierarchical_memory_limit') ?? Number.NaN];
   const limit = Math.min(...limits.filter((bytes) => bytes >= 0 && bytes < unlimitedBytes));
   if (!Number.isFinite(limit)) return [];
-  // Of a group and those inside it; tmpfs is shmem.
+  // Figures of a group and the groups inside it; tmpfs counts as shmem.
   const held =
     version === 2
       ? (field('anon') ?? 0) + (field('shmem') ?? 0) + kernelBytes(field)
@@ -69,10 +72,10 @@ function leftIn({ version, dir }: ControlGroup, own: number): number[] {
   return [limit - Math.max(0, held - own)];
 }
 
-/** Version 1 writes the largest whole page below 2^63 for no limit. */
+/** Version 1 reports the largest multiple of a page below 2^63 for "no limit". */
 const unlimitedBytes = 2 ** 60;
 
-/** What the kernel itself holds for a group, but for what it can give up. */
+/** Bytes that the system kernel holds for a group, without those it can reclaim. */
 function kernelBytes(field: (name: string) => number | null): number {
   const parts = ['slab', 'kernel_stack', 'pagetables', 'percpu', 'sock'];
   const all = field('kernel') ?? parts.reduce((sum, name) => sum + (field(name) ?? 0), 0);

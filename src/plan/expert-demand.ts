@@ -1,4 +1,4 @@
-/** What a token is expected to want of experts, and to miss of them, before anything has run. */
+/** The expected number of experts that a token wants and misses, before any token has run. */
 
 import type { Manifest } from '../flash/manifest.ts';
 import { type ExpertPlan, expertUnits } from './expert-slots.ts';
@@ -7,20 +7,20 @@ import type { ReadCosts } from './miss-cost.ts';
 import { kernelBytesPerMs } from './token-cost.ts';
 
 /**
- * How steeply hits grow with the share of the experts that slots hold. Text repeats its choices: of
- * Qwen3-30B-A3B on a phone 53% were hit with slots for 12% of the experts and 76% with 24%; with 40%,
- * others saw 90% and more.
+ * How steeply the hit rate grows with the share of the experts that slots hold. Consecutive tokens often
+ * choose the same experts: for Qwen3-30B-A3B on a phone, the hit rate was 53% with slots for 12% of the
+ * experts and 76% with 24%; with 40%, others saw 90% and more.
  */
 const locality = 5;
 
-/** The share of wanted experts that are expected in `slots` slots of `count` experts. */
+/** The expected hit rate of `slots` slots for `count` experts. */
 export function expectedHits(slots: number, count: number): number {
   return 1 - (1 - Math.min(1, slots / count)) ** locality;
 }
 
-/** Of one token. */
+/** Figures of one token. */
 export interface ExpertDemand {
-  /** Bytes of the experts that it takes, and of those that have to be read. */
+  /** Bytes of the experts that a token takes, and of those that have to be read. */
   readonly bytes: number;
   readonly missingBytes: number;
 }
@@ -39,22 +39,22 @@ export function expertDemand(
   return { bytes, missingBytes: Math.round(missingBytes) };
 }
 
-/** What is expected of a mixture of experts under a plan. */
+/** The expected figures of a mixture of experts under a plan. */
 export interface ExpertOutlook {
-  /** In each layer that has some, and those that a token takes. */
+  /** Experts in each layer that has some, and the number that a token takes. */
   readonly count: number;
   readonly perToken: number;
   /** Per layer, 0 where it has no experts. */
   readonly slots: readonly number[];
-  /** Share of the wanted experts that are expected in DRAM. */
+  /** The share of wanted experts that is expected to be in DRAM. */
   readonly hitRate: number;
   /** Bytes of experts that a token takes. */
   readonly bytesPerToken: number;
-  /** Computing and reading one after the other: what overlaps comes on top. */
+  /** Milliseconds of computing and reading one after the other; overlap makes it faster. */
   readonly tokensPerSecond: number;
 }
 
-/** Null for other models. */
+/** Null for models without experts. */
 export function expertOutlook(
   manifest: Pick<Manifest, 'ffns' | 'spec'>,
   { experts, usedBytes, streamedBytes, threads }: MemoryPlan,

@@ -1,34 +1,34 @@
 /**
- * Slots for experts. Each layer has as many as the others, since nothing is known of which experts are
- * wanted; those that no slot is worth pass through staging, which all layers share.
+ * Slots for experts. All layers have the same number, since it is unknown which experts will be wanted;
+ * experts that are not worth a slot pass through staging, which all layers share.
  */
 
 import type { FfnUnits } from '../flash/ffn-units.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import type { StorePlace } from './places.ts';
 
-/** Slots that experts pass through, in the first memory. */
+/** Staging slots in the first memory. */
 export interface ExpertStaging {
   readonly address: number;
   /** At least 2: one is read while another is computed. */
   readonly slots: number;
-  /** Of the largest expert. */
+  /** Bytes of the largest expert. */
   readonly slotBytes: number;
 }
 
-/** Where experts lie. */
+/** The places of experts. */
 export interface ExpertPlan {
   /** Per layer; null where a layer has no experts. */
   readonly stores: readonly (StorePlace | null)[];
   /** Null where every expert has a slot. */
   readonly staging: ExpertStaging | null;
-  /** Experts that a token takes: the model's, or fewer where that was asked for. */
+  /** Experts that a token takes: the model's number, or fewer where the request says so. */
   readonly topK: number;
 }
 
 /** With two, one expert is read while another is computed. */
 const fewestStagingSlots = 2;
-/** A part of the room for weights that more staging slots than these may take. */
+/** The share of the room for weights that further staging slots may take. */
 const largestStagingShare = 1 / 16;
 
 /** The experts of each layer; null where it has none. */
@@ -41,15 +41,15 @@ export function largestExpert(manifest: Pick<Manifest, 'ffns'>): number {
   return Math.max(0, ...expertUnits(manifest).map((units) => units?.unitBytes ?? 0));
 }
 
-/** The least that experts pass through in, in bytes. */
+/** Bytes of the smallest staging area. */
 export function smallestExpertStaging(manifest: Pick<Manifest, 'ffns'>): number {
   return fewestStagingSlots * largestExpert(manifest);
 }
 
 /**
- * Staging slots where there is so much room for weights: as many as the model's tokens take experts, where
- * that is little of it.
- * @param ringBytes the least that has to be left of it
+ * Number of staging slots for a given room for weights: as many as a token takes experts, where that is a
+ * small part of the room.
+ * @param ringBytes the bytes of it that must be left for the ring
  */
 export function expertStagingSlots(
   { spec, ffns }: Manifest,
@@ -64,8 +64,8 @@ export function expertStagingSlots(
 }
 
 /**
- * Slots for each layer in `free` bytes: in all layers the same number, and one more in the first of them
- * as far as there is room.
+ * Slots for each layer in `free` bytes: the same number in all layers, and one more in the first layers as
+ * far as there is room.
  */
 export function shareExpertSlots(layers: readonly (FfnUnits | null)[], free: number): number[] {
   const present = layers.flatMap((units) => units ?? []);

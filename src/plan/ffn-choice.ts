@@ -1,8 +1,8 @@
 /**
- * Whether predictors pay at a budget. They take memory that weights would have, and each run of missed
- * neurons is a read of its own: of models that are hardly sparse, and with little memory, every neuron
- * computed can be faster. Both plans are made and the cheaper one is taken, so that predictors never
- * slow a model down knowingly.
+ * Decides whether predictors pay at a budget. They take memory from weights, and each run of missed neurons
+ * needs a separate read: for models that are hardly sparse, and with little memory, computing every neuron
+ * can be faster. Both plans are made and the cheaper one is used, so that predictors are not used where they
+ * are expected to slow a model down.
  */
 
 import type { FfnChoice, FfnWay, LayerChoice } from './ffn-way.ts';
@@ -12,17 +12,17 @@ import type { PlanRequest } from './request.ts';
 import { type LayerCost, type TokenCost, tokenCost } from './token-cost.ts';
 
 /**
- * Every neuron computed must save 15% of the time, as estimates are off by as much, and at least 5 ms
- * before predictors are left aside: the output is then that of the exact model, and who gives another
- * budget should not get another text for less.
+ * Predictors are left out only if computing every neuron saves 15% of the time, as estimates are off by as
+ * much, and at least 5 ms: without predictors the output is that of the exact model, and a change of the
+ * budget should not change the text for a smaller gain.
  */
 const clearly = 0.15;
 const leastMs = 5;
-/** Reads that bring this share of what is not in DRAM pass over all of it. */
+/** Reads of this share of the rows that are not in DRAM count as reading all of them. */
 const nearlyAll = 0.9;
 
 /**
- * The cheaper of two plans of a model that has predictors: with them, or with every neuron computed.
+ * The cheaper of two plans of a model that has predictors: with predictors, or with every neuron computed.
  * @throws BudgetError below the floor with predictors
  */
 export function planCheaper(request: PlanRequest): MemoryPlan {

@@ -1,9 +1,9 @@
-/** How FFNs are read at a budget, and what that is expected to cost: see `planCheaper`. */
+/** How FFNs are read at a budget, and the expected cost: see `planCheaper`. */
 
 /**
- * How a layer's FFN is read. `chosen`: the neurons that a token wants and misses. `whole`: so many of
- * them that reads pass over all of the layer that is not in DRAM. `exact`: all rows, as a stream, and
- * every neuron is computed.
+ * How a layer's FFN is read. `chosen`: the neurons that a token wants and misses. `whole`: these are so many
+ * that reads pass over all rows of the layer that are not in DRAM. `exact`: all rows, as a stream; every
+ * neuron is computed.
  */
 export type FfnWay = 'chosen' | 'whole' | 'exact';
 
@@ -18,7 +18,7 @@ export interface LayerChoice {
 export interface FfnChoice {
   /** Whether the plan uses predictors. */
   readonly sparse: boolean;
-  /** Of a whole token, attention and head included. */
+  /** Of a whole token, including attention and head. */
   readonly sparseMs: number;
   readonly exactMs: number;
   /** Per layer of the model. */

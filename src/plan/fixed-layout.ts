@@ -1,4 +1,6 @@
-/** What lies in the first memory whatever the budget: everything but weights and their ring. */
+/**
+ * The part of the first memory that does not depend on the budget: everything except weights and their ring.
+ */
 
 import type { KvDType } from '../dtype.ts';
 import { widestUnit } from '../flash/ffn-units.ts';
@@ -25,10 +27,10 @@ import type { LayerDemand } from './share-slots.ts';
 import { bookkeepingBytes } from './store-book.ts';
 
 const rowStagingSlots = 8;
-/** Nothing lies at address 0, so that it can mean none. */
+/** No data lies at address 0, so that 0 can mean "none". */
 export const firstAddress = 4096;
 
-/** Everything that is there whatever the budget. */
+/** Everything that does not depend on the budget. */
 export interface Fixed {
   readonly vectors: readonly StoredTensor[];
   readonly vectorAddress: number;
@@ -36,23 +38,23 @@ export interface Fixed {
   readonly kv: KvLayout;
   readonly activations: Activations;
   readonly activationBytes: number;
-  /** Of logits and ids that each of several sequences keeps, outside of the memories. */
+  /** Bytes of logits and ids that each of several sequences keeps, outside the memories. */
   readonly sequenceBytes: number;
-  /** Positions whose logits have room. */
+  /** The most positions whose logits fit. */
   readonly logitPositions: number;
   readonly threadScratch: ThreadScratch;
   readonly threadBytes: number;
   readonly rowStaging: StreamRing;
-  /** Where predictors lie; 0 bytes without. */
+  /** Place of the predictors; 0 bytes without any. */
   readonly predictorAddress: number;
   readonly predictorBytes: number;
-  /** Of what is kept about neurons or experts, outside of the memories. */
+  /** Bytes of book-keeping about neurons or experts, outside the memories. */
   readonly bookkeepingBytes: number;
-  /** Bytes from `firstAddress` to the end of all this. */
+  /** Bytes from `firstAddress` to the end of the fixed part. */
   readonly bytes: number;
 }
 
-/** What the sizes depend on. */
+/** The inputs that the sizes depend on. */
 export interface FixedSizes {
   readonly manifest: Manifest;
   /** Positions of the longest sequence. */
@@ -61,14 +63,14 @@ export interface FixedSizes {
   readonly sequences: number;
   readonly positions: number;
   readonly kvDtype: KvDType;
-  /** Of which positions of a batch logits are kept: of the last of each sequence, or of all. */
+  /** The positions of a batch whose logits are kept: the last of each sequence, or all. */
   readonly logits: 'last' | 'all';
-  /** Positions besides whose logits are kept, of tokens that are proposed; 0 by default. */
+  /** Further positions whose logits are kept, for proposed tokens; 0 by default. */
   readonly draftTokens?: number;
   readonly threads: number;
   /** Null: every neuron is computed. */
   readonly predictors: PredictorDemand | null;
-  /** Experts that a token takes, where these shall be fewer than the model's. */
+  /** Experts that a token takes, if fewer than the model's number. */
   readonly expertsPerToken?: number;
   /** Layers whose keys and values are kept at once: all of them, unless one is run at a time. */
   readonly kvLayers?: number;
@@ -101,7 +103,7 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
   const kv = layoutKv(spec, kvSizes, end);
   take(kv.bytes);
   const { draftTokens = 0 } = sizes;
-  // Each sequence keeps those of its last row; of verified ones, guided answers keep some more.
+  // Each sequence keeps the logits of its last row; with a guide, it also keeps those of verified tokens.
   const keptLogits = sequences + draftTokens;
   const logitPositions = logits === 'all' ? chunk : Math.min(chunk, keptLogits);
   const predictorBytes = predictors === null ? 0 : (predictorSpan(predictors.set)?.bytes ?? 0);
@@ -148,14 +150,14 @@ export function layoutFixed(sizes: FixedSizes, chunk: number): Fixed {
   };
 }
 
-/** Of the stores of experts, and of a chunk's selection. */
+/** Bytes of the experts' stores, and of a chunk's selection. */
 function booksOfExperts(manifest: Manifest, chunk: number): number {
   const counts = expertUnits(manifest).flatMap((units) => units?.count ?? []);
   if (counts.length === 0) return 0;
   return bookkeepingBytes(counts) + 4 * (chunk + 1) * Math.max(...counts);
 }
 
-/** Of all stores, and of two selections: a chunk's, and the guess for a token. */
+/** Bytes of all stores, and of two selections: a chunk's, and the guess for a token. */
 function booksOf(predictors: PredictorDemand, chunk: number): number {
   const { neurons: units } = predictorSizes(predictors);
   const selections = [chunk, 1].map((rows) => selectionLengths({ units, rows }));
@@ -165,7 +167,7 @@ function booksOf(predictors: PredictorDemand, chunk: number): number {
   );
 }
 
-/** The sectors that hold tensors which lie together in their file, in this order. */
+/** The sectors that hold tensors which are adjacent in their file, in this order. */
 export function vectorSpan(vectors: readonly StoredTensor[]): Span | null {
   const [first, last] = [vectors[0], vectors.at(-1)];
   if (first === undefined || last === undefined) return null;
@@ -178,7 +180,7 @@ export function predictorSpan(set: PredictorSet): Span | null {
   return vectorSpan(predictorWeights(set));
 }
 
-/** The largest of what all layers have. */
+/** The largest of all layers' sizes. */
 export function predictorSizes({ set, layers }: PredictorDemand): PredictorSizes {
   return {
     neurons: Math.max(...layers.map(({ neurons }) => neurons)),

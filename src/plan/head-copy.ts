@@ -1,17 +1,17 @@
-/** The head's copy in few bits, which may stand in for it: its size, and whether it is worth having. */
+/** The head's copy in few bits, which may propose in its place: its size, and whether it pays. */
 
 import { byteLength } from '../dtype.ts';
 import type { StoredTensor } from '../flash/manifest.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { MIB } from '../units.ts';
 
-/** Of the copy. */
+/** Format of the copy. */
 export const proposalDType = 'q4';
-/** More logits than these are cheaper to have by passing over the head. */
+/** For more logits than this, passing over the head itself is cheaper. */
 const mostLogits = 128;
 const f32Bytes = 4;
 
-/** The copy of a head as a tensor that no file has. */
+/** The copy of a head as a tensor that is not stored in any file. */
 export function proposalTensor(head: StoredTensor): StoredTensor {
   const [rows = 0, columns = 0] = head.shape;
   return {
@@ -26,17 +26,17 @@ export function proposalTensor(head: StoredTensor): StoredTensor {
   };
 }
 
-/** Bytes kept about the rows of a copy, outside of the memories. */
+/** Bytes of figures about a copy's rows, outside the memories. */
 export function proposalBookkeeping({ vocabSize }: Pick<ModelSpec, 'vocabSize'>): number {
   return 2 * f32Bytes * vocabSize;
 }
 
-/** A smaller head is read as a whole in less time than its single rows. */
+/** Reading a smaller head as a whole takes less time than reading single rows of it. */
 const smallestHead = 2 * MIB;
 
 /**
- * Whether a copy may stand in for a head of which the `k` largest logits are asked for: it is much
- * smaller, and rows are worth reading one by one.
+ * Whether a copy may propose in a head's place when the `k` largest logits are needed: the copy must be much
+ * smaller, and reading rows one by one must pay.
  */
 export function proposable(head: StoredTensor, k: number): boolean {
   const [, columns = 0] = head.shape;

@@ -1,8 +1,8 @@
-/** What a budget is spent on, item by item. */
+/** The items that a budget is spent on. */
 
 import { formatBytes } from '../units.ts';
 
-/** Every item that a plan may have, and what it is called. */
+/** Every item that a plan may have, and its name. */
 const names = {
   process: () => 'process',
   threads: ({ threads }: ItemFacts) => `compute threads (${threads})`,
@@ -31,19 +31,19 @@ export type PlanItemId = keyof typeof names;
 
 export interface PlanItem {
   readonly id: PlanItemId;
-  /** For people. */
+  /** The name shown to users. */
   readonly name: string;
   readonly bytes: number;
 }
 
-/** What names tell. */
+/** The facts that names contain. */
 export interface ItemFacts {
   readonly threads: number;
   readonly positions: number;
   readonly sequences: number;
   readonly kvDtype: string;
   readonly chunk: number;
-  /** Of sample text, where predictors are trained. */
+  /** Tokens of sample text, where predictors are trained. */
   readonly tokens?: number;
 }
 

@@ -3,8 +3,8 @@
  *
  *     | keys: page 0 | page 1 | ... | values: page 0 | page 1 | ... |
  *
- * Sequences have lists of pages, in front of the layers; a page that two sequences begin with is kept
- * once. Beside it lies what attention is told of a batch.
+ * The tables of the sequences' pages lie before the layers; a page that two sequences share is stored once. A
+ * table that describes a batch's rows to attention lies beside them.
  */
 
 import { byteLength, type KvDType } from '../dtype.ts';
@@ -17,7 +17,7 @@ export const { pagePositions } = kernelSizes;
 
 const u32Bytes = 4;
 
-/** What the cache is for. */
+/** The sizes that the cache is made for. */
 export interface KvSizes {
   /** The longest sequence. */
   readonly context: number;
@@ -28,7 +28,9 @@ export interface KvSizes {
   readonly dtype: KvDType;
   /** Rows of a batch. */
   readonly chunk: number;
-  /** Layers whose keys and values are kept at once; fewer than the model's where one runs at a time. */
+  /**
+   * Layers whose keys and values are stored at once; fewer than the model's where one layer runs at a time.
+   */
   readonly layers: number;
 }
 
@@ -38,17 +40,19 @@ export interface KvLayout {
   readonly positions: number;
   /** Pages that sequences share among them. */
   readonly pages: number;
-  /** Where layer 0 begins, and the distance from one layer to the next; 0 where all use the same. */
+  /**
+   * Address of layer 0, and the distance from one layer to the next; 0 where all layers use the same memory.
+   */
   readonly address: number;
   readonly layerBytes: number;
-  /** From a layer's keys to its values. */
+  /** Distance from a layer's keys to its values. */
   readonly valuesOffset: number;
   /** u32 (sequences, pagesPerSequence): the pages of each. */
   readonly tables: number;
   readonly pagesPerSequence: number;
   /** u32 (chunk, 2): of each row of a batch, the address of its table and its position. */
   readonly rows: number;
-  /** Bytes of keys and values, and of all this. */
+  /** Bytes of keys and values, and of the whole layout. */
   readonly cacheBytes: number;
   readonly bytes: number;
 }
@@ -59,13 +63,14 @@ export function kvRowBytes({ attention }: Pick<ModelSpec, 'attention'>, dtype: K
 }
 
 /**
- * Pages with which sequences of so many positions together always have room: each may end within a page.
+ * The number of pages that always suffices for sequences with `positions` positions together: each sequence
+ * may end within a page.
  */
 export function pagesFor(positions: number, sequences: number): number {
   return Math.floor((positions + sequences * (pagePositions - 1)) / pagePositions);
 }
 
-/** Rows per layer. One sequence alone needs no more than its positions: its last page may be cut. */
+/** Rows per layer. A single sequence needs only as many rows as positions: its last page may be shorter. */
 function rowsFor({ positions, sequences }: Pick<KvSizes, 'positions' | 'sequences'>): number {
   return sequences === 1 ? positions : pagesFor(positions, sequences) * pagePositions;
 }
@@ -78,7 +83,7 @@ export function kvCacheBytes(
   return sizes.layers * rowsFor(sizes) * kvRowBytes(spec, sizes.dtype);
 }
 
-/** Lays the cache from `address` on, which is aligned. */
+/** Lays out the cache from `address` on, which must be aligned. */
 export function layoutKv(
   spec: Pick<ModelSpec, 'attention' | 'layers'>,
   sizes: KvSizes,

@@ -17,25 +17,25 @@ import { wholeBytes } from './weight-order.ts';
 export interface LayerPlanRequest {
   readonly manifest: Manifest;
   readonly threads: number;
-  /** Positions of the longest window, and how many of them go together. */
+  /** Positions of the longest window, and how many of them are processed at once. */
   readonly context: number;
   readonly chunk: number;
-  /** The weights of each layer, in the order in which they are laid. */
+  /** The weights of each layer, in the order of their addresses. */
   readonly layers: readonly (readonly StoredTensor[])[];
-  /** Bytes behind them that the caller uses as it likes. */
+  /** Bytes after them that the caller may use freely. */
   readonly regionBytes: number;
 }
 
-/** Sizes and places, from which the plan is made when it is known that they fit. */
+/** Sizes and places, from which the plan is made once they are known to fit. */
 export interface LayerLayout {
   readonly kvBytes: number;
-  /** Of activations, vectors and the like. */
+  /** Bytes of activations, vectors and the like. */
   readonly otherBytes: number;
   readonly layerBytes: number;
   readonly memoryBytes: number;
-  /** Where the caller's region begins. */
+  /** Address of the caller's region. */
   readonly region: number;
-  /** @param items what the budget is spent on */
+  /** @param items the items that the budget is spent on */
   readonly plan: (dramBudget: number, items: readonly PlanItem[]) => MemoryPlan;
 }
 

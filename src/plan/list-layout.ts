@@ -1,18 +1,21 @@
 /**
- * What a memory needs besides for FFNs over lists of wanted neurons: tables of the entries in work,
- * and a place for neurons that no slot is worth (staging).
+ * Further buffers of a memory for FFNs over lists of wanted neurons: tables of the entries in progress, and a
+ * place for neurons that are not worth a slot (staging).
  */
 
 import { alignUp } from '../units.ts';
 
-/** Neurons of an FFN that are computed in one go; bounds the activations' memory. */
+/** Neurons of an FFN that are computed at once; this limits the memory for activations. */
 export const neuronBlock = 1024;
 
-/** Ranges of ids that are summed up on their own, at most; see assembly/ffn-list.ts. */
+/** The most ranges of ids that are summed separately; see assembly/ffn-list.ts. */
 export const mostGroups = 32;
 const smallestGroup = 64;
 
-/** Neurons of a group: few enough groups that adding their sums costs little, enough for threads. */
+/**
+ * Neurons of a group: there are few enough groups that adding their sums costs little, and enough for the
+ * threads.
+ */
 export function groupSize(neurons: number): number {
   return Math.max(smallestGroup, Math.ceil(neurons / mostGroups));
 }
@@ -26,14 +29,14 @@ export interface ListTables {
   readonly order: number;
   /** u32 (neuronBlock) */
   readonly ids: number;
-  /** u32: where groups end. */
+  /** u32: the ends of groups. */
   readonly bounds: number;
   /** f32 (neuronBlock) each: the biases of up rows and of gates. */
   readonly bias: number;
   readonly gateBias: number;
   /** (chunk, neuronBlock): activations in the order of ids, or scores. */
   readonly wanted: number;
-  /** u32 (chunk, bitWords): what each position wants. */
+  /** u32 (chunk, bitWords): the neurons that each position wants. */
   readonly bits: number;
 }
 
@@ -42,7 +45,7 @@ export function bitWords(neurons: number): number {
   return Math.ceil(neurons / 32);
 }
 
-/** Elements of what holds a selection: ids of the units, and a row of bits for each position. */
+/** Elements of a selection's buffers: ids of the units, and a row of bits for each position. */
 export function selectionLengths({ units, rows }: { units: number; rows: number }): {
   readonly ids: number;
   readonly bits: number;
@@ -50,7 +53,7 @@ export function selectionLengths({ units, rows }: { units: number; rows: number 
   return { ids: units, bits: rows * bitWords(units) };
 }
 
-/** @param take hands out places of so many bytes */
+/** @param take allocates a place for a number of bytes */
 export function layoutListTables(
   take: (bytes: number) => number,
   { chunk, neurons }: { readonly chunk: number; readonly neurons: number },
@@ -69,22 +72,25 @@ export function layoutListTables(
   };
 }
 
-/** Neurons that no slot is worth pass through here, in two halves: one is read, one is computed. */
+/**
+ * Neurons that are not worth a slot pass through here, in two halves: one is being read while the other is
+ * computed.
+ */
 export interface Staging {
   readonly address: number;
-  /** Of one bundle each; even. */
+  /** Number of slots of one bundle each; even. */
   readonly slots: number;
 }
 
 const largestStagingBytes = 4 * 1024 * 1024;
 const smallStagingBytes = 2 * 1024 * 1024;
 
-/** The least with which a device is kept busy, or a quarter of a small model's neurons. */
+/** The fewest slots that keep a device busy, or a quarter of a small model's neurons. */
 export function smallestStaging(bundleBytes: number, allBytes: number): number {
   return Math.max(2 * bundleBytes, Math.min(smallStagingBytes, allBytes / 4));
 }
 
-/** Slots of the staging for a plan with so much room. */
+/** Staging slots for a plan with this much room. */
 export function stagingSlots(bundleBytes: number, allBytes: number, room: number): number {
   const bytes = Math.max(
     smallestStaging(bundleBytes, allBytes),
@@ -93,7 +99,7 @@ export function stagingSlots(bundleBytes: number, allBytes: number, room: number
   return Math.max(2, 2 * Math.floor(bytes / bundleBytes / 2));
 }
 
-/** Bytes of so many slots, whole sectors. */
+/** Bytes of a number of slots, in whole sectors. */
 export function slotsBytes(slots: number, bundleBytes: number): number {
   return alignUp(slots * bundleBytes, 4096);
 }

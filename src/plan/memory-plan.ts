@@ -1,14 +1,14 @@
 /**
- * The plan: what stays in DRAM, what is streamed, and at which address everything lies. It is made
- * from sizes alone, before any weight is read, and never changes afterwards.
+ * The plan: which weights are resident, which are streamed, and the address of every buffer. It is made from
+ * sizes alone, before any weight is read, and never changes afterwards.
  *
  * The first WebAssembly memory holds, from low to high addresses:
  *
  *   vectors | KV cache | predictors | activations | thread scratch | row staging | stream ring |
  *   neuron or expert staging | resident weights, stores of neurons or experts
  *
- * Weights beyond its end lie in further memories, behind transfer buffers (transfer-buffers.ts). Which weights get a
- * place is decided in placement.ts.
+ * Weights beyond its end lie in further memories, behind transfer buffers (transfer-buffers.ts). placement.ts
+ * decides which weights get a place.
  */
 
 import type { StoredTensor } from '../flash/manifest.ts';
@@ -27,7 +27,7 @@ import type { TransferBuffers } from './transfer-buffers.ts';
 
 /** Predictors in memory. */
 export interface PredictorPlan extends PredictorDemand {
-  /** Where their weights begin, in the first memory. */
+  /** Address of their weights in the first memory. */
   readonly address: number;
 }
 
@@ -42,38 +42,40 @@ export interface SparsePlan {
 declare const sealed: unique symbol;
 
 export interface MemoryPlan {
-  /** Only {@link sealPlan} makes one. */
+  /** Only {@link sealPlan} creates one. */
   readonly [sealed]: true;
   readonly dramBudget: number;
   readonly context: number;
   readonly chunk: number;
-  /** Positions whose logits have room at once. */
+  /** The most positions whose logits fit at once. */
   readonly logitPositions: number;
   readonly threads: number;
-  /** Bytes of the first memory, which holds all but weights. */
+  /** Bytes of the first memory, which holds everything except further arenas' weights. */
   readonly memoryBytes: number;
-  /** Further memories, for weights beyond what one can hold; arena 1 is the first of these. */
+  /** Further memories, for weights that do not fit the first one; arena 1 is the first of these. */
   readonly arenas: readonly { readonly transfer: TransferBuffers; readonly memoryBytes: number }[];
-  /** What the budget is spent on; the sum is at most the budget. */
+  /** The items that the budget is spent on; their sum is at most the budget. */
   readonly items: readonly PlanItem[];
   readonly vectors: { readonly tensors: readonly StoredTensor[]; readonly address: number };
   readonly kvCache: KvLayout;
   readonly activations: Activations;
-  /** What each thread but the first keeps for itself. */
+  /** Scratch of each thread except the first. */
   readonly threadScratch: ThreadScratch;
   /** Slots for rows of tables that are not resident. */
   readonly rowStaging: StreamRing;
   readonly residences: ReadonlyMap<StoredTensor, Residence>;
-  /** The head's copy in few bits, one of the residences; null where the head itself is used. */
+  /** The head's copy in few bits, which is one of the residences; null where the head itself is used. */
   readonly headProposal: StoredTensor | null;
   readonly predictors: PredictorPlan | null;
   /** Null: every neuron is computed. */
   readonly sparse: SparsePlan | null;
-  /** Of mixtures of experts; null for other models. */
+  /** For mixtures of experts; null for other models. */
   readonly experts: ExpertPlan | null;
   /** Null when nothing is streamed. */
   readonly ring: StreamRing | null;
-  /** What a token streams, in order; the head's part apart, since only some passes need it. */
+  /**
+   * The ranges that a token streams, in order; the head's part is separate, since only some passes need it.
+   */
   readonly body: readonly RowRange[];
   readonly head: readonly RowRange[];
   /** Bytes read from flash for each token, rows of tables not counted. */
@@ -82,11 +84,11 @@ export interface MemoryPlan {
   readonly usedBytes: number;
   /** Whether all weights are in DRAM. */
   readonly fitsWhole: boolean;
-  /** Whether predictors pay at this budget; null where that was not asked. */
+  /** Whether predictors pay at this budget; null where the request does not ask for the choice. */
   readonly choice: FfnChoice | null;
 }
 
-/** What makes a plan of its parts: for the makers of plans, which stand in this room. */
+/** Makes a plan from its parts; for the planners in this directory only. */
 export function sealPlan(parts: Omit<MemoryPlan, typeof sealed>): MemoryPlan {
   return parts as MemoryPlan;
 }

@@ -1,9 +1,9 @@
 /**
- * Gives weights their places in DRAM. What is used whole for every token (attention, head, an FFN
- * without predictors) is worth the same per byte, so it is taken in the order attention and head,
- * then the same share of every layer's FFN, so that reads spread evenly over a token; with
- * predictors, then the neurons that are wanted most. Tables that are read by row come last: a row
- * costs one read of 32 KiB per token whatever the table's size.
+ * Gives weights their places in DRAM. Weights that every token uses in full (attention, head, an FFN without
+ * predictors) are worth the same per byte. Attention and head come first, then the same share of every
+ * layer's FFN, so that reads spread evenly over a token; with predictors, the neurons that are wanted most
+ * follow instead. Tables that are read by row come last: a row costs one read of 32 KiB per token whatever
+ * the table's size.
  */
 
 import { defaultProfile } from '../flash/device-profile.ts';
@@ -33,41 +33,41 @@ import { neuronsBeforeMatrices, shareSlots } from './share-slots.ts';
 import { layoutTransferBuffers, type TransferBuffers } from './transfer-buffers.ts';
 import { matricesInOrder, rowsThatFit, rowTables, wholeBytes } from './weight-order.ts';
 
-/** A token passes over the copy instead of reading four times as much: it is worth most of the room. */
+/** The largest share of the room for the copy: it spares a token from reading four times as much. */
 const largestProposalShare = 0.75;
 
 const largestSparseRing = 8 * MIB;
 
-/** Bytes one memory may have. */
+/** The most bytes of one memory. */
 export function memoryLimitOf({ memoryLimit = maxMemoryBytes }: PlanRequestBase): number {
   return memoryLimit;
 }
 
-/** Weights with their places, and what that takes. */
+/** Weights with their places, and the memory that these take. */
 export interface Placed {
   readonly residences: ReadonlyMap<StoredTensor, Residence>;
   /** The head's copy, resident as a whole; null where there is none. */
   readonly headProposal: StoredTensor | null;
   /** Per layer, with predictors only. */
   readonly stores: readonly StorePlace[] | null;
-  /** In the first memory; null where nothing passes through. */
+  /** In the first memory; null where no neurons need staging. */
   readonly staging: Staging | null;
-  /** Of mixtures of experts only. */
+  /** For mixtures of experts only. */
   readonly experts: ExpertPlan | null;
   readonly ring: StreamRing | null;
   readonly arenas: readonly { readonly transfer: TransferBuffers; readonly memoryBytes: number }[];
   readonly memoryBytes: number;
   readonly residentBytes: number;
-  /** Of neurons or experts. */
+  /** Bytes of the slots of neurons or experts. */
   readonly storeBytes: number;
 }
 
-/** What is laid in the first memory before the weights. */
+/** The buffers in the first memory before the weights. */
 interface Reserve {
   readonly ring: StreamRing | null;
   readonly stagingSlots: number;
   readonly expertSlots: number;
-  /** The head's copy that stands in for it; null: none. */
+  /** The copy that proposes in the head's place; null where there is none. */
   readonly proposal: StoredTensor | null;
 }
 
@@ -102,7 +102,7 @@ export function placeWeights(
   const used = without.headProposal === null ? matrices : matrices.slice(0, -1);
   if (whole(sparse ? used : [...used, ...bundles], without)) return without;
   const rest = Math.min(limit, room) - staging;
-  // With predictors only attention and head pass through the ring.
+  // With predictors, only attention and head pass through the ring.
   const largest = sparse ? Math.min(rest, largestSparseRing) : rest;
   return place({ ...reserve, ring: planRing(manifest, rest, largest) });
 }
@@ -119,7 +119,10 @@ export function storesAreFull(
   );
 }
 
-/** The copy that proposes in the head's place, where it may and is no large part of the room. */
+/**
+ * The copy that proposes in the head's place, where this is allowed and the copy takes no large part of the
+ * room.
+ */
 function proposalFor(
   { manifest, bestLogits, residency = 'all' }: PlanRequest,
   room: number,
@@ -136,7 +139,7 @@ function proposalFor(
   return wholeBytes(tensor) <= largestProposalShare * room ? tensor : null;
 }
 
-/** Of one unit in any layer, and of all. */
+/** Bytes of one unit in any layer, and of all units. */
 export function bundleSizes({ manifest: { ffns } }: Pick<PlanRequest, 'manifest'>) {
   const all = ffns.flat();
   return {
@@ -205,7 +208,7 @@ function placeBeside(
     }
   }
   const own = headProposal === null ? matrices : matrices.slice(0, -1);
-  // Where not all matrices fit beside the neurons that are worth more, each keeps the same share.
+  // Where the matrices do not all fit beside the neurons that are worth more, each keeps the same share.
   const reserved =
     sparse && predictors !== null && residency === 'all'
       ? bundleBytes * neuronsBeforeMatrices(predictors.layers, bundleBytes, readCosts)
@@ -224,7 +227,7 @@ function placeBeside(
   }
   let stores: StorePlace[] | null = null;
   let storeBytes = 0;
-  /** The place of a store of up to `slots` units, as many as there is room for. */
+  /** The place of a store with as many units as fit, at most `slots`. */
   const takeStore = (slots: number, unitBytes: number): StorePlace => {
     const size = (count: number) => slotsBytes(count, unitBytes);
     let count = slots;
@@ -238,7 +241,7 @@ function placeBeside(
     return { ...space.take(size(count)), slots: count };
   };
   if (predictors === null || !sparse) {
-    // The same share of each layer's FFN: a share of what is still free, which shrinks as it goes.
+    // The same share of each layer's FFN, computed from the remaining free bytes.
     const kept = residency === 'all' ? bundles : [];
     kept.forEach((tensor, index) => {
       reside(tensor, Math.min(wholeBytes(tensor), Math.floor(free / (kept.length - index))));

@@ -2,12 +2,15 @@
 
 import type { ArenaAddress } from './arena-space.ts';
 
-/** A tensor of which the first `rows` rows lie in DRAM, from `address` on in memory `arena`. */
+/** A tensor whose first `rows` rows lie in DRAM, from `address` on in memory `arena`. */
 export interface Residence extends ArenaAddress {
   readonly rows: number;
 }
 
-/** Where a layer's neurons lie, `slots` bundles from `address` on; no slot: they only pass through. */
+/**
+ * The place of a layer's neurons: `slots` bundles from `address` on; without slots, all neurons pass through
+ * staging.
+ */
 export interface StorePlace extends ArenaAddress {
   readonly slots: number;
 }

@@ -1,4 +1,4 @@
-/** Making the plan: how many positions at once, what is fixed, what is left for weights. */
+/** Makes the plan: the number of positions at once, the fixed part, and the room left for weights. */
 
 import { BudgetError } from '../errors.ts';
 import { sectorBytes } from '../flash/layout.ts';
@@ -22,7 +22,10 @@ import { matricesInOrder, rowTables, usedMatrices } from './weight-order.ts';
 
 /** Chunk sizes tried from large to small until the activations are a small part of the budget. */
 const chunkSizes = [1024, 512, 256, 128, 64, 32, 16, 8];
-/** A chunk is worth so much of the room for weights; one of more than 64 positions, so much. */
+/**
+ * The share of the room for weights that a chunk may take; the second one is for chunks of more than 64
+ * positions.
+ */
 const chunkShare = 1 / 4;
 const largeChunkShare = 1 / 16;
 
@@ -40,10 +43,10 @@ export function planMemory(request: PlanRequest): MemoryPlan {
     const outside = fixed.bookkeepingBytes + fixed.sequenceBytes + (request.draftBytes ?? 0);
     const free = dramBudget - processBytes - outside - threadBytes(request);
     const room = free - fixed.bytes;
-    // What weights pass through must lie in the first memory, with everything that is fixed.
+    // The ring and staging must lie in the first memory, with the fixed part.
     const passage = smallestPassage(request);
     if (firstAddress + fixed.bytes + passage > memoryLimit) continue;
-    // A large chunk is worth some memory, not most of it.
+    // A large chunk may take some of the memory, not most of it.
     const share = chunk > 64 ? largeChunkShare : chunkShare;
     const generous = fixed.activationBytes <= Math.max(0, free) * share;
     const last = chunk === smallest;
@@ -66,7 +69,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
     tensors.flatMap((tensor) => cutRows(tensor, slotBytes, residences.get(tensor)?.rows ?? 0));
   // Neurons that a predictor chooses are read one by one.
   const streamedBody = stream(stores === null ? body : body.filter((t) => !bundles.includes(t)));
-  // Before the head itself there may be a projection, which is streamed as ever.
+  // There may be a projection before the head itself; it is streamed as usual.
   const streamedHead = stream(headProposal === null ? head : head.slice(0, -1));
   const bytesOf = ({ tensor, count }: RowRange) => count * rowsOf(tensor).rowBytes;
   const demand = predictors && stores && neuronDemand(request, predictors, stores);
@@ -124,7 +127,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
   });
 }
 
-/** Bytes of neurons that a token wants on average, and of those how many are not in their store. */
+/** Mean bytes of neurons that a token wants, and those of them not in their store. */
 function neuronDemand(
   { manifest }: PlanRequest,
   { layers }: PredictorDemand,
@@ -141,12 +144,12 @@ function neuronDemand(
   return { bytes: Math.round(bytes), missingBytes: Math.round(missingBytes) };
 }
 
-/** Of the threads themselves, where nobody else counts them. */
+/** Bytes of the threads themselves, unless another plan counts them. */
 function threadBytes({ threads, beside }: PlanRequestBase): number {
   return beside ? 0 : threadResidentBytes(threads);
 }
 
-/** The least room in which weights pass through: streamed rows, and neurons. */
+/** The smallest ring and staging with which the model can run. */
 function smallestPassage(request: PlanRequestBase): number {
   const ring = smallestRing(request.manifest) + smallestExpertStaging(request.manifest);
   if (!request.sparse) return ring;
@@ -155,15 +158,15 @@ function smallestPassage(request: PlanRequestBase): number {
 }
 
 /**
- * The least positions at once: with one, a prompt would read the whole model for each token; with fewer
- * than sequences, so would some of these.
+ * The fewest positions at once: with one, a prompt would read the whole model for each token; with fewer
+ * positions than sequences, some sequences would do the same.
  */
 function smallestChunk({ chunk, sequences }: PlanRequestBase): number {
   const enough = chunkSizes.filter((size) => size >= sequences);
   return Math.min(chunk, ...(enough.length === 0 ? chunkSizes.slice(0, 1) : enough));
 }
 
-/** What is there whatever the budget. */
+/** The part that does not depend on the budget. */
 function fixedItems(request: PlanRequestBase, chunk: number, fixed: Fixed): PlanItem[] {
   const { processBytes, threads } = request;
   const item = (id: PlanItemId, bytes: number) => planItem(id, bytes, { ...request, chunk });
@@ -177,7 +180,7 @@ function fixedItems(request: PlanRequestBase, chunk: number, fixed: Fixed): Plan
   ];
 }
 
-/** The same, of items that not every plan has. */
+/** The same for items that not every plan has. */
 function optionalItems(request: PlanRequestBase, chunk: number, fixed: Fixed): PlanItem[] {
   const { predictors } = request;
   const item = (id: PlanItemId, bytes: number) => planItem(id, bytes, { ...request, chunk });
@@ -189,7 +192,7 @@ function optionalItems(request: PlanRequestBase, chunk: number, fixed: Fixed): P
   ].filter(({ bytes }) => bytes > 0);
 }
 
-/** The smallest budget that a request can be planned for, and what it consists of. */
+/** The smallest budget that a request can be planned for, and its items. */
 export function planFloor(request: PlanRequestBase): {
   readonly bytes: number;
   readonly items: readonly PlanItem[];

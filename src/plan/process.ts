@@ -1,4 +1,4 @@
-/** What this process uses. */
+/** The memory that this process uses. */
 
 import { readText } from '../control-groups.ts';
 import type { Manifest } from '../flash/manifest.ts';
@@ -9,7 +9,7 @@ export function residentBytes(): number {
   return process.memoryUsage.rss();
 }
 
-/** The highest resident memory so far, in bytes: `VmHWM` where there is one. */
+/** The peak resident memory so far, in bytes: `VmHWM` where the system has it. */
 export function peakResidentBytes(): number {
   const status = readText('/proc/self/status');
   const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(status ?? '')?.[1];
@@ -18,31 +18,31 @@ export function peakResidentBytes(): number {
   return process.resourceUsage().maxRSS * 1024;
 }
 
-/** What has been seen to come on top of the resident memory at the time of planning, and more. */
+/** The margin for growth of resident memory after planning: more than the largest growth seen. */
 const growthBytes = 8 * MIB;
 /**
- * Node's code and heap with the command line loaded, 61 MiB on Node 20, 58 to 66 on 22, 24 and 26
- * (the small bundled model, at its floor), and what they grow by: more than `growthBytes` beside that, so that the floor
+ * Node's code and heap with the command line loaded, 61 MiB on Node 20, 58 to 66 MiB on 22, 24 and 26 (the
+ * small bundled model, at its floor), and their growth: more than `growthBytes` above that, so that the floor
  * is the same each time.
  */
 const bareBytes = (Number(process.versions.node.split('.')[0]) < 22 ? 76 : 84) * MIB;
 /**
- * A tokenizer in memory, as a multiple of its file, once there is a cache file of it: 11.4 MB of
- * tokenizer.json take 14 MB. Where there is none yet, what is resident after parsing counts instead.
+ * Memory of a tokenizer, as a multiple of its file, once it has a cache file: a tokenizer.json of 11.4 MB
+ * takes 14 MB. Without a cache file, the resident memory after parsing counts instead.
  */
 const perTokenizerByte = 1.5;
 const perManifestByte = 3;
 
 /**
- * What this process takes besides the memory that is planned. By formula, so that the same model
- * and budget give the same plan every time, unless the process is already larger than that.
+ * Bytes of this process outside the planned memory. A formula, so that the same model and budget give the
+ * same plan every time, unless the process is already larger than that.
  */
 export function processEstimate(manifest: Manifest): number {
   const byFormula = bareBytes + modelEstimate(manifest);
   return launcherBytes() + Math.max(byFormula, residentBytes() + growthBytes);
 }
 
-/** What a process takes more for another model: its tokenizer and its manifest. */
+/** Further bytes of a process for a second model: its tokenizer and its manifest. */
 export function modelEstimate({ files, tensors }: Manifest): number {
   const tokenizerBytes = files['tokenizer.json']?.bytes ?? 0;
   const blocks = [...tensors.values()].reduce((sum, { checksums }) => sum + checksums.length, 0);
@@ -50,7 +50,7 @@ export function modelEstimate({ files, tensors }: Manifest): number {
   return perTokenizerByte * tokenizerBytes + perManifestByte * manifestBytes;
 }
 
-/** What a process takes that only waits for this one, as bin/address-space.cjs may start it. */
+/** Bytes of a parent process that only waits for this one, as started by bin/address-space.cjs. */
 function launcherBytes(): number {
   if (process.env.FLASHLLM_LAUNCHER !== String(process.ppid)) return 0;
   const status = readText(`/proc/${process.ppid}/status`) ?? '';

@@ -1,4 +1,4 @@
-/** What a plan is asked for. */
+/** The request for a plan. */
 
 import type { FixedSizes } from './fixed-layout.ts';
 import type { ReadCosts } from './miss-cost.ts';
@@ -6,34 +6,34 @@ import type { ReadCosts } from './miss-cost.ts';
 export interface PlanRequest extends FixedSizes {
   /** Bytes that the whole process may take. */
   readonly dramBudget: number;
-  /** What the process takes without weights: code, heap, its margin for growth. */
+  /** Bytes of the process without weights: code, heap and a margin for growth. */
   readonly processBytes: number;
-  /** Positions processed at once, at most. */
+  /** The most positions processed at once. */
   readonly chunk: number;
-  /** Whether only predicted neurons are computed; else predictors, if any, are there to be measured. */
+  /** Whether only predicted neurons are computed; else predictors, if any, are loaded to be measured. */
   readonly sparse: boolean;
   /** Which weights may stay in DRAM; `all` by default. */
   readonly residency?: Residency;
   /**
-   * How many of the largest logits are asked for; absent: all. Where few are and weights do not fit, a
+   * How many of the largest logits are needed; absent: all. Where few are needed and weights do not fit, a
    * copy of the head in few bits may propose (see `HeadProposal`).
    */
   readonly bestLogits?: number;
-  /** What reading costs here; by default what it costs an ordinary SSD. */
+  /** The costs of reading on this device; by default those of an ordinary SSD. */
   readonly readCosts?: ReadCosts;
-  /** Bytes that a draft takes, with a model of its own or without; 0 by default. */
+  /** Bytes that a draft takes, with or without its own model; 0 by default. */
   readonly draftBytes?: number;
   /** Whether the threads are those of another model in this process, whose plan counts them. */
   readonly beside?: boolean;
-  /** Bytes one memory may have; smaller in tests. */
+  /** The most bytes of one memory; smaller in tests. */
   readonly memoryLimit?: number;
 }
 
 /**
- * Weights that may stay in DRAM, as far as there is room: all of them, all but those of FFNs, or none,
- * so that each is read for every token. Less than `all` is there to be compared with.
+ * Weights that may stay in DRAM, as far as there is room: all of them, all but those of FFNs, or none, so
+ * that each is read for every token. Values other than `all` exist for comparisons.
  */
 export type Residency = 'all' | 'attention' | 'none';
 
-/** A request before anyone says how much it may take. */
+/** A request without a budget. */
 export type PlanRequestBase = Omit<PlanRequest, 'dramBudget'>;

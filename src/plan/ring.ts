@@ -16,11 +16,11 @@ export interface StreamRing {
 const largestRingBytes = 32 * MIB;
 const smallRingBytes = 4 * MIB;
 const largestSlotBytes = MIB;
-/** Two slots are the least with which reading and computing overlap. */
+/** Reading and computing overlap with at least two slots. */
 const fewestSlots = 2;
 const mostSlots = 32;
 
-/** A slot holds one block, wherever in its sectors it begins. */
+/** A slot holds one block, at any offset within its sectors. */
 export function slotBytesFor(tensors: readonly StoredTensor[], atLeast: number): number {
   const largest = Math.max(atLeast, ...tensors.map(blockBytesOf));
   return alignUp(largest, sectorBytes) + sectorBytes;
@@ -32,8 +32,8 @@ function smallestSlot(manifest: Manifest): number {
 }
 
 /**
- * The largest slot within `ideal` that whole blocks of the tensors with the largest ones fill: what blocks of
- * 0.7 MiB leave of a slot of 1 MiB would be lost to weights.
+ * The largest slot within `ideal` that whole blocks fill, for the tensors with the largest blocks: blocks of
+ * 0.7 MiB would leave a part of a slot of 1 MiB unused, which weights could use.
  */
 function filledSlot(manifest: Manifest, ideal: number): number {
   const block = smallestSlot(manifest) - sectorBytes;
@@ -41,8 +41,9 @@ function filledSlot(manifest: Manifest, ideal: number): number {
 }
 
 /**
- * Reads in flight and what is being computed: 4 MiB keep a device of 1.5 GiB/s busy, where two slots
- * of 36 KiB gave a tenth of its rate. A small model need not give most of itself for its own ring.
+ * Room for reads in flight and for the rows being computed: 4 MiB keep a device of 1.5 GiB/s busy, while two
+ * slots of 36 KiB gave a tenth of its rate. For a small model the ring should not take most of the model's
+ * size.
  */
 export function smallestRing(manifest: Manifest): number {
   const quarter = usedBytes(manifest) / 4;

@@ -1,4 +1,6 @@
-/** How many neurons of each layer get a slot: those that are wanted most, whichever layer they are of. */
+/**
+ * Decides how many neurons of each layer get a slot: the neurons wanted most, in whichever layer they are.
+ */
 
 import { smallestRead } from '../flash/read-plan.ts';
 import type { ReadCosts } from './miss-cost.ts';
@@ -10,7 +12,7 @@ export interface LayerDemand {
 }
 
 /**
- * Shares `slots` of one size among layers, so that the neurons that fit are those wanted most.
+ * Distributes `slots` of one size among layers, so that the neurons wanted most fit.
  * @returns slots per layer, at most its neurons each, in all at most `slots`
  */
 export function shareSlots(layers: readonly LayerDemand[], slots: number): number[] {
@@ -24,7 +26,7 @@ export function shareSlots(layers: readonly LayerDemand[], slots: number): numbe
     end += frequency.length;
   }
   frequencies.sort();
-  // Of all layers those above the limit, and of those at the limit the same share of each.
+  // In every layer all neurons above the limit, and the same share of each layer's neurons at the limit.
   const limit = frequencies[all - slots] ?? 0;
   const above = layers.map(({ frequency }) => count(frequency, (share) => share > limit));
   const equal = layers.map(({ frequency }) => count(frequency, (share) => share === limit));
@@ -40,9 +42,9 @@ export function shareSlots(layers: readonly LayerDemand[], slots: number): numbe
 }
 
 /**
- * How many neurons are worth their place in DRAM more than as many bytes that every token streams: a
- * miss costs a read of its own, and at least 32 KiB, where a stream costs its bytes alone. Of short
- * bundles these are a quarter of all, of long ones few.
+ * How many neurons are worth more in DRAM than the same number of bytes that every token streams: a miss
+ * costs a separate read of at least 32 KiB, while a stream costs its bytes alone. With short bundles this is
+ * a quarter of all neurons, with long ones only few.
  */
 export function neuronsBeforeMatrices(
   layers: readonly LayerDemand[],
@@ -56,8 +58,8 @@ export function neuronsBeforeMatrices(
 }
 
 /**
- * Neurons that a token wants on average, and how many of them `slots` do not hold, were these to hold
- * those wanted most all the time; a store does better, as text repeats itself.
+ * Mean number of neurons that a token wants, and how many of them miss `slots` slots that always hold the
+ * neurons wanted most; a store does better, as consecutive tokens often want the same neurons.
  * @param frequency (neurons): share of tokens that want each; none without
  */
 export function wantedOf(

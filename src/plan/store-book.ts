@@ -21,42 +21,49 @@ export type BookArrays<B extends Book> = {
   readonly [Name in keyof B]: InstanceType<B[Name]['type']>;
 };
 
-/** Of `UnitStore`. */
+/** Arrays of `UnitStore`. */
 export const unitStoreBook = {
   /** The slot of each unit, or -1. */
   slotOf: { per: 'unit', type: Int32Array },
-  /** The step that wanted each unit in a slot last: of this step nothing may go. */
+  /**
+   * The last step that wanted the unit in each slot: units that the current step wants must not be evicted.
+   */
   wantedAt: { per: 'unit', type: Int32Array },
   /** 1 for units that were read ahead for the next step. */
   isInFlight: { per: 'unit', type: Uint8Array },
   /** The paper's `pointer`: the unit in each slot, or -1. */
   unitIn: { per: 'slot', type: Int32Array },
-  /** From the front a stack of free slots; from the back those of unwanted units, still read into. */
+  /**
+   * A stack of free slots from the front; from the back, slots of unwanted units whose reads are still in
+   * flight.
+   */
   free: { per: 'slot', type: Int32Array },
   /** Units that were read ahead for the next step. */
   inFlight: { per: 'slot', type: Int32Array },
 } as const satisfies Book;
 
-/** What a step of a `UnitStore` works with: stores of several layers may share it, as large as the largest needs. */
+/**
+ * Scratch for a step of a `UnitStore`: stores of several layers may share it, in the size of the largest one.
+ */
 export const unitStoreScratch = {
-  /** What the step's lookup found, for each entry of its list: the slot, and the state. */
+  /** The result of the step's lookup, for each entry of its list: the slot, and the state. */
   foundSlots: { per: 'unit', type: Int32Array },
   foundStates: { per: 'unit', type: Uint8Array },
   /** Entries of the list that are missing. */
   missing: { per: 'unit', type: Int32Array },
-  /** What is being sorted is worth so much: entries of the list, or units. */
+  /** Values of the items being sorted: entries of the list, or units. */
   worth: { per: 'unit', type: Float64Array },
   /** Units that may be evicted. */
   candidates: { per: 'unit', type: Int32Array },
 } as const satisfies Book;
 
-/** Of `FrequencyPolicy`, and of `WindowPolicy` its `values`. */
+/** Arrays of `FrequencyPolicy`, and the `values` of `WindowPolicy`. */
 export const policyBook = {
   values: { per: 'unit', type: Float64Array },
   prior: { per: 'unit', type: Float32Array },
 } as const satisfies Book;
 
-/** What the plan itself keeps of each layer: see `LayerDemand`. */
+/** The plan's own arrays for each layer: see `LayerDemand`. */
 const demandBook = {
   frequency: { per: 'unit', type: Float32Array },
 } as const satisfies Book;
@@ -73,7 +80,7 @@ export function allocateBook<B extends Book>(
   return Object.fromEntries(arrays) as BookArrays<B>;
 }
 
-/** Bytes of book-keeping for layers of so many units, each with a slot for each unit, the most it can have. */
+/** Bytes of book-keeping for layers of the given numbers of units, with the most slots: one for each unit. */
 export function bookkeepingBytes(units: readonly number[]): number {
   const perUnit = (...books: readonly Book[]) =>
     books

@@ -1,9 +1,9 @@
 /**
- * What a token is expected to cost under a plan, from sizes, frequencies and the device's profile
- * alone: computing, weights that are streamed, and neurons that are missed. They add up: streams are
- * read ahead, but reads take processors and memory from what computes meanwhile, so that what was
- * measured lies near the sum (docs/BENCH.md). Absolute figures are as good as the profile; plans of one
- * machine are compared by them.
+ * The expected cost of a token under a plan, from sizes, frequencies and the device's profile alone:
+ * computing, streamed weights and missed neurons. The costs add up: streams are read ahead, but reads take
+ * processors and memory bandwidth from the kernels that compute meanwhile, so that measurements lie near the
+ * sum (docs/BENCH.md). Absolute figures are only as good as the profile; they serve to compare plans on one
+ * machine.
  */
 
 import { defaultProfile } from '../flash/device-profile.ts';
@@ -16,25 +16,25 @@ import type { PlanRequest } from './request.ts';
 import { wantedOf } from './share-slots.ts';
 import { matricesInOrder, usedMatrices } from './weight-order.ts';
 
-/** Bytes per millisecond that kernels of one thread get through (docs/LEARNED.md, "Kernels"). */
+/** Bytes per millisecond that the kernels of one thread process (docs/LEARNED.md, "Kernels"). */
 export const kernelBytesPerMs = 6e6;
 /**
- * What stores miss of what they would, were the most wanted neurons kept all the time: text repeats
- * itself. 0.6 to 0.7 on a real model from 27% to 73% of its neurons in DRAM.
+ * The misses of stores, relative to those of keeping the most wanted neurons all the time: consecutive tokens
+ * often want the same neurons. 0.6 to 0.7 on a real model with 27% to 73% of its neurons in DRAM.
  */
 const repeats = 0.67;
-/** Reads of a stream are of this size. */
+/** Size of a stream's reads. */
 const streamPiece = 1024 * 1024;
 
 /** One layer's FFN, in milliseconds per token. */
 export interface LayerCost {
-  /** Its predictor, and the neurons that are computed. */
+  /** Computing its predictor and its neurons. */
   readonly computeMs: number;
-  /** Neurons that it misses. 0 where every neuron is computed. */
+  /** Reading the neurons that it misses; 0 where every neuron is computed. */
   readonly missMs: number;
-  /** Its rows that are streamed. */
+  /** Reading its streamed rows. */
   readonly streamMs: number;
-  /** Bytes read, of those that are not in DRAM. */
+  /** Bytes read from flash. */
   readonly readBytes: number;
   readonly absentBytes: number;
 }
@@ -44,7 +44,7 @@ export interface TokenCost {
   readonly totalMs: number;
 }
 
-/** @param plan one of this request */
+/** @param plan a plan made for this request */
 export function tokenCost(plan: MemoryPlan, request: PlanRequest): TokenCost {
   const costs = request.readCosts ?? defaultProfile;
   const bytesPerMs = kernelBytesPerMs * plan.threads;
@@ -64,7 +64,7 @@ export function tokenCost(plan: MemoryPlan, request: PlanRequest): TokenCost {
     }
     const slots = plan.sparse.stores[index]?.slots ?? 0;
     const { named, missed } = wantedOf(plan.predictors.layers[index]?.frequency, slots);
-    // No store holds more of what is wanted than it has slots.
+    // A store holds at most as many wanted neurons as it has slots.
     const reads = missCost(Math.max(named - slots, repeats * missed), layer, costs);
     const bytes = predictorBytes(plan.predictors, index) + named * bundleBytes;
     return {
@@ -97,7 +97,10 @@ function streamedBytes({ body, head }: MemoryPlan): ReadonlyMap<string, number> 
   return bytes;
 }
 
-/** The share of an FFN that is computed without predictors: of gates that shut, the rest is left out. */
+/**
+ * The share of an FFN that is computed without predictors: where the first product's activation is 0, the
+ * other parts of the neuron are skipped.
+ */
 function exactShare({ manifest, predictors }: PlanRequest, layer: number): number {
   const { activation, gate } = manifest.spec.ffn;
   const demand = predictors?.layers[layer];

@@ -20,15 +20,15 @@ import {
 } from './activations.ts';
 import { type ListTables, layoutListTables, type Staging, slotsBytes } from './list-layout.ts';
 
-/** Outputs of a matrix that are computed in one go; bounds the size of the buffers. */
+/** Outputs of a matrix that are computed at once; this limits the size of the buffers. */
 export const transferRows = 1024;
 
 export interface TransferBuffers extends BlockRoom {
-  /** (chunk, widest row): what comes in. */
+  /** (chunk, widest row): the input. */
   readonly input: number;
-  /** (chunk, transferRows) or (chunk, hidden): what goes out. */
+  /** (chunk, transferRows) or (chunk, hidden): the output. */
   readonly output: number;
-  /** (transferRows) or (neuronBlock): the biases of the rows in work. */
+  /** (transferRows) or (neuronBlock): the biases of the rows in progress. */
   readonly bias: number;
   /** (neuronBlock): those of gates. */
   readonly gateBias: number;
@@ -39,14 +39,14 @@ export interface TransferBuffers extends BlockRoom {
   /** (sumRows, hidden) */
   readonly sums: number;
   readonly scratch: number;
-  /** Where what comes in is quantised; null where no format wants that. */
+  /** Buffer for the quantised input; null where no format needs one. */
   readonly quantised: QuantisedRoom | null;
   readonly threadScratch: ThreadScratch;
   /** With predictors only. */
   readonly lists: ListTables | null;
   /** With predictors only, and where not all neurons fit. */
   readonly staging: Staging | null;
-  /** (neurons, bytes of a column): where down columns are kept until all activations are known; or 0. */
+  /** (neurons, bytes of a column): copies of down columns until all activations are known; or 0. */
   readonly downs: number;
   /** Where the weights begin. */
   readonly end: number;
@@ -60,15 +60,15 @@ export interface TransferSizes {
   /** Neurons of the largest unit that is computed as a whole. */
   readonly widestUnit: number;
   readonly predictors: PredictorSizes | null;
-  /** Of the down columns of a layer that are kept, with predictors; 0 where none are. */
+  /** Bytes of a layer's down columns that are copied, with predictors; 0 where none are. */
   readonly downBytes: number;
-  /** Slots for neurons that pass through, and the bytes of one. */
+  /** Staging slots for neurons, and the bytes of one. */
   readonly staging: { readonly slots: number; readonly bundleBytes: number } | null;
-  /** Of the input of products; 0 where it is not quantised. */
+  /** Bytes of the quantised input of products; 0 where it is not quantised. */
   readonly quantisedBytes: number;
 }
 
-const alignment = 4096; // of the weights behind it
+const alignment = 4096; // of the weights after it
 
 export function layoutTransferBuffers(spec: ModelSpec, sizes: TransferSizes): TransferBuffers {
   const { address, chunk, context, threads, widestUnit, predictors, staging, downBytes } = sizes;
@@ -91,7 +91,7 @@ export function layoutTransferBuffers(spec: ModelSpec, sizes: TransferSizes): Tr
     gates: take(gateValues(spec, values) * 4),
     chunk,
     bundles: take(neuronBlock * 4),
-    // As many as have room for their biases.
+    // As many units as have room for their biases.
     entries: neuronBlock,
     sums: take(sumRows(chunk) * spec.hiddenSize * 4),
     scratch: take(scratchBytes(cols)),

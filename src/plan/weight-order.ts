@@ -1,4 +1,4 @@
-/** Which weights a token uses, and in which order. */
+/** The weights that a token uses, and their order. */
 
 import { sectorBytes } from '../flash/layout.ts';
 import { type Manifest, rowsOf, type StoredTensor } from '../flash/manifest.ts';
@@ -8,7 +8,7 @@ import { attentionMatrices } from '../models/spec-tensors.ts';
 
 /**
  * Matrices in the order in which a token uses them: the body, then the head. `bundles` are the units of FFNs
- * that are used whole; experts are in none of these.
+ * that are used in full; experts are not among them.
  */
 export function matricesInOrder({ spec, tensors, ffns }: Manifest): {
   matrices: StoredTensor[];
@@ -39,7 +39,7 @@ export function matricesInOrder({ spec, tensors, ffns }: Manifest): {
   return { matrices, bundles, body, head };
 }
 
-/** Matrices that each token passes over: a copy that proposes takes the place of the head, the last. */
+/** Matrices that each token passes over; a copy that proposes replaces the head, which is the last one. */
 export function usedMatrices(
   matrices: readonly StoredTensor[],
   proposal: StoredTensor | null,
@@ -47,7 +47,7 @@ export function usedMatrices(
   return proposal === null ? matrices : [...matrices.slice(0, -1), proposal];
 }
 
-/** Tables of which a pass uses a few rows only. */
+/** Tables of which a pass uses only a few rows. */
 export function rowTables(manifest: Manifest): StoredTensor[] {
   const head = headTensor(manifest.spec);
   return [tensorNames.tokens, tensorNames.positions]
@@ -60,7 +60,7 @@ export function wholeBytes(tensor: StoredTensor): number {
   return spanOf({ tensor, first: 0, count: rowsOf(tensor).rows }).bytes;
 }
 
-/** The most rows, in whole blocks, whose sectors take at most `bytes`. */
+/** The largest number of rows, in whole blocks, whose sectors take at most `bytes`. */
 export function rowsThatFit(tensor: StoredTensor, bytes: number): number {
   if (wholeBytes(tensor) <= bytes) return rowsOf(tensor).rows;
   const blocks = Math.floor((bytes - 2 * sectorBytes) / blockBytesOf(tensor));

@@ -1,4 +1,4 @@
-/** After training: the model written once more with neurons that fire together side by side, if it pays. */
+/** After training: writes the model again with neurons that fire together side by side, if it pays. */
 
 import type { LayerOrder } from '../arrange/layer-order.ts';
 import { writeRearranged } from '../arrange/rewrite.ts';
@@ -10,29 +10,29 @@ import type { TrainingJob } from './job.ts';
 import type { Settings } from './settings.ts';
 import type { TrainingRun } from './training-run.ts';
 
-/** What became of it. */
+/** The outcome. */
 export interface ArrangementReport {
   /** Whether the model has a new order. */
   readonly done: boolean;
-  /** Bytes that held-out tokens read, all told, in the old order and the new one. */
+  /** Total bytes that held-out tokens read in the old order and in the new one. */
   readonly readBefore: number;
   readonly readAfter: number;
-  /** Why it has not. */
+  /** The reason if it has not. */
   readonly reason?: string;
 }
 
 export interface Arrangement {
   readonly report: ArrangementReport;
-  /** The model in its new order, to take the old one's place. */
+  /** The model in its new order, to replace the old one. */
   readonly directory: OutputDirectory | null;
 }
 
-/** Above this share of what was read before, it is not worth writing the model once more. */
+/** If more than this share of the previous bytes would be read, writing the model again does not pay. */
 const worthIt = 0.9;
 
 /**
- * Writes the model in the order that training has found beside the one that is there. What hinders it
- * is said in the report: the model is complete as it is.
+ * Writes the model, in the order that training has found, beside the existing one. If this is not possible,
+ * the report says why: the existing model is complete without it.
  * @throws InterruptedError
  */
 export async function prepareArrangement(
@@ -74,8 +74,7 @@ export async function prepareArrangement(
 }
 
 /**
- * Lets the new directory take the model's place; the model is closed, as not every system moves what
- * is open.
+ * Replaces the model by the new directory; closes the model first, as not every system can move open files.
  */
 export async function finishArrangement(
   { report, directory }: Arrangement,

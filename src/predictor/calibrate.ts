@@ -1,21 +1,20 @@
 /**
- * The threshold of a predictor: as high as it may be for the predicted neurons to keep a share of
- * the activations' weight. Scores go into bins, so that nothing of the size of tokens x neurons is
- * kept.
+ * Finds the threshold of a predictor: the highest with which the predicted neurons keep a share of the
+ * activations' weight. Scores are counted in bins, so that no array of the size tokens x neurons is needed.
  */
 
 import type { PredictorReport } from '../flash/predictor-file.ts';
 
-/** Scores are told apart down to 1/128 between -32 and 32. */
+/** Bins of 1/128 for scores between -32 and 32. */
 const binsPerUnit = 128;
 const halfRange = 32;
 const bins = 2 * halfRange * binsPerUnit;
 
-/** Threshold that everything is above. */
+/** A threshold that all scores exceed. */
 export const lowestThreshold = -1e9;
 
 export class ScoreHistogram {
-  /** Scores beyond this, either way, are not told apart. */
+  /** Scores beyond this, in either direction, share a bin. */
   static readonly halfRange = halfRange;
   /** Per bin: neurons, those that fired, and their weight in the output. */
   readonly #all = new Float64Array(bins);
@@ -39,7 +38,7 @@ export class ScoreHistogram {
     }
   }
 
-  /** Adds what another has seen. */
+  /** Adds the counts of another one. */
   merge(other: ScoreHistogram): void {
     for (let bin = 0; bin < bins; bin++) {
       this.#all[bin]! += other.#all[bin] ?? 0;
@@ -60,7 +59,7 @@ export class ScoreHistogram {
     return lowestThreshold;
   }
 
-  /** What predicting the scores above a threshold comes to. */
+  /** The figures of predicting the neurons with scores above a threshold. */
   counts(threshold: number): PredictionCounts {
     const first = Math.ceil((threshold + halfRange) * binsPerUnit - 1e-6);
     const from = Math.min(bins, Math.max(0, first));

@@ -1,8 +1,8 @@
 /**
- * A copy in few bits of the rows that decide whether a neuron fires (the gate's, or the up
- * projection's where there is none), and what it says of sample tokens. On a trained SwiGLU model made
- * sparse, 4 bits name 1.02 times the neurons that fire, where the best factors of rank 256 name 4
- * times as many (docs/LEARNED.md).
+ * A copy in few bits of the rows that decide whether a neuron fires (the gate's, or the up projection's where
+ * there is none), and its scores for sample tokens. On a trained SwiGLU model made sparse, 4-bit rows predict
+ * 1.02 times as many neurons as fire, while the best factors of rank 256 predict 4 times as many
+ * (docs/LEARNED.md).
  */
 
 import { byteLength, type DType } from '../dtype.ts';
@@ -14,13 +14,13 @@ import { storeRows } from './rows.ts';
 /** Tokens at once. */
 const batch = 64;
 
-/** Bytes of the region in which rows of these sizes are made and tried. */
+/** Bytes of the region in which rows of these sizes are made and evaluated. */
 export function coarseRowsBytes(hidden: number, neurons: number): number {
   const floats = batch * (hidden + 3 * neurons) + 5 * neurons + 4096;
   return 4 * floats + neurons * byteLength('q8', hidden) + scratchBytes(hidden) + 4096;
 }
 
-/** Some tokens with what their neurons came to, valid until the next ones. */
+/** A batch of tokens with their neurons' activations, valid until the next batch. */
 export interface TokenBatch {
   readonly count: number;
   /** (count, neurons) f32: see `Samples.read` */
@@ -36,7 +36,7 @@ export class CoarseRows {
   readonly #scratch: Address;
   readonly #problem: LayerProblem;
 
-  /** Makes the rows of a layer, in the format that its options name. */
+  /** Makes the coarse rows of a layer, in the format given by the options. */
   constructor(problem: LayerProblem) {
     const { work, hidden, neurons, up, upBias } = problem;
     const { dtype } = problem.options;
@@ -85,7 +85,7 @@ export class CoarseRows {
     this.#multiply(this.#problem.options.dtype, this.#stored, target, count);
   }
 
-  /** The same by the rows themselves. */
+  /** The same with the exact rows. */
   exactScores(target: Address, count: number): void {
     this.#multiply('f32', this.#problem.up, target, count);
   }

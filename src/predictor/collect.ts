@@ -1,6 +1,6 @@
 /**
- * Runs one layer after the other over the sample tokens, so that each weight is read once for all of
- * them, and keeps what the layer's predictor learns from.
+ * Runs one layer after the other over the sample tokens, so that each weight is read once for all of them,
+ * and keeps the samples from which the layer's predictor learns.
  */
 
 import { Batch } from '../engine/batch.ts';
@@ -18,23 +18,23 @@ export type PredictorInput = PredictorShape['input'];
 
 export interface CollectParts {
   readonly transformer: Transformer;
-  /** Of the transformer. */
+  /** Parts of the transformer. */
   readonly memory: WebAssembly.Memory;
-  /** Where it keeps the residual stream. */
+  /** Address of its residual stream. */
   readonly hiddenAddress: number;
   readonly hidden: number;
-  /** Positions at once, at most. */
+  /** The most positions at once. */
   readonly chunk: number;
   /** Ids of each window of text, which begins with BOS. */
   readonly windows: readonly (readonly number[])[];
   readonly states: HiddenStates;
-  /** What predictors see. */
+  /** The input of predictors. */
   readonly input: PredictorInput;
 }
 
 /**
  * Runs a layer, whose weights are in memory, over all windows.
- * @param samples where what it sees is kept, or null to run through only
+ * @param samples receives the layer's samples; null to run the layer only
  */
 export async function collectLayer(
   parts: CollectParts,
@@ -72,7 +72,7 @@ export async function collectLayer(
   }
 }
 
-/** Gathers a chunk's activations, which come in blocks of neurons, into one row per token. */
+/** Gathers a chunk's activations, which arrive in blocks of neurons, into one row per token. */
 class SampleHook implements FfnHook {
   readonly #memory: WebAssembly.Memory;
   readonly #hidden: number;
@@ -102,7 +102,7 @@ class SampleHook implements FfnHook {
     for (let p = 0; p < positions; p++) {
       const row = new Float32Array(memory.buffer, address + p * stride * f32Bytes, count);
       const target = (position + p) * neurons + first;
-      // Predictors learn what matters by its size.
+      // Predictors weight a neuron by the magnitude of its activation.
       for (let i = 0; i < count; i++) this.#activations[target + i] = Math.abs(row[i] ?? 0);
     }
   }

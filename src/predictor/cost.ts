@@ -1,6 +1,6 @@
 /**
- * What a predictor costs a token in time, so that kinds of predictors can be compared: a larger one
- * names fewer neurons, takes longer to score, and leaves less memory to neurons.
+ * Estimates the time that a predictor costs a token, to compare kinds of predictors: a larger one predicts
+ * fewer neurons, takes longer to compute scores, and leaves less memory to neurons.
  */
 
 import { type LayerSize, missCost, type ReadCosts } from '../plan/miss-cost.ts';
@@ -8,31 +8,34 @@ import { wantedOf } from '../plan/share-slots.ts';
 
 /** Share of a layer's FFN that is in DRAM, its predictor included, as with half of a model in memory. */
 const residentShare = 0.25;
-/** Bytes per millisecond that kernels get through, on two cores (docs/LEARNED.md, "Kernels"). */
+/** Bytes per millisecond that kernels process, on two cores (docs/LEARNED.md, "Kernels"). */
 const kernelBytesPerMs = 12e6;
-/** How far training brings the neurons that an approximation names towards those that fire. */
+/**
+ * How far training brings the number of predicted neurons from that of an approximation towards that of the
+ * neurons that fire.
+ */
 export const trainingGain = 0.66;
 /** Factors are smaller: at about the same time they leave more memory to everything else. */
 const worthTheBytes = 0.8;
-/** Who prepares a model waits this long, in milliseconds, for factors that may save little. */
+/** Milliseconds that training factors may take even if they save little. */
 const bearableMs = 180_000;
-/** What takes longer must save a tenth of the time that rows cost. */
+/** Training that takes longer must save a tenth of the time that rows cost. */
 const worthTheWait = 1 / 0.9;
 /** Multiply-adds per millisecond of training, on two cores. */
 const workPerMs = 2e7;
 
-/** One layer's predictor as far as its cost goes. */
+/** The properties of one layer's predictor that determine its cost. */
 export interface PredictorCost {
   /** Bytes that stay in DRAM. */
   readonly bytes: number;
-  /** (neurons): share of tokens for which it names each. */
+  /** (neurons): share of tokens for which it predicts each. */
   readonly frequency: Float32Array;
 }
 
 /**
- * Milliseconds per token and layer: scoring, computing what is named, and reading what of that is not
- * in DRAM, when those neurons are that are named most. Misses that lie close are read in one go, so
- * that what names many neurons costs no more than the whole layer, and no less either.
+ * Milliseconds per token and layer: computing scores, computing the predicted neurons, and reading those of
+ * them that are not in DRAM, if the neurons predicted most are in DRAM. Misses that lie close together share
+ * a read, so that a predictor of many neurons costs as much as the whole layer, and no more.
  */
 export function predictorMs(
   { bytes, frequency }: PredictorCost,
@@ -49,7 +52,7 @@ export function predictorMs(
   return computing + missCost(missed, layer, costs).ms;
 }
 
-/** Whether rows are worth their bytes, compared with factors that have been trained. */
+/** Whether rows are worth their bytes, compared with trained factors. */
 export function rowsPay(rows: number, factors: number): boolean {
   return rows < worthTheBytes * factors;
 }
@@ -57,7 +60,7 @@ export function rowsPay(rows: number, factors: number): boolean {
 /**
  * Whether to make rows rather than train factors.
  * @param rows milliseconds per token and layer, as `factors`
- * @param trainingMs what training the factors of all layers would take
+ * @param trainingMs the time that training the factors of all layers would take
  */
 export function rowsSettle(rows: number, factors: number, trainingMs: number): boolean {
   return trainingMs <= bearableMs ? rowsPay(rows, factors) : rows < worthTheWait * factors;
@@ -71,7 +74,7 @@ export interface TrainingWork {
   readonly hidden: number;
   readonly neurons: number;
   readonly rank: number;
-  /** Weights of one layer, each of which every token passes. */
+  /** The number of weights of one layer, all of which every token uses. */
   readonly layerWeights: number;
 }
 
@@ -82,7 +85,7 @@ export function trainingMs(work: TrainingWork): number {
   return (layers * tokens * perToken) / workPerMs;
 }
 
-/** Frequencies of a predictor that names `times` as many neurons. */
+/** Frequencies of a predictor that predicts `times` as many neurons. */
 export function scaled(frequency: Float32Array, times: number): Float32Array {
   return frequency.map((share) => Math.min(1, share * times));
 }

@@ -1,11 +1,11 @@
 /**
- * The predictor to begin with: the best approximation of given rank of what the neurons come to.
+ * The initial predictor: the best approximation, of a given rank, of the neurons' pre-activations.
  *
  *     plain      of the up projection itself (truncated SVD), whatever it is multiplied with
  *     sampled    of pre-activations over sample tokens, each neuron's scaled to unit variance: their
  *                principal components
  *
- * Both are found by subspace iteration: what is multiplied are thin matrices only.
+ * Both are found by subspace iteration, which multiplies thin matrices only.
  */
 
 import { Random } from '../engine/random.ts';
@@ -16,15 +16,15 @@ import type { Factors, LayerProblem } from './layer.ts';
 /** Directions beyond the rank, so that the last ones of the rank are found, too. */
 const oversampling = 8;
 const iterations = 4;
-/** Of conjugate gradients. */
+/** Steps of conjugate gradients. */
 const conjugateSteps = 12;
 /** Scores are scaled to this standard deviation: logits that are neither flat nor saturated. */
 const scoreDeviation = 3;
-/** Directions along which inputs vary less than this, next to the widest one, do not vary. */
+/** Directions along which inputs vary less than this, relative to the widest one, count as constant. */
 const flatShare = 1e-4;
-/** Tokens that the sampled approximation is made from, at most; of each neuron it takes few numbers. */
+/** The most tokens from which the sampled approximation is made; it needs few numbers of each neuron. */
 const mostTokens = 4096;
-/** Tokens that variances are taken over. */
+/** Tokens over which variances are computed. */
 const fewTokens = 512;
 
 /** f32 that {@link factorise} takes from the workspace. */
@@ -48,7 +48,7 @@ export interface Factorisation {
   readonly centre: Float64Array;
 }
 
-/** Makes the approximation of a rank; it stays in the workspace. */
+/** Computes the approximation of a rank; it stays in the workspace. */
 export async function factorise(
   problem: LayerProblem,
   rank: number,
@@ -69,7 +69,8 @@ export async function factorise(
     const values = work.floats(q, neurons * columns);
     for (let i = 0; i < values.length; i++) values[i] = random.next() * 2 - 1;
     orthonormalise(problem, q, neurons, columns);
-    // Neurons weigh alike, whatever the length of their rows; the plain one takes them as they are.
+    // Neurons have equal weight, whatever the length of their rows; the plain approximation uses the rows
+    // unscaled.
     const scale = sampled ? moments.deviations.map((d) => 1 / Math.max(d, 1e-6)) : null;
     for (let i = 0; i < iterations; i++) {
       project(problem, q, small, columns, scale); // (columns, hidden) = Q^T D W
@@ -100,7 +101,7 @@ export async function factorise(
     await yieldToEventLoop(signal);
     const reduced = work.floats(small, columns * hidden);
     const { mean, covarianceOf } = moments;
-    // How much each direction says; Q need not be sorted after so few iterations.
+    // The variance along each direction; Q need not be sorted after so few iterations.
     const variances = Array.from({ length: columns }, (_, j) =>
       covarianceOf(reduced.subarray(j * hidden, (j + 1) * hidden)),
     );
@@ -113,8 +114,8 @@ export async function factorise(
     order.slice(0, rank).forEach((from, j) => {
       const row = reduced.subarray(from * hidden, (from + 1) * hidden);
       const deviation = Math.sqrt(Math.max(variances[from] ?? 0, 1e-12));
-      // Behind a layer norm, inputs never leave one hyperplane: what does not vary says nothing, and
-      // made to vary like the others it would be all rounding.
+      // After a layer norm, inputs never leave one hyperplane: constant directions carry no information, and
+      // scaled up to the variance of the others they would consist of rounding errors.
       const factor = deviation < flatShare * most ? 0 : 1 / deviation;
       let middle = 0;
       for (let k = 0; k < hidden; k++) {
@@ -190,10 +191,10 @@ function throughCovariance(
 }
 
 /**
- * Takes from rows what inputs never tell: a row that gives the same products with all sample inputs
- * and has no part along directions that they do not take. Such parts do nothing but make the rounding
- * to few bits coarser. Found by conjugate gradients from 0 on, X^T X row' = X^T X row, which never
- * leave the inputs' span and find the directions of large variance first.
+ * Removes from rows the components that no input reaches: the new row gives the same products with all sample
+ * inputs and has no component outside their span. Such components only make the rounding to few bits coarser.
+ * The new row is found by conjugate gradients starting from 0, X^T X row' = X^T X row, which never leave the
+ * inputs' span and find the directions of large variance first.
  */
 function keepWhatInputsTake(
   problem: LayerProblem,
@@ -222,7 +223,7 @@ function keepWhatInputsTake(
       for (let row = 0; row < columns; row++) {
         const before = length[row] ?? 0;
         const curvature = squares(p, ap, row);
-        // A row that inputs have nothing to do with, or that is found already.
+        // The row is orthogonal to all inputs, or was found already.
         if (!(curvature > 0) || !(before > 0)) continue;
         const alpha = before / curvature;
         let after = 0;
@@ -241,7 +242,7 @@ function keepWhatInputsTake(
   });
 }
 
-/** What is known of inputs and pre-activations over some sample tokens. */
+/** Statistics of inputs and pre-activations over some sample tokens. */
 function momentsOf({ hidden, neurons, work, samples, up }: LayerProblem, columns: number) {
   const all = samples.tokens - samples.heldOut;
   const tokens = Math.min(mostTokens, all);
@@ -305,10 +306,13 @@ function scaleRows(values: Float32Array, scale: Float64Array, columns: number): 
   }
 }
 
-/** Columns that are made orthogonal to each other one by one; to all before them, by kernels. */
+/**
+ * Columns orthogonalised against each other one by one; kernels orthogonalise them against all columns
+ * before.
+ */
 const blockColumns = 32;
 
-/** Makes the columns of q, (rows, columns), orthogonal and of length 1. */
+/** Makes the columns of q, (rows, columns), orthonormal. */
 function orthonormalise({ work }: LayerProblem, q: Address, rows: number, columns: number): void {
   const { gemm } = work.kernels;
   work.within(() => {
@@ -316,7 +320,7 @@ function orthonormalise({ work }: LayerProblem, q: Address, rows: number, column
     for (let first = 0; first < columns; first += blockColumns) {
       const n = Math.min(blockColumns, columns - first);
       const block = q + 4 * first;
-      // Twice, as what the first time leaves is rounding.
+      // Twice, to remove the rounding errors of the first time.
       for (let pass = 0; pass < 2; pass++) {
         if (first > 0) {
           gemm(products, q, block, first, n, rows, 1, columns, columns, n, 0);
@@ -337,7 +341,7 @@ function orthonormaliseBlock(
   first: number,
   n: number,
 ): void {
-  // Transposed, so that memory is passed over in order.
+  // Transposed, so that memory is accessed in order.
   const q = new Float64Array(rows * n);
   for (let i = 0; i < rows; i++) {
     for (let j = 0; j < n; j++) q[j * rows + i] = values[i * columns + first + j] ?? 0;

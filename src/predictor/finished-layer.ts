@@ -1,6 +1,7 @@
 /**
- * Layers that a training has finished, as they lie in its directory. A run that goes on with another's
- * believes what fits the model, its own checksums and its length; else it begins anew.
+ * Finished layers of a training, as stored in its directory. A run that resumes another one's work accepts a
+ * layer that fits the model, its recorded checksums and its length; otherwise it starts again from the
+ * beginning.
  */
 
 import { lstat, readdir } from 'node:fs/promises';
@@ -33,7 +34,7 @@ const layerSchema = v.object({
   /** Whether predicting pays; else every neuron of the layer is computed. */
   used: v.boolean(),
   parts: v.object({ a: partSchema, b: partSchema, bias: partSchema, frequency: partSchema }),
-  /** What another order of the neurons would be worth; see `LayerOrder`. */
+  /** The effect of another order of the neurons; see `LayerOrder`. */
   arrangement: v.optional(
     v.object({ readBefore: amount, readAfter: amount } satisfies Record<
       keyof Omit<LayerOrder, 'order'>,
@@ -55,8 +56,8 @@ export const statesFile = (dir: string, layer: number) => join(dir, `hidden-${la
 const longestJson = 1024 * 1024;
 
 /**
- * The finished layers in `dir`, from the first on; null when they cannot be gone on from.
- * @param stateBytes what the states between two layers may take
+ * The finished layers in `dir`, from the first on; null when training cannot be resumed from them.
+ * @param stateBytes the most bytes of the states between two layers
  */
 export async function readFinishedLayers(
   dir: string,

@@ -1,6 +1,6 @@
 /**
- * The residual stream of all tokens between two layers, on disk: read before a layer, written after
- * it to another file, so that a run that is killed in between finds what it began with.
+ * The residual stream of all tokens between two layers, on disk: it is read before a layer and written to
+ * another file after it, so that a run that is killed in between finds the layer's input unchanged.
  */
 
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { statesFile } from './finished-layer.ts';
 
 const f32Bytes = 4;
 
-/** Bytes of the states of so many tokens. */
+/** Bytes of the states of `tokens` tokens. */
 export function stateBytes(tokens: number, hidden: number): number {
   return tokens * hidden * f32Bytes;
 }
@@ -44,7 +44,7 @@ export class HiddenStates {
   /** Reads the states of tokens [first, first + n) before the layer. */
   read(first: number, target: Float32Array): void {
     const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
-    // Not straight into shared memory, which readSync does not take everywhere.
+    // Not directly into shared memory, which readSync does not accept everywhere.
     const buffer = Buffer.allocUnsafeSlow(bytes.length);
     const start = first * this.#hidden * f32Bytes;
     for (let done = 0; done < bytes.length; ) {
@@ -75,7 +75,7 @@ export class HiddenStates {
     }
   }
 
-  /** Ends a layer, or breaks it off. */
+  /** Ends or aborts a layer. */
   end(): void {
     for (const fd of [this.#input, this.#output]) if (fd !== null) closeSync(fd);
     this.#input = null;

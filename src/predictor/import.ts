@@ -1,7 +1,7 @@
 /**
- * Predictors published with ReLU checkpoints (SparseLLM, PowerInfer): a directory with
- * `model_<layer>.pt` per layer, each a state dict of `fc1.weight` (rank, hidden) and `fc2.weight`
- * (neurons, rank), a ReLU between, which see the residual stream before the FFN's norm.
+ * Predictors published with ReLU checkpoints (SparseLLM, PowerInfer): a directory with `model_<layer>.pt` per
+ * layer, each a state dict of `fc1.weight` (rank, hidden) and `fc2.weight` (neurons, rank), with a ReLU
+ * between them; their input is the residual stream before the FFN's norm.
  */
 
 import { stat } from 'node:fs/promises';
@@ -17,7 +17,7 @@ import type { Manifest } from '../flash/manifest.ts';
 const wanted =
   'A directory with model_0.pt, model_1.pt, ... of fc1.weight and fc2.weight is needed';
 
-/** A matrix as the file has it, row after row. */
+/** A matrix as stored in the file, row after row. */
 export interface ImportedMatrix {
   readonly dtype: FloatDType;
   readonly bytes: Uint8Array;
@@ -58,7 +58,7 @@ export async function importPredictor(
     return {
       rank: fc1.shape[0] ?? 0,
       a: await readMatrix(fc1),
-      // They number neurons as the checkpoint does.
+      // The files number neurons like the checkpoint.
       b: order === undefined ? b : { ...b, bytes: permuteRows(b.bytes, order) },
     };
   });

@@ -1,6 +1,6 @@
 /**
- * Training under way: a directory in the model's, where finished layers and the states behind the
- * last one are kept, so that a run that was stopped or killed goes on where it was.
+ * A training in progress: a directory inside the model's, with finished layers and the states after the last
+ * one, so that a training that was stopped or killed can be resumed.
  */
 
 import { lstat, mkdir } from 'node:fs/promises';
@@ -28,7 +28,7 @@ import type { TrainedPredictor } from './layer.ts';
 /** Bytes of the settings' file. */
 const longestSettings = 64 * 1024;
 
-/** What a trial on the first layer has found. */
+/** The result of a trial on the first layer. */
 const settledSchema = v.object({
   /** Which predictors are made: rows only, or factors, each layer's compared with rows. */
   method: v.picklist(['rows', 'low-rank']),
@@ -46,10 +46,10 @@ export class TrainingJob {
   }
 
   /**
-   * Opens the job in a model's directory: the one that was stopped when it has the same settings,
-   * else a new one. Only one process may have it: see `claimTraining`.
-   * @param settings all that results depend on
-   * @param stateBytes what the states between two layers may take
+   * Opens the job in a model's directory: a stopped one if it has the same settings, else a new one. Only one
+   * process may open it: see `claimTraining`.
+   * @param settings all settings that results depend on
+   * @param stateBytes the most bytes of the states between two layers
    */
   static async open(
     modelDir: string,
@@ -78,7 +78,7 @@ export class TrainingJob {
     }
   }
 
-  /** What was settled before the first layer; null until {@link settle}. */
+  /** The choices made before the first layer; null until {@link settle}. */
   async settled(): Promise<Settled | null> {
     const file = this.#settledFile;
     const content = await readRegular(file, longestSettings).catch(() => null);
@@ -87,7 +87,7 @@ export class TrainingJob {
     return parsed.success ? parsed.output : null;
   }
 
-  /** Keeps what holds for all layers, so that a run that goes on does as it did before. */
+  /** Stores the choices for all layers, so that a resumed run makes the same ones. */
   async settle(settled: Settled): Promise<void> {
     const file = this.#settledFile;
     try {
@@ -101,7 +101,7 @@ export class TrainingJob {
     return join(this.dir, 'settled.json');
   }
 
-  /** Keeps the next layer. The states behind it must be on disk. */
+  /** Stores the next layer. The states after it must be on disk. */
   async finish(
     trained: TrainedPredictor,
     used: boolean,
@@ -158,7 +158,7 @@ export class TrainingJob {
     return all.subarray(offset, offset + bytes);
   }
 
-  /** A finished layer's new order of so many neurons. */
+  /** A finished layer's new order of its neurons. */
   order(layer: number, neurons: number): Promise<Uint32Array> {
     return readOrder(this.dir, layer, neurons);
   }
@@ -169,7 +169,7 @@ export class TrainingJob {
   }
 }
 
-/** Whether the directory is one that this user made, and no link to another place. */
+/** Whether this user created the directory, and it is not a link to another place. */
 async function isOwnDirectory(dir: string): Promise<boolean> {
   const found = await lstat(dir).catch(() => null);
   if (found === null || !found.isDirectory()) return false;

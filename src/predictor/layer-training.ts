@@ -1,4 +1,4 @@
-/** One layer's training: AdamW over its samples, what the weights then predict, and their stored form. */
+/** One layer's training: AdamW over its samples, the evaluation of the weights, and their stored form. */
 
 import { byteLength } from '../dtype.ts';
 import { Random } from '../engine/random.ts';
@@ -14,13 +14,13 @@ import { loadRows, storedBytes, storeRows } from './rows.ts';
 
 /** Tokens of one step. */
 const batch = 128;
-/** Held-out tokens that progress is judged by; all of them in the end. */
+/** Held-out tokens that measure progress; at the end, all of them are used. */
 const judged = 2048;
-/** Chances that a predictor that does not get better is given. */
+/** Evaluations without improvement after which training stops. */
 const patience = 4;
 const checksPerEpoch = 2;
 
-/** Settings of the loss; docs/LEARNED.md has what was tried. */
+/** Settings of the loss; docs/LEARNED.md lists the alternatives that were tried. */
 const settings = {
   /** Weights of neurons that fire, in units of those that do not; see logistic_gradient. */
   floor: 1,
@@ -40,7 +40,7 @@ export function trainingBytes(hidden: number, neurons: number, rank: number): nu
   return 4 * floats + 64 * 64;
 }
 
-/** Room for the factors of a rank. */
+/** Buffers for the factors of a rank. */
 export function takeFactors(problem: LayerProblem, rank: number): Factors {
   const { work, hidden, neurons } = problem;
   return factorsAt(work.take(parametersOf(problem, rank)), rank, hidden, neurons);
@@ -67,7 +67,7 @@ export class LayerTraining {
   readonly #scores: Address;
   readonly #scratch: Address;
   readonly #random: Random;
-  /** A and B as they come back from their stored form: what training sees. */
+  /** A and B read back from their stored form, with which training computes. */
   readonly #rounded: Pick<Factors, 'a' | 'b'>;
   /** One of them in its stored form. */
   readonly #stored: Address;
@@ -93,7 +93,7 @@ export class LayerTraining {
     this.#round();
   }
 
-  /** AdamW over the samples, with the best weights in the end. */
+  /** Runs AdamW over the samples, and ends with the best weights. */
   async run(): Promise<void> {
     const { work, samples, neurons } = this.#problem;
     const n = this.#parameters;
@@ -153,7 +153,7 @@ export class LayerTraining {
     }
   }
 
-  /** The predictor as it is stored, measured with those weights. */
+  /** The predictor in its stored form, evaluated with the stored weights. */
   finish(): Omit<TrainedPredictor, 'curve'> {
     const { work, hidden, neurons, samples } = this.#problem;
     const { dtype, recall, relu } = this.#options;
@@ -175,7 +175,7 @@ export class LayerTraining {
       visit((scores, acts, place) =>
         halves[place * 2 < heldOut ? 0 : 1].add(scores, acts, this.#problem.importance),
       );
-      // The threshold of either half is judged by the other.
+      // The threshold from either half is evaluated on the other one.
       const [one, two] = halves;
       const report = reportOf(
         addCounts(two.counts(one.threshold(recall)), one.counts(two.threshold(recall))),
@@ -208,7 +208,7 @@ export class LayerTraining {
     });
   }
 
-  /** Which share of neurons has to be predicted, and fires, on some held-out tokens. */
+  /** The shares of neurons that must be predicted, and that fire, on some held-out tokens. */
   judge(): { readonly predicted: number; readonly active: number } {
     const { work, samples, importance } = this.#problem;
     const histogram = new ScoreHistogram();
@@ -263,7 +263,7 @@ export class LayerTraining {
     matmul(this.#scores, reduced, b, bias, neurons, rank, positions, rank, neurons, this.#scratch);
   }
 
-  /** Gradients by A, B and bias of the mean loss over these tokens. */
+  /** Gradients of the mean loss over these tokens with respect to A, B and bias. */
   #gradient(tokens: Uint32Array, gradients: Address, importance: Address): void {
     const { work, hidden, neurons, samples } = this.#problem;
     const { rank } = this.#weights;
@@ -289,7 +289,7 @@ export class LayerTraining {
       1,
     );
     kernels.scale(scores, positions * neurons, scale);
-    // By B: scores^T reduced; by the bias: their sum; by reduced: scores B; by A: that^T x.
+    // For B: scores^T reduced; for the bias: the sum of the scores; for reduced: scores B; for A: that^T x.
     kernels.gemm(
       target.b,
       scores,
@@ -315,7 +315,7 @@ export class LayerTraining {
     kernels.gemm(target.a, inner, this.#x, rank, hidden, positions, 1, rank, hidden, hidden, 0);
   }
 
-  /** What a unit of activation costs when it is missed, so that a typical one comes to `gain`. */
+  /** The cost of missing a unit of activation, scaled so that a typical activation costs `gain`. */
   #writeImportance(target: Address): void {
     const { work, neurons, importance } = this.#problem;
     let sum = 0;
@@ -332,7 +332,7 @@ export class LayerTraining {
     work.floats(target, neurons).set(importance.map((value) => value * unit));
   }
 
-  /** Some of the tokens that are learned from. */
+  /** Some of the tokens for learning. */
   #eachSample(use: (activations: Float32Array) => void): void {
     const { work, samples, neurons } = this.#problem;
     const learned = samples.tokens - samples.heldOut;

@@ -1,4 +1,4 @@
-/** What training one layer's predictor takes and gives. */
+/** Input and result of training one layer's predictor. */
 
 import { type EncodedDType, positiveF16 } from '../dtype.ts';
 import type { PredictorReport } from '../flash/predictor-file.ts';
@@ -18,14 +18,14 @@ export type Method = (typeof methods)[number];
 export interface TrainingOptions {
   /** See {@link Method}. */
   readonly method: Method;
-  /** Passes over the samples, at most. */
+  /** The most passes over the samples. */
   readonly epochs: number;
   readonly seed: number;
-  /** Share of the activations' weight that predictions shall keep. */
+  /** Share of the activations' weight that predictions must keep. */
   readonly recall: number;
   /** Whether a ReLU stands between A and B. */
   readonly relu: boolean;
-  /** Of A and B as they are stored. */
+  /** Stored format of A and B. */
   readonly dtype: EncodedDType;
 }
 
@@ -33,16 +33,19 @@ export interface LayerProblem {
   readonly hidden: number;
   readonly neurons: number;
   readonly samples: Samples;
-  /** f32 (neurons, hidden): what a neuron's activation is made of, in the workspace's memory. */
+  /**
+   * f32 (neurons, hidden): the rows from which the neurons' activations are computed, in the workspace's
+   * memory.
+   */
   readonly up: Address;
   /** (neurons) */
   readonly upBias: Float32Array;
-  /** (neurons): length of the down column, what an activation of 1 adds to the output. */
+  /** (neurons): length of the down column, which is what an activation of 1 adds to the output. */
   readonly importance: Float32Array;
   readonly work: Workspace;
   readonly options: TrainingOptions;
   readonly signal?: AbortSignal | undefined;
-  /** Called now and then with the share that is done, 0 to 1. */
+  /** Called now and then with the share of the work that is done, 0 to 1. */
   readonly onProgress?: ((done: number) => void) | undefined;
 }
 
@@ -58,7 +61,7 @@ export interface Factors {
 }
 
 export interface TrainedPredictor {
-  /** `rows`: there is no A, and B are rows over the whole input. */
+  /** `rows`: there is no A, and B consists of rows over the whole input. */
   readonly form: 'factors' | 'rows';
   readonly rank: number;
   readonly relu: boolean;
@@ -72,11 +75,11 @@ export interface TrainedPredictor {
   /** f16 (neurons), as stored: share of held-out tokens for which the neuron is predicted. */
   readonly frequency: Uint8Array;
   readonly report: PredictorReport;
-  /** What other ranks would have been like to begin with. */
+  /** The initial approximations of other ranks, for comparison. */
   readonly curve: readonly RankCandidate[];
 }
 
-/** (neurons): share of held-out tokens for which a predictor names each. */
+/** (neurons): share of held-out tokens for which a predictor predicts each. */
 export function frequencyOf({ frequency }: Pick<TrainedPredictor, 'frequency'>): Float32Array {
   const { buffer, byteOffset, byteLength } = frequency;
   return Float32Array.from(new Uint16Array(buffer, byteOffset, byteLength / 2), positiveF16);

@@ -1,9 +1,9 @@
 /**
- * For models whose activations are never exactly 0 (SwiGLU, GELU): neurons whose gate is near 0 are
- * taken for 0, by a threshold on its magnitude for each layer (CATS, Lee et al. 2024). A copy of the
- * gate rows in few bits decides that for every neuron, so that only the others' bundles are read; the
- * threshold is the quantile that these rows give over sample tokens, so that the share of neurons
- * that is asked for is met whatever rounding does.
+ * For models whose activations are never exactly 0 (SwiGLU, GELU): neurons whose gate is near 0 are treated
+ * as 0, by a threshold on the gate's magnitude for each layer (CATS, Lee et al. 2024). A copy of the gate
+ * rows in few bits decides this for every neuron, so that only the other neurons' bundles are read. The
+ * threshold is the quantile of these rows' results over sample tokens, so that the requested share of neurons
+ * is met in spite of rounding.
  */
 
 import { compareMagnitudes } from '../engine/selectors/predicted-units.ts';
@@ -13,15 +13,15 @@ import { reportOf } from './calibrate.ts';
 import { CoarseRows, spread } from './coarse-rows.ts';
 import type { LayerProblem, TrainedPredictor } from './layer.ts';
 
-/** Tokens that the quantile is taken over: of each one gives as many magnitudes as there are neurons. */
+/** Tokens over which the quantile is computed: each gives as many magnitudes as there are neurons. */
 const quantileTokens = 1024;
-/** Magnitudes are told apart down to a 512th of themselves. */
+/** Bins of the histogram for each doubling of the magnitude. */
 const binsPerDoubling = 512;
 const [lowest, doublings] = [-24, 32];
 
 /**
  * The gate rows of a layer in few bits with the threshold above which a neuron is wanted.
- * @param sparsity the share of neurons that shall be taken for 0, above 0 and below 1
+ * @param sparsity the share of neurons to treat as 0, above 0 and below 1
  */
 export function magnitudePredictor(
   problem: LayerProblem,
@@ -84,7 +84,7 @@ export function magnitudePredictor(
   };
 }
 
-/** How often magnitudes of which size occur. */
+/** Histogram of magnitudes. */
 class MagnitudeHistogram {
   readonly #bins = new Float64Array(doublings * binsPerDoubling);
   #count = 0;
@@ -92,13 +92,13 @@ class MagnitudeHistogram {
   add(values: Float32Array): void {
     for (const value of values) {
       const at = Math.floor((Math.log2(Math.abs(value)) - lowest) * binsPerDoubling);
-      // Also those of 0, whose logarithm is not finite.
+      // Includes magnitudes of 0, whose logarithm is not finite.
       this.#bins[at >= 0 ? Math.min(at, this.#bins.length - 1) : 0]!++;
     }
     this.#count += values.length;
   }
 
-  /** The magnitude that this share of all stays below. */
+  /** The magnitude below which this share of all magnitudes lies. */
   quantile(share: number): number {
     let below = 0;
     for (const [bin, n] of this.#bins.entries()) {

@@ -14,7 +14,7 @@ export interface Parameters {
   /** f32 (count) */
   readonly weights: Address;
   readonly count: number;
-  /** How many of them, the last ones, are biases, which do not decay. */
+  /** How many of them are biases, which do not decay; these are the last ones. */
   readonly biases: number;
 }
 
@@ -25,7 +25,7 @@ export class AdamW {
   readonly #second: Address;
   #steps = 0;
 
-  /** Takes two f32 for each parameter from the workspace. */
+  /** Allocates two f32 for each parameter from the workspace. */
   constructor(work: Workspace, parameters: Parameters) {
     const { count } = parameters;
     this.#work = work;
@@ -63,7 +63,7 @@ export class AdamW {
   }
 }
 
-/** Warms up over a twentieth of the steps, then falls as a cosine does. */
+/** Warms up over a twentieth of the steps, then falls along a cosine. */
 export function rateAt(step: number, steps: number): number {
   const warm = Math.max(1, steps / 20);
   if (step < warm) return (settings.rate * (step + 1)) / warm;

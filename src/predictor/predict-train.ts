@@ -1,6 +1,6 @@
 /**
- * Trains predictors for a whole model: its layers run over sample text one after the other, each
- * one's predictor is trained from what its FFN saw and did, and all go into one file.
+ * Trains predictors for a whole model: its layers run over sample text one after the other, each layer's
+ * predictor is trained from its FFN's inputs and activations, and all predictors are written to one file.
  */
 
 import { crc32 } from 'node:zlib';
@@ -35,38 +35,38 @@ import { TrainingRun } from './training-run.ts';
 import { firstWindows, tokensOf } from './windows.ts';
 
 export interface LayerReport extends PredictorReport {
-  /** What its predictor is made of; see `TrainedPredictor`. */
+  /** The kind of its predictor; see `TrainedPredictor`. */
   readonly form: 'factors' | 'rows';
   readonly rank: number;
   /** Whether predicting pays; else every neuron of the layer is computed. */
   readonly used: boolean;
-  /** Where the magnitude of the gate decides: above which a neuron is wanted. */
+  /** Where the magnitude of the gate decides: the magnitude above which a neuron is wanted. */
   readonly magnitude?: number;
 }
 
 export interface PredictTrainReport {
   readonly layers: readonly LayerReport[];
   readonly tokens: number;
-  /** Of the predictors, and of the model's weights. */
+  /** Bytes of the predictors, and of the model's weights. */
   readonly bytes: number;
   readonly modelBytes: number;
   /** Layers that an earlier run had finished. */
   readonly resumed: number;
-  /** Where neurons were to be laid side by side. */
+  /** The outcome of rearranging neurons, if it was to be done. */
   readonly arrangement?: ArrangementReport;
   readonly dramBudget: number;
   readonly peakRss: number;
   readonly ms: number;
 }
 
-/** Windows are as long as what users generate, or shorter. */
+/** Windows have at most the length of typical generated texts. */
 const longestWindow = 512;
 
 /**
- * Trains predictors and writes them into the model, and lays its neurons in a better order where that
- * makes reads fewer; then the model is closed, and to be opened again. What an earlier run with the
- * same settings had finished is taken over.
- * @throws InputError when the model or the text cannot be used, BudgetError below what is needed
+ * Trains predictors and writes them into the model, and rearranges its neurons where that reduces reads; the
+ * model is then closed, and must be opened again. Finished work of an earlier run with the same settings is
+ * reused.
+ * @throws InputError when the model or the text cannot be used, BudgetError when the budget is too small
  */
 export async function predictTrain(
   model: Model,
@@ -89,7 +89,7 @@ export async function predictTrain(
   checkActivation(model, request);
   const release = await claimTraining(dir);
   try {
-    // Before it was claimed, another process may have written another model to its place.
+    // Before the claim, another process may have replaced the model by another one.
     if ((await readManifest(dir)).crc32 !== model.manifest.crc32) {
       throw new InputError('was replaced since it was opened', { file: dir }, 'Start again');
     }
@@ -99,7 +99,7 @@ export async function predictTrain(
   }
 }
 
-/** @throws InputError when what is asked for does not go with how the model's neurons fire */
+/** @throws InputError when the options do not suit the way the model's neurons fire */
 function checkActivation(model: Model, request: PredictTrainRequest): void {
   const { spec } = model.manifest;
   const { zeros } = activations[spec.ffn.activation];
@@ -144,7 +144,7 @@ async function train(model: Model, request: PredictTrainRequest): Promise<Predic
     context,
     ...decisive(settings),
   };
-  // Of all tokens, or of those that rows are told by.
+  // The number of all tokens, or of those that rows need.
   const states = [windows, firstWindows(windows, rowTokens(model, settings))].map((some) =>
     stateBytes(tokensOf(some), spec.hiddenSize),
   );
@@ -165,12 +165,12 @@ async function train(model: Model, request: PredictTrainRequest): Promise<Predic
       await run.close();
     }
   } catch (error) {
-    // Without a finished layer there is nothing to go on from.
+    // Without a finished layer there is no work to resume.
     if (job.layers.length === 0) await job.remove().catch(() => {});
     throw error;
   }
   const arranged = arrangement && (await finishArrangement(arrangement, model));
-  // With the old order, the directory that it was in is gone.
+  // The directory with the old order has been replaced.
   if (!arranged?.done) await job.remove();
   return {
     layers: job.layers.map(({ form, rank, used, magnitude, report }) => ({
@@ -191,7 +191,7 @@ async function train(model: Model, request: PredictTrainRequest): Promise<Predic
   };
 }
 
-/** What a finished job has trained, in the order that the model has. */
+/** The predictors of a finished job, in the model's order of neurons. */
 function predictorsOf(job: TrainingJob, input: PredictorInput): PredictorSource {
   return {
     producer: `flashllm ${version}`,

@@ -1,4 +1,6 @@
-/** Which ranks a model's predictors may have: by their size, and by the memory that training takes. */
+/**
+ * The ranks that a model's predictors may have, limited by their size and by the memory that training takes.
+ */
 
 import { checkAddresses } from '../address-space.ts';
 import { orderingBytes } from '../arrange/co-activation.ts';
@@ -19,13 +21,13 @@ import { planTraining, type TrainingPlan } from './training-plan.ts';
 /** Ranks are whole blocks of 32. */
 const rankStep = 32;
 /**
- * The highest rank is a quarter of the hidden size, as in the paper (1024 of 4096), or this where that
- * is less: finding out what 1504 would be worth took half of a layer's time at a hidden size of 2048.
+ * The highest rank is a quarter of the hidden size, as in the paper (1024 of 4096), but at most this:
+ * evaluating rank 1504 took half of a layer's time at a hidden size of 2048.
  */
 const smallRank = 256;
-/** JavaScript's own arrays, next to what is planned. */
+/** JavaScript's own arrays, beside the planned memory. */
 export const heapBytes = 24 * MIB;
-/** A share that someone asks for must hold a predictor for every layer; the default need not. */
+/** A share given by the user must suffice for a predictor in every layer; the default need not. */
 export function checkShare(
   model: Model,
   { share, rank, importFrom }: PredictTrainRequest,
@@ -46,14 +48,14 @@ export function checkShare(
   );
 }
 
-/** What a rank chooser needs to know of the model. */
+/** The model's properties that a rank chooser needs. */
 export function rankSizes({ manifest, weightBytes }: Model, { share }: Settings) {
   const hidden = manifest.spec.hiddenSize;
   const layers = manifest.layers.length;
   const neurons = manifest.layers[0]?.neurons ?? 0;
   const vectors = (4 + 2) * neurons;
   return {
-    // The header takes 760 bytes for each layer; it and the file end at whole pages.
+    // The header takes 760 bytes for each layer; header and file end at page boundaries.
     totalBytes: share * weightBytes - alignUp(300 + 800 * layers, 4096) - 4096,
     layers,
     bytesOf: (rank: number) =>
@@ -69,7 +71,7 @@ export function rankSizes({ manifest, weightBytes }: Model, { share }: Settings)
   };
 }
 
-/** The highest rank that any layer may get, for which memory is planned. */
+/** The highest rank that any layer may get; memory is planned for it. */
 export async function highestRank(
   { manifest }: Model,
   { rank, importFrom, thresholdSparsity, method }: Settings,
@@ -85,7 +87,7 @@ export async function highestRank(
   return rank;
 }
 
-/** A plan for ranks up to `highest`, or, where memory is short and ranks are free, for lower ones. */
+/** A plan for ranks up to `highest`, or for lower ones where memory is short and the user gave no rank. */
 export function choosePlan(
   { manifest }: Model,
   { budget, threads, rank: fixed, importFrom, thresholdSparsity, arrange, method }: Settings,

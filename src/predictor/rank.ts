@@ -1,17 +1,17 @@
 /**
- * The rank of each layer's predictor under a total size (the paper: 1-4% of the model). Layers come
- * one after the other, and what later ones will need is not known: those to come are taken to be like
- * those seen so far.
+ * The rank of each layer's predictor under a total size (the paper: 1-4% of the model). Layers are processed
+ * one after the other, and the needs of later ones are unknown: they are assumed to be like those seen so
+ * far.
  */
 
-/** What a predictor of a rank would be like. */
+/** The expected figures of a predictor of one rank. */
 export interface RankCandidate {
   readonly rank: number;
   /** Share of the layer's neurons that it would predict. */
   readonly predicted: number;
 }
 
-/** The most that a layer may take, in even splits. */
+/** The most that a layer may take, as a multiple of an even split. */
 const greediest = 2;
 
 export interface RankSizes {
@@ -22,13 +22,13 @@ export interface RankSizes {
   readonly bytesOf: (rank: number) => number;
   /** Ranks are multiples of this. */
   readonly step: number;
-  /** Beyond this rank it could not get better. */
+  /** Higher ranks cannot be better. */
   readonly most: number;
 }
 
 export class RankChooser {
   #sizes: RankSizes;
-  /** Curves of the layers before, the latest first. */
+  /** Curves of the previous layers, the latest first. */
   readonly #seen: (readonly RankCandidate[])[] = [];
   #spent = 0;
   #chosen = 0;
@@ -37,14 +37,14 @@ export class RankChooser {
     this.#sizes = sizes;
   }
 
-  /** Lowers the highest rank there is: memory may not suffice for more. */
+  /** Lowers the highest rank where memory does not suffice for more. */
   limit(rank: number): void {
     this.#sizes = { ...this.#sizes, most: Math.min(this.#sizes.most, rank) };
   }
 
-  /** The highest rank that any layer to come may get. */
+  /** The highest rank that any later layer may get. */
   highest(): number {
-    // Should the layers until then take as little as they can.
+    // If the layers before it take as little as they can.
     const { step, most, bytesOf } = this.#sizes;
     const smallest = Math.min(step, most);
     const limit = Math.min(this.#limit(), this.#mostBytes());
@@ -62,7 +62,7 @@ export class RankChooser {
     const limit = Math.min(this.#limit(), this.#mostBytes());
     const ranks = [smallest];
     for (let rank = smallest; ; ) {
-      // About six of them, however many there could be.
+      // About six candidates, however many ranks there are.
       const next = Math.max(rank + step, Math.ceil((rank * 1.4) / step) * step);
       rank = Math.min(next, most);
       if (rank <= (ranks.at(-1) ?? 0) || this.#sizes.bytesOf(rank) > limit) return ranks;
@@ -70,11 +70,11 @@ export class RankChooser {
     }
   }
 
-  /** Chooses for the next layer by what the {@link candidates} would be like. */
+  /** Chooses for the next layer by the expected figures of the {@link candidates}. */
   choose(curve: readonly RankCandidate[]): number {
     const { layers, bytesOf } = this.#sizes;
     const seen = [curve, ...this.#seen];
-    // Those to come: all that were seen in turn, the latest first, as they are most like it.
+    // Later layers are assumed to repeat those seen, the latest first, as it is the most similar.
     const imagined = Array.from(
       { length: layers - this.#chosen },
       (_, i) => seen[i % seen.length] ?? curve,
@@ -95,13 +95,13 @@ export class RankChooser {
     return this.#sizes.totalBytes - this.#spent;
   }
 
-  /** No layer takes more than a few times its even split, for which training needs memory. */
+  /** No layer takes more than a few times its even split, as training needs memory for it. */
   #mostBytes(): number {
     const { totalBytes, layers } = this.#sizes;
     return (greediest * totalBytes) / layers;
   }
 
-  /** Bytes that the next layer may take, when all others have the least there is. */
+  /** Bytes that the next layer may take when all others take the least. */
   #limit(): number {
     const { layers, bytesOf, step, most } = this.#sizes;
     const others = layers - this.#chosen - 1;
@@ -110,8 +110,8 @@ export class RankChooser {
 }
 
 /**
- * Ranks for all layers, found step by step: always the one that saves most predictions per byte.
- * Optimal for curves that flatten, up to the last step.
+ * Ranks for all layers, found step by step: each step raises the rank that saves most predictions per byte.
+ * Optimal for curves that flatten, except for the last step.
  */
 function chooseRanks(
   curves: readonly (readonly RankCandidate[])[],

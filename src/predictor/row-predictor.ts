@@ -1,7 +1,7 @@
 /**
- * Predictors without training: the rows that decide whether a neuron fires, in few bits, with one
- * threshold per layer. Real gates are of full rank, so that factors name several times what fires;
- * rows name hardly more, and take about an eighth of an f16 model's bytes.
+ * Predictors without training: the rows that decide whether a neuron fires, in few bits, with one threshold
+ * per layer. Real gates have full rank, so that factors predict several times as many neurons as fire; rows
+ * predict hardly more than fire, and take about an eighth of an f16 model's bytes.
  */
 
 import { yieldToEventLoop } from '../yield-to-event-loop.ts';
@@ -9,14 +9,14 @@ import { reportOf, ScoreHistogram } from './calibrate.ts';
 import { CoarseRows, spread } from './coarse-rows.ts';
 import type { LayerProblem, TrainedPredictor } from './layer.ts';
 
-/** Tokens that a threshold is taken from: one number, told well enough by these. */
+/** Tokens from which a threshold is computed; for a single number these are enough. */
 const mostTokens = 2048;
 /** The histogram reaches this many standard deviations of the scores. */
 const deviations = 4;
 
 /**
- * The rows of a layer in few bits, and the threshold that keeps the wanted share of the activations'
- * weight on the tokens that may be learned from; what it is worth is told on the others.
+ * The rows of a layer in few bits, with the threshold that keeps the wanted share of the activations' weight
+ * on the tokens for learning; the figures are measured on the held-out tokens.
  */
 export async function rowPredictor(problem: LayerProblem): Promise<TrainedPredictor> {
   const { work, hidden, neurons, samples, upBias, importance, options, signal } = problem;

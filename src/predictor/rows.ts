@@ -24,13 +24,13 @@ export function storeRows(kernels: Kernels, matrix: StoredMatrix): void {
   eachPiece(matrix, fromF32);
 }
 
-/** Writes the f32 that the stored form stands for. */
+/** Writes the f32 values of the stored form. */
 export function loadRows(kernels: Kernels, matrix: StoredMatrix): void {
   const { toF32 } = kernels.byDType[matrix.dtype];
   eachPiece(matrix, (stored, floats, count) => toF32(floats, stored, count));
 }
 
-/** Row by row, or all at once where a row is whole blocks. */
+/** Row by row, or all at once where a row consists of whole blocks. */
 function eachPiece(
   matrix: StoredMatrix,
   use: (stored: Address, floats: Address, count: number) => void,

@@ -1,4 +1,4 @@
-/** The text to learn from: checked while it is read, and only so much of it as is wanted. */
+/** The text to learn from: it is checked while it is read, and only as much of it is read as is needed. */
 
 import type { DocumentPart, Documents } from '../engine/documents.ts';
 import type { Model } from '../engine/model.ts';
@@ -9,15 +9,15 @@ import { heapBytes } from './rank-limits.ts';
 import type { PredictTrainRequest } from './settings.ts';
 import { windowsFrom } from './windows.ts';
 
-/** What a token, and a window, take as numbers of JavaScript. */
+/** Bytes of a token, and of a window, as JavaScript numbers. */
 const [tokenBytes, windowBytes] = [8, 64];
-/** So much is no matter: whether the budget is large enough is told item by item. */
+/** This much needs no check here: planning checks the budget item by item. */
 const alwaysBytes = 16 * MIB;
 
-/** Where at most so much of a document is a replacement of what is no UTF-8, it is text. */
+/** A document counts as text if at most this share of it replaces bytes that are not UTF-8. */
 const mostStrange = { ofDocument: 0.01, ofPart: 0.1 };
 
-/** The text as windows. @throws InputError when it is too short or no text */
+/** The text as windows. @throws InputError when it is too short or not text */
 export async function sampleWindows(
   { tokenizer, manifest }: Model,
   { documents, corpus: file, budget, signal, onReading }: PredictTrainRequest,
@@ -66,12 +66,12 @@ export async function sampleWindows(
   return windows;
 }
 
-/** The same documents. @throws InputError at one that is no text in UTF-8 */
+/** The same documents. @throws InputError at one that is not text in UTF-8 */
 async function* textOnly(documents: Documents, file: string): AsyncGenerator<DocumentPart> {
   let [strange, units] = [0, 0];
   for await (const document of documents) {
     const part = typeof document === 'string' ? { text: document, ends: true } : document;
-    // What is not UTF-8 has been replaced while it was decoded.
+    // Decoding has replaced bytes that are not UTF-8.
     const found = part.text.match(/[\0\ufffd]/g)?.length ?? 0;
     strange += found;
     units += part.text.length;

@@ -1,6 +1,6 @@
 /**
- * What one layer's predictor learns from: of each token the FFN's input, and which neurons fired how
- * much. As much as there is room for stays in memory, the rest goes to a file.
+ * The samples from which one layer's predictor learns: for each token the FFN's input, and the neurons that
+ * fired with their magnitudes. As many records as fit stay in memory, the others go to a file.
  *
  *     record of a token   | x: hidden f32 | n | n ids, u32 | n magnitudes, f32 |
  */
@@ -13,7 +13,7 @@ const f32Bytes = 4;
 const blockBytes = 1024 * 1024;
 
 export interface SampleSizes {
-  /** Tokens of the corpus; the last `heldOut` of them are not learned from. */
+  /** Tokens of the corpus; the last `heldOut` of them are not used for learning. */
   readonly tokens: number;
   readonly heldOut: number;
   readonly hidden: number;
@@ -33,9 +33,9 @@ export class Samples implements SampleSizes {
   #record: Buffer;
 
   /**
-   * @param memory where {@link read} writes to
+   * @param memory the memory that {@link read} writes to
    * @param room bytes that records may take in memory
-   * @param file where others go; it is made when it is needed, and removed by {@link close}
+   * @param file the file for the others; created when needed, and removed by {@link close}
    */
   constructor(sizes: SampleSizes, memory: WebAssembly.Memory, room: number, file: string) {
     this.tokens = sizes.tokens;
@@ -48,7 +48,7 @@ export class Samples implements SampleSizes {
     this.#record = Buffer.alloc(f32Bytes * (sizes.hidden + 1 + 2 * sizes.neurons));
   }
 
-  /** Bytes that are there whatever the room. */
+  /** Bytes that are needed whatever the room. */
   static fixedBytes({ tokens, hidden, neurons }: SampleSizes): number {
     return 8 * (tokens + 1) + f32Bytes * (hidden + 1 + 2 * neurons) + blockBytes;
   }
@@ -85,7 +85,7 @@ export class Samples implements SampleSizes {
   }
 
   /**
-   * Writes the inputs of these tokens to `x`, (n, hidden) f32, and what their neurons came to to
+   * Writes the inputs of these tokens to `x`, (n, hidden) f32, and their neurons' activations to
    * `activations`, (n, neurons) f32.
    */
   read(indices: ArrayLike<number>, x: number, activations: number): void {
@@ -127,7 +127,7 @@ export class Samples implements SampleSizes {
   }
 }
 
-/** Bytes in blocks, the first of them in memory. */
+/** Bytes in blocks, of which the first are in memory. */
 class Spill {
   readonly #inMemory: number;
   readonly #file: string;

@@ -1,8 +1,8 @@
 /**
- * Trains one layer's predictor: from the best linear approximation of its rank on, the logistic loss
- * of "this neuron fires", weighted by what a miss costs, with AdamW. What counts in the end is how
- * many neurons have to be predicted to keep the wanted share of the activations' weight, so that is
- * what stops training and what the best weights are chosen by.
+ * Trains one layer's predictor: starting from the best linear approximation of its rank, AdamW minimises the
+ * logistic loss of "this neuron fires", weighted by the cost of a miss. The final measure is the number of
+ * neurons that must be predicted to keep the wanted share of the activations' weight; it decides when
+ * training stops and which weights are the best.
  */
 
 import { byteLength } from '../dtype.ts';
@@ -17,7 +17,7 @@ import type { RankCandidate } from './rank.ts';
 /**
  * Trains a predictor.
  * @param candidates ranks to choose from, ascending; the region is for the last
- * @param choose picks one by what the approximations to begin with would have to predict
+ * @param choose picks one by the number of neurons that the initial approximations would have to predict
  */
 export async function trainLayer(
   problem: LayerProblem,
@@ -32,7 +32,7 @@ export async function trainLayer(
   return { ...layer.finish(), curve };
 }
 
-/** What the best approximations of these ranks, not trained, would have to predict. */
+/** The number of neurons that the best untrained approximations of these ranks would have to predict. */
 export async function approximationCurve(
   problem: LayerProblem,
   candidates: readonly number[],
@@ -61,7 +61,7 @@ function startFrom(problem: LayerProblem, whole: Factorisation, rank: number): L
   return new LayerTraining(problem, weights);
 }
 
-/** Finds the threshold of a predictor that someone else has trained. */
+/** Finds the threshold of a published predictor. */
 export function calibrateLayer(
   problem: LayerProblem,
   { rank, a, b }: ImportedPredictor,

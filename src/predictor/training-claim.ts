@@ -1,4 +1,4 @@
-/** One training of a model at a time, and none of a model that is being replaced. */
+/** Allows one training of a model at a time, and none of a model that is being replaced. */
 
 import { realpath } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -11,8 +11,8 @@ const hint = 'Wait until it has ended, or end it';
 
 /**
  * Claims the model in `dir` for training.
- * @returns gives it up again
- * @throws InputError that names the process which trains it, or writes a model in its place
+ * @returns a function that releases the claim
+ * @throws InputError that names the process which trains the model or is replacing it
  */
 export async function claimTraining(dir: string): Promise<() => void> {
   const busy = (pid: number) =>

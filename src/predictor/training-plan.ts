@@ -1,4 +1,4 @@
-/** Memory for training: layers run one by one, a region for the arithmetic, and samples, as many as there is room for. */
+/** Memory for training: one layer at a time, a region for the arithmetic, and as many samples as fit. */
 
 import { BudgetError } from '../errors.ts';
 import type { Manifest, StoredTensor } from '../flash/manifest.ts';
@@ -15,7 +15,7 @@ import { Samples } from './samples.ts';
 
 export interface TrainingPlan {
   readonly plan: MemoryPlan;
-  /** For the arithmetic of training. */
+  /** Bytes for the arithmetic of training. */
   readonly region: { readonly address: number; readonly bytes: number };
   /** Bytes of samples that stay in memory. */
   readonly sampleRoom: number;
@@ -30,15 +30,15 @@ export interface TrainingPlanRequest {
   /** Positions of the longest window. */
   readonly context: number;
   readonly tokens: number;
-  /** What the arithmetic needs. */
+  /** Bytes that the arithmetic needs. */
   readonly regionBytes: number;
 }
 
 const chunkSizes = [64, 32, 16, 8];
-/** By this much what the process takes may differ from one run to the next. */
+/** The memory of the process may differ by this much from one run to the next. */
 const floorMarginBytes = 8 * MIB;
 
-/** Matrices of a layer, in the order in which they are laid. */
+/** Matrices of a layer, in the order of their addresses. */
 export function layerTensors({ tensors, spec }: Manifest, layer: number): StoredTensor[] {
   const names = [
     ...attentionMatrices(spec, layer, tensors),
@@ -49,7 +49,7 @@ export function layerTensors({ tensors, spec }: Manifest, layer: number): Stored
   return names.flatMap((name) => tensors.get(name) ?? []);
 }
 
-/** @throws BudgetError below what is needed, item by item */
+/** @throws BudgetError when the budget is too small; it lists the items */
 export function planTraining(request: TrainingPlanRequest): TrainingPlan {
   const { manifest, dramBudget, processBytes, threads, context, tokens, regionBytes } = request;
   const { hiddenSize, layers } = manifest.spec;

@@ -1,4 +1,4 @@
-/** Layers of a model run over sample text one after the other, a predictor trained for each. */
+/** Runs the layers of a model over sample text one after the other, and trains a predictor for each. */
 
 import { arrangeLayer, type LayerOrder } from '../arrange/layer-order.ts';
 import { Arena } from '../engine/arena.ts';
@@ -28,7 +28,7 @@ import { layerTensors, type TrainingPlan } from './training-plan.ts';
 import { firstWindows, tokensOf } from './windows.ts';
 import { Workspace } from './workspace.ts';
 
-/** Where more than this share of neurons would be predicted, computing all is as fast. */
+/** If more than this share of neurons would be predicted, computing all of them is as fast. */
 const mostPredicted = 0.7;
 
 /** A model opened for training: one layer in memory at a time. */
@@ -135,8 +135,8 @@ export class TrainingRun {
   }
 
   /**
-   * Whether rows shall be made for all layers, or factors be trained: tried on the first layer with the
-   * tokens that rows take, as training the factors of a model takes many times as long.
+   * Decides whether to make rows for all layers or to train factors. The trial uses the first layer and as
+   * many tokens as rows need, as training the factors of a model takes many times as long.
    */
   async #settle(): Promise<'rows' | 'low-rank'> {
     const settled = await this.#job.settled();
@@ -173,7 +173,7 @@ export class TrainingRun {
     return method;
   }
 
-  /** What training factors of that rank for all layers would take, in milliseconds. */
+  /** Expected milliseconds of training factors of that rank for all layers. */
   #trainingMs(rank: number): number {
     const { manifest } = this.#model;
     const { layers } = manifest;
@@ -189,12 +189,12 @@ export class TrainingRun {
     });
   }
 
-  /** The windows that hold as many tokens as rows are told by. */
+  /** The windows with as many tokens as rows need. */
   #firstTokens(): (readonly number[])[] {
     return firstWindows(this.#windows, rowTokens(this.#model, this.#settings));
   }
 
-  /** Room for samples of these windows' tokens, in place of those before. */
+  /** Replaces the samples by room for these windows' tokens. */
   #sampleFrom(windows: readonly (readonly number[])[]): Samples {
     const { manifest } = this.#model;
     const tokens = tokensOf(windows);
@@ -210,7 +210,7 @@ export class TrainingRun {
     return this.#samples;
   }
 
-  /** Runs a layer, whose weights it loads, over windows. */
+  /** Loads a layer's weights and runs it over windows. */
   async #collect(
     layer: number,
     windows: readonly (readonly number[])[],
@@ -277,7 +277,7 @@ export class TrainingRun {
     return rows !== null && this.#cheaper(rows, factors, layer) ? rows : factors;
   }
 
-  /** Whether rows cost a token so much less time than factors that they are worth their bytes. */
+  /** Whether rows cost a token enough less time than factors to be worth their bytes. */
   #cheaper(rows: TrainedPredictor, factors: TrainedPredictor, layer: number): boolean {
     const { profile } = this.#model.files.scheduler;
     const { neurons = 0, bundleBytes = 0 } = this.#model.manifest.layers[layer] ?? {};
@@ -289,7 +289,7 @@ export class TrainingRun {
     return rowsPay(ms(rows), ms(factors));
   }
 
-  /** A layer, whose weights are in memory, as what learns from samples sees it. */
+  /** The training's view of a layer whose weights are in memory. */
   #problem(layer: number, samples: Samples, onProgress: (done: number) => void): LayerProblem {
     const { manifest } = this.#model;
     const { importFrom, signal } = this.#settings;
@@ -316,7 +316,7 @@ export class TrainingRun {
   }
 
   /**
-   * What the layer's neurons are, from its bundles: of gated ones the gate, which decides whether a
+   * The rows of the layer's neurons, from its bundles: for gated FFNs the gate rows, which decide whether a
    * neuron fires.
    */
   #neurons(layer: number, work: Workspace): Pick<LayerProblem, 'up' | 'upBias' | 'importance'> {

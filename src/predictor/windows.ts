@@ -5,11 +5,11 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
 export interface WindowsWanted {
   readonly bosId: number;
-  /** Positions of a window, at most. */
+  /** The most positions of a window. */
   readonly context: number;
-  /** The text is read until there are so many. */
+  /** The text is read until there are this many tokens. */
   readonly mostTokens: number;
-  /** What the text is called in messages. */
+  /** Name of the text in messages. */
   readonly file: string;
   readonly signal?: AbortSignal | undefined;
   /** Called after each window with the number of tokens so far. */
@@ -34,12 +34,12 @@ export async function windowsFrom(
     windows.push(ids);
     left -= ids.length;
     onTokens?.(mostTokens - left);
-    if (left < 2) break; // before more is read
+    if (left < 2) break; // before more text is read
   }
   return windows;
 }
 
-/** The first windows, as far as they hold so many tokens; the last one may be cut. */
+/** The first windows, with at most `tokens` tokens in total; the last one may be cut. */
 export function firstWindows(
   windows: readonly (readonly number[])[],
   tokens: number,

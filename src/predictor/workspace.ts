@@ -1,4 +1,4 @@
-/** The region of memory that training works in, handed out piece by piece. */
+/** The region of memory for training, allocated piece by piece. */
 
 import type { Kernels } from '../kernels/kernels.ts';
 import type { Address } from '../kernels/signature.ts';
@@ -34,7 +34,7 @@ export class Workspace {
     return address;
   }
 
-  /** Runs `work` with what is free now, and frees what it took. */
+  /** Runs `work` with the free memory, and frees what it allocated. */
   within<T>(work: () => T): T {
     const mark = this.#next;
     try {
@@ -44,7 +44,7 @@ export class Workspace {
     }
   }
 
-  /** The same for work that lets the event loop turn; nobody else may take anything meanwhile. */
+  /** The same for asynchronous work; no other code may allocate meanwhile. */
   async during<T>(work: () => Promise<T>): Promise<T> {
     const mark = this.#next;
     try {

@@ -1,7 +1,7 @@
 /**
- * Experts that are read before their layer's router has spoken, as the state of the layer before suggests.
- * They take the slots that misses would take: of those worth least. What was guessed right is waited for
- * when it is wanted; of the rest the reads are given up, and their slots are free when these have ended.
+ * Reads experts before their layer's router has run, by a guess from the state of the layer before. They take
+ * the slots that misses would take: those of the experts worth least. A step waits for the reads of right
+ * guesses; it gives up the reads of wrong ones, and their slots become free when these reads have ended.
  */
 
 import { SpeculationThrottle } from './speculation-throttle.ts';
@@ -12,11 +12,11 @@ export interface PresentExpert {
   readonly expert: number;
   /** The memory it lies in: 0, or one of the plan's arenas, counted from 1. */
   readonly arena: number;
-  /** Of its first byte. */
+  /** Address of its first byte. */
   readonly address: number;
 }
 
-/** A read on its way. */
+/** A read in flight. */
 export interface EarlyRead extends PresentExpert {
   readonly request: {
     readonly done: Promise<unknown>;
@@ -25,18 +25,18 @@ export interface EarlyRead extends PresentExpert {
   };
 }
 
-/** Of one layer. */
+/** The guesses for one layer. */
 export class EarlyExperts {
   readonly #store: UnitStore;
   readonly #throttle: SpeculationThrottle;
   readonly #read: (expert: number, slot: number) => EarlyRead;
   #reads = new Map<number, EarlyRead>();
-  /** Of what was given up: resolve when no read is in flight. */
+  /** Reads that were given up: each resolves when it is no longer in flight. */
   #ending: Promise<void>[] = [];
 
   /**
-   * @param slots of the layer; 0 where nothing shall be guessed
-   * @param read begins to read an expert into a slot, behind all that is wanted for certain
+   * @param slots of the layer; 0 where no expert is to be guessed
+   * @param read begins to read an expert into a slot, with lower priority than wanted experts
    */
   constructor(store: UnitStore, slots: number, read: (expert: number, slot: number) => EarlyRead) {
     this.#store = store;
@@ -44,17 +44,17 @@ export class EarlyExperts {
     this.#read = read;
   }
 
-  /** Whether a guess is worth while now; a token without one brings the next trial nearer. */
+  /** Whether a guess pays now; each token without one brings the next trial nearer. */
   get open(): boolean {
     return this.#throttle.open;
   }
 
-  /** A token passes without a guess. */
+  /** Notes a token without a guess. */
   skip(): void {
     this.#throttle.skip();
   }
 
-  /** Begins to read those of `guess` that are not there, the likeliest first. */
+  /** Begins to read those of `guess` that are not in DRAM, the likeliest first. */
   begin(guess: readonly number[]): void {
     const missing = guess.filter((expert) => this.#store.slotOf(expert) < 0);
     this.#store.makeRoom(missing.length);
@@ -65,9 +65,9 @@ export class EarlyExperts {
   }
 
   /**
-   * The layer's step has told what it wants: gives the reads of it, and gives up the others.
+   * Called when the layer's step knows the wanted experts: returns their reads, and gives up the others.
    * @param wanted whether an expert is wanted
-   * @param missed how many are wanted that were neither there nor guessed
+   * @param missed how many wanted experts were neither in DRAM nor guessed
    */
   take(wanted: (expert: number) => boolean, missed: number): readonly EarlyRead[] {
     if (this.#reads.size === 0) return [];
@@ -82,7 +82,7 @@ export class EarlyExperts {
     return taken;
   }
 
-  /** Waits until no read of what was given up is in flight: its slots are free. */
+  /** Waits until no read that was given up is in flight; the slots are then free. */
   async settle(): Promise<void> {
     const ending = this.#ending.splice(0);
     if (ending.length === 0) return;
@@ -90,7 +90,7 @@ export class EarlyExperts {
     this.#store.commit();
   }
 
-  /** Gives up what a step that will not come would have taken. */
+  /** Gives up the guesses for a step that will not come. */
   async abandon(): Promise<void> {
     const reads = [...this.#reads.values()];
     this.#reads.clear();

@@ -1,7 +1,7 @@
 /**
- * The experts of all layers: which lie in DRAM, and the reads of those that do not. A step is one pass
- * through a layer. Those that it wants and has are there at once; the others come one after the other,
- * each with a request of its own, so that one is computed while those behind it are still being read.
+ * The experts of all layers: which of them lie in DRAM, and the reads of the others. A step is one pass
+ * through a layer. The step gets wanted experts in DRAM at once; the others arrive one after the other, each
+ * with its own request, so that one is computed while the next ones are still being read.
  */
 
 import { InterruptedError } from '../errors.ts';
@@ -18,7 +18,7 @@ import { memoryOf, packInPlace, type WeightMemory } from './packing.ts';
 import { createPolicy, type PolicyName } from './store-policy.ts';
 import { noSlot, storeScratch, UnitStore, unitState } from './unit-store.ts';
 
-/** Bytes of experts that are asked for at once: more than any device needs to be kept busy. */
+/** Bytes of experts requested at once: more than any device needs to be kept busy. */
 const mostReading = 64 * 2 ** 20;
 const loadsInFlight = 16;
 
@@ -28,14 +28,14 @@ export interface ExpertLayer {
   readonly place: StorePlace;
   readonly units: FfnUnits;
   readonly tensor: StoredTensor;
-  /** Whether they are packed, where they can be: where all of them stay. */
+  /** Whether they are packed as far as their format allows: where all of them are resident. */
   readonly packed: boolean;
   readonly early: EarlyExperts;
 }
 
-/** What the steps so far met; bytes are those of whole experts. */
+/** Counts of all steps so far; bytes are those of whole experts. */
 export interface ExpertCounters {
-  /** Experts that steps wanted, each once, and those of them that were there. */
+  /** Experts that steps wanted, each once per step, and those of them that were in DRAM. */
   readonly wanted: number;
   readonly present: number;
   readonly residentBytes: number;
@@ -44,13 +44,13 @@ export interface ExpertCounters {
   readonly storeMs: number;
 }
 
-/** An expert on its way. */
+/** An expert that is being read. */
 interface ReadingExpert extends EarlyRead {
-  /** Its staging slot, where no slot of the store is worth it. */
+  /** Its staging slot, if it is not worth a slot of the store. */
   readonly staged: number | null;
 }
 
-/** What is still to be read: the expert and its slot, or {@link noSlot}. */
+/** Experts still to be read, each with its slot or {@link noSlot}. */
 interface MissingExpert {
   readonly expert: number;
   readonly slot: number;
@@ -61,7 +61,7 @@ export class ExpertStores {
   readonly #memories: readonly WeightMemory[];
   readonly #layers: readonly (ExpertLayer | null)[];
   readonly #staging: ExpertStaging | null;
-  /** Staging slots that nothing is read into or computed in. */
+  /** Staging slots that are free. */
   readonly #freeStaging: number[];
   readonly #counts = { wanted: 0, present: 0, residentBytes: 0, streamedBytes: 0 };
   #storeMs = 0;
@@ -80,8 +80,8 @@ export class ExpertStores {
   }
 
   /**
-   * Makes the stores. Where a layer's experts all fit, they are read at once; other stores begin empty, as
-   * nothing is known of what will be wanted.
+   * Creates the stores. Where all experts of a layer fit, they are read at once; other stores begin empty, as
+   * it is unknown which experts will be wanted.
    */
   static async load(
     files: ModelFiles,
@@ -98,9 +98,9 @@ export class ExpertStores {
       const own = units[layer] ?? null;
       if (place === null || own === null) return null;
       const all = place.slots === own.count;
-      // Nothing is known before anything has run.
+      // No frequencies are known before the first token.
       const frequency = new Float32Array(own.count);
-      // Where all stay, none is ever dropped: they may be packed.
+      // Where all experts are resident, none is ever evicted, so that they may be packed.
       const kept = createPolicy(all ? 'auto' : policy, frequency);
       const store = new UnitStore(own.count, place.slots, kept, 0, scratch);
       const tensor = files.tensor(own.tensor);
@@ -146,7 +146,7 @@ export class ExpertStores {
     return found;
   }
 
-  /** Whether it is worth while to guess what a layer will want. */
+  /** Whether it pays to guess a layer's experts. */
   guesses(index: number): boolean {
     const { early } = this.layer(index);
     if (early.open) return true;
@@ -155,8 +155,8 @@ export class ExpertStores {
   }
 
   /**
-   * Begins to read what a layer will probably want, behind all that is wanted for certain. Nothing but time
-   * depends on it. The layer's next step takes what was right.
+   * Begins to read the experts that a layer will probably want, with lower priority than wanted experts. Only
+   * the time depends on it. The layer's next step takes the right guesses.
    * @param guess the likeliest first
    */
   guess(index: number, guess: readonly number[]): void {
@@ -165,15 +165,18 @@ export class ExpertStores {
     this.#storeMs += performance.now() - started;
   }
 
-  /** Gives up guesses for steps that did not come: before another pass, or before memory and files are let go. */
+  /**
+   * Gives up guesses for steps that did not come: before another pass, or before memory and files are
+   * released.
+   */
   async abandonGuesses(): Promise<void> {
     await Promise.all(this.#layers.map((layer) => layer?.early.abandon()));
   }
 
   /**
-   * Begins a step that wants these experts, each once: finds places for those that are missing, and
-   * begins to read them. One step has begun at a time: {@link ExpertStep.eachMissing} ends it.
-   * @param wanted those most worth reading first come first
+   * Begins a step that wants these experts, each once: finds places for those that are missing, and begins to
+   * read them. Only one step may be open at a time; {@link ExpertStep.eachMissing} ends it.
+   * @param wanted experts, those to be read first at the beginning
    */
   begin(index: number, wanted: Uint32Array): ExpertStep {
     const started = performance.now();
@@ -204,7 +207,7 @@ export class ExpertStores {
   }
 
   #read(layer: ExpertLayer, missing: MissingExpert, staged: number | null): ReadingExpert {
-    // Eager: whatever computes meanwhile keeps the event loop from starting one read after another.
+    // Starts all reads at once: computing blocks the event loop, which could then not start further reads.
     const options = { eager: true };
     if (staged === null || this.#staging === null) {
       return { ...startRead(this.#files, this.#memories, layer, missing, options), staged };
@@ -237,7 +240,7 @@ function startRead(
   };
 }
 
-/** What a step needs of the stores. */
+/** The parts of the stores that a step needs. */
 interface StepParts {
   readonly freeStaging: number[];
   readonly read: (entry: MissingExpert, staged: number | null) => ReadingExpert;
@@ -246,7 +249,7 @@ interface StepParts {
 
 /** The experts of one pass through a layer. */
 export class ExpertStep {
-  /** Those that are there already. */
+  /** Experts that are in DRAM already. */
   readonly present: readonly PresentExpert[];
   readonly #layer: ExpertLayer;
   readonly #parts: StepParts;
@@ -264,14 +267,14 @@ export class ExpertStep {
     this.#layer = layer;
     this.#parts = parts;
     this.#missing = [...missing];
-    // What was asked for early comes first.
+    // Experts requested early arrive first.
     this.#reading.push(...reading);
     this.#readAhead();
   }
 
   /**
-   * Gives the missing ones in the order in which they come.
-   * @param use computes with an expert, whose place may be read into afterwards
+   * Passes on the missing experts in the order in which they arrive.
+   * @param use computes with an expert, whose memory may be overwritten by a read afterwards
    */
   async eachMissing(use: (expert: PresentExpert) => void): Promise<void> {
     for (;;) {
@@ -287,7 +290,9 @@ export class ExpertStep {
     await this.#layer.early.settle();
   }
 
-  /** Gives up what has not come, after a pass that was broken off: it is not there. */
+  /**
+   * Gives up experts that have not arrived, after a pass that was broken off: the store does not hold them.
+   */
   async abandon(): Promise<void> {
     const reading = this.#reading.splice(0);
     await Promise.all(reading.map(({ request }) => request.cancel()));
@@ -299,10 +304,10 @@ export class ExpertStep {
     await this.#layer.early.settle();
   }
 
-  /** Asks for as much as keeps the device busy, and as there is staging for. */
+  /** Requests as many experts as keep the device busy and fit into staging. */
   #readAhead(): void {
     const { unitBytes } = this.#layer.units;
-    // One is being read while another is computed, however large they are.
+    // One is always being read while another is computed, however large they are.
     const most = Math.max(2, Math.floor(mostReading / unitBytes));
     while (this.#reading.length < most) {
       const [next] = this.#missing;

@@ -1,14 +1,14 @@
 /**
- * Where the head does not fit, a copy of it in 4 bits proposes and its own rows decide: of the
- * vocabulary, those tokens are looked at whose logit could be one of the k largest, and their rows are
- * read from flash. The k largest logits are those of the whole head, to the bit; of a head of 272 MB,
- * a token passes over 77 MB in DRAM and reads some tens of rows.
+ * Where the head does not fit, a 4-bit copy of it proposes tokens and the head's own rows decide: for the
+ * tokens whose logit could be one of the k largest, the head's rows are read from flash. The k largest logits
+ * are those of the whole head, to the bit; for a head of 272 MB, a token passes over 77 MB in DRAM and reads
+ * some tens of rows.
  *
  *     x ─ copy in 4 bits ─ logits, each with its margin ─┬─ surely not of the k largest    out
  *                                                        └─ others: rows of the head       exact
  *
- * A logit by rounded weights is off by a sum of rounding errors, each times a value of x. Its deviation
- * is known: the row's error (root mean square) times the length of x.
+ * The error of a logit computed with rounded weights is a sum of rounding errors, each times a value of x.
+ * Its standard deviation is known: the row's error (root mean square) times the length of x.
  */
 
 import { byteLength } from '../dtype.ts';
@@ -25,8 +25,9 @@ import { topIds } from '../top-ids.ts';
 import { memoryOf, type WeightMemory } from './packing.ts';
 
 /**
- * Deviations that a logit by rounded weights is taken to be off by, at most. For a wrong choice two
- * logits would have to be off by so much, in opposite directions: their difference by 8.5 deviations.
+ * The largest assumed error of a logit computed with rounded weights, in standard deviations. For a wrong
+ * choice two logits would need such errors in opposite directions: an error of 8.5 deviations in their
+ * difference.
  */
 const deviations = 6;
 const f32Bytes = 4;
@@ -48,7 +49,7 @@ export class HeadProposal {
   }
 
   /**
-   * Reads the head once and makes the copy where the plan has a place for it.
+   * Reads the head once and makes the copy if the plan has a place for it.
    * @returns null where the plan keeps the head itself, or streams it
    */
   static async load(
@@ -67,7 +68,7 @@ export class HeadProposal {
     const [main] = memories;
     if (main === undefined || head.dtype === 'u8') throw new Error('no memory for the head');
     const { memory, kernels } = main;
-    // Nothing is computed yet: rows are rounded where activations will lie.
+    // Rows are rounded in the buffers of activations, which are not in use yet.
     const exact = activations.hidden;
     const { toF32 } = kernels.byDType[head.dtype];
     const rounder = new RowRounder(kernels, memory, exact, columns);
@@ -95,9 +96,9 @@ export class HeadProposal {
   }
 
   /**
-   * The tokens whose logit could be one of the `k` largest, those that could be largest first, and the
-   * bounds of each.
-   * @param logits (vocab) by the copy
+   * The tokens whose logit could be one of the `k` largest, by descending upper bound, and the bounds of
+   * each.
+   * @param logits (vocab), computed with the copy
    * @param length of the head's input
    */
   candidates(logits: Float32Array, length: number, k: number): Candidates {
@@ -127,7 +128,7 @@ export interface Candidates {
   readonly upper: Float32Array;
 }
 
-/** Rounds a row of f32 in the first memory, and tells how much that changes it. */
+/** Rounds a row of f32 in the first memory, and computes its rounding error. */
 class RowRounder {
   readonly #kernels: Kernels;
   readonly #memory: WebAssembly.Memory;
@@ -137,7 +138,7 @@ class RowRounder {
   readonly #values: Float32Array;
   readonly #columns: number;
 
-  /** @param exact where the row is laid; two more rows must be free behind it */
+  /** @param exact address for the row; two more rows must be free after it */
   constructor(kernels: Kernels, memory: WebAssembly.Memory, exact: number, columns: number) {
     this.#kernels = kernels;
     this.#memory = memory;

@@ -1,7 +1,7 @@
 /**
- * Which page of the KV cache holds which positions of which sequence. Pages are handed out and counted;
- * a sequence that begins as another one shares its pages with it, and gets its own copy of the last one
- * when it goes on in it. This is the book-keeping alone: keys and values are copied by who owns them.
+ * Records which page of the KV cache holds which positions of which sequence. Pages are allocated and
+ * reference-counted; a sequence that begins like another one shares its pages, and gets its own copy of the
+ * last one when it appends to it. This is the book-keeping alone: the owner of keys and values copies them.
  */
 
 import { InputError } from '../errors.ts';
@@ -20,7 +20,7 @@ export class KvPages {
   readonly #tables: Uint32Array;
   /** Sequences that hold each page. */
   readonly #holders: Uint32Array;
-  /** Ascending from the end, so that a sequence alone gets pages one after the other. */
+  /** Free pages, the lowest last, so that a single sequence gets consecutive pages. */
   readonly #free: number[];
   readonly #freeSlots: number[];
 
@@ -79,17 +79,18 @@ export class KvPages {
     return taken;
   }
 
-  /** One more sequence holds the page. */
+  /** Adds a sequence that holds the page. */
   share(page: number): void {
     this.#holders[page] = this.holders(page) + 1;
   }
 
-  /** One sequence fewer holds the page; it is free when none does. */
+  /** Removes a sequence that held the page; the page is free when none holds it. */
   release(page: number): void {
     const holders = this.holders(page) - 1;
     this.#holders[page] = holders;
     if (holders > 0) return;
-    // Kept in order, so that a sequence gets neighbours where there are any: attention likes long runs.
+    // Kept sorted, so that a sequence gets neighbouring pages where possible: attention is faster on long
+    // runs.
     let at = this.#free.length;
     while (at > 0 && (this.#free[at - 1] ?? 0) < page) at--;
     this.#free.splice(at, 0, page);
@@ -98,7 +99,7 @@ export class KvPages {
 
 /** The pages of one sequence. */
 export class PageList {
-  /** Where attention reads them. */
+  /** The table from which attention reads them. */
   readonly address: number;
   readonly #pool: KvPages;
   readonly #table: Uint32Array;
@@ -121,9 +122,9 @@ export class PageList {
   }
 
   /**
-   * Makes room for positions [length, end), which may then be written: pages for new ones, and one of
-   * its own in place of a shared page that `length` lies within.
-   * @returns what has to be copied before that, or null
+   * Makes room for positions [length, end), which may then be written: allocates pages for new positions, and
+   * replaces a shared page that contains `length` by an unshared copy.
+   * @returns the page to copy before writing, or null
    * @throws InputError when pages are short; then nothing has changed
    */
   extend(length: number, end: number): PageCopy | null {
@@ -143,7 +144,7 @@ export class PageList {
     return copy;
   }
 
-  /** Gives up the pages beyond `length` positions. */
+  /** Releases the pages beyond `length` positions. */
   truncate(length: number): void {
     const kept = Math.ceil(length / pagePositions);
     while (this.#count > kept) this.#pool.release(this.#table[--this.#count] ?? 0);
@@ -161,7 +162,7 @@ export class PageList {
     return copy;
   }
 
-  /** Gives everything back; twice is once. */
+  /** Releases all pages; further calls do nothing. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;

@@ -1,16 +1,16 @@
-/** Weights that stay in memory are packed, if their format can be: where they lie, in bundles or in rows. */
+/** Packs resident weights in place, in bundles or in rows, if their format can be packed. */
 
 import { type Format, formats, inFours, packedFormat } from '../dtype.ts';
 import { type Manifest, rowsOf, type StoredTensor, weightFormat } from '../flash/manifest.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 
-/** A memory of the plan and what computes there. */
+/** A memory of the plan and its kernels. */
 export interface WeightMemory {
   readonly memory: WebAssembly.Memory;
   readonly kernels: Pick<Kernels, 'packedF16' | 'fours'>;
   /** Scratch of kernels, for rows of any tensor. */
   readonly scratch: number;
-  /** Whether products are in f32 whatever the format: blocks of GGUF files then stay as they are. */
+  /** Whether products are in f32 whatever the format: blocks of GGUF files then stay as stored. */
   readonly exact: boolean;
 }
 
@@ -20,7 +20,7 @@ export interface Arrangement {
   readonly format: Format;
   /** Whether all parts that have a packed format are in it. */
   readonly packed: boolean;
-  /** The first so many rows, or units, are so; others are as they were read. */
+  /** How many rows or units, from the first on, are packed; the others stay as they were read. */
   readonly rows: number;
 }
 
@@ -31,7 +31,7 @@ export function memoryOf<Memory>(memories: readonly Memory[], arena: number): Me
   return found;
 }
 
-/** Rows that share a vector in formats of which four rows lie together. */
+/** Rows that are interleaved in the formats that store four rows together. */
 const fourRows = 4;
 
 /**
@@ -75,7 +75,7 @@ export function packInPlace(
   return { format: packedFormat(format), packed: true, rows: count };
 }
 
-/** A matrix by fours. */
+/** Packs a matrix four rows at a time. */
 function packRows(
   memory: WeightMemory,
   tensor: StoredTensor,

@@ -1,12 +1,12 @@
 /**
- * Neurons that stay in memory, and of which every token wants all: their gate rows side by side, their
- * up rows, and their down columns, each group of 64 neurons on its own.
+ * Rearranges resident neurons that every token uses in full: within each group of 64 neurons, the gate rows
+ * lie together, then the up rows, then the down columns.
  *
  *     as read    | gate 0 | up 0 | down 0 | gate 1 | up 1 | down 1 | ...
  *     apart      | gate 0 | gate 1 | ... gate 63 | up 0 | up 1 ... | down 0 | down 1 ... | gate 64 ...
  *
- * All gates are passed over for each token, and what follows of a neuron mostly is not: memory is read
- * twice as fast where rows follow each other. What is left of a last group stays as it was read.
+ * Each token passes over all gates, but mostly not over the other rows of a neuron: memory is read twice as
+ * fast where the rows in use follow each other. An incomplete last group stays as it was read.
  */
 
 import type { NeuronGeometry } from '../flash/ffn-units.ts';
@@ -14,17 +14,17 @@ import { neuronGroup } from '../kernels/weight-kernels.ts';
 
 /** Where the parts of neurons lie; strides and offsets in bytes. */
 export interface NeuronPlaces {
-  /** From one neuron's first row to the next one's, within a group. */
+  /** Distance from one neuron's first row to the next one's, within a group. */
   readonly stride: number;
-  /** Neurons of a group, and from one group to the next. */
+  /** Neurons of a group, and the distance from one group to the next. */
   readonly group: number;
   readonly groupStride: number;
-  /** From a neuron's first row to its up row, and to its down column. */
+  /** Offsets from a neuron's first row to its up row and to its down column. */
   readonly upOffset: number;
   readonly downOffset: number;
 }
 
-/** Of neurons as they were read, or apart. */
+/** The geometry of neurons as they were read, or laid apart. */
 export function neuronPlaces(bundles: NeuronGeometry, apart: boolean): NeuronPlaces {
   const { bundleBytes, upOffset, downOffset } = bundles;
   const scale = apart ? neuronGroup : 1;
@@ -66,7 +66,7 @@ export function layApart(
   }
 }
 
-/** Bytes of a row, or of a down column: one like the other. */
+/** Bytes of a row, which are also those of a down column. */
 function partBytes({ upOffset, downOffset }: NeuronGeometry): number {
   return upOffset === 0 ? downOffset : upOffset;
 }

@@ -1,17 +1,20 @@
 /**
- * Whether speculative reads of a layer's units pay: they are tried, and left alone for a while where
- * too much of what they read is for nothing. How good guesses are depends on how much a block's
+ * Decides whether speculative reads of a layer's units pay: it tries them, and pauses them for a while where
+ * too many of the units that they read are not wanted. The quality of guesses depends on how much a block's
  * attention changes the state that its FFN sees: little in a deep model, much in a shallow one.
  */
 
-/** Units read for nothing that each one found may cost. */
+/** Units that may be read in vain for each one that is found. */
 const maxWastePerHit = 0.5;
 /** Tokens until speculation is tried again. */
 const backoffTokens = 64;
 /** Weight of the last guess in the exponential moving averages. */
 const emaAlpha = 0.2;
 
-/** Slots kept free for speculative reads: of all to begin with and at most, and of what was needed. */
+/**
+ * Slots kept free for speculative reads: the initial and the largest share of all slots, and the factor on
+ * the number that was needed.
+ */
 const [firstShare, largestShare, ofNeeded] = [0.1, 0.3, 1.25];
 
 export class SpeculationThrottle {
@@ -22,7 +25,7 @@ export class SpeculationThrottle {
   /** Tokens until the next guess. */
   #backoff: number;
 
-  /** @param slots of the layer; 0 where nothing shall be guessed */
+  /** @param slots of the layer; 0 where no unit is to be guessed */
   constructor(slots: number) {
     this.#slots = slots;
     this.#needed = (slots * firstShare) / ofNeeded;
@@ -41,12 +44,14 @@ export class SpeculationThrottle {
     return this.#backoff === 0;
   }
 
-  /** A token passed without a guess. */
+  /** Notes a token without a guess. */
   skip(): void {
     if (this.#backoff > 0) this.#backoff--;
   }
 
-  /** What a guess came to: units that were wanted, others, and what was wanted besides. */
+  /**
+   * Records a guess's outcome: its units that were wanted, its other units, and wanted units that it missed.
+   */
   learn(found: number, wasted: number, missed: number): void {
     this.#found += emaAlpha * (found - this.#found);
     this.#wasted += emaAlpha * (wasted - this.#wasted);

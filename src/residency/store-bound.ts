@@ -1,13 +1,13 @@
 /**
- * What the best possible neuron store would miss, which knows all that will be wanted: Belady's rule,
- * with the right to keep nothing of what passes through, and to begin with whatever is best. No store
- * of as many slots misses less on the same lists, so that ours can be held against it.
+ * The misses of the best possible neuron store, which knows all future lists: Belady's rule, with the option
+ * not to keep a neuron that was read, and with the best initial contents. No store with the same number of
+ * slots misses less on the same lists, so that the stores here can be compared with it.
  */
 
-/** A gap of ids in one byte; this one says that the gap goes on. */
+/** A gap of ids in one byte; this value means that the gap continues in the next byte. */
 const longGap = 255;
 
-/** Lists of wanted neurons of all layers, token by token, in few bytes. */
+/** Compact lists of wanted neurons of all layers, token by token. */
 export class WantedTrace {
   readonly #layers: { readonly neurons: number; bytes: Uint8Array; end: number; steps: number }[];
   readonly #mostBytes: number;
@@ -15,7 +15,7 @@ export class WantedTrace {
 
   /**
    * @param neurons of each layer
-   * @param mostBytes what the lists may take; what comes when they are full is not kept
+   * @param mostBytes the most bytes for the lists; when they are full, further lists are dropped
    */
   constructor(neurons: readonly number[], mostBytes: number) {
     this.#mostBytes = Math.floor(mostBytes / Math.max(1, neurons.length));
@@ -27,7 +27,7 @@ export class WantedTrace {
     }));
   }
 
-  /** Whether nothing more is kept. */
+  /** Whether further lists are dropped. */
   get full(): boolean {
     return this.#full;
   }
@@ -37,7 +37,7 @@ export class WantedTrace {
     return Math.min(...this.#layers.map(({ steps }) => steps));
   }
 
-  /** A layer's step of one token, which wants these neurons, ascending. */
+  /** Adds a layer's step of one token, which wants these neurons, ascending. */
   add(layer: number, wanted: Uint32Array): void {
     const kept = this.#layers[layer];
     if (this.#full || kept === undefined) return;
@@ -52,7 +52,7 @@ export class WantedTrace {
       kept.bytes = larger;
     }
     let next = 0;
-    // A list ends with the gap up to behind the last neuron.
+    // A list ends with the gap from its last id to the number of neurons.
     for (const id of [...wanted, kept.neurons]) {
       let gap = id - next;
       for (; gap >= longGap; gap -= longGap) kept.bytes[kept.end++] = longGap;
@@ -98,7 +98,7 @@ export function fewestMisses(
   const nextUses = nextUsesOf(lists, neurons);
   const nextUse = nextUses.first;
   const held = new Uint8Array(neurons).fill(1);
-  /** By the step of their next use: neurons, some of which have another one by now. */
+  /** Neurons by the step of their next use; for some of them this step is outdated. */
   const byNextUse: number[][] = Array.from({ length: never + 1 }, () => []);
   for (const [id, step] of nextUse.entries()) byNextUse[step]?.push(id);
   let [count, farthest, missed] = [neurons, never, 0];
@@ -130,7 +130,7 @@ export function fewestMisses(
   return missed;
 }
 
-/** For each neuron the step that uses it first, and for each entry of a list the next one that does. */
+/** For each neuron the first step that uses it, and for each entry of a list the next step that does. */
 function nextUsesOf(lists: readonly Uint32Array[], neurons: number) {
   const first = new Uint32Array(neurons).fill(lists.length);
   const after: Uint32Array[] = [];

@@ -1,16 +1,16 @@
 /**
- * What a unit store keeps: each policy gives every unit a value, and the store keeps those of the
- * highest. A step is one forward pass: a token, or a chunk of a prompt.
+ * Decides which units a store keeps: each policy gives every unit a value, and the store keeps the units with
+ * the highest values. A step is one forward pass: a token, or a chunk of a prompt.
  */
 
 import { allocateBook, policyBook } from '../plan/store-book.ts';
 
 export interface StorePolicy {
-  /** Begins a step; returns units that need not be kept any longer, whoever else needs room or not. */
+  /** Begins a step; returns units to evict in any case, even if no other unit needs room. */
   step(): Iterable<number>;
   /** The step wants this unit. */
   use(unit: number): void;
-  /** What it is worth to have it at the next step. */
+  /** The value of having the unit at the next step. */
   value(unit: number): number;
 }
 
@@ -18,23 +18,23 @@ export interface StorePolicy {
 export type PolicyName = 'auto' | number;
 
 /**
- * The paper's sliding window (section 3.1): what none of the last `k` steps wanted is dropped, even
- * when nobody needs its room; when room is short, what was wanted longest ago goes first.
+ * The paper's sliding window (section 3.1): a unit that none of the last `k` steps wanted is evicted, even
+ * when no other unit needs its room; when room is short, the unit wanted longest ago is evicted first.
  */
 export class WindowPolicy implements StorePolicy {
   readonly #k: number;
-  /** The paper's `last_k_active`: what each of the last steps wanted. */
+  /** The paper's `last_k_active`: the units that each of the last steps wanted. */
   readonly #lastActive: number[][];
   /** (units): the step that used each last. */
   readonly #lastUsed: Float64Array;
   #now = 0;
 
-  /** @param k steps; Infinity keeps what was used last, as long as there is room */
+  /** @param k steps; Infinity keeps the most recently used units, as long as there is room */
   constructor(units: number, k: number) {
     this.#k = k;
-    // One list more than the window has steps: the oldest is looked through when it leaves.
+    // One list more than the window has steps: the oldest is searched for units to evict when it leaves.
     this.#lastActive = Number.isFinite(k) ? Array.from({ length: k + 1 }, () => []) : [];
-    // Before any step: what is in the store is as good as anything else.
+    // Before any step, all units in the store have the same value.
     this.#lastUsed = new policyBook.values.type(units);
   }
 
@@ -62,27 +62,27 @@ export class WindowPolicy implements StorePolicy {
 export interface FrequencyOptions {
   /** Steps after which a use counts half. */
   readonly halfLife: number;
-  /** What the share of tokens in training counts, in uses spread over the past. */
+  /** Weight of the frequency in training, in uses spread over the past. */
   readonly prior: number;
 }
 
 export const defaultFrequency: FrequencyOptions = { halfLife: 16, prior: 0.3 };
 
 /**
- * Frequency and age: a unit is worth its uses, each of which counts less the longer ago it was. In
- * place of ageing all values at every step, new uses count more and more.
+ * Frequency and age: the value of a unit is the sum of its uses, each of which counts less the longer ago it
+ * was. Instead of ageing all values at every step, new uses get ever larger increments.
  */
 export class FrequencyPolicy implements StorePolicy {
   readonly #values: Float64Array;
   readonly #growth: number;
   #increment = 1;
-  /** What the prior counts, in units of the current increment. */
+  /** Value of the prior, in units of the current increment. */
   readonly #prior: Float32Array;
 
-  /** @param frequency (units) share of tokens that want the unit, as training saw it */
+  /** @param frequency (units) share of tokens that want the unit, as measured in training */
   constructor(frequency: Float32Array, { halfLife, prior }: FrequencyOptions = defaultFrequency) {
     this.#growth = 2 ** (1 / halfLife);
-    // Uses at this frequency, each ageing, come to frequency / (1 - ageing) in the end.
+    // The sum of ageing uses at this frequency converges to frequency / (1 - ageing).
     const settled = 1 / (1 - 1 / this.#growth);
     const counts = { units: frequency.length, slots: 0 };
     ({ values: this.#values, prior: this.#prior } = allocateBook(policyBook, counts));

@@ -1,6 +1,6 @@
 /**
- * What unit stores would read, without reading: policies and sizes are compared, and `eval` tells
- * what generation would cost, from lists of wanted neurons alone.
+ * Computes what unit stores would read, without reading: lists of wanted neurons suffice to compare policies
+ * and sizes, and `eval` reports from them what generation would cost.
  */
 
 import type { DeviceFile } from '../flash/device-file.ts';
@@ -15,15 +15,15 @@ export interface SimulatedLayer extends LayerDemand {
 }
 
 export interface SimulationTotals {
-  /** Bytes of neurons that were wanted, and of those that were not there. */
+  /** Bytes of wanted neurons, and of those not in the store. */
   readonly wantedBytes: number;
   readonly missedBytes: number;
-  /** What is read for those, as the device likes it: short reads raised, gaps bridged. */
+  /** Bytes read for those, including short reads rounded up and gaps bridged, as suits the device. */
   readonly readBytes: number;
   readonly reads: number;
 }
 
-/** A file without an end, for planning reads. */
+/** A file of unlimited length, for planning reads. */
 const file = { path: '', size: Number.MAX_SAFE_INTEGER, alignment: 512 } as DeviceFile;
 
 export class StoreSimulation {
@@ -36,7 +36,7 @@ export class StoreSimulation {
   #readBytes = 0;
   #reads = 0;
 
-  /** @param policy a name, or what makes one for a layer's frequencies */
+  /** @param policy a name, or a function that makes a policy from a layer's frequencies */
   constructor(
     layers: readonly SimulatedLayer[],
     policy: PolicyName | ((frequency: Float32Array) => StorePolicy),
@@ -57,7 +57,7 @@ export class StoreSimulation {
     });
   }
 
-  /** A layer's step of one token, which wants these neurons. */
+  /** Simulates a layer's step of one token, which wants these neurons. */
   step(layer: number, wanted: Uint32Array): void {
     const { bundleBytes } = this.#layers[layer] ?? { bundleBytes: 0 };
     const { states, resident } = this.#stores[layer]?.want(wanted) ?? { states: [], resident: 0 };
@@ -75,7 +75,7 @@ export class StoreSimulation {
     }
   }
 
-  /** Neurons that have room, per layer. */
+  /** Number of neurons that fit, per layer. */
   get slots(): number[] {
     return this.#layers.map(({ slots }) => slots);
   }

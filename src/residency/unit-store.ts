@@ -1,8 +1,8 @@
 /**
- * Which units of one layer's FFN lie in DRAM, and in which slot (the paper's section 3.3). Slots are
- * allocated once; a unit that comes is read straight into a slot, nothing is moved or copied; one
- * that goes is merely forgotten. This is the book-keeping alone: it reads nothing, so that its
- * properties can be tested and policies compared without a model.
+ * Records which units of one layer's FFN lie in DRAM, and in which slots (the paper's section 3.3). Slots are
+ * allocated once; a new unit is read directly into a slot, and no unit is ever moved or copied; evicting a
+ * unit only deletes its entry. This is the book-keeping alone: it reads nothing, so that its properties can
+ * be tested and policies compared without a model.
  */
 
 import {
@@ -19,9 +19,12 @@ export const noSlot = -1;
 /** Where a wanted unit is: on flash alone, in its slot, or being read into its slot. */
 export const unitState = { missing: 0, resident: 1, inFlight: 2 } as const;
 
-/** What a step's list of units met; the arrays are valid until the next step of any store that shares its scratch. */
+/**
+ * The result of looking up a step's list of units; the arrays are valid until the next step of any store that
+ * shares its scratch.
+ */
 export interface Lookup {
-  /** For each entry of the list its slot, or {@link noSlot} where it found none. */
+  /** For each entry of the list its slot, or {@link noSlot} where none was free for it. */
   readonly slots: Int32Array;
   /** For each entry a {@link unitState}. */
   readonly states: Uint8Array;
@@ -38,7 +41,7 @@ export interface SpeculativeSlots {
 
 type StoreScratch = BookArrays<typeof unitStoreScratch>;
 
-/** What steps of stores of up to so many units work with. */
+/** Scratch for the steps of stores of up to `units` units. */
 export function storeScratch(units: number): StoreScratch {
   return allocateBook(unitStoreScratch, { units, slots: 0 });
 }
@@ -99,7 +102,7 @@ export class UnitStore {
     return this.#book.unitIn[slot] ?? -1;
   }
 
-  /** Gives a unit that is to be loaded a free slot. */
+  /** Assigns a free slot to a unit that is about to be loaded. */
   preload(unit: number): number {
     const slot = this.#takeFree();
     if (slot === undefined || this.slotOf(unit) !== noSlot) {
@@ -109,7 +112,9 @@ export class UnitStore {
     return slot;
   }
 
-  /** Lets go of those worth least, but of none that the last step wanted, until `n` slots are free. */
+  /**
+   * Evicts the units with the lowest values, but none that the last step wanted, until `n` slots are free.
+   */
   makeRoom(n: number): void {
     const wanted = n - this.#free;
     if (wanted <= 0) return;
@@ -118,8 +123,9 @@ export class UnitStore {
   }
 
   /**
-   * Finds slots for units that the next step will probably want, as far as any are free; those worth
-   * most come first. The caller reads them there, and says when nothing more arrives: {@link commit}.
+   * Finds slots for units that the next step will probably want, as far as any are free; those with the
+   * highest values come first. The caller reads the units into these slots, and calls {@link commit} when no
+   * further read will arrive.
    */
   speculate(guess: Uint32Array): SpeculativeSlots {
     let missing = Array.from(guess).filter((unit) => this.slotOf(unit) === noSlot);
@@ -142,21 +148,21 @@ export class UnitStore {
     return { units: missing, slots };
   }
 
-  /** Speculative reads have arrived, or never will: slots of unwanted units are free again. */
+  /** Call when speculative reads have arrived or were given up: frees the slots of unwanted units. */
   commit(): void {
     const { free } = this.#book;
     const from = this.slots - this.#unwanted;
     free.copyWithin(this.#free, from, this.slots);
-    // The back of the array was filled from its end.
+    // The back part of the array was filled from the end.
     free.subarray(this.#free, this.#free + this.#unwanted).reverse();
     this.#free += this.#unwanted;
     this.#unwanted = 0;
   }
 
   /**
-   * Begins a step that wants the first `count` of `wanted`, each unit once. Those that are missing
-   * get slots as far as there are free ones, or others worth less than they are; the caller reads
-   * them there, or says that it could not: {@link forget}.
+   * Begins a step that wants the first `count` of `wanted`, each unit once. Missing units get free slots, or
+   * slots of units with lower values; the caller reads the units into these slots, or calls {@link forget} if
+   * it cannot.
    */
   want(wanted: Uint32Array, count = wanted.length): Lookup {
     const { wantedAt, isInFlight } = this.#book;
@@ -190,7 +196,10 @@ export class UnitStore {
     return { slots, states, resident, inFlight };
   }
 
-  /** What was read ahead and is wanted stays; slots of the rest are free when their reads have ended. */
+  /**
+   * Keeps units that were read ahead and are wanted; slots of the others become free when their reads have
+   * ended.
+   */
   #dropUnwanted(): void {
     const { free, inFlight, isInFlight, slotOf, unitIn, wantedAt } = this.#book;
     for (let i = 0; i < this.#inFlight; i++) {
@@ -205,7 +214,7 @@ export class UnitStore {
     this.#inFlight = 0;
   }
 
-  /** Lets go of a unit: it was not read after all, or is not worth keeping. */
+  /** Removes a unit that was not read after all, or that is not worth keeping. */
   forget(unit: number): void {
     const slot = this.slotOf(unit);
     if (slot === noSlot) return;
@@ -240,13 +249,13 @@ export class UnitStore {
     for (let i = 0; i < count; i++) if (slots[i] === noSlot) without[found++] = i;
     let room = this.capacity - this.used;
     if (missing > room) {
-      // Those worth most come first, so that they find room.
+      // Units with the highest values come first, so that they get slots.
       for (const i of without) worth[i] = policy.value(wanted[i] ?? 0);
       without.sort((a, b) => (worth[b] as number) - (worth[a] as number) || a - b);
     }
     const victims = missing > room ? this.#leastValued(missing - room) : [];
     let next = 0;
-    // What was read ahead and stays has taken room from others.
+    // Units that were read ahead and stay have taken slots from others.
     for (; room < 0 && next < victims.length; room++) this.forget(victims[next++] ?? 0);
     for (const i of without) {
       const unit = wanted[i] ?? 0;
@@ -264,9 +273,9 @@ export class UnitStore {
   }
 
   /**
-   * Up to `n` units with a slot that this step does not want, those worth least first. It goes
-   * through all units in order, not through the slots: between two steps of a layer everything else
-   * has passed through the caches, and of 3,000 slots each would cost two misses.
+   * Up to `n` units that have a slot and that this step does not want, the lowest values first. It scans all
+   * units in order, not the slots: between two steps of a layer all other layers have passed through the
+   * processor's caches, and each of 3,000 slots would cost two cache misses.
    */
   #leastValued(n: number): ArrayLike<number> {
     const { slotOf, wantedAt } = this.#book;
@@ -284,7 +293,7 @@ export class UnitStore {
   }
 }
 
-/** Reorders `items` so that the `n` first in order stand before all others (Hoare's quickselect). */
+/** Reorders `items` so that the first `n` in sorted order come before all others (Hoare's quickselect). */
 function partition(items: Int32Array, n: number, order: (a: number, b: number) => number): void {
   let low = 0;
   let high = items.length - 1;

@@ -26,7 +26,7 @@ export interface LayerStore {
   readonly units: FfnUnits;
   readonly tensor: StoredTensor;
   readonly throttle: SpeculationThrottle;
-  /** Of its units: packed where all of them stay. */
+  /** Format of its units: packed where all of them are resident. */
   format: Format;
 }
 
@@ -37,7 +37,9 @@ export class UnitStores {
     this.layers = layers;
   }
 
-  /** Makes the stores and fills them with the units that are wanted most; a window begins empty. */
+  /**
+   * Creates the stores and fills them with the units that are wanted most; the window policy begins empty.
+   */
   static async load(
     files: ModelFiles,
     plan: { readonly stores: readonly StorePlace[]; readonly demand: readonly LayerDemand[] },
@@ -46,14 +48,14 @@ export class UnitStores {
     onProgress?: (doneBytes: number, totalBytes: number) => void,
     signal?: AbortSignal,
   ): Promise<UnitStores> {
-    // One FFN is begun at a time.
+    // Only one FFN is in progress at a time, so the stores share the scratch.
     const scratch = storeScratch(Math.max(...files.manifest.layers.map(({ neurons }) => neurons)));
     const layers = plan.stores.map((place, layer): LayerStore => {
       const units = files.manifest.ffns[layer]?.[0];
       if (units === undefined) throw new Error(`layer ${layer} has no FFN`);
       const { count } = units;
       const { frequency = new Float32Array(count) } = plan.demand[layer] ?? {};
-      // A window is the paper's, which reads nothing ahead; where all fits, there is nothing to read.
+      // The paper's window reads nothing ahead; where all units fit, there is nothing to read.
       const speculates =
         policy === 'auto' &&
         place.slots < count &&
@@ -94,7 +96,7 @@ export class UnitStores {
       done += rows.length * layer.units.unitBytes;
       onProgress?.(done, total);
     });
-    // Where neurons come and go, packing each would take longer than it saves.
+    // Where neurons are evicted, packing each new one would take longer than it saves.
     for (const layer of layers) {
       const { store, place, tensor } = layer;
       if (policy !== 'auto' || store.capacity < store.units) continue;
@@ -113,10 +115,10 @@ export class UnitStores {
 }
 
 /**
- * Whether units may be read before a layer's attention; if not, no slot is kept free for that. A
- * parallel block's FFN begins before attention, one without a norm in front of its FFN cannot be told
- * from the state before it, and a predictor without A is as large as the gates: asking it twice costs
- * more than waiting.
+ * Whether units may be read before a layer's attention; if not, no slot is kept free for that. A parallel
+ * block's FFN begins before attention anyway; without a norm before the FFN, its units cannot be guessed from
+ * the state before attention; and a predictor without A is as large as the gates, so that running it twice
+ * costs more than waiting.
  */
 function maySpeculate({ block, norm }: ModelSpec, predictor: StoredPredictor | null): boolean {
   const normed = norm.placement === 'pre' || norm.placement === 'both';

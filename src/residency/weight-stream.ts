@@ -5,8 +5,8 @@
  *      consumed     in use      read, waiting     being read
  *   ---------------[slot 3]----[slot 4][slot 5]--[slot 6][slot 0]--->
  *
- * A slot is filled again as soon as it is released, across layers and across tokens, so reads are in
- * flight while the kernels compute. Memory is handed to a read only after its last user is done.
+ * A slot is filled again as soon as it is released, across layers and across tokens, so reads are in flight
+ * while the kernels compute. A read gets memory only after its last user is done.
  */
 
 import type { Format } from '../dtype.ts';
@@ -24,7 +24,7 @@ export interface LoadedRows {
   readonly arena: number;
   /** Address of the first row. */
   readonly address: number;
-  /** Of units, that of their first part as it is stored or packed. */
+  /** Format of the rows; for units, that of their first part, as stored or packed. */
   readonly format: Format;
   /** Whether all parts of units that have a packed format are in it. */
   readonly packed: boolean;
@@ -33,8 +33,8 @@ export interface LoadedRows {
 }
 
 /**
- * Reads of a stream in flight beside an FFN that asks for single units: these wait in the device behind
- * what was asked for before them, and the stream is ahead of its use anyway.
+ * The most reads of a stream in flight while an FFN requests single units: these requests queue in the device
+ * behind earlier ones, and the stream is ahead of its use anyway.
  */
 const readsBesideUnits = 4;
 
@@ -51,9 +51,9 @@ export class WeightStream {
   readonly #head: readonly RowRange[];
   /** Slots that are filled or being filled, oldest first. */
   readonly #queue: Slot[] = [];
-  /** For each begun pass that is not wholly submitted: whether it computes logits. */
+  /** For each begun pass whose reads are not all submitted: whether it computes logits. */
   readonly #passes: boolean[] = [];
-  /** What is submitted of the first of these, or of the body of the pass that may follow. */
+  /** The number of ranges submitted for the first of these, or for the body of a pass that may follow. */
   #submitted = 0;
   #nextSlot = 0;
   readonly #mostReading: number;
@@ -82,7 +82,7 @@ export class WeightStream {
   }
 
   /**
-   * The next range, which must be the one asked for.
+   * Waits for the next range, which must be `range`.
    * @returns its rows; they stay valid until {@link release}
    */
   async next(range: RowRange): Promise<LoadedRows> {
@@ -101,13 +101,13 @@ export class WeightStream {
     };
   }
 
-  /** Gives the slot of the last {@link next} back; its memory is read into again. */
+  /** Releases the slot of the last {@link next}; later reads overwrite its memory. */
   release(): void {
     this.#queue.shift();
     this.#fill();
   }
 
-  /** Gives up what was read ahead; when no read is in flight any more, a new pass may begin. */
+  /** Gives up ranges that were read ahead; once no read is in flight, a new pass may begin. */
   async reset(): Promise<void> {
     this.#passes.length = 0;
     this.#submitted = 0;
@@ -126,14 +126,14 @@ export class WeightStream {
       this.#reading++;
       const ended = () => {
         this.#reading--;
-        // Of a slot that was given up, nothing follows.
+        // The end of a read that was given up starts no other read.
         if (this.#queue.includes(slot)) this.#fill();
       };
       request.done.then(ended, ended);
     }
   }
 
-  /** The range to submit next: beyond the passes begun, the body of one more, which is likely. */
+  /** The range to submit next: after the begun passes, the body of one more pass, which is likely to come. */
   #upcoming(): RowRange | undefined {
     for (;;) {
       const withHead = this.#passes[0];

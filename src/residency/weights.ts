@@ -1,4 +1,4 @@
-/** The weights as a forward pass sees them: rows in memory, whether they stayed or just came. */
+/** The weights as a forward pass sees them: rows in memory, whether resident or just read. */
 
 import { type Format, inFours, type RowFormat } from '../dtype.ts';
 import { InterruptedError } from '../errors.ts';
@@ -25,9 +25,9 @@ export class Weights {
   readonly #vectorBase: number;
   readonly #stream: WeightStream | null;
   readonly #streamed = new Map<StoredTensor, RowRange[]>();
-  /** How resident rows lie, where that may not be as they are stored. */
+  /** Formats of resident rows, where these may differ from the stored ones. */
   readonly #arranged = new Map<StoredTensor, Arrangement>();
-  /** Bundles of which so many neurons are laid apart, beginning with the first. */
+  /** Bundles, and how many of their neurons, from the first on, are laid apart. */
   readonly #apart = new Map<StoredTensor, number>();
   #residentBytesUsed = 0;
   #streamedBytesUsed = 0;
@@ -46,7 +46,7 @@ export class Weights {
     }
   }
 
-  /** Loads what the plan keeps in DRAM, and arranges it as it is computed with best. */
+  /** Loads the weights that the plan keeps in DRAM, and arranges them for fast computing. */
   static async load(
     files: ModelFiles,
     plan: MemoryPlan,
@@ -77,7 +77,7 @@ export class Weights {
     return weights;
   }
 
-  /** Bytes of weights that the passes so far used from DRAM, and those that had to be read. */
+  /** Bytes of weights that passes so far found in DRAM, and bytes that had to be read. */
   get bytesUsed(): { readonly resident: number; readonly streamed: number } {
     return { resident: this.#residentBytesUsed, streamed: this.#streamedBytesUsed };
   }
@@ -93,12 +93,12 @@ export class Weights {
     return tensor === undefined ? 0 : this.#vectorBase + tensor.offset;
   }
 
-  /** How many rows of a matrix stay in DRAM: the first ones. */
+  /** How many rows of a matrix, from the first on, stay in DRAM. */
   residentRows(tensor: StoredTensor): number {
     return this.#plan.residences.get(tensor)?.rows ?? 0;
   }
 
-  /** Address of the first row of a matrix of which some rows stay in DRAM, in the memory where these are. */
+  /** Address of a matrix's first row, in the memory of its resident rows. Some rows must be resident. */
   firstRow(tensor: StoredTensor): number {
     const residence = this.#plan.residences.get(tensor);
     if (residence === undefined) throw new Error(`no row of ${tensor.name} stays in DRAM`);
@@ -137,8 +137,8 @@ export class Weights {
   }
 
   /**
-   * Calls `use` with the address of each row of a table, in any order; rows that are not in DRAM are
-   * read, several blocks at a time.
+   * Calls `use` with the address of each row of a table, in any order; reads rows that are not in DRAM,
+   * several blocks at a time.
    * @param use called with the place in `rows`, the address, valid only during the call, and the row's
    * format there
    */
@@ -162,7 +162,7 @@ export class Weights {
     const { format } = this.#asStored(tensor, 0);
     const { address, slots, slotBytes } = this.#plan.rowStaging;
     const { stats } = this.#files.scheduler;
-    // A block is read once, however many of its rows are wanted.
+    // Each block is read once, however many of its rows are wanted.
     const wanted = new Map<number, number[]>();
     for (const index of missing) {
       const { first } = blockOf(tensor, rows[index] ?? 0);
@@ -189,8 +189,8 @@ export class Weights {
   }
 
   /**
-   * Gives up what was read ahead and waits for reads in flight: after a pass that was broken off, or
-   * before memory and files are let go.
+   * Gives up weights that were read ahead and waits for reads in flight: after a pass that was broken off, or
+   * before memory and files are released.
    */
   async reset(): Promise<void> {
     await this.#stream?.reset();
@@ -202,7 +202,7 @@ export class Weights {
     return { format: format as Format<RowFormat>, packed: false, rows };
   }
 
-  /** How the first `count` rows lie, which are resident. */
+  /** The layout of the first `count` rows, which are resident. */
   #arrangement(tensor: StoredTensor, count: number): Arrangement {
     return this.#arranged.get(tensor) ?? this.#asStored(tensor, count);
   }
@@ -211,7 +211,7 @@ export class Weights {
     return memoryOf(this.#memories, arena).memory;
   }
 
-  /** A resident row in the first memory: where it lies, or fetched into staging, and by itself. */
+  /** Address of a single resident row in the first memory: where it lies, or copied into staging. */
   #row(
     tensor: StoredTensor,
     residence: Residence,
@@ -228,14 +228,14 @@ export class Weights {
     const lane = row % 4;
     const four = this.#fetch(residence.arena, first + (row - lane) * rowBytes, 4 * rowBytes);
     const { address: staging, slotBytes } = this.#plan.rowStaging;
-    // The first slots may have what was fetched.
+    // The first slots may hold rows that were copied.
     const address = staging + 4 * slotBytes;
     const { fours } = memoryOf(this.#memories, 0).kernels;
     fours[format.name].unpackRow(address, four, lane, tensor.shape[1] ?? 0);
     return { address, format: this.#asStored(tensor, 0).format };
   }
 
-  /** Address in the first memory of bytes that lie in any: fetched into staging if need be. */
+  /** Address in the first memory of bytes that lie in any memory: copied into staging if necessary. */
   #fetch(arena: number, address: number, bytes: number): number {
     if (arena === 0) return address;
     const { address: staging } = this.#plan.rowStaging;
@@ -244,7 +244,7 @@ export class Weights {
     return staging;
   }
 
-  /** Packs the resident rows of a tensor, if they can be, and lays those of neurons apart. */
+  /** Packs the resident rows of a tensor, if its format can be packed, and lays those of neurons apart. */
   #arrange(tensor: StoredTensor): void {
     const residence = this.#plan.residences.get(tensor);
     if (residence === undefined) return;
@@ -260,8 +260,8 @@ export class Weights {
   }
 
   /**
-   * Reads the parts of tensors that the plan keeps in DRAM to where it keeps them.
-   * @param onTensor called when all of a tensor is there, while others are still read
+   * Reads the parts of tensors that the plan keeps in DRAM to their planned addresses.
+   * @param onTensor called when a tensor is complete, while others are still being read
    */
   async read(
     tensors: readonly StoredTensor[],
@@ -285,11 +285,11 @@ export class Weights {
     await forEachParallel(pieces, loadsInFlight, async ({ range, arena, base }) => {
       if (signal?.aborted) throw new InterruptedError();
       const { start, bytes } = spanOf(range);
-      // As prefetches, since many of them are in flight: none needs to be split.
+      // Reads them as prefetches: many are in flight, so none needs to be split.
       await this.#files.readRows(range, this.#memory(arena), base + start, 'prefetch');
       done += bytes;
       onProgress?.(done, total);
-      // Neighbouring pieces share a sector: not before the last of them may what is there be changed.
+      // Neighbouring pieces share a sector, so the rows may be changed only after the last piece was read.
       const others = (left.get(range.tensor) ?? 0) - 1;
       left.set(range.tensor, others);
       if (others === 0) onTensor?.(range.tensor);

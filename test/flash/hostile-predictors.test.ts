@@ -84,7 +84,7 @@ const documentLies: readonly (readonly [path: string, value: unknown, says: RegE
   ['rank', 1e300, /rank/],
   ['rank', 0, /rank/],
   ['rank', 5, /predictor\.b is not|predictor\.a is not/],
-  ['magnitude', { threshold: 0.5 }, /rows of 4 values are none of gates/],
+  ['magnitude', { threshold: 0.5 }, /rows of 4 values are not rows of gates/],
   ['magnitude', { threshold: -1 }, /threshold/],
   ['relu', 'yes', /relu/],
   ['report', { ...report, mass: 7 }, /mass/],

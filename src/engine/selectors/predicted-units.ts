@@ -11,7 +11,7 @@ import type { BitSelection, FfnInput, Selector } from '../selection.ts';
 
 const f32Bytes = 4;
 
-/** What all layers' predictors share. */
+/** The data that all layers' predictors share. */
 export interface PredictorRoom {
   /** The first memory, where predictors, inputs and scratch lie. */
   readonly memory: WebAssembly.Memory;
@@ -23,7 +23,7 @@ export interface PredictorRoom {
   readonly hidden: number;
   /** The most positions at once. */
   readonly chunk: number;
-  /** Where unpacked weights go that several positions share. */
+  /** Scratch for unpacked weights that several positions share. */
   readonly scratch: number;
   /** Scratch of predictions; their results are copied from here. */
   readonly work: NonNullable<Activations['lists']>;
@@ -62,7 +62,7 @@ export class PredictedUnits implements Selector<BitSelection> {
     const units = this.#units;
     const { matmul } = kernels.byDType[dtype];
     const reduced = this.#reduce(x, positions);
-    // As many units at once as the scores of a chunk have room for, in whole words of bits.
+    // As many units at once as the buffer for a chunk's scores holds, in whole words of bits.
     const most = Math.floor((chunk * neuronBlock) / positions / 32) * 32;
     const rowBytes = b.bytes / units;
     const { wanted: scores, predicted } = work;
@@ -76,7 +76,7 @@ export class PredictedUnits implements Selector<BitSelection> {
     }
   }
 
-  /** Makes those of `n` scores positive whose units are taken; predictors' scores are already. */
+  /** Makes the scores of taken units positive, among `n` scores; predictors' scores already are. */
   protected compare(_scores: number, _n: number): void {}
 
   /** f(A x), or x itself where there is no A. */
@@ -92,7 +92,7 @@ export class PredictedUnits implements Selector<BitSelection> {
   }
 }
 
-/** Takes the units whose activation, told from coarse rows, has a magnitude above a threshold. */
+/** Takes the units whose activation, estimated from coarse rows, has a magnitude above a threshold. */
 export class UnitsAboveThreshold extends PredictedUnits {
   readonly #activation: ActivationFunction;
   readonly #threshold: number;

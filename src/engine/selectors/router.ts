@@ -1,6 +1,6 @@
 /**
- * The router of a mixture of experts: each row takes the k experts with the largest scores, weighted
- * by them. The gate's logits come from whoever multiplies its matrix; here is what follows.
+ * The router of a mixture of experts: each row takes the k experts with the largest scores, weighted by them.
+ * The caller computes the gate's logits; this file has the steps after that.
  */
 
 import type { ExpertsSpec } from '../../models/spec.ts';
@@ -8,18 +8,18 @@ import type { FfnInput, Selector, WeightSelection } from '../selection.ts';
 import { sparsemixerWeights } from './sparsemixer.ts';
 import { topK as largest } from './top-k.ts';
 
-/** How scores become a choice, as configurations of models say it. */
+/** How scores become a choice, as model configurations define it. */
 export interface Routing {
   readonly experts: number;
   /** Experts that each row takes. */
   readonly topK: number;
-  /** As the spec has it. */
+  /** As in the spec. */
   readonly score: ExpertsSpec['score'];
   /** Whether the weights of the chosen are divided by their sum. */
   readonly normalise: boolean;
   /** Factor on all weights. */
   readonly scale: number;
-  /** (experts): is added to scores for the choice, not for the weights. */
+  /** (experts): added to the scores for the choice, not for the weights. */
   readonly correction?: Float32Array;
   readonly groups?: NonNullable<ExpertsSpec['groups']>;
   /** Of sparsemixer. */
@@ -28,7 +28,8 @@ export interface Routing {
 
 /** Scores of one row's logits, in double precision. */
 function scoresOf(logits: Float32Array, kind: 'softmax' | 'sigmoid'): Float64Array {
-  // Loops: a prompt has a row for each of its positions in each layer, and iterators take 3 times as long.
+  // Plain loops: a prompt has a row for each of its positions in each layer, and iterators take 3 times as
+  // long.
   const scores = new Float64Array(logits);
   const { length } = scores;
   if (kind === 'sigmoid') {
@@ -72,7 +73,7 @@ function choiceOf(scores: Float64Array, { correction, groups, experts }: Routing
  * Routes rows of logits.
  * @param logits (rows, experts)
  * @param into room for the experts and rows
- * @throws RangeError where a routing asks for more than there is, or a logit is NaN
+ * @throws RangeError where a routing takes more experts than are eligible, or a logit is NaN
  */
 export function route(
   logits: Float32Array,

@@ -1,13 +1,14 @@
 /**
- * The router of Phi's mixtures of experts, as it is without noise: one expert after the other is taken, and
- * its weight is its share among those that are left and nearly as good. A weight may so be 1 for each.
+ * The router of Phi's mixtures of experts, without its noise: it takes one expert after the other, and the
+ * expert's weight is its share among the remaining ones with nearly equal scores. Each weight may thus be 1.
  */
 
 /**
- * The experts of one row with their weights, the best first; of equals the first one, as `torch.max` has it.
+ * The experts of one row with their weights, the best first; of equals the first one, as in `torch.max`.
  * @param logits (experts)
  * @param topK how many are taken
- * @param jitter others are near while they are at most twice this below, relative to the larger of both
+ * @param jitter others are nearly equal while they are at most twice this below, relative to the larger of
+ * both
  */
 export function sparsemixerWeights(
   logits: Float32Array,
@@ -25,7 +26,7 @@ export function sparsemixerWeights(
     for (const expert of left) {
       const logit = logits[expert] ?? 0;
       const distance = (most - logit) / Math.max(Math.abs(logit), most);
-      // 0 / 0, where all are 0, is near, too.
+      // 0 / 0, where all are 0, counts as nearly equal, too.
       if (!(distance > 2 * jitter)) sum += Math.exp(logit - most);
     }
     left.delete(best);

@@ -1,11 +1,11 @@
 /**
- * The k largest of some values, of equal ones those that PyTorch takes: routers of trained models have
- * equal rows now and then (experts that were copied from one FFN and not trained apart), and then the
- * reference's choice is what decides. `torch.topk` on processors is C++'s `nth_element`, or `partial_sort`
- * where k is small, of libstdc++; where equal values make a difference, their steps are done here.
+ * The k largest of some values, of equal ones those that PyTorch takes: routers of trained models sometimes
+ * have equal rows (experts that were copied from one FFN and not trained apart), and then only the
+ * reference's choice is right. On CPUs `torch.topk` is C++'s `nth_element`, or `partial_sort` where k is
+ * small, of libstdc++; where equal values make a difference, this file repeats their steps.
  */
 
-/** As large a part of the values as this, or a larger one, is chosen by `nth_element`. */
+/** From this share of the values on, `nth_element` chooses. */
 const partialSortShare = 64;
 
 /**
@@ -18,7 +18,7 @@ export function topK(values: ArrayLike<number>, k: number): number[] {
   if (k >= places.length) return places;
   const value = (place: number) => values[place] ?? 0;
   const sorted = largestFirst(values, k + 1);
-  // Only where the last one that is chosen is like the first one that is not does their order matter.
+  // The order matters only where the last chosen value equals the first one that is not chosen.
   const tied = value(sorted[k - 1] ?? 0) === value(sorted[k] ?? 0);
   if (k === 0 || !tied) return sorted.slice(0, k);
   const items = new Selection(places, value);
@@ -27,7 +27,9 @@ export function topK(values: ArrayLike<number>, k: number): number[] {
   return places.slice(0, k);
 }
 
-/** Places of the `count` largest values, the largest first, of equal ones the first: few of many. */
+/**
+ * Places of the `count` largest values, the largest first, of equal ones the first; for few of many values.
+ */
 export function largestFirst(values: ArrayLike<number>, count: number): number[] {
   const found: number[] = [];
   const largest: number[] = [];
@@ -45,7 +47,7 @@ export function largestFirst(values: ArrayLike<number>, count: number): number[]
   return found;
 }
 
-/** Places that are put in order by their values, the largest first, with libstdc++'s steps. */
+/** Orders places by their values, the largest first, with libstdc++'s steps. */
 class Selection {
   readonly #places: number[];
   readonly #value: (place: number) => number;
@@ -55,7 +57,7 @@ class Selection {
     this.#value = value;
   }
 
-  /** `nth_element`: afterwards nothing before `nth` is smaller than what is at it or behind it. */
+  /** `nth_element`: afterwards no value before `nth` is smaller than the value at `nth` or any after it. */
   select(nth: number): void {
     let [first, last] = [0, this.#places.length];
     let depth = 2 * Math.floor(Math.log2(last));
@@ -72,7 +74,9 @@ class Selection {
     this.#insertionSort(first, last);
   }
 
-  /** The largest of [first, last) come to [first, middle), as a heap with the smallest of them at `first`. */
+  /**
+   * Moves the largest of [first, last) to [first, middle), as a heap with the smallest of them at `first`.
+   */
   heapSelect(first: number, middle: number, last: number): void {
     const length = middle - first;
     for (let parent = (length >> 1) - 1; parent >= 0; parent--) {

@@ -1,48 +1,49 @@
 /**
- * How many tokens are proposed for a pass: as many as make most tokens per second, by how often
- * proposals of a level were taken, what passes of so many rows took, and what proposing took. What was
- * lost by proposing is kept account of: beyond 3% of the time, passes go without.
+ * Decides how many tokens are proposed for a pass: the number that gives the most tokens per second,
+ * estimated from how often proposals of a level were accepted, from how long passes with that many rows took,
+ * and from how long proposing took. It keeps account of the time that proposals have cost: beyond 3% of the
+ * total time, passes go without proposals.
  */
 
 import { disturbed, type PassTimes } from '../pass-times.ts';
 import type { DraftFigures, Proposal } from './proposal.ts';
 
-/** What may be lost by proposing, as a share of the time. */
+/** The share of the time that proposing may cost. */
 const mostLoss = 0.03;
-/** And besides, in passes, so that something can be tried at the beginning. */
+/** An additional allowance, in passes, so that proposals can be tried at the beginning. */
 const firstLoss = 1.5;
-/** Gains that make up for later losses, in passes: a text may change its nature. */
+/** The most past gains that may offset later losses, in passes: the nature of a text may change. */
 const mostCredit = 4;
-/** Observations that a level's first guess counts for, and after which older ones fade. */
+/** The number of observations that a level's first guess counts as, and after which older ones fade. */
 const priorWeight = 3;
 const memory = 48;
-/** After so many passes with proposals, one goes without, so that it stays known what that takes. */
+/** After this many passes with proposals, one goes without, so that its duration stays known. */
 const renewal = 64;
-/** What a pass without proposals does to what is known of them: they are tried again. */
+/** Factor by which a pass without proposals fades what is known of them, so that they are tried again. */
 const forgetting = 0.97;
 const weight = 0.2;
 
 export interface ControlOptions {
   readonly passTimes: PassTimes;
-  /** Of each level, the first guess at how often its tokens are taken. */
+  /** For each level, the first guess at the share of its tokens that is accepted. */
   readonly levels: readonly number[];
-  /** Tokens that are proposed for a pass at most. */
+  /** The most tokens proposed for a pass. */
   readonly most: number;
-  /** Whether tokens cost nothing to be proposed, so that all are looked at before it is decided. */
+  /** Whether proposing tokens costs nothing, so that all of them are known before the decision. */
   readonly free: boolean;
-  /** Whether as many as there are are proposed, whatever comes of it; for tests and measurements. */
+  /** Whether to propose as many as possible, even at a loss; for tests and measurements. */
   readonly always?: boolean;
 }
 
-/** What became of a pass and of the proposals before it. */
+/** The outcome of a pass and of the proposals before it. */
 export interface Outcome {
-  /** All that were made, the `taken` first of them were verified. */
+  /** All proposals; the first `taken` of them were verified. */
   readonly proposals: readonly Proposal[];
   readonly verified: number;
   readonly accepted: number;
   /** Tokens that the model would have chosen: those accepted, and one more. */
   readonly tokens: readonly number[];
-  /** Of proposing, and of all. */
+  /** Milliseconds of proposing, and of everything. */
   readonly draftMs: number;
   readonly totalMs: number;
 }
@@ -75,11 +76,11 @@ class Level {
 export class DraftControl {
   readonly #options: ControlOptions;
   readonly #levels: readonly Level[];
-  /** Of tokens that were proposed by whatever level. */
+  /** Of proposed tokens of any level. */
   readonly #any: Level;
   /** Milliseconds per proposed token. */
   #draftMs = 0;
-  /** Milliseconds in all, and those that would have been saved without proposals. */
+  /** Total milliseconds, and those that would have been saved without proposals. */
   #totalMs = 0;
   #lostMs = 0;
   #sincePlain = 0;
@@ -92,17 +93,17 @@ export class DraftControl {
     this.#any = new Level(levels.reduce((sum, prior) => sum + prior, 0) / levels.length);
   }
 
-  /** Tokens that are proposed for a pass at most. */
+  /** The most tokens proposed for a pass. */
   get most(): number {
     return this.#options.most;
   }
 
-  /** What came of all proposals so far. */
+  /** The outcome of all proposals so far. */
   get totals(): Pick<DraftFigures, 'proposed' | 'accepted' | 'passes' | 'tokens'> {
     return this.#totals;
   }
 
-  /** Whether another token is to be proposed for the next pass, `room` in all at most. */
+  /** Whether to propose another token for the next pass, at most `room` in total. */
   goesOn(proposals: readonly Proposal[], room: number): boolean {
     const { always, free } = this.#options;
     if (proposals.length >= room) return false;
@@ -111,7 +112,7 @@ export class DraftControl {
     return this.#best(proposals, room, this.#draftMs) > proposals.length;
   }
 
-  /** How many of the proposals are worth a row each. */
+  /** How many of the proposals should get a row. */
   worth(proposals: readonly Proposal[]): number {
     if (this.#options.always) return proposals.length;
     return this.#allowed ? this.#best(proposals, proposals.length, 0) : 0;
@@ -124,7 +125,7 @@ export class DraftControl {
     totals.accepted += accepted;
     totals.passes++;
     totals.tokens += tokens.length;
-    // What was proposed in vain can be compared all the same, up to the first that is wrong.
+    // Proposals without a row can be compared as well, up to the first wrong one.
     const compared = Math.min(Math.max(verified, 1), accepted + 1, proposals.length);
     for (let i = 0; i < compared; i++) {
       const { token, level } = proposals[i] as Proposal;
@@ -141,7 +142,7 @@ export class DraftControl {
       this.#any.fade(forgetting);
       return;
     }
-    // What disturbed a pass is not the proposals' fault.
+    // A disturbed pass is not counted against the proposals.
     const plainMs = this.#plainMs;
     const expected = this.#options.passTimes.expect(this.#rows + verified);
     const passMs = Math.min(totalMs - draftMs, disturbed * expected);
@@ -154,7 +155,7 @@ export class DraftControl {
     return this.#lostMs <= mostLoss * this.#totalMs + firstLoss * this.#plainMs;
   }
 
-  /** Sequences that share a pass with the one that is decided for. */
+  /** Sequences that share a pass with the one decided on. */
   get #others(): number {
     return Math.max(0, this.#options.passTimes.sequences - 1);
   }
@@ -170,14 +171,14 @@ export class DraftControl {
   }
 
   /**
-   * How many tokens make most of the time: of those proposed, and, up to `room`, of those that could be
-   * for `draftMs` each.
+   * How many tokens make the best use of the time: of those proposed and, up to `room`, of those that could
+   * still be proposed for `draftMs` each.
    */
   #best(proposals: readonly Proposal[], room: number, draftMs: number): number {
     const { passTimes } = this.#options;
     const others = this.#others;
     const rows = this.#rows;
-    // Step by step: nobody knows what many rows take before a few were tried.
+    // The number grows step by step: the duration of many rows is unknown before a few were tried.
     const most = Math.min(room, Math.max(2, 2 * passTimes.mostRows) - rows + 1);
     let [best, bestRate] = [0, (others + 1) / this.#plainMs];
     let [chance, expected] = [1, others + 1];

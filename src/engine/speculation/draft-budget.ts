@@ -1,4 +1,6 @@
-/** How much of the budget a model that proposes gets, and what it is opened for beside the other. */
+/**
+ * How much of the budget a draft model gets, and the request with which it is opened beside the other model.
+ */
 
 import { BudgetError } from '../../errors.ts';
 import { rowTables, wholeBytes } from '../../plan/weight-order.ts';
@@ -6,7 +8,7 @@ import type { Model } from '../model.ts';
 import type { RunRequest } from '../run-request.ts';
 
 /**
- * What a draft is opened for beside a model, but for its budget.
+ * The request with which a draft is opened beside a model, without its budget.
  * @param request the model's own
  */
 export function besideRequest(
@@ -23,18 +25,22 @@ export function besideRequest(
   };
 }
 
-/** Shares of what a draft needs as a whole that are tried. */
+/** Shares of the draft's whole size that are tried. */
 const shares = [0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.85];
-/** Tokens that are proposed for a pass, as a rule: so often the draft's time counts beside the model's. */
+/**
+ * Typical number of tokens proposed for a pass: the draft's time counts this many times for one pass of the
+ * model.
+ */
 const usually = 4;
 
 /**
- * Bytes for a draft beside a model. Without predictors it is all its weights: as it passes over them
- * several times for each pass of the model, what it had to read would take longer than what it leaves to
- * the model saves. With predictors some neurons are hardly ever wanted: then both models are planned for
- * several shares, and that is taken for which a pass and its proposals are expected to take the least.
+ * Bytes for a draft beside a model. Without predictors, the draft gets room for all its weights: it passes
+ * over them several times for each pass of the model, so that reading a part of them would take longer than
+ * the memory left to the model saves. With predictors, some neurons are hardly ever wanted: then both models
+ * are planned for several shares, and the share with the shortest expected time of a pass and its proposals
+ * is chosen.
  * @param request the model's own
- * @param asked bytes for it at most, if anybody says so
+ * @param asked the most bytes for it, if the caller limits them
  */
 export function draftBudget(
   model: Model,
@@ -54,7 +60,10 @@ export function draftBudget(
   return best;
 }
 
-/** A pass of the model and what is proposed for it; infinite where either has too little. */
+/**
+ * Expected time of a pass of the model and of its proposals; infinite where either model has too little
+ * memory.
+ */
 function passMs(model: Model, draft: Model, request: RunRequest, beside: RunRequest): number {
   try {
     const own = model.tokenMs({ ...request, draftBytes: beside.budget });
@@ -65,7 +74,7 @@ function passMs(model: Model, draft: Model, request: RunRequest, beside: RunRequ
   }
 }
 
-/** Bytes with which a draft streams nothing, or `most`; of tables it reads a row for each token. */
+/** Bytes with which a draft streams nothing, or `most`; of embedding tables it reads a row for each token. */
 function wholeBudget(draft: Model, beside: Omit<RunRequest, 'budget'>, most: number): number {
   const generous = draft.plan({ ...beside, budget: Number.MAX_SAFE_INTEGER });
   const tables = rowTables(draft.manifest).filter((table) => generous.residences.has(table));
@@ -73,7 +82,8 @@ function wholeBudget(draft: Model, beside: Omit<RunRequest, 'budget'>, most: num
     generous.items.reduce((sum, { bytes }) => sum + bytes, 0) -
     tables.reduce((sum, table) => sum + wholeBytes(table), 0);
   if (needed >= most) return most;
-  // What lies apart begins at sectors, and neurons come and go unless there is room to spare.
+  // A margin: each tensor's place begins at a sector, and without spare room neurons are evicted and read
+  // again.
   let spare = leastSpare;
   const streams = (budget: number) => draft.plan({ ...beside, budget }).streamedBytes > 0;
   while (spare < mostSpare && streams(needed + spare)) spare *= 2;

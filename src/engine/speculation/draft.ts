@@ -1,7 +1,7 @@
 /**
- * Drafts: whoever proposes tokens before the model is asked. The model computes all that is proposed in
- * one pass, and takes as much of it as it would have made itself, so a draft decides how long a token
- * takes, never which one it is.
+ * Drafts propose tokens before the model computes them. The model verifies all proposals in one pass and
+ * accepts those that it would have made itself, so that a draft affects how long a token takes, never which
+ * token it is.
  */
 
 import type { Sampler } from '../sampler.ts';
@@ -11,17 +11,17 @@ import type { Proposal } from './proposal.ts';
 
 /** Proposes for one generation. */
 export interface Draft {
-  /** Makes ready for a prompt; that belongs to the time the prompt takes. */
+  /** Prepares for a prompt; this counts as time of the prompt. */
   prepare(promptIds: readonly number[], signal?: AbortSignal): Promise<void>;
-  /** Begins to propose what follows `ids`, which begin as those before. */
+  /** Begins to propose tokens that follow `ids`, which begin with the ids of the call before. */
   start(ids: readonly number[]): void;
-  /** The next token behind `ids` and what was proposed since {@link start}; null: it knows none. */
+  /** The next token after `ids` and the tokens proposed since {@link start}; null where it knows none. */
   next(signal?: AbortSignal): Promise<Proposal | null>;
 }
 
 /** Proposes for the generations of a runtime, several at once where it has several sequences. */
 export interface Drafter {
-  /** Decides how much is proposed, by what was learned so far. */
+  /** Decides how many tokens are proposed, from the outcomes so far. */
   readonly control: DraftControl;
   /** Bytes that proposing has read from flash so far. */
   readonly flashBytes: number;

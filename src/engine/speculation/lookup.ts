@@ -1,6 +1,7 @@
 /**
- * A draft without a model: where the last tokens of a text occurred before, what followed them then is
- * proposed. Texts that repeat what the prompt holds, as edited code does, are made many tokens at once.
+ * A draft without a model: it looks up where the last tokens of a text occurred before, and proposes the
+ * tokens that followed them there. Texts that repeat parts of the prompt, such as edited code, are made many
+ * tokens at once.
  *
  * Places are found by the last two tokens, by a chain of earlier occurrences, and the longest match
  * wins, the latest of equals:
@@ -13,21 +14,21 @@ import { DraftControl } from './control.ts';
 import type { Draft, Drafter } from './draft.ts';
 import { levelFrom, type Proposal } from './proposal.ts';
 
-/** Tokens of a match at least; the chain goes by so many. */
+/** The fewest tokens of a match; the chain links places by this many. */
 const least = 2;
-/** Tokens of a match that are compared at most. */
+/** The most tokens of a match that are compared. */
 const longest = 24;
-/** Places that are looked at, so that a token costs as much in a long text as in a short one. */
+/** The most places compared, so that a token costs as much in a long text as in a short one. */
 const mostPlaces = 48;
 
-/** Lengths of matches from which on a level counts, and how often its tokens are the right ones. */
+/** The shortest match of each level, and how often its tokens are right. */
 const lengths = [2, 3, 4, 6, 9, 14, 20];
 const priors = [0.3, 0.4, 0.5, 0.6, 0.75, 0.85, 0.9];
 
 /** Where a text's last tokens occurred in it before. */
 export class TextIndex {
   readonly #ids: number[] = [];
-  /** Per hash: the latest place behind two such tokens, or -1. */
+  /** Per hash: the latest place after two such tokens, or -1. */
   #heads = new Int32Array(256).fill(-1);
   /** Per place: the one before it with the same hash. */
   #links = new Int32Array(256);
@@ -37,13 +38,13 @@ export class TextIndex {
     return this.#ids.length;
   }
 
-  /** Makes the text `ids`, which begin with what it was. */
+  /** Extends the text to `ids`, which begin with the text so far. */
   extend(ids: readonly number[]): void {
     for (let i = this.#ids.length; i < ids.length; i++) this.#push(ids[i] as number);
   }
 
   /**
-   * The longest match of the last tokens: the place behind it, and its length.
+   * The longest match of the last tokens: the place after it, and its length.
    * @returns null where the last two tokens are new
    */
   find(): { readonly place: number; readonly length: number } | null {
@@ -84,7 +85,7 @@ export class TextIndex {
     this.#heads[hash] = place;
   }
 
-  /** Twice the room; chains are made anew. */
+  /** Doubles the room and rebuilds the chains. */
   #grow(): void {
     const size = 2 * this.#links.length;
     this.#heads = new Int32Array(size).fill(-1);
@@ -96,7 +97,7 @@ export class TextIndex {
     }
   }
 
-  /** Of the two tokens before a place. */
+  /** The hash of the two tokens before a place. */
   #hash(place: number): number {
     const [a = 0, b = 0] = [this.#ids[place - 2], this.#ids[place - 1]];
     return (Math.imul(a, 0x9e3779b1) ^ Math.imul(b, 0x85ebca6b)) >>> (32 - this.#bits);
@@ -112,13 +113,13 @@ export const lookupBytes = 40;
 
 export interface LookupOptions {
   readonly passTimes: PassTimes;
-  /** Tokens that are proposed for a pass at most. */
+  /** The most tokens proposed for a pass. */
   readonly most: number;
   /** See `ControlOptions`. */
   readonly always?: boolean;
 }
 
-/** Proposes what followed the last tokens of a sequence where they occurred before. */
+/** Proposes the tokens that followed a sequence's last tokens at an earlier occurrence. */
 export class LookupDrafter implements Drafter {
   readonly control: DraftControl;
   readonly flashBytes = 0;
@@ -151,7 +152,7 @@ class LookupDraft implements Draft {
     if (this.#match === null) return null;
     const { place, length } = this.#match;
     const done = this.#proposed.length;
-    // Beyond the text's end, what is proposed goes on as it began: the text repeats itself.
+    // Beyond the text's end, the proposal continues from its own beginning, as if the text repeated itself.
     const token = this.#index.at(place + done) ?? this.#proposed[place + done - this.#index.length];
     if (token === undefined) return null;
     this.#proposed.push(token);

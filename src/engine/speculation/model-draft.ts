@@ -1,7 +1,7 @@
 /**
  * A small model proposes for a large one: both have the same tokens, lie in the same process within one
- * budget, and compute on the same threads, one after the other. It guesses what the large
- * one's sampler will choose, with the numbers that will be drawn there.
+ * budget, and compute on the same threads, one after the other. The draft guesses the large one's samples
+ * with the same random numbers that will be drawn there.
  */
 
 import { brief } from '../../checkpoint/json-file.ts';
@@ -17,9 +17,9 @@ import { DraftControl } from './control.ts';
 import type { Draft, Drafter } from './draft.ts';
 import { inTurn, levelFrom, type Proposal } from './proposal.ts';
 
-/** How far the likeliest token is ahead of the next one, in nats: a level from each on. */
+/** Margins of the likeliest token over the next one, in nats, from which each level begins. */
 const leads = [0, 0.25, 0.5, 1, 1.5, 2, 3, 5];
-/** How often it is the large model's, as a first guess. */
+/** First guess at how often the large model chooses the same token. */
 const priors = [0.35, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97];
 
 /**
@@ -35,7 +35,7 @@ export function checkSameTokens(model: Model, draft: Model): void {
     const [a, b] = [model.tokenizer.tokenOf(id), draft.tokenizer.tokenOf(id)];
     if (a === b || a === undefined || b === undefined) continue;
     throw new InputError(
-      `the draft has other tokens than the model: token id ${id} is ${brief(b)} in it and ${brief(a)} in the model`,
+      `the draft has other tokens than the model: token id ${id} is ${brief(b)} in the draft and ${brief(a)} in the model`,
       { file: draft.files.dir },
       'A draft needs the tokenizer of its model: take a smaller model of the same family',
     );
@@ -43,11 +43,11 @@ export function checkSameTokens(model: Model, draft: Model): void {
 }
 
 export interface ModelDraftOptions {
-  /** Of the model. */
+  /** Durations of the model's passes. */
   readonly passTimes: PassTimes;
-  /** Lies beside the model, with as many sequences. */
+  /** The draft's runtime, beside the model's and with as many sequences. */
   readonly draft: Runtime;
-  /** Tokens that are proposed for a pass at most. */
+  /** The most tokens proposed for a pass. */
   readonly most: number;
   /** See `ControlOptions`. */
   readonly always?: boolean;
@@ -56,7 +56,7 @@ export interface ModelDraftOptions {
 export class ModelDrafter implements Drafter {
   readonly control: DraftControl;
   readonly #draft: Runtime;
-  /** The draft's sequence for each of the model's; what two generations begin with is kept. */
+  /** The draft's sequence for each of the model's; a common beginning of two generations is kept. */
   readonly #pairs: { of: Sequence; readonly own: Sequence }[] = [];
 
   constructor({ passTimes, draft, most, always = false }: ModelDraftOptions) {
@@ -90,11 +90,11 @@ class ModelDraft implements Draft {
   readonly #sequence: Sequence;
   readonly #sampler: Sampler;
   readonly #vocabSize: number;
-  /** The text, and how many of its ids are known to be those of the sequence. */
+  /** The text, and how many of its ids are known to match the sequence. */
   #ids: readonly number[] = [];
   #known = 0;
   #proposed: number[] = [];
-  /** False from an id on that the draft has no row for. */
+  /** False once the text has an id that the draft has no row for. */
   #follows = true;
 
   /** @param vocabSize of the model that verifies */
@@ -125,7 +125,7 @@ class ModelDraft implements Draft {
     const { length: held } = this.#sequence;
     const missing = [...ids.slice(held), ...proposed.slice(Math.max(0, held - ids.length))];
     if (!this.#hasRoom(missing)) return null;
-    // A level looks at the two largest.
+    // The level depends on the two largest logits.
     const best = logitsThatDecide(this.#sampler.options);
     const wanted = best === null ? 'last' : { best: Math.max(2, best) };
     const logits = await this.#sequence.forward(missing, wanted, signal && { signal });
@@ -136,7 +136,7 @@ class ModelDraft implements Draft {
     return { token, level };
   }
 
-  /** Whether the draft can go on with these ids. */
+  /** Whether the draft can continue with these ids. */
   #hasRoom(ids: readonly number[]): boolean {
     const { plan, model } = this.#sequence.runtime;
     const { rows } = rowsOf(model.files.tensor(tensorNames.tokens));

@@ -1,4 +1,4 @@
-/** From what a user asks to propose to a draft at work: its share of the plan, then the draft itself. */
+/** Opens the draft that a user asks for: first its share of the plan, then the draft itself. */
 
 import type { Model } from '../model.ts';
 import type { RunRequest } from '../run-request.ts';
@@ -8,7 +8,9 @@ import { besideRequest, draftBudget } from './draft-budget.ts';
 import { LookupDrafter, lookupBytes } from './lookup.ts';
 import { checkSameTokens, ModelDrafter } from './model-draft.ts';
 
-/** What proposes: the text itself, or a small model with the same tokens, which the caller closes. */
+/**
+ * The source of proposals: the text itself, or a small model with the same tokens, which the caller closes.
+ */
 export type DraftSource = 'lookup' | Model;
 
 /**
@@ -17,16 +19,19 @@ export type DraftSource = 'lookup' | Model;
  */
 export const draftHeadRows = 65_536;
 
-/** Tokens that are proposed for a pass at most, where nobody says how many. */
+/** The most tokens proposed for a pass, unless the caller gives a number. */
 export const usualDraftTokens = { lookup: 12, model: 8 };
 
 export interface DraftOptions {
   readonly source: DraftSource;
-  /** Tokens that are proposed for a pass at most; default: `usualDraftTokens`. */
+  /** The most tokens proposed for a pass; default: `usualDraftTokens`. */
   readonly most?: number | undefined;
-  /** Bytes for a model that proposes; default: what makes passes and proposals cheapest (`draftBudget`). */
+  /**
+   * Bytes for a draft model; default: the number with which passes and proposals take the least time
+   * (`draftBudget`).
+   */
   readonly bytes?: number | undefined;
-  /** Propose as many as there are, whatever comes of it; for measurements. */
+  /** Propose as many tokens as possible, even at a loss; for measurements. */
   readonly always?: boolean;
 }
 
@@ -61,7 +66,7 @@ export function draftReads(request: RunRequest, { source }: DraftOptions): numbe
 
 export interface OpenDraft {
   readonly drafter: Drafter;
-  /** Before the runtime closes. */
+  /** Must be called before the runtime closes. */
   close(): Promise<void>;
 }
 
@@ -82,7 +87,7 @@ export async function openDraft(
   if (source === 'lookup') {
     return { drafter: new LookupDrafter({ passTimes, most, always }), close: async () => {} };
   }
-  // What was left for it: to find that again takes as many plans as it took before.
+  // The bytes left for the draft: finding them again would take as many plans as before.
   const { draftBytes: budget = draftBudget(runtime.model, source, request, bytes) } = request;
   const own = { ...besideRequest(source, request), budget };
   const draft = await runtime.openBeside(source, own, onProgress, signal);

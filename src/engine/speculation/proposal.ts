@@ -1,19 +1,22 @@
-/** Tokens that are proposed, and what became of them. */
+/** Proposed tokens, and their outcome. */
 
-/** A token that is proposed. */
+/** A proposed token. */
 export interface Proposal {
   readonly token: number;
   /** How sure the draft is: one of its levels, 0 being the least. */
   readonly level: number;
 }
 
-/** The last of ascending bounds that a value reaches, by its place; -1 below all of them. */
+/** Index of the last of ascending bounds that a value reaches; -1 below all of them. */
 export function levelFrom(bounds: readonly number[], value: number): number {
   const above = bounds.findIndex((bound) => bound > value);
   return (above < 0 ? bounds.length : above) - 1;
 }
 
-/** The ids of a text and of what follows it, as often as they are asked for, whatever is appended meanwhile. */
+/**
+ * Iterates over a text's ids and the ids after it; can be iterated repeatedly, whatever is appended to the
+ * text meanwhile.
+ */
 export function inTurn(ids: readonly number[], more: readonly number[]): Iterable<number> {
   return {
     *[Symbol.iterator]() {
@@ -23,15 +26,15 @@ export function inTurn(ids: readonly number[], more: readonly number[]): Iterabl
   };
 }
 
-/** What became of proposals. */
+/** The outcome of proposals. */
 export interface DraftFigures {
   /** Tokens that were proposed and verified, and those of them that were right. */
   readonly proposed: number;
   readonly accepted: number;
-  /** Passes, and those that went without proposals because these would not have paid. */
+  /** Passes, and those without proposals because proposals would not have paid. */
   readonly passes: number;
   readonly passesWithout: number;
-  /** Tokens that the passes decided. */
+  /** Tokens that the passes chose. */
   readonly tokens: number;
   /** Milliseconds that proposing took, and bytes that it read from flash. */
   readonly draftMs: number;

@@ -1,14 +1,14 @@
 /**
- * Several tokens for one pass: a draft proposes, the model computes the last token and all proposals as
- * rows of one pass, and from each row's logits its own token is chosen, as ever. As long as that is the
- * one proposed, the next row is right, too:
+ * Several tokens for one pass: a draft proposes tokens, the model computes the last token and all proposals
+ * as rows of one pass, and the sampler chooses a token from each row's logits as usual. As long as the chosen
+ * token is the proposed one, the next row is right, too:
  *
  *     ids ... t | a  b  c        proposed
  *     rows    t   a  b  c        one pass
  *     chosen  a   b  x           a and b accepted, x is new; the row of c is for nothing
  *
- * Every token is the one that it would have been alone, with the same number drawn for it: text and
- * distribution do not depend on what is proposed, nor on how much.
+ * Every token is the one that would be chosen without proposals, with the same random number: text and
+ * distribution depend neither on the proposals nor on their number.
  */
 
 import { drawToken, type SourceParts, type TokenSource } from '../token-source.ts';
@@ -18,15 +18,15 @@ import { inTurn, type Proposal } from './proposal.ts';
 export interface SpeculativeParts extends SourceParts {
   readonly drafter: Drafter;
   readonly draft: Draft;
-  /** Ids that end a text: nothing is proposed from them on. */
+  /** Ids that end a text: no token is proposed from them on. */
   readonly endIds: ReadonlySet<number>;
 }
 
-/** A pass of which tokens are chosen. */
+/** A pass from which tokens are chosen. */
 interface Pass {
   /** Positions in the sequence before it. */
   readonly before: number;
-  /** All that were made; of these, the `verified` first have rows. */
+  /** All proposals; the first `verified` of them have rows. */
   readonly proposals: readonly Proposal[];
   readonly verified: number;
   readonly tokens: number[];
@@ -38,9 +38,9 @@ interface Pass {
 
 export class SpeculativeTokens implements TokenSource {
   readonly #parts: SpeculativeParts;
-  /** Chosen, and not asked for yet. */
+  /** Tokens that were chosen but not yet returned. */
   #ahead: number[] = [];
-  /** With a guide: a pass that is not used up, and its logits (verified + 1, vocab). */
+  /** With a guide: a pass with unused rows, and its logits (verified + 1, vocab). */
   #kept: { readonly pass: Pass; readonly logits: Float32Array } | null = null;
   #buffer: Float32Array | null = null;
   /** Positions that the sequence would hold without proposals. */
@@ -81,7 +81,7 @@ export class SpeculativeTokens implements TokenSource {
     if (this.#asked !== null) this.#parts.sequence.rewind(this.#asked);
   }
 
-  /** A pass over the last id and what is proposed to follow it; chooses tokens, or keeps their logits. */
+  /** Runs a pass over the last id and the proposals after it; chooses tokens, or keeps their logits. */
   async #pass(ids: readonly number[], most: number): Promise<void> {
     const { sequence, sampler, drafter, guide, signal } = this.#parts;
     const started = performance.now();
@@ -117,7 +117,7 @@ export class SpeculativeTokens implements TokenSource {
     const { draft, drafter, endIds, guide, sequence, signal } = this.#parts;
     const { control } = drafter;
     const { sequences } = sequence.runtime.plan.kvCache;
-    // The plan has room for the logits that sequences keep, were all of them guided.
+    // The plan has room for the logits that sequences keep, even if all of them are guided.
     const share = guide === undefined ? control.most : Math.floor(control.most / sequences);
     const proposals: Proposal[] = [];
     const most = Math.min(room, share);
@@ -125,7 +125,7 @@ export class SpeculativeTokens implements TokenSource {
     draft.start(ids);
     while (control.goesOn(proposals, most)) {
       const proposal = await draft.next(signal);
-      // What ends a text is chosen without a row of its own.
+      // A token that ends a text needs no row of its own.
       if (proposal === null || endIds.has(proposal.token)) break;
       proposals.push(proposal);
     }
@@ -133,8 +133,8 @@ export class SpeculativeTokens implements TokenSource {
   }
 
   /**
-   * Chooses from one row after the other until a proposal is not what is chosen.
-   * @param logits (rows, vocab), of which the proposals may be more
+   * Chooses from one row after the other until the chosen token differs from the proposal.
+   * @param logits (rows, vocab); there may be more proposals than rows
    */
   #choose(
     logits: Float32Array,
@@ -153,7 +153,7 @@ export class SpeculativeTokens implements TokenSource {
     return { tokens, verified: rows - 1 };
   }
 
-  /** Chooses from the next row that is kept, when all tokens before it are known to the guide. */
+  /** Chooses from the next kept row, once the guide knows all tokens before it. */
   async #chooseNext(ids: readonly number[]): Promise<number> {
     const kept = this.#kept;
     if (kept === null) throw new Error('a pass left no logits');
@@ -170,7 +170,7 @@ export class SpeculativeTokens implements TokenSource {
 
   /** The logits of a pass, to last until the next one of this sequence. */
   #keep(logits: Float32Array): Float32Array {
-    // Alone, nobody overwrites what a pass leaves.
+    // With a single sequence, nothing overwrites the logits of a pass.
     if (this.#parts.sequence.runtime.plan.kvCache.sequences === 1) return logits;
     if (this.#buffer === null || this.#buffer.length < logits.length) {
       this.#buffer = new Float32Array(logits.length);
@@ -179,7 +179,7 @@ export class SpeculativeTokens implements TokenSource {
     return this.#buffer.subarray(0, logits.length);
   }
 
-  /** Forgets the rows behind what was chosen, and learns from the pass. */
+  /** Drops the rows after the chosen tokens, and learns from the pass. */
   #settle({ before, proposals, verified, tokens, draftMs, flashBytes, totalMs }: Pass): void {
     const { sequence, drafter } = this.#parts;
     const figures = this.#figures;

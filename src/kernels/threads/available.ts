@@ -5,9 +5,9 @@ import { controlGroups, readText } from '../../control-groups.ts';
 import { threadsWithinOpenFiles } from '../../open-files.ts';
 
 /**
- * The cores this process may use: those it may run on, or what the quota of a control group around
- * it comes to, rounded up; no more than have room among its open files.
- * @param root where /proc and /sys are; elsewhere in tests
+ * The number of cores that this process may use: those it may run on, or the quota of a control group around
+ * it, rounded up; limited by the number of files that it may open.
+ * @param root directory that contains /proc and /sys; another one in tests
  */
 export function availableThreads(root = '', cores = availableParallelism()): number {
   const quotas = controlGroups('cpu', root).map(({ version, dir }) => {

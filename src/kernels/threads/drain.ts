@@ -1,30 +1,30 @@
 /**
- * What a compute thread runs, the calling one included: take a share of the job, compute it, until
- * nothing is left. Jobs pass through a control block in shared memory:
+ * The code of a compute thread, including the calling one: it takes shares of the job and computes them until
+ * none is left. Jobs pass through a control block in shared memory:
  *
- *     words   ticket    job number << 8 | shares that nobody has taken
+ *     words   ticket    job number << 8 | shares that no thread has taken
  *             pending   shares that are not finished
  *             ...
  *     job     the kernel, how it is split, its arguments, and by how much each grows per unit
  *     results what the kernel returned for each share
  *     text    the message of the first error
  *
- * A share is taken by lowering the ticket by one with a compare-exchange. That succeeds only while
- * the job of the ticket that was read is still on, and the job stays as it is until all its shares
- * are finished: so a thread that wakes up late never computes with half of the next job's arguments.
- * Nobody waits for a thread that has taken nothing: not for one that sleeps, was put off its core by
- * the system, or is dead. And fast threads take more shares than slow ones.
+ * A share is taken by lowering the ticket by one with a compare-exchange. That succeeds only while the job of
+ * that ticket is still open, and the job stays unchanged until all its shares are finished: a thread that
+ * wakes up late thus never computes with a mixture of two jobs' arguments. The caller never waits for a
+ * thread that has taken no share, whether it sleeps, lost its core to another process, or is dead. Fast
+ * threads take more shares than slow ones.
  *
- * The functions here are sent to the workers as text (Function.toString), because a worker that
- * loads no file works the same from compiled code and from sources: they use nothing but their
- * parameters and what every JavaScript engine has.
+ * The functions here are sent to the workers as text (Function.toString), because a worker that loads no file
+ * works the same from compiled code and from sources. They may use only their parameters and the built-ins of
+ * every JavaScript engine.
  */
 
 import type { KernelFunction } from '../bind.ts';
 
-/** Indices into the control block, and what is fixed about it. */
+/** Indices into the control block, and its fixed sizes. */
 export const layout = {
-  // words: 128 bytes apart where different threads write, as processors fetch lines in pairs.
+  // words: 128 bytes apart where different threads write, as processors fetch cache lines in pairs.
   ticket: 0,
   pending: 32,
   sleepers: 64,
@@ -47,13 +47,13 @@ export const layout = {
   // sizes
   wordCount: 128,
   jobCount: 64,
-  /** As many as `drain` passes on. */
+  /** The number of arguments that `drain` passes on. */
   parameters: 24,
   maxShares: 255,
   maxText: 500,
   /**
-   * How long a worker looks for a job before it sleeps, and a caller for the end of one: longer than
-   * what lies between the kernels of a layer, shorter than a read of flash.
+   * How long a worker spins for a job before it sleeps, and a caller for the end of one: longer than the time
+   * between two kernels of a layer, shorter than a read of flash.
    */
   spinMs: 0.1,
 } as const;
@@ -66,27 +66,27 @@ export interface Control {
   readonly text: Uint16Array;
 }
 
-/** What a worker is started with. */
+/** The data that a worker is started with. */
 export interface WorkerStart {
   readonly control: Control;
-  /** From 1 on; 0 is the calling thread. */
+  /** At least 1; 0 is the calling thread. */
   readonly thread: number;
 }
 
-/** What workers are sent later: kernels over one more memory, or null: the end. */
+/** Mail that workers get later: kernels over another memory, or null to end them. */
 export type Mail = {
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
-  /** Exports, which get the next kernel numbers in this order. */
+  /** Names of exports, which get the next kernel numbers in this order. */
   readonly names: readonly string[];
 } | null;
 
-/** What a worker answers once it has started, and to each mail: what went wrong, or null. */
+/** A worker's answer after its start and to each mail: an error message, or null. */
 export type Answer = string | null;
 
 /**
  * Computes shares until none is left to take.
- * @param values `parameters` numbers of this thread, to be overwritten
+ * @param values `parameters` numbers of this thread, which are overwritten
  */
 export function drain(
   control: Control,
@@ -115,7 +115,7 @@ export function drain(
     }
     try {
       const kernel = functions[job[at.kernel]!]!;
-      // Written out: spreading would allocate. A kernel ignores what it has no parameter for.
+      // Written out, as spreading would allocate memory. A kernel ignores surplus arguments.
       const result = kernel(
         values[0]!,
         values[1]!,
@@ -156,7 +156,7 @@ export function drain(
   }
 }
 
-/** Looks until words[index] is not `value`, for `spinMs` at most; returns what it is then. */
+/** Spins until words[index] is not `value`, for at most `spinMs`; returns its last value. */
 export function spin(control: Control, index: number, value: number): number {
   const { at, words } = control;
   let seen = Atomics.load(words, index);
@@ -175,7 +175,7 @@ interface Port {
   postMessage(answer: Answer): void;
 }
 
-/** A worker's life. It never returns to its event loop until it ends, so mail is fetched. */
+/** A worker's main loop. It returns to its event loop only at its end, so it has to poll for mail. */
 export function serve(
   { control, thread }: WorkerStart,
   port: Port,

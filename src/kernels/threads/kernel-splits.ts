@@ -1,6 +1,6 @@
 /**
- * How each kernel is split over threads: one row per kernel. What may be split without a bit of
- * difference is what the kernels promise (see kernel-table.ts and format-kernel-table.ts).
+ * How each kernel is split over threads: one row per kernel. The kernels guarantee which splits leave the
+ * result the same to the bit (see kernel-table.ts and format-kernel-table.ts).
  */
 
 import { formatNames, formats } from '../../dtype.ts';
@@ -11,7 +11,7 @@ import { attentionScratch } from '../kernels.ts';
 import { type Split, type SplitOf, type SplitRow, split } from './split.ts';
 import { conversionWork, elements, f32Bytes, formatSplits } from './weight-splits.ts';
 
-/** On whole vectors, of which those named move along. */
+/** Splits whole vectors; the named addresses advance with each share. */
 const elementwise = <Name extends string>(
   work: number,
   ...moving: readonly Name[]
@@ -31,10 +31,10 @@ const transpose = (elementBytes: number): SplitOf<(typeof kernelTable)['transpos
   work: (a) => a.rows * a.cols * 2 * conversionWork,
 });
 
-/** Over a cache of any format: the kernel knows how wide its elements are. */
+/** For a cache of any format: the kernel knows the width of its elements. */
 const attention: SplitOf<(typeof kernelTable)['attention']> = {
   over: ['headStart', 'headEnd'],
-  // Heads that read the same keys and values stay together, unless these are too many.
+  // Heads that read the same keys and values stay together, unless there are too many of them.
   granule: ({ group }) =>
     group <= 2 * kernelSizes.headsTogether ? group : kernelSizes.headsTogether,
   moves: {},
@@ -51,7 +51,7 @@ const attention: SplitOf<(typeof kernelTable)['attention']> = {
   },
 };
 
-/** Positions one by one: for a single one there is too little to do. */
+/** Splits by position: a single position has too little work to split. */
 const rotary: SplitOf<(typeof kernelTable)['rotaryHalves']> = {
   over: 'positions',
   granule: 1,
@@ -141,7 +141,7 @@ const plainSplits: {
     work: (a) => (a.bytes / f32Bytes) * conversionWork,
     result: (results, shares) => results.subarray(0, shares).reduce((a, b) => a + b, 0) | 0,
   },
-  // Too little to do, as each is called: a list of some neurons, or their bits.
+  // Not split, as each call has too little work: a list of some neurons, or their bits.
   countActive: null,
   positiveBits: null,
   unionIds: null,
@@ -152,7 +152,7 @@ const plainSplits: {
 export function kernelSplits(): ReadonlyMap<string, Split> {
   const compiled = new Map<string, Split>();
   const add = (exports: readonly KernelExport[], table: object) => {
-    // Which names a row may use was checked where it stands; here, rows are of any kernel.
+    // The names in each row were type-checked at its definition; here, rows are of any kernel.
     const rows = table as Readonly<Record<string, SplitRow<string> | null>>;
     for (const { name, kernel, signature } of exports) {
       const row = rows[kernel] ?? null;

@@ -1,7 +1,7 @@
 /**
- * Compute threads on shared WebAssembly memories. The calling thread is one of them and takes its
- * part of every job, so that `threads` = 1 needs no worker, and a kernel call returns when the
- * result is there, as without threads. Results are the same to the bit for any number of threads.
+ * Compute threads on shared WebAssembly memories. The calling thread is one of them and takes its part of
+ * every job, so that `threads` = 1 needs no worker, and a kernel call returns when the result is complete, as
+ * without threads. Results are the same to the bit for any number of threads.
  *
  *     const threads = await ComputeThreads.start(availableThreads());
  *     const kernels = await threads.kernels(memory, { scratch });
@@ -32,25 +32,27 @@ import {
 import { kernelSplits } from './kernel-splits.ts';
 import type { Split } from './split.ts';
 
-/** Where threads other than the calling one keep what they need for themselves. */
+/** Scratch memory of threads other than the calling one. */
 export interface ThreadScratch {
   readonly address: Address;
-  /** Of `threadScratchBytes`; there are `threads` - 1 such areas, one after the other. */
+  /**
+   * Bytes of one area, from `threadScratchBytes`; there are `threads` - 1 such areas, one after the other.
+   */
   readonly bytesPerThread: number;
 }
 
 export interface KernelsOptions {
-  /** From `compileCore`; compiled now if it is left out. */
+  /** From `compileCore`; compiled at the start if omitted. */
   readonly module?: WebAssembly.Module;
-  /** Without it, attention and kernels of quantised weights are not split, others are slower. */
+  /** Without it, attention and kernels of quantised weights are not split, and other kernels are slower. */
   readonly scratch?: ThreadScratch;
   /** The least work of a share; smaller in tests. */
   readonly shareWork?: number;
 }
 
 /**
- * Bytes per thread with which every call up to these sizes can be split. Calls that need more run on
- * the calling thread alone, or, where scratch is a matter of speed only, without it on the others.
+ * Bytes per thread with which every call up to these sizes can be split. Calls that need more run on the
+ * calling thread alone, or, where scratch only affects speed, without it on the other threads.
  * @param sizes.cols the most columns of a matrix
  * @param sizes.context the most positions in the KV cache
  */
@@ -59,13 +61,13 @@ export function threadScratchBytes(sizes: { cols: number; context: number }): nu
   return alignUp(Math.max(scratchBytes(sizes.cols), scores), 64);
 }
 
-/** Later versions of Node keep more for each worker. */
+/** Later versions of Node use more memory for each worker. */
 const lightThreads = Number(process.versions.node.split('.')[0]) < 22;
 
 /**
- * Resident memory that `threads` threads take at most, outside of the shared memories. Measured with
- * 2, 4 and 8 threads after much work: 10, 25 and 52 MiB on Node 20, 21, 42 and 80 on Node 24. Of
- * that, all but 2 (Node 20) to 8 MiB is there as soon as the threads have started.
+ * The most resident memory that `threads` threads take outside the shared memories. Measured with 2, 4 and 8
+ * threads after much work: 10, 25 and 52 MiB on Node 20; 21, 42 and 80 MiB on Node 24. All but 2 (Node 20) to
+ * 8 MiB of it is taken as soon as the threads have started.
  */
 export function threadResidentBytes(threads: number): number {
   if (threads === 1) return 0;
@@ -74,18 +76,23 @@ export function threadResidentBytes(threads: number): number {
 }
 
 /**
- * A share is worth at least this (see SplitRow.work): 5 us or more. Measured with two threads: a job
- * of two such shares takes 6.6 us instead of 10.4.
+ * The least work of a share (see SplitRow.work): 5 us or more. Measured with two threads: a job of two such
+ * shares takes 6.6 us instead of 10.4.
  */
 const defaultShareWork = 32768;
-/** Waking a thread takes the caller 20 us: then shares are worth this many times as much. */
+/**
+ * Waking a thread takes the caller 20 us: in that case the least work of a share is this many times as large.
+ */
 const wakingFactor = 4;
-/** Shares of a large job for each thread: the fewer, the longer the slowest is waited for. */
+/**
+ * Shares of a large job for each thread: the fewer there are, the longer the caller waits for the slowest
+ * thread.
+ */
 const sharesPerThread = 8;
 
 /**
- * For a worker's heap, which holds a few functions; with 4 MiB, Node 20 does not start it. Left alone,
- * V8 reserves 512 MiB of addresses for the code of each.
+ * Limits of a worker's heap, which holds a few functions; with 4 MiB, Node 20 does not start the worker.
+ * Without limits, V8 reserves 512 MiB of address space for each worker's code.
  */
 const resourceLimits = {
   maxOldGenerationSizeMb: 16,
@@ -94,8 +101,8 @@ const resourceLimits = {
 };
 
 /**
- * When no share was finished for so long, its thread is given up. Counted in slices, so that a
- * process that was stopped meanwhile does not conclude that its threads are dead.
+ * If no share was finished for this long, the pool gives up. The time is counted in slices, so that a process
+ * that was stopped meanwhile does not conclude that its threads are dead.
  */
 const patience = { sliceMs: 1000, slices: 120 };
 
@@ -104,14 +111,14 @@ const { parentPort, receiveMessageOnPort, workerData } = require('node:worker_th
 (${serve})(workerData, parentPort, receiveMessageOnPort, ${drain}, ${spin});`;
 
 export class ComputeThreads {
-  /** How many threads compute, the calling one included. */
+  /** The number of threads that compute, including the calling one. */
   readonly threads: number;
-  /** All but the calling one. */
+  /** All threads except the calling one. */
   readonly workers: readonly Worker[];
   readonly #control: Control = createControl();
   readonly #functions: KernelFunction[] = [];
   readonly #values = new Float64Array(layout.parameters);
-  /** Why no more jobs can be done. */
+  /** The error after which the pool accepts no jobs. */
   #failure: Error | undefined;
   #closed: Promise<void> | undefined;
 
@@ -123,7 +130,7 @@ export class ComputeThreads {
   /** Starts the workers, which takes about 50 ms each; see `threadResidentBytes`. */
   static async start(threads: number): Promise<ComputeThreads> {
     if (!Number.isInteger(threads) || threads < 1 || threads > layout.maxShares) {
-      throw new RangeError(`${threads} threads: a number from 1 to ${layout.maxShares} is needed`);
+      throw new RangeError(`threads must be from 1 to ${layout.maxShares}, not ${threads}`);
     }
     if (threads > 1 && threads > threadsWithinOpenFiles('', 0)) throw tooManyThreads(threads);
     const pool = new ComputeThreads(threads);
@@ -137,7 +144,7 @@ export class ComputeThreads {
     }
   }
 
-  /** The kernels over `memory`, on all threads. For the thread that started these. */
+  /** The kernels over `memory`, on all threads. Only the thread that started the pool may call them. */
   async kernels(memory: WebAssembly.Memory, options: KernelsOptions = {}): Promise<Kernels> {
     const module = options.module ?? (await compileCore());
     const functions = instantiateCore(module, memory);
@@ -155,7 +162,7 @@ export class ComputeThreads {
     return bindKernels(Object.fromEntries(threaded));
   }
 
-  /** Ends the workers. Kernels of this pool may not be called any more. */
+  /** Ends the workers. Kernels of this pool must not be called afterwards. */
   close(): Promise<void> {
     this.#closed ??= this.#end();
     return this.#closed;
@@ -181,7 +188,7 @@ export class ComputeThreads {
       name: 'flashllm compute',
       workerData,
       resourceLimits,
-      // Nothing of what this process was started with is for workers, such as modules to preload.
+      // Workers get none of this process's options, such as modules to preload.
       env: {},
       argv: [],
       execArgv: [],
@@ -202,13 +209,13 @@ export class ComputeThreads {
   }
 
   #check(): void {
-    // A new error each time, for the stack of whoever called.
+    // A new error each time, so that its stack is that of the caller.
     if (this.#failure !== undefined) {
       throw new FlashError(this.#failure.message, {}, undefined, { cause: this.#failure });
     }
   }
 
-  /** Waits for the next answer of every worker; meanwhile they keep the process alive. */
+  /** Waits for the next answer of every worker; meanwhile the workers keep the process alive. */
   async #answers(): Promise<void> {
     const answers = this.workers.map(
       (worker) =>
@@ -234,7 +241,7 @@ export class ComputeThreads {
     this.#publish(0);
   }
 
-  /** A new ticket, with `shares` to take. */
+  /** Issues a new ticket with `shares` to take. */
   #publish(shares: number): void {
     const { words } = this.#control;
     const job = (Atomics.load(words, layout.ticket) >>> 8) + 1;
@@ -242,7 +249,7 @@ export class ComputeThreads {
     if (Atomics.load(words, layout.sleepers) > 0) Atomics.notify(words, layout.ticket);
   }
 
-  /** `kernel` on all threads, in calls that are worth it. */
+  /** `kernel` on all threads, for calls with enough work. */
   #threaded(kernel: KernelFunction, split: Split, options: KernelsOptions): KernelFunction {
     const { scratch, shareWork = defaultShareWork } = options;
     const number = this.#functions.push(kernel) - 1;
@@ -293,8 +300,8 @@ export class ComputeThreads {
   }
 
   /**
-   * Into how many shares a job of `worth` times the least share is cut: the same for each thread, and at
-   * most `perThread`.
+   * The number of shares for a job of `worth` times the least work: the same number for each thread, at most
+   * `perThread`.
    */
   #shares(worth: number, perThread: number): number {
     const asleep = Atomics.load(this.#control.words, layout.sleepers) > 0;
@@ -304,7 +311,7 @@ export class ComputeThreads {
     return Math.min(this.threads * each, layout.maxShares);
   }
 
-  /** Has the job that was written done, and takes part in it. */
+  /** Runs the job in the control block, and takes part in it. */
   #run(shares: number): void {
     const { words, text } = this.#control;
     Atomics.store(words, layout.pending, shares);
@@ -318,12 +325,12 @@ export class ComputeThreads {
     }
   }
 
-  /** Until all shares are finished: those that others have taken. */
+  /** Waits until the shares that other threads have taken are finished. */
   #wait(): void {
     const { words } = this.#control;
     for (let slice = 0; ; slice++) {
       let pending = Atomics.load(words, layout.pending);
-      // A share finished begins the time anew: others are on their way.
+      // Each finished share restarts the time limit: the threads are alive.
       while (pending !== 0) {
         const now = spin(this.#control, layout.pending, pending);
         if (now === pending) break;
@@ -342,9 +349,9 @@ export class ComputeThreads {
 }
 
 /**
- * Keeps the young generation of this process's heap at the size it has. The launcher does so at its
- * start (bin/flashllm.cjs), but V8 of Node 20 and 22 sets the flag back for the whole process whenever
- * a worker's heap is made: then it grows to 32 MiB, which no plan counts.
+ * Keeps the young generation of this process's heap at its present size. The launcher does so at its start
+ * (bin/flashllm.cjs), but V8 of Node 20 and 22 resets the flag for the whole process whenever it creates a
+ * worker's heap: the young generation then grows to 32 MiB, which no plan counts.
  */
 function keepYoungGenerationSmall(): void {
   setFlagsFromString('--semi-space-growth-factor=1');

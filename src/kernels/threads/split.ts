@@ -1,6 +1,6 @@
 /**
- * How a kernel call is cut into shares: a row of a table says what is split and what moves with it,
- * read off the arguments of each call, by the names that the kernel's signature gives them.
+ * How a kernel call is cut into shares: a row of a table says which argument is split and which arguments
+ * advance with it. Rows refer to the arguments of each call by the names in the kernel's signature.
  */
 
 import { type ParameterName, parametersOf, type Signature } from '../signature.ts';
@@ -12,27 +12,27 @@ type Reckoned<Name extends string> = (a: Arguments<Name>) => number;
 
 /** A row of the table, for a kernel with parameters of these names. */
 export interface SplitRow<Name extends string> {
-  /** What is split: the parameter that is a count, or the two that begin and end a range. */
+  /** The split parameter: a count, or the two that begin and end a range. */
   readonly over: Name | readonly [begin: Name, end: Name];
-  /** Shares are multiples of this, but for the last. */
+  /** Shares are multiples of this, except the last. */
   readonly granule: number | Reckoned<Name>;
-  /** The most shares for each thread, where a share costs something of its own. */
+  /** The most shares for each thread, where each share has a fixed cost. */
   readonly sharesPerThread?: Reckoned<Name>;
   /** By how much other arguments grow for each unit of `over`. */
   readonly moves: Partial<Record<Name, number | Reckoned<Name>>>;
   /** The whole call's work in multiply-adds or the like, each about 0.3 ns. */
   readonly work: Reckoned<Name>;
-  /** The parameter of which each thread needs its own: how many bytes, and whether it can be 0. */
+  /** The scratch parameter, separate for each thread: its bytes, and whether it can be 0. */
   readonly scratch?: {
     readonly parameter: Name;
     readonly bytes: Reckoned<Name>;
     readonly optional: boolean;
   };
-  /** The call's result from those of its shares; `step` units each. */
+  /** Computes the call's result from those of its shares, of `step` units each. */
   readonly result?: (results: Float64Array, shares: number, step: number) => number;
 }
 
-/** A row with names made indices, read off the arguments that `values` was set to. */
+/** A row with indices instead of names; it reads the arguments from `values`. */
 export interface Split {
   values: readonly number[];
   readonly parameters: number;

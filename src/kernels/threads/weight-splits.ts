@@ -9,18 +9,18 @@ import type { SplitOf, SplitRow } from './split.ts';
 export const f32Bytes = 4;
 /** Elements of vectors that are split: a cache line in any format. */
 export const elements = 64;
-/** Of conversions and elementwise kernels, per element; bound by memory. */
+/** Work of conversions and elementwise kernels per element; these are limited by memory bandwidth. */
 export const conversionWork = 1;
 
 /**
- * Positions of an FFN's down product that stay together, as columns are unpacked once for all of
- * them: with two threads 64 positions gain 1.7 in four shares, 1.4 in eight, 1.1 in sixteen. Cut by
- * columns instead, they gain nothing.
+ * Positions of an FFN's down projection that stay together, as columns are unpacked once for all of them:
+ * with two threads, 64 positions are 1.7 times as fast in four shares, 1.4 times in eight, 1.1 times in
+ * sixteen. Cutting by columns instead gains nothing.
  */
 const positionsTogether = ({ positions }: { readonly positions: number }) =>
   Math.max(4, Math.ceil(positions / 4));
 
-/** FFN down of several positions, however the neurons are listed. */
+/** Down projection of several positions, for any form of list of neurons. */
 const down: SplitRow<
   | 'y'
   | 'sums'
@@ -48,14 +48,14 @@ const down: SplitRow<
   },
 };
 
-/** FFN down of one position. */
+/** Down projection of one position. */
 const sums: SplitRow<'count' | 'cols' | 'groupStart' | 'groupEnd'> = {
   over: ['groupStart', 'groupEnd'],
   granule: 1,
   moves: {},
   work: (a) => a.count * a.cols,
 };
-/** The same of a few. */
+/** The same for a few positions. */
 const fewSums: SplitRow<'count' | 'cols' | 'positions' | 'groupStart' | 'groupEnd' | 'scratch'> = {
   ...sums,
   work: (a) => a.count * a.cols * a.positions,
@@ -64,27 +64,27 @@ const fewSums: SplitRow<'count' | 'cols' | 'positions' | 'groupStart' | 'groupEn
 
 type Table = typeof formatKernelTable;
 
-/** What tells whether each share quantises activations. */
+/** Tells whether each share quantises activations. */
 interface Quantising {
   readonly positions: number;
   readonly quantised: number;
 }
-/** Of quantising a value. */
+/** Work of quantising a value. */
 const quantisingWork = 4;
 
-/** Rows for all kernels that there are for formats, whether this one has them or not. */
+/** Rows for all kernels of formats, whether this format has them or not. */
 export function formatSplits(format: Format): {
   readonly [Kernel in keyof Table]: SplitOf<Table[Kernel]>;
 } {
   // Whole blocks of weights.
   const granule = Math.max(elements, format.blockElements);
   const elementBytes = format.rowBytes(granule) / granule;
-  // Where weights are quantised, activations are too, and kept there.
+  // Where weights are quantised, the scratch also holds quantised activations.
   const optional = !format.quantised;
-  // A share quantises the activations of all positions for itself where they are not yet: as long as products
-  // with some 25 rows.
+  // Each share quantises the activations of all positions itself unless they are quantised already: this
+  // takes as long as products with some 25 rows.
   const quantisesAll = (a: Quantising) => format.quantised && a.positions > 2 && a.quantised === 0;
-  // From three positions on, eight rows are unpacked together.
+  // From three positions on, eight rows are unpacked at once.
   const rowsTogether = (a: Quantising) => (quantisesAll(a) ? 16 : a.positions > 2 ? 8 : 4);
   const sharesFor = (rows: number, a: Quantising) =>
     quantisesAll(a) ? Math.max(1, Math.floor(rows / 512)) : Number.POSITIVE_INFINITY;
