@@ -68,8 +68,8 @@ describe('a line', () => {
     JSON.stringify({ ...(JSON.parse(request('a', 'x')) as object), ...change });
   const cases: readonly (readonly [string | Uint8Array, string, string | null, RegExp])[] = [
     ['{', 'invalid_json_line', null, /not valid JSON/],
-    ['[]', 'invalid_json_line', null, /no JSON object: \[\]/],
-    ['null', 'invalid_json_line', null, /no JSON object: null/],
+    ['[]', 'invalid_json_line', null, /not a JSON object: \[\]/],
+    ['null', 'invalid_json_line', null, /not a JSON object: null/],
     ['['.repeat(1000), 'invalid_json_line', null, /nested more than/],
     [`{"a":[${'{},'.repeat(1024)}{}]}`, 'invalid_json_line', null, /more than 1024 arrays/],
     [Uint8Array.of(0x22, 0xff, 0x22), 'invalid_json_line', null, /UTF-8/],

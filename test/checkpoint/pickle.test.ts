@@ -79,7 +79,7 @@ test('damage is named with its place', () => {
   refused('h\x07.', /memo 7 is used before it is set/);
   refused('}(K\x01u.', /a key without a value/);
   refused('K\x01K\x02a.', /a list is expected/);
-  refused('K\x01)R.', /no function/);
+  refused('K\x01)R.', /not a function/);
   refused('K\x01NbN.', /state for an object without state/);
   refused('cos', /a name without an end/);
   refused('K\x01Q.', /external object/);

@@ -132,7 +132,7 @@ const damaged: Readonly<Record<string, [header: unknown, message: RegExp]>> = {
   ],
   'a size that does not fit a dtype that is not read': [
     { a: { ...entry, dtype: 'U64' } },
-    /span 8 bytes, U64 \[2\] needs 16/,
+    /span 8 bytes, but U64 \[2\] needs 16/,
   ],
   'a name that acts on the terminal': [
     { 'a\u001b[2J': entry },
