@@ -258,7 +258,7 @@ describe('pull from a server that lies', () => {
     hub.reset(say('', 401));
     await fails(pull(stories), /owner\/stories does not exist, or is not public.*HF_TOKEN/);
     hub.reset(say('', 404));
-    await fails(pull(stories, { revision: 'v9' }), /owner\/stories at v9 is not there/);
+    await fails(pull(stories, { revision: 'v9' }), /owner\/stories at v9 does not exist/);
     hub.reset(say('', 500));
     await fails(pull(stories), /cannot answer now \(status 500\), 3 times/);
   });
