@@ -231,7 +231,9 @@ export function parsePredictors(
   { path, size }: { readonly path: string; readonly size: number },
 ): PredictorSet {
   const damaged = (what: string, cause?: unknown) =>
-    new InputError(`damaged: ${what}`, { file: path }, trainAgain, { cause });
+    new InputError(`damaged: ${what.replace(/^damaged: /, '')}`, { file: path }, trainAgain, {
+      cause,
+    });
   const text = Buffer.from(header).toString('latin1');
   const stored = checksumField.exec(text)?.[0].slice(-9, -1);
   if (stored !== crcHex(text.replace(checksumField, `"crc32":"${noChecksum}"`))) {

@@ -96,7 +96,7 @@ export function grammarWorker(
   // those of a module, it defines a global.
   const none = { exports: undefined, module: undefined };
   Object.assign(global, { require, __filename: '/grammar', __dirname: '/', ...none });
-  // The library writes the reason for its failure to the console.
+  // The library prints the reason for its failure.
   const { console: itsConsole } = global as { console: { error(...parts: unknown[]): void } };
   itsConsole.error = (...parts) => {
     said.push(parts.join(' '));
