@@ -189,7 +189,7 @@ test('what is wrong is told in the form of the API, with the field and the numbe
     [
       { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] }] },
       'messages[0].content',
-      /text alone/,
+      /only text/,
     ],
     [
       { response_format: { type: 'json_schema', json_schema: { name: 'a', schema: { not: {} } } } },
@@ -240,7 +240,7 @@ test('the log has a line for each request, and none of its text', async () => {
   const line = at.log.at(-1) ?? '';
   assert.match(
     line,
-    /^127\.0\.0\.1 POST \/v1\/chat\/completions 200, prompt \d+ tokens \(\d+ kept\), answer 12 tokens, length, \d+ ms$/,
+    /^127\.0\.0\.1 POST \/v1\/chat\/completions 200, prompt \d+ tokens \(\d+ reused\), answer 12 tokens, length, \d+ ms$/,
   );
   assert.ok(!at.log.join('\n').includes(secret));
 });
