@@ -211,7 +211,7 @@ export function planFloor(request: PlanRequestBase): {
 }
 
 function belowFloor(request: PlanRequest): BudgetError {
-  const { manifest, processBytes, dramBudget, kvDtype, threads } = request;
+  const { manifest, processBytes, dramBudget, kvDtype, threads, sequences } = request;
   const memoryLimit = memoryLimitOf(request);
   const floor = planFloor(request);
   const listed = listItems(floor.items);
@@ -230,6 +230,7 @@ function belowFloor(request: PlanRequest): BudgetError {
     `Give at least ${Math.ceil(floor.bytes / MIB)}MiB, or ask for a shorter context (--max-tokens, --context): the KV cache takes ` +
       `${formatBytes(manifest.spec.layers * kvRowBytes(manifest.spec, kvDtype))} per position` +
       (kvDtype === 'f32' ? ', half of that with --kv-dtype f16' : '') +
+      (sequences > 1 ? '; or for fewer sequences at once (--parallel)' : '') +
       (threads > 1 ? '; or for fewer threads' : ''),
   );
 }
