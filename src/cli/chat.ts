@@ -2,14 +2,11 @@ import { Command } from 'commander';
 import { type ChatResult, chat, conversationBytes } from '../chat/chat.ts';
 import type { ChatTemplates } from '../chat/chat-templates.ts';
 import { Conversation } from '../chat/conversation.ts';
-import type { KvDType } from '../dtype.ts';
 import { bestLogits } from '../engine/sampler.ts';
 import type { SamplingOptions } from '../engine/sampling-options.ts';
 import type { Sequence } from '../engine/sequence.ts';
 import type { Drafter } from '../engine/speculation/draft.ts';
 import { InputError, InterruptedError } from '../errors.ts';
-import type { PolicyName } from '../residency/store-policy.ts';
-import type { Size } from '../units.ts';
 import { runChatCommand } from './chat-commands.ts';
 import { type ChatInput, chatInput, type Said } from './chat-input.ts';
 import { type DraftFlags, withDraftedRuntime, withDraftOptions } from './draft.ts';
@@ -22,6 +19,7 @@ import {
   expertsOf,
   expertsOption,
   kvDTypeOption,
+  type RunFlags,
   threadsOf,
   threadsOption,
   windowOption,
@@ -37,17 +35,11 @@ import {
 import { type SamplingFlags, samplingOf, withSamplingOptions } from './sampling.ts';
 import { note, noteError, noteLines, print, printDim } from './terminal.ts';
 
-interface ChatFlags extends SamplingFlags, DraftFlags {
+interface ChatFlags extends SamplingFlags, DraftFlags, RunFlags {
   readonly system?: string;
   readonly template?: string;
   readonly context?: number;
   readonly maxTokens?: number;
-  readonly dramBudget?: Size;
-  readonly threads?: number;
-  readonly kvDtype: KvDType;
-  readonly window: PolicyName;
-  readonly exact?: boolean;
-  readonly experts?: number;
   readonly stats?: boolean;
 }
 

@@ -1,12 +1,10 @@
 import { Command } from 'commander';
-import type { KvDType } from '../dtype.ts';
 import { documentParts } from '../engine/documents.ts';
 import { type EvaluateResult, evaluate, type PredictorFigures } from '../engine/evaluate.ts';
 import { simulateStores } from '../engine/model.ts';
 import { type ReadingFactors, recordingBytes } from '../engine/reading-factors.ts';
 import { InputError } from '../errors.ts';
-import type { PolicyName } from '../residency/store-policy.ts';
-import { formatBytes, type Size } from '../units.ts';
+import { formatBytes } from '../units.ts';
 import { noteFewerExperts } from './ffn-choice.ts';
 import { interruption } from './interrupt.ts';
 import {
@@ -17,6 +15,7 @@ import {
   expertsOption,
   jsonOption,
   kvDTypeOption,
+  type RunFlags,
   threadsOf,
   threadsOption,
   windowOption,
@@ -25,15 +24,9 @@ import { findText, type TextFile, textParts } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withRuntime } from './run.ts';
 import { noteLines, print, printJson, showProgress, table } from './terminal.ts';
 
-interface EvalFlags {
+interface EvalFlags extends RunFlags {
   readonly data: string;
   readonly context?: number;
-  readonly dramBudget?: Size;
-  readonly threads?: number;
-  readonly window: PolicyName;
-  readonly kvDtype: KvDType;
-  readonly exact?: boolean;
-  readonly experts?: number;
   readonly json?: boolean;
 }
 

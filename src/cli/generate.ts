@@ -1,7 +1,6 @@
 import { Command } from 'commander';
 import { chatPrompt, conversationBytes } from '../chat/chat.ts';
 import { Conversation } from '../chat/conversation.ts';
-import type { KvDType } from '../dtype.ts';
 import { type GenerateResult, generate } from '../engine/generate.ts';
 import type { Model } from '../engine/model.ts';
 import { encodePromptParts } from '../engine/prompt.ts';
@@ -9,8 +8,6 @@ import { bestLogits } from '../engine/sampler.ts';
 import type { SamplingOptions } from '../engine/sampling-options.ts';
 import { InputError } from '../errors.ts';
 import { roundsActivations } from '../flash/manifest.ts';
-import type { PolicyName } from '../residency/store-policy.ts';
-import type { Size } from '../units.ts';
 import { type DraftFlags, withDraftedRuntime, withDraftOptions } from './draft.ts';
 import { noteChoice, noteFewerExperts } from './ffn-choice.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
@@ -22,6 +19,7 @@ import {
   expertsOption,
   jsonOption,
   kvDTypeOption,
+  type RunFlags,
   threadsOf,
   threadsOption,
   windowOption,
@@ -31,19 +29,13 @@ import { chooseBudget, chosenTemplates, statsTable, withModel } from './run.ts';
 import { type SamplingFlags, samplingOf, withSamplingOptions } from './sampling.ts';
 import { note, noteLines, print, printJson } from './terminal.ts';
 
-interface GenerateFlags extends SamplingFlags, DraftFlags {
+interface GenerateFlags extends SamplingFlags, DraftFlags, RunFlags {
   readonly prompt?: string;
   readonly promptFile?: string;
-  readonly dramBudget?: Size;
-  readonly threads?: number;
-  readonly kvDtype: KvDType;
   readonly maxTokens: number;
   readonly chat?: boolean;
   readonly system?: string;
   readonly template?: string;
-  readonly window: PolicyName;
-  readonly exact?: boolean;
-  readonly experts?: number;
   readonly stats?: boolean;
   readonly json?: boolean;
 }

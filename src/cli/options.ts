@@ -1,10 +1,25 @@
 /** Options that several commands share, and the parsers of their values. */
 
 import { InvalidArgumentError, Option } from 'commander';
-import { kvDTypes } from '../dtype.ts';
+import { type KvDType, kvDTypes } from '../dtype.ts';
 import { mostSequences } from '../engine/run-plan.ts';
 import { InputError } from '../errors.ts';
+import type { PolicyName } from '../residency/store-policy.ts';
 import { parseSize, type Size } from '../units.ts';
+
+/** The flags of every command that plans a model's memory. */
+export interface PlanningFlags {
+  readonly dramBudget?: Size;
+  readonly threads?: number;
+  readonly kvDtype: KvDType;
+  readonly exact?: boolean;
+  readonly experts?: number;
+}
+
+/** The flags of every command that runs a model. */
+export interface RunFlags extends PlanningFlags {
+  readonly window: PolicyName;
+}
 
 export function sizeArgument(text: string): Size {
   try {

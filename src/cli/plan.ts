@@ -1,7 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import { isCheckpoint } from '../convert/is-checkpoint.ts';
-import type { KvDType } from '../dtype.ts';
 import type { Model } from '../engine/model.ts';
 import { type Plannable, plannable } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
@@ -13,7 +12,7 @@ import { pageCacheHint } from '../flash/page-cache.ts';
 import { parseModelName } from '../hub/address.ts';
 import { type ExpertOutlook, expertOutlook } from '../plan/expert-demand.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
-import { formatBytes, formatMs, type Size } from '../units.ts';
+import { formatBytes, formatMs } from '../units.ts';
 import {
   type AdaptationFlags,
   adaptationOf,
@@ -34,18 +33,14 @@ import {
   expertsOption,
   jsonOption,
   kvDTypeOption,
+  type PlanningFlags,
   threadsOf,
   threadsOption,
 } from './options.ts';
 import { chooseBudget, withModel } from './run.ts';
 import { note, print, printJson, showWaiting, table } from './terminal.ts';
 
-interface PlanFlags extends AdaptationFlags, DraftFlags {
-  readonly dramBudget?: Size;
-  readonly threads?: number;
-  readonly kvDtype: KvDType;
-  readonly exact?: boolean;
-  readonly experts?: number;
+interface PlanFlags extends AdaptationFlags, DraftFlags, PlanningFlags {
   readonly context?: number;
   readonly revision?: string;
   readonly json?: boolean;

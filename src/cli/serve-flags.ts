@@ -1,10 +1,8 @@
-import type { KvDType } from '../dtype.ts';
-import type { PolicyName } from '../residency/store-policy.ts';
-import type { Size } from '../units.ts';
 import type { DraftFlags } from './draft.ts';
+import type { RunFlags } from './options.ts';
 
 /** The flags of `serve`. */
-export interface ServeFlags extends DraftFlags {
+export interface ServeFlags extends DraftFlags, RunFlags {
   readonly host: string;
   readonly port: number;
   readonly parallel: number;
@@ -15,10 +13,4 @@ export interface ServeFlags extends DraftFlags {
   readonly allowHost?: string[];
   readonly allowOrigin?: string[];
   readonly grammars: boolean;
-  readonly dramBudget?: Size;
-  readonly threads?: number;
-  readonly kvDtype: KvDType;
-  readonly window: PolicyName;
-  readonly exact?: boolean;
-  readonly experts?: number;
 }
