@@ -13,12 +13,13 @@ import {
   usualDraftTokens,
   withDraft,
 } from '../engine/speculation/open-draft.ts';
+import type { RetiredDraft } from '../engine/speculation/retirement.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, resolveSize, type Size } from '../units.ts';
 import { interruption } from './interrupt.ts';
 import { countFrom, sizeArgument } from './options.ts';
 import { withModel, withRuntime } from './run.ts';
-import { note, showProgress } from './terminal.ts';
+import { note, noteAmidText, showProgress } from './terminal.ts';
 
 export interface DraftFlags {
   readonly draft?: string;
@@ -84,6 +85,14 @@ function noteCost(plan: MemoryPlan, alone: MemoryPlan, { draftBytes = 0 }: RunRe
   );
 }
 
+/** Says that the draft did not pay and is closed. */
+function noteRetired({ tokensPerPass, bytes }: RetiredDraft): void {
+  noteAmidText(
+    `the draft was right too seldom (${tokensPerPass.toFixed(1)} tokens per pass): closed, its ` +
+      `${formatBytes(bytes)} hold weights of the model now`,
+  );
+}
+
 /** A note is printed if a pass reads this many times as much. */
 const notable = 1.2;
 
@@ -104,7 +113,8 @@ export function withDraftedRuntime<T>(
       if (options.source !== 'lookup') noteCost(runtime.plan, model.plan(request), whole);
       const progress = showProgress('loading the draft', quiet);
       const onProgress = (done: number, all: number) => progress.update(done, all);
-      const draft = await openDraft(runtime, whole, options, onProgress, interruption).finally(() =>
+      const own = { ...options, onRetired: noteRetired };
+      const draft = await openDraft(runtime, whole, own, onProgress, interruption).finally(() =>
         progress.stop(),
       );
       try {
