@@ -45,7 +45,8 @@ function draftOption(): Option {
   return new Option(
     '--draft <lookup or model>',
     'propose several tokens for each pass; the text stays the same. lookup: propose what followed ' +
-      'the last tokens earlier in the text; otherwise the directory of a small model with the same tokenizer',
+      'the last tokens earlier in the text; otherwise the directory of a small model with the same tokenizer, ' +
+      'which is closed if it slows the model down',
   );
 }
 
