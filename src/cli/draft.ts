@@ -15,6 +15,7 @@ import {
 } from '../engine/speculation/open-draft.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, resolveSize, type Size } from '../units.ts';
+import { firstThatFits } from './context.ts';
 import { interruption } from './interrupt.ts';
 import { countFrom, sizeArgument } from './options.ts';
 import { withModel, withRuntime } from './run.ts';
@@ -87,21 +88,26 @@ function noteCost(plan: MemoryPlan, alone: MemoryPlan, { draftBytes = 0 }: RunRe
 /** A note is printed if a pass reads this many times as much. */
 const notable = 1.2;
 
-/** Loads a model with the draft that its flags name, and always closes both. */
+/**
+ * Loads a model with the draft that its flags name, and always closes both.
+ * @param requests to be tried in this order, with the draft, until one fits the budget
+ */
 export function withDraftedRuntime<T>(
   model: Model,
   flags: DraftFlags,
-  request: RunRequest,
+  requests: readonly [RunRequest, ...RunRequest[]],
   quiet: boolean,
   work: (runtime: Runtime, drafter: Drafter | undefined) => Promise<T>,
 ): Promise<T> {
   return withDraftSource(flags, (options) => {
     if (options === null) {
+      const request = firstThatFits(model, requests);
       return withRuntime(model, request, quiet, (runtime) => work(runtime, undefined));
     }
-    const whole = withDraft(model, request, options);
+    const whole = firstThatFits(model, requests, (request) => withDraft(model, request, options));
     return withRuntime(model, whole, quiet, async (runtime) => {
-      if (options.source !== 'lookup') noteCost(runtime.plan, model.plan(request), whole);
+      const alone = { ...whole, draftTokens: 0, draftBytes: 0 };
+      if (options.source !== 'lookup') noteCost(runtime.plan, model.plan(alone), whole);
       const progress = showProgress('loading the draft', quiet);
       const onProgress = (done: number, all: number) => progress.update(done, all);
       const draft = await openDraft(runtime, whole, options, onProgress, interruption).finally(() =>
