@@ -1,5 +1,6 @@
 /** `--draft`: the source of proposed tokens, opened beside the model within the same budget. */
 
+import { stat } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import type { Model } from '../engine/model.ts';
 import { mostSequences } from '../engine/run-plan.ts';
@@ -13,6 +14,7 @@ import {
   usualDraftTokens,
   withDraft,
 } from '../engine/speculation/open-draft.ts';
+import { InputError } from '../errors.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, resolveSize, type Size } from '../units.ts';
 import { firstThatFits } from './context.ts';
@@ -57,13 +59,34 @@ function draftTokensOption(): Option {
   ).argParser(countFrom(1, mostSequences - 1));
 }
 
-/** Opens the draft that the flags name, if any, and always closes it. */
-export function withDraftSource<T>(
+/**
+ * Opens the draft that the flags name, if any, and always closes it.
+ * @throws InputError when they name none, or options of another one
+ */
+export async function withDraftSource<T>(
   { draft, draftTokens: most, draftBudget }: DraftFlags,
   work: (options: DraftOptions | null) => Promise<T>,
 ): Promise<T> {
-  if (draft === undefined) return work(null);
-  if (draft === 'lookup') return work({ source: draft, most });
+  if (draft === undefined) {
+    if (most === undefined && draftBudget === undefined) return work(null);
+    const flag = most === undefined ? '--draft-budget' : '--draft-tokens';
+    throw new InputError(`${flag} applies to drafts`, {}, 'Add --draft');
+  }
+  if (draft === 'lookup') {
+    if (draftBudget === undefined) return work({ source: draft, most });
+    throw new InputError(
+      '--draft-budget applies to draft models, and --draft lookup uses none',
+      {},
+      'Leave out --draft-budget',
+    );
+  }
+  if ((await stat(draft).catch(() => null)) === null) {
+    throw new InputError(
+      '--draft: no such directory',
+      { file: draft },
+      'Give lookup, or the directory of a small model with the same tokenizer',
+    );
+  }
   const proposeWith = (source: Model) => {
     const bytes = draftBudget && resolveSize(draftBudget, source.weightBytes);
     return work({ source, most, bytes });
