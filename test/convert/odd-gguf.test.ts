@@ -2,10 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseGguf } from '../../scripts/fuzz/gguf-document.ts';
 import { examineCheckpoint } from '../../src/convert/examine.ts';
 import { inspectCheckpoint } from '../../src/convert/inspect-checkpoint.ts';
+import { openCheckpoint } from '../../src/convert/open-checkpoint.ts';
 import { type GgufTensorParts, ggufBytes, value } from '../support/gguf.ts';
 import { type BlockModel, writeBlockGguf } from '../support/gguf-model.ts';
 import { temporaryRoot } from '../support/temporary.ts';
@@ -72,4 +74,11 @@ test('a file without a tokenizer, or with too many or too few tensors, is refuse
     (await problemsOf(fewer))[0] ?? '',
     /no tensor model\.layers\.1\.mlp\.up_proj\.weight, which its metadata requires/,
   );
+});
+
+test('a model directory, or a GGUF file that is not there, is named as such', async () => {
+  const dir = root.directory();
+  writeFileSync(join(dir, 'flash.json'), '{}');
+  await assert.rejects(openCheckpoint(dir), /is a model directory: it is converted already/);
+  await assert.rejects(openCheckpoint(join(dir, 'model.gguf')), /no such file$/);
 });
