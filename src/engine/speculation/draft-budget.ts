@@ -41,6 +41,7 @@ const usually = 4;
  * is chosen.
  * @param request the model's own
  * @param asked the most bytes for it, if the caller limits them
+ * @throws BudgetError when these are below the draft's floor
  */
 export function draftBudget(
   model: Model,
@@ -50,6 +51,8 @@ export function draftBudget(
 ): number {
   const beside = besideRequest(draft, request);
   const whole = wholeBudget(draft, beside, asked);
+  // Too little is refused before the model is loaded.
+  if (whole === asked) draft.plan({ ...beside, budget: whole });
   if (asked !== Number.POSITIVE_INFINITY || draft.predictors === null) return whole;
   let [best, leastMs] = [whole, Number.POSITIVE_INFINITY];
   for (const share of [1, ...shares]) {
