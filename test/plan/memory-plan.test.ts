@@ -139,7 +139,7 @@ test('layers of different sizes keep the same share, and all of them where there
   const needed = sizeOf(planMemory(request(uneven, 500 * MIB)));
   const exact = planMemory({ ...request(uneven, 0), dramBudget: needed + 64 * 1024 });
   assert.equal(exact.streamedBytes, 0);
-  const part = planMemory(request(uneven, 150 * MIB));
+  const part = planMemory(request(uneven, 170 * MIB));
   const shares = opt125m.layers.map(({ tensor: name }) => {
     const tensor = tensors.get(name) as StoredTensor;
     return (part.residences.get(tensor)?.rows ?? 0) / (tensor.shape[0] ?? 1);
@@ -153,6 +153,10 @@ test('below the floor: refused, item by item, with what would lower it', () => {
     name: 'BudgetError',
     exitCode: 2,
     line: /below the floor of .*: process 50.0 MiB, norms and biases .*, KV cache \(256 positions, f32\) .*, activations .*, stream ring .*Give at least \d+MiB, or ask for a shorter context/,
+  });
+  assert.throws(() => planMemory(request(opt125m, MIB, { draftBytes: 9 * MIB })), {
+    name: 'BudgetError',
+    line: /draft 9\.00 MiB\. .* or for a smaller draft \(--draft-budget\), or none/,
   });
 });
 

@@ -84,6 +84,7 @@ const usually = 4;
  * 0.5B in q4), and it reads nothing.
  * @param request the model's own
  * @param asked the most bytes for it, if the caller limits them
+ * @throws BudgetError when these are below the draft's floor
  */
 export function draftBudget(
   model: Model,
@@ -93,6 +94,8 @@ export function draftBudget(
 ): number {
   const beside = besideRequest(draft, request);
   const exact = wholeBudget(draft, { ...beside, ffn: 'exact' });
+  // Too little is refused before the model is loaded.
+  if (asked < exact) fastest(draft, beside, asked);
   if (draft.predictors === null) return Math.min(exact, asked);
   const whole = wholeBudget(draft, { ...beside, ffn: 'sparse' });
   const candidates = [1, ...shares].map((share) => Math.floor(share * whole)).concat(exact);

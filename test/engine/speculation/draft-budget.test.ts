@@ -100,3 +100,10 @@ test('what is asked for is a limit', async () => {
   assert.equal((await chosen(sparse, 256 * MIB, bytes >> 1)).bytes, bytes >> 1);
   assert.equal((await chosen(sparse, 256 * MIB, 2 * bytes)).bytes, bytes);
 });
+
+test('less than the draft can run with is refused, under the name of its own option', async () => {
+  await assert.rejects(
+    chosen(plain, 256 * MIB, 1000),
+    /the draft's --draft-budget 1000 B is below the floor of/,
+  );
+});
