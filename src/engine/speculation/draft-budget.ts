@@ -54,10 +54,16 @@ export function draftBudget(
   // Too little is refused before the model is loaded.
   if (whole === asked) draft.plan({ ...beside, budget: whole });
   if (asked !== Number.POSITIVE_INFINITY || draft.predictors === null) return whole;
+  // What does not depend on the draft is decided once, and not for each share.
+  const sparse = model.usesPredictors(request);
+  const decided =
+    sparse === undefined
+      ? request
+      : { ...request, ffn: sparse ? ('sparse' as const) : ('exact' as const) };
   let [best, leastMs] = [whole, Number.POSITIVE_INFINITY];
   for (const share of [1, ...shares]) {
     const bytes = Math.floor(share * whole);
-    const ms = passMs(model, draft, request, { ...beside, budget: bytes });
+    const ms = passMs(model, draft, decided, { ...beside, budget: bytes });
     if (ms < leastMs) [best, leastMs] = [bytes, ms];
   }
   return best;
