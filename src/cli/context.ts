@@ -50,7 +50,7 @@ export function firstThatFits(
     if (!fits(model, request)) continue;
     note(
       `context of ${request.context} positions: a budget of ${formatBytes(request.budget)} ` +
-        `has no room for ${first.context}; set it with --context`,
+        `has no room for ${first.context}; set it with --context (fewer leave more for weights)`,
     );
     return request;
   }
