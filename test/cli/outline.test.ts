@@ -12,7 +12,7 @@ import { manualPage, markdownReference } from '../../src/cli/outline/reference.t
 import { createProgram } from '../../src/cli/program.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 
-const program = outlineOf(createProgram());
+const program = outlineOf(await createProgram());
 const doc = (name: string) =>
   readFileSync(fileURLToPath(new URL(`../../docs/${name}`, import.meta.url)), 'utf8');
 
