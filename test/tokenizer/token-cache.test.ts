@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { crc32 } from 'node:zlib';
 import { Model } from '../../src/engine/model.ts';
-import { tokenCacheFile } from '../../src/tokenizer/token-cache.ts';
+import { tokenCacheFile } from '../../src/tokenizer/token-files.ts';
 import { converted } from '../engine/support.ts';
 import { storiesOpt, validText } from '../support/fixtures.ts';
 import { Dice } from '../support/random.ts';
