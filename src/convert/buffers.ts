@@ -9,6 +9,7 @@ import { createMemory, maxMemoryBytes } from '../pages.ts';
 import { residentBytes } from '../plan/process.ts';
 import { alignUp, formatBytes, MIB } from '../units.ts';
 import { type BlockBuffers, blockBufferBytes, createBlockBuffers } from './blocks.ts';
+import type { ChecksumThread } from './checksum-thread.ts';
 
 /** Memory that garbage collection and the C library may take beyond what is resident at the start. */
 const headroomBytes = 40 * MIB;
@@ -30,18 +31,23 @@ export interface Buffers {
   readonly strips: 1 | 2;
 }
 
+/** Memory that others will take, in bytes. */
+interface WorkBytes {
+  /** Merging adapters. */
+  readonly adapters: number;
+  /** Threads that help. */
+  readonly threads: number;
+}
+
 /**
  * Plans the buffers for a conversion within `dramBudget` bytes.
- * @param adapterBytes of memory that merging adapters takes
- * @param threadBytes of memory that the thread which makes the side files may still take
  * @throws BudgetError below the floor
  */
 export function planBuffers(
   recipe: ModelRecipe,
   layout: ModelLayout,
   dramBudget: number,
-  adapterBytes: number,
-  threadBytes: number,
+  { adapters: adapterBytes, threads: threadBytes }: WorkBytes,
 ): Buffers {
   const longestRow = Math.max(
     ...recipe.bundles.map(({ neurons }) => neurons),
@@ -91,17 +97,23 @@ export function planBuffers(
   return { blockElements, longestRow, stripBytes, strips: 1 };
 }
 
-/** Allocates the buffers, with the kernels that work on them. */
+/**
+ * Allocates the buffers, with the kernels that work on them.
+ * @param core compiled, or being compiled
+ * @param checksums null: checksums are computed on this thread
+ */
 export async function allocateBuffers(
   buffers: Buffers,
+  core: Promise<WebAssembly.Module>,
   signal: AbortSignal,
+  checksums: ChecksumThread | null,
 ): Promise<BlockBuffers> {
   const stripAddress = stripAddressOf(buffers);
   const memory = createMemory(stripAddress + buffers.strips * buffers.stripBytes);
-  const kernels = await instantiateKernels(memory);
+  const kernels = await instantiateKernels(memory, await core);
   const { blockElements: elements, longestRow } = buffers;
   const geometry = { address: blocksAddress, elements, longestRow };
-  return createBlockBuffers(memory, kernels, geometry, signal);
+  return createBlockBuffers(memory, kernels, geometry, signal, checksums);
 }
 
 /** Where the first strip begins; the second follows it. */

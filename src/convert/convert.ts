@@ -2,6 +2,7 @@
 
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
 import { InterruptedError, withNothingLeft } from '../errors.ts';
+import { compileCore } from '../kernels/module.ts';
 import type { ModelSpec, WeightDTypes } from '../models/spec.ts';
 import { peakResidentBytes, residentBytes } from '../plan/process.ts';
 import type { EndToken } from '../tokenizer/end-tokens.ts';
@@ -10,12 +11,13 @@ import { version } from '../version.ts';
 import type { ActivationChange, Adaptation } from './adaptation.ts';
 import { allocateBuffers, type Buffers, planBuffers } from './buffers.ts';
 import type { OpenCheckpoint } from './checkpoint.ts';
+import type { ChecksumThread } from './checksum-thread.ts';
 import type { SourceFormats } from './dtypes.ts';
 import { type Examination, examineWeights, type WeightExamination } from './examine.ts';
+import { Helpers } from './helpers.ts';
 import { type ConvertProgress, ModelWriter } from './model-writer.ts';
 import { openCheckpoint } from './open-checkpoint.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
-import { SideThread } from './side-thread.ts';
 import type { TargetFormat } from './target-formats.ts';
 import { writeSideFiles } from './write-side-files.ts';
 import { checkWritten, writeManifest } from './written.ts';
@@ -78,25 +80,25 @@ const amplyBytes = 128 * MIB;
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertReport> {
   const started = performance.now();
   const { checkpoint, dryRun = false, signal } = options;
-  const thread = dryRun ? null : await SideThread.startFor(checkpoint, signal);
+  const helpers = dryRun ? new Helpers() : await Helpers.startFor(checkpoint, signal);
   try {
-    const open: OpenCheckpoint = (path) => openCheckpoint(path, thread?.make);
+    const open: OpenCheckpoint = (path) => openCheckpoint(path, helpers.side?.make);
     const found = await examineWeights(checkpoint, options, open);
     try {
-      const report = await convertExamined(found, options, thread);
+      const report = await convertExamined(found, options, helpers);
       return { ...report, ms: performance.now() - started };
     } finally {
       await found.close();
     }
   } finally {
-    await thread?.end();
+    await helpers.end();
   }
 }
 
 async function convertExamined(
   found: WeightExamination,
   options: ConvertOptions,
-  thread: SideThread | null,
+  helpers: Helpers,
 ): Promise<Omit<ConvertReport, 'ms'>> {
   const { output, force = false, dryRun = false } = options;
   refuse(found);
@@ -105,13 +107,15 @@ async function convertExamined(
   const { dtypes } = layout;
   const modelBytes = layout.resident.bytes + layout.bundles.bytes;
   const dramBudget = budgetBytes(options.dramBudget ?? defaultConvertBudget, modelBytes);
-  const threadBytes = () => thread?.pendingBytes ?? 0;
-  // A small budget has no room for both: then the weights wait for the side files.
-  const together = thread !== null && dramBudget >= residentBytes() + threadBytes() + amplyBytes;
-  if (!together) await wholeOf(found);
-  const buffers = planBuffers(recipe, layout, dramBudget, found.workBytes, threadBytes());
+  if (!dryRun) helpers.sumFor(modelBytes);
+  if (dramBudget < residentBytes() + helpers.pendingBytes + amplyBytes) await helpers.endSums();
+  // In a small budget the weights wait until the side files are made.
+  const isSmall = dramBudget < residentBytes() + helpers.pendingBytes + amplyBytes;
+  if (isSmall || helpers.side === null) await wholeOf(found);
+  const workBytes = { adapters: found.workBytes, threads: helpers.pendingBytes };
+  const buffers = planBuffers(recipe, layout, dramBudget, workBytes);
   if (dryRun) await checkOutput(output, modelBytes, force);
-  else await writeModel(found, modelBytes, buffers, options);
+  else await writeModel(found, modelBytes, buffers, options, helpers.checksums);
   const { spec, side, notes } = await wholeOf(found);
   return {
     output,
@@ -135,6 +139,7 @@ async function writeModel(
   modelBytes: number,
   buffers: Buffers,
   options: ConvertOptions,
+  checksums: ChecksumThread | null,
 ): Promise<void> {
   const { output, force = false, signal, onProgress } = options;
   const { recipe, layout, storage } = found;
@@ -143,7 +148,7 @@ async function writeModel(
   const refused = new AbortController();
   const stop = AbortSignal.any([refused.signal, ...(signal === undefined ? [] : [signal])]);
   try {
-    const work = await allocateBuffers(buffers, stop);
+    const work = await allocateBuffers(buffers, compileCore(), stop, checksums);
     const write = new ModelWriter({ recipe, layout, storage, sources, work, buffers, onProgress });
     const sideFiles = wholeOf(found).then(async ({ spec, side }) => {
       return { spec, stored: await writeSideFiles(side, directory.path) };

@@ -4,22 +4,16 @@
  * the file is read, as loading its code takes as long as reading the header.
  */
 
-import { stat } from 'node:fs/promises';
-import { extname } from 'node:path';
-import { Worker } from 'node:worker_threads';
-import { addressLimit } from '../address-space.ts';
+import type { Worker } from 'node:worker_threads';
 import type { GgufMetadata } from '../checkpoint/gguf/metadata.ts';
 import { FlashError, InputError, InterruptedError } from '../errors.ts';
-import { availableThreads } from '../kernels/threads/available.ts';
 import { TextList } from '../text-list.ts';
 import { MIB } from '../units.ts';
-import { keepYoungGenerationSmall } from '../young-generation.ts';
 import type { SideContent } from './side-content.ts';
 import type { SideFileMaker } from './side-file-maker.ts';
 import { listBuffers, plainMetadata, type SideAnswer, type SideMail } from './side-mail.ts';
+import { startThread } from './worker-thread.ts';
 
-/** A smaller file is converted before a thread has started. */
-const leastFileBytes = 64 * MIB;
 /** Memory of the thread with its code; measured, see docs/LEARNED.md. */
 const threadBytes = 24 * MIB;
 /** Memory for the tables and their files, for each byte of the vocabulary and the merges; measured. */
@@ -34,20 +28,8 @@ export class SideThread {
   #pendingBytes = threadBytes;
 
   /** @param signal ends the thread, and whoever waits for it gets an InterruptedError */
-  private constructor(signal: AbortSignal | undefined) {
-    // The same code from sources and compiled.
-    const code = new URL(`./side-worker${extname(import.meta.url)}`, import.meta.url);
-    const isSource = code.pathname.endsWith('.ts');
-    const worker = new Worker(code, {
-      name: 'flashllm side files',
-      resourceLimits,
-      env: {},
-      argv: [],
-      // Compiled code gets none of this process's options; sources need the loader that they name.
-      execArgv: isSource ? process.execArgv : [],
-      trackUnmanagedFds: false,
-    });
-    worker.once('online', keepYoungGenerationSmall);
+  constructor(signal: AbortSignal | undefined) {
+    const worker = startThread('side-worker', 'side files', resourceLimits);
     const stop = () => void this.end();
     signal?.addEventListener('abort', stop);
     this.#worker = worker;
@@ -60,17 +42,6 @@ export class SideThread {
       });
     });
     this.#answer.catch(() => {}); // whoever waits for the side files sees the error
-  }
-
-  /**
-   * Starts a thread where it pays: for a large file, with a second processor, and without limits that it
-   * might exceed; else null.
-   */
-  static async startFor(path: string, signal?: AbortSignal): Promise<SideThread | null> {
-    const found = await stat(path).catch(() => null);
-    if (found?.isFile() !== true || found.size < leastFileBytes) return null;
-    if (availableThreads() < 2 || addressLimit() !== null) return null;
-    return new SideThread(signal);
   }
 
   /** An upper bound of the memory that the thread may still take, in bytes. */
