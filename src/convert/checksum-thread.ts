@@ -32,7 +32,7 @@ export class ChecksumThread {
   #failure: FlashError | null = null;
 
   constructor() {
-    this.#worker = startThread('checksum-worker', 'checksums', resourceLimits);
+    this.#worker = startThread('./checksum-worker.js', 'checksums', resourceLimits);
     this.#worker.on('message', (answer: ChecksumAnswer) => this.#waiting.shift()?.resolve(answer));
     this.#worker.on('error', (cause) => this.#fail(cause.message, cause));
     this.#worker.on('exit', () => this.#fail('it ended'));

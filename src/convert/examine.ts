@@ -18,8 +18,6 @@ import {
   type ActivationChange,
   type Adaptation,
   type Described,
-  mergeInto,
-  openAdapters,
   untied,
   withActivation,
   withConfig,
@@ -104,7 +102,7 @@ export async function examineWeights(
     }
   };
   const base = await attempt(() => open(path));
-  const adapters = (await attempt(() => openAdapters(asked.lora ?? []))) ?? [];
+  const adapters = (await attempt(() => adaptersIn(asked.lora ?? []))) ?? [];
   const close = async () => {
     await Promise.all([base?.source, ...adapters].map((opened) => opened?.close()));
   };
@@ -128,7 +126,7 @@ export async function examineWeights(
       notes.push(`${some(passedOver)} skipped: text generation does not need them`);
     const merged =
       base && checked && adapters.length > 0
-        ? await attempt(() => mergeInto(base.source, settled, adapters))
+        ? await attempt(async () => (await merging()).mergeInto(base.source, settled, adapters))
         : null;
     const { recipe, facts: adapted } = merged ?? settled;
     const isOther = active?.change != null || merged?.source.untied === true;
@@ -172,6 +170,13 @@ export async function examineWeights(
     await close();
     throw error;
   }
+}
+
+/** Loaded where there are adapters. */
+const merging = () => import('./merging.ts');
+
+async function adaptersIn(dirs: readonly string[]) {
+  return dirs.length === 0 ? [] : (await merging()).openAdapters(dirs);
 }
 
 type Attempt = <T>(step: () => T | Promise<T>) => Promise<T | null>;

@@ -29,7 +29,7 @@ export class SideThread {
 
   /** @param signal ends the thread, and whoever waits for it gets an InterruptedError */
   constructor(signal: AbortSignal | undefined) {
-    const worker = startThread('side-worker', 'side files', resourceLimits);
+    const worker = startThread('./side-worker.js', 'side files', resourceLimits);
     const stop = () => void this.end();
     signal?.addEventListener('abort', stop);
     this.#worker = worker;

@@ -10,24 +10,29 @@ import { keepYoungGenerationSmall } from '../young-generation.ts';
 /** Fewer bytes are converted before a thread has started. */
 const leastBytes = 64 * MIB;
 
-/** Whether threads pay for `bytes` of weights: there is a second processor, and no limit that they might exceed. */
+/** Sources need a loader, which a thread does not get from its process on every version of Node. */
+const isCompiled = extname(import.meta.url) === '.js';
+
+/**
+ * Whether threads pay for `bytes` of weights: there is a second processor, and no limit that they might
+ * exceed.
+ */
 export function threadsPay(bytes: number): boolean {
-  return bytes >= leastBytes && availableThreads() > 1 && addressLimit() === null;
+  return isCompiled && bytes >= leastBytes && availableThreads() > 1 && addressLimit() === null;
 }
 
 /**
- * Starts a thread with the code of a file beside this one.
- * @param file its name without the ending, which is that of sources or of compiled code
+ * Starts a thread.
+ * @param file the compiled file with its code, beside this one
  */
 export function startThread(file: string, name: string, resourceLimits: ResourceLimits): Worker {
-  const code = new URL(`./${file}${extname(import.meta.url)}`, import.meta.url);
-  const worker = new Worker(code, {
+  const worker = new Worker(new URL(file, import.meta.url), {
     name: `flashllm ${name}`,
     resourceLimits,
+    // It gets none of this process's options, such as modules to preload.
     env: {},
     argv: [],
-    // Compiled code gets none of this process's options; sources need the loader that they name.
-    execArgv: code.pathname.endsWith('.ts') ? process.execArgv : [],
+    execArgv: [],
     trackUnmanagedFds: false,
   });
   worker.once('online', keepYoungGenerationSmall);
