@@ -9,7 +9,7 @@ import { createMemory, maxMemoryBytes } from '../pages.ts';
 import { residentBytes } from '../plan/process.ts';
 import { alignUp, formatBytes, MIB } from '../units.ts';
 import { type BlockBuffers, blockBufferBytes, createBlockBuffers } from './blocks.ts';
-import type { ChecksumThread } from './checksum-thread.ts';
+import type { Helper } from './helper.ts';
 
 /** Memory that garbage collection and the C library may take beyond what is resident at the start. */
 const headroomBytes = 40 * MIB;
@@ -35,8 +35,8 @@ export interface Buffers {
 interface WorkBytes {
   /** Merging adapters. */
   readonly adapters: number;
-  /** Threads that help. */
-  readonly threads: number;
+  /** The thread that helps. */
+  readonly thread: number;
 }
 
 /**
@@ -47,7 +47,7 @@ export function planBuffers(
   recipe: ModelRecipe,
   layout: ModelLayout,
   dramBudget: number,
-  { adapters: adapterBytes, threads: threadBytes }: WorkBytes,
+  { adapters: adapterBytes, thread: threadBytes }: WorkBytes,
 ): Buffers {
   const longestRow = Math.max(
     ...recipe.bundles.map(({ neurons }) => neurons),
@@ -100,20 +100,20 @@ export function planBuffers(
 /**
  * Allocates the buffers, with the kernels that work on them.
  * @param core compiled, or being compiled
- * @param checksums null: checksums are computed on this thread
+ * @param helper computes checksums while it is free
  */
 export async function allocateBuffers(
   buffers: Buffers,
   core: Promise<WebAssembly.Module>,
   signal: AbortSignal,
-  checksums: ChecksumThread | null,
+  helper: Helper,
 ): Promise<BlockBuffers> {
   const stripAddress = stripAddressOf(buffers);
   const memory = createMemory(stripAddress + buffers.strips * buffers.stripBytes);
   const kernels = await instantiateKernels(memory, await core);
   const { blockElements: elements, longestRow } = buffers;
   const geometry = { address: blocksAddress, elements, longestRow };
-  return createBlockBuffers(memory, kernels, geometry, signal, checksums);
+  return createBlockBuffers(memory, kernels, geometry, signal, helper);
 }
 
 /** Where the first strip begins; the second follows it. */

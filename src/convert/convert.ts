@@ -11,10 +11,9 @@ import { version } from '../version.ts';
 import type { ActivationChange, Adaptation } from './adaptation.ts';
 import { allocateBuffers, type Buffers, planBuffers } from './buffers.ts';
 import type { OpenCheckpoint } from './checkpoint.ts';
-import type { ChecksumThread } from './checksum-thread.ts';
 import type { SourceFormats } from './dtypes.ts';
 import { type Examination, examineWeights, type WeightExamination } from './examine.ts';
-import { Helpers } from './helpers.ts';
+import { Helper } from './helper.ts';
 import { type ConvertProgress, ModelWriter } from './model-writer.ts';
 import { openCheckpoint } from './open-checkpoint.ts';
 import { checkOutput, OutputDirectory } from './output-directory.ts';
@@ -80,25 +79,26 @@ const amplyBytes = 128 * MIB;
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertReport> {
   const started = performance.now();
   const { checkpoint, dryRun = false, signal } = options;
-  const helpers = dryRun ? new Helpers() : await Helpers.startFor(checkpoint, signal);
+  const helper = new Helper(signal);
+  if (!dryRun) await helper.startForFile(checkpoint);
   try {
-    const open: OpenCheckpoint = (path) => openCheckpoint(path, helpers.side?.make);
+    const open: OpenCheckpoint = (path) => openCheckpoint(path, helper.sideFileMaker);
     const found = await examineWeights(checkpoint, options, open);
     try {
-      const report = await convertExamined(found, options, helpers);
+      const report = await convertExamined(found, options, helper);
       return { ...report, ms: performance.now() - started };
     } finally {
       await found.close();
     }
   } finally {
-    await helpers.end();
+    await helper.end();
   }
 }
 
 async function convertExamined(
   found: WeightExamination,
   options: ConvertOptions,
-  helpers: Helpers,
+  helper: Helper,
 ): Promise<Omit<ConvertReport, 'ms'>> {
   const { output, force = false, dryRun = false } = options;
   refuse(found);
@@ -107,15 +107,15 @@ async function convertExamined(
   const { dtypes } = layout;
   const modelBytes = layout.resident.bytes + layout.bundles.bytes;
   const dramBudget = budgetBytes(options.dramBudget ?? defaultConvertBudget, modelBytes);
-  if (!dryRun) helpers.sumFor(modelBytes);
-  if (dramBudget < residentBytes() + helpers.pendingBytes + amplyBytes) await helpers.endSums();
-  // In a small budget the weights wait until the side files are made.
-  const isSmall = dramBudget < residentBytes() + helpers.pendingBytes + amplyBytes;
-  if (isSmall || helpers.side === null) await wholeOf(found);
-  const workBytes = { adapters: found.workBytes, threads: helpers.pendingBytes };
+  if (!dryRun) helper.startFor(modelBytes);
+  // In a small budget the weights wait until the side files are made, and have no help.
+  const needed = () => residentBytes() + helper.pendingBytes + amplyBytes;
+  if (!helper.isTaken || dramBudget < needed()) await wholeOf(found);
+  if (dramBudget < needed()) await helper.end();
+  const workBytes = { adapters: found.workBytes, thread: helper.pendingBytes };
   const buffers = planBuffers(recipe, layout, dramBudget, workBytes);
   if (dryRun) await checkOutput(output, modelBytes, force);
-  else await writeModel(found, modelBytes, buffers, options, helpers.checksums);
+  else await writeModel(found, modelBytes, buffers, options, helper);
   const { spec, side, notes } = await wholeOf(found);
   return {
     output,
@@ -139,7 +139,7 @@ async function writeModel(
   modelBytes: number,
   buffers: Buffers,
   options: ConvertOptions,
-  checksums: ChecksumThread | null,
+  helper: Helper,
 ): Promise<void> {
   const { output, force = false, signal, onProgress } = options;
   const { recipe, layout, storage } = found;
@@ -148,7 +148,7 @@ async function writeModel(
   const refused = new AbortController();
   const stop = AbortSignal.any([refused.signal, ...(signal === undefined ? [] : [signal])]);
   try {
-    const work = await allocateBuffers(buffers, compileCore(), stop, checksums);
+    const work = await allocateBuffers(buffers, compileCore(), stop, helper);
     const write = new ModelWriter({ recipe, layout, storage, sources, work, buffers, onProgress });
     const sideFiles = wholeOf(found).then(async ({ spec, side }) => {
       return { spec, stored: await writeSideFiles(side, directory.path) };

@@ -5,7 +5,7 @@ import { writeError } from '../errors.ts';
 import { crcHex } from '../flash/checksum.ts';
 import type { FileLayout, PlacedTensor } from '../flash/layout.ts';
 import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
-import type { ChecksumThread } from './checksum-thread.ts';
+import type { Helper } from './helper.ts';
 import type { PendingWrites } from './pending-writes.ts';
 import { OwnSums, type TensorSums } from './tensor-sums.ts';
 import { WeightFile } from './weight-file.ts';
@@ -15,8 +15,8 @@ export interface PartBuffers {
   readonly memory: WebAssembly.Memory;
   /** The pending writes: a buffer is filled again only after its content is written. */
   readonly pending: PendingWrites;
-  /** Computes checksums in another thread; null: they are computed on this one. */
-  readonly checksums: ChecksumThread | null;
+  /** Computes the checksums of a file if it is free when the file begins; else this thread does. */
+  readonly helper: Helper | null;
 }
 
 /** A piece of a tensor, and its place in the file. */
@@ -115,8 +115,8 @@ export class TensorFileWriter {
 
   #sums(): TensorSums {
     const bytes = this.#layout.tensors.map(blockBytes);
-    const { checksums, memory } = this.#buffers ?? {};
-    return checksums && memory ? checksums.file(memory, bytes) : new OwnSums(bytes);
+    const { helper, memory } = this.#buffers ?? {};
+    return memory && helper?.isFree ? helper.sums(memory, bytes) : new OwnSums(bytes);
   }
 
   async *#parts(

@@ -25,7 +25,9 @@ export class OwnSums implements TensorSums {
   }
 
   async add(tensor: number, bytes: Uint8Array): Promise<void> {
-    this.#sums[tensor]?.add(bytes);
+    const sum = this.#sums[tensor];
+    if (sum === undefined) throw new Error(`there is no tensor ${tensor}`);
+    sum.add(bytes);
   }
 
   async finish(): Promise<readonly Uint32Array[]> {

@@ -1,27 +1,37 @@
 /**
- * The threads that help to convert a large file: with them a model has the same bytes and a refused file the
- * same message, and whatever happens to them, nothing half-written is left.
+ * The thread that helps to convert a large file: with it a model has the same bytes and a refused file the
+ * same message, and whatever happens to it, nothing half-written is left.
  */
 
 import assert from 'node:assert/strict';
-import { copyFileSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
-import { assertRefused, type CliResult, runCli, startCli } from '../support/cli.ts';
+import { writeRandomOpt } from '../support/checkpoint.ts';
+import { assertRefused, type CliResult, runCli, runCliWell, startCli } from '../support/cli.ts';
 import { ggufFixtures } from '../support/fixtures.ts';
 import { assertEntries, temporaryRoot } from '../support/temporary.ts';
 import { withTmpfs } from '../support/tmpfs.ts';
 
 const root = temporaryRoot();
 const small = join(ggufFixtures, 'qwen2', 'model.gguf');
-/** The same model, in a file that is large enough for threads: what follows the weights is a hole. */
+/** The same model, in a file that is large enough for a thread: what follows the weights is a hole. */
 const large = join(root.path, 'large.gguf');
+/** A checkpoint of 76 MB. */
+const directory = join(root.path, 'checkpoint');
 /** What becomes of the small file. */
 const expected = join(root.path, 'model');
-/** Runs before the command: counts its threads, and does to them what FAULT says. */
+/** Runs before the command: counts its threads, and does to the first what FAULT says, once it runs. */
 const meddler = join(root.path, 'meddler.mjs');
 
 function enlarge(path: string): void {
@@ -31,14 +41,18 @@ function enlarge(path: string): void {
 before(async () => {
   copyFileSync(small, large);
   enlarge(large);
+  mkdirSync(directory);
+  writeRandomOpt(directory, { hidden: 1024, neurons: 4096, layers: 3 });
   writeFileSync(
     meddler,
-    `const [fault, which] = (process.env.FAULT ?? '').split(' ');
+    `const { FAULT } = process.env;
     let count = 0;
     process.on('worker', (worker) => {
-      const isWanted = count++ === Number(which);
-      if (fault === 'end' && isWanted) worker.terminate();
-      if (fault === 'interrupt' && isWanted) worker.once('online', () => process.kill(process.pid, 'SIGINT'));
+      count++;
+      if (FAULT === 'end') worker.terminate();
+      if (FAULT === 'late end') worker.once('message', () => worker.terminate());
+      if (FAULT === 'interrupt') worker.once('online', () => process.kill(process.pid, 'SIGINT'));
+      if (FAULT === 'late interrupt') worker.once('message', () => process.kill(process.pid, 'SIGINT'));
     });
     process.on('exit', () => process.stderr.write('threads: ' + count + '\\n'));`,
   );
@@ -68,15 +82,15 @@ function assertConverted({ code, stderr }: CliResult, model: string, threads: nu
 }
 
 describe('a large file', { skip: availableParallelism() < 2, concurrency: 2 }, () => {
-  it('becomes the same model with two threads', async () => {
+  it('becomes the same model with a thread', async () => {
     const output = join(root.directory(), 'model');
-    assertConverted(await convert(large, output), output, 2);
+    assertConverted(await convert(large, output), output, 1);
   });
 
-  it('becomes the same model where the budget has no room for all at once', async () => {
+  it('becomes the same model where the budget has no room for both at once', async () => {
     const output = join(root.directory(), 'model');
     const flags = ['--dram-budget', '192MiB'];
-    assertConverted(await convert(large, output, { flags }), output, 2);
+    assertConverted(await convert(large, output, { flags }), output, 1);
   });
 
   it('is refused with the same message if its merges are not made of its tokens', async () => {
@@ -100,25 +114,41 @@ describe('a large file', { skip: availableParallelism() < 2, concurrency: 2 }, (
     assert.equal(second, first);
   });
 
-  for (const [which, work] of ['makes the tokenizer', 'computes checksums'].entries()) {
-    it(`leaves nothing if the thread that ${work} ends`, async () => {
+  for (const fault of ['end', 'late end']) {
+    it(`leaves nothing if the thread ends: ${fault}`, async () => {
       const dir = root.directory();
-      const fault = `end ${which}`;
       const { code, stderr } = await convert(large, join(dir, 'model'), { fault });
       assert.equal(code, 1, stderr);
-      assert.match(stderr, new RegExp(`^error: the thread that ${work} failed: it ended\n`));
+      assert.match(stderr, /^error: the thread that helps the conversion failed: it ended\n/);
       assertEntries(dir, []);
     });
+  }
 
-    it(`leaves nothing when it is interrupted as the thread that ${work} starts`, async () => {
+  for (const fault of ['interrupt', 'late interrupt']) {
+    it(`leaves nothing when it is interrupted while the thread runs: ${fault}`, async () => {
       const dir = root.directory();
-      const fault = `interrupt ${which}`;
       const { code, stderr } = await convert(large, join(dir, 'model'), { fault });
       assert.equal(code, 130, stderr);
       assert.match(stderr, /^interrupted\n/);
       assertEntries(dir, []);
     });
   }
+
+  it('has its checksums from the thread, if it is a directory; they are right', async () => {
+    const output = join(root.directory(), 'model');
+    const { code, stderr } = await convert(directory, output);
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /threads: 1\n$/);
+    await runCliWell(['inspect', output, '--verify']);
+  });
+
+  it('leaves nothing if the thread ends while it computes checksums', async () => {
+    const dir = root.directory();
+    const { code, stderr } = await convert(directory, join(dir, 'model'), { fault: 'late end' });
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /^error: the thread that helps the conversion failed: it ended\n/);
+    assertEntries(dir, []);
+  });
 
   it('leaves nothing that the next run does not remove when it is killed', async () => {
     for (const moment of ['resident.safetensors', 'tokenizer.json', 'flash.json']) {
@@ -130,7 +160,7 @@ describe('a large file', { skip: availableParallelism() < 2, concurrency: 2 }, (
       while (child.exitCode === null && !hasCome()) await sleep(1);
       child.kill('SIGKILL');
       await finished;
-      assertConverted(await convert(large, output, { flags: ['--force'] }), output, 2);
+      assertConverted(await convert(large, output, { flags: ['--force'] }), output, 1);
       assertEntries(dir, ['model']);
     }
   });

@@ -1,4 +1,4 @@
-/** What a conversion and the thread that makes the side files of a GGUF file tell each other. */
+/** What a conversion and its helping thread tell each other; see helper.ts. */
 
 import type { GgufMetadata, GgufValue } from '../checkpoint/gguf/metadata.ts';
 import type { ErrorPlace } from '../errors.ts';
@@ -14,22 +14,38 @@ interface PlainTexts {
 
 type PlainMetadata = ReadonlyMap<string, Exclude<GgufValue, TextList> | PlainTexts>;
 
-/** First the metadata, with which the tables are made, then what completes the files. */
+/** For side files: first the metadata, with which the tables are made, then what completes the files. */
 export type SideMail =
   | { readonly metadata: PlainMetadata; readonly file: string }
   | { readonly config: Config; readonly spec: TokenSpec };
 
-/** The side files, the problem that refuses the file, or the error that should not have happened. */
-export type SideAnswer =
-  | { readonly made: Omit<SideContent, 'cache'> & { readonly cache: Uint8Array | null } }
+/** For checksums: a file, by the bytes that each checksum of its tensors covers; parts of it; its end. */
+export type SumMail =
+  | { readonly memory: WebAssembly.Memory; readonly blockBytes: readonly number[] }
+  | { readonly tensor: number; readonly address: number; readonly bytes: number }
+  | { readonly tensor: number; readonly part: Uint8Array }
+  | 'finish';
+
+/** Side files as they travel: without functions. */
+export interface MadeSideFiles extends Omit<SideContent, 'cache'> {
+  readonly cache: Uint8Array | null;
+}
+
+/**
+ * The answer to each mail, in their order: null if there is nothing to tell, the side files, the checksums of
+ * each tensor of a file, or why the checkpoint is refused.
+ */
+export type HelperAnswer =
+  | null
+  | { readonly made: MadeSideFiles }
+  | { readonly sums: readonly Uint32Array[] }
   | {
       readonly refused: {
         readonly message: string;
         readonly place: ErrorPlace;
         readonly hint: string | undefined;
       };
-    }
-  | { readonly failed: string };
+    };
 
 /** The entries of which a tokenizer is made. */
 const tokenizerPrefix = 'tokenizer.';
