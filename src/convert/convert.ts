@@ -80,7 +80,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
   const started = performance.now();
   const { checkpoint, dryRun = false, signal } = options;
   const helper = new Helper(signal);
-  if (!dryRun) await helper.startForFile(checkpoint);
+  if (!dryRun) await helper.startForFile(checkpoint, (bytes) => budgetBytes(options, bytes));
   try {
     const open: OpenCheckpoint = (path) => openCheckpoint(path, helper.sideFileMaker);
     const found = await examineWeights(checkpoint, options, open);
@@ -106,12 +106,12 @@ async function convertExamined(
   const { source, formats } = weightsOf(found);
   const { dtypes } = layout;
   const modelBytes = layout.resident.bytes + layout.bundles.bytes;
-  const dramBudget = budgetBytes(options.dramBudget ?? defaultConvertBudget, modelBytes);
-  if (!dryRun) helper.startFor(modelBytes);
-  // In a small budget the weights wait until the side files are made, and have no help.
-  const needed = () => residentBytes() + helper.pendingBytes + amplyBytes;
-  if (!helper.isTaken || dramBudget < needed()) await wholeOf(found);
-  if (dramBudget < needed()) await helper.end();
+  const dramBudget = budgetBytes(options, modelBytes);
+  const room = () => dramBudget - amplyBytes - residentBytes();
+  // Where there is no room for both, the weights wait until the side files are made, and have no help.
+  if (!helper.isTaken || room() < helper.pendingBytes) await wholeOf(found);
+  if (!dryRun) helper.startFor(modelBytes, room());
+  if (room() < helper.pendingBytes) await helper.end();
   const workBytes = { adapters: found.workBytes, thread: helper.pendingBytes };
   const buffers = planBuffers(recipe, layout, dramBudget, workBytes);
   if (dryRun) await checkOutput(output, modelBytes, force);
@@ -206,6 +206,6 @@ async function wholeOf(found: WeightExamination) {
 
 const unexplained = 'a part is missing, and no problem tells why';
 
-function budgetBytes(budget: number | Size, modelBytes: number): number {
-  return typeof budget === 'number' ? budget : resolveSize(budget, modelBytes);
+function budgetBytes({ dramBudget = defaultConvertBudget }: ConvertOptions, of: number): number {
+  return typeof dramBudget === 'number' ? dramBudget : resolveSize(dramBudget, of);
 }

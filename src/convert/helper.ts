@@ -29,10 +29,21 @@ import type { TensorSums } from './tensor-sums.ts';
 const leastBytes = 64 * MIB;
 /** Memory of the thread with its code; measured, see docs/LEARNED.md. */
 const threadBytes = 24 * MIB;
-/** Memory for the tables and their files, for each byte of vocabulary and merges; measured. */
-const bytesPerTextByte = 8;
+/**
+ * Memory for the tables and their files, for each byte of vocabulary and merges; measured. Pieces of
+ * SentencePiece pass through objects.
+ */
+const bytesPerTextByte = { merges: 12, pieces: 64 } as const;
+/**
+ * In a smaller budget the side files are made before anything else, on the thread that converts: a heap of
+ * its own takes up to 50 MiB more for them.
+ */
+const leastBudget = 384 * MIB;
 /** Limits of the thread's heap; most of what it makes are arrays outside of it. */
 const resourceLimits = { maxYoungGenerationSizeMb: 8, codeRangeSizeMb: 16 };
+
+/** Only byte-level BPE has merges. */
+const mergesKey = 'tokenizer.ggml.merges';
 
 /** Sources need a loader, which a thread does not get from its process on every version of Node. */
 const isCompiled = extname(import.meta.url) === '.js';
@@ -48,8 +59,8 @@ export class Helper {
   /** Who waits for answers, in the order of their mail. */
   readonly #waiting: Waiting[] = [];
   #failure: unknown = null;
-  /** Bytes of the texts of which side files are being made; 0 if they are done. */
-  #textBytes = 0;
+  /** Bytes that making side files may take; 0 once they are made. */
+  #sideBytes = 0;
   #isTaken = false;
 
   /** @param signal ends the thread; whoever waits for it gets an InterruptedError */
@@ -60,10 +71,11 @@ export class Helper {
   /**
    * Starts the thread if the checkpoint at `path` is a large file: before its header is read, which takes as
    * long as starting.
+   * @param budget bytes for the whole process, from the size of the file
    */
-  async startForFile(path: string): Promise<void> {
+  async startForFile(path: string, budget: (fileBytes: number) => number): Promise<void> {
     const found = await stat(path).catch(() => null);
-    if (found?.isFile() !== true) return;
+    if (found?.isFile() !== true || budget(found.size) < leastBudget) return;
     this.startFor(found.size);
     this.#isTaken = this.#worker !== null;
   }
@@ -71,15 +83,16 @@ export class Helper {
   /**
    * Starts the thread if it pays for `bytes` of weights: if there is a second processor, and no limit that
    * the thread might exceed.
+   * @param room bytes of memory for the thread
    */
-  startFor(bytes: number): void {
-    if (this.#worker !== null || !isCompiled || bytes < leastBytes) return;
+  startFor(bytes: number, room = threadBytes): void {
+    if (this.#worker !== null || !isCompiled || bytes < leastBytes || room < threadBytes) return;
     if (availableThreads() > 1 && addressLimit() === null) this.#worker = this.#start();
   }
 
   /** An upper bound of the memory that the thread may still take, in bytes. */
   get pendingBytes(): number {
-    return this.#worker === null ? 0 : threadBytes + bytesPerTextByte * this.#textBytes;
+    return this.#worker === null ? 0 : threadBytes + this.#sideBytes;
   }
 
   /** Whether the thread makes side files, or will make them. */
@@ -149,13 +162,13 @@ export class Helper {
   }
 
   readonly #makeSideFiles: SideFileMaker = (metadata, file) => {
-    this.#textBytes = textBytes(metadata);
+    this.#sideBytes = sideBytes(metadata);
     const plain = plainMetadata(metadata);
     const begun = this.#ask({ metadata: plain, file }, listBuffers(plain));
     begun.catch(() => {}); // whoever waits for the side files sees the error
     return async (config, { bosId, eosIds, vocabSize }) => {
       const answer = await this.#ask({ config, spec: { bosId, eosIds, vocabSize } });
-      this.#textBytes = 0;
+      this.#sideBytes = 0;
       this.#isTaken = false;
       return contentOf(answer);
     };
@@ -193,7 +206,9 @@ function contentOf(answer: HelperAnswer): SideContent {
   return { ...content, cache: cache && (() => cache) };
 }
 
-function textBytes(metadata: GgufMetadata): number {
+/** An upper bound of the memory that making the side files takes. */
+function sideBytes(metadata: GgufMetadata): number {
   const lists = [...metadata.values()].filter((value) => value instanceof TextList);
-  return lists.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  const bytes = lists.reduce((sum, list) => sum + list.bytes.length, 0);
+  return bytesPerTextByte[metadata.has(mergesKey) ? 'merges' : 'pieces'] * bytes;
 }
