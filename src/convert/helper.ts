@@ -11,6 +11,7 @@ import { addressLimit } from '../address-space.ts';
 import type { GgufMetadata } from '../checkpoint/gguf/metadata.ts';
 import { FlashError, InputError, InterruptedError } from '../errors.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
+import { threadsWithinOpenFiles } from '../open-files.ts';
 import { TextList } from '../text-list.ts';
 import { MIB } from '../units.ts';
 import { keepYoungGenerationSmall } from '../young-generation.ts';
@@ -39,6 +40,8 @@ const bytesPerTextByte = { merges: 12, pieces: 64 } as const;
  * its own takes up to 50 MiB more for them.
  */
 const leastBudget = 384 * MIB;
+/** Files that are open at once while a thread loads its code. */
+const moduleFiles = 200;
 /** Limits of the thread's heap; most of what it makes are arrays outside of it. */
 const resourceLimits = { maxYoungGenerationSizeMb: 8, codeRangeSizeMb: 16 };
 
@@ -87,7 +90,8 @@ export class Helper {
    */
   startFor(bytes: number, room = threadBytes): void {
     if (this.#worker !== null || !isCompiled || bytes < leastBytes || room < threadBytes) return;
-    if (availableThreads() > 1 && addressLimit() === null) this.#worker = this.#start();
+    if (availableThreads() < 2 || threadsWithinOpenFiles('', moduleFiles) < 2) return;
+    if (addressLimit() === null) this.#worker = this.#start();
   }
 
   /** An upper bound of the memory that the thread may still take, in bytes. */
