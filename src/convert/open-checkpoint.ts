@@ -1,7 +1,10 @@
 /** Opens checkpoints; the readers of a format are loaded when a checkpoint has it. */
 
 import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileError } from '../checkpoint/file.ts';
+import { InputError } from '../errors.ts';
+import { manifestFile } from '../flash/manifest.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { SideFileMaker } from './side-file-maker.ts';
 
@@ -20,6 +23,14 @@ export async function openCheckpoint(
     if (code === 'ENOENT' || code === 'ENOTDIR') return null;
     throw fileError(error, path, 'opening');
   });
+  if (found === null && /\.gguf$/i.test(path)) throw new InputError('no such file', { file: path });
+  if (found?.isDirectory() && (await stat(join(path, manifestFile)).catch(() => null)) !== null) {
+    throw new InputError(
+      'is a model directory: it is converted already',
+      { file: path },
+      'Give the checkpoint that it was made from',
+    );
+  }
   if (found?.isFile()) {
     const { openGgufCheckpoint } = await import('./gguf-checkpoint.ts');
     return openGgufCheckpoint(path, undefined, makeSideFiles);
