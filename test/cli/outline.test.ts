@@ -38,7 +38,7 @@ test('a command line loads the command that it names, and all where others are t
   assert.deepEqual(await namesFor('--version'), []);
   const all = program.commands.map(({ name }) => name);
   assert.ok(all.length > 10);
-  for (const args of [[], ['--help'], ['help', 'plan'], ['completion', 'bash'], ['convrt']]) {
+  for (const args of [[], ['--help'], ['help', 'plan'], ['completion', 'bash'], ['converts']]) {
     assert.deepEqual(await namesFor(...args), all, args.join(' '));
   }
 });
