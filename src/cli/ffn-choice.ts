@@ -17,6 +17,10 @@ const meanings: Readonly<Record<FfnWay, string>> = {
 export function noteChoice({ choice, dramBudget }: MemoryPlan): void {
   if (choice === null || choice.sparse) return;
   const { sparseMs, exactMs } = choice;
+  if (sparseMs < exactMs) {
+    note('predictors do not pay without the draft, so every neuron is computed with it, too');
+    return;
+  }
   note(
     `predictors do not pay at ${formatBytes(dramBudget)}: about ${formatMs(sparseMs)} per token with them, ` +
       `${formatMs(exactMs)} with every neuron computed, so every neuron is computed`,

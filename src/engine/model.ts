@@ -16,6 +16,7 @@ import { predictorDemand } from './predictor.ts';
 import {
   type Budget,
   budgetOf,
+  choiceWithoutDraft,
   floorOfRun,
   type Plannable,
   type Planned,
@@ -73,6 +74,11 @@ export class Model implements Plannable {
   /** Expected milliseconds per token under {@link plan}, for comparing requests. */
   tokenMs(request: RunRequest): number {
     return tokenMsOfRun(this.#planned, request);
+  }
+
+  /** Whether {@link plan} uses predictors for a request with a draft; undefined where nothing is to choose. */
+  usesPredictors(request: RunRequest): boolean | undefined {
+    return choiceWithoutDraft(this.#planned, request);
   }
 
   /** The smallest budget for such sequences, and its items. */

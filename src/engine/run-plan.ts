@@ -85,10 +85,11 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
   }
   checkExperts(planned.manifest, request.experts);
   if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
+  const chooses = request.ffn === 'auto' && planned.predictors !== null;
+  const decided = choiceWithoutDraft(planned, request);
   const plan = (threads: number) => {
     const wanted = { ...planRequest(planned, request, threads), dramBudget: request.budget };
-    const choose = request.ffn === 'auto' && wanted.predictors !== null;
-    const made = choose ? planCheaper(wanted) : planMemory(wanted);
+    const made = chooses ? planCheaper(wanted, decided) : planMemory(wanted);
     const arenas = made.arenas.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
     checkAddresses(made.memoryBytes + arenas, threads);
     return made;
@@ -99,6 +100,23 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
   } catch (error) {
     if (!(error instanceof BudgetError)) throw error;
     return plan(1); // each thread takes memory, too
+  }
+}
+
+/**
+ * Whether predictors are used without the draft of a request, so that they are used with it, too: a draft
+ * must not change the text. Undefined where there is no draft, nothing to choose, or no room for the model
+ * alone.
+ */
+export function choiceWithoutDraft(planned: Planned, request: RunRequest): boolean | undefined {
+  const { draftBytes = 0, draftTokens = 0 } = request;
+  if (draftBytes === 0 && draftTokens === 0) return undefined;
+  if (request.ffn !== 'auto' || planned.predictors === null) return undefined;
+  try {
+    return planRun(planned, { ...request, draftBytes: 0, draftTokens: 0 }).choice?.sparse;
+  } catch (error) {
+    if (error instanceof BudgetError) return undefined;
+    throw error;
   }
 }
 
