@@ -80,6 +80,9 @@ abstract class ScalesOfRuns extends GroupCodec {
 
 @unmanaged
 export class Q6_K extends ScalesOfRuns {
+  @inline override finite(w: usize): bool {
+    return G.finite<Q6_K>(w);
+  }
   @inline override get bytes(): usize {
     return Q6_K_BLOCK_BYTES;
   }
@@ -176,6 +179,9 @@ abstract class TwoBits {
 
 @unmanaged
 export class Q3_K extends ScalesOfRuns {
+  @inline override finite(w: usize): bool {
+    return G.finite<Q3_K>(w);
+  }
   @inline override get bytes(): usize {
     return Q3_K_BLOCK_BYTES;
   }
@@ -280,6 +286,9 @@ export class Q3_K extends ScalesOfRuns {
 /** Scales of runs and their least values, 4 bits each. */
 @unmanaged
 export class Q2_K extends ScalesOfRuns {
+  @inline override finite(w: usize): bool {
+    return G.finite<Q2_K>(w);
+  }
   @inline override get bytes(): usize {
     return Q2_K_BLOCK_BYTES;
   }

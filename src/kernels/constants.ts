@@ -60,7 +60,7 @@ export const kernelSizes = {
   quantisedGroupBytes: 48,
   quantisedPairBytes: 88,
   /** From this many positions on, they are stored in pairs. */
-  pairedPositions: 3,
+  pairedPositions: 2,
   /** Bytes of a row's choice of an expert: the row of its contributions, the expert, the weight. */
   choiceBytes: 12,
 } as const;
