@@ -208,7 +208,7 @@ export function blockDotsBy<T extends BlockCodec, U extends Unpacker>(
 /**
  * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows lie `w` bytes
  * beyond the addresses in `ptrs`; without `ptrs`, one after the other from `w` on.
- * `scratch` is for the quantised activations of QUANTISED_POSITIONS positions and must be given.
+ * `scratch` has room for the quantised activations of QUANTISED_POSITIONS positions and must be given.
  */
 export function blockDots<T extends BlockCodec>(
   y: usize,

@@ -12,7 +12,7 @@ import { Codec } from './dtype';
 import { V } from './vector';
 import { Five, Four, Three, Two, Width } from './width';
 
-/** From this many positions on, storing unpacked rows and reading them is as fast as unpacking in registers. */
+/** With more positions, storing unpacked rows and reading them is as fast as unpacking in registers. */
 export const FEW_POSITIONS: i32 = 10;
 
 /** Lanes 0 and 1: sums of w0[c] x[c] and w1[c] x[c] over the last `count` columns, one after the other. */

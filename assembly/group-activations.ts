@@ -2,8 +2,8 @@
  * Activations to be multiplied with rows in GGUF's block formats: quantised to i8, in groups of 32 with one
  * f32 scale each, and with the sums by which the weights' offsets and least values are multiplied.
  *
- *     one or two positions, each:   | 32 x i8 | scale | sums | 4 unused bytes |
- *     from three on, by pairs:      | 4 x i8 of the first | 4 x i8 of the second | 4 of the first ... |
+ *     one position:                 | 32 x i8 | scale | sums | 4 unused bytes |
+ *     from two on, by pairs:        | 4 x i8 of the first | 4 x i8 of the second | 4 of the first ... |
  *                                   | scale | scale | sums | sums |
  *
  *     sums, of each run:  least values: scale times the sum, f32

@@ -1,7 +1,8 @@
 /**
- * Dot products of rows in GGUF's block formats with the activations of any number of positions. A few
- * positions are multiplied with weights in their stored form (group-dot.ts); for more positions, weights
- * are unpacked once, eight rows at a time (group-tiles.ts).
+ * Dot products of rows in GGUF's block formats with the activations of any number of positions. One
+ * position is multiplied with weights in their stored form (group-dot.ts); for more positions, weights
+ * are unpacked once, eight rows at a time (group-tiles.ts): two consecutive rows of each quarter, since
+ * unpacking waits for memory, and quarters are four streams that go on from row to row.
  */
 import { QUANTISED_GROUP, QUANTISED_POSITIONS } from './exports/shared-constants';
 import { GroupCodec } from './group';
@@ -118,6 +119,7 @@ function unpackQuarters<T extends GroupCodec>(
   );
 }
 
+/** Where results of four rows belong. */
 abstract class Results {
   /** Stores row i of each quarter. */
   @inline static put(y: usize, v: v128, i: i32, count: i32): void {

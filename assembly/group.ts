@@ -1,6 +1,6 @@
 /**
- * The block formats of GGUF files whose weights are integers of up to six bits, unsigned or made so, one class
- * each; see dtype.ts for how such classes are used. 32 weights in a row are a group:
+ * The block formats of GGUF files whose weights are integers of up to six bits, unsigned or made so, one
+ * class each; see dtype.ts for how such classes are used. 32 weights in a row are a group:
  *
  *     weight = factor scale (q - offset) + least
  *

@@ -1,10 +1,8 @@
 /**
  * GGUF's IQ4_XS, as drawn in src/checkpoint/gguf/dequantise.ts: eight runs of 32 weights. Each weight is an
  * index into IQ4_NL's table of integers, and each run has a scale of 6 bits times the block's f16. The
- * integers take eight bits and the scales are stored apart from them, so rows are unfolded before they are
- * multiplied: to blocks that block-dot.ts can use, some rows at a time.
- *
- *     | q0 q1 q2 ... q31, i8 each | scale, f32 |    36 bytes
+ * scales are stored apart from the integers, so rows are always unpacked before they are multiplied, as
+ * block-matmul.ts draws it.
  */
 import { blockDotsBy, UNPACKED_BYTES, Unpacked16, Unpacker } from './block-matmul';
 import { EACH_15, IQ4_NL_INTEGERS } from './constants';

@@ -6,11 +6,9 @@
  *     row r      | f16? | word 0 | word 1 | ... | f16? |           words of 32 bits; at most one f16
  *     packed     | f16 of row 0 .. 3? | a word of row 0 .. 3 | a word of row 0 .. 3 | ... |
  *
- * (in MXFP4 a byte instead of the f16),
- *
- * and these one after the other; a codec's `place` gives the order of the words. In Q5_0 and Q5_1 one
- * word has the fifth bits of 32 weights; bit c of
- * byte 4 r + k of its vector is that of weight 4 c + k of row r.
+ * and these one after the other; a codec's `place` gives the order of the words. In MXFP4 a byte takes the
+ * place of the f16. In Q5_0 and Q5_1 one word has the fifth bits of 32 weights; bit c of byte 4 r + k of its
+ * vector is that of weight 4 c + k of row r.
  *
  * Sums need no additions across lanes, heads need no gathering, and all four rows are one stream of memory.
  * Results are the same to the bit as with rows in their stored form (group-dot.ts): integers of groups are

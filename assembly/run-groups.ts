@@ -1,7 +1,6 @@
 /**
  * GGUF's formats with blocks of 256 whose runs of 16 weights have integer scales, as drawn in
- * src/checkpoint/gguf/dequantise.ts. Upper bits of integers are shifted in words of 16 bits; bits
- * that cross from one byte to the next are masked out.
+ * src/checkpoint/gguf/dequantise.ts. Bits are shifted in words of 16; those that cross bytes are masked out.
  */
 import { EACH_3, EACH_4, EACH_15, EACH_48 } from './constants';
 import { Q2_K_BLOCK_BYTES, Q3_K_BLOCK_BYTES, Q6_K_BLOCK_BYTES } from './exports/shared-constants';
@@ -393,7 +392,6 @@ export class Q2_K extends ScalesOfRuns {
       v128.and(b3, fours),
     );
   }
-  /** Those of two groups. */
   @inline static storeLeasts(at: usize, stride: usize, bytes: v128, leasts: v128): void {
     G.store4(at, 16, bytes, leasts);
     v128.store(at + stride, v128.load(at, 32));

@@ -48,7 +48,7 @@ export const kernelSizes = {
   unpackedColumns: 16,
   /** Bytes of a block of their weights, where they are quantised: f32, and a scale. */
   unpackedBlockBytes: blockElements * 4 + 4,
-  /** Positions whose activations are quantised to `scratch` at a time. */
+  /** Positions whose activations have room in `scratch`; unpacked weights may take that of some of them. */
   quantisedPositions: 32,
   /** Bytes of a block of these activations (i16), and of their scale, which is stored separately. */
   activationBlockBytes: blockElements * 2,
