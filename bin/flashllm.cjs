@@ -5,6 +5,7 @@
 const { join } = require('node:path');
 const { startWithinLimits } = require('./address-space.cjs');
 const { load } = require('./load-in-order.cjs');
+const { readThreads } = require('./read-threads.cjs');
 
 // A young generation that does not grow keeps up to 30 MiB of garbage out of the budget: with three
 // million short-lived objects Node 20 peaks at 61 MiB instead of 81, at the same speed.
@@ -19,8 +20,7 @@ if (major < 20 || (major === 20 && minor < 15)) {
   process.stderr.write(`flashllm needs Node.js 20.15 or newer; this is ${process.version}.\n`);
   process.exitCode = 2;
 } else if (!startWithinLimits(__filename)) {
-  // 32 threads keep 32 reads of flash in flight.
-  process.env.UV_THREADPOOL_SIZE ??= '32';
+  process.env.UV_THREADPOOL_SIZE ??= String(readThreads(process.argv.slice(2)));
   let ended = false;
   process.on('beforeExit', () => {
     if (ended) return;

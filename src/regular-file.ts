@@ -55,16 +55,24 @@ export async function readRegular(path: string, longest: number): Promise<Buffer
       throw new InputError(`has ${size} bytes; at most ${longest} are read`, { file: path });
     }
     const content = Buffer.alloc(size);
-    let done = 0;
-    while (done < size) {
-      const { bytesRead } = await handle.read(content, done, size - done, done);
-      if (bytesRead === 0) break;
-      done += bytesRead;
-    }
-    return content.subarray(0, done);
+    return content.subarray(0, await readInto(content, handle, 0));
   } finally {
     await handle.close();
   }
+}
+
+/**
+ * Fills a buffer from a file, from byte `at` on.
+ * @returns the number of bytes read: fewer where the file ends before the buffer is full
+ */
+export async function readInto(to: Uint8Array, handle: FileHandle, at: number): Promise<number> {
+  let done = 0;
+  while (done < to.length) {
+    const { bytesRead } = await handle.read(to, done, to.length - done, at + done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
+  }
+  return done;
 }
 
 /**

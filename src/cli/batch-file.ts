@@ -123,35 +123,41 @@ async function answerFile(
     ...threadsOf(flags),
     ...expertsOf(flags),
   };
-  return withDraftedRuntime(model, flags, request, flags.json ?? false, async (runtime, draft) => {
-    noteFewerExperts(model.manifest.spec, flags.experts);
-    const journal = await output.begin(earlier.bytes);
-    const started = performance.now();
-    const progress = showProgress('answering', flags.json);
-    const engine = new RuntimeEngine(runtime, by, { templates, draft });
-    try {
-      const counts = await runBatch(engine, {
-        input,
-        table: survey.table,
-        journal,
-        parallel,
-        maxTokens: flags.maxTokens,
-        seed: flags.seed,
-        signal: interruption,
-        onProgress: ({ answered, underWay, tokens }) => {
-          const perSecond = (1000 * tokens) / (performance.now() - started);
-          const done = `${earlier.answered + answered} of ${survey.table.size} lines`;
-          const detail = `${done}, ${perSecond.toFixed(1)} tokens/s,`;
-          progress.update(answered + underWay, left, detail);
-        },
-      });
-      return { ...summarise(counts, performance.now() - started), ...draftShares(draft) };
-    } finally {
-      progress.stop();
-      await engine.close();
-      await journal.close();
-    }
-  });
+  return withDraftedRuntime(
+    model,
+    flags,
+    [request],
+    flags.json ?? false,
+    async (runtime, draft) => {
+      noteFewerExperts(model.manifest.spec, flags.experts);
+      const journal = await output.begin(earlier.bytes);
+      const started = performance.now();
+      const progress = showProgress('answering', flags.json);
+      const engine = new RuntimeEngine(runtime, by, { templates, draft });
+      try {
+        const counts = await runBatch(engine, {
+          input,
+          table: survey.table,
+          journal,
+          parallel,
+          maxTokens: flags.maxTokens,
+          seed: flags.seed,
+          signal: interruption,
+          onProgress: ({ answered, underWay, tokens }) => {
+            const perSecond = (1000 * tokens) / (performance.now() - started);
+            const done = `${earlier.answered + answered} of ${survey.table.size} lines`;
+            const detail = `${done}, ${perSecond.toFixed(1)} tokens/s,`;
+            progress.update(answered + underWay, left, detail);
+          },
+        });
+        return { ...summarise(counts, performance.now() - started), ...draftShares(draft) };
+      } finally {
+        progress.stop();
+        await engine.close();
+        await journal.close();
+      }
+    },
+  );
 }
 
 /**

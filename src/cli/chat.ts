@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { type ChatResult, chat, conversationBytes } from '../chat/chat.ts';
 import type { ChatTemplates } from '../chat/chat-templates.ts';
 import { Conversation } from '../chat/conversation.ts';
+import type { RunRequest } from '../engine/run-request.ts';
 import { bestLogits } from '../engine/sampler.ts';
 import type { SamplingOptions } from '../engine/sampling-options.ts';
 import type { Sequence } from '../engine/sequence.ts';
@@ -9,6 +10,7 @@ import type { Drafter } from '../engine/speculation/draft.ts';
 import { InputError, InterruptedError } from '../errors.ts';
 import { runChatCommand } from './chat-commands.ts';
 import { type ChatInput, chatInput, type Said } from './chat-input.ts';
+import { contextsOf, usualContext } from './context.ts';
 import { type DraftFlags, withDraftedRuntime, withDraftOptions } from './draft.ts';
 import { noteChoice, noteFewerExperts } from './ffn-choice.ts';
 import { answeringInterrupts, interruption } from './interrupt.ts';
@@ -24,14 +26,7 @@ import {
   threadsOption,
   windowOption,
 } from './options.ts';
-import {
-  chooseBudget,
-  chosenTemplates,
-  contextOf,
-  statsTable,
-  usualContext,
-  withModel,
-} from './run.ts';
+import { chooseBudget, chosenTemplates, statsTable, withModel } from './run.ts';
 import { type SamplingFlags, samplingOf, withSamplingOptions } from './sampling.ts';
 import { note, noteError, noteLines, print, printDim } from './terminal.ts';
 
@@ -54,7 +49,7 @@ export function chatCommand(): Command {
     )
     .option(
       '--context <n>',
-      `positions of the conversation; default: the model's, at most ${usualContext}`,
+      `positions of the conversation; default: the model's, at most ${usualContext}, fewer if a small budget needs it`,
       countArgument,
     )
     .option(
@@ -82,10 +77,10 @@ async function run(dir: string, flags: ChatFlags): Promise<void> {
       // An unusable template is reported before anything is loaded.
       templates.choose(false);
       const { maxPositions } = model.manifest.spec;
-      const context = contextOf(flags.context, maxPositions);
-      const input = chatInput(context);
-      const request = {
-        budget: chooseBudget(model, flags.dramBudget),
+      const [most, ...fewer] = contextsOf(flags.context, maxPositions);
+      const budget = chooseBudget(model, flags.dramBudget);
+      const requestFor = (context: number): RunRequest => ({
+        budget,
         ownBytes: conversationBytes(context),
         context,
         kvDtype: flags.kvDtype,
@@ -94,8 +89,10 @@ async function run(dir: string, flags: ChatFlags): Promise<void> {
         ...bestLogits(sampling),
         ...threadsOf(flags),
         ...expertsOf(flags),
-      } as const;
-      await withDraftedRuntime(model, flags, request, false, async (runtime, draft) => {
+      });
+      const requests = [requestFor(most), ...fewer.map(requestFor)] as const;
+      await withDraftedRuntime(model, flags, requests, false, async (runtime, draft) => {
+        const input = chatInput(runtime.plan.context);
         const sequence = runtime.sequence();
         noteChoice(runtime.plan);
         noteFewerExperts(model.manifest.spec, flags.experts);

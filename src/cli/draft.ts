@@ -1,5 +1,6 @@
 /** `--draft`: the source of proposed tokens, opened beside the model within the same budget. */
 
+import { stat } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import type { Model } from '../engine/model.ts';
 import { mostSequences } from '../engine/run-plan.ts';
@@ -13,8 +14,10 @@ import {
   usualDraftTokens,
   withDraft,
 } from '../engine/speculation/open-draft.ts';
+import { InputError } from '../errors.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, resolveSize, type Size } from '../units.ts';
+import { firstThatFits } from './context.ts';
 import { interruption } from './interrupt.ts';
 import { countFrom, sizeArgument } from './options.ts';
 import { withModel, withRuntime } from './run.ts';
@@ -56,13 +59,34 @@ function draftTokensOption(): Option {
   ).argParser(countFrom(1, mostSequences - 1));
 }
 
-/** Opens the draft that the flags name, if any, and always closes it. */
-export function withDraftSource<T>(
+/**
+ * Opens the draft that the flags name, if any, and always closes it.
+ * @throws InputError when they name none, or options of another one
+ */
+export async function withDraftSource<T>(
   { draft, draftTokens: most, draftBudget }: DraftFlags,
   work: (options: DraftOptions | null) => Promise<T>,
 ): Promise<T> {
-  if (draft === undefined) return work(null);
-  if (draft === 'lookup') return work({ source: draft, most });
+  if (draft === undefined) {
+    if (most === undefined && draftBudget === undefined) return work(null);
+    const flag = most === undefined ? '--draft-budget' : '--draft-tokens';
+    throw new InputError(`${flag} applies to drafts`, {}, 'Add --draft');
+  }
+  if (draft === 'lookup') {
+    if (draftBudget === undefined) return work({ source: draft, most });
+    throw new InputError(
+      '--draft-budget applies to draft models, and --draft lookup uses none',
+      {},
+      'Leave out --draft-budget',
+    );
+  }
+  if ((await stat(draft).catch(() => null)) === null) {
+    throw new InputError(
+      '--draft: no such directory',
+      { file: draft },
+      'Give lookup, or the directory of a small model with the same tokenizer',
+    );
+  }
   const proposeWith = (source: Model) => {
     const bytes = draftBudget && resolveSize(draftBudget, source.weightBytes);
     return work({ source, most, bytes });
@@ -87,21 +111,26 @@ function noteCost(plan: MemoryPlan, alone: MemoryPlan, { draftBytes = 0 }: RunRe
 /** A note is printed if a pass reads this many times as much. */
 const notable = 1.2;
 
-/** Loads a model with the draft that its flags name, and always closes both. */
+/**
+ * Loads a model with the draft that its flags name, and always closes both.
+ * @param requests to be tried in this order, with the draft, until one fits the budget
+ */
 export function withDraftedRuntime<T>(
   model: Model,
   flags: DraftFlags,
-  request: RunRequest,
+  requests: readonly [RunRequest, ...RunRequest[]],
   quiet: boolean,
   work: (runtime: Runtime, drafter: Drafter | undefined) => Promise<T>,
 ): Promise<T> {
   return withDraftSource(flags, (options) => {
     if (options === null) {
+      const request = firstThatFits(model, requests);
       return withRuntime(model, request, quiet, (runtime) => work(runtime, undefined));
     }
-    const whole = withDraft(model, request, options);
+    const whole = firstThatFits(model, requests, (request) => withDraft(model, request, options));
     return withRuntime(model, whole, quiet, async (runtime) => {
-      if (options.source !== 'lookup') noteCost(runtime.plan, model.plan(request), whole);
+      const alone = { ...whole, draftTokens: 0, draftBytes: 0 };
+      if (options.source !== 'lookup') noteCost(runtime.plan, model.plan(alone), whole);
       const progress = showProgress('loading the draft', quiet);
       const onProgress = (done: number, all: number) => progress.update(done, all);
       const draft = await openDraft(runtime, whole, options, onProgress, interruption).finally(() =>

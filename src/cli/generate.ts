@@ -143,17 +143,19 @@ async function generateWith(
   return withDraftedRuntime(
     model,
     flags,
-    {
-      budget,
-      ...(flags.chat && { ownBytes: conversationBytes(context) }),
-      context,
-      kvDtype: flags.kvDtype,
-      window: flags.window,
-      ffn: flags.exact ? 'exact' : 'auto',
-      ...bestLogits(sampling),
-      ...threadsOf(flags),
-      ...expertsOf(flags),
-    },
+    [
+      {
+        budget,
+        ...(flags.chat && { ownBytes: conversationBytes(context) }),
+        context,
+        kvDtype: flags.kvDtype,
+        window: flags.window,
+        ffn: flags.exact ? 'exact' : 'auto',
+        ...bestLogits(sampling),
+        ...threadsOf(flags),
+        ...expertsOf(flags),
+      },
+    ],
     flags.json ?? false,
     (runtime, draft) => {
       noteExactness(model, flags);

@@ -11,7 +11,6 @@ import type { Plannable } from '../engine/run-plan.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import { Runtime } from '../engine/runtime.ts';
 import type { RunStats } from '../engine/stats.ts';
-import { InputError } from '../errors.ts';
 import type { OpenOptions } from '../flash/model-files.ts';
 import { ensureProfile } from '../flash/probe-file.ts';
 import type { AvailableMemory } from '../plan/available.ts';
@@ -35,20 +34,6 @@ export function chooseBudget(model: Plannable, size: Size | undefined): number {
 /** Prints a default budget and its source. */
 export function sayBudget(bytes: number, source: AvailableMemory['source']): void {
   note(`DRAM budget ${formatBytes(bytes)}: 90% of ${givers[source]}; set it with --dram-budget`);
-}
-
-/** Default limit for the positions of a conversation: some pages of text, without taking all of the memory. */
-export const usualContext = 4096;
-
-/**
- * Positions of a conversation.
- * @param most positions that the model has
- * @throws InputError when more are asked for
- */
-export function contextOf(asked: number | undefined, most: number): number {
-  if (asked === undefined) return Math.min(usualContext, most);
-  if (asked >= 1 && asked <= most) return asked;
-  throw new InputError(`--context must be from 1 to ${most}, the positions that the model has`);
 }
 
 /**

@@ -5,11 +5,12 @@ import type { Model } from '../engine/model.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import type { Runtime } from '../engine/runtime.ts';
 import { ModelServer, type ServeOptions, serveBytes } from '../serve/model-server.ts';
+import { contextsOf } from './context.ts';
 import { withDraftedRuntime } from './draft.ts';
 import { noteChoice, noteFewerExperts } from './ffn-choice.ts';
 import { extendGrace, interruption } from './interrupt.ts';
 import { expertsOf, threadsOf } from './options.ts';
-import { chooseBudget, chosenTemplates, contextOf, withModel } from './run.ts';
+import { chooseBudget, chosenTemplates, withModel } from './run.ts';
 import type { ServeFlags } from './serve-flags.ts';
 import { note } from './terminal.ts';
 
@@ -23,20 +24,22 @@ export async function serveDirectory(dir: string, flags: ServeFlags): Promise<vo
 
 async function serveModel(model: Model, flags: ServeFlags): Promise<void> {
   const { spec } = model.manifest;
-  const sizes = {
-    context: contextOf(flags.context, spec.maxPositions),
-    sequences: flags.parallel,
+  const [most, ...fewer] = contextsOf(flags.context, spec.maxPositions);
+  const budget = chooseBudget(model, flags.dramBudget);
+  const requestFor = (context: number): RunRequest => {
+    const sizes = { context, sequences: flags.parallel };
+    return {
+      budget,
+      ownBytes: serveBytes(sizes, spec.vocabSize, flags),
+      ...sizes,
+      kvDtype: flags.kvDtype,
+      window: flags.window,
+      ffn: flags.exact ? 'exact' : 'auto',
+      ...threadsOf(flags),
+      ...expertsOf(flags),
+    };
   };
-  const request: RunRequest = {
-    budget: chooseBudget(model, flags.dramBudget),
-    ownBytes: serveBytes(sizes, spec.vocabSize, flags),
-    ...sizes,
-    kvDtype: flags.kvDtype,
-    window: flags.window,
-    ffn: flags.exact ? 'exact' : 'auto',
-    ...threadsOf(flags),
-    ...expertsOf(flags),
-  };
+  const request = requestFor(most);
   const templates =
     flags.template === undefined ? undefined : await chosenTemplates(model, flags.template);
   // An unusable template is reported before anything is loaded.
@@ -51,7 +54,8 @@ async function serveModel(model: Model, flags: ServeFlags): Promise<void> {
     allowOrigins: flags.allowOrigin,
     log: note,
   };
-  await withDraftedRuntime(model, flags, request, false, (runtime, draft) =>
+  const requests = [request, ...fewer.map(requestFor)] as const;
+  await withDraftedRuntime(model, flags, requests, false, (runtime, draft) =>
     listen(runtime, { ...options, draft }, flags),
   );
 }

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { usualQueue } from '../serve/job-queue.ts';
+import { usualContext } from './context.ts';
 import { withDraftOptions } from './draft.ts';
 import {
   budgetOption,
@@ -13,7 +14,6 @@ import {
   threadsOption,
   windowOption,
 } from './options.ts';
-import { usualContext } from './run.ts';
 import type { ServeFlags } from './serve-flags.ts';
 
 export function serveCommand(): Command {
@@ -33,7 +33,7 @@ export function serveCommand(): Command {
     )
     .option(
       '--context <n>',
-      `positions of each conversation; default: the model's, at most ${usualContext}`,
+      `positions of each conversation; default: the model's, at most ${usualContext}, fewer if a small budget needs it`,
       countArgument,
     )
     .option(

@@ -34,17 +34,20 @@ export function checkSources(
   configFile: string,
 ): CheckedSources {
   const checked = new Map<string, CheckedSource>();
+  const [first] = source.tensors.values();
+  const inFile = first?.file === configFile;
+  const config = { file: configFile, name: inFile ? 'its metadata' : basename(configFile) };
   const need = (name: string, shape: readonly number[]) => {
     if (checked.has(name)) return;
     const view = recipe.views.get(name);
     if (view === undefined) {
       const tensor = source.tensors.get(name);
-      if (tensor === undefined) throw source.absent?.(name) ?? missing(name, configFile);
-      checked.set(name, checkTensor(tensor, shape, configFile));
+      if (tensor === undefined) throw source.absent?.(name) ?? missing(name, config);
+      checked.set(name, checkTensor(tensor, shape, config));
     } else {
       need(view.source, view.shape);
       const tensor = viewOf(known(view.source).tensor, view);
-      checked.set(name, checkTensor(tensor, shape, configFile));
+      checked.set(name, checkTensor(tensor, shape, config));
     }
   };
   const known = (name: string): CheckedSource => {
@@ -68,10 +71,12 @@ export function checkSources(
   const unknown = extra.filter((name) => !isApart(name));
   if (unknown.length > 0) {
     throw new InputError(
-      `the checkpoint holds tensors that ${basename(configFile)} does not account for: ${some(unknown)}`,
+      `the checkpoint holds tensors that ${config.name} does not account for: ${some(unknown)}`,
       { file: configFile },
-      'Check num_hidden_layers, tie_word_embeddings and whether there are biases (enable_bias, ' +
-        'attention_bias, mlp_bias, bias) against the weights; adapters must be merged first',
+      inFile
+        ? 'It may have a newer form of its architecture; adapters must be merged first'
+        : 'Check num_hidden_layers, tie_word_embeddings and whether there are biases (enable_bias, ' +
+            'attention_bias, mlp_bias, bias) against the weights; adapters must be merged first',
     );
   }
   return { sources: known, needs: (name) => checked.has(name), passedOver };
@@ -87,10 +92,16 @@ function viewOf(
   return order === undefined ? scaled : reorderedRows(scaled, order.count, order.sourceOf);
 }
 
-function missing(name: string, configFile: string): InputError {
+/** What says which tensors there are: a file, or the metadata of the file that holds them. */
+interface Config {
+  readonly file: string;
+  readonly name: string;
+}
+
+function missing(name: string, config: Config): InputError {
   return new InputError(
-    `the checkpoint has no tensor ${name}, which ${basename(configFile)} requires`,
-    { file: configFile },
+    `the checkpoint has no tensor ${name}, which ${config.name} requires`,
+    { file: config.file },
     name === 'lm_head.weight'
       ? "The download may be incomplete; if the head is the embedding, 'tie_word_embeddings' should be true"
       : 'The download may be incomplete, or its configuration belongs to another model',
@@ -100,7 +111,7 @@ function missing(name: string, configFile: string): InputError {
 function checkTensor(
   tensor: SourceTensor,
   shape: readonly number[],
-  configFile: string,
+  config: Config,
 ): CheckedSource {
   const place = { file: tensor.file, tensor: tensor.name };
   const dtype = floatDTypes.find((known) => known === tensor.dtype);
@@ -114,9 +125,9 @@ function checkTensor(
   }
   if (tensor.shape.length !== shape.length || tensor.shape.some((n, axis) => n !== shape[axis])) {
     throw new InputError(
-      `its shape is [${tensor.shape.join(', ')}], but ${basename(configFile)} requires [${shape.join(', ')}]`,
+      `its shape is [${tensor.shape.join(', ')}], but ${config.name} requires [${shape.join(', ')}]`,
       place,
-      `${basename(configFile)} and the weights contradict each other`,
+      'The configuration and the weights contradict each other',
     );
   }
   return { tensor, dtype };

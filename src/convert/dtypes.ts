@@ -6,7 +6,6 @@ import {
   dtypeNames,
   type EncodedDType,
   type FloatDType,
-  floatDTypes,
   isNeuronDType,
   type NeuronDType,
 } from '../dtype.ts';
@@ -23,6 +22,7 @@ import {
 import {
   apartByFormat,
   canBeTiled,
+  exactDType,
   type KeptFormats,
   keptExperts,
   keptFfns,
@@ -92,12 +92,14 @@ export function storageOf(asked: AskedDTypes, recipe: ModelRecipe, sources: Sour
   }
   const quantised = matrices.some(({ tensor }) => tensor.storedAs !== undefined);
   const exact = commonDType(matrices);
-  const otherwise = quantised ? forQuantised : exact;
-  const resident = dtype === 'auto' ? otherwise : baseOf(dtype);
-  const keeps = dtype === 'auto' && quantised;
+  const resident = dtype === 'auto' ? (quantised ? forQuantised : exact) : baseOf(dtype);
+  // Several dtypes of single values are kept, too: all in the widest one may take twice the space.
+  const keeps = dtype === 'auto' && (quantised || new Set(matrices.map(exactDType)).size > 1);
   const chosen = new ChosenFormats(sources);
   if (dtype !== 'auto' && isBlockTarget(dtype)) chosen.addResident(recipe, dtype);
   const target = ffnDtype ?? dtype;
+  // The neurons of all layers have one dtype.
+  const otherwise = quantised ? forQuantised : commonDType(ffnMatricesOf(recipe, sources));
   const ffns = ffnStorage({ target, tile, otherwise, quantised }, recipe, sources);
   if (ffns.blocks !== null) chosen.addFfns(recipe, ffns.blocks);
   if (target !== 'auto' && isBlockTarget(target)) chosen.addExperts(recipe, target);
@@ -205,11 +207,13 @@ function matricesOf(recipe: ModelRecipe, sources: Sources): readonly CheckedSour
   return [...names].map((name) => sources(name));
 }
 
-/** The dtype that keeps every matrix exact: the checkpoint's own, or f32 when it mixes several. */
+function ffnMatricesOf(recipe: ModelRecipe, sources: Sources): readonly CheckedSource[] {
+  return Array.from(ffnSources(recipe), ({ source }) => sources(source));
+}
+
+/** The dtype that keeps these matrices exact: their own, or f32 where they have several. */
 function commonDType(matrices: readonly CheckedSource[]): FloatDType {
-  const kept = ({ tensor, dtype }: CheckedSource) =>
-    floatDTypes.find((known) => known === tensor.keptAs) ?? dtype;
-  const [only, ...more] = new Set(matrices.map(kept));
+  const [only, ...more] = new Set(matrices.map(exactDType));
   return more.length === 0 && only !== undefined ? only : 'f32';
 }
 

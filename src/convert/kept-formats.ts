@@ -1,10 +1,10 @@
 /**
- * Keeps a quantised checkpoint's own formats: decides which of its tensors stay as they are, and how the
+ * Keeps the formats of a checkpoint that is quantised, or has several: decides which of its tensors stay as they are, and how the
  * recipe must change for that. A tensor of the model directory has one format; of the tensors that recipes
  * stack, only query, key and value projections may have several formats in a file.
  */
 
-import { type DType, floatDTypes, formats } from '../dtype.ts';
+import { type DType, type FloatDType, floatDTypes, formats } from '../dtype.ts';
 import { tileNeurons } from '../flash/ffn-units.ts';
 import { quantisable } from '../flash/layout.ts';
 import { partsOfExperts } from '../models/ffn-sources.ts';
@@ -49,10 +49,15 @@ function kept(names: readonly string[], sources: Sources): KeptFormats {
   );
 }
 
-function keptFormat({ tensor, dtype }: CheckedSource): DType | null {
+function keptFormat(source: CheckedSource): DType | null {
+  const { tensor } = source;
   if (tensor.blocks !== undefined) return tensor.blocks.dtype;
   if (tensor.exactAs !== undefined) return tensor.exactAs;
-  if (tensor.storedAs !== undefined) return null;
+  return tensor.storedAs === undefined ? exactDType(source) : null;
+}
+
+/** The dtype that keeps the values of a matrix that is not quantised. */
+export function exactDType({ tensor, dtype }: CheckedSource): FloatDType {
   return floatDTypes.find((known) => known === tensor.keptAs) ?? dtype;
 }
 

@@ -1,12 +1,15 @@
 /** A checkpoint in any format: what it says about itself, its tensors, and its small files. */
 
 import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileError } from '../checkpoint/file.ts';
 import { openWeights, readConfig, type WeightPlace } from '../checkpoint/hf-directory.ts';
 import { withMxfp4 } from '../checkpoint/mxfp4-source.ts';
 import { refuseQuantised } from '../checkpoint/quantisation.ts';
 import type { TensorSource } from '../checkpoint/source.ts';
 import { withTernary } from '../checkpoint/ternary-source.ts';
+import { InputError } from '../errors.ts';
+import { manifestFile } from '../flash/manifest.ts';
 import { ternaryConfig } from '../models/ternary-config.ts';
 import { textName } from '../models/text-part.ts';
 import type { Checkpoint } from './checkpoint.ts';
@@ -24,6 +27,14 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     if (code === 'ENOENT' || code === 'ENOTDIR') return null;
     throw fileError(error, path, 'opening');
   });
+  if (found === null && /\.gguf$/i.test(path)) throw new InputError('no such file', { file: path });
+  if (found?.isDirectory() && (await stat(join(path, manifestFile)).catch(() => null)) !== null) {
+    throw new InputError(
+      'is a model directory: it is converted already',
+      { file: path },
+      'Give the checkpoint that it was made from',
+    );
+  }
   return found?.isFile() ? openGgufCheckpoint(path) : openDirectory(path);
 }
 

@@ -3,8 +3,7 @@
  * against each other and against the files that they describe. See manifest-check.ts.
  */
 
-import { readdir, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import * as v from 'valibot';
 import { parseJsonText } from '../checkpoint/json-file.ts';
 import { type DType, dtypeNames } from '../dtype.ts';
@@ -30,6 +29,7 @@ import {
   type StoredTensor,
 } from './manifest.ts';
 import { problemsOf } from './manifest-check.ts';
+import { noManifest } from './no-manifest.ts';
 
 /**
  * The versions that can be read; fields that version 1 lacks have defaults, and FFNs of versions 1 and 2
@@ -110,30 +110,9 @@ export async function readManifest(dir: string): Promise<Manifest> {
     text = (await readRegular(file, longestManifest)).toString('utf8');
   } catch (cause) {
     if (cause instanceof InputError) throw cause;
-    throw new InputError(
-      await whyNoManifest(dir, cause as NodeJS.ErrnoException),
-      { file: dir },
-      'Make a model with: flashllm convert <checkpoint> <model>',
-      { cause },
-    );
+    throw await noManifest(dir, cause as NodeJS.ErrnoException);
   }
   return parseManifest(text, file);
-}
-
-async function whyNoManifest(dir: string, error: NodeJS.ErrnoException): Promise<string> {
-  const found = await stat(dir).catch(() => null);
-  if (found === null) {
-    // Between two renames no directory has the name: see OutputDirectory.
-    const name = `${basename(resolve(dir))}.replaced-`;
-    const siblings: string[] = await readdir(dirname(resolve(dir))).catch(() => []);
-    const aside = siblings.find((sibling) => sibling.startsWith(name));
-    return aside === undefined
-      ? 'no such directory'
-      : `no such directory; a process was killed while it replaced the model, which is in ${aside}: rename that`;
-  }
-  if (!found.isDirectory()) return 'is not a directory';
-  const why = error.code === 'ENOENT' ? `no ${manifestFile} in it` : error.message;
-  return `is not a flashllm model: ${why}`;
 }
 
 /** The manifest in `text`; `file` is named in errors. */

@@ -11,7 +11,13 @@ import { ownedName, sweepBeside } from '../owned.ts';
 import { createBuffer } from '../pages.ts';
 import { formatBytes, MIB } from '../units.ts';
 import { DeviceFile } from './device-file.ts';
-import { type DeviceProfile, defaultProfile, loadProfile, saveProfile } from './device-profile.ts';
+import {
+  type DeviceProfile,
+  defaultProfile,
+  loadProfile,
+  queuedDeeply,
+  saveProfile,
+} from './device-profile.ts';
 import { bundlesFile } from './manifest.ts';
 import { quickProbe } from './probe.ts';
 import type { ReadSystem } from './read-system.ts';
@@ -80,7 +86,7 @@ export async function ensureProfile(
     onProbe?.();
     const profile = await quickProbe(file);
     await saveProfile(dir, profile);
-    return profile;
+    return queuedDeeply(profile);
   } catch {
     return defaultProfile; // reading the model will fail in the same way and name the place
   } finally {

@@ -212,11 +212,11 @@ export function planFloor(request: PlanRequestBase): {
 
 function belowFloor(request: PlanRequest): BudgetError {
   const { manifest, processBytes, dramBudget, kvDtype, threads, sequences } = request;
+  const { beside = false, draftBytes = 0 } = request;
   const memoryLimit = memoryLimitOf(request);
   const floor = planFloor(request);
   const listed = listItems(floor.items);
-  const inFirstMemory =
-    floor.bytes - processBytes - threadBytes(request) - (request.draftBytes ?? 0);
+  const inFirstMemory = floor.bytes - processBytes - threadBytes(request) - draftBytes;
   if (inFirstMemory > memoryLimit) {
     return new BudgetError(
       `${formatBytes(inFirstMemory)} do not fit the first WebAssembly memory, which has at most ${formatBytes(memoryLimit)}: ${listed}`,
@@ -225,12 +225,14 @@ function belowFloor(request: PlanRequest): BudgetError {
     );
   }
   return new BudgetError(
-    `--dram-budget ${formatBytes(dramBudget)} is below the floor of ${formatBytes(floor.bytes)}: ${listed}`,
+    `${beside ? "the draft's --draft-budget" : '--dram-budget'} ${formatBytes(dramBudget)} ` +
+      `is below the floor of ${formatBytes(floor.bytes)}: ${listed}`,
     {},
-    `Give at least ${Math.ceil(floor.bytes / MIB)}MiB, or ask for a shorter context (--max-tokens, --context): the KV cache takes ` +
+    `Give at least ${Math.ceil(floor.bytes / MIB)}MiB, or ask for a shorter context (${sequences > 1 ? '' : '--max-tokens, '}--context): the KV cache takes ` +
       `${formatBytes(manifest.spec.layers * kvRowBytes(manifest.spec, kvDtype))} per position` +
       (kvDtype === 'f32' ? ', half of that with --kv-dtype f16' : '') +
       (sequences > 1 ? '; or for fewer sequences at once (--parallel)' : '') +
+      (draftBytes > 0 ? '; or for a smaller draft (--draft-budget), or none' : '') +
       (threads > 1 ? '; or for fewer threads' : ''),
   );
 }

@@ -79,6 +79,7 @@ export async function predictTrain(
       { file: dir },
     );
   }
+  checkActivation(model, request);
   if (manifest.layers.length === 0) {
     throw new InputError(
       'has FFNs that are not stored as single neurons, as predictors need them',
@@ -86,7 +87,6 @@ export async function predictTrain(
       'Convert the checkpoint again with an --ffn-dtype of f16, bf16, f32, q8 or q4',
     );
   }
-  checkActivation(model, request);
   const release = await claimTraining(dir);
   try {
     // Before the claim, another process may have replaced the model by another one.

@@ -45,7 +45,6 @@ export const tokenizerModelKey = `${prefix}model`;
  * @throws InputError when there is none, it is incomplete, or of an unsupported kind
  */
 export function tokenizerFromGguf(metadata: Metadata, file: string): GgufTokenizer {
-  const parts = new TokenizerParts(metadata, file);
   const name = metadata.get(tokenizerModelKey);
   const kind = typeof name === 'string' ? tokenizerModels.get(name) : undefined;
   if (kind === undefined) {
@@ -55,6 +54,7 @@ export function tokenizerFromGguf(metadata: Metadata, file: string): GgufTokeniz
       `Supported: ${[...tokenizerModels].map(([known, what]) => `${known} (${what})`).join(', ')}`,
     );
   }
+  const parts = new TokenizerParts(metadata, file);
   const { has, ...made } = kind === 'SentencePiece' ? fromPieces(parts) : fromMerges(parts, file);
   const special = (role: string, key: string) => {
     const content = parts.special(role)?.content;

@@ -10,13 +10,14 @@
  * other at multiples of four: units, ends, present, left, right, merged (see Vocabulary and MergeTable).
  */
 
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import * as v from 'valibot';
 import { writeAside } from '../aside.ts';
 import { parseJsonText } from '../checkpoint/json-file.ts';
 import type { StoredFile } from '../flash/manifest.ts';
-import { readRegular } from '../regular-file.ts';
+import { openRegular, readInto } from '../regular-file.ts';
 import { alignUp } from '../units.ts';
 import type { BpeTables } from './pipeline/bpe.ts';
 import { MergeTable } from './pipeline/merge-table.ts';
@@ -57,40 +58,78 @@ export async function readTokenCache(
   tokenizer: StoredFile,
 ): Promise<CachedTokenizer | null> {
   const path = join(dir, tokenCacheFile);
+  const file = await openRegular(path).catch(() => null);
+  if (file === null) return null;
   try {
-    const bytes = await readRegular(path, longest);
-    if (bytes.toString('latin1', 0, 8) !== magic) return null;
-    if (crc32(bytes.subarray(12)) !== bytes.readUInt32LE(8)) return null;
-    const headBytes = bytes.readUInt32LE(12);
-    const text = bytes.toString('utf8', headStart, headStart + headBytes);
-    const parsed = v.safeParse(headSchema, parseJsonText(text, path));
-    if (!parsed.success) return null;
-    const head = parsed.output;
-    if (head.crc32 !== tokenizer.crc32 || head.bytes !== tokenizer.bytes) return null;
-    let at = headStart + headBytes;
-    const take = (length: number) => {
-      const part = bytes.subarray(at, at + length);
-      if (part.length !== length) throw new RangeError('too short');
-      at = alignUp(at + length, 4);
-      // A separate copy: the buffer of the file is released, and may have any alignment.
-      return Uint8Array.from(part).buffer;
-    };
-    const units = new Uint16Array(take(2 * head.units));
-    const ends = new Uint32Array(take(4 * head.tokens));
-    const present = new Uint8Array(take(head.tokens));
-    const lists = [0, 0, 0].map(() => new Int32Array(take(4 * head.merges)));
-    const [left, right, merged] = lists as [Int32Array, Int32Array, Int32Array];
-    if (!ascending(ends, units.length) || !lists.every((ids) => below(ids, head.tokens)))
-      return null;
-    return {
-      json: head.json as unknown as TokenizerJson,
-      tables: {
-        vocabulary: new Vocabulary({ units, ends, present }),
-        merges: new MergeTable({ left, right, merged }),
-      },
-    };
+    return await readTables(new CacheReader(file), path, tokenizer);
   } catch {
     return null;
+  } finally {
+    await file.close();
+  }
+}
+
+async function readTables(
+  reader: CacheReader,
+  path: string,
+  tokenizer: StoredFile,
+): Promise<CachedTokenizer | null> {
+  const size = await reader.size();
+  const first = Buffer.from(await reader.take(12));
+  if (size > longest || first.toString('latin1', 0, 8) !== magic) return null;
+  reader.crc = 0; // the checksum is that of the rest
+  const headBytes = new DataView(await reader.take(4)).getUint32(0, true);
+  if (headBytes > size) return null;
+  const text = Buffer.from(await reader.take(headBytes)).toString('utf8');
+  const parsed = v.safeParse(headSchema, parseJsonText(text, path));
+  if (!parsed.success) return null;
+  const head = parsed.output;
+  if (head.crc32 !== tokenizer.crc32 || head.bytes !== tokenizer.bytes) return null;
+  const { units: unitCount, tokens, merges } = head;
+  const lengths = [2 * unitCount, 4 * tokens, tokens, 4 * merges, 4 * merges, 4 * merges];
+  const total = lengths.reduce((sum, bytes) => sum + alignUp(bytes, 4), headStart + headBytes);
+  if (total !== size) return null;
+  // Each array is read into its own memory: a buffer of the whole file would take as much again.
+  const take = (bytes: number) => reader.take(alignUp(bytes, 4));
+  const units = new Uint16Array(await take(2 * unitCount), 0, unitCount);
+  const ends = new Uint32Array(await take(4 * tokens));
+  const present = new Uint8Array(await take(tokens), 0, tokens);
+  const left = new Int32Array(await take(4 * merges));
+  const right = new Int32Array(await take(4 * merges));
+  const merged = new Int32Array(await take(4 * merges));
+  if (reader.crc !== first.readUInt32LE(8)) return null;
+  const known = [left, right, merged].every((ids) => below(ids, tokens));
+  if (!ascending(ends, unitCount) || !known) return null;
+  return {
+    json: head.json as unknown as TokenizerJson,
+    tables: {
+      vocabulary: new Vocabulary({ units, ends, present }),
+      merges: new MergeTable({ left, right, merged }),
+    },
+  };
+}
+
+/** Reads a file part by part, and sums up their checksum. */
+class CacheReader {
+  crc = 0;
+  readonly #file: FileHandle;
+  #at = 0;
+
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  async size(): Promise<number> {
+    return (await this.#file.stat()).size;
+  }
+
+  /** @throws RangeError when the file ends before */
+  async take(length: number): Promise<ArrayBuffer> {
+    const bytes = new Uint8Array(length);
+    if ((await readInto(bytes, this.#file, this.#at)) !== length) throw new RangeError('too short');
+    this.#at += length;
+    this.crc = crc32(bytes, this.crc);
+    return bytes.buffer;
   }
 }
 

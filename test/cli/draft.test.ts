@@ -111,7 +111,12 @@ describe('--draft', { concurrency: 2 }, () => {
 
   it('is refused where it is no model, or its number of tokens none', async () => {
     const args = ['generate', model, ...budget, '--prompt', 'a', '--draft'];
-    assertRefused(await runCli([...args, join(root.path, 'nothing')]), [/nothing/]);
+    const nothing = await runCli([...args, join(root.path, 'nothing')]);
+    assertRefused(nothing, [/nothing: --draft: no such directory\. Give lookup, or/]);
+    const budgeted = await runCli([...args, 'lookup', '--draft-budget', '1MiB']);
+    assertRefused(budgeted, [/--draft-budget applies to draft models/]);
+    const alone = await runCli([...args.slice(0, -1), '--draft-tokens', '3']);
+    assertRefused(alone, [/--draft-tokens applies to drafts\. Add --draft/]);
     const none = await runCli([...args, 'lookup', '--draft-tokens', '0']);
     assertWrongUsage(none, [/a whole number from 1 to 63/]);
   });

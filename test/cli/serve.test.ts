@@ -98,6 +98,22 @@ test('a model without a template answers completions, and says why it answers no
   assert.equal((await cli.finished).code, 0);
 });
 
+test('a budget without room for the usual context gets a shorter one, and only then', async () => {
+  const flags = ['--parallel', '64', '--no-grammars'];
+  const refused = await runCli([
+    ...['serve', model, '--context', '512', '--dram-budget', '20MiB', ...flags],
+  ]);
+  assertRefused(refused, ['32768 positions of 64 sequences']);
+  const floor = Number(/below the floor of ([\d.]+) MiB/.exec(refused.stderr)?.[1]);
+  const budget = `${Math.floor(floor - 20)}MiB`;
+  const { cli, url } = await start('--dram-budget', budget, ...flags);
+  const stats = (await (await fetch(`${url}/stats`)).json()) as { context: number };
+  assert.equal(stats.context, 256);
+  cli.child.kill('SIGINT');
+  const { stderr } = await cli.finished;
+  assert.match(stderr, /^context of 256 positions: a budget of .* has no room for 512;/m);
+});
+
 test('what cannot be served is refused', async () => {
   assertWrongUsage(await runCli(['serve', model, '--port', '99999']), ['65535']);
   assertRefused(await runCli(['serve', model, '--dram-budget', '20MiB']), ['below the floor']);

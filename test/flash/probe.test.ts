@@ -106,12 +106,15 @@ test('profiles are kept per device, and damaged ones count as none', async () =>
   const before = process.env.FLASHLLM_CACHE;
   process.env.FLASHLLM_CACHE = cache;
   try {
-    assert.equal(await loadProfile(root.path), defaultProfile);
-    const profile = { ...defaultProfile, depth: 16, source: 'measured' as const };
+    assert.deepEqual(await loadProfile(root.path), defaultProfile);
+    const profile = { ...defaultProfile, bandwidth: 3e9, source: 'measured' as const };
     assert.equal(await saveProfile(root.path, profile), true);
     assert.deepEqual(await loadProfile(root.path), profile);
+    // A run queues more reads than the device needs.
+    assert.ok(await saveProfile(root.path, { ...profile, depth: 8 }));
+    assert.deepEqual(await loadProfile(root.path), { ...profile, depth: 32 });
     writeFileSync(join(cache, 'devices.json'), '{"x": ');
-    assert.equal(await loadProfile(root.path), defaultProfile);
+    assert.deepEqual(await loadProfile(root.path), defaultProfile);
     rmSync(cache, { recursive: true });
     writeFileSync(cache, 'not a directory');
     assert.equal(await saveProfile(root.path, profile), false);

@@ -131,6 +131,10 @@ test('below the floor: refused, item by item, with what would lower it', () => {
     exitCode: 2,
     line: /below the floor of .*: process 50.0 MiB, norms and biases .*, KV cache \(256 positions, f32\) .*, activations .*, stream ring .*Give at least \d+MiB, or ask for a shorter context/,
   });
+  assert.throws(() => planMemory(request(opt125m, MIB, { draftBytes: 9 * MIB })), {
+    name: 'BudgetError',
+    line: /draft 9\.00 MiB\. .* or for a smaller draft \(--draft-budget\), or none/,
+  });
 });
 
 test('keys and values in f16 take half the bytes of the floor, and leave them to weights', () => {

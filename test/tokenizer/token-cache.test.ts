@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { crc32 } from 'node:zlib';
 import { Model } from '../../src/engine/model.ts';
-import { tokenCacheFile } from '../../src/tokenizer/token-cache.ts';
+import { readManifest } from '../../src/flash/manifest-reader.ts';
+import { readTokenCache, tokenCacheFile, tokenizerFile } from '../../src/tokenizer/token-cache.ts';
 import { converted } from '../engine/support.ts';
 import { storiesOpt, validText } from '../support/fixtures.ts';
 import { Dice } from '../support/random.ts';
@@ -74,4 +75,16 @@ test('one that is damaged, of another tokenizer.json or hostile is passed over a
     assert.deepEqual(await idsOf(), ids);
     assert.deepEqual(readFileSync(cache), good);
   }
+});
+
+test('reading it takes no second copy of its arrays', async () => {
+  const { files } = await readManifest(dir);
+  const stored = files[tokenizerFile];
+  assert.ok(stored !== undefined);
+  const before = process.memoryUsage().arrayBuffers;
+  const read = await readTokenCache(dir, stored);
+  const taken = process.memoryUsage().arrayBuffers - before;
+  assert.ok(read !== null);
+  const { size } = statSync(cache);
+  assert.ok(taken < 2 * size, `${taken} bytes for a file of ${size}`);
 });

@@ -22,7 +22,10 @@ const exitCodes = [
 
 const variables = [
   ['NO_COLOR', 'if set, the output has no colours'],
-  ['UV_THREADPOOL_SIZE', 'the most reads from flash in flight; 32 if not set'],
+  [
+    'UV_THREADPOOL_SIZE',
+    'the most reads from flash in flight; if not set, 16 with predictors, else 8',
+  ],
   ['XDG_CACHE_HOME', 'base directory for the saved device profiles'],
 ] as const;
 

@@ -7,22 +7,63 @@ import { rowTables, wholeBytes } from '../../plan/weight-order.ts';
 import type { Model } from '../model.ts';
 import type { RunRequest } from '../run-request.ts';
 
-/**
- * The request with which a draft is opened beside a model, without its budget.
- * @param request the model's own
- */
-export function besideRequest(
-  draft: Model,
-  request: Omit<RunRequest, 'budget'>,
-): Omit<RunRequest, 'budget'> {
+/** A draft's request without its bytes and without the neurons that its FFNs compute. */
+type Beside = Omit<RunRequest, 'budget' | 'ffn'>;
+
+/** @param request the model's own */
+function besideRequest(draft: Model, request: Omit<RunRequest, 'budget'>): Beside {
   const { sequences = 1, bestLogits } = request;
   const context = Math.min(request.context, draft.manifest.spec.maxPositions);
   return {
-    ...{ context, sequences, beside: true, ffn: 'auto' as const },
+    ...{ context, sequences, beside: true },
     ...(bestLogits !== undefined && { bestLogits: Math.max(2, bestLogits) }),
     ...(request.kvDtype && { kvDtype: request.kvDtype }),
     ...(request.threads !== undefined && { threads: request.threads }),
   };
+}
+
+/**
+ * The request with which a draft is opened beside a model. Where it has predictors, it uses them if that is
+ * expected to be faster with so many bytes; which neurons it computes changes its proposals, but no text.
+ * @param request the model's own
+ * @param bytes for the draft
+ * @throws BudgetError when these are too few
+ */
+export function draftRequest(
+  draft: Model,
+  request: Omit<RunRequest, 'budget'>,
+  bytes: number,
+): RunRequest {
+  return fastest(draft, besideRequest(draft, request), bytes).request;
+}
+
+interface Way {
+  readonly request: RunRequest;
+  /** Expected milliseconds per token. */
+  readonly ms: number;
+}
+
+/** @throws BudgetError when the bytes are too few for either way */
+function fastest(draft: Model, beside: Beside, budget: number): Way {
+  const way = (ffn: 'exact' | 'sparse'): Way => {
+    const request = { ...beside, budget, ffn };
+    return { request, ms: draft.tokenMs(request) };
+  };
+  if (draft.predictors === null) return way('exact');
+  const sparse = unlessTooFew(() => way('sparse'));
+  if (sparse === null) return way('exact');
+  const exact = unlessTooFew(() => way('exact'));
+  return exact !== null && exact.ms < sparse.ms ? exact : sparse;
+}
+
+/** What `plan` returns; null where a budget is too small. */
+function unlessTooFew<T>(plan: () => T): T | null {
+  try {
+    return plan();
+  } catch (error) {
+    if (error instanceof BudgetError) return null;
+    throw error;
+  }
 }
 
 /** Shares of the draft's whole size that are tried. */
@@ -38,9 +79,12 @@ const usually = 4;
  * over them several times for each pass of the model, so that reading a part of them would take longer than
  * the memory left to the model saves. With predictors, some neurons are hardly ever wanted: then both models
  * are planned for several shares, and the share with the shortest expected time of a pass and its proposals
- * is chosen.
+ * is chosen. One of the candidates is all of the draft without its predictors: a draft in few bits may be
+ * smaller as a whole than its predictors and half of its neurons (330 MB, 60 MB of them predictors, of a
+ * 0.5B in q4), and it reads nothing.
  * @param request the model's own
  * @param asked the most bytes for it, if the caller limits them
+ * @throws BudgetError when these are below the draft's floor
  */
 export function draftBudget(
   model: Model,
@@ -49,12 +93,15 @@ export function draftBudget(
   asked = Number.POSITIVE_INFINITY,
 ): number {
   const beside = besideRequest(draft, request);
-  const whole = wholeBudget(draft, beside, asked);
-  if (asked !== Number.POSITIVE_INFINITY || draft.predictors === null) return whole;
-  let [best, leastMs] = [whole, Number.POSITIVE_INFINITY];
-  for (const share of [1, ...shares]) {
-    const bytes = Math.floor(share * whole);
-    const ms = passMs(model, draft, request, { ...beside, budget: bytes });
+  const exact = wholeBudget(draft, { ...beside, ffn: 'exact' });
+  // Too little is refused before the model is loaded.
+  if (asked < exact) fastest(draft, beside, asked);
+  if (draft.predictors === null) return Math.min(exact, asked);
+  const whole = wholeBudget(draft, { ...beside, ffn: 'sparse' });
+  const candidates = [1, ...shares].map((share) => Math.floor(share * whole)).concat(exact);
+  let [best, leastMs] = [Math.min(whole, asked), Number.POSITIVE_INFINITY];
+  for (const bytes of new Set(candidates.map((bytes) => Math.min(bytes, asked)))) {
+    const ms = passMs(model, draft, request, beside, bytes);
     if (ms < leastMs) [best, leastMs] = [bytes, ms];
   }
   return best;
@@ -64,30 +111,33 @@ export function draftBudget(
  * Expected time of a pass of the model and of its proposals; infinite where either model has too little
  * memory.
  */
-function passMs(model: Model, draft: Model, request: RunRequest, beside: RunRequest): number {
-  try {
-    const own = model.tokenMs({ ...request, draftBytes: beside.budget });
-    return own + usually * draft.tokenMs(beside);
-  } catch (error) {
-    if (error instanceof BudgetError) return Number.POSITIVE_INFINITY;
-    throw error;
-  }
+function passMs(
+  model: Model,
+  draft: Model,
+  request: RunRequest,
+  beside: Beside,
+  bytes: number,
+): number {
+  const ms = unlessTooFew(
+    () =>
+      model.tokenMs({ ...request, draftBytes: bytes }) + usually * fastest(draft, beside, bytes).ms,
+  );
+  return ms ?? Number.POSITIVE_INFINITY;
 }
 
-/** Bytes with which a draft streams nothing, or `most`; of embedding tables it reads a row for each token. */
-function wholeBudget(draft: Model, beside: Omit<RunRequest, 'budget'>, most: number): number {
+/** Bytes with which a draft streams nothing; of embedding tables it reads a row for each token. */
+function wholeBudget(draft: Model, beside: Omit<RunRequest, 'budget'>): number {
   const generous = draft.plan({ ...beside, budget: Number.MAX_SAFE_INTEGER });
   const tables = rowTables(draft.manifest).filter((table) => generous.residences.has(table));
   const needed =
     generous.items.reduce((sum, { bytes }) => sum + bytes, 0) -
     tables.reduce((sum, table) => sum + wholeBytes(table), 0);
-  if (needed >= most) return most;
   // A margin: each tensor's place begins at a sector, and without spare room neurons are evicted and read
   // again.
   let spare = leastSpare;
   const streams = (budget: number) => draft.plan({ ...beside, budget }).streamedBytes > 0;
   while (spare < mostSpare && streams(needed + spare)) spare *= 2;
-  return Math.min(most, needed + spare);
+  return needed + spare;
 }
 
 const leastSpare = 64 * 1024;

@@ -4,7 +4,7 @@ import type { Model } from '../model.ts';
 import type { RunRequest } from '../run-request.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Drafter } from './draft.ts';
-import { besideRequest, draftBudget } from './draft-budget.ts';
+import { draftBudget, draftRequest } from './draft-budget.ts';
 import { LookupDrafter, lookupBytes } from './lookup.ts';
 import { checkSameTokens, ModelDrafter } from './model-draft.ts';
 
@@ -19,8 +19,12 @@ export type DraftSource = 'lookup' | Model;
  */
 export const draftHeadRows = 65_536;
 
-/** The most tokens proposed for a pass, unless the caller gives a number. */
-export const usualDraftTokens = { lookup: 12, model: 8 };
+/**
+ * The most tokens proposed for a pass, unless the caller gives a number. Kernels multiply up to eight
+ * positions with a row of weights at once, and a model's proposals are seldom all right: so a pass has up to
+ * eight.
+ */
+export const usualDraftTokens = { lookup: 12, model: 7 };
 
 export interface DraftOptions {
   readonly source: DraftSource;
@@ -61,7 +65,7 @@ export function withDraft(
 export function draftReads(request: RunRequest, { source }: DraftOptions): number {
   const { draftBytes: budget } = request;
   if (source === 'lookup' || budget === undefined) return 0;
-  return source.plan({ ...besideRequest(source, request), budget }).streamedBytes;
+  return source.plan(draftRequest(source, request, budget)).streamedBytes;
 }
 
 export interface OpenDraft {
@@ -89,7 +93,7 @@ export async function openDraft(
   }
   // The bytes left for the draft: finding them again would take as many plans as before.
   const { draftBytes: budget = draftBudget(runtime.model, source, request, bytes) } = request;
-  const own = { ...besideRequest(source, request), budget };
+  const own = draftRequest(source, request, budget);
   const draft = await runtime.openBeside(source, own, onProgress, signal);
   const drafter = new ModelDrafter({ passTimes, most, draft, always });
   return { drafter, close: () => draft.close() };

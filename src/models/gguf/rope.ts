@@ -51,7 +51,8 @@ function scalingOf(keys: GgufKeys, file: string): RopeScaling | null {
   const type = keys.text('rope.scaling.type');
   const factor =
     keys.optionalNumber('rope.scaling.factor') ?? keys.optionalNumber('rope.scale_linear');
-  if (type === 'none' || factor === undefined || factor === 1) return null;
+  // Some writers give 0 where nothing is scaled.
+  if (type === 'none' || factor === undefined || factor === 0 || factor === 1) return null;
   if (type === undefined || type === 'linear') {
     return { rope_type: 'linear', type: 'linear', factor: shortest(factor) };
   }

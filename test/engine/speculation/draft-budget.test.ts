@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { Model } from '../../../src/engine/model.ts';
-import { besideRequest, draftBudget } from '../../../src/engine/speculation/draft-budget.ts';
+import { draftBudget, draftRequest } from '../../../src/engine/speculation/draft-budget.ts';
 import { storiesOpt } from '../../support/fixtures.ts';
 import { addPredictors } from '../../support/predictors.ts';
 import { temporaryRoot } from '../../support/temporary.ts';
@@ -37,6 +37,8 @@ interface Chosen {
   readonly streamedBytes: number;
   /** Neurons that have a slot, of all. */
   readonly kept: number;
+  /** Whether it uses its predictors. */
+  readonly sparse: boolean;
 }
 
 /** What a draft gets beside the large model, which has so many bytes besides what the process takes. */
@@ -47,10 +49,11 @@ async function chosen(dir: string, bytes: number, asked?: number): Promise<Chose
     const process = items.find(({ id }) => id === 'process')?.bytes ?? 0;
     const request = { budget: process + bytes, context: 64, threads: 1 };
     const budget = draftBudget(model, draft, request, asked);
-    const plan = draft.plan({ ...besideRequest(draft, request), budget });
+    const plan = draft.plan(draftRequest(draft, request, budget));
     const slots = plan.sparse?.stores.reduce((sum, store) => sum + store.slots, 0) ?? 0;
     const neurons = draft.manifest.layers.reduce((sum, layer) => sum + layer.neurons, 0);
-    return { bytes: budget, streamedBytes: plan.streamedBytes, kept: slots / neurons };
+    const sparse = plan.sparse !== null;
+    return { bytes: budget, streamedBytes: plan.streamedBytes, kept: slots / neurons, sparse };
   } finally {
     model.close();
     draft.close();
@@ -74,8 +77,33 @@ test('neurons that are hardly ever wanted stay on flash where the model has use 
   assert.ok((await chosen(sparse, 6 * MIB)).bytes < scarce.bytes);
 });
 
+test('a draft does without its predictors where all of it takes less memory than they and its neurons', async () => {
+  // Nearly every neuron is wanted at times, and predictors of full rank are as large as a third of the FFN.
+  const dir = await converted(root, storiesOpt);
+  await addPredictors(dir, (layer, { spec, layers }) => {
+    const neurons = layers[layer]?.neurons ?? 0;
+    return {
+      ...{ rank: spec.hiddenSize, relu: false },
+      a: new Float32Array(spec.hiddenSize ** 2),
+      b: new Float32Array(spec.hiddenSize * neurons),
+      bias: new Float32Array(neurons),
+      frequency: new Float32Array(neurons).fill(0.1),
+    };
+  });
+  const { bytes, streamedBytes, sparse } = await chosen(dir, 256 * MIB);
+  assert.deepEqual({ streamedBytes, sparse }, { streamedBytes: 0, sparse: false });
+  assert.equal((await chosen(dir, 256 * MIB, bytes)).bytes, bytes);
+});
+
 test('what is asked for is a limit', async () => {
   const { bytes } = await chosen(sparse, 256 * MIB);
   assert.equal((await chosen(sparse, 256 * MIB, bytes >> 1)).bytes, bytes >> 1);
   assert.equal((await chosen(sparse, 256 * MIB, 2 * bytes)).bytes, bytes);
+});
+
+test('less than the draft can run with is refused, under the name of its own option', async () => {
+  await assert.rejects(
+    chosen(plain, 256 * MIB, 1000),
+    /the draft's --draft-budget 1000 B is below the floor of/,
+  );
 });
