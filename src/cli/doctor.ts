@@ -18,7 +18,8 @@ import { availableMemory } from '../plan/available.ts';
 import { formatBytes, MIB } from '../units.ts';
 import { version } from '../version.ts';
 import { jsonOption } from './options.ts';
-import { note, print, printJson, table } from './terminal.ts';
+import { table } from './table.ts';
+import { note, print, printJson } from './terminal.ts';
 
 /** The result of one check. */
 interface Finding {

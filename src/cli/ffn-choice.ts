@@ -4,7 +4,8 @@ import { type ModelSpec, takesFewer } from '../models/spec.ts';
 import type { FfnChoice, FfnWay, LayerChoice } from '../plan/ffn-way.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, formatMs } from '../units.ts';
-import { note, table } from './terminal.ts';
+import { table } from './table.ts';
+import { note } from './terminal.ts';
 
 const meanings: Readonly<Record<FfnWay, string>> = {
   chosen: 'predicted neurons that are not in DRAM',

@@ -5,7 +5,7 @@ import { kvDTypes } from '../dtype.ts';
 import { BudgetError, InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
-import { type AvailableMemory, availableMemory } from '../plan/available.ts';
+import { type AvailableMemory, defaultBudget } from '../plan/available.ts';
 import { planCheaper } from '../plan/ffn-choice.ts';
 import type { PredictorDemand } from '../plan/fixed-layout.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
@@ -14,10 +14,10 @@ import { planFloor, planMemory } from '../plan/plan-memory.ts';
 import { modelEstimate, processEstimate } from '../plan/process.ts';
 import { tokenCost } from '../plan/token-cost.ts';
 import { resolveSize, type Size } from '../units.ts';
-import type { RunRequest } from './run-request.ts';
+import { mostSequences, type RunRequest } from './run-request.ts';
 
 /** The most positions of a prompt that are processed at once. */
-const prefillChunk = 64;
+const prefillChunk = mostSequences;
 /**
  * The same for a mixture of experts. A chunk of any length wants nearly all experts, and reads and unpacks
  * those that have no slot: one chunk of 2048 positions reads a quarter of what four chunks of 512 do.
@@ -25,8 +25,6 @@ const prefillChunk = 64;
 const mixtureChunk = 2048;
 /** The same where several sequences share passes, and the others wait for the end of a chunk. */
 const sharedMixtureChunk = 512;
-/** The most sequences at once: each has a row in a batch of single tokens. */
-export const mostSequences = prefillChunk;
 
 /** A model that can be planned for, converted or not. */
 export interface Plannable {
@@ -188,10 +186,4 @@ export interface Budget {
 export function budgetOf(size: Size | undefined, weightBytes: number): Budget {
   if (size !== undefined) return { bytes: resolveSize(size, weightBytes), source: 'asked' };
   return defaultBudget();
-}
-
-/** Nine tenths of the memory that is available. */
-export function defaultBudget(): AvailableMemory {
-  const { bytes, source } = availableMemory();
-  return { bytes: Math.floor(bytes * 0.9), source };
 }
