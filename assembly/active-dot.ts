@@ -9,6 +9,7 @@
  */
 import { BlockCodec } from './block';
 import { Blocks, dot4 as blockDot4, quantiseAll } from './block-dot';
+import { BLOCK_POSITIONS } from './block-matmul';
 import { BF16_BITS, NIBBLE } from './constants';
 import { dot4, dot4Packed } from './dot';
 import { dot1x4 } from './dot-positions';
@@ -85,7 +86,7 @@ export class PlainFours<T extends Codec> extends Fours {
 @unmanaged
 export class BlockFours<T extends BlockCodec> extends Fours {
   @inline override get group(): i32 {
-    return QUANTISED_POSITIONS;
+    return BLOCK_POSITIONS;
   }
   @inline override xBytes(cols: i32, _xStride: usize): usize {
     return Blocks.xBytes(cols);

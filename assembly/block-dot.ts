@@ -15,14 +15,9 @@
  */
 import { BLOCK, BlockCodec } from './block';
 import { BF16_BITS, NIBBLE } from './constants';
-import {
-  ACTIVATION_BLOCK_BYTES,
-  ACTIVATION_SCALE_BYTES,
-  QUANTISED_POSITIONS,
-} from './exports/shared-constants';
-import { Quarters } from './rows';
+import { ACTIVATION_BLOCK_BYTES, ACTIVATION_SCALE_BYTES } from './exports/shared-constants';
 import { V } from './vector';
-import { Three, Two, Width } from './width';
+import { Width } from './width';
 
 /** A block whose activations are all smaller than this is taken for 0: 2^-100. */
 const X_MIN: f32 = 7.888609052210118e-31;
@@ -64,25 +59,22 @@ function quantise<T extends BlockCodec>(q: usize, x: usize, cols: i32): void {
   let scale = q + <usize>blocks * ACTIVATION_BLOCK_BYTES;
   for (let left = cols; left > 0; left -= BLOCK) {
     const n = min(left, BLOCK);
-    let top4 = f32x4.splat(0);
+    let top4 = i32x4.splat(0);
     for (let c = 0; c < n; c += 4) {
-      top4 = f32x4.max(top4, f32x4.abs(V.loadLanes(x + ((<usize>c) << 2), n - c)));
+      top4 = i32x4.max_s(top4, f32x4.abs(V.loadLanes(x + ((<usize>c) << 2), n - c)));
     }
-    top4 = f32x4.max(top4, i32x4.shuffle(top4, top4, 2, 3, 0, 1));
-    const top = max(f32x4.extract_lane(top4, 0), f32x4.extract_lane(top4, 1));
-    // Neither comparison holds for NaN, which makes the scale NaN and with it every result.
+    top4 = i32x4.max_s(top4, i32x4.shuffle(top4, top4, 2, 3, 0, 1));
+    top4 = i32x4.max_s(top4, i32x4.shuffle(top4, top4, 1, 0, 3, 2));
+    const top = f32x4.extract_lane(top4, 0);
+    // NaN and infinity make the scale NaN, and with it every result.
     const small = top < X_MIN;
     const factor = f32x4.splat(small ? 0 : t.levels / top);
-    store<f32>(scale, small ? 0 : top * (t.unit / t.levels));
+    store<f32>(scale, small ? 0 : top * (t.unit / t.levels) + (top - top));
     for (let c = 0; c < BLOCK; c += 8) {
       const at = x + ((<usize>c) << 2);
-      const low = f32x4.nearest(f32x4.mul(V.loadLanes(at, n - c), factor));
-      const high = f32x4.nearest(f32x4.mul(V.loadLanes(at + 16, n - c - 4), factor));
-      const words = i16x8.narrow_i32x4_s(
-        i32x4.trunc_sat_f32x4_s(low),
-        i32x4.trunc_sat_f32x4_s(high),
-      );
-      v128.store(q, words);
+      const low = V.integers(f32x4.mul(V.loadLanes(at, n - c), factor));
+      const high = V.integers(f32x4.mul(V.loadLanes(at + 16, n - c - 4), factor));
+      v128.store(q, i16x8.narrow_i32x4_s(low, high));
       q += 16;
     }
     x += BLOCK << 2;
@@ -91,8 +83,8 @@ function quantise<T extends BlockCodec>(q: usize, x: usize, cols: i32): void {
 }
 
 /**
- * Quantises the activations of up to QUANTISED_POSITIONS positions to `q`, one position after the
- * other. xStride in elements.
+ * Quantises the activations of several positions to `q`, one position after the other. xStride in
+ * elements.
  */
 export function quantiseAll<T extends BlockCodec>(
   q: usize,
@@ -144,11 +136,13 @@ export function dot4<T extends BlockCodec>(
   return V.sums(a0, a1, a2, a3);
 }
 
-/** y_p[0..n) = dot(w_0..n-1, x_p) for two or three positions, as N says; n is 1 or 2. */
-function dot2<T extends BlockCodec, N extends Width>(
+/**
+ * dot(w_0, x_p) and dot(w_1, x_p), the latter `apart` bytes further, for two or three positions, as N says.
+ */
+export function dot2<T extends BlockCodec, N extends Width>(
   y: usize,
   yBytes: usize,
-  n: i32,
+  apart: usize,
   w0: usize,
   w1: usize,
   x: usize,
@@ -190,44 +184,50 @@ function dot2<T extends BlockCodec, N extends Width>(
       d02 = i32x4.dot_i16x8_s(p0, v);
       d12 = i32x4.dot_i16x8_s(p1, v);
     }
-    p0 = t.part(w0, o0, 1, nibble);
-    p1 = t.part(w1, o1, 1, nibble);
-    v = v128.load(x0, 16);
-    d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, v));
-    d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, v));
-    v = v128.load(x1, 16);
-    d01 = i32x4.add(d01, i32x4.dot_i16x8_s(p0, v));
-    d11 = i32x4.add(d11, i32x4.dot_i16x8_s(p1, v));
-    if (three) {
-      v = v128.load(x2, 16);
-      d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, v));
-      d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, v));
+    if (x0 != 1) {
+      p0 = t.part(w0, o0, 1, nibble);
+      p1 = t.part(w1, o1, 1, nibble);
+      v = v128.load(x0, 16);
+      d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, v));
+      d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, v));
+      v = v128.load(x1, 16);
+      d01 = i32x4.add(d01, i32x4.dot_i16x8_s(p0, v));
+      d11 = i32x4.add(d11, i32x4.dot_i16x8_s(p1, v));
+      if (three) {
+        v = v128.load(x2, 16);
+        d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, v));
+        d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, v));
+      }
     }
-    p0 = t.part(w0, o0, 2, nibble);
-    p1 = t.part(w1, o1, 2, nibble);
-    v = v128.load(x0, 32);
-    d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, v));
-    d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, v));
-    v = v128.load(x1, 32);
-    d01 = i32x4.add(d01, i32x4.dot_i16x8_s(p0, v));
-    d11 = i32x4.add(d11, i32x4.dot_i16x8_s(p1, v));
-    if (three) {
-      v = v128.load(x2, 32);
-      d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, v));
-      d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, v));
+    if (x0 != 2) {
+      p0 = t.part(w0, o0, 2, nibble);
+      p1 = t.part(w1, o1, 2, nibble);
+      v = v128.load(x0, 32);
+      d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, v));
+      d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, v));
+      v = v128.load(x1, 32);
+      d01 = i32x4.add(d01, i32x4.dot_i16x8_s(p0, v));
+      d11 = i32x4.add(d11, i32x4.dot_i16x8_s(p1, v));
+      if (three) {
+        v = v128.load(x2, 32);
+        d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, v));
+        d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, v));
+      }
     }
-    p0 = t.part(w0, o0, 3, nibble);
-    p1 = t.part(w1, o1, 3, nibble);
-    v = v128.load(x0, 48);
-    d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, v));
-    d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, v));
-    v = v128.load(x1, 48);
-    d01 = i32x4.add(d01, i32x4.dot_i16x8_s(p0, v));
-    d11 = i32x4.add(d11, i32x4.dot_i16x8_s(p1, v));
-    if (three) {
-      v = v128.load(x2, 48);
-      d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, v));
-      d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, v));
+    if (x0 != 3) {
+      p0 = t.part(w0, o0, 3, nibble);
+      p1 = t.part(w1, o1, 3, nibble);
+      v = v128.load(x0, 48);
+      d00 = i32x4.add(d00, i32x4.dot_i16x8_s(p0, v));
+      d10 = i32x4.add(d10, i32x4.dot_i16x8_s(p1, v));
+      v = v128.load(x1, 48);
+      d01 = i32x4.add(d01, i32x4.dot_i16x8_s(p0, v));
+      d11 = i32x4.add(d11, i32x4.dot_i16x8_s(p1, v));
+      if (three) {
+        v = v128.load(x2, 48);
+        d02 = i32x4.add(d02, i32x4.dot_i16x8_s(p0, v));
+        d12 = i32x4.add(d12, i32x4.dot_i16x8_s(p1, v));
+      }
     }
     const s0 = t.scale(w0, upper);
     const s1 = t.scale(w1, upper);
@@ -254,84 +254,12 @@ function dot2<T extends BlockCodec, N extends Width>(
   const s = V.sums(a00, a10, a01, a11);
   const y1 = y + yBytes;
   v128.store_lane<f32>(y, s, 0);
+  v128.store_lane<f32>(y + apart, s, 1);
   v128.store_lane<f32>(y1, s, 2);
-  if (n > 1) {
-    v128.store_lane<f32>(y, s, 1, 4);
-    v128.store_lane<f32>(y1, s, 3, 4);
-  }
+  v128.store_lane<f32>(y1 + apart, s, 3);
   if (!three) return;
   const s2 = V.sums(a02, a12, a02, a12);
   const y2 = y1 + yBytes;
   v128.store_lane<f32>(y2, s2, 0);
-  if (n > 1) v128.store_lane<f32>(y2, s2, 1, 4);
-}
-
-/**
- * y_p[r] = dot(w_r, x_p) for r in [0, count), p in [0, positions). Rows lie `w` bytes
- * beyond the addresses in `ptrs`; without `ptrs`, one after the other from `w` on.
- * `scratch` is for the quantised activations of QUANTISED_POSITIONS positions and must be given.
- */
-export function blockDots<T extends BlockCodec>(
-  y: usize,
-  x: usize,
-  w: usize,
-  ptrs: usize,
-  count: i32,
-  cols: i32,
-  positions: i32,
-  xStride: usize,
-  yStride: usize,
-  scratch: usize,
-): void {
-  if (scratch == 0) unreachable();
-  const t = changetype<T>(0);
-  const blocks = Blocks.count(cols);
-  const rowBytes = <usize>blocks * t.bytes;
-  const xBytes = Blocks.xBytes(cols);
-  const yBytes = yStride << 2;
-  for (let first = 0; first < positions; first += QUANTISED_POSITIONS) {
-    const group = min(QUANTISED_POSITIONS, positions - first);
-    quantiseAll<T>(scratch, x, cols, group, xStride);
-    if (group == 1) {
-      const quarter = Quarters.rows(count);
-      for (let i = 0; i < quarter; i++) {
-        const r1 = min(i + quarter, count - 1);
-        const r2 = min(i + 2 * quarter, count - 1);
-        const r3 = min(i + 3 * quarter, count - 1);
-        const dots = dot4<T>(
-          Quarters.row(w, ptrs, rowBytes, i),
-          Quarters.row(w, ptrs, rowBytes, r1),
-          Quarters.row(w, ptrs, rowBytes, r2),
-          Quarters.row(w, ptrs, rowBytes, r3),
-          scratch,
-          blocks,
-        );
-        const at0 = (<usize>i) << 2;
-        Quarters.store(y, dots, at0, (<usize>r1) << 2, (<usize>r2) << 2, (<usize>r3) << 2);
-      }
-    } else {
-      const n = min(count, 2);
-      // Twos and threes that make up the positions: 4 are 2 and 2, 5 are 3 and 2.
-      const twos = group % 3 == 0 ? 0 : 3 - (group % 3);
-      for (let i = 0; i < count; i += 2) {
-        const r = count < 2 ? 0 : min(i, count - 2);
-        const w0 = Quarters.row(w, ptrs, rowBytes, r);
-        const w1 = Quarters.row(w, ptrs, rowBytes, r + n - 1);
-        let yp = y + ((<usize>r) << 2);
-        let xp = scratch;
-        for (let p = 0; p < 2 * twos; p += 2) {
-          dot2<T, Two>(yp, yBytes, n, w0, w1, xp, xBytes, blocks);
-          yp += 2 * yBytes;
-          xp += 2 * xBytes;
-        }
-        for (let p = 2 * twos; p < group; p += 3) {
-          dot2<T, Three>(yp, yBytes, n, w0, w1, xp, xBytes, blocks);
-          yp += 3 * yBytes;
-          xp += 3 * xBytes;
-        }
-      }
-    }
-    x += (<usize>group * xStride) << 2;
-    y += <usize>group * yBytes;
-  }
+  v128.store_lane<f32>(y2 + apart, s2, 1);
 }

@@ -68,6 +68,7 @@ export const EACH_16: v128 = all8(16);
 export const EACH_48: v128 = all8(48);
 /** Bit k of byte k and of byte 8 + k. */
 export const BITS_OF_TWO: v128 = i64x2.splat(<i64>0x8040201008040201 | <i64>zero);
-/** The tables of integers that the indices of GGUF's IQ4_NL and MXFP4 select, i8. */
+/** The table of integers that the indices of GGUF's IQ4_NL select, i8. */
 export const IQ4_NL_INTEGERS: v128 = bytes16(0xf6eaddcfbfad9881, 0x7159453526190d01);
-export const MXFP4_INTEGERS: v128 = bytes16(0x0c08060403020100, 0xf4f8fafcfdfeff00);
+/** That of MXFP4 (0, 1, 2, 3, 4, 6, 8, 12 and the same negated), plus 12. */
+export const MXFP4_RAISED: v128 = bytes16(0x18141210_0f0e0d0c, 0x00040608_090a0b0c);

@@ -12,8 +12,8 @@ import { Codec } from './dtype';
 import { V } from './vector';
 import { Five, Four, Three, Two, Width } from './width';
 
-/** From this many positions on, storing unpacked rows and reading them is as fast as unpacking in registers. */
-export const FEW_POSITIONS: i32 = 8;
+/** With more positions, storing unpacked rows and reading them is as fast as unpacking in registers. */
+export const FEW_POSITIONS: i32 = 10;
 
 /** Lanes 0 and 1: sums of w0[c] x[c] and w1[c] x[c] over the last `count` columns, one after the other. */
 function tails<T extends Codec>(w0: usize, w1: usize, x: usize, count: i32): v128 {
@@ -168,7 +168,7 @@ export function fewDots<T extends Codec>(
   positions: i32,
 ): void {
   if (positions > 5) {
-    // 3 and 3, 4 and 3, 4 and 4.
+    // 3 and 3, 4 and 3, 4 and 4, 5 and 4, 5 and 5.
     const rest = positions >> 1;
     const first = positions - rest;
     fewDots<T>(y, yBytes, at0, at1, w0, w1, x, xBytes, cols, first);

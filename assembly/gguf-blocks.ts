@@ -2,16 +2,12 @@
  * GGUF's formats with blocks of 32 signed integers of up to eight bits, as drawn in
  * src/checkpoint/gguf/dequantise.ts. They are multiplied in the same way as those of block.ts.
  *
- * In IQ4_NL and MXFP4, four bits are an index into a table of sixteen integers.
+ * In IQ4_NL, four bits are an index into a table of sixteen integers.
  */
 import { BlockCodec } from './block';
-import { EACH_15, IQ4_NL_INTEGERS, MXFP4_INTEGERS } from './constants';
+import { EACH_15, IQ4_NL_INTEGERS } from './constants';
 import { F16 } from './dtype';
-import {
-  IQ4_NL_BLOCK_BYTES,
-  MXFP4_BLOCK_BYTES,
-  Q8_0_BLOCK_BYTES,
-} from './exports/shared-constants';
+import { IQ4_NL_BLOCK_BYTES, Q8_0_BLOCK_BYTES } from './exports/shared-constants';
 
 /** Formats that are only read. */
 @unmanaged
@@ -19,9 +15,6 @@ export abstract class StoredBlock extends BlockCodec {
   /** Whether all weights of the block at `ptr` are finite. */
   abstract finite(ptr: usize): bool;
 }
-
-/** From this exponent on, 12 times the scale is beyond f32. */
-const MXFP4_OVERFLOW: u32 = 253;
 
 /** Parts of codecs. */
 abstract class B {
@@ -120,42 +113,5 @@ export class IQ4_NL extends StoredBlock {
   }
   @inline override finite(ptr: usize): bool {
     return F16.finite(ptr);
-  }
-}
-
-@unmanaged
-export class MXFP4 extends StoredBlock {
-  @inline override get bytes(): usize {
-    return MXFP4_BLOCK_BYTES;
-  }
-  @inline override get unit(): f32 {
-    return 1;
-  }
-  @inline override get levels(): f32 {
-    return 32767;
-  }
-  @inline override open(ptr: usize): v128 {
-    return v128.load(ptr, 1);
-  }
-  @inline override part(_ptr: usize, open: v128, k: i32, _nibble: v128): v128 {
-    return B.numbered(MXFP4_INTEGERS, open, k);
-  }
-  @inline override low(ptr: usize, open: v128, k: i32, nibble: v128): v128 {
-    return B.low(this.part(ptr, open, k, nibble));
-  }
-  @inline override high(ptr: usize, open: v128, k: i32, nibble: v128): v128 {
-    return B.high(this.part(ptr, open, k, nibble));
-  }
-  @inline override scale(ptr: usize, _upper: v128): v128 {
-    // A power of two, halved, since the integers are twice the values they represent.
-    const exponent = <u32>load<u8>(ptr);
-    const bits = exponent < 2 ? (<u32>0x200000) << exponent : (exponent - 1) << 23;
-    return i32x4.splat(<i32>bits);
-  }
-  @inline override one(ptr: usize, i: i32): f32 {
-    return <f32>B.integer(MXFP4_INTEGERS, B.number(ptr + 1, i));
-  }
-  @inline override finite(ptr: usize): bool {
-    return <u32>load<u8>(ptr) < MXFP4_OVERFLOW;
   }
 }

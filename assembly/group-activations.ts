@@ -2,8 +2,8 @@
  * Activations to be multiplied with rows in GGUF's block formats: quantised to i8, in groups of 32 with one
  * f32 scale each, and with the sums by which the weights' offsets and least values are multiplied.
  *
- *     one or two positions, each:   | 32 x i8 | scale | sums | 4 unused bytes |
- *     from three on, by pairs:      | 4 x i8 of the first | 4 x i8 of the second | 4 of the first ... |
+ *     one position:                 | 32 x i8 | scale | sums | 4 unused bytes |
+ *     from two on, by pairs:        | 4 x i8 of the first | 4 x i8 of the second | 4 of the first ... |
  *                                   | scale | scale | sums | sums |
  *
  *     sums, of each run:  least values: scale times the sum, f32
@@ -20,6 +20,7 @@ import {
   QUANTISED_PAIR_BYTES,
 } from './exports/shared-constants';
 import { GroupCodec } from './group';
+import { V } from './vector';
 
 /** Offsets of the scale and the sums in a group of one position. */
 export const SCALE: usize = 32;
@@ -31,9 +32,6 @@ export const SUMS0: usize = 72;
 export const SUMS1: usize = 80;
 /** Activations are -127 to 127. */
 const LEVELS: f32 = 127;
-/** 1.5 2^23, and its bits. */
-const ROUNDING: f32 = 12582912;
-const ROUNDING_BITS: i32 = 0x4b400000;
 /** A group whose activations are all smaller than this is taken for 0: 2^-100. */
 const X_MIN: f32 = 7.888609052210118e-31;
 
@@ -42,13 +40,9 @@ abstract class Activations {
   /** Eight activations as i16: products of at most 127 to nearest, ties to even. */
   @inline static eight(x: usize, factor: v128): v128 {
     return i16x8.narrow_i32x4_s(
-      Activations.integers(f32x4.mul(v128.load(x), factor)),
-      Activations.integers(f32x4.mul(v128.load(x, 16), factor)),
+      V.integers(f32x4.mul(v128.load(x), factor)),
+      V.integers(f32x4.mul(v128.load(x, 16), factor)),
     );
-  }
-  /** After the addition, which rounds, the lower bits hold the integer; a conversion would take longer. */
-  @inline static integers(v: v128): v128 {
-    return i32x4.sub(f32x4.add(v, f32x4.splat(ROUNDING)), i32x4.splat(ROUNDING_BITS));
   }
 
   /**

@@ -1,9 +1,10 @@
 /**
- * Dot products of rows in GGUF's block formats with the activations of any number of positions. A few
- * positions are multiplied with weights in their stored form (group-dot.ts); for more positions, weights
- * are unpacked once, eight rows at a time (group-tiles.ts).
+ * Dot products of rows in GGUF's block formats with the activations of any number of positions. One
+ * position is multiplied with weights in their stored form (group-dot.ts); for more positions, weights
+ * are unpacked once, eight rows at a time (group-tiles.ts): two consecutive rows of each quarter, since
+ * unpacking waits for memory, and quarters are four streams that go on from row to row.
  */
-import { PAIRED_POSITIONS, QUANTISED_GROUP, QUANTISED_POSITIONS } from './exports/shared-constants';
+import { QUANTISED_GROUP, QUANTISED_POSITIONS } from './exports/shared-constants';
 import { GroupCodec } from './group';
 import { quantise, quantisedOffset, quantisePairs } from './group-activations';
 import { dot4 } from './group-dot';
@@ -95,6 +96,41 @@ function unpack<T extends GroupCodec>(
   }
 }
 
+/** Row i of each quarter as the first or the second four of eight rows at `eights`. */
+function unpackQuarters<T extends GroupCodec>(
+  eights: usize,
+  second: bool,
+  w: usize,
+  ptrs: usize,
+  rowBytes: usize,
+  i: i32,
+  count: i32,
+  groups: i32,
+): void {
+  const quarter = Quarters.rows(count);
+  unpack<T>(
+    eights,
+    second,
+    Quarters.row(w, ptrs, rowBytes, i),
+    Quarters.row(w, ptrs, rowBytes, min(i + quarter, count - 1)),
+    Quarters.row(w, ptrs, rowBytes, min(i + 2 * quarter, count - 1)),
+    Quarters.row(w, ptrs, rowBytes, min(i + 3 * quarter, count - 1)),
+    groups,
+  );
+}
+
+/** Where results of four rows belong. */
+abstract class Results {
+  /** Stores row i of each quarter. */
+  @inline static put(y: usize, v: v128, i: i32, count: i32): void {
+    const quarter = Quarters.rows(count);
+    const r1 = min(i + quarter, count - 1);
+    const r2 = min(i + 2 * quarter, count - 1);
+    const r3 = min(i + 3 * quarter, count - 1);
+    Quarters.store(y, v, (<usize>i) << 2, (<usize>r1) << 2, (<usize>r2) << 2, (<usize>r3) << 2);
+  }
+}
+
 /** One position, rows in their stored form: y[r] = dot(w_r, x). */
 function dotsOfOne<T extends GroupCodec>(
   y: usize,
@@ -154,35 +190,34 @@ export function groupDots<T extends GroupCodec>(
     const n = min(step, positions - first);
     const room = scratch + HEADS_BYTES;
     const inputBytes = quantisedOffset(quantised ? xStride : <usize>cols, n);
-    if (n < PAIRED_POSITIONS) {
-      for (let p: usize = 0; p < <usize>n; p++) {
-        if (!quantised) quantise<T>(room, x + ((p * xStride) << 2), groups);
-        const xp = quantised ? x + p * inputBytes : room;
-        dotsOfOne<T>(y + p * yBytes, xp, w, ptrs, rowBytes, count, groups, scratch);
-      }
+    if (n == 1) {
+      if (!quantised) quantise<T>(room, x, groups);
+      dotsOfOne<T>(y, quantised ? x : room, w, ptrs, rowBytes, count, groups, scratch);
     } else {
-      let pairs = x;
+      let input = x;
       let unpacked = room;
       if (!quantised) {
-        pairs = room;
-        quantisePairs<T>(pairs, inputBytes, x, groups, n, xStride << 2);
+        input = room;
+        quantisePairs<T>(input, inputBytes, x, groups, n, xStride << 2);
         unpacked += <usize>((n + 1) >> 1) * inputBytes;
       }
-      const last = count - 1;
-      for (let r = 0; r < count; r += 8) {
-        for (let k = 0; k < 8; k += 4) {
-          unpack<T>(
-            unpacked,
-            k == 4,
-            Quarters.row(w, ptrs, rowBytes, min(r + k, last)),
-            Quarters.row(w, ptrs, rowBytes, min(r + k + 1, last)),
-            Quarters.row(w, ptrs, rowBytes, min(r + k + 2, last)),
-            Quarters.row(w, ptrs, rowBytes, min(r + k + 3, last)),
-            groups,
-          );
+      const quarter = Quarters.rows(count);
+      for (let i = 0; i < quarter; i += 2) {
+        const j = min(i + 1, quarter - 1);
+        unpackQuarters<T>(unpacked, false, w, ptrs, rowBytes, i, count, groups);
+        unpackQuarters<T>(unpacked, true, w, ptrs, rowBytes, j, count, groups);
+        let yp = y;
+        let xp = input;
+        for (let p = 0; p < n; p += 2) {
+          const two = min(2, n - p);
+          dots8<T>(scratch, 32, 16, two, 8, xp, inputBytes, unpacked, groups);
+          for (let k: usize = 0; k < <usize>two; k++) {
+            Results.put(yp, v128.load(scratch + (k << 5)), i, count);
+            Results.put(yp, v128.load(scratch + (k << 5), 16), j, count);
+            yp += yBytes;
+          }
+          xp += inputBytes;
         }
-        const yr = y + ((<usize>r) << 2);
-        dots8<T>(yr, yBytes, n, count - r, pairs, inputBytes, unpacked, groups);
       }
     }
     x += (<usize>n * xStride) << 2;

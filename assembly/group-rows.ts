@@ -1,6 +1,5 @@
 /** Converts rows in GGUF's block formats to f32, exactly as the formats define them. */
 import { ZERO } from './constants';
-import { F16 } from './dtype';
 import { G, GroupCodec } from './group';
 
 /** Weights of a group as f32. */
@@ -85,7 +84,7 @@ export function groupsToF32<T extends GroupCodec>(dst: usize, src: usize, n: i32
 export function firstNonFiniteGroups<T extends GroupCodec>(src: usize, n: i32): i32 {
   const t = changetype<T>(0);
   for (let i = 0; i < n; i += t.groups * 32) {
-    if (!F16.finite(src + t.factorAt) || (t.least != 0 && !F16.finite(src + t.leastAt))) return i;
+    if (!t.finite(src)) return i;
     src += t.bytes;
   }
   return -1;

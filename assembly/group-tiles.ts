@@ -69,7 +69,8 @@ export abstract class Eights {
 }
 
 /**
- * n of eight rows at u with the two positions at x.
+ * n of eight rows at u with the two positions at x. The results of the second four rows are `yApart` bytes
+ * beyond those of the first.
  *
  * V8 before Node 24 moves all loads of a basic block to its beginning. If a group is one block, these are
  * more than there are registers, and the alternative, a loop, adds half of the time again. So the code has
@@ -79,6 +80,7 @@ export abstract class Eights {
 function dots8x2<T extends GroupCodec>(
   y0: usize,
   y1: usize,
+  yApart: usize,
   n: i32,
   x: usize,
   u: usize,
@@ -192,16 +194,20 @@ function dots8x2<T extends GroupCodec>(
     x += QUANTISED_PAIR_BYTES;
   }
   Eights.put(y0, a00, n);
-  Eights.put(y0 + 16, a10, n - 4);
+  Eights.put(y0 + yApart, a10, n - 4);
   if (y0 == y1) return;
   Eights.put(y1, a01, n);
-  Eights.put(y1 + 16, a11, n - 4);
+  Eights.put(y1 + yApart, a11, n - 4);
 }
 
-/** n of eight rows, unpacked, with the quantised positions at x, pairs of which are `pairBytes` apart. */
+/**
+ * Products of n of eight unpacked rows with the quantised positions at x, pairs of which are `pairBytes`
+ * apart. The results of the second four rows are `yApart` bytes beyond those of the first.
+ */
 export function dots8<T extends GroupCodec>(
   y: usize,
   yBytes: usize,
+  yApart: usize,
   positions: i32,
   n: i32,
   x: usize,
@@ -211,7 +217,8 @@ export function dots8<T extends GroupCodec>(
 ): void {
   for (let p = 0; p < positions; p += 2) {
     const y0 = y + <usize>p * yBytes;
-    dots8x2<T>(y0, p + 1 < positions ? y0 + yBytes : y0, n, x, unpacked, groups);
+    const y1 = p + 1 < positions ? y0 + yBytes : y0;
+    dots8x2<T>(y0, y1, yApart, n, x, unpacked, groups);
     x += pairBytes;
   }
 }

@@ -1,10 +1,11 @@
 /**
- * The block formats of GGUF files whose weights are unsigned integers of up to six bits, one class
- * each; see dtype.ts for how such classes are used. 32 weights in a row are a group:
+ * The block formats of GGUF files whose weights are integers of up to six bits, unsigned or made so, one
+ * class each; see dtype.ts for how such classes are used. 32 weights in a row are a group:
  *
  *     weight = factor scale (q - offset) + least
  *
- *  - In formats with blocks of 32, a group is a block; the factor is its f16, the scale is 1.
+ *  - In formats with blocks of 32, a group is a block; the factor is its f16 (or power of
+ *    two), the scale is 1.
  *  - In formats with blocks of 256, a block is eight groups. `factor` and `least` are of a group or,
  *    where `runs` is 2, of 16 weights: a run. Scales of runs are integers, which are multiplied in.
  *
@@ -36,7 +37,9 @@ export abstract class GroupCodec {
   /** Offsets in a block of its factor, and of the factor of its least values. */
   abstract get factorAt(): usize;
   abstract get leastAt(): usize;
-  /** Masks for separately stored bits, which loops keep in variables; see constants.ts. */
+  /** Whether all weights of the block at w are finite. */
+  abstract finite(w: usize): bool;
+  /** Masks for separately stored bits, or a table, which loops keep in variables; see constants.ts. */
   abstract get low(): v128;
   abstract get high(): v128;
   /** 16 integers of the block at w, as u8: half j of group 4 h + g. */
@@ -77,6 +80,12 @@ export abstract class G {
     v = v128.load_lane<u16>(a2, v, 2);
     v = v128.load_lane<u16>(a3, v, 3);
     return F16.widen(i32x4.extend_low_i16x8_s(v));
+  }
+
+  /** Whether the factors of the block at w, f16, are finite. */
+  @inline static finite<T extends GroupCodec>(w: usize): bool {
+    const t = changetype<T>(0);
+    return F16.finite(w + t.factorAt) && (t.least == 0 || F16.finite(w + t.leastAt));
   }
 
   /** The head of formats with blocks of 32. */

@@ -11,6 +11,7 @@ export * from './exports/iq4-xs';
 export * from './exports/kernels';
 export * from './exports/mxfp4';
 export * from './exports/packed-f16';
+export * from './exports/packed-mxfp4';
 export * from './exports/packed-q2-k';
 export * from './exports/packed-q3-k';
 export * from './exports/packed-q4-0';

@@ -105,6 +105,9 @@ abstract class ScalesOfGroups extends GroupCodec {
 
 @unmanaged
 export class Q4_K extends ScalesOfGroups {
+  @inline override finite(w: usize): bool {
+    return G.finite<Q4_K>(w);
+  }
   @inline override get bytes(): usize {
     return Q4_K_BLOCK_BYTES;
   }
@@ -140,6 +143,9 @@ export class Q4_K extends ScalesOfGroups {
 
 @unmanaged
 export class Q5_K extends ScalesOfGroups {
+  @inline override finite(w: usize): bool {
+    return G.finite<Q5_K>(w);
+  }
   @inline override get bytes(): usize {
     return Q5_K_BLOCK_BYTES;
   }

@@ -4,7 +4,7 @@
  */
 import { activeDots, BlockFours, PlainFours } from './active-dot';
 import { BlockCodec } from './block';
-import { blockDots } from './block-dot';
+import { blockDots } from './block-matmul';
 import { dots } from './dot';
 import { Codec } from './dtype';
 import { GroupCodec } from './group';

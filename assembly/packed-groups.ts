@@ -6,16 +6,15 @@
  *     row r      | f16? | word 0 | word 1 | ... | f16? |           words of 32 bits; at most one f16
  *     packed     | f16 of row 0 .. 3? | a word of row 0 .. 3 | a word of row 0 .. 3 | ... |
  *
- * and these one after the other; a codec's `place` gives the order of the words. In Q5_0 and Q5_1 one
- * word has the fifth bits of 32 weights; bit c of
- * byte 4 r + k of its vector is that of weight 4 c + k of row r.
+ * and these one after the other; a codec's `place` gives the order of the words. In MXFP4 a byte takes the
+ * place of the f16. In Q5_0 and Q5_1 one word has the fifth bits of 32 weights; bit c of byte 4 r + k of its
+ * vector is that of weight 4 c + k of row r.
  *
  * Sums need no additions across lanes, heads need no gathering, and all four rows are one stream of memory.
  * Results are the same to the bit as with rows in their stored form (group-dot.ts): integers of groups are
  * exact, and f32 is added group by group in the same order.
  */
 import {
-  PAIRED_POSITIONS,
   QUANTISED_GROUP,
   QUANTISED_GROUP_BYTES,
   QUANTISED_POSITIONS,
@@ -26,24 +25,8 @@ import { Heads, I } from './group-dot';
 import { HEADS_BYTES } from './group-matmul';
 import { CHUNK_BYTES, dots8, Eights } from './group-tiles';
 
-/** Parts of packed blocks. */
+/** Products with groups of packed blocks. */
 abstract class Packed {
-  /** Whether blocks have an f16 in addition to words of 32 bits: then it is their factor. */
-  @inline static half<T extends GroupCodec>(): bool {
-    return (changetype<T>(0).bytes & 3) != 0;
-  }
-  /** Offset of the words in a row's block. */
-  @inline static words<T extends GroupCodec>(): usize {
-    return Packed.half<T>() && changetype<T>(0).factorAt == 0 ? 2 : 0;
-  }
-  @inline static count<T extends GroupCodec>(): i32 {
-    return <i32>(changetype<T>(0).bytes >> 2);
-  }
-  /** Offset of the vector of word `word`. */
-  @inline static vector<T extends GroupCodec>(word: i32): usize {
-    return (Packed.half<T>() ? 8 : 0) + ((<usize>changetype<T>(0).place(word)) << 4);
-  }
-
   /** Sums of pairs of chunk c, whose activations are at x. */
   @inline static pairs<T extends GroupCodec>(
     p: usize,
@@ -111,6 +94,8 @@ abstract class Packed {
 
 /** Simultaneous streams of memory reads: a single stream stalls at every page. */
 const STREAMS: i32 = 4;
+/** Groups of four rows that are unpacked before those of the next stream. */
+const UNPACKED_TOGETHER: i32 = 8;
 
 /**
  * Dot products of `streams` times four rows with one position; the streams are `apart` bytes from one to the
@@ -231,6 +216,72 @@ function unpackFours<T extends GroupCodec>(
 }
 
 /**
+ * Unpacks rows of `streams` times four, `apart` bytes from one to the next, to eight rows for each two of
+ * them. A few groups of each stream in turn: as in `dotsPacked`, a single stream of memory would stall.
+ */
+function unpackStreams<T extends GroupCodec>(
+  eights: usize,
+  p: usize,
+  streams: i32,
+  apart: usize,
+  groups: i32,
+): void {
+  const t = changetype<T>(0);
+  const eightsBytes = <usize>groups * Eights.bytes<T>();
+  for (let g = 0; g < groups; g += UNPACKED_TOGETHER) {
+    const some = min(UNPACKED_TOGETHER, groups - g);
+    let from = p;
+    let to = eights;
+    for (let k = 0; k < streams; k++) {
+      unpackFours<T>(to, (k & 1) == 1, from, some);
+      from += apart;
+      if ((k & 1) == 1) to += eightsBytes;
+    }
+    p += (<usize>(some / t.groups) * t.bytes) << 2;
+    eights += <usize>some * Eights.bytes<T>();
+  }
+}
+
+/**
+ * Several positions, quantised in pairs: y_p[r] = dot(w_r, x_p) for `count` packed rows at w, of which
+ * `streams` times four, an even number, are unpacked together.
+ */
+function dotsOfPairs<T extends GroupCodec>(
+  y: usize,
+  yBytes: usize,
+  positions: i32,
+  x: usize,
+  inputBytes: usize,
+  w: usize,
+  count: i32,
+  groups: i32,
+  streams: i32,
+  unpacked: usize,
+): void {
+  const t = changetype<T>(0);
+  const foursBytes = (<usize>(groups / t.groups) * t.bytes) << 2;
+  const eightsBytes = <usize>groups * Eights.bytes<T>();
+  const fours = count >> 2;
+  const each = fours / streams;
+  for (let i = 0; i <= each; i++) {
+    // Fours that are left when the streams have ended lie together.
+    const whole = i < each;
+    const n = whole ? streams : fours - each * streams;
+    const first = <usize>(whole ? i : each * streams);
+    const apart: usize = whole ? <usize>each : 1;
+    unpackStreams<T>(unpacked, w + first * foursBytes, n, apart * foursBytes, groups);
+    let eights = unpacked;
+    let to = y + (first << 4);
+    for (let k = 0; k < n; k += 2) {
+      const rows = (n - k) << 2;
+      dots8<T>(to, yBytes, apart << 4, positions, rows, x, inputBytes, eights, groups);
+      eights += eightsBytes;
+      to += apart << 5;
+    }
+  }
+}
+
+/**
  * y_p[r] = dot(w_r, x_p) for r in [0, count), a multiple of four, and p in [0, positions), of packed
  * rows at w. `scratch` and `quantised` are those of `groupDots`.
  */
@@ -256,110 +307,22 @@ export function packedDots<T extends GroupCodec>(
     const n = min(step, positions - first);
     const room = scratch + HEADS_BYTES;
     const inputBytes = quantisedOffset(quantised ? xStride : <usize>cols, n);
-    if (n < PAIRED_POSITIONS) {
-      for (let p: usize = 0; p < <usize>n; p++) {
-        if (!quantised) quantise<T>(room, x + ((p * xStride) << 2), groups);
-        const xp = quantised ? x + p * inputBytes : room;
-        dotsOfPacked<T>(y + p * yBytes, xp, w, count, groups, scratch);
-      }
+    if (n == 1) {
+      if (!quantised) quantise<T>(room, x, groups);
+      dotsOfPacked<T>(y, quantised ? x : room, w, count, groups, scratch);
     } else {
-      let pairs = x;
+      let input = x;
       let unpacked = room;
       if (!quantised) {
-        pairs = room;
-        quantisePairs<T>(pairs, inputBytes, x, groups, n, xStride << 2);
+        input = room;
+        quantisePairs<T>(input, inputBytes, x, groups, n, xStride << 2);
         unpacked += <usize>((n + 1) >> 1) * inputBytes;
       }
-      for (let r = 0; r < count; r += 8) {
-        const wr = w + <usize>(r >> 2) * foursBytes;
-        unpackFours<T>(unpacked, false, wr, groups);
-        if (r + 4 < count) unpackFours<T>(unpacked, true, wr + foursBytes, groups);
-        const yr = y + ((<usize>r) << 2);
-        dots8<T>(yr, yBytes, n, count - r, pairs, inputBytes, unpacked, groups);
-      }
+      // Scratch has no room for four streams beside the input.
+      const streams = quantised ? STREAMS : 2;
+      dotsOfPairs<T>(y, yBytes, n, input, inputBytes, w, count, groups, streams, unpacked);
     }
     x += (<usize>n * xStride) << 2;
     y += <usize>n * yBytes;
-  }
-}
-
-/** Fifth bits of four rows, given as one word per lane, in the order of packed blocks. */
-function packedFifths(words: v128): v128 {
-  const bits = i32x4.splat(0x08040201);
-  let packed = i32x4.splat(0);
-  for (let c = 0; c < 8; c++) {
-    const four = i32x4.shr_u(words, 4 * c);
-    const each = i8x16.shuffle(four, four, 0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
-    const set = i8x16.eq(v128.and(each, bits), bits);
-    packed = v128.or(packed, v128.and(set, i8x16.splat(<i8>((<i32>1) << c))));
-  }
-  return packed;
-}
-
-/** The word of a row's fifth bits, whose bytes in a packed block are `bytes`. */
-function fifthsOfRow(bytes: u32): u32 {
-  let word: u32 = 0;
-  for (let k = 0; k < 4; k++) {
-    let bits = (bytes >>> (8 * k)) & 255;
-    bits = (bits | (bits << 12)) & 0x000f000f;
-    bits = (bits | (bits << 6)) & 0x03030303;
-    bits = (bits | (bits << 3)) & 0x11111111;
-    word |= bits << k;
-  }
-  return word;
-}
-
-/** Packs rows of `cols` weights in place; `scratch` has room for four of them. */
-export function packGroups<T extends GroupCodec>(
-  w: usize,
-  rows: i32,
-  cols: i32,
-  scratch: usize,
-): void {
-  const t = changetype<T>(0);
-  const blocks = cols / (QUANTISED_GROUP * t.groups);
-  const rowBytes = <usize>blocks * t.bytes;
-  for (let r = 0; r < rows; r += 4) {
-    memory.copy(scratch, w, 4 * rowBytes);
-    let from = scratch;
-    for (let b = 0; b < blocks; b++) {
-      for (let i: usize = 0; i < 4; i++) {
-        const row = from + i * rowBytes;
-        if (Packed.half<T>()) store<u16>(w + 2 * i, load<u16>(row + t.factorAt));
-      }
-      for (let word = 0; word < Packed.count<T>(); word++) {
-        const at = from + Packed.words<T>() + ((<usize>word) << 2);
-        let v = v128.load_splat<u32>(at);
-        v = v128.load_lane<u32>(at + rowBytes, v, 1);
-        v = v128.load_lane<u32>(at + 2 * rowBytes, v, 2);
-        v = v128.load_lane<u32>(at + 3 * rowBytes, v, 3);
-        if (word == t.fifthsWord) v = packedFifths(v);
-        v128.store(w + Packed.vector<T>(word), v);
-      }
-      from += t.bytes;
-      w += 4 * t.bytes;
-    }
-  }
-}
-
-/** dst = row `row` of four packed rows of `cols` weights at `src`, in the file's form. */
-export function unpackGroupRow<T extends GroupCodec>(
-  dst: usize,
-  src: usize,
-  row: i32,
-  cols: i32,
-): void {
-  const t = changetype<T>(0);
-  const halfAt = (<usize>row) << 1;
-  const wordAt = (<usize>row) << 2;
-  for (let left = cols; left > 0; left -= QUANTISED_GROUP * t.groups) {
-    if (Packed.half<T>()) store<u16>(dst + t.factorAt, load<u16>(src + halfAt));
-    for (let word = 0; word < Packed.count<T>(); word++) {
-      let bits = load<u32>(src + Packed.vector<T>(word) + wordAt);
-      if (word == t.fifthsWord) bits = fifthsOfRow(bits);
-      store<u32>(dst + Packed.words<T>() + ((<usize>word) << 2), bits);
-    }
-    src += 4 * t.bytes;
-    dst += t.bytes;
   }
 }

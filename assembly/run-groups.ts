@@ -1,7 +1,6 @@
 /**
  * GGUF's formats with blocks of 256 whose runs of 16 weights have integer scales, as drawn in
- * src/checkpoint/gguf/dequantise.ts. Upper bits of integers are shifted in words of 16 bits; bits
- * that cross from one byte to the next are masked out.
+ * src/checkpoint/gguf/dequantise.ts. Bits are shifted in words of 16; those that cross bytes are masked out.
  */
 import { EACH_3, EACH_4, EACH_15, EACH_48 } from './constants';
 import { Q2_K_BLOCK_BYTES, Q3_K_BLOCK_BYTES, Q6_K_BLOCK_BYTES } from './exports/shared-constants';
@@ -80,6 +79,9 @@ abstract class ScalesOfRuns extends GroupCodec {
 
 @unmanaged
 export class Q6_K extends ScalesOfRuns {
+  @inline override finite(w: usize): bool {
+    return G.finite<Q6_K>(w);
+  }
   @inline override get bytes(): usize {
     return Q6_K_BLOCK_BYTES;
   }
@@ -176,6 +178,9 @@ abstract class TwoBits {
 
 @unmanaged
 export class Q3_K extends ScalesOfRuns {
+  @inline override finite(w: usize): bool {
+    return G.finite<Q3_K>(w);
+  }
   @inline override get bytes(): usize {
     return Q3_K_BLOCK_BYTES;
   }
@@ -280,6 +285,9 @@ export class Q3_K extends ScalesOfRuns {
 /** Scales of runs and their least values, 4 bits each. */
 @unmanaged
 export class Q2_K extends ScalesOfRuns {
+  @inline override finite(w: usize): bool {
+    return G.finite<Q2_K>(w);
+  }
   @inline override get bytes(): usize {
     return Q2_K_BLOCK_BYTES;
   }
@@ -384,7 +392,6 @@ export class Q2_K extends ScalesOfRuns {
       v128.and(b3, fours),
     );
   }
-  /** Those of two groups. */
   @inline static storeLeasts(at: usize, stride: usize, bytes: v128, leasts: v128): void {
     G.store4(at, 16, bytes, leasts);
     v128.store(at + stride, v128.load(at, 32));

@@ -3,7 +3,7 @@
  * products with those values.
  */
 import { BLOCK } from './block';
-import { Blocks, blockDots } from './block-dot';
+import { Blocks } from './block-dot';
 import { dots } from './dot';
 import { F32 } from './dtype';
 import { StoredBlock } from './gguf-blocks';

@@ -9,6 +9,9 @@
  * the results nor their products with ordinary values are denormal.
  */
 const EXP_MIN: f32 = -64.0;
+/** 1.5 2^23, and its bits. */
+const ROUNDING: f32 = 12582912;
+const ROUNDING_BITS: i32 = 0x4b400000;
 /** Above this, `exp` stays at e^88 (about 1.65e38). */
 const EXP_MAX: f32 = 88.0;
 
@@ -24,6 +27,14 @@ export abstract class V {
   @inline static sum(v: v128): f32 {
     const s = f32x4.add(v, i32x4.shuffle(v, v, 2, 3, 0, 1));
     return f32x4.extract_lane(s, 0) + f32x4.extract_lane(s, 1);
+  }
+
+  /**
+   * The nearest integers, ties to even, of magnitudes up to 2^22. After the addition, which rounds, the lower
+   * bits hold the integer; a conversion would take longer.
+   */
+  @inline static integers(v: v128): v128 {
+    return i32x4.sub(f32x4.add(v, f32x4.splat(ROUNDING)), i32x4.splat(ROUNDING_BITS));
   }
 
   /** acc + w x; rounded once in the build with relaxed SIMD if the processor supports that, else twice. */

@@ -9,7 +9,7 @@ import { outlineOf } from '../src/cli/outline/outline.ts';
 import { manualPage, markdownReference } from '../src/cli/outline/reference.ts';
 import { createProgram } from '../src/cli/program.ts';
 
-const program = outlineOf(createProgram());
+const program = outlineOf(await createProgram());
 const path = (name: string) => fileURLToPath(new URL(`../docs/${name}`, import.meta.url));
 writeFileSync(path('COMMANDS.md'), markdownReference(program));
 writeFileSync(path('flashllm.1'), manualPage(program));

@@ -55,14 +55,19 @@ export function ggufMeasurements(bench: GgufBench): readonly Measurement[] {
         }
       },
     };
-    const several = [4, 16, 64].map((positions): Measurement => {
-      const part = Math.min(rows, rowsPerCall / 2);
+    const several = [2, 4, 8, 16, 64].map((positions): Measurement => {
+      const all = rowsFor(positions);
       return {
         kernel: `${dtype} matmul, ${positions} positions`,
-        bytes: part * rowBytes,
-        flops: 2 * part * cols * positions,
-        run: ({ byDType }) =>
-          byDType[dtype].matmul(y, x, weights, 0, part, cols, positions, cols, part, scratch),
+        bytes: all * rowBytes,
+        flops: 2 * all * cols * positions,
+        run: ({ byDType }) => {
+          for (let row = 0; row < all; row += rowsPerCall) {
+            const part = Math.min(rowsPerCall, all - row);
+            const shape = [part, cols, positions, cols, part] as const;
+            byDType[dtype].matmul(y, x, weights + row * rowBytes, 0, ...shape, scratch);
+          }
+        },
       };
     });
     const few = Math.min(rows, rowsPerCall);
@@ -80,26 +85,36 @@ export function ggufMeasurements(bench: GgufBench): readonly Measurement[] {
       const packed = packedFormat(formats[dtype]);
       if (!inFours(packed)) return [];
       const { name } = packed;
-      const part = 4 * Math.floor(Math.min(rows, rowsPerCall / 2) / 4);
       const positions = 64;
-      const xBytes = 4 * cols * positions;
       return [
         {
           kernel: `${dtype} quantise, ${positions} positions`,
-          bytes: xBytes,
+          bytes: 4 * cols * positions,
           flops: 0,
           run: ({ fours }) => fours[name].quantise(quantised, x, cols, positions, cols),
         },
-        {
-          kernel: `${dtype} packed matmul, ${positions} positions quantised before`,
-          bytes: part * rowBytes,
-          flops: 2 * part * cols * positions,
-          run: ({ fours }) => {
-            const shape = [part, cols, positions, cols, part] as const;
-            fours[name].matmul(y, quantised, weights, 0, ...shape, scratch, 1);
-          },
-        },
+        ...[1, 2, 4, 8, 16, 64].map((positions): Measurement => {
+          const all = 4 * Math.floor(rowsFor(positions) / 4);
+          return {
+            kernel: `${dtype} packed matmul quantised before, positions: ${positions}`,
+            bytes: all * rowBytes,
+            flops: 2 * all * cols * positions,
+            run: ({ fours }) => {
+              for (let row = 0; row < all; row += rowsPerCall) {
+                const part = Math.min(rowsPerCall, all - row);
+                const shape = [part, cols, positions, cols, part] as const;
+                const w = weights + row * rowBytes;
+                fours[name].matmul(y, quantised, w, 0, ...shape, scratch, 1);
+              }
+            },
+          };
+        }),
       ];
+    }
+
+    /** All rows for few positions, since memory is what limits those; for many, those of half a call. */
+    function rowsFor(positions: number): number {
+      return positions > 16 ? Math.min(rows, rowsPerCall / 2) : rows;
     }
   });
 }

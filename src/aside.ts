@@ -29,11 +29,19 @@ export function recreateFileSync(path: string): number {
   return openSync(path, newFlags, ownerOnly);
 }
 
-/** Creates a new file with this content. */
-export async function writeNewFile(path: string, content: Uint8Array | string): Promise<void> {
+/**
+ * Creates a new file with this content.
+ * @param durable whether to wait until it is on the device
+ */
+export async function writeNewFile(
+  path: string,
+  content: Uint8Array | string,
+  { durable = false } = {},
+): Promise<void> {
   const file = await createFile(path);
   try {
     await file.writeFile(content);
+    if (durable) await file.sync();
   } finally {
     await file.close();
   }

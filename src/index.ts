@@ -13,10 +13,10 @@ export { ChatTemplate, type RenderOptions, TemplateError } from './chat/template
 export type { ActivationChange, Adaptation } from './convert/adaptation.ts';
 export {
   type ConvertOptions,
-  type ConvertProgress,
   type ConvertReport,
   convertCheckpoint,
 } from './convert/convert.ts';
+export type { ConvertProgress } from './convert/model-writer.ts';
 export type { DType, KvDType } from './dtype.ts';
 export { documentsOf, splitDocuments } from './engine/documents.ts';
 export { type EvaluateOptions, type EvaluateResult, evaluate } from './engine/evaluate.ts';

@@ -22,3 +22,26 @@ export async function forEachParallel<T>(
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, (_, lane) => run(lane)));
   if (errors.length > 0) throw errors[0];
 }
+
+/** Calls work of several callers at most `limit` at a time, in the order of the requests. */
+export class Limiter {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(limit: number) {
+    this.#free = limit;
+  }
+
+  /** The result of `work`, once its turn has come. Throws its error. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free === 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#free--;
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free++;
+      else next();
+    }
+  }
+}

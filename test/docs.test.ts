@@ -66,8 +66,8 @@ function commandLines(text: string): string[] {
   );
 }
 
-test('every command in the documentation exists, with its options', () => {
-  const program = outlineOf(createProgram());
+test('every command in the documentation exists, with its options', async () => {
+  const program = outlineOf(await createProgram());
   const shared = program.options.map(({ long }) => long);
   const unknown: string[] = [];
   let seen = 0;

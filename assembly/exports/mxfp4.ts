@@ -1,9 +1,20 @@
 /** The kernels for weights in mxfp4. Written by "npm run generate". */
 
-import { MXFP4 } from '../gguf-blocks';
-import { matmul, QuantisedDots } from '../matmul';
-import { BlockRows, exactMatmul, firstNonFiniteRow, rowsToF32 } from '../stored-rows';
+import { quantiseInput } from '../group-activations';
+import { GroupDots, matmul } from '../matmul';
+import { MXFP4 } from '../small-groups';
+import { exactMatmul, firstNonFiniteRow, GroupRows, rowsToF32 } from '../stored-rows';
 import { tileRows, tileSums } from '../tiles';
+
+export function quantise_mxfp4(
+  q: usize,
+  x: usize,
+  cols: i32,
+  positions: i32,
+  xStride: usize,
+): void {
+  quantiseInput<MXFP4>(q, x, cols, positions, xStride);
+}
 
 export function matmul_mxfp4(
   y: usize,
@@ -18,7 +29,7 @@ export function matmul_mxfp4(
   scratch: usize,
   quantised: i32,
 ): void {
-  matmul<QuantisedDots<MXFP4>>(
+  matmul<GroupDots<MXFP4>>(
     y,
     x,
     w,
@@ -45,7 +56,7 @@ export function exactMatmul_mxfp4(
   yStride: usize,
   scratch: usize,
 ): void {
-  exactMatmul<BlockRows<MXFP4>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
+  exactMatmul<GroupRows<MXFP4>>(y, x, w, bias, rows, cols, positions, xStride, yStride, scratch);
 }
 
 export function tileRows_mxfp4(
@@ -64,7 +75,7 @@ export function tileRows_mxfp4(
   scratch: usize,
   quantised: i32,
 ): void {
-  tileRows<QuantisedDots<MXFP4>>(
+  tileRows<GroupDots<MXFP4>>(
     y,
     x,
     w,
@@ -99,7 +110,7 @@ export function tileSums_mxfp4(
   scratch: usize,
   quantised: i32,
 ): void {
-  tileSums<QuantisedDots<MXFP4>>(
+  tileSums<GroupDots<MXFP4>>(
     y,
     sums,
     x,
@@ -119,9 +130,9 @@ export function tileSums_mxfp4(
 }
 
 export function toF32_mxfp4(dst: usize, src: usize, n: i32): void {
-  rowsToF32<BlockRows<MXFP4>>(dst, src, n);
+  rowsToF32<GroupRows<MXFP4>>(dst, src, n);
 }
 
 export function firstNonFinite_mxfp4(src: usize, n: i32): i32 {
-  return firstNonFiniteRow<BlockRows<MXFP4>>(src, n);
+  return firstNonFiniteRow<GroupRows<MXFP4>>(src, n);
 }

@@ -2,7 +2,7 @@
 
 import { quantiseInput } from '../group-activations';
 import { matmul, PackedGroupDots } from '../matmul';
-import { packGroups, unpackGroupRow } from '../packed-groups';
+import { packGroups, unpackGroupRow } from '../pack-groups';
 import { Q4_1 } from '../small-groups';
 import { tileRows, tileSums } from '../tiles';
 

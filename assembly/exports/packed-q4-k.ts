@@ -3,7 +3,7 @@
 import { quantiseInput } from '../group-activations';
 import { Q4_K } from '../k-groups';
 import { matmul, PackedGroupDots } from '../matmul';
-import { packGroups, unpackGroupRow } from '../packed-groups';
+import { packGroups, unpackGroupRow } from '../pack-groups';
 import { tileRows, tileSums } from '../tiles';
 
 export function quantise_packed_q4_k(

@@ -23,7 +23,8 @@ import { noteFewerExperts } from './ffn-choice.ts';
 import { interruptedExitCode, interruption } from './interrupt.ts';
 import { expertsOf, threadsOf } from './options.ts';
 import { chooseBudget, chosenTemplates, draftLine, withModel } from './run.ts';
-import { note, print, printJson, showProgress, table } from './terminal.ts';
+import { table } from './table.ts';
+import { note, print, printJson, showProgress } from './terminal.ts';
 
 /** The summary that the command prints at its end; the keys are those of `--json`. */
 interface Summary {

@@ -7,7 +7,7 @@ import { type PaperRow, paperModel, paperRows } from '../bench/paper.ts';
 import { paperFor, type RowReport, reportRows, sameTokens } from '../bench/report.ts';
 import type { Model } from '../engine/model.ts';
 import { formatBytes } from '../units.ts';
-import { table } from './terminal.ts';
+import { table } from './table.ts';
 
 export interface BenchFacts {
   readonly model: Model;

@@ -17,7 +17,7 @@ import {
   describeScales,
   describeSparsity,
 } from './architecture.ts';
-import { table } from './terminal.ts';
+import { table } from './table.ts';
 
 /** Positions that a plan assumes when `--context` is not given. */
 const usualContext = 512;

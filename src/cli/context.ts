@@ -3,7 +3,6 @@
 import type { Model } from '../engine/model.ts';
 import type { RunRequest } from '../engine/run-request.ts';
 import { BudgetError, InputError } from '../errors.ts';
-import { formatBytes } from '../units.ts';
 import { note } from './terminal.ts';
 
 /** Default limit for the positions of a conversation: some pages of text, without taking all of the memory. */
@@ -32,9 +31,10 @@ export function contextsOf(
 }
 
 /**
- * The first of several requests, which differ in their contexts, that fits the budget; the last one if none
- * does. Prints the context if it is not that of the first.
+ * The first of several requests, which differ in their contexts, that fits the budget. Prints its context if it
+ * is not that of the first.
  * @param complete adds what else takes memory, such as a draft
+ * @throws BudgetError of the last one, where none fits
  */
 export function firstThatFits(
   model: Model,
@@ -42,27 +42,34 @@ export function firstThatFits(
   complete: (request: RunRequest) => RunRequest = (request) => request,
 ): RunRequest {
   const [first, ...shorter] = requests;
-  let request = complete(first);
   // Opening the runtime plans a single request anyway.
-  if (shorter.length === 0 || fits(model, request)) return request;
-  for (const next of shorter) {
-    request = complete(next);
-    if (!fits(model, request)) continue;
-    note(
-      `context of ${request.context} positions: a budget of ${formatBytes(request.budget)} ` +
-        `has no room for ${first.context}; set it with --context`,
-    );
-    return request;
+  if (shorter.length === 0) return complete(first);
+  let refusal: BudgetError | null = null;
+  for (const request of requests) {
+    const found = fitting(model, () => complete(request));
+    if (found instanceof BudgetError) {
+      refusal = found;
+      continue;
+    }
+    if (request !== first) {
+      note(
+        `context of ${request.context} positions, as the budget has no room for ${first.context}; ` +
+          'set it with --context (fewer leave more for weights)',
+      );
+    }
+    return found;
   }
-  return request;
+  throw refusal ?? new RangeError('no request');
 }
 
-function fits(model: Model, request: RunRequest): boolean {
+/** The request, or why it does not fit. */
+function fitting(model: Model, requestOf: () => RunRequest): RunRequest | BudgetError {
   try {
+    const request = requestOf();
     model.plan(request);
-    return true;
+    return request;
   } catch (error) {
-    if (error instanceof BudgetError) return false;
+    if (error instanceof BudgetError) return error;
     throw error;
   }
 }

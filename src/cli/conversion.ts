@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander';
 import type { ConvertReport } from '../convert/convert.ts';
 import { describeDTypes, describeKept, isQuantisation } from '../convert/dtypes.ts';
 import { type TargetFormat, targetFormats } from '../convert/target-formats.ts';
-import { defaultBudget } from '../engine/run-plan.ts';
+import { defaultBudget } from '../plan/available.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
 import {
   type AdaptationFlags,
@@ -14,9 +14,9 @@ import {
   loraOption,
 } from './adaptation.ts';
 import { describeFfn, describeSparsity } from './architecture.ts';
+import { sayBudget } from './budget.ts';
 import { interruption } from './interrupt.ts';
 import { budgetOption } from './options.ts';
-import { sayBudget } from './run.ts';
 import { note, showProgress } from './terminal.ts';
 
 export interface ConversionFlags extends AdaptationFlags {

@@ -18,7 +18,8 @@ import { availableMemory } from '../plan/available.ts';
 import { formatBytes, MIB } from '../units.ts';
 import { version } from '../version.ts';
 import { jsonOption } from './options.ts';
-import { note, print, printJson, table } from './terminal.ts';
+import { table } from './table.ts';
+import { note, print, printJson } from './terminal.ts';
 
 /** The result of one check. */
 interface Finding {
@@ -41,7 +42,11 @@ export function doctorCommand(): Command {
 async function run(dir: string, flags: { readonly json?: boolean }): Promise<void> {
   const found = await stat(dir).catch(() => null);
   if (found === null || !found.isDirectory()) {
-    throw new InputError('is not a directory', { file: dir }, 'Give the directory of your models');
+    throw new InputError(
+      found === null ? 'no such directory' : 'is not a directory',
+      { file: dir },
+      'Give the directory of your models',
+    );
   }
   const findings = [...processFindings(), ...memoryFindings(), ...(await deviceFindings(dir))];
   if (flags.json) {

@@ -3,8 +3,7 @@
 import { stat } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import type { Model } from '../engine/model.ts';
-import { mostSequences } from '../engine/run-plan.ts';
-import type { RunRequest } from '../engine/run-request.ts';
+import { mostSequences, type RunRequest } from '../engine/run-request.ts';
 import type { Runtime } from '../engine/runtime.ts';
 import type { Drafter } from '../engine/speculation/draft.ts';
 import {

@@ -22,7 +22,8 @@ import {
 } from './options.ts';
 import { findText, type TextFile, textParts } from './read-text.ts';
 import { chooseBudget, statsTable, withModel, withRuntime } from './run.ts';
-import { noteLines, print, printJson, showProgress, table } from './terminal.ts';
+import { table } from './table.ts';
+import { noteLines, print, printJson, showProgress } from './terminal.ts';
 
 interface EvalFlags extends RunFlags {
   readonly data: string;

@@ -4,7 +4,8 @@ import { type ModelSpec, takesFewer } from '../models/spec.ts';
 import type { FfnChoice, FfnWay, LayerChoice } from '../plan/ffn-way.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, formatMs } from '../units.ts';
-import { note, table } from './terminal.ts';
+import { table } from './table.ts';
+import { note } from './terminal.ts';
 
 const meanings: Readonly<Record<FfnWay, string>> = {
   chosen: 'predicted neurons that are not in DRAM',
@@ -16,6 +17,10 @@ const meanings: Readonly<Record<FfnWay, string>> = {
 export function noteChoice({ choice, dramBudget }: MemoryPlan): void {
   if (choice === null || choice.sparse) return;
   const { sparseMs, exactMs } = choice;
+  if (sparseMs < exactMs) {
+    note('predictors do not pay without the draft, so every neuron is computed with it, too');
+    return;
+  }
   note(
     `predictors do not pay at ${formatBytes(dramBudget)}: about ${formatMs(sparseMs)} per token with them, ` +
       `${formatMs(exactMs)} with every neuron computed, so every neuron is computed`,

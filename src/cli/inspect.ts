@@ -37,7 +37,8 @@ import {
 } from './checkpoint.ts';
 import { interruption } from './interrupt.ts';
 import { jsonOption } from './options.ts';
-import { note, print, printJson, showProgress, table } from './terminal.ts';
+import { table } from './table.ts';
+import { note, print, printJson, showProgress } from './terminal.ts';
 
 interface InspectFlags extends AdaptationFlags {
   readonly verify?: boolean;

@@ -16,7 +16,7 @@ import { note, noteError, noteLines, watchOutput } from './terminal.ts';
 export async function main(argv: readonly string[]): Promise<void> {
   catchInterrupts();
   watchOutput();
-  const program = createProgram();
+  const program = await createProgram(argv.slice(2));
   program.exitOverride();
   for (const command of program.commands) command.exitOverride();
   try {

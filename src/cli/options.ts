@@ -2,7 +2,7 @@
 
 import { InvalidArgumentError, Option } from 'commander';
 import { type KvDType, kvDTypes } from '../dtype.ts';
-import { mostSequences } from '../engine/run-plan.ts';
+import { mostSequences } from '../engine/run-request.ts';
 import { InputError } from '../errors.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 import { parseSize, type Size } from '../units.ts';

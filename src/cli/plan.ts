@@ -38,7 +38,8 @@ import {
   threadsOption,
 } from './options.ts';
 import { chooseBudget, withModel } from './run.ts';
-import { note, print, printJson, showWaiting, table } from './terminal.ts';
+import { table } from './table.ts';
+import { note, print, printJson, showWaiting } from './terminal.ts';
 
 interface PlanFlags extends AdaptationFlags, DraftFlags, PlanningFlags {
   readonly context?: number;

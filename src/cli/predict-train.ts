@@ -20,7 +20,8 @@ import {
 } from './options.ts';
 import { findText, type TextFile, textParts } from './read-text.ts';
 import { chooseBudget, withModel } from './run.ts';
-import { note, print, printJson, showProgress, table } from './terminal.ts';
+import { table } from './table.ts';
+import { note, print, printJson, showProgress } from './terminal.ts';
 
 interface PredictTrainFlags {
   readonly data: string[];

@@ -15,7 +15,8 @@ import { probeFileIn } from '../flash/probe-file.ts';
 import { formatBytes } from '../units.ts';
 import { interruption } from './interrupt.ts';
 import { jsonOption } from './options.ts';
-import { note, print, printJson, showProgress, table } from './terminal.ts';
+import { table } from './table.ts';
+import { note, print, printJson, showProgress } from './terminal.ts';
 
 interface ProbeFlags {
   readonly json?: boolean;

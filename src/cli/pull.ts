@@ -17,7 +17,8 @@ import {
 } from './conversion.ts';
 import { interruption } from './interrupt.ts';
 import { jsonOption } from './options.ts';
-import { note, print, printJson, showProgress, showWaiting, table } from './terminal.ts';
+import { table } from './table.ts';
+import { note, print, printJson, showProgress, showWaiting } from './terminal.ts';
 
 interface PullFlags extends ConversionFlags {
   readonly revision: string;

@@ -13,27 +13,17 @@ import { Runtime } from '../engine/runtime.ts';
 import type { RunStats } from '../engine/stats.ts';
 import type { OpenOptions } from '../flash/model-files.ts';
 import { ensureProfile } from '../flash/probe-file.ts';
-import type { AvailableMemory } from '../plan/available.ts';
 import { formatBytes, formatMs, type Size } from '../units.ts';
+import { sayBudget } from './budget.ts';
 import { interruption } from './interrupt.ts';
-import { note, showProgress, table } from './terminal.ts';
-
-const givers = {
-  machine: "this machine's free memory",
-  cgroup: "this control group's remaining memory",
-  limit: "the memory within this process's limits (ulimit -v and -d)",
-} as const;
+import { table } from './table.ts';
+import { note, showProgress } from './terminal.ts';
 
 /** The budget in bytes; prints a line about its source if the user gave none. */
 export function chooseBudget(model: Plannable, size: Size | undefined): number {
   const { bytes, source } = model.budgetOf(size);
   if (source !== 'asked') sayBudget(bytes, source);
   return bytes;
-}
-
-/** Prints a default budget and its source. */
-export function sayBudget(bytes: number, source: AvailableMemory['source']): void {
-  note(`DRAM budget ${formatBytes(bytes)}: 90% of ${givers[source]}; set it with --dram-budget`);
 }
 
 /**

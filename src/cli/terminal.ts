@@ -4,10 +4,9 @@
  * reach the terminal, and lines have a bounded length. `--json` gives exact values.
  */
 
-import Table from 'cli-table3';
 import type { OutputConfiguration } from 'commander';
 import { longestLine } from '../errors.ts';
-import { cutMiddle, harmless, harmlessJson, shown } from '../plain-text.ts';
+import { harmless, harmlessJson, shown } from '../plain-text.ts';
 
 /** Spinners, loaded only for a terminal because they take 1.6 MiB; null elsewhere. */
 const ora = process.stderr.isTTY ? (await import('ora')).default : null;
@@ -96,49 +95,6 @@ export function watchOutput(): void {
   process.stderr.on('error', () => {});
 }
 
-/** The most characters of a cell; the last cell of a row may be longer, for a whole sentence. */
-const longestCell = 160;
-
-/** Rows of cells as a plain aligned table; columns of numbers are right-aligned. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const cells = rows.map((row) =>
-    row.map((cell, column) =>
-      shown(cell, column === row.length - 1 ? longestLine - longestCell : longestCell),
-    ),
-  );
-  const numeric = head.map((_, column) =>
-    cells.every((row) => /^[-\d]/.test(row[column] ?? '') || row[column] === ''),
-  );
-  const grid = new Table({
-    head: [...head],
-    colAligns: numeric.map((isNumeric) => (isNumeric ? 'right' : 'left')),
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
-    chars: {
-      top: '',
-      'top-mid': '',
-      'top-left': '',
-      'top-right': '',
-      bottom: '',
-      'bottom-mid': '',
-      'bottom-left': '',
-      'bottom-right': '',
-      left: '',
-      'left-mid': '',
-      mid: '',
-      'mid-mid': '',
-      right: '',
-      'right-mid': '',
-      middle: '',
-    },
-  });
-  grid.push(...cells);
-  return `${grid
-    .toString()
-    .split('\n')
-    .map((line) => cutMiddle(line.trimEnd(), longestLine))
-    .join('\n')}\n`;
-}
-
 export interface Progress {
   /**
    * @param total infinite if unknown
@@ -156,6 +112,9 @@ const waitingMs = 200;
 /** Without a terminal, a line is written this often. */
 const lineEveryMs = 10_000;
 
+/** The most characters of what is in progress. */
+const longestLabel = 160;
+
 /** Shows progress: a spinner on a terminal, a line every 10 seconds elsewhere. */
 export function showProgress(what: string, quiet = false): Progress {
   if (quiet) return { update() {}, stop() {} };
@@ -163,7 +122,7 @@ export function showProgress(what: string, quiet = false): Progress {
   // Terminals without a size exist (a serial line, `script`); ora would count lines there forever.
   const spinner =
     ora !== null && process.stderr.columns > 0
-      ? ora({ text: shown(what, longestCell), stream: process.stderr, discardStdin: false })
+      ? ora({ text: shown(what, longestLabel), stream: process.stderr, discardStdin: false })
       : null;
   let lastMs = started;
   return {
@@ -175,7 +134,7 @@ export function showProgress(what: string, quiet = false): Progress {
       lastMs = now;
       const leftSeconds = Math.ceil(((now - started) * (total - done)) / done / 1000);
       const left = leftSeconds < 120 ? `${leftSeconds} s` : `${Math.round(leftSeconds / 60)} min`;
-      const label = shown(detail, longestCell);
+      const label = shown(detail, longestLabel);
       const share = `${Math.floor((100 * done) / total)}%, ${left} left`;
       const text = Number.isFinite(total) ? `${label} ${share}` : label;
       if (spinner === null) note(text);

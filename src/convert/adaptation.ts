@@ -1,17 +1,12 @@
-/**
- * Changes to a checkpoint before it is converted: adapters are merged into it, or its activation is
- * replaced.
- */
+/** Changes to a checkpoint before it is converted; merging.ts merges adapters into it. */
 
 import { brief } from '../checkpoint/json-file.ts';
-import { type Adapter, openAdapter } from '../checkpoint/lora/adapter.ts';
+import type { Adapter } from '../checkpoint/lora/adapter.ts';
 import type { ActivationRequest } from '../checkpoint/lora/adapter-config.ts';
-import { headTensor, type MergedSource, mergeAdapters } from '../checkpoint/lora/merged-source.ts';
-import type { TensorSource } from '../checkpoint/source.ts';
 import { type ErrorPlace, InputError } from '../errors.ts';
 import { activationConfigNames } from '../models/config.ts';
-import { activationKey, recipeOf } from '../models/index.ts';
-import { type CheckpointFacts, type ModelRecipe, tensorNames } from '../models/spec.ts';
+import { activationKey } from '../models/index.ts';
+import type { CheckpointFacts, ModelRecipe } from '../models/spec.ts';
 import type { Checkpoint } from './checkpoint.ts';
 
 /** Changes to make to a checkpoint before it is converted. */
@@ -38,62 +33,9 @@ export interface Described {
 
 type Config = Checkpoint['config'];
 
-/**
- * Opens the adapters in the directories `dirs`; close them when done.
- * @throws InputError when one of them cannot be used, whatever the model
- */
-export async function openAdapters(dirs: readonly string[]): Promise<readonly Adapter[]> {
-  const adapters: Adapter[] = [];
-  try {
-    for (const dir of dirs) adapters.push(await openAdapter(dir));
-    return adapters;
-  } catch (error) {
-    await Promise.all(adapters.map((adapter) => adapter.close()));
-    throw error;
-  }
-}
-
-/**
- * Merges adapters into the tensors of the checkpoint `described`.
- * @returns the changed description, and the tensors, which are read from `source` and the adapters
- * @throws InputError when an adapter does not fit
- */
-export function mergeInto(
-  source: TensorSource,
-  described: Described,
-  adapters: readonly Adapter[],
-): Described & { readonly source: MergedSource } {
-  const { facts, recipe, tensors } = withEmbedding(source, described);
-  const merged = mergeAdapters({ ...source, tensors }, recipe, adapters);
-  const config = merged.untied ? untied(facts.config) : facts.config;
-  const known = { ...facts, config, sourceNames: new Set(merged.tensors.keys()) };
-  return { source: merged, facts: known, recipe: recipeOf(known) };
-}
-
 /** The configuration of a model whose head is separate from the embedding. */
 export function untied(config: Config): Config {
   return { ...config, tie_word_embeddings: false };
-}
-
-/**
- * Adds the embedding under its own name where it is stored only under the name of the head: adapters may
- * name both, and may change one without the other.
- */
-function withEmbedding(
-  { tensors }: TensorSource,
-  described: Described,
-): Described & Pick<TensorSource, 'tensors'> {
-  const { facts, recipe } = described;
-  const table = tensors.get(headTensor);
-  if (table === undefined || embeddingOf(recipe) !== headTensor) return { ...described, tensors };
-  const name = embeddingOf(recipeOf({ ...facts, config: untied(facts.config) }));
-  const all = new Map(tensors).set(name, table);
-  const known = { ...facts, sourceNames: new Set(all.keys()) };
-  return { facts: known, recipe: recipeOf(known), tensors: all };
-}
-
-function embeddingOf({ tensors }: ModelRecipe): string {
-  return tensors.find(({ name }) => name === tensorNames.tokens)?.parts[0]?.source ?? '';
 }
 
 /** `checkpoint` with another configuration, in its config.json as well. */

@@ -19,6 +19,7 @@ import { sectorBytes } from '../flash/layout.ts';
 import type { Kernels } from '../kernels/kernels.ts';
 import { forEachParallel } from '../parallel.ts';
 import { alignDown, alignUp, MIB } from '../units.ts';
+import type { Helper } from './helper.ts';
 import { PendingWrites, Rotation } from './pending-writes.ts';
 
 /** The values that are converted at once; a vector is a matrix of one row. */
@@ -44,6 +45,8 @@ export interface BlockBuffers {
   readonly copies: Rotation;
   /** Writes from the buffers that have not ended. */
   readonly pending: PendingWrites;
+  /** Computes checksums while it is free. */
+  readonly helper: Helper | null;
 }
 
 /** Bytes of the buffers for blocks. */
@@ -73,6 +76,7 @@ export function createBlockBuffers(
   kernels: Kernels,
   { address, elements, longestRow }: BlockGeometry,
   signal: AbortSignal | undefined,
+  helper: Helper | null = null,
 ): BlockBuffers {
   const bytes = byteLength('f32', elements);
   const rowBytes = byteLength('f32', longestRow);
@@ -90,6 +94,7 @@ export function createBlockBuffers(
     signal,
     copies: new Rotation(address, count, each, pending),
     pending,
+    helper,
   };
 }
 

@@ -2,7 +2,7 @@
 
 import type { TensorSource } from '../checkpoint/source.ts';
 import type { ModelSpec } from '../models/spec.ts';
-import type { SideContent } from './side-files.ts';
+import type { SideContent } from './side-content.ts';
 
 /** Opens the checkpoint at a path; throws InputError when it cannot be used. */
 export type OpenCheckpoint = (path: string) => Promise<Checkpoint>;

@@ -4,7 +4,6 @@
  */
 
 import { basename } from 'node:path';
-import { readConfig } from '../checkpoint/hf-directory.ts';
 import type { AdapterReport } from '../checkpoint/lora/merged-source.ts';
 import { hiddenQuantisation, QuantisedError } from '../checkpoint/quantisation.ts';
 import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
@@ -19,8 +18,6 @@ import {
   type ActivationChange,
   type Adaptation,
   type Described,
-  mergeInto,
-  openAdapters,
   untied,
   withActivation,
   withConfig,
@@ -30,11 +27,12 @@ import type { Checkpoint, OpenCheckpoint } from './checkpoint.ts';
 import { type AskedDTypes, type SourceFormats, storageOf, type TargetDTypes } from './dtypes.ts';
 import { openCheckpoint } from './open-checkpoint.ts';
 import { sameValues } from './same-values.ts';
-import type { SideContent } from './side-files.ts';
+import type { SideContent } from './side-content.ts';
 import { neuronFormat, type TargetFormat } from './target-formats.ts';
 import type { Sources } from './weights.ts';
 
-export interface Examination {
+/** What is known while the side files are still being made. */
+export interface WeightExamination {
   /** The open checkpoint, with the requested changes applied; null where the weights cannot be opened. */
   readonly checkpoint: Checkpoint | null;
   /** The adapters that were merged into it, in this order; none where merging is impossible. */
@@ -44,21 +42,26 @@ export interface Examination {
   /** Bytes of memory that reading tensors takes in addition to the buffers they are read into. */
   readonly workBytes: number;
   readonly recipe: ModelRecipe;
-  /** The recipe's spec, with the end tokens that the side files name. */
-  readonly spec: ModelSpec;
   readonly storage: TargetDTypes;
   /** The formats of the matrices; null where matrices are missing. */
   readonly formats: SourceFormats | null;
   readonly layout: ModelLayout;
   readonly sources: Sources | null;
-  /** Configuration and tokenizer; null where they cannot be used. */
-  readonly side: SideContent | null;
   /** The problems that prevent conversion; none: it can be converted. */
   readonly problems: readonly InputError[];
-  /** Where the conversion deviates from its files, one sentence each. */
-  readonly notes: readonly string[];
+  /** Waits for the side files. */
+  whole(): Promise<Examination>;
   /** Closes the checkpoint and the merged adapters. */
   close(): Promise<void>;
+}
+
+export interface Examination extends Omit<WeightExamination, 'whole'> {
+  /** The recipe's spec, with the end tokens that the side files name. */
+  readonly spec: ModelSpec;
+  /** Configuration and tokenizer; null where they cannot be used. */
+  readonly side: SideContent | null;
+  /** Where the conversion deviates from its files, one sentence each. */
+  readonly notes: readonly string[];
 }
 
 /**
@@ -71,6 +74,21 @@ export async function examineCheckpoint(
   asked: AskedDTypes & Adaptation,
   open: OpenCheckpoint = openCheckpoint,
 ): Promise<Examination> {
+  const found = await examineWeights(path, asked, open);
+  try {
+    return await found.whole();
+  } catch (error) {
+    await found.close();
+    throw error;
+  }
+}
+
+/** The same, but its side files may still be being made. */
+export async function examineWeights(
+  path: string,
+  asked: AskedDTypes & Adaptation,
+  open: OpenCheckpoint,
+): Promise<WeightExamination> {
   const problems: InputError[] = [];
   const notes: string[] = [];
   /** The result of `step`; if the checkpoint is at fault, null, and the problem is noted. */
@@ -84,7 +102,7 @@ export async function examineCheckpoint(
     }
   };
   const base = await attempt(() => open(path));
-  const adapters = (await attempt(() => openAdapters(asked.lora ?? []))) ?? [];
+  const adapters = (await attempt(() => adaptersIn(asked.lora ?? []))) ?? [];
   const close = async () => {
     await Promise.all([base?.source, ...adapters].map((opened) => opened?.close()));
   };
@@ -108,7 +126,7 @@ export async function examineCheckpoint(
       notes.push(`${some(passedOver)} skipped: text generation does not need them`);
     const merged =
       base && checked && adapters.length > 0
-        ? await attempt(() => mergeInto(base.source, settled, adapters))
+        ? await attempt(async () => (await merging()).mergeInto(base.source, settled, adapters))
         : null;
     const { recipe, facts: adapted } = merged ?? settled;
     const isOther = active?.change != null || merged?.source.untied === true;
@@ -119,32 +137,46 @@ export async function examineCheckpoint(
     const sources = merged
       ? await attempt(() => checkSources(recipe, merged.source, configFile).sources)
       : (checked?.sources ?? null);
-    const side = checkpoint && (await attempt(() => checkpoint.readSideFiles(recipe.spec)));
-    notes.push(...(side?.notes ?? []));
+    const making = checkpoint?.readSideFiles(recipe.spec) ?? null;
+    making?.catch(() => {}); // `whole` reports it
     const { storage, formats, ...laid } = sources
       ? storageOf(asked, recipe, sources)
       : { storage: storageByConfig(asked, said.config), recipe, formats: null, notes: [] };
-    notes.push(...laid.notes);
-    return {
+    const weights = {
       checkpoint,
       adapters: merged?.source.adapters ?? [],
       activation: active?.change ?? null,
       workBytes: merged?.source.workBytes ?? 0,
       recipe: laid.recipe,
-      spec: { ...recipe.spec, eosIds: [...(side?.eosIds ?? recipe.spec.eosIds)] },
       storage,
       formats,
       layout: layoutModel(laid.recipe, storage),
       sources,
-      side,
       problems,
-      notes,
       close,
     };
+    const whole = async (): Promise<Examination> => {
+      const side = await attempt(() => making);
+      const eosIds = [...(side?.eosIds ?? recipe.spec.eosIds)];
+      return {
+        ...weights,
+        spec: { ...recipe.spec, eosIds },
+        side,
+        notes: [...notes, ...(side?.notes ?? []), ...laid.notes],
+      };
+    };
+    return { ...weights, whole };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** Loaded where there are adapters. */
+const merging = () => import('./merging.ts');
+
+async function adaptersIn(dirs: readonly string[]) {
+  return dirs.length === 0 ? [] : (await merging()).openAdapters(dirs);
 }
 
 type Attempt = <T>(step: () => T | Promise<T>) => Promise<T | null>;
@@ -237,6 +269,7 @@ async function configAlone(
   problems: readonly InputError[],
 ): Promise<Pick<Checkpoint, 'config' | 'configFile'>> {
   const [first] = problems;
+  const { readConfig } = await import('../checkpoint/hf-directory.ts');
   const { config, file } = await readConfig(path).catch((error: unknown) => {
     throw first ?? error;
   });

@@ -8,11 +8,8 @@ import type { SourceTensor, TensorSource } from '../checkpoint/source.ts';
 import { InputError } from '../errors.ts';
 import { translateGguf } from '../models/gguf/index.ts';
 import type { Translated } from '../models/gguf/translation.ts';
-import type { ModelSpec } from '../models/spec.ts';
-import { type GgufTokenizer, tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
-import { pipelineTokenizer } from '../tokenizer/tokenizer.ts';
 import type { Checkpoint } from './checkpoint.ts';
-import { type SideContent, type SideFiles, sideContent } from './side-files.ts';
+import type { SideFileMaker } from './side-file-maker.ts';
 
 /**
  * Factors of rotary frequencies; these and the factors by length are the only tensors that belong to the
@@ -22,16 +19,25 @@ const ropeFactorsName = 'rope_freqs.weight';
 /** More frequencies than any head has. */
 const mostRopeFactors = 4096;
 
+/** Makes the side files on this thread; the tokenizer's code is loaded where it is needed. */
+const makeHere: SideFileMaker = (metadata, file) => async (config, spec) => {
+  const { ggufSideContent } = await import('./gguf-side-files.ts');
+  return ggufSideContent(metadata, file, config, spec);
+};
+
 /**
  * Opens the GGUF file at `path`; for a model in several files, `path` is the first.
+ * @param makeSideFiles elsewhere than on this thread, for instance
  * @throws InputError when it is damaged, or its architecture is not supported
  */
 export async function openGgufCheckpoint(
   path: string,
   open: OpenFile = openLocal,
+  makeSideFiles: SideFileMaker = makeHere,
 ): Promise<Checkpoint> {
   const source = await openGguf(path, open);
   try {
+    const making = makeSideFiles(source.metadata, path);
     const { config, translate } = translateGguf({
       file: path,
       metadata: source.metadata,
@@ -52,8 +58,7 @@ export async function openGgufCheckpoint(
       config,
       configFile: path,
       source: translated,
-      readSideFiles: async (spec) =>
-        readSideFiles(config, spec, tokenizerFromGguf(source.metadata, path), path),
+      readSideFiles: (spec) => making(config, spec),
     };
   } catch (error) {
     await source.close();
@@ -87,36 +92,4 @@ async function ropeFactors(tensor: SourceTensor | undefined): Promise<Float32Arr
   const factors = new Float32Array(count);
   await tensor.read(0, count, new Uint8Array(factors.buffer));
   return factors;
-}
-
-function readSideFiles(
-  config: Readonly<Record<string, unknown>>,
-  spec: ModelSpec,
-  made: GgufTokenizer,
-  path: string,
-): SideContent {
-  const model = { ...spec, eosIds: made.eosIds };
-  const { json, config: tokenizerConfig, tables } = made;
-  const built = pipelineTokenizer(
-    { json, file: path, files: { config: tokenizerConfig }, ...(tables && { ready: tables }) },
-    model,
-  );
-  // Other programs use only the end tokens that the file names.
-  const eosIds = [...built.tokenizer.eosIds];
-  return sideContent(sideFiles(config, made, eosIds), built, { ...spec, eosIds });
-}
-
-function sideFiles(
-  config: Readonly<Record<string, unknown>>,
-  { bytes, config: tokenizerConfig }: GgufTokenizer,
-  eosIds: readonly number[],
-): SideFiles {
-  const file = (value: unknown, indent?: number) =>
-    Buffer.from(JSON.stringify(value, null, indent));
-  return new Map([
-    ['config.json', file(config, 2)],
-    ['generation_config.json', file(eosIds.length === 0 ? {} : { eos_token_id: eosIds }, 2)],
-    ['tokenizer.json', bytes()],
-    ['tokenizer_config.json', file(tokenizerConfig, 2)],
-  ]);
 }

@@ -1,14 +1,11 @@
-/** The small files of a model directory: configuration and tokenizer, as the checkpoint had them. */
+/** The small files of a Hugging Face checkpoint: configuration and tokenizer. */
 
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeNewFile } from '../aside.ts';
 import { fileError } from '../checkpoint/file.ts';
-import { brief, isJsonObject, JsonExcessError, parseJson } from '../checkpoint/json-file.ts';
-import { InputError, writeError } from '../errors.ts';
-import { crcHex } from '../flash/checksum.ts';
+import { isJsonObject, JsonExcessError, parseJson } from '../checkpoint/json-file.ts';
+import { InputError } from '../errors.ts';
 import {
-  type StoredFile,
   sideFileNames,
   storedTemplateName,
   templateDirectory,
@@ -17,37 +14,12 @@ import {
 import { tokenIds } from '../models/config.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { readRegular } from '../regular-file.ts';
-import { type EndToken, endTokensOf } from '../tokenizer/end-tokens.ts';
 import { readBpeFiles } from '../tokenizer/from-bpe-files.ts';
 import { readSentencePiece } from '../tokenizer/sentencepiece/from-model-file.ts';
 import { sentencePieceFile } from '../tokenizer/sentencepiece/model-file.ts';
-import { tokenizerFile, writeTokenCache } from '../tokenizer/token-cache.ts';
-import { exists } from '../tokenizer/token-files.ts';
-import {
-  type BuiltTokenizer,
-  buildTokenizer,
-  type MadeTokenizer,
-  type Tokenizer,
-} from '../tokenizer/tokenizer.ts';
-
-/** Content by name. */
-export type SideFiles = ReadonlyMap<string, Uint8Array>;
-
-/** The side files, and what they say about tokens. */
-export interface SideContent {
-  readonly files: SideFiles;
-  /** The end tokens that the configuration names. */
-  readonly eosIds: readonly number[];
-  /**
-   * The end tokens when the model runs: these, the tokenizer's own, and tokens with the name of an end
-   * token.
-   */
-  readonly endTokens: readonly EndToken[];
-  /** What is kept beside tokenizer.json. */
-  readonly kept: BuiltTokenizer['kept'];
-  /** Oddities that do not prevent running, one line each. */
-  readonly notes: readonly string[];
-}
+import { exists, tokenizerFile } from '../tokenizer/token-files.ts';
+import { type BuiltTokenizer, buildTokenizer, type MadeTokenizer } from '../tokenizer/tokenizer.ts';
+import { type SideContent, type SideFiles, sideContent } from './side-content.ts';
 
 /** In bytes; a larger file is not what its name says. */
 export const largestSideFile = 256 * 1024 * 1024;
@@ -92,26 +64,6 @@ export function eosIdsOf(files: SideFiles, spec: ModelSpec, dir: string): readon
   const found = config.eos_token_id;
   if (found === undefined || found === null) return spec.eosIds;
   return tokenIds({ config: { eos_token_id: found }, file }, 'eos_token_id', []);
-}
-
-/**
- * The side files with what they say about tokens, according to the tokenizer that is built from them.
- * @throws InputError when a token that is added to every text has no row in the embedding: the model could
- * run no text
- */
-export function sideContent(
-  files: SideFiles,
-  { tokenizer, kept }: BuiltTokenizer,
-  { eosIds, vocabSize }: Pick<ModelSpec, 'eosIds' | 'vocabSize'>,
-): SideContent {
-  tokenizer.checkIds(tokenizer.around);
-  return {
-    files,
-    eosIds,
-    endTokens: endTokensOf(tokenizer),
-    kept,
-    notes: tokensWithoutRow(tokenizer, vocabSize),
-  };
 }
 
 /**
@@ -180,46 +132,4 @@ async function madeTokenizer(dir: string, files: SideFiles): Promise<MadeTokeniz
   }
   const file = join(dir, sentencePieceFile);
   return (await exists(file)) ? { json: await readSentencePiece(dir), file } : null;
-}
-
-/** Writes the side files into the model directory, and the data derived from tokenizer.json beside it. */
-export async function writeSideFiles(
-  { files, kept }: Pick<SideContent, 'files' | 'kept'>,
-  target: string,
-): Promise<Record<string, StoredFile>> {
-  const stored: Record<string, StoredFile> = {};
-  for (const [name, data] of files) {
-    const path = join(target, name);
-    try {
-      await writeNewFile(path, data);
-    } catch (cause) {
-      throw writeError(cause, path);
-    }
-    stored[name] = { bytes: data.length, crc32: crcHex(data) };
-  }
-  const tokenizer = stored[tokenizerFile];
-  if (kept !== null && tokenizer !== undefined) await writeTokenCache(target, tokenizer, kept);
-  return stored;
-}
-
-/**
- * Reports a tokenizer with more tokens than the embedding has rows, such as that of a fine-tuned model to
- * which a padding token was added: the model runs, except on a text with such a token.
- */
-function tokensWithoutRow(tokenizer: Tokenizer, rows: number): readonly string[] {
-  const { vocabularySize } = tokenizer;
-  const ids: number[] = [];
-  for (let id = rows; id < vocabularySize; id++) if (!tokenizer.isSilent(id)) ids.push(id);
-  const [first] = ids;
-  if (first === undefined) return [];
-  const name = `${brief(tokenizer.decode([first]))} (id ${first})`;
-  const which = ids.length === 1 ? name : `one of ${ids.length}, ${name} the first,`;
-  // Nobody adds ordinary words to a tokenizer without adding rows for them.
-  const foreign = ids.every((id) => tokenizer.isAdded(id))
-    ? ''
-    : '; the tokenizer may belong to another model';
-  return [
-    `the tokenizer has ${vocabularySize} tokens, the model's embedding ${rows} rows: ` +
-      `a text with ${which} will be refused${foreign}`,
-  ];
 }

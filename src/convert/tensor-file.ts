@@ -2,10 +2,12 @@
 
 import { join } from 'node:path';
 import { writeError } from '../errors.ts';
-import { BlockChecksums, crcHex } from '../flash/checksum.ts';
+import { crcHex } from '../flash/checksum.ts';
 import type { FileLayout, PlacedTensor } from '../flash/layout.ts';
 import type { StoredFile, StoredTensor } from '../flash/manifest.ts';
+import type { Helper } from './helper.ts';
 import type { PendingWrites } from './pending-writes.ts';
+import { OwnSums, type TensorSums } from './tensor-sums.ts';
 import { WeightFile } from './weight-file.ts';
 
 /** The buffers that hold parts while they are written and the next ones are made. */
@@ -13,6 +15,8 @@ export interface PartBuffers {
   readonly memory: WebAssembly.Memory;
   /** The pending writes: a buffer is filled again only after its content is written. */
   readonly pending: PendingWrites;
+  /** Computes the checksums of a file if it is free when the file begins; else this thread does. */
+  readonly helper: Helper | null;
 }
 
 /** A piece of a tensor, and its place in the file. */
@@ -68,9 +72,9 @@ export class TensorFileWriter {
   async writeTensors(
     partsOf: (tensor: PlacedTensor) => AsyncIterable<Uint8Array>,
   ): Promise<StoredTensor[]> {
-    const sums = new Map(
-      this.#layout.tensors.map((tensor) => [tensor, new BlockChecksums(blockBytes(tensor))]),
-    );
+    const { tensors } = this.#layout;
+    const numbers = new Map(tensors.map((tensor, number) => [tensor, number]));
+    const sums = this.#sums();
     const parts = this.#parts(partsOf);
     const next = () => {
       const coming = parts.next();
@@ -81,12 +85,16 @@ export class TensorFileWriter {
       for (let coming = next(); ; ) {
         const { value: part, done } = await coming;
         if (done === true) break;
-        const writing = this.#write(part.bytes, part.position);
-        this.#buffers?.pending.begin(part.bytes, writing);
+        const { bytes } = part;
+        const number = numbers.get(part.tensor) ?? -1;
+        const writing = this.#write(bytes, part.position);
+        this.#buffers?.pending.begin(bytes, writing);
+        // Another thread must be done with the part before its buffer is filled again, too.
+        if (sums.concurrent) this.#buffers?.pending.begin(bytes, sums.add(number, bytes));
         // The next part is read while the checksum of this one is computed, even if the next part begins
         // another tensor.
         if (this.#buffers !== null) coming = next();
-        sums.get(part.tensor)?.add(part.bytes);
+        if (!sums.concurrent) await sums.add(number, bytes);
         if (this.#buffers !== null) continue;
         await writing;
         coming = next();
@@ -98,7 +106,17 @@ export class TensorFileWriter {
       await this.#buffers?.pending.settled();
       throw error;
     }
-    return [...sums].map(([tensor, sum]) => ({ ...tensor, checksums: sum.finish() }));
+    const checksums = await sums.finish();
+    return tensors.map((tensor, number) => ({
+      ...tensor,
+      checksums: checksums[number] ?? new Uint32Array(0),
+    }));
+  }
+
+  #sums(): TensorSums {
+    const bytes = this.#layout.tensors.map(blockBytes);
+    const { helper, memory } = this.#buffers ?? {};
+    return memory && helper?.isFree ? helper.sums(memory, bytes) : new OwnSums(bytes);
   }
 
   async *#parts(

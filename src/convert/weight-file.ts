@@ -16,6 +16,7 @@ import { createFile, writeFully } from '../aside.ts';
 import { sectorBytes } from '../flash/layout.ts';
 import { removeEntry } from '../moving-files.ts';
 import { createBuffer } from '../pages.ts';
+import { Limiter } from '../parallel.ts';
 import { alignDown, alignUp, MIB } from '../units.ts';
 
 /** With the page cache: the bytes that are written before a flush is started. */
@@ -23,6 +24,13 @@ const flushBytes = 64 * MIB;
 /** Staging buffers, in which sectors are assembled: one is written while the others are filled. */
 const stagingBytes = 256 * 1024;
 const stagings = 4;
+
+/**
+ * Direct writes are cut into pieces, of which a few are in flight: more of them, or larger ones, make the
+ * device slower (see docs/LEARNED.md).
+ */
+const pieceBytes = 2 * MIB;
+const piecesInFlight = 4;
 
 /** Whether whole sectors can be written with direct I/O. */
 async function writesDirectly(handle: FileHandle, sector: Uint8Array): Promise<boolean> {
@@ -72,6 +80,7 @@ export class WeightFile {
   #filled = 0;
   #lane = 0;
   /** For each staging buffer, the write from it. */
+  readonly #inFlight = new Limiter(piecesInFlight);
   readonly #busy: Promise<void>[] = Array.from({ length: stagings }, () => Promise.resolve());
   /** Resolves when the previous part is accepted: parts are accepted one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -218,8 +227,18 @@ export class WeightFile {
     this.#filled = 0;
   }
 
-  #writeSectors(data: Uint8Array, position: number): Promise<void> {
-    return writeFully(this.#handle, data, position, sectorBytes);
+  /** Writes whole sectors in pieces, which take turns with those of other parts. */
+  async #writeSectors(data: Uint8Array, position: number): Promise<void> {
+    const pieces = Array.from({ length: Math.ceil(data.length / pieceBytes) }, (_, index) => {
+      const start = index * pieceBytes;
+      const piece = data.subarray(start, start + pieceBytes);
+      return this.#inFlight.run(() =>
+        writeFully(this.#handle, piece, position + start, sectorBytes),
+      );
+    });
+    // If one fails, the others must have ended, too, before their memory is used for something else.
+    await Promise.allSettled(pieces);
+    await Promise.all(pieces);
   }
 
   async #writeCached(part: Uint8Array, position: number): Promise<void> {

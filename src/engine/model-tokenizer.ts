@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { parseJson } from '../checkpoint/json-file.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { readRegular } from '../regular-file.ts';
-import { readTokenCache, tokenizerFile, writeTokenCache } from '../tokenizer/token-cache.ts';
-import { readTokenFiles } from '../tokenizer/token-files.ts';
+import { readTokenCache, writeTokenCache } from '../tokenizer/token-cache.ts';
+import { readTokenFiles, tokenizerFile } from '../tokenizer/token-files.ts';
 import { loadTokenizer, pipelineTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { checkTokenizerJson } from '../tokenizer/tokenizer-json.ts';
 

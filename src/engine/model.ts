@@ -16,6 +16,7 @@ import { predictorDemand } from './predictor.ts';
 import {
   type Budget,
   budgetOf,
+  choiceWithoutDraft,
   extensionOfRun,
   floorOfRun,
   type PlanExtension,
@@ -84,6 +85,11 @@ export class Model implements Plannable {
    */
   extension(request: RunRequest, plan: MemoryPlan, memoryBytes: number): PlanExtension | null {
     return extensionOfRun(this.#planned, request, plan, memoryBytes);
+  }
+
+  /** Whether {@link plan} uses predictors for a request with a draft; undefined where nothing is to choose. */
+  usesPredictors(request: RunRequest): boolean | undefined {
+    return choiceWithoutDraft(this.#planned, request);
   }
 
   /** The smallest budget for such sequences, and its items. */

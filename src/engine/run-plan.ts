@@ -5,7 +5,7 @@ import { kvDTypes } from '../dtype.ts';
 import { BudgetError, InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
-import { type AvailableMemory, availableMemory } from '../plan/available.ts';
+import { type AvailableMemory, defaultBudget } from '../plan/available.ts';
 import { extendPlan } from '../plan/extend-plan.ts';
 import { planCheaper } from '../plan/ffn-choice.ts';
 import type { PredictorDemand } from '../plan/fixed-layout.ts';
@@ -15,10 +15,10 @@ import { planFloor, planMemory } from '../plan/plan-memory.ts';
 import { modelEstimate, processEstimate } from '../plan/process.ts';
 import { tokenCost } from '../plan/token-cost.ts';
 import { resolveSize, type Size } from '../units.ts';
-import type { RunRequest } from './run-request.ts';
+import { mostSequences, type RunRequest } from './run-request.ts';
 
 /** The most positions of a prompt that are processed at once. */
-const prefillChunk = 64;
+const prefillChunk = mostSequences;
 /**
  * The same for a mixture of experts. A chunk of any length wants nearly all experts, and reads and unpacks
  * those that have no slot: one chunk of 2048 positions reads a quarter of what four chunks of 512 do.
@@ -26,8 +26,6 @@ const prefillChunk = 64;
 const mixtureChunk = 2048;
 /** The same where several sequences share passes, and the others wait for the end of a chunk. */
 const sharedMixtureChunk = 512;
-/** The most sequences at once: each has a row in a batch of single tokens. */
-export const mostSequences = prefillChunk;
 
 /** A model that can be planned for, converted or not. */
 export interface Plannable {
@@ -88,10 +86,11 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
   }
   checkExperts(planned.manifest, request.experts);
   if (!(budget > 0)) throw new InputError(`the budget must be a number of bytes, not ${budget}`);
+  const chooses = request.ffn === 'auto' && planned.predictors !== null;
+  const decided = choiceWithoutDraft(planned, request);
   const plan = (threads: number) => {
     const wanted = { ...planRequest(planned, request, threads), dramBudget: request.budget };
-    const choose = request.ffn === 'auto' && wanted.predictors !== null;
-    const made = choose ? planCheaper(wanted) : planMemory(wanted);
+    const made = chooses ? planCheaper(wanted, decided) : planMemory(wanted);
     const arenas = made.arenas.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
     checkAddresses(made.memoryBytes + arenas, threads);
     return made;
@@ -102,6 +101,23 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
   } catch (error) {
     if (!(error instanceof BudgetError)) throw error;
     return plan(1); // each thread takes memory, too
+  }
+}
+
+/**
+ * Whether predictors are used without the draft of a request, so that they are used with it, too: a draft
+ * must not change the text. Undefined where there is no draft, nothing to choose, or no room for the model
+ * alone.
+ */
+export function choiceWithoutDraft(planned: Planned, request: RunRequest): boolean | undefined {
+  const { draftBytes = 0, draftTokens = 0 } = request;
+  if (draftBytes === 0 && draftTokens === 0) return undefined;
+  if (request.ffn !== 'auto' || planned.predictors === null) return undefined;
+  try {
+    return planRun(planned, { ...request, draftBytes: 0, draftTokens: 0 }).choice?.sparse;
+  } catch (error) {
+    if (error instanceof BudgetError) return undefined;
+    throw error;
   }
 }
 
@@ -216,10 +232,4 @@ export interface Budget {
 export function budgetOf(size: Size | undefined, weightBytes: number): Budget {
   if (size !== undefined) return { bytes: resolveSize(size, weightBytes), source: 'asked' };
   return defaultBudget();
-}
-
-/** Nine tenths of the memory that is available. */
-export function defaultBudget(): AvailableMemory {
-  const { bytes, source } = availableMemory();
-  return { bytes: Math.floor(bytes * 0.9), source };
 }

@@ -4,6 +4,9 @@ import type { KvDType } from '../dtype.ts';
 import type { PlanRequest, Residency } from '../plan/request.ts';
 import type { PolicyName } from '../residency/store-policy.ts';
 
+/** The most sequences at once: each has a row in a pass, which has as many for a prompt. */
+export const mostSequences = 64;
+
 export interface RunRequest {
   /** Bytes for the whole process. */
   readonly budget: number;

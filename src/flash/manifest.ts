@@ -106,6 +106,11 @@ export interface StoredFile {
   readonly headerBytes?: number | undefined;
 }
 
+/** What flash.json says of a small file with this content. */
+export function storedFile(data: Uint8Array): StoredFile {
+  return { bytes: data.length, crc32: crcHex(data) };
+}
+
 export interface Manifest {
   /** The checksum of the file it was read from; empty for a manifest not yet written. */
   readonly crc32: string;

@@ -39,8 +39,8 @@ export interface ProbeFile {
  */
 export async function probeFileIn(dir: string): Promise<ProbeFile> {
   const found = await stat(dir).catch(() => null);
-  if (found === null || !found.isDirectory())
-    throw new InputError('is not a directory', { file: dir });
+  if (found === null) throw new InputError('no such directory', { file: dir });
+  if (!found.isDirectory()) throw new InputError('is not a directory', { file: dir });
   const model = await modelFile(dir);
   if (model !== null) return { ...model, release: async () => {} };
   const base = join(resolve(dir), '.flashllm');

@@ -48,7 +48,7 @@ export const kernelSizes = {
   unpackedColumns: 16,
   /** Bytes of a block of their weights, where they are quantised: f32, and a scale. */
   unpackedBlockBytes: blockElements * 4 + 4,
-  /** Positions whose activations are quantised to `scratch` at a time. */
+  /** Positions whose activations have room in `scratch`; unpacked weights may take that of some of them. */
   quantisedPositions: 32,
   /** Bytes of a block of these activations (i16), and of their scale, which is stored separately. */
   activationBlockBytes: blockElements * 2,
@@ -60,7 +60,7 @@ export const kernelSizes = {
   quantisedGroupBytes: 48,
   quantisedPairBytes: 88,
   /** From this many positions on, they are stored in pairs. */
-  pairedPositions: 3,
+  pairedPositions: 2,
   /** Bytes of a row's choice of an expert: the row of its contributions, the expert, the weight. */
   choiceBytes: 12,
 } as const;

@@ -73,6 +73,7 @@ const storedGroups = {
   q4_1: groups('Q4_1'),
   q5_0: groups('Q5_0'),
   q5_1: groups('Q5_1'),
+  mxfp4: groups('MXFP4'),
   q2_k: groups('Q2_K'),
   q3_k: groups('Q3_K'),
   q4_k: groups('Q4_K'),
@@ -85,7 +86,6 @@ export const ggufArithmetic: Readonly<Record<GgufDType, GgufArithmetic>> = {
   q8_0: storedBlocks('Q8_0'),
   iq4_nl: storedBlocks('IQ4_NL'),
   iq4_xs: { dots: 'IQ4_XSDots', rows: 'IQ4_XSRows' },
-  mxfp4: storedBlocks('MXFP4'),
 };
 
 export const foursArithmetic: Readonly<Record<FoursFormat, CodecArithmetic>> = {
@@ -93,6 +93,7 @@ export const foursArithmetic: Readonly<Record<FoursFormat, CodecArithmetic>> = {
   packed_q4_1: fours('Q4_1'),
   packed_q5_0: fours('Q5_0'),
   packed_q5_1: fours('Q5_1'),
+  packed_mxfp4: fours('MXFP4'),
   packed_q2_k: fours('Q2_K'),
   packed_q3_k: fours('Q3_K'),
   packed_q4_k: fours('Q4_K'),

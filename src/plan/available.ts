@@ -35,6 +35,12 @@ export function availableMemory(root = ''): AvailableMemory {
   return { bytes: Math.max(0, bytes), source };
 }
 
+/** Nine tenths of the memory that is available. */
+export function defaultBudget(): AvailableMemory {
+  const { bytes, source } = availableMemory();
+  return { bytes: Math.floor(bytes * 0.9), source };
+}
+
 /** Bytes of this process's private memory: pages of files, including Node's own code, are cache. */
 function ownBytes(status: string): number {
   const anonymous = kilobytes(status, 'RssAnon');

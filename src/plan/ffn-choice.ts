@@ -23,15 +23,16 @@ const nearlyAll = 0.9;
 
 /**
  * The cheaper of two plans of a model that has predictors: with predictors, or with every neuron computed.
+ * @param decided whether predictors are used, if that was decided before
  * @throws BudgetError below the floor with predictors
  */
-export function planCheaper(request: PlanRequest): MemoryPlan {
+export function planCheaper(request: PlanRequest, decided?: boolean): MemoryPlan {
   const withPredictors = planMemory({ ...request, sparse: true });
   const without = planMemory({ ...request, predictors: null, sparse: false });
   const sparseCost = tokenCost(withPredictors, request);
   const exactCost = tokenCost(without, request);
   const savedMs = sparseCost.totalMs - exactCost.totalMs;
-  const sparse = savedMs < leastMs || savedMs < clearly * sparseCost.totalMs;
+  const sparse = decided ?? (savedMs < leastMs || savedMs < clearly * sparseCost.totalMs);
   const choice: FfnChoice = {
     sparse,
     sparseMs: sparseCost.totalMs,

@@ -66,8 +66,9 @@ function utf16Of(
   const ends = new Uint32Array(length);
   const present = new Uint8Array(length);
   let to = 0;
-  for (let index = 0, at = 0; index < length; index++) {
+  for (let index = 0; index < length; index++) {
     const end = list.ends[index] as number;
+    let at = list.start(index);
     if (counts(index)) {
       present[index] = 1;
       const from = to;
@@ -83,7 +84,6 @@ function utf16Of(
       }
       if (at < end) to = putText(units, from, list.text(index) as string);
     }
-    at = end;
     ends[index] = to;
   }
   return { units: units.slice(0, to), ends, present };
@@ -112,8 +112,8 @@ export function tokenizerBytes(
   merges: TextList,
 ): Buffer {
   const { present } = vocabulary.arrays;
-  const most = 6 * (tokens.bytes.length + merges.bytes.length);
-  const out = new JsonBytes(most + 16 * (tokens.length + merges.length) + 64);
+  // Six times the bytes before each text are more than quotes, ids and commas take.
+  const out = new JsonBytes(6 * (tokens.bytes.length + merges.bytes.length) + 64);
   // The last two braces, of the model and of the whole file, follow the large parts.
   const head = Buffer.from(JSON.stringify(json).slice(0, -2));
   out.plain(',"vocab":{');

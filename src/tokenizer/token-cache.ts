@@ -22,10 +22,8 @@ import { alignUp } from '../units.ts';
 import type { BpeTables } from './pipeline/bpe.ts';
 import { MergeTable } from './pipeline/merge-table.ts';
 import { Vocabulary } from './pipeline/vocabulary.ts';
+import { tokenCacheFile } from './token-files.ts';
 import type { TokenizerJson } from './tokenizer-json.ts';
-
-export const tokenizerFile = 'tokenizer.json';
-export const tokenCacheFile = 'tokenizer.cache';
 
 const magic = 'flashtok';
 const version = 1;
@@ -137,8 +135,20 @@ class CacheReader {
 export async function writeTokenCache(
   dir: string,
   tokenizer: StoredFile,
-  { json, tables }: CachedTokenizer,
+  kept: CachedTokenizer,
 ): Promise<void> {
+  const content = tokenCacheBytes(tokenizer, kept);
+  await writeAside(join(dir, tokenCacheFile), (out) => out.writeFile(content)).catch(() => {});
+}
+
+/**
+ * The content of the file for a tokenizer.
+ * @param tokenizer its tokenizer.json
+ */
+export function tokenCacheBytes(
+  tokenizer: StoredFile,
+  { json, tables }: CachedTokenizer,
+): Uint8Array {
   const { vocabulary, merges } = tables;
   const { units, ends, present } = vocabulary.arrays;
   const head = Buffer.from(
@@ -166,7 +176,7 @@ export async function writeTokenCache(
     at += alignUp(part.length, 4);
   }
   file.writeUInt32LE(crc32(file.subarray(12)), 8);
-  await writeAside(join(dir, tokenCacheFile), (out) => out.writeFile(file)).catch(() => {});
+  return file;
 }
 
 function asBytes({ buffer, byteOffset, byteLength }: NodeJS.TypedArray): Uint8Array {

@@ -6,6 +6,10 @@ import { isJsonObject, readJsonFile } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
 import type { TokenFiles } from './special-tokens.ts';
 
+export const tokenizerFile = 'tokenizer.json';
+/** The tables of tokenizer.json in their final form; see token-cache.ts. */
+export const tokenCacheFile = 'tokenizer.cache';
+
 /**
  * The token files of a directory.
  * @throws InputError when one is not JSON or not an object

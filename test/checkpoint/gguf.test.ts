@@ -105,6 +105,21 @@ test('values longer than what is read at once are whole', async (t) => {
   assert.equal(source.metadata.get('c'), 3);
 });
 
+test('texts are whole wherever a window ends, and however long they are', async (t) => {
+  // Short ones end at many places of a window of 256 KiB; texts of 64 KiB and more are read one by one.
+  const short = Array.from({ length: 60_000 }, (_, i) => 'é'.repeat(i % 11) + i);
+  const long = [65_535, 65_536, 300_000].map((bytes) => 'x'.repeat(bytes));
+  const all = [...short.slice(0, 30_000), ...long, '', ...short.slice(30_000), ...long];
+  const metadata = [
+    ['a', value.texts(all)],
+    ['b', value.i32s([1, 2, 3])],
+  ] as const;
+  const source = await openGguf(write(t, ggufBytes({ metadata })));
+  assert.deepEqual(textsOf(source.metadata.get('a')), all);
+  assert.deepEqual([...(source.metadata.get('b') as Int32Array)], [1, 2, 3]);
+  await source.close();
+});
+
 test('what is no GGUF of a known version is refused', async (t) => {
   await refused(t, { magic: 'GGML' }, /model\.gguf, byte 0: is not GGUF/);
   await refused(t, Buffer.from('GG'), /is not GGUF/);

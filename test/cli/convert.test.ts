@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { tokenCacheFile } from '../../src/tokenizer/token-cache.ts';
+import { tokenCacheFile } from '../../src/tokenizer/token-files.ts';
 import { withMemoryGroup } from '../support/cgroup.ts';
 import { weightsFile, writeRandomOpt } from '../support/checkpoint.ts';
 import {

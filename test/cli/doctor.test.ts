@@ -31,5 +31,8 @@ test('a slower core and a device without a profile are told, with the way out', 
 });
 
 test('what is no directory is refused', async () => {
-  assertRefused(await runCli(['doctor', `${root.directory()}/none`]), ['none', 'not a directory']);
+  assertRefused(await runCli(['doctor', `${root.directory()}/none`]), [
+    'none',
+    'no such directory',
+  ]);
 });

@@ -12,7 +12,7 @@ import { manualPage, markdownReference } from '../../src/cli/outline/reference.t
 import { createProgram } from '../../src/cli/program.ts';
 import { temporaryRoot } from '../support/temporary.ts';
 
-const program = outlineOf(createProgram());
+const program = outlineOf(await createProgram());
 const doc = (name: string) =>
   readFileSync(fileURLToPath(new URL(`../../docs/${name}`, import.meta.url)), 'utf8');
 
@@ -29,6 +29,19 @@ function inShell(shell: Shell, script: string, ...flags: string[]): string | nul
   assert.equal(status, 0, stderr);
   return stdout;
 }
+
+test('a command line loads the command that it names, and all where others are told of', async () => {
+  const namesFor = async (...args: string[]) =>
+    (await createProgram(args)).commands.map((command) => command.name());
+  assert.deepEqual(await namesFor('convert', 'a', 'b'), ['convert']);
+  assert.deepEqual(await namesFor('--debug', 'plan', 'convert'), ['plan']);
+  assert.deepEqual(await namesFor('--version'), []);
+  const all = program.commands.map(({ name }) => name);
+  assert.ok(all.length > 10);
+  for (const args of [[], ['--help'], ['help', 'plan'], ['completion', 'bash'], ['converts']]) {
+    assert.deepEqual(await namesFor(...args), all, args.join(' '));
+  }
+});
 
 test('docs/COMMANDS.md and the manual page are those of the commands (npm run generate)', () => {
   assert.equal(doc('COMMANDS.md'), markdownReference(program));

@@ -132,6 +132,6 @@ test('a directory without a model gets a file to read, which goes again', async 
   await file.release();
   assert.equal(existsSync(file.path), false);
   await assert.rejects(probeFileIn(join(root.path, 'missing')), {
-    line: /missing: is not a directory/,
+    line: /missing: no such directory/,
   });
 });

@@ -128,4 +128,39 @@ for (const [build, dtype] of kinds) {
       );
     }
   });
+
+  test(`matmul ${dtype} (${build}) gives each of 1 to 20 positions the bits that it has alone`, () => {
+    const random = new Random(3);
+    const { neurons, blockElements } = formats[dtype];
+    const most = 20;
+    for (const [rows, blocks] of [
+      [1, 1],
+      [13, 3],
+    ] as const) {
+      bench.reset();
+      const cols = neurons ? 32 * blocks + 5 : blockElements * blocks;
+      const { address: w } = bench.putWeights(dtype, rows, cols, random);
+      const x = bench.putFloats(
+        Array.from({ length: cols * most }, () => Math.fround(random.value())),
+      );
+      const scratch = bench.allocate(scratchBytes(cols));
+      const [alone, together] = [0, 0].map(() => bench.allocate(4 * rows * most)) as [
+        number,
+        number,
+      ];
+      for (let p = 0; p < most; p++) {
+        matmul(alone + 4 * p * rows, x + 4 * p * cols, w, 0, rows, cols, 1, cols, rows, scratch);
+      }
+      for (let positions = 1; positions <= most; positions++) {
+        const y = bench.floats(together, rows * most).fill(Number.NaN);
+        matmul(together, x, w, 0, rows, cols, positions, cols, rows, scratch);
+        assert.deepEqual(
+          bitsOf(y.subarray(0, rows * positions)),
+          bitsOf(bench.floats(alone, rows * positions)),
+          `${rows} rows of ${cols}, ${positions} positions`,
+        );
+        assert.ok(y.subarray(rows * positions).every(Number.isNaN));
+      }
+    }
+  });
 }

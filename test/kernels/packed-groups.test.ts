@@ -76,6 +76,43 @@ for (const build of builds) {
       }
     });
 
+    test(`${dtype} (${build}): packed rows give 1 to 20 positions what stored rows give each alone`, () => {
+      const random = new Random(13);
+      const most = 20;
+      for (const [rows, blocks] of [
+        [4, 1],
+        [44, 2],
+      ] as const) {
+        bench.reset();
+        const cols = blocks * blockElements;
+        const { address: w } = bench.putWeights(dtype, rows, cols, random);
+        const x = bench.putFloats(Array.from({ length: cols * most }, () => random.unit()));
+        const scratch = bench.allocate(scratchBytes(cols));
+        const behind = bench.allocate(4096);
+        const q = bench.allocate(quantisedBytes(cols, most));
+        const [alone, y] = [0, 0].map(() => bench.allocate(4 * rows * most)) as [number, number];
+        const stored = bench.kernels.byDType[dtype].matmul;
+        for (let p = 0; p < most; p++) {
+          stored(alone + 4 * p * rows, x + 4 * p * cols, w, 0, rows, cols, 1, cols, rows, scratch);
+        }
+        packed.packRows(w, rows, cols, scratch);
+        for (let positions = 1; positions <= most; positions++) {
+          const wanted = bitsOf(bench.floats(alone, rows * positions));
+          quantise(q, x, cols, positions, cols);
+          for (const quantised of [0, 1] as const) {
+            const found = bench.floats(y, rows * most).fill(Number.NaN);
+            const input = quantised === 1 ? q : x;
+            const shape = [0, rows, cols, positions, cols, rows, scratch, quantised] as const;
+            packed.matmul(y, input, w, ...shape);
+            const label = `${rows} rows of ${cols}, ${positions} positions, quantised ${quantised}`;
+            assert.deepEqual(bitsOf(found.subarray(0, rows * positions)), wanted, label);
+            assert.ok(found.subarray(rows * positions).every(Number.isNaN), label);
+          }
+        }
+        assert.ok(bench.bytes(behind, 4096).every((byte) => byte === 0xff));
+      }
+    });
+
     test(`${dtype} (${build}): tiles give what each of them gives, added in turn`, () => {
       const random = new Random(11);
       for (const [tiles, perTile, blocks, positions] of [

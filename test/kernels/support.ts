@@ -233,7 +233,6 @@ const activationLevels: Readonly<Partial<Record<DType, number>>> = {
   q4: 8191,
   q8_0: 32767,
   iq4_nl: 32767,
-  mxfp4: 32767,
 };
 
 /**

@@ -5,7 +5,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { readSideFiles, writeSideFiles } from '../../src/convert/side-files.ts';
+import { readSideFiles } from '../../src/convert/side-files.ts';
+import { writeSideFiles } from '../../src/convert/write-side-files.ts';
 import { InputError } from '../../src/errors.ts';
 import type { ModelSpec } from '../../src/models/spec.ts';
 import { CharacterMap } from '../../src/tokenizer/pipeline/charsmap.ts';
@@ -116,12 +117,12 @@ test('a checkpoint with nothing but a tokenizer.model is read, and written as to
   const dir = await directoryWith(t, {});
   await copyFile(fixture('sentencepiece', 'bpe-symbols.model'), join(dir, file));
   const spec = { eosIds: [2], vocabSize: 300 } as unknown as ModelSpec;
-  const { files, kept } = await readSideFiles(dir, spec);
+  const { files, cache } = await readSideFiles(dir, spec);
   assert.deepEqual([...files.keys()], ['tokenizer.json']);
   // What is kept beside tokenizer.json takes its place, with merges by token and symbols.
   const target = join(dir, 'model');
   await mkdir(target);
-  const stored = await writeSideFiles({ files, kept }, target);
+  const stored = await writeSideFiles({ files, cache }, target);
   const found = stored['tokenizer.json'];
   assert.ok(found !== undefined);
   const cached = await readTokenCache(target, found);

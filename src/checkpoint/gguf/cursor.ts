@@ -124,6 +124,17 @@ export class HeaderCursor {
     list.add(this.#window, at, at + bytes);
   }
 
+  /** The next `bytes`. */
+  copyBytes(bytes: number): ArrayBuffer {
+    const at = this.#advance(bytes);
+    return Uint8Array.from(this.#window.subarray(at, at + bytes)).buffer;
+  }
+
+  /** Adds the texts that can be read without {@link need}, each after its length, to `list`. */
+  copyTexts(list: TextListBuilder): void {
+    this.#at = list.addPrefixed(this.#window, this.#at);
+  }
+
   #advance(bytes: number): number {
     const at = this.#at;
     this.#at += bytes;

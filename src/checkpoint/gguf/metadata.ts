@@ -96,32 +96,21 @@ export async function readText(
   return cursor.text(await textBytes(cursor, limit, what, file));
 }
 
-/** Makes a text readable that its length precedes; does not wait if it is readable already. */
-function textBytes(
+/** Makes a text readable that its length precedes. @returns its bytes */
+async function textBytes(
   cursor: HeaderCursor,
   limit: number,
   what: string,
   file: string,
-): number | Promise<number> {
-  const { offset } = cursor;
-  const place = { file, offset };
-  if (!cursor.has(8)) {
-    return cursor.need(8, what).then(() => textOfLength(cursor, limit, what, place));
-  }
-  return textOfLength(cursor, limit, what, place);
-}
-
-function textOfLength(
-  cursor: HeaderCursor,
-  limit: number,
-  what: string,
-  place: ErrorPlace,
-): number | Promise<number> {
+): Promise<number> {
+  const place = { file, offset: cursor.offset };
+  await cursor.need(8, what);
   const bytes = cursor.length();
   if (bytes > limit) {
     throw new InputError(`${what} claims ${bytes} bytes (at most ${limit})`, place);
   }
-  return cursor.has(bytes) ? bytes : cursor.need(bytes, what).then(() => bytes);
+  await cursor.need(bytes, what);
+  return bytes;
 }
 
 async function readValue(
@@ -155,10 +144,12 @@ async function readArray(cursor: HeaderCursor, what: string, file: string): Prom
   const count = Number(length);
   if (code === textCode) {
     return TextList.fill(count, async (list) => {
-      for (let i = 0; i < count; i++) {
-        const bytes = textBytes(cursor, maxTextBytes, what, file);
-        const length = typeof bytes === 'number' ? bytes : await bytes;
-        cursor.copyText(length, list);
+      while (list.missing > 0) {
+        cursor.copyTexts(list);
+        // What reaches beyond the window, or is unusually long.
+        if (list.missing > 0) {
+          cursor.copyText(await textBytes(cursor, maxTextBytes, what, file), list);
+        }
       }
     });
   }
@@ -166,7 +157,7 @@ async function readArray(cursor: HeaderCursor, what: string, file: string): Prom
   const scalar = scalarOf(code, what, place);
   await cursor.need(count * scalar.bytes, what);
   // Scores and types of a vocabulary are a quarter of a million numbers: avoid boxing them.
-  if (code === 6) return Float32Array.from({ length: count }, () => cursor.f32());
-  if (code === 5) return Int32Array.from({ length: count }, () => cursor.i32());
+  if (code === 6) return new Float32Array(cursor.copyBytes(4 * count));
+  if (code === 5) return new Int32Array(cursor.copyBytes(4 * count));
   return Array.from({ length: count }, () => Number(scalar.read(cursor)));
 }

@@ -99,9 +99,15 @@ export function draftBudget(
   if (draft.predictors === null) return Math.min(exact, asked);
   const whole = wholeBudget(draft, { ...beside, ffn: 'sparse' });
   const candidates = [1, ...shares].map((share) => Math.floor(share * whole)).concat(exact);
+  // What does not depend on the draft is decided once, and not for each share.
+  const sparse = model.usesPredictors(request);
+  const decided =
+    sparse === undefined
+      ? request
+      : { ...request, ffn: sparse ? ('sparse' as const) : ('exact' as const) };
   let [best, leastMs] = [Math.min(whole, asked), Number.POSITIVE_INFINITY];
   for (const bytes of new Set(candidates.map((bytes) => Math.min(bytes, asked)))) {
-    const ms = passMs(model, draft, request, beside, bytes);
+    const ms = passMs(model, draft, decided, beside, bytes);
     if (ms < leastMs) [best, leastMs] = [bytes, ms];
   }
   return best;

@@ -9,11 +9,11 @@
  *     await threads.close();
  */
 
-import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { FlashError } from '../../errors.ts';
 import { threadsWithinOpenFiles, tooManyThreads } from '../../open-files.ts';
 import { alignUp, MIB } from '../../units.ts';
+import { keepYoungGenerationSmall } from '../../young-generation.ts';
 import { bindKernels, instantiateCore, type KernelFunction } from '../bind.ts';
 import { attentionScratch, type Kernels } from '../kernels.ts';
 import { compileCore } from '../module.ts';
@@ -346,15 +346,6 @@ export class ComputeThreads {
       Atomics.store(words, layout.callerAsleep, 0);
     }
   }
-}
-
-/**
- * Keeps the young generation of this process's heap at its present size. The launcher does so at its start
- * (bin/flashllm.cjs), but V8 of Node 20 and 22 resets the flag for the whole process whenever it creates a
- * worker's heap: the young generation then grows to 32 MiB, which no plan counts.
- */
-function keepYoungGenerationSmall(): void {
-  setFlagsFromString('--semi-space-growth-factor=1');
 }
 
 function createControl(): Control {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { Model } from '../../../src/engine/model.ts';
 import { draftBudget, draftRequest } from '../../../src/engine/speculation/draft-budget.ts';
+import { defaultProfile } from '../../../src/flash/device-profile.ts';
 import { storiesOpt } from '../../support/fixtures.ts';
 import { addPredictors } from '../../support/predictors.ts';
 import { temporaryRoot } from '../../support/temporary.ts';
@@ -106,4 +107,21 @@ test('less than the draft can run with is refused, under the name of its own opt
     chosen(plain, 256 * MIB, 1000),
     /the draft's --draft-budget 1000 B is below the floor of/,
   );
+});
+
+test('predictors are used with a draft if they are used without it: the text stays the same', async () => {
+  const model = await Model.open(sparse);
+  try {
+    // A read costs so much that missed neurons are dearer than a stream of all of them.
+    model.files.scheduler.profile = { ...defaultProfile, processorMs: 45 };
+    const process = model.floor({ context: 1 }).items.find(({ id }) => id === 'process')?.bytes;
+    const request = { context: 64, threads: 1, ffn: 'auto' as const };
+    const alone = { ...request, budget: (process ?? 0) + 24 * MIB };
+    assert.equal(model.plan(alone).choice?.sparse, true);
+    const draftBytes = 20 * MIB;
+    assert.equal(model.plan({ ...alone, budget: alone.budget - draftBytes }).choice?.sparse, false);
+    assert.equal(model.plan({ ...alone, draftBytes }).choice?.sparse, true);
+  } finally {
+    model.close();
+  }
 });
