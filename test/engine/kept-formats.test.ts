@@ -236,7 +236,8 @@ test('where single neurons are chosen, they are stored in 8 bits, and it is said
 test('predictors cannot be trained for tiles, and the message tells how they can', async () => {
   const model = await Model.open(await convertedAs(writeBlockGguf(root.directory(), mixed)));
   try {
-    const request = { budget: 2048 * MIB, documents: ['a'], corpus: 'text', threads: 1 };
+    const corpus = { documents: ['a'], corpus: 'text', thresholdSparsity: 0.5 };
+    const request = { budget: 2048 * MIB, ...corpus, threads: 1 };
     await assert.rejects(predictTrain(model, request), (error: InputError) =>
       /--ffn-dtype/.test(error.hint ?? ''),
     );
