@@ -170,13 +170,17 @@ async function measure(dirOfModel: string, kind: string, draft: string): Promise
     totals.tokens += tokens.length;
     totals.decodeMs += stats.decodeMs;
     totals.processorMs += (used.user + used.system) / 1000;
-    totals.bytes += read() - bytes;
+    const taskBytes = read() - bytes;
+    totals.bytes += taskBytes;
     totals.draftMs += stats.draftMs ?? 0;
     accepted?.push(stats.acceptance ?? 0);
     perPass?.push(stats.tokensPerPass ?? 1);
     const rate = (1000 * totals.tokens) / totals.decodeMs;
+    const megabytes = taskBytes / tokens.length / 1e6;
     process.stderr.write(
-      `${kind}, ${draft}: task ${texts.length} of ${all.length}, ${rate.toFixed(2)} tokens/s so far\n`,
+      `${kind}, ${draft}: task ${texts.length} of ${all.length}, ${stats.tokensPerSecond.toFixed(2)} tokens/s, ` +
+        `${megabytes.toFixed(0)} MB/token${stats.draftRetired ? ', the draft is closed' : ''}; ` +
+        `${rate.toFixed(2)} tokens/s so far\n`,
     );
   }
   const { streamedBytes } = runtime.plan;

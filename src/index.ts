@@ -41,6 +41,7 @@ export {
   openDraft,
   withDraft,
 } from './engine/speculation/open-draft.ts';
+export type { RetiredDraft } from './engine/speculation/retirement.ts';
 export type { RunStats } from './engine/stats.ts';
 export {
   BudgetError,

@@ -47,6 +47,7 @@ interface Summary {
   /** With a draft only; these mean the same as for a single text. */
   readonly acceptance?: number;
   readonly tokensPerPass?: number;
+  readonly draftRetired?: true;
 }
 
 /** Answers the lines of the input file that have no result in the output file yet, and prints a summary. */
@@ -184,12 +185,15 @@ async function chatsOf(
   };
 }
 
-function draftShares(draft: Drafter | undefined): Pick<Summary, 'acceptance' | 'tokensPerPass'> {
+function draftShares(
+  draft: Drafter | undefined,
+): Pick<Summary, 'acceptance' | 'tokensPerPass' | 'draftRetired'> {
   if (draft === undefined) return {};
   const { proposed, accepted, passes, tokens } = draft.control.totals;
   return {
     acceptance: proposed === 0 ? 0 : accepted / proposed,
     tokensPerPass: passes === 0 ? 0 : tokens / passes,
+    ...(draft.retirement?.closed && { draftRetired: true as const }),
   };
 }
 

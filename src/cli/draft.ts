@@ -13,6 +13,7 @@ import {
   usualDraftTokens,
   withDraft,
 } from '../engine/speculation/open-draft.ts';
+import type { RetiredDraft } from '../engine/speculation/retirement.ts';
 import { InputError } from '../errors.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
 import { formatBytes, resolveSize, type Size } from '../units.ts';
@@ -20,7 +21,7 @@ import { firstThatFits } from './context.ts';
 import { interruption } from './interrupt.ts';
 import { countFrom, sizeArgument } from './options.ts';
 import { withModel, withRuntime } from './run.ts';
-import { note, showProgress } from './terminal.ts';
+import { note, noteAmidText, showProgress } from './terminal.ts';
 
 export interface DraftFlags {
   readonly draft?: string;
@@ -46,7 +47,8 @@ function draftOption(): Option {
   return new Option(
     '--draft <lookup or model>',
     'propose several tokens for each pass; the text stays the same. lookup: propose what followed ' +
-      'the last tokens earlier in the text; otherwise the directory of a small model with the same tokenizer',
+      'the last tokens earlier in the text; otherwise the directory of a small model with the same tokenizer, ' +
+      'which is closed if it slows the model down',
   );
 }
 
@@ -107,6 +109,14 @@ function noteCost(plan: MemoryPlan, alone: MemoryPlan, { draftBytes = 0 }: RunRe
   );
 }
 
+/** Says that the draft did not pay and is closed. */
+function noteRetired({ tokensPerPass, bytes }: RetiredDraft): void {
+  noteAmidText(
+    `the draft was right too seldom (${tokensPerPass.toFixed(1)} tokens per pass): closed, its ` +
+      `${formatBytes(bytes)} hold weights of the model now`,
+  );
+}
+
 /** A note is printed if a pass reads this many times as much. */
 const notable = 1.2;
 
@@ -132,7 +142,8 @@ export function withDraftedRuntime<T>(
       if (options.source !== 'lookup') noteCost(runtime.plan, model.plan(alone), whole);
       const progress = showProgress('loading the draft', quiet);
       const onProgress = (done: number, all: number) => progress.update(done, all);
-      const draft = await openDraft(runtime, whole, options, onProgress, interruption).finally(() =>
+      const own = { ...options, onRetired: noteRetired };
+      const draft = await openDraft(runtime, whole, own, onProgress, interruption).finally(() =>
         progress.stop(),
       );
       try {

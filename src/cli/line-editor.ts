@@ -2,7 +2,7 @@
 
 import { createInterface } from 'node:readline';
 import { interruption } from './interrupt.ts';
-import { editorOutput, endTypedLine } from './terminal.ts';
+import { editorOutput, endLine } from './terminal.ts';
 
 /** Why there is no line: Ctrl-C, or the end of the input. */
 export type NoLine = 'interrupted' | 'end';
@@ -65,7 +65,7 @@ export class LineEditor {
       });
       editor.on('SIGINT', () => {
         const { length } = editor.line;
-        endTypedLine();
+        endLine();
         if (length === 0) return stop();
         // Ctrl-E, then Ctrl-U.
         editor.write(null, { ctrl: true, name: 'e' });
@@ -74,7 +74,7 @@ export class LineEditor {
       });
       editor.on('close', () => {
         interruption.removeEventListener('abort', stop);
-        if (line === 'end') endTypedLine();
+        if (line === 'end') endLine();
         resolve(line);
       });
       editor.prompt();

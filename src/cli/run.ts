@@ -79,15 +79,16 @@ export async function withRuntime<T>(
 /** The figures of a draft, if there was one. */
 function draftRows(stats: RunStats) {
   const { acceptance, tokensPerPass, flashBytesPerToken = 0 } = stats;
-  const { draftMs = 0, draftDeclined = 0 } = stats;
+  const { draftMs = 0, draftDeclined = 0, draftRetired } = stats;
   if (acceptance === undefined || tokensPerPass === undefined) return [];
   const declined =
     draftDeclined === 0
       ? ''
       : `; ${(100 * draftDeclined).toFixed(0)}% of the passes had no proposals, as these did not pay`;
+  const closed = draftRetired === true ? '; closed, as it did not pay' : '';
   const line = draftLine(acceptance, tokensPerPass);
   const bytes = `${formatBytes(flashBytesPerToken)} from flash per generated token`;
-  return [['draft', `${line}, ${bytes}, ${formatMs(draftMs)} for proposing${declined}`]];
+  return [['draft', `${line}, ${bytes}, ${formatMs(draftMs)} for proposing${declined}${closed}`]];
 }
 
 /** @param acceptance the share of the proposed tokens that were accepted */

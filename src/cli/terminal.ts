@@ -11,8 +11,12 @@ import { harmless, harmlessJson, shown } from '../plain-text.ts';
 /** Spinners, loaded only for a terminal because they take 1.6 MiB; null elsewhere. */
 const ora = process.stderr.isTTY ? (await import('ora')).default : null;
 
+/** Whether the last text that was printed ends within a line. */
+let midLine = false;
+
 /** Writes a result: a model's text, a table, or figures. */
 export function print(text: string): void {
+  if (text !== '') midLine = !text.endsWith('\n');
   process.stdout.write(harmless(text));
 }
 
@@ -24,8 +28,12 @@ function hasColours(): boolean {
 
 /** Writes a part of a result that matters less. */
 export function printDim(text: string): void {
-  if (hasColours()) process.stdout.write(`\x1b[2m${harmless(text)}\x1b[22m`);
-  else print(text);
+  if (!hasColours()) {
+    print(text);
+    return;
+  }
+  if (text !== '') midLine = !text.endsWith('\n');
+  process.stdout.write(`\x1b[2m${harmless(text)}\x1b[22m`);
 }
 
 /** Writes the one JSON object of a `--json` run. */
@@ -36,6 +44,12 @@ export function printJson(value: unknown): void {
 /** Writes a line about the run. */
 export function note(line: string): void {
   process.stderr.write(`${shown(line, longestLine + errorPrefix.length)}\n`);
+}
+
+/** Writes a line about the run while a text is being printed: at a terminal, on a line of its own. */
+export function noteAmidText(line: string): void {
+  if (midLine && process.stdout.isTTY) endLine();
+  note(line);
 }
 
 /** The prefix of an error message. */
@@ -58,8 +72,8 @@ export function noteLines(text: string): void {
 /** Where typed lines are echoed and edited; this output is not filtered, as it comes from the user. */
 export const editorOutput: NodeJS.WriteStream = process.stderr;
 
-/** Ends the line on which the user has typed. */
-export function endTypedLine(): void {
+/** Ends the line of a terminal on which the user has typed, or a text was printed. */
+export function endLine(): void {
   process.stderr.write('\n');
 }
 

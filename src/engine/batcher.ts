@@ -77,6 +77,8 @@ function isDecode({ ids, wanted, hook }: Work): boolean {
 export class Batcher {
   readonly #parts: BatcherParts;
   #waiting: Waiting[] = [];
+  /** Runs before the next pass. */
+  readonly #between: (() => Promise<void>)[] = [];
   /** The pass in progress. */
   #running: Promise<void> | null = null;
   #closed = false;
@@ -111,6 +113,21 @@ export class Batcher {
     });
   }
 
+  /**
+   * Runs `work` while no pass is in flight; the passes of waiting work follow it.
+   * @returns its result
+   */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) {
+        reject(new FlashError('the model is closed'));
+        return;
+      }
+      this.#between.push(() => work().then(resolve, reject));
+      this.#running ??= this.#runAll();
+    });
+  }
+
   /** Rejects all waiting and later work, and waits until the pass in progress has ended. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -122,6 +139,7 @@ export class Batcher {
       for (;;) {
         // Gives callers that got logits time to sample and to submit a token.
         if (this.#parts.shared) await yieldToEventLoop();
+        for (const work of this.#between.splice(0)) await work();
         this.#dropInterrupted();
         if (this.#closed) this.#refuseAll(new InterruptedError());
         if (this.#waiting.length === 0) return;

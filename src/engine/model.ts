@@ -17,7 +17,9 @@ import {
   type Budget,
   budgetOf,
   choiceWithoutDraft,
+  extensionOfRun,
   floorOfRun,
+  type PlanExtension,
   type Plannable,
   type Planned,
   planRun,
@@ -74,6 +76,15 @@ export class Model implements Plannable {
   /** Expected milliseconds per token under {@link plan}, for comparing requests. */
   tokenMs(request: RunRequest): number {
     return tokenMsOfRun(this.#planned, request);
+  }
+
+  /**
+   * What the memory of a draft would be worth to this model; null where nothing that is streamed would lie in it.
+   * @param plan of this model with the draft, made for this request
+   * @param memoryBytes of the draft's memory
+   */
+  extension(request: RunRequest, plan: MemoryPlan, memoryBytes: number): PlanExtension | null {
+    return extensionOfRun(this.#planned, request, plan, memoryBytes);
   }
 
   /** Whether {@link plan} uses predictors for a request with a draft; undefined where nothing is to choose. */

@@ -6,6 +6,7 @@ import { BudgetError, InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
 import { type AvailableMemory, defaultBudget } from '../plan/available.ts';
+import { extendPlan } from '../plan/extend-plan.ts';
 import { planCheaper } from '../plan/ffn-choice.ts';
 import type { PredictorDemand } from '../plan/fixed-layout.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
@@ -128,6 +129,33 @@ export function tokenMsOfRun(planned: Planned, request: RunRequest): number {
   const plan = planRun(planned, request);
   const wanted = planRequest(planned, request, plan.threads);
   return tokenCost(plan, { ...wanted, dramBudget: request.budget }).totalMs;
+}
+
+/** A plan extended by the memory that a draft leaves. */
+export interface PlanExtension {
+  readonly plan: MemoryPlan;
+  /** Expected time of a token, relative to that under the plan before. */
+  readonly relativeMs: number;
+}
+
+/**
+ * What the memory of a draft would be worth to its model.
+ * @param plan made for this request
+ * @param memoryBytes of the draft's memory
+ * @returns null where no weight that is streamed would get a place in it
+ */
+export function extensionOfRun(
+  planned: Planned,
+  request: RunRequest,
+  plan: MemoryPlan,
+  memoryBytes: number,
+): PlanExtension | null {
+  const extended = extendPlan(plan, planned.manifest, memoryBytes);
+  if (extended === null) return null;
+  const wanted = planRequest(planned, request, plan.threads);
+  const msUnder = (one: MemoryPlan) =>
+    tokenCost(one, { ...wanted, dramBudget: request.budget }).totalMs;
+  return { plan: extended, relativeMs: msUnder(extended) / msUnder(plan) };
 }
 
 /** @throws InputError when a token cannot take this number of experts in this model */

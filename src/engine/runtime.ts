@@ -32,7 +32,7 @@ async function createArenas(
   plan: MemoryPlan,
   threads: ComputeThreads,
   exact: boolean,
-): Promise<readonly [Arena, ...Arena[]]> {
+): Promise<[Arena, ...Arena[]]> {
   const module = await compileCore();
   const memory = createMemory(plan.memoryBytes);
   const kernels = await threads.kernels(memory, { module, scratch: plan.threadScratch });
@@ -104,25 +104,26 @@ interface RuntimeParts extends Pick<LoadOptions, 'threads' | 'close'> {
   readonly sparse: SparseFfn | null;
   readonly experts: ExpertStores | null;
   readonly predictor: Predictor | null;
-  readonly memory: WebAssembly.Memory;
+  /** The plan's memories. All other parts have this list, so that they see an arena that is added to it. */
+  readonly arenas: [Arena, ...Arena[]];
 }
 
 export class Runtime implements LoadedModel {
   readonly model: Model;
-  readonly plan: MemoryPlan;
   readonly stats: RuntimeStats;
   readonly predictor: Predictor | null;
   readonly memory: WebAssembly.Memory;
   readonly passTimes = new PassTimes();
   readonly #parts: RuntimeParts;
   readonly #batcher: Batcher;
+  #plan: MemoryPlan;
 
   private constructor(model: Model, plan: MemoryPlan, parts: RuntimeParts) {
     const { weights, transformer, sparse, experts } = parts;
     this.model = model;
-    this.plan = plan;
+    this.#plan = plan;
     this.predictor = parts.predictor;
-    this.memory = parts.memory;
+    this.memory = parts.arenas[0].memory;
     this.#parts = parts;
     const { files } = model;
     this.stats = new RuntimeStats({ files, plan, weights, transformer, sparse, experts });
@@ -189,13 +190,45 @@ export class Runtime implements LoadedModel {
         (await ExpertStores.load(files, plan.experts, arenas, policy, onProgress, signal));
       const parts = { weights, sparse, experts };
       const transformer = new Transformer({ ...parts, files, plan, arenas, headProposal });
-      const [{ memory }] = arenas;
-      const rest = { threads, close, transformer, predictor, memory };
+      const rest = { threads, close, transformer, predictor, arenas };
       return new Runtime(model, plan, { ...parts, ...rest });
     } catch (error) {
       await close();
       throw error;
     }
+  }
+
+  /** The plan that it runs by; another one after {@link extend}. */
+  get plan(): MemoryPlan {
+    return this.#plan;
+  }
+
+  /**
+   * Takes over a memory that nobody uses any more, and loads weights into it that were streamed until then. Passes
+   * wait meanwhile. After a failure the runtime goes on as before, and this may be tried again.
+   * @param plan this runtime's, made by `Model.extension`
+   * @param memory at least as large as the plan's last arena
+   * @throws InterruptedError when the signal aborts; IoError, InputError when weights cannot be read
+   */
+  async extend(plan: MemoryPlan, memory: WebAssembly.Memory, signal?: AbortSignal): Promise<void> {
+    const { threads, weights, arenas } = this.#parts;
+    const transfer = plan.arenas.at(-1)?.transfer;
+    if (transfer === undefined || plan.arenas.length !== arenas.length) {
+      throw new Error('the plan does not extend that of this runtime by one arena');
+    }
+    await this.#batcher.alone(async () => {
+      const options = { module: await compileCore(), scratch: transfer.threadScratch };
+      const kernels = await threads.kernels(memory, options);
+      const [{ memory: first, exact }] = arenas;
+      arenas.push(new RemoteArena(memory, kernels, transfer, first, exact));
+      try {
+        await weights.extend(plan, signal);
+      } catch (error) {
+        arenas.pop();
+        throw error;
+      }
+      this.#plan = plan;
+    });
   }
 
   /**

@@ -48,6 +48,8 @@ export interface RunStats {
   readonly draftMs?: number;
   /** Share of the passes that went without proposals, because these would have slowed them down. */
   readonly draftDeclined?: number;
+  /** Present where the draft was closed because it did not pay: the model has its memory. */
+  readonly draftRetired?: true;
 }
 
 /** The counters. */
@@ -220,6 +222,7 @@ export class RunRecorder {
         tokensPerPass: draft.passes === 0 ? 0 : draft.tokens / draft.passes,
         draftMs: draft.draftMs,
         draftDeclined: draft.passes === 0 ? 0 : draft.passesWithout / draft.passes,
+        ...(draft.retired && { draftRetired: true }),
       }),
     };
   }

@@ -66,6 +66,7 @@ export function layoutLayers(request: LayerPlanRequest): LayerLayout {
     return sealPlan({
       ...{ dramBudget, context, chunk, threads, memoryBytes, items, residences },
       arenas: [],
+      extensions: new Map(),
       logitPositions: fixed.logitPositions,
       vectors: { tensors: fixed.vectors, address: fixed.vectorAddress },
       kvCache: fixed.kv,

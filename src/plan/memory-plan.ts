@@ -8,7 +8,7 @@
  *   neuron or expert staging | resident weights, stores of neurons or experts
  *
  * Weights beyond its end lie in further memories, behind transfer buffers (transfer-buffers.ts). placement.ts
- * decides which weights get a place.
+ * decides which weights get a place; extend-plan.ts makes another plan where a draft leaves its memory.
  */
 
 import type { StoredTensor } from '../flash/manifest.ts';
@@ -21,7 +21,7 @@ import type { PredictorDemand } from './fixed-layout.ts';
 import type { PlanItem } from './items.ts';
 import type { KvLayout } from './kv-layout.ts';
 import type { Staging } from './list-layout.ts';
-import type { Residence, StorePlace } from './places.ts';
+import type { Extension, Residence, StorePlace } from './places.ts';
 import type { StreamRing } from './ring.ts';
 import type { TransferBuffers } from './transfer-buffers.ts';
 
@@ -64,6 +64,8 @@ export interface MemoryPlan {
   /** Slots for rows of tables that are not resident. */
   readonly rowStaging: StreamRing;
   readonly residences: ReadonlyMap<StoredTensor, Residence>;
+  /** Rows in memory that a draft has left (extend-plan.ts); empty in a plan that starts a run. */
+  readonly extensions: ReadonlyMap<StoredTensor, Extension>;
   /** The head's copy in few bits, which is one of the residences; null where the head itself is used. */
   readonly headProposal: StoredTensor | null;
   readonly predictors: PredictorPlan | null;

@@ -241,11 +241,14 @@ function placeBeside(
     return { ...space.take(size(count)), slots: count };
   };
   if (predictors === null || !sparse) {
-    // The same share of each layer's FFN, computed from the remaining free bytes.
+    // The same share of each layer's FFN, computed from the remaining free bytes; layers may differ in size.
     const kept = residency === 'all' ? bundles : [];
-    kept.forEach((tensor, index) => {
-      reside(tensor, Math.min(wholeBytes(tensor), Math.floor(free / (kept.length - index))));
-    });
+    let rest = kept.reduce((sum, tensor) => sum + wholeBytes(tensor), 0);
+    for (const tensor of kept) {
+      const bytes = wholeBytes(tensor);
+      reside(tensor, free >= rest ? bytes : Math.floor((free * bytes) / rest));
+      rest -= bytes;
+    }
   } else {
     // Each store ends at a sector.
     const slots = Math.floor((free - manifest.layers.length * 4096) / bundleBytes);

@@ -8,6 +8,13 @@ export interface Residence extends ArenaAddress {
 }
 
 /**
+ * Further rows of a tensor: `rows` of them from row `first` on, which is the row after its {@link Residence}.
+ */
+export interface Extension extends Residence {
+  readonly first: number;
+}
+
+/**
  * The place of a layer's neurons: `slots` bundles from `address` on; without slots, all neurons pass through
  * staging.
  */

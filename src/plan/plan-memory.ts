@@ -103,6 +103,7 @@ function makePlan(request: PlanRequest, chunk: number, fixed: Fixed, room: numbe
     threadScratch: fixed.threadScratch,
     rowStaging: fixed.rowStaging,
     residences,
+    extensions: new Map(),
     headProposal,
     predictors: predictors && { ...predictors, address: fixed.predictorAddress },
     sparse: stores && { stores, staging },

@@ -47,8 +47,8 @@ export class WeightStream {
   readonly #files: ModelFiles;
   readonly #memory: WebAssembly.Memory;
   readonly #ring: StreamRing;
-  readonly #body: readonly RowRange[];
-  readonly #head: readonly RowRange[];
+  #body: readonly RowRange[];
+  #head: readonly RowRange[];
   /** Slots that are filled or being filled, oldest first. */
   readonly #queue: Slot[] = [];
   /** For each begun pass whose reads are not all submitted: whether it computes logits. */
@@ -112,6 +112,13 @@ export class WeightStream {
     this.#passes.length = 0;
     this.#submitted = 0;
     await Promise.all(this.#queue.splice(0).map(({ request }) => request.cancel()));
+  }
+
+  /** Passes take other ranges from then on. None may be begun, and no range read ahead: see {@link reset}. */
+  replace({ body, head }: Pick<MemoryPlan, 'body' | 'head'>): void {
+    if (this.#queue.length > 0 || this.#passes.length > 0) throw new Error('a pass is under way');
+    this.#body = body;
+    this.#head = head;
   }
 
   #fill(): void {

@@ -1,21 +1,16 @@
 /** The weights as a forward pass sees them: rows in memory, whether resident or just read. */
 
 import { type Format, inFours, type RowFormat } from '../dtype.ts';
-import { InterruptedError } from '../errors.ts';
-import { rowsOf, type StoredTensor, weightFormat } from '../flash/manifest.ts';
+import { rowsOf, type StoredTensor } from '../flash/manifest.ts';
 import type { ModelFiles } from '../flash/model-files.ts';
-import { blockOf, cutRows, type RowRange, spanOf } from '../flash/row-range.ts';
+import { blockOf, type RowRange } from '../flash/row-range.ts';
 import { forEachParallel } from '../parallel.ts';
 import { vectorSpan } from '../plan/fixed-layout.ts';
 import type { MemoryPlan } from '../plan/memory-plan.ts';
-import type { Residence } from '../plan/places.ts';
 import { matricesInOrder } from '../plan/weight-order.ts';
-import { type Arrangement, memoryOf, packInPlace, type WeightMemory } from './packing.ts';
-import { layApart, neuronsApart } from './rows-apart.ts';
+import { memoryOf, type WeightMemory } from './packing.ts';
+import { loadRows, type PlacedRows, ResidentRows, storedFormat } from './resident-rows.ts';
 import { type LoadedRows, WeightStream } from './weight-stream.ts';
-
-const loadBytes = 1024 * 1024;
-const loadsInFlight = 16;
 
 export class Weights {
   readonly #files: ModelFiles;
@@ -24,11 +19,11 @@ export class Weights {
   readonly #memories: readonly WeightMemory[];
   readonly #vectorBase: number;
   readonly #stream: WeightStream | null;
-  readonly #streamed = new Map<StoredTensor, RowRange[]>();
-  /** Formats of resident rows, where these may differ from the stored ones. */
-  readonly #arranged = new Map<StoredTensor, Arrangement>();
-  /** Bundles, and how many of their neurons, from the first on, are laid apart. */
-  readonly #apart = new Map<StoredTensor, number>();
+  #streamed: ReadonlyMap<StoredTensor, readonly RowRange[]>;
+  /** Per tensor, its rows in DRAM from the first one on. */
+  readonly #resident = new Map<StoredTensor, readonly ResidentRows[]>();
+  /** Tensors whose rows kernels use one after the other, so that it pays to arrange them. */
+  readonly #used: ReadonlySet<StoredTensor>;
   #residentBytesUsed = 0;
   #streamedBytesUsed = 0;
 
@@ -39,14 +34,19 @@ export class Weights {
     this.#vectorBase = plan.vectors.address - (vectorSpan(plan.vectors.tensors)?.start ?? 0);
     this.#stream =
       plan.ring === null ? null : new WeightStream(files, this.#memory(0), plan.ring, plan);
-    for (const range of [...plan.body, ...plan.head]) {
-      const ranges = this.#streamed.get(range.tensor);
-      if (ranges === undefined) this.#streamed.set(range.tensor, [range]);
-      else ranges.push(range);
+    this.#streamed = byTensor(plan);
+    const { matrices, bundles } = matricesInOrder(files.manifest);
+    this.#used = new Set([...matrices, ...bundles]);
+    for (const [tensor, { arena, address, rows: count }] of plan.residences) {
+      const place = { tensor, first: 0, count, arena, address };
+      this.#resident.set(tensor, [ResidentRows.asStored(place, files.manifest)]);
     }
   }
 
-  /** Loads the weights that the plan keeps in DRAM, and arranges them for fast computing. */
+  /**
+   * Loads the weights that the plan keeps in DRAM, and arranges them for fast computing.
+   * @param memories the plan's; {@link extend} uses those that were added to the list meanwhile
+   */
   static async load(
     files: ModelFiles,
     plan: MemoryPlan,
@@ -55,11 +55,12 @@ export class Weights {
     signal?: AbortSignal,
   ): Promise<Weights> {
     const weights = await Weights.open(files, plan, memories);
-    const { matrices, bundles } = matricesInOrder(files.manifest);
-    const used = new Set([...matrices, ...bundles]);
     const stored = [...plan.residences.keys()].filter((tensor) => tensor !== plan.headProposal);
-    await weights.read(stored, onProgress, signal, (tensor) => {
-      if (used.has(tensor)) weights.#arrange(tensor);
+    await weights.read(stored, onProgress, signal, ({ tensor }) => {
+      if (!weights.#used.has(tensor)) return;
+      const own = weights.#resident.get(tensor) ?? [];
+      const arranged = own.map((rows) => rows.arranged(memories, files.manifest));
+      weights.#resident.set(tensor, arranged);
     });
     return weights;
   }
@@ -95,37 +96,23 @@ export class Weights {
 
   /** How many rows of a matrix, from the first on, stay in DRAM. */
   residentRows(tensor: StoredTensor): number {
-    return this.#plan.residences.get(tensor)?.rows ?? 0;
+    const all = this.#resident.get(tensor) ?? [];
+    return all.reduce((sum, { place }) => sum + place.count, 0);
   }
 
   /** Address of a matrix's first row, in the memory of its resident rows. Some rows must be resident. */
   firstRow(tensor: StoredTensor): number {
-    const residence = this.#plan.residences.get(tensor);
-    if (residence === undefined) throw new Error(`no row of ${tensor.name} stays in DRAM`);
-    return firstRow(tensor, residence);
+    const [rows] = this.#resident.get(tensor) ?? [];
+    if (rows === undefined) throw new Error(`no row of ${tensor.name} stays in DRAM`);
+    return rows.address;
   }
 
   /** Calls `use` with all rows of a matrix in order; the rows are valid only during the call. */
   async eachRows(tensor: StoredTensor, use: (rows: LoadedRows) => void): Promise<void> {
     const { rowBytes } = rowsOf(tensor);
-    const residence = this.#plan.residences.get(tensor);
-    if (residence !== undefined) {
-      const { arena, rows: count } = residence;
-      const address = firstRow(tensor, residence);
-      const arranged = this.#arrangement(tensor, count);
-      const useFrom = (first: number, end: number, how: Arrangement, apart: boolean) => {
-        if (first === end) return;
-        const { format, packed } = how;
-        const at = address + first * rowBytes;
-        use({ first, count: end - first, arena, address: at, format, packed, apart });
-      };
-      const apart = this.#apart.get(tensor) ?? 0;
-      useFrom(0, apart, arranged, true);
-      useFrom(apart, arranged.rows, arranged, false);
-      if (arranged.rows < count) {
-        useFrom(arranged.rows, count, this.#asStored(tensor, count), false);
-      }
-      this.#residentBytesUsed += residence.rows * rowBytes;
+    for (const { pieces, place } of this.#resident.get(tensor) ?? []) {
+      for (const piece of pieces) use(piece);
+      this.#residentBytesUsed += place.count * rowBytes;
     }
     const stream = this.#stream;
     if (stream === null) return;
@@ -148,18 +135,18 @@ export class Weights {
     use: (index: number, address: number, format: Format<RowFormat>) => void,
   ): Promise<void> {
     const { rowBytes } = rowsOf(tensor);
-    const residence = this.#plan.residences.get(tensor);
-    const residentRows = residence?.rows ?? 0;
+    const resident = this.#resident.get(tensor) ?? [];
     const missing: number[] = [];
     rows.forEach((row, index) => {
-      if (row < residentRows && residence !== undefined) {
-        const { address, format } = this.#row(tensor, residence, row);
+      const holder = resident.find((each) => each.has(row));
+      if (holder !== undefined) {
+        const { address, format } = this.#row(holder, row);
         use(index, address, format);
       } else {
         missing.push(index);
       }
     });
-    const { format } = this.#asStored(tensor, 0);
+    const format = storedFormat(tensor, this.#files.manifest);
     const { address, slots, slotBytes } = this.#plan.rowStaging;
     const { stats } = this.#files.scheduler;
     // Each block is read once, however many of its rows are wanted.
@@ -196,43 +183,32 @@ export class Weights {
     await this.#stream?.reset();
   }
 
-  #asStored(tensor: StoredTensor, rows: number): Arrangement & { format: Format<RowFormat> } {
-    const format = weightFormat(tensor, this.#files.manifest);
-    if (inFours(format)) throw new Error(`${tensor.name} is stored in ${format.name}`);
-    return { format: format as Format<RowFormat>, packed: false, rows };
-  }
-
-  /** The layout of the first `count` rows, which are resident. */
-  #arrangement(tensor: StoredTensor, count: number): Arrangement {
-    return this.#arranged.get(tensor) ?? this.#asStored(tensor, count);
-  }
-
   #memory(arena: number): WebAssembly.Memory {
     return memoryOf(this.#memories, arena).memory;
   }
 
   /** Address of a single resident row in the first memory: where it lies, or copied into staging. */
   #row(
-    tensor: StoredTensor,
-    residence: Residence,
+    holder: ResidentRows,
     row: number,
   ): { readonly address: number; readonly format: Format<RowFormat> } {
+    const { tensor, arena, first } = holder.place;
     const { rowBytes } = rowsOf(tensor);
-    const first = firstRow(tensor, residence);
-    const { format, rows } = this.#arrangement(tensor, residence.rows);
-    if (row >= rows || !inFours(format)) {
-      const address = this.#fetch(residence.arena, first + row * rowBytes, rowBytes);
-      const own = row < rows ? format : this.#asStored(tensor, 0).format;
-      return { address, format: own as Format<RowFormat> };
+    const { format, rows } = holder.arrangement;
+    const stored = storedFormat(tensor, this.#files.manifest);
+    const isArranged = row - first < rows;
+    if (!isArranged || !inFours(format)) {
+      const address = this.#fetch(arena, holder.addressOf(row), rowBytes);
+      return { address, format: isArranged ? (format as Format<RowFormat>) : stored };
     }
-    const lane = row % 4;
-    const four = this.#fetch(residence.arena, first + (row - lane) * rowBytes, 4 * rowBytes);
+    const lane = (row - first) % 4;
+    const four = this.#fetch(arena, holder.addressOf(row - lane), 4 * rowBytes);
     const { address: staging, slotBytes } = this.#plan.rowStaging;
     // The first slots may hold rows that were copied.
     const address = staging + 4 * slotBytes;
     const { fours } = memoryOf(this.#memories, 0).kernels;
     fours[format.name].unpackRow(address, four, lane, tensor.shape[1] ?? 0);
-    return { address, format: this.#asStored(tensor, 0).format };
+    return { address, format: stored };
   }
 
   /** Address in the first memory of bytes that lie in any memory: copied into staging if necessary. */
@@ -244,21 +220,6 @@ export class Weights {
     return staging;
   }
 
-  /** Packs the resident rows of a tensor, if its format can be packed, and lays those of neurons apart. */
-  #arrange(tensor: StoredTensor): void {
-    const residence = this.#plan.residences.get(tensor);
-    if (residence === undefined) return;
-    const arena = memoryOf(this.#memories, residence.arena);
-    const address = firstRow(tensor, residence);
-    const { manifest } = this.#files;
-    const { rows } = residence;
-    this.#arranged.set(tensor, packInPlace(arena, manifest, tensor, address, rows));
-    const layer = manifest.layers.find((each) => each.tensor === tensor.name);
-    if (layer === undefined) return;
-    layApart(arena.memory, address, rows, layer);
-    this.#apart.set(tensor, neuronsApart(rows));
-  }
-
   /**
    * Reads the parts of tensors that the plan keeps in DRAM to their planned addresses.
    * @param onTensor called when a tensor is complete, while others are still being read
@@ -267,37 +228,51 @@ export class Weights {
     tensors: readonly StoredTensor[],
     onProgress?: (done: number, total: number) => void,
     signal?: AbortSignal,
-    onTensor?: (tensor: StoredTensor) => void,
+    onTensor?: (place: PlacedRows) => void,
   ): Promise<void> {
-    const left = new Map<StoredTensor, number>();
-    // Read in place: a residence is sector-aligned, as is its tensor in the file.
-    const pieces = tensors.flatMap((tensor) => {
-      const residence = this.#plan.residences.get(tensor);
-      if (residence === undefined) return [];
-      const { arena, address, rows } = residence;
-      const { start } = spanOf({ tensor, first: 0, count: 1 });
-      const ranges = cutRows(tensor, loadBytes, 0, rows);
-      left.set(tensor, ranges.length);
-      return ranges.map((range) => ({ range, arena, base: address - start }));
-    });
-    const total = pieces.reduce((sum, { range }) => sum + spanOf(range).bytes, 0);
-    let done = 0;
-    await forEachParallel(pieces, loadsInFlight, async ({ range, arena, base }) => {
-      if (signal?.aborted) throw new InterruptedError();
-      const { start, bytes } = spanOf(range);
-      // Reads them as prefetches: many are in flight, so none needs to be split.
-      await this.#files.readRows(range, this.#memory(arena), base + start, 'prefetch');
-      done += bytes;
-      onProgress?.(done, total);
-      // Neighbouring pieces share a sector, so the rows may be changed only after the last piece was read.
-      const others = (left.get(range.tensor) ?? 0) - 1;
-      left.set(range.tensor, others);
-      if (others === 0) onTensor?.(range.tensor);
-    });
+    const places = tensors
+      .flatMap((tensor) => this.#resident.get(tensor) ?? [])
+      .map(({ place }) => place);
+    const options = { onProgress, signal, onLoaded: onTensor };
+    await loadRows(this.#files, this.#memories, places, options);
+  }
+
+  /**
+   * Loads the extensions of a plan, and streams no more than this plan says from then on. No pass may be in
+   * flight. After a failure everything is as before.
+   * @param plan this one's, extended by an arena, which is the last of the memories
+   */
+  async extend(plan: MemoryPlan, signal?: AbortSignal): Promise<void> {
+    await this.reset();
+    const { manifest } = this.#files;
+    const places = [...plan.extensions].map(
+      ([tensor, { arena, address, first, rows: count }]): PlacedRows => ({
+        ...{ tensor, arena, address, first, count },
+      }),
+    );
+    const loaded: ResidentRows[] = [];
+    const onLoaded = (place: PlacedRows) => {
+      const rows = ResidentRows.asStored(place, manifest);
+      const used = this.#used.has(place.tensor);
+      loaded.push(used ? rows.arranged(this.#memories, manifest) : rows);
+    };
+    await loadRows(this.#files, this.#memories, places, { signal, onLoaded });
+    for (const rows of loaded) {
+      const { tensor } = rows.place;
+      this.#resident.set(tensor, [...(this.#resident.get(tensor) ?? []), rows]);
+    }
+    this.#stream?.replace(plan);
+    this.#streamed = byTensor(plan);
   }
 }
 
-/** Address of a resident tensor's first row. */
-function firstRow(tensor: StoredTensor, { address, rows }: Residence): number {
-  return address + spanOf({ tensor, first: 0, count: rows }).skip;
+/** The streamed ranges of each tensor. */
+function byTensor({ body, head }: MemoryPlan): ReadonlyMap<StoredTensor, readonly RowRange[]> {
+  const streamed = new Map<StoredTensor, RowRange[]>();
+  for (const range of [...body, ...head]) {
+    const ranges = streamed.get(range.tensor);
+    if (ranges === undefined) streamed.set(range.tensor, [range]);
+    else ranges.push(range);
+  }
+  return streamed;
 }

@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { parseResults, request } from '../batch/support.ts';
+import { contraryStories } from '../support/checkpoint.ts';
 import { assertRefused, assertWrongUsage, runCli, runCliJson } from '../support/cli.ts';
 import { storiesOpt } from '../support/fixtures.ts';
 import { convert } from '../support/model.ts';
@@ -25,6 +26,7 @@ interface Generated {
   readonly stats: {
     readonly acceptance?: number;
     readonly tokensPerPass?: number;
+    readonly draftRetired?: boolean;
     readonly peakRss: number;
     readonly dramBudget: number;
   };
@@ -67,6 +69,25 @@ describe('--draft', { concurrency: 2 }, () => {
         assert.ok(stats.peakRss <= stats.dramBudget);
       }
     }
+  });
+
+  it('is closed where it does not pay, and its memory holds weights of the model', async () => {
+    const contrary = join(root.path, 'contrary.flash');
+    await convert(contraryStories(root.directory()), contrary);
+    const prompt = ['--prompt', 'Once upon a time', '--ignore-eos', '--max-tokens', '240'];
+    const draft = ['--draft', contrary, '--draft-tokens', '3'];
+    const args = ['generate', model, ...prompt, '--temperature', '0'];
+    const refused = await runCli([...args, ...draft, '--dram-budget', '1MiB']);
+    const floor = Number(/Give at least (\d+)MiB/.exec(refused.stderr)?.[1]);
+    const alone = await runCliJson<Generated>([...args, ...budget]);
+    const given = ['--dram-budget', `${floor + 1}MiB`];
+    const { stdout, stderr } = await runCli([...args, ...draft, ...given, '--json']);
+    const { tokens, stats } = JSON.parse(stdout) as Generated;
+    assert.deepEqual(tokens, alone.tokens);
+    assert.equal(stats.draftRetired, true);
+    assert.ok(stats.peakRss <= stats.dramBudget, `${stats.peakRss} of ${stats.dramBudget}`);
+    const note = /too seldom \(1\.0 tokens per pass\): closed, its \d[\d.]* MiB hold weights/g;
+    assert.equal(stderr.match(note)?.length, 1, stderr);
   });
 
   it('answers a batch with the texts without it', async () => {

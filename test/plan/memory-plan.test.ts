@@ -125,6 +125,29 @@ test('every layer keeps the same share of its FFN', () => {
   assert.ok(Math.max(...rows) - Math.min(...rows) <= 8, rows.join(' '));
 });
 
+test('layers of different sizes keep the same share, and all of them where there is just enough room', () => {
+  // Half as many neurons in every other layer.
+  const tensors = new Map(opt125m.tensors);
+  opt125m.layers.forEach(({ tensor: name }, index) => {
+    const tensor = tensors.get(name) as StoredTensor;
+    const [rows = 0, bytes = 0] = tensor.shape;
+    const shape = index % 2 === 0 ? tensor.shape : [rows / 2, bytes];
+    tensors.set(name, { ...tensor, shape, bytes: bytes * (shape[0] ?? 0) });
+  });
+  const uneven = { ...opt125m, tensors };
+  const sizeOf = ({ items }: MemoryPlan) => items.reduce((sum, { bytes }) => sum + bytes, 0);
+  const needed = sizeOf(planMemory(request(uneven, 500 * MIB)));
+  const exact = planMemory({ ...request(uneven, 0), dramBudget: needed + 64 * 1024 });
+  assert.equal(exact.streamedBytes, 0);
+  const part = planMemory(request(uneven, 170 * MIB));
+  const shares = opt125m.layers.map(({ tensor: name }) => {
+    const tensor = tensors.get(name) as StoredTensor;
+    return (part.residences.get(tensor)?.rows ?? 0) / (tensor.shape[0] ?? 1);
+  });
+  assert.ok(Math.min(...shares) > 0 && Math.max(...shares) < 1, shares.join(' '));
+  assert.ok(Math.max(...shares) - Math.min(...shares) < 0.01, shares.join(' '));
+});
+
 test('below the floor: refused, item by item, with what would lower it', () => {
   assert.throws(() => planMemory(request(opt125m, MIB)), {
     name: 'BudgetError',

@@ -8,6 +8,7 @@ import type { Sampler } from '../sampler.ts';
 import type { Sequence } from '../sequence.ts';
 import type { DraftControl } from './control.ts';
 import type { Proposal } from './proposal.ts';
+import type { Retirement } from './retirement.ts';
 
 /** Proposes for one generation. */
 export interface Draft {
@@ -25,6 +26,8 @@ export interface Drafter {
   readonly control: DraftControl;
   /** Bytes that proposing has read from flash so far. */
   readonly flashBytes: number;
+  /** Gives the draft's memory to the model where it does not pay; absent where there is none to give. */
+  readonly retirement?: Retirement | undefined;
   /** @param sampler chooses the sequence's tokens */
   begin(sequence: Sequence, sampler: Sampler): Draft;
 }

@@ -8,6 +8,7 @@ import { brief } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
 import { rowsOf } from '../../flash/manifest.ts';
 import { tensorNames } from '../../models/spec.ts';
+import type { LogitsWanted } from '../forward-options.ts';
 import type { Model } from '../model.ts';
 import type { PassTimes } from '../pass-times.ts';
 import type { Runtime } from '../runtime.ts';
@@ -16,6 +17,7 @@ import type { Sequence } from '../sequence.ts';
 import { DraftControl } from './control.ts';
 import type { Draft, Drafter } from './draft.ts';
 import { inTurn, levelFrom, type Proposal } from './proposal.ts';
+import type { Retirement } from './retirement.ts';
 
 /** Margins of the likeliest token over the next one, in nats, from which each level begins. */
 const leads = [0, 0.25, 0.5, 1, 1.5, 2, 3, 5];
@@ -51,15 +53,19 @@ export interface ModelDraftOptions {
   readonly most: number;
   /** See `ControlOptions`. */
   readonly always?: boolean;
+  /** For a draft whose memory is of use to the model. */
+  readonly retirement?: Retirement | undefined;
 }
 
 export class ModelDrafter implements Drafter {
   readonly control: DraftControl;
+  readonly retirement: Retirement | undefined;
   readonly #draft: Runtime;
   /** The draft's sequence for each of the model's; a common beginning of two generations is kept. */
   readonly #pairs: { of: Sequence; readonly own: Sequence }[] = [];
 
-  constructor({ passTimes, draft, most, always = false }: ModelDraftOptions) {
+  constructor({ passTimes, draft, most, always = false, retirement }: ModelDraftOptions) {
+    this.retirement = retirement;
     this.control = new DraftControl({ passTimes, levels: priors, most, free: false, always });
     this.#draft = draft;
   }
@@ -69,8 +75,11 @@ export class ModelDrafter implements Drafter {
   }
 
   begin(sequence: Sequence, sampler: Sampler): Draft {
+    const { retirement } = this;
+    if (retirement?.closed) return silent;
     const { vocabSize } = sequence.runtime.model.manifest.spec;
-    return new ModelDraft(this.#sequenceFor(sequence), sampler, vocabSize);
+    const own = this.#sequenceFor(sequence);
+    return new ModelDraft({ sequence: own, sampler, vocabSize, retirement });
   }
 
   #sequenceFor(sequence: Sequence): Sequence {
@@ -86,10 +95,20 @@ export class ModelDrafter implements Drafter {
   }
 }
 
+/** Proposes nothing. */
+const silent: Draft = { prepare: async () => {}, start: () => {}, next: async () => null };
+
+interface ModelDraftParts {
+  /** Of the draft's runtime. */
+  readonly sequence: Sequence;
+  readonly sampler: Sampler;
+  /** Of the model that verifies. */
+  readonly vocabSize: number;
+  readonly retirement: Retirement | undefined;
+}
+
 class ModelDraft implements Draft {
-  readonly #sequence: Sequence;
-  readonly #sampler: Sampler;
-  readonly #vocabSize: number;
+  readonly #parts: ModelDraftParts;
   /** The text, and how many of its ids are known to match the sequence. */
   #ids: readonly number[] = [];
   #known = 0;
@@ -97,51 +116,65 @@ class ModelDraft implements Draft {
   /** False once the text has an id that the draft has no row for. */
   #follows = true;
 
-  /** @param vocabSize of the model that verifies */
-  constructor(sequence: Sequence, sampler: Sampler, vocabSize: number) {
-    this.#sequence = sequence;
-    this.#sampler = sampler;
-    this.#vocabSize = vocabSize;
+  constructor(parts: ModelDraftParts) {
+    this.#parts = parts;
   }
 
   async prepare(promptIds: readonly number[], signal?: AbortSignal): Promise<void> {
     this.start(promptIds);
-    const rest = promptIds.slice(this.#sequence.length, -1);
+    const { sequence } = this.#parts;
+    const rest = promptIds.slice(sequence.length, -1);
     if (!this.#hasRoom(rest)) return;
-    await this.#sequence.forward(rest, 'none', signal && { signal });
+    await this.#forward(rest, 'none', signal);
   }
 
   start(ids: readonly number[]): void {
+    const { sequence, retirement } = this.#parts;
+    if (retirement?.closed) return;
     this.#ids = ids;
     this.#proposed = [];
-    const held = this.#sequence.ids;
+    const held = sequence.ids;
     const most = Math.min(held.length, ids.length - 1);
     while (this.#known < most && held[this.#known] === ids[this.#known]) this.#known++;
-    this.#sequence.rewind(this.#known);
+    sequence.rewind(this.#known);
   }
 
   async next(signal?: AbortSignal): Promise<Proposal | null> {
     const [ids, proposed] = [this.#ids, this.#proposed];
-    const { length: held } = this.#sequence;
+    const { sequence, sampler, vocabSize } = this.#parts;
+    const { length: held } = sequence;
     const missing = [...ids.slice(held), ...proposed.slice(Math.max(0, held - ids.length))];
     if (!this.#hasRoom(missing)) return null;
     // The level depends on the two largest logits.
-    const best = logitsThatDecide(this.#sampler.options);
+    const best = logitsThatDecide(sampler.options);
     const wanted = best === null ? 'last' : { best: Math.max(2, best) };
-    const logits = await this.#sequence.forward(missing, wanted, signal && { signal });
+    const logits = await this.#forward(missing, wanted, signal);
+    if (logits === null) return null;
     const level = levelOf(logits);
-    const token = this.#sampler.guess(logits, inTurn(ids, proposed), proposed.length);
-    if (token >= this.#vocabSize) return null;
+    const token = sampler.guess(logits, inTurn(ids, proposed), proposed.length);
+    if (token >= vocabSize) return null;
     proposed.push(token);
     return { token, level };
   }
 
+  /** Appends ids to the draft's sequence. @returns the logits; null once the draft is closed */
+  async #forward(
+    ids: readonly number[],
+    wanted: LogitsWanted,
+    signal: AbortSignal | undefined,
+  ): Promise<Float32Array | null> {
+    const { sequence, retirement } = this.#parts;
+    const run = () => sequence.forward(ids, wanted, signal && { signal });
+    return retirement === undefined ? run() : retirement.use(run);
+  }
+
   /** Whether the draft can continue with these ids. */
   #hasRoom(ids: readonly number[]): boolean {
-    const { plan, model } = this.#sequence.runtime;
+    const { sequence } = this.#parts;
+    const { plan, model } = sequence.runtime;
     const { rows } = rowsOf(model.files.tensor(tensorNames.tokens));
     this.#follows &&= ids.every((id) => id < rows);
-    return this.#follows && this.#sequence.length + ids.length <= plan.context;
+    return this.#follows && sequence.length + ids.length <= plan.context;
   }
 }
 

@@ -1,12 +1,14 @@
 /** Opens the draft that a user asks for: first its share of the plan, then the draft itself. */
 
 import type { Model } from '../model.ts';
+import type { PlanExtension } from '../run-plan.ts';
 import type { RunRequest } from '../run-request.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Drafter } from './draft.ts';
 import { draftBudget, draftRequest } from './draft-budget.ts';
 import { LookupDrafter, lookupBytes } from './lookup.ts';
 import { checkSameTokens, ModelDrafter } from './model-draft.ts';
+import { type RetiredDraft, Retirement } from './retirement.ts';
 
 /**
  * The source of proposals: the text itself, or a small model with the same tokens, which the caller closes.
@@ -37,6 +39,11 @@ export interface DraftOptions {
   readonly bytes?: number | undefined;
   /** Propose as many tokens as possible, even at a loss; for measurements. */
   readonly always?: boolean;
+  /**
+   * Called once if a draft model does not pay: it is closed, and the model has its memory. With `always`, or
+   * where the model has no use for the memory, this never happens.
+   */
+  readonly onRetired?: (draft: RetiredDraft) => void;
 }
 
 /**
@@ -81,7 +88,7 @@ export interface OpenDraft {
 export async function openDraft(
   runtime: Runtime,
   request: RunRequest,
-  { source, bytes, always = false }: DraftOptions,
+  { source, bytes, always = false, onRetired }: DraftOptions,
   onProgress?: (doneBytes: number, totalBytes: number) => void,
   signal?: AbortSignal,
 ): Promise<OpenDraft> {
@@ -95,6 +102,26 @@ export async function openDraft(
   const { draftBytes: budget = draftBudget(runtime.model, source, request, bytes) } = request;
   const own = draftRequest(source, request, budget);
   const draft = await runtime.openBeside(source, own, onProgress, signal);
-  const drafter = new ModelDrafter({ passTimes, most, draft, always });
+  const extension = always ? null : usefulExtension(runtime, request, draft);
+  const retirement = extension
+    ? new Retirement({ runtime, draft, extension, onRetired })
+    : undefined;
+  const drafter = new ModelDrafter({ passTimes, most, draft, always, retirement });
   return { drafter, close: () => draft.close() };
+}
+
+/** The least share of a token's time that the draft's memory must save to be taken over. */
+const leastSaved = 0.03;
+
+/** What the runtime would gain from the draft's memory; null where that is hardly anything. */
+function usefulExtension(
+  { model, plan }: Runtime,
+  request: RunRequest,
+  draft: Runtime,
+): PlanExtension | null {
+  const { residency = 'all' } = request;
+  // Otherwise the request wants weights to be streamed.
+  if (residency !== 'all') return null;
+  const extension = model.extension(request, plan, draft.plan.memoryBytes);
+  return extension !== null && extension.relativeMs <= 1 - leastSaved ? extension : null;
 }

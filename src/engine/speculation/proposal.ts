@@ -39,4 +39,6 @@ export interface DraftFigures {
   /** Milliseconds that proposing took, and bytes that it read from flash. */
   readonly draftMs: number;
   readonly flashBytes: number;
+  /** Whether the draft was closed because it did not pay. */
+  readonly retired: boolean;
 }

@@ -13,7 +13,7 @@
 
 import { drawToken, type SourceParts, type TokenSource } from '../token-source.ts';
 import type { Draft, Drafter } from './draft.ts';
-import { inTurn, type Proposal } from './proposal.ts';
+import { type DraftFigures, inTurn, type Proposal } from './proposal.ts';
 
 export interface SpeculativeParts extends SourceParts {
   readonly drafter: Drafter;
@@ -61,8 +61,8 @@ export class SpeculativeTokens implements TokenSource {
     this.#parts = parts;
   }
 
-  get figures() {
-    return this.#figures;
+  get figures(): DraftFigures {
+    return { ...this.#figures, retired: this.#parts.drafter.retirement?.closed ?? false };
   }
 
   async next(ids: readonly number[], most: number): Promise<number> {
@@ -84,6 +84,7 @@ export class SpeculativeTokens implements TokenSource {
   /** Runs a pass over the last id and the proposals after it; chooses tokens, or keeps their logits. */
   async #pass(ids: readonly number[], most: number): Promise<void> {
     const { sequence, sampler, drafter, guide, signal } = this.#parts;
+    await drafter.retirement?.review(signal);
     const started = performance.now();
     const bytesBefore = drafter.flashBytes;
     const proposals = await this.#propose(ids, Math.min(most, sequence.room) - 1);
@@ -185,7 +186,9 @@ export class SpeculativeTokens implements TokenSource {
     const figures = this.#figures;
     const accepted = tokens.length - 1;
     sequence.rewind(before + tokens.length);
-    drafter.control.add({ proposals, verified, accepted, tokens, draftMs, totalMs });
+    const outcome = { proposals, verified, accepted, tokens, draftMs, totalMs };
+    drafter.control.add(outcome);
+    drafter.retirement?.add(outcome);
     figures.passes++;
     if (verified === 0 && proposals.length > 0) figures.passesWithout++;
     figures.proposed += verified;

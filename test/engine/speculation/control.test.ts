@@ -3,71 +3,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PassTimes } from '../../../src/engine/pass-times.ts';
-import { DraftControl } from '../../../src/engine/speculation/control.ts';
-import type { Proposal } from '../../../src/engine/speculation/proposal.ts';
-import { Dice } from '../../support/random.ts';
-
-interface World {
-  /** Milliseconds of a pass over so many rows, and of proposing a token. */
-  readonly passMs: (rows: number) => number;
-  readonly draftMs?: number;
-  /** How often a proposal is right, by the number of the pass. */
-  readonly right: (pass: number) => number;
-  readonly most?: number;
-  readonly sequences?: number;
-  /** How much passes vary. */
-  readonly noise?: number;
-}
-
-interface Made {
-  readonly tokens: number;
-  readonly ms: number;
-  readonly proposed: number;
-}
-
-/** Generates so many tokens; what the last half of the passes proposed, too. */
-function generate(world: World, wanted: number, seed = 1): Made & { readonly late: number } {
-  const { passMs, draftMs = 0, right, most = 8, sequences = 1, noise = 0.05 } = world;
-  const dice = new Dice(seed);
-  const passTimes = new PassTimes();
-  const levels = [0.6];
-  const control = new DraftControl({ passTimes, levels, most, free: draftMs === 0 });
-  let [tokens, ms, proposed] = [0, 0, 0];
-  const lengths: number[] = [];
-  while (tokens < wanted) {
-    const chance = right(lengths.length);
-    const proposals: Proposal[] = [];
-    const chosen: number[] = [];
-    while (control.goesOn(proposals, most)) {
-      proposals.push({ token: 1, level: 0 });
-      chosen.push(dice.chance(chance) ? 1 : 0);
-    }
-    const verified = control.worth(proposals);
-    const rows = sequences + verified;
-    const pass = passMs(rows) * (1 + noise * (2 * dice.next() - 1));
-    passTimes.add(rows, sequences, pass);
-    const wrong = chosen.indexOf(0);
-    const accepted = Math.min(verified, wrong < 0 ? verified : wrong);
-    const own = [...chosen.slice(0, accepted), ...chosen.slice(accepted, accepted + 1)];
-    const made = Array.from({ length: accepted + 1 }, (_, i) => own[i] ?? 0);
-    const spent = draftMs * proposals.length;
-    const totalMs = pass + spent;
-    control.add({ proposals, verified, accepted, tokens: made, draftMs: spent, totalMs });
-    tokens += accepted + 1;
-    ms += totalMs;
-    proposed += verified;
-    lengths.push(verified);
-  }
-  const half = lengths.slice(lengths.length / 2);
-  const late = half.reduce((sum, length) => sum + length, 0) / half.length;
-  return { tokens, ms, proposed, late };
-}
+import { simulate, type World } from './clocked.ts';
 
 /** Tokens per millisecond beside a pass for each. */
 function gain(world: World, wanted: number, seed?: number): number {
-  const { tokens, ms } = generate(world, wanted, seed);
+  const { tokens, ms } = simulate(world, wanted, seed === undefined ? {} : { seed });
   const { passMs, sequences = 1 } = world;
-  return tokens / (ms / passMs(sequences));
+  return tokens / (ms / passMs(sequences, 0));
 }
 
 const streamed = (rows: number) => 300 + 10 * rows;
@@ -109,14 +51,14 @@ test('the same for drafts that are right too seldom for what they cost', () => {
 
 test('a text that changes is followed in both directions', () => {
   const turns = (pass: number) => (Math.floor(pass / 60) % 2 === 0 ? 0.95 : 0);
-  const { late } = generate({ passMs: streamed, right: turns }, 1200);
+  const { late } = simulate({ passMs: streamed, right: turns }, 1200);
   assert.ok(late > 0.5 && late < 6, `${late} proposed per pass`);
   assert.ok(gain({ passMs: inMemory, right: turns }, 1200) > 1.05);
 });
 
 test('fewer are proposed where other sequences fill the pass anyway', () => {
   const world = { passMs: (rows: number) => 200 + 25 * rows, right: () => 0.6 };
-  const [alone, among] = [generate(world, 600), generate({ ...world, sequences: 12 }, 600)];
+  const [alone, among] = [simulate(world, 600), simulate({ ...world, sequences: 12 }, 600)];
   assert.ok(alone.late > 1.5 && among.late < alone.late / 1.5, `${alone.late}, ${among.late}`);
 });
 

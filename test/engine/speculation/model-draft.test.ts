@@ -7,16 +7,17 @@ import { before, test } from 'node:test';
 import { type GenerateOptions, generate } from '../../../src/engine/generate.ts';
 import { Model } from '../../../src/engine/model.ts';
 import type { RunRequest } from '../../../src/engine/run-request.ts';
-import { Runtime } from '../../../src/engine/runtime.ts';
+import type { Runtime } from '../../../src/engine/runtime.ts';
 import { greedy } from '../../../src/engine/sampler.ts';
 import type { Sequence } from '../../../src/engine/sequence.ts';
 import type { Drafter } from '../../../src/engine/speculation/draft.ts';
-import { openDraft, withDraft } from '../../../src/engine/speculation/open-draft.ts';
+import { withDraft } from '../../../src/engine/speculation/open-draft.ts';
 import { BudgetError, InputError } from '../../../src/errors.ts';
 import { copyStories } from '../../support/checkpoint.ts';
 import { references, storiesOpt } from '../../support/fixtures.ts';
 import { temporaryRoot } from '../../support/temporary.ts';
 import { converted } from '../support.ts';
+import { withPair } from './pair.ts';
 
 const MIB = 1024 * 1024;
 const root = temporaryRoot();
@@ -32,36 +33,17 @@ const { prompts } = JSON.parse(readFileSync(join(references, 'prompts.json'), 'u
 };
 
 /**
- * Opens both within what the process takes and so many bytes more.
+ * Opens both, the draft proposing five tokens each time.
  * @param headRows of the draft's head, if not all are used
  */
-async function withBoth<T>(
+function withBoth<T>(
   weightBytes: number,
   request: Omit<RunRequest, 'budget'>,
   work: (runtime: Runtime, drafter: Drafter) => Promise<T>,
   headRows = Number.POSITIVE_INFINITY,
 ): Promise<T> {
-  const [model, source] = [await Model.open(large), await Model.open(small, { headRows })];
-  try {
-    const { items } = model.floor({ context: 1 });
-    const budget = weightBytes + (items.find(({ id }) => id === 'process')?.bytes ?? 0);
-    const options = { source, most: 5, always: true };
-    const whole = withDraft(model, { ...request, budget }, options);
-    const runtime = await Runtime.open(model, whole);
-    try {
-      const draft = await openDraft(runtime, whole, options);
-      try {
-        return await work(runtime, draft.drafter);
-      } finally {
-        await draft.close();
-      }
-    } finally {
-      await runtime.close();
-    }
-  } finally {
-    model.close();
-    source.close();
-  }
+  const draft = { most: 5, always: true };
+  return withPair({ large, small, weightBytes, request, draft, smallOptions: { headRows } }, work);
 }
 
 async function run(sequence: Sequence, options: Partial<GenerateOptions>) {
