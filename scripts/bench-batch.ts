@@ -2,7 +2,7 @@
  * What it gains to generate several texts at once: tokens per second and bytes per token by the number
  * of sequences, each number in a process of its own, alternating.
  *
- *   UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-batch.ts <model> [--budget 50%] [--exact]
+ *   UV_THREADPOOL_SIZE=8 node --import tsx scripts/bench-batch.ts <model> [--budget 50%] [--exact]
  *       [--sizes 1,2,4,8,16] [--tokens <n>] [--rounds <n>]
  */
 

@@ -3,7 +3,7 @@
  * draft, when editing code (fixtures/drafts: 20 tasks), completing code, and for prose. Each run is a process
  * of its own, and runs alternate; every text is compared with the one without a draft.
  *
- *   UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-draft.ts <model> --budget <size>
+ *   UV_THREADPOOL_SIZE=8 node --import tsx scripts/bench-draft.ts <model> --budget <size>
  *       [--drafts lookup,<model>] [--kinds edits,code,prose] [--tasks 20] [--tokens 128] [--seconds <s>]
  *       [--rounds 1] [--draft-tokens <n>] [--draft-budget <size>] [--head-rows <n>] [--always]
  *       [--temperature 0] [--threads <n>] [--json]

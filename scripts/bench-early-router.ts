@@ -4,7 +4,7 @@
  * before attention and with the same router after attention, alternating. No expert stays in DRAM, so that all
  * of a token's experts are read, as many as with 64: reads then have the most time to hide.
  *
- *     UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-early-router.ts [directory for the model] [rounds] [context] [layers]
+ *     UV_THREADPOOL_SIZE=8 node --import tsx scripts/bench-early-router.ts [directory for the model] [rounds] [context] [layers]
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';

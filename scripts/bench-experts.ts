@@ -3,7 +3,7 @@
  * and how often experts were in DRAM. Tokens are taken from a text, so that every run routes alike. Runs
  * alternate; with --rounds above 1 the script prints medians.
  *
- *   UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-experts.ts <model> --text <file>
+ *   UV_THREADPOOL_SIZE=8 node --import tsx scripts/bench-experts.ts <model> --text <file>
  *       [--budgets 2GiB,4GiB] [--windows auto,lru] [--prompt <positions>] [--tokens <n>] [--rounds <n>] [--json]
  */
 

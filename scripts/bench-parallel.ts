@@ -2,7 +2,7 @@
  * What it gains to predict and read a parallel block's FFN before attention computes: a model with random
  * weights and random predictors generates with and without that, alternating.
  *
- *     UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-parallel.ts [directory for the model] [rounds]
+ *     UV_THREADPOOL_SIZE=8 node --import tsx scripts/bench-parallel.ts [directory for the model] [rounds]
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';

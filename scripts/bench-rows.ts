@@ -3,7 +3,7 @@
  * sequence and verified, as a draft's proposals are. Numbers of rows alternate, so that the load of other
  * programs affects all of them.
  *
- *   UV_THREADPOOL_SIZE=32 node --import tsx scripts/bench-rows.ts <model> [--budget <size>]
+ *   UV_THREADPOOL_SIZE=8 node --import tsx scripts/bench-rows.ts <model> [--budget <size>]
  *       [--rows 1,2,3,4,5,6,8] [--rounds 5] [--positions 64] [--head-rows <n>] [--threads <n>] [--json]
  */
 

@@ -131,7 +131,7 @@ export function speedsOf(
 ): Speeds {
   const output = execFileSync(node, [programOf(engine), JSON.stringify({ ...model, ...lengths })], {
     cwd: peerDirectory,
-    env: { ...process.env, UV_THREADPOOL_SIZE: '32' },
+    env: { ...process.env, UV_THREADPOOL_SIZE: '8' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   return JSON.parse(output.toString()) as Speeds;
