@@ -194,7 +194,7 @@ function planRequest(
   const { sequences = 1, positions = sequences * context } = request;
   const largest = sequences === 1 ? mixtureChunk : sharedMixtureChunk;
   const { chunk = isMixture ? largest : prefillChunk } = request;
-  const predictors = ffn === 'exact' ? null : all;
+  const predictors = ffn === 'exact' || ffn === 'dense' ? null : all;
   const own = request.beside ? modelEstimate(manifest) : processBytes;
   return {
     manifest,

@@ -26,11 +26,12 @@ export interface RunRequest {
   readonly logits?: PlanRequest['logits'];
   /**
    * The neurons that the FFNs compute where there are predictors. `sparse` (the default): only wanted
-   * neurons; `exact`: every neuron; `measured`: every neuron, with the predictors loaded so that they can be
+   * neurons; `exact`: every neuron, with products in f32 whatever the format of the weights; `dense`: every
+   * neuron, with the usual products; `measured`: every neuron, with the predictors loaded so that they can be
    * measured; `auto`: only wanted neurons unless computing every neuron is expected to be faster at this
    * budget (see `MemoryPlan.choice`).
    */
-  readonly ffn?: 'sparse' | 'exact' | 'measured' | 'auto';
+  readonly ffn?: 'sparse' | 'exact' | 'dense' | 'measured' | 'auto';
   /**
    * Experts that a token takes, of a mixture of experts: as many as the model says, or fewer, with which
    * the output is no longer the model's.

@@ -45,15 +45,15 @@ interface Way {
 
 /** @throws BudgetError when the bytes are too few for either way */
 function fastest(draft: Model, beside: Beside, budget: number): Way {
-  const way = (ffn: 'exact' | 'sparse'): Way => {
+  const way = (ffn: 'dense' | 'sparse'): Way => {
     const request = { ...beside, budget, ffn };
     return { request, ms: draft.tokenMs(request) };
   };
-  if (draft.predictors === null) return way('exact');
+  if (draft.predictors === null) return way('dense');
   const sparse = unlessTooFew(() => way('sparse'));
-  if (sparse === null) return way('exact');
-  const exact = unlessTooFew(() => way('exact'));
-  return exact !== null && exact.ms < sparse.ms ? exact : sparse;
+  if (sparse === null) return way('dense');
+  const dense = unlessTooFew(() => way('dense'));
+  return dense !== null && dense.ms < sparse.ms ? dense : sparse;
 }
 
 /** What `plan` returns; null where a budget is too small. */
@@ -93,18 +93,18 @@ export function draftBudget(
   asked = Number.POSITIVE_INFINITY,
 ): number {
   const beside = besideRequest(draft, request);
-  const exact = wholeBudget(draft, { ...beside, ffn: 'exact' });
+  const dense = wholeBudget(draft, { ...beside, ffn: 'dense' });
   // Too little is refused before the model is loaded.
-  if (asked < exact) fastest(draft, beside, asked);
-  if (draft.predictors === null) return Math.min(exact, asked);
+  if (asked < dense) fastest(draft, beside, asked);
+  if (draft.predictors === null) return Math.min(dense, asked);
   const whole = wholeBudget(draft, { ...beside, ffn: 'sparse' });
-  const candidates = [1, ...shares].map((share) => Math.floor(share * whole)).concat(exact);
+  const candidates = [1, ...shares].map((share) => Math.floor(share * whole)).concat(dense);
   // What does not depend on the draft is decided once, and not for each share.
   const sparse = model.usesPredictors(request);
   const decided =
     sparse === undefined
       ? request
-      : { ...request, ffn: sparse ? ('sparse' as const) : ('exact' as const) };
+      : { ...request, ffn: sparse ? ('sparse' as const) : ('dense' as const) };
   let [best, leastMs] = [Math.min(whole, asked), Number.POSITIVE_INFINITY];
   for (const bytes of new Set(candidates.map((bytes) => Math.min(bytes, asked)))) {
     const ms = passMs(model, draft, decided, beside, bytes);

@@ -50,7 +50,10 @@ async function chosen(dir: string, bytes: number, asked?: number): Promise<Chose
     const process = items.find(({ id }) => id === 'process')?.bytes ?? 0;
     const request = { budget: process + bytes, context: 64, threads: 1 };
     const budget = draftBudget(model, draft, request, asked);
-    const plan = draft.plan(draftRequest(draft, request, budget));
+    const own = draftRequest(draft, request, budget);
+    // `exact` would compute products in f32, several times as slowly.
+    assert.ok(own.ffn === 'dense' || own.ffn === 'sparse', own.ffn);
+    const plan = draft.plan(own);
     const slots = plan.sparse?.stores.reduce((sum, store) => sum + store.slots, 0) ?? 0;
     const neurons = draft.manifest.layers.reduce((sum, layer) => sum + layer.neurons, 0);
     const sparse = plan.sparse !== null;
