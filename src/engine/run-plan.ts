@@ -2,10 +2,11 @@
 
 import { checkAddresses } from '../address-space.ts';
 import { kvDTypes } from '../dtype.ts';
-import { BudgetError, InputError } from '../errors.ts';
+import { InputError } from '../errors.ts';
 import type { Manifest } from '../flash/manifest.ts';
 import { availableThreads } from '../kernels/threads/available.ts';
 import { type AvailableMemory, defaultBudget } from '../plan/available.ts';
+import { nullBelowFloor } from '../plan/below-floor.ts';
 import { extendPlan } from '../plan/extend-plan.ts';
 import { planCheaper } from '../plan/ffn-choice.ts';
 import type { PredictorDemand } from '../plan/fixed-layout.ts';
@@ -96,12 +97,8 @@ export function planRun(planned: Planned, request: RunRequest): MemoryPlan {
     return made;
   };
   if (request.threads !== undefined) return plan(request.threads);
-  try {
-    return plan(availableThreads());
-  } catch (error) {
-    if (!(error instanceof BudgetError)) throw error;
-    return plan(1); // each thread takes memory, too
-  }
+  // Each thread takes memory, too.
+  return nullBelowFloor(() => plan(availableThreads())) ?? plan(1);
 }
 
 /**
@@ -113,12 +110,8 @@ export function choiceWithoutDraft(planned: Planned, request: RunRequest): boole
   const { draftBytes = 0, draftTokens = 0 } = request;
   if (draftBytes === 0 && draftTokens === 0) return undefined;
   if (request.ffn !== 'auto' || planned.predictors === null) return undefined;
-  try {
-    return planRun(planned, { ...request, draftBytes: 0, draftTokens: 0 }).choice?.sparse;
-  } catch (error) {
-    if (error instanceof BudgetError) return undefined;
-    throw error;
-  }
+  const alone = { ...request, draftBytes: 0, draftTokens: 0 };
+  return nullBelowFloor(() => planRun(planned, alone))?.choice?.sparse;
 }
 
 /**

@@ -2,7 +2,7 @@
  * How much of the budget a draft model gets, and the request with which it is opened beside the other model.
  */
 
-import { BudgetError } from '../../errors.ts';
+import { nullBelowFloor } from '../../plan/below-floor.ts';
 import { rowTables, wholeBytes } from '../../plan/weight-order.ts';
 import type { Model } from '../model.ts';
 import type { RunRequest } from '../run-request.ts';
@@ -56,20 +56,10 @@ function fastest(draft: Model, beside: Beside, budget: number): Way {
     return { request, ms: draft.tokenMs(request) * (ffn === 'sparse' ? sparseDelay : 1) };
   };
   if (draft.predictors === null) return way('dense');
-  const sparse = unlessTooFew(() => way('sparse'));
+  const sparse = nullBelowFloor(() => way('sparse'));
   if (sparse === null) return way('dense');
-  const dense = unlessTooFew(() => way('dense'));
+  const dense = nullBelowFloor(() => way('dense'));
   return dense !== null && dense.ms < sparse.ms ? dense : sparse;
-}
-
-/** What `plan` returns; null where a budget is too small. */
-function unlessTooFew<T>(plan: () => T): T | null {
-  try {
-    return plan();
-  } catch (error) {
-    if (error instanceof BudgetError) return null;
-    throw error;
-  }
 }
 
 /** Shares of the draft's whole size that are tried. */
@@ -130,7 +120,7 @@ function passMs(
   beside: Beside,
   bytes: number,
 ): number {
-  const ms = unlessTooFew(
+  const ms = nullBelowFloor(
     () =>
       model.tokenMs({ ...request, draftBytes: bytes }) + usually * fastest(draft, beside, bytes).ms,
   );
